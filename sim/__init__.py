@@ -1,0 +1,1 @@
+"""Bit-accurate simulation of any exported graph, fault injection and speed measurement."""
