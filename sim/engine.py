@@ -1,0 +1,215 @@
+"""The simulator: any graph, any batch, the same integers as the hardware.
+
+Sums of products with -1 and +1 are computed by float32 matrix products, which are exact while no
+partial sum reaches 2^24 (float64 and 2^53 beyond that); the bound is checked for each layer from
+its range. Activations are held as bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import assert_never
+
+import numpy as np
+
+from bnnflow import Problem
+
+from ..transforms.graph import (
+    Affine,
+    AnyOp,
+    Array,
+    ChannelsLast,
+    Conv,
+    Dense,
+    Flatten,
+    Graph,
+    MaxPool,
+    Mvau,
+    Quantize,
+    Sign,
+    SlidingWindow,
+    StreamingMaxPool,
+    TensorType,
+    Threshold,
+    Thresholding,
+    XnorConv,
+    XnorDense,
+    accumulator,
+)
+from .reference import windows
+
+Kernel = Callable[[Array], Array]
+
+
+@dataclass(frozen=True, slots=True)
+class Simulator:
+    """A graph made ready to run.
+
+    Attributes:
+        graph: what is simulated.
+        kernels: one function a node, in order; each maps a batch to a batch.
+    """
+
+    graph: Graph
+    kernels: tuple[Kernel, ...]
+
+    @staticmethod
+    def of(graph: Graph) -> Simulator:
+        """Prepare every layer's weights once."""
+        return Simulator(graph, tuple(_kernel(node.op, graph.types[node.input]) for node in graph.nodes))
+
+    def tensors(self, images: Array) -> dict[str, Array]:
+        """Every tensor for one batch; integers in any dtype that holds them exactly.
+
+        Raises:
+            Problem: the images do not have the input's shape, range or are not finite.
+        """
+        made = {self.graph.input: self._admit(images)}
+        for node, kernel in zip(self.graph.nodes, self.kernels, strict=True):
+            made[node.name] = kernel(made[node.input])
+        return made
+
+    def scores(self, images: Array, batch: int = 256) -> Array:
+        """Class scores, (images, classes) float64, for any number of images in constant memory."""
+        parts = [self.tensors(part)[self.graph.output].astype(np.float64) for part in batches(images, batch)]
+        return np.concatenate(parts) if parts else np.zeros((0, *self.graph.output_type.shape))
+
+    def _admit(self, images: Array) -> Array:
+        graph = self.graph
+        if images.shape[1:] != graph.input_type.shape:
+            raise Problem(
+                f"images have the shape {tuple(images.shape[1:])}, the graph wants {graph.input_type.shape}",
+                f"input {graph.input!r} of {graph.name!r}",
+                "give an array of shape (images, *the graph's shape)",
+            )
+        if images.dtype.kind not in "fiub":
+            raise Problem(f"images of type {images.dtype} are not numbers", f"input {graph.input!r}")
+        if images.dtype.kind == "f" and not np.all(np.isfinite(images)):
+            image = int(np.argwhere(~np.isfinite(images))[0][0])
+            raise Problem("an input value is NaN or infinite", f"image {image}", "repair or leave out this image")
+        if graph.input_type.is_float:
+            return images.astype(np.float64)
+        low, high = graph.input_type.range
+        if images.size and (images.min() < low or images.max() > high or np.any(images != np.floor(images))):
+            raise Problem(
+                f"the graph wants integers from {low} to {high}, the images hold {images.min():g} to {images.max():g}",
+                f"input {graph.input!r} of {graph.name!r}",
+                "give the pixels as they are stored (0 to 255), not divided",
+            )
+        return images.astype(np.uint8) if 0 <= low and high <= 255 else images.astype(np.int64)
+
+
+def batches(images: Array, size: int) -> Iterator[Array]:
+    """Consecutive parts of at most `size` images."""
+    for start in range(0, len(images), size):
+        yield images[start : start + size]
+
+
+def _kernel(op: AnyOp, x: TensorType) -> Kernel:
+    match op:
+        case ChannelsLast():
+            return lambda v: np.ascontiguousarray(np.moveaxis(v, 1, -1))
+        case Flatten():
+            return lambda v: v.reshape(len(v), -1)
+        case Affine(scale, shift):
+            return lambda v: v.astype(np.float64) * scale + shift
+        case Quantize(scale):
+            low, high = op.limits
+            return lambda v: np.clip(np.round(v / scale), low, high) * scale
+        case Sign():
+            return lambda v: np.where(v >= 0, np.int8(1), np.int8(-1))
+        case Dense(weight):
+            return _product(weight, x)
+        case Conv(weight, stride):
+            product = _product(weight.reshape(len(weight), -1), x)
+            return lambda v: product(_rows(v, weight.shape[1:3], stride))
+        case XnorDense(weight):
+            return _xnor(weight)
+        case XnorConv(weight, stride):
+            xnor = _xnor(weight.reshape(len(weight), -1))
+            return lambda v: xnor(_rows(v, weight.shape[1:3], stride))
+        case MaxPool(kernel, stride):
+            return lambda v: _pool(v, kernel, stride)
+        case StreamingMaxPool(kernel):
+            return lambda v: _pool(v, kernel, kernel)
+        case Threshold(bounds, low, step):
+            return _compare(bounds, low, step)
+        case Thresholding(bounds, _):
+            return _compare(bounds, 0, 1)
+        case SlidingWindow(kernel, stride, _):
+            return lambda v: _rows(v, kernel, stride)
+        case Mvau(weight, bounds, xnor):
+            product = _xnor(weight) if xnor else _product(2 * weight.astype(np.int8) - 1, x, accumulator(op, x))
+            compare = _compare(bounds, 0, 1)
+            return (lambda v: compare(product(v))) if op.has_bounds else product
+        case _:
+            assert_never(op)
+
+
+def _product(weight: Array, x: TensorType, sums: TensorType | None = None) -> Kernel:
+    """Exact sums of +-x over the last axis; float64 for float inputs."""
+    kind: type[np.floating] = np.float64
+    if not x.is_float:
+        low, high = x.range
+        # Every partial sum lies within the sum of magnitudes.
+        kind = np.float32 if max(abs(low), abs(high)) * weight.shape[1] < 2**24 else np.float64
+    matrix = np.ascontiguousarray(weight.T.astype(kind))
+    return lambda v: _matmul(v, matrix)
+
+
+def _xnor(weight: Array) -> Kernel:
+    """Equal bits of x and each row: x . (2 w - 1) + number of zeros in w."""
+    matrix = np.ascontiguousarray((2.0 * weight.T - 1.0).astype(np.float32))
+    zeros = (weight.shape[1] - weight.sum(axis=1, dtype=np.int64)).astype(np.float32)
+
+    def count(v: Array) -> Array:
+        sums = _matmul(v, matrix)
+        sums += zeros
+        return sums
+
+    return count
+
+
+def _matmul(v: Array, matrix: Array) -> Array:
+    flat = v.reshape(-1, v.shape[-1]).astype(matrix.dtype)
+    return (flat @ matrix).reshape(*v.shape[:-1], matrix.shape[1])
+
+
+def _rows(v: Array, kernel: tuple[int, ...], stride: tuple[int, int]) -> Array:
+    seen = windows(v, kernel, stride)
+    return np.ascontiguousarray(seen).reshape(*seen.shape[:3], -1)
+
+
+def _pool(v: Array, kernel: tuple[int, int], stride: tuple[int, int]) -> Array:
+    height = (v.shape[1] - kernel[0]) // stride[0] + 1
+    width = (v.shape[2] - kernel[1]) // stride[1] + 1
+    best: Array | None = None
+    for i in range(kernel[0]):
+        for j in range(kernel[1]):
+            part = v[:, i : i + stride[0] * height : stride[0], j : j + stride[1] * width : stride[1]]
+            best = part.copy() if best is None else np.maximum(best, part, out=best)
+    assert best is not None
+    return best
+
+
+def _compare(bounds: Array, low: int, step: int) -> Kernel:
+    # Bounds and sums are integers below 2^53, which float64 holds; float32 sums stay below 2^24.
+    exact = np.float32 if bounds.size and np.abs(bounds).max() < 2**24 else np.float64
+    table = bounds.astype(exact)
+    signed = np.int8 if low < 0 else np.uint8
+    if bounds.shape[1:] == (1,):
+        above, below = signed(low + step), signed(low)
+        row = table[:, 0]
+        if (low, step) == (0, 1):
+            return lambda v: (v >= row).view(np.uint8)
+        return lambda v: np.where(v >= row, above, below)
+    levels = np.int16 if low + step * bounds.shape[-1] > 127 else signed
+
+    def count(v: Array) -> Array:
+        total = np.full(v.shape, low, levels)
+        for level in range(table.shape[1]):
+            total += (v >= table[:, level]) * levels(step)
+        return total
+
+    return count

@@ -1,0 +1,131 @@
+"""Proof by simulation that every level of a network computes what the level before computes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bnnflow import CHECK_FAILED, Problem
+
+from ..transforms.graph import Affine, Array, Graph
+from ..transforms.passes import Match
+from .engine import Simulator, batches
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """One level to verify: its graph, and how its tensors equal those of the level before."""
+
+    name: str
+    graph: Graph
+    matches: tuple[Match, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What was compared between one level and the one before: tensors, images, and single values."""
+
+    name: str
+    tensors: int
+    images: int
+    values: int
+
+
+def verify(
+    levels: Sequence[Level],
+    images: Array,
+    batch: int = 200,
+    progress: Callable[[int], None] = lambda done: None,
+) -> list[Verified]:
+    """Run all levels on the same images and compare every matched tensor for equality.
+
+    Args:
+        levels: at least two, in the order of compilation, with integer inputs.
+        images: (images, *input shape), integers.
+        batch: images at a time.
+        progress: called with the number of images done.
+
+    Raises:
+        Problem: status 1; names the level, the first differing tensor, image, position and both values.
+    """
+    simulators = [Simulator.of(level.graph) for level in levels]
+    values = [0] * len(levels)
+    done = 0
+    for part in batches(images, batch):
+        before = simulators[0].tensors(part)
+        for index, level in enumerate(levels[1:], 1):
+            after = simulators[index].tensors(part)
+            for match in level.matches:
+                values[index] += _compare(level.name, match, before, after, done)
+            before = after
+        done += len(part)
+        progress(done)
+    return [Verified(level.name, len(level.matches), len(images), values[i]) for i, level in enumerate(levels) if i]
+
+
+def _compare(level: str, match: Match, before: dict[str, Array], after: dict[str, Array], first: int) -> int:
+    old = before[match.old]
+    new = after[match.new].astype(np.float64) * match.factor + match.offset
+    if old.shape != new.shape:
+        raise mismatch(level, match.new, f"shape {new.shape[1:]} instead of {old.shape[1:]}")
+    if not np.array_equal(old, new):
+        image, *position = (int(i) for i in np.argwhere(old != new)[0])
+        place = f"image {first + image}, channel {position[-1]}" + (f", pixel {position[:-1]}" if position[:-1] else "")
+        value, wanted = new[(image, *position)], old[(image, *position)]
+        raise mismatch(level, match.new, f"{place}: {value:g} instead of {wanted:g}")
+    return int(old.size)
+
+
+def mismatch(level: str, tensor: str, where: str) -> Problem:
+    """The error for two levels that differ."""
+    return Problem(
+        f"verification failed: the {level} level differs from the level before at {tensor!r}",
+        where,
+        "this is a fault in bnnflow or a changed file, not in your network; nothing after this stage was built",
+        CHECK_FAILED,
+    )
+
+
+def class_sums(graph: Graph) -> tuple[str, Array, Array]:
+    """Tensor of the last layer's integers, and scale and shift that make class scores of them."""
+    tensor, scale, shift = graph.output, np.ones(1), np.zeros(1)
+    while True:
+        node = next((item for item in graph.nodes if item.name == tensor), None)
+        if node is None or not isinstance(node.op, Affine):
+            return tensor, scale, shift
+        tensor, shift, scale = node.input, shift + scale * node.op.shift, scale * node.op.scale
+
+
+def sums_of_scores(graph: Graph, scores: Array) -> Array:
+    """The last layer's integers from float class scores that some other program computed; int64.
+
+    The nearest integers; right while the other program errs by less than half a step.
+    """
+    _, scale, shift = class_sums(graph)
+    return np.rint((np.asarray(scores, np.float64) - shift) / scale).astype(np.int64)
+
+
+def verify_scores(name: str, graph: Graph, images: Array, scores: Array, batch: int = 200) -> Verified:
+    """Hold class scores of another program against a graph's integers, for equality.
+
+    Args:
+        name: of the other program.
+        graph: any level with an integer input.
+        images, scores: (images, ...) of equal length.
+
+    Raises:
+        Problem: status 1; names the first differing image and class.
+    """
+    tensor, _, _ = class_sums(graph)
+    simulator, done = Simulator.of(graph), 0
+    for part in batches(images, batch):
+        mine = simulator.tensors(part)[tensor].astype(np.int64)
+        theirs = sums_of_scores(graph, scores[done : done + len(part)])
+        if not np.array_equal(mine, theirs):
+            image, label = (int(i) for i in np.argwhere(mine != theirs)[0])
+            where = f"image {done + image}, class {label}: {theirs[image, label]} instead of {mine[image, label]}"
+            raise mismatch(name, tensor, where)
+        done += len(part)
+    return Verified(name, 1, len(images), len(images) * graph.types[tensor].channels)

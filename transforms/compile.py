@@ -1,0 +1,60 @@
+"""From a network as read to dataflow units: the stages, and what each has in common with the one before."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from . import passes
+from .graph import Graph
+from .levels import require
+from .lower import FlattenEarly, Lower
+from .passes import Match, Pass, Rewritten
+from .pool import PoolAfterThreshold
+from .streamline import AssumeImage, Streamline
+from .xnor import XnorPopcount
+
+STAGES: tuple[tuple[str, tuple[Pass, ...]], ...] = (
+    ("integer", (Streamline(), PoolAfterThreshold())),
+    ("xnor", (XnorPopcount(),)),
+    ("dataflow", (FlattenEarly(), Lower())),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One level of the compilation.
+
+    Attributes:
+        level: "network", "integer", "xnor" or "dataflow".
+        graph: the network at this level.
+        matches: how its tensors equal those of the level before; empty for the first.
+        notes: remarks of the passes, for people.
+    """
+
+    level: str
+    graph: Graph
+    matches: tuple[Match, ...]
+    notes: tuple[str, ...]
+
+
+def stages(graph: Graph, pixel_scale: float = 1 / 255) -> tuple[Stage, ...]:
+    """Compile a network as read; the result holds it with an integer input, then every level.
+
+    Args:
+        graph: a network without branches, of binary layers.
+        pixel_scale: what one step of an 8-bit pixel is worth where the graph's input is float.
+
+    Raises:
+        Problem: something cannot be compiled exactly; it names the operation.
+    """
+    assumed = AssumeImage(pixel_scale)(graph)
+    made = [Stage("network", assumed.graph, (), assumed.notes)]
+    for level, steps in STAGES:
+        results: list[Rewritten] = []
+        after = passes.run(steps, made[-1].graph, lambda step, before, result, r=results: r.append(result))
+        require(after, level)
+        matches = results[0].matches
+        for result in results[1:]:
+            matches = passes.compose(matches, result.matches)
+        made.append(Stage(level, after, matches, tuple(note for result in results for note in result.notes)))
+    return tuple(made)

@@ -1,0 +1,126 @@
+"""The text form of a graph: stable, complete, and read back by `Graph.parse`.
+
+Operations come first, one a line with the type of what they make; arrays follow, named after the
+operation and field that they belong to. Arrays of {-1, +1} or {0, 1} are written as hexadecimal
+bits, most significant first.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from dataclasses import fields
+from typing import get_args
+
+import numpy as np
+
+from bnnflow import Problem
+
+from .graph import AnyOp, Array, Graph, Node, TensorType
+
+OPS: dict[str, type] = {cls.__name__: cls for cls in get_args(AnyOp)}
+_TYPE = re.compile(r"(float|int)\[([\d, ]*)\](?: in (-?\d+)\.\.(-?\d+))?(?: step (\d+))?$")
+_LINE = re.compile(r"%(\S+) : (.+?) = (\w+)\(%(\S+?)\)(?: \{(.*)\})?$")
+
+
+def print_graph(graph: Graph) -> str:
+    """The graph as text; the same graph always gives the same text."""
+    lines = [f"graph {graph.name}", f"%{graph.input} : {graph.input_type}"]
+    arrays: list[str] = []
+    for node in graph.nodes:
+        items = []
+        for item in fields(node.op):
+            value = getattr(node.op, item.name)
+            if isinstance(value, np.ndarray):
+                arrays.append(f"@{node.name}.{item.name} = {_print_array(value)}")
+            else:
+                items.append(f"{item.name}={value!r}")
+        settings = f" {{{'; '.join(items)}}}" if items else ""
+        made = graph.types[node.name]
+        lines.append(f"%{node.name} : {made} = {type(node.op).__name__}(%{node.input}){settings}")
+    return "\n".join([*lines, f"return %{graph.output}", *arrays]) + "\n"
+
+
+def parse_graph(text: str) -> Graph:
+    """The graph that `print_graph` printed.
+
+    Raises:
+        Problem: a line cannot be read, or an array is missing; the message gives the line's number.
+    """
+    lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    arrays: dict[str, Array] = {}
+    for number, line in lines:
+        if line.startswith("@"):
+            name, _, body = line[1:].partition(" = ")
+            arrays[name] = _guard(_parse_array, body, number)
+    name, graph_input, input_type, output = "", "", TensorType(()), ""
+    nodes: list[Node] = []
+    for number, line in lines:
+        if line.startswith("graph "):
+            name = line.removeprefix("graph ")
+        elif line.startswith("return %"):
+            output = line.removeprefix("return %")
+        elif match := _LINE.match(line):
+            nodes.append(_parse_node(match, arrays, number))
+        elif line.startswith("%"):
+            tensor, _, kind = line[1:].partition(" : ")
+            graph_input, input_type = tensor, _guard(_parse_type, kind, number)
+        elif not line.startswith("@"):
+            raise Problem("this line of a graph's text cannot be read", f"line {number}: {line[:60]}")
+    return Graph(name, graph_input, input_type, tuple(nodes), output)
+
+
+def _parse_node(match: re.Match[str], arrays: dict[str, Array], number: int) -> Node:
+    name, _, op_name, source, settings = match.groups()
+    if op_name not in OPS:
+        raise Problem(f"unknown operation {op_name!r} in a graph's text", f"line {number}")
+    values: dict[str, object] = {}
+    for item in (settings or "").split("; ") if settings else []:
+        key, _, value = item.partition("=")
+        values[key] = _guard(ast.literal_eval, value, number)
+    for item in fields(OPS[op_name]):
+        if f"{name}.{item.name}" in arrays:
+            values[item.name] = arrays[f"{name}.{item.name}"]
+    try:
+        return Node(name, OPS[op_name](**values), source)
+    except TypeError as error:
+        raise Problem(f"operation {op_name} in a graph's text lacks or repeats a field", f"line {number}") from error
+
+
+def _guard(function, argument: str, number: int):  # type: ignore[no-untyped-def]
+    try:
+        return function(argument)
+    except (ValueError, SyntaxError, AttributeError) as error:
+        raise Problem("this line of a graph's text cannot be read", f"line {number}: {argument[:60]}") from error
+
+
+def _parse_type(text: str) -> TensorType:
+    match = _TYPE.match(text)
+    if not match:
+        raise ValueError(text)
+    shape = tuple(int(size) for size in match[2].split(",") if size.strip())
+    if match[1] == "float":
+        return TensorType(shape)
+    return TensorType(shape, int(match[3]), int(match[4]), int(match[5] or 1))
+
+
+def _print_array(array: Array) -> str:
+    shape = "x".join(map(str, array.shape))
+    flat = array.reshape(-1)
+    if array.dtype == np.int8 and np.all(np.abs(flat.astype(np.int64)) == 1):
+        return f"bipolar {shape} {np.packbits(flat > 0).tobytes().hex()}"
+    if array.dtype == np.uint8 and np.all(flat <= 1):
+        return f"binary {shape} {np.packbits(flat).tobytes().hex()}"
+    return f"{array.dtype} {shape} {' '.join(repr(value) for value in flat.tolist())}"
+
+
+def _parse_array(text: str) -> Array:
+    kind, shape_text, *values = text.split(" ")
+    shape = tuple(int(size) for size in shape_text.split("x"))
+    count = int(np.prod(shape))
+    if kind in ("bipolar", "binary"):
+        packed = np.frombuffer(bytes.fromhex(values[0] if values else ""), np.uint8)
+        bits = np.unpackbits(packed, count=count)
+        flat = bits if kind == "binary" else (2 * bits.astype(np.int8) - 1).astype(np.int8)
+        return flat.reshape(shape)
+    return np.array([ast.literal_eval(v) for v in values if v], np.dtype(kind)).reshape(shape)
