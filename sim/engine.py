@@ -87,7 +87,9 @@ class Simulator:
             raise Problem(f"images of type {images.dtype} are not numbers", f"input {graph.input!r}")
         if images.dtype.kind == "f" and not np.all(np.isfinite(images)):
             image = int(np.argwhere(~np.isfinite(images))[0][0])
-            raise Problem("an input value is NaN or infinite", f"image {image}", "repair or leave out this image")
+            raise Problem(
+                "an input value is NaN or infinite", f"image {image}", "repair or leave out this image"
+            )
         if graph.input_type.is_float:
             return images.astype(np.float64)
         low, high = graph.input_type.range
@@ -97,7 +99,7 @@ class Simulator:
                 f"input {graph.input!r} of {graph.name!r}",
                 "give the pixels as they are stored (0 to 255), not divided",
             )
-        return images.astype(np.uint8) if 0 <= low and high <= 255 else images.astype(np.int64)
+        return images.astype(np.uint8) if low >= 0 and high <= 255 else images.astype(np.int64)
 
 
 def batches(images: Array, size: int) -> Iterator[Array]:
@@ -140,7 +142,9 @@ def _kernel(op: AnyOp, x: TensorType) -> Kernel:
         case SlidingWindow(kernel, stride, _):
             return lambda v: _rows(v, kernel, stride)
         case Mvau(weight, bounds, xnor):
-            product = _xnor(weight) if xnor else _product(2 * weight.astype(np.int8) - 1, x, accumulator(op, x))
+            product = (
+                _xnor(weight) if xnor else _product(2 * weight.astype(np.int8) - 1, x, accumulator(op, x))
+            )
             compare = _compare(bounds, 0, 1)
             return (lambda v: compare(product(v))) if op.has_bounds else product
         case _:

@@ -8,7 +8,7 @@ from . import passes
 from .graph import Graph
 from .levels import require
 from .lower import FlattenEarly, Lower
-from .passes import Match, Pass, Rewritten
+from .passes import Match, Pass
 from .pool import PoolAfterThreshold
 from .streamline import AssumeImage, Streamline
 from .xnor import XnorPopcount
@@ -50,11 +50,7 @@ def stages(graph: Graph, pixel_scale: float = 1 / 255) -> tuple[Stage, ...]:
     assumed = AssumeImage(pixel_scale)(graph)
     made = [Stage("network", assumed.graph, (), assumed.notes)]
     for level, steps in STAGES:
-        results: list[Rewritten] = []
-        after = passes.run(steps, made[-1].graph, lambda step, before, result, r=results: r.append(result))
-        require(after, level)
-        matches = results[0].matches
-        for result in results[1:]:
-            matches = passes.compose(matches, result.matches)
-        made.append(Stage(level, after, matches, tuple(note for result in results for note in result.notes)))
+        result = passes.run(steps, made[-1].graph)
+        require(result.graph, level)
+        made.append(Stage(level, result.graph, result.matches, result.notes))
     return tuple(made)

@@ -30,7 +30,7 @@ def initializers(model: onnx.ModelProto) -> dict[str, Array]:
     return {item.name: numpy_helper.to_array(item) for item in model.graph.initializer}
 
 
-def annotations(model: onnx.ModelProto) -> dict[str, str]:
+def datatypes(model: onnx.ModelProto) -> dict[str, str]:
     """FINN data type names of tensors (quantization annotation `finn_datatype`)."""
     found = {}
     for item in model.graph.quantization_annotation:
@@ -56,7 +56,7 @@ def integer_range(datatype: str) -> tuple[int, int, int] | None:
 def quantize(x: Array, scale: Array, bits: int, signed: bool, narrow: bool) -> Array:
     """QONNX `Quant` with zero point 0 and rounding half to even, in the precision of `x`."""
     low, high = (-(2 ** (bits - 1)) + narrow, 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1 - narrow)
-    return np.clip(np.round(x / scale), low, high) * scale  # type: ignore[operator, call-overload, no-any-return]
+    return np.clip(np.round(x / scale), low, high) * scale
 
 
 def _reshape(x: Array, shape: Array) -> Array:
@@ -95,7 +95,11 @@ def fold(node: onnx.NodeProto, inputs: list[Array]) -> Array | None:
     if node.op_type in ("Quant", "IntQuant"):
         if np.any(inputs[2] != 0) or settings.get("rounding_mode", "ROUND").upper() != "ROUND":
             return None
-        bits, signed, narrow = int(inputs[3]), bool(settings.get("signed", 1)), bool(settings.get("narrow", 0))
+        bits, signed, narrow = (
+            int(inputs[3]),
+            bool(settings.get("signed", 1)),
+            bool(settings.get("narrow", 0)),
+        )
         return quantize(inputs[0], inputs[1], bits, signed, narrow)
     if node.op_type not in _FOLDS:
         return None

@@ -11,14 +11,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
-from typing import assert_never
+from typing import Any, assert_never
 
 import numpy as np
 import numpy.typing as npt
 
 from bnnflow import Problem
 
-Array = npt.NDArray[np.generic]
+Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,10 +322,14 @@ class Graph:
             if node.name in types:
                 raise Problem("two tensors have the same name", f"tensor {node.name!r} of {self.name!r}")
             if node.input not in types:
-                raise Problem("an operation reads a tensor that nothing makes", f"{node.name!r} reads {node.input!r}")
+                raise Problem(
+                    "an operation reads a tensor that nothing makes", f"{node.name!r} reads {node.input!r}"
+                )
             types[node.name] = result_type(node.op, types[node.input], node.name)
         if self.output not in types:
-            raise Problem("the output is a tensor that nothing makes", f"tensor {self.output!r} of {self.name!r}")
+            raise Problem(
+                "the output is a tensor that nothing makes", f"tensor {self.output!r} of {self.name!r}"
+            )
         object.__setattr__(self, "types", MappingProxyType(types))
 
     @property
@@ -394,7 +398,12 @@ def result_type(op: AnyOp, x: TensorType, name: str = "") -> TensorType:
         case MaxPool(kernel, stride):
             return replace(x, shape=(*_windows(x, kernel, stride, name), x.channels))
         case StreamingMaxPool(kernel):
-            _need(len(x.shape) == 3 and not (x.shape[0] % kernel[0] or x.shape[1] % kernel[1]), "pool on", name, x)
+            _need(
+                len(x.shape) == 3 and not (x.shape[0] % kernel[0] or x.shape[1] % kernel[1]),
+                "pool on",
+                name,
+                x,
+            )
             return replace(x, shape=(x.shape[0] // kernel[0], x.shape[1] // kernel[1], x.channels))
         case Flatten():
             return replace(x, shape=(int(np.prod(x.shape)),))
@@ -406,12 +415,22 @@ def result_type(op: AnyOp, x: TensorType, name: str = "") -> TensorType:
             _need(x.channels % pe == 0, f"PE {pe} does not divide the channels of", name, x)
             return TensorType(x.shape, 0, bounds.shape[1])
         case SlidingWindow(kernel, stride, simd):
-            _need(len(x.shape) == 3 and x.channels % simd == 0, f"SIMD {simd} does not divide the channels of", name, x)
+            _need(
+                len(x.shape) == 3 and x.channels % simd == 0,
+                f"SIMD {simd} does not divide the channels of",
+                name,
+                x,
+            )
             return replace(x, shape=(*_windows(x, kernel, stride, name), kernel[0] * kernel[1] * x.channels))
         case Mvau(weight, _, _, pe, simd):
             _need(x.channels == weight.shape[1], f"weights {weight.shape} on", name, x)
             _need(weight.shape[0] % pe == 0, f"PE {pe} does not divide {weight.shape[0]} rows on", name, x)
-            _need(weight.shape[1] % simd == 0, f"SIMD {simd} does not divide {weight.shape[1]} columns on", name, x)
+            _need(
+                weight.shape[1] % simd == 0,
+                f"SIMD {simd} does not divide {weight.shape[1]} columns on",
+                name,
+                x,
+            )
             shape = (*x.shape[:-1], weight.shape[0])
             return TensorType(shape, 0, 1) if op.has_bounds else _sums(op, x, shape)
         case _:
@@ -423,7 +442,9 @@ def accumulator(op: Mvau, x: TensorType) -> TensorType:
     return _sums(op, x, (*x.shape[:-1], op.weight.shape[0]))
 
 
-def _sums(op: Conv | Dense | XnorConv | XnorDense | Mvau, x: TensorType, shape: tuple[int, ...]) -> TensorType:
+def _sums(
+    op: Conv | Dense | XnorConv | XnorDense | Mvau, x: TensorType, shape: tuple[int, ...]
+) -> TensorType:
     fan_in = int(np.prod(op.weight.shape[1:]))
     if isinstance(op, XnorConv | XnorDense) or (isinstance(op, Mvau) and op.xnor):
         return TensorType(shape, 0, fan_in)

@@ -52,14 +52,24 @@ class Pass(Protocol):
 Observer = Callable[[Pass, Graph, Rewritten], None]
 
 
-def run(passes: Sequence[Pass], graph: Graph, observe: Observer | None = None) -> Graph:
-    """Apply passes in order; `observe(pass, before, result)` sees each step."""
+def run(passes: Sequence[Pass], graph: Graph, observe: Observer | None = None) -> Rewritten:
+    """Apply one or more passes in order; the result's matches span them all.
+
+    `observe(pass, before, result)` sees each step: timing, printing and checking are its business.
+    """
+    whole: Rewritten | None = None
     for step in passes:
-        result = step(graph)
+        before = graph if whole is None else whole.graph
+        result = step(before)
         if observe is not None:
-            observe(step, graph, result)
-        graph = result.graph
-    return graph
+            observe(step, before, result)
+        if whole is None:
+            whole = result
+        else:
+            matches = compose(whole.matches, result.matches)
+            whole = Rewritten(result.graph, matches, whole.notes + result.notes)
+    assert whole is not None, "at least one pass"
+    return whole
 
 
 def compose(first: Sequence[Match], second: Sequence[Match]) -> tuple[Match, ...]:

@@ -7,7 +7,6 @@ This is one of the two modules that know protobuf. Every operator that can be re
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -75,7 +74,9 @@ def load(path: Path) -> onnx.ModelProto:
     except (DecodeError, onnx.checker.ValidationError, ValueError, TypeError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else "it cannot be parsed"
         raise Problem(
-            "this is not a valid ONNX file", str(path), f"it may be cut off or damaged; export it again ({reason})"
+            "this is not a valid ONNX file",
+            str(path),
+            f"it may be cut off or damaged; export it again ({reason})",
         ) from error
     except OSError as error:
         reason = error.strerror or type(error).__name__
@@ -97,11 +98,13 @@ def read(source: Path | onnx.ModelProto) -> Graph:
         Problem: the file is damaged, or an operator, a shape or a weight cannot be represented; the
             message names the node and says what to do.
     """
-    model = source if isinstance(source, onnx.ModelProto) else load(source)
+    if isinstance(source, Path):
+        model, name = load(source), source.stem
+    else:
+        model, name = source, source.graph.name
     reader = _Reader(model)
     for node in model.graph.node:
         reader.take(node)
-    name = model.graph.name if source is model else Path(str(source)).stem
     return reader.graph(re.sub(r"\s+", "_", name) or "graph")
 
 
@@ -123,7 +126,9 @@ def survey(model: onnx.ModelProto) -> list[Surveyed]:
         if lost & set(node.input):
             lost.add(node.output[0])
             if node.op_type not in supported_operators():
-                blocked = Problem(f"operator {node.op_type} is not supported", f"{node.op_type} {node.name!r}")
+                blocked = Problem(
+                    f"operator {node.op_type} is not supported", f"{node.op_type} {node.name!r}"
+                )
         else:
             try:
                 reader.take(node)
@@ -159,7 +164,7 @@ class _Reader:
                 "the input must have the shape [batch, channels, height, width] or [batch, features]",
                 f"input {item.name!r} has {shape} behind the batch",
             )
-        known = constants.integer_range(constants.annotations(self.model).get(item.name, ""))
+        known = constants.integer_range(constants.datatypes(self.model).get(item.name, ""))
         self.input = _plain(item.name) or "image"
         self.types[self.input] = TensorType(shape, *known) if known else TensorType(shape)
         self.live[item.name] = _Live(self.input, shape)
@@ -171,33 +176,43 @@ class _Reader:
         """The finished graph."""
         output = self.model.graph.output[0].name
         if output not in self.live or self.live[output].order is not None or self.live[output].window:
-            raise Problem("the output does not depend on the input, or is a reordered map", f"output {output!r}")
+            raise Problem(
+                "the output does not depend on the input, or is a reordered map", f"output {output!r}"
+            )
         return Graph(name, self.input, self.types[self.input], tuple(self.nodes), self.live[output].tensor)
 
     def take(self, node: onnx.NodeProto) -> None:
         """Read one node: fold it when all its inputs are constant, else call its operator's method."""
         where = f"{node.op_type} {node.name or node.output[0]!r}"
         live = [name for name in node.input if name in self.live]
-        unknown = [name for name in node.input if name and name not in self.live and name not in self.constants]
+        unknown = [
+            name for name in node.input if name and name not in self.live and name not in self.constants
+        ]
         if unknown:
             raise Problem("an operation reads a tensor that nothing makes", f"{where} reads {unknown[0]!r}")
         if not live:
             value = constants.fold(node, [self.constants[name] for name in node.input if name])
             if value is None:
-                raise Problem("this operator cannot be computed in advance", where, "store its value as a constant")
+                raise Problem(
+                    "this operator cannot be computed in advance", where, "store its value as a constant"
+                )
             self.constants[node.output[0]] = value
             return
         if node.op_type == "Shape":
             self.constants[node.output[0]] = np.array([1, *self.live[node.input[0]].shape])
             return
-        method: Callable[..., _Live] | None = getattr(self, f"_{node.op_type}", None)
+        method: Any = getattr(self, f"_{node.op_type}", None)
         if method is None:
             raise Problem(
-                f"operator {node.op_type} is not supported", where, f"supported are: {', '.join(supported_operators())}"
+                f"operator {node.op_type} is not supported",
+                where,
+                f"supported are: {', '.join(supported_operators())}",
             )
         if len(live) > 1:
             raise Problem(
-                "joining two computed tensors is not supported yet", where, "networks without branches compile today"
+                "joining two computed tensors is not supported yet",
+                where,
+                "networks without branches compile today",
             )
         x = self.live[live[0]]
         if x.window and node.op_type not in ("MatMul", "XnorPopcountMatMul"):
@@ -265,7 +280,9 @@ class _Reader:
     def _Sub(self, node: onnx.NodeProto, x: _Live) -> _Live:
         """Subtract a constant, or subtract from one."""
         value, left = self._elementwise(node, x)
-        return self._affine(node, x, -np.ones(1), value) if left else self._affine(node, x, np.ones(1), -value)
+        return (
+            self._affine(node, x, -np.ones(1), value) if left else self._affine(node, x, np.ones(1), -value)
+        )
 
     def _Mul(self, node: onnx.NodeProto, x: _Live) -> _Live:
         """Multiply by a constant, one for all or one a channel."""
@@ -328,7 +345,10 @@ class _Reader:
         if not 1 <= width <= 8:
             raise Problem(f"a quantizer to {width} bits is not supported", hint="use 1 to 8 bits")
         op = Quantize(
-            float(scale.reshape(-1)[0]), width, bool(settings.get("signed", 1)), bool(settings.get("narrow", 0))
+            float(scale.reshape(-1)[0]),
+            width,
+            bool(settings.get("signed", 1)),
+            bool(settings.get("narrow", 0)),
         )
         return replace(x, tensor=self._add("quantize", op, x.tensor, node))
 
@@ -343,7 +363,9 @@ class _Reader:
             raise Problem("thresholds need an integer input and an integer output scale and bias")
         # On integers, x >= t and x >= ceil(t) are the same.
         bounds = np.ceil(table).astype(np.int64)
-        return replace(x, tensor=self._add("threshold", Threshold(bounds, int(low), int(step)), x.tensor, node))
+        return replace(
+            x, tensor=self._add("threshold", Threshold(bounds, int(low), int(step)), x.tensor, node)
+        )
 
     # -- layers --------------------------------------------------------------------------------
 
@@ -436,12 +458,19 @@ class _Reader:
     def _MaxPool(self, node: onnx.NodeProto, x: _Live) -> _Live:
         """2-d max pooling without padding, dilation or ceil mode."""
         settings = constants.attributes(node)
-        if any(settings.get("pads", [0])) or settings.get("ceil_mode", 0) or settings.get("auto_pad") not in (
-            None,
-            "NOTSET",
-            "VALID",
+        if (
+            any(settings.get("pads", [0]))
+            or settings.get("ceil_mode", 0)
+            or settings.get("auto_pad")
+            not in (
+                None,
+                "NOTSET",
+                "VALID",
+            )
         ):
-            raise Problem("padding and ceil mode of a pool are not supported", hint="use padding=0, ceil_mode=False")
+            raise Problem(
+                "padding and ceil mode of a pool are not supported", hint="use padding=0, ceil_mode=False"
+            )
         if any(d != 1 for d in settings.get("dilations", [1, 1])) or not x.first:
             raise Problem("this max pool is not supported", hint="use a 2-d pool, dilation=1, channels first")
         kernel = _pair(settings["kernel_shape"])
@@ -543,7 +572,9 @@ def supported_operators() -> list[str]:
 
 def operator_help() -> dict[str, str]:
     """What is supported of each operator, one sentence each."""
-    return {name: (getattr(_Reader, f"_{name}").__doc__ or "").splitlines()[0] for name in supported_operators()}
+    return {
+        name: (getattr(_Reader, f"_{name}").__doc__ or "").splitlines()[0] for name in supported_operators()
+    }
 
 
 def _plain(name: str) -> str:

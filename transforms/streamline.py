@@ -57,7 +57,10 @@ class AssumeImage:
         kind = TensorType(graph.input_type.shape, 0, 2**self.bits - 1)
         pixel = Affine(np.array([self.scale]), np.zeros(1))
         scaled = Node("pixel_scale", pixel, graph.input)
-        nodes = (scaled, *(replace(n, input="pixel_scale") if n.input == graph.input else n for n in graph.nodes))
+        nodes = (
+            scaled,
+            *(replace(n, input="pixel_scale") if n.input == graph.input else n for n in graph.nodes),
+        )
         note = f"the float input is taken as {self.bits}-bit pixels times {self.scale:.6g}"
         return Rewritten(replace(graph, input_type=kind, nodes=nodes), (), (note,))
 
@@ -96,7 +99,7 @@ class Streamline:
             except Problem as problem:
                 raise Problem(problem.what, problem.where or f"{node.name!r}", problem.hint) from problem
             _match(rewrite, node.name, x)
-        if x.scale != (1,) or x.shift != (0,):
+        if x.scale != (Fraction(1),) or x.shift != (Fraction(0),):
             scores = Affine(_floats(x.scale), _floats(x.shift))
             x = replace(x, tensor=rewrite.emit("scores", scores, x.tensor))
         return rewrite.done(x.tensor)
@@ -113,7 +116,9 @@ def _step(rewrite: Rewrite, node: Node, x: _Scaled, counts: dict[str, int]) -> _
         case Flatten():
             places = int(np.prod(rewrite.types[x.tensor].shape[:-1]))
             made = rewrite.emit(fresh("flatten"), node.op, x.tensor)
-            return _Scaled(made, *(value if len(value) == 1 else value * places for value in (x.scale, x.shift)))
+            return _Scaled(
+                made, *(value if len(value) == 1 else value * places for value in (x.scale, x.shift))
+            )
         case Affine(scale, shift):
             gain, bias = _fractions(scale), _fractions(shift)
             size = max(len(gain), len(bias), len(x.scale), len(x.shift))
@@ -190,7 +195,8 @@ def _quantize(rewrite: Rewrite, fresh, op: Quantize, x: _Scaled) -> _Scaled:  # 
     (low, high), scale = op.limits, Fraction(op.scale)
     first, last = kind.range
     levels = [
-        min(max(round((x.scale[0] * pixel + x.shift[0]) / scale), low), high) for pixel in range(first, last + 1)
+        min(max(round((x.scale[0] * pixel + x.shift[0]) / scale), low), high)
+        for pixel in range(first, last + 1)
     ]
     if all(b - a == 1 for a, b in zip(levels, levels[1:], strict=False)):
         return replace(x, scale=(scale,), shift=(scale * (levels[0] - first),))
@@ -237,7 +243,9 @@ def _make_positive(rewrite: Rewrite, x: _Scaled) -> _Scaled:
     if node is not None and isinstance(node.op, Threshold):
         layer = made.get(node.input)
     if node is None or layer is None or not isinstance(layer.op, Conv | Dense):
-        raise Problem("a max pool reads an inverted image", hint="do not scale the input by a negative factor")
+        raise Problem(
+            "a max pool reads an inverted image", hint="do not scale the input by a negative factor"
+        )
     rows = negative.reshape((-1,) + (1,) * (layer.op.weight.ndim - 1))
     weight = np.where(rows, -layer.op.weight, layer.op.weight).astype(np.int8)
     rewrite.negate(layer.name, negative, replace(layer.op, weight=weight))

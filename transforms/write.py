@@ -182,7 +182,11 @@ class _Writer:
                 }
                 self._emit("ConvolutionInputGenerator", [x], name, FINN, **settings, **types, **common)
             case StreamingMaxPool(kernel):
-                settings = {"PoolDim": list(kernel), "ImgDim": list(source.shape[:2]), "NumChannels": source.channels}
+                settings = {
+                    "PoolDim": list(kernel),
+                    "ImgDim": list(source.shape[:2]),
+                    "NumChannels": source.channels,
+                }
                 kinds = {"dataType": source.datatype, "PE": 1, "CeilMode": 0}
                 self._emit("StreamingMaxPool", [x], name, FINN, **settings, **kinds, **common)
             case Thresholding(bounds, pe):

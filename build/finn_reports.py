@@ -1,0 +1,68 @@
+"""The JSON files that FINN users know, under FINN's names and with FINN's keys."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from ..transforms.graph import Graph, Mvau, SlidingWindow, Thresholding
+from .cost import Estimate, Operations, finn_op
+
+
+def unit_names(graph: Graph) -> dict[str, str]:
+    """Node name to FINN's positional name (`MVAU_hls_0`, ...) for every dataflow unit."""
+    counts: dict[str, int] = {}
+    names = {}
+    for node in graph.nodes:
+        try:
+            kind = finn_op(node.op)
+        except KeyError:
+            continue
+        names[node.name] = f"{kind}_{counts.get(kind, 0)}"
+        counts[kind] = counts.get(kind, 0) + 1
+    return names
+
+
+def reports(graph: Graph, cost: Estimate, counts: Operations, clock_mhz: float) -> dict[str, str]:
+    """File name to JSON text of FINN's estimate reports and folding configuration."""
+    names = unit_names(graph)
+    resources: dict[str, Any] = {
+        names[u.name]: {"BRAM_18K": u.bram18, "LUT": u.lut, "URAM": 0, "DSP": 0} for u in cost.units
+    }
+    resources["total"] = {"BRAM_18K": cost.bram18, "LUT": cost.lut, "URAM": 0, "DSP": 0}
+    performance = {
+        "critical_path_cycles": cost.latency_cycles,
+        "max_cycles": cost.cycles,
+        "max_cycles_node_name": names[cost.bottleneck.name],
+        "estimated_throughput_fps": cost.fps(clock_mhz),
+        "estimated_latency_ns": cost.latency_us(clock_mhz) * 1000,
+    }
+    operations = {
+        "op_mac_BINARY_BINARY": counts.binary_macs,
+        "op_mac_UINT8_BIPOLAR": counts.int8_macs,
+        "param_weight_BINARY": counts.weights,
+        "param_threshold": counts.neurons,
+    }
+    files = {
+        "report/estimate_layer_cycles.json": {names[u.name]: u.cycles for u in cost.units},
+        "report/estimate_layer_resources.json": resources,
+        "report/estimate_network_performance.json": performance,
+        "report/op_and_param_counts.json": operations,
+        "auto_folding_config.json": folding(graph),
+    }
+    return {name: json.dumps(content, indent=2) + "\n" for name, content in files.items()}
+
+
+def folding(graph: Graph) -> dict[str, dict[str, Any]]:
+    """FINN's folding configuration of a dataflow graph."""
+    names = unit_names(graph)
+    config: dict[str, dict[str, Any]] = {"Defaults": {}}
+    for node in graph.nodes:
+        if isinstance(node.op, Mvau):
+            settings = {"mem_mode": "internal_decoupled", "ram_style": "auto", "resType": "lut"}
+            config[names[node.name]] = {"PE": node.op.pe, "SIMD": node.op.simd, **settings}
+        elif isinstance(node.op, SlidingWindow):
+            config[names[node.name]] = {"SIMD": node.op.simd, "ram_style": "distributed"}
+        elif isinstance(node.op, Thresholding):
+            config[names[node.name]] = {"PE": node.op.pe}
+    return config

@@ -1,0 +1,133 @@
+"""Random QONNX networks, as other programs would write them, for property tests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+DOMAIN = "qonnx.custom_op.general"
+
+
+@dataclass
+class Builder:
+    """An ONNX graph that grows node by node."""
+
+    rng: np.random.Generator
+    nodes: list[onnx.NodeProto] = field(default_factory=list)
+    weights: list[onnx.TensorProto] = field(default_factory=list)
+    last: str = "pixels"
+
+    def constant(self, value: object, kind: type = np.float32) -> str:
+        name = f"c{len(self.weights)}"
+        self.weights.append(numpy_helper.from_array(np.asarray(value, kind), name))
+        return name
+
+    def add(
+        self, kind: str, *constants: str, domain: str = "", first: bool = True, **settings: object
+    ) -> str:
+        out = f"t{len(self.nodes)}"
+        inputs = [self.last, *constants] if first else [*constants, self.last]
+        self.nodes.append(helper.make_node(kind, inputs, [out], domain=domain, **settings))
+        self.last = out
+        return out
+
+    def binary_weight(self, *shape: int, scale: float = 1.0) -> str:
+        latent = self.constant(self.rng.uniform(-1, 1, shape))
+        out = f"w{len(self.nodes)}"
+        self.nodes.append(
+            helper.make_node("BipolarQuant", [latent, self.constant(scale)], [out], domain=DOMAIN)
+        )
+        return out
+
+    def batch_norm(self, channels: int, spread: float) -> None:
+        gain = self.rng.normal(0, 1, channels)
+        gain[self.rng.random(channels) < 0.15] = 0.0
+        mean = np.round(self.rng.normal(0, spread, channels)) if self.rng.random() < 0.5 else None
+        values = [
+            gain,
+            np.where(self.rng.random(channels) < 0.3, 0.0, self.rng.normal(0, 1, channels)),
+            self.rng.normal(0, spread, channels) if mean is None else mean,
+            self.rng.uniform(0.1, spread**2 + 0.2, channels),
+        ]
+        self.add("BatchNormalization", *(self.constant(v) for v in values), epsilon=1e-5)
+
+    def sign(self) -> None:
+        self.add("BipolarQuant", self.constant(1.0), domain=DOMAIN)
+
+    def model(self, shape: tuple[int, ...], classes: int, annotate: bool) -> onnx.ModelProto:
+        graph = helper.make_graph(
+            self.nodes,
+            "random",
+            [helper.make_tensor_value_info("pixels", TensorProto.FLOAT, [1, *shape])],
+            [helper.make_tensor_value_info(self.last, TensorProto.FLOAT, [1, classes])],
+            self.weights,
+        )
+        if annotate:
+            entry = onnx.StringStringEntryProto(key="finn_datatype", value="UINT8")
+            graph.quantization_annotation.append(
+                onnx.TensorAnnotation(tensor_name="pixels", quant_parameter_tensor_names=[entry])
+            )
+        opsets = [helper.make_opsetid("", 13), helper.make_opsetid(DOMAIN, 1)]
+        return helper.make_model(graph, opset_imports=opsets, ir_version=8)
+
+
+def random_network(
+    seed: int, convolutions: int, hidden: int, pool: str = "none", image: str = "bits8"
+) -> onnx.ModelProto:
+    """A network on UINT8 pixels with negative and zero gains, ties, weight scales and floor-cut pools.
+
+    Args:
+        seed: of everything random.
+        convolutions, hidden: number of layers.
+        pool: "none", "before-norm" or "after-sign"; one pool behind the first convolution.
+        image: "bits8" (Quant), "raw" (pixels into the first layer), or "binary" (sign of the pixel).
+    """
+    rng = np.random.default_rng(seed)
+    build = Builder(rng)
+    channels, height, width = int(rng.integers(1, 4)), int(rng.integers(7, 10)), int(rng.integers(7, 10))
+    shape = (channels, height, width)
+    if image != "raw":
+        half = 127.5 if image == "binary" else 128.0
+        build.add("Sub", build.constant(half))
+        build.add("Div", build.constant(half))
+    if image == "bits8":
+        args = (build.constant(1 / 128), build.constant(0.0), build.constant(8.0))
+        build.add("Quant", *args, domain=DOMAIN, signed=1, narrow=0, rounding_mode="ROUND")
+    elif image == "binary":
+        build.sign()
+    for index in range(convolutions):
+        filters = int(rng.integers(2, 6))
+        kernel = int(rng.integers(1, 4)) if index == 0 else 2
+        scale = float(rng.choice([1.0, 0.1, 0.5]))
+        build.add(
+            "Conv",
+            build.binary_weight(filters, channels, kernel, kernel, scale=scale),
+            kernel_shape=[kernel] * 2,
+        )
+        height, width, channels = height - kernel + 1, width - kernel + 1, filters
+        even = pool != "none" and index == 0 and height % 2 == 0 and width % 2 == 0
+        if even and pool == "before-norm":
+            build.add("MaxPool", kernel_shape=[2, 2], strides=[2, 2])
+        build.batch_norm(filters, 3.0)
+        build.sign()
+        if even and pool == "after-sign":
+            build.add("MaxPool", kernel_shape=[2, 2], strides=[2, 2])
+        height, width = (height // 2, width // 2) if even else (height, width)
+    build.add("Flatten", axis=1)
+    features = channels * height * width
+    for _ in range(hidden):
+        neurons = int(rng.integers(2, 9))
+        if rng.random() < 0.5:
+            build.add("Gemm", build.binary_weight(neurons, features), transB=1)
+        else:
+            build.add("MatMul", build.binary_weight(features, neurons))
+        build.batch_norm(neurons, 4.0)
+        build.sign()
+        features = neurons
+    build.add("Gemm", build.binary_weight(3, features), transB=1)
+    build.add("Mul", build.constant(0.37))
+    build.add("Add", build.constant(-1.25))
+    return build.model(shape, 3, annotate=True)
