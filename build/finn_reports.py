@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from ..transforms.graph import Graph, Mvau, SlidingWindow, Thresholding
-from .cost import Estimate, Operations, finn_op
+from .cost import estimate, finn_op
 
 
 def unit_names(graph: Graph) -> dict[str, str]:
@@ -23,9 +24,15 @@ def unit_names(graph: Graph) -> dict[str, str]:
     return names
 
 
-def reports(graph: Graph, cost: Estimate, counts: Operations, clock_mhz: float) -> dict[str, str]:
-    """File name to JSON text of FINN's estimate reports and folding configuration."""
-    names = unit_names(graph)
+def reports(graph: Graph, counts: Mapping[str, int], clock_mhz: float) -> dict[str, str]:
+    """File name to JSON text of FINN's estimate reports.
+
+    Args:
+        graph: dataflow level, folded.
+        counts: the fields of `Operations` of the network.
+        clock_mhz: clock.
+    """
+    names, cost = unit_names(graph), estimate(graph)
     resources: dict[str, Any] = {
         names[u.name]: {"BRAM_18K": u.bram18, "LUT": u.lut, "URAM": 0, "DSP": 0} for u in cost.units
     }
@@ -38,17 +45,16 @@ def reports(graph: Graph, cost: Estimate, counts: Operations, clock_mhz: float) 
         "estimated_latency_ns": cost.latency_us(clock_mhz) * 1000,
     }
     operations = {
-        "op_mac_BINARY_BINARY": counts.binary_macs,
-        "op_mac_UINT8_BIPOLAR": counts.int8_macs,
-        "param_weight_BINARY": counts.weights,
-        "param_threshold": counts.neurons,
+        "op_mac_BINARY_BINARY": counts["binary_macs"],
+        "op_mac_UINT8_BIPOLAR": counts["int8_macs"],
+        "param_weight_BINARY": counts["weights"],
+        "param_threshold": counts["neurons"],
     }
     files = {
         "report/estimate_layer_cycles.json": {names[u.name]: u.cycles for u in cost.units},
         "report/estimate_layer_resources.json": resources,
         "report/estimate_network_performance.json": performance,
         "report/op_and_param_counts.json": operations,
-        "auto_folding_config.json": folding(graph),
     }
     return {name: json.dumps(content, indent=2) + "\n" for name, content in files.items()}
 

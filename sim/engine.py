@@ -87,9 +87,7 @@ class Simulator:
             raise Problem(f"images of type {images.dtype} are not numbers", f"input {graph.input!r}")
         if images.dtype.kind == "f" and not np.all(np.isfinite(images)):
             image = int(np.argwhere(~np.isfinite(images))[0][0])
-            raise Problem(
-                "an input value is NaN or infinite", f"image {image}", "repair or leave out this image"
-            )
+            raise Problem("an input value is NaN or infinite", f"image {image}", "repair or leave out this image")
         if graph.input_type.is_float:
             return images.astype(np.float64)
         low, high = graph.input_type.range
@@ -142,9 +140,7 @@ def _kernel(op: AnyOp, x: TensorType) -> Kernel:
         case SlidingWindow(kernel, stride, _):
             return lambda v: _rows(v, kernel, stride)
         case Mvau(weight, bounds, xnor):
-            product = (
-                _xnor(weight) if xnor else _product(2 * weight.astype(np.int8) - 1, x, accumulator(op, x))
-            )
+            product = _xnor(weight) if xnor else _product(2 * weight.astype(np.int8) - 1, x, accumulator(op, x))
             compare = _compare(bounds, 0, 1)
             return (lambda v: compare(product(v))) if op.has_bounds else product
         case _:

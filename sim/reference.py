@@ -57,9 +57,7 @@ def apply(op: AnyOp, x: Array) -> Array:
         case Dense(weight):
             return np.einsum("ni,oi->no", x, weight.astype(x.dtype))
         case Conv(weight, stride):
-            return np.einsum(
-                "nyxijc,oijc->nyxo", windows(x, weight.shape[1:3], stride), weight.astype(x.dtype)
-            )
+            return np.einsum("nyxijc,oijc->nyxo", windows(x, weight.shape[1:3], stride), weight.astype(x.dtype))
         case XnorDense(weight):
             return (x[:, None, :] == weight).sum(axis=-1)
         case XnorConv(weight, stride):
@@ -77,10 +75,7 @@ def apply(op: AnyOp, x: Array) -> Array:
             seen = windows(x, kernel, stride)
             return seen.reshape(*seen.shape[:3], -1)
         case Mvau(weight, bounds, xnor):
-            rows = [
-                (x == row).sum(axis=-1) if xnor else (x * (2 * row.astype(np.int64) - 1)).sum(-1)
-                for row in weight
-            ]
+            rows = [(x == row).sum(axis=-1) if xnor else (x * (2 * row.astype(np.int64) - 1)).sum(-1) for row in weight]
             sums = np.stack(rows, axis=-1)
             return (sums[..., None] >= bounds).sum(axis=-1) if op.has_bounds else sums
         case _:

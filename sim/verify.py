@@ -62,11 +62,7 @@ def verify(
             before = after
         done += len(part)
         progress(done)
-    return [
-        Verified(level.name, len(level.matches), len(images), values[i])
-        for i, level in enumerate(levels)
-        if i
-    ]
+    return [Verified(level.name, len(level.matches), len(images), values[i]) for i, level in enumerate(levels) if i]
 
 
 def _compare(level: str, match: Match, before: dict[str, Array], after: dict[str, Array], first: int) -> int:
@@ -76,9 +72,7 @@ def _compare(level: str, match: Match, before: dict[str, Array], after: dict[str
         raise mismatch(level, match.new, f"shape {new.shape[1:]} instead of {old.shape[1:]}")
     if not np.array_equal(old, new):
         image, *position = (int(i) for i in np.argwhere(old != new)[0])
-        place = f"image {first + image}, channel {position[-1]}" + (
-            f", pixel {position[:-1]}" if position[:-1] else ""
-        )
+        place = f"image {first + image}, channel {position[-1]}" + (f", pixel {position[:-1]}" if position[:-1] else "")
         value, wanted = new[(image, *position)], old[(image, *position)]
         raise mismatch(level, match.new, f"{place}: {value:g} instead of {wanted:g}")
     return int(old.size)
@@ -131,9 +125,7 @@ def verify_scores(name: str, graph: Graph, images: Array, scores: Array, batch: 
         theirs = sums_of_scores(graph, scores[done : done + len(part)])
         if not np.array_equal(mine, theirs):
             image, label = (int(i) for i in np.argwhere(mine != theirs)[0])
-            where = (
-                f"image {done + image}, class {label}: {theirs[image, label]} instead of {mine[image, label]}"
-            )
+            where = f"image {done + image}, class {label}: {theirs[image, label]} instead of {mine[image, label]}"
             raise mismatch(name, tensor, where)
         done += len(part)
     return Verified(name, 1, len(images), len(images) * graph.types[tensor].channels)

@@ -5,7 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from . import passes
-from .graph import Graph
+from .graph import (
+    Graph,
+    Mvau,
+    SlidingWindow,
+    StreamingMaxPool,
+    Threshold,
+    Thresholding,
+    XnorConv,
+    XnorDense,
+)
 from .levels import require
 from .lower import FlattenEarly, Lower
 from .passes import Match, Pass
@@ -18,6 +27,9 @@ STAGES: tuple[tuple[str, tuple[Pass, ...]], ...] = (
     ("xnor", (XnorPopcount(),)),
     ("dataflow", (FlattenEarly(), Lower())),
 )
+
+
+LEVEL_NAMES = ("network", *(level for level, _ in STAGES))
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +49,18 @@ class Stage:
     notes: tuple[str, ...]
 
 
+def level_of(graph: Graph) -> str:
+    """The level that a graph is at, by the operations it holds."""
+    kinds = {type(node.op) for node in graph.nodes}
+    if kinds & {Mvau, Thresholding, SlidingWindow, StreamingMaxPool}:
+        return "dataflow"
+    if kinds & {XnorConv, XnorDense}:
+        return "xnor"
+    return "integer" if Threshold in kinds else "network"
+
+
 def stages(graph: Graph, pixel_scale: float = 1 / 255) -> tuple[Stage, ...]:
-    """Compile a network as read; the result holds it with an integer input, then every level.
+    """Compile a graph from the level that it is at to dataflow; the first result is the graph itself.
 
     Args:
         graph: a network without branches, of binary layers.
@@ -47,10 +69,11 @@ def stages(graph: Graph, pixel_scale: float = 1 / 255) -> tuple[Stage, ...]:
     Raises:
         Problem: something cannot be compiled exactly; it names the operation.
     """
+    level = level_of(graph)
     assumed = AssumeImage(pixel_scale)(graph)
-    made = [Stage("network", assumed.graph, (), assumed.notes)]
-    for level, steps in STAGES:
+    made = [Stage(level, assumed.graph, (), assumed.notes)]
+    for name, steps in STAGES[LEVEL_NAMES.index(level) :]:
         result = passes.run(steps, made[-1].graph)
-        require(result.graph, level)
-        made.append(Stage(level, result.graph, result.matches, result.notes))
+        require(result.graph, name)
+        made.append(Stage(name, result.graph, result.matches, result.notes))
     return tuple(made)

@@ -322,14 +322,10 @@ class Graph:
             if node.name in types:
                 raise Problem("two tensors have the same name", f"tensor {node.name!r} of {self.name!r}")
             if node.input not in types:
-                raise Problem(
-                    "an operation reads a tensor that nothing makes", f"{node.name!r} reads {node.input!r}"
-                )
+                raise Problem("an operation reads a tensor that nothing makes", f"{node.name!r} reads {node.input!r}")
             types[node.name] = result_type(node.op, types[node.input], node.name)
         if self.output not in types:
-            raise Problem(
-                "the output is a tensor that nothing makes", f"tensor {self.output!r} of {self.name!r}"
-            )
+            raise Problem("the output is a tensor that nothing makes", f"tensor {self.output!r} of {self.name!r}")
         object.__setattr__(self, "types", MappingProxyType(types))
 
     @property
@@ -442,9 +438,7 @@ def accumulator(op: Mvau, x: TensorType) -> TensorType:
     return _sums(op, x, (*x.shape[:-1], op.weight.shape[0]))
 
 
-def _sums(
-    op: Conv | Dense | XnorConv | XnorDense | Mvau, x: TensorType, shape: tuple[int, ...]
-) -> TensorType:
+def _sums(op: Conv | Dense | XnorConv | XnorDense | Mvau, x: TensorType, shape: tuple[int, ...]) -> TensorType:
     fan_in = int(np.prod(op.weight.shape[1:]))
     if isinstance(op, XnorConv | XnorDense) or (isinstance(op, Mvau) and op.xnor):
         return TensorType(shape, 0, fan_in)

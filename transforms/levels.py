@@ -46,6 +46,4 @@ def require(graph: Graph, level: str) -> None:
                 "networks of binary convolutions, dense layers, batch norms, signs and max pools compile",
             )
         if not last and len(graph.readers(node.name)) != 1:
-            raise Problem(
-                "a tensor is read more than once or never", f"{node.name!r} in graph {graph.name!r}"
-            )
+            raise Problem("a tensor is read more than once or never", f"{node.name!r} in graph {graph.name!r}")

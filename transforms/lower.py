@@ -41,6 +41,7 @@ class FlattenEarly:
     name: str = "flatten-early"
 
     def __call__(self, graph: Graph) -> Rewritten:
+        """The rewritten graph; `Problem` names what cannot be rewritten exactly."""
         rewrite = Rewrite(graph)
         swapped: dict[str, Node] = {}
         for node in rewrite.walk():
@@ -56,11 +57,7 @@ class FlattenEarly:
                 assert isinstance(earlier.op, Threshold)
                 places = int(np.prod(graph.types[node.input].shape[:-1]))
                 rewrite.emit(node.name, node.op, earlier.input)
-                bounds = (
-                    earlier.op.bounds
-                    if len(earlier.op.bounds) == 1
-                    else np.tile(earlier.op.bounds, (places, 1))
-                )
+                bounds = earlier.op.bounds if len(earlier.op.bounds) == 1 else np.tile(earlier.op.bounds, (places, 1))
                 op = Threshold(bounds, earlier.op.low, earlier.op.step)
                 rewrite.emit(earlier.name, op, node.name)
                 rewrite.match(node.name, earlier.name)
@@ -90,6 +87,7 @@ class Lower:
     name: str = "lower"
 
     def __call__(self, graph: Graph) -> Rewritten:
+        """The rewritten graph; `Problem` names what cannot be rewritten exactly."""
         rewrite = Rewrite(graph)
         now = {graph.input: graph.input}
         for node in rewrite.walk():
@@ -119,9 +117,7 @@ class Lower:
             return (fused.name if fused else node.name), rewrite.emit(node.name, unit, source)
         if isinstance(op, Threshold):
             channels = rewrite.types[source].channels
-            return node.name, rewrite.emit(
-                node.name, Thresholding(_one_level(op, channels, node.name)), source
-            )
+            return node.name, rewrite.emit(node.name, Thresholding(_one_level(op, channels, node.name)), source)
         if isinstance(op, MaxPool):
             if op.kernel != op.stride:
                 raise Problem(

@@ -19,6 +19,7 @@ class PoolAfterThreshold:
     name: str = "pool-after-threshold"
 
     def __call__(self, graph: Graph) -> Rewritten:
+        """The rewritten graph; `Problem` names what cannot be rewritten exactly."""
         rewrite = Rewrite(graph)
         now = {graph.input: graph.input}
         waiting: dict[str, str] = {}

@@ -7,6 +7,7 @@ This is one of the two modules that know protobuf. Every operator that can be re
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -126,9 +127,7 @@ def survey(model: onnx.ModelProto) -> list[Surveyed]:
         if lost & set(node.input):
             lost.add(node.output[0])
             if node.op_type not in supported_operators():
-                blocked = Problem(
-                    f"operator {node.op_type} is not supported", f"{node.op_type} {node.name!r}"
-                )
+                blocked = Problem(f"operator {node.op_type} is not supported", f"{node.op_type} {node.name!r}")
         else:
             try:
                 reader.take(node)
@@ -148,6 +147,7 @@ class _Reader:
         self.nodes: list[Node] = []
         self.types: dict[str, TensorType] = {}
         self.counts: dict[str, int] = {}
+        self.uses = Counter(name for node in model.graph.node for name in node.input)
         inputs = [item for item in model.graph.input if item.name not in self.constants]
         if len(inputs) != 1 or len(model.graph.output) != 1:
             raise Problem(
@@ -176,26 +176,20 @@ class _Reader:
         """The finished graph."""
         output = self.model.graph.output[0].name
         if output not in self.live or self.live[output].order is not None or self.live[output].window:
-            raise Problem(
-                "the output does not depend on the input, or is a reordered map", f"output {output!r}"
-            )
+            raise Problem("the output does not depend on the input, or is a reordered map", f"output {output!r}")
         return Graph(name, self.input, self.types[self.input], tuple(self.nodes), self.live[output].tensor)
 
     def take(self, node: onnx.NodeProto) -> None:
         """Read one node: fold it when all its inputs are constant, else call its operator's method."""
         where = f"{node.op_type} {node.name or node.output[0]!r}"
         live = [name for name in node.input if name in self.live]
-        unknown = [
-            name for name in node.input if name and name not in self.live and name not in self.constants
-        ]
+        unknown = [name for name in node.input if name and name not in self.live and name not in self.constants]
         if unknown:
             raise Problem("an operation reads a tensor that nothing makes", f"{where} reads {unknown[0]!r}")
         if not live:
             value = constants.fold(node, [self.constants[name] for name in node.input if name])
             if value is None:
-                raise Problem(
-                    "this operator cannot be computed in advance", where, "store its value as a constant"
-                )
+                raise Problem("this operator cannot be computed in advance", where, "store its value as a constant")
             self.constants[node.output[0]] = value
             return
         if node.op_type == "Shape":
@@ -264,6 +258,19 @@ class _Reader:
     def _affine(self, node: onnx.NodeProto, x: _Live, scale: Array, shift: Array) -> _Live:
         if not (np.all(np.isfinite(scale)) and np.all(np.isfinite(shift))):
             raise Problem("a factor or summand is not a finite number", hint="train again or repair the file")
+        before = self.nodes[-1] if self.nodes else None
+        if (
+            before is not None
+            and before.name == x.tensor
+            and isinstance(before.op, Affine)
+            and self.uses[node.input[0]] == 1
+            and not before.op.shift.any()
+            and np.all(scale == 1)
+        ):
+            # A product and the sum behind it are one step: nothing is rounded by joining them.
+            self.nodes.pop()
+            del self.types[before.name]
+            return replace(x, tensor=self._add("affine", Affine(before.op.scale, shift), before.input, node))
         return replace(x, tensor=self._add("affine", Affine(scale, shift), x.tensor, node))
 
     def _elementwise(self, node: onnx.NodeProto, x: _Live) -> tuple[Array, bool]:
@@ -280,9 +287,7 @@ class _Reader:
     def _Sub(self, node: onnx.NodeProto, x: _Live) -> _Live:
         """Subtract a constant, or subtract from one."""
         value, left = self._elementwise(node, x)
-        return (
-            self._affine(node, x, -np.ones(1), value) if left else self._affine(node, x, np.ones(1), -value)
-        )
+        return self._affine(node, x, -np.ones(1), value) if left else self._affine(node, x, np.ones(1), -value)
 
     def _Mul(self, node: onnx.NodeProto, x: _Live) -> _Live:
         """Multiply by a constant, one for all or one a channel."""
@@ -363,9 +368,7 @@ class _Reader:
             raise Problem("thresholds need an integer input and an integer output scale and bias")
         # On integers, x >= t and x >= ceil(t) are the same.
         bounds = np.ceil(table).astype(np.int64)
-        return replace(
-            x, tensor=self._add("threshold", Threshold(bounds, int(low), int(step)), x.tensor, node)
-        )
+        return replace(x, tensor=self._add("threshold", Threshold(bounds, int(low), int(step)), x.tensor, node))
 
     # -- layers --------------------------------------------------------------------------------
 
@@ -468,9 +471,7 @@ class _Reader:
                 "VALID",
             )
         ):
-            raise Problem(
-                "padding and ceil mode of a pool are not supported", hint="use padding=0, ceil_mode=False"
-            )
+            raise Problem("padding and ceil mode of a pool are not supported", hint="use padding=0, ceil_mode=False")
         if any(d != 1 for d in settings.get("dilations", [1, 1])) or not x.first:
             raise Problem("this max pool is not supported", hint="use a 2-d pool, dilation=1, channels first")
         kernel = _pair(settings["kernel_shape"])
@@ -559,9 +560,7 @@ class _Reader:
 
     def _StreamingMaxPool(self, node: onnx.NodeProto, x: _Live) -> _Live:
         """FINN streaming max pool."""
-        name = self._add(
-            "pool", StreamingMaxPool(_pair(constants.attributes(node)["PoolDim"])), x.tensor, node
-        )
+        name = self._add("pool", StreamingMaxPool(_pair(constants.attributes(node)["PoolDim"])), x.tensor, node)
         return _Live(name, self.types[name].shape)
 
 
@@ -572,9 +571,7 @@ def supported_operators() -> list[str]:
 
 def operator_help() -> dict[str, str]:
     """What is supported of each operator, one sentence each."""
-    return {
-        name: (getattr(_Reader, f"_{name}").__doc__ or "").splitlines()[0] for name in supported_operators()
-    }
+    return {name: (getattr(_Reader, f"_{name}").__doc__ or "").splitlines()[0] for name in supported_operators()}
 
 
 def _plain(name: str) -> str:

@@ -24,9 +24,7 @@ def to_standard(model: onnx.ModelProto) -> onnx.ModelProto:
     for node in model.graph.node:
         inputs = [known.get(name) for name in node.input if name]
         value = (
-            constants.fold(node, [x for x in inputs if x is not None])
-            if all(x is not None for x in inputs)
-            else None
+            constants.fold(node, [x for x in inputs if x is not None]) if all(x is not None for x in inputs) else None
         )
         if value is not None:
             known[node.output[0]] = value
@@ -39,9 +37,7 @@ def to_standard(model: onnx.ModelProto) -> onnx.ModelProto:
     used = {name for node in nodes for name in node.input} | {item.name for item in model.graph.output}
     weights = [numpy_helper.from_array(np.ascontiguousarray(v), k) for k, v in known.items() if k in used]
     inputs = [item for item in model.graph.input if item.name not in constants.initializers(model)]
-    body = helper.make_graph(
-        nodes, model.graph.name, [_dynamic(i) for i in inputs], list(model.graph.output), weights
-    )
+    body = helper.make_graph(nodes, model.graph.name, [_dynamic(i) for i in inputs], list(model.graph.output), weights)
     for item in body.output:
         item.CopyFrom(_dynamic(item))
     opset = next(item.version for item in model.opset_import if item.domain in ("", "ai.onnx"))
@@ -76,9 +72,7 @@ def _spell_out(node: onnx.NodeProto, known: dict[str, np.ndarray]) -> list[onnx.
     if node.op_type == "BipolarQuant":
         return [
             helper.make_node("GreaterOrEqual", [x, constant("zero", 0)], [f"{name}_positive"]),
-            helper.make_node(
-                "Where", [f"{name}_positive", constant("plus", scale), constant("minus", -scale)], [out]
-            ),
+            helper.make_node("Where", [f"{name}_positive", constant("plus", scale), constant("minus", -scale)], [out]),
         ]
     settings = constants.attributes(node)
     bits, signed, narrow = (
@@ -91,8 +85,6 @@ def _spell_out(node: onnx.NodeProto, known: dict[str, np.ndarray]) -> list[onnx.
     return [
         helper.make_node("Div", [x, step], [f"{name}_levels"]),
         helper.make_node("Round", [f"{name}_levels"], [f"{name}_rounded"]),
-        helper.make_node(
-            "Clip", [f"{name}_rounded", constant("low", low), constant("high", high)], [f"{name}_cut"]
-        ),
+        helper.make_node("Clip", [f"{name}_rounded", constant("low", low), constant("high", high)], [f"{name}_cut"]),
         helper.make_node("Mul", [f"{name}_cut", step], [out]),
     ]

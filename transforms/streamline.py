@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import pairwise
 from math import ceil, floor
 
 import numpy as np
@@ -52,6 +53,7 @@ class AssumeImage:
     name: str = "assume-image"
 
     def __call__(self, graph: Graph) -> Rewritten:
+        """The rewritten graph; `Problem` names what cannot be rewritten exactly."""
         if not graph.input_type.is_float:
             return Rewritten(graph, ())
         kind = TensorType(graph.input_type.shape, 0, 2**self.bits - 1)
@@ -90,6 +92,7 @@ class Streamline:
     name: str = "streamline"
 
     def __call__(self, graph: Graph) -> Rewritten:
+        """The rewritten graph; `Problem` names what cannot be rewritten exactly."""
         rewrite = Rewrite(graph)
         x = _Scaled(graph.input, (Fraction(1),), (Fraction(0),))
         counts: dict[str, int] = {}
@@ -116,9 +119,7 @@ def _step(rewrite: Rewrite, node: Node, x: _Scaled, counts: dict[str, int]) -> _
         case Flatten():
             places = int(np.prod(rewrite.types[x.tensor].shape[:-1]))
             made = rewrite.emit(fresh("flatten"), node.op, x.tensor)
-            return _Scaled(
-                made, *(value if len(value) == 1 else value * places for value in (x.scale, x.shift))
-            )
+            return _Scaled(made, *(value if len(value) == 1 else value * places for value in (x.scale, x.shift)))
         case Affine(scale, shift):
             gain, bias = _fractions(scale), _fractions(shift)
             size = max(len(gain), len(bias), len(x.scale), len(x.shift))
@@ -194,11 +195,8 @@ def _quantize(rewrite: Rewrite, fresh, op: Quantize, x: _Scaled) -> _Scaled:  # 
         raise Problem("the input is scaled by a factor that is not positive")
     (low, high), scale = op.limits, Fraction(op.scale)
     first, last = kind.range
-    levels = [
-        min(max(round((x.scale[0] * pixel + x.shift[0]) / scale), low), high)
-        for pixel in range(first, last + 1)
-    ]
-    if all(b - a == 1 for a, b in zip(levels, levels[1:], strict=False)):
+    levels = [min(max(round((x.scale[0] * pixel + x.shift[0]) / scale), low), high) for pixel in range(first, last + 1)]
+    if all(b - a == 1 for a, b in pairwise(levels)):
         return replace(x, scale=(scale,), shift=(scale * (levels[0] - first),))
     bounds = [
         first + next(i for i, level in enumerate(levels) if level >= wanted)
@@ -243,9 +241,7 @@ def _make_positive(rewrite: Rewrite, x: _Scaled) -> _Scaled:
     if node is not None and isinstance(node.op, Threshold):
         layer = made.get(node.input)
     if node is None or layer is None or not isinstance(layer.op, Conv | Dense):
-        raise Problem(
-            "a max pool reads an inverted image", hint="do not scale the input by a negative factor"
-        )
+        raise Problem("a max pool reads an inverted image", hint="do not scale the input by a negative factor")
     rows = negative.reshape((-1,) + (1,) * (layer.op.weight.ndim - 1))
     weight = np.where(rows, -layer.op.weight, layer.op.weight).astype(np.int8)
     rewrite.negate(layer.name, negative, replace(layer.op, weight=weight))

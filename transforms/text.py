@@ -84,18 +84,14 @@ def _parse_node(match: re.Match[str], arrays: dict[str, Array], number: int) -> 
     try:
         return Node(name, OPS[op_name](**values), source)
     except TypeError as error:
-        raise Problem(
-            f"operation {op_name} in a graph's text lacks or repeats a field", f"line {number}"
-        ) from error
+        raise Problem(f"operation {op_name} in a graph's text lacks or repeats a field", f"line {number}") from error
 
 
 def _guard(function, argument: str, number: int):  # type: ignore[no-untyped-def]
     try:
         return function(argument)
     except (ValueError, SyntaxError, AttributeError) as error:
-        raise Problem(
-            "this line of a graph's text cannot be read", f"line {number}: {argument[:60]}"
-        ) from error
+        raise Problem("this line of a graph's text cannot be read", f"line {number}: {argument[:60]}") from error
 
 
 def _parse_type(text: str) -> TensorType:

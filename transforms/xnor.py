@@ -22,6 +22,7 @@ class XnorPopcount:
     name: str = "xnor-popcount"
 
     def __call__(self, graph: Graph) -> Rewritten:
+        """The rewritten graph; `Problem` names what cannot be rewritten exactly."""
         rewrite = Rewrite(graph)
         # old == 2 * new - lost for tensors in `lost`; all others are unchanged.
         lost: dict[str, int] = {}

@@ -1,0 +1,5 @@
+"""`python -m bnnflow` is `flow`."""
+
+from .flow.cli import main
+
+main()
