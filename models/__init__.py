@@ -1,1 +1,1 @@
-"""Networks, data, training, pruning and export. Everything here may use torch and brevitas; nothing else does."""
+"""Networks, data, training, pruning and export: the only folder that uses torch and brevitas."""

@@ -25,9 +25,7 @@ class Builder:
         self.weights.append(numpy_helper.from_array(np.asarray(value, kind), name))
         return name
 
-    def add(
-        self, kind: str, *constants: str, domain: str = "", first: bool = True, **settings: object
-    ) -> str:
+    def add(self, kind: str, *constants: str, domain: str = "", first: bool = True, **settings: object) -> str:
         out = f"t{len(self.nodes)}"
         inputs = [self.last, *constants] if first else [*constants, self.last]
         self.nodes.append(helper.make_node(kind, inputs, [out], domain=domain, **settings))
@@ -37,9 +35,7 @@ class Builder:
     def binary_weight(self, *shape: int, scale: float = 1.0) -> str:
         latent = self.constant(self.rng.uniform(-1, 1, shape))
         out = f"w{len(self.nodes)}"
-        self.nodes.append(
-            helper.make_node("BipolarQuant", [latent, self.constant(scale)], [out], domain=DOMAIN)
-        )
+        self.nodes.append(helper.make_node("BipolarQuant", [latent, self.constant(scale)], [out], domain=DOMAIN))
         return out
 
     def batch_norm(self, channels: int, spread: float) -> None:

@@ -96,9 +96,7 @@ def test_schedule_keeps_the_rate_at_least_cost(fps: float) -> None:
             other = unit("a", mvau(784, 64, pe, simd), x)
             if other.cycles <= cycles_for(fps, 100):
                 mine = cost.units[0]
-                assert (
-                    mine.lut / 10**6 + mine.bram18 / 10**4 <= other.lut / 10**6 + other.bram18 / 10**4 + 1e-12
-                )
+                assert mine.lut / 10**6 + mine.bram18 / 10**4 <= other.lut / 10**6 + other.bram18 / 10**4 + 1e-12
 
 
 def test_a_rate_that_no_folding_reaches_says_what_can_be(golden) -> None:  # type: ignore[no-untyped-def]

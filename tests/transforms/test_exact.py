@@ -95,9 +95,7 @@ def test_qonnx_and_onnxruntime_agree(model: onnx.ModelProto) -> None:
     images = pixels(made[0].graph)
     graph = made[-1].graph
     wanted = sums_of_scores(graph, Simulator.of(graph).scores(images))
-    session = onnxruntime.InferenceSession(
-        to_standard(model).SerializeToString(), providers=["CPUExecutionProvider"]
-    )
+    session = onnxruntime.InferenceSession(to_standard(model).SerializeToString(), providers=["CPUExecutionProvider"])
     floats = session.run(None, {session.get_inputs()[0].name: images.astype(np.float32)})[0]
     assert np.array_equal(sums_of_scores(graph, floats), wanted)
     for source in (model, write(made[1].graph), write(made[2].graph)):
@@ -137,9 +135,7 @@ def test_threshold_is_exact_for_every_integer(scale, shift, low, high, step) -> 
         assert (scale * value + shift >= 0) == ((value >= bound) ^ flip)
 
 
-@pytest.mark.parametrize(
-    "line", ["%x : int[1] in 0..1 = Nothing(%pixels)", "what is this", "%y : float = Sign(%x) {a"]
-)
+@pytest.mark.parametrize("line", ["%x : int[1] in 0..1 = Nothing(%pixels)", "what is this", "%y : float = Sign(%x) {a"])
 def test_unreadable_text_names_its_line(line: str) -> None:
     from bnnflow import Problem
 

@@ -1,0 +1,304 @@
+"""The command line. Imports nothing heavy: every command loads what it needs when it runs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from bnnflow import Problem, __version__
+
+app = typer.Typer(
+    name="flow",
+    help="From a trained binary neural network to verified FPGA dataflow hardware.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+OUR_BUG = 70
+INTERRUPTED = 130
+
+GraphFile = Annotated[Path, typer.Argument(help="ONNX file: QONNX, streamlined or dataflow.", show_default=False)]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("-s", "--set", metavar="KEY=VALUE", help="Change a key of the recipe.")
+]
+DataDir = Annotated[Path | None, typer.Option(help="Folder of the data set's files.", show_default=False)]
+DataName = Annotated[str, typer.Option("--data", help="Data set to test on: digits, mnist, fashion-mnist.")]
+
+
+@app.callback()
+def program(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> None:
+    """From a trained binary neural network to verified FPGA dataflow hardware."""
+
+
+@app.command()
+def new(
+    path: Annotated[Path, typer.Argument(help="File to write.")] = Path("model.yaml"),
+    arch: Annotated[str, typer.Option(help="Kind of network: cnn or mlp.")] = "cnn",
+    force: Annotated[bool, typer.Option(help="Overwrite an existing file.")] = False,
+) -> None:
+    """Write a commented recipe to start from."""
+    from .recipe import new_recipe
+    from .run_files import write_whole
+
+    text = new_recipe(arch)
+    if path.exists() and not force:
+        raise Problem("the file exists already", str(path), "give another name, or --force to overwrite it")
+    write_whole(path, text.encode())
+    print(f"wrote {path}; build it with: flow build {path}")
+
+
+@app.command()
+def check(
+    path: Annotated[Path, typer.Argument(help="Recipe (.yaml) or ONNX file.", show_default=False)],
+    overrides: Overrides = None,
+    json: Json = False,
+) -> None:
+    """Say what becomes of every operator, before any training; exit status 2 if it does not compile."""
+    from . import graphs, screen
+
+    checked = (
+        graphs.check_graph(path) if path.suffix == ".onnx" else graphs.check_recipe(path, list(overrides or []))
+    )
+    if json:
+        rows = [
+            {"node": r.node, "operator": r.operator, "becomes": r.becomes, "problem": r.problem and r.problem.what}
+            for r in checked.rows
+        ]
+        screen.print_json(
+            {"compiles": checked.problem is None, "operators": rows, "notes": list(checked.notes)}
+            | ({"problem": str(checked.problem)} if checked.problem else {})
+        )
+    else:
+        screen.print_check(checked)
+    if checked.problem is not None:
+        raise typer.Exit(checked.problem.status) if json else checked.problem
+
+
+@app.command()
+def build(
+    recipe: Annotated[Path, typer.Argument(help="Recipe file.")] = Path("model.yaml"),
+    run: Annotated[Path | None, typer.Option(help="Run folder; default: runs/<name>.", show_default=False)] = None,
+    first: Annotated[str, typer.Option("--from", metavar="STAGE", help="Run again from this stage on.")] = "",
+    last: Annotated[str, typer.Option("--to", metavar="STAGE", help="Stop after this stage.")] = "report",
+    data_dir: DataDir = None,
+    overrides: Overrides = None,
+    json: Json = False,
+) -> None:
+    """Train, prune, export, compile, verify and cost a network; goes on where an earlier run stopped."""
+    from . import screen
+    from .recipe import load
+    from .runs import Run
+    from .stages import STAGES, Build, run_stages
+
+    for name in filter(None, (first, last)):
+        if name not in STAGES:
+            raise Problem(f"there is no stage {name!r}", "--from, --to", f"stages are: {', '.join(STAGES)}")
+    changes = list(overrides or [])
+    if data_dir is not None:
+        changes.append(f"data.dir={data_dir.absolute()}")
+    made = load(recipe, changes)
+    folder = run or Path("runs") / made.name
+    with Run.open(folder, made.dump(), first) as opened, screen.Stages(opened, quiet=json) as shown:
+        facts = run_stages(Build(opened, made, shown.progress), last, shown.announce)
+    if json:
+        screen.print_json(facts)
+    elif last == "report":
+        screen.print_summary(facts, folder)
+    else:
+        print(f"stopped after {last}; the rest: flow build {recipe} --run {folder}")
+
+
+@app.command()
+def simulate(
+    graph: GraphFile,
+    input: Annotated[Path | None, typer.Option(help="Images as .npy.", show_default=False)] = None,
+    output: Annotated[Path | None, typer.Option(help="Write class scores as .npy.", show_default=False)] = None,
+    labels: Annotated[Path | None, typer.Option(help="Labels as .npy, for the accuracy.", show_default=False)] = None,
+    data: DataName = "",
+    data_dir: DataDir = None,
+    images: Annotated[int | None, typer.Option(min=1, help="Use only the first so many.", show_default=False)] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 256,
+    json: Json = False,
+) -> None:
+    """Run a graph bit for bit on images from a file or a data set."""
+    import numpy as np
+
+    from . import graphs, screen
+    from .run_files import temporary_write
+
+    opened = graphs.open_graph(graph)
+    truth = None
+    if input is not None and not data:
+        pixels = graphs.load_array(input, "input")[:images]
+        truth = None if labels is None else graphs.load_array(labels, "labels")[:images]
+    elif data and input is None:
+        stored, truth = graphs.test_images(data, data_dir, images)
+        pixels = graphs.feed(opened, stored)
+    else:
+        raise Problem("one of --input and --data is needed", "flow simulate", "for example --data digits")
+    scores, accuracy = graphs.simulate(opened, pixels, truth, batch)
+    if output is not None:
+        temporary_write(output, lambda file: np.save(file, scores))
+    found = {"graph": str(graph), "images": len(scores), "accuracy": accuracy, "output": output and str(output)}
+    screen.print_json(found) if json else screen.print_simulation(found)
+
+
+@app.command()
+def faults(
+    graph: GraphFile,
+    data: DataName = "digits",
+    data_dir: DataDir = None,
+    rates: Annotated[str, typer.Option(help="Bit error rates, comma separated.")] = "1e-4,1e-3,1e-2,3e-2,1e-1",
+    maps: Annotated[int, typer.Option(min=1, help="Fault maps a rate.")] = 5,
+    images: Annotated[int, typer.Option(min=1, help="Test images a map.")] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the maps.")] = 0,
+    json: Json = False,
+) -> None:
+    """Accuracy while bits of the weight memories are flipped."""
+    from . import graphs, screen
+
+    try:
+        wanted = [float(rate) for rate in rates.split(",")]
+    except ValueError:
+        raise Problem(f"{rates!r} is not a list of numbers", "--rates", "for example 1e-3,1e-2") from None
+    opened = graphs.open_graph(graph)
+    stored, labels = graphs.test_images(data, data_dir, images)
+    with screen.Bar("faults", maps * len(wanted), quiet=json) as bar:
+        found = graphs.fault_sweep(opened, stored, labels, wanted, maps, seed, bar.update)
+    screen.print_json(found) if json else screen.print_faults(found)
+
+
+@app.command()
+def speed(
+    graph: GraphFile,
+    images: Annotated[int, typer.Option(min=1, help="Images a run.")] = 1000,
+    threads: Annotated[int, typer.Option(min=1, help="Processor threads.")] = 1,
+    json: Json = False,
+) -> None:
+    """Images a second of our simulator, and of onnxruntime for QONNX files, on this computer."""
+    from . import graphs, screen
+    from .speed import processor
+
+    found = {"device": processor(), "threads": threads, "rows": graphs.speed(graph, images, threads)}
+    screen.print_json(found) if json else screen.print_speed(found)
+
+
+@app.command()
+def estimate(
+    graph: GraphFile,
+    part: Annotated[str, typer.Option(help="FPGA part.")] = "xc7z020clg400-1",
+    clock_mhz: Annotated[float, typer.Option(min=1, max=1000, help="Clock in MHz.")] = 100,
+    fps: Annotated[float, typer.Option(min=0.001, help="Rate to fold for, images a second.")] = 10_000,
+    json: Json = False,
+) -> None:
+    """Fold a graph for a rate and estimate cycles, LUTs and block RAMs of every unit."""
+    from . import graphs, screen
+
+    found = graphs.estimate(graphs.open_graph(graph), part, clock_mhz, fps)
+    screen.print_json(found) if json else screen.print_estimate(found)
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders.", show_default=False)],
+    json: Json = False,
+) -> None:
+    """Put the headline figures of several runs side by side."""
+    from . import screen
+
+    summaries = [screen.read_summary(run) for run in runs]
+    screen.print_json(summaries) if json else screen.print_comparison(summaries)
+
+
+@app.command()
+def show(
+    run: Annotated[Path, typer.Argument(help="Run folder.", show_default=False)],
+    json: Json = False,
+) -> None:
+    """Print a run's tables again, after checking that its files are as they were written."""
+    from . import screen
+
+    summary = screen.read_summary(run)
+    screen.print_json(summary) if json else screen.print_summary(summary, run)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of recipes, for editors."""
+    from . import screen
+    from .recipe import schema as recipe_schema
+
+    screen.print_json(recipe_schema())
+
+
+@app.command()
+def doctor(json: Json = False) -> None:
+    """Say what of this computer and its packages is fit for use; exit status 3 if something needed is missing."""
+    from dataclasses import asdict
+
+    from . import screen
+    from .doctor import examine
+
+    findings = examine()
+    if json:
+        screen.print_json([asdict(finding) for finding in findings])
+    else:
+        screen.print_findings(findings)
+    if any(not finding.ok and finding.needed for finding in findings):
+        raise typer.Exit(3)
+
+
+def main() -> NoReturn:
+    """Run the program; the process ends with its exit status."""
+    raise SystemExit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run the program with arguments as on the command line.
+
+    Returns:
+        0 done, 1 a check or budget failed, 2 the user's input, 3 a tool is missing, 70 our bug, 130
+        interrupted.
+    """
+    debug = "--debug" in arguments
+    if "--version" in arguments[:1]:
+        print(f"bnnflow {__version__}")
+        return 0
+    try:
+        done = app(arguments, standalone_mode=False)
+        return done if isinstance(done, int) else 0
+    except typer.Exit as stop:
+        return int(stop.exit_code)
+    except Problem as problem:
+        if debug:
+            raise
+        print(f"error: {problem}", file=sys.stderr)
+        return problem.status
+    except (KeyboardInterrupt, typer.Abort):
+        print("\ninterrupted; the same command goes on where this one stopped", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    except Exception as error:
+        if hasattr(error, "show") and hasattr(error, "exit_code"):
+            # A complaint of the command-line parser: it prints the usage itself.
+            error.show()
+            return 2
+        if debug:
+            raise
+        print(
+            f"error: this is a fault in bnnflow: {type(error).__name__}: {error}\n"
+            "  hint: please report it with what `flow --debug` and the same arguments print",
+            file=sys.stderr,
+        )
+        return OUR_BUG

@@ -1,0 +1,170 @@
+"""The work behind the commands on single graphs: check, simulate, faults, speed, estimate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bnnflow import Problem
+
+from ..transforms.compile import stages
+from ..transforms.graph import Graph
+from ..transforms.read import Surveyed, load, read, survey
+from .runs import verify_recorded
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """How a model fares: one row an operator, and the first reason why it does not compile."""
+
+    rows: tuple[Surveyed, ...]
+    problem: Problem | None
+    notes: tuple[str, ...] = ()
+
+
+def open_graph(path: Path) -> Graph:
+    """Read a graph of any level; in a run folder, only as the run wrote it.
+
+    Raises:
+        Problem: the file is missing, damaged, changed since it was written, or holds what cannot be read.
+    """
+    if not path.exists():
+        raise Problem("there is no such file", str(path), "give the path of an .onnx file")
+    if path.is_dir():
+        raise Problem("this is a folder, not an ONNX file", str(path), "give the path of an .onnx file")
+    verify_recorded(path)
+    return read(path)
+
+
+def check_graph(path: Path) -> Checked:
+    """What becomes of every operator of an ONNX file, and whether the whole compiles."""
+    if not path.is_file():
+        raise Problem("there is no such file", str(path), "give the path of an .onnx file")
+    verify_recorded(path)
+    model = load(path)
+    rows = tuple(survey(model))
+    problem = next((row.problem for row in rows if row.problem), None)
+    if problem is None:
+        try:
+            made = stages(read(path))
+            return Checked(rows, None, tuple(note for stage in made for note in stage.notes))
+        except Problem as found:
+            problem = found
+    return Checked(rows, problem)
+
+
+def check_recipe(path: Path, overrides: Sequence[str] = ()) -> Checked:
+    """Check a recipe without training: its network, untrained, is exported and compiled for the target."""
+    import tempfile
+
+    from ..models.export import export_qonnx
+    from ..models.networks import Network
+    from .recipe import load as load_recipe
+    from .stages import dataset, fold_for, network_spec
+
+    recipe = load_recipe(path, overrides)
+    network = Network(network_spec(recipe, dataset(recipe)), recipe.seed)
+    with tempfile.TemporaryDirectory() as folder:
+        exported = Path(folder) / "network.onnx"
+        export_qonnx(network.eval(), exported)
+        checked = check_graph(exported)
+        if checked.problem is None:
+            fold_for(recipe, stages(read(exported))[-1].graph)
+    return checked
+
+
+def load_array(path: Path, what: str) -> np.ndarray:
+    """A numeric array from an .npy file; nothing in it is executed.
+
+    Raises:
+        Problem: the file is missing, not an .npy file, cut off, or holds objects.
+    """
+    try:
+        return np.load(path, allow_pickle=False)  # type: ignore[no-any-return]
+    except FileNotFoundError:
+        raise Problem(f"there is no such {what} file", str(path), "give an .npy file") from None
+    except (OSError, ValueError, EOFError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise Problem(f"the {what} cannot be read: {reason}", str(path), "save it with numpy.save") from error
+
+
+def test_images(name: str, folder: Path | None, limit: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """Test images (N, C, H, W) uint8 and labels (N,) of a data set."""
+    from ..models.data.load import load as load_data
+
+    data = load_data(name, folder)
+    return data.test_images[:limit], data.test_labels[:limit]
+
+
+def feed(graph: Graph, images: np.ndarray) -> np.ndarray:
+    """Stored pixels as the graph's input wants them: as they are, or over 255 where it takes floats."""
+    return images / np.float64(255) if graph.input_type.is_float else images
+
+
+def simulate(
+    graph: Graph, images: np.ndarray, labels: np.ndarray | None, batch: int = 256
+) -> tuple[np.ndarray, float | None]:
+    """Class scores (N, classes) and, with labels, accuracy (0 to 1).
+
+    Raises:
+        Problem: shapes or values do not fit; no images; labels of another number.
+    """
+    from ..sim.engine import Simulator
+
+    if images.shape[1:] != graph.input_type.shape and images.shape == graph.input_type.shape:
+        images = images[None]
+    if not len(images):
+        raise Problem("there are no images", "input", "give at least one")
+    if labels is not None and labels.shape != (len(images),):
+        raise Problem(f"{labels.shape} labels for {len(images)} images", "labels", "give one label an image")
+    scores = Simulator.of(graph).scores(images, batch)
+    return scores, None if labels is None else float(np.mean(scores.argmax(axis=1) == labels))
+
+
+def estimate(graph: Graph, part_name: str, clock_mhz: float, fps: float) -> dict[str, Any]:
+    """Cost of a graph of any level, compiled, folded for a rate, and estimated."""
+    from ..build.parts import part
+    from ..build.schedule import schedule
+    from .stages import cost_facts, network_operations
+
+    chip = part(part_name)
+    made = {stage.level: stage.graph for stage in stages(graph)}
+    facts = cost_facts(schedule(made["dataflow"], fps, clock_mhz, chip), clock_mhz)
+    operations = network_operations(made["xnor"]) if "xnor" in made else {}
+    target = {"part": chip.name, "clock_mhz": clock_mhz, "fps": fps, "lut": chip.lut, "bram18": chip.bram18}
+    return {"name": graph.name, "target": target, **operations, **facts}
+
+
+def fault_sweep(
+    graph: Graph,
+    images: np.ndarray,
+    labels: np.ndarray,
+    rates: Sequence[float],
+    maps: int,
+    seed: int,
+    progress: Callable[[int], None],
+) -> dict[str, Any]:
+    """Accuracy of a graph of any level, compiled to dataflow, under flips of its weight bits."""
+    from ..sim.faults import sweep
+    from .stages import sweep_facts
+
+    if any(not 0 <= rate <= 1 for rate in rates) or not rates:
+        raise Problem(f"bit error rates of {list(rates)}", "--rates", "give numbers from 0 to 1")
+    result = sweep(stages(graph)[-1].graph, images, labels, rates, maps, seed, progress)
+    found = sweep_facts(result)
+    return {"images": len(images), "maps": maps, "rates": list(rates), "networks": {graph.name: found}}
+
+
+def speed(path: Path, count: int, threads: int) -> list[dict[str, Any]]:
+    """Images a second of a graph in our simulator and, for QONNX files, in onnxruntime."""
+    from ..transforms.compile import level_of
+    from .speed import network_rows
+
+    graph = open_graph(path)
+    pixels = np.random.default_rng(0).integers(0, 256, (count, *graph.input_type.shape)).astype(np.uint8)
+    images = feed(graph, pixels) if graph.input_type.is_float else pixels
+    return network_rows(path if level_of(graph) == "network" else None, path, images, threads)

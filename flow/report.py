@@ -1,0 +1,249 @@
+"""The report of a run: one HTML file that opens offline, and tables for the terminal.
+
+Both are made from the run's `summary.json` alone. Keys that a run did not produce (pruning, faults, speed,
+the pruned network) may be missing or None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+Summary = Mapping[str, Any]
+
+TITLES = {"base": "unpruned", "pruned": "pruned"}
+_TEMPLATE = "report.html.j2"
+
+
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """One row of the headline table: texts ready to show.
+
+    Args:
+        label: the quantity.
+        unit: its unit; may be empty.
+        base, pruned: the two values; pruned is empty where there is no pruned network.
+        change: pruned against base, with a sign: percent, or points for accuracy.
+        better: 1 where pruning improved it, -1 where it made it worse, 0 where neither.
+        source: `measured`, `estimated`, `counted` or such.
+    """
+
+    label: str
+    unit: str
+    base: str
+    pruned: str
+    change: str
+    better: int
+    source: str
+
+
+# label, unit, key, 1 where more is better (0: neither), kind of source
+_ROWS = (
+    ("test accuracy", "%", "accuracy", 1, "accuracy"),
+    ("test accuracy, integer network", "%", "accuracy_hw", 1, "accuracy"),
+    ("weights", "", "weights", -1, "counted"),
+    ("weight memory", "bit", "weight_bits", -1, "counted"),
+    ("binary operations (MAC)", "", "binary_macs", -1, "counted"),
+    ("8-bit operations (MAC)", "", "int8_macs", -1, "counted"),
+    ("neurons and filters", "", "neurons", -1, "counted"),
+    ("initiation interval", "cycles", "cycles", -1, "cost"),
+    ("throughput", "images/s", "fps", 1, "cost"),
+    ("latency", "µs", "latency_us", -1, "cost"),
+    ("LUT", "", "lut", -1, "cost"),
+    ("BRAM18", "", "bram18", -1, "cost"),
+)
+
+
+def number(value: float | None, digits: int = 0) -> str:
+    """A number with thin-space thousands and a true minus sign; a dash for None."""
+    if value is None:
+        return "–"
+    return f"{value:,.{digits}f}".replace(",", "\N{NARROW NO-BREAK SPACE}").replace("-", "\N{MINUS SIGN}")
+
+
+def quantity(value: float | None) -> str:
+    """A positive number with about three significant digits when small, whole when large."""
+    if value is None:
+        return "–"
+    digits = 0 if value == int(value) or abs(value) >= 1000 else 1 if abs(value) >= 100 else 2
+    return number(value, digits)
+
+
+def percent(value: float | None, digits: int = 2) -> str:
+    """A share from 0 to 1 as a percentage, without the sign."""
+    return "–" if value is None else number(100 * value, digits)
+
+
+def change(base: float | None, pruned: float | None) -> str:
+    """Pruned against base in percent, with a sign: `−42.3 %`; a dash where it has no meaning."""
+    if base is None or pruned is None or not base:
+        return "–"
+    return _signed(100 * (pruned / base - 1), 1) + "\N{NO-BREAK SPACE}%"
+
+
+def _signed(value: float, digits: int) -> str:
+    if round(value, digits) == 0:
+        return f"±{0:.{digits}f}"
+    return ("+" if value > 0 else "") + number(value, digits)
+
+
+def headline(summary: Summary) -> list[Headline]:
+    """The rows of the headline table; a row that no network has a value for is left out."""
+    base = summary["networks"]["base"]
+    pruned = summary["networks"].get("pruned") or {}
+    sources = {"counted": "counted", **(summary.get("sources") or {})}
+    rows = []
+    for label, unit, key, more_is_better, source in _ROWS:
+        before, after = base.get(key), pruned.get(key)
+        if before is None and after is None:
+            continue
+        if not before and not after:
+            continue
+        is_share = source == "accuracy"
+        show = percent if is_share else quantity
+        moved = 0.0 if before is None or after is None else after - before
+        if is_share and after is not None and before is not None:
+            text = _signed(100 * moved, 2) + "\N{NO-BREAK SPACE}points"
+        else:
+            text = change(before, after)
+        better = more_is_better * ((moved > 0) - (moved < 0))
+        rows.append(
+            Headline(label, unit, show(before), show(after) if pruned else "", text, better, sources.get(source, ""))
+        )
+    return rows
+
+
+def layer_rows(summary: Summary) -> list[dict[str, Any]]:
+    """One row for each layer of the unpruned network, with the pruned network's layer of that name beside it."""
+    networks = summary["networks"]
+    pruned = {layer["name"]: layer for layer in (networks.get("pruned") or {}).get("layers", [])}
+    rows = [{"base": layer, "pruned": pruned.pop(layer["name"], None)} for layer in networks["base"]["layers"]]
+    return rows + [{"base": None, "pruned": layer} for layer in pruned.values()]
+
+
+def render(summary: Summary) -> str:
+    """The report as one self-contained HTML text: no scripts, no links to other files, same bytes each time.
+
+    Args:
+        summary: the content of summary.json.
+    """
+    from jinja2 import Environment, StrictUndefined
+
+    from . import plots
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters.update(number=number, quantity=quantity, percent=percent)
+    environment.globals.update(change=change)
+    template = environment.from_string(Path(__file__).with_name(_TEMPLATE).read_text(encoding="utf-8"))
+    networks = {TITLES[key]: summary["networks"][key] for key in TITLES if summary["networks"].get(key)}
+    return template.render(
+        summary=summary,
+        titles=TITLES,
+        networks=networks,
+        headline=headline(summary),
+        optional={key: summary.get(key) for key in ("pruning", "faults", "speed", "training", "verify", "stages")},
+        use=[(title, key, _share(summary, net, key)) for title, net in networks.items() for key in ("lut", "bram18")],
+        fault_plot=plots.faults(summary),
+        layer_plot=plots.layers(summary),
+        training_plot=plots.training(summary),
+    )
+
+
+def _share(summary: Summary, network: Mapping[str, Any], key: str) -> float | None:
+    available = summary["target"].get(key)
+    used = network.get(key)
+    return used / available if available and used is not None else None
+
+
+def tables(summary: Summary) -> list[Table]:
+    """The terminal's tables, as rich renderables: headline, layers, faults, speed, wall time.
+
+    Args:
+        summary: the content of summary.json.
+    """
+    made = [_headline_table(summary), *_layer_tables(summary)]
+    if summary.get("faults"):
+        made.append(_fault_table(summary["faults"]))
+    if summary.get("speed"):
+        made.append(_speed_table(summary["speed"]))
+    if summary.get("stages"):
+        made.append(_stage_table(summary["stages"]))
+    return made
+
+
+def _table(title: str, columns: str, caption: str = "") -> Table:
+    """A table whose columns are named in `columns`, separated by `|`; `>` in front puts text to the right."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(title=title, caption=caption or None, box=box.SIMPLE_HEAD, title_justify="left")
+    table.title_style, table.caption_style, table.caption_justify = "bold", "dim", "left"
+    for column in columns.split("|"):
+        table.add_column(column.lstrip(">"), justify="right" if column.startswith(">") else "left")
+    return table
+
+
+def _headline_table(summary: Summary) -> Table:
+    target = summary["target"]
+    has_pruned = bool(summary["networks"].get("pruned"))
+    title = (
+        f"{summary['name']} on {target['part']}, {target['clock_mhz']:g} MHz, {quantity(target['fps'])} images/s asked"
+    )
+    table = _table(title, "|>unpruned|>pruned|>change|unit|source" if has_pruned else "|>unpruned|unit|source")
+    colours = {1: "green", -1: "yellow", 0: ""}
+    for row in headline(summary):
+        middle = [row.pruned, f"[{colours[row.better]}]{row.change}[/]" if row.better else row.change]
+        table.add_row(row.label, row.base, *(middle if has_pruned else []), row.unit, row.source)
+    return table
+
+
+def _layer_tables(summary: Summary) -> list[Table]:
+    made = []
+    for key, title in TITLES.items():
+        network = summary["networks"].get(key)
+        if not network:
+            continue
+        columns = "layer|op|shape|>PE|>SIMD|>cycles|>LUT|>BRAM18|>weight bits|"
+        table = _table(f"layers, {title}", columns, (summary.get("sources") or {}).get("cost", ""))
+        for layer in network["layers"]:
+            cells = [layer["name"], layer["op"], layer["shape"]]
+            for figure in ("pe", "simd", "cycles", "lut", "bram18", "weight_bits"):
+                cells.append(number(layer.get(figure)))
+            slow = bool(layer.get("bottleneck"))
+            table.add_row(*cells, "◀ bottleneck" if slow else "", style="bold" if slow else "")
+        made.append(table)
+    return made
+
+
+def _fault_table(faults: Mapping[str, Any]) -> Table:
+    networks = [key for key in TITLES if faults["networks"].get(key)]
+    columns = "|".join([">bit error rate", *(f">{TITLES[key]} %|95 % interval" for key in networks)])
+    caption = f"measured on {number(faults['images'])} images, {faults['maps']} fault maps at each rate"
+    table = _table("accuracy under weight faults", columns, caption)
+    for index, rate in enumerate(faults["rates"]):
+        cells = [f"{rate:g}"]
+        for key in networks:
+            mean, low, high = (faults["networks"][key][part][index] for part in ("mean", "low", "high"))
+            cells += [percent(mean), f"{percent(low, 1)} to {percent(high, 1)}"]
+        table.add_row(*cells)
+    return table
+
+
+def _speed_table(speed: Mapping[str, Any]) -> Table:
+    table = _table("speed on this computer", "engine|network|>images/s", f"measured on {speed['device']}")
+    for row in speed["rows"]:
+        table.add_row(row["engine"], TITLES.get(row["network"], row["network"]), quantity(row["images_per_second"]))
+    return table
+
+
+def _stage_table(stages: list[Mapping[str, Any]]) -> Table:
+    spent = sum(stage["seconds"] for stage in stages if not stage["skipped"])
+    table = _table("wall time", "stage|>seconds|", f"{number(spent, 1)} s in this run")
+    for stage in stages:
+        table.add_row(stage["name"], number(stage["seconds"], 1), "up to date" if stage["skipped"] else "")
+    return table

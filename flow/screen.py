@@ -1,0 +1,225 @@
+"""What the commands show: progress, tables, JSON. The only module besides `cli` that prints."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from bnnflow import CHECK_FAILED, Problem
+
+from . import report
+from .doctor import Finding
+from .graphs import Checked
+from .runs import Run
+
+WIDTH = 100
+
+
+def _console() -> Console:
+    console = Console()
+    return console if console.is_terminal else Console(width=WIDTH)
+
+
+def print_json(value: object) -> None:
+    """Print one JSON value and nothing else."""
+    print(json.dumps(value, indent=2, allow_nan=False))
+
+
+class Bar:
+    """A progress bar on standard error; silent where that is no terminal, or when asked to be."""
+
+    def __init__(self, title: str, total: int | None = None, quiet: bool = False) -> None:
+        console = Console(stderr=True)
+        columns = (TextColumn("{task.description:<11}"), BarColumn(), MofNCompleteColumn())
+        times = (TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[figures]}"))
+        self._bar = Progress(
+            *columns, *times, console=console, transient=True, disable=quiet or not console.is_terminal
+        )
+        self._task = self._bar.add_task(title, total=total, figures="")
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def update(self, done: int, total: int | None = None, figures: Mapping[str, float] | None = None) -> None:
+        """Show so many steps done, of `total` where that is given, with the latest figures."""
+        text = "  ".join(f"{key} {value:.4g}" for key, value in (figures or {}).items())
+        self._bar.update(self._task, completed=done, figures=text, **({} if total is None else {"total": total}))
+
+
+class Stages:
+    """The course of a build: a bar for the stage that runs, one line for each that is done."""
+
+    def __init__(self, run: Run, quiet: bool = False) -> None:
+        self._run = run
+        self._quiet = quiet
+        self._bar: Bar | None = None
+        self._shown = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._finish()
+
+    def announce(self, name: str) -> None:
+        """A stage begins."""
+        self._finish()
+        self._bar = Bar(name, quiet=self._quiet)
+        self._bar.__enter__()
+
+    def progress(self, name: str) -> Callable[[int, int, dict[str, float]], None]:
+        """The progress function of the running stage."""
+        bar = self._bar
+
+        def show(done: int, total: int, figures: dict[str, float]) -> None:
+            if bar is not None:
+                bar.update(done, total, figures)
+
+        return show
+
+    def _finish(self) -> None:
+        if self._bar is not None:
+            self._bar.__exit__(None, None, None)
+            self._bar = None
+        for done in self._run.timeline[self._shown :]:
+            self._shown += 1
+            if not self._quiet:
+                facts = self._run.manifest["stages"].get(done.name, {}).get("facts", {})
+                took = "up to date" if done.skipped else f"{done.seconds:.1f} s"
+                print(f"  {done.name:<11}{took:>11}   {_say(done.name, facts)}".rstrip(), flush=True)
+
+
+def _say(stage: str, facts: Mapping[str, Any]) -> str:
+    """A stage's facts in one line."""
+    match stage:
+        case "data":
+            return f"{facts['train']:,} training and {facts['test']:,} test images"
+        case "train":
+            before, after = facts["accuracy_before_reestimation"], facts["accuracy"]
+            return f"test accuracy {after:.2%} ({before:.2%} before batch norms were measured anew)"
+        case "prune":
+            kept = facts["steps"][-1]["kept"] if facts["steps"] else {}
+            widths = ", ".join(f"{name} {width}" for name, width in kept.items())
+            return f"test accuracy {facts['accuracy']:.2%}; left: {widths}"
+        case "verify":
+            values = sum(row["values"] for network in facts.values() for row in network["stages"])
+            images = next(iter(facts.values()))["images"]
+            return f"{len(facts)} networks x {images:,} images, {values:,} values compared, 0 differ"
+        case "cost":
+            return "; ".join(f"{name}: {n['lut']:,} LUT, {n['bram18']:,} BRAM18" for name, n in facts.items())
+    return ""
+
+
+def print_summary(summary: Mapping[str, Any], folder: Path) -> None:
+    """Print a run's tables and where its files are."""
+    console = _console()
+    for table in report.tables(summary):
+        console.print(table)
+    for network, notes in (summary.get("notes") or {}).items():
+        for note in notes:
+            console.print(f"note ({network}): {note}", highlight=False)
+    console.print(f"report: {folder / 'report.html'}", highlight=False, soft_wrap=True)
+
+
+def read_summary(folder: Path) -> dict[str, Any]:
+    """The summary of a run folder whose files are all as they were written.
+
+    Raises:
+        Problem: not a run folder, not finished, or (status 1) a file is missing or was changed.
+    """
+    run = Run.find(folder)
+    if run is None:
+        raise Problem("this is not a run folder", str(folder), "give a folder that `flow build` made")
+    faults = run.check_files()
+    if faults:
+        raise Problem("; ".join(faults), str(run.folder), "flow build the recipe again", CHECK_FAILED)
+    path = run.path("summary.json")
+    if not path.is_file():
+        raise Problem("this run is not finished", str(run.folder), "flow build goes on with it")
+    return json.loads(path.read_text())  # type: ignore[no-any-return]
+
+
+def print_check(checked: Checked) -> None:
+    """Print what becomes of every operator and whether the whole compiles."""
+    table = Table("node", "operator", "becomes", title="operators", title_justify="left")
+    for row in checked.rows:
+        table.add_row(row.node, row.operator, row.becomes or f"refused: {row.problem.what if row.problem else ''}")
+    _console().print(table)
+    for note in checked.notes:
+        print(f"note: {note}")
+    if checked.problem is None:
+        print("compiles to dataflow units")
+
+
+def print_simulation(found: Mapping[str, Any]) -> None:
+    """Print what a simulation gave."""
+    print(f"{found['images']:,} images simulated bit by bit")
+    if found["accuracy"] is not None:
+        print(f"accuracy {found['accuracy']:.2%}")
+    if found["output"]:
+        print(f"class scores: {found['output']}")
+
+
+def print_faults(found: Mapping[str, Any]) -> None:
+    """Print accuracy against bit error rate."""
+    _console().print(report.fault_table(found))
+
+
+def print_speed(found: Mapping[str, Any]) -> None:
+    """Print images a second."""
+    rows = [{"network": "graph", **row} for row in found["rows"]]
+    _console().print(report.speed_table({**found, "rows": rows}))
+
+
+def print_estimate(found: Mapping[str, Any]) -> None:
+    """Print the cost of one folded graph."""
+    target = found["target"]
+    table = Table(
+        "unit", "FINN unit", "shape", "PE", "SIMD", "cycles", "LUT", "BRAM18", title=found["name"], title_justify="left"
+    )
+    for layer in found["layers"]:
+        cells = (layer["pe"], layer["simd"], f"{layer['cycles']:,}", f"{layer['lut']:,}", layer["bram18"])
+        mark = " <- bottleneck" if layer["bottleneck"] else ""
+        table.add_row(layer["name"] + mark, layer["op"], layer["shape"], *map(str, cells))
+    _console().print(table)
+    print(
+        f"{found['lut']:,} LUT of {target['lut']:,}, {found['bram18']:,} BRAM18 of {target['bram18']:,} "
+        f"({target['part']}), {found['cycles']:,} cycles an image: {found['fps']:,.0f} images/s at "
+        f"{target['clock_mhz']:g} MHz; estimated by FINN's formulas"
+    )
+
+
+def print_comparison(summaries: Sequence[Mapping[str, Any]]) -> None:
+    """Print the headline figures of several runs side by side."""
+    table = Table("run", "network", "accuracy", "binary MAC", "cycles", "LUT", "BRAM18", "images/s")
+    for summary in summaries:
+        for name, network in summary["networks"].items():
+            numbers = (network[key] for key in ("binary_macs", "cycles", "lut", "bram18", "fps"))
+            cells = (f"{number:,.0f}" for number in numbers)
+            table.add_row(summary["name"], report.TITLES[name], f"{network['accuracy']:.2%}", *cells)
+    _console().print(table)
+
+
+def print_findings(findings: Sequence[Finding]) -> None:
+    """Print what of this computer is fit for use."""
+    for finding in findings:
+        print(f"{'ok  ' if finding.ok else 'NOT ' if finding.needed else 'no  '} {finding.name:<16} {finding.detail}")
+        if not finding.ok and finding.hint:
+            print(f"     hint: {finding.hint}")
+    sys.stdout.flush()

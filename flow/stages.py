@@ -1,0 +1,599 @@
+"""The stages of `flow build`: one function each, with the verb's name.
+
+A stage reads what earlier stages left in the run folder and leaves files and facts of its own; it is
+skipped when none of its inputs changed. `models`, `sim` and `build` meet only here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bnnflow import Problem
+
+from ..transforms.compile import LEVEL_NAMES, stages
+from ..transforms.graph import Graph
+from ..transforms.read import load, read
+from ..transforms.write import write
+from .recipe import Recipe
+from .runs import Run
+
+if TYPE_CHECKING:
+    from ..models.data.load import Dataset
+    from ..models.networks import NetworkSpec
+
+Facts = dict[str, Any]
+Progress = Callable[[int, int, dict[str, float]], None]
+
+QONNX_IMAGES = 16
+
+
+@dataclass(slots=True)
+class Build:
+    """What the stages of one build share.
+
+    Attributes:
+        run: the run folder.
+        recipe: the checked recipe.
+        progress: gives the progress function of a stage, called with steps done, total and figures.
+        facts: what each stage that ran or was skipped has to say.
+    """
+
+    run: Run
+    recipe: Recipe
+    progress: Callable[[str], Progress]
+    facts: dict[str, Facts] = field(default_factory=dict)
+    _dataset: Dataset | None = None
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """ "base" and, unless pruning is off, "pruned"."""
+        return ("base", "pruned") if self.recipe.prune.enabled else ("base",)
+
+    @property
+    def dataset(self) -> Dataset:
+        """The images; read when they are first needed."""
+        if self._dataset is None:
+            self._dataset = dataset(self.recipe)
+        return self._dataset
+
+    def file(self, network: str, name: str) -> Path:
+        """A file of one network in the run folder."""
+        return self.run.path(f"{network}/{name}")
+
+    def files(self, *names: str) -> list[Path]:
+        """The named files of all networks."""
+        return [self.file(network, name) for network in self.networks for name in names]
+
+    def stage(self, name: str, inputs: Mapping[str, Any], work: Callable[[], Mapping[str, Any]]) -> Facts:
+        """Run or skip one stage and keep its facts."""
+        self.facts[name] = self.run.stage(name, inputs, work)
+        return self.facts[name]
+
+
+WEIGHTS = "weights.pt"
+QONNX = "network.onnx"
+FOLDED = "intermediate_models/4_folded.onnx"
+LEVEL_FILES = {
+    "network": QONNX,
+    "integer": "intermediate_models/1_integer.onnx",
+    "xnor": "intermediate_models/2_xnor.onnx",
+    "dataflow": "intermediate_models/3_dataflow.onnx",
+}
+
+
+def dataset(recipe: Recipe) -> Dataset:
+    """The recipe's images, cut to the numbers that it allows.
+
+    Raises:
+        Problem: files are missing, damaged or not what their names say.
+    """
+    from dataclasses import replace
+
+    from ..models.data.load import load as load_data
+
+    whole = load_data(recipe.data.name, recipe.data.dir)
+    train_images, test_images = recipe.data.train_images, recipe.data.test_images
+    return replace(
+        whole,
+        train_images=whole.train_images[:train_images],
+        train_labels=whole.train_labels[:train_images],
+        test_images=whole.test_images[:test_images],
+        test_labels=whole.test_labels[:test_images],
+    )
+
+
+def network_spec(recipe: Recipe, images: Dataset) -> NetworkSpec:
+    """The network's shape for these images.
+
+    Raises:
+        Problem: sizes that are impossible, at their place in the recipe.
+    """
+    from ..models.networks import NetworkSpec
+
+    model = recipe.model
+    channels, height, width = images.train_images.shape[1:]
+    try:
+        return NetworkSpec(
+            model.arch,
+            (channels, height, width),
+            len(images.classes),
+            model.hidden,
+            model.channels,
+            model.kernels,
+            model.pools,
+            model.pool_order,
+            model.input,
+        )
+    except Problem as problem:
+        raise recipe.problem("model", f"{problem.where}: {problem.what}", problem.hint) from problem
+
+
+def set_threads(threads: int | None) -> None:
+    """Use so many processor threads in torch; None for as many as there are cores."""
+    import os
+
+    import torch
+
+    torch.set_num_threads(threads or os.cpu_count() or 1)
+
+
+def data(build: Build) -> Facts:
+    """Find and check the images."""
+    images, recipe = build.dataset, build.recipe
+
+    def work() -> Facts:
+        return {
+            "train": len(images.train_images),
+            "test": len(images.test_images),
+            "shape": list(images.train_images.shape[1:]),
+            "classes": len(images.classes),
+            "source": images.source,
+            "files": images.files,
+        }
+
+    limits = {"train_images": recipe.data.train_images, "test_images": recipe.data.test_images}
+    return build.stage("data", {"name": recipe.data.name, "files": images.files, **limits}, work)
+
+
+def train(build: Build) -> Facts:
+    """Train the network, then measure its batch-norm statistics anew."""
+    recipe = build.recipe
+    spec = network_spec(recipe, build.dataset)
+
+    def work() -> Facts:
+        from ..models.batchnorm import reestimate
+        from ..models.networks import Network
+        from ..models.train import TrainSpec, accuracy, save_network
+        from ..models.train import train as fit
+
+        set_threads(recipe.train.threads)
+        images = build.dataset
+        network = Network(spec, recipe.seed)
+        settings = TrainSpec(recipe.train.epochs, recipe.train.batch, recipe.train.learning_rate, recipe.seed)
+        checkpoint = build.run.path("work/train.pt")
+        history = fit(
+            network, images.train_images, images.train_labels, settings, checkpoint, build.progress("train")
+        )
+        before = accuracy(network, images.test_images, images.test_labels)
+        reestimate(network, images.train_images)
+        with build.run.temporary(f"base/{WEIGHTS}") as path:
+            save_network(network, path)
+        return {
+            "history": history,
+            "accuracy_before_reestimation": before,
+            "accuracy": accuracy(network, images.test_images, images.test_labels),
+        }
+
+    inputs = {
+        "model": spec.to_dict(),
+        "train": recipe.train.model_dump(mode="json", exclude={"threads"}),
+        "seed": recipe.seed,
+        "data": build.facts["data"],
+    }
+    return build.stage("train", inputs, work)
+
+
+def prune(build: Build) -> Facts:
+    """Remove the least relevant filters and neurons, and let the network recover."""
+    recipe = build.recipe
+    if not recipe.prune.enabled:
+        build.run.forget("prune")
+        return {}
+
+    def work() -> Facts:
+        from ..models.prune import PruneSpec
+        from ..models.prune import prune as reduce
+        from ..models.train import accuracy, load_network, save_network
+
+        set_threads(recipe.train.threads)
+        images, settings = build.dataset, recipe.prune
+        spec = PruneSpec(
+            settings.amount,
+            settings.steps,
+            settings.unit,
+            settings.images,
+            settings.epochs,
+            settings.learning_rate,
+            settings.batch,
+            recipe.seed,
+            settings.criterion,
+        )
+        result = reduce(
+            load_network(build.file("base", WEIGHTS)),
+            images.train_images,
+            images.train_labels,
+            spec,
+            build.run.path("work/prune.pt"),
+            build.progress("prune"),
+        )
+        with build.run.temporary(f"pruned/{WEIGHTS}") as path:
+            save_network(result.network, path)
+        return {
+            "criterion": settings.criterion,
+            "steps": result.steps,
+            "accuracy": accuracy(result.network, images.test_images, images.test_labels),
+        }
+
+    inputs = {
+        "base": build.file("base", WEIGHTS),
+        "prune": recipe.prune.model_dump(mode="json"),
+        "seed": recipe.seed,
+        "data": build.facts["data"],
+    }
+    return build.stage("prune", inputs, work)
+
+
+def export(build: Build) -> Facts:
+    """Write each network as QONNX."""
+
+    def work() -> Facts:
+        from ..models.export import export_qonnx
+        from ..models.train import load_network
+
+        for network in build.networks:
+            with build.run.temporary(f"{network}/{QONNX}") as path:
+                export_qonnx(load_network(build.file(network, WEIGHTS)), path)
+        return {}
+
+    return build.stage("export", {"networks": build.files(WEIGHTS)}, work)
+
+
+def streamline(build: Build) -> Facts:
+    """Make integer thresholds of scales, biases and batch norms, then XNOR and popcount of binary layers."""
+
+    def work() -> Facts:
+        notes: dict[str, list[str]] = {}
+        for network in build.networks:
+            made = stages(read(build.file(network, QONNX)))
+            notes[network] = [note for stage in made for note in stage.notes]
+            for stage in made:
+                if stage.level in ("integer", "xnor"):
+                    write_graph(build.run, f"{network}/{LEVEL_FILES[stage.level]}", stage.graph)
+        return {"notes": notes}
+
+    return build.stage("streamline", {"networks": build.files(QONNX)}, work)
+
+
+def lower(build: Build) -> Facts:
+    """Turn the XNOR graph into FINN's dataflow units."""
+
+    def work() -> Facts:
+        for network in build.networks:
+            made = stages(read(build.file(network, LEVEL_FILES["xnor"])))
+            write_graph(build.run, f"{network}/{LEVEL_FILES['dataflow']}", made[-1].graph)
+        return {}
+
+    return build.stage("lower", {"graphs": build.files(LEVEL_FILES["xnor"])}, work)
+
+
+def write_graph(run: Run, name: str, graph: Graph) -> None:
+    """Write a graph as ONNX and, beside it, as text."""
+    run.write(name, write(graph).SerializeToString())
+    run.write(name.removesuffix(".onnx") + ".txt", str(graph))
+
+
+def verify(build: Build) -> Facts:
+    """Prove on test images that every file of every level computes the same integers."""
+    recipe = build.recipe
+    limit = recipe.verify.images
+
+    def work() -> Facts:
+        images = build.dataset.test_images[:limit]
+        labels = build.dataset.test_labels[:limit]
+        report = build.progress("verify")
+        total = len(images) * len(build.networks)
+        facts: Facts = {}
+        for index, network in enumerate(build.networks):
+            before = index * len(images)
+            facts[network] = verify_network(
+                build, network, images, labels, lambda done, b=before: report(b + done, total, {})
+            )
+        return facts
+
+    files = build.files(WEIGHTS, *LEVEL_FILES.values())
+    return build.stage("verify", {"files": files, "images": limit, "data": build.facts["data"]}, work)
+
+
+def verify_network(
+    build: Build, network: str, images: np.ndarray, labels: np.ndarray, progress: Callable[[int], None]
+) -> Facts:
+    """Hold all levels of one network, as they lie on disk, against each other and against other programs.
+
+    Raises:
+        Problem: status 1; names the level, tensor, image and channel that differ first.
+    """
+    from ..models.train import load_network, predict
+    from ..sim.engine import Simulator
+    from ..sim.verify import Level, verify_scores
+    from ..sim.verify import verify as compare
+
+    compiled = stages(read(build.file(network, QONNX)))
+    levels = [Level(compiled[0].level, compiled[0].graph)]
+    for stage in compiled[1:]:
+        levels.append(Level(stage.level, read(build.file(network, LEVEL_FILES[stage.level])), stage.matches))
+    last = levels[-1].graph
+    set_threads(build.recipe.train.threads)
+    scores = predict(load_network(build.file(network, WEIGHTS)), images)
+    results = [verify_scores("torch (Brevitas)", last, images, scores)]
+    results.append(
+        verify_scores("onnxruntime on QONNX", last, images, onnxruntime_scores(build.file(network, QONNX), images))
+    )
+    few = images[:QONNX_IMAGES]
+    for level in LEVEL_NAMES[:-1]:
+        made = qonnx_scores(build.file(network, LEVEL_FILES[level]), few)
+        results.append(verify_scores(f"qonnx on {level}", last, few, made))
+    results += compare(levels, images, progress=progress)
+    right = Simulator.of(last).scores(images).argmax(axis=1) == labels
+    rows = [{"stage": r.name, "images": r.images, "values": r.values, "differences": 0} for r in results]
+    return {"images": len(images), "stages": rows, "accuracy": float(right.mean())}
+
+
+def onnxruntime_scores(path: Path, images: np.ndarray, batch: int = 500, threads: int = 0) -> np.ndarray:
+    """Class scores of a QONNX file by onnxruntime in float32; threads 0: as many as there are cores."""
+    session = onnxruntime_session(path, threads)
+    name = session.get_inputs()[0].name
+    parts = [
+        session.run(None, {name: images[start : start + batch].astype(np.float32)})[0]
+        for start in range(0, len(images), batch)
+    ]
+    return np.concatenate(parts)
+
+
+def onnxruntime_session(path: Path, threads: int = 0) -> Any:
+    """An onnxruntime session of a QONNX file's standard form."""
+    import onnxruntime
+
+    from ..transforms.standard import to_standard
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    model = to_standard(load(path)).SerializeToString()
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def qonnx_scores(path: Path, images: np.ndarray) -> np.ndarray:
+    """Class scores of a QONNX or FINN-ONNX file by qonnx, image by image."""
+    from qonnx.core.modelwrapper import ModelWrapper
+    from qonnx.core.onnx_exec import execute_onnx
+    from qonnx.transformation.infer_shapes import InferShapes
+
+    model = ModelWrapper(str(path)).transform(InferShapes())
+    source, target = model.graph.input[0].name, model.graph.output[0].name
+    rows = [execute_onnx(model, {source: image[None].astype(np.float32)})[target] for image in images]
+    return np.concatenate(rows)
+
+
+def schedule(build: Build) -> Facts:
+    """Fold every network for the target rate on the target part."""
+    target = build.recipe.target
+
+    def work() -> Facts:
+        from ..build.finn_reports import folding
+        from ..build.parts import part
+
+        for network in build.networks:
+            folded = fold_for(build.recipe, read(build.file(network, LEVEL_FILES["dataflow"])))
+            write_graph(build.run, f"{network}/{FOLDED}", folded)
+            build.run.write(f"{network}/auto_folding_config.json", _json(folding(folded)))
+        chip = part(target.part)
+        return {"part": chip.name, "lut": chip.lut, "bram18": chip.bram18}
+
+    inputs = {"graphs": build.files(LEVEL_FILES["dataflow"]), "target": target.model_dump(mode="json")}
+    return build.stage("schedule", inputs, work)
+
+
+def fold_for(recipe: Recipe, graph: Graph) -> Graph:
+    """A dataflow graph folded for the recipe's target.
+
+    Raises:
+        Problem: at its place in the recipe; an unknown part, or a rate that cannot be met (status 1).
+    """
+    from ..build.parts import part
+    from ..build.schedule import schedule as fold
+
+    target, key = recipe.target, "target.part"
+    try:
+        chip = part(target.part)
+        key = "target.fps"
+        return fold(graph, target.fps, target.clock_mhz, chip)
+    except Problem as problem:
+        raise recipe.problem(key, problem.what, problem.hint, problem.status) from problem
+
+
+def cost(build: Build) -> Facts:
+    """Estimate cycles, LUTs and block RAMs, and write FINN's report files."""
+    clock = build.recipe.target.clock_mhz
+
+    def work() -> Facts:
+        from ..build.finn_reports import reports
+
+        facts: Facts = {}
+        for network in build.networks:
+            graph = read(build.file(network, FOLDED))
+            counts = network_operations(read(build.file(network, LEVEL_FILES["xnor"])))
+            facts[network] = cost_facts(graph, clock) | counts
+            for name, text in reports(graph, counts, clock).items():
+                build.run.write(f"{network}/{name}", text)
+        return facts
+
+    graphs = build.files(FOLDED, LEVEL_FILES["xnor"])
+    return build.stage("cost", {"graphs": graphs, "clock_mhz": clock}, work)
+
+
+def network_operations(graph: Graph) -> Facts:
+    """Weights, operations and neurons of a graph at the XNOR level."""
+    from dataclasses import asdict
+
+    from ..build.cost import operations
+
+    return asdict(operations(graph))
+
+
+def cost_facts(graph: Graph, clock_mhz: float) -> Facts:
+    """The estimate of a folded dataflow graph as plain values."""
+    from dataclasses import asdict
+
+    from ..build.cost import estimate
+
+    made = estimate(graph)
+    layers = [asdict(unit) | {"bottleneck": unit is made.bottleneck} for unit in made.units]
+    return {
+        "cycles": made.cycles,
+        "latency_cycles": made.latency_cycles,
+        "fps": made.fps(clock_mhz),
+        "latency_us": made.latency_us(clock_mhz),
+        "lut": made.lut,
+        "bram18": made.bram18,
+        "weight_bits": made.weight_bits,
+        "layers": layers,
+    }
+
+
+def faults(build: Build) -> Facts:
+    """Measure accuracy while bits of the weight memories are flipped."""
+    settings, recipe = build.recipe.faults, build.recipe
+    if not settings.enabled:
+        build.run.forget("faults")
+        return {}
+
+    def work() -> Facts:
+        from ..sim.faults import sweep
+
+        images = build.dataset.test_images[: settings.images]
+        labels = build.dataset.test_labels[: settings.images]
+        report, each = build.progress("faults"), settings.maps * len(settings.rates)
+        found = {}
+        for index, network in enumerate(build.networks):
+            graph = read(build.file(network, FOLDED))
+            result = sweep(
+                graph,
+                images,
+                labels,
+                settings.rates,
+                settings.maps,
+                recipe.seed,
+                lambda done, i=index: report(i * each + done, each * len(build.networks), {}),
+            )
+            found[network] = sweep_facts(result)
+        return {"images": len(images), "maps": settings.maps, "rates": list(settings.rates), "networks": found}
+
+    inputs = {
+        "graphs": build.files(FOLDED),
+        "faults": settings.model_dump(mode="json"),
+        "seed": recipe.seed,
+        "data": build.facts["data"],
+    }
+    return build.stage("faults", inputs, work)
+
+
+def sweep_facts(result: Any) -> Facts:
+    """Mean accuracy and 95 % interval of a fault sweep as plain values."""
+    mean, half = result.mean, result.half_width
+    return {
+        "mean": mean.tolist(),
+        "low": np.clip(mean - half, 0, 1).tolist(),
+        "high": np.clip(mean + half, 0, 1).tolist(),
+    }
+
+
+def speed(build: Build) -> Facts:
+    """Measure images a second of each network in torch, onnxruntime and our simulator on this computer."""
+    settings = build.recipe.speed
+    if not settings.enabled:
+        build.run.forget("speed")
+        return {}
+
+    def work() -> Facts:
+        from ..models.train import load_network
+        from .speed import network_rows, processor
+
+        images = build.dataset.test_images
+        images = np.resize(images, (settings.images, *images.shape[1:]))
+        rows = []
+        for network in build.networks:
+            found = network_rows(
+                build.file(network, QONNX),
+                build.file(network, LEVEL_FILES["dataflow"]),
+                images,
+                settings.threads,
+                load_network(build.file(network, WEIGHTS)),
+            )
+            rows += [{"network": network, **row} for row in found]
+        return {"device": processor(), "threads": settings.threads, "rows": rows}
+
+    inputs = {
+        "networks": build.files(WEIGHTS, QONNX, LEVEL_FILES["dataflow"]),
+        "speed": settings.model_dump(mode="json"),
+        "data": build.facts["data"],
+    }
+    return build.stage("speed", inputs, work)
+
+
+def report(build: Build) -> Facts:
+    """Write summary.json and report.html."""
+    from .report import render
+    from .summary import summarize
+
+    summary = summarize(build)
+
+    def work() -> Facts:
+        build.run.write("summary.json", _json(summary))
+        build.run.write("report.html", render(summary))
+        return {}
+
+    build.stage("report", {"summary": summary}, work)
+    return summary
+
+
+def _json(value: object) -> str:
+    import json
+
+    return json.dumps(value, indent=2, allow_nan=False) + "\n"
+
+
+STAGES: dict[str, Callable[[Build], Facts]] = {
+    stage.__name__: stage
+    for stage in (data, train, prune, export, streamline, lower, verify, schedule, cost, faults, speed, report)
+}
+
+
+def run_stages(build: Build, last: str = "report", announce: Callable[[str], None] = lambda name: None) -> Facts:
+    """Run or skip every stage up to `last`; returns the facts of `last` (the summary for "report").
+
+    Raises:
+        Problem: what a stage finds wrong.
+        KeyError: there is no such stage.
+    """
+    facts: Facts = {}
+    STAGES[last]
+    for name, stage in STAGES.items():
+        announce(name)
+        facts = stage(build)
+        if name == last:
+            break
+    return facts

@@ -1,0 +1,84 @@
+"""Write a network as QONNX, the file that everything behind training starts from."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import onnx
+import torch
+from brevitas.export import export_qonnx as _brevitas_export
+from torch import nn
+
+from .networks import Network, ScoreNorm
+from .store import write_atomically
+from .twin import Affine, binary_weights
+
+INPUT, OUTPUT = "image", "scores"
+OPSET, MAX_IR_VERSION = 13, 10
+
+
+def export_qonnx(network: Network, path: Path) -> None:
+    """Write the eval mode of `network` to `path` as QONNX: opset 13, IR version of at most 10, batch of 1.
+
+    The input `image` is (1, C, H, W) float32 holding pixels 0 to 255 and is annotated UINT8; the output
+    `scores` is (1, classes) float32. Weights are stored as +1 and -1 under BipolarQuant of scale 1. The
+    score layer becomes Mul and Add with one number each.
+
+    Args:
+        network: not changed.
+        path: moved into place once complete.
+    """
+    plain = copy.deepcopy(network).eval()
+    with torch.no_grad():
+        for _, module in plain.weight_layers():
+            module.weight.copy_(binary_weights(module))
+        score = plain.layers["score"]
+        assert isinstance(score, ScoreNorm)
+        plain.layers["score"] = Affine(*score.affine())
+    with _quiet():
+        model = _trace(plain)
+    write_atomically(path, lambda temporary: temporary.write_bytes(model.SerializeToString()))
+
+
+def _trace(network: nn.Module) -> onnx.ModelProto:
+    assert isinstance(network, Network)
+    example = torch.zeros(1, *network.spec.input_shape)
+    model = _brevitas_export(
+        network,
+        example,
+        dynamo=False,
+        opset_version=OPSET,
+        input_names=[INPUT],
+        output_names=[OUTPUT],
+    )
+    model.ir_version = min(model.ir_version, MAX_IR_VERSION)
+    stored = {tensor.name for tensor in model.graph.initializer}
+    real = [value for value in model.graph.input if value.name not in stored]
+    del model.graph.input[:]
+    model.graph.input.extend(real)
+    note = onnx.TensorAnnotation(tensor_name=INPUT)
+    note.quant_parameter_tensor_names.append(onnx.StringStringEntryProto(key="finn_datatype", value="UINT8"))
+    model.graph.quantization_annotation.append(note)
+    onnx.checker.check_model(model)
+    return model
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence the exporter: its deprecation notes are about the call made here, not about the network."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "brevitas")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)

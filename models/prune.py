@@ -1,0 +1,258 @@
+"""Structured pruning: whole filters and neurons are removed, the network becomes physically smaller, and
+recovers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bnnflow import Problem
+
+from . import store
+from .batchnorm import reestimate
+from .networks import Network, NetworkSpec
+from .relevance import Relevance, deeplift, random_scores
+from .train import Progress, TrainSpec, accuracy, run_key, train
+
+HELD_OUT = 0.1
+HELD_OUT_MOST = 2000
+NORM_IMAGES = 5000
+
+
+@dataclass(frozen=True, slots=True)
+class PruneSpec:
+    """How to prune.
+
+    Args:
+        amount: share of the filters or neurons of each hidden layer to remove in all, 0 to 0.9.
+        steps: in how many steps; scores are taken anew at each.
+        unit: what is left of a layer is a multiple of it (at least one unit), so that PE and SIMD can
+            divide it.
+        images: training images that the scores are computed on.
+        epochs: of fine-tuning after each step; 0 re-estimates the batch norms alone.
+        learning_rate, batch: of fine-tuning, as in `TrainSpec`.
+        seed: of all random choices.
+        criterion: "deeplift", or "random" as the control.
+
+    Raises:
+        Problem: a value is out of its range.
+    """
+
+    amount: float
+    steps: int
+    unit: int
+    images: int
+    epochs: int
+    learning_rate: float
+    batch: int
+    seed: int
+    criterion: Literal["deeplift", "random"] = "deeplift"
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.amount <= 0.9:
+            raise Problem(f"an amount of {self.amount}", where="amount", hint="a share from 0 to 0.9")
+        for field in ("steps", "unit", "images"):
+            if getattr(self, field) < 1:
+                raise Problem(f"{field} of {getattr(self, field)}", where=field, hint="1 or more")
+        if self.criterion not in ("deeplift", "random"):
+            raise Problem(f"{self.criterion!r} is not one of deeplift, random", where="criterion")
+        self.fine_tuning(0)
+
+    def fine_tuning(self, step: int) -> TrainSpec:
+        """The training of step `step`; each has its own seed."""
+        return TrainSpec(self.epochs, self.batch, self.learning_rate, self.seed + step)
+
+
+@dataclass(frozen=True, slots=True)
+class PruneResult:
+    """A pruned network and how it came about.
+
+    Args:
+        network: in eval mode, batch norms re-estimated.
+        steps: for each step `step` (from 1), `kept` (filters left by layer), `filters` (which ones, as
+            indices into the unpruned layer), `scores` (by layer, before the step), `macs` (for one image),
+            `accuracy_before` and `accuracy_after` fine-tuning (share, on training images that fine-tuning
+            did not see), `completeness_error`.
+    """
+
+    network: Network
+    steps: list[dict[str, Any]]
+
+
+def prune(
+    network: Network,
+    images: np.ndarray,
+    labels: np.ndarray,
+    spec: PruneSpec,
+    checkpoint: Path | None = None,
+    progress: Callable[[int, int, dict[str, float]], None] | None = None,
+) -> PruneResult:
+    """Remove the filters and neurons of lowest relevance step by step, with recovery after each step.
+
+    A step scores all hidden layers, removes the lowest of each, re-estimates the batch norms, fine-tunes, and
+    re-estimates again. A tenth of the images (at most 2,000) is held out of scoring and fine-tuning to
+    measure the recovery; where the network was trained on them before, that accuracy is optimistic.
+
+    Args:
+        network: the trained network; not changed.
+        images: (N, C, H, W) uint8, the training images.
+        labels: (N,) integers.
+        spec: how to prune.
+        checkpoint: written after each step, and beside it one file for the epochs of the step under way; a
+            file of another run, or a damaged one, is ignored.
+        progress: called after each batch of fine-tuning with steps done, total (of all prune steps), and
+            `prune_step`, `epoch`, `loss`, `accuracy`.
+    """
+    key = run_key(network, images, labels, spec)
+    out, rest = _split(len(images), spec.seed)
+    held_images, held_labels = images[out], labels[out]
+    images, labels = images[rest], labels[rest]
+    widths = {layer.name: layer.outputs for layer in network.spec.layers()[:-1]}
+    filters = {name: np.arange(width) for name, width in widths.items()}
+    records: list[dict[str, Any]] = []
+    state = store.load(checkpoint) if checkpoint is not None else None
+    if state is not None and state.get("key") == key:
+        records = list(state["records"])
+        network = Network(NetworkSpec.from_dict(state["spec"])).eval()
+        network.load_state_dict(state["network"])
+        filters = {name: np.asarray(kept) for name, kept in records[-1]["filters"].items()}
+    for step in range(len(records), spec.steps):
+        relevance = _score(network, images, labels, spec, step)
+        keep = {
+            name: _highest(relevance.scores[name], _width_after(width, spec, step)) for name, width in widths.items()
+        }
+        filters = {name: filters[name][keep[name]] for name in widths}
+        network = remove(network, keep)
+        calibration = images[np.random.default_rng([spec.seed, step, 2]).permutation(len(images))[:NORM_IMAGES]]
+        reestimate(network, calibration)
+        before = accuracy(network, held_images, held_labels)
+        if spec.epochs:
+            beside = checkpoint and checkpoint.with_name(f"{checkpoint.stem}-step{step + 1}{checkpoint.suffix}")
+            train(network, images, labels, spec.fine_tuning(step), beside, _shifted(progress, step, spec.steps))
+            reestimate(network, calibration)
+        after = accuracy(network, held_images, held_labels) if spec.epochs else before
+        records.append(_record(step, network, filters, relevance, before, after))
+        if checkpoint is not None:
+            whole = {"spec": network.spec.to_dict(), "network": network.state_dict(), "records": records}
+            store.save({"key": key, **whole}, checkpoint)
+    return PruneResult(network.eval(), records)
+
+
+@torch.no_grad()
+def remove(network: Network, keep: dict[str, np.ndarray]) -> Network:
+    """A smaller network that has only the named filters and neurons of `network`.
+
+    Latent weights and batch-norm rows are copied, and the inputs that the next layer loses are cut out (at
+    the change from maps to features, height x width columns for each channel). Its sums differ from the
+    large network's by the removed inputs' products: re-estimate the batch norms afterwards.
+
+    Args:
+        network: not changed.
+        keep: ascending indices of what stays, by layer name; layers that are not named stay whole.
+
+    Raises:
+        Problem: an unknown layer, the last layer, or indices that are empty, repeated, unsorted or out of
+        range.
+    """
+    layers = network.spec.layers()
+    kept = {layer.name: np.arange(layer.outputs) for layer in layers}
+    _check_keep(network.spec, keep)
+    kept |= {name: np.asarray(indices, dtype=np.int64) for name, indices in keep.items()}
+    widths = [len(kept[layer.name]) for layer in layers[:-1]]
+    convs = len(network.spec.channels)
+    small = Network(replace(network.spec, channels=tuple(widths[:convs]), hidden=tuple(widths[convs:])))
+    before = torch.arange(layers[0].inputs)
+    for index, layer in enumerate(layers):
+        if layer.kind == "dense" and index and layers[index - 1].kind == "conv":
+            area = layer.inputs // layers[index - 1].outputs
+            before = (before[:, None] * area + torch.arange(area)).flatten()
+        rows = torch.from_numpy(kept[layer.name])
+        source, target = network.layers[layer.name].weight, small.layers[layer.name].weight
+        assert isinstance(source, Tensor)
+        assert isinstance(target, Tensor)
+        target.copy_(source[rows][:, before])
+        if index < len(layers) - 1:
+            _copy_rows(network.layers[f"norm{index}"], small.layers[f"norm{index}"], rows)
+        before = rows
+    small.layers["score"].load_state_dict(network.layers["score"].state_dict())
+    return small.train(network.training)
+
+
+def _copy_rows(source: nn.Module, target: nn.Module, rows: Tensor) -> None:
+    target.load_state_dict({k: v[rows] if v.dim() else v for k, v in source.state_dict().items()})
+
+
+def _check_keep(spec: NetworkSpec, keep: dict[str, np.ndarray]) -> None:
+    widths = {layer.name: layer.outputs for layer in spec.layers()[:-1]}
+    for name, indices in keep.items():
+        if name not in widths:
+            raise Problem("only hidden layers can lose filters", where=name, hint=f"one of {', '.join(widths)}")
+        listed = np.asarray(indices)
+        good = listed.ndim == 1 and len(listed) > 0 and listed.dtype.kind in "iu"
+        if not (good and listed[0] >= 0 and listed[-1] < widths[name] and bool((np.diff(listed) > 0).all())):
+            raise Problem(f"what stays must be ascending indices from 0 to {widths[name] - 1}", where=name)
+
+
+def _split(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Ascending indices of the images held out, and of the rest."""
+    out = min(HELD_OUT_MOST, int(count * HELD_OUT))
+    order = np.random.default_rng([seed, 0, 0]).permutation(count)
+    return np.sort(order[:out]), np.sort(order[out:])
+
+
+def _score(network: Network, images: np.ndarray, labels: np.ndarray, spec: PruneSpec, step: int) -> Relevance:
+    rng = np.random.default_rng([spec.seed, step, 1])
+    if spec.criterion == "random":
+        return random_scores(network, int(rng.integers(2**31)))
+    order = rng.permutation(len(images))
+    chosen = order[: spec.images]
+    # the next images of the same permutation: real images, and none is its own baseline
+    baselines = np.roll(order, -len(chosen))[: len(chosen)] if len(order) > len(chosen) else np.roll(order, 1)
+    return deeplift(network, images[chosen], labels[chosen], images[baselines])
+
+
+def _width_after(width: int, spec: PruneSpec, step: int) -> int:
+    """Filters left of `width` after step `step` (from 0): whole units, at least one, at most `width`."""
+    share = 1.0 - spec.amount * (step + 1) / spec.steps
+    rounded = max(spec.unit, int(width * share / spec.unit + 0.5) * spec.unit)
+    return min(width, rounded)
+
+
+def _highest(scores: np.ndarray, count: int) -> np.ndarray:
+    """Ascending indices of the `count` highest scores; of equal ones the first."""
+    return np.sort(np.argsort(-scores, kind="stable")[:count])
+
+
+def _shifted(progress: Progress | None, step: int, steps: int) -> Progress | None:
+    if progress is None:
+        return None
+    report = progress
+    return lambda done, total, metrics: report(
+        step * total + done, steps * total, {"prune_step": step + 1.0, **metrics}
+    )
+
+
+def _record(
+    step: int,
+    network: Network,
+    filters: dict[str, np.ndarray],
+    relevance: Relevance,
+    before: float,
+    after: float,
+) -> dict[str, Any]:
+    return {
+        "step": step + 1,
+        "kept": {name: len(kept) for name, kept in filters.items()},
+        "filters": {name: kept.tolist() for name, kept in filters.items()},
+        "scores": {name: scores.tolist() for name, scores in relevance.scores.items()},
+        "macs": network.spec.macs(),
+        "accuracy_before": before,
+        "accuracy_after": after,
+        "completeness_error": relevance.completeness_error,
+    }
