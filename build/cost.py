@@ -36,7 +36,7 @@ class UnitCost:
 
     Attributes:
         name, op: of the node; op is FINN's name of the unit.
-        shape: for people, such as "64x784 on 1".
+        shape: for people, such as "64x784".
         pe, simd: folding; 1 where a unit has none.
         cycles: clock cycles an image.
         lut: 6-input look-up tables.
@@ -120,7 +120,7 @@ def unit(name: str, op: Mvau | SlidingWindow | Thresholding | StreamingMaxPool, 
         lut, bram = _mvau_lut(op, x), _mvau_bram18(op)
         shape, pe, simd, bits = f"{rows}x{columns}", op.pe, op.simd, rows * columns
         if prod(x.shape[:-1]) > 1:
-            shape += f" at {prod(x.shape[:-1])} positions"
+            shape += f", {prod(x.shape[:-1])} times"
     elif isinstance(op, SlidingWindow):
         lut, simd = _window_lut(op, x), op.simd
         shape = f"{op.kernel[0]}x{op.kernel[1]} on {'x'.join(map(str, x.shape))}"

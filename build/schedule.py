@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from math import floor
+from math import ceil, floor
 
 from bnnflow import CHECK_FAILED, Problem
 
@@ -12,6 +12,7 @@ from ..transforms.graph import Graph, Mvau, Node, SlidingWindow, TensorType, Thr
 from .cost import Estimate, UnitCost, estimate, unit, unit_cycles
 from .parts import Part
 
+HIGHEST_CLOCK_MHZ = 500
 Foldable = Mvau | SlidingWindow | Thresholding
 
 
@@ -41,23 +42,32 @@ def schedule(graph: Graph, fps: float, clock_mhz: float, part: Part) -> Graph:
     if folded is None:
         fastest = fastest_cycles(graph)
         raise Problem(
-            f"{fps:g} images/s at {clock_mhz:g} MHz leave {cycles_for(fps, clock_mhz)} cycles an image, "
+            f"{_rate(fps)} images/s at {clock_mhz:g} MHz leave {cycles_for(fps, clock_mhz)} cycles an image, "
             f"{fastest.name!r} needs {fastest.cycles}",
             "target.fps",
-            f"set target.fps to at most {floor(clock_mhz * 1e6 / fastest.cycles)}, "
-            f"or target.clock_mhz to at least {fps * fastest.cycles / 1e6:.4g}",
+            f"set target.fps to at most {floor(clock_mhz * 1e6 / fastest.cycles)}{_faster_clock(fps, fastest.cycles)}",
             CHECK_FAILED,
         )
     cost = estimate(folded)
     if not fits(cost, part):
         raise Problem(
-            f"{fps:g} images/s at {clock_mhz:g} MHz need {cost.lut} LUT and {cost.bram18} BRAM18; "
-            f"{part.name} has {part.lut} and {part.bram18}",
+            f"{_rate(fps)} images/s at {clock_mhz:g} MHz need {cost.lut:,} LUT and {cost.bram18:,} BRAM18; "
+            f"{part.name} has {part.lut:,} and {part.bram18:,}",
             "target.fps",
             _what_fits(graph, clock_mhz, part, estimate(folded).cycles),
             CHECK_FAILED,
         )
     return folded
+
+
+def _faster_clock(fps: float, cycles: int) -> str:
+    """The clock that would do, where an FPGA can have it."""
+    needed = ceil(fps * cycles / 1e6)
+    return f", or target.clock_mhz to at least {needed}" if needed <= HIGHEST_CLOCK_MHZ else ""
+
+
+def _rate(fps: float) -> str:
+    return f"{fps:,.0f}" if fps >= 100 else f"{fps:g}"
 
 
 def fits(cost: Estimate, part: Part) -> bool:

@@ -65,9 +65,7 @@ def check(
     """Say what becomes of every operator, before any training; exit status 2 if it does not compile."""
     from . import graphs, screen
 
-    checked = (
-        graphs.check_graph(path) if path.suffix == ".onnx" else graphs.check_recipe(path, list(overrides or []))
-    )
+    checked = graphs.check_graph(path) if path.suffix == ".onnx" else graphs.check_recipe(path, list(overrides or []))
     if json:
         rows = [
             {"node": r.node, "operator": r.operator, "becomes": r.becomes, "problem": r.problem and r.problem.what}
@@ -133,7 +131,7 @@ def simulate(
     import numpy as np
 
     from . import graphs, screen
-    from .run_files import temporary_write
+    from .run_files import move_into_place, temporary_beside
 
     opened = graphs.open_graph(graph)
     truth = None
@@ -147,7 +145,10 @@ def simulate(
         raise Problem("one of --input and --data is needed", "flow simulate", "for example --data digits")
     scores, accuracy = graphs.simulate(opened, pixels, truth, batch)
     if output is not None:
-        temporary_write(output, lambda file: np.save(file, scores))
+        with temporary_beside(output) as temporary:
+            with temporary.open("wb") as file:
+                np.save(file, scores)
+            move_into_place(temporary, output)
     found = {"graph": str(graph), "images": len(scores), "accuracy": accuracy, "output": output and str(output)}
     screen.print_json(found) if json else screen.print_simulation(found)
 

@@ -14,6 +14,7 @@ from bnnflow import Problem
 from ..transforms.compile import stages
 from ..transforms.graph import Graph
 from ..transforms.read import Surveyed, load, read, survey
+from .run_files import explain
 from .runs import verify_recorded
 
 
@@ -84,12 +85,14 @@ def load_array(path: Path, what: str) -> np.ndarray:
         Problem: the file is missing, not an .npy file, cut off, or holds objects.
     """
     try:
-        return np.load(path, allow_pickle=False)  # type: ignore[no-any-return]
+        return np.load(path, allow_pickle=False)
     except FileNotFoundError:
         raise Problem(f"there is no such {what} file", str(path), "give an .npy file") from None
-    except (OSError, ValueError, EOFError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise Problem(f"the {what} cannot be read: {reason}", str(path), "save it with numpy.save") from error
+    except OSError as error:
+        raise explain(error, path) from error
+    except (ValueError, EOFError) as error:
+        hint = "it may be cut off; save numbers with numpy.save"
+        raise Problem(f"the {what} is not an .npy file of numbers", str(path), hint) from error
 
 
 def test_images(name: str, folder: Path | None, limit: int | None) -> tuple[np.ndarray, np.ndarray]:

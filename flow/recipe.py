@@ -27,9 +27,7 @@ Rate = Annotated[float, Field(gt=0, le=1)]
 Widths = Annotated[tuple[Annotated[int, Field(ge=1, le=65_536)], ...], Field(strict=False, max_length=64)]
 Kernels = Annotated[tuple[Annotated[int, Field(ge=1, le=16)], ...], Field(strict=False, max_length=64)]
 Pools = Annotated[tuple[Annotated[int, Field(ge=1, le=2)], ...], Field(strict=False, max_length=64)]
-Rates = Annotated[
-    tuple[Annotated[float, Field(ge=0, le=1)], ...], Field(strict=False, min_length=1, max_length=100)
-]
+Rates = Annotated[tuple[Annotated[float, Field(ge=0, le=1)], ...], Field(strict=False, min_length=1, max_length=100)]
 
 
 class Section(BaseModel):
@@ -52,9 +50,7 @@ class Origin:
 class Data(Section):
     """Which images to train and test on."""
 
-    name: Literal["digits", "mnist", "fashion-mnist"] = Field(
-        description="data set; digits (8x8) comes with bnnflow"
-    )
+    name: Literal["digits", "mnist", "fashion-mnist"] = Field(description="data set; digits (8x8) comes with bnnflow")
     dir: Annotated[Path, Field(strict=False)] | None = Field(
         default=None, description="folder of the IDX files; null: the usual places"
     )
@@ -70,9 +66,7 @@ class Model(Section):
         default="bits8", description="bits8: 8-bit pixels; binary: pixels as +1 or -1"
     )
     channels: Widths = Field(default=(), description="cnn: filters of each convolution")
-    kernels: Kernels = Field(
-        default=(), description="cnn: kernel side of each convolution, or one number for all"
-    )
+    kernels: Kernels = Field(default=(), description="cnn: kernel side of each convolution, or one number for all")
     pools: Pools = Field(default=(), description="cnn: max pool after each convolution; 1: none, 2: 2x2")
     pool_order: Literal["before-norm", "after-sign"] = Field(
         default="before-norm", description="cnn: where the max pool stands"
@@ -105,9 +99,7 @@ class Model(Section):
 class Train(Section):
     """Training of the unpruned network (Adam, cosine schedule)."""
 
-    epochs: Annotated[int, Field(ge=1, le=10_000)] = Field(
-        default=10, description="passes over the training images"
-    )
+    epochs: Annotated[int, Field(ge=1, le=10_000)] = Field(default=10, description="passes over the training images")
     batch: Batch = Field(default=100, description="images per step")
     learning_rate: Rate = Field(default=0.003, description="of the first step; falls to 0 along a cosine")
     threads: Annotated[int, Field(ge=1, le=1024)] | None = Field(
@@ -119,22 +111,16 @@ class Prune(Section):
     """Removal of whole filters and neurons, least relevant first, then fine-tuning."""
 
     enabled: bool = Field(default=True, description="false: build the unpruned network only")
-    criterion: Literal["deeplift", "random"] = Field(
-        default="deeplift", description="how relevance is scored"
-    )
+    criterion: Literal["deeplift", "random"] = Field(default="deeplift", description="how relevance is scored")
     amount: Annotated[float, Field(ge=0, le=0.9)] = Field(
         default=0.25, description="share of each layer to remove, in all"
     )
     steps: Annotated[int, Field(ge=1, le=100)] = Field(
         default=2, description="rounds of scoring, removing, fine-tuning"
     )
-    unit: Annotated[int, Field(ge=1, le=256)] = Field(
-        default=8, description="remove in multiples, for a legal folding"
-    )
+    unit: Annotated[int, Field(ge=1, le=256)] = Field(default=8, description="remove in multiples, for a legal folding")
     images: Count = Field(default=256, description="training images that are scored")
-    epochs: Annotated[int, Field(ge=0, le=10_000)] = Field(
-        default=2, description="fine-tuning passes after each round"
-    )
+    epochs: Annotated[int, Field(ge=0, le=10_000)] = Field(default=2, description="fine-tuning passes after each round")
     batch: Batch = Field(default=100, description="images per fine-tuning step")
     learning_rate: Rate = Field(default=0.001, description="of fine-tuning")
 
@@ -146,21 +132,15 @@ class Target(Section):
         default="xc7z020clg400-1", description="FPGA part number"
     )
     clock_mhz: Annotated[float, Field(ge=1, le=1000)] = Field(default=100.0, description="clock in MHz")
-    fps: Annotated[float, Field(gt=0, le=1e9)] = Field(
-        default=10_000.0, description="images a second to reach"
-    )
+    fps: Annotated[float, Field(gt=0, le=1e9)] = Field(default=10_000.0, description="images a second to reach")
 
 
 class Faults(Section):
     """Accuracy under bit flips in the weight memories."""
 
     enabled: bool = Field(default=True, description="false: leave this stage out")
-    rates: Rates = Field(
-        default=(1e-4, 1e-3, 1e-2, 3e-2, 1e-1), description="bit error rates, each from 0 to 1"
-    )
-    maps: Annotated[int, Field(ge=1, le=1000)] = Field(
-        default=5, description="random fault maps at each rate"
-    )
+    rates: Rates = Field(default=(1e-4, 1e-3, 1e-2, 3e-2, 1e-1), description="bit error rates, each from 0 to 1")
+    maps: Annotated[int, Field(ge=1, le=1000)] = Field(default=5, description="random fault maps at each rate")
     images: Count | None = Field(default=1000, description="test images at each map; null: all")
 
 
@@ -304,10 +284,13 @@ def new_recipe(arch: Literal["mlp", "cnn"] | str = "cnn") -> str:
 
     if arch not in ("mlp", "cnn"):
         raise Problem(f"unknown architecture '{arch}'", "", "one of mlp, cnn")
-    shape = {"channels": (16, 32), "pools": (1, 2)} if arch == "cnn" else {"hidden": (64, 64)}
+    shape = {"channels": (32, 64), "pools": (1, 2), "hidden": (128,)} if arch == "cnn" else {"hidden": (64, 64)}
+    # Digits are few (1,437 images), so that many epochs take seconds; one thread is fastest on nets this small.
     recipe = Recipe(
         data=Data(name="digits"),
         model=Model.model_validate({"arch": arch, **shape}),
+        train=Train(epochs=60, learning_rate=0.005, threads=1),
+        prune=Prune(epochs=20, learning_rate=0.003),
         target=Target(fps=100_000.0),
     )
     return commented(recipe)

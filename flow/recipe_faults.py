@@ -70,9 +70,7 @@ def _unknown_key(path: KeyPath, origin: Origin) -> Fault:
     section = ".".join(str(part) for part in path[:-1])
     key = str(path[-1])
     known = list(_properties(path[:-1]))
-    elsewhere = [
-        f"{name}.{key}" for name in Recipe.model_fields if key in _properties((name,)) and name != section
-    ]
+    elsewhere = [f"{name}.{key}" for name in Recipe.model_fields if key in _properties((name,)) and name != section]
     near = difflib.get_close_matches(key, known, 1, 0.6)
     if near:
         hint = f"did you mean '{near[0]}'?"
@@ -137,7 +135,8 @@ def _describe(node: dict[str, Any]) -> str:
         case "null":
             return "null"
         case "array":
-            return f"a list, each entry {_describe(node['items'])}"
+            some = "of one or more entries" if node.get("minItems") else "that may be empty"
+            return f"a list {some}, each {_describe(node['items'])}"
         case _ if "pattern" in node:
             return "small letters a-z, digits, '.', '_' and '-', at most 100, a letter or digit first"
         case _ if node.get("format") == "path":

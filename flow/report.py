@@ -18,6 +18,7 @@ Summary = Mapping[str, Any]
 
 TITLES = {"base": "unpruned", "pruned": "pruned"}
 _TEMPLATE = "report.html.j2"
+_OPTIONAL = ("faults", "notes", "pruning", "speed", "stages", "verify")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ class Headline:
 # label, unit, key, 1 where more is better (0: neither), kind of source
 _ROWS = (
     ("test accuracy", "%", "accuracy", 1, "accuracy"),
-    ("test accuracy, integer network", "%", "accuracy_hw", 1, "accuracy"),
+    ("accuracy, integer network", "%", "accuracy_hw", 1, "accuracy_hw"),
     ("weights", "", "weights", -1, "counted"),
     ("weight memory", "bit", "weight_bits", -1, "counted"),
     ("binary operations (MAC)", "", "binary_macs", -1, "counted"),
@@ -96,15 +97,12 @@ def headline(summary: Summary) -> list[Headline]:
     """The rows of the headline table; a row that no network has a value for is left out."""
     base = summary["networks"]["base"]
     pruned = summary["networks"].get("pruned") or {}
-    sources = {"counted": "counted", **(summary.get("sources") or {})}
     rows = []
     for label, unit, key, more_is_better, source in _ROWS:
         before, after = base.get(key), pruned.get(key)
-        if before is None and after is None:
-            continue
         if not before and not after:
             continue
-        is_share = source == "accuracy"
+        is_share = unit == "%"
         show = percent if is_share else quantity
         moved = 0.0 if before is None or after is None else after - before
         if is_share and after is not None and before is not None:
@@ -113,9 +111,15 @@ def headline(summary: Summary) -> list[Headline]:
             text = change(before, after)
         better = more_is_better * ((moved > 0) - (moved < 0))
         rows.append(
-            Headline(label, unit, show(before), show(after) if pruned else "", text, better, sources.get(source, ""))
+            Headline(label, unit, show(before), show(after) if pruned else "", text, better, source_of(summary, source))
         )
     return rows
+
+
+def source_of(summary: Summary, kind: str) -> str:
+    """Where the figures of a kind (`accuracy`, `accuracy_hw`, `cost`, `speed`, `counted`) come from."""
+    sources = {"counted": "counted", **(summary.get("sources") or {})}
+    return str(sources.get(kind) or (sources.get("accuracy") if kind == "accuracy_hw" else "") or "")
 
 
 def layer_rows(summary: Summary) -> list[dict[str, Any]]:
@@ -146,18 +150,24 @@ def render(summary: Summary) -> str:
         titles=TITLES,
         networks=networks,
         headline=headline(summary),
-        optional={key: summary.get(key) for key in ("pruning", "faults", "speed", "training", "verify", "stages")},
-        use=[(title, key, _share(summary, net, key)) for title, net in networks.items() for key in ("lut", "bram18")],
+        optional={key: summary.get(key) for key in _OPTIONAL},
+        source_of=lambda kind: source_of(summary, kind),
+        use=_use(summary, networks),
         fault_plot=plots.faults(summary),
         layer_plot=plots.layers(summary),
         training_plot=plots.training(summary),
     )
 
 
-def _share(summary: Summary, network: Mapping[str, Any], key: str) -> float | None:
-    available = summary["target"].get(key)
-    used = network.get(key)
-    return used / available if available and used is not None else None
+def _use(summary: Summary, networks: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """A sentence a resource: how much of the part each network takes."""
+    said = []
+    for key in ("lut", "bram18"):
+        available = summary["target"].get(key)
+        if available:
+            shares = (f"{percent(net[key] / available, 1)} % ({title})" for title, net in networks.items())
+            said.append(f"{' and '.join(shares)} of the part's {number(available)} {key.upper()}")
+    return said
 
 
 def tables(summary: Summary) -> list[Table]:
@@ -168,9 +178,9 @@ def tables(summary: Summary) -> list[Table]:
     """
     made = [_headline_table(summary), *_layer_tables(summary)]
     if summary.get("faults"):
-        made.append(_fault_table(summary["faults"]))
+        made.append(fault_table(summary["faults"]))
     if summary.get("speed"):
-        made.append(_speed_table(summary["speed"]))
+        made.append(speed_table(summary["speed"]))
     if summary.get("stages"):
         made.append(_stage_table(summary["stages"]))
     return made
@@ -181,7 +191,7 @@ def _table(title: str, columns: str, caption: str = "") -> Table:
     from rich import box
     from rich.table import Table
 
-    table = Table(title=title, caption=caption or None, box=box.SIMPLE_HEAD, title_justify="left")
+    table = Table(title=title, caption=caption or None, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title_justify="left")
     table.title_style, table.caption_style, table.caption_justify = "bold", "dim", "left"
     for column in columns.split("|"):
         table.add_column(column.lstrip(">"), justify="right" if column.startswith(">") else "left")
@@ -198,7 +208,7 @@ def _headline_table(summary: Summary) -> Table:
     colours = {1: "green", -1: "yellow", 0: ""}
     for row in headline(summary):
         middle = [row.pruned, f"[{colours[row.better]}]{row.change}[/]" if row.better else row.change]
-        table.add_row(row.label, row.base, *(middle if has_pruned else []), row.unit, row.source)
+        table.add_row(row.label, row.base, *(middle if has_pruned else []), row.unit, row.source.partition(" ")[0])
     return table
 
 
@@ -208,21 +218,24 @@ def _layer_tables(summary: Summary) -> list[Table]:
         network = summary["networks"].get(key)
         if not network:
             continue
-        columns = "layer|op|shape|>PE|>SIMD|>cycles|>LUT|>BRAM18|>weight bits|"
-        table = _table(f"layers, {title}", columns, (summary.get("sources") or {}).get("cost", ""))
+        columns = "layer|op|shape|>PE|>SIMD|>cycles|>LUT|>BRAM18"
+        caption = f"▶ slowest, sets the throughput; {source_of(summary, 'cost')}"
+        table = _table(f"layers, {title}", columns, caption)
         for layer in network["layers"]:
-            cells = [layer["name"], layer["op"], layer["shape"]]
-            for figure in ("pe", "simd", "cycles", "lut", "bram18", "weight_bits"):
-                cells.append(number(layer.get(figure)))
+            cells = [layer["name"], layer["op"], str(layer["shape"])]
+            cells += [number(layer.get(figure)) for figure in ("pe", "simd", "cycles", "lut", "bram18")]
             slow = bool(layer.get("bottleneck"))
-            table.add_row(*cells, "◀ bottleneck" if slow else "", style="bold" if slow else "")
+            cells[1] = cells[1].removesuffix("_hls").removesuffix("_rtl")
+            cells[5] = f"▶ {cells[5]}" if slow else cells[5]
+            table.add_row(*cells, style="bold" if slow else "")
         made.append(table)
     return made
 
 
-def _fault_table(faults: Mapping[str, Any]) -> Table:
-    networks = [key for key in TITLES if faults["networks"].get(key)]
-    columns = "|".join([">bit error rate", *(f">{TITLES[key]} %|95 % interval" for key in networks)])
+def fault_table(faults: Mapping[str, Any]) -> Table:
+    """Accuracy against bit error rate; `faults` as in the summary, its networks under any name."""
+    networks = [key for key, curve in faults["networks"].items() if curve]
+    columns = "|".join([">bit error rate", *(f">{TITLES.get(key, key)} %|95 % interval" for key in networks)])
     caption = f"measured on {number(faults['images'])} images, {faults['maps']} fault maps at each rate"
     table = _table("accuracy under weight faults", columns, caption)
     for index, rate in enumerate(faults["rates"]):
@@ -234,11 +247,18 @@ def _fault_table(faults: Mapping[str, Any]) -> Table:
     return table
 
 
-def _speed_table(speed: Mapping[str, Any]) -> Table:
-    table = _table("speed on this computer", "engine|network|>images/s", f"measured on {speed['device']}")
+def speed_table(speed: Mapping[str, Any]) -> Table:
+    """Images a second of each engine; `speed` as in the summary."""
+    table = _table(
+        "speed on this computer", "engine|network|>images/s", f"measured on {speed['device']}, {_threads(speed)}"
+    )
     for row in speed["rows"]:
         table.add_row(row["engine"], TITLES.get(row["network"], row["network"]), quantity(row["images_per_second"]))
     return table
+
+
+def _threads(speed: Mapping[str, Any]) -> str:
+    return f"{speed['threads']} thread{'' if speed['threads'] == 1 else 's'}"
 
 
 def _stage_table(stages: list[Mapping[str, Any]]) -> Table:

@@ -77,9 +77,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         hint = "move the run folder away and build again"
         raise Problem("the run's manifest was changed or damaged", str(path), hint, status=CHECK_FAILED)
     if manifest.get("format") != _FORMAT:
-        raise Problem(
-            "the run folder was made by another version of bnnflow", str(path), "give a new run folder"
-        )
+        raise Problem("the run folder was made by another version of bnnflow", str(path), "give a new run folder")
     lists: Sequence[Any] = [manifest["files"], *manifest["unfinished"].values()]
     lists = [*lists, *(stage["files"] for stage in manifest["stages"].values())]
     if not all(is_inside(relative) for names in lists for relative in names):

@@ -44,9 +44,7 @@ class Run:
         timeline: the stages of this session so far, in order.
     """
 
-    def __init__(
-        self, folder: Path, manifest: dict[str, Any], lock: int | None = None, force_from: str = ""
-    ) -> None:
+    def __init__(self, folder: Path, manifest: dict[str, Any], lock: int | None = None, force_from: str = "") -> None:
         self.folder = folder
         self.manifest = manifest
         self.timeline: list[StageTime] = []
@@ -72,9 +70,7 @@ class Run:
             folder.mkdir(parents=True, exist_ok=True)
             found = {entry.name for entry in folder.iterdir()}
         except (FileExistsError, NotADirectoryError):
-            raise Problem(
-                "a file stands where the run folder should be", str(folder), "give another folder"
-            ) from None
+            raise Problem("a file stands where the run folder should be", str(folder), "give another folder") from None
         except OSError as error:
             raise explain(error, folder) from error
         foreign = sorted(name for name in found if not name.startswith((".lock", TEMPORARY)))
@@ -158,9 +154,7 @@ class Run:
             digest = move_into_place(temporary, target)
         self._record(relative, digest)
 
-    def stage(
-        self, name: str, inputs: Mapping[str, Any], work: Callable[[], Mapping[str, Any]]
-    ) -> dict[str, Any]:
+    def stage(self, name: str, inputs: Mapping[str, Any], work: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
         """Run a stage, or skip it when nothing that it depends on has changed since it last ran.
 
         Args:

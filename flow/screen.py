@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -16,9 +16,11 @@ from rich.table import Table
 from bnnflow import CHECK_FAILED, Problem
 
 from . import report
-from .doctor import Finding
-from .graphs import Checked
 from .runs import Run
+
+if TYPE_CHECKING:
+    from .doctor import Finding
+    from .graphs import Checked
 
 WIDTH = 100
 
@@ -37,6 +39,7 @@ class Bar:
     """A progress bar on standard error; silent where that is no terminal, or when asked to be."""
 
     def __init__(self, title: str, total: int | None = None, quiet: bool = False) -> None:
+        self._total = total
         console = Console(stderr=True)
         columns = (TextColumn("{task.description:<11}"), BarColumn(), MofNCompleteColumn())
         times = (TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[figures]}"))
@@ -56,8 +59,9 @@ class Bar:
 
     def update(self, done: int, total: int | None = None, figures: Mapping[str, float] | None = None) -> None:
         """Show so many steps done, of `total` where that is given, with the latest figures."""
+        total = self._total if total is None else total
         text = "  ".join(f"{key} {value:.4g}" for key, value in (figures or {}).items())
-        self._bar.update(self._task, completed=done, figures=text, **({} if total is None else {"total": total}))
+        self._bar.update(self._task, completed=done, total=total, figures=text)
 
 
 class Stages:
@@ -152,7 +156,7 @@ def read_summary(folder: Path) -> dict[str, Any]:
     path = run.path("summary.json")
     if not path.is_file():
         raise Problem("this run is not finished", str(run.folder), "flow build goes on with it")
-    return json.loads(path.read_text())  # type: ignore[no-any-return]
+    return json.loads(path.read_text())
 
 
 def print_check(checked: Checked) -> None:

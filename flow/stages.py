@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from ..transforms.graph import Graph
 from ..transforms.read import load, read
 from ..transforms.write import write
 from .recipe import Recipe
+from .run_files import explain
 from .runs import Run
 
 if TYPE_CHECKING:
@@ -70,8 +72,15 @@ class Build:
         return [self.file(network, name) for network in self.networks for name in names]
 
     def stage(self, name: str, inputs: Mapping[str, Any], work: Callable[[], Mapping[str, Any]]) -> Facts:
-        """Run or skip one stage and keep its facts."""
-        self.facts[name] = self.run.stage(name, inputs, work)
+        """Run or skip one stage and keep its facts.
+
+        Raises:
+            Problem: what the stage finds wrong, or a file that it cannot write (disk full, no permission).
+        """
+        try:
+            self.facts[name] = self.run.stage(name, inputs, work)
+        except OSError as error:
+            raise explain(error, Path(error.filename or self.run.folder)) from error
         return self.facts[name]
 
 
@@ -176,9 +185,7 @@ def train(build: Build) -> Facts:
         network = Network(spec, recipe.seed)
         settings = TrainSpec(recipe.train.epochs, recipe.train.batch, recipe.train.learning_rate, recipe.seed)
         checkpoint = build.run.path("work/train.pt")
-        history = fit(
-            network, images.train_images, images.train_labels, settings, checkpoint, build.progress("train")
-        )
+        history = fit(network, images.train_images, images.train_labels, settings, checkpoint, build.progress("train"))
         before = accuracy(network, images.test_images, images.test_labels)
         reestimate(network, images.train_images)
         with build.run.temporary(f"base/{WEIGHTS}") as path:
@@ -309,14 +316,16 @@ def verify(build: Build) -> Facts:
         total = len(images) * len(build.networks)
         facts: Facts = {}
         for index, network in enumerate(build.networks):
-            before = index * len(images)
-            facts[network] = verify_network(
-                build, network, images, labels, lambda done, b=before: report(b + done, total, {})
-            )
+            count = partial(_count, report, index * len(images), total)
+            facts[network] = verify_network(build, network, images, labels, count)
         return facts
 
     files = build.files(WEIGHTS, *LEVEL_FILES.values())
     return build.stage("verify", {"files": files, "images": limit, "data": build.facts["data"]}, work)
+
+
+def _count(report: Progress, before: int, total: int, done: int) -> None:
+    report(before + done, total, {})
 
 
 def verify_network(
@@ -490,15 +499,8 @@ def faults(build: Build) -> Facts:
         found = {}
         for index, network in enumerate(build.networks):
             graph = read(build.file(network, FOLDED))
-            result = sweep(
-                graph,
-                images,
-                labels,
-                settings.rates,
-                settings.maps,
-                recipe.seed,
-                lambda done, i=index: report(i * each + done, each * len(build.networks), {}),
-            )
+            count = partial(_count, report, index * each, each * len(build.networks))
+            result = sweep(graph, images, labels, settings.rates, settings.maps, recipe.seed, count)
             found[network] = sweep_facts(result)
         return {"images": len(images), "maps": settings.maps, "rates": list(settings.rates), "networks": found}
 

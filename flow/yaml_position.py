@@ -125,9 +125,7 @@ def parse(text: str, name: str) -> tuple[Any, Source, list[Fault]]:
         line = text.count("\n", 0, error.position)
         column = error.position - (text.rfind("\n", 0, error.position) + 1)
         place = source.place(Span(line, column, 1))
-        raise Problem(
-            "a control character in the text", place, "remove the character; is this a text file?"
-        ) from error
+        raise Problem("a control character in the text", place, "remove the character; is this a text file?") from error
     except MarkedYAMLError as error:
         raise _syntax_problem(error, source) from error
     except RecursionError as error:
@@ -167,9 +165,7 @@ class _Reader:
         self.source.values[path] = span
         if id(node) in self.seen or node.anchor:
             hint = "write the value out where it is needed"
-            raise Problem(
-                "anchors (&name) and aliases (*name) are not supported", self.source.place(span), hint
-            )
+            raise Problem("anchors (&name) and aliases (*name) are not supported", self.source.place(span), hint)
         self.seen.add(id(node))
         if len(path) > MAX_NESTING:
             raise _too_deep(self.source)
@@ -189,9 +185,7 @@ class _Reader:
             if key in data:
                 first = self.source.keys[(*path, key)].line + 1
                 what = f"the key '{key}' is given twice"
-                self.faults.append(
-                    Fault(what, self.source.place(span), f"it stands first on line {first}; keep one")
-                )
+                self.faults.append(Fault(what, self.source.place(span), f"it stands first on line {first}; keep one"))
                 continue
             self.source.keys[(*path, key)] = span
             data[key] = self.read(value_node, (*path, key))

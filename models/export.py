@@ -11,8 +11,8 @@ from pathlib import Path
 
 import onnx
 import torch
-from brevitas.export import export_qonnx as _brevitas_export
-from torch import nn
+from qonnx.core.modelwrapper import ModelWrapper
+from qonnx.transformation.infer_shapes import InferShapes
 
 from .networks import Network, ScoreNorm
 from .store import write_atomically
@@ -45,10 +45,12 @@ def export_qonnx(network: Network, path: Path) -> None:
     write_atomically(path, lambda temporary: temporary.write_bytes(model.SerializeToString()))
 
 
-def _trace(network: nn.Module) -> onnx.ModelProto:
-    assert isinstance(network, Network)
+def _trace(network: Network) -> onnx.ModelProto:
+    # imported here, inside _quiet: the import itself warns about optional packages
+    from brevitas.export import export_qonnx as brevitas_export
+
     example = torch.zeros(1, *network.spec.input_shape)
-    model = _brevitas_export(
+    model = brevitas_export(
         network,
         example,
         dynamo=False,
@@ -64,8 +66,18 @@ def _trace(network: nn.Module) -> onnx.ModelProto:
     note = onnx.TensorAnnotation(tensor_name=INPUT)
     note.quant_parameter_tensor_names.append(onnx.StringStringEntryProto(key="finn_datatype", value="UINT8"))
     model.graph.quantization_annotation.append(note)
+    _note_shapes(model)
     onnx.checker.check_model(model)
     return model
+
+
+def _note_shapes(model: onnx.ModelProto) -> None:
+    """Add the shape of every tensor, which qonnx needs to execute the file."""
+    # only the shapes are taken over: qonnx also splits shared initializers, under random names
+    inferred = ModelWrapper(model, make_deepcopy=True).transform(InferShapes()).model.graph.value_info
+    ours = {name for node in model.graph.node for name in node.output} - {OUTPUT}
+    del model.graph.value_info[:]
+    model.graph.value_info.extend(sorted((v for v in inferred if v.name in ours), key=lambda v: v.name))
 
 
 @contextmanager

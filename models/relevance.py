@@ -78,7 +78,7 @@ def deeplift(
         with torch.no_grad():
             difference = (model(x) - model(base)).gather(1, target[:, None])[:, 0].numpy()
         for index, name in enumerate(names):
-            per_filter = _attribute(model, f"sign{index}", x, base, target)
+            per_filter = _attribute(model, f"sign{index}", x.requires_grad_(), base.requires_grad_(), target)
             worst = max(worst, _completeness(name, per_filter, difference))
             totals[name] += np.abs(per_filter).sum(0)
     scores = {name: np.asarray(total) / len(images) for name, total in totals.items()}

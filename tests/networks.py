@@ -19,6 +19,8 @@ class Builder:
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     weights: list[onnx.TensorProto] = field(default_factory=list)
     last: str = "pixels"
+    spread: float = 1.0
+    balance: np.ndarray = field(default_factory=lambda: np.zeros(1))
 
     def constant(self, value: object, kind: type = np.float32) -> str:
         name = f"c{len(self.weights)}"
@@ -32,23 +34,34 @@ class Builder:
         self.last = out
         return out
 
-    def binary_weight(self, *shape: int, scale: float = 1.0) -> str:
-        latent = self.constant(self.rng.uniform(-1, 1, shape))
+    def binary_weight(self, *shape: int, scale: float = 1.0, rows: int = 0) -> str:
+        """A bipolar weight; remembers the spread and centre of the sums that it makes of values in [-1, 1]."""
+        values = self.rng.uniform(-1, 1, shape)
+        signs = np.moveaxis(np.where(values >= 0, 1.0, -1.0), rows, 0).reshape(shape[rows], -1)
+        self.spread = scale * float(np.sqrt(signs.shape[1]))
+        self.balance = scale * signs.sum(axis=1)
+        latent = self.constant(values)
         out = f"w{len(self.nodes)}"
-        self.nodes.append(helper.make_node("BipolarQuant", [latent, self.constant(scale)], [out], domain=DOMAIN))
+        inputs = [latent, self.constant(scale)]
+        self.nodes.append(helper.make_node("BipolarQuant", inputs, [out], domain=DOMAIN))
         return out
 
-    def batch_norm(self, channels: int, spread: float) -> None:
+    def batch_norm(self, unit: float = 1.0, centre: float = 0.0) -> None:
+        """Statistics near those of the sums before it; gains of either sign and 0, means on ties, biases of 0.
+
+        Args:
+            unit: spread of one input value.
+            centre: mean of one input value.
+        """
+        channels, spread = self.balance.size, self.spread * unit
         gain = self.rng.normal(0, 1, channels)
         gain[self.rng.random(channels) < 0.15] = 0.0
-        mean = np.round(self.rng.normal(0, spread, channels)) if self.rng.random() < 0.5 else None
-        values = [
-            gain,
-            np.where(self.rng.random(channels) < 0.3, 0.0, self.rng.normal(0, 1, channels)),
-            self.rng.normal(0, spread, channels) if mean is None else mean,
-            self.rng.uniform(0.1, spread**2 + 0.2, channels),
-        ]
-        self.add("BatchNormalization", *(self.constant(v) for v in values), epsilon=1e-5)
+        mean = self.balance * centre + self.rng.normal(0, 0.5 * spread, channels)
+        if self.rng.random() < 0.5:
+            mean = np.round(mean)
+        bias = np.where(self.rng.random(channels) < 0.4, 0.0, self.rng.normal(0, 0.3, channels))
+        variance = self.rng.uniform(0.5, 1.5, channels) * spread**2
+        self.add("BatchNormalization", *(self.constant(v) for v in (gain, bias, mean, variance)), epsilon=1e-5)
 
     def sign(self) -> None:
         self.add("BipolarQuant", self.constant(1.0), domain=DOMAIN)
@@ -107,20 +120,27 @@ def random_network(
         even = pool != "none" and index == 0 and height % 2 == 0 and width % 2 == 0
         if even and pool == "before-norm":
             build.add("MaxPool", kernel_shape=[2, 2], strides=[2, 2])
-        build.batch_norm(filters, 3.0)
+        if index == 0 and image != "binary":
+            build.batch_norm(*((74.0, 127.5) if image == "raw" else (0.58, 0.0)))
+        else:
+            build.batch_norm()
         build.sign()
         if even and pool == "after-sign":
             build.add("MaxPool", kernel_shape=[2, 2], strides=[2, 2])
         height, width = (height // 2, width // 2) if even else (height, width)
     build.add("Flatten", axis=1)
     features = channels * height * width
-    for _ in range(hidden):
+    for index in range(hidden):
         neurons = int(rng.integers(2, 9))
         if rng.random() < 0.5:
             build.add("Gemm", build.binary_weight(neurons, features), transB=1)
         else:
-            build.add("MatMul", build.binary_weight(features, neurons))
-        build.batch_norm(neurons, 4.0)
+            build.add("MatMul", build.binary_weight(features, neurons, rows=1))
+        first = convolutions == 0 and index == 0
+        if first and image != "binary":
+            build.batch_norm(*((74.0, 127.5) if image == "raw" else (0.58, 0.0)))
+        else:
+            build.batch_norm()
         build.sign()
         features = neurons
     build.add("Gemm", build.binary_weight(3, features), transB=1)

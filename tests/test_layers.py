@@ -99,9 +99,7 @@ def test_help_takes_less_than_half_a_second_of_processor_time() -> None:
     import sys
 
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run(
-        [sys.executable, "-m", "bnnflow", "--help"], check=True, capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, "-m", "bnnflow", "--help"], check=True, capture_output=True, text=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert "build" in done.stdout
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.5

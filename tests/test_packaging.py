@@ -50,7 +50,8 @@ def test_the_wheel_works_in_a_fresh_environment(wheel: Path, tmp_path: Path) -> 
     )
     packages = next(path for path in sys.path if path.endswith("site-packages"))
     code = (
-        f"import sys, importlib; sys.path.append({packages!r}); sys.path[:] = [p for p in sys.path if p != {str(ROOT)!r}]\n"
+        f"import sys, importlib; sys.path.append({packages!r})\n"
+        f"sys.path[:] = [path for path in sys.path if path != {str(ROOT)!r}]\n"
         f"for name in {names!r}: importlib.import_module(name)\n"
         "import bnnflow; print(bnnflow.__file__)\n"
         "from bnnflow.models.data.load import load; assert len(load('digits').train_images) == 1437"

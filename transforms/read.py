@@ -131,7 +131,8 @@ def survey(model: onnx.ModelProto) -> list[Surveyed]:
         else:
             try:
                 reader.take(node)
-                becomes = ", ".join(type(item.op).__name__ for item in reader.nodes[before:]) or "folded"
+                made = ", ".join(type(item.op).__name__ for item in reader.nodes[before:])
+                becomes = made or ("joined" if node.output[0] in reader.live else "folded")
             except Problem as problem:
                 blocked = problem
                 lost.add(node.output[0])

@@ -104,7 +104,7 @@ def test_a_rate_that_no_folding_reaches_says_what_can_be(golden) -> None:  # typ
     with pytest.raises(Problem) as caught:
         schedule(pool, 2e6, 100, part("xc7z020clg400-1"))
     assert caught.value.status == CHECK_FAILED
-    golden("problems/target-too-fast", str(caught.value))
+    golden("problems/target_too_fast", str(caught.value))
     assert estimate(schedule(pool, 1_250_000, 100, part("xc7z020"))).cycles == 80
 
 
@@ -113,7 +113,7 @@ def test_a_rate_that_does_not_fit_says_what_does(golden) -> None:  # type: ignor
     with pytest.raises(Problem) as caught:
         schedule(chain(), 5e6, 100, small)
     assert caught.value.status == CHECK_FAILED
-    golden("problems/target-does-not-fit", str(caught.value))
+    golden("problems/target_does_not_fit", str(caught.value))
     rate = float(caught.value.hint.split("at most ")[1].split(",")[0])
     assert fits(estimate(schedule(chain(), rate, 100, small)), small), "the rate that is offered must fit"
 
@@ -121,4 +121,4 @@ def test_a_rate_that_does_not_fit_says_what_does(golden) -> None:  # type: ignor
 def test_unknown_part(golden) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(Problem) as caught:
         part("xc7z200")
-    golden("problems/unknown-part", str(caught.value))
+    golden("problems/unknown_part", str(caught.value))

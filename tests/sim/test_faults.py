@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from bnnflow.sim.faults import Sweep, flips, from_memory, inject, memory, student_t, sweep
-from bnnflow.transforms.graph import Graph, Mvau, Node, TensorType
 from hypothesis import given
 from hypothesis import strategies as st
+
+from bnnflow.sim.faults import Sweep, flips, from_memory, inject, memory, student_t, sweep
+from bnnflow.transforms.graph import Graph, Mvau, Node, TensorType
 
 NO_BOUNDS = np.zeros((0, 0), np.int64)
 
@@ -64,7 +65,9 @@ def network() -> Graph:
 def test_folding_changes_the_damage() -> None:
     """The same cells of the memory are other weights at another folding."""
     wide = network()
-    refolded = wide.with_nodes((Node("a", Mvau(wide.nodes[0].op.weight, wide.nodes[0].op.bounds, True, 8, 2), "x"), wide.nodes[1]))  # type: ignore[union-attr]  # noqa: E501
+    refolded = wide.with_nodes(
+        (Node("a", Mvau(wide.nodes[0].op.weight, wide.nodes[0].op.bounds, True, 8, 2), "x"), wide.nodes[1])
+    )  # type: ignore[union-attr]
     one, two = inject(wide, 0, 0, 0.2).nodes[0].op, inject(refolded, 0, 0, 0.2).nodes[0].op
     assert isinstance(one, Mvau)
     assert isinstance(two, Mvau)

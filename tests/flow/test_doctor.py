@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import importlib.metadata
+
+import pytest
+
+from bnnflow.flow.doctor import examine, release
+
+
+def found(monkeypatch: pytest.MonkeyPatch, **versions: str) -> dict[str, tuple[bool, str, str]]:
+    real = importlib.metadata.version
+
+    def version(package: str) -> str:
+        if versions.get(package) == "":
+            raise importlib.metadata.PackageNotFoundError(package)
+        return versions.get(package) or real(package)
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    return {finding.name: (finding.ok, finding.detail, finding.hint) for finding in examine()}
+
+
+def test_this_environment_is_fit() -> None:
+    assert [finding for finding in examine() if finding.needed and not finding.ok] == []
+
+
+def test_the_onnx_pair_that_does_not_work_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    pair = found(monkeypatch, onnx="1.23.0", onnxruntime="1.31.1")
+    assert pair["onnx"] == (False, "1.23.0, needs onnx>=1.16,<1.23", "pip install 'onnx>=1.16,<1.23'")
+    assert pair["onnx pair"][0] is False
+    assert found(monkeypatch, onnx="1.22.0", onnxruntime="1.31.1")["onnx pair"][0] is True
+
+
+def test_missing_and_old_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked = found(monkeypatch, captum="", numpy="1.26.4", torch="2.13.0+cpu")
+    assert looked["captum"] == (False, "not installed", "pip install 'captum>=0.8'")
+    assert looked["numpy"] == (False, "1.26.4, needs numpy>=2.0", "pip install 'numpy>=2.0'")
+    assert looked["torch"][0]
+
+
+def test_versions_compare_as_numbers() -> None:
+    assert release("2.13.0+cpu") == (2, 13, 0)
+    assert release("1.23rc1") == (1, 23)
+    assert release("2.10") > release("2.9")

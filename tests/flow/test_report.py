@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from bnnflow.flow.report import change, headline, number, render, tables
+
+from .sample_summary import sample_summary
+
+
+def without(*keys: str) -> dict[str, Any]:
+    summary = sample_summary()
+    for key in keys:
+        if key == "pruned":
+            del summary["networks"]["pruned"]
+            for part in (summary["verify"], (summary.get("faults") or {}).get("networks", {})):
+                part.pop("pruned", None)
+        else:
+            summary[key] = None
+    return summary
+
+
+def said(summary: dict[str, Any]) -> str:
+    console = Console(width=100, color_system=None)
+    with console.capture() as captured:
+        for table in tables(summary):
+            console.print(table)
+    return captured.get()
+
+
+def test_change_has_a_sign_and_a_meaning() -> None:
+    assert change(200, 100) == "−50.0\u00a0%"
+    assert change(100, 150) == "+50.0\u00a0%"
+    assert change(100, 100) == "±0.0\u00a0%"
+    assert change(0, 3) == change(None, 3) == "–"
+    assert number(-1234567.0) == "−1\u202f234\u202f567"
+
+
+def test_headline_knows_better_from_worse() -> None:
+    rows = {row.label: row for row in headline(sample_summary())}
+    assert rows["test accuracy"].change == "−0.56\u00a0points"
+    assert (rows["test accuracy"].better, rows["LUT"].better, rows["throughput"].better) == (-1, 1, 1)
+    assert all(row.source for row in rows.values())
+
+
+def test_the_page_is_one_file_without_links_or_scripts() -> None:
+    page = render(sample_summary())
+    assert page == render(sample_summary())
+    assert not re.search(r"<script|<link|<img|@import|https?:|url\((?!#)", page)
+    assert page.count("<svg") == 3
+    ids = re.findall(r'\bid="([^"]*)"', page)
+    assert len(ids) == len(set(ids))
+    assert set(re.findall(r'(?:href="|url\()#([^")]*)', page)) <= set(ids)
+    for text in ("−51.6\u00a0%", "95.83", "xc7z020clg400-1", "3f" * 32, "estimated (FINN formulas)"):
+        assert text in page
+
+
+def test_what_users_wrote_is_escaped() -> None:
+    summary = sample_summary()
+    summary["networks"]["base"]["layers"][0]["name"] = "<script>alert(1)</script> $x$ & y"
+    assert "<script" not in render(summary)
+
+
+@pytest.mark.parametrize("keys", [("pruned", "pruning"), ("faults",), ("speed",), ("pruned", "faults", "speed",
+                         "pruning", "training", "stages", "sources", "versions")])  # fmt: skip
+def test_parts_may_be_missing(keys: tuple[str, ...]) -> None:
+    summary = without(*keys)
+    page, text = render(summary), said(summary)
+    assert ("bit error rate" in text) == ("bit error rate" in page) == ("faults" not in keys)
+    assert ("Speed on this computer" in page) == ("speed" not in keys)
+    assert ("layers, pruned" in text) == ('<th class="n">pruned</th>' in page) == ("pruned" not in keys)
+    assert "None" not in page
+
+
+def test_the_terminal_tables_fit_and_mark_the_bottleneck() -> None:
+    text = said(sample_summary())
+    assert max(map(len, text.splitlines())) <= 100
+    marked = [line for line in text.splitlines() if "▶" in line and "conv2" in line]
+    assert len(marked) == 2
+    assert "◀" not in text
+    assert re.search(r"LUT +6\u202f120 +4\u202f310 +−29.6\u00a0% +estimated", text)
+
+
+def test_rates_of_zero_and_one_network_of_any_name() -> None:
+    summary = sample_summary()
+    summary["faults"]["rates"][0] = 0
+    assert render(summary).count("<svg") == 3
+    summary["faults"]["rates"] = [0] * 5
+    assert render(summary).count("<svg") == 2
