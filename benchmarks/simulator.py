@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+
 from bnnflow.flow.speed import network_rows, processor
 from bnnflow.models.export import export_qonnx
 from bnnflow.models.networks import Network, NetworkSpec

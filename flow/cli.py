@@ -93,9 +93,10 @@ def build(
 ) -> None:
     """Train, prune, export, compile, verify and cost a network; goes on where an earlier run stopped."""
     from . import screen
+    from .context import Build
     from .recipe import load
     from .runs import Run
-    from .stages import STAGES, Build, run_stages
+    from .stages import STAGES, run_stages
 
     for name in filter(None, (first, last)):
         if name not in STAGES:

@@ -27,7 +27,6 @@ _PACKAGES = (
     ("rich", "13", "", True),
     ("jinja2", "3.1", "", True),
     ("matplotlib", "3.8", "", True),
-    ("llvmlite", "0.45", "", False),
 )
 _CPU_FEATURES = ("avx2", "avx512bw", "avx512_vpopcntdq", "neon", "asimd", "sve")
 _LITTLE_MEMORY = 2 << 30

@@ -64,8 +64,9 @@ def check_recipe(path: Path, overrides: Sequence[str] = ()) -> Checked:
 
     from ..models.export import export_qonnx
     from ..models.networks import Network
+    from .context import dataset, network_spec
     from .recipe import load as load_recipe
-    from .stages import dataset, fold_for, network_spec
+    from .stages import fold_for
 
     recipe = load_recipe(path, overrides)
     network = Network(network_spec(recipe, dataset(recipe)), recipe.seed)
@@ -132,7 +133,7 @@ def estimate(graph: Graph, part_name: str, clock_mhz: float, fps: float) -> dict
     """Cost of a graph of any level, compiled, folded for a rate, and estimated."""
     from ..build.parts import part
     from ..build.schedule import schedule
-    from .stages import cost_facts, network_operations
+    from .figures import cost_facts, network_operations
 
     chip = part(part_name)
     made = {stage.level: stage.graph for stage in stages(graph)}
@@ -153,7 +154,7 @@ def fault_sweep(
 ) -> dict[str, Any]:
     """Accuracy of a graph of any level, compiled to dataflow, under flips of its weight bits."""
     from ..sim.faults import sweep
-    from .stages import sweep_facts
+    from .figures import sweep_facts
 
     if any(not 0 <= rate <= 1 for rate in rates) or not rates:
         raise Problem(f"bit error rates of {list(rates)}", "--rates", "give numbers from 0 to 1")

@@ -75,11 +75,17 @@ def faults(summary: Summary) -> str:
         return _svg(figure, "faults")
 
 
+def layer_rows(summary: Summary) -> list[dict[str, Any]]:
+    """One row for each layer of the unpruned network, with the pruned network's layer of that name beside it."""
+    networks = summary["networks"]
+    pruned = {layer["name"]: layer for layer in (networks.get("pruned") or {}).get("layers", [])}
+    rows = [{"base": layer, "pruned": pruned.pop(layer["name"], None)} for layer in networks["base"]["layers"]]
+    return rows + [{"base": None, "pruned": layer} for layer in pruned.values()]
+
+
 def layers(summary: Summary) -> str:
     """Cycles and LUT of every layer, both networks side by side, with the bottleneck marked."""
     from matplotlib import rc_context
-
-    from .report import layer_rows
 
     rows = layer_rows(summary)
     if not rows:

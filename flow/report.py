@@ -122,14 +122,6 @@ def source_of(summary: Summary, kind: str) -> str:
     return str(sources.get(kind) or (sources.get("accuracy") if kind == "accuracy_hw" else "") or "")
 
 
-def layer_rows(summary: Summary) -> list[dict[str, Any]]:
-    """One row for each layer of the unpruned network, with the pruned network's layer of that name beside it."""
-    networks = summary["networks"]
-    pruned = {layer["name"]: layer for layer in (networks.get("pruned") or {}).get("layers", [])}
-    rows = [{"base": layer, "pruned": pruned.pop(layer["name"], None)} for layer in networks["base"]["layers"]]
-    return rows + [{"base": None, "pruned": layer} for layer in pruned.values()]
-
-
 def render(summary: Summary) -> str:
     """The report as one self-contained HTML text: no scripts, no links to other files, same bytes each time.
 

@@ -17,7 +17,7 @@ from .run_files import explain
 
 MANIFEST = "manifest.json"
 _FORMAT = 1
-_PACKAGES = ("brevitas", "captum", "llvmlite", "numpy", "onnx", "onnxruntime", "qonnx", "torch")
+_PACKAGES = ("brevitas", "captum", "numpy", "onnx", "onnxruntime", "qonnx", "torch")
 
 
 def new_manifest() -> dict[str, Any]:

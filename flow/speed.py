@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_limits
 from ..sim.engine import Simulator
 from ..sim.speed import throughput
 from ..transforms.read import read
+from .oracles import onnxruntime_session
 
 if TYPE_CHECKING:
     from ..models.networks import Network
@@ -43,8 +44,6 @@ def network_rows(
     with threadpool_limits(threads, "blas"):
         add("bnnflow simulator", simulator.scores)
     if qonnx is not None:
-        from .stages import onnxruntime_session
-
         session = onnxruntime_session(qonnx, threads)
         name = session.get_inputs()[0].name
         add("onnxruntime float32", lambda x: [session.run(None, {name: p.astype(np.float32)}) for p in _parts(x)])

@@ -6,11 +6,9 @@ skipped when none of its inputs changed. `models`, `sim` and `build` meet only h
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+import json
+from collections.abc import Callable
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,137 +16,14 @@ from bnnflow import Problem
 
 from ..transforms.compile import LEVEL_NAMES, stages
 from ..transforms.graph import Graph
-from ..transforms.read import load, read
-from ..transforms.write import write
+from ..transforms.read import read
+from .context import FOLDED, LEVEL_FILES, QONNX, WEIGHTS, Build, Facts, Progress, network_spec, set_threads, write_graph
+from .figures import cost_facts, network_operations, sweep_facts
+from .oracles import onnxruntime_scores, qonnx_scores
 from .recipe import Recipe
-from .run_files import explain
-from .runs import Run
-
-if TYPE_CHECKING:
-    from ..models.data.load import Dataset
-    from ..models.networks import NetworkSpec
-
-Facts = dict[str, Any]
-Progress = Callable[[int, int, dict[str, float]], None]
+from .summary import summarize
 
 QONNX_IMAGES = 16
-
-
-@dataclass(slots=True)
-class Build:
-    """What the stages of one build share.
-
-    Attributes:
-        run: the run folder.
-        recipe: the checked recipe.
-        progress: gives the progress function of a stage, called with steps done, total and figures.
-        facts: what each stage that ran or was skipped has to say.
-    """
-
-    run: Run
-    recipe: Recipe
-    progress: Callable[[str], Progress]
-    facts: dict[str, Facts] = field(default_factory=dict)
-    _dataset: Dataset | None = None
-
-    @property
-    def networks(self) -> tuple[str, ...]:
-        """ "base" and, unless pruning is off, "pruned"."""
-        return ("base", "pruned") if self.recipe.prune.enabled else ("base",)
-
-    @property
-    def dataset(self) -> Dataset:
-        """The images; read when they are first needed."""
-        if self._dataset is None:
-            self._dataset = dataset(self.recipe)
-        return self._dataset
-
-    def file(self, network: str, name: str) -> Path:
-        """A file of one network in the run folder."""
-        return self.run.path(f"{network}/{name}")
-
-    def files(self, *names: str) -> list[Path]:
-        """The named files of all networks."""
-        return [self.file(network, name) for network in self.networks for name in names]
-
-    def stage(self, name: str, inputs: Mapping[str, Any], work: Callable[[], Mapping[str, Any]]) -> Facts:
-        """Run or skip one stage and keep its facts.
-
-        Raises:
-            Problem: what the stage finds wrong, or a file that it cannot write (disk full, no permission).
-        """
-        try:
-            self.facts[name] = self.run.stage(name, inputs, work)
-        except OSError as error:
-            raise explain(error, Path(error.filename or self.run.folder)) from error
-        return self.facts[name]
-
-
-WEIGHTS = "weights.pt"
-QONNX = "network.onnx"
-FOLDED = "intermediate_models/4_folded.onnx"
-LEVEL_FILES = {
-    "network": QONNX,
-    "integer": "intermediate_models/1_integer.onnx",
-    "xnor": "intermediate_models/2_xnor.onnx",
-    "dataflow": "intermediate_models/3_dataflow.onnx",
-}
-
-
-def dataset(recipe: Recipe) -> Dataset:
-    """The recipe's images, cut to the numbers that it allows.
-
-    Raises:
-        Problem: files are missing, damaged or not what their names say.
-    """
-    from dataclasses import replace
-
-    from ..models.data.load import load as load_data
-
-    whole = load_data(recipe.data.name, recipe.data.dir)
-    train_images, test_images = recipe.data.train_images, recipe.data.test_images
-    return replace(
-        whole,
-        train_images=whole.train_images[:train_images],
-        train_labels=whole.train_labels[:train_images],
-        test_images=whole.test_images[:test_images],
-        test_labels=whole.test_labels[:test_images],
-    )
-
-
-def network_spec(recipe: Recipe, images: Dataset) -> NetworkSpec:
-    """The network's shape for these images.
-
-    Raises:
-        Problem: sizes that are impossible, at their place in the recipe.
-    """
-    from ..models.networks import NetworkSpec
-
-    model = recipe.model
-    channels, height, width = images.train_images.shape[1:]
-    try:
-        return NetworkSpec(
-            model.arch,
-            (channels, height, width),
-            len(images.classes),
-            model.hidden,
-            model.channels,
-            model.kernels,
-            model.pools,
-            model.pool_order,
-            model.input,
-        )
-    except Problem as problem:
-        raise recipe.problem("model", f"{problem.where}: {problem.what}", problem.hint) from problem
-
-
-def set_threads(threads: int | None) -> None:
-    """Use so many processor threads in torch; None for as many as there are cores."""
-    import os
-
-    import torch
-
-    torch.set_num_threads(threads or os.cpu_count() or 1)
 
 
 def data(build: Build) -> Facts:
@@ -298,12 +173,6 @@ def lower(build: Build) -> Facts:
     return build.stage("lower", {"graphs": build.files(LEVEL_FILES["xnor"])}, work)
 
 
-def write_graph(run: Run, name: str, graph: Graph) -> None:
-    """Write a graph as ONNX and, beside it, as text."""
-    run.write(name, write(graph).SerializeToString())
-    run.write(name.removesuffix(".onnx") + ".txt", str(graph))
-
-
 def verify(build: Build) -> Facts:
     """Prove on test images that every file of every level computes the same integers."""
     recipe = build.recipe
@@ -360,41 +229,6 @@ def verify_network(
     right = Simulator.of(last).scores(images).argmax(axis=1) == labels
     rows = [{"stage": r.name, "images": r.images, "values": r.values, "differences": 0} for r in results]
     return {"images": len(images), "stages": rows, "accuracy": float(right.mean())}
-
-
-def onnxruntime_scores(path: Path, images: np.ndarray, batch: int = 500, threads: int = 0) -> np.ndarray:
-    """Class scores of a QONNX file by onnxruntime in float32; threads 0: as many as there are cores."""
-    session = onnxruntime_session(path, threads)
-    name = session.get_inputs()[0].name
-    parts = [
-        session.run(None, {name: images[start : start + batch].astype(np.float32)})[0]
-        for start in range(0, len(images), batch)
-    ]
-    return np.concatenate(parts)
-
-
-def onnxruntime_session(path: Path, threads: int = 0) -> Any:
-    """An onnxruntime session of a QONNX file's standard form."""
-    import onnxruntime
-
-    from ..transforms.standard import to_standard
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    model = to_standard(load(path)).SerializeToString()
-    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-
-
-def qonnx_scores(path: Path, images: np.ndarray) -> np.ndarray:
-    """Class scores of a QONNX or FINN-ONNX file by qonnx, image by image."""
-    from qonnx.core.modelwrapper import ModelWrapper
-    from qonnx.core.onnx_exec import execute_onnx
-    from qonnx.transformation.infer_shapes import InferShapes
-
-    model = ModelWrapper(str(path)).transform(InferShapes())
-    source, target = model.graph.input[0].name, model.graph.output[0].name
-    rows = [execute_onnx(model, {source: image[None].astype(np.float32)})[target] for image in images]
-    return np.concatenate(rows)
 
 
 def schedule(build: Build) -> Facts:
@@ -454,35 +288,6 @@ def cost(build: Build) -> Facts:
     return build.stage("cost", {"graphs": graphs, "clock_mhz": clock}, work)
 
 
-def network_operations(graph: Graph) -> Facts:
-    """Weights, operations and neurons of a graph at the XNOR level."""
-    from dataclasses import asdict
-
-    from ..build.cost import operations
-
-    return asdict(operations(graph))
-
-
-def cost_facts(graph: Graph, clock_mhz: float) -> Facts:
-    """The estimate of a folded dataflow graph as plain values."""
-    from dataclasses import asdict
-
-    from ..build.cost import estimate
-
-    made = estimate(graph)
-    layers = [asdict(unit) | {"bottleneck": unit is made.bottleneck} for unit in made.units]
-    return {
-        "cycles": made.cycles,
-        "latency_cycles": made.latency_cycles,
-        "fps": made.fps(clock_mhz),
-        "latency_us": made.latency_us(clock_mhz),
-        "lut": made.lut,
-        "bram18": made.bram18,
-        "weight_bits": made.weight_bits,
-        "layers": layers,
-    }
-
-
 def faults(build: Build) -> Facts:
     """Measure accuracy while bits of the weight memories are flipped."""
     settings, recipe = build.recipe.faults, build.recipe
@@ -511,16 +316,6 @@ def faults(build: Build) -> Facts:
         "data": build.facts["data"],
     }
     return build.stage("faults", inputs, work)
-
-
-def sweep_facts(result: Any) -> Facts:
-    """Mean accuracy and 95 % interval of a fault sweep as plain values."""
-    mean, half = result.mean, result.half_width
-    return {
-        "mean": mean.tolist(),
-        "low": np.clip(mean - half, 0, 1).tolist(),
-        "high": np.clip(mean + half, 0, 1).tolist(),
-    }
 
 
 def speed(build: Build) -> Facts:
@@ -559,7 +354,6 @@ def speed(build: Build) -> Facts:
 def report(build: Build) -> Facts:
     """Write summary.json and report.html."""
     from .report import render
-    from .summary import summarize
 
     summary = summarize(build)
 
@@ -573,8 +367,6 @@ def report(build: Build) -> Facts:
 
 
 def _json(value: object) -> str:
-    import json
-
     return json.dumps(value, indent=2, allow_nan=False) + "\n"
 
 

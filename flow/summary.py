@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .stages import Build
+    from .context import Build
 
 
 def summarize(build: Build) -> dict[str, Any]:

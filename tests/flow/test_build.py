@@ -15,7 +15,7 @@ import onnx
 import pytest
 import torch
 
-from bnnflow.flow import cli, stages
+from bnnflow.flow import cli, context, stages
 from bnnflow.flow.runs import Run
 
 RECIPE = """\
@@ -270,7 +270,7 @@ def test_a_wrong_graph_fails_verification_with_status_1(
         ]
         return write(graph.with_nodes(tuple(nodes)))
 
-    monkeypatch.setattr(stages, "write", wrong)
+    monkeypatch.setattr(context, "write", wrong)
     assert cli.run(["build", str(recipe), "--run", str(folder), "--from", "lower"]) == 1
     assert "verification failed" in capsys.readouterr().err
 

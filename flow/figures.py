@@ -1,0 +1,47 @@
+"""Figures of graphs as plain values, as summaries and commands print them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..build.cost import estimate, operations
+from ..transforms.graph import Graph
+
+if TYPE_CHECKING:
+    from ..sim.faults import Sweep
+
+Facts = dict[str, Any]
+
+
+def network_operations(graph: Graph) -> Facts:
+    """Weights, operations and neurons of a graph at the XNOR level."""
+    return asdict(operations(graph))
+
+
+def cost_facts(graph: Graph, clock_mhz: float) -> Facts:
+    """The estimate of a folded dataflow graph as plain values."""
+    made = estimate(graph)
+    layers = [asdict(unit) | {"bottleneck": unit is made.bottleneck} for unit in made.units]
+    return {
+        "cycles": made.cycles,
+        "latency_cycles": made.latency_cycles,
+        "fps": made.fps(clock_mhz),
+        "latency_us": made.latency_us(clock_mhz),
+        "lut": made.lut,
+        "bram18": made.bram18,
+        "weight_bits": made.weight_bits,
+        "layers": layers,
+    }
+
+
+def sweep_facts(result: Sweep) -> Facts:
+    """Mean accuracy and 95 % interval of a fault sweep as plain values."""
+    mean, half = result.mean, result.half_width
+    return {
+        "mean": mean.tolist(),
+        "low": np.clip(mean - half, 0, 1).tolist(),
+        "high": np.clip(mean + half, 0, 1).tolist(),
+    }

@@ -1,0 +1,45 @@
+"""Other programs that judge our integers: onnxruntime and qonnx."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..transforms.read import load
+
+
+def onnxruntime_scores(path: Path, images: np.ndarray, batch: int = 500, threads: int = 0) -> np.ndarray:
+    """Class scores of a QONNX file by onnxruntime in float32; threads 0: as many as there are cores."""
+    session = onnxruntime_session(path, threads)
+    name = session.get_inputs()[0].name
+    parts = [
+        session.run(None, {name: images[start : start + batch].astype(np.float32)})[0]
+        for start in range(0, len(images), batch)
+    ]
+    return np.concatenate(parts)
+
+
+def onnxruntime_session(path: Path, threads: int = 0) -> Any:
+    """An onnxruntime session of a QONNX file's standard form."""
+    import onnxruntime
+
+    from ..transforms.standard import to_standard
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    model = to_standard(load(path)).SerializeToString()
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def qonnx_scores(path: Path, images: np.ndarray) -> np.ndarray:
+    """Class scores of a QONNX or FINN-ONNX file by qonnx, image by image."""
+    from qonnx.core.modelwrapper import ModelWrapper
+    from qonnx.core.onnx_exec import execute_onnx
+    from qonnx.transformation.infer_shapes import InferShapes
+
+    model = ModelWrapper(str(path)).transform(InferShapes())
+    source, target = model.graph.input[0].name, model.graph.output[0].name
+    rows = [execute_onnx(model, {source: image[None].astype(np.float32)})[target] for image in images]
+    return np.concatenate(rows)

@@ -1,0 +1,41 @@
+"""Small networks and real images that the tests of models share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+
+from bnnflow.models.batchnorm import reestimate
+from bnnflow.models.data.load import Dataset, load
+from bnnflow.models.networks import Network, NetworkSpec
+
+CNN = NetworkSpec("cnn", (1, 8, 8), 10, hidden=(12,), channels=(8, 6), kernels=(3, 3), pools=(1, 2))
+MLP = NetworkSpec("mlp", (1, 8, 8), 10, hidden=(16, 12))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_torch_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def digits() -> Dataset:
+    return load("digits")
+
+
+def lively(spec: NetworkSpec, images: np.ndarray, seed: int = 0) -> Network:
+    """An untrained network whose norms have gains of both signs and shifts, measured on `images`, in eval mode."""
+    network = Network(spec, seed)
+    generator = torch.Generator().manual_seed(seed + 1)
+    for name, module in network.layers.items():
+        if name.startswith("norm"):
+            torch.nn.init.uniform_(module.weight, -1.5, 1.5, generator=generator)
+            torch.nn.init.uniform_(module.bias, -0.5, 0.5, generator=generator)
+    reestimate(network, images)
+    return network

@@ -1,0 +1,137 @@
+"""Removing filters is surgery: the small network is the large one without the removed inputs, and pruning resumes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from bnnflow import Problem
+from bnnflow.models.data.load import Dataset
+from bnnflow.models.networks import Network, NetworkSpec
+from bnnflow.models.prune import PruneSpec, prune, remove
+from bnnflow.models.train import digest, predict
+from bnnflow.models.twin import twin
+
+from .conftest import CNN, MLP, lively
+
+SPEC = PruneSpec(amount=0.5, steps=2, unit=2, images=30, epochs=2, learning_rate=0.003, batch=32, seed=4)
+COLOUR = NetworkSpec("cnn", (3, 10, 8), 5, (9, 7), (6, 8), (3, 3), (2, 1))
+
+
+@pytest.mark.parametrize(
+    ("spec", "keep"),
+    [
+        (CNN, {"conv0": [1, 2, 7], "conv1": [0, 5], "dense0": [3, 4, 5, 11]}),
+        (CNN, {"conv1": [4]}),
+        (COLOUR, {"conv0": [0, 3, 5], "conv1": [1, 2, 6], "dense0": [8], "dense1": [0, 1, 6]}),
+        (replace(CNN, pool_order="after-sign"), {"conv0": [0, 6], "conv1": [1, 2, 3]}),
+        (MLP, {"dense0": [0, 15], "dense1": [2, 3, 9]}),
+    ],
+)
+def test_the_small_network_is_the_large_one_without_the_removed_inputs(
+    spec: NetworkSpec, keep: dict[str, list[int]]
+) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (80, *spec.input_shape)).astype(np.uint8)
+    network = lively(spec, images)
+    before = digest(network)
+    small = remove(network, {name: np.array(indices) for name, indices in keep.items()})
+    assert digest(network) == before
+    masked = twin(network)
+    layers = dict(masked.weight_layers())
+    following = dict(zip(layers, list(layers.values())[1:], strict=False))
+    for name, indices in keep.items():
+        gone = [index for index in range(len(layers[name].weight)) if index not in indices]
+        weight = following[name].weight
+        with torch.no_grad():
+            weight.view(len(weight), len(layers[name].weight), -1)[:, gone] = 0.0
+    np.testing.assert_allclose(predict(small, images), predict(masked, images), atol=1e-5)
+    widths = {layer.name: layer.outputs for layer in small.spec.layers()}
+    assert {name: widths[name] for name in keep} == {name: len(indices) for name, indices in keep.items()}
+
+
+@pytest.mark.parametrize(
+    ("keep", "where"),
+    [
+        ({"dense1": [0]}, "dense1"),
+        ({"conv9": [0]}, "conv9"),
+        ({"conv0": []}, "conv0"),
+        ({"conv0": [2, 1]}, "conv0"),
+        ({"conv0": [1, 1]}, "conv0"),
+        ({"conv0": [8]}, "conv0"),
+        ({"conv0": [-1, 2]}, "conv0"),
+    ],
+)
+def test_impossible_removals_are_refused(keep: dict[str, list[int]], where: str) -> None:
+    with pytest.raises(Problem) as caught:
+        remove(Network(CNN), {name: np.array(indices, dtype=np.int64) for name, indices in keep.items()})
+    assert caught.value.where == where
+
+
+@pytest.mark.parametrize("criterion", ["deeplift", "random"])
+def test_pruning_keeps_whole_units_and_drops_the_lowest_scores(digits: Dataset, criterion: Any) -> None:
+    images, labels = digits.train_images[:200], digits.train_labels[:200]
+    network = lively(CNN, images)
+    before = digest(network)
+    result = prune(network, images, labels, replace(SPEC, criterion=criterion, epochs=0))
+    assert digest(network) == before
+    assert [step["kept"] for step in result.steps] == [
+        {"conv0": 6, "conv1": 4, "dense0": 10},
+        {"conv0": 4, "conv1": 4, "dense0": 6},
+    ]
+    first = result.steps[0]
+    for name, kept in first["filters"].items():
+        scores = np.array(first["scores"][name])
+        gone = np.setdiff1d(np.arange(len(scores)), kept)
+        assert scores[gone].max() <= scores[kept].min()
+    assert set(result.steps[1]["filters"]["conv0"]) < set(first["filters"]["conv0"])
+    assert result.network.spec.channels == (4, 4)
+    assert result.steps[1]["macs"] == result.network.spec.macs() < first["macs"] < CNN.macs()
+
+
+def test_the_filters_named_in_the_record_are_the_ones_that_are_left(digits: Dataset) -> None:
+    images, labels = digits.train_images[:200], digits.train_labels[:200]
+    network = lively(CNN, images)
+    result = prune(network, images, labels, replace(SPEC, epochs=0))
+    filters = result.steps[-1]["filters"]["conv0"]
+    assert torch.equal(result.network.layers["conv0"].weight, network.layers["conv0"].weight[filters])
+
+
+@pytest.mark.parametrize("stop", [(1, 2), (2, 1), (2, 2)])
+def test_a_resumed_pruning_has_the_same_bits(digits: Dataset, tmp_path: Path, stop: tuple[int, int]) -> None:
+    images, labels = digits.train_images[:200], digits.train_labels[:200]
+    network = lively(CNN, images)
+    checkpoint = tmp_path / "prune.pt"
+
+    class Stop(Exception):
+        pass
+
+    def interrupt(_step: int, _total: int, metrics: dict[str, float]) -> None:
+        if (metrics["prune_step"], metrics["epoch"]) == stop:
+            raise Stop
+
+    with pytest.raises(Stop):
+        prune(network, images, labels, SPEC, checkpoint, interrupt)
+    steps: list[int] = []
+    resumed = prune(network, images, labels, SPEC, checkpoint, lambda step, _total, _m: steps.append(step))
+    whole = prune(network, images, labels, SPEC)
+    assert digest(resumed.network) == digest(whole.network)
+    assert resumed.steps == whole.steps
+    batches = 6
+    assert steps[0] == 1 + batches * ((stop[0] - 1) * SPEC.epochs + stop[1] - 1)
+    assert steps[-1] == batches * SPEC.steps * SPEC.epochs
+
+
+def test_impossible_amounts_are_refused() -> None:
+    for change, where in (
+        ({"amount": 0.95}, "amount"),
+        ({"unit": 0}, "unit"),
+        ({"learning_rate": 0.0}, "learning_rate"),
+    ):
+        with pytest.raises(Problem) as caught:
+            replace(SPEC, **change)
+        assert caught.value.where == where
