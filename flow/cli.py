@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
-from bnnflow import Problem, __version__
+from bnnflow import TOOL_MISSING, Problem, __version__
 
 app = typer.Typer(
     name="flow",
@@ -68,8 +69,14 @@ def check(
     checked = graphs.check_graph(path) if path.suffix == ".onnx" else graphs.check_recipe(path, list(overrides or []))
     if json:
         rows = [
-            {"node": r.node, "operator": r.operator, "becomes": r.becomes, "problem": r.problem and r.problem.what}
-            for r in checked.rows
+            {
+                "node": row.node,
+                "operator": row.operator,
+                "becomes": row.becomes,
+                "ends_in": checked.end(row),
+                "problem": row.problem and row.problem.what,
+            }
+            for row in checked.rows
         ]
         screen.print_json(
             {"compiles": checked.problem is None, "operators": rows, "notes": list(checked.notes)}
@@ -275,6 +282,9 @@ def run(arguments: list[str]) -> int:
     if "--version" in arguments[:1]:
         print(f"bnnflow {__version__}")
         return 0
+    if not debug:
+        # Libraries warn about their callers' choices, which are not the user's.
+        warnings.simplefilter("ignore")
     try:
         done = app(arguments, standalone_mode=False)
         return done if isinstance(done, int) else 0
@@ -285,6 +295,11 @@ def run(arguments: list[str]) -> int:
             raise
         print(f"error: {problem}", file=sys.stderr)
         return problem.status
+    except ModuleNotFoundError as error:
+        if debug or (error.name or "").startswith("bnnflow"):
+            raise
+        print(f"error: a package is missing: {error}\n  hint: `flow doctor` lists what is needed", file=sys.stderr)
+        return TOOL_MISSING
     except (KeyboardInterrupt, typer.Abort):
         print("\ninterrupted; the same command goes on where this one stopped", file=sys.stderr)
         return INTERRUPTED

@@ -19,6 +19,7 @@ _PACKAGES = (
     ("captum", "0.8", "", True),
     ("numpy", "2.0", "", True),
     ("onnx", "1.16", "1.23", True),
+    ("onnxoptimizer", "0.3.13", "", True),
     ("onnxruntime", "1.18", "", True),
     ("qonnx", "1.0", "", True),
     ("pydantic", "2.7", "3", True),
@@ -27,6 +28,7 @@ _PACKAGES = (
     ("rich", "13", "", True),
     ("jinja2", "3.1", "", True),
     ("matplotlib", "3.8", "", True),
+    ("threadpoolctl", "3", "", True),
 )
 _CPU_FEATURES = ("avx2", "avx512bw", "avx512_vpopcntdq", "neon", "asimd", "sve")
 _LITTLE_MEMORY = 2 << 30

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from bnnflow import Problem
 
-from ..transforms.compile import stages
+from ..transforms.compile import destinations, stages
 from ..transforms.graph import Graph
 from ..transforms.read import Surveyed, load, read, survey
 from .run_files import explain
@@ -20,11 +20,23 @@ from .runs import verify_recorded
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """How a model fares: one row an operator, and the first reason why it does not compile."""
+    """How a model fares: one row an operator, and the first reason why it does not compile.
+
+    Attributes:
+        rows: the file's operators in order.
+        problem: None where the whole compiles.
+        notes: remarks of the compiler.
+        ends: the graph's node names to where they end in hardware, where the whole compiles.
+    """
 
     rows: tuple[Surveyed, ...]
     problem: Problem | None
     notes: tuple[str, ...] = ()
+    ends: Mapping[str, str] = field(default_factory=dict)
+
+    def end(self, row: Surveyed) -> str:
+        """Where an operator ends in hardware; empty where nothing is known or nothing is left of it."""
+        return ", ".join(dict.fromkeys(self.ends[name] for name in row.made if name in self.ends))
 
 
 def open_graph(path: Path) -> Graph:
@@ -52,7 +64,8 @@ def check_graph(path: Path) -> Checked:
     if problem is None:
         try:
             made = stages(read(path))
-            return Checked(rows, None, tuple(note for stage in made for note in stage.notes))
+            ends = destinations(made[0].graph, made[-1].graph) if made[0].level == "network" else {}
+            return Checked(rows, None, tuple(note for stage in made for note in stage.notes), ends)
         except Problem as found:
             problem = found
     return Checked(rows, problem)

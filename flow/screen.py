@@ -161,9 +161,10 @@ def read_summary(folder: Path) -> dict[str, Any]:
 
 def print_check(checked: Checked) -> None:
     """Print what becomes of every operator and whether the whole compiles."""
-    table = Table("node", "operator", "becomes", title="operators", title_justify="left")
+    table = Table("node", "operator", "becomes", "ends in", title="operators", title_justify="left")
     for row in checked.rows:
-        table.add_row(row.node, row.operator, row.becomes or f"refused: {row.problem.what if row.problem else ''}")
+        refused = f"refused: {row.problem.what if row.problem else ''}"
+        table.add_row(row.node, row.operator, row.becomes or refused, checked.end(row))
     _console().print(table)
     for note in checked.notes:
         print(f"note: {note}")

@@ -62,3 +62,17 @@ def test_the_wheel_works_in_a_fresh_environment(wheel: Path, tmp_path: Path) -> 
     help_text = subprocess.run([python, "-m", "pip", "show", "-f", "bnnflow"], capture_output=True, text=True).stdout
     assert "bin/flow" in help_text
     assert "bin/bnnflow" in help_text
+
+
+def test_doctor_looks_for_what_the_package_declares() -> None:
+    import re
+    import tomllib
+
+    from bnnflow.flow.doctor import examine
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = {re.split(r"[<>=]", name)[0] for name in project["dependencies"]}
+    found = {finding.name for finding in examine() if finding.needed}
+    assert declared <= found
+    pinned = (ROOT / "constraints.txt").read_text().lower().replace("_", "-")
+    assert all(f"\n{name.lower()}==" in f"\n{pinned}" for name in declared)

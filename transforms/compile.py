@@ -6,8 +6,14 @@ from dataclasses import dataclass
 
 from . import passes
 from .graph import (
+    Affine,
+    Conv,
+    Dense,
     Graph,
+    MaxPool,
     Mvau,
+    Quantize,
+    Sign,
     SlidingWindow,
     StreamingMaxPool,
     Threshold,
@@ -57,6 +63,40 @@ def level_of(graph: Graph) -> str:
     if kinds & {XnorConv, XnorDense}:
         return "xnor"
     return "integer" if Threshold in kinds else "network"
+
+
+def destinations(network: Graph, dataflow: Graph) -> dict[str, str]:
+    """Where each operation of a network ends in hardware: node name to a phrase such as "thresholds of conv0".
+
+    Args:
+        network: the network level.
+        dataflow: what it was compiled to.
+    """
+    layers = [node.name for node in dataflow.nodes if isinstance(node.op, Mvau)]
+    pools = [node.name for node in dataflow.nodes if isinstance(node.op, StreamingMaxPool)]
+    inputs = [node.name for node in dataflow.nodes if isinstance(node.op, Thresholding)]
+    found, behind = {}, len(layers)
+    signed = False
+    # From the back: a scale belongs to the thresholds of the sign that follows it.
+    for node in reversed(network.nodes):
+        match node.op:
+            case Conv() | Dense():
+                behind, signed = behind - 1, False
+                found[node.name] = f"MVAU {layers[behind]}"
+            case MaxPool():
+                found[node.name] = f"StreamingMaxPool {pools.pop()}"
+            case Sign() | Affine() | Quantize():
+                signed = signed or isinstance(node.op, Sign)
+                if behind == 0:
+                    place = inputs[0] if signed and inputs else layers[0]
+                    found[node.name] = f"thresholds of {place}"
+                elif signed:
+                    found[node.name] = f"thresholds of {layers[behind - 1]}"
+                else:
+                    found[node.name] = "class scores, on the host"
+            case _:
+                found[node.name] = "the order of the data"
+    return found
 
 
 def stages(graph: Graph, pixel_scale: float = 1 / 255) -> tuple[Stage, ...]:

@@ -111,12 +111,21 @@ def read(source: Path | onnx.ModelProto) -> Graph:
 
 @dataclass(frozen=True, slots=True)
 class Surveyed:
-    """How one operator of a file fares: what it becomes in the graph, or why it cannot."""
+    """How one operator of a file fares.
+
+    Attributes:
+        node, operator: its name and kind in the file.
+        becomes: the operations that it becomes; "folded" for constants, "joined" where it is merged with
+            the one before, "not reached" behind a refused one.
+        problem: why it is refused; None where it is not.
+        made: names of the graph's nodes that it becomes.
+    """
 
     node: str
     operator: str
     becomes: str
     problem: Problem | None = None
+    made: tuple[str, ...] = ()
 
 
 def survey(model: onnx.ModelProto) -> list[Surveyed]:
@@ -124,6 +133,7 @@ def survey(model: onnx.ModelProto) -> list[Surveyed]:
     reader, rows, lost = _Reader(model), [], set[str]()
     for node in model.graph.node:
         before, blocked, becomes = len(reader.nodes), None, "not reached"
+        names: tuple[str, ...] = ()
         if lost & set(node.input):
             lost.add(node.output[0])
             if node.op_type not in supported_operators():
@@ -131,13 +141,15 @@ def survey(model: onnx.ModelProto) -> list[Surveyed]:
         else:
             try:
                 reader.take(node)
-                made = ", ".join(type(item.op).__name__ for item in reader.nodes[before:])
-                becomes = made or ("joined" if node.output[0] in reader.live else "folded")
+                names = tuple(item.name for item in reader.nodes[before:])
+                becomes = ", ".join(type(item.op).__name__ for item in reader.nodes[before:]) or (
+                    "joined" if node.output[0] in reader.live else "folded"
+                )
             except Problem as problem:
                 blocked = problem
                 lost.add(node.output[0])
-        rows.append(Surveyed(node.name or node.output[0], node.op_type, "" if blocked else becomes, blocked))
-    return rows
+        rows.append(Surveyed(node.name or node.output[0], node.op_type, "" if blocked else becomes, blocked, names))
+    return [replace(row, made=tuple(reader.joined.get(name, name) for name in row.made)) for row in rows]
 
 
 class _Reader:
@@ -148,6 +160,7 @@ class _Reader:
         self.nodes: list[Node] = []
         self.types: dict[str, TensorType] = {}
         self.counts: dict[str, int] = {}
+        self.joined: dict[str, str] = {}
         self.uses = Counter(name for node in model.graph.node for name in node.input)
         inputs = [item for item in model.graph.input if item.name not in self.constants]
         if len(inputs) != 1 or len(model.graph.output) != 1:
@@ -271,7 +284,8 @@ class _Reader:
             # A product and the sum behind it are one step: nothing is rounded by joining them.
             self.nodes.pop()
             del self.types[before.name]
-            return replace(x, tensor=self._add("affine", Affine(before.op.scale, shift), before.input, node))
+            self.joined[before.name] = self._add("affine", Affine(before.op.scale, shift), before.input, node)
+            return replace(x, tensor=self.joined[before.name])
         return replace(x, tensor=self._add("affine", Affine(scale, shift), x.tensor, node))
 
     def _elementwise(self, node: onnx.NodeProto, x: _Live) -> tuple[Array, bool]:

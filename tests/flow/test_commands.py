@@ -204,6 +204,30 @@ def test_our_own_faults_have_status_70(monkeypatch: pytest.MonkeyPatch, capsys: 
         cli.run(["--debug", "schema"])
 
 
+def test_a_missing_package_has_status_3(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from bnnflow.flow import recipe
+
+    def absent() -> None:
+        raise ModuleNotFoundError("No module named 'captum'", name="captum")
+
+    monkeypatch.setattr(recipe, "schema", absent)
+    assert "flow doctor" in said(capsys, ["schema"], 3)
+
+
+def test_check_says_where_every_operator_ends(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import json
+
+    path = saved(random_network(1, 1, 1, "before-norm", "binary"), tmp_path)
+    capsys.readouterr()
+    assert cli.run(["check", path, "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["operators"]
+    ends = [(row["operator"], row["ends_in"]) for row in rows if row["ends_in"]]
+    assert ("Conv", "MVAU conv0") in ends
+    assert ("BatchNormalization", "thresholds of conv0") in ends
+    assert ("Sub", "thresholds of sign0") in ends, "the input's sign has thresholds of its own"
+    assert ("Add", "class scores, on the host") in ends or ("Mul", "class scores, on the host") in ends
+
+
 def test_new_writes_a_recipe_that_checks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for arch in ("cnn", "mlp"):
         path = str(tmp_path / f"{arch}.yaml")

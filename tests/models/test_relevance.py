@@ -51,6 +51,7 @@ def test_sign_passes_the_gradient_between_minus_one_and_one() -> None:
     x = torch.tensor([-2.0, -1.0, 0.0, 1.0, 1.5], requires_grad=True)
     Sign()(x).backward(torch.arange(1.0, 6.0))
     assert x.grad is not None and x.grad.tolist() == [0.0, 2.0, 3.0, 4.0, 0.0]
+    assert Sign()(torch.tensor([0.0, -0.0, -1e-30])).tolist() == [1.0, 1.0, -1.0]
 
 
 @pytest.mark.parametrize("kind", KINDS)
