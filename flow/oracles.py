@@ -10,9 +10,9 @@ import numpy as np
 from ..transforms.read import load
 
 
-def onnxruntime_scores(path: Path, images: np.ndarray, batch: int = 500, threads: int = 0) -> np.ndarray:
-    """Class scores of a QONNX file by onnxruntime in float32; threads 0: as many as there are cores."""
-    session = onnxruntime_session(path, threads)
+def onnxruntime_scores(path: Path, images: np.ndarray, batch: int = 500) -> np.ndarray:
+    """Class scores of a QONNX file by onnxruntime in float32, operator by operator as the file says."""
+    session = onnxruntime_session(path, optimize=False)
     name = session.get_inputs()[0].name
     parts = [
         session.run(None, {name: images[start : start + batch].astype(np.float32)})[0]
@@ -21,14 +21,23 @@ def onnxruntime_scores(path: Path, images: np.ndarray, batch: int = 500, threads
     return np.concatenate(parts)
 
 
-def onnxruntime_session(path: Path, threads: int = 0) -> Any:
-    """An onnxruntime session of a QONNX file's standard form."""
+def onnxruntime_session(path: Path, threads: int = 0, optimize: bool = True) -> Any:
+    """An onnxruntime session of a QONNX file's standard form.
+
+    Args:
+        path: QONNX file.
+        threads: 0 for as many as there are cores.
+        optimize: let onnxruntime fuse operators. It multiplies batch-norm gains into weights, which moves
+            exact ties to either side of zero; so it must not where its results are compared.
+    """
     import onnxruntime
 
     from ..transforms.standard import to_standard
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
+    if not optimize:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     model = to_standard(load(path)).SerializeToString()
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 

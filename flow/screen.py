@@ -123,8 +123,9 @@ def _say(stage: str, facts: Mapping[str, Any]) -> str:
             return f"test accuracy {facts['accuracy']:.2%}; left: {widths}"
         case "verify":
             values = sum(row["values"] for network in facts.values() for row in network["stages"])
+            differ = sum(row["differences"] for network in facts.values() for row in network["stages"])
             images = next(iter(facts.values()))["images"]
-            return f"{len(facts)} networks x {images:,} images, {values:,} values compared, 0 differ"
+            return f"{len(facts)} networks x {images:,} images, {values:,} values compared, {differ:,} differ"
         case "cost":
             return "; ".join(f"{name}: {n['lut']:,} LUT, {n['bram18']:,} BRAM18" for name, n in facts.items())
     return ""

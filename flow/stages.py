@@ -215,19 +215,18 @@ def verify_network(
     for stage in compiled[1:]:
         levels.append(Level(stage.level, read(build.file(network, LEVEL_FILES[stage.level])), stage.matches))
     last = levels[-1].graph
+    in_doubt = any(stage.notes for stage in compiled[1:])
     set_threads(build.recipe.train.threads)
-    scores = predict(load_network(build.file(network, WEIGHTS)), images)
-    results = [verify_scores("torch (Brevitas)", last, images, scores)]
-    results.append(
-        verify_scores("onnxruntime on QONNX", last, images, onnxruntime_scores(build.file(network, QONNX), images))
-    )
+    judge = partial(verify_scores, graph=last, images=images, in_doubt=in_doubt)
+    results = [judge("torch (Brevitas)", scores=predict(load_network(build.file(network, WEIGHTS)), images))]
+    results.append(judge("onnxruntime on QONNX", scores=onnxruntime_scores(build.file(network, QONNX), images)))
     few = images[:QONNX_IMAGES]
     for level in LEVEL_NAMES[:-1]:
         made = qonnx_scores(build.file(network, LEVEL_FILES[level]), few)
-        results.append(verify_scores(f"qonnx on {level}", last, few, made))
+        results.append(judge(f"qonnx on {level}", images=few, scores=made, in_doubt=in_doubt and level == "network"))
     results += compare(levels, images, progress=progress)
     right = Simulator.of(last).scores(images).argmax(axis=1) == labels
-    rows = [{"stage": r.name, "images": r.images, "values": r.values, "differences": 0} for r in results]
+    rows = [{"stage": r.name, "images": r.images, "values": r.values, "differences": r.differences} for r in results]
     return {"images": len(images), "stages": rows, "accuracy": float(right.mean())}
 
 

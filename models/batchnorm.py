@@ -15,10 +15,11 @@ Norm = nn.BatchNorm1d | nn.BatchNorm2d | ScoreNorm
 def reestimate(network: Network, images: np.ndarray, batch: int = 500) -> None:
     """Set the mean and variance of every norm to those of its inputs over `images`, and switch to eval mode.
 
-    Norm by norm from input to output, each measured behind the earlier ones' new statistics: then the
-    statistics are exactly those of the numbers that eval mode produces. (One pass in training mode would
-    measure later norms behind batch statistics instead.) Weights, gains and biases stay as they are. Costs
-    one forward pass to each norm; a few thousand training images suffice.
+    Norm by norm from input to output, each measured behind the earlier ones' new statistics: then the statistics
+    are exactly those of the numbers that eval mode produces, whatever the batch. (One cumulative pass in training
+    mode, the usual way, measures later norms behind batch statistics; on pruned and unpruned Fashion-MNIST networks
+    its accuracy was the same within 0.6 points, in both directions.) Weights, gains and biases stay as they are.
+    Costs one forward pass to each norm; a few thousand training images suffice.
 
     Args:
         network: changed in place.

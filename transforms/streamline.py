@@ -37,8 +37,9 @@ from .passes import Rewrite, Rewritten
 Numbers = tuple[Fraction, ...]
 
 _NOT_BINARY = "train it with binary activations (QuantIdentity with SignedBinaryActPerTensorConst)"
-# float32 evaluation of a batch norm errs by a few units in the last place of its largest term.
-_FLOAT32_DOUBT = 2.0**-21
+# Half a unit in the last place of float32, relative; a batch norm rounds up to this many times.
+_FLOAT32_HALF_ULP = 2.0**-24
+_BATCH_NORM_ROUNDINGS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +70,19 @@ class AssumeImage:
 
 @dataclass(frozen=True, slots=True)
 class _Scaled:
-    """A tensor of the old graph as scale * tensor + shift; one entry a channel, or one for all."""
+    """A tensor of the old graph as scale * tensor + shift; one entry a channel, or one for all.
+
+    For telling where float32 may round: terms, number of products in the layer behind it; rounded,
+    whether float32 rounds those (not where they are whole numbers times powers of two); fresh, whether
+    nothing stands between the layer and here.
+    """
 
     tensor: str
     scale: Numbers
     shift: Numbers
+    terms: int = 0
+    rounded: bool = False
+    fresh: bool = False
 
     def channels(self, count: int) -> tuple[Numbers, Numbers]:
         return _spread(self.scale, count), _spread(self.shift, count)
@@ -119,9 +128,13 @@ def _step(rewrite: Rewrite, node: Node, x: _Scaled, counts: dict[str, int]) -> _
         case Flatten():
             places = int(np.prod(rewrite.types[x.tensor].shape[:-1]))
             made = rewrite.emit(fresh("flatten"), node.op, x.tensor)
-            return _Scaled(made, *(value if len(value) == 1 else value * places for value in (x.scale, x.shift)))
+            scale, shift = (value if len(value) == 1 else value * places for value in (x.scale, x.shift))
+            return replace(x, tensor=made, scale=scale, shift=shift)
         case Affine(scale, shift):
             gain, bias = _fractions(scale), _fractions(shift)
+            # A weight scale stands right behind the sums; float programs multiply it into the weights.
+            inexact = x.fresh and not all(map(_is_power_of_two, gain))
+            x = replace(x, rounded=x.rounded or inexact, fresh=False)
             size = max(len(gain), len(bias), len(x.scale), len(x.shift))
             gains, biases, (scales, shifts) = _spread(gain, size), _spread(bias, size), x.channels(size)
             return replace(
@@ -151,7 +164,7 @@ def _sign(rewrite: Rewrite, name: str, old: str, x: _Scaled) -> _Scaled:
         bound, flip = threshold(scale, shift, kind)
         bounds.append([bound])
         flips.append(flip)
-        if scale and _in_doubt(-shift / scale, kind):
+        if scale and _in_doubt(-shift / scale, kind, x):
             doubtful.append(channel)
     if doubtful:
         rewrite.notes.append(
@@ -176,13 +189,20 @@ def threshold(scale: Fraction, shift: Fraction, kind: TensorType) -> tuple[int, 
     return min(max(bound, low), high + 1), scale < 0
 
 
-def _in_doubt(edge: Fraction, kind: TensorType) -> bool:
+def _in_doubt(edge: Fraction, kind: TensorType, x: _Scaled) -> bool:
     """Whether a reachable integer lies so near the edge that float32 may see it on the other side."""
     low, high = kind.range
     nearest = low + kind.step * round((edge - low) / kind.step)
     if not low <= nearest <= high:
         return False
-    return 0 < abs(edge - nearest) < _FLOAT32_DOUBT * max(1, abs(low), abs(high))
+    roundings = _BATCH_NORM_ROUNDINGS + (x.terms if x.rounded else 0)
+    error = roundings * _FLOAT32_HALF_ULP * max(1, abs(low), abs(high))
+    return abs(edge - nearest) < error and (x.rounded or edge != nearest)
+
+
+def _is_power_of_two(value: Fraction) -> bool:
+    numerator, denominator = abs(value.numerator), value.denominator
+    return numerator & (numerator - 1) == 0 and denominator & (denominator - 1) == 0
 
 
 def _quantize(rewrite: Rewrite, fresh, op: Quantize, x: _Scaled) -> _Scaled:  # type: ignore[no-untyped-def]
@@ -226,7 +246,9 @@ def _layer(rewrite: Rewrite, name: str, op: Conv | Dense, x: _Scaled) -> _Scaled
     shift = [sum((int(n) * h for n, h in zip(row, shifts, strict=True)), Fraction(0)) for row in rows]
     if len(set(shifts)) == 1:
         shift = [int(row.sum()) * shifts[0] for row in rows]
-    return _Scaled(made, (sizes.pop(),), _shrink(tuple(shift)))
+    size = sizes.pop()
+    rounded = not _is_power_of_two(size)
+    return _Scaled(made, (size,), _shrink(tuple(shift)), op.weight[0].size, rounded, fresh=True)
 
 
 def _make_positive(rewrite: Rewrite, x: _Scaled) -> _Scaled:

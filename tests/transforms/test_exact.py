@@ -17,7 +17,7 @@ from bnnflow.transforms.graph import Graph
 from bnnflow.transforms.read import read
 from bnnflow.transforms.standard import to_standard
 from bnnflow.transforms.write import write
-from tests.networks import random_network
+from tests.networks import Builder, random_network
 
 networks = st.builds(
     random_network,
@@ -94,7 +94,7 @@ def test_files_and_text_hold_the_same_graph(model: onnx.ModelProto) -> None:
     assert all(item.values > 0 for item in verified)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(networks)
 def test_qonnx_and_onnxruntime_agree(model: onnx.ModelProto) -> None:
     """Programs we did not write compute our integers: qonnx on QONNX and FINN-ONNX, onnxruntime on the float form."""
@@ -106,15 +106,39 @@ def test_qonnx_and_onnxruntime_agree(model: onnx.ModelProto) -> None:
     images = pixels(made[0].graph)
     graph = made[-1].graph
     wanted = sums_of_scores(graph, Simulator.of(graph).scores(images))
-    session = onnxruntime.InferenceSession(to_standard(model).SerializeToString(), providers=["CPUExecutionProvider"])
+    # Fusing gains into weights moves exact ties; without it onnxruntime does what the file says.
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    standard = to_standard(model).SerializeToString()
+    session = onnxruntime.InferenceSession(standard, options, providers=["CPUExecutionProvider"])
     floats = session.run(None, {session.get_inputs()[0].name: images.astype(np.float32)})[0]
-    assert np.array_equal(sums_of_scores(graph, floats), wanted)
-    for source in (model, write(made[1].graph), write(made[2].graph)):
+    # Where the compiler says that float32 may round a tie to the other side, float programs may differ.
+    in_doubt = any(stage.notes for stage in made[1:])
+    assert in_doubt or np.array_equal(sums_of_scores(graph, floats), wanted)
+    for source in (*([] if in_doubt else [model]), write(made[1].graph), write(made[2].graph)):
         wrapped = ModelWrapper(source).transform(InferShapes())
         for image, row in zip(images, wanted, strict=True):
             context = {wrapped.graph.input[0].name: image[None].astype(np.float32)}
             scores = execute_onnx(wrapped, context)[wrapped.graph.output[0].name]
             assert np.array_equal(sums_of_scores(graph, scores)[0], row)
+
+
+def test_a_tie_that_float32_rounds_differently_is_named() -> None:
+    """0.1 in float32 lies above 1/10, so ten times it exceeds 1; float32 sees a tie, and sign(-0) is +1."""
+    build = Builder(np.random.default_rng(0))
+    build.add("Flatten", axis=1)
+    build.sign()
+    build.add("Gemm", build.constant(np.full((2, 10), 0.1)), transB=1)
+    ones = (build.constant([-1.0, -1.0]), build.constant([0.0, 0.0]), build.constant([1.0, 0.5]))
+    build.add("BatchNormalization", *ones, build.constant([1.0, 1.0]), epsilon=0.0)
+    build.sign()
+    build.add("Gemm", build.binary_weight(2, 2), transB=1)
+    made = stages(read(build.model((1, 1, 10), 2, annotate=True)))
+    notes = [note for stage in made for note in stage.notes]
+    assert len(notes) == 1
+    assert "on 1 channels (0)" in notes[0], "the mean of channel 1 lies between two sums"
+    plain = stages(read(random_network(1, 1, 1, "none", "raw")))
+    assert not any(stage.notes for stage in plain), "whole-number sums and means are no reason for doubt"
 
 
 def test_a_zero_gain_makes_a_constant_channel() -> None:
