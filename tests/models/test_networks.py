@@ -110,3 +110,14 @@ def test_the_seed_decides_the_weights() -> None:
     first, again, other = (Network(MLP, seed).layers["dense0"].weight for seed in (1, 1, 2))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
+
+
+def test_pools_stand_where_the_spec_says() -> None:
+    """Before the batch norm, or after the sign, in the order in which the layers are applied."""
+    for pool_order, wanted in (
+        ("before-norm", ["conv0", "pool0", "norm0", "sign0"]),
+        ("after-sign", ["conv0", "norm0", "sign0", "pool0"]),
+    ):
+        spec = NetworkSpec("cnn", (1, 8, 8), 3, (8,), (4,), (3,), (2,), pool_order)  # type: ignore[arg-type]
+        names = [name for name in Network(spec).layers if name in wanted]
+        assert names == wanted
