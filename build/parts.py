@@ -48,4 +48,4 @@ def part(name: str) -> Part:
             return known
     near = get_close_matches(name.lower()[:8], list(_PARTS), 1, 0.6)
     hint = f"did you mean {near[0]}? " if near else ""
-    raise Problem(f"unknown part {name!r}", "target.part", f"{hint}known are: {', '.join(_PARTS)}")
+    raise Problem(f"unknown part {name!r}", "part", f"{hint}known are: {', '.join(_PARTS)}")

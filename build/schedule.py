@@ -44,8 +44,8 @@ def schedule(graph: Graph, fps: float, clock_mhz: float, part: Part) -> Graph:
         raise Problem(
             f"{_rate(fps)} images/s at {clock_mhz:g} MHz leave {cycles_for(fps, clock_mhz)} cycles an image, "
             f"{fastest.name!r} needs {fastest.cycles}",
-            "target.fps",
-            f"set target.fps to at most {floor(clock_mhz * 1e6 / fastest.cycles)}{_faster_clock(fps, fastest.cycles)}",
+            "target rate",
+            f"at most {floor(clock_mhz * 1e6 / fastest.cycles):,} images/s{_faster_clock(fps, fastest.cycles)}",
             CHECK_FAILED,
         )
     cost = estimate(folded)
@@ -53,7 +53,7 @@ def schedule(graph: Graph, fps: float, clock_mhz: float, part: Part) -> Graph:
         raise Problem(
             f"{_rate(fps)} images/s at {clock_mhz:g} MHz need {cost.lut:,} LUT and {cost.bram18:,} BRAM18; "
             f"{part.name} has {part.lut:,} and {part.bram18:,}",
-            "target.fps",
+            "target rate",
             _what_fits(graph, clock_mhz, part, estimate(folded).cycles),
             CHECK_FAILED,
         )
@@ -63,7 +63,7 @@ def schedule(graph: Graph, fps: float, clock_mhz: float, part: Part) -> Graph:
 def _faster_clock(fps: float, cycles: int) -> str:
     """The clock that would do, where an FPGA can have it."""
     needed = ceil(fps * cycles / 1e6)
-    return f", or target.clock_mhz to at least {needed}" if needed <= HIGHEST_CLOCK_MHZ else ""
+    return f", or a clock of at least {needed} MHz" if needed <= HIGHEST_CLOCK_MHZ else ""
 
 
 def _rate(fps: float) -> str:
@@ -96,12 +96,12 @@ def _what_fits(graph: Graph, clock_mhz: float, part: Part, too_fast: int) -> str
         if folded is not None and fits(estimate(folded), part):
             break
         if high > 2**40:
-            return "no folding fits this part: choose a larger target.part or a smaller network"
+            return "no folding fits this part: choose a larger part or a smaller network"
     while high - low > max(1, low // 1000):
         middle = (low + high) // 2
         folded = _fold(graph, middle, part)
         low, high = (low, middle) if folded is not None and fits(estimate(folded), part) else (middle, high)
-    return f"set target.fps to at most {floor(clock_mhz * 1e6 / high)}, choose a larger target.part, or prune more"
+    return f"at most {floor(clock_mhz * 1e6 / high):,} images/s fit; or choose a larger part, or prune more"
 
 
 def _fold(graph: Graph, cycles: int, part: Part) -> Graph | None:

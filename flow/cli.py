@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
+import traceback
 import warnings
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -66,7 +68,8 @@ def check(
     """Say what becomes of every operator, before any training; exit status 2 if it does not compile."""
     from . import graphs, screen
 
-    checked = graphs.check_graph(path) if path.suffix == ".onnx" else graphs.check_recipe(path, list(overrides or []))
+    is_recipe = path.suffix in (".yaml", ".yml")
+    checked = graphs.check_recipe(path, list(overrides or [])) if is_recipe else graphs.check_graph(path)
     if json:
         rows = [
             {
@@ -108,6 +111,12 @@ def build(
     for name in filter(None, (first, last)):
         if name not in STAGES:
             raise Problem(f"there is no stage {name!r}", "--from, --to", f"stages are: {', '.join(STAGES)}")
+    if first and list(STAGES).index(first) > list(STAGES).index(last):
+        raise Problem(f"stage {first!r} comes after {last!r}", "--from, --to", f"stages are: {', '.join(STAGES)}")
+    if recipe.suffix == ".onnx":
+        raise Problem(
+            "this is a network, not a recipe", str(recipe), "flow check, simulate and estimate take ONNX files"
+        )
     changes = list(overrides or [])
     if data_dir is not None:
         changes.append(f"data.dir={data_dir.absolute()}")
@@ -120,7 +129,8 @@ def build(
     elif last == "report":
         screen.print_summary(facts, folder)
     else:
-        print(f"stopped after {last}; the rest: flow build {recipe} --run {folder}")
+        again = ["flow", "build", str(recipe), "--run", str(folder), *(word for c in changes for word in ("-s", c))]
+        print(f"stopped after {last}; the rest: {shlex.join(again)}")
 
 
 @app.command()
@@ -142,22 +152,31 @@ def simulate(
     from .run_files import move_into_place, temporary_beside
 
     opened = graphs.open_graph(graph)
+    if output is not None and output.is_dir():
+        raise Problem("the output is a folder", str(output), "give the name of an .npy file")
     truth = None
     if input is not None and not data:
         pixels = graphs.load_array(input, "input")[:images]
         truth = None if labels is None else graphs.load_array(labels, "labels")[:images]
-    elif data and input is None:
+    elif data and input is None and labels is None:
         stored, truth = graphs.test_images(data, data_dir, images)
         pixels = graphs.feed(opened, stored)
     else:
-        raise Problem("one of --input and --data is needed", "flow simulate", "for example --data digits")
+        hint = "for example --data digits, or --input X.npy --labels L.npy"
+        raise Problem("either --input or --data is needed", "flow simulate", hint)
     scores, accuracy = graphs.simulate(opened, pixels, truth, batch)
     if output is not None:
         with temporary_beside(output) as temporary:
             with temporary.open("wb") as file:
                 np.save(file, scores)
             move_into_place(temporary, output)
-    found = {"graph": str(graph), "images": len(scores), "accuracy": accuracy, "output": output and str(output)}
+    found = {
+        "graph": str(graph),
+        "images": len(scores),
+        "accuracy": accuracy,
+        "output": output and str(output),
+        "note": graphs.remark(opened) if data else "",
+    }
     screen.print_json(found) if json else screen.print_simulation(found)
 
 
@@ -206,7 +225,7 @@ def estimate(
     graph: GraphFile,
     part: Annotated[str, typer.Option(help="FPGA part.")] = "xc7z020clg400-1",
     clock_mhz: Annotated[float, typer.Option(min=1, max=1000, help="Clock in MHz.")] = 100,
-    fps: Annotated[float, typer.Option(min=0.001, help="Rate to fold for, images a second.")] = 10_000,
+    fps: Annotated[float, typer.Option(min=0.001, max=1e9, help="Rate to fold for, images a second.")] = 10_000,
     json: Json = False,
 ) -> None:
     """Fold a graph for a rate and estimate cycles, LUTs and block RAMs of every unit."""
@@ -292,7 +311,7 @@ def run(arguments: list[str]) -> int:
         return int(stop.exit_code)
     except Problem as problem:
         if debug:
-            raise
+            traceback.print_exc()
         print(f"error: {problem}", file=sys.stderr)
         return problem.status
     except ModuleNotFoundError as error:

@@ -70,6 +70,12 @@ class Build:
         """The named files of all networks."""
         return [self.file(network, name) for network in self.networks for name in names]
 
+    def skip(self, name: str) -> Facts:
+        """Leave out a stage that the recipe turns off; what an earlier run left of it goes."""
+        self.run.forget(name)
+        self.facts[name] = {}
+        return {}
+
     def stage(self, name: str, inputs: Mapping[str, Any], work: Callable[[], Mapping[str, Any]]) -> Facts:
         """Run or skip one stage and keep its facts.
 

@@ -99,7 +99,7 @@ def load_array(path: Path, what: str) -> np.ndarray:
         Problem: the file is missing, not an .npy file, cut off, or holds objects.
     """
     try:
-        return np.load(path, allow_pickle=False)
+        loaded = np.load(path, allow_pickle=False)
     except FileNotFoundError:
         raise Problem(f"there is no such {what} file", str(path), "give an .npy file") from None
     except OSError as error:
@@ -107,6 +107,9 @@ def load_array(path: Path, what: str) -> np.ndarray:
     except (ValueError, EOFError) as error:
         hint = "it may be cut off; save numbers with numpy.save"
         raise Problem(f"the {what} is not an .npy file of numbers", str(path), hint) from error
+    if not isinstance(loaded, np.ndarray) or loaded.ndim < 1:
+        raise Problem(f"the {what} holds no list of values", str(path), "save one array with numpy.save")
+    return loaded
 
 
 def test_images(name: str, folder: Path | None, limit: int | None) -> tuple[np.ndarray, np.ndarray]:
@@ -139,7 +142,17 @@ def simulate(
     if labels is not None and labels.shape != (len(images),):
         raise Problem(f"{labels.shape} labels for {len(images)} images", "labels", "give one label an image")
     scores = Simulator.of(graph).scores(images, batch)
+    classes = graph.output_type.channels
+    if labels is not None and (labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= classes):
+        raise Problem("labels are not whole numbers of classes", "labels", f"give integers from 0 to {classes - 1}")
     return scores, None if labels is None else float(np.mean(scores.argmax(axis=1) == labels))
+
+
+def remark(graph: Graph) -> str:
+    """What is assumed about a graph's input; empty where the file says it."""
+    if graph.input_type.is_float:
+        return "the file does not say what its float input holds; data sets are given as pixels over 255"
+    return ""
 
 
 def estimate(graph: Graph, part_name: str, clock_mhz: float, fps: float) -> dict[str, Any]:
@@ -182,6 +195,8 @@ def speed(path: Path, count: int, threads: int) -> list[dict[str, Any]]:
     from .speed import network_rows
 
     graph = open_graph(path)
-    pixels = np.random.default_rng(0).integers(0, 256, (count, *graph.input_type.shape)).astype(np.uint8)
-    images = feed(graph, pixels) if graph.input_type.is_float else pixels
+    kind = graph.input_type
+    low, high, step = (0, 255, 1) if kind.is_float else (*kind.range, kind.step)
+    levels = np.random.default_rng(0).integers(0, (high - low) // step + 1, (count, *kind.shape))
+    images = feed(graph, low + step * levels)
     return network_rows(path if level_of(graph) == "network" else None, path, images, threads)

@@ -54,7 +54,9 @@ class Data(Section):
     dir: Annotated[Path, Field(strict=False)] | None = Field(
         default=None, description="folder of the IDX files; null: the usual places"
     )
-    train_images: Count | None = Field(default=None, description="use only the first so many; null: all")
+    train_images: Annotated[int, Field(ge=10, le=10_000_000)] | None = Field(
+        default=None, description="use only the first so many; null: all"
+    )
     test_images: Count | None = Field(default=None, description="use only the first so many; null: all")
 
 

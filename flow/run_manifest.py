@@ -55,6 +55,8 @@ def is_ours(path: Path) -> bool:
         content = path.read_bytes() if path.is_file() else b""
     except OSError:
         return False
+    if (path.parent / "model.yaml").is_file() and (path.parent / "base" / "network.onnx").is_file():
+        return path.is_file()
     return any(mark in content for mark in (b'"bnnflow"', b'"unfinished"', b'"stages"'))
 
 

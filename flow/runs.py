@@ -309,7 +309,7 @@ def verify_recorded(path: Path) -> None:
 
 def _damaged(path: Path, stage: str) -> Problem:
     what = f"{path.name} was changed or damaged since it was written"
-    return Problem(what, str(path), f"flow build --from {stage}", status=CHECK_FAILED)
+    return Problem(what, str(path), f"build the recipe again with --from {stage}", status=CHECK_FAILED)
 
 
 def _lock(folder: Path) -> int:

@@ -157,7 +157,7 @@ def read_summary(folder: Path) -> dict[str, Any]:
     path = run.path("summary.json")
     if not path.is_file():
         raise Problem("this run is not finished", str(run.folder), "flow build goes on with it")
-    return json.loads(path.read_text())
+    return {**json.loads(path.read_text()), "folder": str(folder)}
 
 
 def print_check(checked: Checked) -> None:
@@ -178,6 +178,8 @@ def print_simulation(found: Mapping[str, Any]) -> None:
     print(f"{found['images']:,} images simulated bit by bit")
     if found["accuracy"] is not None:
         print(f"accuracy {found['accuracy']:.2%}")
+    if found["note"]:
+        print(f"note: {found['note']}")
     if found["output"]:
         print(f"class scores: {found['output']}")
 
@@ -218,7 +220,7 @@ def print_comparison(summaries: Sequence[Mapping[str, Any]]) -> None:
         for name, network in summary["networks"].items():
             numbers = (network[key] for key in ("binary_macs", "cycles", "lut", "bram18", "fps"))
             cells = (f"{number:,.0f}" for number in numbers)
-            table.add_row(summary["name"], report.TITLES[name], f"{network['accuracy']:.2%}", *cells)
+            table.add_row(summary["folder"], report.TITLES[name], f"{network['accuracy']:.2%}", *cells)
     _console().print(table)
 
 

@@ -84,8 +84,7 @@ def prune(build: Build) -> Facts:
     """Remove the least relevant filters and neurons, and let the network recover."""
     recipe = build.recipe
     if not recipe.prune.enabled:
-        build.run.forget("prune")
-        return {}
+        return build.skip("prune")
 
     def work() -> Facts:
         from ..models.prune import PruneSpec
@@ -180,13 +179,12 @@ def verify(build: Build) -> Facts:
 
     def work() -> Facts:
         images = build.dataset.test_images[:limit]
-        labels = build.dataset.test_labels[:limit]
         report = build.progress("verify")
         total = len(images) * len(build.networks)
         facts: Facts = {}
         for index, network in enumerate(build.networks):
             count = partial(_count, report, index * len(images), total)
-            facts[network] = verify_network(build, network, images, labels, count)
+            facts[network] = verify_network(build, network, images, count)
         return facts
 
     files = build.files(WEIGHTS, *LEVEL_FILES.values())
@@ -197,9 +195,7 @@ def _count(report: Progress, before: int, total: int, done: int) -> None:
     report(before + done, total, {})
 
 
-def verify_network(
-    build: Build, network: str, images: np.ndarray, labels: np.ndarray, progress: Callable[[int], None]
-) -> Facts:
+def verify_network(build: Build, network: str, images: np.ndarray, progress: Callable[[int], None]) -> Facts:
     """Hold all levels of one network, as they lie on disk, against each other and against other programs.
 
     Raises:
@@ -207,7 +203,7 @@ def verify_network(
     """
     from ..models.train import load_network, predict
     from ..sim.engine import Simulator
-    from ..sim.verify import Level, verify_scores
+    from ..sim.verify import Level, images_in_doubt, verify_scores
     from ..sim.verify import verify as compare
 
     compiled = stages(read(build.file(network, QONNX)))
@@ -215,7 +211,8 @@ def verify_network(
     for stage in compiled[1:]:
         levels.append(Level(stage.level, read(build.file(network, LEVEL_FILES[stage.level])), stage.matches))
     last = levels[-1].graph
-    in_doubt = any(stage.notes for stage in compiled[1:])
+    doubts = [doubt for stage in compiled for doubt in stage.doubts]
+    in_doubt = images_in_doubt(levels[0].graph, doubts, images)
     set_threads(build.recipe.train.threads)
     judge = partial(verify_scores, graph=last, images=images, in_doubt=in_doubt)
     results = [judge("torch (Brevitas)", scores=predict(load_network(build.file(network, WEIGHTS)), images))]
@@ -223,9 +220,11 @@ def verify_network(
     few = images[:QONNX_IMAGES]
     for level in LEVEL_NAMES[:-1]:
         made = qonnx_scores(build.file(network, LEVEL_FILES[level]), few)
-        results.append(judge(f"qonnx on {level}", images=few, scores=made, in_doubt=in_doubt and level == "network"))
+        judged = in_doubt[: len(few)] if level == "network" else None
+        results.append(judge(f"qonnx on {level}", images=few, scores=made, in_doubt=judged))
     results += compare(levels, images, progress=progress)
-    right = Simulator.of(last).scores(images).argmax(axis=1) == labels
+    everything = build.dataset
+    right = Simulator.of(last).scores(everything.test_images).argmax(axis=1) == everything.test_labels
     rows = [{"stage": r.name, "images": r.images, "values": r.values, "differences": r.differences} for r in results]
     return {"images": len(images), "stages": rows, "accuracy": float(right.mean())}
 
@@ -291,8 +290,7 @@ def faults(build: Build) -> Facts:
     """Measure accuracy while bits of the weight memories are flipped."""
     settings, recipe = build.recipe.faults, build.recipe
     if not settings.enabled:
-        build.run.forget("faults")
-        return {}
+        return build.skip("faults")
 
     def work() -> Facts:
         from ..sim.faults import sweep
@@ -321,8 +319,7 @@ def speed(build: Build) -> Facts:
     """Measure images a second of each network in torch, onnxruntime and our simulator on this computer."""
     settings = build.recipe.speed
     if not settings.enabled:
-        build.run.forget("speed")
-        return {}
+        return build.skip("speed")
 
     def work() -> Facts:
         from ..models.train import load_network

@@ -38,7 +38,7 @@ def summarize(build: Build) -> dict[str, Any]:
             "base": facts["train"]["history"],
             "accuracy_before_reestimation": facts["train"]["accuracy_before_reestimation"],
         },
-        "notes": facts["streamline"]["notes"],
+        "notes": _notes(facts),
         "stages": [
             {"name": done.name, "seconds": done.seconds, "skipped": done.skipped} for done in build.run.timeline
         ],
@@ -50,6 +50,15 @@ def summarize(build: Build) -> dict[str, Any]:
             "speed": "measured",
         },
     }
+
+
+def _notes(facts: dict[str, Any]) -> dict[str, list[str]]:
+    notes = {name: list(found) for name, found in facts["streamline"]["notes"].items()}
+    if facts["prune"] and all(
+        facts["cost"]["pruned"][key] == facts["cost"]["base"][key] for key in ("weights", "neurons")
+    ):
+        notes["pruned"].append("nothing was removed: prune.amount is less than one prune.unit of every layer")
+    return notes
 
 
 def _network(build: Build, name: str) -> dict[str, Any]:

@@ -201,7 +201,7 @@ def _check_keep(spec: NetworkSpec, keep: dict[str, np.ndarray]) -> None:
 
 def _split(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Ascending indices of the images held out, and of the rest."""
-    out = min(HELD_OUT_MOST, int(count * HELD_OUT))
+    out = max(1, min(HELD_OUT_MOST, int(count * HELD_OUT)))
     order = np.random.default_rng([seed, 0, 0]).permutation(count)
     return np.sort(order[:out]), np.sort(order[out:])
 

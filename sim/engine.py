@@ -112,8 +112,8 @@ def _kernel(op: AnyOp, x: TensorType) -> Kernel:
             return lambda v: np.ascontiguousarray(np.moveaxis(v, 1, -1))
         case Flatten():
             return lambda v: v.reshape(len(v), -1)
-        case Affine(scale, shift):
-            return lambda v: v.astype(np.float64) * scale + shift
+        case Affine(scale, shift, divisor):
+            return lambda v: v.astype(np.float64) * scale / divisor + shift
         case Quantize(scale):
             low, high = op.limits
             return lambda v: np.clip(np.round(v / scale), low, high) * scale
@@ -160,8 +160,9 @@ def _product(weight: Array, x: TensorType, sums: TensorType | None = None) -> Ke
 
 def _xnor(weight: Array) -> Kernel:
     """Equal bits of x and each row: x . (2 w - 1) + number of zeros in w."""
-    matrix = np.ascontiguousarray((2.0 * weight.T - 1.0).astype(np.float32))
-    zeros = (weight.shape[1] - weight.sum(axis=1, dtype=np.int64)).astype(np.float32)
+    kind = np.float32 if weight.shape[1] < 2**24 else np.float64
+    matrix = np.ascontiguousarray((2.0 * weight.T - 1.0).astype(kind))
+    zeros = (weight.shape[1] - weight.sum(axis=1, dtype=np.int64)).astype(kind)
 
     def count(v: Array) -> Array:
         sums = _matmul(v, matrix)
@@ -197,19 +198,18 @@ def _compare(bounds: Array, low: int, step: int) -> Kernel:
     # Bounds and sums are integers below 2^53, which float64 holds; float32 sums stay below 2^24.
     exact = np.float32 if bounds.size and np.abs(bounds).max() < 2**24 else np.float64
     table = bounds.astype(exact)
-    signed = np.int8 if low < 0 else np.uint8
+    least = np.result_type(np.min_scalar_type(low), np.min_scalar_type(low + step * bounds.shape[-1]))
     if bounds.shape[1:] == (1,):
-        above, below = signed(low + step), signed(low)
+        above, below = least.type(low + step), least.type(low)
         row = table[:, 0]
         if (low, step) == (0, 1):
             return lambda v: (v >= row).view(np.uint8)
         return lambda v: np.where(v >= row, above, below)
-    levels = np.int16 if low + step * bounds.shape[-1] > 127 else signed
 
     def count(v: Array) -> Array:
-        total = np.full(v.shape, low, levels)
+        total = np.full(v.shape, low, least)
         for level in range(table.shape[1]):
-            total += (v >= table[:, level]) * levels(step)
+            total += (v >= table[:, level]) * least.type(step)
         return total
 
     return count

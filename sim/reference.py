@@ -47,8 +47,8 @@ def apply(op: AnyOp, x: Array) -> Array:
             return np.moveaxis(x, 1, -1)
         case Flatten():
             return x.reshape(len(x), -1)
-        case Affine(scale, shift):
-            return x.astype(np.float64) * scale + shift
+        case Affine(scale, shift, divisor):
+            return x.astype(np.float64) * scale / divisor + shift
         case Quantize(scale):
             low, high = op.limits
             return np.clip(np.round(x.astype(np.float64) / scale), low, high) * scale

@@ -10,7 +10,7 @@ import numpy as np
 from bnnflow import CHECK_FAILED, Problem
 
 from ..transforms.graph import Affine, Array, Graph
-from ..transforms.passes import Match
+from ..transforms.passes import Doubt, Match
 from .engine import Simulator, batches
 
 
@@ -103,7 +103,8 @@ def class_sums(graph: Graph) -> tuple[str, Array, Array]:
         node = next((item for item in graph.nodes if item.name == tensor), None)
         if node is None or not isinstance(node.op, Affine):
             return tensor, scale, shift
-        tensor, shift, scale = node.input, shift + scale * node.op.shift, scale * node.op.scale
+        shift, scale = shift + scale * node.op.shift, scale * node.op.scale / node.op.divisor
+        tensor = node.input
 
 
 def sums_of_scores(graph: Graph, scores: Array) -> Array:
@@ -115,8 +116,29 @@ def sums_of_scores(graph: Graph, scores: Array) -> Array:
     return np.rint((np.asarray(scores, np.float64) - shift) / scale).astype(np.int64)
 
 
+def images_in_doubt(graph: Graph, doubts: Sequence[Doubt], images: Array, batch: int = 200) -> Array:
+    """Which images hold a value so near a tie that a float32 program may decide it otherwise: bool, (images,).
+
+    Args:
+        graph: the network level, whose tensors `doubts` name.
+        doubts: of the compilation.
+        images: (images, ...) integers.
+    """
+    found = np.zeros(len(images), bool)
+    if not doubts:
+        return found
+    simulator, done = Simulator.of(graph), 0
+    for part in batches(images, batch):
+        tensors = simulator.tensors(part)
+        for doubt in doubts:
+            values = np.abs(tensors[doubt.tensor][..., list(doubt.channels)]) <= np.array(doubt.widths)
+            found[done : done + len(part)] |= values.reshape(len(part), -1).any(axis=1)
+        done += len(part)
+    return found
+
+
 def verify_scores(
-    name: str, graph: Graph, images: Array, scores: Array, in_doubt: bool = False, batch: int = 200
+    name: str, graph: Graph, images: Array, scores: Array, in_doubt: Array | None = None, batch: int = 200
 ) -> Verified:
     """Hold class scores of another program against a graph's integers, for equality.
 
@@ -124,8 +146,8 @@ def verify_scores(
         name: of the other program, which computes in float32.
         graph: any level with an integer input.
         images, scores: (images, ...) of equal length.
-        in_doubt: streamlining found channels on which float32 may round to the other side of zero; then
-            differences are counted instead of refused.
+        in_doubt: images on which float32 may decide a tie otherwise, as `images_in_doubt` finds them: there
+            differences are counted, everywhere else they are refused. None for no image.
         batch: images at a time.
 
     Raises:
@@ -136,9 +158,12 @@ def verify_scores(
     for part in batches(images, batch):
         mine = simulator.tensors(part)[tensor].astype(np.int64)
         theirs = sums_of_scores(graph, scores[done : done + len(part)])
-        differences += int(np.count_nonzero(mine != theirs))
-        if differences and not in_doubt:
-            image, label = (int(i) for i in np.argwhere(mine != theirs)[0])
+        differ = mine != theirs
+        differences += int(np.count_nonzero(differ))
+        if in_doubt is not None:
+            differ &= ~in_doubt[done : done + len(part), None]
+        if differ.any():
+            image, label = (int(i) for i in np.argwhere(differ)[0])
             where = f"image {done + image}, class {label}: {theirs[image, label]} instead of {mine[image, label]}"
             raise mismatch(name, tensor, where)
         done += len(part)

@@ -46,6 +46,12 @@ class Builder:
         self.nodes.append(helper.make_node("BipolarQuant", inputs, [out], domain=DOMAIN))
         return out
 
+    def bias(self, channels: int) -> tuple[str, ...]:
+        """A bias for every second layer."""
+        if self.rng.random() < 0.5:
+            return ()
+        return (self.constant(self.rng.normal(0, 0.3 * self.spread, channels)),)
+
     def batch_norm(self, unit: float = 1.0, centre: float = 0.0) -> None:
         """Statistics near those of the sums before it; gains of either sign and 0, means on ties, biases of 0.
 
@@ -84,15 +90,16 @@ class Builder:
 
 
 def random_network(
-    seed: int, convolutions: int, hidden: int, pool: str = "none", image: str = "bits8"
+    seed: int, convolutions: int, hidden: int, pool: str = "none", image: str = "bits8", closing: str = "scale"
 ) -> onnx.ModelProto:
-    """A network on UINT8 pixels with negative and zero gains, ties, weight scales and floor-cut pools.
+    """A network on UINT8 pixels: negative and zero gains, ties, weight scales, biases, strides, oblong kernels.
 
     Args:
         seed: of everything random.
         convolutions, hidden: number of layers.
         pool: "none", "before-norm" or "after-sign"; one pool behind the first convolution.
         image: "bits8" (Quant), "raw" (pixels into the first layer), or "binary" (sign of the pixel).
+        closing: "scale" (one scale and shift), "none", "classes" (a scale and shift a class) or "divide".
     """
     rng = np.random.default_rng(seed)
     build = Builder(rng)
@@ -109,14 +116,13 @@ def random_network(
         build.sign()
     for index in range(convolutions):
         filters = int(rng.integers(2, 6))
-        kernel = int(rng.integers(1, 4)) if index == 0 else 2
+        kernel = [int(rng.integers(1, 4)), int(rng.integers(1, 4))] if index == 0 else [2, int(rng.integers(1, 3))]
+        stride = [1, 1] if index or rng.random() < 0.7 else [1, 2]
         scale = float(rng.choice([1.0, 0.1, 0.5]))
-        build.add(
-            "Conv",
-            build.binary_weight(filters, channels, kernel, kernel, scale=scale),
-            kernel_shape=[kernel] * 2,
-        )
-        height, width, channels = height - kernel + 1, width - kernel + 1, filters
+        weight = build.binary_weight(filters, channels, *kernel, scale=scale)
+        build.add("Conv", weight, *build.bias(filters), kernel_shape=kernel, strides=stride)
+        height, width = height - kernel[0] + 1, (width - kernel[1]) // stride[1] + 1
+        channels = filters
         even = pool != "none" and index == 0 and height % 2 == 0 and width % 2 == 0
         if even and pool == "before-norm":
             build.add("MaxPool", kernel_shape=[2, 2], strides=[2, 2])
@@ -133,7 +139,7 @@ def random_network(
     for index in range(hidden):
         neurons = int(rng.integers(2, 9))
         if rng.random() < 0.5:
-            build.add("Gemm", build.binary_weight(neurons, features), transB=1)
+            build.add("Gemm", build.binary_weight(neurons, features), *build.bias(neurons), transB=1)
         else:
             build.add("MatMul", build.binary_weight(features, neurons, rows=1))
         first = convolutions == 0 and index == 0
@@ -144,6 +150,13 @@ def random_network(
         build.sign()
         features = neurons
     build.add("Gemm", build.binary_weight(3, features), transB=1)
-    build.add("Mul", build.constant(0.37))
-    build.add("Add", build.constant(-1.25))
+    if closing == "scale":
+        build.add("Mul", build.constant(0.37))
+        build.add("Add", build.constant(-1.25))
+    elif closing == "classes":
+        build.add("Mul", build.constant([0.5, -2.0, 0.3]))
+        build.add("Add", build.constant([1.0, 0.0, -0.25]))
+    elif closing == "divide":
+        build.add("Sub", build.constant(0.7), first=False)
+        build.add("Div", build.constant(3.0))
     return build.model(shape, 3, annotate=True)

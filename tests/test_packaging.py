@@ -76,3 +76,15 @@ def test_doctor_looks_for_what_the_package_declares() -> None:
     assert declared <= found
     pinned = (ROOT / "constraints.txt").read_text().lower().replace("_", "-")
     assert all(f"\n{name.lower()}==" in f"\n{pinned}" for name in declared)
+
+
+def test_the_list_of_operators_is_the_code(request: pytest.FixtureRequest) -> None:
+    """docs/operators.md is made from the reader's docstrings; --update-golden writes it."""
+    from bnnflow.transforms.read import operator_help
+
+    rows = [f"| {name} | {text} |" for name, text in operator_help().items()]
+    text = "\n".join(["# Operators that can be read", "", "| operator | what is supported |", "|---|---|", *rows, ""])
+    path = ROOT / "docs" / "operators.md"
+    if request.config.getoption("--update-golden"):
+        path.write_text(text)
+    assert path.read_text() == text

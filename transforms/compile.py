@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bnnflow import Problem
+
 from . import passes
 from .graph import (
     Affine,
@@ -23,7 +25,7 @@ from .graph import (
 )
 from .levels import require
 from .lower import FlattenEarly, Lower
-from .passes import Match, Pass
+from .passes import Doubt, Match, Pass
 from .pool import PoolAfterThreshold
 from .streamline import AssumeImage, Streamline
 from .xnor import XnorPopcount
@@ -47,12 +49,14 @@ class Stage:
         graph: the network at this level.
         matches: how its tensors equal those of the level before; empty for the first.
         notes: remarks of the passes, for people.
+        doubts: where float32 programs may differ, in tensors of the level before.
     """
 
     level: str
     graph: Graph
     matches: tuple[Match, ...]
     notes: tuple[str, ...]
+    doubts: tuple[Doubt, ...] = ()
 
 
 def level_of(graph: Graph) -> str:
@@ -99,21 +103,23 @@ def destinations(network: Graph, dataflow: Graph) -> dict[str, str]:
     return found
 
 
-def stages(graph: Graph, pixel_scale: float = 1 / 255) -> tuple[Stage, ...]:
+def stages(graph: Graph, pixel_divisor: float = 255.0) -> tuple[Stage, ...]:
     """Compile a graph from the level that it is at to dataflow; the first result is the graph itself.
 
     Args:
         graph: a network without branches, of binary layers.
-        pixel_scale: what one step of an 8-bit pixel is worth where the graph's input is float.
+        pixel_divisor: what 8-bit pixels are divided by where the graph's input is float.
 
     Raises:
         Problem: something cannot be compiled exactly; it names the operation.
     """
     level = level_of(graph)
-    assumed = AssumeImage(pixel_scale)(graph)
+    assumed = AssumeImage(pixel_divisor)(graph)
     made = [Stage(level, assumed.graph, (), assumed.notes)]
     for name, steps in STAGES[LEVEL_NAMES.index(level) :]:
         result = passes.run(steps, made[-1].graph)
         require(result.graph, name)
-        made.append(Stage(name, result.graph, result.matches, result.notes))
+        made.append(Stage(name, result.graph, result.matches, result.notes, result.doubts))
+    if not any(isinstance(node.op, Mvau) for node in made[-1].graph.nodes):
+        raise Problem("this network has no layers with weights", f"graph {graph.name!r}", "check the file")
     return tuple(made)

@@ -49,6 +49,8 @@ def integer_range(datatype: str) -> tuple[int, int, int] | None:
     for prefix, signed in (("UINT", False), ("INT", True)):
         if datatype.startswith(prefix) and datatype.removeprefix(prefix).isdigit():
             bits = int(datatype.removeprefix(prefix))
+            if bits == 0:
+                return None
             return (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1, 1) if signed else (0, 2**bits - 1, 1)
     return None
 
@@ -96,7 +98,7 @@ def fold(node: onnx.NodeProto, inputs: list[Array]) -> Array | None:
         if np.any(inputs[2] != 0) or settings.get("rounding_mode", "ROUND").upper() != "ROUND":
             return None
         bits, signed, narrow = (
-            int(inputs[3]),
+            int(inputs[3].reshape(-1)[0]),
             bool(settings.get("signed", 1)),
             bool(settings.get("narrow", 0)),
         )

@@ -132,10 +132,14 @@ class ChannelsLast(Op):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Affine(Op):
-    """x * scale + shift, in floats. scale, shift: float64, (channels,) or (1,) for all channels."""
+    """x * scale / divisor + shift, in floats; each float64, (channels,) or (1,) for all channels.
+
+    The divisor stands on its own because 1 / 3 is no float: what is divided exactly stays exact.
+    """
 
     scale: Array
     shift: Array
+    divisor: Array = field(default_factory=lambda: np.ones(1))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -363,6 +367,8 @@ class Graph:
 
 def window_count(size: int, kernel: int, stride: int) -> int:
     """Positions of a window of `kernel` values, moved by `stride`, in `size` values; at least 1 or 0."""
+    if kernel < 1 or stride < 1:
+        raise Problem(f"a window of {kernel} moved by {stride} is impossible")
     return 0 if size < kernel else (size - kernel) // stride + 1
 
 
@@ -376,8 +382,8 @@ def result_type(op: AnyOp, x: TensorType, name: str = "") -> TensorType:
         case ChannelsLast():
             _need(len(x.shape) == 3, "a map of three axes is needed", name, x)
             return replace(x, shape=(x.shape[1], x.shape[2], x.shape[0]))
-        case Affine(scale, shift):
-            for size in {scale.size, shift.size} - {1}:
+        case Affine(scale, shift, divisor):
+            for size in {scale.size, shift.size, divisor.size} - {1}:
                 _need(size == x.channels, f"{size} factors for {x.channels} channels", name, x)
             return TensorType(x.shape)
         case Quantize():

@@ -121,7 +121,7 @@ class Lower:
         if isinstance(op, MaxPool):
             if op.kernel != op.stride:
                 raise Problem(
-                    "a max pool with overlapping windows has no dataflow unit yet",
+                    "a max pool whose stride is not its kernel has no unit yet",
                     f"{node.name!r}: kernel {op.kernel}, stride {op.stride}",
                     "use a stride equal to the kernel",
                 )
@@ -142,9 +142,9 @@ def graph_op(graph: Graph, tensor: str) -> object:
 
 
 def _one_level(op: Threshold, channels: int, name: str) -> Array:
-    if op.bounds.shape[1] != 1 or op.low != 0:
+    if op.bounds.shape[1] != 1 or (op.low, op.step) != (0, 1):
         raise Problem(
-            f"thresholds with {op.bounds.shape[1]} levels have no dataflow unit yet",
+            f"thresholds with {op.bounds.shape[1]} levels from {op.low} by {op.step} have no dataflow unit yet",
             f"{name!r}",
             "quantize the input to 8 bits by (x - 128) / 128, or to one bit",
         )

@@ -30,12 +30,28 @@ class Match:
 
 
 @dataclass(frozen=True, slots=True)
+class Doubt:
+    """Where programs that compute in float32 may see a tie on the other side of zero.
+
+    Attributes:
+        tensor: of the graph before the pass; the input of a sign.
+        channels: those in doubt.
+        widths: for each, how near to zero a value must be for float32 to err on its side.
+    """
+
+    tensor: str
+    channels: tuple[int, ...]
+    widths: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Rewritten:
     """A pass's result: the new graph, what it has in common with the old one, and remarks for people."""
 
     graph: Graph
     matches: tuple[Match, ...]
     notes: tuple[str, ...] = ()
+    doubts: tuple[Doubt, ...] = ()
 
 
 class Pass(Protocol):
@@ -67,7 +83,7 @@ def run(passes: Sequence[Pass], graph: Graph, observe: Observer | None = None) -
             whole = result
         else:
             matches = compose(whole.matches, result.matches)
-            whole = Rewritten(result.graph, matches, whole.notes + result.notes)
+            whole = Rewritten(result.graph, matches, whole.notes + result.notes, whole.doubts + result.doubts)
     assert whole is not None, "at least one pass"
     return whole
 
@@ -96,6 +112,7 @@ class Rewrite:
     types: dict[str, TensorType] = field(default_factory=dict)
     matches: dict[str, Match] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    doubts: list[Doubt] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.types[self.graph.input] = self.graph.input_type
@@ -140,7 +157,8 @@ class Rewrite:
         """The finished graph with its matches in the order of its nodes."""
         graph = self.graph.with_nodes(tuple(self.nodes), output)
         order = [self.graph.input, *(node.name for node in self.nodes)]
-        return Rewritten(graph, tuple(self.matches[t] for t in order if t in self.matches), tuple(self.notes))
+        matches = tuple(self.matches[tensor] for tensor in order if tensor in self.matches)
+        return Rewritten(graph, matches, tuple(self.notes), tuple(self.doubts))
 
 
 def reader_op(graph: Graph, tensor: str) -> AnyOp | None:

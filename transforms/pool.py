@@ -12,7 +12,7 @@ from .passes import Rewrite, Rewritten, reader_op
 class PoolAfterThreshold:
     """Swap a max pool with the threshold behind it, so that it pools bits (an OR in hardware).
 
-    Needs: nothing. Removes: max pools in front of thresholds. Exact: a threshold never falls as its
+    Needs: nothing. Removes: a max pool that stands right in front of a threshold. Exact: a threshold never falls as its
     input rises, so it commutes with the maximum.
     """
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,7 @@ from .graph import (
     Thresholding,
     XnorConv,
     XnorDense,
+    accumulator,
     result_type,
 )
 
@@ -162,6 +164,7 @@ class _Reader:
         self.counts: dict[str, int] = {}
         self.joined: dict[str, str] = {}
         self.uses = Counter(name for node in model.graph.node for name in node.input)
+        self.uses.update(item.name for item in model.graph.output)
         inputs = [item for item in model.graph.input if item.name not in self.constants]
         if len(inputs) != 1 or len(model.graph.output) != 1:
             raise Problem(
@@ -178,7 +181,10 @@ class _Reader:
                 "the input must have the shape [batch, channels, height, width] or [batch, features]",
                 f"input {item.name!r} has {shape} behind the batch",
             )
-        known = constants.integer_range(constants.datatypes(self.model).get(item.name, ""))
+        datatype = constants.datatypes(self.model).get(item.name, "")
+        known = constants.integer_range(datatype)
+        if known and known[1] >= 2**32:
+            raise Problem(f"an input of type {datatype} is too wide", f"input {item.name!r}", "use up to 32 bits")
         self.input = _plain(item.name) or "image"
         self.types[self.input] = TensorType(shape, *known) if known else TensorType(shape)
         self.live[item.name] = _Live(self.input, shape)
@@ -189,8 +195,13 @@ class _Reader:
     def graph(self, name: str) -> Graph:
         """The finished graph."""
         output = self.model.graph.output[0].name
-        if output not in self.live or self.live[output].order is not None or self.live[output].window:
-            raise Problem("the output does not depend on the input, or is a reordered map", f"output {output!r}")
+        live = self.live.get(output)
+        if live is None or live.window or live.order is not None or len(live.shape) != 1:
+            raise Problem(
+                "the output must be one score a class, computed from the input",
+                f"output {output!r}" + (f" of shape {live.shape}" if live else ""),
+                "end the network with a dense layer",
+            )
         return Graph(name, self.input, self.types[self.input], tuple(self.nodes), self.live[output].tensor)
 
     def take(self, node: onnx.NodeProto) -> None:
@@ -201,7 +212,7 @@ class _Reader:
         if unknown:
             raise Problem("an operation reads a tensor that nothing makes", f"{where} reads {unknown[0]!r}")
         if not live:
-            value = constants.fold(node, [self.constants[name] for name in node.input if name])
+            value = self._guarded(where, constants.fold, node, [self.constants[name] for name in node.input if name])
             if value is None:
                 raise Problem("this operator cannot be computed in advance", where, "store its value as a constant")
             self.constants[node.output[0]] = value
@@ -225,10 +236,20 @@ class _Reader:
         x = self.live[live[0]]
         if x.window and node.op_type not in ("MatMul", "XnorPopcountMatMul"):
             raise Problem("Im2Col must be followed by a matrix product", where)
+        self.live[node.output[0]] = self._guarded(where, method, node, x)
+
+    def _guarded(self, where: str, work: Callable[..., Any], *arguments: Any) -> Any:
+        """Call `work`; whatever a malformed operator makes it stumble over becomes a Problem at its place."""
         try:
-            self.live[node.output[0]] = method(node, x)
+            return work(*arguments)
         except Problem as problem:
             raise Problem(problem.what, where, problem.hint, problem.status) from problem
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            raise Problem(
+                f"this operator's attributes or constants do not fit it ({type(error).__name__}: {error})",
+                where,
+                "the file may be damaged; export it again",
+            ) from error
 
     # -- helpers -------------------------------------------------------------------------------
 
@@ -257,6 +278,8 @@ class _Reader:
 
     def _per_channel(self, value: Array, x: _Live) -> Array:
         """A constant that is broadcast to `x` as (channels,) or (1,) float64 in the graph's order."""
+        if not np.all(np.isfinite(value)):
+            raise Problem("a constant holds NaN or infinity", hint="train again or repair the file")
         full = np.broadcast_to(np.asarray(value, np.float64), (1, *x.shape))[0]
         if x.order is not None:
             reordered = np.empty_like(full)
@@ -269,24 +292,26 @@ class _Reader:
             raise Problem("a constant that differs between positions of a map is not supported")
         return flat[0, :1].copy() if np.all(flat[0] == flat[0, 0]) else flat[0].copy()
 
-    def _affine(self, node: onnx.NodeProto, x: _Live, scale: Array, shift: Array) -> _Live:
-        if not (np.all(np.isfinite(scale)) and np.all(np.isfinite(shift))):
-            raise Problem("a factor or summand is not a finite number", hint="train again or repair the file")
+    def _affine(self, node: onnx.NodeProto, x: _Live, op: Affine) -> _Live:
         before = self.nodes[-1] if self.nodes else None
+        known_as = [name for name, live in self.live.items() if live.tensor == x.tensor]
         if (
             before is not None
             and before.name == x.tensor
             and isinstance(before.op, Affine)
-            and self.uses[node.input[0]] == 1
+            and len(known_as) == 1
+            and self.uses[known_as[0]] == 1
             and not before.op.shift.any()
-            and np.all(scale == 1)
+            and np.all(op.scale == 1)
+            and np.all(op.divisor == 1)
         ):
             # A product and the sum behind it are one step: nothing is rounded by joining them.
             self.nodes.pop()
             del self.types[before.name]
-            self.joined[before.name] = self._add("affine", Affine(before.op.scale, shift), before.input, node)
+            whole = Affine(before.op.scale, op.shift, before.op.divisor)
+            self.joined[before.name] = self._add("affine", whole, before.input, node)
             return replace(x, tensor=self.joined[before.name])
-        return replace(x, tensor=self._add("affine", Affine(scale, shift), x.tensor, node))
+        return replace(x, tensor=self._add("affine", op, x.tensor, node))
 
     def _elementwise(self, node: onnx.NodeProto, x: _Live) -> tuple[Array, bool]:
         left = node.input[0] in self.constants
@@ -297,24 +322,24 @@ class _Reader:
     def _Add(self, node: onnx.NodeProto, x: _Live) -> _Live:
         """Add a constant, one for all or one a channel."""
         value, _ = self._elementwise(node, x)
-        return self._affine(node, x, np.ones(1), value)
+        return self._affine(node, x, Affine(np.ones(1), value))
 
     def _Sub(self, node: onnx.NodeProto, x: _Live) -> _Live:
         """Subtract a constant, or subtract from one."""
         value, left = self._elementwise(node, x)
-        return self._affine(node, x, -np.ones(1), value) if left else self._affine(node, x, np.ones(1), -value)
+        return self._affine(node, x, Affine(-np.ones(1), value) if left else Affine(np.ones(1), -value))
 
     def _Mul(self, node: onnx.NodeProto, x: _Live) -> _Live:
         """Multiply by a constant, one for all or one a channel."""
         value, _ = self._elementwise(node, x)
-        return self._affine(node, x, value, np.zeros(1))
+        return self._affine(node, x, Affine(value, np.zeros(1)))
 
     def _Div(self, node: onnx.NodeProto, x: _Live) -> _Live:
         """Divide by a constant other than 0."""
         value, left = self._elementwise(node, x)
         if left or np.any(value == 0):
             raise Problem("division needs a constant other than 0 below the line")
-        return self._affine(node, x, 1.0 / value, np.zeros(1))
+        return self._affine(node, x, Affine(np.ones(1), np.zeros(1), value))
 
     def _BatchNormalization(self, node: onnx.NodeProto, x: _Live) -> _Live:
         """Batch normalization with constant statistics."""
@@ -322,14 +347,16 @@ class _Reader:
             np.asarray(self._constant(node, i, "a batch norm's statistics"), np.float64) for i in range(1, 5)
         )
         epsilon = constants.attributes(node).get("epsilon", 1e-5)
-        first = x.shape[0] if len(x.shape) == 3 and x.first else x.shape[-1]
-        if gain.size != first:
-            raise Problem(f"batch norm for {gain.size} channels on {first}")
-        # Two steps keep the mean exact: a threshold at an integer mean stays exactly there.
-        centred = self._affine(node, x, np.ones(1), self._channels(-mean, x))
-        return self._affine(
-            node, centred, self._channels(gain / np.sqrt(variance + epsilon), x), self._channels(bias, x)
-        )
+        if len(x.shape) == 3 and not x.first:
+            raise Problem("batch norm on a channels-last map is not supported", hint="put it before the transposition")
+        if not all(value.shape == (x.shape[0],) for value in (gain, bias, mean, variance)):
+            raise Problem(f"batch norm for {gain.size} channels on {x.shape[0]}")
+        if np.any(variance + epsilon <= 0):
+            raise Problem("a batch norm's variance is not positive", hint="train again or repair the file")
+        # Two steps and a divisor of its own: a threshold at an integer mean stays exactly there.
+        centred = self._affine(node, x, Affine(np.ones(1), self._channels(-mean, x)))
+        deviation = self._channels(np.sqrt(variance + epsilon), x)
+        return self._affine(node, centred, Affine(self._channels(gain, x), self._channels(bias, x), deviation))
 
     def _channels(self, value: Array, x: _Live) -> Array:
         shaped = value.reshape(-1, 1, 1) if x.first and len(x.shape) == 3 else value
@@ -351,7 +378,7 @@ class _Reader:
         if scale.size != 1 or scale[0] <= 0:
             raise Problem("a bipolar quantizer needs one positive scale")
         made = replace(x, tensor=self._add("sign", Sign(), x.tensor, node))
-        return made if scale[0] == 1 else self._affine(node, made, scale, np.zeros(1))
+        return made if scale[0] == 1 else self._affine(node, made, Affine(scale, np.zeros(1)))
 
     def _Quant(self, node: onnx.NodeProto, x: _Live) -> _Live:
         """Uniform quantizer with zero point 0, one positive scale and rounding to even, up to 8 bits."""
@@ -362,8 +389,8 @@ class _Reader:
         if settings.get("rounding_mode", "ROUND").upper() != "ROUND":
             raise Problem(f"rounding mode {settings['rounding_mode']} is not supported", hint="use ROUND")
         width = int(bits.reshape(-1)[0])
-        if not 1 <= width <= 8:
-            raise Problem(f"a quantizer to {width} bits is not supported", hint="use 1 to 8 bits")
+        if not 1 <= width <= 8 or (width == 1 and settings.get("signed", 1)):
+            raise Problem(f"a quantizer to {width} bits is not supported", hint="use 2 to 8 bits, or BipolarQuant")
         op = Quantize(
             float(scale.reshape(-1)[0]),
             width,
@@ -376,14 +403,29 @@ class _Reader:
 
     def _MultiThreshold(self, node: onnx.NodeProto, x: _Live) -> _Live:
         """FINN thresholds on integers; integer output scale and bias."""
-        table = np.asarray(self._constant(node, 1, "thresholds"), np.float64)
         settings = constants.attributes(node)
         step, low = float(settings.get("out_scale", 1.0)), float(settings.get("out_bias", 0.0))
-        if self.types[x.tensor].is_float or step != int(step) or low != int(low):
-            raise Problem("thresholds need an integer input and an integer output scale and bias")
-        # On integers, x >= t and x >= ceil(t) are the same.
-        bounds = np.ceil(table).astype(np.int64)
+        if step != int(step) or low != int(low) or not 0 < step < 2**15 or abs(low) >= 2**15:
+            raise Problem("thresholds need a whole positive output scale and a whole bias, below 32,768")
+        if len(x.shape) == 3 and (settings.get("data_layout", "") in ("NHWC",)) == x.first:
+            raise Problem("data_layout does not say where this tensor's channels are", hint="NCHW or NHWC")
+        bounds = self._bounds(node, 1, x)
         return replace(x, tensor=self._add("threshold", Threshold(bounds, int(low), int(step)), x.tensor, node))
+
+    def _bounds(self, node: onnx.NodeProto, index: int, x: _Live, sums: TensorType | None = None) -> Array:
+        """Thresholds as integers in [low, high + 1], one row for all or one a channel in the graph's order."""
+        kind = sums or self.types[x.tensor]
+        if kind.is_float:
+            raise Problem("thresholds need an integer input")
+        table = np.asarray(self._constant(node, index, "thresholds"), np.float64)
+        if table.ndim != 2 or np.any(np.isnan(table)) or np.any(np.diff(table, axis=1) < 0):
+            raise Problem("thresholds must be a table (channels, levels) that does not fall along the levels")
+        low, high = kind.range
+        # On integers, x >= t and x >= ceil(t) are the same; beyond the range all bounds are alike.
+        bounds = np.clip(np.ceil(table), low, high + 1).astype(np.int64)
+        if sums is None and x.order is not None and len(bounds) > 1:
+            bounds = _reorder_columns(bounds.T, x.order).T
+        return bounds
 
     # -- layers --------------------------------------------------------------------------------
 
@@ -447,7 +489,7 @@ class _Reader:
             shift = self._channels(np.asarray(self._constant(node, bias, "a bias"), np.float64), made)
         if np.all(scale == 1) and not shift.any():
             return made
-        return self._affine(node, made, scale[:1] if np.all(scale == scale[0]) else scale, shift)
+        return self._affine(node, made, Affine(scale[:1] if np.all(scale == scale[0]) else scale, shift))
 
     def _Im2Col(self, node: onnx.NodeProto, x: _Live) -> _Live:
         """qonnx sliding window before a matrix product, channels last, without padding."""
@@ -538,12 +580,11 @@ class _Reader:
 
     def _Thresholding(self, node: onnx.NodeProto, x: _Live) -> _Live:
         """FINN thresholding unit with binary output."""
-        bounds = np.asarray(self._constant(node, 1, "thresholds")).astype(np.int64)
         settings = constants.attributes(node)
+        bounds = self._bounds(node, 1, x)
         bounds = np.repeat(bounds, self.types[x.tensor].channels, 0) if len(bounds) == 1 else bounds
-        if bounds.shape[1] != 1 or settings.get("ActVal", 0) != 0:
-            raise Problem("thresholding units with one level and ActVal 0 are supported")
-        bounds = _reorder_columns(bounds.T, x.order).T
+        if bounds.shape[1] != 1 or settings.get("ActVal", 0) != 0 or x.first:
+            raise Problem("thresholding units with one level and ActVal 0, channels last, are supported")
         op = Thresholding(bounds, int(settings["PE"]))
         return replace(x, tensor=self._add("thresholding", op, x.tensor, node))
 
@@ -563,12 +604,13 @@ class _Reader:
         xnor = bool(settings.get("binaryXnorMode", 0))
         if not np.all(np.isin(weight, (0, 1) if xnor else (-1, 1))):
             raise Problem("an MVAU needs binary weights: 0, 1 with binaryXnorMode, else -1, +1")
+        bits = _reorder_columns((weight > 0).astype(np.uint8), x.order)
         bounds = np.zeros((0, 0), np.int64)
         if not settings.get("noActivation", 0):
-            bounds = np.asarray(self._constant(node, 2, "thresholds")).astype(np.int64)
+            unit = Mvau(bits, bounds, xnor)
+            bounds = self._bounds(node, 2, x, accumulator(unit, self.types[x.tensor]))
             if bounds.shape != (len(weight), 1) or settings.get("ActVal", 0) != 0:
                 raise Problem("an MVAU needs one threshold a row and ActVal 0")
-        bits = _reorder_columns((weight > 0).astype(np.uint8), x.order)
         op = Mvau(bits, bounds, xnor, int(settings["PE"]), int(settings["SIMD"]))
         name = self._add("mvau", op, x.tensor, node)
         return _Live(name, self.types[name].shape)
@@ -612,6 +654,8 @@ def _reorder_columns(weight: Array, order: Array | None) -> Array:
 
 def _binary(weight: Array) -> tuple[Array, Array]:
     """Signs (int8) and magnitudes (float64, (rows,)) of weights of one magnitude a row."""
+    if not weight.size:
+        raise Problem("the weights of this layer are empty")
     rows = np.abs(weight.reshape(len(weight), -1))
     scale = rows[:, 0]
     if not np.all(np.isfinite(rows)) or np.any(scale == 0) or not np.all(rows == scale[:, None]):

@@ -32,7 +32,7 @@ from .graph import (
     TensorType,
     Threshold,
 )
-from .passes import Rewrite, Rewritten
+from .passes import Doubt, Rewrite, Rewritten
 
 Numbers = tuple[Fraction, ...]
 
@@ -44,12 +44,12 @@ _BATCH_NORM_ROUNDINGS = 8
 
 @dataclass(frozen=True, slots=True)
 class AssumeImage:
-    """Give a float input the type of an 8-bit image: pixel * scale.
+    """Give a float input the type of an 8-bit image: pixel / divisor.
 
-    Needs: nothing. Removes: a float graph input. Exact for inputs that are multiples of `scale`.
+    Needs: nothing. Removes: a float graph input. Exact for inputs that are whole numbers over `divisor`.
     """
 
-    scale: float = 1 / 255
+    divisor: float = 255.0
     bits: int = 8
     name: str = "assume-image"
 
@@ -58,13 +58,13 @@ class AssumeImage:
         if not graph.input_type.is_float:
             return Rewritten(graph, ())
         kind = TensorType(graph.input_type.shape, 0, 2**self.bits - 1)
-        pixel = Affine(np.array([self.scale]), np.zeros(1))
+        pixel = Affine(np.ones(1), np.zeros(1), np.array([self.divisor]))
         scaled = Node("pixel_scale", pixel, graph.input)
         nodes = (
             scaled,
             *(replace(n, input="pixel_scale") if n.input == graph.input else n for n in graph.nodes),
         )
-        note = f"the float input is taken as {self.bits}-bit pixels times {self.scale:.6g}"
+        note = f"the float input is taken as {self.bits}-bit pixels over {self.divisor:g}"
         return Rewritten(replace(graph, input_type=kind, nodes=nodes), (), (note,))
 
 
@@ -130,8 +130,8 @@ def _step(rewrite: Rewrite, node: Node, x: _Scaled, counts: dict[str, int]) -> _
             made = rewrite.emit(fresh("flatten"), node.op, x.tensor)
             scale, shift = (value if len(value) == 1 else value * places for value in (x.scale, x.shift))
             return replace(x, tensor=made, scale=scale, shift=shift)
-        case Affine(scale, shift):
-            gain, bias = _fractions(scale), _fractions(shift)
+        case Affine(scale, shift, divisor):
+            gain, bias = _quotients(scale, divisor), _fractions(shift)
             # A weight scale stands right behind the sums; float programs multiply it into the weights.
             inexact = x.fresh and not all(map(_is_power_of_two, gain))
             x = replace(x, rounded=x.rounded or inexact, fresh=False)
@@ -159,14 +159,16 @@ def _sign(rewrite: Rewrite, name: str, old: str, x: _Scaled) -> _Scaled:
     kind = rewrite.types[x.tensor]
     if kind.is_float:
         raise Problem("the range of a tensor is unknown at a sign", hint="the input must be an integer image")
-    bounds, flips, doubtful = [], [], []
+    bounds, flips, doubtful, widths = [], [], [], []
     for channel, (scale, shift) in enumerate(zip(*x.channels(kind.channels), strict=True)):
         bound, flip = threshold(scale, shift, kind)
         bounds.append([bound])
         flips.append(flip)
-        if scale and _in_doubt(-shift / scale, kind, x):
+        if scale and (error := _in_doubt(-shift / scale, kind, x)):
             doubtful.append(channel)
+            widths.append(float(abs(scale)) * error)
     if doubtful:
+        rewrite.doubts.append(Doubt(rewrite.graph.node(old).input, tuple(doubtful), tuple(widths)))
         rewrite.notes.append(
             f"{old}: float32 arithmetic may round to the other side of zero on {len(doubtful)} channels "
             f"({', '.join(map(str, doubtful[:8]))}{', ...' if len(doubtful) > 8 else ''})"
@@ -189,15 +191,15 @@ def threshold(scale: Fraction, shift: Fraction, kind: TensorType) -> tuple[int, 
     return min(max(bound, low), high + 1), scale < 0
 
 
-def _in_doubt(edge: Fraction, kind: TensorType, x: _Scaled) -> bool:
-    """Whether a reachable integer lies so near the edge that float32 may see it on the other side."""
+def _in_doubt(edge: Fraction, kind: TensorType, x: _Scaled) -> float:
+    """How far float32 may err, in steps of the integer, if that puts a reachable one on the other side; else 0."""
     low, high = kind.range
     nearest = low + kind.step * round((edge - low) / kind.step)
     if not low <= nearest <= high:
-        return False
+        return 0.0
     roundings = _BATCH_NORM_ROUNDINGS + (x.terms if x.rounded else 0)
     error = roundings * _FLOAT32_HALF_ULP * max(1, abs(low), abs(high))
-    return abs(edge - nearest) < error and (x.rounded or edge != nearest)
+    return error if abs(edge - nearest) < error and (x.rounded or edge != nearest) else 0.0
 
 
 def _is_power_of_two(value: Fraction) -> bool:
@@ -263,7 +265,10 @@ def _make_positive(rewrite: Rewrite, x: _Scaled) -> _Scaled:
     if node is not None and isinstance(node.op, Threshold):
         layer = made.get(node.input)
     if node is None or layer is None or not isinstance(layer.op, Conv | Dense):
-        raise Problem("a max pool reads an inverted image", hint="do not scale the input by a negative factor")
+        raise Problem(
+            "a max pool reads values that are negated in front of it",
+            hint="use one pool a layer, and no negative factor between the image and a pool",
+        )
     rows = negative.reshape((-1,) + (1,) * (layer.op.weight.ndim - 1))
     weight = np.where(rows, -layer.op.weight, layer.op.weight).astype(np.int8)
     rewrite.negate(layer.name, negative, replace(layer.op, weight=weight))
@@ -284,6 +289,12 @@ def _match(rewrite: Rewrite, old: str, x: _Scaled) -> None:
 
 def _fractions(values: Array) -> Numbers:
     return tuple(Fraction(float(value)) for value in values.reshape(-1))
+
+
+def _quotients(values: Array, divisors: Array) -> Numbers:
+    above, below = _fractions(values), _fractions(divisors)
+    size = max(len(above), len(below))
+    return tuple(a / b for a, b in zip(_spread(above, size), _spread(below, size), strict=True))
 
 
 def _floats(values: Sequence[Fraction]) -> Array:

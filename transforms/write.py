@@ -93,11 +93,16 @@ class _Writer:
         match op:
             case ChannelsLast():
                 self._emit("Transpose", [x], name, perm=[0, 2, 3, 1])
-            case Affine(scale, shift):
+            case Affine(scale, shift, divisor):
                 made = self.graph.types[name]
                 self.extra.append((f"{name}_scaled", made))
                 self._emit("Mul", [x, self._constant(f"{name}_scale", scale)], f"{name}_scaled")
-                self._emit("Add", [f"{name}_scaled", self._constant(f"{name}_shift", shift)], name)
+                x = f"{name}_scaled"
+                if np.any(divisor != 1):
+                    self.extra.append((f"{name}_divided", made))
+                    self._emit("Div", [x, self._constant(f"{name}_divisor", divisor)], f"{name}_divided")
+                    x = f"{name}_divided"
+                self._emit("Add", [x, self._constant(f"{name}_shift", shift)], name)
             case Quantize(scale, bits, signed, narrow):
                 constants = [
                     self._constant(f"{name}_{key}", np.array(value))

@@ -6,8 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bnnflow import Problem
+
 from .graph import Affine, Conv, Dense, Graph, Node, Threshold, XnorConv, XnorDense
 from .passes import Rewrite, Rewritten
+
+_REPAIR = "put thresholds (a sign) between the two layers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +36,12 @@ class XnorPopcount:
                 rewrite.match(node.name, node.name, 2.0, -float(lost[node.name]))
             elif not graph.types[node.name].is_float:
                 rewrite.match(node.name, node.name)
-        return rewrite.done(graph.output)
+        output = graph.output
+        if output in lost:
+            # Class scores keep their values at every level.
+            back = Affine(np.array([2.0]), np.array([-float(lost[output])]))
+            output = rewrite.emit("scores", back, output)
+        return rewrite.done(output)
 
 
 def _step(rewrite: Rewrite, node: Node, lost: dict[str, int]) -> None:
@@ -47,13 +56,16 @@ def _step(rewrite: Rewrite, node: Node, lost: dict[str, int]) -> None:
             rewrite.emit(node.name, Threshold(bounds, 0, 1), node.input)
         else:
             rewrite.emit(node.name, Threshold(bounds, op.low, op.step), node.input)
-    elif isinstance(op, Conv | Dense) and fan_in == 1:
+    elif isinstance(op, Conv | Dense) and fan_in is not None:
+        if fan_in != 1:
+            raise Problem("a hidden layer reads the sums of another layer, it is not binary", f"{node.name!r}", _REPAIR)
         bits = (op.weight > 0).astype(np.uint8)
         lost[node.name] = bits[0].size
         new = XnorConv(bits, op.stride) if isinstance(op, Conv) else XnorDense(bits)
         rewrite.emit(node.name, new, node.input)
     elif isinstance(op, Affine) and fan_in is not None:
-        rewrite.emit(node.name, Affine(2 * op.scale, op.shift - fan_in * op.scale), node.input)
+        shift = op.shift - fan_in * op.scale / op.divisor
+        rewrite.emit(node.name, Affine(2 * op.scale, shift, op.divisor), node.input)
     else:
         if fan_in is not None:
             lost[node.name] = fan_in

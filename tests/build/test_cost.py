@@ -114,7 +114,7 @@ def test_a_rate_that_does_not_fit_says_what_does(golden) -> None:  # type: ignor
         schedule(chain(), 5e6, 100, small)
     assert caught.value.status == CHECK_FAILED
     golden("problems/target_does_not_fit", str(caught.value))
-    rate = float(caught.value.hint.split("at most ")[1].split(",")[0])
+    rate = float(caught.value.hint.split("at most ")[1].split(" ")[0].replace(",", ""))
     assert fits(estimate(schedule(chain(), rate, 100, small)), small), "the rate that is offered must fit"
 
 

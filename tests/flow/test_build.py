@@ -121,6 +121,34 @@ def test_a_changed_target_trains_nothing_again(recipe: Path, finished: Path, tmp
     assert again == ["schedule", "cost", "faults"]
 
 
+def test_stages_can_be_turned_off(recipe: Path, finished: Path, tmp_path: Path) -> None:
+    """Without pruning, faults and speed the build ends well, and what earlier runs left of them goes."""
+    import shutil
+
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    off = [word for key in ("prune", "faults", "speed") for word in ("-s", f"{key}.enabled=false")]
+    assert cli.run(["build", str(recipe), "--run", str(folder), *off]) == 0
+    summary = json.loads((folder / "summary.json").read_text())
+    assert list(summary["networks"]) == ["base"]
+    assert summary["faults"] is None
+    assert summary["speed"] is None
+    assert not list((folder / "pruned").rglob("*.onnx"))
+    assert cli.run(["show", str(folder)]) == 0
+    assert cli.run(["build", str(recipe), "--run", str(folder)]) == 0
+    assert contents(folder) == contents(finished)
+
+
+def test_pruning_that_removes_nothing_says_so(recipe: Path, finished: Path, tmp_path: Path) -> None:
+    import shutil
+
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    assert cli.run(["build", str(recipe), "--run", str(folder), "-s", "prune.unit=16"]) == 0
+    notes = json.loads((folder / "summary.json").read_text())["notes"]["pruned"]
+    assert any("nothing was removed" in note for note in notes)
+
+
 @pytest.mark.parametrize("stage", NAMES[1:])
 def test_an_interrupted_stage_resumes_to_the_same_files(
     stage: str, recipe: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -86,7 +86,42 @@ def branches() -> onnx.ModelProto:
     return build.model((1, 4, 4), 16, annotate=True)
 
 
-@pytest.mark.parametrize("make", [hidden_quantizer, padded, float_weights, unsupported, branches])
+def no_layers() -> onnx.ModelProto:
+    build = Builder(np.random.default_rng(0))
+    build.add("Flatten", axis=1)
+    build.add("Mul", build.constant(2.0))
+    return build.model((1, 4, 4), 16, annotate=True)
+
+
+def map_output() -> onnx.ModelProto:
+    build = Builder(np.random.default_rng(0))
+    build.add("Conv", build.binary_weight(4, 1, 4, 4), kernel_shape=[4, 4])
+    return build.model((1, 4, 4), 4, annotate=True)
+
+
+def broken_shapes() -> onnx.ModelProto:
+    build = Builder(np.random.default_rng(0))
+    build.add("Flatten", axis=1)
+    build.add("Mul", build.constant(np.ones((3, 1))))
+    build.add("Gemm", build.binary_weight(3, 16), transB=1)
+    return build.model((1, 4, 4), 3, annotate=True)
+
+
+def sums_into_a_layer() -> onnx.ModelProto:
+    build = Builder(np.random.default_rng(0))
+    build.add("Flatten", axis=1)
+    table = build.constant(np.full((16, 1), 100.0))
+    settings = {"out_dtype": "BIPOLAR", "out_scale": 2.0, "out_bias": -1.0}
+    build.add("MultiThreshold", table, domain="qonnx.custom_op.general", **settings)
+    build.add("Gemm", build.binary_weight(4, 16), transB=1)
+    build.add("Gemm", build.binary_weight(3, 4), transB=1)
+    return build.model((1, 4, 4), 3, annotate=True)
+
+
+REFUSED = [hidden_quantizer, padded, float_weights, unsupported, branches, no_layers, map_output, broken_shapes]
+
+
+@pytest.mark.parametrize("make", [*REFUSED, sums_into_a_layer])
 @pytest.mark.parametrize("command", ["check", "estimate"])
 def test_what_does_not_compile_is_refused_with_a_repair(
     make: Callable[[], onnx.ModelProto],
@@ -133,6 +168,14 @@ CASES = {
     "not_npy": (["simulate", "GRAPH", "--input", "GRAPH"], 2),
     "nan_input": (["simulate", "GRAPH", "--input", "nan.npy"], 2),
     "no_images": (["simulate", "GRAPH", "--input", "none.npy"], 2),
+    "scalar_input": (["simulate", "GRAPH", "--input", "scalar.npy"], 2),
+    "several_arrays": (["simulate", "GRAPH", "--input", "several.npz"], 2),
+    "output_folder": (["simulate", "GRAPH", "--input", "x.npy", "--output", "full"], 2),
+    "label_values": (["simulate", "GRAPH", "--input", "x.npy", "--labels", "halves.npy"], 2),
+    "input_and_data": (["simulate", "GRAPH", "--data", "digits", "--labels", "halves.npy"], 2),
+    "from_after_to": (["build", "r.yaml", "--from", "report", "--to", "data"], 2),
+    "build_onnx": (["build", "GRAPH"], 2),
+    "few_images": (["build", "r.yaml", "-s", "data.train_images=2"], 2),
     "label_count": (["simulate", "GRAPH", "--input", "x.npy", "--labels", "x.npy"], 2),
     "unknown_data": (["simulate", "GRAPH", "--data", "cifar"], 2),
     "wrong_size": (["simulate", "GRAPH", "--data", "digits"], 2),
@@ -162,6 +205,9 @@ def test_bad_input(
     np.save("x.npy", np.zeros(shape, np.uint8))
     np.save("nan.npy", np.full(shape, np.nan, np.float32))
     np.save("none.npy", np.zeros((0, *shape[1:]), np.uint8))
+    np.save("scalar.npy", np.float32(1))
+    np.savez("several.npz", a=np.zeros(3), b=np.zeros(3))
+    np.save("halves.npy", np.full(4, 0.5))
     Path("r.yaml").write_text("data: {name: digits}\nmodel: {arch: cnn, channels: [8, 8], pools: [1, 2]}\n")
     Path("full").mkdir()
     Path("full/thesis.txt").write_text("mine")
@@ -202,6 +248,7 @@ def test_our_own_faults_have_status_70(monkeypatch: pytest.MonkeyPatch, capsys: 
     assert "fault in bnnflow" in said(capsys, ["schema"], 70)
     with pytest.raises(ZeroDivisionError):
         cli.run(["--debug", "schema"])
+    assert cli.run(["--debug", "check", "nowhere.onnx"]) == 2, "a traceback does not change the status"
 
 
 def test_a_missing_package_has_status_3(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,9 +9,10 @@ import pytest
 
 from bnnflow import CHECK_FAILED, Problem
 from bnnflow.sim.engine import Simulator
-from bnnflow.sim.verify import Level, verify, verify_scores
+from bnnflow.sim.verify import Level, images_in_doubt, verify, verify_scores
 from bnnflow.transforms.compile import stages
-from bnnflow.transforms.graph import Mvau, Node
+from bnnflow.transforms.graph import Mvau, Node, Sign
+from bnnflow.transforms.passes import Doubt
 from bnnflow.transforms.read import read
 from tests.networks import random_network
 
@@ -65,6 +66,23 @@ def test_scores_of_another_program_are_held_against_integers(levels: list[Level]
     with pytest.raises(Problem, match="other") as caught:
         verify_scores("other", graph, images, scores)
     assert "image 7, class 2" in caught.value.where
+
+
+def test_only_images_in_doubt_may_differ(levels: list[Level], images: np.ndarray) -> None:
+    """A doubt is about images that hold a value at the edge; all others are judged as strictly as ever."""
+    graph, network = levels[-1].graph, levels[0].graph
+    tensor = next(node for node in network.nodes if isinstance(node.op, Sign)).input
+    values = Simulator.of(network).tensors(images)[tensor]
+    width = float(np.quantile(np.abs(values[..., 0]).min(axis=(1, 2)), 0.3))
+    doubt = images_in_doubt(network, [Doubt(tensor, (0,), (width,))], images)
+    assert 0 < doubt.sum() < len(images)
+    assert np.array_equal(doubt, (np.abs(values[..., 0]) <= width).any(axis=(1, 2)))
+    scores = Simulator.of(graph).scores(images)
+    scores[np.flatnonzero(doubt)[0], 0] += 0.74
+    assert verify_scores("other", graph, images, scores, doubt).differences == 1
+    scores[np.flatnonzero(~doubt)[0], 0] += 0.74
+    with pytest.raises(Problem, match="other"):
+        verify_scores("other", graph, images, scores, doubt)
 
 
 def test_any_batch_gives_the_same_scores(levels: list[Level], images: np.ndarray) -> None:
