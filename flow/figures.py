@@ -41,6 +41,7 @@ def sweep_facts(result: Sweep) -> Facts:
     """Mean accuracy and 95 % interval of a fault sweep as plain values."""
     mean, half = result.mean, result.half_width
     return {
+        "clean": result.clean,
         "mean": mean.tolist(),
         "low": np.clip(mean - half, 0, 1).tolist(),
         "high": np.clip(mean + half, 0, 1).tolist(),

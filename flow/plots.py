@@ -65,9 +65,7 @@ def faults(summary: Summary) -> str:
             colour = _COLOURS[key]
             axes.fill_between(rates, low, high, color=colour, alpha=0.18, linewidth=0)
             axes.plot(rates, mean, color=colour, marker=marker, markersize=5, label=_TITLES[key])
-            clean = (summary["networks"].get(key) or {}).get("accuracy_hw")
-            if clean is not None:
-                axes.axhline(100 * clean, color=colour, linewidth=1, linestyle=(0, (2, 3)))
+            axes.axhline(100 * curve["clean"], color=colour, linewidth=1, linestyle=(0, (2, 3)))
         axes.set_xscale("log")
         axes.set_xlabel("bit error rate in the weight memories (dotted: no faults)")
         axes.set_ylabel("accuracy, %")

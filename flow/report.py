@@ -230,6 +230,8 @@ def fault_table(faults: Mapping[str, Any]) -> Table:
     columns = "|".join([">bit error rate", *(f">{TITLES.get(key, key)} %|95 % interval" for key in networks)])
     caption = f"measured on {number(faults['images'])} images, {faults['maps']} fault maps at each rate"
     table = _table("accuracy under weight faults", columns, caption)
+    clean = (cell for key in networks for cell in (percent(faults["networks"][key]["clean"]), ""))
+    table.add_row("no faults", *clean)
     for index, rate in enumerate(faults["rates"]):
         cells = [f"{rate:g}"]
         for key in networks:

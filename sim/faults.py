@@ -61,10 +61,12 @@ class Sweep:
     Attributes:
         rates: bit error rates, in [0, 1].
         accuracy: (rates, maps), share of images classified rightly.
+        clean: the same share without faults, on the same images.
     """
 
     rates: tuple[float, ...]
     accuracy: Array
+    clean: float
 
     @property
     def mean(self) -> Array:
@@ -105,7 +107,8 @@ def sweep(
             scores = Simulator.of(inject(graph, seed, column, rate)).scores(images)
             accuracy[row, column] = np.mean(scores.argmax(axis=1) == labels)
             progress(column * len(rates) + row + 1)
-    return Sweep(tuple(rates), accuracy)
+    clean = float(np.mean(Simulator.of(graph).scores(images).argmax(axis=1) == labels))
+    return Sweep(tuple(rates), accuracy, clean)
 
 
 def student_t(freedom: int) -> float:

@@ -85,6 +85,7 @@ def test_sweep_measures_accuracy_on_every_map() -> None:
     result = sweep(graph, images, labels, (0.0, 0.3), 3, 7, seen.append)
     assert seen == [1, 2, 3, 4, 5, 6]
     assert result.accuracy[0].tolist() == [1.0, 1.0, 1.0], "without faults the network is right by construction"
+    assert result.clean == 1.0
     for fault_map in range(3):
         hit = run(inject(graph, 7, fault_map, 0.3), images)["b"].argmax(axis=1)
         assert result.accuracy[1, fault_map] == np.mean(hit == labels)
@@ -98,6 +99,6 @@ def test_student_t_against_the_printed_table(freedom: int, quantile: float) -> N
 def test_interval_of_a_worked_example() -> None:
     """Four maps with mean 0.85 and standard deviation 0.01: half width 3.182 * 0.01 / 2."""
     spread = 0.01 * np.sqrt(3 / 2)
-    sweep_ = Sweep((0.1,), np.array([[0.85 - spread, 0.85 + spread, 0.85, 0.85]]))
+    sweep_ = Sweep((0.1,), np.array([[0.85 - spread, 0.85 + spread, 0.85, 0.85]]), 0.9)
     assert sweep_.mean[0] == pytest.approx(0.85)
     assert sweep_.half_width[0] == pytest.approx(3.182 * 0.01 / 2)
