@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from bnnflow.flow import cli
 from tests.networks import Builder, random_network
 
 Golden = Callable[[str, str], None]
-ZOO = Path(__file__).parents[2].parent / "shared" / "data"
+ZOO = Path(os.environ.get("BNNFLOW_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
 
 
 @pytest.fixture(autouse=True)
