@@ -41,7 +41,7 @@ class UnitCost:
         cycles: clock cycles an image.
         lut: 6-input look-up tables.
         bram18: block RAMs of 18 kbit.
-        weight_bits: bits of weight memory.
+        weight_bits: weights of one bit each, however FINN would store them.
     """
 
     name: str
@@ -165,8 +165,13 @@ def unit_cycles(op: AnyOp, x: TensorType) -> int:
             return 0
 
 
+def _finn_weight_bits(op: Mvau) -> int:
+    # FINN's bit-width minimization makes INT2 of -1 and +1 wherever the inputs are not bits.
+    return 1 if op.xnor else 2
+
+
 def _mvau_lut(op: Mvau, x: TensorType) -> int:
-    weight_bits, input_bits = 1, x.bits
+    weight_bits, input_bits = _finn_weight_bits(op), x.bits
     signed = x.low is not None and x.low < 0
     both = weight_bits + input_bits
     multiply = op.simd * (2 * ceil(both / 6) - 1) * both
@@ -177,8 +182,8 @@ def _mvau_lut(op: Mvau, x: TensorType) -> int:
 
 
 def _mvau_bram18(op: Mvau) -> int:
-    width = op.pe * op.simd
-    depth = op.weight.size // width
+    depth = op.weight.size // (op.pe * op.simd)
+    width = op.pe * op.simd * _finn_weight_bits(op)
     if width == 1:
         return ceil(depth / 16384)
     if width == 2:

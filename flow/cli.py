@@ -298,7 +298,7 @@ def run(arguments: list[str]) -> int:
         interrupted.
     """
     debug = "--debug" in arguments
-    if "--version" in arguments[:1]:
+    if "--version" in arguments:
         print(f"bnnflow {__version__}")
         return 0
     if not debug:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..build.cost import SOURCE
+
 if TYPE_CHECKING:
     from .context import Build
 
@@ -46,7 +48,7 @@ def summarize(build: Build) -> dict[str, Any]:
         "sources": {
             "accuracy": "measured on the test images",
             "accuracy_hw": "simulated bit by bit on the test images",
-            "cost": "estimated (FINN formulas)",
+            "cost": SOURCE,
             "speed": "measured",
         },
     }

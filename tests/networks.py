@@ -117,6 +117,7 @@ def random_network(
     for index in range(convolutions):
         filters = int(rng.integers(2, 6))
         kernel = [int(rng.integers(1, 4)), int(rng.integers(1, 4))] if index == 0 else [2, int(rng.integers(1, 3))]
+        kernel = [min(kernel[0], height), min(kernel[1], width)]
         stride = [1, 1] if index or rng.random() < 0.7 else [1, 2]
         scale = float(rng.choice([1.0, 0.1, 0.5]))
         weight = build.binary_weight(filters, channels, *kernel, scale=scale)

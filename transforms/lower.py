@@ -24,7 +24,7 @@ from .graph import (
     XnorConv,
     XnorDense,
 )
-from .passes import Rewrite, Rewritten, reader_op
+from .passes import Rewrite, Rewritten, maker_op, reader_op
 
 _LAYERS = (Conv, Dense, XnorConv, XnorDense)
 _NO_BOUNDS = np.zeros((0, 0), np.int64)
@@ -45,10 +45,9 @@ class FlattenEarly:
         rewrite = Rewrite(graph)
         swapped: dict[str, Node] = {}
         for node in rewrite.walk():
-            made_by = next((n.op for n in graph.nodes if n.name == node.input), None)
             if (
                 isinstance(node.op, Threshold)
-                and not isinstance(made_by, _LAYERS)
+                and not isinstance(maker_op(graph, node.input), _LAYERS)
                 and isinstance(reader_op(graph, node.name), Flatten)
             ):
                 swapped[node.name] = node
@@ -62,14 +61,14 @@ class FlattenEarly:
                 rewrite.emit(earlier.name, op, node.name)
                 rewrite.match(node.name, earlier.name)
             else:
-                before = swapped_output(swapped, graph, node.input)
+                before = _name_now(swapped, graph, node.input)
                 rewrite.emit(node.name, node.op, before)
                 if not graph.types[node.name].is_float:
                     rewrite.match(node.name, node.name)
-        return rewrite.done(swapped_output(swapped, graph, graph.output))
+        return rewrite.done(_name_now(swapped, graph, graph.output))
 
 
-def swapped_output(swapped: dict[str, Node], graph: Graph, tensor: str) -> str:
+def _name_now(swapped: dict[str, Node], graph: Graph, tensor: str) -> str:
     """Name under which an old tensor is known after flattenings moved."""
     made_by = next((node for node in graph.nodes if node.name == tensor), None)
     return made_by.input if made_by is not None and made_by.input in swapped else tensor
@@ -91,7 +90,7 @@ class Lower:
         rewrite = Rewrite(graph)
         now = {graph.input: graph.input}
         for node in rewrite.walk():
-            if isinstance(node.op, Threshold) and isinstance(graph_op(graph, node.input), _LAYERS):
+            if isinstance(node.op, Threshold) and isinstance(maker_op(graph, node.input), _LAYERS):
                 continue
             old, now[node.name] = self._lower(rewrite, node, now[node.input])
             now[old] = now[node.name]
@@ -134,11 +133,6 @@ class Lower:
                 )
             return node.name, rewrite.emit(node.name, StreamingMaxPool(op.kernel), source)
         return node.name, rewrite.emit(node.name, op, source)
-
-
-def graph_op(graph: Graph, tensor: str) -> object:
-    """The operation that makes `tensor`; None for the input."""
-    return next((node.op for node in graph.nodes if node.name == tensor), None)
 
 
 def _one_level(op: Threshold, channels: int, name: str) -> Array:

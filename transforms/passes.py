@@ -161,6 +161,11 @@ class Rewrite:
         return Rewritten(graph, matches, tuple(self.notes), tuple(self.doubts))
 
 
+def maker_op(graph: Graph, tensor: str) -> AnyOp | None:
+    """The operation that makes `tensor`, None for the graph's input."""
+    return next((node.op for node in graph.nodes if node.name == tensor), None)
+
+
 def reader_op(graph: Graph, tensor: str) -> AnyOp | None:
     """The operation that reads `tensor`, None at the end of the graph."""
     readers = graph.readers(tensor)

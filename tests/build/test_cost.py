@@ -59,6 +59,14 @@ def test_mvau_equals_finn(row: tuple) -> None:
     assert [cost.cycles, cost.lut, cost.bram18] == wanted
 
 
+def test_first_layer_on_8_bits_equals_finn() -> None:
+    """CNV's MVAU_0: INT8 inputs, for which FINN stores the weights as INT2; 13-bit sums."""
+    weight = np.zeros((64, 27), np.uint8)
+    first = Mvau(weight, np.zeros((64, 1), np.int64), False, 16, 3)
+    cost = unit("u", first, TensorType((30, 30, 27), -128, 127))
+    assert (cost.cycles, cost.lut, cost.bram18) == (32400, 2992, 3)
+
+
 @pytest.mark.parametrize("row", FINN_WINDOW)
 def test_sliding_window_equals_finn(row: tuple) -> None:
     shape, kernel, simd, bits, *wanted = row

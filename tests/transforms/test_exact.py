@@ -14,6 +14,7 @@ from bnnflow.sim.engine import Simulator
 from bnnflow.sim.verify import Level, images_in_doubt, sums_of_scores, verify
 from bnnflow.transforms.compile import STAGES, stages
 from bnnflow.transforms.graph import Graph
+from bnnflow.transforms.passes import Pass, Rewritten, run
 from bnnflow.transforms.read import read
 from bnnflow.transforms.standard import to_standard
 from bnnflow.transforms.write import write
@@ -55,18 +56,18 @@ def test_every_pass_keeps_every_matched_tensor(model: onnx.ModelProto) -> None:
     """For each registered pass: old == factor * new + offset on all tensors, and equal class sums."""
     graph = stages(read(model))[0].graph
     images = pixels(graph)
-    before = reference.run(graph, images)
-    scores = before[graph.output]
+    scores = reference.run(graph, images)[graph.output]
+
+    def judge(step: Pass, old: Graph, result: Rewritten) -> None:
+        before, after = reference.run(old, images), reference.run(result.graph, images)
+        assert result.matches
+        for match in result.matches:
+            expected = match.factor * after[match.new] + match.offset
+            assert np.array_equal(before[match.old], expected), (step.name, match.old, match.new)
+        np.testing.assert_allclose(after[result.graph.output], scores, rtol=1e-12, atol=1e-9)
+
     for _, steps in STAGES:
-        for step in steps:
-            result = step(graph)
-            after = reference.run(result.graph, images)
-            assert any(result.graph.types[m.new].bits for m in result.matches)
-            for match in result.matches:
-                expected = match.factor * after[match.new] + match.offset
-                assert np.array_equal(before[match.old], expected), (step.name, match.old, match.new)
-            graph, before = result.graph, after
-            np.testing.assert_allclose(after[graph.output], scores, rtol=1e-12, atol=1e-9)
+        graph = run(steps, graph, judge).graph
 
 
 @settings(max_examples=40, deadline=None)
