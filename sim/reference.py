@@ -9,26 +9,43 @@ from typing import assert_never
 
 import numpy as np
 
-from ..transforms.graph import (
+from ..transforms.graph import Graph
+from ..transforms.ops import (
+    Add,
+    AddBorder,
+    AddStreams,
     Affine,
     AnyOp,
-    Array,
+    Best,
     ChannelsLast,
+    ChannelwiseMul,
+    Clip,
+    Concat,
     Conv,
     Dense,
+    DuplicateStreams,
     Flatten,
-    Graph,
+    FMPadding,
+    GlobalAccPool,
+    LabelSelect,
     MaxPool,
     Mvau,
+    Pad,
+    Pool,
     Quantize,
+    Scale,
+    Sides,
     Sign,
     SlidingWindow,
+    StreamingConcat,
     StreamingMaxPool,
+    SumPool,
     Threshold,
     Thresholding,
     XnorConv,
     XnorDense,
 )
+from ..transforms.tensor import Array
 
 
 def run(graph: Graph, images: Array) -> dict[str, Array]:
@@ -36,24 +53,27 @@ def run(graph: Graph, images: Array) -> dict[str, Array]:
     kind = np.float64 if graph.input_type.is_float else np.int64
     tensors: dict[str, Array] = {graph.input: np.asarray(images).astype(kind)}
     for node in graph.nodes:
-        tensors[node.name] = apply(node.op, tensors[node.input])
+        tensors[node.name] = apply(node.op, *(tensors[name] for name in node.inputs))
     return tensors
 
 
-def apply(op: AnyOp, x: Array) -> Array:
-    """What `op` makes of a batch x; the first axis is the batch."""
+def apply(op: AnyOp, x: Array, *others: Array) -> Array:
+    """What `op` makes of batches; the first axis is the batch."""
     match op:
         case ChannelsLast():
-            return np.moveaxis(x, 1, -1)
+            return np.moveaxis(x if x.ndim == 4 else x[:, :, None], 1, -1)
         case Flatten():
             return x.reshape(len(x), -1)
         case Affine(scale, shift, divisor):
             return x.astype(np.float64) * scale / divisor + shift
-        case Quantize(scale):
-            low, high = op.limits
-            return np.clip(np.round(x.astype(np.float64) / scale), low, high) * scale
-        case Sign():
-            return np.where(x >= 0, 1, -1)
+        case Clip(low, high):
+            return np.clip(x.astype(np.float64), low, high)
+        case Quantize(scale, low, high, rounding):
+            return np.clip(rounded(x.astype(np.float64) / scale, rounding), low, high) * scale
+        case Sign(zero):
+            return np.where(x > 0, 1, np.where(x < 0, -1, zero))
+        case Pad(pads, value) | FMPadding(pads, value):
+            return padded(x, pads, value)
         case Dense(weight):
             return np.einsum("ni,oi->no", x, weight.astype(x.dtype))
         case Conv(weight, stride):
@@ -63,21 +83,45 @@ def apply(op: AnyOp, x: Array) -> Array:
         case XnorConv(weight, stride):
             seen = windows(x, weight.shape[1:3], stride)
             return np.stack([(seen == kernel).sum(axis=(3, 4, 5)) for kernel in weight], axis=-1)
-        case MaxPool(kernel, stride):
-            return windows(x, kernel, stride).max(axis=(3, 4))
+        case MaxPool(kernel, stride, pads):
+            least = -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
+            return windows(padded(x, pads, least), kernel, stride).max(axis=(3, 4))
         case StreamingMaxPool(kernel):
             return windows(x, kernel, kernel).max(axis=(3, 4))
+        case SumPool(kernel, stride):
+            return windows(x, kernel, stride).sum(axis=(3, 4))
+        case GlobalAccPool():
+            return x.sum(axis=(1, 2), keepdims=True)
+        case Add() | AddStreams():
+            return x + others[0]
+        case Concat() | StreamingConcat():
+            return np.concatenate([x, *others], axis=-1)
+        case Scale(factor) | ChannelwiseMul(factor):
+            return x * factor
         case Threshold(bounds, low, step):
             return low + step * (x[..., None] >= bounds).sum(axis=-1)
-        case Thresholding(bounds, _):
-            return (x[..., None] >= bounds).sum(axis=-1)
-        case SlidingWindow(kernel, stride, _):
+        case Thresholding(bounds, low, _):
+            return low + (x[..., None] >= bounds).sum(axis=-1)
+        case Best(k) | LabelSelect(k):
+            return np.argsort(-x, axis=-1, kind="stable")[..., :k]
+        case AddBorder(values, rows, columns, _):
+            return x + values[rows[:, None], columns[None, :]]
+        case SlidingWindow(kernel, stride, simd, depthwise):
             seen = windows(x, kernel, stride)
+            if depthwise:
+                groups = seen.reshape(*seen.shape[:3], kernel[0] * kernel[1], -1, simd)
+                seen = np.moveaxis(groups, 3, 4)
             return seen.reshape(*seen.shape[:3], -1)
-        case Mvau(weight, bounds, xnor):
-            rows = [(x == row).sum(axis=-1) if xnor else (x * (2 * row.astype(np.int64) - 1)).sum(-1) for row in weight]
+        case Pool(area, total, pe):
+            groups = x.reshape(*x.shape[:-1], -1, area, pe)
+            made = groups.sum(axis=-2) if total else groups.max(axis=-2)
+            return made.reshape(*x.shape[:-1], -1)
+        case Mvau(weight, bounds, xnor, low, _, _):
+            rows = [(x == row).sum(axis=-1) if xnor else (x * row.astype(np.int64)).sum(-1) for row in weight]
             sums = np.stack(rows, axis=-1)
-            return (sums[..., None] >= bounds).sum(axis=-1) if op.has_bounds else sums
+            return low + (sums[..., None] >= bounds).sum(axis=-1) if op.has_bounds else sums
+        case DuplicateStreams():
+            return x
         case _:
             assert_never(op)
 
@@ -86,3 +130,25 @@ def windows(x: Array, kernel: tuple[int, ...], stride: tuple[int, int]) -> Array
     """(batch, h, w, c) to (batch, rows, columns, kernel h, kernel w, c); a view."""
     seen = np.lib.stride_tricks.sliding_window_view(x, (kernel[0], kernel[1]), axis=(1, 2))
     return np.moveaxis(seen[:, :: stride[0], :: stride[1]], 3, -1)
+
+
+def padded(x: Array, pads: Sides, value: float) -> Array:
+    """A batch of maps with rows and columns of `value` around each."""
+    top, left, bottom, right = pads
+    return np.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)), constant_values=value)
+
+
+def rounded(x: Array, rounding: str) -> Array:
+    """Floats to whole numbers: ROUND (half to even), HALF_ODD (half to odd), FLOOR, CEIL, ROUND_TO_ZERO."""
+    match rounding:
+        case "ROUND":
+            return np.round(x)
+        case "HALF_ODD":
+            return np.round(x - 1) + 1
+        case "FLOOR":
+            return np.floor(x)
+        case "CEIL":
+            return np.ceil(x)
+        case "ROUND_TO_ZERO":
+            return np.trunc(x)
+    raise AssertionError(f"rounding {rounding!r}")

@@ -16,11 +16,13 @@ import numpy as np
 
 from bnnflow import Problem
 
-from .graph import AnyOp, Array, Graph, Node, TensorType
+from .graph import Graph, Node
+from .ops import AnyOp
+from .tensor import Array, TensorType
 
 OPS: dict[str, type] = {cls.__name__: cls for cls in get_args(AnyOp)}
 _TYPE = re.compile(r"(float|int)\[([\d, ]*)\](?: in (-?\d+)\.\.(-?\d+))?(?: step (\d+))?$")
-_LINE = re.compile(r"%(\S+) : (.+?) = (\w+)\(%(\S+?)\)(?: \{(.*)\})?$")
+_LINE = re.compile(r"%(\S+) : (.+?) = (\w+)\((%[^)]+)\)(?: \{(.*)\})?$")
 
 
 def print_graph(graph: Graph) -> str:
@@ -37,7 +39,8 @@ def print_graph(graph: Graph) -> str:
                 items.append(f"{item.name}={value!r}")
         settings = f" {{{'; '.join(items)}}}" if items else ""
         made = graph.types[node.name]
-        lines.append(f"%{node.name} : {made} = {type(node.op).__name__}(%{node.input}){settings}")
+        inputs = ", ".join(f"%{tensor}" for tensor in node.inputs)
+        lines.append(f"%{node.name} : {made} = {type(node.op).__name__}({inputs}){settings}")
     return "\n".join([*lines, f"return %{graph.output}", *arrays]) + "\n"
 
 
@@ -71,20 +74,25 @@ def parse_graph(text: str) -> Graph:
 
 
 def _parse_node(match: re.Match[str], arrays: dict[str, Array], number: int) -> Node:
-    name, _, op_name, source, settings = match.groups()
+    name, _, op_name, inputs, settings = match.groups()
+    sources = tuple(tensor.strip().removeprefix("%") for tensor in inputs.split(","))
     if op_name not in OPS:
         raise Problem(f"unknown operation {op_name!r} in a graph's text", f"line {number}")
     values: dict[str, object] = {}
     for item in (settings or "").split("; ") if settings else []:
         key, _, value = item.partition("=")
-        values[key] = _guard(ast.literal_eval, value, number)
+        values[key] = _guard(_parse_value, value, number)
     for item in fields(OPS[op_name]):
         if f"{name}.{item.name}" in arrays:
             values[item.name] = arrays[f"{name}.{item.name}"]
     try:
-        return Node(name, OPS[op_name](**values), source)
+        return Node(name, OPS[op_name](**values), sources)
     except TypeError as error:
         raise Problem(f"operation {op_name} in a graph's text lacks or repeats a field", f"line {number}") from error
+
+
+def _parse_value(text: str) -> object:
+    return float(text) if text in ("inf", "-inf") else ast.literal_eval(text)
 
 
 def _guard(function, argument: str, number: int):  # type: ignore[no-untyped-def]

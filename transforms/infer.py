@@ -1,0 +1,235 @@
+"""Which tensor an operation makes: shapes, and the exact integer range of the values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from math import gcd
+from typing import assert_never
+
+import numpy as np
+
+from bnnflow import Problem
+
+from .ops import (
+    Add,
+    AddBorder,
+    AddStreams,
+    Affine,
+    AnyOp,
+    Best,
+    ChannelsLast,
+    ChannelwiseMul,
+    Clip,
+    Concat,
+    Conv,
+    Dense,
+    DuplicateStreams,
+    Flatten,
+    FMPadding,
+    GlobalAccPool,
+    LabelSelect,
+    MaxPool,
+    Mvau,
+    Pad,
+    Pool,
+    Quantize,
+    Scale,
+    Sides,
+    Sign,
+    SlidingWindow,
+    StreamingConcat,
+    StreamingMaxPool,
+    SumPool,
+    Threshold,
+    Thresholding,
+    XnorConv,
+    XnorDense,
+)
+from .tensor import Array, TensorType, bipolar
+
+
+def window_count(size: int, kernel: int, stride: int) -> int:
+    """Positions of a window of `kernel` values, moved by `stride`, in `size` values; 0 where it does not fit."""
+    if kernel < 1 or stride < 1:
+        raise Problem(f"a window of {kernel} moved by {stride} is impossible")
+    return 0 if size < kernel else (size - kernel) // stride + 1
+
+
+def result_type(op: AnyOp, inputs: Sequence[TensorType], name: str = "") -> TensorType:
+    """Type of what `op` makes of tensors of the types `inputs`.
+
+    Raises:
+        Problem: the shapes do not fit; `name` says where.
+    """
+    x = inputs[0]
+    joins = isinstance(op, Add | AddStreams | Concat | StreamingConcat)
+    wanted = len(inputs) == 2 if isinstance(op, Add | AddStreams) else len(inputs) >= 2 if joins else len(inputs) == 1
+    _need(wanted, f"{len(inputs)} inputs of {type(op).__name__}, the first", name, x)
+    match op:
+        case ChannelsLast():
+            _need(len(x.shape) in (2, 3), "a map is needed, not", name, x)
+            return replace(x, shape=(*((1,) if len(x.shape) == 2 else ()), *x.shape[1:], x.shape[0]))
+        case Flatten():
+            return replace(x, shape=(int(np.prod(x.shape)),))
+        case Affine(scale, shift, divisor):
+            for size in {scale.size, shift.size, divisor.size} - {1}:
+                _need(size == x.channels, f"{size} factors for {x.channels} channels", name, x)
+            return TensorType(x.shape)
+        case Quantize(scale):
+            _need(scale.size in (1, x.channels), f"{scale.size} scales for {x.channels} channels", name, x)
+            return TensorType(x.shape)
+        case Clip():
+            return TensorType(x.shape)
+        case Sign(zero):
+            return bipolar(x.shape) if zero else TensorType(x.shape, -1, 1)
+        case Pad(pads, value) | FMPadding(pads, value):
+            return _padded(x, pads, value, name)
+        case Conv(weight, stride) | XnorConv(weight, stride):
+            _need(len(x.shape) == 3 and x.channels == weight.shape[3], f"kernel {weight.shape} on", name, x)
+            shape = (*_windows(x, weight.shape[1:3], stride, name), weight.shape[0])
+            return _sums(op, x, shape)
+        case Dense(weight) | XnorDense(weight):
+            _need(x.shape == weight.shape[1:], f"weights {weight.shape} on", name, x)
+            return _sums(op, x, weight.shape[:1])
+        case MaxPool(kernel, stride, pads):
+            larger = replace(x, shape=_grown(x, pads, name))
+            return replace(x, shape=(*_windows(larger, kernel, stride, name), x.channels))
+        case SumPool(kernel, stride):
+            return _times(replace(x, shape=(*_windows(x, kernel, stride, name), x.channels)), kernel[0] * kernel[1])
+        case Add() | AddStreams():
+            _need(x.shape == inputs[1].shape, f"{inputs[1]} and", name, x)
+            if x.is_float or inputs[1].is_float:
+                return TensorType(x.shape)
+            (low, high), (least, greatest) = x.range, inputs[1].range
+            return TensorType(x.shape, low + least, high + greatest, gcd(x.step, inputs[1].step))
+        case Concat() | StreamingConcat():
+            return _concatenated(inputs, name)
+        case Scale(factor) | ChannelwiseMul(factor):
+            _need(factor.size in (1, x.channels), f"{factor.size} factors for {x.channels} channels", name, x)
+            if x.is_float:
+                return x
+            ends = np.outer(factor, x.range)
+            return TensorType(x.shape, int(ends.min()), int(ends.max()), max(1, x.step * int(np.gcd.reduce(factor))))
+        case Threshold(bounds, low, step):
+            _need(bounds.shape[0] in (1, x.channels), f"{bounds.shape[0]} rows of thresholds on", name, x)
+            return TensorType(x.shape, low, low + step * bounds.shape[1], step)
+        case Best(k) | LabelSelect(k):
+            _need(len(x.shape) == 1 and 1 <= k <= x.channels, f"the best {k} of", name, x)
+            return TensorType((k,), 0, x.channels - 1)
+        case AddBorder(values, rows, columns):
+            _need(x.shape == (rows.size, columns.size, values.shape[2]), "a border on", name, x)
+            low, high = x.range
+            least, greatest = min(0, int(values.min())), max(0, int(values.max()))
+            return TensorType(x.shape, low + least, high + greatest)
+        case Thresholding(bounds, low, pe):
+            _need(bounds.shape[0] == x.channels, f"{bounds.shape[0]} rows of thresholds on", name, x)
+            _divides("PE", pe, x.channels, name, x)
+            return TensorType(x.shape, low, low + bounds.shape[1])
+        case SlidingWindow(kernel, stride, simd):
+            _divides("SIMD", simd, x.channels, name, x)
+            return replace(x, shape=(*_windows(x, kernel, stride, name), kernel[0] * kernel[1] * x.channels))
+        case Mvau(weight, bounds, _, low, pe, simd):
+            _need(x.channels == weight.shape[1], f"weights {weight.shape} on", name, x)
+            _divides("PE", pe, weight.shape[0], name, x)
+            _divides("SIMD", simd, weight.shape[1], name, x)
+            shape = (*x.shape[:-1], weight.shape[0])
+            return TensorType(shape, low, low + bounds.shape[1]) if op.has_bounds else _sums(op, x, shape)
+        case StreamingMaxPool(kernel):
+            fits = len(x.shape) == 3 and not (x.shape[0] % kernel[0] or x.shape[1] % kernel[1])
+            _need(fits, "pool on", name, x)
+            return replace(x, shape=(x.shape[0] // kernel[0], x.shape[1] // kernel[1], x.channels))
+        case Pool(area, total, pe):
+            _need(x.channels % area == 0, f"windows of {area} values in", name, x)
+            made = replace(x, shape=(*x.shape[:-1], x.channels // area))
+            _divides("PE", pe, made.channels, name, x)
+            return _times(made, area) if total else made
+        case GlobalAccPool():
+            _need(len(x.shape) == 3, "a map is needed, not", name, x)
+            return _times(replace(x, shape=(1, 1, x.channels)), x.shape[0] * x.shape[1])
+        case DuplicateStreams():
+            return x
+        case _:
+            assert_never(op)
+
+
+def accumulator(op: Mvau, x: TensorType) -> TensorType:
+    """Type of the sums inside an MVAU, before its thresholds: popcount in [0, MW], or the exact range."""
+    return _sums(op, x, (*x.shape[:-1], op.weight.shape[0]))
+
+
+def _sums(op: Conv | Dense | XnorConv | XnorDense | Mvau, x: TensorType, shape: tuple[int, ...]) -> TensorType:
+    if isinstance(op, XnorConv | XnorDense) or (isinstance(op, Mvau) and op.xnor):
+        return TensorType(shape, 0, int(np.prod(op.weight.shape[1:])))
+    if x.is_float:
+        return TensorType(shape)
+    low, high = x.range
+    positive, negative, step = _row_sums(op.weight)
+    least = int((positive * low + negative * high).min())
+    greatest = int((positive * high + negative * low).max())
+    return TensorType(shape, least, greatest, step if x.is_bipolar else 1)
+
+
+def _row_sums(weight: Array) -> tuple[Array, Array, int]:
+    """Sums of the positive and of the negative weights of each row, and the step of sums of odd numbers."""
+    rows = weight.reshape(len(weight), -1)
+    total, size = rows.sum(axis=1, dtype=np.int64), np.zeros(len(rows), np.int64)
+    for start in range(0, len(rows), 256):
+        part = rows[start : start + 256]
+        size[start : start + 256] = np.abs(part.astype(np.int32)).sum(axis=1, dtype=np.int64)
+    # Sums of -1 and +1 have the parity of the weights' sum; rows of unequal parity leave no common step.
+    step = 2 if len(rows) and np.all((size - size[0]) % 2 == 0) else 1
+    return (total + size) // 2, (total - size) // 2, step
+
+
+def _padded(x: TensorType, pads: Sides, value: float, name: str) -> TensorType:
+    shape = _grown(x, pads, name)
+    if x.is_float:
+        return TensorType(shape)
+    _need(float(value).is_integer(), f"a border of {value:g} on", name, x)
+    low, high = x.range
+    step = gcd(x.step, int(value) - low) if x.step > 1 else 1
+    return TensorType(shape, min(low, int(value)), max(high, int(value)), step)
+
+
+def _grown(x: TensorType, pads: Sides, name: str) -> tuple[int, ...]:
+    _need(len(x.shape) == 3 and min(pads) >= 0, f"padding {pads} on", name, x)
+    return (x.shape[0] + pads[0] + pads[2], x.shape[1] + pads[1] + pads[3], x.shape[2])
+
+
+def _times(x: TensorType, count: int) -> TensorType:
+    """Type of sums of `count` values."""
+    if x.is_float:
+        return x
+    low, high = x.range
+    return replace(x, low=low * count, high=high * count)
+
+
+def _concatenated(inputs: Sequence[TensorType], name: str) -> TensorType:
+    x = inputs[0]
+    for other in inputs[1:]:
+        _need(other.shape[:-1] == x.shape[:-1], f"{other} beside", name, x)
+    shape = (*x.shape[:-1], sum(item.channels for item in inputs))
+    if any(item.is_float for item in inputs):
+        return TensorType(shape)
+    low = min(item.range[0] for item in inputs)
+    high = max(item.range[1] for item in inputs)
+    step = gcd(*(item.step for item in inputs), *(item.range[0] - low for item in inputs))
+    return TensorType(shape, low, high, step)
+
+
+def _windows(x: TensorType, kernel: tuple[int, ...], stride: tuple[int, int], name: str) -> tuple[int, int]:
+    _need(len(x.shape) == 3, "a map of three axes is needed", name, x)
+    height = window_count(x.shape[0], kernel[0], stride[0])
+    width = window_count(x.shape[1], kernel[1], stride[1])
+    _need(height > 0 and width > 0, f"a window of {kernel[0]}x{kernel[1]} does not fit", name, x)
+    return height, width
+
+
+def _divides(what: str, part: int, whole: int, name: str, x: TensorType) -> None:
+    _need(part >= 1 and whole % part == 0, f"{what} {part} does not divide {whole} on", name, x)
+
+
+def _need(condition: bool, what: str, name: str, x: TensorType) -> None:
+    if not condition:
+        raise Problem(f"shapes do not fit: {what} {x}", f"operation {name!r}" if name else "")

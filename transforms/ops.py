@@ -1,0 +1,387 @@
+"""The vocabulary: every operation that a graph of any level may hold.
+
+Maps are (height, width, channels). Arrays inside operations are read-only. What may exist at which
+level is stated in `levels.py`; which tensors an operation makes, in `infer.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+
+import numpy as np
+
+from .tensor import Array
+
+Pair = tuple[int, int]
+Sides = tuple[int, int, int, int]  # top, left, bottom, right
+
+NO_PADS: Sides = (0, 0, 0, 0)
+NO_BOUNDS: Array = np.zeros((0, 0), np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Op:
+    """Base of all operations. Arrays handed in are copied and made read-only."""
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if isinstance(value, np.ndarray):
+                value = np.ascontiguousarray(value)
+                if value.flags.writeable:
+                    value = value.copy()
+                    value.flags.writeable = False
+                object.__setattr__(self, item.name, value)
+
+    def __eq__(self, other: object) -> bool:
+        if type(self) is not type(other):
+            return False
+        return all(_same(getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def _same(a: object, b: object) -> bool:
+    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
+        return a.dtype == b.dtype and np.array_equal(a, b)
+    return type(a) is type(b) and a == b
+
+
+# -- shapes: every level ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ChannelsLast(Op):
+    """(channels, height, width) to (height, width, channels); (channels, length) to (1, length, channels)."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Flatten(Op):
+    """(height, width, channels) to one axis, channels fastest."""
+
+
+# -- floats: the network level ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Affine(Op):
+    """x * scale / divisor + shift, in floats; each float64, (channels,) or (1,) for all channels.
+
+    The divisor stands on its own because 1 / 3 is no float: what is divided exactly stays exact.
+    """
+
+    scale: Array
+    shift: Array
+    divisor: Array = field(default_factory=lambda: np.ones(1))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Clip(Op):
+    """min(max(x, low), high): ReLU is Clip(0, inf)."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Quantize(Op):
+    """scale * clip(round(x / scale), low, high), to whole multiples of a scale.
+
+    scale: float64, positive, (channels,) or (1,). rounding: ROUND (half to even), HALF_ODD, FLOOR, CEIL
+    or ROUND_TO_ZERO. (QONNX `Quant`; its zero point and bit width are in the limits.)
+    """
+
+    scale: Array
+    low: int
+    high: int
+    rounding: str = "ROUND"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sign(Op):
+    """+1 where x > 0, -1 where x < 0; at 0 it is `zero`: 1 as in QONNX `BipolarQuant`, 0 as in ONNX `Sign`."""
+
+    zero: int = 1
+
+
+# -- network and integer levels --------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pad(Op):
+    """Rows and columns of `value` around a map; a whole number behind the network level."""
+
+    pads: Sides
+    value: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Conv(Op):
+    """Convolution without padding. weight: int8 or int16, (filters, kernel h, kernel w, channels)."""
+
+    weight: Array
+    stride: Pair = (1, 1)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Dense(Op):
+    """Matrix product. weight: int8 or int16, (neurons, inputs)."""
+
+    weight: Array
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MaxPool(Op):
+    """Maximum over windows of `kernel`, moved by `stride`; what the last window does not reach is cut off.
+
+    Padded places never win.
+    """
+
+    kernel: Pair
+    stride: Pair
+    pads: Sides = NO_PADS
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SumPool(Op):
+    """Sum over windows, without padding; an average pool is this over the window's area."""
+
+    kernel: Pair
+    stride: Pair
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Add(Op):
+    """Sum of two tensors of one shape."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Concat(Op):
+    """Channels of two or more tensors, one behind the other."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scale(Op):
+    """x * factor. factor: int64, (channels,) or (1,)."""
+
+    factor: Array
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Threshold(Op):
+    """low + step * (number of bounds that x reaches), a channel (FINN `MultiThreshold`).
+
+    bounds: int64, (channels or 1, levels), ascending along levels; x reaches a bound when x >= bound.
+    """
+
+    bounds: Array
+    low: int
+    step: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Best(Op):
+    """Indices of the k greatest scores, best first, the lower index first among equals (ArgMax, TopK)."""
+
+    k: int = 1
+
+
+# -- the XNOR level --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class XnorConv(Op):
+    """Number of equal bits of window and weight. weight: uint8 {0, 1}, shape as in `Conv`."""
+
+    weight: Array
+    stride: Pair = (1, 1)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class XnorDense(Op):
+    """Number of equal bits of input and weight. weight: uint8 {0, 1}, (neurons, inputs)."""
+
+    weight: Array
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AddBorder(Op):
+    """x + values[rows[y], columns[x]]: what zero padding changes near the edges of a map of sums.
+
+    values: int64, (row classes, column classes, channels). rows, columns: int64, class of each row and
+    column of the map. pe channels a cycle in hardware.
+    """
+
+    values: Array
+    rows: Array
+    columns: Array
+    pe: int = 1
+
+
+# -- dataflow units --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FMPadding(Op):
+    """FINN `FMPadding`: `Pad` as a unit, simd channels a cycle. FINN itself pads with 0 only."""
+
+    pads: Sides
+    value: int
+    simd: int = 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SlidingWindow(Op):
+    """FINN `ConvolutionInputGenerator`: (h, w, c) to (oh, ow, kernel h * kernel w * c), simd values a cycle.
+
+    A window's values are ordered (kernel row, kernel column, channel), or, when depthwise, in groups of
+    simd channels: (channel / simd, kernel row, kernel column, channel % simd).
+    """
+
+    kernel: Pair
+    stride: Pair
+    simd: int = 1
+    depthwise: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Mvau(Op):
+    """FINN `MVAU`: matrix-vector product and, with bounds, thresholds behind it.
+
+    With `xnor`, inputs are bits, weight is uint8 {0, 1}, (MH, MW), and the sum is the number of equal bits;
+    otherwise weight is int8 or int16 and the sum that of products. bounds: int64, (MH, levels), ascending;
+    the result is low + number of bounds reached; (0, 0) for none (the sums leave the unit).
+    pe divides MH, simd divides MW; one image takes vectors * (MH / pe) * (MW / simd) cycles.
+    """
+
+    weight: Array
+    bounds: Array
+    xnor: bool
+    low: int = 0
+    pe: int = 1
+    simd: int = 1
+
+    @property
+    def has_bounds(self) -> bool:
+        """True where thresholds are fused into the unit."""
+        return self.bounds.size > 0
+
+    @property
+    def weight_bits(self) -> int:
+        """Bits that one weight needs: 1 for bits and for {-1, +1}, else two's complement."""
+        if self.xnor or not np.any(np.abs(self.weight) != 1):
+            return 1
+        low, high = int(self.weight.min()), int(self.weight.max())
+        return max((-low - 1).bit_length() if low < 0 else 0, max(high, 0).bit_length()) + int(low < 0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Thresholding(Op):
+    """FINN `Thresholding`: low + number of bounds reached, as a unit of its own; pe channels a cycle.
+
+    bounds: int64, (channels, levels).
+    """
+
+    bounds: Array
+    low: int = 0
+    pe: int = 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StreamingMaxPool(Op):
+    """FINN `StreamingMaxPool`: pooling with stride = kernel on sizes that it divides."""
+
+    kernel: Pair
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pool(Op):
+    """FINN `Pool` behind a depthwise sliding window: maximum or sum of each channel's window, pe channels a cycle.
+
+    area: values a window. total: the sum in place of the maximum.
+    """
+
+    area: int
+    total: bool = False
+    pe: int = 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GlobalAccPool(Op):
+    """FINN `GlobalAccPool`: sum over a whole map, (h, w, c) to (1, 1, c), pe channels a cycle."""
+
+    pe: int = 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AddStreams(Op):
+    """FINN `AddStreams`: `Add` as a unit, pe channels a cycle."""
+
+    pe: int = 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DuplicateStreams(Op):
+    """FINN `DuplicateStreams`: the same stream to every reader, pe channels a cycle."""
+
+    pe: int = 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StreamingConcat(Op):
+    """FINN `StreamingConcat`: `Concat` as a unit."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ChannelwiseMul(Op):
+    """FINN `ChannelwiseOp` with function mul: `Scale` as a unit. factor: int64, (channels,)."""
+
+    factor: Array
+    pe: int = 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelSelect(Op):
+    """FINN `LabelSelect`: `Best` as a unit, pe scores a cycle."""
+
+    k: int = 1
+    pe: int = 1
+
+
+Layer = Conv | Dense | XnorConv | XnorDense
+Unit = (
+    FMPadding
+    | SlidingWindow
+    | Mvau
+    | Thresholding
+    | StreamingMaxPool
+    | Pool
+    | GlobalAccPool
+    | AddStreams
+    | DuplicateStreams
+    | StreamingConcat
+    | ChannelwiseMul
+    | LabelSelect
+    | AddBorder
+)
+AnyOp = (
+    ChannelsLast
+    | Flatten
+    | Affine
+    | Clip
+    | Quantize
+    | Sign
+    | Pad
+    | Conv
+    | Dense
+    | MaxPool
+    | SumPool
+    | Add
+    | Concat
+    | Scale
+    | Threshold
+    | Best
+    | XnorConv
+    | XnorDense
+    | Unit
+)
