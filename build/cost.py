@@ -1,32 +1,48 @@
 """Cycles, LUTs and block RAMs of dataflow units by FINN's formulas.
 
-The formulas are those of FINN's `get_exp_cycles`, `lut_estimation` and `bram_estimation` (HLS MVAU and
-max pool, RTL sliding window and thresholding), for UltraScale and 7-series parts alike. They are
-estimates of FINN's own hardware, not synthesis results. As in FINN, max pools cost no LUTs.
+They are estimates of FINN's own hardware, not synthesis results, for UltraScale and 7-series parts alike. The model
+"finn" repeats FINN digit for digit, with its accumulator widths; "exact" takes widths that hold every sum, no
+UltraRAM, and counts the adders of joins and borders. As in FINN, pools and padding cost no LUTs.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from math import ceil, floor, log2, prod
+from dataclasses import dataclass, replace
+from math import ceil, floor, prod
+from typing import Literal, assert_never
 
-from ..transforms.graph import (
+import numpy as np
+
+from ..transforms.graph import Graph
+from ..transforms.infer import accumulator
+from ..transforms.ops import (
+    AddBorder,
+    AddStreams,
     Affine,
     AnyOp,
+    ChannelwiseMul,
     Conv,
     Dense,
-    Graph,
+    DuplicateStreams,
+    FMPadding,
+    GlobalAccPool,
+    LabelSelect,
     Mvau,
+    Op,
+    Pool,
     SlidingWindow,
+    StreamingConcat,
     StreamingMaxPool,
-    TensorType,
     Thresholding,
+    Unit,
     XnorConv,
     XnorDense,
-    accumulator,
-    result_type,
 )
+from ..transforms.tensor import TensorType
+from . import finn_formulas
+from .finn_formulas import FinnCost
 
+Model = Literal["exact", "finn"]
 SOURCE = "estimated (FINN formulas)"
 
 
@@ -41,7 +57,8 @@ class UnitCost:
         cycles: clock cycles an image.
         lut: 6-input look-up tables.
         bram18: block RAMs of 18 kbit.
-        weight_bits: weights of one bit each, however FINN would store them.
+        weight_bits: of its weights, however FINN would store them.
+        uram, dsp: UltraRAMs and DSP slices; FINN's default choices take DSP slices nowhere here.
     """
 
     name: str
@@ -53,6 +70,8 @@ class UnitCost:
     lut: int
     bram18: int
     weight_bits: int
+    uram: int = 0
+    dsp: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,109 +119,171 @@ class Estimate:
         return self.latency_cycles / clock_mhz
 
 
-def estimate(graph: Graph) -> Estimate:
+def estimate(graph: Graph, model: Model = "exact") -> Estimate:
     """Cost of every unit of a dataflow graph, in order; shape changes and class scores cost nothing."""
-    units = [
-        unit(node.name, node.op, graph.types[node.input])
-        for node in graph.nodes
-        if isinstance(node.op, Mvau | SlidingWindow | Thresholding | StreamingMaxPool)
-    ]
+    units = []
+    last = next((node.name for node in reversed(graph.nodes) if isinstance(node.op, Unit)), "")
+    for node in graph.nodes:
+        if isinstance(node.op, Unit):
+            x = graph.types[node.input]
+            width = widths(node.op, x, model, node.name == last)
+            units.append(unit(node.name, node.op, x, width, graph.types[node.name]))
     return Estimate(tuple(units))
 
 
-def unit(name: str, op: Mvau | SlidingWindow | Thresholding | StreamingMaxPool, x: TensorType) -> UnitCost:
-    """Cost of one unit that reads a tensor of type `x`."""
-    cycles, lut, bram = unit_cycles(op, x), 0, 0
-    pe = simd = 1
-    bits = 0
+@dataclass(frozen=True, slots=True)
+class Widths:
+    """Bits of what a unit stores and computes: weights, sums, bounds; and by whose rules."""
+
+    model: Model = "exact"
+    weights: int = 0
+    sums: int = 0
+    bounds: int = 0
+
+
+def widths(op: Unit, x: TensorType, model: Model = "exact", last: bool = False) -> Widths:
+    """The widths that a unit's cost follows from; they do not depend on its folding.
+
+    Args:
+        op: the unit.
+        x: type of the tensor that it reads.
+        model: "exact" for the least width that holds every sum, "finn" for the width that FINN takes.
+        last: no unit follows.
+    """
+    low, high = _type_range(x)
     if isinstance(op, Mvau):
-        rows, columns = op.weight.shape
-        lut, bram = _mvau_lut(op, x), _mvau_bram18(op)
-        shape, pe, simd, bits = f"{rows}x{columns}", op.pe, op.simd, rows * columns
-        if prod(x.shape[:-1]) > 1:
-            shape += f", {prod(x.shape[:-1])} times"
-    elif isinstance(op, SlidingWindow):
-        lut, simd = _window_lut(op, x), op.simd
-        shape = f"{op.kernel[0]}x{op.kernel[1]} on {'x'.join(map(str, x.shape))}"
-    elif isinstance(op, Thresholding):
-        width = max(x.bits, int(op.bounds.max()).bit_length())
-        lut, pe, shape = op.pe * width * ceil(x.channels / op.pe / 64), op.pe, "x".join(map(str, x.shape))
-    else:
-        shape = f"{op.kernel[0]}x{op.kernel[1]} on {'x'.join(map(str, x.shape))}"
-    return UnitCost(name, finn_op(op), shape, pe, simd, cycles, lut, bram, bits)
+        # FINN's bit-width minimization makes INT2 of -1 and +1 wherever the inputs are not bits.
+        bits = 1 if op.xnor else finn_formulas.weight_type(op.weight).bits
+        if model == "finn":
+            ends = last and not op.has_bounds
+            return Widths(model, bits, finn_formulas.accumulator_type(op.weight, low, high, op.xnor, ends).bits)
+        return Widths(model, bits, accumulator(op, x).bits)
+    if isinstance(op, Thresholding):
+        return Widths(model, bounds=finn_formulas.bound_type(op.bounds, low, high).bits)
+    return Widths(model)
 
 
-def finn_op(op: AnyOp) -> str:
-    """FINN's name of a unit."""
+def _type_range(x: TensorType) -> tuple[int, int]:
+    """Least and greatest value of FINN's data type of a tensor."""
+    if x.is_bipolar:
+        return -1, 1
+    low, _ = x.range
+    return (0, 2**x.bits - 1) if low >= 0 else (-(2 ** (x.bits - 1)), 2 ** (x.bits - 1) - 1)
+
+
+def unit(name: str, op: Unit, x: TensorType, width: Widths | None = None, made: TensorType | None = None) -> UnitCost:
+    """Cost of one unit.
+
+    Args:
+        name: of its node.
+        op: the unit.
+        x: type of the (first) tensor that it reads.
+        width: from `widths`; None to work it out.
+        made: type of what it makes; only needed for joins.
+    """
+    width = widths(op, x) if width is None else width
+    cost = _cost(op, x, width, made)
+    pe, simd = getattr(op, "pe", 1), getattr(op, "simd", 1)
+    bits = op.weight.size * op.weight_bits if isinstance(op, Mvau) else 0
+    shape = _shape(op, x)
+    return UnitCost(name, finn_op(op), shape, pe, simd, cost.cycles, cost.lut, cost.bram18, bits, cost.uram, cost.dsp)
+
+
+def _shape(op: Unit, x: TensorType) -> str:
+    """A unit's size for people."""
+    size = "x".join(map(str, x.shape))
+    match op:
+        case Mvau(weight):
+            rows, columns = weight.shape
+            times = f", {prod(x.shape[:-1])} times" if prod(x.shape[:-1]) > 1 else ""
+            return f"{rows}x{columns}{times}"
+        case SlidingWindow(kernel) | StreamingMaxPool(kernel):
+            return f"{kernel[0]}x{kernel[1]} on {size}"
+        case Pool(kernel):
+            return f"{kernel[0]}x{kernel[1]} windows of {size}"
+        case _:
+            return size
+
+
+def finn_op(op: Op) -> str:
+    """FINN's name of a unit; KeyError for what is none."""
     return {
         Mvau: "MVAU_hls",
         SlidingWindow: "ConvolutionInputGenerator_rtl",
         Thresholding: "Thresholding_rtl",
         StreamingMaxPool: "StreamingMaxPool_hls",
+        Pool: "Pool_hls",
+        FMPadding: "FMPadding_rtl",
+        GlobalAccPool: "GlobalAccPool_hls",
+        AddStreams: "AddStreams_hls",
+        AddBorder: "ElementwiseAdd_hls",
+        DuplicateStreams: "DuplicateStreams_hls",
+        StreamingConcat: "StreamingConcat_hls",
+        ChannelwiseMul: "ChannelwiseOp_hls",
+        LabelSelect: "LabelSelect_hls",
     }[type(op)]
 
 
-def unit_cycles(op: AnyOp, x: TensorType) -> int:
-    """Cycles an image of a unit that reads a tensor of type `x`.
+def unit_cycles(op: AnyOp, x: TensorType, made: TensorType | None = None) -> int:
+    """Cycles an image of a unit that reads a tensor of type `x` and makes one of type `made`; 0 for what is no unit."""
+    return _cost(op, x, Widths(), made).cycles if isinstance(op, Unit) else 0
 
-    MVAU: positions * (MH / PE) * (MW / SIMD). Sliding window: the first window's fill plus, for each
-    row of windows, the longer of reading and writing. Max pool: h * w * (1 + 1 / kernel area).
-    """
+
+def _cost(op: Unit, x: TensorType, width: Widths, made: TensorType | None) -> FinnCost:
+    """FINN's cost of a unit; adders of joins and borders, which FINN counts as nothing, under the exact model."""
+    exact = width.model == "exact"
     match op:
-        case Mvau(weight, _, _, pe, simd):
-            return prod(x.shape[:-1]) * (weight.shape[0] // pe) * (weight.shape[1] // simd)
-        case Thresholding(_, pe):
-            return prod(x.shape) // pe
+        case Mvau(weight, _, _, _, pe, simd):
+            signed = x.low is not None and x.low < 0
+            sums = max(1, width.sums)
+            (rows, columns), vectors = weight.shape, prod(x.shape[:-1])
+            return finn_formulas.mvau(rows, columns, pe, simd, vectors, max(1, width.weights), x.bits, signed, sums)
+        case SlidingWindow(kernel, stride, simd, depthwise):
+            height, columns, channels = x.shape
+            return finn_formulas.sliding_window(
+                (height, columns, channels), kernel, stride, simd, x.bits, depthwise=depthwise
+            )
+        case Thresholding(bounds, _, pe):
+            levels = TensorType((), op.low, op.low + bounds.shape[1]).bits
+            vectors = prod(x.shape[:-1])
+            return finn_formulas.thresholding(x.channels, pe, vectors, max(1, width.bounds), levels, ultra=not exact)
         case StreamingMaxPool(kernel):
-            return floor(x.shape[0] * x.shape[1] * (1 + 1 / (kernel[0] * kernel[1])))
-        case SlidingWindow(kernel, stride, simd):
-            fold = x.channels // simd
-            rows, columns = result_type(op, x).shape[:2]
-            fill = ((kernel[0] - 1) * x.shape[1] + kernel[1]) * fold
-            row = max(columns * kernel[0] * kernel[1] * fold, stride[1] * x.shape[1] * fold)
-            return fill + rows * row
+            # FINN's formula: h * w * (1 + 1 / kernel area), whatever the channels.
+            return FinnCost(floor(x.shape[0] * x.shape[1] * (1 + 1 / (kernel[0] * kernel[1]))))
+        case Pool(kernel, _, pe):
+            height, columns, values = x.shape
+            return finn_formulas.pool((height, columns, values // prod(kernel)), kernel, pe)
+        case FMPadding(pads, _, simd):
+            height, columns, channels = x.shape
+            return finn_formulas.padding((height + pads[0] + pads[2], columns + pads[1] + pads[3], channels), simd)
+        case GlobalAccPool(pe):
+            height, columns, channels = x.shape
+            return finn_formulas.global_pool((height, columns, channels), pe)
+        case AddStreams(pe) | DuplicateStreams(pe) | ChannelwiseMul(_, pe) | AddBorder(_, _, _, pe):
+            cost = finn_formulas.elementwise(x.shape, pe)
+            lut = 0 if made is None or not exact else _adder_lut(op, pe, made)
+            return replace(cost, lut=cost.lut + lut)
+        case StreamingConcat(simd):
+            return finn_formulas.concat((x.shape if made is None else made.shape), simd)
+        case LabelSelect(_, pe):
+            return finn_formulas.label_select(x.channels, pe)
         case _:
-            return 0
+            assert_never(op)
 
 
-def _finn_weight_bits(op: Mvau) -> int:
-    # FINN's bit-width minimization makes INT2 of -1 and +1 wherever the inputs are not bits.
-    return 1 if op.xnor else 2
+def _adder_lut(op: Unit, pe: int, made: TensorType) -> int:
+    """One LUT a bit of sum, and the border's values in LUTs used as memories of 64 bits."""
+    if isinstance(op, AddStreams):
+        return pe * made.bits
+    if isinstance(op, AddBorder):
+        rows, columns, channels = op.values.shape
+        bits = TensorType((), min(0, int(op.values.min())), int(op.values.max())).bits
+        return pe * made.bits + pe * bits * ceil(rows * columns * channels / pe / 64)
+    return 0
 
 
-def _mvau_lut(op: Mvau, x: TensorType) -> int:
-    weight_bits, input_bits = _finn_weight_bits(op), x.bits
-    signed = x.low is not None and x.low < 0
-    both = weight_bits + input_bits
-    multiply = op.simd * (2 * ceil(both / 6) - 1) * both
-    tree = both * (2 * op.simd - 1)
-    alpha = log2(op.weight.shape[1]) + both - 1 - int(signed)
-    sums = min(accumulator(op, x).bits, ceil(alpha + log2(1 + 2**-alpha) + 1))
-    return floor(300 + 1.1 * op.pe * (multiply + tree + sums))
-
-
-def _mvau_bram18(op: Mvau) -> int:
-    depth = op.weight.size // (op.pe * op.simd)
-    width = op.pe * op.simd * _finn_weight_bits(op)
-    if width == 1:
-        return ceil(depth / 16384)
-    if width == 2:
-        return ceil(depth / 8192)
-    if width <= 4:
-        return ceil(depth / 4096) * ceil(width / 4)
-    if width <= 9:
-        return ceil(depth / 2048) * ceil(width / 9)
-    if width <= 18 or depth > 512:
-        return ceil(depth / 1024) * ceil(width / 18)
-    return ceil(depth / 512) * ceil(width / 36)
-
-
-def _window_lut(op: SlidingWindow, x: TensorType) -> int:
-    fold, area = x.channels // op.simd, op.kernel[0] * op.kernel[1]
-    depth = ((op.kernel[0] - 1) * x.shape[1] + op.kernel[1]) * fold
-    depth += max(0, (op.stride[1] - 1 - area) * fold)
-    depth += max(0, ((op.stride[0] - 1) * x.shape[1] - area) * fold)
-    return 300 + op.simd * x.bits * ceil(depth / 38)
+def _is_binary(op: Conv | Dense | XnorConv | XnorDense) -> bool:
+    return isinstance(op, XnorConv | XnorDense) or not np.any((op.weight != 1) & (op.weight != -1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,9 +291,9 @@ class Operations:
     """Work of one image.
 
     Attributes:
-        weights: binary weights.
+        weights: of all layers, binary or not.
         binary_macs: products of two bits (XNOR), each counted with its addition as one.
-        int8_macs: products of an 8-bit pixel and a bit.
+        int8_macs: products of which a factor has several bits, such as those of an 8-bit pixel and a bit.
         neurons: thresholds stored (filters and neurons with an activation).
     """
 
@@ -229,7 +310,7 @@ def operations(graph: Graph) -> Operations:
         if isinstance(node.op, Conv | Dense | XnorConv | XnorDense):
             macs = prod(graph.types[node.name].shape) * node.op.weight[0].size
             weights += node.op.weight.size
-            if graph.types[node.input].bits == 1:
+            if graph.types[node.input].bits == 1 and _is_binary(node.op):
                 binary += macs
             else:
                 wide += macs

@@ -6,7 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from ..transforms.graph import Graph, Mvau, SlidingWindow, Thresholding
+from ..transforms.graph import Graph
+from ..transforms.ops import FMPadding, Mvau, SlidingWindow, StreamingConcat
 from .cost import estimate, finn_op
 
 
@@ -34,9 +35,14 @@ def reports(graph: Graph, counts: Mapping[str, int], clock_mhz: float) -> dict[s
     """
     names, cost = unit_names(graph), estimate(graph)
     resources: dict[str, Any] = {
-        names[u.name]: {"BRAM_18K": u.bram18, "LUT": u.lut, "URAM": 0, "DSP": 0} for u in cost.units
+        names[u.name]: {"BRAM_18K": u.bram18, "LUT": u.lut, "URAM": u.uram, "DSP": u.dsp} for u in cost.units
     }
-    resources["total"] = {"BRAM_18K": cost.bram18, "LUT": cost.lut, "URAM": 0, "DSP": 0}
+    resources["total"] = {
+        "BRAM_18K": cost.bram18,
+        "LUT": cost.lut,
+        "URAM": sum(unit.uram for unit in cost.units),
+        "DSP": sum(unit.dsp for unit in cost.units),
+    }
     performance = {
         "critical_path_cycles": cost.latency_cycles,
         "max_cycles": cost.cycles,
@@ -69,6 +75,8 @@ def folding(graph: Graph) -> dict[str, dict[str, Any]]:
             config[names[node.name]] = {"PE": node.op.pe, "SIMD": node.op.simd, **settings}
         elif isinstance(node.op, SlidingWindow):
             config[names[node.name]] = {"SIMD": node.op.simd, "ram_style": "distributed"}
-        elif isinstance(node.op, Thresholding):
+        elif isinstance(node.op, FMPadding | StreamingConcat):
+            config[names[node.name]] = {"SIMD": node.op.simd}
+        elif hasattr(node.op, "pe"):
             config[names[node.name]] = {"PE": node.op.pe}
     return config

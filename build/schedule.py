@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import replace
-from math import ceil, floor
+from math import ceil, floor, gcd
 
 from bnnflow import CHECK_FAILED, Problem
 
-from ..transforms.graph import Graph, Mvau, Node, SlidingWindow, TensorType, Thresholding
-from .cost import Estimate, UnitCost, estimate, unit, unit_cycles
+from ..transforms.graph import Graph, Node
+from ..transforms.ops import FMPadding, Mvau, Pool, SlidingWindow, StreamingConcat, StreamingMaxPool, Unit
+from .cost import Estimate, UnitCost, estimate, unit, unit_cycles, widths
 from .parts import Part
 
 HIGHEST_CLOCK_MHZ = 500
-Foldable = Mvau | SlidingWindow | Thresholding
 
 
 def cycles_for(fps: float, clock_mhz: float) -> int:
@@ -79,12 +79,16 @@ def fastest_cycles(graph: Graph) -> UnitCost:
     """The unit that bounds the rate when every unit is folded as wide as it can be."""
     units = []
     for node in graph.nodes:
-        if isinstance(node.op, Foldable):
-            x = graph.types[node.input]
-            units.append(min((unit(node.name, op, x) for op in _widest(node.op, x)), key=lambda u: u.cycles))
-        elif unit_cycles(node.op, graph.types[node.input]):
-            units.append(unit(node.name, node.op, graph.types[node.input]))  # type: ignore[arg-type]
+        if isinstance(node.op, Unit):
+            units.append(min(_costs(graph, node, _widest(graph, node)), key=lambda cost: cost.cycles))
     return max(units, key=lambda u: u.cycles)
+
+
+def _costs(graph: Graph, node: Node, ops: Iterable[Unit]) -> list[UnitCost]:
+    """The cost of a node under several foldings."""
+    x, made = graph.types[node.input], graph.types[node.name]
+    known = widths(node.op, x)  # type: ignore[arg-type]
+    return [unit(node.name, op, x, known, made) for op in ops]
 
 
 def _what_fits(graph: Graph, clock_mhz: float, part: Part, too_fast: int) -> str:
@@ -107,16 +111,25 @@ def _what_fits(graph: Graph, clock_mhz: float, part: Part, too_fast: int) -> str
 def _fold(graph: Graph, cycles: int, part: Part) -> Graph | None:
     """Every unit at its cheapest folding within `cycles`; None where a unit has none."""
     nodes: list[Node] = []
+    pool_pe: dict[str, int] = {}
     for node in graph.nodes:
-        x = graph.types[node.input]
-        if isinstance(node.op, Foldable):
-            fast = [op for op in _foldings(node.op, x) if unit_cycles(op, x) <= cycles]
-            if not fast:
+        if isinstance(node.op, Unit):
+            ops = [replace(node.op, pe=pool_pe[node.input])] if isinstance(node.op, Pool) else _foldings(graph, node)
+            costs = zip(_costs(graph, node, ops), ops, strict=True)
+            candidates = [(cost, op) for cost, op in costs if cost.cycles <= cycles]
+            if isinstance(node.op, SlidingWindow) and node.op.depthwise:
+                # A pool takes the channels in the groups in which its window gives them.
+                pool = graph.readers(node.name)[0]
+                assert isinstance(pool.op, Pool)
+                x = graph.types[node.name]
+                candidates = [
+                    (cost, op) for cost, op in candidates if unit_cycles(replace(pool.op, pe=cost.simd), x) <= cycles
+                ]
+            if not candidates:
                 return None
-            best = min(fast, key=lambda op: _weigh(unit(node.name, op, x), part))
+            cost, best = min(candidates, key=lambda pair: _weigh(pair[0], part))
+            pool_pe[node.name] = cost.simd
             node = replace(node, op=best)
-        elif unit_cycles(node.op, x) > cycles:
-            return None
         nodes.append(node)
     return graph.with_nodes(tuple(nodes))
 
@@ -126,28 +139,33 @@ def _weigh(cost: UnitCost, part: Part) -> tuple[float, int]:
     return cost.lut / part.lut + cost.bram18 / part.bram18, cost.cycles
 
 
-def _foldings(op: Foldable, x: TensorType) -> Iterator[Foldable]:
-    if isinstance(op, Mvau):
-        rows, columns = op.weight.shape
-        for simd in divisors(columns):
-            if simd * 1024 >= columns:
-                for pe in divisors(rows):
-                    yield replace(op, pe=pe, simd=simd)
-    elif isinstance(op, SlidingWindow):
-        for simd in divisors(x.channels):
-            yield replace(op, simd=simd)
-    else:
-        for pe in divisors(x.channels):
-            yield replace(op, pe=pe)
+def _foldings(graph: Graph, node: Node) -> list[Unit]:
+    """Every legal folding of a unit."""
+    op, x = node.op, graph.types[node.input]
+    match op:
+        case Mvau():
+            rows, columns = op.weight.shape
+            simds = [simd for simd in divisors(columns) if simd * 1024 >= columns]
+            return [replace(op, pe=pe, simd=simd) for simd in simds for pe in divisors(rows)]
+        case SlidingWindow() | FMPadding():
+            return [replace(op, simd=simd) for simd in divisors(x.channels)]
+        case StreamingConcat():
+            channels = gcd(*(graph.types[tensor].channels for tensor in node.inputs))
+            return [replace(op, simd=simd) for simd in divisors(channels)]
+        case Pool():
+            return [replace(op, pe=pe) for pe in divisors(graph.types[node.name].channels)]
+        case StreamingMaxPool():
+            return [op]
+        case _:
+            assert isinstance(op, Unit)
+            return [replace(op, pe=pe) for pe in divisors(x.channels)]
 
 
-def _widest(op: Foldable, x: TensorType) -> Iterator[Foldable]:
-    if isinstance(op, Mvau):
-        yield replace(op, pe=op.weight.shape[0], simd=op.weight.shape[1])
-    elif isinstance(op, SlidingWindow):
-        yield replace(op, simd=x.channels)
-    else:
-        yield replace(op, pe=x.channels)
+def _widest(graph: Graph, node: Node) -> list[Unit]:
+    """The folding of a unit with the fewest cycles."""
+    if isinstance(node.op, Mvau):
+        return [replace(node.op, pe=node.op.weight.shape[0], simd=node.op.weight.shape[1])]
+    return _foldings(graph, node)[-1:]
 
 
 def divisors(number: int) -> list[int]:

@@ -11,7 +11,8 @@ import numpy as np
 
 from bnnflow import Problem
 
-from ..transforms.compile import destinations, stages
+from ..transforms.compile import stages
+from ..transforms.destinations import destinations
 from ..transforms.graph import Graph
 from ..transforms.read import Surveyed, load, read, survey
 from .run_files import explain

@@ -15,31 +15,48 @@ import numpy as np
 
 from bnnflow import Problem
 
-from ..transforms.graph import (
+from ..transforms.graph import Graph
+from ..transforms.ops import (
+    NO_PADS,
+    Add,
+    AddBorder,
+    AddStreams,
     Affine,
     AnyOp,
-    Array,
+    Best,
     ChannelsLast,
+    ChannelwiseMul,
+    Clip,
+    Concat,
     Conv,
     Dense,
+    DuplicateStreams,
     Flatten,
-    Graph,
+    FMPadding,
+    GlobalAccPool,
+    LabelSelect,
     MaxPool,
     Mvau,
+    Pad,
+    Pair,
+    Pool,
     Quantize,
+    Scale,
+    Sides,
     Sign,
     SlidingWindow,
+    StreamingConcat,
     StreamingMaxPool,
-    TensorType,
+    SumPool,
     Threshold,
     Thresholding,
     XnorConv,
     XnorDense,
-    accumulator,
 )
-from .reference import windows
+from ..transforms.tensor import Array, TensorType
+from .reference import padded, rounded, windows
 
-Kernel = Callable[[Array], Array]
+Kernel = Callable[..., Array]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +65,7 @@ class Simulator:
 
     Attributes:
         graph: what is simulated.
-        kernels: one function a node, in order; each maps a batch to a batch.
+        kernels: one function a node, in order; each maps batches to a batch.
     """
 
     graph: Graph
@@ -57,7 +74,8 @@ class Simulator:
     @staticmethod
     def of(graph: Graph) -> Simulator:
         """Prepare every layer's weights once."""
-        return Simulator(graph, tuple(_kernel(node.op, graph.types[node.input]) for node in graph.nodes))
+        kernels = (_kernel(node.op, graph.types[node.input], graph.types[node.name]) for node in graph.nodes)
+        return Simulator(graph, tuple(kernels))
 
     def tensors(self, images: Array) -> dict[str, Array]:
         """Every tensor for one batch; integers in any dtype that holds them exactly.
@@ -67,7 +85,7 @@ class Simulator:
         """
         made = {self.graph.input: self._admit(images)}
         for node, kernel in zip(self.graph.nodes, self.kernels, strict=True):
-            made[node.name] = kernel(made[node.input])
+            made[node.name] = kernel(*(made[name] for name in node.inputs))
         return made
 
     def scores(self, images: Array, batch: int = 256) -> Array:
@@ -106,19 +124,24 @@ def batches(images: Array, size: int) -> Iterator[Array]:
         yield images[start : start + size]
 
 
-def _kernel(op: AnyOp, x: TensorType) -> Kernel:
+def _kernel(op: AnyOp, x: TensorType, made: TensorType) -> Kernel:
     match op:
         case ChannelsLast():
-            return lambda v: np.ascontiguousarray(np.moveaxis(v, 1, -1))
+            return lambda v: np.ascontiguousarray(np.moveaxis(v if v.ndim == 4 else v[:, :, None], 1, -1))
         case Flatten():
             return lambda v: v.reshape(len(v), -1)
         case Affine(scale, shift, divisor):
             return lambda v: v.astype(np.float64) * scale / divisor + shift
-        case Quantize(scale):
-            low, high = op.limits
-            return lambda v: np.clip(np.round(v / scale), low, high) * scale
-        case Sign():
-            return lambda v: np.where(v >= 0, np.int8(1), np.int8(-1))
+        case Clip(low, high):
+            return lambda v: np.clip(v, low, high)
+        case Quantize(scale, low, high, rounding):
+            return lambda v: np.clip(rounded(v / scale, rounding), low, high) * scale
+        case Sign(zero):
+            if zero:
+                return lambda v: np.where(v >= 0, np.int8(1), np.int8(-1))
+            return lambda v: np.sign(v).astype(np.int8)
+        case Pad(pads, value) | FMPadding(pads, value):
+            return lambda v: padded(_wide(v, made), pads, value)
         case Dense(weight):
             return _product(weight, x)
         case Conv(weight, stride):
@@ -129,31 +152,88 @@ def _kernel(op: AnyOp, x: TensorType) -> Kernel:
         case XnorConv(weight, stride):
             xnor = _xnor(weight.reshape(len(weight), -1))
             return lambda v: xnor(_rows(v, weight.shape[1:3], stride))
-        case MaxPool(kernel, stride):
-            return lambda v: _pool(v, kernel, stride)
+        case MaxPool(kernel, stride, pads):
+            return lambda v: _pool(_bordered(v, pads), kernel, stride)
         case StreamingMaxPool(kernel):
             return lambda v: _pool(v, kernel, kernel)
+        case SumPool(kernel, stride):
+            return lambda v: _pool(_wide(v, made), kernel, stride, np.add)
+        case GlobalAccPool():
+            return lambda v: _wide(v, made).sum(axis=(1, 2), keepdims=True)
+        case Add() | AddStreams():
+            return lambda v, w: _wide(v, made) + _wide(w, made)
+        case Concat() | StreamingConcat():
+            return lambda *parts: np.concatenate([_wide(part, made) for part in parts], axis=-1)
+        case Scale(factor) | ChannelwiseMul(factor):
+            return lambda v: _wide(v, made) * factor.astype(_holding(made))
         case Threshold(bounds, low, step):
             return _compare(bounds, low, step)
-        case Thresholding(bounds, _):
-            return _compare(bounds, 0, 1)
-        case SlidingWindow(kernel, stride, _):
+        case Thresholding(bounds, low, _):
+            return _compare(bounds, low, 1)
+        case Best(k) | LabelSelect(k):
+            return lambda v: np.argsort(-v.astype(np.float64), axis=-1, kind="stable")[..., :k]
+        case AddBorder(values, rows, columns, _):
+            border = values[rows[:, None], columns[None, :]].astype(_holding(made))
+            return lambda v: _wide(v, made) + border
+        case SlidingWindow(kernel, stride, simd, depthwise):
+            if depthwise:
+                return lambda v: _grouped(windows(v, kernel, stride), simd)
             return lambda v: _rows(v, kernel, stride)
-        case Mvau(weight, bounds, xnor):
-            product = _xnor(weight) if xnor else _product(2 * weight.astype(np.int8) - 1, x, accumulator(op, x))
-            compare = _compare(bounds, 0, 1)
+        case Pool(kernel, total, pe):
+            return lambda v: _pool_groups(_wide(v, made), kernel[0] * kernel[1], total, pe)
+        case Mvau(weight, bounds, xnor, low):
+            product = _xnor(weight) if xnor else _product(weight, x)
+            compare = _compare(bounds, low, 1)
             return (lambda v: compare(product(v))) if op.has_bounds else product
+        case DuplicateStreams():
+            return lambda v: v
         case _:
             assert_never(op)
 
 
-def _product(weight: Array, x: TensorType, sums: TensorType | None = None) -> Kernel:
-    """Exact sums of +-x over the last axis; float64 for float inputs."""
+def _holding(kind: TensorType) -> type[np.number]:
+    """A dtype that holds every value of a type exactly."""
+    if kind.is_float:
+        return np.float64
+    low, high = kind.range
+    for dtype in (np.int8, np.int16, np.int32):
+        if np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max:
+            return dtype
+    return np.int64
+
+
+def _wide(v: Array, kind: TensorType) -> Array:
+    """The batch in a dtype in which sums of type `kind` do not overflow."""
+    return v.astype(_holding(kind), copy=False)
+
+
+def _bordered(v: Array, pads: Sides) -> Array:
+    """A map with a border that wins no maximum."""
+    if pads == NO_PADS:
+        return v
+    return padded(v, pads, -np.inf if v.dtype.kind == "f" else np.iinfo(v.dtype).min)
+
+
+def _grouped(seen: Array, simd: int) -> Array:
+    """Windows (batch, rows, columns, kernel h, kernel w, c) in groups of simd channels, one axis."""
+    groups = seen.reshape(*seen.shape[:3], seen.shape[3] * seen.shape[4], -1, simd)
+    return np.ascontiguousarray(np.moveaxis(groups, 3, 4)).reshape(*seen.shape[:3], -1)
+
+
+def _pool_groups(v: Array, area: int, total: bool, pe: int) -> Array:
+    groups = v.reshape(*v.shape[:-1], -1, area, pe)
+    made: Array = groups.sum(axis=-2) if total else groups.max(axis=-2)
+    return made.reshape(*v.shape[:-1], -1)
+
+
+def _product(weight: Array, x: TensorType) -> Kernel:
+    """Exact sums of products over the last axis; float64 for float inputs."""
     kind: type[np.floating] = np.float64
     if not x.is_float:
         low, high = x.range
         # Every partial sum lies within the sum of magnitudes.
-        kind = np.float32 if max(abs(low), abs(high)) * weight.shape[1] < 2**24 else np.float64
+        most = int(np.abs(weight.astype(np.int32)).sum(axis=1, dtype=np.int64).max())
+        kind = np.float32 if max(abs(low), abs(high)) * most < 2**24 else np.float64
     matrix = np.ascontiguousarray(weight.T.astype(kind))
     return lambda v: _matmul(v, matrix)
 
@@ -182,16 +262,16 @@ def _rows(v: Array, kernel: tuple[int, ...], stride: tuple[int, int]) -> Array:
     return np.ascontiguousarray(seen).reshape(*seen.shape[:3], -1)
 
 
-def _pool(v: Array, kernel: tuple[int, int], stride: tuple[int, int]) -> Array:
+def _pool(v: Array, kernel: Pair, stride: Pair, join: np.ufunc = np.maximum) -> Array:
     height = (v.shape[1] - kernel[0]) // stride[0] + 1
     width = (v.shape[2] - kernel[1]) // stride[1] + 1
-    best: Array | None = None
+    made: Array | None = None
     for i in range(kernel[0]):
         for j in range(kernel[1]):
             part = v[:, i : i + stride[0] * height : stride[0], j : j + stride[1] * width : stride[1]]
-            best = part.copy() if best is None else np.maximum(best, part, out=best)
-    assert best is not None
-    return best
+            made = part.copy() if made is None else join(made, part, out=made)
+    assert made is not None
+    return made
 
 
 def _compare(bounds: Array, low: int, step: int) -> Kernel:

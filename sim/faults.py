@@ -1,6 +1,6 @@
 """Bit flips in the weight memories of a dataflow graph, addressed as the hardware lays them out.
 
-A memory of an MVAU has MW * MH / (PE * SIMD) words of PE * SIMD bits: word nf * SF + sf holds, at bit
+A memory of an MVAU has MW * MH / (PE * SIMD) words of PE * SIMD weights: word nf * SF + sf holds, at place
 p * SIMD + s, the weight of row nf * PE + p and column sf * SIMD + s (FINN's packing). Fault maps are
 drawn per cell of this memory, so two networks that use the same memory suffer the same map.
 """
@@ -13,22 +13,38 @@ from math import sqrt
 
 import numpy as np
 
-from ..transforms.graph import Array, Graph, Mvau
+from ..transforms.graph import Graph
+from ..transforms.ops import Mvau
+from ..transforms.tensor import Array
 from .engine import Simulator
 
 
 def memory(op: Mvau) -> Array:
-    """The words of an MVAU's weight memory: uint8 bits, (words, PE * SIMD)."""
-    rows, columns = op.weight.shape
-    blocks = op.weight.reshape(rows // op.pe, op.pe, columns // op.simd, op.simd)
-    return blocks.transpose(0, 2, 1, 3).reshape(-1, op.pe * op.simd)
+    """The words of an MVAU's weight memory: uint8 bits, (words, PE * SIMD * bits of a weight).
+
+    The bits of a weight stand side by side, least significant first, in two's complement; one bit stands
+    for {-1, +1}, 1 for +1.
+    """
+    (rows, columns), bits = op.weight.shape, op.weight_bits
+    cells = op.weight.astype(np.int64) > 0 if bits == 1 else op.weight.astype(np.int64)
+    cells = (cells.astype(np.int64)[..., None] >> np.arange(bits)) & 1
+    blocks = cells.reshape(rows // op.pe, op.pe, columns // op.simd, op.simd * bits).astype(np.uint8)
+    return blocks.transpose(0, 2, 1, 3).reshape(-1, op.pe * op.simd * bits)
 
 
 def from_memory(op: Mvau, words: Array) -> Mvau:
     """The MVAU whose weight memory holds `words`."""
-    rows, columns = op.weight.shape
-    blocks = words.reshape(rows // op.pe, columns // op.simd, op.pe, op.simd)
-    return replace(op, weight=blocks.transpose(0, 2, 1, 3).reshape(rows, columns))
+    (rows, columns), bits = op.weight.shape, op.weight_bits
+    blocks = words.reshape(rows // op.pe, columns // op.simd, op.pe, op.simd, bits)
+    cells = blocks.transpose(0, 2, 1, 3, 4).reshape(rows, columns, bits)
+    if op.xnor:
+        return replace(op, weight=cells[..., 0])
+    if bits == 1:
+        return replace(op, weight=2 * cells[..., 0].astype(np.int8) - 1)
+    places = 2 ** np.arange(bits)
+    if op.weight.min() < 0:
+        places[-1] = -places[-1]
+    return replace(op, weight=(cells * places).sum(axis=-1).astype(op.weight.dtype))
 
 
 def flips(seed: int, fault_map: int, layer: int, bits: int, rate: float) -> Array:

@@ -112,13 +112,13 @@ def apply(op: AnyOp, x: Array, *others: Array) -> Array:
                 groups = seen.reshape(*seen.shape[:3], kernel[0] * kernel[1], -1, simd)
                 seen = np.moveaxis(groups, 3, 4)
             return seen.reshape(*seen.shape[:3], -1)
-        case Pool(area, total, pe):
-            groups = x.reshape(*x.shape[:-1], -1, area, pe)
+        case Pool(kernel, total, pe):
+            groups = x.reshape(*x.shape[:-1], -1, kernel[0] * kernel[1], pe)
             made = groups.sum(axis=-2) if total else groups.max(axis=-2)
             return made.reshape(*x.shape[:-1], -1)
         case Mvau(weight, bounds, xnor, low, _, _):
-            rows = [(x == row).sum(axis=-1) if xnor else (x * row.astype(np.int64)).sum(-1) for row in weight]
-            sums = np.stack(rows, axis=-1)
+            products = [x == row if xnor else x * row.astype(np.int64) for row in weight]
+            sums = np.stack([product.sum(axis=-1) for product in products], axis=-1)
             return low + (sums[..., None] >= bounds).sum(axis=-1) if op.has_bounds else sums
         case DuplicateStreams():
             return x

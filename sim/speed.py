@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from statistics import median
 
-from ..transforms.graph import Array
+from ..transforms.tensor import Array
 
 
 def throughput(run: Callable[[Array], object], images: Array, repeats: int = 5) -> float:

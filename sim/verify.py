@@ -9,18 +9,24 @@ import numpy as np
 
 from bnnflow import CHECK_FAILED, Problem
 
-from ..transforms.graph import Affine, Array, Graph
+from ..transforms.graph import Graph
+from ..transforms.ops import Affine
 from ..transforms.passes import Doubt, Match
+from ..transforms.tensor import Array
 from .engine import Simulator, batches
+
+# Doubts state how far float32 may err; the simulator computes a network's floats in float64.
+_FLOAT64_OF_FLOAT32 = 2.0**-28
 
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """One level to verify: its graph, and how its tensors equal those of the level before."""
+    """One level to verify: its graph, how its tensors equal those of the level before, and where floats may differ."""
 
     name: str
     graph: Graph
     matches: tuple[Match, ...] = ()
+    doubts: tuple[Doubt, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +36,8 @@ class Verified:
     Attributes:
         name: of the level or the other program.
         tensors, images, values: how many were compared.
-        differences: class sums of another program that differ because float32 arithmetic rounds a tie
-            to the other side; 0 between our levels.
+        differences: values that differ because floating-point arithmetic rounds a tie to the other side, only
+            on images that hold one; 0 between levels of integers.
     """
 
     name: str
@@ -59,31 +65,50 @@ def verify(
         Problem: status 1; names the level, the first differing tensor, image, position and both values.
     """
     simulators = [Simulator.of(level.graph) for level in levels]
-    values = [0] * len(levels)
+    values, differences = [0] * len(levels), [0] * len(levels)
     done = 0
     for part in batches(images, batch):
         before = simulators[0].tensors(part)
         for index, level in enumerate(levels[1:], 1):
             after = simulators[index].tensors(part)
+            doubtful = _doubtful(before, level.doubts, len(part), _FLOAT64_OF_FLOAT32)
             for match in level.matches:
-                values[index] += _compare(level.name, match, before, after, done)
+                compared, differ = _compare(level.name, match, before, after, done, doubtful)
+                values[index] += compared
+                differences[index] += differ
             before = after
         done += len(part)
         progress(done)
-    return [Verified(level.name, len(level.matches), len(images), values[i]) for i, level in enumerate(levels) if i]
+    return [
+        Verified(level.name, len(level.matches), len(images), values[i], differences[i])
+        for i, level in enumerate(levels)
+        if i
+    ]
 
 
-def _compare(level: str, match: Match, before: dict[str, Array], after: dict[str, Array], first: int) -> int:
-    old = before[match.old]
-    new = after[match.new].astype(np.float64) * match.factor + match.offset
+def _compare(
+    level: str, match: Match, before: dict[str, Array], after: dict[str, Array], first: int, doubtful: Array
+) -> tuple[int, int]:
+    """Number of values compared, and of those that differ on doubtful images; any other difference is refused."""
+    old = before[match.old] if match.kept is None else before[match.old][..., match.kept]
+    made = after[match.new]
+    new = made.astype(np.float64) * match.factor + match.offset
     if old.shape != new.shape:
         raise mismatch(level, match.new, f"shape {new.shape[1:]} instead of {old.shape[1:]}")
-    if not np.array_equal(old, new):
-        image, *position = (int(i) for i in np.argwhere(old != new)[0])
+    if np.array_equal(old, new):
+        return int(old.size), 0
+    differ = old != new
+    if old.dtype.kind == "f":
+        # A float network's values are rounded; what they mean is the integer that they lie nearest to.
+        factor = np.where(match.factor == 0, 1.0, match.factor)
+        differ = np.where(match.factor == 0, differ, np.rint((old - match.offset) / factor) != made)
+    wrong = differ & ~doubtful.reshape((-1,) + (1,) * (differ.ndim - 1))
+    if wrong.any():
+        image, *position = (int(i) for i in np.argwhere(wrong)[0])
         place = f"image {first + image}, channel {position[-1]}" + (f", pixel {position[:-1]}" if position[:-1] else "")
         value, wanted = new[(image, *position)], old[(image, *position)]
         raise mismatch(level, match.new, f"{place}: {value:g} instead of {wanted:g}")
-    return int(old.size)
+    return int(old.size), int(np.count_nonzero(differ))
 
 
 def mismatch(level: str, tensor: str, where: str) -> Problem:
@@ -129,11 +154,18 @@ def images_in_doubt(graph: Graph, doubts: Sequence[Doubt], images: Array, batch:
         return found
     simulator, done = Simulator.of(graph), 0
     for part in batches(images, batch):
-        tensors = simulator.tensors(part)
-        for doubt in doubts:
-            values = np.abs(tensors[doubt.tensor][..., list(doubt.channels)]) <= np.array(doubt.widths)
-            found[done : done + len(part)] |= values.reshape(len(part), -1).any(axis=1)
+        found[done : done + len(part)] = _doubtful(simulator.tensors(part), doubts, len(part))
         done += len(part)
+    return found
+
+
+def _doubtful(tensors: dict[str, Array], doubts: Sequence[Doubt], count: int, share: float = 1.0) -> Array:
+    """Which of `count` images hold a value within `share` of a doubt's widths; bool, (count,)."""
+    found = np.zeros(count, bool)
+    for doubt in doubts:
+        values = tensors[doubt.tensor][..., list(doubt.channels)].astype(np.float64)
+        near = np.abs(values - np.array(doubt.edges)) <= share * np.array(doubt.widths)
+        found |= near.reshape(count, -1).any(axis=1)
     return found
 
 

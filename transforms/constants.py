@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from .graph import Array
+from .tensor import Array
 
 
 def attributes(node: onnx.NodeProto) -> dict[str, Any]:

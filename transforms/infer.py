@@ -139,7 +139,8 @@ def result_type(op: AnyOp, inputs: Sequence[TensorType], name: str = "") -> Tens
             fits = len(x.shape) == 3 and not (x.shape[0] % kernel[0] or x.shape[1] % kernel[1])
             _need(fits, "pool on", name, x)
             return replace(x, shape=(x.shape[0] // kernel[0], x.shape[1] // kernel[1], x.channels))
-        case Pool(area, total, pe):
+        case Pool(kernel, total, pe):
+            area = kernel[0] * kernel[1]
             _need(x.channels % area == 0, f"windows of {area} values in", name, x)
             made = replace(x, shape=(*x.shape[:-1], x.channels // area))
             _divides("PE", pe, made.channels, name, x)

@@ -2,48 +2,59 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 from bnnflow import Problem
 
-from .graph import (
+from .graph import Graph
+from .ops import (
+    Add,
+    AddBorder,
     Affine,
+    Best,
     ChannelsLast,
+    Concat,
     Conv,
     Dense,
+    DuplicateStreams,
     Flatten,
-    Graph,
     MaxPool,
-    Mvau,
     Op,
-    SlidingWindow,
-    StreamingMaxPool,
+    Pad,
+    Scale,
+    SumPool,
     Threshold,
-    Thresholding,
+    Unit,
     XnorConv,
     XnorDense,
 )
 
 _SHAPES: tuple[type[Op], ...] = (ChannelsLast, Flatten)
+_INTEGER = (*_SHAPES, Conv, Dense, MaxPool, SumPool, Pad, Add, Concat, Scale, Threshold)
+_ON_THE_HOST = (Affine, Best)
 
 LEVELS: dict[str, tuple[type[Op], ...]] = {
-    "integer": (*_SHAPES, Conv, Dense, MaxPool, Threshold, Affine),
-    "xnor": (*_SHAPES, Conv, Dense, XnorConv, XnorDense, MaxPool, Threshold, Affine),
-    "dataflow": (*_SHAPES, SlidingWindow, Mvau, Thresholding, StreamingMaxPool, Affine),
+    "integer": (*_INTEGER, *_ON_THE_HOST),
+    "xnor": (*_INTEGER, XnorConv, XnorDense, AddBorder, *_ON_THE_HOST),
+    "dataflow": (*_SHAPES, *get_args(Unit), *_ON_THE_HOST),
 }
 
 
 def require(graph: Graph, level: str) -> None:
-    """Check that a graph holds only what may exist at `level`, and `Affine` only as its last step.
+    """Check that a graph holds only what may exist at `level`, and class scores only at its end.
 
     Raises:
         Problem: names the first operation that may not be there.
     """
     for node in graph.nodes:
-        last = node.name == graph.output
-        if not isinstance(node.op, LEVELS[level]) or (isinstance(node.op, Affine) and not last):
+        ends = all(isinstance(reader.op, _ON_THE_HOST) for reader in graph.readers(node.name))
+        if not isinstance(node.op, LEVELS[level]) or (isinstance(node.op, _ON_THE_HOST) and not ends):
             raise Problem(
                 f"operation {type(node.op).__name__} is left at the {level} level",
                 f"{node.name!r} in graph {graph.name!r}",
-                "networks of binary convolutions, dense layers, batch norms, signs and max pools compile",
+                "`flow ops` lists what compiles",
             )
-        if not last and len(graph.readers(node.name)) != 1:
-            raise Problem("a tensor is read more than once or never", f"{node.name!r} in graph {graph.name!r}")
+        if node.name != graph.output and not graph.readers(node.name):
+            raise Problem("a tensor is never read", f"{node.name!r} in graph {graph.name!r}")
+        if level == "dataflow" and graph.uses(node.name) > 1 and not isinstance(node.op, DuplicateStreams):
+            raise Problem("a stream has more than one reader", f"{node.name!r} in graph {graph.name!r}")

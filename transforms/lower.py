@@ -2,32 +2,43 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from bnnflow import Problem
-
-from .graph import (
-    Array,
+from .graph import Graph, Node
+from .ops import (
+    NO_BOUNDS,
+    NO_PADS,
+    Add,
+    AddStreams,
+    Best,
+    ChannelwiseMul,
+    Concat,
     Conv,
     Dense,
+    DuplicateStreams,
     Flatten,
-    Graph,
+    FMPadding,
+    GlobalAccPool,
+    LabelSelect,
+    Layer,
     MaxPool,
     Mvau,
-    Node,
+    Pad,
+    Pool,
+    Scale,
     SlidingWindow,
+    StreamingConcat,
     StreamingMaxPool,
+    SumPool,
     Threshold,
     Thresholding,
     XnorConv,
     XnorDense,
 )
-from .passes import Rewrite, Rewritten, maker_op, reader_op
-
-_LAYERS = (Conv, Dense, XnorConv, XnorDense)
-_NO_BOUNDS = np.zeros((0, 0), np.int64)
+from .passes import Rewrite, Rewritten
+from .tensor import Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,103 +54,130 @@ class FlattenEarly:
     def __call__(self, graph: Graph) -> Rewritten:
         """The rewritten graph; `Problem` names what cannot be rewritten exactly."""
         rewrite = Rewrite(graph)
-        swapped: dict[str, Node] = {}
-        for node in rewrite.walk():
+        now = {graph.input: graph.input}
+        waiting: dict[str, Node] = {}
+        for node in graph.nodes:
+            reader = graph.sole_reader(node.name)
             if (
                 isinstance(node.op, Threshold)
-                and not isinstance(maker_op(graph, node.input), _LAYERS)
-                and isinstance(reader_op(graph, node.name), Flatten)
+                and reader is not None
+                and isinstance(reader.op, Flatten)
+                and not isinstance(graph.maker(node.input), Layer)
             ):
-                swapped[node.name] = node
-            elif node.input in swapped:
-                earlier = swapped[node.input]
-                assert isinstance(earlier.op, Threshold)
+                waiting[node.name] = node
+                continue
+            if node.input in waiting:
+                late = waiting[node.input]
+                assert isinstance(late.op, Threshold)
                 places = int(np.prod(graph.types[node.input].shape[:-1]))
-                rewrite.emit(node.name, node.op, earlier.input)
-                bounds = earlier.op.bounds if len(earlier.op.bounds) == 1 else np.tile(earlier.op.bounds, (places, 1))
-                op = Threshold(bounds, earlier.op.low, earlier.op.step)
-                rewrite.emit(earlier.name, op, node.name)
-                rewrite.match(node.name, earlier.name)
+                bounds = late.op.bounds if len(late.op.bounds) == 1 else np.tile(late.op.bounds, (places, 1))
+                flat = rewrite.emit(node.name, node.op, now[late.input])
+                now[node.name] = rewrite.emit(late.name, Threshold(bounds, late.op.low, late.op.step), flat)
             else:
-                before = _name_now(swapped, graph, node.input)
-                rewrite.emit(node.name, node.op, before)
-                if not graph.types[node.name].is_float:
-                    rewrite.match(node.name, node.name)
-        return rewrite.done(_name_now(swapped, graph, graph.output))
-
-
-def _name_now(swapped: dict[str, Node], graph: Graph, tensor: str) -> str:
-    """Name under which an old tensor is known after flattenings moved."""
-    made_by = next((node for node in graph.nodes if node.name == tensor), None)
-    return made_by.input if made_by is not None and made_by.input in swapped else tensor
+                now[node.name] = rewrite.emit(node.name, node.op, *(now[name] for name in node.inputs))
+            if not graph.types[node.name].is_float:
+                rewrite.match(node.name, now[node.name])
+        return rewrite.done(now[graph.output])
 
 
 @dataclass(frozen=True, slots=True)
 class Lower:
-    """Turn layers into sliding windows and matrix-vector units with their thresholds inside.
+    """Turn operations into FINN's units, with the thresholds behind a layer inside its matrix-vector unit.
 
-    Needs: the XNOR level, one threshold a channel, pools whose stride is their kernel. Removes: all
-    layers, thresholds and pools in favour of FINN's units, all at PE = SIMD = 1. Exact: the same
-    sums of the same products; matrix columns are ordered (kernel row, kernel column, channel).
+    Needs: the XNOR level. Removes: all layers, thresholds, pools and joins in favour of FINN's units, all at
+    PE = SIMD = 1; a tensor that is read more than once is duplicated. Exact: the same sums of the same
+    products; matrix columns are ordered (kernel row, kernel column, channel).
     """
 
     name: str = "lower"
 
     def __call__(self, graph: Graph) -> Rewritten:
         """The rewritten graph; `Problem` names what cannot be rewritten exactly."""
-        rewrite = Rewrite(graph)
-        now = {graph.input: graph.input}
-        for node in rewrite.walk():
-            if isinstance(node.op, Threshold) and isinstance(maker_op(graph, node.input), _LAYERS):
-                continue
-            old, now[node.name] = self._lower(rewrite, node, now[node.input])
-            now[old] = now[node.name]
-            if not graph.types[old].is_float:
-                rewrite.match(old, now[old])
-        return rewrite.done(now[graph.output])
-
-    def _lower(self, rewrite: Rewrite, node: Node, source: str) -> tuple[str, str]:
-        """Emit the units of one node; returns the old tensor that the last of them makes, and the new one."""
-        graph, op = rewrite.graph, node.op
-        if isinstance(op, _LAYERS):
-            after = graph.readers(node.name)
-            fused = after[0] if after and isinstance(after[0].op, Threshold) else None
-            bounds = _NO_BOUNDS
-            if fused is not None:
-                assert isinstance(fused.op, Threshold)
-                bounds = _one_level(fused.op, len(op.weight), fused.name)
-            if isinstance(op, Conv | XnorConv):
-                kernel = (op.weight.shape[1], op.weight.shape[2])
-                source = rewrite.emit(f"{node.name}_window", SlidingWindow(kernel, op.stride), source)
-            matrix = (op.weight > 0).astype(np.uint8).reshape(len(op.weight), -1)
-            unit = Mvau(matrix, bounds, isinstance(op, XnorConv | XnorDense))
-            return (fused.name if fused else node.name), rewrite.emit(node.name, unit, source)
-        if isinstance(op, Threshold):
-            channels = rewrite.types[source].channels
-            return node.name, rewrite.emit(node.name, Thresholding(_one_level(op, channels, node.name)), source)
-        if isinstance(op, MaxPool):
-            if op.kernel != op.stride:
-                raise Problem(
-                    "a max pool whose stride is not its kernel has no unit yet",
-                    f"{node.name!r}: kernel {op.kernel}, stride {op.stride}",
-                    "use a stride equal to the kernel",
-                )
-            size = rewrite.types[source].shape
-            if size[0] % op.kernel[0] or size[1] % op.kernel[1]:
-                raise Problem(
-                    f"a max pool of {op.kernel[0]}x{op.kernel[1]} does not divide its map of {size[0]}x{size[1]}",
-                    f"{node.name!r}",
-                    "choose kernels or an image size that give an even map before each pool",
-                )
-            return node.name, rewrite.emit(node.name, StreamingMaxPool(op.kernel), source)
-        return node.name, rewrite.emit(node.name, op, source)
+        walk = _Walk(graph)
+        for node in graph.nodes:
+            walk.step(node)
+        return walk.rewrite.done(walk.now[graph.output])
 
 
-def _one_level(op: Threshold, channels: int, name: str) -> Array:
-    if op.bounds.shape[1] != 1 or (op.low, op.step) != (0, 1):
-        raise Problem(
-            f"thresholds with {op.bounds.shape[1]} levels from {op.low} by {op.step} have no dataflow unit yet",
-            f"{name!r}",
-            "quantize the input to 8 bits by (x - 128) / 128, or to one bit",
-        )
-    return np.broadcast_to(op.bounds, (channels, 1)).copy()
+@dataclass(slots=True)
+class _Walk:
+    graph: Graph
+    rewrite: Rewrite = field(init=False)
+    now: dict[str, str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.rewrite = Rewrite(self.graph)
+        self.now = {self.graph.input: self.graph.input}
+        self._fork(self.graph.input)
+
+    def step(self, node: Node) -> None:
+        """Emit the units of one old node, unless it is inside the unit of the node before."""
+        if isinstance(node.op, Threshold) and self._fused(node.input) is node:
+            return
+        fused = self._fused(node.name)
+        self.now[node.name] = self._lower(node, None if fused is None else fused.op)
+        old = node.name if fused is None else fused.name
+        self.now[old] = self.now[node.name]
+        if not self.graph.types[old].is_float:
+            self.rewrite.match(old, self.now[old])
+        self._fork(old)
+
+    def _fused(self, tensor: str) -> Node | None:
+        """The threshold that goes into the unit of the layer that makes `tensor`, if there is one."""
+        reader = self.graph.sole_reader(tensor)
+        fits = isinstance(self.graph.maker(tensor), Layer) and reader is not None
+        return reader if fits and reader is not None and isinstance(reader.op, Threshold) else None
+
+    def _fork(self, old: str) -> None:
+        if self.graph.uses(old) > 1 and not self.rewrite.types[self.now[old]].is_float:
+            new = self.rewrite.emit(self.rewrite.fresh("duplicate"), DuplicateStreams(), self.now[old])
+            self.rewrite.match(old, new)
+            self.now[old] = new
+
+    def _lower(self, node: Node, threshold: object) -> str:
+        emit, op, name = self.rewrite.emit, node.op, node.name
+        sources = [self.now[tensor] for tensor in node.inputs]
+        x = sources[0]
+        kind = self.rewrite.types[x]
+        match op:
+            case Conv() | Dense() | XnorConv() | XnorDense():
+                low, bounds = 0, NO_BOUNDS
+                if isinstance(threshold, Threshold):
+                    low, bounds = threshold.low, _unit_bounds(threshold, len(op.weight))
+                if isinstance(op, Conv | XnorConv) and (op.weight.shape[1:3] != (1, 1) or op.stride != (1, 1)):
+                    kernel = (op.weight.shape[1], op.weight.shape[2])
+                    x = emit(f"{name}_window", SlidingWindow(kernel, op.stride), x)
+                matrix = op.weight.reshape(len(op.weight), -1)
+                return emit(name, Mvau(matrix, bounds, isinstance(op, XnorConv | XnorDense), low), x)
+            case Threshold():
+                return emit(name, Thresholding(_unit_bounds(op, kind.channels), op.low), x)
+            case MaxPool(kernel, stride, pads):
+                if pads != NO_PADS:
+                    x = emit(f"{name}_padded", FMPadding(pads, kind.range[0]), x)
+                    kind = self.rewrite.types[x]
+                if kernel == stride and not (kind.shape[0] % kernel[0] or kind.shape[1] % kernel[1]):
+                    return emit(name, StreamingMaxPool(kernel), x)
+                x = emit(f"{name}_window", SlidingWindow(kernel, stride, depthwise=True), x)
+                return emit(name, Pool(kernel), x)
+            case SumPool(kernel, stride):
+                if kernel == kind.shape[:2]:
+                    return emit(name, GlobalAccPool(), x)
+                x = emit(f"{name}_window", SlidingWindow(kernel, stride, depthwise=True), x)
+                return emit(name, Pool(kernel, True), x)
+            case Pad(pads, value):
+                return emit(name, FMPadding(pads, int(value)), x)
+            case Add():
+                return emit(name, AddStreams(), *sources)
+            case Concat():
+                return emit(name, StreamingConcat(), *sources)
+            case Scale(factor):
+                return emit(name, ChannelwiseMul(np.broadcast_to(factor, kind.channels).copy()), x)
+            case Best(k) if not kind.is_float:
+                return emit(name, LabelSelect(k), x)
+            case _:
+                return emit(name, op, *sources)
+
+
+def _unit_bounds(op: Threshold, channels: int) -> Array:
+    """One row of bounds a channel; units count by one, so a stair of height n stands n times."""
+    return np.repeat(np.broadcast_to(op.bounds, (channels, op.bounds.shape[1])), op.step, axis=1)

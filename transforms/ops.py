@@ -298,10 +298,10 @@ class StreamingMaxPool(Op):
 class Pool(Op):
     """FINN `Pool` behind a depthwise sliding window: maximum or sum of each channel's window, pe channels a cycle.
 
-    area: values a window. total: the sum in place of the maximum.
+    total: the sum in place of the maximum.
     """
 
-    area: int
+    kernel: Pair
     total: bool = False
     pe: int = 1
 
@@ -329,7 +329,9 @@ class DuplicateStreams(Op):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StreamingConcat(Op):
-    """FINN `StreamingConcat`: `Concat` as a unit."""
+    """FINN `StreamingConcat`: `Concat` as a unit, simd channels a cycle; simd divides every part."""
+
+    simd: int = 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -8,39 +8,44 @@ from typing import Protocol
 
 import numpy as np
 
-from bnnflow import Problem
-
-from .graph import AnyOp, Array, Graph, Node, TensorType, result_type
+from .graph import Graph, Node
+from .infer import result_type
+from .ops import AnyOp
+from .tensor import Array, TensorType
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """An equality that holds for every input: old == factor * new + offset.
+    """An equality that holds for every input: old[..., kept] == factor * new + offset.
 
     Attributes:
         old: tensor of the graph before the pass.
-        new: tensor of the graph after it, of the same shape.
+        new: tensor of the graph after it; of the same shape but for channels that are left out.
         factor, offset: float64, (channels,) or (1,), exactly representable.
+        kept: channels of `old` that `new` holds, in order; None for all.
     """
 
     old: str
     new: str
     factor: Array
     offset: Array
+    kept: Array | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """Where programs that compute in float32 may see a tie on the other side of zero.
+    """Where programs that compute in float32 may see a value on the other side of a quantizer's edge.
 
     Attributes:
-        tensor: of the graph before the pass; the input of a sign.
-        channels: those in doubt.
-        widths: for each, how near to zero a value must be for float32 to err on its side.
+        tensor: of the graph before the pass; the input of a quantizer.
+        channels: those in doubt; a channel may stand more than once.
+        edges: for each, the value at which the quantizer's result changes.
+        widths: for each, how near to the edge a value must be for float32 to err on its side.
     """
 
     tensor: str
     channels: tuple[int, ...]
+    edges: tuple[float, ...]
     widths: tuple[float, ...]
 
 
@@ -91,82 +96,64 @@ def run(passes: Sequence[Pass], graph: Graph, observe: Observer | None = None) -
 def compose(first: Sequence[Match], second: Sequence[Match]) -> tuple[Match, ...]:
     """Matches from before `first` to after `second`, for tensors that both passes keep."""
     known = {match.new: match for match in first}
-    return tuple(
-        Match(
-            known[m.old].old,
-            m.new,
-            known[m.old].factor * m.factor,
-            known[m.old].factor * m.offset + known[m.old].offset,
-        )
-        for m in second
-        if m.old in known
-    )
+    return tuple(_joined(known[match.old], match) for match in second if match.old in known)
+
+
+def _joined(first: Match, second: Match) -> Match:
+    factor, offset, kept = first.factor, first.offset, second.kept
+    if kept is not None:
+        factor, offset = (value if value.size == 1 else value[kept] for value in (factor, offset))
+        kept = kept if first.kept is None else first.kept[kept]
+    else:
+        kept = first.kept
+    return Match(first.old, second.new, factor * second.factor, factor * second.offset + offset, kept)
 
 
 @dataclass(slots=True)
 class Rewrite:
-    """The walk over a graph without branches, and the new graph that grows along it."""
+    """The new graph that grows along a walk over an old one."""
 
     graph: Graph
-    nodes: list[Node] = field(default_factory=list)
+    nodes: dict[str, Node] = field(default_factory=dict)
     types: dict[str, TensorType] = field(default_factory=dict)
     matches: dict[str, Match] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     doubts: list[Doubt] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.types[self.graph.input] = self.graph.input_type
 
-    def walk(self) -> list[Node]:
-        """The old nodes in order.
-
-        Raises:
-            Problem: a tensor is read by two operations; networks with branches are not compiled yet.
-        """
-        for tensor in (self.graph.input, *(node.name for node in self.graph.nodes)):
-            readers = self.graph.readers(tensor)
-            if len(readers) > 1:
-                raise Problem(
-                    "networks with branches do not compile yet",
-                    f"tensor {tensor!r} is read by {readers[0].name!r} and {readers[1].name!r}",
-                    "use a network in which each layer feeds one other layer",
-                )
-        return list(self.graph.nodes)
-
-    def emit(self, name: str, op: AnyOp, source: str) -> str:
-        """Append an operation; returns its tensor."""
-        self.types[name] = result_type(op, self.types[source], name)
-        self.nodes.append(Node(name, op, source))
+    def emit(self, name: str, op: AnyOp, *sources: str) -> str:
+        """Append an operation; returns its tensor, named `name` where no other tensor is."""
+        while name in self.types:
+            name += "_"
+        self.types[name] = result_type(op, [self.types[source] for source in sources], name)
+        self.nodes[name] = Node(name, op, sources)
         return name
+
+    def fresh(self, kind: str) -> str:
+        """A name that no tensor of the new graph has: kind0, kind1, ..."""
+        while True:
+            number = self.counts.get(kind, 0)
+            self.counts[kind] = number + 1
+            if f"{kind}{number}" not in self.types:
+                return f"{kind}{number}"
+
+    def replace(self, tensor: str, op: AnyOp) -> None:
+        """Put another operation in the place of the one that makes `tensor`."""
+        node = replace(self.nodes[tensor], op=op)
+        self.nodes[tensor] = node
+        self.types[tensor] = result_type(op, [self.types[source] for source in node.inputs], tensor)
 
     def match(self, old: str, new: str, factor: Array | float = 1.0, offset: Array | float = 0.0) -> None:
         """State that tensor `old` equals factor * `new` + offset."""
         columns = (np.atleast_1d(np.asarray(value, np.float64)) for value in (factor, offset))
         self.matches[new] = Match(old, new, *columns)
 
-    def negate(self, tensor: str, channels: Array, op: AnyOp) -> None:
-        """Replace the operation that makes `tensor` by `op`, which negates its values on `channels` (bool)."""
-        index = next(i for i, node in enumerate(self.nodes) if node.name == tensor)
-        self.nodes[index] = replace(self.nodes[index], op=op)
-        self.types[tensor] = result_type(op, self.types[self.nodes[index].input], tensor)
-        if tensor in self.matches:
-            known = self.matches[tensor]
-            self.matches[tensor] = replace(known, factor=known.factor * np.where(channels, -1.0, 1.0))
-
     def done(self, output: str) -> Rewritten:
         """The finished graph with its matches in the order of its nodes."""
-        graph = self.graph.with_nodes(tuple(self.nodes), output)
-        order = [self.graph.input, *(node.name for node in self.nodes)]
+        graph = self.graph.with_nodes(tuple(self.nodes.values()), output)
+        order = [self.graph.input, *self.nodes]
         matches = tuple(self.matches[tensor] for tensor in order if tensor in self.matches)
         return Rewritten(graph, matches, tuple(self.notes), tuple(self.doubts))
-
-
-def maker_op(graph: Graph, tensor: str) -> AnyOp | None:
-    """The operation that makes `tensor`, None for the graph's input."""
-    return next((node.op for node in graph.nodes if node.name == tensor), None)
-
-
-def reader_op(graph: Graph, tensor: str) -> AnyOp | None:
-    """The operation that reads `tensor`, None at the end of the graph."""
-    readers = graph.readers(tensor)
-    return readers[0].op if readers else None

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .graph import Graph, MaxPool, Threshold
-from .passes import Rewrite, Rewritten, reader_op
+from .graph import Graph, Node
+from .ops import MaxPool, Threshold
+from .passes import Rewrite, Rewritten
 
 
 @dataclass(frozen=True, slots=True)
 class PoolAfterThreshold:
     """Swap a max pool with the threshold behind it, so that it pools bits (an OR in hardware).
 
-    Needs: nothing. Removes: a max pool that stands right in front of a threshold. Exact: a threshold never falls as its
-    input rises, so it commutes with the maximum.
+    Needs: nothing. Removes: a max pool that stands right in front of a threshold and is read by nothing else.
+    Exact: a threshold never falls as its input rises, so it commutes with the maximum.
     """
 
     name: str = "pool-after-threshold"
@@ -22,17 +23,17 @@ class PoolAfterThreshold:
         """The rewritten graph; `Problem` names what cannot be rewritten exactly."""
         rewrite = Rewrite(graph)
         now = {graph.input: graph.input}
-        waiting: dict[str, str] = {}
-        for node in rewrite.walk():
-            source = now.get(node.input, "")
-            if isinstance(node.op, MaxPool) and isinstance(reader_op(graph, node.name), Threshold):
-                waiting[node.name] = node.input
+        waiting: dict[str, Node] = {}
+        for node in graph.nodes:
+            reader = graph.sole_reader(node.name)
+            if isinstance(node.op, MaxPool) and reader is not None and isinstance(reader.op, Threshold):
+                waiting[node.name] = node
                 continue
             if node.input in waiting:
-                pool = graph.node(node.input)
-                now[node.name] = rewrite.emit(node.name, node.op, now[waiting[node.input]])
-                now[node.name] = rewrite.emit(pool.name, pool.op, node.name)
+                pool = waiting[node.input]
+                inner = rewrite.emit(node.name, node.op, now[pool.input])
+                now[node.name] = rewrite.emit(pool.name, pool.op, inner)
             else:
-                now[node.name] = rewrite.emit(node.name, node.op, source)
+                now[node.name] = rewrite.emit(node.name, node.op, *(now[name] for name in node.inputs))
             rewrite.match(node.name, now[node.name])
         return rewrite.done(now[graph.output])

@@ -8,38 +8,58 @@ Neural Networks, arXiv:1709.04060; done here by analysis instead of swaps of ope
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from itertools import pairwise
-from math import ceil, floor
+from math import lcm, prod
 
 import numpy as np
 
 from bnnflow import Problem
 
-from .graph import (
+from .graph import Graph, Node
+from .ops import (
+    Add,
     Affine,
-    Array,
+    AnyOp,
+    Best,
     ChannelsLast,
+    Clip,
+    Concat,
     Conv,
     Dense,
     Flatten,
-    Graph,
     MaxPool,
-    Node,
+    Pad,
     Quantize,
+    Scale,
     Sign,
-    TensorType,
+    SumPool,
     Threshold,
 )
 from .passes import Doubt, Rewrite, Rewritten
+from .quantizers import Quantizer, bounds_of, doubt_text, float32_rounds, trimmed, unchanged
+from .scaled import (
+    ONE,
+    ZERO,
+    Numbers,
+    Scaled,
+    common_step,
+    floats,
+    fractions,
+    is_power_of_two,
+    is_short,
+    quotients,
+    shrink,
+    spread,
+)
+from .tensor import Array, TensorType
 
-Numbers = tuple[Fraction, ...]
-
-_NOT_BINARY = "train it with binary activations (QuantIdentity with SignedBinaryActPerTensorConst)"
-# Half a unit in the last place of float32, relative; a batch norm rounds up to this many times.
-_FLOAT32_HALF_ULP = 2.0**-24
-_BATCH_NORM_ROUNDINGS = 8
+# Files hold integers as float32, which is exact up to here.
+GREATEST = 2**24
+_WIDEST_WEIGHT = 2**15
+_WIDEST_INPUT_BITS = 16
+_MOST_PAD_STEPS = 16
+_QUANTIZE_FIRST = "put a quantizer in front (Brevitas QuantIdentity or QuantReLU, or a sign)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,251 +79,346 @@ class AssumeImage:
             return Rewritten(graph, ())
         kind = TensorType(graph.input_type.shape, 0, 2**self.bits - 1)
         pixel = Affine(np.ones(1), np.zeros(1), np.array([self.divisor]))
-        scaled = Node("pixel_scale", pixel, graph.input)
-        nodes = (
-            scaled,
-            *(replace(n, input="pixel_scale") if n.input == graph.input else n for n in graph.nodes),
-        )
+        scaled = "pixel_scale"
+        while scaled in graph.types:
+            scaled += "_"
+
+        def renamed(node: Node) -> Node:
+            return replace(node, inputs=tuple(scaled if name == graph.input else name for name in node.inputs))
+
+        nodes = (Node(scaled, pixel, (graph.input,)), *map(renamed, graph.nodes))
+        output = scaled if graph.output == graph.input else graph.output
         note = f"the float input is taken as {self.bits}-bit pixels over {self.divisor:g}"
-        return Rewritten(replace(graph, input_type=kind, nodes=nodes), (), (note,))
-
-
-@dataclass(frozen=True, slots=True)
-class _Scaled:
-    """A tensor of the old graph as scale * tensor + shift; one entry a channel, or one for all.
-
-    For telling where float32 may round: terms, number of products in the layer behind it; rounded,
-    whether float32 rounds those (not where they are whole numbers times powers of two); fresh, whether
-    nothing stands between the layer and here.
-    """
-
-    tensor: str
-    scale: Numbers
-    shift: Numbers
-    terms: int = 0
-    rounded: bool = False
-    fresh: bool = False
-
-    def channels(self, count: int) -> tuple[Numbers, Numbers]:
-        return _spread(self.scale, count), _spread(self.shift, count)
+        return Rewritten(replace(graph, input_type=kind, nodes=nodes, output=output), (), (note,))
 
 
 @dataclass(frozen=True, slots=True)
 class Streamline:
     """Make a float network an integer one.
 
-    Needs: an integer input and weights of {-1, +1}. Removes: `Quantize`, `Sign` and every `Affine`
+    Needs: an integer input and integer weights. Removes: `Quantize`, `Sign`, `Clip` and every `Affine`
     but the last, which gives class scores. Exact: in the network's parameters as stored, with
-    gain / sqrt(variance + epsilon) taken in float64; sign(0) = +1. Negative gains move into the next
-    layer's weights or, before a max pool, into the layer's own; gains of 0 make constant channels.
+    gain / sqrt(variance + epsilon) taken in float64; sign(0) = +1. Negative gains move into the weights
+    of the layer in front, where nothing else reads it, or behind; gains of 0 make constant channels.
+    Joined tensors are brought to their greatest common scale.
     """
 
     name: str = "streamline"
 
     def __call__(self, graph: Graph) -> Rewritten:
         """The rewritten graph; `Problem` names what cannot be rewritten exactly."""
-        rewrite = Rewrite(graph)
-        x = _Scaled(graph.input, (Fraction(1),), (Fraction(0),))
-        counts: dict[str, int] = {}
-        for node in rewrite.walk():
+        if graph.input_type.is_float:
+            raise Problem("the range of the input is unknown", f"{graph.input!r}", "the input must be an integer image")
+        walk = _Walk(graph)
+        for node in _live(graph):
             try:
-                x = _step(rewrite, node, x, counts)
+                walk.step(node)
             except Problem as problem:
                 raise Problem(problem.what, problem.where or f"{node.name!r}", problem.hint) from problem
-            _match(rewrite, node.name, x)
-        if x.scale != (Fraction(1),) or x.shift != (Fraction(0),):
-            scores = Affine(_floats(x.scale), _floats(x.shift))
-            x = replace(x, tensor=rewrite.emit("scores", scores, x.tensor))
-        return rewrite.done(x.tensor)
+        return walk.done()
 
 
-def _step(rewrite: Rewrite, node: Node, x: _Scaled, counts: dict[str, int]) -> _Scaled:
-    def fresh(kind: str) -> str:
-        counts[kind] = counts.get(kind, -1) + 1
-        return f"{kind}{counts[kind]}"
-
-    match node.op:
-        case ChannelsLast():
-            return replace(x, tensor=rewrite.emit("channels_last", node.op, x.tensor))
-        case Flatten():
-            places = int(np.prod(rewrite.types[x.tensor].shape[:-1]))
-            made = rewrite.emit(fresh("flatten"), node.op, x.tensor)
-            scale, shift = (value if len(value) == 1 else value * places for value in (x.scale, x.shift))
-            return replace(x, tensor=made, scale=scale, shift=shift)
-        case Affine(scale, shift, divisor):
-            gain, bias = _quotients(scale, divisor), _fractions(shift)
-            # A weight scale stands right behind the sums; float programs multiply it into the weights.
-            inexact = x.fresh and not all(map(_is_power_of_two, gain))
-            x = replace(x, rounded=x.rounded or inexact, fresh=False)
-            size = max(len(gain), len(bias), len(x.scale), len(x.shift))
-            gains, biases, (scales, shifts) = _spread(gain, size), _spread(bias, size), x.channels(size)
-            return replace(
-                x,
-                scale=_shrink(tuple(g * s for g, s in zip(gains, scales, strict=True))),
-                shift=_shrink(tuple(g * h + b for g, h, b in zip(gains, shifts, biases, strict=True))),
-            )
-        case Sign():
-            return _sign(rewrite, fresh("sign"), node.name, x)
-        case Quantize():
-            return _quantize(rewrite, fresh, node.op, x)
-        case Conv() | Dense():
-            return _layer(rewrite, fresh("conv" if isinstance(node.op, Conv) else "dense"), node.op, x)
-        case MaxPool():
-            x = _make_positive(rewrite, x)
-            return replace(x, tensor=rewrite.emit(fresh("pool"), node.op, x.tensor))
-        case _:
-            raise Problem(f"operation {type(node.op).__name__} cannot be streamlined")
+def _live(graph: Graph) -> list[Node]:
+    """The nodes on which the output depends, in order."""
+    wanted = {graph.output}
+    for node in reversed(graph.nodes):
+        if node.name in wanted:
+            wanted.update(node.inputs)
+    return [node for node in graph.nodes if node.name in wanted]
 
 
-def _sign(rewrite: Rewrite, name: str, old: str, x: _Scaled) -> _Scaled:
-    kind = rewrite.types[x.tensor]
-    if kind.is_float:
-        raise Problem("the range of a tensor is unknown at a sign", hint="the input must be an integer image")
-    bounds, flips, doubtful, widths = [], [], [], []
-    for channel, (scale, shift) in enumerate(zip(*x.channels(kind.channels), strict=True)):
-        bound, flip = threshold(scale, shift, kind)
-        bounds.append([bound])
-        flips.append(flip)
-        if scale and (error := _in_doubt(-shift / scale, kind, x)):
-            doubtful.append(channel)
-            widths.append(float(abs(scale)) * error)
-    if doubtful:
-        rewrite.doubts.append(Doubt(rewrite.graph.node(old).input, tuple(doubtful), tuple(widths)))
-        rewrite.notes.append(
-            f"{old}: float32 arithmetic may round to the other side of zero on {len(doubtful)} channels "
-            f"({', '.join(map(str, doubtful[:8]))}{', ...' if len(doubtful) > 8 else ''})"
-        )
-    made = rewrite.emit(name, Threshold(np.array(bounds, np.int64), -1, 2), x.tensor)
-    polarity = tuple(Fraction(-1 if flip else 1) for flip in flips)
-    return _Scaled(made, _shrink(polarity), (Fraction(0),))
+@dataclass(slots=True)
+class _Walk:
+    graph: Graph
+    rewrite: Rewrite = field(init=False)
+    forms: dict[str, Scaled] = field(init=False)
 
+    def __post_init__(self) -> None:
+        self.rewrite = Rewrite(self.graph)
+        self.forms = {self.graph.input: Scaled(self.graph.input)}
 
-def threshold(scale: Fraction, shift: Fraction, kind: TensorType) -> tuple[int, bool]:
-    """Bound and polarity with (scale * t + shift >= 0) == (t >= bound) ^ flip for all t of type `kind`.
+    def step(self, node: Node) -> None:
+        """Give the tensor of one old node its form, and emit what makes it."""
+        inputs = [self._input(name) for name in node.inputs]
+        x = inputs[0]
+        match node.op:
+            case ChannelsLast():
+                made = replace(x, tensor=self._emit("channels_last", node.op, x))
+            case Flatten():
+                places = prod(self._kind(x).shape[:-1])
+                made = replace(x.tiled(places), tensor=self._emit("flatten", node.op, x), layer="")
+            case Affine(scale, shift, divisor):
+                gain, bias = quotients(scale, divisor), fractions(shift)
+                # A weight scale stands right behind the sums; float programs multiply it into the weights.
+                inexact = x.fresh and not all(map(is_power_of_two, gain))
+                made = replace(x.affine(gain, bias), rounded=x.rounded or inexact, fresh=False)
+            case Clip(low, high):
+                made = x.clipped(low, high)
+            case Sign() | Quantize():
+                made = self._quantize(node, node.op, x)
+            case Conv() | Dense():
+                made = self._layer(node.op, self._plain(x))
+            case Pad(_, value):
+                made = self._pad(node.op, x, Fraction(value))
+            case MaxPool():
+                x = self._rising(x)
+                made = replace(x, tensor=self._emit("pool", node.op, x), layer="")
+            case SumPool(kernel, _):
+                x = self._plain(x)
+                area = kernel[0] * kernel[1]
+                terms = x.terms * area if x.terms else area
+                shift_ = tuple(value * area for value in x.shift)
+                made = replace(x, tensor=self._emit("sum_pool", node.op, x), shift=shift_, layer="", terms=terms)
+            case Add():
+                made = self._add(*map(self._plain, inputs))
+            case Concat():
+                made = self._concat(list(map(self._plain, inputs)))
+            case Best():
+                made = Scaled(self._emit("best", node.op, self._comparable(x)))
+            case _:
+                raise Problem(f"operation {type(node.op).__name__} cannot be streamlined")
+        self.forms[node.name] = made
+        self._match(node.name, made)
 
-    The bound lies in [low, high + 1]; a scale of 0 gives a constant channel.
-    """
-    low, high = kind.range
-    if scale == 0:
-        return (low if shift >= 0 else high + 1), False
-    edge = -shift / scale
-    bound = ceil(edge) if scale > 0 else floor(edge) + 1
-    return min(max(bound, low), high + 1), scale < 0
+    def done(self) -> Rewritten:
+        """The new graph, its scores those of the old one."""
+        x = self._plain(self.forms[self.graph.output])
+        if (x.scale, x.shift) != (ONE, ZERO):
+            x = replace(x, tensor=self._scores(x))
+        return self.rewrite.done(x.tensor)
 
+    # -- helpers -----------------------------------------------------------------------------------
 
-def _in_doubt(edge: Fraction, kind: TensorType, x: _Scaled) -> float:
-    """How far float32 may err, in steps of the integer, if that puts a reachable one on the other side; else 0."""
-    low, high = kind.range
-    nearest = low + kind.step * round((edge - low) / kind.step)
-    if not low <= nearest <= high:
-        return 0.0
-    roundings = _BATCH_NORM_ROUNDINGS + (x.terms if x.rounded else 0)
-    error = roundings * _FLOAT32_HALF_ULP * max(1, abs(low), abs(high))
-    return error if abs(edge - nearest) < error and (x.rounded or edge != nearest) else 0.0
+    def _kind(self, x: Scaled) -> TensorType:
+        return self.rewrite.types[x.tensor]
 
+    def _input(self, name: str) -> Scaled:
+        """The form of an old tensor; its layer stays changeable only for a single reader."""
+        x = self.forms[name]
+        return x if not x.layer or self.graph.uses(name) == 1 else replace(x, layer="")
 
-def _is_power_of_two(value: Fraction) -> bool:
-    numerator, denominator = abs(value.numerator), value.denominator
-    return numerator & (numerator - 1) == 0 and denominator & (denominator - 1) == 0
+    def _emit(self, kind: str, op: AnyOp, *sources: Scaled) -> str:
+        name = kind if kind in ("channels_last", "scores") and kind not in self.rewrite.types else None
+        return self.rewrite.emit(name or self.rewrite.fresh(kind), op, *(x.tensor for x in sources))
 
+    def _scores(self, x: Scaled) -> str:
+        return self._emit("scores", Affine(floats(x.scale), floats(x.shift)), x)
 
-def _quantize(rewrite: Rewrite, fresh, op: Quantize, x: _Scaled) -> _Scaled:  # type: ignore[no-untyped-def]
-    kind = rewrite.types[x.tensor]
-    if any(isinstance(node.op, Conv | Dense) for node in rewrite.nodes):
-        raise Problem(f"a hidden layer has {op.bits}-bit activations, it is not binary", hint=_NOT_BINARY)
-    if kind.is_float or kind.range[1] - kind.range[0] > 2**16 or len(x.scale) > 1 or len(x.shift) > 1:
-        raise Problem("the input's quantizer needs an integer image and one scale for all channels")
-    if x.scale[0] <= 0:
-        raise Problem("the input is scaled by a factor that is not positive")
-    (low, high), scale = op.limits, Fraction(op.scale)
-    first, last = kind.range
-    levels = [min(max(round((x.scale[0] * pixel + x.shift[0]) / scale), low), high) for pixel in range(first, last + 1)]
-    if all(b - a == 1 for a, b in pairwise(levels)):
-        return replace(x, scale=(scale,), shift=(scale * (levels[0] - first),))
-    bounds = [
-        first + next(i for i, level in enumerate(levels) if level >= wanted)
-        for wanted in range(levels[0] + 1, levels[-1] + 1)
-    ]
-    made = rewrite.emit(fresh("quantize"), Threshold(np.array([bounds], np.int64), 0, 1), x.tensor)
-    return _Scaled(made, (scale,), (scale * levels[0],))
-
-
-def _layer(rewrite: Rewrite, name: str, op: Conv | Dense, x: _Scaled) -> _Scaled:
-    kind = rewrite.types[x.tensor]
-    if not kind.is_bipolar and any(isinstance(node.op, Conv | Dense) for node in rewrite.nodes):
-        raise Problem(f"a hidden layer reads values of {kind.bits} bits, it is not binary", hint=_NOT_BINARY)
-    scales, shifts = x.channels(kind.channels)
-    sizes = {abs(scale) for scale in scales}
-    if len(sizes) != 1 or 0 in sizes:
-        raise Problem(
-            "the inputs of a layer have different scales",
-            hint="use one activation scale a tensor, and no batch norm between a sign and the next layer",
-        )
-    polarity = np.array([1 if scale > 0 else -1 for scale in scales], np.int8)
-    if isinstance(op, Dense) and polarity.size != op.weight.shape[1]:
-        polarity = np.broadcast_to(polarity, op.weight.shape[1:])
-    weight = op.weight * polarity
-    made = rewrite.emit(name, replace(op, weight=weight), x.tensor)
-    rows = op.weight.reshape(len(op.weight), -1, len(shifts)).sum(axis=1, dtype=np.int64)
-    shift = [sum((int(n) * h for n, h in zip(row, shifts, strict=True)), Fraction(0)) for row in rows]
-    if len(set(shifts)) == 1:
-        shift = [int(row.sum()) * shifts[0] for row in rows]
-    size = sizes.pop()
-    rounded = not _is_power_of_two(size)
-    return _Scaled(made, (size,), _shrink(tuple(shift)), op.weight[0].size, rounded, fresh=True)
-
-
-def _make_positive(rewrite: Rewrite, x: _Scaled) -> _Scaled:
-    """Negate the channels whose scale is negative where they are made, so that a maximum stays one."""
-    kind = rewrite.types[x.tensor]
-    scales, _ = x.channels(kind.channels)
-    negative = np.array([scale < 0 for scale in scales])
-    if not negative.any():
-        return x
-    made = {node.name: node for node in rewrite.nodes}
-    layer = node = made.get(x.tensor)
-    if node is not None and isinstance(node.op, Threshold):
-        layer = made.get(node.input)
-    if node is None or layer is None or not isinstance(layer.op, Conv | Dense):
-        raise Problem(
-            "a max pool reads values that are negated in front of it",
-            hint="use one pool a layer, and no negative factor between the image and a pool",
-        )
-    rows = negative.reshape((-1,) + (1,) * (layer.op.weight.ndim - 1))
-    weight = np.where(rows, -layer.op.weight, layer.op.weight).astype(np.int8)
-    rewrite.negate(layer.name, negative, replace(layer.op, weight=weight))
-    if isinstance(node.op, Threshold):
-        # not (t >= bound) is -t >= 1 - bound on integers.
-        bounds = np.where(negative[:, None], 1 - node.op.bounds, node.op.bounds)
-        rewrite.negate(node.name, negative, replace(node.op, bounds=bounds))
-    return replace(x, scale=_shrink(tuple(abs(scale) for scale in scales)))
-
-
-def _match(rewrite: Rewrite, old: str, x: _Scaled) -> None:
-    """Record old == scale * new + shift where floats hold both numbers exactly."""
-    if all(Fraction(float(value)) == value for value in (*x.scale, *x.shift)):
-        if x.tensor in rewrite.matches and rewrite.graph.types[old].is_float:
+    def _match(self, old: str, x: Scaled) -> None:
+        """Record old == scale * new + shift where that holds and floats hold both numbers exactly."""
+        if x.low is not None or x.high is not None:
             return
-        rewrite.match(old, x.tensor, _floats(x.scale), _floats(x.shift))
+        if all(Fraction(float(value)) == value for value in (*x.scale, *x.shift)):
+            if x.tensor in self.rewrite.matches and self.graph.types[old].is_float:
+                return
+            self.rewrite.match(old, x.tensor, floats(x.scale), floats(x.shift))
+
+    def _scaled(self, x: Scaled, factors: Sequence[int]) -> Scaled:
+        """The same tensor from integers that are `factors` times as large."""
+        values = shrink(tuple(map(Fraction, factors)))
+        if values == ONE:
+            return x
+        made = self._emit("scale", Scale(np.array([int(value) for value in values], np.int64)), x)
+        self._within_bounds(made)
+        size = max(len(values), len(x.scale))
+        pairs = zip(spread(x.scale, size), spread(values, size), strict=True)
+        return replace(x, tensor=made, scale=shrink(tuple(s / f if f else s for s, f in pairs)), layer="")
+
+    def _within_bounds(self, tensor: str) -> None:
+        low, high = self.rewrite.types[tensor].range
+        if max(-low, high) > GREATEST:
+            raise Problem(
+                f"integers up to {max(-low, high):,} would be needed here, which files hold exactly up to 2^24",
+                hint="give the joined tensors one shared quantizer scale, or a power of two between them",
+            )
+
+    def _rising(self, x: Scaled) -> Scaled:
+        """Turn channels with a negative scale around: in the layer that makes them, or behind it."""
+        kind = self._kind(x)
+        if all(scale >= 0 for scale in x.scale):
+            return x
+        falls = np.array([scale < 0 for scale in spread(x.scale, kind.channels)])
+        if not x.layer:
+            return self._scaled(x, [-1 if fall else 1 for fall in falls])
+        layer = self.rewrite.nodes[x.layer].op
+        assert isinstance(layer, Conv | Dense)
+        rows = np.where(falls, -1, 1).astype(layer.weight.dtype).reshape((-1,) + (1,) * (layer.weight.ndim - 1))
+        self.rewrite.replace(x.layer, replace(layer, weight=layer.weight * rows))
+        if x.layer in self.rewrite.matches:
+            known = self.rewrite.matches[x.layer]
+            self.rewrite.matches[x.layer] = replace(known, factor=known.factor * np.where(falls, -1.0, 1.0))
+        return replace(x, scale=shrink(tuple(abs(scale) for scale in x.scale)))
+
+    def _plain(self, x: Scaled) -> Scaled:
+        """The tensor without a pending ReLU or hard tanh, which becomes thresholds that give whole integers."""
+        if x.low is None and x.high is None:
+            return x
+        x = self._rising(x)
+        kind = self._kind(x)
+        size = max(len(v) for v in (x.scale, x.shift, x.low or ONE, x.high or ONE))
+        ends: list[tuple[int, int]] = []
+        columns = (spread(v, size) for v in (x.scale, x.shift, x.low or ZERO, x.high or ZERO))
+        for scale, shift, low, high in zip(*columns, strict=True):
+            pair = []
+            for end, given, extreme in ((low, x.low, kind.range[0]), (high, x.high, kind.range[1])):
+                code = (end - shift) / scale if given and scale else Fraction(extreme)
+                code = min(max(code, Fraction(kind.range[0])), Fraction(kind.range[1]))
+                if (code - kind.range[0]) % kind.step:
+                    raise Problem("a ReLU or hard tanh cuts between two integers", hint=_QUANTIZE_FIRST)
+                pair.append(int(code))
+            ends.append((pair[0], max(pair)))
+        levels = max((high - low) // kind.step for low, high in ends)
+        if not 1 <= levels <= 255:
+            raise Problem(f"a ReLU or hard tanh leaves {levels + 1:,} values", hint=_QUANTIZE_FIRST)
+        table = np.full((size, levels), kind.range[1] + 1, np.int64)
+        for row, (low, high) in zip(table, ends, strict=True):
+            reached = range(low + kind.step, high + 1, kind.step)
+            row[: len(reached)] = reached
+        made = self._emit("relu", Threshold(table, 0, kind.step), x)
+        shifts = spread(x.shift, size), spread(x.scale, size)
+        moved = tuple(h + s * low for h, s, (low, _) in zip(*shifts, ends, strict=True))
+        return replace(x, tensor=made, shift=shrink(moved), low=None, high=None, layer="")
+
+    def _comparable(self, x: Scaled) -> Scaled:
+        """The tensor with one positive scale and one shift for all channels, as floats where that needs it."""
+        x = self._plain(x)
+        if len(x.scale) == 1 and x.scale[0] > 0 and len(x.shift) == 1:
+            return x
+        return Scaled(self._scores(x))
+
+    # -- operations --------------------------------------------------------------------------------
+
+    def _quantize(self, node: Node, op: Quantize | Sign, x: Scaled) -> Scaled:
+        quantizer = Quantizer.of(op)
+        if x.layer or len(quantizer.halves) > 1 or not self._only_layers_read(node.name):
+            x = self._rising(x)
+        kind = self._kind(x)
+        bounds = bounds_of(quantizer, x, kind, float32_rounds(op, x))
+        if bounds.channels:
+            self.rewrite.doubts.append(Doubt(node.input, bounds.channels, bounds.edges, bounds.widths))
+            self.rewrite.notes.append(doubt_text(node.name, bounds.channels))
+        if not bounds.flips.any() and (same := unchanged(quantizer, bounds.table, kind)) is not None:
+            return Scaled(x.tensor, shrink(same[0]), shrink(same[1]))
+        table, low = bounds.table, quantizer.low
+        if quantizer.step == 1:
+            table, low = trimmed(table, kind, low)
+        made = self._emit("sign" if isinstance(op, Sign) else "quantize", Threshold(table, low, quantizer.step), x)
+        polarity = tuple(Fraction(-1 if flip else 1) for flip in bounds.flips)
+        units = max(len(polarity), len(quantizer.unit))
+        pairs = zip(
+            spread(polarity, units) if len(polarity) > 1 else polarity * units,
+            spread(quantizer.unit, units),
+            strict=True,
+        )
+        return Scaled(made, shrink(tuple(sign * unit for sign, unit in pairs)))
+
+    def _only_layers_read(self, tensor: str) -> bool:
+        """Whether every way from an old tensor leads straight into a layer, whose weights can take a sign."""
+        readers = self.graph.readers(tensor)
+        through = (Flatten, Affine)
+        return tensor != self.graph.output and all(
+            isinstance(node.op, Conv | Dense) or (isinstance(node.op, through) and self._only_layers_read(node.name))
+            for node in readers
+        )
+
+    def _layer(self, op: Conv | Dense, x: Scaled) -> Scaled:
+        kind = self._kind(x)
+        if kind.bits > _WIDEST_INPUT_BITS:
+            raise Problem(f"a layer reads values of {kind.bits} bits", hint=_QUANTIZE_FIRST)
+        columns = op.weight.reshape(-1, op.weight.shape[-1])
+        step, factors = self._one_scale(x)
+        weight = op.weight
+        if any(factor != 1 for factor in factors):
+            if max(map(abs, factors)) * int(max(-int(columns.min()), int(columns.max()), 1)) >= _WIDEST_WEIGHT:
+                raise Problem(
+                    "the inputs of a layer have different scales",
+                    hint="use one activation scale a tensor, and no batch norm between a quantizer and the next layer",
+                )
+            wide = np.int8 if set(factors) <= {-1, 0, 1} else np.int16
+            weight = (weight * np.array(factors, np.int16)).astype(np.result_type(weight.dtype, wide))
+        made = self._emit("conv" if isinstance(op, Conv) else "dense", replace(op, weight=weight), x)
+        self._within_bounds(made)
+        rounded = not is_power_of_two(step) or not all(map(is_short, x.shift))
+        return Scaled(made, (step,), _weighted(op.weight, x.shift), None, None, made, op.weight[0].size, rounded, True)
+
+    def _one_scale(self, x: Scaled) -> tuple[Fraction, list[int]]:
+        """The step of which all scales are multiples, and the multiples; (1, [1]) times a sign is free."""
+        if len(x.scale) == 1 and x.scale[0] > 0:
+            return x.scale[0], [1]
+        step = common_step(x.scale) or Fraction(1)
+        return step, [int(scale / step) for scale in x.scale]
+
+    def _pad(self, op: Pad, x: Scaled, value: Fraction) -> Scaled:
+        ends = zip(
+            *(spread(v, max(len(x.low or ONE), len(x.high or ONE))) for v in (x.low or (value,), x.high or (value,))),
+            strict=True,
+        )
+        if any(not low <= value <= high for low, high in ends):
+            raise Problem(f"a map that a ReLU or hard tanh cut is padded with {float(value):g}", hint=_QUANTIZE_FIRST)
+        if value or x.shift != ZERO:
+            x = self._rising(x)
+        size = max(len(x.scale), len(x.shift))
+        codes = {
+            (value - shift) / scale if scale else None if value != shift else Fraction(0)
+            for scale, shift in zip(spread(x.scale, size), spread(x.shift, size), strict=True)
+        }
+        finest = lcm(*(code.denominator for code in codes if code is not None))
+        if len(codes) > 1 or None in codes or finest > _MOST_PAD_STEPS:
+            raise Problem(
+                f"a border of {float(value):g} is no integer of this tensor, or not the same on all channels",
+                hint="pad behind the quantizer, or with a value that the quantizer can give",
+            )
+        x = self._scaled(x, [finest])
+        code = next(iter(codes))
+        assert code is not None
+        return replace(x, tensor=self._emit("pad", Pad(op.pads, float(code * finest)), x), layer="")
+
+    def _add(self, a: Scaled, b: Scaled) -> Scaled:
+        channels = self._kind(a).channels
+        size = max(len(v) for v in (a.scale, b.scale))
+        steps, factors = [], ([], [])  # type: tuple[list[Fraction], tuple[list[int], list[int]]]
+        for one, other in zip(spread(a.scale, size), spread(b.scale, size), strict=True):
+            step = common_step((one, other)) or Fraction(1)
+            steps.append(step)
+            factors[0].append(int(one / step))
+            factors[1].append(int(other / step))
+        for x, items in ((a, factors[0]), (b, factors[1])):
+            low, high = self._kind(x).range
+            if max(map(abs, items)) * max(-low, high) > GREATEST:
+                raise Problem(
+                    f"the scales of two joined tensors, such as {float(a.scale[0]):.6g} and {float(b.scale[0]):.6g}, "
+                    "have no common step that keeps integers below 2^24",
+                    hint="give both the same quantizer (in Brevitas one QuantIdentity applied to both branches)",
+                )
+        sources = [self._scaled(x, items) for x, items in ((a, factors[0]), (b, factors[1]))]
+        made = self._emit("add", Add(), *sources)
+        self._within_bounds(made)
+        shifts = (
+            spread(x.shift, channels) if len(x.shift) > 1 or len(y.shift) > 1 else x.shift for x, y in ((a, b), (b, a))
+        )
+        shift = tuple(h + g for h, g in zip(*shifts, strict=True))
+        rounded = a.rounded or b.rounded or not all(map(is_power_of_two, steps))
+        terms = a.terms + b.terms + 1
+        return Scaled(made, shrink(tuple(steps)), shrink(shift), terms=terms, rounded=rounded)
+
+    def _concat(self, inputs: Sequence[Scaled]) -> Scaled:
+        made = self._emit("concat", Concat(), *inputs)
+        scale: Numbers = ()
+        shift: Numbers = ()
+        for x in inputs:
+            channels = self._kind(x).channels
+            scale, shift = scale + spread(x.scale, channels), shift + spread(x.shift, channels)
+        terms, rounded = max(x.terms for x in inputs), any(x.rounded for x in inputs)
+        return Scaled(made, shrink(scale), shrink(shift), terms=terms, rounded=rounded)
 
 
-def _fractions(values: Array) -> Numbers:
-    return tuple(Fraction(float(value)) for value in values.reshape(-1))
-
-
-def _quotients(values: Array, divisors: Array) -> Numbers:
-    above, below = _fractions(values), _fractions(divisors)
-    size = max(len(above), len(below))
-    return tuple(a / b for a, b in zip(_spread(above, size), _spread(below, size), strict=True))
-
-
-def _floats(values: Sequence[Fraction]) -> Array:
-    return np.array([float(value) for value in values])
-
-
-def _spread(values: Numbers, count: int) -> Numbers:
-    return values * count if len(values) == 1 else values
-
-
-def _shrink(values: Numbers) -> Numbers:
-    return values[:1] if len(set(values)) == 1 else values
+def _weighted(weight: Array, shifts: Numbers) -> Numbers:
+    """Sum over a row of weight * shift of its channel, exactly; one a row."""
+    if not any(shifts):
+        return ZERO
+    if len(shifts) == 1:
+        return shrink(tuple(int(n) * shifts[0] for n in weight.reshape(len(weight), -1).sum(axis=1, dtype=np.int64)))
+    rows = weight.reshape(len(weight), -1, len(shifts)).sum(axis=1, dtype=np.int64)
+    below = lcm(*(shift.denominator for shift in shifts))
+    whole = np.array([int(shift * below) for shift in shifts], object)
+    return shrink(tuple(Fraction(int(total), below) for total in rows.astype(object) @ whole))

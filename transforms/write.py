@@ -1,238 +1,335 @@
 """Write a graph as ONNX: FINN-ONNX before lowering, FINN's dataflow nodes after it.
 
-This is one of the two modules that know protobuf. Files state batch 1, opset 13 and IR version 8,
+Beside `reading`, this is the only module that knows protobuf. Files state batch 1, opset 13 and IR version 8,
 which qonnx, finn-base and FINN all accept, and annotate every integer tensor with FINN's data type.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, assert_never
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from .graph import (
+from bnnflow import Problem
+
+from .compile import level_of
+from .graph import Graph, Node
+from .ops import (
+    NO_PADS,
+    Add,
+    AddBorder,
+    AddStreams,
     Affine,
-    Array,
+    Best,
     ChannelsLast,
+    ChannelwiseMul,
+    Clip,
+    Concat,
     Conv,
     Dense,
+    DuplicateStreams,
     Flatten,
-    Graph,
+    FMPadding,
+    GlobalAccPool,
+    LabelSelect,
     MaxPool,
     Mvau,
-    Node,
+    Pad,
+    Pair,
+    Pool,
     Quantize,
+    Scale,
+    Sides,
     Sign,
     SlidingWindow,
+    StreamingConcat,
     StreamingMaxPool,
-    TensorType,
+    SumPool,
     Threshold,
     Thresholding,
     XnorConv,
     XnorDense,
-    accumulator,
 )
+from .tensor import Array, TensorType
+from .write_units import FINN, UnitNode, bound_type, unit_node, weight_type
 
 QONNX = "qonnx.custom_op.general"
-FINN = "finn.custom_op.fpgadataflow"
+_WHOLE_IN_FLOAT32 = 2**24
 
 
-def write(graph: Graph) -> onnx.ModelProto:
-    """The ONNX model of a graph; node and tensor names are the graph's, so `read` gives them back."""
-    writer = _Writer(graph)
+def write(graph: Graph, elementwise: bool = False) -> onnx.ModelProto:
+    """The ONNX model of a graph; node and tensor names are the graph's, so `read` gives them back.
+
+    Args:
+        graph: of any level.
+        elementwise: name the joins of a dataflow graph as FINN's development branch and finn-plus do,
+            `ElementwiseAdd` and `ElementwiseMul` in place of `AddStreams` and `ChannelwiseOp`.
+
+    Raises:
+        Problem: an integer constant is too large for the file's float32.
+    """
+    writer = _Writer(graph, elementwise)
     for node in graph.nodes:
         writer.node(node)
     return writer.model()
 
 
 class _Writer:
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, elementwise: bool) -> None:
         self.graph = graph
+        self.elementwise = elementwise
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: list[onnx.TensorProto] = []
         self.extra: list[tuple[str, TensorType]] = []
-        self.datatypes: dict[str, str] = {
-            name: kind.datatype for name, kind in graph.types.items() if not kind.is_float
-        }
+        self.datatypes: dict[str, str] = {}
+        self.dataflow = level_of(graph) == "dataflow"
+        # Every reader of a duplicated stream has an output of its own.
+        self.copies: dict[str, list[str]] = {}
+        for name, kind in graph.types.items():
+            self._annotate(name, kind)
+
+    def _annotate(self, name: str, kind: TensorType) -> None:
+        if not kind.is_float:
+            self.datatypes[name] = kind.datatype
 
     def model(self) -> onnx.ModelProto:
+        """The finished file."""
         graph = self.graph
-        inner = [(n.name, graph.types[n.name]) for n in graph.nodes if n.name != graph.output] + self.extra
+        made = {name for node in self.nodes for name in node.output}
+        inner = [(n.name, graph.types[n.name]) for n in graph.nodes if n.name != graph.output and n.name in made]
         body = helper.make_graph(
             self.nodes,
             graph.name,
             [_value(graph.input, graph.input_type)],
-            [_value(graph.output, graph.output_type)],
+            [_value(graph.output, graph.output_type, isinstance(graph.maker(graph.output), Best))],
             self.initializers,
-            value_info=[_value(name, kind) for name, kind in inner],
+            value_info=[_value(name, kind) for name, kind in inner + self.extra],
         )
+        known = made | {graph.input} | {item.name for item in self.initializers}
         for name, datatype in self.datatypes.items():
-            entry = onnx.StringStringEntryProto(key="finn_datatype", value=datatype)
-            body.quantization_annotation.append(
-                onnx.TensorAnnotation(tensor_name=name, quant_parameter_tensor_names=[entry])
-            )
+            if name in known:
+                entry = onnx.StringStringEntryProto(key="finn_datatype", value=datatype)
+                body.quantization_annotation.append(
+                    onnx.TensorAnnotation(tensor_name=name, quant_parameter_tensor_names=[entry])
+                )
         domains = sorted({node.domain for node in self.nodes} - {""})
         opsets = [helper.make_opsetid("", 13), *(helper.make_opsetid(domain, 1) for domain in domains)]
         return helper.make_model(body, producer_name="bnnflow", opset_imports=opsets, ir_version=8)
 
-    def _emit(self, kind: str, inputs: list[str], output: str, domain: str = "", **settings: Any) -> None:
-        self.nodes.append(helper.make_node(kind, inputs, [output], name=output, domain=domain, **settings))
+    def _emit(self, kind: str, inputs: Sequence[str], output: str, domain: str = "", **settings: Any) -> None:
+        self.nodes.append(helper.make_node(kind, list(inputs), [output], name=output, domain=domain, **settings))
 
     def _constant(self, name: str, value: Array, datatype: str = "") -> str:
-        array = np.asarray(value, np.float32)
+        exact = np.asarray(value)
+        array = exact.astype(np.float32)
+        if exact.dtype.kind in "iu" and exact.size and np.abs(exact.astype(np.int64)).max() > _WHOLE_IN_FLOAT32:
+            raise Problem("an integer constant is above 2^24, which files hold exactly", f"{name!r}")
         self.initializers.append(numpy_helper.from_array(array, name))
         if datatype:
             self.datatypes[name] = datatype
         return name
 
-    def node(self, node: Node) -> None:
-        """Append the ONNX nodes of one operation."""
-        name, x, op = node.name, node.input, node.op
-        match op:
-            case ChannelsLast():
-                self._emit("Transpose", [x], name, perm=[0, 2, 3, 1])
-            case Affine(scale, shift, divisor):
-                made = self.graph.types[name]
-                self.extra.append((f"{name}_scaled", made))
-                self._emit("Mul", [x, self._constant(f"{name}_scale", scale)], f"{name}_scaled")
-                x = f"{name}_scaled"
-                if np.any(divisor != 1):
-                    self.extra.append((f"{name}_divided", made))
-                    self._emit("Div", [x, self._constant(f"{name}_divisor", divisor)], f"{name}_divided")
-                    x = f"{name}_divided"
-                self._emit("Add", [x, self._constant(f"{name}_shift", shift)], name)
-            case Quantize(scale, bits, signed, narrow):
-                constants = [
-                    self._constant(f"{name}_{key}", np.array(value))
-                    for key, value in (("scale", scale), ("zero", 0.0), ("bits", float(bits)))
-                ]
-                settings = {"signed": int(signed), "narrow": int(narrow), "rounding_mode": "ROUND"}
-                self._emit("Quant", [x, *constants], name, QONNX, **settings)
-            case Sign():
-                self._emit("BipolarQuant", [x, self._constant(f"{name}_scale", np.ones(()))], name, QONNX)
-            case Conv(weight, stride):
-                window = self._im2col(node, weight, stride)
-                matrix = weight.reshape(len(weight), -1).T
-                self._emit("MatMul", [window, self._constant(f"{name}_weight", matrix, "BIPOLAR")], name)
-            case Dense(weight):
-                self._emit("MatMul", [x, self._constant(f"{name}_weight", weight.T, "BIPOLAR")], name)
-            case XnorConv(weight, stride):
-                window = self._im2col(node, weight, stride)
-                self._xnor(node, window, weight.reshape(len(weight), -1))
-            case XnorDense(weight):
-                self._xnor(node, x, weight)
-            case MaxPool(kernel, stride):
-                shape = {"kernel_shape": list(kernel), "strides": list(stride), "pads": [0, 0, 0, 0]}
-                self._emit("MaxPoolNHWC", [x], name, QONNX, **shape)
-            case Flatten():
-                self._emit("Flatten", [x], name, axis=1)
-            case Threshold(bounds, low, step):
-                table = self._constant(f"{name}_bounds", bounds, self._threshold_type(x, bounds))
-                layout = "NHWC" if len(self.graph.types[x].shape) == 3 else "NC"
-                kind = {"out_dtype": self.graph.types[name].datatype, "data_layout": layout}
-                scaling = {"out_scale": float(step), "out_bias": float(low)}
-                self._emit("MultiThreshold", [x, table], name, QONNX, **kind, **scaling)
-            case SlidingWindow() | Mvau() | Thresholding() | StreamingMaxPool():
-                self._unit(node, op)
-            case _:
-                assert_never(op)
-
-    def _im2col(self, node: Node, weight: Array, stride: tuple[int, int]) -> str:
-        source, made = self.graph.types[node.input], self.graph.types[node.name]
-        name = f"{node.name}_window"
-        kernel = [int(size) for size in weight.shape[1:3]]
-        self.extra.append((name, TensorType((*made.shape[:2], weight[0].size))))
-        self.datatypes[name] = source.datatype
-        self._emit(
-            "Im2Col",
-            [node.input],
-            name,
-            QONNX,
-            kernel_size=kernel,
-            stride=list(stride),
-            pad_amount=[0, 0, 0, 0],
-            input_shape=str((1, *source.shape)),
-        )
+    def _whole(self, name: str, values: Sequence[int]) -> str:
+        self.initializers.append(numpy_helper.from_array(np.array(values, np.int64), name))
         return name
 
-    def _xnor(self, node: Node, source: str, bits: Array) -> None:
-        weight = self._constant(f"{node.name}_weight", bits.T, "BINARY")
-        self._emit("XnorPopcountMatMul", [source, weight], node.name, QONNX)
+    def _inner(self, name: str, kind: TensorType) -> str:
+        self.extra.append((name, kind))
+        self._annotate(name, kind)
+        return name
 
-    def _threshold_type(self, source: str, bounds: Array) -> str:
-        # A bound may be one above the greatest value, for a channel that never fires.
-        low, high = self.graph.types[source].range
-        return TensorType((), min(low, int(bounds.min())), max(high, int(bounds.max()))).datatype
+    def _sources(self, node: Node) -> list[str]:
+        """The ONNX tensors that a node reads."""
+        return [self.copies[tensor].pop(0) if tensor in self.copies else tensor for tensor in node.inputs]
 
-    def _unit(self, node: Node, op: SlidingWindow | Mvau | Thresholding | StreamingMaxPool) -> None:
-        name, x = node.name, node.input
-        source, made = self.graph.types[x], self.graph.types[name]
-        types = {"inputDataType": source.datatype, "outputDataType": made.datatype}
-        common: dict[str, Any] = {"backend": "fpgadataflow"}
+    def node(self, node: Node) -> None:
+        """Append the ONNX nodes of one operation."""
+        name, op, sources = node.name, node.op, self._sources(node)
+        x = sources[0]
+        kind, made = self.graph.types[node.input], self.graph.types[name]
         match op:
-            case SlidingWindow(kernel, stride, simd):
-                settings = {
-                    "ConvKernelDim": list(kernel),
-                    "IFMChannels": source.channels,
-                    "IFMDim": list(source.shape[:2]),
-                    "OFMDim": list(made.shape[:2]),
-                    "Stride": list(stride),
-                    "Dilation": [1, 1],
-                    "SIMD": simd,
-                    "depthwise": 0,
-                    "is1D": 0,
-                    "ram_style": "distributed",
-                }
-                self._emit("ConvolutionInputGenerator", [x], name, FINN, **settings, **types, **common)
-            case StreamingMaxPool(kernel):
-                settings = {
-                    "PoolDim": list(kernel),
-                    "ImgDim": list(source.shape[:2]),
-                    "NumChannels": source.channels,
-                }
-                kinds = {"dataType": source.datatype, "PE": 1, "CeilMode": 0}
-                self._emit("StreamingMaxPool", [x], name, FINN, **settings, **kinds, **common)
-            case Thresholding(bounds, pe):
-                kind = self._threshold_type(x, bounds)
-                table = self._constant(f"{name}_bounds", bounds, kind)
-                settings = {"NumChannels": source.channels, "PE": pe, "numSteps": 1, "ActVal": 0}
-                vectors = {"numInputVectors": [1, *source.shape[:-1]], "weightDataType": kind}
-                self._emit("Thresholding", [x, table], name, FINN, **settings, **vectors, **types, **common)
-            case Mvau():
-                self._mvau(node, op, {**types, **common})
+            case ChannelsLast():
+                self._channels_last(x, name, kind)
+            case Flatten():
+                self._emit("Flatten", [x], name, axis=1)
+            case Affine():
+                self._affine(x, name, op, made)
+            case Clip(low, high):
+                ends = [
+                    self._scalar(f"{name}_{k}", v) if np.isfinite(v) else "" for k, v in (("low", low), ("high", high))
+                ]
+                self._emit("Clip", [x, *ends], name)
+            case Quantize(scale, low, high, rounding):
+                self._quantize(x, name, scale, (low, high), rounding)
+            case Sign(zero):
+                if zero:
+                    self._emit("BipolarQuant", [x, self._scalar(f"{name}_scale", 1.0)], name, QONNX)
+                else:
+                    self._emit("Sign", [x], name)
+            case Pad(pads, value):
+                self._pad(x, name, pads, value)
+            case Conv(weight, stride):
+                window = self._im2col(node, x, weight.shape[1:3], stride)
+                matrix = weight.reshape(len(weight), -1).T
+                self._emit("MatMul", [window, self._constant(f"{name}_weight", matrix, weight_type(weight))], name)
+            case Dense(weight):
+                self._emit("MatMul", [x, self._constant(f"{name}_weight", weight.T, weight_type(weight))], name)
+            case XnorConv(weight, stride):
+                window = self._im2col(node, x, weight.shape[1:3], stride)
+                self._xnor(name, window, weight.reshape(len(weight), -1))
+            case XnorDense(weight):
+                self._xnor(name, x, weight)
+            case MaxPool(kernel, stride, pads):
+                if pads != NO_PADS:
+                    padded = self._inner(f"{name}_padded", _padded(kind, pads))
+                    self._pad(x, padded, pads, float("-inf") if kind.is_float else kind.range[0])
+                    x = padded
+                shape = {"kernel_shape": list(kernel), "strides": list(stride), "pads": [0, 0, 0, 0]}
+                self._emit("MaxPoolNHWC", [x], name, QONNX, **shape)
+            case SumPool(kernel, stride):
+                self._sum_pool(node, x, kernel, stride)
+            case Add():
+                self._emit("Add", sources, name)
+            case Concat():
+                self._emit("Concat", sources, name, axis=len(made.shape))
+            case Scale(factor):
+                self._emit("Mul", [x, self._constant(f"{name}_factor", factor)], name)
+            case AddBorder(values, rows, columns) if not self.dataflow:
+                full = values[rows[:, None], columns[None, :]][None]
+                self._emit("Add", [x, self._constant(f"{name}_border", full)], name)
+            case Threshold(bounds, low, step):
+                table = self._constant(f"{name}_bounds", bounds, bound_type(kind, bounds))
+                settings = {"out_dtype": made.datatype, "data_layout": "NHWC" if len(kind.shape) == 3 else "NC"}
+                scaling = {"out_scale": float(step), "out_bias": float(low)}
+                self._emit("MultiThreshold", [x, table], name, QONNX, **settings, **scaling)
+            case Best(k):
+                self._best(x, name, kind, k)
+            case DuplicateStreams():
+                count = self.graph.uses(name)
+                last = [name] if name == self.graph.output else []
+                copies = [f"{name}_{i}" for i in range(count - len(last))]
+                for copy in copies:
+                    self._inner(copy, made)
+                self.copies[name] = list(copies)
+                unit = unit_node(name, op, [kind], made, copies=len(copies) + len(last))
+                self._unit(unit, [x], [*copies, *last])
+            case (
+                FMPadding()
+                | SlidingWindow()
+                | Mvau()
+                | Thresholding()
+                | StreamingMaxPool()
+                | Pool()
+                | GlobalAccPool()
+                | AddStreams()
+                | StreamingConcat()
+                | ChannelwiseMul()
+                | LabelSelect()
+                | AddBorder()
+            ):
+                kinds = [self.graph.types[tensor] for tensor in node.inputs]
+                self._unit(unit_node(name, op, kinds, made, self.elementwise), sources, [name])
             case _:
                 assert_never(op)
 
-    def _mvau(self, node: Node, op: Mvau, common: dict[str, Any]) -> None:
-        name, source = node.name, self.graph.types[node.input]
-        values = op.weight.T if op.xnor else 2.0 * op.weight.T.astype(np.float32) - 1.0
-        kind = "BINARY" if op.xnor else "BIPOLAR"
-        inputs = [node.input, self._constant(f"{name}_weight", values, kind)]
-        sums = accumulator(op, source)
-        if op.has_bounds:
-            low, high = sums.range
-            wide = TensorType((), min(low, int(op.bounds.min())), max(high, int(op.bounds.max())))
-            inputs.append(self._constant(f"{name}_bounds", op.bounds, wide.datatype))
-        settings = {
-            "MW": op.weight.shape[1],
-            "MH": op.weight.shape[0],
-            "PE": op.pe,
-            "SIMD": op.simd,
-            "numInputVectors": [1, *source.shape[:-1]],
-            "weightDataType": kind,
-            "accDataType": sums.datatype,
-            "ActVal": 0,
-            "binaryXnorMode": int(op.xnor),
-            "noActivation": int(not op.has_bounds),
-            "mem_mode": "internal_decoupled",
-            "ram_style": "auto",
-            "resType": "lut",
-            "runtime_writeable_weights": 0,
-        }
-        self._emit("MVAU", inputs, name, FINN, **settings, **common)
+    def _scalar(self, name: str, value: float) -> str:
+        return self._constant(name, np.array(value))
+
+    def _channels_last(self, x: str, name: str, kind: TensorType) -> None:
+        if len(kind.shape) == 3:
+            self._emit("Transpose", [x], name, perm=[0, 2, 3, 1])
+            return
+        turned = self._inner(
+            f"{name}_turned", TensorType((kind.shape[1], kind.shape[0]), kind.low, kind.high, kind.step)
+        )
+        self._emit("Transpose", [x], turned, perm=[0, 2, 1])
+        self._emit("Unsqueeze", [turned, self._whole(f"{name}_axes", [1])], name)
+
+    def _affine(self, x: str, name: str, op: Affine, made: TensorType) -> None:
+        self.extra.append((f"{name}_scaled", made))
+        self._emit("Mul", [x, self._constant(f"{name}_scale", op.scale)], f"{name}_scaled")
+        x = f"{name}_scaled"
+        if np.any(op.divisor != 1):
+            self.extra.append((f"{name}_divided", made))
+            self._emit("Div", [x, self._constant(f"{name}_divisor", op.divisor)], f"{name}_divided")
+            x = f"{name}_divided"
+        self._emit("Add", [x, self._constant(f"{name}_shift", op.shift)], name)
+
+    def _quantize(self, x: str, name: str, scale: Array, limits: Pair, rounding: str) -> None:
+        """`Quant` with the zero point that turns a bit width into the limits."""
+        low, high = limits
+        bits = (high - low).bit_length()
+        narrow = high - low == 2**bits - 2
+        if not narrow and high - low != 2**bits - 1:
+            raise Problem(f"a quantizer to {low}..{high} has no bit width", f"{name!r}")
+        signed = low < 0
+        zero = (-(2 ** (bits - 1)) + int(narrow) if signed else 0) - low
+        if rounding == "HALF_ODD" or (rounding == "ROUND" and zero % 2):
+            if (rounding == "HALF_ODD") != bool(zero % 2):
+                raise Problem("a quantizer's zero point and its rounding at ties do not fit", f"{name!r}")
+            rounding = "ROUND"
+        values = (("scale", scale), ("zero", np.array(float(zero))), ("bits", np.array(float(bits))))
+        constants = [self._constant(f"{name}_{key}", value) for key, value in values]
+        settings = {"signed": int(signed), "narrow": int(narrow), "rounding_mode": rounding}
+        self._emit("Quant", [x, *constants], name, QONNX, **settings)
+
+    def _pad(self, x: str, name: str, pads: Sides, value: float) -> None:
+        top, left, bottom, right = pads
+        sides = self._whole(f"{name}_pads", [0, top, left, 0, 0, bottom, right, 0])
+        self._emit("Pad", [x, sides, self._scalar(f"{name}_value", value)], name)
+
+    def _im2col(self, node: Node, x: str, kernel: Sequence[int], stride: Pair) -> str:
+        source, made = self.graph.types[node.input], self.graph.types[node.name]
+        name = f"{node.name}_window"
+        size = int(np.prod(kernel)) * source.channels
+        self._inner(name, TensorType((*made.shape[:2], size), source.low, source.high, source.step))
+        settings = {"kernel_size": [int(k) for k in kernel], "stride": list(stride), "pad_amount": [0, 0, 0, 0]}
+        self._emit("Im2Col", [x], name, QONNX, **settings, input_shape=str((1, *source.shape)))
+        return name
+
+    def _sum_pool(self, node: Node, x: str, kernel: Pair, stride: Pair) -> None:
+        """A sum over the whole map as such, any other as a sum over the places of a sliding window."""
+        kind, made = self.graph.types[node.input], self.graph.types[node.name]
+        if kernel == kind.shape[:2]:
+            self._emit("ReduceSum", [x, self._whole(f"{node.name}_axes", [1, 2])], node.name, keepdims=1)
+            return
+        window = self._im2col(node, x, kernel, stride)
+        taps = np.tile(np.eye(made.channels), (kernel[0] * kernel[1], 1))
+        self._emit("MatMul", [window, self._constant(f"{node.name}_taps", taps, "BINARY")], node.name)
+
+    def _xnor(self, name: str, source: str, bits: Array) -> None:
+        weight = self._constant(f"{name}_weight", bits.T, "BINARY")
+        self._emit("XnorPopcountMatMul", [source, weight], name, QONNX)
+
+    def _best(self, x: str, name: str, kind: TensorType, k: int) -> None:
+        values = f"{name}_values"
+        self.extra.append((values, TensorType((k,))))
+        count = self._whole(f"{name}_k", [k])
+        self.nodes.append(helper.make_node("TopK", [x, count], [values, name], name=name, axis=-1, largest=1, sorted=1))
+
+    def _unit(self, unit: UnitNode, sources: list[str], outputs: list[str]) -> None:
+        tables = [self._constant(*table) for table in unit.tables]
+        self.nodes.append(
+            helper.make_node(
+                unit.kind,
+                [*sources, *tables],
+                outputs,
+                name=unit.name,
+                domain=FINN,
+                backend="fpgadataflow",
+                **unit.settings,
+            )
+        )
 
 
-def _value(name: str, kind: TensorType) -> onnx.ValueInfoProto:
-    return helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, *kind.shape])
+def _padded(kind: TensorType, pads: Sides) -> TensorType:
+    height, width, channels = kind.shape
+    shape = (height + pads[0] + pads[2], width + pads[1] + pads[3], channels)
+    return TensorType(shape, kind.low, kind.high, kind.step)
+
+
+def _value(name: str, kind: TensorType, indices: bool = False) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, TensorProto.INT64 if indices else TensorProto.FLOAT, [1, *kind.shape])

@@ -285,7 +285,8 @@ def test_a_wrong_graph_fails_verification_with_status_1(
     import shutil
     from dataclasses import replace
 
-    from bnnflow.transforms.graph import Graph, Mvau
+    from bnnflow.transforms.graph import Graph
+    from bnnflow.transforms.ops import Mvau
     from bnnflow.transforms.write import write
 
     folder = tmp_path / "run"

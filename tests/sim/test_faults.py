@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bnnflow.sim.faults import Sweep, flips, from_memory, inject, memory, student_t, sweep
-from bnnflow.transforms.graph import Graph, Mvau, Node, TensorType
+from bnnflow.transforms.graph import Graph, Node
+from bnnflow.transforms.ops import Mvau
+from bnnflow.transforms.tensor import TensorType
 
 NO_BOUNDS = np.zeros((0, 0), np.int64)
 

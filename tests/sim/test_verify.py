@@ -11,7 +11,8 @@ from bnnflow import CHECK_FAILED, Problem
 from bnnflow.sim.engine import Simulator
 from bnnflow.sim.verify import Level, images_in_doubt, verify, verify_scores
 from bnnflow.transforms.compile import stages
-from bnnflow.transforms.graph import Mvau, Node, Sign
+from bnnflow.transforms.graph import Node
+from bnnflow.transforms.ops import Mvau, Sign
 from bnnflow.transforms.passes import Doubt
 from bnnflow.transforms.read import read
 from tests.networks import random_network

@@ -147,8 +147,8 @@ def test_a_tie_that_float32_rounds_differently_is_named() -> None:
 def test_a_zero_gain_makes_a_constant_channel() -> None:
     from fractions import Fraction
 
-    from bnnflow.transforms.graph import TensorType
-    from bnnflow.transforms.streamline import threshold
+    from bnnflow.transforms.quantizers import threshold
+    from bnnflow.transforms.tensor import TensorType
 
     sums = TensorType((1,), -9, 9, 2)
     assert threshold(Fraction(0), Fraction(0), sums) == (-9, False), "sign(0) is +1: always reached"
@@ -164,8 +164,8 @@ def test_a_zero_gain_makes_a_constant_channel() -> None:
     st.sampled_from([1, 2]),
 )
 def test_threshold_is_exact_for_every_integer(scale, shift, low, high, step) -> None:  # type: ignore[no-untyped-def]
-    from bnnflow.transforms.graph import TensorType
-    from bnnflow.transforms.streamline import threshold
+    from bnnflow.transforms.quantizers import threshold
+    from bnnflow.transforms.tensor import TensorType
 
     bound, flip = threshold(scale, shift, TensorType((1,), low, high, step))
     assert low <= bound <= high + 1
