@@ -14,11 +14,12 @@ from .lower import FlattenEarly, Lower
 from .ops import AddBorder, Mvau, Op, Threshold, Unit, XnorConv, XnorDense
 from .passes import Doubt, Match, Observer, Pass
 from .pool import PoolAfterThreshold
+from .reduce import Reduce
 from .streamline import AssumeImage, Streamline
 from .xnor import XnorPopcount
 
 STAGES: tuple[tuple[str, tuple[Pass, ...]], ...] = (
-    ("integer", (Streamline(), PoolAfterThreshold())),
+    ("integer", (Streamline(), PoolAfterThreshold(), Reduce())),
     ("xnor", (XnorPopcount(),)),
     ("dataflow", (FlattenEarly(), Lower())),
 )
