@@ -150,8 +150,8 @@ class Rewrite:
         self, old: str, new: str, factor: Array | float = 1.0, offset: Array | float = 0.0, kept: Array | None = None
     ) -> None:
         """State that tensor `old`, or its channels `kept`, equals factor * `new` + offset."""
-        columns = (np.atleast_1d(np.asarray(value, np.float64)) for value in (factor, offset))
-        self.matches[new] = Match(old, new, *columns, kept)
+        factors, offsets = (np.atleast_1d(np.asarray(value, np.float64)) for value in (factor, offset))
+        self.matches[new] = Match(old, new, factors, offsets, kept)
 
     def done(self, output: str) -> Rewritten:
         """The finished graph with its matches in the order of its nodes."""

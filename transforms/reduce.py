@@ -29,7 +29,11 @@ class Reduce:
 
     def __call__(self, graph: Graph) -> Rewritten:
         """The rewritten graph; the notes count what was left out."""
-        whole = Rewritten(graph, tuple(_same(graph)))
+        rewrite = Rewrite(graph)
+        for tensor, kind in graph.types.items():
+            if not kind.is_float:
+                rewrite.match(tensor, tensor)
+        whole = Rewritten(graph, tuple(rewrite.matches.values()))
         totals: dict[str, int] = {}
         while True:
             plan = _plan(whole.graph, self.grain)
@@ -42,14 +46,6 @@ class Reduce:
             whole = Rewritten(result.graph, compose(whole.matches, result.matches))
         notes = tuple(f"{count} {reason} left out" for reason, count in totals.items())
         return replace(whole, notes=notes)
-
-
-def _same(graph: Graph) -> Iterator:  # type: ignore[type-arg]
-    rewrite = Rewrite(graph)
-    for name in graph.types:
-        if not graph.types[name].is_float:
-            rewrite.match(name, name)
-    yield from rewrite.matches.values()
 
 
 @dataclass(slots=True)
@@ -69,6 +65,11 @@ class _Part:
     values: dict[int, int] = field(default_factory=dict)
     twins: dict[int, tuple[int, int]] = field(default_factory=dict)
     reasons: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def channels(self) -> int:
+        """Number of channels before."""
+        return len(self.kept) + len(self.values) + len(self.twins)
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,9 +248,7 @@ class _Walk:
                     if node.name in self.plan:
                         self.parts[node.name] = self.plan[node.name]
                         rows = kept[node.name] = self.plan[node.name].kept
-                        bounds = np.broadcast_to(bounds, (len(self.graph.node(node.input).op.weight), bounds.shape[1]))[
-                            rows
-                        ]  # type: ignore[union-attr]
+                        bounds = np.broadcast_to(bounds, (self.plan[node.name].channels, bounds.shape[1]))[rows]
                     low, high = rewrite.types[node.input].range
                     op = replace(op, bounds=np.clip(bounds - known[:, None], low, high + 1))
                 case Affine(scale, shift, divisor) if node.input in self.offsets:
@@ -283,8 +282,7 @@ def _flat(kept: Array, graph: Graph, node: Node) -> Array:
 
 def _without(weight: Array, part: _Part) -> tuple[Array, Array]:
     """Weights without the channels that went, and what those add to each row's sum."""
-    channels = len(part.kept) + len(part.values) + len(part.twins)
-    by_channel = weight.reshape(len(weight), -1, channels)
+    by_channel = weight.reshape(len(weight), -1, part.channels)
     offset = np.zeros(len(weight), np.int64)
     for channel, value in part.values.items():
         offset += value * by_channel[:, :, channel].sum(axis=1, dtype=np.int64)
