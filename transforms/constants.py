@@ -1,15 +1,106 @@
-"""Constants of an ONNX file: initializers, attributes, and the folding of nodes over constants."""
+"""Constants of an ONNX file: initializers, attributes, data types, and quantized constants."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
 import onnx
 from onnx import numpy_helper
 
+from bnnflow import Problem
+
 from .tensor import Array
+
+# No tensor of a network for small devices comes near; a damaged size that does is refused before it is allocated.
+MOST_VALUES = 2**28
+_MADE = 2**24
+_KEPT = 2**18
+
+
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """A quantized constant: integers * scale, the scale float32 and broadcast to the integers."""
+
+    integers: Array
+    scale: Array
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the integers."""
+        return tuple(self.integers.shape)
+
+    def value(self) -> Array:
+        """The numbers as float32."""
+        return np.asarray(self.integers.astype(np.float32) * self.scale, np.float32)
+
+    def full_scale(self) -> Array:
+        """The scale with as many axes as the integers have."""
+        return self.scale.reshape((1,) * (self.integers.ndim - self.scale.ndim) + self.scale.shape)
+
+
+Constant = Array | Levels
+
+
+class Constants:
+    """The constants known so far, by name; arrays of initializers are made when they are asked for.
+
+    Large initializers are not kept as arrays: what a layer needs of them is made once.
+    """
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self._stored = {item.name: item for item in model.graph.initializer}
+        if len(self._stored) < len(model.graph.initializer):
+            raise Problem("two constants have the same name", model.graph.name, "the file may be damaged")
+        self._known: dict[str, Constant] = {}
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._known or name in self._stored
+
+    def __getitem__(self, name: str) -> Constant:
+        if name in self._known:
+            return self._known[name]
+        array = to_array(self._stored[name])
+        if array.size <= _KEPT:
+            self._known[name] = array
+        return array
+
+    def __setitem__(self, name: str, value: Constant) -> None:
+        self._known[name] = value
+
+    def array(self, name: str) -> Array:
+        """The constant as an array, whatever it is made of."""
+        value = self[name]
+        return value.value() if isinstance(value, Levels) else value
+
+    def release(self, name: str) -> None:
+        """Forget the value of a constant that nothing reads any more."""
+        self._known.pop(name, None)
+
+
+def to_array(tensor: onnx.TensorProto) -> Array:
+    """A tensor's numbers.
+
+    Raises:
+        Problem: its data do not fit its shape, lie in another file, or are no numbers.
+    """
+    where, sizes = f"constant {tensor.name!r}", list(tensor.dims)
+    if tensor.data_location == onnx.TensorProto.EXTERNAL:
+        raise Problem("a constant lies in another file", where, "store the network in a single file")
+    if any(size < 0 for size in sizes) or prod(sizes) > MOST_VALUES:
+        raise Problem(f"a constant of shape {sizes} is impossible", where, "the file may be damaged")
+    try:
+        array = numpy_helper.to_array(tensor)
+        if tensor.data_type in (onnx.TensorProto.INT4, onnx.TensorProto.UINT4):
+            array = array.astype(np.int8)
+    except (ValueError, TypeError, KeyError, NotImplementedError, OverflowError) as error:
+        raise Problem(f"a constant's data do not fit its shape {sizes}", where, "the file may be damaged") from error
+    if array.dtype.kind not in "fiub":
+        raise Problem(f"a constant of type {array.dtype} is not supported", where, "store numbers")
+    return array
 
 
 def attributes(node: onnx.NodeProto) -> dict[str, Any]:
@@ -20,14 +111,9 @@ def attributes(node: onnx.NodeProto) -> dict[str, Any]:
         if isinstance(value, bytes):
             value = value.decode()
         elif isinstance(value, onnx.TensorProto):
-            value = numpy_helper.to_array(value)
+            value = to_array(value)
         values[attribute.name] = value
     return values
-
-
-def initializers(model: onnx.ModelProto) -> dict[str, Array]:
-    """Arrays of the file's initializers by name."""
-    return {item.name: numpy_helper.to_array(item) for item in model.graph.initializer}
 
 
 def datatypes(model: onnx.ModelProto) -> dict[str, str]:
@@ -46,64 +132,134 @@ def integer_range(datatype: str) -> tuple[int, int, int] | None:
         return -1, 1, 2
     if datatype == "BINARY":
         return 0, 1, 1
+    if datatype == "TERNARY":
+        return -1, 1, 1
     for prefix, signed in (("UINT", False), ("INT", True)):
-        if datatype.startswith(prefix) and datatype.removeprefix(prefix).isdigit():
-            bits = int(datatype.removeprefix(prefix))
+        digits = datatype.removeprefix(prefix)
+        if datatype.startswith(prefix) and digits.isdecimal() and len(digits) < 4:
+            bits = int(digits)
             if bits == 0:
                 return None
             return (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1, 1) if signed else (0, 2**bits - 1, 1)
     return None
 
 
-def quantize(x: Array, scale: Array, bits: int, signed: bool, narrow: bool) -> Array:
-    """QONNX `Quant` with zero point 0 and rounding half to even, in the precision of `x`."""
-    low, high = (-(2 ** (bits - 1)) + narrow, 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1 - narrow)
-    return np.clip(np.round(x / scale), low, high) * scale
+# -- quantization of constants -----------------------------------------------------------------------
 
-
-def _reshape(x: Array, shape: Array) -> Array:
-    return x.reshape([x.shape[i] if size == 0 else int(size) for i, size in enumerate(shape)])
-
-
-Fold = Callable[[dict[str, Any], list[Any]], Array]
-_FOLDS: Mapping[str, Fold] = {
-    "Add": lambda a, x: x[0] + x[1],
-    "Cast": lambda a, x: x[0].astype(onnx.helper.tensor_dtype_to_np_dtype(a["to"])),
-    "Concat": lambda a, x: np.concatenate([np.atleast_1d(item) for item in x], a["axis"]),
-    "Constant": lambda a, x: np.asarray(next(iter(a.values()))),
-    "Div": lambda a, x: x[0] / x[1],
-    "Gather": lambda a, x: np.take(x[0], x[1].astype(int), a.get("axis", 0)),
-    "Identity": lambda a, x: x[0],
-    "Mul": lambda a, x: x[0] * x[1],
-    "Neg": lambda a, x: -x[0],
-    "Pow": lambda a, x: np.power(x[0], x[1]),
-    "Reshape": lambda a, x: _reshape(x[0], x[1]),
-    "Sqrt": lambda a, x: np.sqrt(x[0]),
-    "Squeeze": lambda a, x: np.squeeze(x[0], tuple(_axes(a, x))),
-    "Sub": lambda a, x: x[0] - x[1],
-    "Transpose": lambda a, x: np.transpose(x[0], a.get("perm")),
-    "Unsqueeze": lambda a, x: np.expand_dims(x[0], tuple(_axes(a, x))),
-    "BipolarQuant": lambda a, x: np.where(x[0] >= 0, x[1], -x[1]),
+ROUNDINGS: dict[str, Callable[[Array], Array]] = {
+    "ROUND": np.round,
+    "HALF_EVEN": np.round,
+    "CEIL": np.ceil,
+    "FLOOR": np.floor,
+    "UP": lambda x: np.sign(x) * np.ceil(np.abs(x)),
+    "DOWN": np.trunc,
+    "ROUND_TO_ZERO": np.trunc,
+    "HALF_UP": lambda x: np.sign(x) * np.floor(np.abs(x) + x.dtype.type(0.5)),
+    "HALF_DOWN": lambda x: np.sign(x) * np.ceil(np.abs(x) - x.dtype.type(0.5)),
 }
 
 
-def _axes(settings: dict[str, Any], inputs: list[Any]) -> list[int]:
-    return [int(axis) for axis in (settings["axes"] if "axes" in settings else inputs[1])]
+@dataclass(frozen=True, slots=True)
+class Width:
+    """Integers that a QONNX quantizer makes before its zero point is taken off, and how it rounds to them."""
+
+    bits: int
+    signed: bool
+    narrow: bool
+    rounding: str
+    zero: int
+
+    @property
+    def is_sign(self) -> bool:
+        """True for one signed bit, which QONNX takes for -1 and +1."""
+        return self.bits == 1 and self.signed
+
+    @property
+    def limits(self) -> tuple[int, int]:
+        """Least and greatest integer."""
+        if self.is_sign:
+            return -1, 1
+        if self.signed:
+            return -(2 ** (self.bits - 1)) + self.narrow, 2 ** (self.bits - 1) - 1
+        return 0, 2**self.bits - 1 - self.narrow
 
 
-def fold(node: onnx.NodeProto, inputs: list[Array]) -> Array | None:
-    """Value of a node whose inputs are all constant; None where its operator is not folded."""
-    settings = attributes(node)
-    if node.op_type in ("Quant", "IntQuant"):
-        if np.any(inputs[2] != 0) or settings.get("rounding_mode", "ROUND").upper() != "ROUND":
-            return None
-        bits, signed, narrow = (
-            int(inputs[3].reshape(-1)[0]),
-            bool(settings.get("signed", 1)),
-            bool(settings.get("narrow", 0)),
-        )
-        return quantize(inputs[0], inputs[1], bits, signed, narrow)
-    if node.op_type not in _FOLDS:
-        return None
-    with np.errstate(all="ignore"):
-        return np.asarray(_FOLDS[node.op_type](settings, inputs))
+def width(settings: dict[str, Any], bits: Array, zero: Array) -> Width:
+    """Bits, zero point, narrow range and rounding of a `Quant`, `IntQuant` or `Trunc` node.
+
+    Raises:
+        Problem: bits or zero point are not one whole number, or the rounding is unknown.
+    """
+    stated = "".join(str(settings.get("rounding_mode", "ROUND"))).upper()
+    if stated not in ROUNDINGS:
+        raise Problem(f"rounding mode {stated} is unknown", hint=f"known are: {', '.join(ROUNDINGS)}")
+    whole = [one_number(value, what) for value, what in ((bits, "bit width"), (zero, "zero point"))]
+    if not all(value.is_integer() for value in whole) or not 1 <= whole[0] <= 32 or abs(whole[1]) > 2**31:
+        raise Problem(f"a quantizer of {whole[0]:g} bits with zero point {whole[1]:g} is not supported")
+    signed, narrow = bool(settings.get("signed", 1)), bool(settings.get("narrow", 0))
+    return Width(int(whole[0]), signed, narrow, stated, int(whole[1]))
+
+
+def one_number(value: Array, what: str) -> float:
+    """The number that a constant of one value, or of equal values, holds."""
+    flat = np.asarray(value).reshape(-1)
+    if not flat.size or not np.all(flat == flat[0]):
+        raise Problem(f"a quantizer's {what} must be one number")
+    return float(flat[0])
+
+
+def quantize(x: Array, scale: Array, kind: Width) -> Levels:
+    """A constant as QONNX `Quant` makes it of `x`, in the precision of `x`."""
+    scale = np.asarray(scale, np.float32)
+    if not np.all(np.isfinite(scale)) or np.any(scale == 0):
+        raise Problem("a quantizer's scale is 0, infinite or no number")
+    low, high = kind.limits
+    made = np.empty(bounded(np.broadcast_shapes(x.shape, scale.shape), x.size), _holds(kind))
+    steps = np.broadcast_to(scale, made.shape) if scale.size > 1 else scale.reshape(())
+    source = np.broadcast_to(x, made.shape)
+    for part in blocks(made.shape):
+        levels = np.asarray(source[part] / (steps[part] if steps.ndim else steps) + np.float32(kind.zero))
+        if not np.all(np.isfinite(levels)):
+            raise Problem("a quantized constant holds NaN or infinity", hint="train again or repair the file")
+        cut = np.where(levels >= 0, 1, -1) if kind.is_sign else ROUNDINGS[kind.rounding](np.clip(levels, low, high))
+        made[part] = cut.astype(np.int64) - kind.zero if made.dtype == np.int64 else cut - kind.zero
+    return Levels(made, scale)
+
+
+def bipolar(x: Array, scale: Array) -> Levels:
+    """A constant as QONNX `BipolarQuant` makes it of `x`."""
+    made = np.empty(bounded(np.broadcast_shapes(x.shape, np.shape(scale)), x.size), np.int8)
+    source = np.broadcast_to(x, made.shape)
+    for part in blocks(made.shape):
+        made[part] = np.where(source[part] >= 0, np.int8(1), np.int8(-1))
+    return Levels(made, np.asarray(scale, np.float32))
+
+
+def bounded(shape: tuple[int, ...], given: int = 0) -> tuple[int, ...]:
+    """The shape of what is made of `given` values; Problem where it is out of all proportion."""
+    if prod(shape) > max(_MADE, given):
+        raise Problem(f"a tensor of shape {list(shape)} is too large", hint="the file may be damaged")
+    return shape
+
+
+def blocks(shape: tuple[int, ...], size: int = 2**18) -> Iterator[Any]:
+    """Slices of the first axis, so that what is made of a part stays in the cache."""
+    if not shape:
+        yield ()
+        return
+    rows = max(1, size // max(1, prod(shape[1:])))
+    for start in range(0, shape[0], rows):
+        yield slice(start, start + rows)
+
+
+def smallest(low: int, high: int) -> type[np.signedinteger[Any]]:
+    """The smallest of int8, int16 and int64 that holds the range."""
+    for kind in (np.int8, np.int16):
+        if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max:
+            return kind
+    return np.int64
+
+
+def _holds(kind: Width) -> type[np.signedinteger[Any]]:
+    low, high = kind.limits
+    return smallest(low - kind.zero, high - kind.zero)

@@ -1,0 +1,380 @@
+"""The core of the reader: it walks over an ONNX file, folds what is constant, and hands each operator to its reader."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Any
+
+import numpy as np
+import onnx
+
+from bnnflow import Problem
+
+from .. import constants
+from ..constants import Constant, Levels
+from ..folding import fold
+from ..graph import Graph, Node
+from ..infer import result_type
+from ..ops import Affine, AnyOp, ChannelsLast, Flatten, Scale
+from ..tensor import Array, TensorType
+from .live import End, Live, Steps, Window
+
+_DOMAINS = re.compile(r"(ai\.onnx|onnx\.brevitas|(qonnx|finn|finn_plus)\..*)?$")
+_STUMBLES = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    NotImplementedError,
+    TypeError,
+    ValueError,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One operator of the file.
+
+    Attributes:
+        kind: its operator, without FINN's `_hls` and `_rtl`.
+        name: its name where the graph can bear it, else empty.
+        inputs, outputs: ONNX tensors; empty where left out.
+        settings: its attributes.
+    """
+
+    kind: str
+    name: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    settings: Mapping[str, Any]
+
+    def has(self, index: int) -> bool:
+        """True where input `index` is given."""
+        return index < len(self.inputs) and bool(self.inputs[index])
+
+    def integer(self, key: str, default: int | None = None) -> int:
+        """A whole number among the attributes."""
+        value = self.settings.get(key, default)
+        if not isinstance(value, int):
+            raise Problem(f"attribute {key} must be a whole number")
+        return value
+
+    def integers(self, key: str, count: int, default: Sequence[int] | None = None) -> tuple[int, ...]:
+        """`count` whole numbers among the attributes."""
+        value = self.settings.get(key, default)
+        whole = isinstance(value, list | tuple) and all(isinstance(item, int) for item in value)
+        if value is None or not whole or len(value) != count:
+            raise Problem(f"attribute {key} must be {count} whole numbers")
+        return tuple(int(item) for item in value)
+
+    def number(self, key: str, default: float) -> float:
+        """A number among the attributes."""
+        return float(self.settings.get(key, default))
+
+    def text(self, key: str, default: str = "") -> str:
+        """A word among the attributes."""
+        return str(self.settings.get(key, default))
+
+
+Made = Live | dict[str, Live]
+Handler = Callable[["Reader", Call, Live], Made]
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """How an operator is read: by which function, and what it may take up."""
+
+    read: Handler
+    joins: bool
+    takes: tuple[type, ...]
+
+
+OPERATORS: dict[str, Operator] = {}
+
+
+def operator(*names: str, joins: bool = False, takes: tuple[type, ...] = ()) -> Callable[[Handler], Handler]:
+    """Register a function as the reader of operators; its first docstring line is the user's documentation.
+
+    Args:
+        names: ONNX, QONNX or FINN operators.
+        joins: any of its inputs may be computed; else only the first.
+        takes: kinds of `Live.pending` that it completes.
+    """
+
+    def register(handler: Handler) -> Handler:
+        OPERATORS.update({name: Operator(handler, joins, takes) for name in names})
+        return handler
+
+    return register
+
+
+class Reader:
+    """What is known of a file while it is read: constants, live tensors, and the nodes made so far."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self.model = model
+        self.constants = constants.Constants(model)
+        self.datatypes = constants.datatypes(model)
+        self.live: dict[str, Live] = {}
+        self.nodes: list[Node] = []
+        self.types: dict[str, TensorType] = {}
+        self.notes: list[str] = []
+        self.joined: dict[str, str] = {}
+        self._places: dict[str, int] = {}
+        self._names: Counter[str] = Counter()
+        self._counts: Counter[str] = Counter()
+        self.uses = Counter(name for node in model.graph.node for name in node.input)
+        self.uses.update(item.name for item in model.graph.output)
+        self._left = self.uses.copy()
+        inputs = [item for item in model.graph.input if item.name not in self.constants]
+        if len(inputs) != 1 or len(model.graph.output) != 1:
+            raise Problem(
+                f"one input and one output are needed, this file has {len(inputs)} and {len(model.graph.output)}",
+                model.graph.name,
+                "export the network with a single image input and a single score output",
+            )
+        self._open(inputs[0])
+
+    def _open(self, item: onnx.ValueInfoProto) -> None:
+        kind = item.type.tensor_type
+        shape = tuple(d.dim_value for d in kind.shape.dim)[1:]
+        if len(shape) not in (1, 2, 3) or min(shape) < 1 or prod(shape) > constants.MOST_VALUES:
+            raise Problem(
+                "the input must have the shape [batch, channels, height, width], [batch, channels, length] or "
+                "[batch, features]",
+                f"input {item.name!r} has {shape} behind the batch",
+            )
+        stored = {onnx.TensorProto.UINT8: "UINT8", onnx.TensorProto.INT8: "INT8"}
+        datatype = self.datatypes.get(item.name) or stored.get(kind.elem_type, "")
+        known = constants.integer_range(datatype)
+        if known and known[1] >= 2**32:
+            raise Problem(f"an input of type {datatype} is too wide", f"input {item.name!r}", "use up to 32 bits")
+        self.input = plain(item.name) or "image"
+        self.types[self.input] = TensorType(shape, *known) if known else TensorType(shape)
+        if len(shape) == 1:
+            self._bind(item.name, Live(self.input, shape))
+            return
+        name = "channels_last" if self.input != "channels_last" else "channels_last0"
+        self._bind(item.name, Live(self._push(name, ChannelsLast(), self.input), shape, first=True))
+
+    def graph(self, name: str) -> Graph:
+        """The finished graph, without what its output does not depend on."""
+        output = self.model.graph.output[0].name
+        live = self.live.get(output)
+        ends = live is not None and isinstance(live.pending, End)
+        if live is None or live.order is not None or (live.pending and not ends) or len(live.shape) > 1:
+            raise Problem(
+                "the output must be one score a class, computed from the input",
+                f"output {output!r}" + (f" of shape {live.shape}" if live else ""),
+                "end the network with a dense layer, or with a global pool and Flatten",
+            )
+        needed, kept = {live.tensor}, []
+        for node in reversed(self.nodes):
+            if node.name in needed:
+                needed.update(node.inputs)
+                kept.append(node)
+        return Graph(name, self.input, self.types[self.input], tuple(kept[::-1]), live.tensor, tuple(self.notes))
+
+    # -- the walk --------------------------------------------------------------------------------
+
+    def take(self, node: onnx.NodeProto) -> None:
+        """Read one node: fold it when all its inputs are constant, else call its operator's reader."""
+        if not node.output or not any(node.output):
+            raise Problem("an operator makes nothing", f"{node.op_type} {node.name!r}", "the file may be damaged")
+        where = f"{node.op_type} {node.name or node.output[0]!r}"
+        live = [name for name in node.input if name in self.live]
+        unknown = [name for name in node.input if name and name not in self.live and name not in self.constants]
+        if unknown:
+            raise Problem("an operation reads a tensor that nothing makes", f"{where} reads {unknown[0]!r}")
+        again = [name for name in node.output if name in self.live or name in self.constants]
+        if again or len(set(filter(None, node.output))) < sum(map(bool, node.output)):
+            raise Problem("two operations make the same tensor", f"{where} makes {(again or node.output)[0]!r}")
+        if _DOMAINS.match(node.domain) is None:
+            raise Problem(f"operator {node.op_type} of domain {node.domain} is not supported", where)
+        self.guarded(where, self._compute if live else self._fold, node)
+        for name in node.input:
+            # A folded view keeps a whole weight tensor alive.
+            self._left[name] -= 1
+            if not self._left[name]:
+                self.constants.release(name)
+
+    def guarded(self, where: str, work: Callable[..., Any], *arguments: Any) -> Any:
+        """Call `work`; whatever a malformed operator makes it stumble over becomes a Problem at its place."""
+        try:
+            return work(*arguments)
+        except Problem as problem:
+            raise Problem(problem.what, where, problem.hint, problem.status) from problem
+        except _STUMBLES as error:
+            raise Problem(
+                f"this operator's attributes or constants do not fit it ({type(error).__name__}: {error})",
+                where,
+                "the file may be damaged; export it again",
+            ) from error
+
+    def _fold(self, node: onnx.NodeProto) -> None:
+        values = fold(node, [self.constants[name] if name else None for name in node.input])
+        if values is None:
+            raise Problem("this operator cannot be computed in advance", hint="store its value as a constant")
+        for name, value in zip(node.output, values, strict=False):
+            if name:
+                self.constants[name] = value
+
+    def _compute(self, node: onnx.NodeProto) -> None:
+        settings = constants.attributes(node)
+        kind = re.sub(r"_(hls|rtl)$", "", node.op_type)
+        call = Call(kind, plain(node.name), tuple(node.input), tuple(node.output), settings)
+        if kind in ("Shape", "Size"):
+            self.constants[node.output[0]] = self._shape(call)
+            return
+        how = OPERATORS.get(kind)
+        if how is None:
+            raise Problem(
+                f"operator {node.op_type} is not supported",
+                hint=f"supported are: {', '.join(sorted(OPERATORS))}",
+            )
+        lives = [self.live[name] for name in node.input if name in self.live]
+        if not how.joins and (node.input[0] not in self.live or len(lives) > 1):
+            raise Problem(
+                f"{kind} of two computed tensors is not supported"
+                if len(lives) > 1
+                else f"the first input of {kind} must be the computed one",
+            )
+        for x in lives:
+            if x.pending is not None and not isinstance(x.pending, how.takes):
+                raise _unfinished(x.pending)
+        made = how.read(self, call, lives[0])
+        if isinstance(made, Live):
+            made = {node.output[0]: made}
+        for name in node.output:
+            if name in made:
+                self._bind(name, made[name])
+            elif name and self.uses[name]:
+                raise Problem(f"output {name!r} of {kind} is not supported", hint="leave it unconnected")
+
+    def _shape(self, call: Call) -> Array:
+        sizes = np.array([1, *self.live[call.inputs[0]].shape], np.int64)
+        if call.kind == "Size":
+            return np.array(sizes.prod(), np.int64)
+        return sizes[slice(call.settings.get("start"), call.settings.get("end"))]
+
+    def _bind(self, name: str, live: Live) -> None:
+        self.live[name] = live
+        self._names[live.tensor] += 1
+
+    # -- what the operators' readers use -----------------------------------------------------------
+
+    def constant(self, call: Call, index: int, what: str) -> Array:
+        """Input `index` as numbers."""
+        return _numbers(self.parameter(call, index, what))
+
+    def parameter(self, call: Call, index: int, what: str) -> Constant:
+        """Input `index` as numbers, or as integers with a scale."""
+        if not call.has(index) or call.inputs[index] not in self.constants:
+            raise Problem(f"{what} must be constant")
+        return self.constants[call.inputs[index]]
+
+    def whole(self, call: Call, key: str, index: int) -> tuple[int, ...] | None:
+        """Whole numbers that older opsets give as an attribute and newer ones as an input; None where left out."""
+        value = call.settings.get(key)
+        if value is None and call.has(index):
+            value = self.constant(call, index, key)
+        return None if value is None else tuple(int(item) for item in np.asarray(value).reshape(-1))
+
+    def kind(self, x: Live) -> TensorType:
+        """Type of the graph's tensor."""
+        return self.types[x.tensor]
+
+    def add(self, name: str, op: AnyOp, *sources: str, call: Call | None = None) -> str:
+        """Append an operation; it bears the ONNX node's name where `call` is given, else `name` and a number."""
+        stated = call.name if call is not None else ""
+        return self._push(stated if stated and stated not in self.types else self._fresh(name), op, *sources)
+
+    def on(self, x: Live, name: str, op: AnyOp, call: Call | None = None) -> Live:
+        """Append an operation that keeps shape and layout."""
+        return replace(x, tensor=self.add(name, op, x.tensor, call=call))
+
+    def on_map(self, x: Live, name: str, op: AnyOp, call: Call | None = None) -> Live:
+        """Append an operation that makes a map of another size, laid out as `x`."""
+        made = self.add(name, op, x.tensor, call=call)
+        *places, channels = self.types[made].shape
+        return replace(x, tensor=made, shape=x.with_places(tuple(places), channels), pending=None)
+
+    def as_vector(self, x: Live) -> Live:
+        """A map of one row and one column as the graph's vector, its ONNX shape kept."""
+        if len(self.kind(x).shape) == 1:
+            return x
+        return self.on(x, "flatten", Flatten())
+
+    def affine(self, call: Call, x: Live, op: Affine | Scale) -> Live:
+        """Append a product or sum; what can be one step with the product before it becomes so."""
+        before = self._product_before(call, x)
+        if before is None or isinstance(op, Scale):
+            return self.on(x, "affine" if isinstance(op, Affine) else "scale", op, call)
+        node, product = before
+        one = np.ones(1)
+        divides = np.array_equal(op.scale, one) and not op.shift.any() and np.array_equal(product.divisor, one)
+        adds = np.array_equal(op.scale, one) and np.array_equal(op.divisor, one)
+        if not (divides or adds):
+            return self.on(x, "affine", op, call)
+        # A product and the division or sum behind it are one step: nothing is rounded by joining them.
+        whole = Affine(product.scale, op.shift, op.divisor if divides else product.divisor)
+        del self.types[node.name]
+        place = self._places.pop(node.name)
+        name = self._named(call.name) or self._fresh("affine")
+        self.types[name] = result_type(whole, [self.types[node.input]], name)
+        self.nodes[place], self._places[name] = Node(name, whole, node.inputs), place
+        self.joined[node.name] = name
+        return replace(x, tensor=name)
+
+    def _product_before(self, call: Call, x: Live) -> tuple[Node, Affine] | None:
+        """The product that made `x`, where nothing else reads it."""
+        if x.tensor not in self._places or self._names[x.tensor] > 1:
+            return None
+        names = [name for name in call.inputs if name in self.live and self.live[name].tensor == x.tensor]
+        if len(names) > 1 or any(self.uses[name] != 1 for name in names):
+            return None
+        node = self.nodes[self._places[x.tensor]]
+        if isinstance(node.op, Scale):
+            return node, Affine(node.op.factor.astype(np.float64), np.zeros(1))
+        return (node, node.op) if isinstance(node.op, Affine) and not node.op.shift.any() else None
+
+    def _named(self, name: str) -> str:
+        return name if name and name not in self.types else ""
+
+    def _push(self, name: str, op: AnyOp, *sources: str) -> str:
+        made = result_type(op, [self.types[source] for source in sources], name)
+        if prod(made.shape) > constants.MOST_VALUES:
+            raise Problem(f"a tensor of shape {list(made.shape)} is too large", hint="the file may be damaged")
+        self.types[name] = made
+        self._places[name] = len(self.nodes)
+        self.nodes.append(Node(name, op, sources))
+        return name
+
+    def _fresh(self, kind: str) -> str:
+        while True:
+            name = f"{kind}{self._counts[kind]}"
+            self._counts[kind] += 1
+            if name not in self.types:
+                return name
+
+
+def plain(name: str) -> str:
+    """The name where it is one that a graph's text can hold, else nothing."""
+    return name if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) else ""
+
+
+def _numbers(value: Constant) -> Array:
+    return value.value() if isinstance(value, Levels) else value
+
+
+def _unfinished(pending: Window | Steps | End) -> Problem:
+    if isinstance(pending, Window):
+        return Problem("Im2Col must be followed by a matrix product")
+    if isinstance(pending, Steps):
+        return Problem("QuantizeLinear must be followed by DequantizeLinear", hint="export in the QDQ form")
+    return Problem(f"{pending.operator} is supported only at the end of a network", hint="remove it")

@@ -1,0 +1,216 @@
+"""FINN's dataflow units, also under the names of their HLS and RTL forms."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import prod
+
+import numpy as np
+
+from bnnflow import Problem
+
+from ..infer import accumulator
+from ..ops import (
+    NO_BOUNDS,
+    AddBorder,
+    AddStreams,
+    ChannelwiseMul,
+    DuplicateStreams,
+    FMPadding,
+    GlobalAccPool,
+    LabelSelect,
+    Mvau,
+    Pool,
+    SlidingWindow,
+    StreamingConcat,
+    StreamingMaxPool,
+    Thresholding,
+)
+from ..tensor import Array
+from .core import Call, Reader, operator
+from .elementwise import aligned, border_of
+from .layers import as_sides
+from .live import End, Live, graph_order
+from .quantizers import integer_bounds
+from .weights import integer_weights
+
+
+def _last(x: Live, call: Call) -> None:
+    if x.first and x.is_map:
+        raise Problem(f"{call.kind} needs channels last", hint="put a transposition to NHWC before it")
+
+
+def _no_bipolar(call: Call) -> None:
+    # FINN's units count from 0 and map two levels to -1 and +1 where the data type says so.
+    if call.text("outputDataType") == "BIPOLAR":
+        raise Problem(f"{call.kind} with BIPOLAR outputs is not supported", hint="use BINARY outputs")
+
+
+@operator("MVAU", "MatrixVectorActivation")
+def mvau(reader: Reader, call: Call, x: Live) -> Live:
+    """FINN matrix-vector-activation unit: XNOR or integer weights of up to 16 bits, any number of thresholds a row."""
+    _last(x, call)
+    xnor = bool(call.integer("binaryXnorMode", 0))
+    weight, _ = integer_weights(reader.constant(call, 1, "weights"), (1, 0), whole=True)
+    weight = graph_order(weight, x.order)
+    if xnor:
+        if weight.min() < 0 or weight.max() > 1:
+            raise Problem("an MVAU with binaryXnorMode needs weights 0 and 1")
+        weight = weight.astype(np.uint8)
+    pe, simd = call.integer("PE", 1), call.integer("SIMD", 1)
+    unit, low = Mvau(weight, NO_BOUNDS, xnor, 0, pe, simd), 0
+    bounds: Array = NO_BOUNDS
+    if not call.integer("noActivation", 0):
+        _no_bipolar(call)
+        bounds = _rows(integer_bounds(reader, call, 2, accumulator(unit, reader.kind(x))), len(weight))
+        low = call.integer("ActVal", 0)
+    op = Mvau(unit.weight, bounds, xnor, low, pe, simd)
+    made = reader.add("mvau", op, x.tensor, call=call)
+    return replace(x, tensor=made, shape=(*x.shape[:-1], len(weight)), order=None)
+
+
+def _rows(bounds: Array, count: int) -> Array:
+    if len(bounds) not in (1, count):
+        raise Problem(f"thresholds for {len(bounds)} channels on {count}")
+    return np.repeat(bounds, count, 0) if len(bounds) == 1 else bounds
+
+
+@operator("Thresholding", "Thresholding_Batch")
+def thresholding(reader: Reader, call: Call, x: Live) -> Live:
+    """FINN thresholding unit, any number of levels, from ActVal upwards."""
+    _last(x, call)
+    _no_bipolar(call)
+    bounds = _rows(integer_bounds(reader, call, 1, reader.kind(x)), x.channels)
+    if x.order is not None:
+        bounds = graph_order(bounds.T, x.order).T
+    op = Thresholding(bounds, call.integer("ActVal", 0), call.integer("PE", 1))
+    return reader.on(x, "thresholding", op, call)
+
+
+@operator("ConvolutionInputGenerator")
+def sliding_window(reader: Reader, call: Call, x: Live) -> Live:
+    """FINN sliding window unit, also depthwise; no dilation."""
+    _last(x, call)
+    if call.integers("Dilation", 2, (1, 1)) != (1, 1):
+        raise Problem("dilated sliding windows are not supported")
+    kernel, stride = call.integers("ConvKernelDim", 2), call.integers("Stride", 2)
+    simd, depthwise = call.integer("SIMD", 1), bool(call.integer("depthwise", 0))
+    op = SlidingWindow((kernel[0], kernel[1]), (stride[0], stride[1]), simd, depthwise)
+    return reader.on_map(x, "window", op, call)
+
+
+@operator("FMPadding")
+def padding(reader: Reader, call: Call, x: Live) -> Live:
+    """FINN padding unit; attribute pad_value pads with another value than 0."""
+    _last(x, call)
+    pads = as_sides(call.integers("Padding", 4), x)
+    return reader.on_map(x, "padding", FMPadding(pads, call.integer("pad_value", 0), call.integer("SIMD", 1)), call)
+
+
+@operator("StreamingMaxPool")
+def streaming_max_pool(reader: Reader, call: Call, x: Live) -> Live:
+    """FINN streaming max pool, no ceil mode."""
+    _last(x, call)
+    if call.integer("CeilMode", 0):
+        raise Problem("ceil mode of a pool is not supported")
+    kernel = call.integers("PoolDim", 2)
+    return reader.on_map(x, "pool", StreamingMaxPool((kernel[0], kernel[1])), call)
+
+
+@operator("Pool")
+def pool(reader: Reader, call: Call, x: Live) -> Live:
+    """FINN pool behind a depthwise sliding window: Function MaxPool, or SumPool."""
+    _last(x, call)
+    function = call.text("Function", "MaxPool")
+    if function not in ("MaxPool", "SumPool"):
+        raise Problem(f"a pool with function {function} is not supported", hint="use MaxPool or SumPool")
+    area = prod(call.integers("KernelSize", 2))
+    return reader.on_map(x, "pool", Pool(area, function == "SumPool", call.integer("PE", 1)), call)
+
+
+@operator("GlobalAccPool")
+def global_pool(reader: Reader, call: Call, x: Live) -> Live:
+    """FINN sum over a whole map."""
+    _last(x, call)
+    return reader.on_map(x, "pool", GlobalAccPool(call.integer("PE", 1)), call)
+
+
+@operator("AddStreams", joins=True)
+def add_streams(reader: Reader, call: Call, x: Live) -> Live:
+    """FINN sum of two streams of one shape."""
+    _last(x, call)
+    parts = _streams(reader, call)
+    if len(parts) != 2 or parts[0].shape != parts[1].shape or parts[0].order != parts[1].order:
+        raise Problem("AddStreams needs two streams of one shape")
+    op = AddStreams(call.integer("PE", 1))
+    return replace(parts[0], tensor=reader.add("add", op, *(part.tensor for part in parts), call=call))
+
+
+@operator("StreamingConcat", joins=True)
+def streaming_concat(reader: Reader, call: Call, x: Live) -> Live:
+    """FINN concatenation of streams along the channels."""
+    _last(x, call)
+    parts = _streams(reader, call)
+    if any(part.places != x.places for part in parts if part.is_map) or len(parts) < 2:
+        raise Problem("StreamingConcat needs two or more streams of one size")
+    if any(part.order is not None for part in parts):
+        raise Problem("StreamingConcat of vectors that were flattened channels first is not supported")
+    made = reader.add("concat", StreamingConcat(), *(part.tensor for part in parts), call=call)
+    return replace(parts[0], tensor=made, shape=(*x.shape[:-1], sum(part.channels for part in parts)))
+
+
+def _streams(reader: Reader, call: Call) -> list[Live]:
+    if not all(name in reader.live for name in call.inputs):
+        raise Problem(f"{call.kind} of constants is not supported")
+    return aligned(reader, [reader.live[name] for name in call.inputs])
+
+
+@operator("DuplicateStreams")
+def duplicate_streams(reader: Reader, call: Call, x: Live) -> dict[str, Live]:
+    """FINN fork: every output is the same stream."""
+    made = reader.on(x, "fork", DuplicateStreams(call.integer("PE", 1)), call)
+    return {name: made for name in call.outputs if name}
+
+
+@operator("ChannelwiseOp")
+def channelwise(reader: Reader, call: Call, x: Live) -> Live:
+    """FINN product with one whole number a channel (Func mul)."""
+    _last(x, call)
+    if call.text("Func", "mul") != "mul":
+        raise Problem(f"a ChannelwiseOp with Func {call.text('Func')} is not supported", hint="use mul")
+    value = reader.constant(call, 1, "factors").reshape(-1)
+    if not np.all(value == np.rint(value)) or not np.all(np.abs(value) < 2**31) or value.size not in (1, x.channels):
+        raise Problem("a ChannelwiseOp needs one whole number a channel")
+    factor = graph_order(np.broadcast_to(value.astype(np.int64), (x.channels,)).copy(), x.order)
+    return reader.on(x, "scale", ChannelwiseMul(factor, call.integer("PE", 1)), call)
+
+
+@operator("AddBorder")
+def add_border(reader: Reader, call: Call, x: Live) -> Live:
+    """What zero padding changes near the edges: whole numbers a class of rows, a class of columns and a channel."""
+    _last(x, call)
+    values = reader.constant(call, 1, "border values")
+    if not np.all(values == np.rint(values)) or not np.all(np.abs(values) < 2**31) or reader.kind(x).is_float:
+        raise Problem("a border needs whole numbers on both sides")
+    pe = call.integer("PE", 1)
+    if "rows" not in call.settings:
+        return reader.on(x, "border", border_of(np.broadcast_to(values, (1, *x.shape))[0], pe), call)
+    if values.ndim != 3:
+        raise Problem("border values must be a table (row classes, column classes, channels)")
+    rows, columns = (
+        np.array(call.integers(key, size), np.int64) for key, size in zip(("rows", "columns"), x.places, strict=True)
+    )
+    for classes, known in ((rows, len(values)), (columns, values.shape[1])):
+        if classes.min() < 0 or classes.max() >= known:
+            raise Problem(f"{known} classes of rows or columns are given, another is named")
+    return reader.on(x, "border", AddBorder(values.astype(np.int64), rows, columns, pe), call)
+
+
+@operator("LabelSelect", takes=(End,))
+def label_select(reader: Reader, call: Call, x: Live) -> Live:
+    """FINN choice of the K best classes, at the end of a network."""
+    if x.is_map or x.order is not None:
+        raise Problem("LabelSelect needs one score a class")
+    count = call.integer("K", 1)
+    made = reader.add("best", LabelSelect(count, call.integer("PE", 1)), x.tensor, call=call)
+    return Live(made, (count,), pending=End(call.kind))
