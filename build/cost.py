@@ -43,6 +43,7 @@ from . import finn_formulas
 from .finn_formulas import FinnCost
 
 Model = Literal["exact", "finn"]
+MODELS: dict[str, Model] = {"exact": "exact", "finn": "finn"}
 SOURCE = "estimated (FINN formulas)"
 
 

@@ -91,6 +91,47 @@ def check(
         raise typer.Exit(checked.problem.status) if json else checked.problem
 
 
+@app.command("compile")
+def compile_command(
+    graph: GraphFile,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Folder for the files; default: <name>_compiled.")
+    ] = None,
+    to: Annotated[str, typer.Option(metavar="LEVEL", help="Last level: integer, xnor or dataflow.")] = "dataflow",
+    check: Annotated[
+        bool, typer.Option("--check", help="Stop at the pass that changes a bit on probe images.")
+    ] = False,
+    dump: Annotated[bool, typer.Option("--dump", help="Leave the graph behind every pass in <output>/passes.")] = False,
+    time: Annotated[bool, typer.Option("--time", help="Print the CPU time of reading and of every pass.")] = False,
+    finn_base: Annotated[bool, typer.Option("--finn-base", help="Write files that finn-base 0.0.3 loads.")] = False,
+    finn_plus: Annotated[bool, typer.Option("--finn-plus", help="Use the units and names of finn-plus 1.6.")] = False,
+    json: Json = False,
+) -> None:
+    """Compile an ONNX file to integers, to popcounts and to FINN's dataflow units; one ONNX and text file a level."""
+    from . import screen
+    from .compile import compile_file
+
+    folder = output or Path(f"{graph.stem}_compiled")
+    found = compile_file(graph, folder, to, check, dump, finn_base, finn_plus)
+    screen.print_json(found) if json else screen.print_compiled(found, time)
+
+
+@app.command()
+def ops(json: Json = False) -> None:
+    """List the operators that can be read, and the passes that compile them."""
+    from ..transforms.compile import STAGES
+    from ..transforms.read import operator_help
+    from . import screen
+
+    operators = operator_help()
+    passes = [
+        {"level": level, "name": step.name, "does": " ".join((type(step).__doc__ or "").split("\n\n")[0].split())}
+        for level, steps in STAGES
+        for step in steps
+    ]
+    screen.print_json({"operators": operators, "passes": passes}) if json else screen.print_ops(operators, passes)
+
+
 @app.command()
 def build(
     recipe: Annotated[Path, typer.Argument(help="Recipe file.")] = Path("model.yaml"),
@@ -226,12 +267,15 @@ def estimate(
     part: Annotated[str, typer.Option(help="FPGA part.")] = "xc7z020clg400-1",
     clock_mhz: Annotated[float, typer.Option(min=1, max=1000, help="Clock in MHz.")] = 100,
     fps: Annotated[float, typer.Option(min=0.001, max=1e9, help="Rate to fold for, images a second.")] = 10_000,
+    cost_model: Annotated[
+        str, typer.Option(help="exact: widths that hold every sum; finn: FINN's figures digit for digit.")
+    ] = "exact",
     json: Json = False,
 ) -> None:
     """Fold a graph for a rate and estimate cycles, LUTs and block RAMs of every unit."""
     from . import graphs, screen
 
-    found = graphs.estimate(graphs.open_graph(graph), part, clock_mhz, fps)
+    found = graphs.estimate(graphs.open_graph(graph), part, clock_mhz, fps, cost_model)
     screen.print_json(found) if json else screen.print_estimate(found)
 
 

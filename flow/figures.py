@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..build.cost import estimate, operations
+from ..build.cost import Model, estimate, operations
 from ..transforms.graph import Graph
 
 if TYPE_CHECKING:
@@ -21,9 +21,9 @@ def network_operations(graph: Graph) -> Facts:
     return asdict(operations(graph))
 
 
-def cost_facts(graph: Graph, clock_mhz: float) -> Facts:
+def cost_facts(graph: Graph, clock_mhz: float, model: Model = "exact") -> Facts:
     """The estimate of a folded dataflow graph as plain values."""
-    made = estimate(graph)
+    made = estimate(graph, model)
     layers = [asdict(unit) | {"bottleneck": unit is made.bottleneck} for unit in made.units]
     return {
         "cycles": made.cycles,

@@ -134,7 +134,7 @@ def simulate(
     Raises:
         Problem: shapes or values do not fit; no images; labels of another number.
     """
-    from ..sim.engine import Simulator
+    from ..sim.engine import Simulator, classes_of
 
     if images.shape[1:] != graph.input_type.shape and images.shape == graph.input_type.shape:
         images = images[None]
@@ -143,10 +143,11 @@ def simulate(
     if labels is not None and labels.shape != (len(images),):
         raise Problem(f"{labels.shape} labels for {len(images)} images", "labels", "give one label an image")
     scores = Simulator.of(graph).scores(images, batch)
-    classes = graph.output_type.channels
+    kind = graph.output_type
+    classes = kind.channels if kind.is_float or kind.channels > 1 else kind.range[1] + 1
     if labels is not None and (labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= classes):
         raise Problem("labels are not whole numbers of classes", "labels", f"give integers from 0 to {classes - 1}")
-    return scores, None if labels is None else float(np.mean(scores.argmax(axis=1) == labels))
+    return scores, None if labels is None else float(np.mean(classes_of(graph, scores) == labels))
 
 
 def remark(graph: Graph) -> str:
@@ -156,15 +157,22 @@ def remark(graph: Graph) -> str:
     return ""
 
 
-def estimate(graph: Graph, part_name: str, clock_mhz: float, fps: float) -> dict[str, Any]:
-    """Cost of a graph of any level, compiled, folded for a rate, and estimated."""
+def estimate(graph: Graph, part_name: str, clock_mhz: float, fps: float, model: str = "exact") -> dict[str, Any]:
+    """Cost of a graph of any level, compiled, folded for a rate, and estimated.
+
+    Raises:
+        Problem: it does not compile, the part or the model is unknown, or no folding reaches the rate.
+    """
+    from ..build.cost import MODELS
     from ..build.parts import part
     from ..build.schedule import schedule
     from .figures import cost_facts, network_operations
 
+    if model not in MODELS:
+        raise Problem(f"there is no cost model {model!r}", "--cost-model", f"models are: {', '.join(MODELS)}")
     chip = part(part_name)
     made = {stage.level: stage.graph for stage in stages(graph)}
-    facts = cost_facts(schedule(made["dataflow"], fps, clock_mhz, chip), clock_mhz)
+    facts = cost_facts(schedule(made["dataflow"], fps, clock_mhz, chip), clock_mhz, MODELS[model])
     operations = network_operations(made["xnor"]) if "xnor" in made else {}
     target = {"part": chip.name, "clock_mhz": clock_mhz, "fps": fps, "lut": chip.lut, "bram18": chip.bram18}
     return {"name": graph.name, "target": target, **operations, **facts}

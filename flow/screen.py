@@ -173,6 +173,41 @@ def print_check(checked: Checked) -> None:
         print("compiles to dataflow units")
 
 
+def print_compiled(found: Mapping[str, Any], times: bool) -> None:
+    """Print what was compiled, and how long each pass took."""
+    table = Table("pass", title="passes", title_justify="left")
+    for column in (
+        *(["CPU seconds"] if times else []),
+        "operations",
+        *(["values compared"] if found["checked"] else []),
+    ):
+        table.add_column(column, justify="right")
+    if times:
+        table.add_row("read", f"{found['read_seconds']:.3f}", *([""] * (len(table.columns) - 2)))
+    for row in found["passes"]:
+        seconds = [f"{row['seconds']:.3f}"] if times else []
+        compared = [f"{row['compared']:,}"] if found["checked"] else []
+        table.add_row(row["name"], *seconds, f"{row['before']} -> {row['after']}", *compared)
+    _console().print(table)
+    for note in found["notes"]:
+        print(f"note: {note}")
+    if found["checked"]:
+        print("no pass changed a bit")
+    print(f"wrote {', '.join(found['files'])} to {found['folder']}")
+
+
+def print_ops(operators: Mapping[str, str], passes: Sequence[Mapping[str, str]]) -> None:
+    """Print the operators that can be read, and the passes."""
+    table = Table("operator", "supported", title="operators of ONNX, QONNX and FINN", title_justify="left")
+    for name, text in operators.items():
+        table.add_row(name, text)
+    _console().print(table)
+    table = Table("level", "pass", "does", title="passes", title_justify="left")
+    for step in passes:
+        table.add_row(step["level"], step["name"], step["does"])
+    _console().print(table)
+
+
 def print_simulation(found: Mapping[str, Any]) -> None:
     """Print what a simulation gave."""
     print(f"{found['images']:,} images simulated bit by bit")

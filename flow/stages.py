@@ -209,7 +209,8 @@ def verify_network(build: Build, network: str, images: np.ndarray, progress: Cal
     compiled = stages(read(build.file(network, QONNX)))
     levels = [Level(compiled[0].level, compiled[0].graph)]
     for stage in compiled[1:]:
-        levels.append(Level(stage.level, read(build.file(network, LEVEL_FILES[stage.level])), stage.matches))
+        graph = read(build.file(network, LEVEL_FILES[stage.level]))
+        levels.append(Level(stage.level, graph, stage.matches, stage.doubts))
     last = levels[-1].graph
     doubts = [doubt for stage in compiled for doubt in stage.doubts]
     in_doubt = images_in_doubt(levels[0].graph, doubts, images)
@@ -224,7 +225,7 @@ def verify_network(build: Build, network: str, images: np.ndarray, progress: Cal
         results.append(judge(f"qonnx on {level}", images=few, scores=made, in_doubt=judged))
     results += compare(levels, images, progress=progress)
     everything = build.dataset
-    right = Simulator.of(last).scores(everything.test_images).argmax(axis=1) == everything.test_labels
+    right = Simulator.of(last).classes(everything.test_images) == everything.test_labels
     rows = [{"stage": r.name, "images": r.images, "values": r.values, "differences": r.differences} for r in results]
     return {"images": len(images), "stages": rows, "accuracy": float(right.mean())}
 

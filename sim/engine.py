@@ -93,6 +93,10 @@ class Simulator:
         parts = [self.tensors(part)[self.graph.output].astype(np.float64) for part in batches(images, batch)]
         return np.concatenate(parts) if parts else np.zeros((0, *self.graph.output_type.shape))
 
+    def classes(self, images: Array, batch: int = 256) -> Array:
+        """The best class of each image, (images,) int64."""
+        return classes_of(self.graph, self.scores(images, batch))
+
     def _admit(self, images: Array) -> Array:
         graph = self.graph
         if images.shape[1:] != graph.input_type.shape:
@@ -116,6 +120,14 @@ class Simulator:
                 "give the pixels as they are stored (0 to 255), not divided",
             )
         return images.astype(np.uint8) if low >= 0 and high <= 255 else images.astype(np.int64)
+
+
+def classes_of(graph: Graph, scores: Array) -> Array:
+    """The best class of each image: of class scores, or of the ranking with which a graph may end."""
+    if isinstance(graph.maker(graph.output), Best | LabelSelect):
+        return scores[:, 0].astype(np.int64)
+    best: Array = scores.argmax(axis=1)
+    return best
 
 
 def batches(images: Array, size: int) -> Iterator[Array]:

@@ -120,10 +120,10 @@ def sweep(
     accuracy = np.zeros((len(rates), maps))
     for column in range(maps):
         for row, rate in enumerate(rates):
-            scores = Simulator.of(inject(graph, seed, column, rate)).scores(images)
-            accuracy[row, column] = np.mean(scores.argmax(axis=1) == labels)
+            found = Simulator.of(inject(graph, seed, column, rate)).classes(images)
+            accuracy[row, column] = np.mean(found == labels)
             progress(column * len(rates) + row + 1)
-    clean = float(np.mean(Simulator.of(graph).scores(images).argmax(axis=1) == labels))
+    clean = float(np.mean(Simulator.of(graph).classes(images) == labels))
     return Sweep(tuple(rates), accuracy, clean)
 
 

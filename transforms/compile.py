@@ -14,11 +14,12 @@ from .lower import FlattenEarly, Lower
 from .ops import AddBorder, Mvau, Op, Threshold, Unit, XnorConv, XnorDense
 from .passes import Doubt, Match, Observer, Pass
 from .pool import PoolAfterThreshold
+from .reduce import Reduce
 from .streamline import AssumeImage, Streamline
 from .xnor import XnorPopcount
 
 STAGES: tuple[tuple[str, tuple[Pass, ...]], ...] = (
-    ("integer", (Streamline(), PoolAfterThreshold())),
+    ("integer", (Streamline(), PoolAfterThreshold(), Reduce())),
     ("xnor", (XnorPopcount(),)),
     ("dataflow", (FlattenEarly(), Lower())),
 )
@@ -57,13 +58,16 @@ def level_of(graph: Graph) -> str:
     return "integer" if Threshold in kinds else "network"
 
 
-def stages(graph: Graph, pixel_divisor: float = 255.0, observe: Observer | None = None) -> tuple[Stage, ...]:
+def stages(
+    graph: Graph, pixel_divisor: float = 255.0, observe: Observer | None = None, finn_plus: bool = False
+) -> tuple[Stage, ...]:
     """Compile a graph from the level that it is at to dataflow; the first result is the graph itself.
 
     Args:
         graph: a network of layers with integer weights, without loops.
         pixel_divisor: what 8-bit pixels are divided by where the graph's input is float.
         observe: called after every pass.
+        finn_plus: lower to the units that finn-plus has, where FINN 0.10 has others.
 
     Raises:
         Problem: something cannot be compiled exactly; it names the operation.
@@ -74,6 +78,8 @@ def stages(graph: Graph, pixel_divisor: float = 255.0, observe: Observer | None 
     if level == "dataflow":
         require(graph, level)
     for name, steps in STAGES[LEVEL_NAMES.index(level) :]:
+        if finn_plus:
+            steps = tuple(Lower(windowed_pools=True) if isinstance(step, Lower) else step for step in steps)
         result = passes.run(steps, made[-1].graph, observe)
         require(result.graph, name)
         made.append(Stage(name, result.graph, result.matches, result.notes, result.doubts))

@@ -86,14 +86,17 @@ class Lower:
 
     Needs: the XNOR level. Removes: all layers, thresholds, pools and joins in favour of FINN's units, all at
     PE = SIMD = 1; a tensor that is read more than once is duplicated. Exact: the same sums of the same
-    products; matrix columns are ordered (kernel row, kernel column, channel).
+    products; matrix columns are ordered (kernel row, kernel column, channel). `windowed_pools` makes a sliding
+    window and a `Pool` of every max pool, as FINN's development branch and finn-plus do, in place of
+    `StreamingMaxPool`.
     """
 
+    windowed_pools: bool = False
     name: str = "lower"
 
     def __call__(self, graph: Graph) -> Rewritten:
         """The rewritten graph; `Problem` names what cannot be rewritten exactly."""
-        walk = _Walk(graph)
+        walk = _Walk(graph, self.windowed_pools)
         for node in graph.nodes:
             walk.step(node)
         return walk.rewrite.done(walk.now[graph.output])
@@ -102,6 +105,7 @@ class Lower:
 @dataclass(slots=True)
 class _Walk:
     graph: Graph
+    windowed_pools: bool
     rewrite: Rewrite = field(init=False)
     now: dict[str, str] = field(init=False)
 
@@ -155,7 +159,8 @@ class _Walk:
                 if pads != NO_PADS:
                     x = emit(f"{name}_padded", FMPadding(pads, kind.range[0]), x)
                     kind = self.rewrite.types[x]
-                if kernel == stride and not (kind.shape[0] % kernel[0] or kind.shape[1] % kernel[1]):
+                divides = kernel == stride and not (kind.shape[0] % kernel[0] or kind.shape[1] % kernel[1])
+                if divides and not self.windowed_pools:
                     return emit(name, StreamingMaxPool(kernel), x)
                 x = emit(f"{name}_window", SlidingWindow(kernel, stride, depthwise=True), x)
                 return emit(name, Pool(kernel), x)

@@ -146,10 +146,12 @@ class Rewrite:
         self.nodes[tensor] = node
         self.types[tensor] = result_type(op, [self.types[source] for source in node.inputs], tensor)
 
-    def match(self, old: str, new: str, factor: Array | float = 1.0, offset: Array | float = 0.0) -> None:
-        """State that tensor `old` equals factor * `new` + offset."""
-        columns = (np.atleast_1d(np.asarray(value, np.float64)) for value in (factor, offset))
-        self.matches[new] = Match(old, new, *columns)
+    def match(
+        self, old: str, new: str, factor: Array | float = 1.0, offset: Array | float = 0.0, kept: Array | None = None
+    ) -> None:
+        """State that tensor `old`, or its channels `kept`, equals factor * `new` + offset."""
+        factors, offsets = (np.atleast_1d(np.asarray(value, np.float64)) for value in (factor, offset))
+        self.matches[new] = Match(old, new, factors, offsets, kept)
 
     def done(self, output: str) -> Rewritten:
         """The finished graph with its matches in the order of its nodes."""

@@ -60,27 +60,28 @@ QONNX = "qonnx.custom_op.general"
 _WHOLE_IN_FLOAT32 = 2**24
 
 
-def write(graph: Graph, elementwise: bool = False) -> onnx.ModelProto:
+def write(graph: Graph, finn_plus: bool = False) -> onnx.ModelProto:
     """The ONNX model of a graph; node and tensor names are the graph's, so `read` gives them back.
 
     Args:
         graph: of any level.
-        elementwise: name the joins of a dataflow graph as FINN's development branch and finn-plus do,
-            `ElementwiseAdd` and `ElementwiseMul` in place of `AddStreams` and `ChannelwiseOp`.
+        finn_plus: write a dataflow graph as FINN's development branch and finn-plus want it: joins as
+            `ElementwiseAdd` and `ElementwiseMul` in place of `AddStreams` and `ChannelwiseOp`, and no `Flatten`
+            between units, which read the same stream anyway.
 
     Raises:
         Problem: an integer constant is too large for the file's float32.
     """
-    writer = _Writer(graph, elementwise)
+    writer = _Writer(graph, finn_plus)
     for node in graph.nodes:
         writer.node(node)
     return writer.model()
 
 
 class _Writer:
-    def __init__(self, graph: Graph, elementwise: bool) -> None:
+    def __init__(self, graph: Graph, finn_plus: bool) -> None:
         self.graph = graph
-        self.elementwise = elementwise
+        self.finn_plus = finn_plus
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: list[onnx.TensorProto] = []
         self.extra: list[tuple[str, TensorType]] = []
@@ -153,6 +154,10 @@ class _Writer:
         match op:
             case ChannelsLast():
                 self._channels_last(x, name, kind)
+            case Flatten() if (
+                self.finn_plus and self.dataflow and not isinstance(self.graph.maker(node.input), ChannelsLast)
+            ):
+                self.copies[name] = [x] * self.graph.uses(name)
             case Flatten():
                 self._emit("Flatten", [x], name, axis=1)
             case Affine():
@@ -231,7 +236,7 @@ class _Writer:
                 | AddBorder()
             ):
                 kinds = [self.graph.types[tensor] for tensor in node.inputs]
-                self._unit(unit_node(name, op, kinds, made, self.elementwise), sources, [name])
+                self._unit(unit_node(name, op, kinds, made, self.finn_plus), sources, [name])
             case _:
                 assert_never(op)
 

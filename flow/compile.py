@@ -1,0 +1,153 @@
+"""The work behind `flow compile`: an ONNX file through every level, with what is seen on the way."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bnnflow import Problem
+
+from ..transforms.compile import LEVEL_NAMES, Stage, stages
+from ..transforms.graph import Graph
+from ..transforms.passes import Pass, Rewritten
+from ..transforms.write import write
+from .graphs import open_graph
+from .run_files import write_whole
+
+FILES = {"integer": "1_integer", "xnor": "2_xnor", "dataflow": "3_dataflow"}
+_PROBES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class PassRow:
+    """What one pass did: its name, CPU seconds, nodes before and after, and integers compared (0 without check)."""
+
+    name: str
+    seconds: float
+    before: int
+    after: int
+    compared: int
+
+
+@dataclass(slots=True)
+class Watch:
+    """Observer of the passes: times them, checks them on probe images, and leaves each one's result in a folder.
+
+    Attributes:
+        check: simulate probes before and after each pass, and stop at the pass that changed a bit.
+        dump: folder for the text of the graph behind each pass; None for none.
+        rows: one a pass, in order.
+    """
+
+    check: bool = False
+    dump: Path | None = None
+    rows: list[PassRow] = field(default_factory=list)
+    _started: float = field(default_factory=time.process_time)
+
+    def __call__(self, step: Pass, before: Graph, result: Rewritten) -> None:
+        """Record one pass; raises Problem (status 1) where its result differs from what it was given."""
+        seconds = time.process_time() - self._started
+        compared = self._compare(step, before, result) if self.check else 0
+        self.rows.append(PassRow(step.name, seconds, len(before.nodes), len(result.graph.nodes), compared))
+        if self.dump is not None:
+            write_whole(self.dump / f"{len(self.rows):02d}_{step.name}.txt", str(result.graph).encode())
+        self._started = time.process_time()
+
+    @staticmethod
+    def _compare(step: Pass, before: Graph, result: Rewritten) -> int:
+        from ..sim.verify import Level, verify
+
+        levels = [Level("input", before), Level(f"{step.name} pass's", result.graph, result.matches, result.doubts)]
+        return verify(levels, probes(before, _PROBES))[0].values
+
+
+def probes(graph: Graph, count: int) -> np.ndarray:
+    """Images of a graph's input type: the least and the greatest value everywhere, then random ones."""
+    kind = graph.input_type
+    low, high, step = (0, 255, 1) if kind.is_float else (*kind.range, kind.step)
+    made = low + step * np.random.default_rng(0).integers(0, (high - low) // step + 1, (count, *kind.shape))
+    made[0], made[1] = low, high
+    return made
+
+
+def compile_file(
+    path: Path,
+    folder: Path,
+    to: str = "dataflow",
+    check: bool = False,
+    dump: bool = False,
+    finn_base: bool = False,
+    finn_plus: bool = False,
+    announce: Callable[[str], None] = lambda text: None,
+) -> dict[str, Any]:
+    """Compile an ONNX file of any level and write the levels behind it into a folder, as ONNX and as text.
+
+    Args:
+        path: the file.
+        folder: made where it is missing.
+        to: the last level.
+        check: compare every pass's result with its input on probe images.
+        dump: leave the text of the graph behind every pass in folder/passes.
+        finn_base: write files that finn-base 0.0.3 loads.
+        finn_plus: lower to finn-plus' units.
+        announce: called with each level's name before it is written.
+
+    Returns:
+        what was done, as plain values.
+
+    Raises:
+        Problem: the file cannot be read or compiled, or (status 1) a pass changed a bit.
+    """
+    if to not in FILES:
+        raise Problem(f"there is no level {to!r} to compile to", "--to", f"levels are: {', '.join(FILES)}")
+    started = time.process_time()
+    graph = open_graph(path)
+    read_seconds = time.process_time() - started
+    watch = Watch(check, folder / "passes" if dump else None)
+    if watch.dump is not None:
+        _made(watch.dump)
+    made = stages(graph, observe=watch, finn_plus=finn_plus)
+    if LEVEL_NAMES.index(made[0].level) >= LEVEL_NAMES.index(to):
+        raise Problem(f"this graph is at the {made[0].level} level already", str(path), "give a later level with --to")
+    files: list[str] = []
+    for stage in made[1 : LEVEL_NAMES.index(to) - LEVEL_NAMES.index(made[0].level) + 1]:
+        announce(stage.level)
+        files += _write(stage, _made(folder), finn_base, finn_plus)
+    return {
+        "graph": str(path),
+        "folder": str(folder),
+        "files": files,
+        "read_seconds": read_seconds,
+        "levels": [{"level": s.level, "operations": len(s.graph.nodes)} for s in made],
+        "passes": [
+            {"name": r.name, "seconds": r.seconds, "before": r.before, "after": r.after, "compared": r.compared}
+            for r in watch.rows
+        ],
+        "checked": check,
+        "notes": [note for stage in made for note in stage.notes],
+    }
+
+
+def _made(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Problem(f"the folder cannot be made: {error.strerror}", str(folder), "give another with -o") from error
+    return folder
+
+
+def _write(stage: Stage, folder: Path, finn_base: bool, finn_plus: bool) -> list[str]:
+    model = write(stage.graph, finn_plus)
+    if finn_base:
+        from ..transforms.finn_base import for_finn_base
+
+        model = for_finn_base(model)
+    name = FILES[stage.level]
+    write_whole(folder / f"{name}.onnx", model.SerializeToString())
+    write_whole(folder / f"{name}.txt", str(stage.graph).encode())
+    return [f"{name}.onnx", f"{name}.txt"]
