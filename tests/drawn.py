@@ -218,14 +218,15 @@ class Sketch:
         bits = int(self.pick(2, 3, 4, 8)) if bits is None else bits
         narrow = int(self.pick(0, 1)) if signed or bits > 2 else 0
         zero = 0
-        rounding = self.pick("ROUND", "ROUND", "FLOOR", "CEIL", "ROUND_TO_ZERO")
+        # qonnx 1.0 knows ROUND_TO_ZERO under its other name only.
+        rounding = self.pick("ROUND", "ROUND", "FLOOR", "CEIL", "DOWN")
         if self.seldom():
             zero, rounding = int(self.pick(1, 2, -1)), self.pick("ROUND", "FLOOR", "CEIL")
         if scale is None:
             scale = 2.0 ** (2 - bits) * self.pick(1.0, 1.0, self.number())
         steps = np.float32(scale)
         low, high = (-(2 ** (bits - 1)) + narrow, 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1 - narrow)
-        modes = {"ROUND": np.round, "FLOOR": np.floor, "CEIL": np.ceil, "ROUND_TO_ZERO": np.trunc}
+        modes = {"ROUND": np.round, "FLOOR": np.floor, "CEIL": np.ceil, "DOWN": np.trunc}
         made = (modes[rounding](np.clip(self.values[x] / steps + zero, low, high)) - zero) * np.float64(steps)
         names = [self.constant(v) for v in (scale, float(zero), float(bits))]
         settings = {"signed": int(signed), "narrow": narrow, "rounding_mode": rounding}
@@ -377,8 +378,8 @@ def _convolution(net: Sketch, x: str, filters: int | None = None, same: bool = F
     if not half or (border == "none" and not same):
         return net.conv(x, filters, kernel, stride)
     if border == "pad":
-        levels = np.unique(values)
-        value = float(levels[net.pick(0, -1)]) if len(levels) < 300 else 0.0
+        ends = {(float(part.min()), float(part.max())) for part in np.moveaxis(values, 1, 0)}
+        value = ends.pop()[net.pick(0, 1)] if len(ends) == 1 and net.exact else 0.0
         return net.conv(net.pad(x, value, [half] * 2 * rank), filters, kernel, stride)
     if border == "uneven" and not same:
         return net.conv(x, filters, kernel, stride, [half] * rank + [int(net.pick(0, 1))] * rank)
@@ -399,7 +400,7 @@ def _quantized(net: Sketch, x: str, pool: bool = True) -> str:
 
 def _residual(net: Sketch, x: str) -> str:
     """Two branches of one shape added: one quantizer's scale for both, a common step, or raw sums and a sign."""
-    kind = net.pick("shared", "step", "raw")
+    kind = net.pick("shared", "step", *(("raw",) if net.exact else ()))
     channels = net.values[x].shape[1]
     y = net.norm(_convolution(net, x, channels, same=True))
     if kind == "shared":

@@ -168,15 +168,16 @@ class _Walk:
         if kind.is_binary and value == 0 and all(isinstance(r.op, Conv) and _is_bipolar(r.op.weight) for r in readers):
             made = self.rewrite.emit(node.name, Pad(pads, 0), x.tensor)
             return _Coded(made, x.factor, x.offset, pads)
-        code, tensor = value - x.offset, x.tensor
-        if code.size != 1:
-            raise Problem(
-                "sums with different offsets a channel are padded", f"{node.name!r}", "quantize before padding"
-            )
+        tensor, offset = x.tensor, x.offset
         if x.factor != 1:
             # Twice the bit, so that the value between two bits is an integer too.
             tensor = self.rewrite.emit(f"{node.name}_doubled", Scale(np.array([x.factor], np.int64)), tensor)
-        return _Coded(self.rewrite.emit(node.name, Pad(pads, int(code[0])), tensor), 1, x.offset)
+        if offset.size != 1:
+            # One border for all channels, such as those of bits beside those of integers.
+            height, width = (np.zeros(size, np.int64) for size in kind.shape[:2])
+            level = AddBorder((offset - offset[0])[None, None], height, width)
+            tensor, offset = self.rewrite.emit(f"{node.name}_levelled", level, tensor), offset[:1]
+        return _Coded(self.rewrite.emit(node.name, Pad(pads, value - int(offset[0])), tensor), 1, offset)
 
     def _alike(self, node: Node, inputs: list[_Coded]) -> list[_Coded]:
         """Joined tensors brought to one factor."""
