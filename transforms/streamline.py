@@ -152,6 +152,8 @@ class _Walk:
                 # A weight scale stands right behind the sums; float programs multiply it into the weights.
                 inexact = x.fresh and not all(map(is_power_of_two, gain))
                 made = replace(x.affine(gain, bias), rounded=x.rounded or inexact, fresh=False)
+            case Scale(factor):
+                made = replace(x.affine(fractions(factor), ZERO), fresh=False)
             case Clip(low, high):
                 made = x.clipped(low, high)
             case Sign() | Quantize():
