@@ -46,7 +46,8 @@ from .ops import (
     XnorConv,
     XnorDense,
 )
-from .tensor import Array, TensorType, bipolar
+from .rows import rows_of
+from .tensor import TensorType, bipolar
 
 
 def window_count(size: int, kernel: int, stride: int) -> int:
@@ -165,22 +166,11 @@ def _sums(op: Conv | Dense | XnorConv | XnorDense | Mvau, x: TensorType, shape: 
     if x.is_float:
         return TensorType(shape)
     low, high = x.range
-    positive, negative, step = _row_sums(op.weight)
-    least = int((positive * low + negative * high).min())
-    greatest = int((positive * high + negative * low).max())
-    return TensorType(shape, least, greatest, step if x.is_bipolar else 1)
-
-
-def _row_sums(weight: Array) -> tuple[Array, Array, int]:
-    """Sums of the positive and of the negative weights of each row, and the step of sums of odd numbers."""
-    rows = weight.reshape(len(weight), -1)
-    total, size = rows.sum(axis=1, dtype=np.int64), np.zeros(len(rows), np.int64)
-    for start in range(0, len(rows), 256):
-        part = rows[start : start + 256]
-        size[start : start + 256] = np.abs(part.astype(np.int32)).sum(axis=1, dtype=np.int64)
-    # Sums of -1 and +1 have the parity of the weights' sum; rows of unequal parity leave no common step.
-    step = 2 if len(rows) and np.all((size - size[0]) % 2 == 0) else 1
-    return (total + size) // 2, (total - size) // 2, step
+    rows = rows_of(op.weight)
+    least = int((rows.positive * low + rows.negative * high).min())
+    greatest = int((rows.positive * high + rows.negative * low).max())
+    # Sums of -1 and +1 have the parity of the magnitudes' sum; rows of unequal parity leave no common step.
+    return TensorType(shape, least, greatest, 2 if x.is_bipolar and rows.alike else 1)
 
 
 def _padded(x: TensorType, pads: Sides, value: float, name: str) -> TensorType:

@@ -128,15 +128,16 @@ def bounds_of(quantizer: Quantizer, x: Scaled, kind: TensorType, inexact: bool) 
             continue
         falls = scale < 0
         assert not falls or len(quantizer.halves) == 1, "falling channels have one edge"
-        slope, start = unit / (2 * scale), -shift / scale
+        slope, start = (unit / (2 * scale) if quantizer.halves != (0,) else Fraction(0)), -shift / scale
         below = lcm(slope.denominator, start.denominator)
         slope_whole, start_whole = int(slope * below), int(start * below)
         for i, (half, closed) in enumerate(zip(quantizer.halves, quantizer.inclusive, strict=True)):
-            always = x.low is not None and _reaches(least, half * unit / 2, closed)
-            never = x.high is not None and not _reaches(greatest, half * unit / 2, closed)
-            if always or never:
-                table[channel, i] = low if always else high + 1
-                continue
+            if x.low is not None or x.high is not None:
+                edge = half * unit / 2
+                always = x.low is not None and _reaches(least, edge, closed)
+                if always or (x.high is not None and not _reaches(greatest, edge, closed)):
+                    table[channel, i] = low if always else high + 1
+                    continue
             place = slope_whole * half + start_whole
             bound = -(-place // below) if closed != falls else place // below + 1
             table[channel, i] = min(max(bound, low), high + 1)

@@ -10,6 +10,7 @@ import numpy as np
 from .graph import Graph, Node
 from .ops import Add, Affine, Concat, Conv, Dense, Flatten, MaxPool, Pad, Scale, SumPool, Threshold
 from .passes import Rewrite, Rewritten, compose
+from .rows import rows_of
 from .tensor import Array, TensorType
 
 
@@ -121,7 +122,7 @@ def _layers_behind(graph: Graph, tensor: str, channels: int, borders: tuple[int,
         match reader.op:
             case Conv(weight) | Dense(weight):
                 by_channel = weight.reshape(len(weight), -1, channels)
-                binary = not np.any((weight != 1) & (weight != -1))
+                binary = rows_of(weight).bipolar
                 if not _takes_offset(graph, reader.name):
                     return None
                 found.append(_Reader(by_channel, borders, binary))
@@ -155,9 +156,11 @@ def _part(graph: Graph, node: Node, layer: Conv | Dense, readers: list[_Reader],
     values = op.low + op.step * always
     going: dict[int, str] = {}
     part = _Part(node.input, np.zeros(0, np.int64))
+    weighed = np.zeros(channels, bool)
+    for reader in readers:
+        weighed |= True if reader.binary else np.any(reader.weight, axis=(0, 1))
     for channel in range(channels):
-        weighed = any(reader.weight[:, :, channel].any() for reader in readers)
-        if not weighed:
+        if not weighed[channel]:
             going[channel], part.values[channel] = "channels that nothing reads", 0
         elif constant[channel] and all(border == values[channel] for reader in readers for border in reader.borders):
             going[channel], part.values[channel] = "constant channels", int(values[channel])
@@ -186,9 +189,8 @@ def _layer_input(graph: Graph, threshold: Node) -> str:
 def _row_ranges(weight: Array, x: TensorType) -> tuple[Array, Array]:
     """Least and greatest sum of each row."""
     low, high = x.range
-    rows = weight.reshape(len(weight), -1).astype(np.int64)
-    positive, negative = np.maximum(rows, 0).sum(axis=1), np.minimum(rows, 0).sum(axis=1)
-    return positive * low + negative * high, positive * high + negative * low
+    rows = rows_of(weight)
+    return rows.positive * low + rows.negative * high, rows.positive * high + rows.negative * low
 
 
 def _find_twins(

@@ -44,14 +44,11 @@ class Scaled:
 
     def affine(self, gain: Numbers, bias: Numbers) -> Scaled:
         """This tensor times `gain` plus `bias`."""
-        size = max(map(len, (gain, bias, self.scale, self.shift, self.low or ONE, self.high or ONE)))
-        gains, biases = spread(gain, size), spread(bias, size)
-
-        def moved(values: Numbers) -> Numbers:
-            return tuple(g * v + b for g, v, b in zip(gains, spread(values, size), biases, strict=True))
-
-        low, high = (None if end is None else moved(end) for end in (self.low, self.high))
-        if any(g < 0 for g in gains) and (low or high):
+        low, high = (None if end is None else plus(times(end, gain), bias) for end in (self.low, self.high))
+        if (low or high) and any(g < 0 for g in gain):
+            size = max(len(gain), len(low or ONE), len(high or ONE))
+            gains = spread(gain, size)
+            low, high = (None if end is None else spread(end, size) for end in (low, high))
             ends = list(zip(low or (None,) * size, high or (None,) * size, gains, strict=True))
             if low is None or (high is None and any(g > 0 for g in gains)):
                 raise Problem(
@@ -59,8 +56,8 @@ class Scaled:
                     hint="quantize right behind the ReLU",
                 )
             low, high = _ends(ends)
-        scale = shrink(tuple(g * s for g, s in zip(gains, spread(self.scale, size), strict=True)))
-        return replace(self, scale=scale, shift=shrink(moved(self.shift)), low=low, high=high)
+        shift = plus(times(self.shift, gain), bias)
+        return replace(self, scale=times(self.scale, gain), shift=shift, low=low, high=high)
 
     def clipped(self, low: float, high: float) -> Scaled:
         """This tensor kept within [low, high]; either may be infinite."""
@@ -121,7 +118,29 @@ def spread(values: Numbers, count: int) -> Numbers:
 
 def shrink(values: Numbers) -> Numbers:
     """One value for all channels where they are equal."""
-    return values[:1] if len(set(values)) == 1 else values
+    return values[:1] if all(value == values[0] for value in values) else values
+
+
+def times(left: Numbers, right: Numbers) -> Numbers:
+    """Products, channel by channel; those with one value for all channels first."""
+    if len(left) == 1 and len(right) > 1:
+        left, right = right, left
+    if len(right) > 1:
+        return shrink(tuple(a * b for a, b in zip(left, right, strict=True)))
+    (factor,) = right
+    if factor == 1:
+        return left
+    return ZERO if factor == 0 else tuple(a * factor for a in left)
+
+
+def plus(left: Numbers, right: Numbers) -> Numbers:
+    """Sums, channel by channel."""
+    if len(left) == 1 and len(right) > 1:
+        left, right = right, left
+    if len(right) > 1:
+        return shrink(tuple(a + b for a, b in zip(left, right, strict=True)))
+    (term,) = right
+    return left if term == 0 else tuple(a + term for a in left)
 
 
 def common_step(values: Sequence[Fraction]) -> Fraction:

@@ -38,6 +38,7 @@ from .ops import (
 )
 from .passes import Doubt, Rewrite, Rewritten
 from .quantizers import Quantizer, bounds_of, doubt_text, float32_rounds, trimmed, unchanged
+from .rows import rows_of
 from .scaled import (
     ONE,
     ZERO,
@@ -152,6 +153,8 @@ class _Walk:
                 # A weight scale stands right behind the sums; float programs multiply it into the weights.
                 inexact = x.fresh and not all(map(is_power_of_two, gain))
                 made = replace(x.affine(gain, bias), rounded=x.rounded or inexact, fresh=False)
+            case Scale(factor):
+                made = replace(x.affine(fractions(factor), ZERO), fresh=False)
             case Clip(low, high):
                 made = x.clipped(low, high)
             case Sign() | Quantize():
@@ -417,7 +420,8 @@ def _weighted(weight: Array, shifts: Numbers) -> Numbers:
     if not any(shifts):
         return ZERO
     if len(shifts) == 1:
-        return shrink(tuple(int(n) * shifts[0] for n in weight.reshape(len(weight), -1).sum(axis=1, dtype=np.int64)))
+        known = rows_of(weight)
+        return shrink(tuple(int(n) * shifts[0] for n in known.positive + known.negative))
     rows = weight.reshape(len(weight), -1, len(shifts)).sum(axis=1, dtype=np.int64)
     below = lcm(*(shift.denominator for shift in shifts))
     whole = np.array([int(shift * below) for shift in shifts], object)

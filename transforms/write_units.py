@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, assert_never
 
-import numpy as np
-
 from .infer import accumulator
 from .ops import (
     AddBorder,
@@ -28,6 +26,7 @@ from .ops import (
     Thresholding,
     Unit,
 )
+from .rows import rows_of
 from .tensor import Array, TensorType
 
 FINN = "finn.custom_op.fpgadataflow"
@@ -52,7 +51,7 @@ class UnitNode:
 
 def weight_type(weight: Array) -> str:
     """FINN's data type of signed weights: BIPOLAR for {-1, +1}, else the least INT or UINT."""
-    if not np.any((weight != 1) & (weight != -1)):
+    if rows_of(weight).bipolar:
         return "BIPOLAR"
     low, high = int(weight.min()), int(weight.max())
     # {0, 1} is no BINARY here: that name says XNOR to FINN.

@@ -29,6 +29,7 @@ from .ops import (
     XnorDense,
 )
 from .passes import Rewrite, Rewritten
+from .rows import rows_of
 from .tensor import Array, TensorType
 
 
@@ -87,7 +88,7 @@ class _Walk:
                 made = self._threshold(node, op, x)
             case Pad(pads, value) if x.factor != 1 or x.offset.any():
                 made = self._pad(node, pads, int(value), x)
-            case Conv() | Dense() if kind.is_binary and x.factor == 2 and _is_bipolar(op.weight):
+            case Conv() | Dense() if kind.is_binary and x.factor == 2 and rows_of(op.weight).bipolar:
                 made = self._xnor(node, op, x)
             case Conv() | Dense():
                 made = _Coded(self.rewrite.emit(name, op, x.tensor), x.factor, _through(op.weight, x.offset))
@@ -165,7 +166,11 @@ class _Walk:
         if kind.is_binary and value in (-1, 1):
             return _Coded(self.rewrite.emit(node.name, Pad(pads, (value + 1) // 2), x.tensor), x.factor, x.offset)
         readers = self.graph.readers(node.name)
-        if kind.is_binary and value == 0 and all(isinstance(r.op, Conv) and _is_bipolar(r.op.weight) for r in readers):
+        if (
+            kind.is_binary
+            and value == 0
+            and all(isinstance(r.op, Conv) and rows_of(r.op.weight).bipolar for r in readers)
+        ):
             made = self.rewrite.emit(node.name, Pad(pads, 0), x.tensor)
             return _Coded(made, x.factor, x.offset, pads)
         tensor, offset = x.tensor, x.offset
@@ -192,16 +197,16 @@ class _Walk:
         return made
 
 
-def _is_bipolar(weight: Array) -> bool:
-    return weight.dtype == np.int8 and not np.any((weight != 1) & (weight != -1))
-
-
 def _through(weight: Array, offset: Array) -> Array:
     """What a constant offset of the inputs adds to each row's sum."""
     if not offset.any():
         return np.zeros(1, np.int64)
-    rows = weight.reshape(len(weight), -1, weight.shape[-1]).sum(axis=1, dtype=np.int64)
-    made: Array = (rows * offset).sum(axis=1)
+    if offset.size == 1:
+        rows = rows_of(weight)
+        made: Array = (rows.positive + rows.negative) * offset[0]
+    else:
+        sums = weight.reshape(len(weight), -1, weight.shape[-1]).sum(axis=1, dtype=np.int64)
+        made = (sums * offset).sum(axis=1)
     return made[:1] if np.all(made == made[0]) else made
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from math import prod
 
 import numpy as np
 
@@ -16,6 +15,7 @@ from ..ops import (
     AddStreams,
     ChannelwiseMul,
     DuplicateStreams,
+    Flatten,
     FMPadding,
     GlobalAccPool,
     LabelSelect,
@@ -40,6 +40,15 @@ def _last(x: Live, call: Call) -> None:
         raise Problem(f"{call.kind} needs channels last", hint="put a transposition to NHWC before it")
 
 
+def _stream(reader: Reader, call: Call, x: Live) -> Live:
+    """The stream that a unit on single vectors reads: a map is flattened on the way, its order stays."""
+    _last(x, call)
+    vectors = call.settings.get("numInputVectors", [])
+    if x.is_map and isinstance(vectors, list) and len(vectors) == 1:
+        return replace(reader.on(x, "flatten", Flatten()), shape=(int(np.prod(x.shape)),))
+    return x
+
+
 def _no_bipolar(call: Call) -> None:
     # FINN's units count from 0 and map two levels to -1 and +1 where the data type says so.
     if call.text("outputDataType") == "BIPOLAR":
@@ -49,7 +58,7 @@ def _no_bipolar(call: Call) -> None:
 @operator("MVAU", "MatrixVectorActivation")
 def mvau(reader: Reader, call: Call, x: Live) -> Live:
     """FINN matrix-vector-activation unit: XNOR or integer weights of up to 16 bits, any number of thresholds a row."""
-    _last(x, call)
+    x = _stream(reader, call, x)
     xnor = bool(call.integer("binaryXnorMode", 0))
     weight, _ = integer_weights(reader.constant(call, 1, "weights"), (1, 0), whole=True)
     weight = graph_order(weight, x.order)
@@ -78,7 +87,7 @@ def _rows(bounds: Array, count: int) -> Array:
 @operator("Thresholding", "Thresholding_Batch")
 def thresholding(reader: Reader, call: Call, x: Live) -> Live:
     """FINN thresholding unit, any number of levels, from ActVal upwards."""
-    _last(x, call)
+    x = _stream(reader, call, x)
     _no_bipolar(call)
     bounds = _rows(integer_bounds(reader, call, 1, reader.kind(x)), x.channels)
     if x.order is not None:
@@ -119,13 +128,14 @@ def streaming_max_pool(reader: Reader, call: Call, x: Live) -> Live:
 
 @operator("Pool")
 def pool(reader: Reader, call: Call, x: Live) -> Live:
-    """FINN pool behind a depthwise sliding window: Function MaxPool, or SumPool."""
+    """FINN pool behind a depthwise sliding window: Function MaxPool, or AccPool for sums."""
     _last(x, call)
     function = call.text("Function", "MaxPool")
-    if function not in ("MaxPool", "SumPool"):
-        raise Problem(f"a pool with function {function} is not supported", hint="use MaxPool or SumPool")
-    area = prod(call.integers("KernelSize", 2))
-    return reader.on_map(x, "pool", Pool(area, function == "SumPool", call.integer("PE", 1)), call)
+    if function not in ("MaxPool", "AccPool"):
+        raise Problem(f"a pool with function {function} is not supported", hint="use MaxPool or AccPool")
+    kernel = call.integers("KernelSize", 2)
+    op = Pool((kernel[0], kernel[1]), function == "AccPool", call.integer("PE", 1))
+    return reader.on_map(x, "pool", op, call)
 
 
 @operator("GlobalAccPool")
@@ -138,6 +148,10 @@ def global_pool(reader: Reader, call: Call, x: Live) -> Live:
 @operator("AddStreams", joins=True)
 def add_streams(reader: Reader, call: Call, x: Live) -> Live:
     """FINN sum of two streams of one shape."""
+    return _sum(reader, call, x)
+
+
+def _sum(reader: Reader, call: Call, x: Live) -> Live:
     _last(x, call)
     parts = _streams(reader, call)
     if len(parts) != 2 or parts[0].shape != parts[1].shape or parts[0].order != parts[1].order:
@@ -155,7 +169,8 @@ def streaming_concat(reader: Reader, call: Call, x: Live) -> Live:
         raise Problem("StreamingConcat needs two or more streams of one size")
     if any(part.order is not None for part in parts):
         raise Problem("StreamingConcat of vectors that were flattened channels first is not supported")
-    made = reader.add("concat", StreamingConcat(), *(part.tensor for part in parts), call=call)
+    op = StreamingConcat(call.integer("SIMD", 1))
+    made = reader.add("concat", op, *(part.tensor for part in parts), call=call)
     return replace(parts[0], tensor=made, shape=(*x.shape[:-1], sum(part.channels for part in parts)))
 
 
@@ -175,9 +190,13 @@ def duplicate_streams(reader: Reader, call: Call, x: Live) -> dict[str, Live]:
 @operator("ChannelwiseOp")
 def channelwise(reader: Reader, call: Call, x: Live) -> Live:
     """FINN product with one whole number a channel (Func mul)."""
-    _last(x, call)
     if call.text("Func", "mul") != "mul":
         raise Problem(f"a ChannelwiseOp with Func {call.text('Func')} is not supported", hint="use mul")
+    return _factors(reader, call, x)
+
+
+def _factors(reader: Reader, call: Call, x: Live) -> Live:
+    _last(x, call)
     value = reader.constant(call, 1, "factors").reshape(-1)
     if not np.all(value == np.rint(value)) or not np.all(np.abs(value) < 2**31) or value.size not in (1, x.channels):
         raise Problem("a ChannelwiseOp needs one whole number a channel")
@@ -185,9 +204,27 @@ def channelwise(reader: Reader, call: Call, x: Live) -> Live:
     return reader.on(x, "scale", ChannelwiseMul(factor, call.integer("PE", 1)), call)
 
 
+@operator("ElementwiseAdd", joins=True)
+def elementwise_add(reader: Reader, call: Call, x: Live) -> Live:
+    """FINN sum of two streams of one shape, or of a stream and whole numbers that depend on the place."""
+    if all(name in reader.live for name in call.inputs):
+        return _sum(reader, call, x)
+    return _border(reader, call, x)
+
+
+@operator("ElementwiseMul")
+def elementwise_mul(reader: Reader, call: Call, x: Live) -> Live:
+    """FINN product of a stream with one whole number a channel."""
+    return _factors(reader, call, x)
+
+
 @operator("AddBorder")
 def add_border(reader: Reader, call: Call, x: Live) -> Live:
     """What zero padding changes near the edges: whole numbers a class of rows, a class of columns and a channel."""
+    return _border(reader, call, x)
+
+
+def _border(reader: Reader, call: Call, x: Live) -> Live:
     _last(x, call)
     values = reader.constant(call, 1, "border values")
     if not np.all(values == np.rint(values)) or not np.all(np.abs(values) < 2**31) or reader.kind(x).is_float:
@@ -209,6 +246,7 @@ def add_border(reader: Reader, call: Call, x: Live) -> Live:
 @operator("LabelSelect", takes=(End,))
 def label_select(reader: Reader, call: Call, x: Live) -> Live:
     """FINN choice of the K best classes, at the end of a network."""
+    x = _stream(reader, call, x)
     if x.is_map or x.order is not None:
         raise Problem("LabelSelect needs one score a class")
     count = call.integer("K", 1)

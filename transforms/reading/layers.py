@@ -10,7 +10,7 @@ import numpy as np
 from bnnflow import Problem
 
 from .. import constants
-from ..ops import Affine, Conv, Dense, Pad, Sides, XnorConv, XnorDense
+from ..ops import Affine, Conv, Dense, Pad, Sides, SumPool, XnorConv, XnorDense
 from ..tensor import Array
 from .core import Call, Reader, operator
 from .live import Live, Window, graph_order, on_channels, per_channel
@@ -114,6 +114,8 @@ def gemm(reader: Reader, call: Call, x: Live) -> Live:
 def _product(reader: Reader, call: Call, x: Live, weight: Array) -> Live:
     if isinstance(x.pending, Window):
         kernel, stride = x.pending.kernel, x.pending.stride
+        if np.array_equal(weight, np.tile(np.eye(len(weight), dtype=weight.dtype), kernel[0] * kernel[1])):
+            return reader.on_map(x, "pool", SumPool(kernel, stride), call)
         return reader.on_map(x, "conv", Conv(weight.reshape(len(weight), *kernel, -1), stride), call)
     if x.is_map:
         if x.first or len(reader.kind(x).shape) != 3:
