@@ -17,7 +17,7 @@ from .tensor import Array, TensorType
 # Half a unit in the last place of float32, relative; a batch norm rounds up to this many times.
 _FLOAT32_HALF_ULP = 2.0**-24
 _BATCH_NORM_ROUNDINGS = 8
-_FLOAT32_WHOLE = 2**24
+_FAR = 2**200
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +113,8 @@ def bounds_of(quantizer: Quantizer, x: Scaled, kind: TensorType, inexact: bool) 
     flips = np.zeros(count, bool)
     doubtful: list[tuple[int, float, float]] = []
     columns = (spread(v, count) for v in (x.scale, x.shift, x.low or ZERO, x.high or ZERO, quantizer.unit))
-    error = _float32_error(x, kind)
-    inexact = inexact or x.rounded
+    roundings = (_BATCH_NORM_ROUNDINGS + (x.terms if x.rounded else 0)) * _FLOAT32_HALF_ULP
+    inexact = inexact or x.rounded or x.blurred
     for channel, (scale, shift, least, greatest, unit) in enumerate(zip(*columns, strict=True)):
         if scale == 0:
             constant = shift if x.low is None else max(shift, least)
@@ -129,6 +129,8 @@ def bounds_of(quantizer: Quantizer, x: Scaled, kind: TensorType, inexact: bool) 
         falls = scale < 0
         assert not falls or len(quantizer.halves) == 1, "falling channels have one edge"
         slope, start = (unit / (2 * scale) if quantizer.halves != (0,) else Fraction(0)), -shift / scale
+        # How far a float32 program may be off, in steps of the integer: a share of the greatest value on the way.
+        error = roundings * max(1, abs(low), abs(high), float(min(abs(start), _FAR)))
         below = lcm(slope.denominator, start.denominator)
         slope_whole, start_whole = int(slope * below), int(start * below)
         for i, (half, closed) in enumerate(zip(quantizer.halves, quantizer.inclusive, strict=True)):
@@ -143,8 +145,8 @@ def bounds_of(quantizer: Quantizer, x: Scaled, kind: TensorType, inexact: bool) 
             table[channel, i] = min(max(bound, low), high + 1)
             flips[channel] = falls
             nearest = low + kind.step * round((place / below - low) / kind.step) if abs(place) < 2**60 * below else low
-            away = abs(place - nearest * below)
-            if low <= nearest <= high and away < error * below and (inexact or away):
+            away = abs(place - min(max(nearest, low), high) * below)
+            if away < error * below and (inexact or away):
                 doubtful.append((channel, float(half * unit / 2), float(abs(scale)) * error))
     channels, edges, widths = zip(*doubtful, strict=True) if doubtful else ((), (), ())
     return Bounds(table, flips, channels, edges, widths)
@@ -152,13 +154,6 @@ def bounds_of(quantizer: Quantizer, x: Scaled, kind: TensorType, inexact: bool) 
 
 def _reaches(value: Fraction, edge: Fraction, closed: bool) -> bool:
     return value > edge or (closed and value == edge)
-
-
-def _float32_error(x: Scaled, kind: TensorType) -> float:
-    """How far a float32 program may be off at a quantizer, in steps of the integer."""
-    low, high = kind.range
-    roundings = _BATCH_NORM_ROUNDINGS + (x.terms if x.rounded else 0)
-    return roundings * _FLOAT32_HALF_ULP * max(1, abs(low), abs(high))
 
 
 def float32_rounds(op: Quantize | Sign, x: Scaled) -> bool:

@@ -152,7 +152,8 @@ class _Walk:
                 gain, bias = quotients(scale, divisor), fractions(shift)
                 # A weight scale stands right behind the sums; float programs multiply it into the weights.
                 inexact = x.fresh and not all(map(is_power_of_two, gain))
-                made = replace(x.affine(gain, bias), rounded=x.rounded or inexact, fresh=False)
+                blurred = x.blurred or (any(bias) and not x.is_exact)
+                made = replace(x.affine(gain, bias), rounded=x.rounded or inexact, fresh=False, blurred=blurred)
             case Scale(factor):
                 made = replace(x.affine(fractions(factor), ZERO), fresh=False)
             case Clip(low, high):
@@ -171,7 +172,8 @@ class _Walk:
                 area = kernel[0] * kernel[1]
                 terms = x.terms * area if x.terms else area
                 shift_ = tuple(value * area for value in x.shift)
-                made = replace(x, tensor=self._emit("sum_pool", node.op, x), shift=shift_, layer="", terms=terms)
+                tensor, rounded = self._emit("sum_pool", node.op, x), x.rounded or not x.is_exact
+                made = replace(x, tensor=tensor, shift=shift_, layer="", terms=terms, rounded=rounded)
             case Add():
                 made = self._add(*map(self._plain, inputs))
             case Concat():
@@ -245,8 +247,9 @@ class _Walk:
             return self._scaled(x, [-1 if fall else 1 for fall in falls])
         layer = self.rewrite.nodes[x.layer].op
         assert isinstance(layer, Conv | Dense)
-        rows = np.where(falls, -1, 1).astype(layer.weight.dtype).reshape((-1,) + (1,) * (layer.weight.ndim - 1))
-        self.rewrite.replace(x.layer, replace(layer, weight=layer.weight * rows))
+        if (weight := _negated(layer.weight, falls)) is None:
+            return self._scaled(x, [-1 if fall else 1 for fall in falls])
+        self.rewrite.replace(x.layer, replace(layer, weight=weight))
         if x.layer in self.rewrite.matches:
             known = self.rewrite.matches[x.layer]
             self.rewrite.matches[x.layer] = replace(known, factor=known.factor * np.where(falls, -1.0, 1.0))
@@ -337,7 +340,7 @@ class _Walk:
                     "the inputs of a layer have different scales",
                     hint="use one activation scale a tensor, and no batch norm between a quantizer and the next layer",
                 )
-            wide = np.int8 if set(factors) <= {-1, 0, 1} else np.int16
+            wide = np.int8 if set(factors) <= {-1, 0, 1} and int(columns.min()) > -128 else np.int16
             weight = (weight * np.array(factors, np.int16)).astype(np.result_type(weight.dtype, wide))
         made = self._emit("conv" if isinstance(op, Conv) else "dense", replace(op, weight=weight), x)
         self._within_bounds(made)
@@ -401,8 +404,9 @@ class _Walk:
         )
         shift = tuple(h + g for h, g in zip(*shifts, strict=True))
         rounded = a.rounded or b.rounded or not all(map(is_power_of_two, steps))
+        blurred = a.blurred or b.blurred or not all(map(is_short, (*a.shift, *b.shift)))
         terms = a.terms + b.terms + 1
-        return Scaled(made, shrink(tuple(steps)), shrink(shift), terms=terms, rounded=rounded)
+        return Scaled(made, shrink(tuple(steps)), shrink(shift), terms=terms, rounded=rounded, blurred=blurred)
 
     def _concat(self, inputs: Sequence[Scaled]) -> Scaled:
         made = self._emit("concat", Concat(), *inputs)
@@ -412,7 +416,19 @@ class _Walk:
             channels = self._kind(x).channels
             scale, shift = scale + spread(x.scale, channels), shift + spread(x.shift, channels)
         terms, rounded = max(x.terms for x in inputs), any(x.rounded for x in inputs)
-        return Scaled(made, shrink(scale), shrink(shift), terms=terms, rounded=rounded)
+        blurred = any(x.blurred for x in inputs)
+        return Scaled(made, shrink(scale), shrink(shift), terms=terms, rounded=rounded, blurred=blurred)
+
+
+def _negated(weight: Array, rows: Array) -> Array | None:
+    """Weights with some rows negated, in a type that holds them; None where none does."""
+    if weight[rows].min() == np.iinfo(weight.dtype).min:
+        # There is no +128 in int8.
+        if weight.dtype != np.int8:
+            return None
+        weight = weight.astype(np.int16)
+    signs = np.where(rows, -1, 1).astype(weight.dtype).reshape((-1,) + (1,) * (weight.ndim - 1))
+    return np.asarray(weight * signs)
 
 
 def _weighted(weight: Array, shifts: Numbers) -> Numbers:

@@ -154,6 +154,9 @@ class _Walk:
         counts = self.rewrite.emit(f"{node.name}_popcount", XnorConv(bits, op.stride), x.tensor)
         kind = self.rewrite.types[counts]
         border = _border(op, self.rewrite.types[x.tensor], x.zeros, kind)
+        if border.values.shape[:2] == (1, 1):
+            # The same border everywhere, as where the kernel covers the map: thresholds take it up.
+            return _Coded(counts, 2, border.values[0, 0] - fan_in)
         factor = 2
         if np.any(border.values % 2):
             counts = self.rewrite.emit(f"{node.name}_doubled", Scale(np.array([2], np.int64)), counts)

@@ -44,7 +44,8 @@ def _sum(reader: Reader, call: Call, names: list[str]) -> Live:
 
 def _shifted(reader: Reader, call: Call, x: Live, value: Array) -> Live:
     kind = reader.kind(x)
-    border = value.ndim == len(x.shape) + 1 == 4 and value.shape[1:] == x.shape and math.prod(x.places) > 1
+    alike = value.ndim == len(x.shape) + 1 == 4 and value.shape[1:] == x.shape
+    border = alike and (math.prod(x.places) > 1 or not x.first)
     if border and not kind.is_float and np.all(value == np.rint(value)) and np.all(np.abs(value) < 2**31):
         return reader.on(x, "border", border_of(np.moveaxis(value[0], x.channel_axis, -1)), call)
     return reader.affine(call, x, Affine(np.ones(1), per_channel(value, x)))
