@@ -55,7 +55,9 @@ class Sketch:
         self.weights.append(numpy_helper.from_array(np.asarray(value, kind), name))
         return name
 
-    def node(self, kind: str, inputs: Sequence[str], value: np.ndarray | None, domain: str = "", **settings: Any) -> str:
+    def node(
+        self, kind: str, inputs: Sequence[str], value: np.ndarray | None, domain: str = "", **settings: Any
+    ) -> str:
         out = f"t{len(self.nodes)}"
         self.nodes.append(helper.make_node(kind, list(inputs), [out], name=f"n_{out}", domain=domain, **settings))
         if value is not None:

@@ -65,13 +65,18 @@ def results(net: Drawn, graph: Graph, images: np.ndarray) -> np.ndarray:
     return sums_of_scores(graph, made) if net.end == "scores" else made
 
 
-def agrees(net: Drawn, graph: Graph, theirs: np.ndarray, mine: np.ndarray) -> np.ndarray:
+def agrees(net: Drawn, graph: Graph, theirs: np.ndarray, images: np.ndarray) -> np.ndarray:
     """Which images another program's result `theirs` agrees on: bool, (images,)."""
+    mine = results(net, graph, images)
     if net.end == "softmax":
         # Where exponentials are equal in float32, any of them is the greatest.
-        return np.array([row[own.argmax()] == row.max() for row, own in zip(theirs, mine, strict=True)])
-    found = theirs if net.end == "classes" else sums_of_scores(graph, theirs)
-    return np.asarray((found == mine).all(axis=1))
+        return np.array([np.isclose(row[own.argmax()], row.max(), 1e-4) for row, own in zip(theirs, mine, strict=True)])
+    if net.end == "classes":
+        # Which of two scores is the greater is not said where they differ by float32's rounding alone.
+        scores = reference.run(graph, images)[graph.node(graph.output).input]
+        chosen = (np.take_along_axis(scores.astype(np.float64), np.asarray(k, np.int64), 1) for k in (theirs, mine))
+        return np.asarray(np.isclose(*chosen, 1e-5, 1e-6).all(axis=1))
+    return np.asarray((sums_of_scores(graph, theirs) == mine).all(axis=1))
 
 
 def test_the_drawn_networks_are_alive() -> None:
@@ -132,7 +137,7 @@ def test_engine_equals_reference_at_every_level(net: Drawn) -> None:
             if kind.is_float:
                 np.testing.assert_allclose(fast[name][sure], values[sure], rtol=1e-12, atol=1e-9, err_msg=name)
                 continue
-            assert np.array_equal(fast[name], values), (stage.level, name)
+            assert np.array_equal(fast[name][sure], values[sure]), (stage.level, name)
             low, high = kind.range
             assert values.min() >= low and values.max() <= high, (stage.level, name, "its type says less")
             assert not np.any((values - low) % kind.step), (stage.level, name, "its type says fewer")
@@ -170,7 +175,7 @@ def test_onnxruntime_computes_our_integers(net: Drawn) -> None:
     session = onnxruntime.InferenceSession(standard, options, providers=["CPUExecutionProvider"])
     (theirs,) = session.run(None, {session.get_inputs()[0].name: images.astype(np.float32)})
     sure = ~images_in_doubt(made[0].graph, doubts_of(made), images)
-    assert agrees(net, graph, theirs, results(net, graph, images))[sure].all()
+    assert agrees(net, graph, theirs, images)[sure].all()
 
 
 @drawn(12, 1000)
@@ -188,9 +193,9 @@ def test_qonnx_computes_every_tensor(net: Drawn) -> None:
     name = original.graph.output[0].name
     graph = made[-1].graph
     # qonnx computes wrong windows for batches: one image at a time.
-    for image, row in zip(images[sure], results(net, graph, images)[sure], strict=True):
+    for image in images[sure]:
         theirs = execute_onnx(original, {"pixels": image[None].astype(np.float32)})[name]
-        assert agrees(net, graph, theirs, row[None]).all()
+        assert agrees(net, graph, theirs, image[None]).all()
     for stage in made[1:3]:
         wanted = reference.run(stage.graph, images)
         written = ModelWrapper(write(stage.graph))
@@ -245,9 +250,7 @@ def test_a_zero_gain_makes_a_constant_channel() -> None:
     st.integers(6, 30),
     st.sampled_from([1, 2]),
 )
-def test_threshold_is_exact_for_every_integer(
-    scale: Fraction, shift: Fraction, low: int, high: int, step: int
-) -> None:
+def test_threshold_is_exact_for_every_integer(scale: Fraction, shift: Fraction, low: int, high: int, step: int) -> None:
     bound, flip = threshold(scale, shift, TensorType((1,), low, high, step))
     assert low <= bound <= high + 1
     for value in range(low, high + 1, step):
