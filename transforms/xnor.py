@@ -7,8 +7,6 @@ from math import gcd
 
 import numpy as np
 
-from bnnflow import Problem
-
 from .graph import Graph, Node
 from .ops import (
     Add,
