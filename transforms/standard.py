@@ -126,7 +126,7 @@ class _Spelled:
         factor = np.asarray(2.0**shift, np.float32)
         x = self._step("Div", self._step("Round", x), self._constant(factor))
         x = self._round(x if first else self._clip(x, width), width.rounding)
-        zero = np.float32(width.zero) if first else width.zero / factor
+        zero = np.asarray(width.zero if first else width.zero / factor)
         x = self._moved("Sub", x, zero)
         self._step("Mul", x, self._constant(out), last=True)
 

@@ -117,6 +117,7 @@ class Reader:
     """What is known of a file while it is read: constants, live tensors, and the nodes made so far."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
+        _readable(model)
         self.model = model
         self.constants = constants.Constants(model)
         self.datatypes = constants.datatypes(model)
@@ -366,6 +367,23 @@ class Reader:
 def plain(name: str) -> str:
     """The name where it is one that a graph's text can hold, else nothing."""
     return name if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) else ""
+
+
+def _readable(model: onnx.ModelProto) -> None:
+    """Protobuf hands out text that is not UTF-8 as bytes; no name may be of that kind."""
+    graph = model.graph
+    names: list[object] = [graph.name]
+    for node in graph.node:
+        names += [node.name, node.op_type, node.domain, *node.input, *node.output, *(a.name for a in node.attribute)]
+    for items in (graph.initializer, graph.input, graph.output):
+        names += [item.name for item in items]
+    for note in graph.quantization_annotation:
+        names.append(note.tensor_name)
+        for entry in note.quant_parameter_tensor_names:
+            names += [entry.key, entry.value]
+    for name in names:
+        if not isinstance(name, str):
+            raise Problem("a name in this file is not text", str(graph.name), "the file may be damaged")
 
 
 def _numbers(value: Constant) -> Array:
