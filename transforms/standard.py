@@ -11,7 +11,7 @@ from onnx import helper, numpy_helper
 from bnnflow import Problem
 
 from . import constants
-from .constants import Constant, Constants, Width
+from .constants import Constants, Width
 from .folding import fold
 from .tensor import Array
 
@@ -29,19 +29,11 @@ def to_standard(model: onnx.ModelProto) -> onnx.ModelProto:
     opset = next((item.version for item in model.opset_import if item.domain in ("", "ai.onnx")), 9)
     nodes: list[onnx.NodeProto] = []
     for node in model.graph.node:
-        values = _fold(node, known)
-        if values is not None:
-            for name, value in zip(node.output, values, strict=False):
-                known[name] = value
-                made.add(name)
-        elif node.op_type in _QUANTIZERS:
-            spelled = _Spelled(node, known, opset)
-            nodes += spelled.quantizer()
-            made |= spelled.made
-        elif node.domain not in ("", "ai.onnx"):
-            raise Problem(f"operator {node.op_type} has no standard form", f"{node.op_type} {node.name!r}")
-        else:
-            nodes.append(_any_batch(node, known, made))
+        try:
+            nodes += _standard(node, known, made, opset)
+        except constants.STUMBLES as error:
+            where = f"{node.op_type} {node.name!r}"
+            raise Problem(f"this operator's attributes or constants do not fit it ({error})", where) from error
     used = {name for node in nodes for name in node.input} | {item.name for item in model.graph.output}
     weights = [numpy_helper.from_array(np.array(known.array(name)), name) for name in sorted(made & used)]
     stored = {item.name for item in model.graph.initializer}
@@ -51,15 +43,20 @@ def to_standard(model: onnx.ModelProto) -> onnx.ModelProto:
     return helper.make_model(body, opset_imports=[helper.make_opsetid("", opset)], ir_version=8 if opset < 19 else 10)
 
 
-def _fold(node: onnx.NodeProto, known: Constants) -> list[Constant] | None:
-    if any(name and name not in known for name in node.input):
-        return None
-    try:
-        return fold(node, [known[name] if name else None for name in node.input])
-    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
-        raise Problem(
-            f"this operator's attributes or constants do not fit it ({error})", f"{node.op_type} {node.name!r}"
-        ) from error
+def _standard(node: onnx.NodeProto, known: Constants, made: set[str], opset: int) -> list[onnx.NodeProto]:
+    """The standard operators that take a node's place; none where it is constant, and its value becomes known."""
+    if not any(name and name not in known for name in node.input):
+        values = fold(node, [known[name] if name else None for name in node.input])
+        if values is not None:
+            for name, value in zip(node.output, values, strict=False):
+                known[name] = value
+                made.add(name)
+            return []
+    if node.op_type in _QUANTIZERS:
+        return _Spelled(node, known, opset, made).quantizer()
+    if node.domain not in ("", "ai.onnx"):
+        raise Problem(f"operator {node.op_type} has no standard form", f"{node.op_type} {node.name!r}")
+    return [_any_batch(node, known, made)]
 
 
 def _dynamic(item: onnx.ValueInfoProto) -> onnx.ValueInfoProto:
@@ -90,7 +87,7 @@ class _Spelled:
     node: onnx.NodeProto
     known: Constants
     opset: int
-    made: set[str] = field(default_factory=set)
+    made: set[str]
     nodes: list[onnx.NodeProto] = field(default_factory=list)
 
     def quantizer(self) -> list[onnx.NodeProto]:
@@ -156,7 +153,7 @@ class _Spelled:
         return out
 
     def _constant(self, value: object) -> str:
-        name = f"{self.node.output[0]}_constant{len(self.made)}"
+        name = f"{self.node.output[0]}_constant{len(self.nodes)}_{len(self.made)}"
         self.known[name] = np.asarray(value, np.float32)
         self.made.add(name)
         return name

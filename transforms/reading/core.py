@@ -24,16 +24,6 @@ from ..tensor import Array, TensorType
 from .live import End, Live, Steps, Window
 
 _DOMAINS = re.compile(r"(ai\.onnx|onnx\.brevitas|(qonnx|finn|finn_plus)\..*)?$")
-_STUMBLES = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    LookupError,
-    MemoryError,
-    NotImplementedError,
-    TypeError,
-    ValueError,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +200,7 @@ class Reader:
             return work(*arguments)
         except Problem as problem:
             raise Problem(problem.what, where, problem.hint, problem.status) from problem
-        except _STUMBLES as error:
+        except constants.STUMBLES as error:
             raise Problem(
                 f"this operator's attributes or constants do not fit it ({type(error).__name__}: {error})",
                 where,
