@@ -16,6 +16,7 @@ from .folding import fold
 from .tensor import Array
 
 _QUANTIZERS = ("BipolarQuant", "Quant", "IntQuant", "Trunc")
+_WHOLE = 1.5 * 2**23
 
 
 def to_standard(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -98,7 +99,7 @@ class _Spelled:
         if kind == "BipolarQuant":
             self._step("Mul", self._signs(x), self._constant(scale), last=True)
             return self.nodes
-        if self.opset < 11:
+        if self.opset < 11 and kind == "Trunc":
             raise Problem(f"opset {self.opset} cannot round as {kind} does", self._where, "use opset 11 or more")
         default = {"rounding_mode": "FLOOR"} if kind == "Trunc" else {}
         bits = self._value(len(self.node.input) - 1)
@@ -129,6 +130,8 @@ class _Spelled:
 
     def _clip(self, x: str, width: Width) -> str:
         low, high = width.limits
+        if self.opset < 11:
+            return self._step("Clip", x, min=float(low), max=float(high))
         return self._step("Clip", x, self._constant(np.float32(low)), self._constant(np.float32(high)))
 
     def _signs(self, x: str) -> str:
@@ -136,6 +139,9 @@ class _Spelled:
         return self._step("Where", negative, self._constant(np.float32(-1)), self._constant(np.float32(1)))
 
     def _round(self, x: str, rounding: str) -> str:
+        if rounding in ("ROUND", "HALF_EVEN") and self.opset < 11:
+            # No operator rounds before opset 11: above 2**23 float32 holds whole numbers only, ties to even.
+            return self._moved("Sub", self._moved("Add", x, _WHOLE), _WHOLE)
         if rounding in ("ROUND", "HALF_EVEN", "FLOOR", "CEIL"):
             return self._step({"FLOOR": "Floor", "CEIL": "Ceil"}.get(rounding, "Round"), x)
         sign, size = self._step("Sign", x), self._step("Abs", x)
@@ -147,9 +153,9 @@ class _Spelled:
     def _moved(self, kind: str, x: str, by: float | Array) -> str:
         return self._step(kind, x, self._constant(np.asarray(by, np.float32))) if np.any(by) else x
 
-    def _step(self, kind: str, *inputs: str, last: bool = False) -> str:
+    def _step(self, kind: str, *inputs: str, last: bool = False, **settings: float) -> str:
         out = self.node.output[0] if last else f"{self.node.output[0]}_step{len(self.nodes)}"
-        self.nodes.append(helper.make_node(kind, list(inputs), [out]))
+        self.nodes.append(helper.make_node(kind, list(inputs), [out], **settings))
         return out
 
     def _constant(self, value: object) -> str:

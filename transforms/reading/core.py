@@ -16,7 +16,7 @@ from bnnflow import Problem
 
 from .. import constants
 from ..constants import Constant, Levels
-from ..folding import fold
+from ..folding import FOLDED, fold
 from ..graph import Graph, Node
 from ..infer import result_type
 from ..ops import Affine, AnyOp, ChannelsLast, Flatten, Scale
@@ -31,7 +31,7 @@ class Call:
     """One operator of the file.
 
     Attributes:
-        kind: its operator, without FINN's `_hls` and `_rtl`.
+        kind: its operator, without FINN's endings `_hls`, `_rtl` and `_Batch`.
         name: its name where the graph can bear it, else empty.
         inputs, outputs: ONNX tensors; empty where left out.
         settings: its attributes.
@@ -217,7 +217,7 @@ class Reader:
 
     def _compute(self, node: onnx.NodeProto) -> None:
         settings = constants.attributes(node)
-        kind = re.sub(r"_(hls|rtl)$", "", node.op_type)
+        kind = kind_of(node.op_type)
         call = Call(kind, plain(node.name), tuple(node.input), tuple(node.output), settings)
         if kind in ("Shape", "Size"):
             self.constants[node.output[0]] = self._shape(call)
@@ -352,6 +352,16 @@ class Reader:
             self._counts[kind] += 1
             if name not in self.types:
                 return name
+
+
+def kind_of(op_type: str) -> str:
+    """The operator without the endings that FINN gives its specialised and older units."""
+    return re.sub(r"_(hls|rtl|Batch)$", "", op_type)
+
+
+def is_known(op_type: str) -> bool:
+    """True for operators that can be read, or computed in advance."""
+    return kind_of(op_type) in OPERATORS or op_type in FOLDED
 
 
 def plain(name: str) -> str:
