@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -174,13 +175,16 @@ def test_quantizers_round_and_clip_as_qonnx_does(
     # Multiples of an eighth: ties of every kind where the scale is a power of two.
     x = np.round(images(net, 3) * 16) / 8
     exact = all(value in (0.25, 0.5, 1.0, 2.0) for value in scales)
+    refused = ""
     try:
         same(net.model(), x if exact else images(net, 3))
     except Problem as problem:
-        unsigned = not signed
-        assert "rounding mode" in problem.what or "no levels" in problem.what or "one signed bit" in problem.what
-        if "rounding mode" in problem.what:
-            assert not unsigned
+        refused = problem.what
+    one_signed_bit = signed and bits == 1
+    away = signed and mode in ("UP", "HALF_UP", "HALF_DOWN")
+    to_zero = signed and mode == "DOWN" and zero != 0
+    empty = bits == 1 and narrow and not signed
+    assert bool(refused) == bool((one_signed_bit and zero) or (not one_signed_bit and (away or to_zero)) or empty)
 
 
 @pytest.mark.parametrize("mode", ["FLOOR", "CEIL", "ROUND", "DOWN"])
@@ -269,7 +273,8 @@ def test_convolutions(
     weight = net.weight(5, 2, *kernel[:rank], scale=scale)
     bias = [net.c(net.rng.normal(0, 1, 5))] if seed % 2 else []
     net.add("Conv", weight, *bias, kernel_shape=list(kernel[:rank]), strides=list(stride[:rank]), **place)
-    net.quant(4, 0.5)
+    # No ties: float32 sums of tenths fall on either side of them.
+    net.quant(4, 0.4871)
     net.add("Flatten")
     count = by_onnxruntime(to_standard(net.model()), images(net, 1)).size
     net.dense(3, count)
@@ -299,7 +304,7 @@ def test_weights_that_were_folded_to_floats(kind: str) -> None:
     assert layer.weight.dtype == np.int8
     if kind == "binary":
         np.testing.assert_array_equal(layer.weight, integers)
-    factors = [node.op for node in read(model).nodes if isinstance(node.op, ops.Affine)][0].scale
+    factors = next(node.op for node in read(model).nodes if isinstance(node.op, ops.Affine)).scale
     rebuilt = layer.weight.astype(np.float32) * factors.astype(np.float32)[:, None]
     np.testing.assert_array_equal(rebuilt, floats)
 
@@ -502,7 +507,7 @@ def test_ends(end: str) -> None:
     wanted = np.concatenate([by_onnxruntime(to_standard(model), image[None]).reshape(1, -1) for image in x])
     if end == "softmax":
         np.testing.assert_array_equal(got.argmax(1), wanted.argmax(1))
-        assert graph.notes == ("softmax 't1' at the end is left out: it does not change the order of the classes",)
+        assert graph.notes == ("softmax 't2' at the end is left out: it does not change the order of the classes",)
     else:
         assert isinstance(graph.nodes[-1].op, ops.Best)
         np.testing.assert_array_equal(got.reshape(wanted.shape), wanted)
@@ -537,6 +542,7 @@ def test_finn_onnx_as_qonnx_executes_it() -> None:
     net.add("Transpose", perm=[0, 2, 3, 1])
     kind = {"kernel_size": [3, 3], "stride": [1, 1], "pad_amount": [1, 1, 1, 1], "input_shape": "(1, 6, 6, 3)"}
     net.add("Im2Col", domain=QONNX, **kind)
+    net.notes["t0"] = "INT4"
     net.add("MatMul", net.c(rng.integers(-3, 4, (27, 4)), datatype="INT3"))
     bounds = np.sort(rng.integers(-20, 20, (4, 7)), axis=1)
     layout = {"data_layout": "NHWC"}
@@ -554,6 +560,8 @@ def test_finn_onnx_as_qonnx_executes_it() -> None:
     net.add("Flatten")
     net.add("MatMul", net.c(rng.choice([-1, 1], (8, 3)), datatype="BIPOLAR"))
     model = net.model()
+    # qonnx infers no shapes behind its own window.
+    model.graph.value_info.append(helper.make_tensor_value_info("t7", TensorProto.FLOAT, [1, 6, 6, 8]))
     graph = read(model)
     kinds = [type(node.op).__name__ for node in graph.nodes]
     assert kinds == [
@@ -701,10 +709,8 @@ def _sound() -> onnx.ModelProto:
 
 def _only_problems(model: onnx.ModelProto) -> None:
     for work in (read, survey):
-        try:
+        with contextlib.suppress(Problem):
             work(model)
-        except Problem as problem:
-            assert problem.what
 
 
 @settings(max_examples=150)
@@ -720,10 +726,8 @@ def test_damaged_bytes_are_refused_with_a_problem(
             sound[data.draw(st.integers(0, len(sound) - 1))] = data.draw(st.integers(0, 255))
     path = tmp_path_factory.getbasetemp() / "damaged.onnx"
     path.write_bytes(bytes(sound))
-    try:
+    with contextlib.suppress(Problem):
         read(path)
-    except Problem as problem:
-        assert problem.what
     try:
         model = onnx.ModelProto.FromString(bytes(sound))
     except Exception:
@@ -790,7 +794,7 @@ def test_constants_in_other_files_are_found_beside_the_network(tmp_path: Path) -
     wanted = str(read(model))
     onnx.save(model, str(tmp_path / "net.onnx"), save_as_external_data=True, location="weights.bin", size_threshold=0)
     found = read(tmp_path / "net.onnx")
-    assert str(found) == wanted.replace("graph net", "graph net")
+    assert str(found) == wanted
     (tmp_path / "weights.bin").unlink()
     with pytest.raises(Problem):
         read(tmp_path / "net.onnx")

@@ -16,7 +16,7 @@ from bnnflow import Problem
 
 from .. import constants
 from ..constants import Constant, Levels
-from ..folding import fold
+from ..folding import FOLDED, fold
 from ..graph import Graph, Node
 from ..infer import result_type
 from ..ops import Affine, AnyOp, ChannelsLast, Flatten, Scale
@@ -24,16 +24,6 @@ from ..tensor import Array, TensorType
 from .live import End, Live, Steps, Window
 
 _DOMAINS = re.compile(r"(ai\.onnx|onnx\.brevitas|(qonnx|finn|finn_plus)\..*)?$")
-_STUMBLES = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    LookupError,
-    MemoryError,
-    NotImplementedError,
-    TypeError,
-    ValueError,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +31,7 @@ class Call:
     """One operator of the file.
 
     Attributes:
-        kind: its operator, without FINN's `_hls` and `_rtl`.
+        kind: its operator, without FINN's endings `_hls`, `_rtl` and `_Batch`.
         name: its name where the graph can bear it, else empty.
         inputs, outputs: ONNX tensors; empty where left out.
         settings: its attributes.
@@ -117,6 +107,7 @@ class Reader:
     """What is known of a file while it is read: constants, live tensors, and the nodes made so far."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
+        _readable(model)
         self.model = model
         self.constants = constants.Constants(model)
         self.datatypes = constants.datatypes(model)
@@ -209,7 +200,7 @@ class Reader:
             return work(*arguments)
         except Problem as problem:
             raise Problem(problem.what, where, problem.hint, problem.status) from problem
-        except _STUMBLES as error:
+        except constants.STUMBLES as error:
             raise Problem(
                 f"this operator's attributes or constants do not fit it ({type(error).__name__}: {error})",
                 where,
@@ -226,7 +217,7 @@ class Reader:
 
     def _compute(self, node: onnx.NodeProto) -> None:
         settings = constants.attributes(node)
-        kind = re.sub(r"_(hls|rtl)$", "", node.op_type)
+        kind = kind_of(node.op_type)
         call = Call(kind, plain(node.name), tuple(node.input), tuple(node.output), settings)
         if kind in ("Shape", "Size"):
             self.constants[node.output[0]] = self._shape(call)
@@ -363,9 +354,36 @@ class Reader:
                 return name
 
 
+def kind_of(op_type: str) -> str:
+    """The operator without the endings that FINN gives its specialised and older units."""
+    return re.sub(r"_(hls|rtl|Batch)$", "", op_type)
+
+
+def is_known(op_type: str) -> bool:
+    """True for operators that can be read, or computed in advance."""
+    return kind_of(op_type) in OPERATORS or op_type in FOLDED
+
+
 def plain(name: str) -> str:
     """The name where it is one that a graph's text can hold, else nothing."""
     return name if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) else ""
+
+
+def _readable(model: onnx.ModelProto) -> None:
+    """Protobuf hands out text that is not UTF-8 as bytes; no name may be of that kind."""
+    graph = model.graph
+    names: list[object] = [graph.name]
+    for node in graph.node:
+        names += [node.name, node.op_type, node.domain, *node.input, *node.output, *(a.name for a in node.attribute)]
+    for items in (graph.initializer, graph.input, graph.output):
+        names += [item.name for item in items]
+    for note in graph.quantization_annotation:
+        names.append(note.tensor_name)
+        for entry in note.quant_parameter_tensor_names:
+            names += [entry.key, entry.value]
+    for name in names:
+        if not isinstance(name, str):
+            raise Problem("a name in this file is not text", str(graph.name), "the file may be damaged")
 
 
 def _numbers(value: Constant) -> Array:

@@ -84,7 +84,7 @@ def _rows(bounds: Array, count: int) -> Array:
     return np.repeat(bounds, count, 0) if len(bounds) == 1 else bounds
 
 
-@operator("Thresholding", "Thresholding_Batch")
+@operator("Thresholding")
 def thresholding(reader: Reader, call: Call, x: Live) -> Live:
     """FINN thresholding unit, any number of levels, from ActVal upwards."""
     x = _stream(reader, call, x)

@@ -116,7 +116,7 @@ def _product(reader: Reader, call: Call, x: Live, weight: Array) -> Live:
         kernel, stride = x.pending.kernel, x.pending.stride
         if np.array_equal(weight, np.tile(np.eye(len(weight), dtype=weight.dtype), kernel[0] * kernel[1])):
             return reader.on_map(x, "pool", SumPool(kernel, stride), call)
-        return reader.on_map(x, "conv", Conv(weight.reshape(len(weight), *kernel, -1), stride), call)
+        return reader.on_map(x, "conv", Conv(_unrolled(weight, x, x.pending), stride), call)
     if x.is_map:
         if x.first or len(reader.kind(x).shape) != 3:
             raise _unflattened(x)
@@ -125,6 +125,13 @@ def _product(reader: Reader, call: Call, x: Live, weight: Array) -> Live:
         raise Problem(f"weights for {weight.shape[1]} inputs on {x.channels}")
     op = Dense(_frozen(graph_order(weight, x.order)))
     return Live(reader.add("dense", op, x.tensor, call=call), (len(weight),))
+
+
+def _unrolled(rows: Array, x: Live, window: Window) -> Array:
+    """A matrix behind a sliding window as kernels."""
+    if rows.shape[1] != window.kernel[0] * window.kernel[1] * x.channels:
+        raise Problem(f"weights for {rows.shape[1]} inputs on windows of {list(window.kernel)} x {x.channels}")
+    return rows.reshape(len(rows), *window.kernel, x.channels)
 
 
 def _unflattened(x: Live) -> Problem:
@@ -183,8 +190,7 @@ def xnor_popcount(reader: Reader, call: Call, x: Live) -> Live:
         raise Problem("an XNOR product needs bits (0, 1) on both sides")
     bits = np.ascontiguousarray(weight.T.astype(np.uint8))
     if isinstance(x.pending, Window):
-        op = XnorConv(bits.reshape(len(bits), *x.pending.kernel, -1), x.pending.stride)
-        return reader.on_map(x, "conv", op, call)
+        return reader.on_map(x, "conv", XnorConv(_unrolled(bits, x, x.pending), x.pending.stride), call)
     if x.is_map:
         return reader.on_map(x, "conv", XnorConv(bits[:, None, None]), call)
     return Live(reader.add("dense", XnorDense(graph_order(bits, x.order)), x.tensor, call=call), (len(bits),))
