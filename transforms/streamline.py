@@ -53,7 +53,7 @@ from .scaled import (
     shrink,
     spread,
 )
-from .tensor import Array, TensorType
+from .tensor import Array, TensorType, frozen
 
 # Files hold integers as float32, which is exact up to here.
 GREATEST = 2**24
@@ -246,7 +246,7 @@ class _Walk:
         layer = self.rewrite.nodes[x.layer].op
         assert isinstance(layer, Conv | Dense)
         rows = np.where(falls, -1, 1).astype(layer.weight.dtype).reshape((-1,) + (1,) * (layer.weight.ndim - 1))
-        self.rewrite.replace(x.layer, replace(layer, weight=layer.weight * rows))
+        self.rewrite.replace(x.layer, replace(layer, weight=frozen(layer.weight * rows)))
         if x.layer in self.rewrite.matches:
             known = self.rewrite.matches[x.layer]
             self.rewrite.matches[x.layer] = replace(known, factor=known.factor * np.where(falls, -1.0, 1.0))
@@ -338,7 +338,7 @@ class _Walk:
                     hint="use one activation scale a tensor, and no batch norm between a quantizer and the next layer",
                 )
             wide = np.int8 if set(factors) <= {-1, 0, 1} else np.int16
-            weight = (weight * np.array(factors, np.int16)).astype(np.result_type(weight.dtype, wide))
+            weight = frozen((weight * np.array(factors, np.int16)).astype(np.result_type(weight.dtype, wide)))
         made = self._emit("conv" if isinstance(op, Conv) else "dense", replace(op, weight=weight), x)
         self._within_bounds(made)
         rounded = not is_power_of_two(step) or not all(map(is_short, x.shift))

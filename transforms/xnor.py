@@ -30,7 +30,7 @@ from .ops import (
 )
 from .passes import Rewrite, Rewritten
 from .rows import rows_of
-from .tensor import Array, TensorType
+from .tensor import Array, TensorType, frozen
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +146,7 @@ class _Walk:
         return np.clip(bounds, low, high + 1)
 
     def _xnor(self, node: Node, op: Conv | Dense, x: _Coded) -> _Coded:
-        bits = (op.weight > 0).astype(np.uint8)
+        bits = frozen((op.weight > 0).view(np.uint8))
         fan_in = bits[0].size
         if x.zeros is None or isinstance(op, Dense):
             new: AnyOp = XnorConv(bits, op.stride) if isinstance(op, Conv) else XnorDense(bits)

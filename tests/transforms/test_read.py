@@ -591,7 +591,7 @@ def test_dataflow_units() -> None:
     net.add("AddBorder", net.c(rng.integers(-5, 5, (2, 1, 8))), domain=FINN, rows=[0, 1, 1, 0], columns=[0] * 4, PE=2)
     depthwise = {"ConvKernelDim": [2, 2], "Stride": [1, 1], "SIMD": 4, "depthwise": 1}
     net.add("ConvolutionInputGenerator", domain=FINN, **depthwise)
-    net.add("Pool_hls", domain=FINN, Function="SumPool", KernelSize=[2, 2], PE=4)
+    net.add("Pool_hls", domain=FINN, Function="AccPool", KernelSize=[2, 2], PE=4)
     net.add("Thresholding_rtl", net.c([[0, 10, 20]]), domain=FINN, PE=2, ActVal=1)
     net.add("GlobalAccPool", domain=FINN, PE=2)
     net.add("Flatten")

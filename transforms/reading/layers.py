@@ -11,7 +11,7 @@ from bnnflow import Problem
 
 from .. import constants
 from ..ops import Affine, Conv, Dense, Pad, Sides, SumPool, XnorConv, XnorDense
-from ..tensor import Array
+from ..tensor import Array, frozen
 from .core import Call, Reader, operator
 from .live import Live, Window, graph_order, on_channels, per_channel
 from .weights import integer_weights
@@ -43,7 +43,7 @@ def conv(reader: Reader, call: Call, x: Live) -> Live:
     else:
         if any(pads):
             x = reader.on_map(x, "pad", Pad(pads, 0.0))
-        made = reader.on_map(x, "conv", Conv(_frozen(weight), stride), call)
+        made = reader.on_map(x, "conv", Conv(frozen(weight), stride), call)
     return finish(reader, call, made, scale, _bias(reader, call, 2, made))
 
 
@@ -123,7 +123,7 @@ def _product(reader: Reader, call: Call, x: Live, weight: Array) -> Live:
         return reader.on_map(x, "conv", Conv(weight[:, None, None]), call)
     if weight.shape[1] != x.channels:
         raise Problem(f"weights for {weight.shape[1]} inputs on {x.channels}")
-    op = Dense(_frozen(graph_order(weight, x.order)))
+    op = Dense(frozen(graph_order(weight, x.order)))
     return Live(reader.add("dense", op, x.tensor, call=call), (len(weight),))
 
 
@@ -136,13 +136,6 @@ def _unrolled(rows: Array, x: Live, window: Window) -> Array:
 
 def _unflattened(x: Live) -> Problem:
     return Problem(f"a matrix product needs a flattened input, not {list(x.shape)}", hint="put Flatten before it")
-
-
-def _frozen(weight: Array) -> Array:
-    """Not copied again when it becomes part of an operation."""
-    weight = np.ascontiguousarray(weight)
-    weight.flags.writeable = False
-    return weight
 
 
 def _is_whole(reader: Reader, call: Call) -> bool:

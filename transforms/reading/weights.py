@@ -85,12 +85,18 @@ def _one_magnitude(table: Array) -> tuple[Array, Array] | None:
     if not np.all(scale > 0) or not np.all(np.isfinite(scale)):
         return None
     signs = np.empty(table.shape, np.int8)
+    word = {4: np.uint32, 8: np.uint64}.get(table.dtype.itemsize)
+    if word is None:
+        return _one_magnitude(table.astype(np.float32))
+    # Floats of one magnitude differ in their sign bit alone.
+    words, magnitudes = table.view(word), np.ascontiguousarray(scale).view(word)
+    sign_bit = word(8 * table.dtype.itemsize - 1)
     for part in _tiles(table):
-        values = table[part]
-        if not np.all(np.abs(values) == scale[part[0], None]):
+        values = words[part] ^ magnitudes[part[0], None]
+        negative = (values >> sign_bit).astype(np.int8)
+        if np.any(values << word(1)):
             return None
-        positive = (values > 0).view(np.int8)
-        signs[part] = positive + positive - np.int8(1)
+        np.subtract(np.int8(1), negative << np.int8(1), out=signs[part])
     return signs, scale.astype(np.float64)
 
 
