@@ -13,7 +13,8 @@ from bnnflow import Problem
 
 from ..ops import Add, AddBorder, Affine, Clip, Scale
 from ..tensor import Array
-from .core import Call, Reader, operator
+from .call import Call, operator
+from .core import Reader
 from .live import End, Live, Steps, on_channels, per_channel
 
 
