@@ -151,16 +151,20 @@ def test_convolutions(
         same(net.model(), images(net, 1))
 
 
-@pytest.mark.parametrize("kind", ["binary", "ternary", "levels", "filters", "zero_row", "column"])
+@pytest.mark.parametrize("kind", ["binary", "pruned", "ternary", "levels", "filters", "zero_row", "column"])
 def test_weights_that_were_folded_to_floats(kind: str) -> None:
     net = Net((16,))
     rng = np.random.default_rng(3)
     integers = rng.integers(-7, 8, (6, 16)) if kind != "ternary" else rng.integers(-1, 2, (6, 16))
     if kind == "binary":
         integers = rng.choice([-1, 1], (6, 16))
-    if kind == "zero_row":
+    if kind == "pruned":
+        integers = rng.choice([-1, 1], (6, 16))
+    if kind in ("zero_row", "pruned"):
         integers[2] = 0
-    scale = np.array([[0.1], [0.2], [0.37], [1.1], [1e-3], [3.0]]) if kind in ("filters", "binary") else 0.0371
+    scale = (
+        np.array([[0.1], [0.2], [0.37], [1.1], [1e-3], [3.0]]) if kind in ("filters", "binary", "pruned") else 0.0371
+    )
     floats = (integers.astype(np.float32) * np.float32(scale)).astype(np.float32)
     if kind == "column":
         net.add("MatMul", net.c(floats.T))
@@ -170,7 +174,7 @@ def test_weights_that_were_folded_to_floats(kind: str) -> None:
     same(model, images(net))
     layer = next(node.op for node in read(model).nodes if isinstance(node.op, ops.Dense))
     assert layer.weight.dtype == np.int8
-    if kind == "binary":
+    if kind in ("binary", "pruned"):
         np.testing.assert_array_equal(layer.weight, integers)
     factors = next(node.op for node in read(model).nodes if isinstance(node.op, ops.Affine)).scale
     rebuilt = layer.weight.astype(np.float32) * factors.astype(np.float32)[:, None]
