@@ -16,7 +16,8 @@ from bnnflow import Problem
 
 from .graph import Graph
 from .reading import dataflow, elementwise, layers, pools, quantizers, shapes
-from .reading.core import OPERATORS, Reader, is_known
+from .reading.call import OPERATORS, is_known
+from .reading.core import Reader
 
 # Importing these files fills the table of operators.
 _FAMILIES = (elementwise, quantizers, layers, pools, shapes, dataflow)

@@ -27,7 +27,8 @@ from ..ops import (
     Thresholding,
 )
 from ..tensor import Array
-from .core import Call, Reader, operator
+from .call import Call, operator
+from .core import Reader
 from .elementwise import aligned, border_of
 from .layers import as_sides
 from .live import End, Live, graph_order

@@ -12,7 +12,8 @@ from bnnflow import Problem
 from .. import constants
 from ..ops import Affine, Conv, Dense, Pad, Sides, SumPool, XnorConv, XnorDense
 from ..tensor import Array, frozen
-from .core import Call, Reader, operator
+from .call import Call, operator
+from .core import Reader
 from .live import Live, Window, graph_order, on_channels, per_channel
 from .weights import integer_weights
 
