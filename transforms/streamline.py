@@ -318,11 +318,15 @@ class _Walk:
     def _only_layers_read(self, tensor: str) -> bool:
         """Whether every way from an old tensor leads straight into a layer, whose weights can take a sign."""
         readers = self.graph.readers(tensor)
-        through = (Flatten, Affine)
-        return tensor != self.graph.output and all(
-            isinstance(node.op, Conv | Dense) or (isinstance(node.op, through) and self._only_layers_read(node.name))
-            for node in readers
-        )
+
+        def leads(node: Node) -> bool:
+            if isinstance(node.op, Conv | Dense):
+                return True
+            # A border of 0 is the same with either sign.
+            passes = isinstance(node.op, Flatten | Affine) or (isinstance(node.op, Pad) and node.op.value == 0)
+            return passes and self._only_layers_read(node.name)
+
+        return tensor != self.graph.output and all(map(leads, readers))
 
     def _layer(self, op: Conv | Dense, x: Scaled) -> Scaled:
         kind = self._kind(x)

@@ -151,7 +151,7 @@ class _Walk:
         if x.zeros is None or isinstance(op, Dense):
             new: AnyOp = XnorConv(bits, op.stride) if isinstance(op, Conv) else XnorDense(bits)
             return _Coded(self.rewrite.emit(node.name, new, x.tensor), 2, np.array([-fan_in]))
-        counts = self.rewrite.emit(f"{node.name}_popcount", XnorConv(bits, op.stride), x.tensor)
+        counts = self.rewrite.emit(node.name, XnorConv(bits, op.stride), x.tensor)
         kind = self.rewrite.types[counts]
         border = _border(op, self.rewrite.types[x.tensor], x.zeros, kind)
         factor = 2
@@ -159,7 +159,7 @@ class _Walk:
             counts = self.rewrite.emit(f"{node.name}_doubled", Scale(np.array([2], np.int64)), counts)
             factor = 1
         halved = AddBorder(border.values // factor, border.rows, border.columns)
-        return _Coded(self.rewrite.emit(node.name, halved, counts), factor, np.array([-fan_in]))
+        return _Coded(self.rewrite.emit(f"{node.name}_border", halved, counts), factor, np.array([-fan_in]))
 
     def _pad(self, node: Node, pads: Sides, value: int, x: _Coded) -> _Coded:
         kind = self.rewrite.types[x.tensor]
