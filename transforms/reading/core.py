@@ -24,7 +24,8 @@ from ..tensor import Array, TensorType
 from .call import OPERATORS, Call, kind_of, plain
 from .live import End, Live, Steps, Window
 
-_DOMAINS = re.compile(r"(ai\.onnx|onnx\.brevitas|(qonnx|finn|finn_plus)\..*)?$")
+# qonnx' own channels-last domain gives standard names another layout.
+_DOMAINS = re.compile(r"(ai\.onnx|onnx\.brevitas|(qonnx|finn|finn_plus)\.(?!.*channels_last).*)?$")
 
 
 class Reader:
