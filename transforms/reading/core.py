@@ -83,7 +83,13 @@ class Reader:
         output = self.model.graph.output[0].name
         live = self.live.get(output)
         ends = live is not None and isinstance(live.pending, End)
-        if live is None or live.order is not None or (live.pending and not ends) or len(live.shape) > 1:
+        if live is not None and live.order is not None:
+            raise Problem(
+                "the output is a map that was flattened with channels first, not one score a class",
+                f"output {output!r}",
+                "end the network with a dense layer, or with a global pool and Flatten",
+            )
+        if live is None or (live.pending and not ends) or len(live.shape) > 1:
             raise Problem(
                 "the output must be one score a class, computed from the input",
                 f"output {output!r}" + (f" of shape {live.shape}" if live else ""),
