@@ -62,6 +62,9 @@ def _refused(kind: str) -> onnx.ModelProto:
             net.add("Relu")
         case "map_output":
             net.conv(4, 4, 3, 3)
+        case "flattened_output":
+            net.conv(4, 4, 3, 3)
+            net.add("Flatten")
         case "reflect":
             net.add("Pad", net.c([0, 0, 1, 1, 0, 0, 1, 1], np.int64), mode="reflect")
         case "reshape":
@@ -94,6 +97,7 @@ def _refused(kind: str) -> onnx.ModelProto:
         "softmax_inside",
         "quantize_alone",
         "map_output",
+        "flattened_output",
         "reflect",
         "reshape",
         "huge_tile",

@@ -24,7 +24,8 @@ from ..tensor import Array, TensorType
 from .call import OPERATORS, Call, kind_of, plain
 from .live import End, Live, Steps, Window
 
-_DOMAINS = re.compile(r"(ai\.onnx|onnx\.brevitas|(qonnx|finn|finn_plus)\..*)?$")
+# qonnx' own channels-last domain gives standard names another layout.
+_DOMAINS = re.compile(r"(ai\.onnx|onnx\.brevitas|(qonnx|finn|finn_plus)\.(?!.*channels_last).*)?$")
 
 
 class Reader:
@@ -82,7 +83,13 @@ class Reader:
         output = self.model.graph.output[0].name
         live = self.live.get(output)
         ends = live is not None and isinstance(live.pending, End)
-        if live is None or live.order is not None or (live.pending and not ends) or len(live.shape) > 1:
+        if live is not None and live.order is not None:
+            raise Problem(
+                "the output is a map that was flattened with channels first, not one score a class",
+                f"output {output!r}",
+                "end the network with a dense layer, or with a global pool and Flatten",
+            )
+        if live is None or (live.pending and not ends) or len(live.shape) > 1:
             raise Problem(
                 "the output must be one score a class, computed from the input",
                 f"output {output!r}" + (f" of shape {live.shape}" if live else ""),
