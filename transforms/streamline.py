@@ -53,7 +53,7 @@ from .scaled import (
     shrink,
     spread,
 )
-from .tensor import Array, TensorType
+from .tensor import Array, TensorType, frozen
 
 # Files hold integers as float32, which is exact up to here.
 GREATEST = 2**24
@@ -249,7 +249,7 @@ class _Walk:
         assert isinstance(layer, Conv | Dense)
         if (weight := _negated(layer.weight, falls)) is None:
             return self._scaled(x, [-1 if fall else 1 for fall in falls])
-        self.rewrite.replace(x.layer, replace(layer, weight=weight))
+        self.rewrite.replace(x.layer, replace(layer, weight=frozen(weight)))
         if x.layer in self.rewrite.matches:
             known = self.rewrite.matches[x.layer]
             self.rewrite.matches[x.layer] = replace(known, factor=known.factor * np.where(falls, -1.0, 1.0))
@@ -321,11 +321,15 @@ class _Walk:
     def _only_layers_read(self, tensor: str) -> bool:
         """Whether every way from an old tensor leads straight into a layer, whose weights can take a sign."""
         readers = self.graph.readers(tensor)
-        through = (Flatten, Affine)
-        return tensor != self.graph.output and all(
-            isinstance(node.op, Conv | Dense) or (isinstance(node.op, through) and self._only_layers_read(node.name))
-            for node in readers
-        )
+
+        def leads(node: Node) -> bool:
+            if isinstance(node.op, Conv | Dense):
+                return True
+            # A border of 0 is the same with either sign.
+            passes = isinstance(node.op, Flatten | Affine) or (isinstance(node.op, Pad) and node.op.value == 0)
+            return passes and self._only_layers_read(node.name)
+
+        return tensor != self.graph.output and all(map(leads, readers))
 
     def _layer(self, op: Conv | Dense, x: Scaled) -> Scaled:
         kind = self._kind(x)
@@ -341,7 +345,7 @@ class _Walk:
                     hint="use one activation scale a tensor, and no batch norm between a quantizer and the next layer",
                 )
             wide = np.int8 if set(factors) <= {-1, 0, 1} and int(columns.min()) > -128 else np.int16
-            weight = (weight * np.array(factors, np.int16)).astype(np.result_type(weight.dtype, wide))
+            weight = frozen((weight * np.array(factors, np.int16)).astype(np.result_type(weight.dtype, wide)))
         made = self._emit("conv" if isinstance(op, Conv) else "dense", replace(op, weight=weight), x)
         self._within_bounds(made)
         rounded = not is_power_of_two(step) or not all(map(is_short, x.shift))

@@ -28,7 +28,7 @@ from .ops import (
 )
 from .passes import Rewrite, Rewritten
 from .rows import rows_of
-from .tensor import Array, TensorType
+from .tensor import Array, TensorType, frozen
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,12 +144,12 @@ class _Walk:
         return np.clip(bounds, low, high + 1)
 
     def _xnor(self, node: Node, op: Conv | Dense, x: _Coded) -> _Coded:
-        bits = (op.weight > 0).astype(np.uint8)
+        bits = frozen((op.weight > 0).view(np.uint8))
         fan_in = bits[0].size
         if x.zeros is None or isinstance(op, Dense):
             new: AnyOp = XnorConv(bits, op.stride) if isinstance(op, Conv) else XnorDense(bits)
             return _Coded(self.rewrite.emit(node.name, new, x.tensor), 2, np.array([-fan_in]))
-        counts = self.rewrite.emit(f"{node.name}_popcount", XnorConv(bits, op.stride), x.tensor)
+        counts = self.rewrite.emit(node.name, XnorConv(bits, op.stride), x.tensor)
         kind = self.rewrite.types[counts]
         border = _border(op, self.rewrite.types[x.tensor], x.zeros, kind)
         if border.values.shape[:2] == (1, 1):
@@ -160,7 +160,7 @@ class _Walk:
             counts = self.rewrite.emit(f"{node.name}_doubled", Scale(np.array([2], np.int64)), counts)
             factor = 1
         halved = AddBorder(border.values // factor, border.rows, border.columns)
-        return _Coded(self.rewrite.emit(node.name, halved, counts), factor, np.array([-fan_in]))
+        return _Coded(self.rewrite.emit(f"{node.name}_border", halved, counts), factor, np.array([-fan_in]))
 
     def _pad(self, node: Node, pads: Sides, value: int, x: _Coded) -> _Coded:
         kind = self.rewrite.types[x.tensor]

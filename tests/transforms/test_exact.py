@@ -20,7 +20,7 @@ from bnnflow.sim.engine import Simulator
 from bnnflow.sim.verify import Level, images_in_doubt, sums_of_scores, verify
 from bnnflow.transforms.compile import STAGES, Stage, stages
 from bnnflow.transforms.graph import Graph
-from bnnflow.transforms.ops import Best, DuplicateStreams
+from bnnflow.transforms.ops import DuplicateStreams
 from bnnflow.transforms.passes import Doubt, Pass, Rewritten, run
 from bnnflow.transforms.quantizers import threshold
 from bnnflow.transforms.read import read

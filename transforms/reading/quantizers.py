@@ -13,7 +13,8 @@ from .. import constants
 from ..constants import Width
 from ..ops import Affine, Quantize, Sign, Threshold
 from ..tensor import Array, TensorType
-from .core import Call, Reader, operator
+from .call import Call, operator
+from .core import Reader
 from .live import Live, Steps, graph_order, per_channel
 
 _WIDEST = 8
