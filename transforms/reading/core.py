@@ -72,11 +72,17 @@ class Reader:
             raise Problem(f"an input of type {datatype} is too wide", f"input {item.name!r}", "use up to 32 bits")
         self.input = plain(item.name) or "image"
         self.types[self.input] = TensorType(shape, *known) if known else TensorType(shape)
-        if len(shape) == 1:
+        if len(shape) == 1 or (len(shape) == 3 and self._reads_channels_last(item.name)):
             self._bind(item.name, Live(self.input, shape))
             return
         name = "channels_last" if self.input != "channels_last" else "channels_last0"
         self._bind(item.name, Live(self._push(name, ChannelsLast(), self.input), shape, first=True))
+
+    def _reads_channels_last(self, name: str) -> bool:
+        """Whether what reads a tensor takes channels last: FINN's units, as in its own intermediate models."""
+        readers = [node for node in self.model.graph.node if name in node.input]
+        units = [node for node in readers if "fpgadataflow" in node.domain or node.op_type in ("Im2Col", "MaxPoolNHWC")]
+        return bool(units) and len(units) == len(readers)
 
     def graph(self, name: str) -> Graph:
         """The finished graph, without what its output does not depend on."""
