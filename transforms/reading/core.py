@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from difflib import get_close_matches
 from math import prod
 from typing import Any
 
@@ -163,7 +164,7 @@ class Reader:
         if how is None:
             raise Problem(
                 f"operator {node.op_type} is not supported",
-                hint=f"supported are: {', '.join(sorted(OPERATORS))}",
+                hint=f"{_nearest(node.op_type)}`flow ops` lists what is supported",
             )
         lives = [self.live[name] for name in node.input if name in self.live]
         if not how.joins and (node.input[0] not in self.live or len(lives) > 1):
@@ -318,3 +319,8 @@ def _unfinished(pending: Window | Steps | End) -> Problem:
     if isinstance(pending, Steps):
         return Problem("QuantizeLinear must be followed by DequantizeLinear", hint="export in the QDQ form")
     return Problem(f"{pending.operator} is supported only at the end of a network", hint="remove it")
+
+
+def _nearest(operator: str) -> str:
+    close = get_close_matches(operator, OPERATORS, 1)
+    return f"did you mean {close[0]}? " if close else ""
