@@ -38,6 +38,7 @@ from .ops import (
     Sides,
     Sign,
     SlidingWindow,
+    Stairs,
     StreamingConcat,
     StreamingMaxPool,
     SumPool,
@@ -81,6 +82,9 @@ def result_type(op: AnyOp, inputs: Sequence[TensorType], name: str = "") -> Tens
             _need(scale.size in (1, x.channels), f"{scale.size} scales for {x.channels} channels", name, x)
             return TensorType(x.shape)
         case Clip():
+            return TensorType(x.shape)
+        case Stairs(bounds):
+            _need(bounds.shape[0] in (1, x.channels), f"{bounds.shape[0]} rows of thresholds on", name, x)
             return TensorType(x.shape)
         case Sign(zero):
             return bipolar(x.shape) if zero else TensorType(x.shape, -1, 1)

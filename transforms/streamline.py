@@ -33,6 +33,7 @@ from .ops import (
     Quantize,
     Scale,
     Sign,
+    Stairs,
     SumPool,
     Threshold,
 )
@@ -158,7 +159,7 @@ class _Walk:
                 made = replace(x.affine(fractions(factor), ZERO), fresh=False)
             case Clip(low, high):
                 made = x.clipped(low, high)
-            case Sign() | Quantize():
+            case Sign() | Quantize() | Stairs():
                 made = self._quantize(node, node.op, x)
             case Conv() | Dense():
                 made = self._layer(node.op, self._plain(x))
@@ -294,7 +295,7 @@ class _Walk:
 
     # -- operations --------------------------------------------------------------------------------
 
-    def _quantize(self, node: Node, op: Quantize | Sign, x: Scaled) -> Scaled:
+    def _quantize(self, node: Node, op: Quantize | Sign | Stairs, x: Scaled) -> Scaled:
         quantizer = Quantizer.of(op)
         if x.layer or len(quantizer.halves) > 1 or not self._only_layers_read(node.name):
             x = self._rising(x)
@@ -308,7 +309,7 @@ class _Walk:
         table, low = bounds.table, quantizer.low
         if quantizer.step == 1:
             table, low = trimmed(table, kind, low)
-        made = self._emit("sign" if isinstance(op, Sign) else "quantize", Threshold(table, low, quantizer.step), x)
+        made = self._emit("sign" if quantizer.step == 2 else "quantize", Threshold(table, low, quantizer.step), x)
         polarity = tuple(Fraction(-1 if flip else 1) for flip in bounds.flips)
         units = max(len(polarity), len(quantizer.unit))
         pairs = zip(

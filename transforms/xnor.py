@@ -7,6 +7,8 @@ from math import gcd
 
 import numpy as np
 
+from bnnflow import Problem
+
 from .graph import Graph, Node
 from .ops import (
     Add,
@@ -29,6 +31,9 @@ from .ops import (
 from .passes import Rewrite, Rewritten
 from .rows import rows_of
 from .tensor import Array, TensorType, frozen
+
+
+_MOST_LEVELS = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,8 +185,7 @@ class _Walk:
             tensor = self.rewrite.emit(f"{node.name}_doubled", Scale(np.array([x.factor], np.int64)), tensor)
         if offset.size != 1:
             # One border for all channels, such as those of bits beside those of integers.
-            height, width = (np.zeros(size, np.int64) for size in kind.shape[:2])
-            level = AddBorder((offset - offset[0])[None, None], height, width)
+            level = _shifted(offset - offset[0], self.rewrite.types[tensor])
             tensor, offset = self.rewrite.emit(f"{node.name}_levelled", level, tensor), offset[:1]
         return _Coded(self.rewrite.emit(node.name, Pad(pads, value - int(offset[0])), tensor), 1, offset)
 
@@ -196,6 +200,15 @@ class _Walk:
                 tensor = self.rewrite.emit(name, Scale(np.array([x.factor // factor], np.int64)), tensor)
             made.append(_Coded(tensor, factor, x.offset))
         return made
+
+
+def _shifted(shifts: Array, x: TensorType) -> Threshold:
+    """Thresholds that add a constant a channel: x + shifts reaches a level where x reaches level - shift."""
+    low, high = x.range
+    levels = np.arange(low + int(shifts.min()) + 1, high + int(shifts.max()) + 1)
+    if levels.size > _MOST_LEVELS:
+        raise Problem("sums with different offsets a channel are padded", hint="quantize before padding")
+    return Threshold(np.clip(levels - shifts[:, None], low, high + 1), int(levels[0]) - 1, 1)
 
 
 def _through(weight: Array, offset: Array) -> Array:

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from difflib import get_close_matches
 from math import prod
 from typing import Any
 
@@ -72,11 +73,17 @@ class Reader:
             raise Problem(f"an input of type {datatype} is too wide", f"input {item.name!r}", "use up to 32 bits")
         self.input = plain(item.name) or "image"
         self.types[self.input] = TensorType(shape, *known) if known else TensorType(shape)
-        if len(shape) == 1:
+        if len(shape) == 1 or (len(shape) == 3 and self._reads_channels_last(item.name)):
             self._bind(item.name, Live(self.input, shape))
             return
         name = "channels_last" if self.input != "channels_last" else "channels_last0"
         self._bind(item.name, Live(self._push(name, ChannelsLast(), self.input), shape, first=True))
+
+    def _reads_channels_last(self, name: str) -> bool:
+        """Whether what reads a tensor takes channels last: FINN's units, as in its own intermediate models."""
+        readers = [node for node in self.model.graph.node if name in node.input]
+        units = [node for node in readers if "fpgadataflow" in node.domain or node.op_type in ("Im2Col", "MaxPoolNHWC")]
+        return bool(units) and len(units) == len(readers)
 
     def graph(self, name: str) -> Graph:
         """The finished graph, without what its output does not depend on."""
@@ -157,7 +164,7 @@ class Reader:
         if how is None:
             raise Problem(
                 f"operator {node.op_type} is not supported",
-                hint=f"supported are: {', '.join(sorted(OPERATORS))}",
+                hint=f"{_nearest(node.op_type)}`flow ops` lists what is supported",
             )
         lives = [self.live[name] for name in node.input if name in self.live]
         if not how.joins and (node.input[0] not in self.live or len(lives) > 1):
@@ -312,3 +319,8 @@ def _unfinished(pending: Window | Steps | End) -> Problem:
     if isinstance(pending, Steps):
         return Problem("QuantizeLinear must be followed by DequantizeLinear", hint="export in the QDQ form")
     return Problem(f"{pending.operator} is supported only at the end of a network", hint="remove it")
+
+
+def _nearest(operator: str) -> str:
+    close = get_close_matches(operator, OPERATORS, 1)
+    return f"did you mean {close[0]}? " if close else ""
