@@ -32,7 +32,6 @@ from .passes import Rewrite, Rewritten
 from .rows import rows_of
 from .tensor import Array, TensorType, frozen
 
-
 _MOST_LEVELS = 255
 
 
