@@ -96,7 +96,7 @@ def test_the_drawn_networks_are_alive() -> None:
     assert np.mean(shares) > 0.6
 
 
-@drawn(60, 3000)
+@drawn(300, 5000)
 def test_every_pass_keeps_every_matched_tensor(net: Drawn) -> None:
     """For each registered pass: old == factor * new + offset on all tensors, and equal results."""
     graph = stages(read(net.model))[0].graph
@@ -125,7 +125,7 @@ def test_every_pass_keeps_every_matched_tensor(net: Drawn) -> None:
     assert seen == [step.name for _, steps in STAGES for step in steps]
 
 
-@drawn(60, 3000)
+@drawn(300, 5000)
 def test_engine_equals_reference_at_every_level(net: Drawn) -> None:
     made = stages(read(net.model))
     for stage in made:
@@ -143,7 +143,7 @@ def test_engine_equals_reference_at_every_level(net: Drawn) -> None:
             assert not np.any((values - low) % kind.step), (stage.level, name, "its type says fewer")
 
 
-@drawn(60, 3000)
+@drawn(300, 5000)
 def test_files_and_text_hold_the_same_graph(net: Drawn) -> None:
     """What is written is read back with the same names and integers, at every level and in both forms."""
     made = stages(read(net.model))
@@ -161,7 +161,7 @@ def test_files_and_text_hold_the_same_graph(net: Drawn) -> None:
     assert all(item.differences == 0 for item in verified[1:])
 
 
-@drawn(60, 3000)
+@drawn(300, 5000)
 def test_onnxruntime_computes_our_integers(net: Drawn) -> None:
     """onnxruntime on the network in standard operators, except on images where the compiler says float32 may err."""
     made = stages(read(net.model))
@@ -178,7 +178,7 @@ def test_onnxruntime_computes_our_integers(net: Drawn) -> None:
     assert agrees(net, graph, theirs, images)[sure].all()
 
 
-@drawn(12, 1000)
+@drawn(100, 3000)
 def test_qonnx_computes_every_tensor(net: Drawn) -> None:
     """qonnx on the QONNX file gives our result; on our FINN-ONNX files it gives every one of our integers."""
     from qonnx.core.modelwrapper import ModelWrapper
@@ -209,7 +209,7 @@ def test_qonnx_computes_every_tensor(net: Drawn) -> None:
                     assert np.array_equal(found[tensor][0], values[index]), (stage.level, tensor)
 
 
-@drawn(40, 2000)
+@drawn(150, 3000)
 def test_streams_of_the_dataflow_level_have_one_reader(net: Drawn) -> None:
     """What is read more than once is duplicated; what is duplicated is read more than once."""
     graph = stages(read(net.model))[-1].graph
@@ -229,11 +229,12 @@ def test_a_tie_that_float32_rounds_differently_is_named() -> None:
     build.sign()
     build.add("Gemm", build.binary_weight(2, 2), transB=1)
     made = stages(read(build.model((1, 1, 10), 2, annotate=True)))
-    notes = [note for stage in made for note in stage.notes]
+    notes = [note for stage in made for note in stage.notes if "float32" in note]
     assert len(notes) == 1
     assert "on 1 channels (0)" in notes[0], "the mean of channel 1 lies between two sums"
     plain = stages(read(random_network(1, 1, 1, "none", "raw")))
-    assert not any(stage.notes for stage in plain), "whole-number sums and means are no reason for doubt"
+    assert not doubts_of(plain), "whole-number sums and means are no reason for doubt"
+    assert not any("float32" in note for stage in plain for note in stage.notes)
 
 
 def test_a_zero_gain_makes_a_constant_channel() -> None:
