@@ -102,16 +102,19 @@ class Streamline:
     but the last, which gives class scores. Exact: in the network's parameters as stored, with
     gain / sqrt(variance + epsilon) taken in float64; sign(0) = +1. Negative gains move into the weights
     of the layer in front, where nothing else reads it, or behind; gains of 0 make constant channels.
-    Joined tensors are brought to their greatest common scale.
+    Joined tensors are brought to their greatest common scale. A quantizer that maps neighbouring integers to
+    neighbouring levels, as that of an 8-bit image often does, leaves nothing behind, unless `keep_quantizers`
+    asks for thresholds all the same, as FINN has them.
     """
 
+    keep_quantizers: bool = False
     name: str = "streamline"
 
     def __call__(self, graph: Graph) -> Rewritten:
         """The rewritten graph; `Problem` names what cannot be rewritten exactly."""
         if graph.input_type.is_float:
             raise Problem("the range of the input is unknown", f"{graph.input!r}", "the input must be an integer image")
-        walk = _Walk(graph)
+        walk = _Walk(graph, self.keep_quantizers)
         for node in _live(graph):
             try:
                 walk.step(node)
@@ -132,6 +135,7 @@ def _live(graph: Graph) -> list[Node]:
 @dataclass(slots=True)
 class _Walk:
     graph: Graph
+    keep_quantizers: bool
     rewrite: Rewrite = field(init=False)
     forms: dict[str, Scaled] = field(init=False)
 
@@ -304,7 +308,11 @@ class _Walk:
         if bounds.channels:
             self.rewrite.doubts.append(Doubt(node.input, bounds.channels, bounds.edges, bounds.widths))
             self.rewrite.notes.append(doubt_text(node.name, bounds.channels))
-        if not bounds.flips.any() and (same := unchanged(quantizer, bounds.table, kind)) is not None:
+        if (
+            not self.keep_quantizers
+            and not bounds.flips.any()
+            and (same := unchanged(quantizer, bounds.table, kind)) is not None
+        ):
             return Scaled(x.tensor, shrink(same[0]), shrink(same[1]))
         table, low = bounds.table, quantizer.low
         if quantizer.step == 1:
