@@ -301,7 +301,9 @@ class _Walk:
 
     def _quantize(self, node: Node, op: Quantize | Sign | Stairs, x: Scaled) -> Scaled:
         quantizer = Quantizer.of(op)
-        if x.layer or len(quantizer.halves) > 1 or not self._only_layers_read(node.name):
+        # Only a step between -1 and +1 is turned around by a sign of what it makes.
+        even = len(quantizer.halves) == 1 and 2 * quantizer.low == -quantizer.step
+        if x.layer or not even or not self._only_layers_read(node.name):
             x = self._rising(x)
         kind = self._kind(x)
         bounds = bounds_of(quantizer, x, kind, float32_rounds(op, x))
