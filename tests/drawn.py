@@ -194,7 +194,9 @@ class Sketch:
 
     def quantizer(self, x: str) -> str:
         """Any quantizer, mostly a sign, at times behind a ReLU or a hard tanh."""
-        kind = self.pick("bipolar", "bipolar", "bipolar", "quant", "quant", "relu", "hardtanh", "sign", "linear")
+        kind = self.pick(
+            "bipolar", "bipolar", "bipolar", "quant", "quant", "relu", "hardtanh", "sign", "linear", "stairs"
+        )
         values = self.values[x]
         if kind == "bipolar":
             return self.bipolar(x)
@@ -208,6 +210,8 @@ class Sketch:
             return self.bipolar(x) if self.pick(True, False) else self.quant(x, signed=True)
         if kind == "linear":
             return self.linear(x)
+        if kind == "stairs":
+            return self.stairs(x)
         return self.quant(x, signed=self.pick(True, False))
 
     def bipolar(self, x: str, scale: float | None = None) -> str:
@@ -215,14 +219,16 @@ class Sketch:
         made = np.where(self.values[x] >= 0, np.float32(scale), -np.float32(scale)).astype(np.float64)
         return self.node("BipolarQuant", [x, self.constant(scale)], made, DOMAIN)
 
-    def quant(self, x: str, signed: bool, scale: float | None = None, bits: int | None = None) -> str:
-        """`Quant` with any width, zero point and rounding."""
-        bits = int(self.pick(2, 3, 4, 8)) if bits is None else bits
+    def quant(
+        self, x: str, signed: bool, scale: float | None = None, bits: int | None = None, centred: bool = False
+    ) -> str:
+        """`Quant` with any width, zero point (0 where it is `centred`) and rounding."""
+        bits = int(self.pick(2, 3, 4, 8, 2 if signed else 1)) if bits is None else bits
         narrow = int(self.pick(0, 1)) if signed or bits > 2 else 0
         zero = 0
         # qonnx 1.0 knows ROUND_TO_ZERO under its other name only.
         rounding = self.pick("ROUND", "ROUND", "FLOOR", "CEIL", "DOWN")
-        if self.seldom():
+        if not centred and self.seldom():
             zero, rounding = int(self.pick(1, 2, -1)), self.pick("ROUND", "FLOOR", "CEIL")
         if scale is None:
             scale = 2.0 ** (2 - bits) * self.pick(1.0, 1.0, self.number())
@@ -247,6 +253,19 @@ class Sketch:
             codes = np.clip(codes, low, high)
             out = self.node("Clip", [out, self.constant(low, kind), self.constant(high, kind)], codes)
         return self.node("DequantizeLinear", [out, step, point], (codes - zero) * np.float64(scale))
+
+    def stairs(self, x: str) -> str:
+        """FINN's MultiThreshold on floats: thresholds a channel or for all, any scale and bias of the result."""
+        values = self.values[x]
+        rows, levels = self.pick(1, values.shape[1]), int(self.pick(1, 3, 7))
+        bounds = np.sort(self.rng.normal(0, 1, (rows, levels)), axis=1)
+        bounds = (np.round(bounds * 8) / 8 if self.exact else bounds).astype(np.float32)
+        scale, bias = self.pick((1.0, 0.0), (2.0, -1.0) if levels == 1 else (0.5, 1.0), (0.5, -0.5), (1.0, -2.0))
+        reached = values[..., None] >= bounds.reshape(rows, *(1,) * (values.ndim - 2), levels)
+        settings = {"out_dtype": "INT4", "out_scale": scale, "out_bias": bias}
+        layout = {2: "NC", 3: "NCW", 4: "NCHW"}[values.ndim]
+        made = scale * reached.sum(axis=-1) + bias
+        return self.node("MultiThreshold", [x, self.constant(bounds)], made, DOMAIN, data_layout=layout, **settings)
 
     # -- maps --------------------------------------------------------------------------------------
 
@@ -429,7 +448,7 @@ def _block(net: Sketch, x: str) -> str:
     if kind == "average":
         if net.pick(True, False):
             bits, scale = int(net.pick(2, 4)), 2.0**-2
-            x = net.quant(net.norm(net.conv(x, 4, 1)), False, scale, bits)
+            x = net.quant(net.norm(net.conv(x, 4, 1)), False, scale, bits, centred=True)
             return net.truncated_pool(x, scale, bits)
         return _quantized(net, net.average_pool(_quantized(net, _convolution(net, x), pool=False), False), pool=False)
     branches = [net.bipolar(net.norm(_convolution(net, x, same=True)), 1.0) for _ in range(net.pick(2, 3))]
