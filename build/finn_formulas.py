@@ -1,0 +1,310 @@
+"""FINN's estimates of its units, as functions of plain numbers: cycles an image, LUTs, memories, DSP slices.
+
+These are the formulas behind `estimate_layer_cycles.json` and `estimate_layer_resources.json` of Xilinx/finn dev and of
+finn-plus 1.6.1 (the variants that their build takes by default: MVAU in HLS, sliding window and thresholding in RTL).
+They describe FINN's hardware, estimated, and repeat what FINN leaves out: padding, pools, joins and class selection
+cost nothing, comparators of thresholds cost nothing, and the width of XNOR sums is that of `accumulator_type`.
+`make oracles` compares every function with finn-plus on random units.
+
+Widths are bits; shapes are (height, width, channels); `vectors` counts vectors an image: 1, or height * width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil, log2, prod
+from typing import Literal
+
+import numpy as np
+
+from ..transforms.graph import Array
+
+RamStyle = Literal["auto", "block", "distributed", "ultra"]
+Pair = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class FinnCost:
+    """What FINN expects of one unit: cycles an image, 6-input LUTs, 18-kbit block RAMs, UltraRAMs, DSP slices."""
+
+    cycles: int
+    lut: int = 0
+    bram18: int = 0
+    uram: int = 0
+    dsp: int = 0
+
+
+def mvau(
+    rows: int,
+    columns: int,
+    pe: int,
+    simd: int,
+    vectors: int,
+    weight_bits: int,
+    input_bits: int,
+    input_signed: bool,
+    sum_bits: int,
+    *,
+    ram_style: RamStyle = "auto",
+    dsp: bool = False,
+) -> FinnCost:
+    """Cost of an `MVAU_hls` with weights in a memory of its own (`internal_decoupled`).
+
+    Its thresholds, of any number of levels, cost nothing while `ram_style_thresholds` is "auto".
+
+    Args:
+        rows, columns: MH and MW.
+        pe, simd: divide rows and columns.
+        vectors: matrix-vector products an image.
+        weight_bits, input_bits: as FINN types them: see `weight_type`; BIPOLAR and BINARY have one bit.
+        input_signed: true for INT and BIPOLAR inputs.
+        sum_bits: of `accumulator_type`.
+        ram_style: of the weights.
+        dsp: multiply in DSP slices (`resType` "dsp").
+    """
+    both = weight_bits + input_bits
+    depth = rows * columns // (pe * simd)
+    multiply = 0 if dsp else simd * (2 * ceil(both / 6) - 1) * both
+    tree = both * (2 * simd - 1)
+    alpha = log2(columns) + both - 1 - int(input_signed)
+    accumulate = min(sum_bits, ceil(alpha + log2(1 + 2**-alpha) + 1))
+    memory = pe * simd * weight_bits * ceil(depth / 64) if ram_style == "distributed" else 0
+    lut = int(300 + 1.1 * (pe * (multiply + tree + accumulate)) + memory)
+    width = pe * simd * weight_bits
+    return FinnCost(
+        vectors * (rows // pe) * (columns // simd),
+        lut,
+        block_rams(width, depth) if ram_style in ("auto", "block") else 0,
+        ceil(width / 72) * ceil(depth / 4096) if ram_style == "ultra" else 0,
+        pe * simd * ceil(both / 48) if dsp else 0,
+    )
+
+
+def block_rams(width: int, depth: int) -> int:
+    """18-kbit block RAMs of a memory of `depth` words of `width` bits, by FINN's table of aspect ratios."""
+    if width == 1:
+        return ceil(depth / 16384)
+    if width == 2:
+        return ceil(depth / 8192)
+    if width <= 4:
+        return ceil(depth / 4096) * ceil(width / 4)
+    if width <= 9:
+        return ceil(depth / 2048) * ceil(width / 9)
+    if width <= 18 or depth > 512:
+        return ceil(depth / 1024) * ceil(width / 18)
+    return ceil(depth / 512) * ceil(width / 36)
+
+
+def sliding_window(
+    shape: tuple[int, int, int],
+    kernel: Pair,
+    stride: Pair,
+    simd: int,
+    bits: int,
+    *,
+    depthwise: bool = False,
+    parallel: bool = False,
+    ram_style: RamStyle = "distributed",
+) -> FinnCost:
+    """Cost of a `ConvolutionInputGenerator_rtl` without dilation.
+
+    Args:
+        shape: of the map that it reads, padding included.
+        kernel, stride: height and width.
+        simd: channels a cycle; divides the channels.
+        bits: of one value.
+        depthwise: windows channel group by channel group, as a pool reads them.
+        parallel: all values of a window at once (`parallel_window`).
+        ram_style: of the line buffer.
+    """
+    height, width, channels = shape
+    fold, area = channels // simd, kernel[0] * kernel[1]
+    held = (kernel[0] - 1) * width + kernel[1]  # values a channel group that a window spans
+    if parallel or area == 1:
+        depth, cycles = (held - 1) * fold + 2, height * width * fold + 2
+    else:
+        depth = held * fold + max(0, (stride[1] - 1 - area) * fold)
+        depth += max(0, ((stride[0] - 1) * width - area) * fold)
+        cycles = _window_cycles(shape, kernel, stride, fold, depthwise)
+    wide, memory, lines = simd * bits, depth, 1
+    if parallel or area == 1:  # line buffers alone lie in RAM
+        memory, lines = (width - kernel[1], kernel[0] - 1) if min(height, width) > 1 else (0, 0)
+    return FinnCost(
+        cycles,
+        300 + (wide * ceil(depth / 38) if ram_style == "distributed" else 0),
+        _buffer_rams(wide, memory) * lines if ram_style in ("auto", "block") else 0,
+        ceil(memory / 4096) * ceil(wide / 72) * lines if ram_style == "ultra" else 0,
+    )
+
+
+def _window_cycles(shape: tuple[int, int, int], kernel: Pair, stride: Pair, fold: int, depthwise: bool) -> int:
+    height, width, _ = shape
+    if min(height, width) == 1:
+        taps, step, length = (kernel[1], stride[1], width) if width > 1 else (kernel[0], stride[0], height)
+        places = (length - taps) // step + 1
+        if not depthwise:
+            return places * taps * fold + 2
+        writing = places * taps * fold + (fold - 1) * taps
+        return max(writing, length * fold + fold * (taps - 1) * (step - 1)) + 2
+    rows, columns = (height - kernel[0]) // stride[0] + 1, (width - kernel[1]) // stride[1] + 1
+    row = max(columns * kernel[0] * kernel[1] * fold, stride[1] * width * fold)
+    rest = 0
+    if depthwise:
+        row += columns * (stride[1] - 1) * (fold - 1)
+        rest = (stride[0] - 1) * width * fold
+    return ((kernel[0] - 1) * width + kernel[1]) * fold + rows * row + rest
+
+
+_RATIOS = ((512, 36), (1024, 18), (2048, 9), (4096, 4), (8192, 2))
+
+
+def _buffer_rams(width: int, depth: int) -> int:
+    def across(words: int) -> int:
+        return ceil(width / next((bits for limit, bits in _RATIOS if words <= limit), 1))
+
+    saved = across(depth) - across(depth % 16384) if depth > 16384 else 0
+    return ceil(depth / 16384) * across(depth) - saved
+
+
+_PRIMITIVES: tuple[tuple[str, int, int], ...] = (
+    ("uram", 72, 4096),
+    ("uram", 36, 8192),
+    ("uram", 18, 16384),
+    ("uram", 9, 32768),
+    ("bram18", 36, 512),
+    ("bram18", 18, 1024),
+    ("bram18", 9, 2048),
+    ("lut", 1, 64),
+)
+
+
+def thresholding(channels: int, pe: int, vectors: int, bound_bits: int, output_bits: int) -> FinnCost:
+    """Cost of a `Thresholding_rtl`: one memory for each bit of its output, none for its comparators.
+
+    Memory x = 0 .. output_bits - 1 of each of the `pe` lanes holds (channels / pe) * 2^x bounds, in the primitive that
+    wastes the least bits; UltraRAM counts among them on every part.
+
+    Args:
+        channels, pe: pe divides the channels.
+        vectors: pixels an image.
+        bound_bits: of `bound_type`.
+        output_bits: of the result's type.
+    """
+    counts = {"lut": 0, "bram18": 0, "uram": 0}
+    for stage in range(output_bits):
+        depth = (channels // pe) << stage
+        options = [(kind, ceil(bound_bits / w) * ceil(depth / d), w * d) for kind, w, d in _PRIMITIVES]
+        kind, count, _ = min(options, key=lambda option: option[1] * option[2])
+        counts[kind] += pe * count
+    return FinnCost(vectors * (channels // pe), **counts)
+
+
+def pool(shape: tuple[int, int, int], kernel: Pair, pe: int) -> FinnCost:
+    """Cost of a `Pool_hls` that makes a map of `shape` of windows of `kernel`, pe channels a cycle."""
+    return FinnCost(shape[2] * prod(kernel) * shape[0] * shape[1] // pe)
+
+
+def padding(shape: tuple[int, int, int], simd: int) -> FinnCost:
+    """Cost of an `FMPadding_rtl` that makes a map of `shape`, simd channels a cycle."""
+    return FinnCost(prod(shape) // simd)
+
+
+def global_pool(shape: tuple[int, int, int], pe: int) -> FinnCost:
+    """Cost of a `GlobalAccPool_hls` that reads a map of `shape`, pe channels a cycle."""
+    return FinnCost(prod(shape) // pe + shape[2] // pe)
+
+
+def elementwise(shape: tuple[int, ...], pe: int) -> FinnCost:
+    """Cost of an `ElementwiseAdd_hls`, `ElementwiseMul_hls` or `DuplicateStreams_hls` on a tensor of `shape`.
+
+    pe channels a cycle. A constant operand costs nothing either while it is embedded (`mem_mode`), as is the default.
+    """
+    return FinnCost(prod(shape) // pe)
+
+
+def concat(shape: tuple[int, ...], simd: int) -> FinnCost:
+    """Cost of a `StreamingConcat_hls` that makes a tensor of `shape`, simd channels a cycle."""
+    return FinnCost(prod(shape) // simd)
+
+
+def label_select(labels: int, pe: int) -> FinnCost:
+    """Cost of a `LabelSelect_hls` among `labels` scores, pe of them a cycle."""
+    return FinnCost(labels // pe)
+
+
+@dataclass(frozen=True, slots=True)
+class FinnType:
+    """A data type as FINN's bit-width minimization chooses it: bits, and whether its values may be negative."""
+
+    bits: int
+    signed: bool
+
+    @property
+    def name(self) -> str:
+        """FINN's name: BINARY, BIPOLAR, UINT8, INT13, ..."""
+        if self.bits == 1:
+            return "BIPOLAR" if self.signed else "BINARY"
+        return f"{'INT' if self.signed else 'UINT'}{self.bits}"
+
+
+def smallest_type(value: int) -> FinnType:
+    """The narrowest type that holds `value`: BINARY for 0 and 1, BIPOLAR for -1, else UINT or INT."""
+    if value >= 0:
+        return FinnType(max(1, value.bit_length()), False)
+    return FinnType(1 if value == -1 else (-value - 1).bit_length() + 1, True)
+
+
+def weight_type(weight: Array) -> FinnType:
+    """Type of an MVAU's weights after minimization: {-1, +1} becomes INT2, {0, 1} of XNOR layers stays BINARY."""
+    low, high = int(weight.min()), int(weight.max())
+    if low >= 0:
+        return smallest_type(high)
+    return smallest_type(low if -low > high else -high - 1)
+
+
+def accumulator_type(weight: Array, low: int, high: int, xnor: bool, last: bool) -> FinnType:
+    """Type of an MVAU's sums after minimization.
+
+    For XNOR layers FINN sums weights -1 and +1 over inputs 0 and 1, where its hardware counts equal bits: the type
+    that results cannot hold every popcount in [0, MW]. It is repeated here because FINN's costs follow from it; the
+    sums of our graph have the right type.
+
+    Args:
+        weight: (rows, columns); {0, 1} for XNOR layers.
+        low, high: least and greatest value of the input's type, not of the values that occur.
+        xnor: whether the layer counts equal bits.
+        last: the sums leave the unit, and nothing follows: all but BINARY is rounded up to whole bytes.
+    """
+    values = 2 * weight.astype(np.int64) - 1 if xnor else weight.astype(np.int64)
+    if xnor:
+        low, high = 0, 1
+    positive, negative = np.maximum(values, 0).sum(axis=1), np.minimum(values, 0).sum(axis=1)
+    least, greatest = int((positive * low + negative * high).min()), int((positive * high + negative * low).max())
+    bits = greatest.bit_length() if least >= 0 else max(-least - 1, greatest).bit_length() + 1
+    return FinnType(-(-bits // 8) * 8 if last and (bits > 1 or least < 0) else bits, least < 0)
+
+
+def bound_type(bounds: Array, low: int, high: int) -> FinnType:
+    """Type of the bounds of a `Thresholding_rtl` after minimization.
+
+    Where it would be narrower than the input it must also hold one less than the least bound, since the hardware
+    saturates the input to it.
+
+    Args:
+        bounds: integers; clipped to [low, high + 1] as FINN does.
+        low, high: least and greatest value of the input's type.
+    """
+    signed = low < 0
+    least, greatest = int(np.clip(bounds, low, high + 1).min()), int(np.clip(bounds, low, high + 1).max())
+    kind = FinnType(2 if signed else 1, signed) if least == greatest == 0 else _spanning(least, greatest, signed)
+    if kind.bits < (smallest_type(low if -low > high else -high - 1) if signed else smallest_type(high)).bits:
+        wider = _spanning(least - 1, greatest, signed)
+        if wider.bits > kind.bits:
+            return wider
+    return kind
+
+
+def _spanning(least: int, greatest: int, signed: bool) -> FinnType:
+    if least < 0:
+        return smallest_type(least if -least > greatest else -greatest - 1)
+    return smallest_type(-greatest - 1 if signed else greatest)
