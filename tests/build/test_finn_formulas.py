@@ -6,9 +6,23 @@ import numpy as np
 import pytest
 
 from bnnflow.build import finn_formulas as finn
-from bnnflow.build.finn_cost import finn_units
+from bnnflow.build.cost import estimate
 from bnnflow.build.finn_formulas import FinnCost, FinnType
-from bnnflow.transforms.graph import Graph, Mvau, Node, SlidingWindow, StreamingMaxPool, TensorType
+from bnnflow.build.finn_reports import unit_names
+from bnnflow.build.finn_types import finn_types
+from bnnflow.transforms.graph import Graph, Node
+from bnnflow.transforms.ops import (
+    AddBorder,
+    AddStreams,
+    DuplicateStreams,
+    Flatten,
+    LabelSelect,
+    Mvau,
+    Pool,
+    SlidingWindow,
+    Thresholding,
+)
+from bnnflow.transforms.tensor import TensorType
 
 
 def test_matrix_units_equal_finn() -> None:
@@ -61,24 +75,85 @@ def test_a_bound_type_narrower_than_the_input_also_holds_one_less_than_the_least
     assert finn.bound_type(np.array([[0]]), -128, 127).name == "INT2"
 
 
-def test_units_of_a_graph_are_named_in_order_and_a_max_pool_is_two_units() -> None:
-    empty = np.zeros((0, 0), np.int64)
+EMPTY = np.zeros((0, 0), np.int64)
+
+
+def branched(*more: Node, output: str = "sums") -> Graph:
+    """Popcounts with a border beside a shortcut, their sum in a pool, and class sums of it."""
+    half = Mvau(np.repeat(np.array([[0, 1], [1, 0], [1, 1], [0, 0]], np.uint8), 9, axis=1), EMPTY, True)
+    ones = np.ones((2, 2, 4), np.int64)
     nodes = (
-        Node("w", SlidingWindow((3, 3), (1, 1), 2), "x"),
-        Node("m", Mvau(np.ones((4, 18), np.uint8), np.zeros((4, 1), np.int64), True), "w"),
-        Node("p", StreamingMaxPool((2, 2)), "m"),
-        Node("w2", SlidingWindow((2, 2), (1, 1), 4), "p"),
-        Node("y", Mvau(np.ones((3, 16), np.uint8), empty, True), "w2"),
+        Node("fork", DuplicateStreams(), ("x",)),
+        Node("window", SlidingWindow((3, 3), (1, 1), 2), ("fork",)),
+        Node("window2", SlidingWindow((3, 3), (1, 1), 2), ("fork",)),
+        Node("counts", half, ("window",)),
+        Node("counts2", half, ("window2",)),
+        Node("border", AddBorder(ones - 2, np.array([0, 1, 1, 0]), np.array([0, 1, 1, 0])), ("counts",)),
+        Node("joined", AddStreams(), ("border", "counts2")),
+        Node("bits", Thresholding(np.full((4, 1), 9)), ("joined",)),
+        Node("pool_window", SlidingWindow((2, 2), (2, 2), 1, depthwise=True), ("bits",)),
+        Node("pool", Pool((2, 2)), ("pool_window",)),
+        Node("window3", SlidingWindow((2, 2), (1, 1), 4), ("pool",)),
+        Node("sums", Mvau(np.ones((3, 16), np.uint8), EMPTY, True), ("window3",)),
+        *more,
     )
-    graph = Graph("g", "x", TensorType((6, 6, 2), 0, 1), nodes, "y")
-    names = [unit.name for unit in finn_units(graph, classify=True)]
+    return Graph("g", "x", TensorType((6, 6, 2), 0, 1), nodes, output)
+
+
+def test_units_are_numbered_by_operator_as_finn_plus_names_them() -> None:
+    names = list(unit_names(branched(), finn_plus=True).values())
     assert names == [
+        "DuplicateStreams_hls_0",
         "ConvolutionInputGenerator_rtl_0",
-        "MVAU_hls_0",
         "ConvolutionInputGenerator_rtl_1",
-        "Pool_hls_0",
-        "ConvolutionInputGenerator_rtl_2",
+        "MVAU_hls_0",
         "MVAU_hls_1",
-        "LabelSelect_hls_0",
+        "ElementwiseAdd_hls_0",
+        "ElementwiseAdd_hls_1",
+        "Thresholding_rtl_0",
+        "ConvolutionInputGenerator_rtl_2",
+        "Pool_hls_0",
+        "ConvolutionInputGenerator_rtl_3",
+        "MVAU_hls_2",
     ]
-    assert finn_units(graph)[-1].types["outputDataType"] == "UINT8", "sums that leave are whole bytes"
+    assert unit_names(branched())["joined"] == "AddStreams_hls_0"
+    assert unit_names(branched())["border"] == "ElementwiseAdd_hls_0"
+
+
+def test_types_follow_from_types_as_in_finn() -> None:
+    """XNOR sums have too few bits, each sum one bit more than its wider operand; sums at the end are whole bytes."""
+    graph = branched()
+    types = finn_types(graph)
+    assert [types[name].datatype for name in ("x", "counts", "border", "joined")] == ["BINARY", "INT6", "INT7", "INT8"]
+    assert graph.types["counts"].datatype == "UINT5" and types["sums"].datatype == "UINT8"
+    flat = Node("flat", Flatten(), ("sums",))
+    labelled = branched(flat, Node("label", LabelSelect(), ("flat",)), output="label")
+    assert finn_types(labelled)["sums"].datatype == "UINT5"
+
+
+def test_the_types_are_what_finns_costs_follow_from() -> None:
+    graph = branched()
+    cost = estimate(graph, "finn")
+    bits = next(unit for unit in cost.units if unit.name == "bits")
+    assert bits.lut == finn.thresholding(4, 1, 16, finn.bound_type(np.full((4, 1), 9), -128, 127).bits, 1).lut
+    assert cost.latency_cycles < sum(unit.cycles for unit in cost.units), "one of two branches counts"
+
+
+@pytest.mark.parametrize(
+    ("made", "name"),
+    [
+        (finn.add_type(FinnType(4, False), FinnType(4, False)), "UINT5"),
+        (finn.add_type(FinnType(4, False), FinnType(3, True)), "INT6"),
+        (finn.add_type(FinnType(3, False), FinnType(4, True)), "INT5"),
+        (finn.add_type(FinnType(1, True), FinnType(1, True)), "INT2"),
+        (finn.product_type(FinnType(4, False), FinnType(3, True)), "INT7"),
+        (finn.global_total_type(FinnType(2, True), 16), "INT6"),
+        (finn.window_total_type(FinnType(2, False), 4), "UINT4"),
+        (finn.concat_type([FinnType(1, False), FinnType(4, False)]), "UINT4"),
+        (finn.concat_type([FinnType(4, False), FinnType(2, True)]), "INT5"),
+        (finn.constant_type(np.array([1, 3])), "UINT2"),
+        (finn.constant_type(np.array([0, 3])), "INT3"),
+    ],
+)
+def test_types_of_joins_and_pools(made: FinnType, name: str) -> None:
+    assert made.name == name
