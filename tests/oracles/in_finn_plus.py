@@ -52,7 +52,6 @@ def build(job: dict[str, Any], folder: Path) -> dict[str, Any]:
     """
     from finn.builder import build_dataflow_steps as steps
     from finn.builder.build_dataflow_config import DataflowBuildConfig, DataflowOutputType
-    from finn.transformation.move_reshape import RemoveCNVtoFCFlatten
     from qonnx.core.modelwrapper import ModelWrapper
     from qonnx.custom_op.registry import getCustomOp
     from qonnx.transformation.insert_topk import InsertTopK
@@ -66,17 +65,14 @@ def build(job: dict[str, Any], folder: Path) -> dict[str, Any]:
         folding_config_file=job.get("folding"),
         save_intermediate_models=False,
     )
-    if job.get("start") == "step_create_dataflow_partition":
-        # What step_convert_to_hw does to a flattening between two units: the stream is the same.
-        model = model.transform(RemoveCNVtoFCFlatten())
     chosen = STEPS[STEPS.index(job.get("start", STEPS[0])) :]
-    for name in chosen:
+    for number, name in enumerate(chosen, 1):
         model = getattr(steps, name)(model, config)
         if name == "step_tidy_up" and job.get("top_k"):
             model = model.transform(InsertTopK(k=1))
         if name == "step_streamline" and "images" in job:
             np.save(folder / "classes.npy", classes(model, np.load(job["images"])))
-        model.save(str(folder / f"{name}.onnx"))
+        model.save(str(folder / f"{number:02d}_{name}.onnx"))
     reports = folder / "output" / "report"
     answer: dict[str, Any] = {
         name: json.loads((reports / f"{name}.json").read_text())
@@ -137,6 +133,12 @@ def types(job: dict[str, Any]) -> dict[str, Any]:
     for unit in job["units"]:
         domain = f"finn.custom_op.fpgadataflow.{unit['op'].rpartition('_')[2]}"
         backend = "fpgadataflow"
+        if "values" not in unit:
+            ends = ["x", "v"]
+            node = helper.make_node(unit["op"], ends, ["y"], domain=domain, backend=backend, **unit["attributes"])
+            kind = _made(getCustomOp(node))
+            rows.append([[int(kind.bitwidth()), bool(kind.signed())]])
+            continue
         node = helper.make_node(unit["op"], ["x", "v"], ["y"], domain=domain, backend=backend, **unit["attributes"])
         ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 1]) for name in "xy"]
         nodes = [node] if unit["last"] else [node, helper.make_node("Relu", ["y"], ["z"])]
@@ -152,6 +154,13 @@ def types(job: dict[str, Any]) -> dict[str, Any]:
             found.append(op.minimize_accumulator_width(model))
         rows.append([[int(kind.bitwidth()), bool(kind.signed())] for kind in found])
     return {"types": rows}
+
+
+def _made(op: Any) -> Any:
+    """The type that a unit without constants gives its result."""
+    if hasattr(op, "_derive_out_dtype"):
+        return op._derive_out_dtype(None)
+    return op._get_accumulator_datatype() if hasattr(op, "_get_accumulator_datatype") else op.get_output_datatype()
 
 
 def main(path: Path) -> None:

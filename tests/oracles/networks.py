@@ -8,12 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import onnx
 import torch
+from onnx import TensorProto, helper, numpy_helper
 
 from bnnflow.models.batchnorm import reestimate
 from bnnflow.models.export import export_qonnx
 from bnnflow.models.networks import Network, NetworkSpec
 from bnnflow.models.prune import remove
+
+from .handmade import four_bits, residual
 
 DATA = Path(os.environ.get("BNNFLOW_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
@@ -38,7 +42,10 @@ class Case:
         file: QONNX.
         fps: images a second at 200 MHz that it is folded for.
         images: how many images other programs execute.
-        converts: False where finn-plus cannot convert the QONNX itself; it then judges our dataflow graph alone.
+        refused: why finn-plus does not convert the QONNX itself; None where it does.
+        misconverted: finn-plus converts it to something else. Here, and where it refuses, it judges our dataflow
+            graph alone.
+        scores: the network ends in class scores; else in their ranking.
         known: units whose numbers differ for a reason, with the reason, where finn-plus converts the QONNX itself.
     """
 
@@ -46,7 +53,9 @@ class Case:
     file: Path
     fps: float
     images: int
-    converts: bool = True
+    refused: str | None = None
+    misconverted: bool = False
+    scores: bool = True
     known: dict[str, str] = field(default_factory=dict)
 
 
@@ -54,19 +63,29 @@ _EXTRA = "Reshape_rtl_0"
 _FLAT = "flattening comes first in ours: a threshold for each of 784 values in place of one for 784 pixels"
 _WIDE = "finn-plus keeps the 255 levels of the input quantizer as a unit; ours folds them into the first layer"
 _SIGNED = "reads the input quantizer's INT8 in finn-plus, the UINT8 pixels in ours"
+_LATE = (
+    "finn-plus does not convert this QONNX itself, as its max pools then read floats; in our dataflow graph they "
+    "follow the thresholds"
+)
+_DSP = "finn-plus takes DSP slices for a layer of 4-bit products without thresholds; our file asks for LUTs"
+_PRODUCTS = {"MVAU_hls_4": _DSP, "MVAU_rtl_0": _DSP}
 _BITS8 = {"Thresholding_rtl_0": _WIDE, "MVAU_hls_0": _SIGNED}
 
 
 def cases(folder: Path) -> Iterator[Case]:
     """Write the networks' QONNX files into `folder`; TFC of the QONNX zoo only where its file is at hand."""
-    zoo = DATA / "qonnx_zoo" / "TFC_1W1A.onnx"
-    if zoo.is_file():
-        yield Case("TFC-1W1A (QONNX zoo)", zoo, 100_000, 20, known={_EXTRA: "flattens the image in hardware"})
+    for name in ("TFC_1W1A", "TFC_1W2A", "TFC_2W2A"):
+        zoo = DATA / "qonnx_zoo" / f"{name}.onnx"
+        if zoo.is_file():
+            known = {_EXTRA: "flattens the image in hardware"}
+            yield Case(f"{name.replace('_', '-')} (QONNX zoo)", zoo, 100_000, 20, known=known)
     mlp = NetworkSpec("mlp", (1, 28, 28), 10, hidden=(64, 64, 64), input="binary")
     yield Case(
         "TFC, bipolar input", _export(mlp, folder / "tfc.onnx"), 100_000, 20, known={"Thresholding_rtl_0": _FLAT}
     )
     deep = NetworkSpec("mlp", (1, 28, 28), 10, hidden=(64, 64, 64))
+    ranked = _ranked(folder / "tfc.onnx", folder / "ranked.onnx")
+    yield Case("TFC, ends in TopK", ranked, 100_000, 20, scores=False, known={"Thresholding_rtl_0": _FLAT})
     yield Case("TFC, 8-bit input", _export(deep, folder / "tfc8.onnx"), 100_000, 20, known=_BITS8)
     bits8 = {**_BITS8, "ConvolutionInputGenerator_rtl_0": _SIGNED}
     yield Case("CNV, 8-bit input", _export(CNV, folder / "cnv8.onnx"), 1000, 3, known=bits8)
@@ -74,7 +93,21 @@ def cases(folder: Path) -> Iterator[Case]:
     yield Case("CNV, bipolar input", _export(bipolar, folder / "cnv.onnx"), 1000, 3)
     yield Case("CNV, bipolar input, pruned", _export(bipolar, folder / "pruned.onnx", prune=True), 3000, 3)
     before = _variant(input="binary", pool_order="before-norm")
-    yield Case("CNV, pools before norms", _export(before, folder / "before.onnx"), 1000, 3, converts=False)
+    yield Case("CNV, pools before norms", _export(before, folder / "before.onnx"), 1000, 3, _LATE)
+    yield Case("4-bit weights and activations", four_bits(folder / "four.onnx"), 5000, 6, known=_PRODUCTS)
+    yield Case("residual, zero padding", residual(folder / "residual.onnx"), 5000, 6, misconverted=True)
+
+
+def _ranked(network: Path, file: Path) -> Path:
+    """A network with a TopK behind its scores."""
+    model = onnx.load(network)
+    scores = model.graph.output[0].name
+    model.graph.initializer.append(numpy_helper.from_array(np.array([1]), "k"))
+    model.graph.node.append(helper.make_node("TopK", [scores, "k"], ["values", "best"], axis=-1))
+    del model.graph.output[:]
+    model.graph.output.append(helper.make_tensor_value_info("best", TensorProto.INT64, [1, 1]))
+    onnx.save(model, file)
+    return file
 
 
 def _variant(**changes: str) -> NetworkSpec:

@@ -211,7 +211,7 @@ def _labels(rng: Rng) -> Unit:
 def random_types(count: int, seed: int) -> list[dict[str, Any]]:
     """`count` units of each kind with constants in `values`; `ours` are our types, `last` says that nothing follows."""
     rng = np.random.default_rng(seed)
-    return [make(rng) for make in (_sums, _bounds) for _ in range(count)]
+    return [make(rng) for make in (_sums, _bounds, _joined, _pooled, _concatenated) for _ in range(count)]
 
 
 def _sums(rng: Rng) -> dict[str, Any]:
@@ -225,7 +225,7 @@ def _sums(rng: Rng) -> dict[str, Any]:
     if not weight.any():
         weight[0, 0] = 1  # sums that are always 0 have no type in finn-plus
     x = finn.FinnType(1, False) if xnor else _type(rng)
-    ends = _ends(x)
+    ends = x.range
     attributes = {
         "MW": columns,
         "MH": rows,
@@ -241,9 +241,38 @@ def _sums(rng: Rng) -> dict[str, Any]:
     return {"op": "MVAU_hls", "attributes": attributes, "values": weight.T.tolist(), "last": last, "ours": _plain(ours)}
 
 
+def _joined(rng: Rng) -> dict[str, Any]:
+    """A sum or product of two streams; `values` is left out where a unit has no constants."""
+    left, right, adds = _type(rng), _type(rng), bool(rng.random() < 0.5)
+    sizes = {f"{side}_shape": [1, 4] for side in ("lhs", "rhs", "out")}
+    types = {"lhs_dtype": left.name, "rhs_dtype": right.name, "out_dtype": "INT32"}
+    ours = (finn.add_type if adds else finn.product_type)(left, right)
+    return {"op": f"Elementwise{'Add' if adds else 'Mul'}_hls", "attributes": sizes | types, "ours": _plain([ours])}
+
+
+def _pooled(rng: Rng) -> dict[str, Any]:
+    kind, height, width = _type(rng), *(int(n) for n in rng.integers(1, 9, 2))
+    if rng.random() < 0.5:
+        attributes = {"NumChannels": 4, "PE": 1, "inputDataType": kind.name, "numInputVectors": [1, height, width]}
+        ours = finn.global_total_type(kind, height * width)
+        return {"op": "GlobalAccPool_hls", "attributes": attributes, "ours": _plain([ours])}
+    types = {"InputDataType": kind.name, "OutputDataType": "INT32", "Function": "AccPool"}
+    attributes = {"Channels": 4, "PE": 1, "KernelSize": [height, width], "OutImgDims": [2, 2]}
+    ours = finn.window_total_type(kind, height * width)
+    return {"op": "Pool_hls", "attributes": attributes | types, "ours": _plain([ours])}
+
+
+def _concatenated(rng: Rng) -> dict[str, Any]:
+    kinds = [_type(rng) for _ in range(int(rng.integers(2, 5)))]
+    attributes = {"SIMD": 1, "ChannelsPerStream": [2] * len(kinds), "inputDataTypes": [kind.name for kind in kinds]}
+    ours = finn.concat_type(kinds)
+    op = "StreamingConcat_hls"
+    return {"op": op, "attributes": attributes | {"numInputVectors": [1]}, "ours": _plain([ours])}
+
+
 def _bounds(rng: Rng) -> dict[str, Any]:
     x = finn.FinnType(int(rng.integers(2, 12)), bool(rng.random() < 0.5))
-    low, high = _ends(x)
+    low, high = x.range
     levels = int(_any(rng, (1, 3, 7)))
     least, most = sorted(int(n) for n in rng.integers(low, high + 2, 2))
     bounds = np.sort(rng.integers(least, most + 1, (int(rng.integers(1, 9)), levels)), axis=1)
@@ -269,12 +298,6 @@ def _bounds(rng: Rng) -> dict[str, Any]:
 
 def _plain(kinds: list[finn.FinnType]) -> list[list[Any]]:
     return [[kind.bits, kind.signed] for kind in kinds]
-
-
-def _ends(kind: finn.FinnType) -> tuple[int, int]:
-    if kind.name == "BIPOLAR":
-        return -1, 1
-    return (-(2 ** (kind.bits - 1)), 2 ** (kind.bits - 1) - 1) if kind.signed else (0, 2**kind.bits - 1)
 
 
 def differences(rows: list[dict[str, Any]], theirs: list[Any]) -> Iterator[str]:
