@@ -103,7 +103,9 @@ def compile_command(
     ] = False,
     dump: Annotated[bool, typer.Option("--dump", help="Leave the graph behind every pass in <output>/passes.")] = False,
     time: Annotated[bool, typer.Option("--time", help="Print the CPU time of reading and of every pass.")] = False,
-    finn_base: Annotated[bool, typer.Option("--finn-base", help="Write files that finn-base 0.0.3 loads.")] = False,
+    finn_base: Annotated[
+        bool, typer.Option("--finn-base", help="Write the integer and xnor levels as finn-base 0.0.3 loads them.")
+    ] = False,
     finn_plus: Annotated[bool, typer.Option("--finn-plus", help="Use the units and names of finn-plus 1.6.")] = False,
     json: Json = False,
 ) -> None:
