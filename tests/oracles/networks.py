@@ -60,16 +60,12 @@ class Case:
 
 
 _EXTRA = "Reshape_rtl_0"
-_FLAT = "flattening comes first in ours: a threshold for each of 784 values in place of one for 784 pixels"
-_WIDE = "finn-plus keeps the 255 levels of the input quantizer as a unit; ours folds them into the first layer"
-_SIGNED = "reads the input quantizer's INT8 in finn-plus, the UINT8 pixels in ours"
 _LATE = (
     "finn-plus does not convert this QONNX itself, as its max pools then read floats; in our dataflow graph they "
     "follow the thresholds"
 )
 _DSP = "finn-plus takes DSP slices for a layer of 4-bit products without thresholds; our file asks for LUTs"
 _PRODUCTS = {"MVAU_hls_4": _DSP, "MVAU_rtl_0": _DSP}
-_BITS8 = {"Thresholding_rtl_0": _WIDE, "MVAU_hls_0": _SIGNED}
 
 
 def cases(folder: Path) -> Iterator[Case]:
@@ -80,15 +76,12 @@ def cases(folder: Path) -> Iterator[Case]:
             known = {_EXTRA: "flattens the image in hardware"}
             yield Case(f"{name.replace('_', '-')} (QONNX zoo)", zoo, 100_000, 20, known=known)
     mlp = NetworkSpec("mlp", (1, 28, 28), 10, hidden=(64, 64, 64), input="binary")
-    yield Case(
-        "TFC, bipolar input", _export(mlp, folder / "tfc.onnx"), 100_000, 20, known={"Thresholding_rtl_0": _FLAT}
-    )
+    yield Case("TFC, bipolar input", _export(mlp, folder / "tfc.onnx"), 100_000, 20)
     deep = NetworkSpec("mlp", (1, 28, 28), 10, hidden=(64, 64, 64))
     ranked = _ranked(folder / "tfc.onnx", folder / "ranked.onnx")
-    yield Case("TFC, ends in TopK", ranked, 100_000, 20, scores=False, known={"Thresholding_rtl_0": _FLAT})
-    yield Case("TFC, 8-bit input", _export(deep, folder / "tfc8.onnx"), 100_000, 20, known=_BITS8)
-    bits8 = {**_BITS8, "ConvolutionInputGenerator_rtl_0": _SIGNED}
-    yield Case("CNV, 8-bit input", _export(CNV, folder / "cnv8.onnx"), 1000, 3, known=bits8)
+    yield Case("TFC, ends in TopK", ranked, 100_000, 20, scores=False)
+    yield Case("TFC, 8-bit input", _export(deep, folder / "tfc8.onnx"), 100_000, 20)
+    yield Case("CNV, 8-bit input", _export(CNV, folder / "cnv8.onnx"), 1000, 3)
     bipolar = _variant(input="binary")
     yield Case("CNV, bipolar input", _export(bipolar, folder / "cnv.onnx"), 1000, 3)
     yield Case("CNV, bipolar input, pruned", _export(bipolar, folder / "pruned.onnx", prune=True), 3000, 3)
