@@ -314,6 +314,8 @@ class _Walk:
             not self.keep_quantizers
             and not bounds.flips.any()
             and (same := unchanged(quantizer, bounds.table, kind)) is not None
+            # A shift a channel would leave no one integer to pad with.
+            and len(shrink(same[1])) == 1
         ):
             return Scaled(x.tensor, shrink(same[0]), shrink(same[1]))
         table, low = bounds.table, quantizer.low
