@@ -1,0 +1,178 @@
+"""Compiling the kernels by LLVM, once a processor: machine code is kept in a folder of the user's.
+
+llvmlite is imported when it is first needed.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from bnnflow import TOOL_MISSING, Problem
+
+from .native import NativeKernels
+from .source import Machine, text
+
+TARGETS = ("host", "avx512", "avx2", "x86-64")
+"""What kernels can be compiled for: this processor as it is, or as if it had no more than the one named."""
+
+_FORCED = {"avx512": "znver4", "avx2": "haswell", "x86-64": "x86-64"}
+_NAMES = (
+    "xnor_bits",
+    "xnor_bits_pairs",
+    "xnor_sums",
+    "xnor_sums_narrow",
+    "dot_bits",
+    "dot_sums",
+    "pool",
+    "channels_last",
+    "compare_bytes",
+    "compare_sums",
+    "count_levels",
+    "peak",
+)
+
+
+def default_folder() -> Path:
+    """Where machine code is kept when no folder is given."""
+    return Path.home() / ".cache" / "bnnflow"
+
+
+@cache
+def native(target: str = "host", folder: Path | None = None) -> NativeKernels:
+    """The kernels for a target, from the folder or compiled.
+
+    Args:
+        target: one of `TARGETS`.
+        folder: of the kept machine code; None for `default_folder()`. A folder that cannot be written and
+            files that are damaged do no harm.
+
+    Raises:
+        Problem: llvmlite is not installed, the target is unknown, or this processor cannot run it.
+    """
+    llvm = _llvmlite()
+    cpu, features = _processor(llvm, target)
+    machine = machine_of(llvm, cpu, features)
+    source = text(machine)
+    triple = llvm.get_process_triple()
+    version = ".".join(map(str, llvm.llvm_version_info))
+    key = hashlib.sha256("\0".join([triple, cpu, features, version, source]).encode()).hexdigest()
+    path = (default_folder() if folder is None else folder) / f"kernels-{key[:32]}.o"
+
+    def builder() -> Any:
+        # An engine takes its target machine over, so each needs one of its own.
+        return llvm.Target.from_triple(triple).create_target_machine(
+            cpu=cpu, features=features, opt=3, reloc="pic", jit=True
+        )
+
+    code = read_checked(path)
+    engine = None if code is None else _linked(llvm, builder(), code)
+    if engine is None:
+        code = _compiled(llvm, builder(), triple, source)
+        write_checked(path, code)
+        engine = _linked(llvm, builder(), code)
+        assert engine is not None
+    prototype = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+    functions = {name: prototype(engine.get_function_address(name)) for name in _NAMES}
+    return NativeKernels(machine, functions, engine)  # type: ignore[arg-type]
+
+
+def assembly(triple: str, cpu: str, features: str = "") -> str:
+    """Assembler text of the kernels for any processor that LLVM knows, for tests."""
+    llvm = _llvmlite()
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    machine = machine_of(llvm, cpu, features, triple)
+    module = llvm.parse_assembly(f'target triple = "{triple}"\n{text(machine)}')
+    module.verify()
+    target_machine = llvm.Target.from_triple(triple).create_target_machine(cpu=cpu, features=features, opt=3)
+    return str(target_machine.emit_assembly(module))
+
+
+def machine_of(llvm: Any, cpu: str, features: str, triple: str = "") -> Machine:
+    """Width of vectors and form of products for a processor."""
+    triple = triple or llvm.get_process_triple()
+    if not triple.startswith(("x86_64", "amd64", "i686")):
+        return Machine(2, "mul")
+    flags = set(features.split(","))
+    if cpu == "znver4" or {"+avx512f", "+avx512bw", "+avx512vl", "+avx512vnni"} <= flags:
+        return Machine(8, "vpdpbusd")
+    if {"+avx512f", "+avx512bw"} <= flags:
+        return Machine(8, "pmaddwd")
+    if cpu == "haswell" or "+avx2" in flags:
+        return Machine(4, "pmaddwd")
+    return Machine(2, "pmaddwd")
+
+
+def _llvmlite() -> Any:
+    try:
+        import llvmlite.binding as llvm
+    except ImportError as error:
+        raise Problem(
+            "llvmlite is not installed, which the llvm backend needs",
+            "backend='llvm'",
+            "pip install 'llvmlite>=0.45', or take the backend auto or numpy",
+            TOOL_MISSING,
+        ) from error
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    return llvm
+
+
+def _processor(llvm: Any, target: str) -> tuple[str, str]:
+    """Name and features of the processor to compile for."""
+    cpu, found = llvm.get_host_cpu_name(), llvm.get_host_cpu_features()
+    if target == "host":
+        return cpu, ",".join(f"{'+' if on else '-'}{name}" for name, on in sorted(found.items()))
+    if target not in TARGETS:
+        raise Problem(f"unknown target {target!r}", "argument target", f"one of {', '.join(TARGETS)}")
+    needs = {"avx512": ("avx512f", "avx512vpopcntdq", "avx512vnni"), "avx2": ("avx2",), "x86-64": ("sse2",)}[target]
+    if not all(found.get(name, False) for name in needs):
+        raise Problem(f"this processor ({cpu}) cannot run the target {target!r}", "argument target", "take host")
+    return _FORCED[target], ""
+
+
+def _compiled(llvm: Any, target_machine: Any, triple: str, source: str) -> bytes:
+    module = llvm.parse_assembly(f'target triple = "{triple}"\n{source}')
+    module.verify()
+    return bytes(target_machine.emit_object(module))
+
+
+def _linked(llvm: Any, target_machine: Any, code: bytes) -> Any:
+    """An execution engine that holds an object file's functions; None where it is no such file."""
+    try:
+        engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), target_machine)
+        engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+        engine.finalize_object()
+    except (RuntimeError, ValueError):
+        return None
+    return engine
+
+
+def read_checked(path: Path) -> bytes | None:
+    """The content that `write_checked` kept, or None where there is none or it is damaged."""
+    try:
+        held = path.read_bytes()
+    except OSError:
+        return None
+    digest, content = held[:32], held[32:]
+    return content if hashlib.sha256(content).digest() == digest else None
+
+
+def write_checked(path: Path, content: bytes) -> None:
+    """Keep content behind its sha256; written aside and moved into place, not at all where the folder refuses."""
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+        with os.fdopen(handle, "wb") as file:
+            file.write(hashlib.sha256(content).digest() + content)
+        os.replace(temporary, path)
+    except OSError:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)

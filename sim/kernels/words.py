@@ -1,0 +1,135 @@
+"""The portable backend: numpy on packed words. The fallback, and a second opinion on the generated kernels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...transforms.tensor import Array
+from ..packing import Window, pack
+from . import Run
+
+# Words in one round of xor, count and add: their buffers stay in the second cache.
+_ROUND = 2**15
+
+
+@dataclass(frozen=True, slots=True)
+class NumpyKernels:
+    """Kernels by `numpy.bitwise_count`; sums of products of bytes by float matrix products, which are exact here."""
+
+    def xnor_bits(self, window: Window, weight: Array, bounds: Array, classes: Array) -> Run:
+        """See `Kernels`."""
+        rows = _weights(weight)
+        limits = np.clip(window.fan_in - bounds, -1, window.fan_in).astype(np.int32)
+        same = len(limits) == 1
+
+        def run(bits: Array) -> Array:
+            unequal = _unequal(_windows(bits, window), rows)
+            return pack(unequal <= (limits[0] if same else limits[classes]))
+
+        return run
+
+    def xnor_sums(self, window: Window, weight: Array, factor: int, shift: Array) -> Run:
+        """See `Kernels`."""
+        rows = _weights(weight)
+        start = (shift + factor * window.fan_in).astype(np.int32)
+        return lambda bits: start - np.int32(factor) * _unequal(_windows(bits, window), rows)
+
+    def dot_bits(self, window: Window, weight: Array, low: int, bounds: Array) -> Run:
+        """See `Kernels`."""
+        sums = _products(window, weight)
+        return lambda ints: pack(sums(ints) >= bounds)
+
+    def dot_sums(self, window: Window, weight: Array, low: int) -> Run:
+        """See `Kernels`."""
+        sums = _products(window, weight)
+        return lambda ints: sums(ints).astype(np.int32)
+
+    def pool(self, window: Window) -> Run:
+        """See `Kernels`."""
+        (height, width), (down, right) = window.kernel, window.stride
+
+        def run(bits: Array) -> Array:
+            maps = bits.reshape(len(bits), window.height, window.width, -1)
+            made: Array = np.zeros((len(bits), window.rows, window.columns, window.words), np.uint64)
+            for y in range(height):
+                for x in range(width):
+                    part = maps[:, y : y + down * window.rows : down, x : x + right * window.columns : right]
+                    np.bitwise_or(made, part[:, : window.rows, : window.columns], out=made)
+            return made
+
+        return run
+
+    def compare(self, bounds: Array, channels: int) -> Run:
+        """See `Kernels`."""
+        return lambda ints: pack(ints >= bounds)
+
+    def levels(self, bounds: Array, channels: int) -> Run:
+        """See `Kernels`."""
+
+        def run(ints: Array) -> Array:
+            total = np.zeros(ints.shape, np.uint8)
+            for level in range(bounds.shape[1]):
+                total += ints >= bounds[:, level]
+            return total
+
+        return run
+
+    def channels_last(self, x: Array) -> Array:
+        """See `Kernels`."""
+        return np.ascontiguousarray(np.moveaxis(x, 1, -1))
+
+
+def _weights(weight: Array) -> Array:
+    """(filters, kernel h, kernel w, channels) to words, (tap words, filters)."""
+    return np.ascontiguousarray(pack(weight > 0).reshape(len(weight), -1).T)
+
+
+def _windows(bits: Array, window: Window) -> Array:
+    """The words of all windows: (images, rows, columns, tap words)."""
+    maps = bits.reshape(len(bits), window.height, window.width, -1)
+    if window.kernel == (window.height, window.width):
+        return maps.reshape(len(bits), 1, 1, -1)
+    seen = np.lib.stride_tricks.sliding_window_view(maps, window.kernel, axis=(1, 2))
+    seen = np.moveaxis(seen[:, :: window.stride[0], :: window.stride[1]], 3, -1)
+    return np.ascontiguousarray(seen).reshape(*seen.shape[:3], -1)
+
+
+def _unequal(windows: Array, weights: Array) -> Array:
+    """Numbers of unequal bits, int32 (images, rows, columns, filters)."""
+    taps, filters = weights.shape
+    flat = windows.reshape(-1, taps)
+    made = np.empty((len(flat), filters), np.int32)
+    step = max(1, _ROUND // filters)
+    differ, count = np.empty((step, filters), np.uint64), np.empty((step, filters), np.uint8)
+    total = np.empty((step, filters), np.uint16)
+    for start in range(0, len(flat), step):
+        part = np.ascontiguousarray(flat[start : start + step].T)[:, :, None]
+        size = part.shape[1]
+        one, number, some = differ[:size], count[:size], total[:size]
+        target = made[start : start + size]
+        target[...] = 0
+        # A 16-bit sum holds 1,023 words of 64 bits.
+        for first in range(0, taps, 1023):
+            some[...] = 0
+            for tap in range(first, min(first + 1023, taps)):
+                np.bitwise_xor(part[tap], weights[tap], out=one)
+                np.bitwise_count(one, out=number)
+                np.add(some, number, out=some)
+            target += some
+    return made.reshape(*windows.shape[:-1], filters)
+
+
+def _products(window: Window, weight: Array) -> Run:
+    """Sums of products as exact floats, (images, rows, columns, filters)."""
+    most = int(np.abs(weight.astype(np.int32)).reshape(len(weight), -1).sum(axis=1).max(initial=0))
+    matrix = np.ascontiguousarray(weight.reshape(len(weight), -1).T.astype(np.float32 if most * 512 < 2**24 else np.float64))
+
+    def run(ints: Array) -> Array:
+        maps = ints.reshape(len(ints), window.height, window.width, window.channels)
+        seen = _windows(maps, window)
+        flat = seen.reshape(-1, seen.shape[-1]).astype(matrix.dtype)
+        return (flat @ matrix).reshape(*seen.shape[:-1], -1)
+
+    return run
