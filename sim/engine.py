@@ -30,7 +30,7 @@ from .values import Value, two_valued
 BACKENDS = ("auto", "llvm", "numpy", "blas")
 
 # Clock cycles of work in one block of images, at the processor's limit, and the least and most images in it.
-_BLOCK_CYCLES, _LEAST, _MOST = 6e6, 16, 4096
+_BLOCK_CYCLES, _LEAST, _MOST = 12e6, 16, 8192
 
 Made = TypeVar("Made")
 
@@ -129,7 +129,7 @@ class Simulator:
 
         def run(part: Array) -> Array:
             first = Value(self.graph.input_type, None, self._admit(part))
-            return self._run(self.steps, {self.graph.input: first})[self.graph.output].ints().astype(np.float64)
+            return self._run(self.steps, {self.graph.input: first})[self.graph.output].ints().astype(np.float64, copy=False)
 
         parts = self._spread(run, _parts(images, batch or self.block))
         return np.concatenate(parts) if parts else np.zeros((0, *self.graph.output_type.shape))

@@ -63,7 +63,7 @@ def prepare(op: AnyOp, x: TensorType, made: TensorType) -> Kernel:
         case Flatten():
             return lambda v: v.reshape(len(v), -1)
         case Affine(scale, shift, divisor):
-            return lambda v: v.astype(np.float64) * scale / divisor + shift
+            return _affine(scale, shift, divisor)
         case Clip(low, high):
             return lambda v: np.clip(v, low, high)
         case Quantize(scale, low, high, rounding):
@@ -73,7 +73,7 @@ def prepare(op: AnyOp, x: TensorType, made: TensorType) -> Kernel:
                 return lambda v: np.where(v >= 0, np.int8(1), np.int8(-1))
             return lambda v: np.sign(v).astype(np.int8)
         case Pad(pads, value) | FMPadding(pads, value):
-            return lambda v: padded(wide(v, made), pads, value)
+            return lambda v: _grown(wide(v, made), pads, value)
         case Dense(weight):
             return _product(weight, x)
         case Conv(weight, stride):
@@ -123,6 +123,19 @@ def prepare(op: AnyOp, x: TensorType, made: TensorType) -> Kernel:
             assert_never(op)
 
 
+def _affine(scale: Array, shift: Array, divisor: Array) -> Kernel:
+    divides = bool(np.any(divisor != 1))
+
+    def run(v: Array) -> Array:
+        made: Array = np.multiply(v, scale, dtype=np.float64)
+        if divides:
+            made /= divisor
+        made += shift
+        return made
+
+    return run
+
+
 def holding(kind: TensorType) -> type[np.number]:
     """A dtype that holds every value of a type exactly."""
     if kind.is_float:
@@ -137,6 +150,17 @@ def holding(kind: TensorType) -> type[np.number]:
 def wide(v: Array, kind: TensorType) -> Array:
     """The batch in a dtype in which sums of type `kind` do not overflow."""
     return v.astype(holding(kind), copy=False)
+
+
+def _grown(v: Array, pads: Sides, value: float) -> Array:
+    """A batch of maps with rows and columns of `value` around each."""
+    top, left, bottom, right = pads
+    count, height, width, channels = v.shape
+    made = np.empty((count, height + top + bottom, width + left + right, channels), v.dtype)
+    made[:, :top] = made[:, top + height :] = value
+    made[:, top : top + height, :left] = made[:, top : top + height, left + width :] = value
+    made[:, top : top + height, left : left + width] = v
+    return made
 
 
 def _bordered(v: Array, pads: Sides) -> Array:

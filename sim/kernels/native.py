@@ -78,7 +78,8 @@ class NativeKernels:
             bits = np.ascontiguousarray(bits)
             made = roomy((len(bits), window.rows, window.columns, blocks * width), np.int32)
             counts = geometry.counts(len(bits))
-            self.call(name, address(bits), at_weights, at_begin, address(made), *counts, *fixed)
+            kernel = "xnor_sums_narrow_fours" if width == NARROW and counts[2] >= 4 else name
+            self.call(kernel, address(bits), at_weights, at_begin, address(made), *counts, *fixed)
             return made[..., :filters]
 
         return run
@@ -109,6 +110,8 @@ class NativeKernels:
             fixed = (1, row * window.kernel[0], 0)
         else:
             fixed = (window.kernel[0], row, line)
+        # A window's last 16 bytes must not reach into the window beside it.
+        patch = (4 // taps) * -(-((fixed[0] - 1) * fixed[1] + -(-fixed[1] // 16) * 16) // 4) * 4
         bits = name == "dot_bits"
         pixel, kind = (blocks, np.uint64) if bits else (blocks * WIDE, np.int32)
         at_weights, at_limits = address(weights), address(limits)
@@ -119,10 +122,10 @@ class NativeKernels:
             size = int(np.prod(shape))
             made = np.empty(size + pixel + 64, kind)[:size].reshape(shape)
             counts = geometry.counts(len(ints))
-            scratch = roomy(((counts[2] + 1) * groups * 4,), np.uint8)
+            scratch = roomy(((counts[2] + 1) * patch,), np.uint8)
             self.call(
                 name, address(source), at_weights, at_limits, address(made), *counts, *fixed,
-                groups, blocks, pixel, address(scratch),
+                groups, blocks, pixel, address(scratch), patch,
             )  # fmt: skip
             return made if bits else made[..., :filters]
 
@@ -193,7 +196,10 @@ class NativeKernels:
             return np.ascontiguousarray(np.moveaxis(x, 1, -1))
         x = np.ascontiguousarray(x)
         made = roomy((count, height, width, channels), x.dtype)
-        self.call("channels_last", address(x), address(made), count, channels, height * width)
+        if channels == 3 and height * width % 16 == 0:
+            self.call("three_channels_last", address(x), address(made), count, height * width // 16)
+        else:
+            self.call("channels_last", address(x), address(made), count, channels, height * width)
         return made
 
 

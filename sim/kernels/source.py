@@ -40,12 +40,14 @@ def text(machine: Machine) -> str:
     functions = [
         xnor_bits("xnor_bits", machine, 1),
         xnor_bits("xnor_bits_pairs", machine, 2),
-        xnor_sums("xnor_sums", machine, WIDE),
-        xnor_sums("xnor_sums_narrow", machine, NARROW),
+        xnor_sums("xnor_sums", machine, WIDE, 1),
+        xnor_sums("xnor_sums_narrow", machine, NARROW, 1),
+        xnor_sums("xnor_sums_narrow_fours", machine, NARROW, 4),
         dot("dot_bits", machine, True),
         dot("dot_sums", machine, False),
         pool("pool"),
         channels_last("channels_last"),
+        three_channels_last("three_channels_last"),
         compare_bytes("compare_bytes"),
         compare_sums("compare_sums"),
         count_levels("count_levels"),
@@ -74,7 +76,6 @@ def xnor_bits(name: str, machine: Machine, pixels: int) -> Function:
         "ptr", "ptr", "ptr", "ptr", *["i64"] * 7, "ptr", "i64", "i64", "ptr"
     )
     area, block_words = f.mul(rows, columns), f.mul(taps, str(WIDE))
-    tiles = columns if pixels == 1 else f.value(f"udiv i64 {f.add(columns, str(pixels - 1))}, {pixels}")
     further = f.add(taps, "-1")
     with f.loop(blocks) as block:
         weight = f.at("i64", weights, f.mul(block.index, block_words))
@@ -82,13 +83,8 @@ def xnor_bits(name: str, machine: Machine, pixels: int) -> Function:
         with f.loop(images) as image, f.loop(rows) as row:
             line = f.at("i64", x, f.add(f.mul(image.index, xi), f.mul(row.index, xr)))
             first, first_out = f.mul(row.index, columns), f.mul(image.index, area)
-            with f.loop(tiles) as column:
-                start = column.index
-                if pixels > 1:  # the last tile of a row may overlap the one before
-                    most = f.value(f"sub i64 {columns}, {pixels}")
-                    place = f.mul(column.index, str(pixels))
-                    start = f.value(f"call i64 @llvm.smin.i64(i64 {place}, i64 {most})")
-                places = [f.add(start, str(i)) for i in range(pixels)]
+            with f.loop(_tiles(f, columns, pixels)) as column:
+                places = _places(f, column.index, columns, pixels)
                 windows = [f.at("i64", line, f.mul(place, xc)) for place in places]
                 pixel = [f.add(first, place) for place in places]
                 limits = [f.at("i64", bound, f.load("i64", f.at("i64", classes, p), 8)) for p in pixel]
@@ -112,15 +108,15 @@ def xnor_bits(name: str, machine: Machine, pixels: int) -> Function:
     return f
 
 
-def xnor_sums(name: str, machine: Machine, width: int) -> Function:
+def xnor_sums(name: str, machine: Machine, width: int, pixels: int) -> Function:
     """Binary layer without thresholds: start - factor * (number of unequal bits), i32.
 
-    Parameters: x, weights [block][tap word][width], starts i32 [block][width], out i32
+    A tile is `pixels` neighbouring columns, at most the row's. Parameters: x, weights [block][tap word][width], starts i32 [block][width], out i32
     [image][row][column][block][width], images, rows, columns, three strides of x, tap words, their offsets
     in x, blocks, numbers from pixel to pixel of out, factor.
     """
     f, lanes = Function(name), machine.lanes
-    accumulators = min(8, width // lanes)
+    accumulators = min(8 // pixels, width // lanes)
     vector, tile = f"<{lanes} x i64>", accumulators * lanes
     small = f"<{lanes} x i32>"
     x, weights, starts, out, images, rows, columns, xi, xr, xc, taps, offsets, blocks, stride, factor = f.arguments(
@@ -134,23 +130,39 @@ def xnor_sums(name: str, machine: Machine, width: int) -> Function:
         with f.loop(images) as image, f.loop(rows) as row:
             line = f.at("i64", x, f.add(f.mul(image.index, xi), f.mul(row.index, xr)))
             first = f.add(f.mul(image.index, area), f.mul(row.index, columns))
-            with f.loop(columns) as column:
-                window = f.at("i64", line, f.mul(column.index, xc))
-                target = f.at("i32", out, f.add(f.mul(f.add(first, column.index), stride), begin))
+            with f.loop(_tiles(f, columns, pixels)) as column:
+                places = _places(f, column.index, columns, pixels)
+                windows = [f.at("i64", line, f.mul(place, xc)) for place in places]
+                targets = [f.at("i32", out, f.add(f.mul(f.add(first, place), stride), begin)) for place in places]
                 for part in range(width // tile):
                     base = f.at("i64", weight, str(part * tile))
-                    with f.loop(taps, *[(vector, "zeroinitializer")] * accumulators) as tap:
-                        more = _unequal(f, machine, [window], base, tap.index, offsets, width, accumulators)
+                    with f.loop(taps, *[(vector, "zeroinitializer")] * (accumulators * pixels)) as tap:
+                        more = _unequal(f, machine, windows, base, tap.index, offsets, width, accumulators)
                         tap.following = tuple(
                             f.value(f"add {vector} {a}, {b}") for a, b in zip(tap.values, more, strict=True)
                         )
-                    for a, total in enumerate(tap.results):
-                        place = str(part * tile + a * lanes)
+                    for i, total in enumerate(tap.results):
+                        place = str(part * tile + i % accumulators * lanes)
                         count = f.value(f"trunc {vector} {total} to {small}")
                         scaled = f.value(f"mul {small} {count}, {factors}")
                         begins = f.load(small, f.at("i32", f.at("i32", starts, begin), place), 4)
-                        f.store(small, f.value(f"sub {small} {begins}, {scaled}"), f.at("i32", target, place), 4)
+                        target = f.at("i32", targets[i // accumulators], place)
+                        f.store(small, f.value(f"sub {small} {begins}, {scaled}"), target, 4)
     return f
+
+
+def _tiles(f: Function, columns: str, pixels: int) -> str:
+    """Tiles of `pixels` columns in a row."""
+    return columns if pixels == 1 else f.value(f"udiv i64 {f.add(columns, str(pixels - 1))}, {pixels}")
+
+
+def _places(f: Function, tile: str, columns: str, pixels: int) -> list[str]:
+    """The columns of a tile; the last tile of a row may overlap the one before."""
+    if pixels == 1:
+        return [tile]
+    most = f.value(f"sub i64 {columns}, {pixels}")
+    start = f.value(f"call i64 @llvm.smin.i64(i64 {f.mul(tile, str(pixels))}, i64 {most})")
+    return [f.add(start, str(i)) for i in range(pixels)]
 
 
 def _unequal(
@@ -186,36 +198,36 @@ def _joined(f: Function, masks: list[str], lanes: int) -> str:
 def dot(name: str, machine: Machine, bits: bool) -> Function:
     """Layer of bytes: sums of products of uint8 activations with small signed weights, i32.
 
-    Each row of windows is laid out in `scratch` first, so that all taps of a window are contiguous; up to 16
-    bytes behind x and behind scratch are touched. Two columns at a time; one pixel behind out may be written.
+    Each row of windows is laid out in `scratch` first, so that all taps of a window are contiguous. Kernel
+    rows are copied 16 bytes at a time, each over the surplus of the one before; up to 15 bytes behind x are read. Two columns at a time; one pixel behind out may be written.
     Parameters: x u8, weights [block][group][64][taps of a group], bounds or starts i32 [block][64], out
     ([image][row][column][block] words, or i32 [...][block][64]), images, rows, columns, bytes from image to
     image, row to row, column to column of x, kernel rows, bytes of a kernel row, bytes from line to line of
-    x, groups of taps, blocks, words or numbers from pixel to pixel of out, scratch.
+    x, groups of taps, blocks, words or numbers from pixel to pixel of out, scratch,
+    bytes from window to window there.
     """
     f, lanes, size = Function(name), 2 * machine.lanes, 4 // machine.taps
     accumulators, pixels = 4, 2
     tile, vector = accumulators * lanes, f"<{lanes} x i32>"
-    x, weights, limits, out, images, rows, columns, xi, xr, xc, height, row_bytes, line, groups, blocks, stride, scratch = (
-        f.arguments("ptr", "ptr", "ptr", "ptr", *["i64"] * 12, "ptr")
+    x, weights, limits, out, images, rows, columns, xi, xr, xc, height, row_bytes, line, groups, blocks, stride, scratch, patch = (
+        f.arguments("ptr", "ptr", "ptr", "ptr", *["i64"] * 12, "ptr", "i64")
     )  # fmt: skip
     chunks = f.value(f"lshr i64 {f.add(row_bytes, '15')}, 4")
     tiles = f.value(f"lshr i64 {f.add(columns, '1')}, 1")
-    patch = f.mul(groups, "4")
     with f.loop(images) as image, f.loop(rows) as row:
         lines = f.at("i8", x, f.add(f.mul(image.index, xi), f.mul(row.index, xr)))
-        with f.loop(columns) as column, f.loop(height) as tap_row:
-            source = f.at("i8", lines, f.add(f.mul(column.index, xc), f.mul(tap_row.index, line)))
-            start = f.mul(f.mul(tap_row.index, row_bytes), str(size))
-            target = f.at("i8", scratch, f.add(f.mul(column.index, patch), start))
-            with f.loop(chunks) as chunk:
-                place = f.mul(chunk.index, "16")
-                part = f.load("<16 x i8>", f.at("i8", source, place))
+        with f.loop(height) as tap_row, f.loop(chunks) as chunk:
+            place = f.mul(chunk.index, "16")
+            source = f.at("i8", f.at("i8", lines, f.mul(tap_row.index, line)), place)
+            start = f.mul(f.add(f.mul(tap_row.index, row_bytes), place), str(size))
+            target = f.at("i8", scratch, start)
+            with f.loop(columns) as column:
+                part = f.load("<16 x i8>", f.at("i8", source, f.mul(column.index, xc)))
+                to = f.at("i8", target, f.mul(column.index, patch))
                 if size == 1:
-                    f.store("<16 x i8>", part, f.at("i8", target, place))
+                    f.store("<16 x i8>", part, to)
                 else:
-                    wide = f.value(f"zext <16 x i8> {part} to <16 x i16>")
-                    f.store("<16 x i16>", wide, f.at("i16", target, place))
+                    f.store("<16 x i16>", f.value(f"zext <16 x i8> {part} to <16 x i16>"), to)
         first = f.mul(f.add(f.mul(image.index, rows), row.index), columns)
         with f.loop(blocks) as block:
             weight = f.at("i32", weights, f.mul(f.mul(block.index, groups), str(WIDE)))
@@ -346,6 +358,37 @@ def channels_last(name: str) -> Function:
             with f.loop(places) as place:
                 value = f.load("i8", f.at("i8", plane, place.index))
                 f.store("i8", value, f.at("i8", column, f.mul(place.index, channels)))
+    return f
+
+
+def three_channels_last(name: str) -> Function:
+    """`channels_last` for three channels and a number of places that 16 divides, 16 places at a time.
+
+    Parameters: x, out, images, groups of 16 places.
+    """
+    f = Function(name)
+    x, out, images, groups = f.arguments("ptr", "ptr", "i64", "i64")
+    places = f.mul(groups, "16")
+    size = f.mul(places, "3")
+    two = ", ".join(f"i32 {i}" for i in range(32))
+    first = ", ".join(f"i32 {i}" if i < 16 else "i32 poison" for i in range(32))
+    mixed = ", ".join(f"i32 {16 * (i % 3) + i // 3}" for i in range(48))
+    with f.loop(images) as image:
+        start = f.mul(image.index, size)
+        source, target = f.at("i8", x, start), f.at("i8", out, start)
+        with f.loop(groups) as group:
+            place = f.mul(group.index, "16")
+            planes = [
+                f.load("<16 x i8>", f.at("i8", source, place if i == 0 else f.add(place, f.mul(places, str(i)))))
+                for i in range(3)
+            ]
+            pair = f.value(f"shufflevector <16 x i8> {planes[0]}, <16 x i8> {planes[1]}, <32 x i32> <{two}>")
+            last = f.value(f"shufflevector <16 x i8> {planes[2]}, <16 x i8> poison, <32 x i32> <{first}>")
+            made = f.value(f"shufflevector <32 x i8> {pair}, <32 x i8> {last}, <48 x i32> <{mixed}>")
+            for part in range(3):
+                order = ", ".join(f"i32 {i}" for i in range(16 * part, 16 * part + 16))
+                piece = f.value(f"shufflevector <48 x i8> {made}, <48 x i8> poison, <16 x i32> <{order}>")
+                f.store("<16 x i8>", piece, f.at("i8", target, f.add(f.mul(place, "3"), str(16 * part))))
     return f
 
 
