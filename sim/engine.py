@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import platform
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -24,7 +25,9 @@ from ..transforms.graph import Graph
 from ..transforms.ops import AnyOp, Best, Conv, Dense, LabelSelect, Mvau, XnorConv, XnorDense
 from ..transforms.tensor import Array
 from .kernels import Kernels
+from .kernels.native import NativeKernels
 from .plan import Planner, Step
+from .replay import Replay
 from .values import Value, two_valued
 
 BACKENDS = ("auto", "llvm", "numpy", "blas")
@@ -127,11 +130,7 @@ class Simulator:
             Problem: the images do not have the input's shape, range or are not finite.
         """
 
-        def run(part: Array) -> Array:
-            first = Value(self.graph.input_type, None, self._admit(part))
-            return self._run(self.steps, {self.graph.input: first})[self.graph.output].ints().astype(np.float64, copy=False)
-
-        parts = self._spread(run, _parts(images, batch or self.block))
+        parts = self._spread(self._runner(self.steps), self._admitted(_parts(images, batch or self.block)))
         return np.concatenate(parts) if parts else np.zeros((0, *self.graph.output_type.shape))
 
     def classes(self, images: Array | Iterable[Array], batch: int | None = None) -> Array:
@@ -182,12 +181,10 @@ class Simulator:
                     )
         behind = simulator.steps[len(before) :]
 
-        def run(start: int) -> Array:
-            values = {name: value.part(start, start + block) for name, value in prefix.values.items()}
-            return simulator._run(behind, values)[simulator.graph.output].ints().astype(np.float64)
-
         block = simulator.block
-        return np.concatenate(simulator._spread(run, range(0, prefix.images, block)))
+        starts = range(0, prefix.images, block)
+        parts = ({name: v.part(i, i + block) for name, v in prefix.values.items()} for i in starts)
+        return np.concatenate(simulator._spread(simulator._runner(behind), parts))
 
     def with_ops(self, replaced: Mapping[str, AnyOp]) -> Simulator:
         """The simulator of the graph with some operations replaced; all other prepared kernels are shared.
@@ -235,6 +232,29 @@ class Simulator:
         for step in steps:
             values[step.makes] = step.run(*(values[name] for name in step.reads))
         return values
+
+    def _admitted(self, parts: Iterable[Array]) -> Iterator[dict[str, Value]]:
+        for part in parts:
+            yield {self.graph.input: Value(self.graph.input_type, None, self._admit(part))}
+
+    def _runner(self, steps: Sequence[Step]) -> Callable[[dict[str, Value]], Array]:
+        """What maps the values that `steps` need to class scores; it may be called from several threads."""
+        output = self.graph.output
+        native = isinstance(self.kernels, NativeKernels)
+        replays = threading.local()
+
+        def run(values: dict[str, Value]) -> Array:
+            if not native:
+                made = self._run(steps, values)
+            else:
+                replay = getattr(replays, "found", None)
+                if replay is None or not replay.fits(values):
+                    replays.found = replay = Replay.of(self.kernels, steps, values)
+                made = self._run(replay.others, replay.run(values))
+            # Replays write to the same memory again.
+            return made[output].ints().astype(np.float64, copy=made[output].kind.is_float and native)
+
+        return run
 
     def _spread(self, run: Callable[..., Made], parts: Iterable[object]) -> list[Made]:
         """The results for all parts, in order, on as many threads as the simulator has."""

@@ -38,7 +38,7 @@ from ..transforms.ops import (
 from ..transforms.tensor import Array, TensorType
 from . import generic
 from .kernels import Kernels
-from .packing import Window
+from .packing import Window, pack
 from .values import Value, two_valued
 
 _Layer = Conv | Dense | XnorConv | XnorDense | Mvau
@@ -53,12 +53,14 @@ class Step:
         reads: the tensors that it reads, which earlier steps made.
         covers: the nodes whose operations it does.
         run: the values read to the value made.
+        native: all data is made by kernels, or by numpy under their eyes, so that the step can be recorded.
     """
 
     makes: str
     reads: tuple[str, ...]
     covers: tuple[str, ...]
     run: Callable[..., Value]
+    native: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +115,11 @@ class Planner:
             case MaxPool() | StreamingMaxPool() | Pool():
                 return self._pool(node, kernels) or self._plain(node)
             case ChannelsLast() if len(self._type(node.input).shape) == 3:
-                return Step(name, node.inputs, (name,), lambda x: Value(kind, None, kernels.channels_last(x.ints())))
+                return Step(name, node.inputs, (name,), lambda x: Value(kind, None, kernels.channels_last(x.ints(kernels))), True)
             case DuplicateStreams():
-                return Step(name, node.inputs, (name,), lambda x: x)
+                return Step(name, node.inputs, (name,), lambda x: x, True)
+            case Flatten():
+                return self._flat(node, kernels)
             case Concat() | StreamingConcat():
                 return self._concat(node, kernels) or self._plain(node)
             case Pad() | FMPadding():
@@ -177,21 +181,21 @@ class Planner:
                 # factor * equal + shift + border reaches a bound where equal reaches this:
                 bounds = -((shift + values - limits.bounds[:, 0]) // factor)
                 run = kernels.xnor_bits(window, weight, bounds, classes)
-                return Step(covers[-1], (source.tensor,), covers, lambda v: Value(made, run(v.bits(kernels))))
+                return Step(covers[-1], (source.tensor,), covers, lambda v: Value(made, run(v.bits(kernels))), True)
             if border is not None:
                 return None
             count = kernels.xnor_sums(window, weight, factor, shift)
             finish = _finish(limits, made, kernels)
-            return Step(covers[-1], (source.tensor,), covers, lambda v: finish(count(v.bits(kernels))))
+            return Step(covers[-1], (source.tensor,), covers, lambda v: finish(count(v.bits(kernels))), True)
         if border is not None or not _small(op, x, weight):
             return None
         low = min(x.range[0], 0) if x.range[1] <= 255 + min(x.range[0], 0) else x.range[0]
         if limits is not None and single:
             bounds = np.broadcast_to(limits.bounds[:, 0], len(weight))
             dot = kernels.dot_bits(window, weight, low, bounds)
-            return Step(covers[-1], (source.tensor,), covers, lambda v: Value(made, dot(v.ints())))
+            return Step(covers[-1], (source.tensor,), covers, lambda v: Value(made, dot(v.ints(kernels))), True)
         total, finish = kernels.dot_sums(window, weight, low), _finish(limits, made, kernels)
-        return Step(covers[-1], (source.tensor,), covers, lambda v: finish(total(v.ints())))
+        return Step(covers[-1], (source.tensor,), covers, lambda v: finish(total(v.ints(kernels))), True)
 
     def _fused(self, node: Node, limits: Threshold, kernels: Kernels) -> Step | None:
         """Thresholds behind a layer whose sums nothing else reads."""
@@ -220,7 +224,7 @@ class Planner:
         if x.is_float or max(map(abs, x.range)) >= 2**31 - 1 or limits.bounds.shape[1] not in range(1, 256):
             return self._plain(node)
         reads, finish = (self._through(node.input),), _finish(limits, made, kernels, x.channels)
-        return Step(node.name, reads, (node.name,), lambda v: finish(v.ints()))
+        return Step(node.name, reads, (node.name,), lambda v: finish(v.ints(kernels)), True)
 
     def _pool(self, node: Node, kernels: Kernels) -> Step | None:
         """Maximum of two values: the union of bits. Padding is added as zeros."""
@@ -246,17 +250,31 @@ class Planner:
         window = Window(height + pads[0] + pads[2], width + pads[1] + pads[3], channels, kernel, stride)
         run = kernels.pool(window)
         if pads == NO_PADS:
-            return Step(node.name, (tensor,), covers, lambda v: Value(made, run(v.bits(kernels))))
-        grow = _bordered(x, pads, False)
-        return Step(node.name, (tensor,), covers, lambda v: Value(made, run(grow(v.bits(kernels)))))
+            return Step(node.name, (tensor,), covers, lambda v: Value(made, run(v.bits(kernels))), True)
+        grow = kernels.border(x.shape[:2], pads, _pixel(x, False))
+        return Step(node.name, (tensor,), covers, lambda v: Value(made, run(grow(v.bits(kernels)))), True)
 
     def _pad(self, node: Node, op: Pad | FMPadding, kernels: Kernels) -> Step | None:
         tensor = self._through(node.input)
         x, made = self._type(tensor), self._type(node.name)
-        if not two_valued(x) or not two_valued(made) or x.range != made.range:
+        if two_valued(x) and two_valued(made) and x.range == made.range:
+            grow = kernels.border(_map(x)[:2], op.pads, _pixel(x, op.value == made.range[1]))
+            run = lambda v: Value(made, grow(v.bits(kernels)))  # noqa: E731
+        elif not made.is_float and made.range[0] >= 0 and made.range[1] <= 255:
+            inside = kernels.border(_map(x)[:2], op.pads, np.full(x.channels, op.value, np.uint8))
+            run = lambda v: Value(made, None, inside(v.ints(kernels)))  # noqa: E731
+        else:
             return None
-        grow = _bordered(x, op.pads, op.value == made.range[1])
-        return Step(node.name, (tensor,), (node.name,), lambda v: Value(made, grow(v.bits(kernels))))
+        return Step(node.name, (tensor,), (node.name,), run, True)
+
+    def _flat(self, node: Node, kernels: Kernels) -> Step:
+        made, tensor = self._type(node.name), self._through(node.input)
+
+        def run(v: Value) -> Value:
+            plain = v.ints(kernels)
+            return Value(made, None, kernels.by_numpy(plain.reshape(len(plain), -1), plain))
+
+        return Step(node.name, (tensor,), (node.name,), run, True)
 
     def _concat(self, node: Node, kernels: Kernels) -> Step | None:
         reads = tuple(self._through(name) for name in node.inputs)
@@ -322,7 +340,7 @@ def _small(op: _Layer, x: TensorType, weight: Array) -> bool:
 def _finish(limits: Threshold | None, made: TensorType, kernels: Kernels, channels: int = 0) -> Callable[[Array], Value]:
     """What is done with sums: nothing, one bound (bits), or several (small integers)."""
     if limits is None:
-        return lambda sums: Value(made, None, _shaped(sums, made))
+        return lambda sums: Value(made, None, kernels.by_numpy(_shaped(sums, made), sums))
     channels = channels or made.channels
     if limits.bounds.shape[1] == 1:
         compare = kernels.compare(limits.bounds[:, 0], channels)
@@ -332,9 +350,9 @@ def _finish(limits: Threshold | None, made: TensorType, kernels: Kernels, channe
 
     def levels(sums: Array) -> Value:
         reached = _shaped(count(sums), made)
-        if (low, step) == (0, 1):
-            return Value(made, None, reached)
-        return Value(made, None, reached.astype(kind) * kind.type(step) + kind.type(low))
+        if (low, step) != (0, 1):
+            reached = kernels.by_numpy(reached.astype(kind) * kind.type(step) + kind.type(low), reached)
+        return Value(made, None, reached)
 
     return levels
 
@@ -343,21 +361,6 @@ def _shaped(x: Array, kind: TensorType) -> Array:
     return x if x.shape[1:] == kind.shape else x.reshape(len(x), *kind.shape)
 
 
-def _bordered(x: TensorType, pads: tuple[int, int, int, int], one: bool) -> Callable[[Array], Array]:
-    """Rows and columns of zeros or ones around packed maps."""
-    height, width, channels = x.shape
-    top, left, bottom, right = pads
-    words = -(-channels // 64)
-    fill = np.zeros(words, np.uint64)
-    if one:
-        fill[:] = 2**64 - 1
-        fill[-1] = (1 << (channels - 64 * (words - 1))) - 1
-
-    def run(bits: Array) -> Array:
-        made = np.empty((len(bits), height + top + bottom, width + left + right, words), np.uint64)
-        made[:, :top], made[:, top + height :] = fill, fill
-        made[:, top : top + height, :left], made[:, top : top + height, left + width :] = fill, fill
-        made[:, top : top + height, left : left + width] = bits.reshape(len(bits), height, width, words)
-        return made
-
-    return run
+def _pixel(x: TensorType, one: bool) -> Array:
+    """The words of one pixel of zeros or of ones."""
+    return pack(np.full(x.channels, one))

@@ -39,7 +39,7 @@ class Value:
             self.packed = kernels.compare(high, self.kind.channels)(self.plain)
         return self.packed
 
-    def ints(self) -> Array:
+    def ints(self, kernels: Kernels | None = None) -> Array:
         """Ordinary numbers."""
         if self.plain is None:
             assert self.packed is not None
@@ -49,7 +49,7 @@ class Value:
             if (low, high) != (0, 1):
                 kind = np.dtype(holding(self.kind)).type
                 flags = np.array([low, high], kind)[flags]
-            self.plain = flags
+            self.plain = flags if kernels is None else kernels.by_numpy(flags, self.packed)
         return self.plain
 
     def numbers(self) -> Array:
@@ -75,17 +75,16 @@ class Value:
         """Batches one behind the other; all hold the same form."""
         first = parts[0]
         if first.packed is not None:
-            return Value(first.kind, np.concatenate([part.bits_there for part in parts]))
+            return Value(first.kind, np.concatenate([part.there for part in parts]))
         return Value(first.kind, None, np.concatenate([part.ints() for part in parts]))
+
+    @property
+    def there(self) -> Array:
+        """The form that is there: packed words, or else ordinary numbers."""
+        array = self.packed if self.packed is not None else self.plain
+        assert array is not None
+        return array
 
     def __len__(self) -> int:
         """Images."""
-        array = self.packed if self.packed is not None else self.plain
-        assert array is not None
-        return len(array)
-
-    @property
-    def bits_there(self) -> Array:
-        """Packed words, which are there."""
-        assert self.packed is not None
-        return self.packed
+        return len(self.there)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from ...transforms.ops import Sides
 from ...transforms.tensor import Array
 from ..packing import Window
 
@@ -63,4 +64,12 @@ class Kernels(Protocol):
 
     def channels_last(self, x: Array) -> Array:
         """(images, channels, height, width) to (images, height, width, channels)."""
+        ...
+
+    def border(self, shape: tuple[int, int], pads: Sides, fill: Array) -> Run:
+        """Rows and columns around maps of (height, width), bits or integers; fill is one pixel, (words or channels,)."""
+        ...
+
+    def by_numpy(self, made: Array, source: Array) -> Array:
+        """`made`, which numpy made of `source`, as a view or by copying."""
         ...

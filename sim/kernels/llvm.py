@@ -5,7 +5,6 @@ llvmlite is imported when it is first needed.
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import os
 import tempfile
@@ -16,28 +15,12 @@ from typing import Any
 from bnnflow import TOOL_MISSING, Problem
 
 from .native import NativeKernels
-from .source import Machine, text
+from .source import NAMES, Machine, text
 
 TARGETS = ("host", "avx512", "avx2", "x86-64")
 """What kernels can be compiled for: this processor as it is, or as if it had no more than the one named."""
 
 _FORCED = {"avx512": "znver4", "avx2": "haswell", "x86-64": "x86-64"}
-_NAMES = (
-    "xnor_bits",
-    "xnor_bits_pairs",
-    "xnor_sums",
-    "xnor_sums_narrow",
-    "xnor_sums_narrow_fours",
-    "dot_bits",
-    "dot_sums",
-    "pool",
-    "channels_last",
-    "three_channels_last",
-    "compare_bytes",
-    "compare_sums",
-    "count_levels",
-    "peak",
-)
 
 
 def default_folder() -> Path:
@@ -79,9 +62,7 @@ def native(target: str = "host", folder: Path | None = None) -> NativeKernels:
         write_checked(path, code)
         engine = _linked(llvm, builder(), code)
         assert engine is not None
-    prototype = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
-    functions = {name: prototype(engine.get_function_address(name)) for name in _NAMES}
-    return NativeKernels(machine, functions, engine)  # type: ignore[arg-type]
+    return NativeKernels.at(machine, {name: engine.get_function_address(name) for name in NAMES}, engine)
 
 
 def assembly(triple: str, cpu: str, features: str = "") -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
+from ...transforms.ops import Sides
 from ...transforms.tensor import Array
 from ..packing import Window, address, aligned, blocked, pack, roomy, with_room, words_of
 from . import Run
@@ -18,6 +20,36 @@ _FIRST_CACHE = 56
 _MOST = np.iinfo(np.int32).max
 
 
+Parameter = int | Array
+
+
+class Tape(threading.local):
+    """The kernels that the current thread has called, while it records them.
+
+    Attributes:
+        calls: address of each kernel, and its parameters; None while nothing is recorded.
+        kept: arrays that they point to.
+        broken: numpy made data on the way, which a replay would not make again.
+    """
+
+    calls: list[tuple[int, ctypes.Array[ctypes.c_int64]]] | None = None
+    kept: list[Parameter]
+    broken: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """Kernels that can be run again on the same memory, in one call."""
+
+    kernels: NativeKernels
+    pairs: ctypes.Array[ctypes.c_int64]
+    kept: tuple[object, ...]
+
+    def replay(self) -> None:
+        """Run them all."""
+        self.kernels.call("replay", ctypes.addressof(self.pairs), len(self.pairs) // 2)
+
+
 @dataclass(frozen=True, slots=True)
 class NativeKernels:
     """Kernels compiled for one processor.
@@ -25,16 +57,52 @@ class NativeKernels:
     Attributes:
         machine: what they were written for.
         functions: by name; each takes an array of int64 parameters and releases the interpreter lock.
+        addresses: of the functions.
         owner: what keeps their memory alive.
+        tape: what is being recorded.
     """
 
     machine: Machine
     functions: dict[str, Callable[[object], None]]
+    addresses: dict[str, int]
     owner: object
+    tape: Tape
 
-    def call(self, name: str, *parameters: int) -> None:
-        """Run one kernel."""
-        self.functions[name]((ctypes.c_int64 * len(parameters))(*parameters))
+    @staticmethod
+    def at(machine: Machine, addresses: dict[str, int], owner: object) -> NativeKernels:
+        """The kernels at these addresses."""
+        prototype = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+        functions: dict[str, Callable[[object], None]] = {n: prototype(a) for n, a in addresses.items()}
+        return NativeKernels(machine, functions, addresses, owner, Tape())
+
+    def call(self, name: str, *parameters: Parameter) -> None:
+        """Run one kernel on numbers and arrays."""
+        values = [p if isinstance(p, int) else address(p) for p in parameters]
+        packed = (ctypes.c_int64 * len(values))(*values)
+        self.functions[name](packed)
+        if self.tape.calls is not None:
+            self.tape.calls.append((self.addresses[name], packed))
+            self.tape.kept += parameters
+
+    def record(self, run: Callable[[], None]) -> Recording | None:
+        """Run something and record the kernels that it calls; None where it made data by numpy too."""
+        tape = self.tape
+        tape.calls, tape.kept, tape.broken = [], [], False
+        try:
+            run()
+            if tape.broken or not tape.calls:
+                return None
+            numbers = [number for kernel, packed in tape.calls for number in (kernel, ctypes.addressof(packed))]
+            pairs = (ctypes.c_int64 * len(numbers))(*numbers)
+            return Recording(self, pairs, (tape.calls, tape.kept))
+        finally:
+            tape.calls, tape.kept = None, []
+
+    def by_numpy(self, made: Array, source: Array) -> Array:
+        """Note whether numpy made `made` of `source` by copying."""
+        if made is not source and not np.may_share_memory(made, source):
+            self.tape.broken = True
+        return made
 
     def xnor_bits(self, window: Window, weight: Array, bounds: Array, classes: Array) -> Run:
         """See `Kernels`."""
@@ -47,16 +115,14 @@ class NativeKernels:
         offsets, area = window.offsets(words), window.rows * window.columns
         starts = np.ascontiguousarray(classes.ravel() * limits.shape[1], np.int64)
         name = "xnor_bits_pairs" if taps > _FIRST_CACHE and geometry.wide else "xnor_bits"
-        fixed = (taps, address(offsets), blocks, blocks)
-        at_weights, at_limits = address(weights), address(limits)
+        fixed = (taps, offsets, blocks, blocks)
 
-        def run(bits: Array, kept: tuple[Array, ...] = (weights, limits, offsets)) -> Array:
-            bits = np.ascontiguousarray(bits)
+        def run(bits: Array) -> Array:
             made = np.empty((len(bits), window.rows, window.columns, blocks), np.uint64)
             counts = geometry.counts(len(bits))
             first = starts if area > 1 else np.zeros(len(bits), np.int64)
             kernel = "xnor_bits" if counts[2] < 2 else name
-            self.call(kernel, address(bits), at_weights, at_limits, address(made), *counts, *fixed, address(first))
+            self.call(kernel, bits, weights, limits, made, *counts, *fixed, first)
             return made
 
         return run
@@ -71,15 +137,13 @@ class NativeKernels:
         begin[:filters] = shift + factor * window.fan_in
         geometry, offsets = _Geometry.of(window, words), window.offsets(words)
         name = "xnor_sums_narrow" if width == NARROW else "xnor_sums"
-        fixed = (taps, address(offsets), blocks, blocks * width, factor)
-        at_weights, at_begin = address(weights), address(begin)
+        fixed = (taps, offsets, blocks, blocks * width, factor)
 
-        def run(bits: Array, kept: tuple[Array, ...] = (weights, begin, offsets)) -> Array:
-            bits = np.ascontiguousarray(bits)
+        def run(bits: Array) -> Array:
             made = roomy((len(bits), window.rows, window.columns, blocks * width), np.int32)
             counts = geometry.counts(len(bits))
             kernel = "xnor_sums_narrow_fours" if width == NARROW and counts[2] >= 4 else name
-            self.call(kernel, address(bits), at_weights, at_begin, address(made), *counts, *fixed)
+            self.call(kernel, bits, weights, begin, made, *counts, *fixed)
             return made[..., :filters]
 
         return run
@@ -114,19 +178,17 @@ class NativeKernels:
         patch = (4 // taps) * -(-((fixed[0] - 1) * fixed[1] + -(-fixed[1] // 16) * 16) // 4) * 4
         bits = name == "dot_bits"
         pixel, kind = (blocks, np.uint64) if bits else (blocks * WIDE, np.int32)
-        at_weights, at_limits = address(weights), address(limits)
 
-        def run(ints: Array, kept: tuple[Array, ...] = (weights, limits)) -> Array:
-            source = with_room(_bytes(ints, low))
+        def run(ints: Array) -> Array:
+            source = self.by_numpy(with_room(_bytes(ints, low)), ints)
             shape = (len(ints), window.rows, window.columns, pixel)
             size = int(np.prod(shape))
             made = np.empty(size + pixel + 64, kind)[:size].reshape(shape)
             counts = geometry.counts(len(ints))
             scratch = roomy(((counts[2] + 1) * patch,), np.uint8)
             self.call(
-                name, address(source), at_weights, at_limits, address(made), *counts, *fixed,
-                groups, blocks, pixel, address(scratch), patch,
-            )  # fmt: skip
+                name, source, weights, limits, made, *counts, *fixed, groups, blocks, pixel, scratch, patch
+            )
             return made if bits else made[..., :filters]
 
         return run
@@ -140,10 +202,8 @@ class NativeKernels:
         groups = len(offsets) // 4
 
         def run(bits: Array) -> Array:
-            bits = np.ascontiguousarray(bits)
             made = np.empty((len(bits), window.rows, window.columns, words), np.uint64)
-            counts = geometry.counts(len(bits))
-            self.call("pool", address(bits), address(made), *counts, groups, address(offsets), words)
+            self.call("pool", bits, made, *geometry.counts(len(bits)), groups, offsets, words)
             return made
 
         return run
@@ -160,14 +220,14 @@ class NativeKernels:
             pixels = ints.size // channels
             made = np.empty((*ints.shape[:-1], words), np.uint64)
             if ints.dtype == np.uint8:
-                source = with_room(ints)
-                limits = (address(bytes_), address(masks))
-                self.call("compare_bytes", address(source), *limits, address(made), pixels, channels, words)
+                source = self.by_numpy(with_room(ints), ints)
+                self.call("compare_bytes", source, bytes_, masks, made, pixels, channels, words)
             elif ints.dtype.kind in "iub" and (ints.dtype.itemsize < 4 or ints.dtype == np.int32):
                 source, stride = _numbers(ints)
-                self.call("compare_sums", address(source), stride, address(sums), address(made), pixels, words)
+                self.by_numpy(source, ints)
+                self.call("compare_sums", source, stride, sums, made, pixels, words)
             else:
-                return pack(ints >= bounds)
+                return self.by_numpy(pack(ints >= bounds), ints)
             return made
 
         return run
@@ -180,11 +240,9 @@ class NativeKernels:
 
         def run(ints: Array) -> Array:
             source, stride = _numbers(ints)
+            self.by_numpy(source, ints)
             made, pixels = roomy(ints.shape, np.uint8), ints.size // channels
-            self.call(
-                "count_levels", address(source), stride, address(limits), levels, address(made),
-                channels, pixels, words,
-            )  # fmt: skip
+            self.call("count_levels", source, stride, limits, levels, made, channels, pixels, words)
             return made
 
         return run
@@ -193,14 +251,32 @@ class NativeKernels:
         """See `Kernels`."""
         count, channels, height, width = x.shape
         if x.dtype.itemsize != 1 or channels == 1:
-            return np.ascontiguousarray(np.moveaxis(x, 1, -1))
-        x = np.ascontiguousarray(x)
+            return self.by_numpy(np.ascontiguousarray(np.moveaxis(x, 1, -1)), x)
+        x = self.by_numpy(np.ascontiguousarray(x), x)
         made = roomy((count, height, width, channels), x.dtype)
         if channels == 3 and height * width % 16 == 0:
-            self.call("three_channels_last", address(x), address(made), count, height * width // 16)
+            self.call("three_channels_last", x, made, count, height * width // 16)
         else:
-            self.call("channels_last", address(x), address(made), count, channels, height * width)
+            self.call("channels_last", x, made, count, channels, height * width)
         return made
+
+    def border(self, shape: tuple[int, int], pads: Sides, fill: Array) -> Run:
+        """See `Kernels`."""
+        (height, width), (top, left, bottom, right) = shape, pads
+        size = fill.nbytes
+        line, larger = width * size, (width + left + right) * size
+        image = (height + top + bottom) * larger
+        fixed = (height, height * line, line, image, larger, line // 16, line % 16)
+
+        def run(x: Array) -> Array:
+            made = roomy((len(x), height + top + bottom, width + left + right, fill.size), fill.dtype)
+            made[:, :top], made[:, top + height :] = fill, fill
+            made[:, top : top + height, :left], made[:, top : top + height, left + width :] = fill, fill
+            x = self.by_numpy(np.ascontiguousarray(x, fill.dtype), x)
+            self.call("copy_rows", x, made[:, top:, left:], len(x), *fixed)
+            return made
+
+        return run
 
 
 @dataclass(frozen=True, slots=True)

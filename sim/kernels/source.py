@@ -35,8 +35,28 @@ class Machine:
         return 4 if self.dot == "vpdpbusd" else 2
 
 
+NAMES = (
+    "xnor_bits",
+    "xnor_bits_pairs",
+    "xnor_sums",
+    "xnor_sums_narrow",
+    "xnor_sums_narrow_fours",
+    "dot_bits",
+    "dot_sums",
+    "pool",
+    "channels_last",
+    "three_channels_last",
+    "copy_rows",
+    "replay",
+    "compare_bytes",
+    "compare_sums",
+    "count_levels",
+    "peak",
+)
+
+
 def text(machine: Machine) -> str:
-    """The whole module."""
+    """The whole module: one function for each of `NAMES`."""
     functions = [
         xnor_bits("xnor_bits", machine, 1),
         xnor_bits("xnor_bits_pairs", machine, 2),
@@ -48,6 +68,8 @@ def text(machine: Machine) -> str:
         pool("pool"),
         channels_last("channels_last"),
         three_channels_last("three_channels_last"),
+        copy_rows("copy_rows"),
+        replay("replay"),
         compare_bytes("compare_bytes"),
         compare_sums("compare_sums"),
         count_levels("count_levels"),
@@ -209,9 +231,10 @@ def dot(name: str, machine: Machine, bits: bool) -> Function:
     f, lanes, size = Function(name), 2 * machine.lanes, 4 // machine.taps
     accumulators, pixels = 4, 2
     tile, vector = accumulators * lanes, f"<{lanes} x i32>"
-    x, weights, limits, out, images, rows, columns, xi, xr, xc, height, row_bytes, line, groups, blocks, stride, scratch, patch = (
-        f.arguments("ptr", "ptr", "ptr", "ptr", *["i64"] * 12, "ptr", "i64")
-    )  # fmt: skip
+    x, weights, limits, out, images, rows, columns, xi, xr, xc, *others = f.arguments(
+        *["ptr"] * 4, *["i64"] * 12, "ptr", "i64"
+    )
+    height, row_bytes, line, groups, blocks, stride, scratch, patch = others
     chunks = f.value(f"lshr i64 {f.add(row_bytes, '15')}, 4")
     tiles = f.value(f"lshr i64 {f.add(columns, '1')}, 1")
     with f.loop(images) as image, f.loop(rows) as row:
@@ -389,6 +412,42 @@ def three_channels_last(name: str) -> Function:
                 order = ", ".join(f"i32 {i}" for i in range(16 * part, 16 * part + 16))
                 piece = f.value(f"shufflevector <48 x i8> {made}, <48 x i8> poison, <16 x i32> <{order}>")
                 f.store("<16 x i8>", piece, f.at("i8", target, f.add(f.mul(place, "3"), str(16 * part))))
+    return f
+
+
+def copy_rows(name: str) -> Function:
+    """Rows of maps into the inside of larger maps, 16 bytes at a time and then the rest.
+
+    Parameters: x, out (the first inner byte), images, rows, bytes from image to image and row to row of x,
+    the same of out, groups of 16 bytes in a row, bytes behind them.
+    """
+    f = Function(name)
+    x, out, images, rows, xi, xr, oi, or_, groups, rest = f.arguments("ptr", "ptr", *["i64"] * 8)
+    with f.loop(images) as image, f.loop(rows) as row:
+        source = f.at("i8", x, f.add(f.mul(image.index, xi), f.mul(row.index, xr)))
+        target = f.at("i8", out, f.add(f.mul(image.index, oi), f.mul(row.index, or_)))
+        with f.loop(groups, may_skip=True) as group:
+            place = f.mul(group.index, "16")
+            f.store("<16 x i8>", f.load("<16 x i8>", f.at("i8", source, place)), f.at("i8", target, place))
+        done = f.mul(groups, "16")
+        with f.loop(rest, may_skip=True) as byte:
+            place = f.add(done, byte.index)
+            f.store("i8", f.load("i8", f.at("i8", source, place)), f.at("i8", target, place))
+    return f
+
+
+def replay(name: str) -> Function:
+    """Call kernels one behind the other.
+
+    Parameters: pairs of a kernel and its parameters, how many.
+    """
+    f = Function(name)
+    pairs, count = f.arguments("ptr", "i64")
+    with f.loop(count) as pair:
+        place = f.mul(pair.index, "2")
+        kernel = f.load("ptr", f.at("i64", pairs, place), 8)
+        parameters = f.load("ptr", f.at("i64", pairs, f.add(place, "1")), 8)
+        f.emit(f"call void {kernel}(ptr {parameters})")
     return f
 
 

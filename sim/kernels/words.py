@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...transforms.ops import Sides
 from ...transforms.tensor import Array
 from ..packing import Window, pack
 from . import Run
@@ -79,6 +80,22 @@ class NumpyKernels:
     def channels_last(self, x: Array) -> Array:
         """See `Kernels`."""
         return np.ascontiguousarray(np.moveaxis(x, 1, -1))
+
+    def border(self, shape: tuple[int, int], pads: Sides, fill: Array) -> Run:
+        """See `Kernels`."""
+        (height, width), (top, left, bottom, right) = shape, pads
+
+        def run(x: Array) -> Array:
+            made = np.empty((len(x), height + top + bottom, width + left + right, fill.size), fill.dtype)
+            made[...] = fill
+            made[:, top : top + height, left : left + width] = x.reshape(len(x), height, width, -1)
+            return made
+
+        return run
+
+    def by_numpy(self, made: Array, source: Array) -> Array:
+        """See `Kernels`."""
+        return made
 
 
 def _weights(weight: Array) -> Array:
