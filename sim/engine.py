@@ -33,7 +33,7 @@ from .values import Value, two_valued
 BACKENDS = ("auto", "llvm", "numpy", "blas")
 
 # Clock cycles of work in one block of images, at the processor's limit, and the least and most images in it.
-_BLOCK_CYCLES, _LEAST, _MOST = 12e6, 16, 8192
+_BLOCK_CYCLES, _LEAST, _MOST = 8e6, 16, 2048
 
 Made = TypeVar("Made")
 
@@ -252,7 +252,7 @@ class Simulator:
                     replays.found = replay = Replay.of(self.kernels, steps, values)
                 made = self._run(replay.others, replay.run(values))
             # Replays write to the same memory again.
-            return made[output].ints().astype(np.float64, copy=made[output].kind.is_float and native)
+            return made[output].ints().astype(np.float64)
 
         return run
 

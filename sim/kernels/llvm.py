@@ -6,7 +6,10 @@ llvmlite is imported when it is first needed.
 from __future__ import annotations
 
 import hashlib
+import importlib.util
+import itertools
 import os
+import platform
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -14,6 +17,7 @@ from typing import Any
 
 from bnnflow import TOOL_MISSING, Problem
 
+from .image import Image
 from .native import NativeKernels
 from .source import NAMES, Machine, text
 
@@ -40,29 +44,74 @@ def native(target: str = "host", folder: Path | None = None) -> NativeKernels:
     Raises:
         Problem: llvmlite is not installed, the target is unknown, or this processor cannot run it.
     """
+    if target not in TARGETS:
+        raise Problem(f"unknown target {target!r}", "argument target", f"one of {', '.join(TARGETS)}")
+    path = (default_folder() if folder is None else folder) / f"kernels-{_key(target)[:32]}.bin"
+    return _kept(path) or _made(target, path)
+
+
+def _kept(path: Path) -> NativeKernels | None:
+    """Kernels from a file; None where there is none, or it is damaged."""
+    content = read_checked(path)
+    if content is None:
+        return None
+    image, notes = Image.from_bytes(content)
+    loaded = image.load()
+    if loaded is None:
+        return None
+    return NativeKernels.at(Machine(int(str(notes["lanes"])), str(notes["dot"])), *loaded)
+
+
+def _made(target: str, path: Path) -> NativeKernels:
+    """Kernels compiled now, and kept where their code can be laid out as an image."""
     llvm = _llvmlite()
     cpu, features = _processor(llvm, target)
-    machine = machine_of(llvm, cpu, features)
-    source = text(machine)
-    triple = llvm.get_process_triple()
-    version = ".".join(map(str, llvm.llvm_version_info))
-    key = hashlib.sha256("\0".join([triple, cpu, features, version, source]).encode()).hexdigest()
-    path = (default_folder() if folder is None else folder) / f"kernels-{key[:32]}.o"
+    machine, triple = machine_of(llvm, cpu, features), llvm.get_process_triple()
 
-    def builder() -> Any:
+    def builder(model: str) -> Any:
         # An engine takes its target machine over, so each needs one of its own.
         return llvm.Target.from_triple(triple).create_target_machine(
-            cpu=cpu, features=features, opt=3, reloc="pic", jit=True
+            cpu=cpu, features=features, opt=3, reloc="pic", codemodel=model
         )
 
-    code = read_checked(path)
-    engine = None if code is None else _linked(llvm, builder(), code)
-    if engine is None:
-        code = _compiled(llvm, builder(), triple, source)
-        write_checked(path, code)
-        engine = _linked(llvm, builder(), code)
-        assert engine is not None
+    module = llvm.parse_assembly(f'target triple = "{triple}"\n{text(machine)}')
+    module.verify()
+    image = Image.of_object(bytes(builder("small").emit_object(module)))
+    loaded = None if image is None else image.load()
+    if image is not None and loaded is not None:
+        write_checked(path, image.to_bytes({"lanes": machine.lanes, "dot": machine.dot}))
+        return NativeKernels.at(machine, *loaded)
+    engine = llvm.create_mcjit_compiler(module, builder("jitdefault"))
+    engine.finalize_object()
     return NativeKernels.at(machine, {name: engine.get_function_address(name) for name in NAMES}, engine)
+
+
+def _key(target: str) -> str:
+    """What kept machine code depends on: target, processor, LLVM, and how kernels are written."""
+    parts = [target, platform.system(), platform.machine(), *_cpu_lines()]
+    found = importlib.util.find_spec("llvmlite")
+    if found is not None and found.origin is not None:
+        parts.append(_content(Path(found.origin).parent / "_version.py"))
+    parts += [_content(Path(__file__).parent / name) for name in ("source.py", "assembly.py", "image.py", "llvm.py")]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def _cpu_lines() -> list[str]:
+    """Name and features of the first processor, as Linux tells them; elsewhere its name."""
+    try:
+        with open("/proc/cpuinfo", encoding="ascii", errors="replace") as file:
+            lines = list(itertools.takewhile(str.strip, file))
+    except OSError:
+        return [platform.processor()]
+    wanted = ("vendor_id", "cpu family", "model", "stepping", "flags", "Features", "CPU ")
+    return [line for line in lines if line.startswith(wanted)]
+
+
+def _content(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError:
+        return ""
 
 
 def assembly(triple: str, cpu: str, features: str = "") -> str:
@@ -112,29 +161,10 @@ def _processor(llvm: Any, target: str) -> tuple[str, str]:
     cpu, found = llvm.get_host_cpu_name(), llvm.get_host_cpu_features()
     if target == "host":
         return cpu, ",".join(f"{'+' if on else '-'}{name}" for name, on in sorted(found.items()))
-    if target not in TARGETS:
-        raise Problem(f"unknown target {target!r}", "argument target", f"one of {', '.join(TARGETS)}")
     needs = {"avx512": ("avx512f", "avx512vpopcntdq", "avx512vnni"), "avx2": ("avx2",), "x86-64": ("sse2",)}[target]
     if not all(found.get(name, False) for name in needs):
         raise Problem(f"this processor ({cpu}) cannot run the target {target!r}", "argument target", "take host")
     return _FORCED[target], ""
-
-
-def _compiled(llvm: Any, target_machine: Any, triple: str, source: str) -> bytes:
-    module = llvm.parse_assembly(f'target triple = "{triple}"\n{source}')
-    module.verify()
-    return bytes(target_machine.emit_object(module))
-
-
-def _linked(llvm: Any, target_machine: Any, code: bytes) -> Any:
-    """An execution engine that holds an object file's functions; None where it is no such file."""
-    try:
-        engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), target_machine)
-        engine.add_object_file(llvm.ObjectFileRef.from_data(code))
-        engine.finalize_object()
-    except (RuntimeError, ValueError):
-        return None
-    return engine
 
 
 def read_checked(path: Path) -> bytes | None:
@@ -152,7 +182,7 @@ def write_checked(path: Path, content: bytes) -> None:
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".kernels-")
         with os.fdopen(handle, "wb") as file:
             file.write(hashlib.sha256(content).digest() + content)
         os.replace(temporary, path)
