@@ -114,6 +114,8 @@ class Simulator:
         for name in names:
             if name not in graph.types:
                 raise Problem(f"there is no tensor {name!r}", f"graph {graph.name!r}", _nearest(name, graph))
+        if not len(images):
+            raise Problem("there are no images", f"input {graph.input!r} of {graph.name!r}")
         values = {graph.input: Value(graph.input_type, None, self._admit(np.asarray(images)))}
         for step in self.steps if set(names) <= {graph.output} else Planner(graph, self.kernels, names).steps():
             values[step.makes] = step.run(*(values[name] for name in step.reads))
@@ -130,7 +132,9 @@ class Simulator:
             Problem: the images do not have the input's shape, range or are not finite.
         """
 
-        parts = self._spread(self._runner(self.steps), self._admitted(_parts(images, batch or self.block)))
+        parts = self._spread(
+            self._runner(self.steps), self._admitted(_parts(images, self.block if batch is None else batch))
+        )
         return np.concatenate(parts) if parts else np.zeros((0, *self.graph.output_type.shape))
 
     def classes(self, images: Array | Iterable[Array], batch: int | None = None) -> Array:
@@ -340,7 +344,7 @@ def _backend(name: str, target: str, folder: Path | None) -> tuple[str, Kernels 
         raise Problem(f"unknown backend {name!r}", "argument backend", f"one of {', '.join(BACKENDS)}")
     if name == "auto":
         known = platform.machine().lower() in ("x86_64", "amd64", "aarch64", "arm64") and sys.byteorder == "little"
-        name = "llvm" if known and importlib.util.find_spec("llvmlite") is not None else "numpy"
+        name = "llvm" if known and _has_llvmlite() else "numpy"
     if name == "llvm":
         from .kernels.llvm import native
 
@@ -350,6 +354,13 @@ def _backend(name: str, target: str, folder: Path | None) -> tuple[str, Kernels 
 
         return name, NumpyKernels()
     return name, None
+
+
+def _has_llvmlite() -> bool:
+    try:
+        return importlib.util.find_spec("llvmlite") is not None
+    except ValueError:  # imports of it are blocked
+        return False
 
 
 def _behind(graph: Graph, step: Step) -> Iterator[str]:

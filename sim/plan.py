@@ -115,7 +115,13 @@ class Planner:
             case MaxPool() | StreamingMaxPool() | Pool():
                 return self._pool(node, kernels) or self._plain(node)
             case ChannelsLast() if len(self._type(node.input).shape) == 3:
-                return Step(name, node.inputs, (name,), lambda x: Value(kind, None, kernels.channels_last(x.ints(kernels))), True)
+                return Step(
+                    name,
+                    node.inputs,
+                    (name,),
+                    lambda x: Value(kind, None, kernels.channels_last(x.ints(kernels))),
+                    True,
+                )
             case DuplicateStreams():
                 return Step(name, node.inputs, (name,), lambda x: x, True)
             case Flatten():
@@ -238,7 +244,11 @@ class Planner:
                 stride = kernel
             case Pool(kernel, False, pe):
                 maker = self.graph.maker(tensor)
-                if not isinstance(maker, SlidingWindow) or not maker.depthwise or (maker.simd, maker.kernel) != (pe, kernel):
+                if (
+                    not isinstance(maker, SlidingWindow)
+                    or not maker.depthwise
+                    or (maker.simd, maker.kernel) != (pe, kernel)
+                ):
                     return None
                 stride, tensor = maker.stride, self._through(self.graph.node(tensor).input)
             case _:
@@ -337,7 +347,9 @@ def _small(op: _Layer, x: TensorType, weight: Array) -> bool:
     return int(np.abs(flat.astype(np.int32)).sum(axis=1).max(initial=0)) * (255 + abs(low)) < 2**30
 
 
-def _finish(limits: Threshold | None, made: TensorType, kernels: Kernels, channels: int = 0) -> Callable[[Array], Value]:
+def _finish(
+    limits: Threshold | None, made: TensorType, kernels: Kernels, channels: int = 0
+) -> Callable[[Array], Value]:
     """What is done with sums: nothing, one bound (bits), or several (small integers)."""
     if limits is None:
         return lambda sums: Value(made, None, kernels.by_numpy(_shaped(sums, made), sums))

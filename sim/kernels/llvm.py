@@ -89,7 +89,10 @@ def _made(target: str, path: Path) -> NativeKernels:
 def _key(target: str) -> str:
     """What kept machine code depends on: target, processor, LLVM, and how kernels are written."""
     parts = [target, platform.system(), platform.machine(), *_cpu_lines()]
-    found = importlib.util.find_spec("llvmlite")
+    try:
+        found = importlib.util.find_spec("llvmlite")
+    except ValueError:  # imports of it are blocked
+        found = None
     if found is not None and found.origin is not None:
         parts.append(_content(Path(found.origin).parent / "_version.py"))
     parts += [_content(Path(__file__).parent / name) for name in ("source.py", "assembly.py", "image.py", "llvm.py")]

@@ -186,9 +186,7 @@ class NativeKernels:
             made = np.empty(size + pixel + 64, kind)[:size].reshape(shape)
             counts = geometry.counts(len(ints))
             scratch = roomy(((counts[2] + 1) * patch,), np.uint8)
-            self.call(
-                name, source, weights, limits, made, *counts, *fixed, groups, blocks, pixel, scratch, patch
-            )
+            self.call(name, source, weights, limits, made, *counts, *fixed, groups, blocks, pixel, scratch, patch)
             return made if bits else made[..., :filters]
 
         return run
@@ -324,6 +322,9 @@ def _numbers(ints: Array) -> tuple[Array, int]:
         # Sums of a layer whose channels fill no whole block.
         stride, (count, rows, columns, channels) = ints.strides[2], ints.shape
         end = address(ints) + ints.strides[0] * count - stride + 256 * words_of(channels)
-        if ints.strides == (rows * columns * stride, columns * stride, stride, 4) and end <= address(base) + base.nbytes:
+        if (
+            ints.strides == (rows * columns * stride, columns * stride, stride, 4)
+            and end <= address(base) + base.nbytes
+        ):
             return ints, stride // 4
     return with_room(np.ascontiguousarray(ints, np.int32)), ints.shape[-1]

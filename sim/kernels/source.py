@@ -318,9 +318,7 @@ def _multiply_add(f: Function, machine: Machine, total: str, word: str, factor: 
     if machine.dot == "pmaddwd":
         small = f"<{2 * lanes} x i16>"
         values = [f.value(f"bitcast {vector} {v} to {small}") for v in (word, factor)]
-        products = f.value(
-            f"call {vector} @{_PMADDWD[machine.lanes]}({small} {values[0]}, {small} {values[1]})"
-        )
+        products = f.value(f"call {vector} @{_PMADDWD[machine.lanes]}({small} {values[0]}, {small} {values[1]})")
         return f.value(f"add {vector} {total}, {products}")
     for shift in (True, False):  # the low half, moved up and back for its sign, then the high half
         halves = []

@@ -141,7 +141,9 @@ def _unequal(windows: Array, weights: Array) -> Array:
 def _products(window: Window, weight: Array) -> Run:
     """Sums of products as exact floats, (images, rows, columns, filters)."""
     most = int(np.abs(weight.astype(np.int32)).reshape(len(weight), -1).sum(axis=1).max(initial=0))
-    matrix = np.ascontiguousarray(weight.reshape(len(weight), -1).T.astype(np.float32 if most * 512 < 2**24 else np.float64))
+    matrix = np.ascontiguousarray(
+        weight.reshape(len(weight), -1).T.astype(np.float32 if most * 512 < 2**24 else np.float64)
+    )
 
     def run(ints: Array) -> Array:
         maps = ints.reshape(len(ints), window.height, window.width, window.channels)
