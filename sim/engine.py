@@ -243,19 +243,18 @@ class Simulator:
 
     def _runner(self, steps: Sequence[Step]) -> Callable[[dict[str, Value]], Array]:
         """What maps the values that `steps` need to class scores; it may be called from several threads."""
-        output = self.graph.output
-        native = isinstance(self.kernels, NativeKernels)
+        output, kernels = self.graph.output, self.kernels
         replays = threading.local()
 
         def run(values: dict[str, Value]) -> Array:
-            if not native:
-                made = self._run(steps, values)
-            else:
-                replay = getattr(replays, "found", None)
+            if isinstance(kernels, NativeKernels):
+                replay: Replay | None = getattr(replays, "found", None)
                 if replay is None or not replay.fits(values):
-                    replays.found = replay = Replay.of(self.kernels, steps, values)
+                    replays.found = replay = Replay.of(kernels, steps, values)
                 made = self._run(replay.others, replay.run(values))
-            # Replays write to the same memory again.
+            else:
+                made = self._run(steps, values)
+            # A copy, because replays write to the same memory again.
             return made[output].ints().astype(np.float64)
 
         return run

@@ -205,13 +205,13 @@ class Planner:
 
     def _fused(self, node: Node, limits: Threshold, kernels: Kernels) -> Step | None:
         """Thresholds behind a layer whose sums nothing else reads."""
-        tensor, border, covers = node.input, None, [node.name]
+        tensor, covers = node.input, [node.name]
+        border: AddBorder | None = None
         if not self._hidden(tensor):
             return None
         maker = self.graph.maker(tensor)
         if isinstance(maker, AddBorder):
-            border = self.graph.node(tensor).op
-            assert isinstance(border, AddBorder)
+            border = maker
             covers.insert(0, tensor)
             tensor = self.graph.node(tensor).input
             maker = self.graph.maker(tensor)

@@ -67,7 +67,7 @@ class Kernels(Protocol):
         ...
 
     def border(self, shape: tuple[int, int], pads: Sides, fill: Array) -> Run:
-        """Rows and columns around maps of (height, width), bits or integers; fill is one pixel, (words or channels,)."""
+        """Rows and columns around maps of (height, width), of bits or integers; fill is one pixel of theirs."""
         ...
 
     def by_numpy(self, made: Array, source: Array) -> Array:

@@ -170,10 +170,9 @@ class NativeKernels:
         weights[...] = padded.reshape(blocks, WIDE, groups, taps).transpose(0, 2, 1, 3)
         geometry = _Geometry.of(window, window.channels)
         row, line = window.kernel[1] * window.channels, window.width * window.channels
-        if window.kernel[1] == window.width:  # whole rows of the map lie side by side
-            fixed = (1, row * window.kernel[0], 0)
-        else:
-            fixed = (window.kernel[0], row, line)
+        # Where windows are as wide as the map, their rows lie side by side.
+        whole = window.kernel[1] == window.width
+        fixed = (1, row * window.kernel[0], 0) if whole else (window.kernel[0], row, line)
         # A window's last 16 bytes must not reach into the window beside it.
         patch = (4 // taps) * -(-((fixed[0] - 1) * fixed[1] + -(-fixed[1] // 16) * 16) // 4) * 4
         bits = name == "dot_bits"

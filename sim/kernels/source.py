@@ -133,8 +133,8 @@ def xnor_bits(name: str, machine: Machine, pixels: int) -> Function:
 def xnor_sums(name: str, machine: Machine, width: int, pixels: int) -> Function:
     """Binary layer without thresholds: start - factor * (number of unequal bits), i32.
 
-    A tile is `pixels` neighbouring columns, at most the row's. Parameters: x, weights [block][tap word][width], starts i32 [block][width], out i32
-    [image][row][column][block][width], images, rows, columns, three strides of x, tap words, their offsets
+    A tile is `pixels` neighbouring columns, at most the row's. Parameters: x, weights [block][tap
+    word][width], starts i32 [block][width], out i32 [image][row][column][block][width], images, rows, columns, three strides of x, tap words, their offsets
     in x, blocks, numbers from pixel to pixel of out, factor.
     """
     f, lanes = Function(name), machine.lanes
@@ -221,8 +221,8 @@ def dot(name: str, machine: Machine, bits: bool) -> Function:
     """Layer of bytes: sums of products of uint8 activations with small signed weights, i32.
 
     Each row of windows is laid out in `scratch` first, so that all taps of a window are contiguous. Kernel
-    rows are copied 16 bytes at a time, each over the surplus of the one before; up to 15 bytes behind x are read. Two columns at a time; one pixel behind out may be written.
-    Parameters: x u8, weights [block][group][64][taps of a group], bounds or starts i32 [block][64], out
+    rows are copied 16 bytes at a time, each over the surplus of the one before; up to 15 bytes behind x are read.
+    Two columns are done at a time; one pixel behind out may be written. Parameters: x u8, weights [block][group][64][taps of a group], bounds or starts i32 [block][64], out
     ([image][row][column][block] words, or i32 [...][block][64]), images, rows, columns, bytes from image to
     image, row to row, column to column of x, kernel rows, bytes of a kernel row, bytes from line to line of
     x, groups of taps, blocks, words or numbers from pixel to pixel of out, scratch,
