@@ -12,7 +12,7 @@ from ..packing import Window, pack
 from . import Run
 
 # Words in one round of xor, count and add: their buffers stay in the second cache.
-_ROUND = 2**15
+_ROUND = 2**16
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +22,13 @@ class NumpyKernels:
     def xnor_bits(self, window: Window, weight: Array, bounds: Array, classes: Array) -> Run:
         """See `Kernels`."""
         rows = _weights(weight)
-        limits = np.clip(window.fan_in - bounds, -1, window.fan_in).astype(np.int32)
+        above = np.clip(window.fan_in - bounds, -1, window.fan_in) + 1
+        limits = above.astype(np.uint16 if len(rows) < 1024 else np.int32)
         same = len(limits) == 1
 
         def run(bits: Array) -> Array:
             unequal = _unequal(_windows(bits, window), rows)
-            return pack(unequal <= (limits[0] if same else limits[classes]))
+            return pack(unequal < (limits[0] if same else limits[classes]))
 
         return run
 
@@ -35,12 +36,20 @@ class NumpyKernels:
         """See `Kernels`."""
         rows = _weights(weight)
         start = (shift + factor * window.fan_in).astype(np.int32)
-        return lambda bits: start - np.int32(factor) * _unequal(_windows(bits, window), rows)
+        return lambda bits: start - np.int32(factor) * _unequal(_windows(bits, window), rows).astype(np.int32)
 
     def dot_bits(self, window: Window, weight: Array, low: int, bounds: Array) -> Run:
         """See `Kernels`."""
         sums = _products(window, weight)
-        return lambda ints: pack(sums(ints) >= bounds)
+        # Sums of float32 stay below 2^24, and bounds beyond are never or always reached.
+        limits = np.clip(bounds, -(2**24), 2**24).astype(np.float32)
+        exact = bounds.astype(np.float64)
+
+        def run(ints: Array) -> Array:
+            made = sums(ints)
+            return pack(made >= (limits if made.dtype == np.float32 else exact))
+
+        return run
 
     def dot_sums(self, window: Window, weight: Array, low: int) -> Run:
         """See `Kernels`."""
@@ -108,33 +117,41 @@ def _windows(bits: Array, window: Window) -> Array:
     maps = bits.reshape(len(bits), window.height, window.width, -1)
     if window.kernel == (window.height, window.width):
         return maps.reshape(len(bits), 1, 1, -1)
-    seen = np.lib.stride_tricks.sliding_window_view(maps, window.kernel, axis=(1, 2))
-    seen = np.moveaxis(seen[:, :: window.stride[0], :: window.stride[1]], 3, -1)
-    return np.ascontiguousarray(seen).reshape(*seen.shape[:3], -1)
+    # The values of a kernel row lie side by side.
+    maps = np.ascontiguousarray(maps)
+    image, line, pixel, size = maps.strides
+    (height, width), (down, right), values = window.kernel, window.stride, maps.shape[3]
+    shape = (len(maps), window.rows, window.columns, height, width * values)
+    seen = np.lib.stride_tricks.as_strided(maps, shape, (image, down * line, right * pixel, line, size))
+    made = np.empty(shape, maps.dtype)
+    for row in range(height):
+        made[:, :, :, row] = seen[:, :, :, row]
+    return made.reshape(*shape[:3], -1)
 
 
 def _unequal(windows: Array, weights: Array) -> Array:
-    """Numbers of unequal bits, int32 (images, rows, columns, filters)."""
+    """Numbers of unequal bits, (images, rows, columns, filters); uint16, or int32 where sums are larger."""
     taps, filters = weights.shape
     flat = windows.reshape(-1, taps)
-    made = np.empty((len(flat), filters), np.int32)
+    made = np.empty((len(flat), filters), np.uint16 if taps < 1024 else np.int32)
     step = max(1, _ROUND // filters)
     differ, count = np.empty((step, filters), np.uint64), np.empty((step, filters), np.uint8)
-    total = np.empty((step, filters), np.uint16)
+    some = np.empty((step, filters), np.uint8)
     for start in range(0, len(flat), step):
         part = np.ascontiguousarray(flat[start : start + step].T)[:, :, None]
         size = part.shape[1]
-        one, number, some = differ[:size], count[:size], total[:size]
+        one, number, few = differ[:size], count[:size], some[:size]
         target = made[start : start + size]
         target[...] = 0
-        # A 16-bit sum holds 1,023 words of 64 bits.
-        for first in range(0, taps, 1023):
-            some[...] = 0
-            for tap in range(first, min(first + 1023, taps)):
+        # A byte holds the counts of three words.
+        for first in range(0, taps, 3):
+            np.bitwise_xor(part[first], weights[first], out=one)
+            np.bitwise_count(one, out=few)
+            for tap in range(first + 1, min(first + 3, taps)):
                 np.bitwise_xor(part[tap], weights[tap], out=one)
                 np.bitwise_count(one, out=number)
-                np.add(some, number, out=some)
-            target += some
+                np.add(few, number, out=few)
+            np.add(target, few, out=target)
     return made.reshape(*windows.shape[:-1], filters)
 
 
@@ -146,9 +163,8 @@ def _products(window: Window, weight: Array) -> Run:
     )
 
     def run(ints: Array) -> Array:
-        maps = ints.reshape(len(ints), window.height, window.width, window.channels)
+        maps = ints.reshape(len(ints), window.height, window.width, window.channels).astype(matrix.dtype)
         seen = _windows(maps, window)
-        flat = seen.reshape(-1, seen.shape[-1]).astype(matrix.dtype)
-        return (flat @ matrix).reshape(*seen.shape[:-1], -1)
+        return (seen.reshape(-1, seen.shape[-1]) @ matrix).reshape(*seen.shape[:-1], -1)
 
     return run
