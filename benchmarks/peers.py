@@ -29,7 +29,7 @@ class Sign(nn.Module):
 
 def plain(name: str) -> nn.Sequential:
     """The network in float32, batch norms folded into biases."""
-    (channels, height, width), convolutions, hidden = NETWORKS[name]
+    (channels, height, _), convolutions, hidden = NETWORKS[name]
     layers: list[nn.Module] = []
     size, depth = height, channels
     for filters, pad, pool in convolutions:

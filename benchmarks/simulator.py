@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
+from dataclasses import replace
 from statistics import median
 
 import numpy as np
@@ -27,8 +27,10 @@ from bnnflow.flow.speed import processor
 from bnnflow.sim.engine import Simulator, cycles
 from bnnflow.sim.kernels.native import NativeKernels
 from bnnflow.sim.packing import Window
+from bnnflow.transforms.ops import Mvau
 
 ROUNDS = 7
+BATCHES = 64
 IMAGES = {"CNV": 960, "VGG-small": 128, "LFC": 16_384, "TFC": 200_000}
 # (height, width, channels), kernel, filters, images in a block
 LAYERS = {
@@ -69,10 +71,12 @@ def layers(kernels: NativeKernels) -> None:
         bits = rng.integers(0, 2**63, (count, height, width, window.words)).astype(np.uint64)
         products = count * window.rows * window.columns * filters * window.fan_in
         calls = max(1, int(2e10 / products))
+        recording = kernels.record(lambda: run(bits))  # noqa: B023
+        assert recording is not None
         limit, reached = [], []
         for _ in range(ROUNDS):
             limit.append(rate(kernels))
-            reached.append(products * calls / seconds(lambda: [run(bits) for _ in range(calls)]))  # noqa: B023
+            reached.append(products * calls / seconds(lambda: [recording.replay() for _ in range(calls)]))  # noqa: B023
         print(f"{name:<20}{window.fan_in:>8}{median(reached) / 1e9:>14,.0f}{median(reached) / median(limit):>14.3f}")
 
 
@@ -116,8 +120,6 @@ def networks(kernels: NativeKernels) -> None:
         print(f"two threads over one, wall time: {median(gains):.2f} (best {max(gains):.2f})")
 
 
-BATCHES = 64
-
 _START = """
 import sys, time
 import numpy
@@ -130,13 +132,39 @@ print(time.process_time() - start)
 """
 
 
+def campaign(name: str = "CNV", count: int = 1000) -> None:
+    """Time of one trial of a fault campaign: all images from a layer on, with new weights in that layer."""
+    graph = network(name)
+    images = np.random.default_rng(0).integers(0, 256, (count, *graph.input_type.shape)).astype(np.uint8)
+    simulator = Simulator.of(graph)
+    whole = median(seconds(lambda: simulator.scores(images)) for _ in range(ROUNDS))
+    print(f"\n{name}, {count} images: whole network {1e3 * whole:.1f} ms; from a layer on, with other weights there:")
+    total = []
+    for node in graph.nodes:
+        if not isinstance(node.op, Mvau):
+            continue
+        prefix = simulator.prefix(images, node.name)
+        other = replace(node.op, weight=node.op.weight[::-1])
+        trial = median(seconds(lambda: simulator.finish(prefix, {node.name: other})) for _ in range(ROUNDS))  # noqa: B023
+        ready = median(seconds(lambda: simulator.with_ops({node.name: other})) for _ in range(ROUNDS))  # noqa: B023
+        total.append(trial)
+        memory = prefix.nbytes / count / 1024
+        print(
+            f"  {node.name:<6}{1e3 * trial:>8.2f} ms, of which {1e3 * ready:.2f} to prepare; {memory:.1f} KiB an image"
+        )
+    print(f"  mean {1e3 * sum(total) / len(total):.1f} ms")
+
+
 def start_up() -> None:
     """Processor time until the kernels are there, in fresh processes: compiled, and kept from before."""
-    cold, kept = [], []
+    cold: list[float] = []
+    kept: list[float] = []
+    with tempfile.TemporaryDirectory() as folder:  # compiles our own files, where that was not done yet
+        subprocess.run([sys.executable, "-c", _START, folder], check=True, capture_output=True)
     for _ in range(ROUNDS):
         with tempfile.TemporaryDirectory() as folder:
             for found in (cold, kept):
-                command = [sys.executable, "-c", _START, str(Path(folder))]
+                command = [sys.executable, "-c", _START, folder]
                 done = subprocess.run(command, check=True, capture_output=True, text=True)
                 found.append(float(done.stdout))
     print(f"\nkernels ready: compiled {1e3 * median(cold):.0f} ms (import of llvmlite included), ", end="")
@@ -151,6 +179,7 @@ def main() -> None:
     print(f"limit: {median(rate(kernels) for _ in range(ROUNDS)) / 1e9:,.0f} G binary products/s")
     layers(kernels)
     networks(kernels)
+    campaign()
     start_up()
 
 

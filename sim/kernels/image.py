@@ -7,7 +7,6 @@ linking than the distances from code to constants.
 from __future__ import annotations
 
 import ctypes
-import json
 import mmap
 import struct
 import sys
@@ -32,17 +31,20 @@ class Image:
     code: bytes
     symbols: dict[str, int]
 
-    def to_bytes(self, notes: dict[str, object]) -> bytes:
-        """One string that holds the image and some notes."""
-        head = json.dumps({"symbols": self.symbols, "notes": notes}).encode()
+    def to_bytes(self, notes: dict[str, str]) -> bytes:
+        """One string that holds the image and some notes, which are words."""
+        lines = [f"note {name} {value}" for name, value in notes.items()]
+        lines += [f"symbol {name} {offset}" for name, offset in self.symbols.items()]
+        head = "\n".join(lines).encode()
         return struct.pack("<I", len(head)) + head + self.code
 
     @staticmethod
-    def from_bytes(content: bytes) -> tuple[Image, dict[str, object]]:
+    def from_bytes(content: bytes) -> tuple[Image, dict[str, str]]:
         """What `to_bytes` made a string of: the image, and the notes."""
         (size,) = struct.unpack_from("<I", content)
-        head = json.loads(content[4 : 4 + size])
-        return Image(content[4 + size :], head["symbols"]), head["notes"]
+        rows = [line.split() for line in content[4 : 4 + size].decode().splitlines()]
+        symbols = {name: int(value) for kind, name, value in rows if kind == "symbol"}
+        return Image(content[4 + size :], symbols), {name: value for kind, name, value in rows if kind == "note"}
 
     @staticmethod
     def of_object(elf: bytes) -> Image | None:

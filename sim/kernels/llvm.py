@@ -5,12 +5,11 @@ llvmlite is imported when it is first needed.
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import itertools
 import os
 import platform
-import tempfile
+import zlib
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -46,23 +45,24 @@ def native(target: str = "host", folder: Path | None = None) -> NativeKernels:
     """
     if target not in TARGETS:
         raise Problem(f"unknown target {target!r}", "argument target", f"one of {', '.join(TARGETS)}")
-    path = (default_folder() if folder is None else folder) / f"kernels-{_key(target)[:32]}.bin"
-    return _kept(path) or _made(target, path)
+    key = _key(target)
+    path = (default_folder() if folder is None else folder) / f"kernels-{zlib.crc32(key):08x}-{target}.bin"
+    return _kept(path, key) or _made(target, path, key)
 
 
-def _kept(path: Path) -> NativeKernels | None:
+def _kept(path: Path, key: bytes) -> NativeKernels | None:
     """Kernels from a file; None where there is none, or it is damaged."""
-    content = read_checked(path)
+    content = read_checked(path, key)
     if content is None:
         return None
     image, notes = Image.from_bytes(content)
     loaded = image.load()
     if loaded is None:
         return None
-    return NativeKernels.at(Machine(int(str(notes["lanes"])), str(notes["dot"])), *loaded)
+    return NativeKernels.at(Machine(int(notes["lanes"]), notes["dot"]), *loaded)
 
 
-def _made(target: str, path: Path) -> NativeKernels:
+def _made(target: str, path: Path, key: bytes) -> NativeKernels:
     """Kernels compiled now, and kept where their code can be laid out as an image."""
     llvm = _llvmlite()
     cpu, features = _processor(llvm, target)
@@ -79,14 +79,14 @@ def _made(target: str, path: Path) -> NativeKernels:
     image = Image.of_object(bytes(builder("small").emit_object(module)))
     loaded = None if image is None else image.load()
     if image is not None and loaded is not None:
-        write_checked(path, image.to_bytes({"lanes": machine.lanes, "dot": machine.dot}))
+        write_checked(path, key, image.to_bytes({"lanes": str(machine.lanes), "dot": machine.dot}))
         return NativeKernels.at(machine, *loaded)
     engine = llvm.create_mcjit_compiler(module, builder("jitdefault"))
     engine.finalize_object()
     return NativeKernels.at(machine, {name: engine.get_function_address(name) for name in NAMES}, engine)
 
 
-def _key(target: str) -> str:
+def _key(target: str) -> bytes:
     """What kept machine code depends on: target, processor, LLVM, and how kernels are written."""
     parts = [target, platform.system(), platform.machine(), *_cpu_lines()]
     try:
@@ -96,7 +96,7 @@ def _key(target: str) -> str:
     if found is not None and found.origin is not None:
         parts.append(_content(Path(found.origin).parent / "_version.py"))
     parts += [_content(Path(__file__).parent / name) for name in ("source.py", "assembly.py", "image.py", "llvm.py")]
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+    return zlib.compress("\0".join(parts).encode(), 1)
 
 
 def _cpu_lines() -> list[str]:
@@ -170,24 +170,27 @@ def _processor(llvm: Any, target: str) -> tuple[str, str]:
     return _FORCED[target], ""
 
 
-def read_checked(path: Path) -> bytes | None:
-    """The content that `write_checked` kept, or None where there is none or it is damaged."""
+def read_checked(path: Path, key: bytes) -> bytes | None:
+    """The content that `write_checked` kept under the same key; None where there is none or it is damaged."""
     try:
         held = path.read_bytes()
     except OSError:
         return None
-    digest, content = held[:32], held[32:]
-    return content if hashlib.sha256(content).digest() == digest else None
+    start = 4 + len(key)
+    whole = held[4:start] == key and zlib.crc32(held[4:]) == int.from_bytes(held[:4], "little")
+    return held[start:] if whole else None
 
 
-def write_checked(path: Path, content: bytes) -> None:
-    """Keep content behind its sha256; written aside and moved into place, not at all where the folder refuses."""
+def write_checked(path: Path, key: bytes, content: bytes) -> None:
+    """Keep a key and content behind their CRC-32; written aside and moved into place, not at all where refused."""
+    import tempfile  # takes milliseconds, which a start with kept code need not spend
+
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".kernels-")
         with os.fdopen(handle, "wb") as file:
-            file.write(hashlib.sha256(content).digest() + content)
+            file.write(zlib.crc32(key + content).to_bytes(4, "little") + key + content)
         os.replace(temporary, path)
     except OSError:
         if temporary is not None:

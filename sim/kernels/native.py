@@ -109,8 +109,8 @@ class NativeKernels:
         filters, words, fan_in = len(weight), window.words, window.fan_in
         weights = blocked(pack(weight > 0).reshape(filters, -1), WIDE)
         blocks, taps, _ = weights.shape
-        limits = aligned((len(bounds), blocks * WIDE), np.int64, -1)
-        limits[:, :filters] = np.clip(fan_in - bounds, -1, fan_in)
+        limits = aligned((len(bounds), blocks * WIDE), np.int64, 0)
+        limits[:, :filters] = np.clip(fan_in + 1 - bounds, 0, fan_in + 1)
         geometry = _Geometry.of(window, words)
         offsets, area = window.offsets(words), window.rows * window.columns
         starts = np.ascontiguousarray(classes.ravel() * limits.shape[1], np.int64)

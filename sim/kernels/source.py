@@ -76,20 +76,27 @@ def text(machine: Machine) -> str:
         peak("peak", machine),
     ]
     lanes = machine.lanes
-    declarations = [f"declare <{lanes} x i64> @llvm.ctpop.v{lanes}i64(<{lanes} x i64>)", _dot_declaration(machine)]
+    declarations = [
+        "declare i64 @llvm.smin.i64(i64, i64)",
+        *(f"declare {v} @{_population_count(v)}({v})" for v in (f"<{lanes} x i64>", f"<{8 * lanes} x i8>")),
+        _dot_declaration(machine),
+    ]
+    if lanes in _BYTE_SUMS and machine.dot == "pmaddwd":
+        small = f"<{8 * lanes} x i8>"
+        declarations.append(f"declare <{lanes} x i64> @{_BYTE_SUMS[lanes]}({small}, {small})")
     width = 64 * lanes
     attributes = f'attributes #0 = {{ nounwind "prefer-vector-width"="{width}" "min-legal-vector-width"="{width}" }}'
     return "\n".join([*map(str, functions), *declarations, attributes, ""])
 
 
 def xnor_bits(name: str, machine: Machine, pixels: int) -> Function:
-    """Binary layer with thresholds: a bit is 1 where the number of unequal bits is at most the bound.
+    """Binary layer with thresholds: a bit is 1 where the number of unequal bits is below the limit.
 
     A tile is `pixels` neighbouring columns (at most the row's) by as many channels as eight vectors hold;
     two columns where a block's weights do not fit into the first cache. Parameters: x, weights
-    [block][tap word][64], bounds i64 [class][block][64], out [image][row][column][block], images, rows,
+    [block][tap word][64], limits i64 [class][block][64], out [image][row][column][block], images, rows,
     columns, words from image to image, row to row, column to column of x, tap words, their offsets in x,
-    blocks, words from pixel to pixel of out, first bound of each pixel's class.
+    blocks, words from pixel to pixel of out, first limit of each pixel's class.
     """
     f, lanes = Function(name), machine.lanes
     accumulators = 8 if pixels == 1 or lanes == 8 else 4
@@ -98,7 +105,6 @@ def xnor_bits(name: str, machine: Machine, pixels: int) -> Function:
         "ptr", "ptr", "ptr", "ptr", *["i64"] * 7, "ptr", "i64", "i64", "ptr"
     )
     area, block_words = f.mul(rows, columns), f.mul(taps, str(WIDE))
-    further = f.add(taps, "-1")
     with f.loop(blocks) as block:
         weight = f.at("i64", weights, f.mul(block.index, block_words))
         bound = f.at("i64", bounds, f.mul(block.index, str(WIDE)))
@@ -112,19 +118,13 @@ def xnor_bits(name: str, machine: Machine, pixels: int) -> Function:
                 limits = [f.at("i64", bound, f.load("i64", f.at("i64", classes, p), 8)) for p in pixel]
                 for part in range(WIDE // tile):
                     base = f.at("i64", weight, str(part * tile))
-                    starts = _unequal(f, machine, windows, base, "0", offsets, WIDE, accumulators)
-                    with f.loop(further, *((vector, v) for v in starts), may_skip=True) as tap:
-                        index = f.add(tap.index, "1")
-                        more = _unequal(f, machine, windows, base, index, offsets, WIDE, accumulators)
-                        tap.following = tuple(
-                            f.value(f"add {vector} {a}, {b}") for a, b in zip(tap.values, more, strict=True)
-                        )
+                    totals = _counted(f, machine, windows, base, taps, offsets, WIDE, accumulators)
                     for i in range(pixels):
-                        sums = tap.results[i * accumulators : (i + 1) * accumulators]
+                        sums = totals[i * accumulators : (i + 1) * accumulators]
                         masks = []
                         for a, total in enumerate(sums):
                             limit = f.load(vector, f.at("i64", limits[i], str(part * tile + a * lanes)), 8)
-                            masks.append(f.value(f"icmp sle {vector} {total}, {limit}"))
+                            masks.append(f.value(f"icmp slt {vector} {total}, {limit}"))
                         word = f.at("i64", out, f.add(f.mul(f.add(first_out, pixel[i]), stride), block.index))
                         f.store(f"i{tile}", _joined(f, masks, lanes), f.at(f"i{tile}", word, str(part)))
     return f
@@ -133,9 +133,10 @@ def xnor_bits(name: str, machine: Machine, pixels: int) -> Function:
 def xnor_sums(name: str, machine: Machine, width: int, pixels: int) -> Function:
     """Binary layer without thresholds: start - factor * (number of unequal bits), i32.
 
-    A tile is `pixels` neighbouring columns, at most the row's. Parameters: x, weights [block][tap
-    word][width], starts i32 [block][width], out i32 [image][row][column][block][width], images, rows, columns, three strides of x, tap words, their offsets
-    in x, blocks, numbers from pixel to pixel of out, factor.
+    A tile is `pixels` neighbouring columns, at most the row's. Parameters: x, weights
+    [block][tap word][width], starts i32 [block][width], out i32 [image][row][column][block][width],
+    images, rows, columns, three strides of x, tap words, their offsets in x, blocks, numbers from pixel to
+    pixel of out, factor.
     """
     f, lanes = Function(name), machine.lanes
     accumulators = min(8 // pixels, width // lanes)
@@ -158,12 +159,8 @@ def xnor_sums(name: str, machine: Machine, width: int, pixels: int) -> Function:
                 targets = [f.at("i32", out, f.add(f.mul(f.add(first, place), stride), begin)) for place in places]
                 for part in range(width // tile):
                     base = f.at("i64", weight, str(part * tile))
-                    with f.loop(taps, *[(vector, "zeroinitializer")] * (accumulators * pixels)) as tap:
-                        more = _unequal(f, machine, windows, base, tap.index, offsets, width, accumulators)
-                        tap.following = tuple(
-                            f.value(f"add {vector} {a}, {b}") for a, b in zip(tap.values, more, strict=True)
-                        )
-                    for i, total in enumerate(tap.results):
+                    totals = _counted(f, machine, windows, base, taps, offsets, width, accumulators)
+                    for i, total in enumerate(totals):
                         place = str(part * tile + i % accumulators * lanes)
                         count = f.value(f"trunc {vector} {total} to {small}")
                         scaled = f.value(f"mul {small} {count}, {factors}")
@@ -187,10 +184,56 @@ def _places(f: Function, tile: str, columns: str, pixels: int) -> list[str]:
     return [f.add(start, str(i)) for i in range(pixels)]
 
 
-def _unequal(
-    f: Function, machine: Machine, windows: list[str], base: str, tap: str, offsets: str, width: int, count: int
+# Taps whose counts of at most 8 bits a byte fit into the bytes of a sum.
+_BYTE_TAPS = 31
+
+
+def _counted(
+    f: Function, machine: Machine, windows: list[str], base: str, taps: str, offsets: str, width: int, count: int
 ) -> list[str]:
-    """Numbers of unequal bits of one tap word, `count` vectors of channels for each window."""
+    """Numbers of unequal bits in all tap words: `count` vectors of channels for each window.
+
+    Where the processor counts the bits of bytes only, sums are held in bytes for up to 31 words.
+    """
+    lanes, vector = machine.lanes, f"<{machine.lanes} x i64>"
+    if machine.lanes not in _BYTE_SUMS or machine.dot != "pmaddwd":
+        starts = _unequal(f, machine, windows, base, "0", offsets, width, count, vector)
+        with f.loop(f.add(taps, "-1"), *((vector, v) for v in starts), may_skip=True) as tap:
+            more = _unequal(f, machine, windows, base, f.add(tap.index, "1"), offsets, width, count, vector)
+            tap.following = tuple(f.value(f"add {vector} {a}, {b}") for a, b in zip(tap.values, more, strict=True))
+        return list(tap.results)
+    small = f"<{8 * lanes} x i8>"
+    rounds = f.value(f"udiv i64 {f.add(taps, str(_BYTE_TAPS - 1))}, {_BYTE_TAPS}")
+    with f.loop(rounds, *[(vector, "zeroinitializer")] * (count * len(windows))) as turn:
+        first = f.mul(turn.index, str(_BYTE_TAPS))
+        left = f.value(f"sub i64 {taps}, {first}")
+        some = f.value(f"call i64 @llvm.smin.i64(i64 {left}, i64 {_BYTE_TAPS})")
+        with f.loop(some, *[(small, "zeroinitializer")] * (count * len(windows))) as tap:
+            more = _unequal(f, machine, windows, base, f.add(first, tap.index), offsets, width, count, small)
+            tap.following = tuple(f.value(f"add {small} {a}, {b}") for a, b in zip(tap.values, more, strict=True))
+        following = []
+        for total, held in zip(turn.values, tap.results, strict=True):
+            wide = f.value(f"call {vector} @{_BYTE_SUMS[lanes]}({small} {held}, {small} zeroinitializer)")
+            following.append(f.value(f"add {vector} {total}, {wide}"))
+        turn.following = tuple(following)
+    return list(turn.results)
+
+
+_BYTE_SUMS = {2: "llvm.x86.sse2.psad.bw", 4: "llvm.x86.avx2.psad.bw"}
+
+
+def _unequal(
+    f: Function,
+    machine: Machine,
+    windows: list[str],
+    base: str,
+    tap: str,
+    offsets: str,
+    width: int,
+    count: int,
+    counted: str,
+) -> list[str]:
+    """Numbers of unequal bits of one tap word, in the elements of the type `counted`."""
     lanes, vector = machine.lanes, f"<{machine.lanes} x i64>"
     offset = f.load("i64", f.at("i64", offsets, tap), 8)
     words = [f.splat("i64", lanes, f.load("i64", f.at("i64", window, offset), 8)) for window in windows]
@@ -200,12 +243,25 @@ def _unequal(
         weight = f.load(vector, f.at("i64", start, str(a * lanes)), 8)
         for i, word in enumerate(words):
             unequal = f.value(f"xor {vector} {weight}, {word}")
-            made[i].append(f.value(f"call {vector} @llvm.ctpop.v{lanes}i64({vector} {unequal})"))
+            if counted != vector:
+                unequal = f.value(f"bitcast {vector} {unequal} to {counted}")
+            made[i].append(f.value(f"call {counted} @{_population_count(counted)}({counted} {unequal})"))
     return [value for group in made for value in group]
+
+
+def _population_count(vector: str) -> str:
+    lanes, kind = vector.strip("<>").split(" x ")
+    return f"llvm.ctpop.v{lanes}{kind}"
 
 
 def _joined(f: Function, masks: list[str], lanes: int) -> str:
     """One integer whose bits are the lanes of boolean vectors, the first vector's first lane lowest."""
+    if lanes < 8:  # the signs of such vectors go to a general register best
+        total = "0"
+        for i, mask in enumerate(masks):
+            bits = f.value(f"zext i{lanes} {f.value(f'bitcast <{lanes} x i1> {mask} to i{lanes}')} to i64")
+            total = f.value(f"or i64 {total}, {f.value(f'shl i64 {bits}, {i * lanes}')}")
+        return f.value(f"trunc i64 {total} to i{lanes * len(masks)}") if lanes * len(masks) < 64 else total
     while len(masks) > 1:
         order = ", ".join(f"i32 {i}" for i in range(2 * lanes))
         pair = f"<{lanes} x i1>"
@@ -222,7 +278,8 @@ def dot(name: str, machine: Machine, bits: bool) -> Function:
 
     Each row of windows is laid out in `scratch` first, so that all taps of a window are contiguous. Kernel
     rows are copied 16 bytes at a time, each over the surplus of the one before; up to 15 bytes behind x are read.
-    Two columns are done at a time; one pixel behind out may be written. Parameters: x u8, weights [block][group][64][taps of a group], bounds or starts i32 [block][64], out
+    Two columns are done at a time; one pixel behind out may be written. Parameters: x u8,
+    weights [block][group][64][taps of a group], bounds or starts i32 [block][64], out
     ([image][row][column][block] words, or i32 [...][block][64]), images, rows, columns, bytes from image to
     image, row to row, column to column of x, kernel rows, bytes of a kernel row, bytes from line to line of
     x, groups of taps, blocks, words or numbers from pixel to pixel of out, scratch,
@@ -294,13 +351,12 @@ def dot(name: str, machine: Machine, bits: bool) -> Function:
 
 
 def _dot_declaration(machine: Machine) -> str:
-    smin = "declare i64 @llvm.smin.i64(i64, i64)\n"
     if machine.dot == "vpdpbusd":
-        return smin + "declare <16 x i32> @llvm.x86.avx512.vpdpbusd.512(<16 x i32>, <64 x i8>, <64 x i8>)"
+        return "declare <16 x i32> @llvm.x86.avx512.vpdpbusd.512(<16 x i32>, <64 x i8>, <64 x i8>)"
     if machine.dot == "pmaddwd":
         name, lanes = _PMADDWD[machine.lanes], 2 * machine.lanes
-        return smin + f"declare <{lanes} x i32> @{name}(<{2 * lanes} x i16>, <{2 * lanes} x i16>)"
-    return smin
+        return f"declare <{lanes} x i32> @{name}(<{2 * lanes} x i16>, <{2 * lanes} x i16>)"
+    return ""
 
 
 _PMADDWD = {2: "llvm.x86.sse2.pmadd.wd", 4: "llvm.x86.avx2.pmadd.wd", 8: "llvm.x86.avx512.pmaddw.d.512"}

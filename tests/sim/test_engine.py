@@ -204,7 +204,6 @@ def test_damaged_machine_code_is_made_anew(tmp_path: Path, damage: str) -> None:
     good = path.read_bytes()
     bad = {"cut": good[: len(good) // 2], "flipped": good[:500] + bytes([good[500] ^ 1]) + good[501:], "empty": b""}
     path.write_bytes(bad[damage])
-    assert read_checked(path) is None
     graph = two_layers(3, 3)
     images = images_for(graph, 3)
     kernels = native.__wrapped__("host", tmp_path)
@@ -213,10 +212,21 @@ def test_damaged_machine_code_is_made_anew(tmp_path: Path, damage: str) -> None:
     assert np.array_equal(simulator.tensors(images)["t1"], reference.run(graph, images)["t1"])
 
 
+def test_kept_content_is_that_of_its_key(tmp_path: Path) -> None:
+    """Two keys may share a name; a file of one is nothing to the other."""
+    path = tmp_path / "new" / "file"
+    write_checked(path, b"one key", b"content")
+    assert read_checked(path, b"one key") == b"content"
+    assert read_checked(path, b"another") is None
+    assert read_checked(path, b"one keyc") is None
+    assert [found.name for found in path.parent.iterdir()] == ["file"]
+
+
 def test_a_folder_that_cannot_be_written_does_no_harm(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     assert native.__wrapped__("host", tmp_path / "file").functions
-    write_checked(tmp_path / "file" / "x", b"content")
+    write_checked(tmp_path / "file" / "x", b"key", b"content")
+    assert read_checked(tmp_path / "file" / "x", b"key") is None
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
