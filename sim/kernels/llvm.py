@@ -176,6 +176,7 @@ def read_checked(path: Path, key: bytes) -> bytes | None:
         held = path.read_bytes()
     except OSError:
         return None
+    key = len(key).to_bytes(4, "little") + key
     start = 4 + len(key)
     whole = held[4:start] == key and zlib.crc32(held[4:]) == int.from_bytes(held[:4], "little")
     return held[start:] if whole else None
@@ -185,6 +186,7 @@ def write_checked(path: Path, key: bytes, content: bytes) -> None:
     """Keep a key and content behind their CRC-32; written aside and moved into place, not at all where refused."""
     import tempfile  # takes milliseconds, which a start with kept code need not spend
 
+    key = len(key).to_bytes(4, "little") + key
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
