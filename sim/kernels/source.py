@@ -352,7 +352,7 @@ def dot(name: str, machine: Machine, bits: bool) -> Function:
 
 def _dot_declaration(machine: Machine) -> str:
     if machine.dot == "vpdpbusd":
-        return "declare <16 x i32> @llvm.x86.avx512.vpdpbusd.512(<16 x i32>, <64 x i8>, <64 x i8>)"
+        return "declare <16 x i32> @llvm.x86.avx512.vpdpbusd.512(<16 x i32>, <16 x i32>, <16 x i32>)"
     if machine.dot == "pmaddwd":
         name, lanes = _PMADDWD[machine.lanes], 2 * machine.lanes
         return f"declare <{lanes} x i32> @{name}(<{2 * lanes} x i16>, <{2 * lanes} x i16>)"
@@ -367,9 +367,8 @@ def _multiply_add(f: Function, machine: Machine, total: str, word: str, factor: 
     lanes = 2 * machine.lanes
     vector = f"<{lanes} x i32>"
     if machine.dot == "vpdpbusd":
-        small = f"<{4 * lanes} x i8>"
-        values = [f.value(f"bitcast {vector} {v} to {small}") for v in (word, factor)]
-        arguments = f"{vector} {total}, {small} {values[0]}, {small} {values[1]}"
+        # The form of the operands before LLVM 22, which later ones still read.
+        arguments = f"{vector} {total}, {vector} {word}, {vector} {factor}"
         return f.value(f"call {vector} @llvm.x86.avx512.vpdpbusd.512({arguments})")
     if machine.dot == "pmaddwd":
         small = f"<{2 * lanes} x i16>"
@@ -449,7 +448,8 @@ def three_channels_last(name: str) -> Function:
     size = f.mul(places, "3")
     two = ", ".join(f"i32 {i}" for i in range(32))
     first = ", ".join(f"i32 {i}" if i < 16 else "i32 poison" for i in range(32))
-    mixed = ", ".join(f"i32 {16 * (i % 3) + i // 3}" for i in range(48))
+    # Of 64 bytes the first 48 count: LLVM 20 cannot shuffle 48.
+    mixed = ", ".join(f"i32 {16 * (i % 3) + i // 3}" if i < 48 else "i32 poison" for i in range(64))
     with f.loop(images) as image:
         start = f.mul(image.index, size)
         source, target = f.at("i8", x, start), f.at("i8", out, start)
@@ -461,10 +461,10 @@ def three_channels_last(name: str) -> Function:
             ]
             pair = f.value(f"shufflevector <16 x i8> {planes[0]}, <16 x i8> {planes[1]}, <32 x i32> <{two}>")
             last = f.value(f"shufflevector <16 x i8> {planes[2]}, <16 x i8> poison, <32 x i32> <{first}>")
-            made = f.value(f"shufflevector <32 x i8> {pair}, <32 x i8> {last}, <48 x i32> <{mixed}>")
+            made = f.value(f"shufflevector <32 x i8> {pair}, <32 x i8> {last}, <64 x i32> <{mixed}>")
             for part in range(3):
                 order = ", ".join(f"i32 {i}" for i in range(16 * part, 16 * part + 16))
-                piece = f.value(f"shufflevector <48 x i8> {made}, <48 x i8> poison, <16 x i32> <{order}>")
+                piece = f.value(f"shufflevector <64 x i8> {made}, <64 x i8> poison, <16 x i32> <{order}>")
                 f.store("<16 x i8>", piece, f.at("i8", target, f.add(f.mul(place, "3"), str(16 * part))))
     return f
 
