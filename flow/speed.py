@@ -40,7 +40,7 @@ def network_rows(
     def add(engine: str, run: Any) -> None:
         rows.append({"engine": engine, "images_per_second": throughput(run, images)})
 
-    simulator = Simulator.of(read(graph))
+    simulator = Simulator.of(read(graph), threads=threads)
     with threadpool_limits(threads, "blas"):
         add("bnnflow simulator", simulator.scores)
     if qonnx is not None:

@@ -1,63 +1,62 @@
-"""The simulator: any graph, any batch, the same integers as the hardware.
+"""The simulator: any graph, any batch, the same integers as the hardware, on packed bits.
 
-Sums of products with -1 and +1 are computed by float32 matrix products, which are exact while no
-partial sum reaches 2^24 (float64 and 2^53 beyond that); the bound is checked for each layer from
-its range. Activations are held as bytes.
+Backends: "llvm" (kernels generated for this processor), "numpy" (packed words, portable) and "blas" (ordinary
+arrays and float matrix products, which are exact here). All give the same integers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import assert_never
+import importlib.util
+import platform
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from bnnflow import Problem
 
 from ..transforms.graph import Graph
-from ..transforms.ops import (
-    NO_PADS,
-    Add,
-    AddBorder,
-    AddStreams,
-    Affine,
-    AnyOp,
-    Best,
-    ChannelsLast,
-    ChannelwiseMul,
-    Clip,
-    Concat,
-    Conv,
-    Dense,
-    DuplicateStreams,
-    Flatten,
-    FMPadding,
-    GlobalAccPool,
-    LabelSelect,
-    MaxPool,
-    Mvau,
-    Pad,
-    Pair,
-    Pool,
-    Quantize,
-    Scale,
-    Sides,
-    Sign,
-    SlidingWindow,
-    Stairs,
-    StreamingConcat,
-    StreamingMaxPool,
-    SumPool,
-    Threshold,
-    Thresholding,
-    XnorConv,
-    XnorDense,
-)
-from ..transforms.tensor import Array, TensorType
-from .reference import padded, rounded, windows
+from ..transforms.ops import AnyOp, Best, Conv, Dense, LabelSelect, Mvau, XnorConv, XnorDense
+from ..transforms.tensor import Array
+from .kernels import Kernels
+from .kernels.native import NativeKernels
+from .plan import Planner, Step
+from .replay import Replay
+from .values import Value, two_valued
 
-Kernel = Callable[..., Array]
+BACKENDS = ("auto", "llvm", "numpy", "blas")
+
+# Clock cycles of work in one block of images, at the processor's limit, and the least and most images in it.
+_BLOCK_CYCLES, _LEAST, _MOST = 8e6, 16, 2048
+
+Made = TypeVar("Made")
+
+
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """What a graph's first nodes make of all images: the tensors that `upto` and what stands behind it read.
+
+    Attributes:
+        upto: name of the first node that is still to be computed.
+        images: how many.
+        values: the tensors, bits packed.
+    """
+
+    upto: str
+    images: int
+    values: Mapping[str, Value]
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the tensors."""
+        arrays = (array for value in self.values.values() for array in (value.packed, value.plain))
+        return sum(array.nbytes for array in arrays if array is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,37 +65,213 @@ class Simulator:
 
     Attributes:
         graph: what is simulated.
-        kernels: one function a node, in order; each maps batches to a batch.
+        backend: "llvm", "numpy" or "blas".
+        threads: blocks of images that are computed at the same time; results never depend on it.
+        kernels: of the backend; None for "blas".
+        steps: what is done for class scores, in order.
     """
 
     graph: Graph
-    kernels: tuple[Kernel, ...]
+    backend: str
+    threads: int
+    kernels: Kernels | None
+    steps: tuple[Step, ...]
 
     @staticmethod
-    def of(graph: Graph) -> Simulator:
-        """Prepare every layer's weights once."""
-        kernels = (_kernel(node.op, graph.types[node.input], graph.types[node.name]) for node in graph.nodes)
-        return Simulator(graph, tuple(kernels))
+    def of(
+        graph: Graph, backend: str = "auto", threads: int = 1, target: str = "host", folder: Path | None = None
+    ) -> Simulator:
+        """Prepare every layer's weights once.
 
-    def tensors(self, images: Array) -> dict[str, Array]:
-        """Every tensor for one batch; integers in any dtype that holds them exactly.
+        Args:
+            graph: of any level.
+            backend: one of `BACKENDS`; "auto" takes llvm where it can be had, else numpy.
+            threads: at least 1.
+            target: what the llvm backend compiles for: "host", or a lesser processor by the name of
+                `kernels.llvm.TARGETS`.
+            folder: where machine code is kept; None for the user's cache folder.
+
+        Raises:
+            Problem: an unknown backend or target, one that is not installed, or threads below 1.
+        """
+        if threads < 1:
+            raise Problem(f"threads must be at least 1, not {threads}", "argument threads")
+        backend, kernels = _backend(backend, target, folder)
+        return Simulator(graph, backend, threads, kernels, Planner(graph, kernels, (graph.output,)).steps())
+
+    def tensors(self, images: Array, taps: Sequence[str] | None = None) -> dict[str, Array]:
+        """Tensors of one batch; integers in any dtype that holds them exactly.
+
+        Args:
+            images: (images, *input shape).
+            taps: names of the tensors wanted; None for all.
+
+        Raises:
+            Problem: the images do not have the input's shape, range or are not finite; an unknown tensor.
+        """
+        graph = self.graph
+        names = tuple(graph.types) if taps is None else tuple(taps)
+        for name in names:
+            if name not in graph.types:
+                raise Problem(f"there is no tensor {name!r}", f"graph {graph.name!r}", _nearest(name, graph))
+        if not len(images):
+            raise Problem("there are no images", f"input {graph.input!r} of {graph.name!r}")
+        values = {graph.input: Value(graph.input_type, None, self._admit(np.asarray(images)))}
+        for step in self.steps if set(names) <= {graph.output} else Planner(graph, self.kernels, names).steps():
+            values[step.makes] = step.run(*(values[name] for name in step.reads))
+        return {name: values[name].numbers() for name in names}
+
+    def scores(self, images: Array | Iterable[Array], batch: int | None = None) -> Array:
+        """Class scores, (images, classes) float64, in constant memory.
+
+        Args:
+            images: (images, *input shape), which may be a memory map, or batches of such.
+            batch: images at a time; None for as many as suit the network.
 
         Raises:
             Problem: the images do not have the input's shape, range or are not finite.
         """
-        made = {self.graph.input: self._admit(images)}
-        for node, kernel in zip(self.graph.nodes, self.kernels, strict=True):
-            made[node.name] = kernel(*(made[name] for name in node.inputs))
-        return made
 
-    def scores(self, images: Array, batch: int = 256) -> Array:
-        """Class scores, (images, classes) float64, for any number of images in constant memory."""
-        parts = [self.tensors(part)[self.graph.output].astype(np.float64) for part in batches(images, batch)]
+        parts = self._spread(
+            self._runner(self.steps), self._admitted(_parts(images, self.block if batch is None else batch))
+        )
         return np.concatenate(parts) if parts else np.zeros((0, *self.graph.output_type.shape))
 
-    def classes(self, images: Array, batch: int = 256) -> Array:
+    def classes(self, images: Array | Iterable[Array], batch: int | None = None) -> Array:
         """The best class of each image, (images,) int64."""
         return classes_of(self.graph, self.scores(images, batch))
+
+    def prefix(self, images: Array | Iterable[Array], upto: str) -> Prefix:
+        """Compute, once for many runs of `finish`, all that node `upto` and the nodes behind it read.
+
+        Raises:
+            Problem: no such node, or images as for `scores`.
+        """
+        before, needed = self._cut(upto)
+
+        def run(part: Array) -> dict[str, Value]:
+            values = {self.graph.input: Value(self.graph.input_type, None, self._admit(part))}
+            made = self._run(before, values)
+            return {name: made[name].compact() for name in needed}
+
+        parts = self._spread(run, _parts(images, self.block))
+        if not parts:
+            raise Problem("there are no images", f"input {self.graph.input!r} of {self.graph.name!r}")
+        values = {name: Value.joined([part[name] for part in parts]) for name in needed}
+        return Prefix(upto, len(next(iter(values.values()))), values)
+
+    def finish(self, prefix: Prefix, replaced: Mapping[str, AnyOp] | None = None) -> Array:
+        """Class scores of a prefix's images with some operations replaced by others of the same shapes.
+
+        Args:
+            prefix: of this simulator or one that shares its graph's names.
+            replaced: by name of the node, which stands at or behind `prefix.upto`.
+
+        Returns:
+            (images, classes) float64.
+
+        Raises:
+            Problem: a replaced node is unknown or stands in the prefix.
+        """
+        simulator = self.with_ops(replaced or {})
+        before, _ = simulator._cut(prefix.upto)
+        for step in before:
+            for name in step.covers:
+                if replaced and name in replaced:
+                    raise Problem(
+                        f"node {name!r} was replaced, but stands before {prefix.upto!r}",
+                        f"prefix of {self.graph.name!r}",
+                        f"make a prefix up to {name!r}",
+                    )
+        behind = simulator.steps[len(before) :]
+
+        block = simulator.block
+        starts = range(0, prefix.images, block)
+        parts = ({name: v.part(i, i + block) for name, v in prefix.values.items()} for i in starts)
+        return np.concatenate(simulator._spread(simulator._runner(behind), parts))
+
+    def with_ops(self, replaced: Mapping[str, AnyOp]) -> Simulator:
+        """The simulator of the graph with some operations replaced; all other prepared kernels are shared.
+
+        Raises:
+            Problem: a name is unknown, or shapes do not fit.
+        """
+        if not replaced:
+            return self
+        for name in replaced:
+            if name not in self.graph.types or name == self.graph.input:
+                raise Problem(f"there is no node {name!r}", f"graph {self.graph.name!r}", _nearest(name, self.graph))
+        nodes = (replace(n, op=replaced[n.name]) if n.name in replaced else n for n in self.graph.nodes)
+        graph = self.graph.with_nodes(tuple(nodes))
+        old, new = self.graph.types, graph.types
+        planner = Planner(graph, self.kernels, (graph.output,))
+        steps = []
+        for step in self.steps:
+            same = all(old[name] == new[name] for name in (*step.covers, *step.reads))
+            changed = not same or any(name in replaced for name in _behind(graph, step))
+            steps.append(planner.step(step.makes) if changed else step)
+        if any(one.reads != other.reads for one, other in zip(steps, self.steps, strict=True)):
+            steps = list(planner.steps())
+        return replace(self, graph=graph, steps=tuple(steps))
+
+    @property
+    def block(self) -> int:
+        """Images that are computed at a time: as many as keep the time for calls small and the maps in the cache."""
+        return int(min(max(_BLOCK_CYCLES / max(1.0, cycles(self.graph)), _LEAST), _MOST))
+
+    def _cut(self, upto: str) -> tuple[tuple[Step, ...], list[str]]:
+        """The steps before node `upto`, and the tensors from there that the other steps read."""
+        graph = self.graph
+        names = [node.name for node in graph.nodes]
+        if upto not in names:
+            raise Problem(f"there is no node {upto!r}", f"graph {graph.name!r}", _nearest(upto, graph))
+        first = set(names[: names.index(upto)])
+        before = tuple(step for step in self.steps if step.makes in first and upto not in step.covers)
+        known = {graph.input, *(step.makes for step in before)}
+        behind = self.steps[len(before) :]
+        needed = dict.fromkeys(name for step in behind for name in step.reads if name in known)
+        return before, list(needed) or [graph.input]
+
+    def _run(self, steps: Sequence[Step], values: dict[str, Value]) -> dict[str, Value]:
+        for step in steps:
+            values[step.makes] = step.run(*(values[name] for name in step.reads))
+        return values
+
+    def _admitted(self, parts: Iterable[Array]) -> Iterator[dict[str, Value]]:
+        for part in parts:
+            yield {self.graph.input: Value(self.graph.input_type, None, self._admit(part))}
+
+    def _runner(self, steps: Sequence[Step]) -> Callable[[dict[str, Value]], Array]:
+        """What maps the values that `steps` need to class scores; it may be called from several threads."""
+        output, kernels = self.graph.output, self.kernels
+        replays = threading.local()
+
+        def run(values: dict[str, Value]) -> Array:
+            if isinstance(kernels, NativeKernels):
+                replay: Replay | None = getattr(replays, "found", None)
+                if replay is None or not replay.fits(values):
+                    replays.found = replay = Replay.of(kernels, steps, values)
+                made = self._run(replay.others, replay.run(values))
+            else:
+                made = self._run(steps, values)
+            # A copy, because replays write to the same memory again.
+            return made[output].ints().astype(np.float64)
+
+        return run
+
+    def _spread(self, run: Callable[..., Made], parts: Iterable[object]) -> list[Made]:
+        """The results for all parts, in order, on as many threads as the simulator has."""
+        if self.threads == 1:
+            return [run(part) for part in parts]
+        made: list[Made] = []
+        waiting: deque[Future[Made]] = deque()
+        with ThreadPoolExecutor(self.threads) as pool:
+            for part in parts:
+                waiting.append(pool.submit(run, part))
+                if len(waiting) > 2 * self.threads:
+                    made.append(waiting.popleft().result())
+            made += [future.result() for future in waiting]
+        return made
 
     def _admit(self, images: Array) -> Array:
         graph = self.graph
@@ -114,13 +289,16 @@ class Simulator:
         if graph.input_type.is_float:
             return images.astype(np.float64)
         low, high = graph.input_type.range
-        if images.size and (images.min() < low or images.max() > high or np.any(images != np.floor(images))):
+        if images.dtype == np.uint8 and low <= 0 and high >= 255:
+            return images
+        whole = images.dtype.kind != "f" or not np.any(images != np.floor(images))
+        if images.size and (images.min() < low or images.max() > high or not whole):
             raise Problem(
                 f"the graph wants integers from {low} to {high}, the images hold {images.min():g} to {images.max():g}",
                 f"input {graph.input!r} of {graph.name!r}",
                 "give the pixels as they are stored (0 to 255), not divided",
             )
-        return images.astype(np.uint8) if low >= 0 and high <= 255 else images.astype(np.int64)
+        return images.astype(np.uint8, copy=False) if low >= 0 and high <= 255 else images.astype(np.int64)
 
 
 def classes_of(graph: Graph, scores: Array) -> Array:
@@ -137,174 +315,65 @@ def batches(images: Array, size: int) -> Iterator[Array]:
         yield images[start : start + size]
 
 
-def _kernel(op: AnyOp, x: TensorType, made: TensorType) -> Kernel:
-    match op:
-        case ChannelsLast():
-            return lambda v: np.ascontiguousarray(np.moveaxis(v if v.ndim == 4 else v[:, :, None], 1, -1))
-        case Flatten():
-            return lambda v: v.reshape(len(v), -1)
-        case Affine(scale, shift, divisor):
-            return lambda v: v.astype(np.float64) * scale / divisor + shift
-        case Clip(low, high):
-            return lambda v: np.clip(v, low, high)
-        case Quantize(scale, low, high, rounding):
-            return lambda v: np.clip(rounded(v / scale, rounding), low, high) * scale
-        case Sign(zero):
-            if zero:
-                return lambda v: np.where(v >= 0, np.int8(1), np.int8(-1))
-            return lambda v: np.sign(v).astype(np.int8)
-        case Stairs(bounds, low, step):
-            return lambda v: low + step * (v[..., None] >= bounds).sum(axis=-1)
-        case Pad(pads, value) | FMPadding(pads, value):
-            return lambda v: padded(_wide(v, made), pads, value)
-        case Dense(weight):
-            return _product(weight, x)
-        case Conv(weight, stride):
-            product = _product(weight.reshape(len(weight), -1), x)
-            return lambda v: product(_rows(v, weight.shape[1:3], stride))
-        case XnorDense(weight):
-            return _xnor(weight)
-        case XnorConv(weight, stride):
-            xnor = _xnor(weight.reshape(len(weight), -1))
-            return lambda v: xnor(_rows(v, weight.shape[1:3], stride))
-        case MaxPool(kernel, stride, pads):
-            return lambda v: _pool(_bordered(v, pads), kernel, stride)
-        case StreamingMaxPool(kernel):
-            return lambda v: _pool(v, kernel, kernel)
-        case SumPool(kernel, stride):
-            return lambda v: _pool(_wide(v, made), kernel, stride, np.add)
-        case GlobalAccPool():
-            return lambda v: _wide(v, made).sum(axis=(1, 2), keepdims=True)
-        case Add() | AddStreams():
-            return lambda v, w: _wide(v, made) + _wide(w, made)
-        case Concat() | StreamingConcat():
-            return lambda *parts: np.concatenate([_wide(part, made) for part in parts], axis=-1)
-        case Scale(factor) | ChannelwiseMul(factor):
-            return lambda v: _wide(v, made) * factor.astype(_holding(made))
-        case Threshold(bounds, low, step):
-            return _compare(bounds, low, step)
-        case Thresholding(bounds, low, _):
-            return _compare(bounds, low, 1)
-        case Best(k) | LabelSelect(k):
-            return lambda v: np.argsort(-v.astype(np.float64), axis=-1, kind="stable")[..., :k]
-        case AddBorder(values, rows, columns, _):
-            border = values[rows[:, None], columns[None, :]].astype(_holding(made))
-            return lambda v: _wide(v, made) + border
-        case SlidingWindow(kernel, stride, simd, depthwise):
-            if depthwise:
-                return lambda v: _grouped(windows(v, kernel, stride), simd)
-            return lambda v: _rows(v, kernel, stride)
-        case Pool(kernel, total, pe):
-            return lambda v: _pool_groups(_wide(v, made), kernel[0] * kernel[1], total, pe)
-        case Mvau(weight, bounds, xnor, low):
-            product = _xnor(weight) if xnor else _product(weight, x)
-            compare = _compare(bounds, low, 1)
-            return (lambda v: compare(product(v))) if op.has_bounds else product
-        case DuplicateStreams():
-            return lambda v: v
-        case _:
-            assert_never(op)
+def cycles(graph: Graph) -> float:
+    """Clock cycles that an image takes at least on a core of 512-bit vectors.
+
+    Exclusive or, population count and add at two instructions a cycle, one of them a count: 1024 / 3 binary
+    products a cycle; 64 products of bytes a cycle.
+    """
+    total = 0.0
+    for node in graph.nodes:
+        op = node.op
+        if isinstance(op, Conv | Dense | XnorConv | XnorDense | Mvau):
+            products = float(op.weight.size) * np.prod(graph.types[node.name].shape[:-1])
+            one_bit = two_valued(graph.types[node.input])
+            total += float(products) / (1024 / 3 if one_bit else 64)
+    return total
 
 
-def _holding(kind: TensorType) -> type[np.number]:
-    """A dtype that holds every value of a type exactly."""
-    if kind.is_float:
-        return np.float64
-    low, high = kind.range
-    for dtype in (np.int8, np.int16, np.int32):
-        if np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max:
-            return dtype
-    return np.int64
+def _parts(images: Array | Iterable[Array], size: int) -> Iterator[Array]:
+    if size < 1:
+        raise Problem(f"a batch must hold at least 1 image, not {size}", "argument batch")
+    for part in (images,) if isinstance(images, np.ndarray) else images:
+        yield from batches(np.asarray(part), size)
 
 
-def _wide(v: Array, kind: TensorType) -> Array:
-    """The batch in a dtype in which sums of type `kind` do not overflow."""
-    return v.astype(_holding(kind), copy=False)
+def _backend(name: str, target: str, folder: Path | None) -> tuple[str, Kernels | None]:
+    if name not in BACKENDS:
+        raise Problem(f"unknown backend {name!r}", "argument backend", f"one of {', '.join(BACKENDS)}")
+    if name == "auto":
+        known = platform.machine().lower() in ("x86_64", "amd64", "aarch64", "arm64") and sys.byteorder == "little"
+        name = "llvm" if known and _has_llvmlite() else "numpy"
+    if name == "llvm":
+        from .kernels.llvm import native
+
+        return name, native(target, folder)
+    if name == "numpy":
+        from .kernels.words import NumpyKernels
+
+        return name, NumpyKernels()
+    return name, None
 
 
-def _bordered(v: Array, pads: Sides) -> Array:
-    """A map with a border that wins no maximum."""
-    if pads == NO_PADS:
-        return v
-    return padded(v, pads, -np.inf if v.dtype.kind == "f" else np.iinfo(v.dtype).min)
+def _has_llvmlite() -> bool:
+    try:
+        return importlib.util.find_spec("llvmlite") is not None
+    except ValueError:  # imports of it are blocked
+        return False
 
 
-def _grouped(seen: Array, simd: int) -> Array:
-    """Windows (batch, rows, columns, kernel h, kernel w, c) in groups of simd channels, one axis."""
-    groups = seen.reshape(*seen.shape[:3], seen.shape[3] * seen.shape[4], -1, simd)
-    return np.ascontiguousarray(np.moveaxis(groups, 3, 4)).reshape(*seen.shape[:3], -1)
+def _behind(graph: Graph, step: Step) -> Iterator[str]:
+    """The nodes whose operations a step does or reads through."""
+    for name in step.covers:
+        yield name
+        for tensor in graph.node(name).inputs:
+            while tensor not in (*step.reads, *step.covers, graph.input):
+                yield tensor
+                tensor = graph.node(tensor).input
 
 
-def _pool_groups(v: Array, area: int, total: bool, pe: int) -> Array:
-    groups = v.reshape(*v.shape[:-1], -1, area, pe)
-    made: Array = groups.sum(axis=-2) if total else groups.max(axis=-2)
-    return made.reshape(*v.shape[:-1], -1)
+def _nearest(name: str, graph: Graph) -> str:
+    from difflib import get_close_matches
 
-
-def _product(weight: Array, x: TensorType) -> Kernel:
-    """Exact sums of products over the last axis; float64 for float inputs."""
-    kind: type[np.floating] = np.float64
-    if not x.is_float:
-        low, high = x.range
-        # Every partial sum lies within the sum of magnitudes.
-        most = int(np.abs(weight.astype(np.int32)).sum(axis=1, dtype=np.int64).max())
-        kind = np.float32 if max(abs(low), abs(high)) * most < 2**24 else np.float64
-    matrix = np.ascontiguousarray(weight.T.astype(kind))
-    return lambda v: _matmul(v, matrix)
-
-
-def _xnor(weight: Array) -> Kernel:
-    """Equal bits of x and each row: x . (2 w - 1) + number of zeros in w."""
-    kind = np.float32 if weight.shape[1] < 2**24 else np.float64
-    matrix = np.ascontiguousarray((2.0 * weight.T - 1.0).astype(kind))
-    zeros = (weight.shape[1] - weight.sum(axis=1, dtype=np.int64)).astype(kind)
-
-    def count(v: Array) -> Array:
-        sums = _matmul(v, matrix)
-        sums += zeros
-        return sums
-
-    return count
-
-
-def _matmul(v: Array, matrix: Array) -> Array:
-    flat = v.reshape(-1, v.shape[-1]).astype(matrix.dtype)
-    return (flat @ matrix).reshape(*v.shape[:-1], matrix.shape[1])
-
-
-def _rows(v: Array, kernel: tuple[int, ...], stride: tuple[int, int]) -> Array:
-    seen = windows(v, kernel, stride)
-    return np.ascontiguousarray(seen).reshape(*seen.shape[:3], -1)
-
-
-def _pool(v: Array, kernel: Pair, stride: Pair, join: np.ufunc = np.maximum) -> Array:
-    height = (v.shape[1] - kernel[0]) // stride[0] + 1
-    width = (v.shape[2] - kernel[1]) // stride[1] + 1
-    made: Array | None = None
-    for i in range(kernel[0]):
-        for j in range(kernel[1]):
-            part = v[:, i : i + stride[0] * height : stride[0], j : j + stride[1] * width : stride[1]]
-            made = part.copy() if made is None else join(made, part, out=made)
-    assert made is not None
-    return made
-
-
-def _compare(bounds: Array, low: int, step: int) -> Kernel:
-    # Bounds and sums are integers below 2^53, which float64 holds; float32 sums stay below 2^24.
-    exact = np.float32 if bounds.size and np.abs(bounds).max() < 2**24 else np.float64
-    table = bounds.astype(exact)
-    least = np.result_type(np.min_scalar_type(low), np.min_scalar_type(low + step * bounds.shape[-1]))
-    if bounds.shape[1:] == (1,):
-        above, below = least.type(low + step), least.type(low)
-        row = table[:, 0]
-        if (low, step) == (0, 1):
-            return lambda v: (v >= row).view(np.uint8)
-        return lambda v: np.where(v >= row, above, below)
-
-    def count(v: Array) -> Array:
-        total = np.full(v.shape, low, least)
-        for level in range(table.shape[1]):
-            total += (v >= table[:, level]) * least.type(step)
-        return total
-
-    return count
+    found = get_close_matches(name, graph.types)
+    return f"did you mean {found[0]!r}?" if found else ""
