@@ -38,7 +38,7 @@ def forms() -> list[tuple[str, str]]:
 FORMS = forms()
 
 
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(st.integers(0, 10**6))
 @example(0)
 def test_every_tensor_of_random_graphs(seed: int) -> None:
