@@ -84,6 +84,12 @@ def _prepared(
     return tuple(nodes), tuple(kernels)
 
 
+def kernel_of(graph: Graph, node: str, op: AnyOp) -> Kernel:
+    """What `op` would do in place of a node: a function of its inputs' batches."""
+    inputs = [graph.types[name] for name in graph.node(node).inputs]
+    return _kernel(op, inputs[0], result_type(op, inputs, node))
+
+
 def finish(simulator: Simulator, start: Prefix, replaced: Mapping[str, AnyOp]) -> Array:
     """Class scores of all images with other operations in place, (images, classes) float64.
 

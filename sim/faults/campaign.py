@@ -13,7 +13,7 @@ from bnnflow import Problem
 
 from ...transforms.graph import Graph
 from .rates import Rates
-from .statistics import half_width, leveugle, test_set_half_width, wilson
+from .statistics import half_width, leveugle, image_half_width, wilson
 from .store import Store
 from .trials import SINGLE, Outcome, Point, Subject, population
 from .workers import Task, Workers
@@ -90,7 +90,7 @@ class Series:
             "low": max(0.0, mean - half),
             "high": min(1.0, mean + half),
             "half_width": half,
-            "test_half_width": test_set_half_width(mean, images),
+            "test_half_width": image_half_width(mean, images),
             "worst": min(values),
             "changed": float(np.mean([one.changed for one in self.outcomes])) / images,
         }

@@ -11,7 +11,7 @@ import numpy as np
 from bnnflow import Problem
 
 Z95 = 1.959964
-_Z = {0.9: 1.644854, 0.95: Z95, 0.99: 2.575829, 0.999: 3.290527}
+_Z = {0.9: 1.645, 0.95: 1.96, 0.99: 2.576, 0.999: 3.291}
 
 
 def student_t(freedom: int) -> float:
@@ -34,7 +34,7 @@ def half_width(values: Sequence[float]) -> float:
     return float(student_t(len(values) - 1) * np.std(values, ddof=1) / sqrt(len(values)))
 
 
-def test_set_half_width(accuracy: float, images: int) -> float:
+def image_half_width(accuracy: float, images: int) -> float:
     """Half of the 95 % interval that the choice of test images leaves: 1.96 * sqrt(a (1 - a) / N).
 
     More fault maps do not reduce it.
