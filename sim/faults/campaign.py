@@ -13,7 +13,7 @@ from bnnflow import Problem
 
 from ...transforms.graph import Graph
 from .rates import Rates
-from .statistics import half_width, leveugle, image_half_width, wilson
+from .statistics import half_width, image_half_width, leveugle, wilson
 from .store import Store
 from .trials import SINGLE, Outcome, Point, Subject, population
 from .workers import Task, Workers

@@ -221,4 +221,3 @@ def _judge(tail: Tail, cases: list[_Case], truth: Array, changed: Array, right: 
         changed.reshape(-1)[cells] += 1
         gain = int(found[place] == truth[case.image]) - int(before[place] == truth[case.image])
         right.reshape(-1)[cells] += gain
-

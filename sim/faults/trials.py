@@ -73,21 +73,25 @@ class Point:
         safe = Protection.parse(self.protection)
         if kinds[0] in KINDS and all(kind in KINDS for kind in kinds):
             found = memories(graph, kinds)
-            return [place for place in found if place.layer in self._named(found)]
+            named = self._named(graph, found)
+            return [place for place in found if place.layer in named]
         if len(kinds) > 1 or self.model == SINGLE or safe.code != "none":
             what = f"the target {self.target!r} with model {self.model!r} and protection {self.protection!r}"
             raise Problem(what, "fault campaign", "only memories are joined by '+', protected or hit one by one")
         flows = streams(graph, kinds[0])
-        return [place for place in flows if place.layer in self._named(flows)]
+        named = self._named(graph, flows)
+        return [place for place in flows if place.layer in named]
 
-    def _named(self, found: Sequence[Memory | Stream]) -> tuple[str, ...]:
+    def _named(self, graph: Graph, found: Sequence[Memory | Stream]) -> tuple[str, ...]:
         known = tuple(dict.fromkeys(place.layer for place in found))
         if not known:
             raise Problem(f"the network has no {self.target}", "fault campaign", f"targets: {', '.join(TARGETS)}")
         for layer in self.layers:
             chosen(layer, known, f"layer with {self.target}")
         for name in self.rates.by:
-            chosen(name.removesuffix(f".{self.target}"), known, "layer in the rates")
+            layer, _, kind = name.rpartition(".")
+            layer = layer if kind in TARGETS else name
+            chosen(layer, tuple(node.name for node in graph.nodes), "layer in the rates")
         return self.layers or known
 
 

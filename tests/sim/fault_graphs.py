@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from bnnflow.transforms.graph import Graph, Node
@@ -34,7 +36,7 @@ def dense(seed: int, rows: int, columns: int, pe: int = 1, simd: int = 1, last: 
 def mlp(seed: int = 0, sizes: tuple[int, ...] = (12, 8, 6, 3)) -> Graph:
     """Dense XNOR layers d0, d1, ...; the last gives popcounts."""
     nodes, name = [], "x"
-    for place, (columns, rows) in enumerate(zip(sizes, sizes[1:], strict=False)):
+    for place, (columns, rows) in enumerate(pairwise(sizes)):
         op = dense(seed + place, rows, columns, pe=rows // 2 if rows % 2 == 0 else 1, last=place == len(sizes) - 2)
         nodes.append(Node(f"d{place}", op, (name,)))
         name = f"d{place}"
@@ -45,7 +47,11 @@ def cnn(seed: int = 0) -> Graph:
     """8-bit 1x6x6 pixels, a bipolar layer, a 2-bit layer with 3-bit weights, a join, a pool, XNOR layers."""
     rng = np.random.default_rng(seed)
     first = Mvau(
-        (2 * bits(seed, 4, 4).astype(np.int8) - 1), np.sort(rng.integers(-200, 250, (4, 3)), axis=1), False, pe=2, simd=2
+        (2 * bits(seed, 4, 4).astype(np.int8) - 1),
+        np.sort(rng.integers(-200, 250, (4, 3)), axis=1),
+        False,
+        pe=2,
+        simd=2,
     )
     weight = rng.integers(-4, 4, (4, 4)).astype(np.int8)
     weight[0, 0], weight[0, 1] = -4, 3

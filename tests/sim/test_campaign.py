@@ -271,7 +271,7 @@ def test_per_layer_rates_hit_those_layers() -> None:
 
     named = Rates(only.rest, {"conv2.weights": Rate.of(0.3), "fc": Rate.of(0.1)})
     place = Point("weights", (), "flip", named)
-    ops = one._ops(place, [p for p in place.places(one.graph)], 0)  # type: ignore[misc]
+    ops = one._ops(place, list(place.places(one.graph)), 0)  # type: ignore[misc]
     assert set(ops) == {"conv2", "fc"}
 
 

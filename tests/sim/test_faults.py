@@ -251,9 +251,7 @@ def test_faulty_graphs_run_the_same_in_engine_and_reference(kind: str, seed: int
 
 
 @pytest.mark.parametrize("suffix", ["npz", "csv"])
-def test_map_files_replay_exactly_and_refuse_other_foldings(
-    suffix: str, tmp_path: Path, golden: object
-) -> None:
+def test_map_files_replay_exactly_and_refuse_other_foldings(suffix: str, tmp_path: Path, golden: object) -> None:
     graph = cnn()
     drawn = draw(graph, memories(graph, KINDS), Model.parse("asymmetric"), Rates(Rate(0.1, 0.2)), 3, 4)
     path = tmp_path / f"map.{suffix}"
@@ -309,7 +307,13 @@ def test_rate_tables(tmp_path: Path, golden: object) -> None:
 
 @pytest.mark.parametrize(
     ("name", "text"),
-    [("effect", "flop"), ("shape", "bitline stuck-at-1"), ("size", "burst flip"), ("words", "a b c"), ("no_size", "pe:4 flip")],
+    [
+        ("effect", "flop"),
+        ("shape", "bitline stuck-at-1"),
+        ("size", "burst flip"),
+        ("words", "a b c"),
+        ("no_size", "pe:4 flip"),
+    ],
 )
 def test_bad_models(name: str, text: str, golden: object) -> None:
     with pytest.raises(Problem) as found:

@@ -26,7 +26,7 @@ def content(memory: Memory, seed: int = 0) -> np.ndarray:
 
 @pytest.mark.parametrize(("checks", "data"), [(8, 64), (7, 32)])
 def test_the_check_matrix_is_hsiaos(checks: int, data: int) -> None:
-    """Different columns with odd numbers of ones; rows equally full: 27 of (72,64), 14 or 15 of (39,32) with check bit."""
+    """Different columns with odd numbers of ones; rows equally full: 27 ones with the check bit at (72,64)."""
     matrix = odd_columns(checks, 64)[:, :data]
     assert len({tuple(column) for column in matrix.T}) == data
     assert set(matrix.sum(axis=0) % 2) == {1} and matrix.sum(axis=0).min() == 3
@@ -35,7 +35,9 @@ def test_the_check_matrix_is_hsiaos(checks: int, data: int) -> None:
         assert set(matrix.sum(axis=1) + 1) == {27}
 
 
-@pytest.mark.parametrize("text", ["secded-72-64", "secded-39-32", "secded-72-64:x4", "parity", "tmr", "none", "parity:x2"])
+@pytest.mark.parametrize(
+    "text", ["secded-72-64", "secded-39-32", "secded-72-64:x4", "parity", "tmr", "none", "parity:x2"]
+)
 @pytest.mark.parametrize(("depth", "width"), [(3, 8), (5, 64), (4, 100), (2, 300), (7, 1)])
 def test_without_faults_everything_is_read_back(text: str, depth: int, width: int) -> None:
     memory, safe = place(depth, width), Protection.parse(text)

@@ -25,7 +25,14 @@ def test_split_computes_the_same() -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", [TensorType((4,), 0, 1), bipolar((4,)), TensorType((4,), 0, 5), TensorType((4,), -7, 6), TensorType((4,), -900, 90)]
+    "kind",
+    [
+        TensorType((4,), 0, 1),
+        bipolar((4,)),
+        TensorType((4,), 0, 5),
+        TensorType((4,), -7, 6),
+        TensorType((4,), -900, 90),
+    ],
 )
 def test_bits_of_values_by_hand(kind: TensorType) -> None:
     """Each bit of each value alone: cleared, set, turned; compared with two's complement in Python."""
@@ -64,7 +71,9 @@ def test_walks_equal_the_reference(kind: str, seed: int) -> None:
     assert np.array_equal(calm.scores(x), Simulator.of(graph).scores(x))
 
 
-def tensor(kind: str, layer: str, model: str, rate: float, count: int = 6, depth: int = 5) -> tuple[np.ndarray, np.ndarray]:
+def tensor(
+    kind: str, layer: str, model: str, rate: float, count: int = 6, depth: int = 5
+) -> tuple[np.ndarray, np.ndarray]:
     graph = cnn()
     place = [one for one in streams(graph, kind) if one.layer == layer]
     values = run(graph, pixels(0, graph, count))[layer]
