@@ -40,8 +40,8 @@ def faults(
         Several,
         typer.Option(
             help="[SHAPE ]EFFECT. Effects: flip, stuck-at-0, stuck-at-1, stuck, asymmetric. Shapes: bit-line, "
-            "word-line, pe, burst:LENGTH, cluster:WORDSxBITS, bram-row, bram-column. 'logical flip' ignores the folding; "
-            "'single' flips one cell a trial, by Leveugle's sample size."
+            "word-line, pe, burst:LENGTH, cluster:WORDSxBITS, bram-row, bram-column. 'logical flip' ignores the "
+            "folding; 'single' flips one cell a trial, by Leveugle's sample size."
         ),
     ] = ["flip"],  # noqa: B006
     protection: Annotated[
@@ -104,10 +104,10 @@ def faults(
     grid = Grid(steps, target, layers, model, protection, (seed,), fifo_depth)
     plan = Plan(maps, interval, max(1, maps), max(maps, max_maps), error, confidence)
     workers = Workers(jobs, cluster)
-    opened = {path.stem: work.dataflow(graphs.open_graph(path)) for path in (graph, against) if path is not None}
-    if against is not None and len(opened) == 1:
-        opened = {str(path): work.dataflow(graphs.open_graph(path)) for path in (graph, against)}
-    first = next(iter(opened.values()))
+    first = work.dataflow(graphs.open_graph(graph))
+    opened = {first.name: first}
+    if against is not None:
+        opened = {str(graph): first, str(against): work.dataflow(graphs.open_graph(against))}
     if save_map is not None:
         found = work.save_map(first, grid, save_map)
         screen.print_json(found) if json else screen.print_replay(found)

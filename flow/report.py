@@ -243,28 +243,28 @@ def series_tables(faults: Mapping[str, Any]) -> list[Table]:
         table = _table(
             "single faults", "network|target|layers|protection|>cells|>drawn|>critical|>share %|95 % interval"
         )
-        for name, one in single:
+        for key, one in single:
             names = [one["target"], ", ".join(one["layers"]), one["protection"]]
             counts = (number(one["population"]), number(one["maps"]), number(one["critical"]))
             spread = f"{percent(one['critical_low'], 2)} to {percent(one['critical_high'], 2)}"
-            table.add_row(TITLES.get(name, name), *names, *counts, percent(one["critical_share"], 2), spread)
+            table.add_row(TITLES.get(key, key), *names, *counts, percent(one["critical_share"], 2), spread)
         made.append(table)
     if faults.get("paired"):
-        columns = "first less second|target|layers|fault rate|protection|>points|>± maps|>better|>worse|>p (sign)"
-        table = _table("networks map by map", columns, "the same images and fault maps; ± 95 % interval over maps")
+        first, second = (TITLES.get(name, name) for name in (faults["paired"][0][key] for key in ("first", "second")))
+        columns = "target|layers|fault|>rate|protection|>points|>± maps|>better|>worse|>p (sign)"
+        table = _table(f"{first} less {second}", columns, "on the same images and fault maps; 95 % interval over maps")
         for row in faults["paired"]:
-            names = f"{TITLES.get(row['first'], row['first'])} - {TITLES.get(row['second'], row['second'])}"
-            cells = (names, row["target"], ", ".join(row["layers"]), row["rates"], row["protection"])
+            names = [row["target"], ", ".join(row["layers"]), row["model"], row["rates"], row["protection"]]
             figures = (f"{100 * row['difference']:+.2f}", f"{100 * row['half_width']:.2f}", row["wins"], row["losses"])
-            table.add_row(*cells, *map(str, figures), f"{row['p_sign']:.3f}")
+            table.add_row(*names, *map(str, figures), f"{row['p_sign']:.3f}")
         made.append(table)
     costs = [(name, row) for name, rows in (faults.get("costs") or {}).items() for row in rows]
     if costs:
         columns = "network|memory|protection|>bits|>extra bits|>BRAM18|>without|>LUT"
         table = _table("protection of memories", columns, "estimated; block RAMs were all memories in block RAMs")
-        for name, row in costs:
-            numbers = (row[key] for key in ("bits", "extra_bits", "bram18", "bram18_plain", "lut"))
-            table.add_row(TITLES.get(name, name), row["memory"], row["protection"], *map(number, numbers))
+        for key, row in costs:
+            numbers = (row[figure] for figure in ("bits", "extra_bits", "bram18", "bram18_plain", "lut"))
+            table.add_row(TITLES.get(key, key), row["memory"], row["protection"], *map(number, numbers))
         made.append(table)
     return made
 
