@@ -30,6 +30,7 @@ check: $(READY)
 
 bench: $(READY)
 	$(BIN)/python benchmarks/simulator.py
+	$(BIN)/python benchmarks/compile.py
 
 clean:
 	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache

@@ -77,9 +77,15 @@ class UnitCost:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Estimate of a whole dataflow graph; units stream into each other, so the slowest sets the rate."""
+    """Estimate of a whole dataflow graph; units stream into each other, so the slowest sets the rate.
+
+    Attributes:
+        units: in order.
+        latency_cycles: cycles of all units on the longest way through: FINN's pessimistic bound of one image's way.
+    """
 
     units: tuple[UnitCost, ...]
+    latency_cycles: int
 
     @property
     def bottleneck(self) -> UnitCost:
@@ -90,11 +96,6 @@ class Estimate:
     def cycles(self) -> int:
         """Initiation interval: cycles from one image to the next."""
         return self.bottleneck.cycles
-
-    @property
-    def latency_cycles(self) -> int:
-        """Sum of all units' cycles: FINN's pessimistic bound of one image's way through."""
-        return sum(unit.cycles for unit in self.units)
 
     @property
     def lut(self) -> int:
@@ -123,13 +124,17 @@ class Estimate:
 def estimate(graph: Graph, model: Model = "exact") -> Estimate:
     """Cost of every unit of a dataflow graph, in order; shape changes and class scores cost nothing."""
     units = []
+    passed = {graph.input: 0}
     last = next((node.name for node in reversed(graph.nodes) if isinstance(node.op, Unit)), "")
     for node in graph.nodes:
+        cycles = 0
         if isinstance(node.op, Unit):
             x = graph.types[node.input]
             width = widths(node.op, x, model, node.name == last)
             units.append(unit(node.name, node.op, x, width, graph.types[node.name]))
-    return Estimate(tuple(units))
+            cycles = units[-1].cycles
+        passed[node.name] = max(passed[tensor] for tensor in node.inputs) + cycles
+    return Estimate(tuple(units), max(passed.values()))
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,7 +122,13 @@ def test_images(name: str, folder: Path | None, limit: int | None) -> tuple[np.n
 
 
 def feed(graph: Graph, images: np.ndarray) -> np.ndarray:
-    """Stored pixels as the graph's input wants them: as they are, or over 255 where it takes floats."""
+    """Stored pixels (N, C, H, W) as the graph's input wants them: over 255 where it takes floats, laid out as it is."""
+    wanted, shape = graph.input_type.shape, images.shape[1:]
+    if wanted != shape:
+        if wanted == (*shape[1:], shape[0]):
+            images = np.moveaxis(images, 1, -1)
+        elif wanted == (int(np.prod(shape)),):
+            images = images.reshape(len(images), -1)
     return images / np.float64(255) if graph.input_type.is_float else images
 
 

@@ -61,6 +61,29 @@ def test_four_words_by_hand() -> None:
     assert words.tolist() == [[1, 0, 1, 1], [0, 1, 0, 0], [0, 1, 0, 0], [1, 1, 1, 0]]
 
 
+@pytest.mark.parametrize(("low", "high", "bits_"), [(-1, 1, 2), (-2, 1, 2), (-7, 7, 4), (-128, 127, 8), (0, 3, 2)])
+def test_weights_of_several_bits_lie_bit_by_bit(low: int, high: int, bits_: int) -> None:
+    """A weight's bits stand side by side, least significant first, in two's complement; a flip is one bit of one."""
+    weight = np.resize(np.arange(low, high + 1), (4, 6)).astype(np.int8)
+    weight[0, 0], weight[0, 1] = low, high
+    op = Mvau(weight, NO_BOUNDS, False, 0, 2, 3)
+    words = memory(op)
+    assert words.shape == (24 // 6, 6 * bits_)
+    places = 2 ** np.arange(bits_)
+    assert np.array_equal(words[0].reshape(2, 3, bits_) @ places, weight[:2, :3].astype(np.int64) % 2**bits_)
+    assert from_memory(op, words) == op
+    words[0, 0] ^= 1
+    changed = from_memory(op, words).weight.astype(int) - weight
+    assert np.count_nonzero(changed) == 1 and abs(changed[0, 0]) == 1
+
+
+def test_weights_of_minus_and_plus_one_take_one_bit() -> None:
+    weight = np.array([[1, -1], [-1, -1]], np.int8)
+    op = Mvau(weight, NO_BOUNDS, False, 0, 1, 2)
+    assert memory(op).tolist() == [[1, 0], [0, 0]]
+    assert from_memory(op, 1 - memory(op)).weight.tolist() == (-weight).tolist()
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_every_memory_is_read_back_as_it_was(seed: int) -> None:
     """Weights of 1 and 3 bits, thresholds of one and three levels; logical numbers are a permutation."""

@@ -27,7 +27,8 @@ from ..ops import (
     Thresholding,
 )
 from ..tensor import Array
-from .core import Call, Reader, operator
+from .call import Call, operator
+from .core import Reader
 from .elementwise import aligned, border_of
 from .layers import as_sides
 from .live import End, Live, graph_order
@@ -84,7 +85,7 @@ def _rows(bounds: Array, count: int) -> Array:
     return np.repeat(bounds, count, 0) if len(bounds) == 1 else bounds
 
 
-@operator("Thresholding", "Thresholding_Batch")
+@operator("Thresholding")
 def thresholding(reader: Reader, call: Call, x: Live) -> Live:
     """FINN thresholding unit, any number of levels, from ActVal upwards."""
     x = _stream(reader, call, x)
