@@ -7,7 +7,7 @@ image's output in the same way share one run of the layers behind, which ends wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -72,6 +72,7 @@ def criticality(
     labels: Array,
     layer: str,
     block: int = 100,
+    rows: Sequence[int] | None = None,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Criticality:
     """Judge every weight bit of one MVAU.
@@ -81,6 +82,7 @@ def criticality(
         images, labels: what is judged on.
         layer: name of an MVAU.
         block: images held in memory at a time.
+        rows: judge the bits of these rows alone (the others read 0 and `clean`); None: all.
         progress: called with the number of images done.
 
     Raises:
@@ -104,7 +106,7 @@ def criticality(
         clean += int(before.sum())
         right += int(before.sum())
         waiting: list[_Case] = []
-        for case in _cases(tail, op, steps):
+        for case in _cases(tail, op, steps, range(len(steps)) if rows is None else rows):
             waiting.append(case)
             if len(waiting) == _AT_ONCE:
                 _judge(tail, waiting, truth, changed, right)
@@ -138,7 +140,7 @@ def changes(op: Mvau, memory: Memory) -> Array:
     return np.where((weight >> np.arange(memory.bits)) & 1, -places, places)
 
 
-def _cases(tail: Tail, op: Mvau, steps: Array) -> Iterator[_Case]:
+def _cases(tail: Tail, op: Mvau, steps: Array, rows: Sequence[int]) -> Iterator[_Case]:
     """All ways in which single flips change outputs, row by row, image by image."""
     x = tail.clean[tail.graph.node(tail.layer).input]
     columns = x.shape[-1]
@@ -148,7 +150,7 @@ def _cases(tail: Tail, op: Mvau, steps: Array) -> Iterator[_Case]:
     if op.xnor:
         values = 2 * values - 1
     reach = int(np.abs(values).max(initial=0) * np.abs(steps).max())
-    for row in range(steps.shape[0]):
+    for row in rows:
         bounds = op.bounds[row] if op.has_bounds else None
         mine = sums[:, row]
         near = np.arange(len(mine))

@@ -53,9 +53,7 @@ def cluster(tmp_path: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]
 
         address = json.loads(file.read_text())["address"]
         for _ in range(2):
-            started.append(
-                start("distributed.cli.dask_worker", address, "--nthreads", "1", "--no-nanny", *quiet)
-            )
+            started.append(start("distributed.cli.dask_worker", address, "--nthreads", "1", "--no-nanny", *quiet))
         with distributed.Client(address, timeout="60s") as client:
             client.wait_for_workers(2, timeout=60)
         yield address, started
