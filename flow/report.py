@@ -235,9 +235,15 @@ def series_tables(faults: Mapping[str, Any]) -> list[Table]:
     if len(rest) > sum(len(curve["mean"]) for curve in faults["networks"].values() if curve):
         columns = "network|target|layers|fault|>rate|protection|>seed|>maps|>accuracy %|>± maps|>± images|>worst"
         caption = "± 95 % interval: of the mean over maps, and what the choice of test images adds (points)"
-        table = _table("all fault series", columns, caption)
-        for name, one in rest:
-            table.add_row(TITLES.get(name, name), *fault_cells(one))
+        rows = [[TITLES.get(name, name), *fault_cells(one)] for name, one in rest]
+        # What is the same in every row is said once, above the table.
+        shown = [place for place in range(12) if place > 6 or len({row[place] for row in rows}) > 1]
+        names = columns.split("|")
+        same = ", ".join(f"{names[p].strip('>')} {rows[0][p]}" for p in range(1, 7) if p not in shown)
+        title = f"all fault series{f' ({same})' if same else ''}"
+        table = _table(title, "|".join(names[place] for place in shown), caption)
+        for row in rows:
+            table.add_row(*(row[place] for place in shown))
         made.append(table)
     if single:
         table = _table(

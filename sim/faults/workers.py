@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +15,7 @@ from ...transforms.tensor import Array, TensorType
 from .trials import Outcome, Point, Subject
 
 CLUSTERS = ("dask", "ray")
+_PORTION = 64
 _SUBJECTS: OrderedDict[str, Subject] = OrderedDict()
 
 
@@ -93,8 +94,13 @@ class Workers:
         joblib = _package("joblib", "pip install joblib")
         parcel = Parcel.of(subject)
         with self._back_end(joblib) as jobs:
-            parallel = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)
-            yield from _guarded(parallel(joblib.delayed(perform)(parcel, task) for task in tasks), self.cluster)
+            # Ray's back end gives lists alone: results are kept portion by portion.
+            size = _PORTION if self.cluster.startswith("ray") else len(tasks)
+            kind = "list" if self.cluster.startswith("ray") else "generator_unordered"
+            parallel = joblib.Parallel(n_jobs=jobs, return_as=kind, batch_size=1)
+            for first in range(0, len(tasks), size):
+                calls = [joblib.delayed(perform)(parcel, task) for task in tasks[first : first + size]]
+                yield from _guarded(lambda calls=calls: parallel(calls), self.cluster)
 
     @property
     def chunk(self) -> int:
@@ -141,10 +147,10 @@ def _reached(connect: Callable[[], Any], cluster: str) -> Any:
         raise Problem(what, cluster, "start it, or give its address", CHECK_FAILED) from error
 
 
-def _guarded(results: Iterator[Any], cluster: str) -> Iterator[Any]:
+def _guarded(work: Callable[[], Iterable[Any]], cluster: str) -> Iterator[Any]:
     """Results until the last; what a cluster or a lost process throws becomes a Problem."""
     try:
-        yield from results
+        yield from work()
     except Problem:
         raise
     except ModuleNotFoundError as error:
