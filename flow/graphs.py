@@ -80,9 +80,11 @@ def check_recipe(path: Path, overrides: Sequence[str] = ()) -> Checked:
     from ..models.networks import Network
     from .context import dataset, network_spec
     from .recipe import load as load_recipe
-    from .stages import fold_for
+    from .stages import fault_settings, fold_for
 
     recipe = load_recipe(path, overrides)
+    if recipe.faults.enabled:
+        fault_settings(recipe)
     network = Network(network_spec(recipe, dataset(recipe)), recipe.seed)
     with tempfile.TemporaryDirectory() as folder:
         exported = Path(folder) / "network.onnx"

@@ -422,6 +422,9 @@ def run_stages(build: Build, last: str = "report", announce: Callable[[str], Non
     """
     facts: Facts = {}
     STAGES[last]
+    if build.recipe.faults.enabled:
+        # Before any training: a misspelt fault model is no news for the end of it.
+        fault_settings(build.recipe)
     for name, stage in STAGES.items():
         announce(name)
         facts = stage(build)

@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from bnnflow import CHECK_FAILED, TOOL_MISSING, Problem
@@ -100,7 +101,7 @@ class Workers:
             parallel = joblib.Parallel(n_jobs=jobs, return_as=kind, batch_size=1)
             for first in range(0, len(tasks), size):
                 calls = [joblib.delayed(perform)(parcel, task) for task in tasks[first : first + size]]
-                yield from _guarded(lambda calls=calls: parallel(calls), self.cluster)
+                yield from _guarded(partial(parallel, calls), self.cluster)
 
     @property
     def chunk(self) -> int:

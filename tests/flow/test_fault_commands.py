@@ -139,5 +139,30 @@ def test_bad_input(name: str, folder: Path, capsys: pytest.CaptureFixture[str], 
     golden(f"problems/command_faults_{name}", said(capsys, ["faults", "net.onnx", *DATA, *arguments], status))
 
 
+RECIPE = """\
+data: {name: digits}
+model: {arch: mlp}
+faults:
+  rates: [0.1]
+  models: [flip, bit-lin stuck-at-1]
+"""
+RECIPES = {
+    "models": ["-s", "faults.jobs=1"],
+    "protections": ["-s", "faults.models=[flip]", "-s", "faults.protections=[tmr, secded]"],
+    "cluster": ["-s", "faults.models=[flip]", "-s", "faults.cluster=dask"],
+    "table": ["-s", "faults.models=[flip]", "-s", "faults.table=none.csv"],
+}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipes_are_refused_before_any_training(
+    name: str, folder: Path, capsys: pytest.CaptureFixture[str], golden: Golden
+) -> None:
+    Path("r.yaml").write_text(RECIPE)
+    text = said(capsys, ["build", "r.yaml", *RECIPES[name]], 2)
+    assert said(capsys, ["check", "r.yaml", *RECIPES[name]], 2) == text
+    golden(f"problems/recipe_faults_{name}", text)
+
+
 def test_input_needs_labels(folder: Path, capsys: pytest.CaptureFixture[str], golden: Golden) -> None:
     golden("problems/command_faults_labels", said(capsys, ["margins", "net.onnx", "--input", "x.npy"], 2))
