@@ -114,7 +114,7 @@ def _paired(found: Mapping[str, Sequence[Series]]) -> list[Facts]:
         same = {one.point.key(): one for one in theirs}
         for one in mine:
             other = same.get(one.point.key())
-            if other is None:
+            if other is None or one.point.model == "single":
                 continue
             maps = min(len(one.outcomes), len(other.outcomes))
             gap = paired(one.accuracy[:maps], other.accuracy[:maps])
