@@ -41,6 +41,7 @@ from ..transforms.ops import (
 from ..transforms.tensor import TensorType
 from . import finn_formulas
 from .finn_formulas import FinnCost
+from .finn_types import finn_types, last_unit
 
 Model = Literal["exact", "finn"]
 MODELS: dict[str, Model] = {"exact": "exact", "finn": "finn"}
@@ -125,13 +126,14 @@ def estimate(graph: Graph, model: Model = "exact") -> Estimate:
     """Cost of every unit of a dataflow graph, in order; shape changes and class scores cost nothing."""
     units = []
     passed = {graph.input: 0}
-    last = next((node.name for node in reversed(graph.nodes) if isinstance(node.op, Unit)), "")
+    types = finn_types(graph) if model == "finn" else graph.types
+    last = last_unit(graph)
     for node in graph.nodes:
         cycles = 0
         if isinstance(node.op, Unit):
-            x = graph.types[node.input]
+            x = types[node.input]
             width = widths(node.op, x, model, node.name == last)
-            units.append(unit(node.name, node.op, x, width, graph.types[node.name]))
+            units.append(unit(node.name, node.op, x, width, types[node.name]))
             cycles = units[-1].cycles
         passed[node.name] = max(passed[tensor] for tensor in node.inputs) + cycles
     return Estimate(tuple(units), max(passed.values()))
@@ -211,8 +213,13 @@ def _shape(op: Unit, x: TensorType) -> str:
             return size
 
 
-def finn_op(op: Op) -> str:
-    """FINN's name of a unit; KeyError for what is none."""
+_IN_FINN_PLUS = {AddStreams: "ElementwiseAdd_hls", ChannelwiseMul: "ElementwiseMul_hls"}
+
+
+def finn_op(op: Op, finn_plus: bool = False) -> str:
+    """FINN's name of a unit, or finn-plus'; KeyError for what is none."""
+    if finn_plus and type(op) in _IN_FINN_PLUS:
+        return _IN_FINN_PLUS[type(op)]
     return {
         Mvau: "MVAU_hls",
         SlidingWindow: "ConvolutionInputGenerator_rtl",

@@ -19,6 +19,7 @@ _FLOAT32_HALF_ULP = 2.0**-24
 _BATCH_NORM_ROUNDINGS = 8
 _FAR = 2**200
 _BEYOND = 1e30
+_MOST_LEVELS = 2**12
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +48,21 @@ class Quantizer:
         return self.places[channel if len(self.places) > 1 else 0][index]
 
     @staticmethod
-    def of(op: Quantize | Sign | Stairs) -> Quantizer:
-        """The staircase of an operation."""
+    def of(op: Quantize | Sign | Stairs, least: Fraction, greatest: Fraction) -> Quantizer:
+        """The staircase of an operation, as far as values from `least` to `greatest` reach."""
         if isinstance(op, Stairs):
             return _stairs(op)
         if isinstance(op, Sign):
             # sign(0) = 0 makes two edges, at 0 and just above it.
             return Quantizer((0,), (True,), ONE, -1, 2) if op.zero else Quantizer((0, 0), (True, False), ONE, -1, 1)
-        levels = range(op.low + 1, op.high + 1)
+        finest = min(fractions(op.scale))
+        low = min(max(op.low, least // finest - 1), op.high - 1)
+        high = max(min(op.high, -(-greatest // finest) + 1), low + 1)
+        if high - low > _MOST_LEVELS:
+            raise Problem(f"a quantizer gives {high - low:,} levels", hint="quantize to 8 bits or fewer")
+        levels = range(low + 1, high + 1)
         halves, inclusive = zip(*(_edge(level, op.rounding) for level in levels), strict=True)
-        return Quantizer(halves, inclusive, fractions(op.scale), op.low, 1)
+        return Quantizer(halves, inclusive, fractions(op.scale), low, 1)
 
 
 def _stairs(op: Stairs) -> Quantizer:

@@ -81,6 +81,13 @@ class Scaled:
             least = tuple(min(a, b) for a, b in zip(spread(least, size), spread(greatest, size), strict=True))
         return replace(self, low=least, high=greatest)
 
+    def ends(self, low: int, high: int) -> tuple[Fraction, Fraction]:
+        """Least and greatest value, for integers in [low, high]."""
+        size = max(len(self.scale), len(self.shift))
+        pairs = list(zip(spread(self.scale, size), spread(self.shift, size), strict=True))
+        values = [scale * end + shift for scale, shift in pairs for end in (low, high)]
+        return min(values), max(values)
+
     def tiled(self, places: int) -> Scaled:
         """The form of this map when it is flattened, channels fastest."""
         values = {name: getattr(self, name) for name in ("scale", "shift", "low", "high")}

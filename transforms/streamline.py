@@ -300,7 +300,7 @@ class _Walk:
     # -- operations --------------------------------------------------------------------------------
 
     def _quantize(self, node: Node, op: Quantize | Sign | Stairs, x: Scaled) -> Scaled:
-        quantizer = Quantizer.of(op)
+        quantizer = Quantizer.of(op, *x.ends(*self._kind(x).range))
         # Only a step between -1 and +1 is turned around by a sign of what it makes.
         even = len(quantizer.halves) == 1 and 2 * quantizer.low == -quantizer.step
         if x.layer or not even or not self._only_layers_read(node.name):

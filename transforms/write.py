@@ -71,7 +71,7 @@ def write(graph: Graph, finn_plus: bool = False) -> onnx.ModelProto:
             between units, which read the same stream anyway.
 
     Raises:
-        Problem: an integer constant is too large for the file's float32.
+        Problem: an integer constant is too large for the file's float32, or finn-plus has no such unit.
     """
     writer = _Writer(graph, finn_plus)
     for node in graph.nodes:

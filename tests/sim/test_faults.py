@@ -117,6 +117,26 @@ def test_thresholds_lie_pe_by_pe_level_by_level() -> None:
     assert (value - 2048 if value >= 1024 else value) == op.bounds[1 * 2 + 1, 2]
 
 
+def test_words_are_those_of_the_files_for_finn() -> None:
+    """The same words as `memblock.dat` and `thresh.h` hold, which are written independently."""
+    from bnnflow.build.memories import threshold_table, weight_words
+
+    graph = cnn()
+    for one in memories(graph, KINDS):
+        op = graph.node(one.layer).op
+        words = one.words(op).astype(np.int64)
+        if one.kind == "weights":
+            assert isinstance(op, Mvau)
+            values = words.reshape(one.depth, op.pe, op.simd, one.bits)
+            wanted = weight_words(op.weight.astype(np.int64), op.pe, op.simd)
+            wanted = (wanted > 0).astype(np.int64) if one.bits == 1 else wanted % 2**one.bits
+        else:
+            bounds = np.clip(op.bounds, one.least, one.most)  # type: ignore[union-attr]
+            values = words.reshape(one.depth, one.lanes, -1, one.bits)
+            wanted = threshold_table(bounds, one.lanes).transpose(1, 0, 2) % 2**one.bits
+        assert np.array_equal((values << np.arange(one.bits)).sum(axis=-1), wanted)
+
+
 @pytest.mark.parametrize("value", [-(10**9), 10**9])
 def test_bounds_out_of_reach_act_as_the_ends(value: int) -> None:
     graph = mlp()

@@ -106,7 +106,7 @@ def test_the_drawn_networks_are_alive_and_varied() -> None:
     assert not missing, "operations that no drawn network holds"
 
 
-@drawn(300, 5000)
+@drawn(150, 5000)
 def test_every_pass_keeps_every_matched_tensor(net: Drawn) -> None:
     """For each registered pass: old == factor * new + offset on all tensors, and equal results."""
     graph = stages(read(net.model))[0].graph
@@ -135,7 +135,7 @@ def test_every_pass_keeps_every_matched_tensor(net: Drawn) -> None:
     assert seen == [step.name for _, steps in STAGES for step in steps]
 
 
-@drawn(300, 5000)
+@drawn(150, 5000)
 def test_engine_equals_reference_at_every_level(net: Drawn) -> None:
     made = stages(read(net.model))
     for stage in made:
@@ -153,7 +153,7 @@ def test_engine_equals_reference_at_every_level(net: Drawn) -> None:
             assert not np.any((values - low) % kind.step), (stage.level, name, "its type says fewer")
 
 
-@drawn(300, 5000)
+@drawn(150, 5000)
 def test_files_and_text_hold_the_same_graph(net: Drawn) -> None:
     """What is written is read back with the same names and integers, at every level and in both forms."""
     made = stages(read(net.model))
@@ -171,7 +171,7 @@ def test_files_and_text_hold_the_same_graph(net: Drawn) -> None:
     assert all(item.differences == 0 for item in verified[1:])
 
 
-@drawn(300, 5000)
+@drawn(150, 5000)
 def test_onnxruntime_computes_our_integers(net: Drawn) -> None:
     """onnxruntime on the network in standard operators, except on images where the compiler says float32 may err."""
     made = stages(read(net.model))
@@ -191,7 +191,7 @@ def test_onnxruntime_computes_our_integers(net: Drawn) -> None:
     assert agrees(net, graph, theirs, images)[sure].all()
 
 
-@drawn(100, 3000)
+@drawn(50, 3000)
 def test_qonnx_computes_every_tensor(net: Drawn) -> None:
     """qonnx on the QONNX file gives our result; on our FINN-ONNX files it gives every one of our integers."""
     from qonnx.core.modelwrapper import ModelWrapper
@@ -222,7 +222,7 @@ def test_qonnx_computes_every_tensor(net: Drawn) -> None:
                     assert np.array_equal(found[tensor][0], values[index]), (stage.level, tensor)
 
 
-@drawn(150, 3000)
+@drawn(80, 3000)
 def test_streams_of_the_dataflow_level_have_one_reader(net: Drawn) -> None:
     """What is read more than once is duplicated; what is duplicated is read more than once."""
     graph = stages(read(net.model))[-1].graph

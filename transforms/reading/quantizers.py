@@ -18,6 +18,7 @@ from .core import Reader
 from .live import Live, Steps, graph_order, per_channel
 
 _WIDEST = 8
+_UNBOUNDED = 2**31
 
 
 @operator("BipolarQuant")
@@ -90,15 +91,15 @@ def trunc(reader: Reader, call: Call, x: Live) -> Live:
     out = scale
     if len(call.inputs) == 5:
         shift = source - kind.bits
-        # Version 1 does not clip; sums of the stated width fit, whatever their sign.
-        low, high = -(2 ** (kind.bits - 1)), 2**kind.bits - 1
+        # Version 1 does not clip, whatever widths it states.
+        low, high = -_UNBOUNDED, _UNBOUNDED
     else:
         out = _scale(reader, call, x, 4)
         shift = constants.one_number(np.round(np.log2(out / scale)), "shift")
         low, high = kind.limits
     if not float(shift).is_integer() or not 0 <= shift <= 24 or not 1 <= source <= 32:
         raise Problem(f"Trunc by {shift:g} bits is not supported", hint="cut off 0 to 24 bits")
-    made = _shortened(reader, call, x, scale, 2 ** int(shift), replace(kind, signed=low < 0), (low, high), int(source))
+    made = _shortened(reader, call, x, scale, 2 ** int(shift), replace(kind, signed=low < 0), (low, high))
     step = scale * 2.0**shift
     if len(call.inputs) == 5:
         out, step = np.ones(1), np.array([2.0**shift])
@@ -108,7 +109,7 @@ def trunc(reader: Reader, call: Call, x: Live) -> Live:
 
 
 def _shortened(
-    reader: Reader, call: Call, x: Live, scale: Array, factor: int, kind: Width, limits: tuple[int, int], bits: int
+    reader: Reader, call: Call, x: Live, scale: Array, factor: int, kind: Width, limits: tuple[int, int]
 ) -> Live:
     """round(x / scale) / factor, rounded again as `kind` says: whole multiples of scale * factor."""
     rounding = kind.rounding
@@ -123,7 +124,7 @@ def _shortened(
         half = 0.5 if rounding == "FLOOR" else -0.5
         x = reader.affine(call, x, Affine(np.ones(1), scale * half))
     elif rounding in ("ROUND", "ROUND_TO_ZERO"):
-        x = reader.on(x, "quantize", Quantize(scale, -(2 ** (bits - 1)) if kind.signed else 0, 2**bits - 1))
+        x = reader.on(x, "quantize", Quantize(scale, -_UNBOUNDED, _UNBOUNDED))
     else:
         raise Problem(f"rounding mode {rounding} of Trunc is not supported", hint="use FLOOR, CEIL or ROUND")
     return reader.on(x, "quantize", Quantize(scale * factor, *limits, rounding), call)
