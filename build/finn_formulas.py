@@ -18,6 +18,7 @@ from typing import Literal
 
 import numpy as np
 
+from ..transforms.memories import slices
 from ..transforms.tensor import Array
 
 RamStyle = Literal["auto", "block", "distributed", "ultra"]
@@ -83,17 +84,7 @@ def mvau(
 
 def block_rams(width: int, depth: int) -> int:
     """18-kbit block RAMs of a memory of `depth` words of `width` bits, by FINN's table of aspect ratios."""
-    if width == 1:
-        return ceil(depth / 16384)
-    if width == 2:
-        return ceil(depth / 8192)
-    if width <= 4:
-        return ceil(depth / 4096) * ceil(width / 4)
-    if width <= 9:
-        return ceil(depth / 2048) * ceil(width / 9)
-    if width <= 18 or depth > 512:
-        return ceil(depth / 1024) * ceil(width / 18)
-    return ceil(depth / 512) * ceil(width / 36)
+    return slices(width, depth).count
 
 
 def sliding_window(

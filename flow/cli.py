@@ -13,6 +13,8 @@ import typer
 
 from bnnflow import TOOL_MISSING, Problem, __version__
 
+from . import cli_faults
+
 app = typer.Typer(
     name="flow",
     help="From a trained binary neural network to verified FPGA dataflow hardware.",
@@ -223,29 +225,9 @@ def simulate(
     screen.print_json(found) if json else screen.print_simulation(found)
 
 
-@app.command()
-def faults(
-    graph: GraphFile,
-    data: DataName = "digits",
-    data_dir: DataDir = None,
-    rates: Annotated[str, typer.Option(help="Bit error rates, comma separated.")] = "1e-4,1e-3,1e-2,3e-2,1e-1",
-    maps: Annotated[int, typer.Option(min=1, help="Fault maps a rate.")] = 5,
-    images: Annotated[int, typer.Option(min=1, help="Test images a map.")] = 1000,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the maps.")] = 0,
-    json: Json = False,
-) -> None:
-    """Accuracy while bits of the weight memories are flipped."""
-    from . import graphs, screen
-
-    try:
-        wanted = [float(rate) for rate in rates.split(",")]
-    except ValueError:
-        raise Problem(f"{rates!r} is not a list of numbers", "--rates", "for example 1e-3,1e-2") from None
-    opened = graphs.open_graph(graph)
-    stored, labels = graphs.test_images(data, data_dir, images)
-    with screen.Bar("faults", maps * len(wanted), quiet=json) as bar:
-        found = graphs.fault_sweep(opened, stored, labels, wanted, maps, seed, bar.update)
-    screen.print_json(found) if json else screen.print_faults(found)
+app.command()(cli_faults.faults)
+app.command()(cli_faults.criticality)
+app.command()(cli_faults.margins)
 
 
 @app.command()

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import Any
 
 from ..build.cost import Model, estimate, operations
 from ..transforms.graph import Graph
-
-if TYPE_CHECKING:
-    from ..sim.faults import Sweep
 
 Facts = dict[str, Any]
 
@@ -34,15 +29,4 @@ def cost_facts(graph: Graph, clock_mhz: float, model: Model = "exact") -> Facts:
         "bram18": made.bram18,
         "weight_bits": made.weight_bits,
         "layers": layers,
-    }
-
-
-def sweep_facts(result: Sweep) -> Facts:
-    """Mean accuracy and 95 % interval of a fault sweep as plain values."""
-    mean, half = result.mean, result.half_width
-    return {
-        "clean": result.clean,
-        "mean": mean.tolist(),
-        "low": np.clip(mean - half, 0, 1).tolist(),
-        "high": np.clip(mean + half, 0, 1).tolist(),
     }

@@ -1,9 +1,9 @@
-"""The work behind the commands on single graphs: check, simulate, faults, speed, estimate."""
+"""The work behind the commands on single graphs: check, simulate, speed, estimate."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -81,9 +81,11 @@ def check_recipe(path: Path, overrides: Sequence[str] = ()) -> Checked:
     from ..models.networks import Network
     from .context import dataset, network_spec
     from .recipe import load as load_recipe
-    from .stages import fold_for
+    from .stages import fault_settings, fold_for
 
     recipe = load_recipe(path, overrides)
+    if recipe.faults.enabled:
+        fault_settings(recipe)
     network = Network(network_spec(recipe, dataset(recipe)), recipe.seed)
     with tempfile.TemporaryDirectory() as folder:
         exported = Path(folder) / "network.onnx"
@@ -222,26 +224,6 @@ def estimate(
     operations = network_operations(made["xnor"]) if "xnor" in made else {}
     target = {"part": chip.name, "clock_mhz": clock_mhz, "fps": fps, "lut": chip.lut, "bram18": chip.bram18}
     return {"name": graph.name, "target": target, **operations, **facts}
-
-
-def fault_sweep(
-    graph: Graph,
-    images: np.ndarray,
-    labels: np.ndarray,
-    rates: Sequence[float],
-    maps: int,
-    seed: int,
-    progress: Callable[[int], None],
-) -> dict[str, Any]:
-    """Accuracy of a graph of any level, compiled to dataflow, under flips of its weight bits."""
-    from ..sim.faults import sweep
-    from .figures import sweep_facts
-
-    if any(not 0 <= rate <= 1 for rate in rates) or not rates:
-        raise Problem(f"bit error rates of {list(rates)}", "--rates", "give numbers from 0 to 1")
-    result = sweep(stages(graph)[-1].graph, images, labels, rates, maps, seed, progress)
-    found = sweep_facts(result)
-    return {"images": len(images), "maps": maps, "rates": list(rates), "networks": {graph.name: found}}
 
 
 def speed(path: Path, count: int, threads: int) -> list[dict[str, Any]]:

@@ -30,6 +30,9 @@ Pools = Annotated[tuple[Annotated[int, Field(ge=1, le=2)], ...], Field(strict=Fa
 Rates = Annotated[tuple[Annotated[float, Field(ge=0, le=1)], ...], Field(strict=False, min_length=1, max_length=100)]
 
 
+Texts = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(strict=False, min_length=1, max_length=100)]
+
+
 class Section(BaseModel):
     """A frozen part of the recipe; unknown keys and silent type changes are refused."""
 
@@ -138,12 +141,34 @@ class Target(Section):
 
 
 class Faults(Section):
-    """Accuracy under bit flips in the weight memories."""
+    """Accuracy under faults of the hardware; every combination of targets, layers, models and so on is measured."""
 
     enabled: bool = Field(default=True, description="false: leave this stage out")
     rates: Rates = Field(default=(1e-4, 1e-3, 1e-2, 3e-2, 1e-1), description="bit error rates, each from 0 to 1")
     maps: Annotated[int, Field(ge=1, le=1000)] = Field(default=5, description="random fault maps at each rate")
     images: Count | None = Field(default=1000, description="test images at each map; null: all")
+    targets: Texts = Field(
+        default=("weights",),
+        description="weights, thresholds, streams, fifos, accumulators, products; + joins memories",
+    )
+    layers: Texts = Field(default=("all",), description="all (at once), each (one by one), or names joined by +")
+    models: Texts = Field(
+        default=("flip",), description="such as flip, stuck-at-1, bit-line stuck-at-0, burst:4 flip, single"
+    )
+    protections: Texts = Field(default=("none",), description="none, parity, secded-72-64, secded-39-32:x4, tmr")
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0, le=2**32 - 1)], ...], Field(strict=False, max_length=100)] = (
+        Field(default=(), description="of the maps; empty: the recipe's seed")
+    )
+    table: Annotated[Path, Field(strict=False)] | None = Field(
+        default=None, description="CSV of rates over temperature or voltage, in place of rates"
+    )
+    interval: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        default=None, description="more maps until the mean is known to +- this accuracy; null: maps alone"
+    )
+    max_maps: Annotated[int, Field(ge=1, le=100_000)] = Field(default=100, description="maps at each rate at most")
+    fifo_depth: Annotated[int, Field(ge=1, le=1_000_000)] = Field(default=32, description="words of a FIFO")
+    jobs: Annotated[int, Field(ge=1, le=4096)] = Field(default=1, description="processes that run maps")
+    cluster: str = Field(default="", description="dask:tcp://HOST:PORT or ray; empty: this computer")
 
 
 class Speed(Section):

@@ -146,6 +146,7 @@ def render(summary: Summary) -> str:
         source_of=lambda kind: source_of(summary, kind),
         use=_use(summary, networks),
         fault_plot=plots.faults(summary),
+        fault_series=_more_series(summary.get("faults") or {}),
         layer_plot=plots.layers(summary),
         training_plot=plots.training(summary),
     )
@@ -171,6 +172,7 @@ def tables(summary: Summary) -> list[Table]:
     made = [_headline_table(summary), *_layer_tables(summary)]
     if summary.get("faults"):
         made.append(fault_table(summary["faults"]))
+        made += series_tables(summary["faults"])
     if summary.get("speed"):
         made.append(speed_table(summary["speed"]))
     if summary.get("stages"):
@@ -224,16 +226,78 @@ def _layer_tables(summary: Summary) -> list[Table]:
     return made
 
 
+def series_tables(faults: Mapping[str, Any]) -> list[Table]:
+    """What a fault campaign gave beyond one curve: all series, protections' costs, networks in pairs."""
+    made = []
+    every = [(name, one) for name, series in (faults.get("series") or {}).items() for one in series]
+    single = [(name, one) for name, one in every if "critical" in one]
+    rest = [(name, one) for name, one in every if "critical" not in one]
+    if len(rest) > sum(len(curve["mean"]) for curve in faults["networks"].values() if curve):
+        columns = "network|target|layers|fault|>rate|protection|>seed|>maps|>accuracy %|>± maps|>± images|>worst"
+        caption = "± 95 % interval: of the mean over maps, and what the choice of test images adds (points)"
+        rows = [[TITLES.get(name, name), *fault_cells(one)] for name, one in rest]
+        # What is the same in every row is said once, above the table.
+        shown = [place for place in range(12) if place > 6 or len({row[place] for row in rows}) > 1]
+        names = columns.split("|")
+        same = ", ".join(f"{names[p].strip('>')} {rows[0][p]}" for p in range(1, 7) if p not in shown)
+        title = f"all fault series{f' ({same})' if same else ''}"
+        table = _table(title, "|".join(names[place] for place in shown), caption)
+        for row in rows:
+            table.add_row(*(row[place] for place in shown))
+        made.append(table)
+    if single:
+        table = _table(
+            "single faults", "network|target|layers|protection|>cells|>drawn|>critical|>share %|95 % interval"
+        )
+        for key, one in single:
+            names = [one["target"], ", ".join(one["layers"]), one["protection"]]
+            counts = (number(one["population"]), number(one["maps"]), number(one["critical"]))
+            spread = f"{percent(one['critical_low'], 2)} to {percent(one['critical_high'], 2)}"
+            table.add_row(TITLES.get(key, key), *names, *counts, percent(one["critical_share"], 2), spread)
+        made.append(table)
+    if faults.get("paired"):
+        first, second = (TITLES.get(name, name) for name in (faults["paired"][0][key] for key in ("first", "second")))
+        columns = "target|layers|fault|>rate|protection|>points|>± maps|>better|>worse|>p (sign)"
+        table = _table(f"{first} less {second}", columns, "on the same images and fault maps; 95 % interval over maps")
+        for row in faults["paired"]:
+            names = [row["target"], ", ".join(row["layers"]), row["model"], row["rates"], row["protection"]]
+            figures = (f"{100 * row['difference']:+.2f}", f"{100 * row['half_width']:.2f}", row["wins"], row["losses"])
+            table.add_row(*names, *map(str, figures), f"{row['p_sign']:.3f}")
+        made.append(table)
+    costs = [(name, row) for name, rows in (faults.get("costs") or {}).items() for row in rows]
+    if costs:
+        columns = "network|memory|protection|>bits|>extra bits|>BRAM18|>without|>LUT"
+        table = _table("protection of memories", columns, "estimated; block RAMs were all memories in block RAMs")
+        for key, row in costs:
+            numbers = (row[figure] for figure in ("bits", "extra_bits", "bram18", "bram18_plain", "lut"))
+            table.add_row(TITLES.get(key, key), row["memory"], row["protection"], *map(number, numbers))
+        made.append(table)
+    return made
+
+
+def _more_series(faults: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
+    """Network and cells of every series, where there are more than the curves show."""
+    every = [(name, fault_cells(one)) for name, series in (faults.get("series") or {}).items() for one in series]
+    return every if len(every) > sum(len(curve["mean"]) for curve in faults.get("networks", {}).values()) else []
+
+
+def fault_cells(one: Mapping[str, Any]) -> list[str]:
+    """A series as texts: target, layers, fault, rate, protection, seed, maps, accuracy, intervals, worst map."""
+    names = [one["target"], ", ".join(one["layers"]), one["model"], one["rates"], one["protection"], str(one["seed"])]
+    figures = [percent(one["mean"])] + [f"{100 * one[key]:.2f}" for key in ("half_width", "test_half_width")]
+    return [*names, str(one["maps"]), *figures, percent(one["worst"])]
+
+
 def fault_table(faults: Mapping[str, Any]) -> Table:
     """Accuracy against bit error rate; `faults` as in the summary, its networks under any name."""
     networks = [key for key, curve in faults["networks"].items() if curve]
     columns = "|".join([">bit error rate", *(f">{TITLES.get(key, key)} %|95 % interval" for key in networks)])
     caption = f"measured on {number(faults['images'])} images, {faults['maps']} fault maps at each rate"
-    table = _table("accuracy under weight faults", columns, caption)
+    table = _table(f"accuracy under faults ({faults.get('what', 'weights, flip')})", columns, caption)
     clean = (cell for key in networks for cell in (percent(faults["networks"][key]["clean"]), ""))
     table.add_row("no faults", *clean)
     for index, rate in enumerate(faults["rates"]):
-        cells = [f"{rate:g}"]
+        cells = [faults["labels"][index] if faults.get("labels") else f"{rate:g}"]
         for key in networks:
             mean, low, high = (faults["networks"][key][part][index] for part in ("mean", "low", "high"))
             cells += [percent(mean), f"{percent(low, 1)} to {percent(high, 1)}"]

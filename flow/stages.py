@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,10 +19,13 @@ from ..transforms.compile import LEVEL_NAMES, stages
 from ..transforms.graph import Graph
 from ..transforms.read import read
 from .context import FOLDED, LEVEL_FILES, QONNX, WEIGHTS, Build, Facts, Progress, network_spec, set_threads, write_graph
-from .figures import cost_facts, network_operations, sweep_facts
+from .figures import cost_facts, network_operations
 from .oracles import onnxruntime_scores, qonnx_scores
 from .recipe import Recipe
 from .summary import summarize
+
+if TYPE_CHECKING:
+    from ..sim.faults import Grid, Plan, Workers
 
 QONNX_IMAGES = 16
 
@@ -288,32 +292,68 @@ def cost(build: Build) -> Facts:
 
 
 def faults(build: Build) -> Facts:
-    """Measure accuracy while bits of the weight memories are flipped."""
+    """Measure accuracy under faults: the recipe's grid on every network, with the same maps and images."""
     settings, recipe = build.recipe.faults, build.recipe
     if not settings.enabled:
         return build.skip("faults")
 
     def work() -> Facts:
-        from ..sim.faults import sweep
+        from .faults import campaign
 
+        grid, plan, workers = fault_settings(recipe)
+        store = build.run.path("work/faults.sqlite")
+        store.parent.mkdir(exist_ok=True)
         images = build.dataset.test_images[: settings.images]
         labels = build.dataset.test_labels[: settings.images]
-        report, each = build.progress("faults"), settings.maps * len(settings.rates)
-        found = {}
-        for index, network in enumerate(build.networks):
-            graph = read(build.file(network, FOLDED))
-            count = partial(_count, report, index * each, each * len(build.networks))
-            result = sweep(graph, images, labels, settings.rates, settings.maps, recipe.seed, count)
-            found[network] = sweep_facts(result)
-        return {"images": len(images), "maps": settings.maps, "rates": list(settings.rates), "networks": found}
+        report = build.progress("faults")
+        graphs = {network: read(build.file(network, FOLDED)) for network in build.networks}
+        try:
+            return campaign(
+                graphs, images, labels, grid, plan, workers, store, lambda done, total: report(done, total, {})
+            )
+        except Problem as problem:
+            raise recipe.problem(
+                "faults", f"{problem.where}: {problem.what}", problem.hint, problem.status
+            ) from problem
 
     inputs = {
         "graphs": build.files(FOLDED),
-        "faults": settings.model_dump(mode="json"),
+        "faults": settings.model_dump(mode="json", exclude={"jobs", "cluster"}),
+        "table": [settings.table] if settings.table else [],
         "seed": recipe.seed,
         "data": build.facts["data"],
     }
     return build.stage("faults", inputs, work)
+
+
+def fault_settings(recipe: Recipe) -> tuple[Grid, Plan, Workers]:
+    """The recipe's campaign.
+
+    Raises:
+        Problem: at its place in the recipe, for what is no model, protection, rate table or cluster.
+    """
+    from ..sim.faults import Grid, Model, Plan, Protection, Rates, Workers, read_rates
+
+    settings, key = recipe.faults, "faults.table"
+    try:
+        rates = read_rates(settings.table) if settings.table else [Rates.of(rate) for rate in settings.rates]
+        key = "faults.models"
+        for text in settings.models:
+            if text != "single":
+                Model.parse(text)
+        key = "faults.protections"
+        for text in settings.protections:
+            Protection.parse(text)
+        key = "faults.cluster"
+        workers = Workers(settings.jobs, settings.cluster)
+    except Problem as problem:
+        raise recipe.problem(key, problem.what, problem.hint) from problem
+    seeds = settings.seeds or (recipe.seed,)
+    grid = Grid(
+        rates, settings.targets, settings.layers, settings.models, settings.protections, seeds, settings.fifo_depth
+    )
+    most = max(settings.max_maps, settings.maps)
+    return grid, Plan(settings.maps, settings.interval, settings.maps, most), workers
 
 
 def speed(build: Build) -> Facts:
@@ -382,6 +422,9 @@ def run_stages(build: Build, last: str = "report", announce: Callable[[str], Non
     """
     facts: Facts = {}
     STAGES[last]
+    if build.recipe.faults.enabled:
+        # Before any training: a misspelt fault model is no news for the end of it.
+        fault_settings(build.recipe)
     for name, stage in STAGES.items():
         announce(name)
         facts = stage(build)

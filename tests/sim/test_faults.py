@@ -1,23 +1,42 @@
-"""Weight memories as the hardware lays them out, and what fault maps do to them."""
+"""Memories as the hardware lays them out, and what fault maps do to them."""
 
 from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bnnflow.sim.faults import Sweep, flips, from_memory, inject, memory, student_t, sweep
-from bnnflow.transforms.graph import Graph, Node
-from bnnflow.transforms.ops import Mvau
-from bnnflow.transforms.tensor import TensorType
+from bnnflow import Problem
+from bnnflow.sim.engine import Simulator
+from bnnflow.sim.faults import (
+    FaultMap,
+    Model,
+    Rate,
+    Rates,
+    draw,
+    flips,
+    from_memory,
+    inject,
+    memories,
+    memory,
+    read_rates,
+)
+from bnnflow.sim.faults.draws import stream, uniforms
+from bnnflow.sim.faults.layout import KINDS
+from bnnflow.sim.faults.maps import replaced
+from bnnflow.sim.reference import run
+from bnnflow.transforms.memories import slices
+from bnnflow.transforms.ops import NO_BOUNDS, Mvau
 
-NO_BOUNDS = np.zeros((0, 0), np.int64)
+from .fault_graphs import bits, cnn, mlp, pixels
 
 
 def unit(rows: int, columns: int, pe: int, simd: int) -> Mvau:
-    bits = np.random.default_rng(rows * columns).integers(0, 2, (rows, columns)).astype(np.uint8)
-    return Mvau(bits, NO_BOUNDS, True, 0, pe, simd)
+    return Mvau(bits(rows * columns, rows, columns), NO_BOUNDS, True, pe=pe, simd=simd)
 
 
 @given(st.sampled_from([1, 2, 3, 6]), st.sampled_from([1, 2, 4, 8]))
@@ -35,25 +54,23 @@ def test_words_follow_finns_packing(pe: int, simd: int) -> None:
     assert from_memory(op, words) == op
 
 
-def test_qonnx_free_reference_of_finn() -> None:
-    """FINN writes 4 words of 4 weights for this 4x4 matrix at PE 2, SIMD 2; worked out by hand."""
-    order = [[0, 1, 4, 5], [2, 3, 6, 7], [8, 9, 12, 13], [10, 11, 14, 15]]
-    for place in range(16):
-        weight = (np.arange(16) == place).reshape(4, 4).astype(np.uint8)
-        words = memory(Mvau(weight, NO_BOUNDS, True, 0, 2, 2))
-        assert words.tolist() == [[int(item == place) for item in word] for word in order]
+def test_four_words_by_hand() -> None:
+    """A 4x4 matrix at PE 2, SIMD 2: each word holds a 2x2 block, row by row."""
+    weight = np.array([[1, 0, 0, 1], [1, 1, 0, 0], [0, 1, 1, 1], [0, 0, 1, 0]], np.uint8)
+    words = memory(Mvau(weight, NO_BOUNDS, True, pe=2, simd=2))
+    assert words.tolist() == [[1, 0, 1, 1], [0, 1, 0, 0], [0, 1, 0, 0], [1, 1, 1, 0]]
 
 
-@pytest.mark.parametrize(("low", "high", "bits"), [(-1, 1, 2), (-2, 1, 2), (-7, 7, 4), (-128, 127, 8), (0, 3, 2)])
-def test_weights_of_several_bits_lie_bit_by_bit(low: int, high: int, bits: int) -> None:
+@pytest.mark.parametrize(("low", "high", "bits_"), [(-1, 1, 2), (-2, 1, 2), (-7, 7, 4), (-128, 127, 8), (0, 3, 2)])
+def test_weights_of_several_bits_lie_bit_by_bit(low: int, high: int, bits_: int) -> None:
     """A weight's bits stand side by side, least significant first, in two's complement; a flip is one bit of one."""
     weight = np.resize(np.arange(low, high + 1), (4, 6)).astype(np.int8)
     weight[0, 0], weight[0, 1] = low, high
     op = Mvau(weight, NO_BOUNDS, False, 0, 2, 3)
     words = memory(op)
-    assert words.shape == (24 // 6, 6 * bits)
-    places = 2 ** np.arange(bits)
-    assert np.array_equal(words[0].reshape(2, 3, bits) @ places, weight[:2, :3].astype(np.int64) % 2**bits)
+    assert words.shape == (24 // 6, 6 * bits_)
+    places = 2 ** np.arange(bits_)
+    assert np.array_equal(words[0].reshape(2, 3, bits_) @ places, weight[:2, :3].astype(np.int64) % 2**bits_)
     assert from_memory(op, words) == op
     words[0, 0] ^= 1
     changed = from_memory(op, words).weight.astype(int) - weight
@@ -67,6 +84,89 @@ def test_weights_of_minus_and_plus_one_take_one_bit() -> None:
     assert from_memory(op, 1 - memory(op)).weight.tolist() == (-weight).tolist()
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_every_memory_is_read_back_as_it_was(seed: int) -> None:
+    """Weights of 1 and 3 bits, thresholds of one and three levels; logical numbers are a permutation."""
+    graph = cnn(seed)
+    found = memories(graph, KINDS)
+    assert [m.name for m in found] == [
+        "conv0.weights", "conv0.thresholds", "conv1.weights", "conv1.thresholds", "other.thresholds",
+        "bit.thresholds", "conv2.weights", "conv2.thresholds", "fc.weights",
+    ]  # fmt: skip
+    for one in found:
+        op = graph.node(one.layer).op
+        words = one.words(op)
+        assert words.shape == (one.depth, one.width)
+        again = one.holding(op, words)
+        assert np.array_equal(getattr(again, "weight", 0), getattr(op, "weight", 0))
+        assert np.array_equal(one.words(again), words)
+        assert np.array_equal(np.sort(one.logical()), np.arange(one.size))
+        assert np.array_equal(one.logical()[one.physical()], np.arange(one.size))
+    assert memories(graph)[1].bits == 3
+
+
+def test_thresholds_lie_pe_by_pe_level_by_level() -> None:
+    """conv0: 4 channels, PE 2, 3 levels, sums in -1020..1020: 2 words of 2 * 3 bounds of 11 bits."""
+    graph = cnn()
+    one = memories(graph, ("thresholds",))[0]
+    op = graph.node("conv0").op
+    assert isinstance(op, Mvau)
+    assert (one.depth, one.width, one.bank, one.bits) == (2, 66, 11, 11)
+    words = one.words(op)
+    value = int((words[1, (1 * 3 + 2) * 11 :][:11] * (1 << np.arange(11))).sum())
+    assert (value - 2048 if value >= 1024 else value) == op.bounds[1 * 2 + 1, 2]
+
+
+def test_words_are_those_of_the_files_for_finn() -> None:
+    """The same words as `memblock.dat` and `thresh.h` hold, which are written independently."""
+    from bnnflow.build.memories import threshold_table, weight_words
+
+    graph = cnn()
+    for one in memories(graph, KINDS):
+        op = graph.node(one.layer).op
+        words = one.words(op).astype(np.int64)
+        if one.kind == "weights":
+            assert isinstance(op, Mvau)
+            values = words.reshape(one.depth, op.pe, op.simd, one.bits)
+            wanted = weight_words(op.weight.astype(np.int64), op.pe, op.simd)
+            wanted = (wanted > 0).astype(np.int64) if one.bits == 1 else wanted % 2**one.bits
+        else:
+            bounds = np.clip(op.bounds, one.least, one.most)  # type: ignore[union-attr]
+            values = words.reshape(one.depth, one.lanes, -1, one.bits)
+            wanted = threshold_table(bounds, one.lanes).transpose(1, 0, 2) % 2**one.bits
+        assert np.array_equal((values << np.arange(one.bits)).sum(axis=-1), wanted)
+
+
+@pytest.mark.parametrize("value", [-(10**9), 10**9])
+def test_bounds_out_of_reach_act_as_the_ends(value: int) -> None:
+    graph = mlp()
+    node = graph.nodes[0]
+    assert isinstance(node.op, Mvau)
+    far = replaced(graph, {"d0": replace(node.op, bounds=np.full_like(node.op.bounds, value))})
+    one = memories(far, ("thresholds",))[0]
+    stored = one.holding(far.nodes[0].op, one.words(far.nodes[0].op))
+    x = pixels(0, graph, 20)
+    assert np.array_equal(run(far, x)["d0"], run(replaced(far, {"d0": stored}), x)["d0"])
+
+
+@pytest.mark.parametrize(
+    ("width", "depth", "expected"),
+    [
+        (1, 20000, (16384, 1, 2, 1)),
+        (2, 8192, (8192, 2, 1, 1)),
+        (3, 5000, (4096, 4, 2, 1)),
+        (8, 4096, (2048, 9, 2, 1)),
+        (18, 512, (1024, 18, 1, 1)),
+        (36, 512, (512, 36, 1, 1)),
+        (36, 513, (1024, 18, 1, 2)),
+    ],
+)
+def test_slicing_by_finns_table(width: int, depth: int, expected: tuple[int, ...]) -> None:
+    cut = slices(width, depth)
+    assert (cut.rows, cut.columns, cut.down, cut.across) == expected
+    assert slices(width, depth, "distributed").count == -(-depth // 64) * width
+
+
 def test_maps_are_nested_shared_and_replayable() -> None:
     low, high = flips(3, 1, 0, 5000, 0.01), flips(3, 1, 0, 5000, 0.1)
     assert np.all(high[low]), "what flips at a low rate flips at a high one"
@@ -77,55 +177,193 @@ def test_maps_are_nested_shared_and_replayable() -> None:
     assert flips(3, 1, 0, 5000, 1.0).all()
 
 
-def test_the_rate_is_the_rate() -> None:
-    """Share of flipped cells within five standard deviations of a binomial draw."""
-    hits = flips(0, 0, 0, 10**6, 0.03).mean()
-    assert abs(hits - 0.03) < 5 * (0.03 * 0.97 / 10**6) ** 0.5
+def test_uniforms_are_uniform_and_independent_of_the_rates_asked_for() -> None:
+    """Below every band's edge lies its share, within five deviations; asking for less gives a subset."""
+    source, count = stream(1, 2, 3), 10**6
+    units, values = uniforms(source, count, 1.0)
+    assert len(units) == count
+    for rate in (0.7, 1 / 16, 0.03, 1 / 256, 1e-3, 1e-4):
+        share = (values < rate).mean()
+        assert abs(share - rate) < 5 * (rate * (1 - rate) / count) ** 0.5
+        fewer, below = uniforms(source, count, rate)
+        assert np.array_equal(fewer, units[values < rate])
+        assert np.array_equal(below, values[values < rate])
+    gaps = np.diff(units[values < 0.01])
+    assert abs(gaps.mean() - 100) < 5 * 100 / len(gaps) ** 0.5
+    assert abs(gaps.std() - 99.5) < 3
 
 
-def network() -> Graph:
-    nodes = (Node("a", unit(8, 16, 2, 4), ("x",)), Node("b", unit(4, 8, 4, 1), ("a",)))
-    first = Mvau(nodes[0].op.weight, np.full((8, 1), 8, np.int64), True, 0, 2, 4)  # type: ignore[union-attr]
-    return Graph("n", "x", TensorType((16,), 0, 1), (Node("a", first, ("x",)), nodes[1]), "b")
+def test_drawing_costs_what_is_hit() -> None:
+    """590,000 bits at 1e-3: a few thousand numbers, not 590,000."""
+    units, _ = uniforms(stream(0, 0, 0), 590_000, 1e-3)
+    assert 400 < len(units) < 800
+    assert len(uniforms(stream(0, 0, 0), 10**12, 1e-10)[0]) < 200
 
 
-def test_folding_changes_the_damage() -> None:
-    """The same cells of the memory are other weights at another folding."""
-    wide = network()
-    refolded = wide.with_nodes(
-        (Node("a", Mvau(wide.nodes[0].op.weight, wide.nodes[0].op.bounds, True, 0, 8, 2), ("x",)), wide.nodes[1])
-    )  # type: ignore[union-attr]
-    one, two = inject(wide, 0, 0, 0.2).nodes[0].op, inject(refolded, 0, 0, 0.2).nodes[0].op
-    assert isinstance(one, Mvau)
-    assert isinstance(two, Mvau)
-    assert not np.array_equal(one.weight, two.weight)
-    assert np.array_equal(inject(wide, 0, 0, 0.0).nodes[0].op.weight, wide.nodes[0].op.weight)  # type: ignore[union-attr]
+def test_folding_changes_the_damage_and_logical_addresses_do_not() -> None:
+    graph = mlp()
+    op = graph.nodes[0].op
+    assert isinstance(op, Mvau)
+    refolded = replaced(graph, {"d0": replace(op, pe=8, simd=2)})
+
+    def hit(where: object, model: Model) -> object:
+        assert isinstance(where, type(graph))
+        made = inject(where, 0, 0, 0.2, model).nodes[0].op
+        assert isinstance(made, Mvau)
+        return made.weight.tolist()
+
+    assert hit(graph, Model()) != hit(refolded, Model())
+    assert hit(graph, Model.parse("logical flip")) == hit(refolded, Model.parse("logical flip"))
+    assert inject(graph, 0, 0, 0.0) == graph
 
 
-def test_sweep_measures_accuracy_on_every_map() -> None:
-    graph = network()
-    images = np.random.default_rng(0).integers(0, 2, (40, 16)).astype(np.uint8)
-    from bnnflow.sim.reference import run
-
-    labels = run(graph, images)["b"].argmax(axis=1)
-    seen: list[int] = []
-    result = sweep(graph, images, labels, (0.0, 0.3), 3, 7, seen.append)
-    assert seen == [1, 2, 3, 4, 5, 6]
-    assert result.accuracy[0].tolist() == [1.0, 1.0, 1.0], "without faults the network is right by construction"
-    assert result.clean == 1.0
-    for fault_map in range(3):
-        hit = run(inject(graph, 7, fault_map, 0.3), images)["b"].argmax(axis=1)
-        assert result.accuracy[1, fault_map] == np.mean(hit == labels)
+def damage(model: str, rate: float, graph_seed: int = 0, up: float | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Words of conv2's weights (PE 3, SIMD 8: 4 words of 24 bits) before and after."""
+    graph = cnn(graph_seed)
+    one = next(m for m in memories(graph) if m.layer == "conv2")
+    before = one.words(graph.node("conv2").op)
+    cells = Model.parse(model).draw(one, Rate(rate if up is None else up, rate), stream(5, 0, 1))
+    assert np.all(np.diff(cells.index) > 0)
+    return before, cells.on(before)
 
 
-@pytest.mark.parametrize(("freedom", "quantile"), [(1, 12.706), (4, 2.776), (30, 2.042), (60, 2.000), (120, 1.980)])
-def test_student_t_against_the_printed_table(freedom: int, quantile: float) -> None:
-    assert student_t(freedom) == pytest.approx(quantile, abs=1.5e-3)
+def test_stuck_lines_words_and_pes() -> None:
+    before, after = damage("bit-line stuck-at-1", 0.2)
+    columns = (before != after).any(axis=0)
+    assert columns.any() and after[:, columns].all()
+    before, after = damage("word-line stuck-at-0", 0.5)
+    rows = (before != after).any(axis=1)
+    assert rows.any() and not rows.all() and not after[rows].any()
+    before, after = damage("pe flip", 0.6)
+    lanes = (before != after).reshape(4, 3, 8).transpose(1, 0, 2).reshape(3, -1)
+    assert set(lanes.all(axis=1)) == {True, False}
+    assert np.array_equal(lanes.all(axis=1), lanes.any(axis=1))
+    assert damage("stuck-at-1", 1.0)[1].all()
+    half = damage("stuck", 1.0)[1].mean()
+    assert 0.25 < half < 0.75
 
 
-def test_interval_of_a_worked_example() -> None:
-    """Four maps with mean 0.85 and standard deviation 0.01: half width 3.182 * 0.01 / 2."""
-    spread = 0.01 * np.sqrt(3 / 2)
-    sweep_ = Sweep((0.1,), np.array([[0.85 - spread, 0.85 + spread, 0.85, 0.85]]), 0.9)
-    assert sweep_.mean[0] == pytest.approx(0.85)
-    assert sweep_.half_width[0] == pytest.approx(3.182 * 0.01 / 2)
+def test_asymmetric_errors_follow_the_stored_bit() -> None:
+    before, after = damage("asymmetric", 0.0, up=1.0)
+    assert after.all(), "all zeros become one, no one becomes zero"
+    before, after = damage("asymmetric", 0.3, up=0.0)
+    changed = before != after
+    assert changed.any() and before[changed].all()
+    before, after = damage("asymmetric", 1.0, up=1.0)
+    assert np.array_equal(after, 1 - before)
+
+
+def test_bursts_and_clusters_are_neighbours() -> None:
+    for seed in range(5):
+        before, after = damage("burst:4 flip", 0.02, seed)
+        rows = [np.flatnonzero(row) for row in before != after]
+        assert all(len(np.unique(row)) == len(row) for row in rows)
+    one = memories(cnn())[2]
+    model = Model("cluster", "stuck-at-1", 2, 3)
+    cells = model._spread(one, np.array([1 * 24 + 22]), np.array([1]))
+    assert [divmod(i, 24) for i in cells.index.tolist()] == [(1, 22), (1, 23), (2, 22), (2, 23)]
+    twice = Model("burst", "flip", 1, 3)._spread(one, np.array([0, 1]), np.array([2, 2]))
+    assert twice.index.tolist() == [0, 3], "two flips of one cell cancel"
+
+
+def test_rows_and_columns_of_block_rams() -> None:
+    """Words of 40 bits, 600 deep: RAMs of 1024 x 18, three across; each bound's place is a RAM of its own."""
+    one = replace(memories(cnn())[2], depth=600, width=40, bank=40)
+    row, column = Model("bram-row", "flip"), Model("bram-column", "flip")
+    assert (row.units(one), column.units(one)) == (600 * 3, 40)
+    assert row._area(one, 3 * 7 + 2) == (7, 8, 36, 40)
+    assert column._area(one, 39) == (0, 600, 39, 40)
+    deep = replace(one, depth=2000)
+    assert column.units(deep) == 80
+    assert column._area(deep, 41) == (1024, 2000, 1, 2)
+    banks = memories(cnn(), ("thresholds",))[0]
+    assert row.units(banks) == banks.depth * 6
+    assert row._area(banks, 1 * 6 + 2) == (1, 2, 2 * 11, 3 * 11)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("seed", range(3))
+def test_faulty_graphs_run_the_same_in_engine_and_reference(kind: str, seed: int) -> None:
+    from bnnflow.sim.faults.maps import faulty_ops
+
+    graph = cnn(seed)
+    made = replaced(graph, faulty_ops(graph, memories(graph, (kind,)), Model(), Rates.of(0.1), 1, seed))
+    x = pixels(seed, graph, 12)
+    assert np.array_equal(Simulator.of(made).scores(x), run(made, x)["fc"])
+    assert not np.array_equal(run(made, x)["fc"], run(graph, x)["fc"])
+
+
+@pytest.mark.parametrize("suffix", ["npz", "csv"])
+def test_map_files_replay_exactly_and_refuse_other_foldings(suffix: str, tmp_path: Path, golden: object) -> None:
+    graph = cnn()
+    drawn = draw(graph, memories(graph, KINDS), Model.parse("asymmetric"), Rates(Rate(0.1, 0.2)), 3, 4)
+    path = tmp_path / f"map.{suffix}"
+    drawn.save(path, graph)
+    again = FaultMap.load(path, graph)
+    assert replaced(graph, again.ops(graph)) == replaced(graph, drawn.ops(graph))
+    op = graph.node("conv2").op
+    assert isinstance(op, Mvau)
+    with pytest.raises(Problem) as found:
+        FaultMap.load(path, replaced(graph, {"conv2": replace(op, pe=1)}))
+    golden(f"problems/faults_other_folding_{suffix}", str(found.value))  # type: ignore[operator]
+
+
+def test_maps_by_hand_name_channels_and_bits(tmp_path: Path, golden: object) -> None:
+    graph = cnn()
+    path = tmp_path / "map.csv"
+    path.write_text("memory,channel,value,bit,effect\nconv1.weights,2,1,0,flip\nconv1.weights,0,3,2,1\n")
+    op, hit = graph.node("conv1").op, FaultMap.load(path, graph).ops(graph)["conv1"]
+    assert isinstance(op, Mvau) and isinstance(hit, Mvau)
+    wanted = op.weight.copy()
+    wanted[2, 1] ^= 1
+    wanted[0, 3] |= -4
+    assert np.array_equal(hit.weight, wanted)
+    for name, text in {
+        "unknown_memory": "memory,channel,value,bit,effect\nconv9.weights,0,0,0,flip\n",
+        "no_such_cell": "memory,word,bit,effect\nconv1.weights,0,99,flip\n",
+        "columns": "memory,cell\nconv1.weights,0\n",
+    }.items():
+        path.write_text(text)
+        with pytest.raises(Problem) as found:
+            FaultMap.load(path, graph)
+        golden(f"problems/faults_map_{name}", str(found.value))  # type: ignore[operator]
+
+
+def test_rate_tables(tmp_path: Path, golden: object) -> None:
+    path = tmp_path / "rates.csv"
+    path.write_text("# FeFET\ntemperature,memory,p01,p10\n25,,1e-4,2e-4\n85,,1e-3,4e-3\n85,conv2.weights,0.5,0\n")
+    cold, hot = read_rates(path)
+    assert str(cold) == "temperature 25" and (cold.rest.up, cold.rest.down) == (1e-4, 2e-4)
+    assert (hot.at("conv2", "weights").up, hot.at("conv2", "thresholds").up) == (0.5, 1e-3)
+    for name, text in {
+        "rate_above_one": "voltage,rate\n0.6,1.5\n",
+        "columns": "volt,rate\n0.6,0.1\n",
+        "no_number": "voltage,rate\n0.6,often\n",
+        "twice": "voltage,rate\n0.6,0.1\n0.6,0.2\n",
+        "empty": "voltage,rate\n",
+    }.items():
+        path.write_text(text)
+        with pytest.raises(Problem) as found:
+            read_rates(path)
+        golden(f"problems/faults_table_{name}", str(found.value))  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("effect", "flop"),
+        ("shape", "bitline stuck-at-1"),
+        ("size", "burst flip"),
+        ("words", "a b c"),
+        ("no_size", "pe:4 flip"),
+    ],
+)
+def test_bad_models(name: str, text: str, golden: object) -> None:
+    with pytest.raises(Problem) as found:
+        Model.parse(text)
+    golden(f"problems/faults_model_{name}", str(found.value))  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("text", ["flip", "bit-line stuck-at-1", "burst:4 flip", "cluster:2x3 stuck", "logical stuck"])
+def test_models_print_as_they_are_read(text: str) -> None:
+    assert str(Model.parse(text)) == text

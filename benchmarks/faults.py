@@ -1,0 +1,146 @@
+"""CPU milliseconds of a fault trial on CNV: the plain torch way beside ours, in one run on one thread.
+
+    python benchmarks/faults.py [--images 1000] [--rounds 3]
+
+The plain way draws a mask over the weights of a layer and runs the whole network in float32. Ours draws the cells that
+are hit and runs the layers from the hit one on. The network has random weights and batch norms: speed does not
+depend on them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from bnnflow.flow.speed import processor
+from bnnflow.models.networks import Network, NetworkSpec
+from bnnflow.sim.engine import Simulator
+from bnnflow.sim.faults import Point, Rates, Subject, memories
+from bnnflow.sim.faults.criticality import criticality
+from bnnflow.transforms.graph import Graph
+
+RATE = 1e-3
+CNV = NetworkSpec("cnn", (3, 32, 32), 10, (512, 512), (64, 64, 128, 128, 256, 256), (3,) * 6, (1, 2, 1, 2, 1, 1))
+
+
+def main() -> None:
+    """Print one table a question."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--images", type=int, default=1000)
+    parser.add_argument("--rounds", type=int, default=3)
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    print(f"{processor()}, 1 thread, {given.images} images a trial, median of {given.rounds} trials, rate {RATE:g}")
+    network = Network(CNV, 0).eval()
+    images = np.random.default_rng(0).integers(0, 256, (given.images, 3, 32, 32)).astype(np.uint8)
+    graph = compiled(network)
+    subject = Subject(graph, images, np.zeros(len(images), np.int64))
+    assert len(subject.classes) == len(images)
+    naive = Naive(network, images)
+    names = [name for name, _ in network.weight_layers()]
+    layers = [memory.layer for memory in memories(graph)]
+    rates, rows = Rates.of(RATE), []
+    print(f"\n{'faults in':<18}{'torch, ms':>12}{'ours, ms':>12}{'ratio':>9}")
+    for index, layer in enumerate(layers):
+        plain = median(lambda index=index: naive.trial({names[index]}), 1)
+        point = Point("weights", (layer,), "flip", rates)
+        subject.trial(point, 0)
+        ours = median(lambda point=point: subject.trial(point, 1), given.rounds)
+        rows.append((plain, ours))
+        print(f"{layer:<18}{1e3 * plain:>12.0f}{1e3 * ours:>12.1f}{plain / ours:>8.1f}x")
+    plain, ours = (float(np.mean(column)) for column in zip(*rows, strict=True))
+    print(f"{'one layer (mean)':<18}{1e3 * plain:>12.0f}{1e3 * ours:>12.1f}{plain / ours:>8.1f}x")
+    everything = Point("weights", (), "flip", rates)
+    plain = median(lambda: naive.trial(set(names)), given.rounds)
+    ours = median(lambda: subject.trial(everything, 1), given.rounds)
+    print(f"{'all layers':<18}{1e3 * plain:>12.0f}{1e3 * ours:>12.1f}{plain / ours:>8.1f}x")
+    print(f"\n{'single bits of':<18}{'torch, ms':>12}{'ours, ms':>12}{'ratio':>9}")
+    for layer in layers[1:]:
+        each, how = single(subject, layer, given.rounds)
+        print(f"{layer:<18}{1e3 * plain:>12.0f}{1e3 * each:>12.3f}{plain / each:>8.0f}x  {how}")
+
+
+def single(subject: Subject, layer: str, rounds: int) -> tuple[float, str]:
+    """Seconds a flip of one weight bit of a layer, and how they were reached.
+
+    Wide early layers: one bit a trial. Layers behind the second pool: all bits of one row at once, exactly.
+    """
+    bits = next(memory.values[1] for memory in memories(subject.graph) if memory.layer == layer)
+    if layer in ("conv1", "conv2", "conv3"):
+        point = Point("weights", (layer,), "single", Rates.of(0.0))
+        subject.trial(point, 0)
+        trials = iter(range(1, rounds + 1))
+        return median(lambda: subject.trial(point, next(trials)), rounds), "one trial a bit"
+    started = time.process_time()
+    criticality(subject.graph, subject.images, subject.labels, layer, rows=[0])
+    return (time.process_time() - started) / bits, f"all {bits} bits of a row"
+
+
+def compiled(network: Network) -> Graph:
+    """The network in dataflow units."""
+    import tempfile
+    from pathlib import Path
+
+    from bnnflow.models.export import export_qonnx
+    from bnnflow.transforms.compile import stages
+    from bnnflow.transforms.read import read
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "network.onnx"
+        export_qonnx(network, path)
+        graph = stages(read(path))[-1].graph
+    assert Simulator.of(graph) is not None
+    return graph
+
+
+class Naive:
+    """CNV in float32 with a mask drawn over the weights of some layers; pools before norms."""
+
+    def __init__(self, network: Network, images: np.ndarray) -> None:
+        self.images = torch.from_numpy(images).float().contiguous(memory_format=torch.channels_last)
+        self.layers = [(name, module.weight.detach().sign()) for name, module in network.weight_layers()]
+        self.pools = CNV.pools
+
+    @torch.inference_mode()
+    def trial(self, hit: set[str]) -> Tensor:
+        """Classes of all images with one new mask."""
+        weights = [self._masked(w) if name in hit else w for name, w in self.layers]
+        found = [self._forward(part, weights) for part in self.images.split(128)]
+        return torch.cat(found)
+
+    @staticmethod
+    def _masked(weight: Tensor) -> Tensor:
+        return torch.where(torch.rand_like(weight) < RATE, -weight, weight)
+
+    def _forward(self, x: Tensor, weights: list[Tensor]) -> Tensor:
+        x = x - 128.0
+        for index, weight in enumerate(weights):
+            if weight.ndim == 4:
+                x = functional.conv2d(x, weight)
+                if self.pools[index] == 2:
+                    x = functional.max_pool2d(x, 2)
+            else:
+                x = functional.linear(x.flatten(1), weight)
+            if index < len(weights) - 1:
+                x = torch.where(x >= 0, 1.0, -1.0)
+        return x.argmax(dim=1)
+
+
+def median(work: Callable[[], object], rounds: int) -> float:
+    """Median of CPU seconds."""
+    times = []
+    for _ in range(rounds):
+        started = time.process_time()
+        work()
+        times.append(time.process_time() - started)
+    return float(np.median(times))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,290 @@
+"""The work behind `flow faults`, `flow criticality`, `flow margins` and the stage `faults`, as plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bnnflow import Problem
+
+from ..transforms.compile import stages
+from ..transforms.graph import Graph
+
+if TYPE_CHECKING:
+    from ..sim.faults import Grid, Plan, Series, Workers
+
+Facts = dict[str, Any]
+
+
+def judged_on(
+    graph: Graph, data: str, folder: Path | None, limit: int | None, given: Path | None, labels: Path | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Images as the graph's input wants them, and labels: of a data set, or from .npy files.
+
+    Raises:
+        Problem: files are missing or do not fit together.
+    """
+    from .graphs import feed, load_array, test_images
+
+    if given is None:
+        stored, truth = test_images(data, folder, limit)
+        return feed(graph, stored), truth
+    if labels is None:
+        raise Problem("the images have no labels", "--input", "give --labels L.npy, one label an image")
+    return load_array(given, "input")[:limit], load_array(labels, "labels")[:limit]
+
+
+def dataflow(graph: Graph) -> Graph:
+    """The graph in dataflow units; as it is folded where it has units already."""
+    return stages(graph)[-1].graph
+
+
+def campaign(
+    graphs: Mapping[str, Graph],
+    images: np.ndarray,
+    labels: np.ndarray,
+    grid: Grid,
+    plan: Plan,
+    workers: Workers,
+    store: Path | None,
+    progress: Callable[[int, int], None],
+) -> Facts:
+    """Run one grid on every network, with the same maps and images.
+
+    Returns:
+        images, maps, rates and, for each network, the curve over the rates of the grid's first series (clean,
+        mean, low, high); series: all points; paired: the first network less each other, point by point; costs:
+        of protections, memory by memory.
+    """
+    from ..sim.faults import Campaign, Store, Subject
+
+    found: dict[str, list[Series]] = {}
+    clean = {}
+    with Store(store) as kept:
+        for index, (name, graph) in enumerate(graphs.items()):
+            subject = Subject(graph, images, labels)
+
+            def shown(done: int, total: int, index: int = index) -> None:
+                progress(index * total + done, len(graphs) * total)
+
+            points = grid.points(graph)
+            found[name] = Campaign(subject, points, plan, kept, workers).run(shown)
+            clean[name] = float(np.mean(subject.classes == labels))
+    curves = {name: _curve(series, clean[name]) for name, series in found.items()}
+    first = _first(next(iter(found.values())))
+    counts = sorted({len(one.outcomes) for series in found.values() for one in series})
+    return {
+        "images": len(images),
+        "maps": counts[0] if len(counts) == 1 else f"{counts[0]} to {counts[-1]}",
+        "rates": [one.point.rates.value for one in first],
+        "labels": [str(one.point.rates) for one in first],
+        "what": f"{first[0].point.target}, {first[0].point.model}, {', '.join(first[0].point.layers) or 'all layers'}",
+        "networks": curves,
+        "series": {name: [one.facts() for one in series] for name, series in found.items()},
+        "paired": _paired(found),
+        "costs": {name: _costs(graph, grid) for name, graph in graphs.items()},
+    }
+
+
+def _first(series: Sequence[Series]) -> list[Series]:
+    """The series that differ from the first by their rates alone."""
+    head = series[0].point
+    axes = (head.target, head.layers, head.model, head.protection, head.seed)
+    return [
+        one
+        for one in series
+        if (one.point.target, one.point.layers, one.point.model, one.point.protection, one.point.seed) == axes
+    ]
+
+
+def _curve(series: Sequence[Series], clean: float) -> Facts:
+    facts = [one.facts() for one in _first(series)]
+    return {"clean": clean} | {key: [one[key] for one in facts] for key in ("mean", "low", "high")}
+
+
+def _paired(found: Mapping[str, Sequence[Series]]) -> list[Facts]:
+    from ..sim.faults import paired
+
+    (first, mine), *others = found.items()
+    rows = []
+    for name, theirs in others:
+        same = {one.point.key(): one for one in theirs}
+        for one in mine:
+            other = same.get(one.point.key())
+            if other is None or one.point.model == "single":
+                continue
+            maps = min(len(one.outcomes), len(other.outcomes))
+            gap = paired(one.accuracy[:maps], other.accuracy[:maps])
+            rows.append(
+                {
+                    "first": first,
+                    "second": name,
+                    **{k: one.facts()[k] for k in ("target", "layers", "model", "rate", "rates", "protection", "seed")},
+                    "maps": gap.maps,
+                    "difference": gap.mean,
+                    "half_width": gap.half_width,
+                    "wins": gap.wins,
+                    "losses": gap.losses,
+                    "p_sign": gap.p_sign,
+                }
+            )
+    return rows
+
+
+def _costs(graph: Graph, grid: Grid) -> list[Facts]:
+    """Cost of each protection of each memory that the grid hits."""
+    from dataclasses import asdict
+
+    from ..sim.faults import Protection, memories
+    from ..sim.faults.layout import KINDS
+
+    kinds = [kind for kind in KINDS if any(kind in target.split("+") for target in grid.targets)]
+    safes = [Protection.parse(text) for text in grid.protections]
+    return [
+        {"memory": memory.name, "bits": memory.size, **asdict(safe.cost(memory))}
+        for memory in (memories(graph, kinds) if kinds else [])
+        for safe in safes
+        if safe.code != "none"
+    ]
+
+
+def replay(graph: Graph, images: np.ndarray, labels: np.ndarray, path: Path) -> Facts:
+    """Accuracy with one fault map from a file."""
+    from dataclasses import asdict
+
+    from ..sim.faults import FaultMap, Subject
+
+    drawn = FaultMap.load(path, graph)
+    subject = Subject(graph, images, labels)
+    outcome = subject.run(drawn.ops(graph))
+    clean = int((subject.classes == labels).sum())
+    return {
+        "map": str(path),
+        "cells": {name: len(cells.index) for name, cells in drawn.cells.items()},
+        "clean": clean / len(images),
+        "accuracy": outcome.right / outcome.images,
+        **asdict(outcome),
+    }
+
+
+def save_map(graph: Graph, grid: Grid, path: Path) -> Facts:
+    """Write map 0 of the grid's first point; its memories are without protection.
+
+    Raises:
+        Problem: the point hits no memories, or its memories are protected.
+    """
+    from ..sim.faults import Memory, Model, draw
+
+    point = grid.points(graph)[0]
+    places = [place for place in point.places(graph) if isinstance(place, Memory)]
+    if not places or point.protection != "none" or point.model == "single":
+        raise Problem("only maps of memories without protection are written", "--save-map", "use --target weights")
+    drawn = draw(graph, places, Model.parse(point.model), point.rates, point.seed, 0)
+    drawn.save(path, graph)
+    return {"map": str(path), "cells": {name: len(cells.index) for name, cells in drawn.cells.items()}}
+
+
+def criticality(
+    graph: Graph,
+    images: np.ndarray,
+    labels: np.ndarray,
+    layers: Sequence[str],
+    output: Path | None,
+    progress: Callable[[int], None],
+) -> Facts:
+    """Single-bit criticality of layers ("all" for every one); tables of all bits as .npz in `output`."""
+    from ..sim.faults.criticality import criticality as judge
+    from ..sim.faults.layout import memories
+
+    names = [memory.layer for memory in memories(graph)] if list(layers) == ["all"] else list(layers)
+    rows, tables = [], {}
+    for index, name in enumerate(names):
+
+        def shown(done: int, index: int = index) -> None:
+            progress(index * len(images) + done)
+
+        made = judge(graph, images, labels, name, progress=shown)
+        bits = made.changed.size
+        rows.append(
+            {
+                "layer": name,
+                "bits": bits,
+                "critical": made.critical,
+                "critical_share": made.critical / bits,
+                "mean_changed": float(made.changed.mean()) / len(images),
+                "clean": made.clean / len(images),
+                "worst": [
+                    dict(zip(("row", "column", "bit", "changed", "right"), entry, strict=True))
+                    for entry in made.worst()
+                ],
+            }
+        )
+        tables[name] = made.changed
+    if output is not None:
+        with output.open("wb") as file:
+            np.savez_compressed(file, allow_pickle=False, **tables)
+    return {"images": len(images), "layers": rows, "output": None if output is None else str(output)}
+
+
+def margins(graph: Graph, images: np.ndarray, labels: np.ndarray, rate: float, flips: int) -> Facts:
+    """Certified flips of images, margins of neurons, chances of neurons at a rate, and a greedy attack."""
+    from ..sim.engine import Simulator
+    from ..sim.faults.attack import attack
+    from ..sim.faults.margins import NEVER, certify, flip_probability, flips_needed, layer_of, layers
+
+    certificate = certify(graph, images)
+    few = images[:50]
+    tensors = Simulator.of(graph).tensors(few)
+    rows = []
+    for name in layers(graph):
+        if name == certificate.last:
+            continue
+        layer = layer_of(graph, name, tensors)
+        if not layer.op.has_bounds:
+            continue
+        needed = flips_needed(layer)
+        can = needed[needed != NEVER]
+        rows.append(
+            {
+                "layer": name,
+                "median_flips": float(np.median(can)) if can.size else None,
+                "one_flip_share": float((needed == 1).mean()),
+                "constant_share": float((needed == NEVER).mean()),
+                "flip_probability": float(flip_probability(layer, rate).mean()),
+                "certified": _spread(certificate.layers[name], NEVER),
+            }
+        )
+    harm = []
+    if flips:
+        names = [str(row["layer"]) for row in rows] + [certificate.last]
+        harm = attack(graph, few, labels[:50], names, flips)
+    return {
+        "images": len(images),
+        "rate": rate,
+        "last": certificate.last,
+        "last_weights": _spread(certificate.weights, NEVER),
+        "last_inputs": None if certificate.inputs is None else _spread(certificate.inputs, NEVER),
+        "layers": rows,
+        "neurons_on": len(few),
+        "attack": [
+            {"layer": f.layer, "row": f.row, "column": f.column, "bit": f.bit, "accuracy": f.right / len(few)}
+            for f in harm
+        ],
+    }
+
+
+def _spread(flips: np.ndarray, never: int) -> Facts:
+    """Least, tenth percentile and median over images; None where most images stand any number."""
+
+    def number(value: float) -> int | None:
+        return None if value == never else int(value)
+
+    ordered = np.sort(flips)
+    return {
+        "least": number(ordered[0]),
+        "p10": number(ordered[len(ordered) // 10]),
+        "median": number(ordered[len(ordered) // 2]),
+    }

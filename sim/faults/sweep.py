@@ -1,0 +1,67 @@
+"""The plain sweep: accuracy of a dataflow graph against the bit error rate of its weight memories."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...transforms.graph import Graph
+from ...transforms.tensor import Array
+from .campaign import Campaign, Grid, Plan
+from .rates import Rates
+from .statistics import half_width
+from .trials import Subject
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """Accuracy under faults.
+
+    Attributes:
+        rates: bit error rates, in [0, 1].
+        accuracy: (rates, maps), share of images classified rightly.
+        clean: the same share without faults, on the same images.
+    """
+
+    rates: tuple[float, ...]
+    accuracy: Array
+    clean: float
+
+    @property
+    def mean(self) -> Array:
+        """Mean over the maps, (rates,)."""
+        return self.accuracy.mean(axis=1)
+
+    @property
+    def half_width(self) -> Array:
+        """Half of the 95 % confidence interval of the mean over maps (Student's t), (rates,); 0 for one map."""
+        return np.array([half_width(row.tolist()) for row in self.accuracy])
+
+
+def sweep(
+    graph: Graph,
+    images: Array,
+    labels: Array,
+    rates: Sequence[float],
+    maps: int,
+    seed: int,
+    progress: Callable[[int], None] = lambda done: None,
+) -> Sweep:
+    """Accuracy of a dataflow graph under independent flips of its weight bits.
+
+    Args:
+        graph: dataflow level, folded as it will be built.
+        images, labels: what accuracy is measured on.
+        rates: bit error rates.
+        maps: fault maps a rate; map m of one network is map m of every other.
+        seed: of the maps.
+        progress: called with the number of simulated maps.
+    """
+    subject = Subject(graph, images, labels)
+    points = Grid([Rates.of(rate) for rate in dict.fromkeys(rates)], seeds=(seed,)).points(graph)
+    series = Campaign(subject, points, Plan(maps=maps)).run(lambda done, total: progress(done))
+    found = {one.point.rates.value: one.accuracy for one in series}
+    clean = float(np.mean(subject.classes == labels))
+    return Sweep(tuple(rates), np.array([found[rate] for rate in rates]), clean)

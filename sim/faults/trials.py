@@ -1,0 +1,224 @@
+"""One trial: a network with one fault map, on all images."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import prod
+
+import numpy as np
+
+from bnnflow import Problem
+
+from ...transforms.graph import Graph
+from ...transforms.ops import AnyOp
+from ...transforms.tensor import Array, TensorType
+from ..engine import Simulator, classes_of
+from ..prefix import Prefix, finish, prefix, with_ops
+from .draws import stream
+from .layout import KINDS, Memory, chosen, memories
+from .maps import faulty_ops
+from .models import FLIP, Cells, Model
+from .protect import Protection
+from .rates import Rates
+from .streams import KINDS as STREAMS
+from .streams import Stream, faulty_walk, streams
+
+TARGETS = (*KINDS, *STREAMS)
+SINGLE = "single"
+_CACHE_BYTES = 1 << 29
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """What one series of trials suffers.
+
+    Attributes:
+        target: one of TARGETS, or "weights+thresholds".
+        layers: names of units; empty: all that have such a target.
+        model: text form of a `Model`, or "single": trial t flips the t-th cell of a random order of all cells.
+        rates: what is hit how often.
+        protection: text form of a `Protection`.
+        seed: of the maps.
+        fifo_depth: words of a FIFO, for the target "fifos".
+    """
+
+    target: str
+    layers: tuple[str, ...]
+    model: str
+    rates: Rates
+    protection: str = "none"
+    seed: int = 0
+    fifo_depth: int = 32
+
+    def key(self) -> str:
+        """A text that is the same for the same series alone."""
+        depth = f"|fifo {self.fifo_depth}" if self.target == "fifos" else ""
+        parts = (self.target, ",".join(self.layers), self.model, self.rates.key(), self.protection, str(self.seed))
+        return "|".join(parts) + depth
+
+    def places(self, graph: Graph) -> list[Memory] | list[Stream]:
+        """The memories or streams that are hit, in the graph's order.
+
+        Raises:
+            Problem: an unknown target, model, protection or layer (the hint names the closest), or a pair that
+                does not go together.
+        """
+        kinds = self.target.split("+")
+        for kind in kinds:
+            chosen(kind, TARGETS, "fault target")
+        if self.model != SINGLE:
+            Model.parse(self.model)
+        safe = Protection.parse(self.protection)
+        if kinds[0] in KINDS and all(kind in KINDS for kind in kinds):
+            found = memories(graph, kinds)
+            named = self._named(graph, found)
+            return [place for place in found if place.layer in named]
+        if len(kinds) > 1 or self.model == SINGLE or safe.code != "none":
+            what = f"the target {self.target!r} with model {self.model!r} and protection {self.protection!r}"
+            raise Problem(what, "fault campaign", "only memories are joined by '+', protected or hit one by one")
+        flows = streams(graph, kinds[0])
+        named = self._named(graph, flows)
+        return [place for place in flows if place.layer in named]
+
+    def _named(self, graph: Graph, found: Sequence[Memory | Stream]) -> tuple[str, ...]:
+        known = tuple(dict.fromkeys(place.layer for place in found))
+        if not known:
+            raise Problem(f"the network has no {self.target}", "fault campaign", f"targets: {', '.join(TARGETS)}")
+        for layer in self.layers:
+            chosen(layer, known, f"layer with {self.target}")
+        for name in self.rates.by:
+            layer, _, kind = name.rpartition(".")
+            layer = layer if kind in TARGETS else name
+            chosen(layer, tuple(node.name for node in graph.nodes), "layer in the rates")
+        return self.layers or known
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One trial: images, how many were classified rightly, and how many changed their class."""
+
+    trial: int
+    images: int
+    right: int
+    changed: int
+
+
+@dataclass(slots=True)
+class Subject:
+    """A dataflow graph with the images that it is judged on.
+
+    Attributes:
+        graph: dataflow level, folded as it will be built.
+        images, labels: (N, *shape), (N,).
+    """
+
+    graph: Graph
+    images: Array
+    labels: Array
+    _simulator: Simulator | None = None
+    _classes: Array | None = None
+    _prefix: tuple[str, Prefix] | None = None
+    _orders: dict[str, Array] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not len(self.images) or len(self.images) != len(self.labels):
+            what = f"{len(self.images)} images and {len(self.labels)} labels"
+            raise Problem(what, "fault campaign", "give one label an image, and at least one image")
+
+    @property
+    def digest(self) -> str:
+        """sha256 of the network with its weights and folding, the images and the labels."""
+        made = hashlib.sha256()
+        for node in self.graph.nodes:
+            made.update(f"{node.name} {type(node.op).__name__} {node.inputs}".encode())
+            for name in node.op.__dataclass_fields__:
+                value = getattr(node.op, name)
+                made.update(f" {name}".encode())
+                made.update(_bytes(value) if isinstance(value, np.ndarray) else repr(value).encode())
+        for array in (self.images, self.labels):
+            made.update(_bytes(array))
+        return made.hexdigest()
+
+    @property
+    def simulator(self) -> Simulator:
+        """The graph without faults, ready to run."""
+        if self._simulator is None:
+            self._simulator = Simulator.of(self.graph)
+        return self._simulator
+
+    @property
+    def classes(self) -> Array:
+        """Classes without faults, (N,)."""
+        if self._classes is None:
+            self._classes = self.simulator.classes(self.images)
+        return self._classes
+
+    def trial(self, point: Point, trial: int) -> Outcome:
+        """One fault map on all images.
+
+        Raises:
+            Problem: as for `Point.places`, or a model that the target cannot suffer.
+        """
+        places = point.places(self.graph)
+        if isinstance(places[0], Stream):
+            flows = [place for place in places if isinstance(place, Stream)]
+            model = Model.parse(point.model)
+            walk = faulty_walk(self.graph, flows, model, point.rates, point.seed, trial, point.fifo_depth)
+            return self._judged(trial, walk.scores(self.images))
+        cells = [place for place in places if isinstance(place, Memory)]
+        return self.run(self._ops(point, cells, trial), trial)
+
+    def _ops(self, point: Point, places: list[Memory], trial: int) -> dict[str, AnyOp]:
+        safe = Protection.parse(point.protection)
+        if point.model != SINGLE:
+            model = Model.parse(point.model)
+            return faulty_ops(self.graph, places, model, point.rates, point.seed, trial, safe)
+        sizes = [safe.stored(place).size for place in places]
+        order = self._orders.get(point.key())
+        if order is None:
+            order = self._orders[point.key()] = stream(point.seed, 0, 99)(0).permutation(sum(sizes))
+        cell = int(order[trial % len(order)])
+        for place, size in zip(places, sizes, strict=True):
+            if cell < size:
+                op = self.graph.node(place.layer).op
+                hit = Cells(np.array([cell]), np.array([FLIP], np.uint8))
+                read = safe.decode(place, hit.on(safe.encode(place, place.words(op))))
+                return {place.layer: place.holding(op, read)}
+            cell -= size
+        raise AssertionError
+
+    def run(self, replaced: dict[str, AnyOp], trial: int = 0) -> Outcome:
+        """The network with other units in place, on all images; what comes before them is computed once."""
+        if not replaced:
+            return Outcome(trial, len(self.images), int((self.classes == self.labels).sum()), 0)
+        first = next(node.name for node in self.graph.nodes if node.name in replaced)
+        if self._bytes_of(first) > _CACHE_BYTES:
+            scores = with_ops(self.simulator, replaced).scores(self.images)
+        else:
+            if self._prefix is None or self._prefix[0] != first:
+                self._prefix = (first, prefix(self.simulator, self.images, first))
+            scores = finish(self.simulator, self._prefix[1], replaced)
+        return self._judged(trial, scores)
+
+    def _judged(self, trial: int, scores: Array) -> Outcome:
+        found = classes_of(self.graph, scores)
+        right, changed = int((found == self.labels).sum()), int((found != self.classes).sum())
+        return Outcome(trial, len(self.images), right, changed)
+
+    def _bytes_of(self, node: str) -> int:
+        def size(kind: TensorType) -> int:
+            return prod(kind.shape) * (8 if kind.is_float else -(-kind.bits // 8))
+
+        return len(self.images) * sum(size(self.graph.types[name]) for name in self.graph.node(node).inputs)
+
+
+def population(graph: Graph, point: Point) -> int:
+    """Cells that a single fault can hit."""
+    safe = Protection.parse(point.protection)
+    return sum(safe.stored(place).size for place in point.places(graph) if isinstance(place, Memory))
+
+
+def _bytes(array: Array) -> bytes:
+    return f"{array.dtype} {array.shape}".encode() + np.ascontiguousarray(array).tobytes()

@@ -1,0 +1,57 @@
+"""Of which primitives a memory of an FPGA is made: FINN's rule, for cost models and for fault models alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+from typing import Literal
+
+Style = Literal["block", "distributed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Slices:
+    """A memory of `depth` words of `width` bits, cut into primitives of one shape.
+
+    Primitive (i, j) holds the bits j * columns to (j + 1) * columns - 1 of the words i * rows to
+    (i + 1) * rows - 1; the last ones are partly empty.
+
+    Attributes:
+        kind: "BRAM18" or "LUTRAM" (one LUT as a memory of 64 bits).
+        rows, columns: words of one primitive, and bits of each.
+        down, across: primitives along the words and along the bits.
+    """
+
+    kind: str
+    rows: int
+    columns: int
+    down: int
+    across: int
+
+    @property
+    def count(self) -> int:
+        """Number of primitives."""
+        return self.down * self.across
+
+
+def slices(width: int, depth: int, style: Style = "block") -> Slices:
+    """Cut a memory into 18-kbit block RAMs by FINN's table of aspect ratios, or into LUTs of 64 x 1 bits.
+
+    Block RAMs: width 1: 16384 x 1; 2: 8192 x 2; to 4: 4096 x 4; to 9: 2048 x 9; to 18, or deeper than 512:
+    1024 x 18; else 512 x 36.
+
+    Source: FINN, `MVAU.bram_estimation`.
+    """
+    if style == "distributed":
+        return Slices("LUTRAM", 64, 1, ceil(depth / 64), width)
+    if width <= 2:
+        rows, columns = 16384 // width, width
+    elif width <= 4:
+        rows, columns = 4096, 4
+    elif width <= 9:
+        rows, columns = 2048, 9
+    elif width <= 18 or depth > 512:
+        rows, columns = 1024, 18
+    else:
+        rows, columns = 512, 36
+    return Slices("BRAM18", rows, columns, ceil(depth / rows), ceil(width / columns))
