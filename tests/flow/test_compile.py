@@ -13,6 +13,7 @@ from bnnflow.flow import cli
 from bnnflow.sim.engine import Simulator
 from bnnflow.transforms.read import read
 from tests.networks import random_network
+from tests.oracles.handmade import residual
 from tests.transforms.onnx_files import Net
 
 Golden = Callable[[str, str], None]
@@ -112,3 +113,18 @@ def test_what_finn_plus_would_pad_with_another_value_is_refused(
     path, folder = str(tmp_path / "net.onnx"), str(tmp_path / "plus")
     assert cli.run(["compile", path, "-o", folder, "--finn-plus"]) == 2
     golden("problems/finn_plus_padding", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("options", [(), ("--finn-plus",)])
+def test_units_stand_where_finn_numbers_them(options: tuple[str, ...], tmp_path: Path) -> None:
+    """FINN sorts a graph by qonnx' `SortGraph` before it numbers units; that must not move any of ours."""
+    from qonnx.core.modelwrapper import ModelWrapper
+    from qonnx.transformation.general import SortGraph
+
+    path = residual(tmp_path / "net.onnx")
+    folder = tmp_path / "out"
+    assert cli.run(["compile", str(path), "-o", str(folder), *options]) == 0
+    model = ModelWrapper(str(folder / "3_dataflow.onnx"))
+    before = [node.name for node in model.graph.node]
+    assert [node.name for node in model.transform(SortGraph()).graph.node] == before
+    assert len([node for node in model.graph.node if node.op_type == "DuplicateStreams"]) == 2
