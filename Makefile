@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-all check bench clean
+.PHONY: demo test test-all check bench oracles clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "bnnflow needs Python 3.11 or newer")'
@@ -30,6 +30,11 @@ check: $(READY)
 
 bench: $(READY)
 	$(BIN)/python benchmarks/simulator.py
+	$(BIN)/python benchmarks/compile.py
+
+# Installs finn-plus and finn-base in .oracles/ (about 1.5 GB), has them judge our results, writes docs/results/interop.md.
+oracles: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.oracles.run
 
 clean:
-	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .oracles dist .pytest_cache .mypy_cache .ruff_cache

@@ -41,6 +41,7 @@ from ..transforms.ops import (
 from ..transforms.tensor import TensorType
 from . import finn_formulas
 from .finn_formulas import FinnCost
+from .finn_types import finn_types, last_unit
 
 Model = Literal["exact", "finn"]
 MODELS: dict[str, Model] = {"exact": "exact", "finn": "finn"}
@@ -77,9 +78,15 @@ class UnitCost:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Estimate of a whole dataflow graph; units stream into each other, so the slowest sets the rate."""
+    """Estimate of a whole dataflow graph; units stream into each other, so the slowest sets the rate.
+
+    Attributes:
+        units: in order.
+        latency_cycles: cycles of all units on the longest way through: FINN's pessimistic bound of one image's way.
+    """
 
     units: tuple[UnitCost, ...]
+    latency_cycles: int
 
     @property
     def bottleneck(self) -> UnitCost:
@@ -90,11 +97,6 @@ class Estimate:
     def cycles(self) -> int:
         """Initiation interval: cycles from one image to the next."""
         return self.bottleneck.cycles
-
-    @property
-    def latency_cycles(self) -> int:
-        """Sum of all units' cycles: FINN's pessimistic bound of one image's way through."""
-        return sum(unit.cycles for unit in self.units)
 
     @property
     def lut(self) -> int:
@@ -123,13 +125,18 @@ class Estimate:
 def estimate(graph: Graph, model: Model = "exact") -> Estimate:
     """Cost of every unit of a dataflow graph, in order; shape changes and class scores cost nothing."""
     units = []
-    last = next((node.name for node in reversed(graph.nodes) if isinstance(node.op, Unit)), "")
+    passed = {graph.input: 0}
+    types = finn_types(graph) if model == "finn" else graph.types
+    last = last_unit(graph)
     for node in graph.nodes:
+        cycles = 0
         if isinstance(node.op, Unit):
-            x = graph.types[node.input]
+            x = types[node.input]
             width = widths(node.op, x, model, node.name == last)
-            units.append(unit(node.name, node.op, x, width, graph.types[node.name]))
-    return Estimate(tuple(units))
+            units.append(unit(node.name, node.op, x, width, types[node.name]))
+            cycles = units[-1].cycles
+        passed[node.name] = max(passed[tensor] for tensor in node.inputs) + cycles
+    return Estimate(tuple(units), max(passed.values()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,8 +213,13 @@ def _shape(op: Unit, x: TensorType) -> str:
             return size
 
 
-def finn_op(op: Op) -> str:
-    """FINN's name of a unit; KeyError for what is none."""
+_IN_FINN_PLUS = {AddStreams: "ElementwiseAdd_hls", ChannelwiseMul: "ElementwiseMul_hls"}
+
+
+def finn_op(op: Op, finn_plus: bool = False) -> str:
+    """FINN's name of a unit, or finn-plus'; KeyError for what is none."""
+    if finn_plus and type(op) in _IN_FINN_PLUS:
+        return _IN_FINN_PLUS[type(op)]
     return {
         Mvau: "MVAU_hls",
         SlidingWindow: "ConvolutionInputGenerator_rtl",

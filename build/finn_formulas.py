@@ -11,6 +11,7 @@ Widths are bits; shapes are (height, width, channels); `vectors` counts vectors 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, log2, prod
 from typing import Literal
@@ -250,6 +251,13 @@ class FinnType:
             return "BIPOLAR" if self.signed else "BINARY"
         return f"{'INT' if self.signed else 'UINT'}{self.bits}"
 
+    @property
+    def range(self) -> tuple[int, int]:
+        """Least and greatest value that the type holds."""
+        if self.name == "BIPOLAR":
+            return -1, 1
+        return (-(2 ** (self.bits - 1)), 2 ** (self.bits - 1) - 1) if self.signed else (0, 2**self.bits - 1)
+
 
 def smallest_type(value: int) -> FinnType:
     """The narrowest type that holds `value`: BINARY for 0 and 1, BIPOLAR for -1, else UINT or INT."""
@@ -277,7 +285,7 @@ def accumulator_type(weight: Array, low: int, high: int, xnor: bool, last: bool)
         weight: (rows, columns); {0, 1} for XNOR layers.
         low, high: least and greatest value of the input's type, not of the values that occur.
         xnor: whether the layer counts equal bits.
-        last: the sums leave the unit, and nothing follows: the width is rounded up to whole bytes.
+        last: the sums leave the unit, and nothing follows: all but BINARY is rounded up to whole bytes.
     """
     values = 2 * weight.astype(np.int64) - 1 if xnor else weight.astype(np.int64)
     if xnor:
@@ -285,7 +293,7 @@ def accumulator_type(weight: Array, low: int, high: int, xnor: bool, last: bool)
     positive, negative = np.maximum(values, 0).sum(axis=1), np.minimum(values, 0).sum(axis=1)
     least, greatest = int((positive * low + negative * high).min()), int((positive * high + negative * low).max())
     bits = greatest.bit_length() if least >= 0 else max(-least - 1, greatest).bit_length() + 1
-    return FinnType(-(-bits // 8) * 8 if last else bits, least < 0)
+    return FinnType(-(-bits // 8) * 8 if last and (bits > 1 or least < 0) else bits, least < 0)
 
 
 def bound_type(bounds: Array, low: int, high: int) -> FinnType:
@@ -306,6 +314,44 @@ def bound_type(bounds: Array, low: int, high: int) -> FinnType:
         if wider.bits > kind.bits:
             return wider
     return kind
+
+
+def constant_type(values: Array) -> FinnType:
+    """Type of the constant operand of an `ElementwiseAdd` or `ElementwiseMul` after minimization."""
+    least, greatest = int(values.min()), int(values.max())
+    if least > 0:
+        return smallest_type(greatest)
+    return smallest_type(least if -least > greatest else -greatest - 1)
+
+
+def add_type(left: FinnType, right: FinnType) -> FinnType:
+    """Type of what an `ElementwiseAdd` makes; BIPOLAR counts as a signed bit, so that two make an INT2."""
+    narrow, wide = sorted((right, left), key=lambda kind: kind.bits)
+    extra = 2 if narrow.signed and not wide.signed else 1
+    return FinnType(wide.bits + extra, narrow.signed or wide.signed)
+
+
+def product_type(left: FinnType, right: FinnType) -> FinnType:
+    """Type of what an `ElementwiseMul` makes."""
+    return FinnType(left.bits + right.bits, left.signed or right.signed)
+
+
+def global_total_type(kind: FinnType, count: int) -> FinnType:
+    """Type of a `GlobalAccPool`'s sum of `count` values."""
+    low, high = kind.range
+    return smallest_type(count * (low if kind.signed else high))
+
+
+def window_total_type(kind: FinnType, count: int) -> FinnType:
+    """Type of the sum of `count` values in a `Pool` (function AccPool); of BIPOLAR, that of `count` alone."""
+    low, high = kind.range
+    return smallest_type(count * (low if -low > high else high))
+
+
+def concat_type(kinds: Sequence[FinnType]) -> FinnType:
+    """Type of what a `StreamingConcat` makes."""
+    low, high = min(0, *(kind.range[0] for kind in kinds)), max(0, *(kind.range[1] for kind in kinds))
+    return FinnType(max((-low - 1).bit_length(), high.bit_length()) + 1 if low < 0 else high.bit_length(), low < 0)
 
 
 def _spanning(least: int, greatest: int, signed: bool) -> FinnType:

@@ -11,13 +11,18 @@ from ..transforms.ops import FMPadding, Mvau, SlidingWindow, StreamingConcat
 from .cost import estimate, finn_op
 
 
-def unit_names(graph: Graph) -> dict[str, str]:
-    """Node name to FINN's positional name (`MVAU_hls_0`, ...) for every dataflow unit."""
+def unit_names(graph: Graph, finn_plus: bool = False) -> dict[str, str]:
+    """Node name to FINN's positional name (`MVAU_hls_0`, ...) for every dataflow unit.
+
+    Args:
+        graph: dataflow level.
+        finn_plus: by the names of finn-plus, as of the file that `write` makes for it.
+    """
     counts: dict[str, int] = {}
     names = {}
     for node in graph.nodes:
         try:
-            kind = finn_op(node.op)
+            kind = finn_op(node.op, finn_plus)
         except KeyError:
             continue
         names[node.name] = f"{kind}_{counts.get(kind, 0)}"
@@ -65,9 +70,9 @@ def reports(graph: Graph, counts: Mapping[str, int], clock_mhz: float) -> dict[s
     return {name: json.dumps(content, indent=2) + "\n" for name, content in files.items()}
 
 
-def folding(graph: Graph) -> dict[str, dict[str, Any]]:
-    """FINN's folding configuration of a dataflow graph."""
-    names = unit_names(graph)
+def folding(graph: Graph, finn_plus: bool = False) -> dict[str, dict[str, Any]]:
+    """FINN's folding configuration of a dataflow graph, or finn-plus'."""
+    names = unit_names(graph, finn_plus)
     config: dict[str, dict[str, Any]] = {"Defaults": {}}
     for node in graph.nodes:
         if isinstance(node.op, Mvau):

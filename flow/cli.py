@@ -103,7 +103,9 @@ def compile_command(
     ] = False,
     dump: Annotated[bool, typer.Option("--dump", help="Leave the graph behind every pass in <output>/passes.")] = False,
     time: Annotated[bool, typer.Option("--time", help="Print the CPU time of reading and of every pass.")] = False,
-    finn_base: Annotated[bool, typer.Option("--finn-base", help="Write files that finn-base 0.0.3 loads.")] = False,
+    finn_base: Annotated[
+        bool, typer.Option("--finn-base", help="Write the integer and xnor levels as finn-base 0.0.3 loads them.")
+    ] = False,
     finn_plus: Annotated[bool, typer.Option("--finn-plus", help="Use the units and names of finn-plus 1.6.")] = False,
     json: Json = False,
 ) -> None:
@@ -270,12 +272,16 @@ def estimate(
     cost_model: Annotated[
         str, typer.Option(help="exact: widths that hold every sum; finn: FINN's figures digit for digit.")
     ] = "exact",
+    folding: Annotated[
+        Path | None, typer.Option(help="FINN's folding file (.json), in place of one for --fps.", show_default=False)
+    ] = None,
+    finn_plus: Annotated[bool, typer.Option("--finn-plus", help="Compile to the units of finn-plus 1.6.")] = False,
     json: Json = False,
 ) -> None:
     """Fold a graph for a rate and estimate cycles, LUTs and block RAMs of every unit."""
     from . import graphs, screen
 
-    found = graphs.estimate(graphs.open_graph(graph), part, clock_mhz, fps, cost_model)
+    found = graphs.estimate(graphs.open_graph(graph), part, clock_mhz, fps, cost_model, folding, finn_plus)
     screen.print_json(found) if json else screen.print_estimate(found)
 
 

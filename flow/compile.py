@@ -93,7 +93,7 @@ def compile_file(
         to: the last level.
         check: compare every pass's result with its input on probe images.
         dump: leave the text of the graph behind every pass in folder/passes.
-        finn_base: write files that finn-base 0.0.3 loads.
+        finn_base: write the integer and xnor levels as finn-base 0.0.3 loads them; it has no dataflow units.
         finn_plus: lower to finn-plus' units.
         announce: called with each level's name before it is written.
 
@@ -143,7 +143,7 @@ def _made(folder: Path) -> Path:
 
 def _write(stage: Stage, folder: Path, finn_base: bool, finn_plus: bool) -> list[str]:
     model = write(stage.graph, finn_plus)
-    if finn_base:
+    if finn_base and stage.level != "dataflow":
         from ..transforms.finn_base import for_finn_base
 
         model = for_finn_base(model)

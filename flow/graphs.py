@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -113,6 +114,25 @@ def load_array(path: Path, what: str) -> np.ndarray:
     return loaded
 
 
+def load_json(path: Path, what: str) -> dict[str, Any]:
+    """A JSON object from a file.
+
+    Raises:
+        Problem: the file is missing, or holds no JSON object.
+    """
+    try:
+        loaded = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise Problem(f"there is no such {what}", str(path), "give a .json file") from None
+    except OSError as error:
+        raise explain(error, path) from error
+    except ValueError as error:
+        raise Problem(f"the {what} is not JSON", str(path), str(error)) from error
+    if not isinstance(loaded, dict):
+        raise Problem(f"the {what} holds no object", str(path), 'write {"MVAU_hls_0": {"PE": 2, "SIMD": 4}}')
+    return loaded
+
+
 def test_images(name: str, folder: Path | None, limit: int | None) -> tuple[np.ndarray, np.ndarray]:
     """Test images (N, C, H, W) uint8 and labels (N,) of a data set."""
     from ..models.data.load import load as load_data
@@ -122,7 +142,13 @@ def test_images(name: str, folder: Path | None, limit: int | None) -> tuple[np.n
 
 
 def feed(graph: Graph, images: np.ndarray) -> np.ndarray:
-    """Stored pixels as the graph's input wants them: as they are, or over 255 where it takes floats."""
+    """Stored pixels (N, C, H, W) as the graph's input wants them: over 255 where it takes floats, laid out as it is."""
+    wanted, shape = graph.input_type.shape, images.shape[1:]
+    if wanted != shape:
+        if wanted == (*shape[1:], shape[0]):
+            images = np.moveaxis(images, 1, -1)
+        elif wanted == (int(np.prod(shape)),):
+            images = images.reshape(len(images), -1)
     return images / np.float64(255) if graph.input_type.is_float else images
 
 
@@ -157,22 +183,42 @@ def remark(graph: Graph) -> str:
     return ""
 
 
-def estimate(graph: Graph, part_name: str, clock_mhz: float, fps: float, model: str = "exact") -> dict[str, Any]:
-    """Cost of a graph of any level, compiled, folded for a rate, and estimated.
+def estimate(
+    graph: Graph,
+    part_name: str,
+    clock_mhz: float,
+    fps: float,
+    model: str = "exact",
+    folding: Path | None = None,
+    finn_plus: bool = False,
+) -> dict[str, Any]:
+    """Cost of a graph of any level, compiled, folded, and estimated.
+
+    Args:
+        graph: of any level.
+        part_name, clock_mhz, fps: what to fold for.
+        model: "exact" or "finn".
+        folding: FINN's folding file, to be taken in place of one found for the rate.
+        finn_plus: compile to finn-plus' units.
 
     Raises:
-        Problem: it does not compile, the part or the model is unknown, or no folding reaches the rate.
+        Problem: it does not compile, the part or the model is unknown, no folding reaches the rate, or the folding
+            file does not fit.
     """
     from ..build.cost import MODELS
     from ..build.parts import part
-    from ..build.schedule import schedule
+    from ..build.schedule import apply_folding, schedule
     from .figures import cost_facts, network_operations
 
     if model not in MODELS:
         raise Problem(f"there is no cost model {model!r}", "--cost-model", f"models are: {', '.join(MODELS)}")
     chip = part(part_name)
-    made = {stage.level: stage.graph for stage in stages(graph)}
-    facts = cost_facts(schedule(made["dataflow"], fps, clock_mhz, chip), clock_mhz, MODELS[model])
+    made = {stage.level: stage.graph for stage in stages(graph, finn_plus=finn_plus)}
+    if folding is None:
+        folded = schedule(made["dataflow"], fps, clock_mhz, chip)
+    else:
+        folded = apply_folding(made["dataflow"], load_json(folding, "folding file"))
+    facts = cost_facts(folded, clock_mhz, MODELS[model])
     operations = network_operations(made["xnor"]) if "xnor" in made else {}
     target = {"part": chip.name, "clock_mhz": clock_mhz, "fps": fps, "lut": chip.lut, "bram18": chip.bram18}
     return {"name": graph.name, "target": target, **operations, **facts}

@@ -41,6 +41,7 @@ from ..transforms.ops import (
     Sides,
     Sign,
     SlidingWindow,
+    Stairs,
     StreamingConcat,
     StreamingMaxPool,
     SumPool,
@@ -72,6 +73,8 @@ def prepare(op: AnyOp, x: TensorType, made: TensorType) -> Kernel:
             if zero:
                 return lambda v: np.where(v >= 0, np.int8(1), np.int8(-1))
             return lambda v: np.sign(v).astype(np.int8)
+        case Stairs(bounds, low, step):
+            return lambda v: low + step * (v[..., None] >= bounds).sum(axis=-1)
         case Pad(pads, value) | FMPadding(pads, value):
             return lambda v: _grown(wide(v, made), pads, value)
         case Dense(weight):

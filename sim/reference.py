@@ -37,6 +37,7 @@ from ..transforms.ops import (
     Sides,
     Sign,
     SlidingWindow,
+    Stairs,
     StreamingConcat,
     StreamingMaxPool,
     SumPool,
@@ -98,7 +99,7 @@ def apply(op: AnyOp, x: Array, *others: Array) -> Array:
             return np.concatenate([x, *others], axis=-1)
         case Scale(factor) | ChannelwiseMul(factor):
             return x * factor
-        case Threshold(bounds, low, step):
+        case Threshold(bounds, low, step) | Stairs(bounds, low, step):
             return low + step * (x[..., None] >= bounds).sum(axis=-1)
         case Thresholding(bounds, low, _):
             return low + (x[..., None] >= bounds).sum(axis=-1)

@@ -25,6 +25,13 @@ STAGES: tuple[tuple[str, tuple[Pass, ...]], ...] = (
 )
 
 
+# As finn-plus 1.6 compiles: the image's quantizer stays a unit, in front of the flattening, and pools read windows.
+FINN_PLUS_STAGES: tuple[tuple[str, tuple[Pass, ...]], ...] = (
+    ("integer", (Streamline(keep_quantizers=True), PoolAfterThreshold(), Reduce())),
+    ("xnor", (XnorPopcount(),)),
+    ("dataflow", (Lower(windowed_pools=True),)),
+)
+
 LEVEL_NAMES = ("network", *(level for level, _ in STAGES))
 _UNITS: tuple[type[Op], ...] = tuple(set(get_args(Unit)) - {AddBorder})
 
@@ -67,7 +74,7 @@ def stages(
         graph: a network of layers with integer weights, without loops.
         pixel_divisor: what 8-bit pixels are divided by where the graph's input is float.
         observe: called after every pass.
-        finn_plus: lower to the units that finn-plus has, where FINN 0.10 has others.
+        finn_plus: compile to the units that finn-plus makes and has, where ours or those of FINN 0.10 are others.
 
     Raises:
         Problem: something cannot be compiled exactly; it names the operation.
@@ -77,9 +84,7 @@ def stages(
     made = [Stage(level, assumed.graph, (), graph.notes + assumed.notes)]
     if level == "dataflow":
         require(graph, level)
-    for name, steps in STAGES[LEVEL_NAMES.index(level) :]:
-        if finn_plus:
-            steps = tuple(Lower(windowed_pools=True) if isinstance(step, Lower) else step for step in steps)
+    for name, steps in (FINN_PLUS_STAGES if finn_plus else STAGES)[LEVEL_NAMES.index(level) :]:
         result = passes.run(steps, made[-1].graph, observe)
         require(result.graph, name)
         made.append(Stage(name, result.graph, result.matches, result.notes, result.doubts))

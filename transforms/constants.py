@@ -20,6 +20,18 @@ MOST_VALUES = 2**28
 _MADE = 2**24
 _KEPT = 2**18
 
+# What a malformed attribute or constant makes numpy and protobuf stumble over.
+STUMBLES = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    NotImplementedError,
+    TypeError,
+    ValueError,
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Levels:
@@ -27,6 +39,11 @@ class Levels:
 
     integers: Array
     scale: Array
+
+    def __post_init__(self) -> None:
+        shape = tuple(self.integers.shape)
+        if self.scale.ndim > len(shape) or np.broadcast_shapes(shape, self.scale.shape) != shape:
+            raise Problem(f"a scale of shape {list(self.scale.shape)} does not fit weights of shape {list(shape)}")
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -22,6 +22,7 @@ from .ops import (
     Pool,
     Quantize,
     Sign,
+    Stairs,
     StreamingConcat,
     StreamingMaxPool,
     SumPool,
@@ -64,7 +65,7 @@ def destinations(network: Graph, dataflow: Graph) -> dict[str, str]:
                 found[node.name] = _unit(unit)
             case Pad() if pads:
                 found[node.name] = _unit(pads.pop(0))
-            case Affine() | Clip() | Quantize() | Sign():
+            case Affine() | Clip() | Quantize() | Sign() | Stairs():
                 found[node.name] = _thresholds(network, node, found, alone)
             case _:
                 found.setdefault(node.name, "the order of the data")
@@ -78,7 +79,7 @@ def _unit(node: Node) -> str:
 def _thresholds(network: Graph, node: Node, found: dict[str, str], alone: list[Node]) -> str:
     """What becomes of a scale, a ReLU or a quantizer: it decides thresholds, or the class scores."""
     ahead: Node | None = node
-    while ahead is not None and not isinstance(ahead.op, Quantize | Sign):
+    while ahead is not None and not isinstance(ahead.op, Quantize | Sign | Stairs):
         readers = network.readers(ahead.name)
         if isinstance(ahead.op, Conv | Dense) or not readers:
             return found.get(ahead.name, "") if readers else "class scores, on the host"

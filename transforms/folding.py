@@ -293,3 +293,6 @@ _FOLDS: Mapping[str, Fold] = {
     "Tile": _tile,
     "Where": _where,
 }
+
+# Operators that are computed in advance where all they read is constant.
+FOLDED = frozenset((*_FOLDS, *_VIEWS, "Split"))

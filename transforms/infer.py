@@ -38,6 +38,7 @@ from .ops import (
     Sides,
     Sign,
     SlidingWindow,
+    Stairs,
     StreamingConcat,
     StreamingMaxPool,
     SumPool,
@@ -82,6 +83,9 @@ def result_type(op: AnyOp, inputs: Sequence[TensorType], name: str = "") -> Tens
             return TensorType(x.shape)
         case Clip():
             return TensorType(x.shape)
+        case Stairs(bounds):
+            _need(bounds.shape[0] in (1, x.channels), f"{bounds.shape[0]} rows of thresholds on", name, x)
+            return TensorType(x.shape)
         case Sign(zero):
             return bipolar(x.shape) if zero else TensorType(x.shape, -1, 1)
         case Pad(pads, value) | FMPadding(pads, value):
@@ -111,7 +115,10 @@ def result_type(op: AnyOp, inputs: Sequence[TensorType], name: str = "") -> Tens
             if x.is_float:
                 return x
             ends = np.outer(factor, x.range)
-            return TensorType(x.shape, int(ends.min()), int(ends.max()), max(1, x.step * int(np.gcd.reduce(factor))))
+            # Channels step alike only where they also start on the same steps.
+            starts = ends[:, 0] - ends[0, 0]
+            step = gcd(x.step * int(np.gcd.reduce(factor)), int(np.gcd.reduce(starts)))
+            return TensorType(x.shape, int(ends.min()), int(ends.max()), max(1, step))
         case Threshold(bounds, low, step):
             _need(bounds.shape[0] in (1, x.channels), f"{bounds.shape[0]} rows of thresholds on", name, x)
             return TensorType(x.shape, low, low + step * bounds.shape[1], step)

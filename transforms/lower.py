@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -86,7 +87,8 @@ class Lower:
 
     Needs: the XNOR level. Removes: all layers, thresholds, pools and joins in favour of FINN's units, all at
     PE = SIMD = 1; a tensor that is read more than once is duplicated. Exact: the same sums of the same
-    products; matrix columns are ordered (kernel row, kernel column, channel). `windowed_pools` makes a sliding
+    products; matrix columns are ordered (kernel row, kernel column, channel). Units come in the order in which FINN
+    numbers them, by depth. `windowed_pools` makes a sliding
     window and a `Pool` of every max pool, as FINN's development branch and finn-plus do, in place of
     `StreamingMaxPool`.
     """
@@ -99,6 +101,7 @@ class Lower:
         walk = _Walk(graph, self.windowed_pools)
         for node in graph.nodes:
             walk.step(node)
+        walk.rewrite.nodes = {node.name: node for node in _by_depth(walk.rewrite.nodes.values())}
         return walk.rewrite.done(walk.now[graph.output])
 
 
@@ -181,6 +184,15 @@ class _Walk:
                 return emit(name, LabelSelect(k), x)
             case _:
                 return emit(name, op, *sources)
+
+
+def _by_depth(nodes: Collection[Node]) -> list[Node]:
+    """Nodes in the order to which FINN sorts a graph before it numbers units: by how many units come before them."""
+    depth: dict[str, int] = {}
+    for node in nodes:
+        before = max(depth.get(tensor, 0) for tensor in node.inputs)
+        depth[node.name] = before + int(not isinstance(node.op, Flatten))
+    return sorted(nodes, key=lambda node: depth[node.name])
 
 
 def _unit_bounds(op: Threshold, channels: int) -> Array:

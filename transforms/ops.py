@@ -104,6 +104,18 @@ class Sign(Op):
     zero: int = 1
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Stairs(Op):
+    """low + step * (number of bounds that x reaches), in floats: FINN `MultiThreshold` before its streamlining.
+
+    bounds: float64, (channels or 1, levels), ascending along levels; infinite ones are always or never reached.
+    """
+
+    bounds: Array
+    low: float
+    step: float
+
+
 # -- network and integer levels --------------------------------------------------------------------
 
 
@@ -373,6 +385,7 @@ AnyOp = (
     | Clip
     | Quantize
     | Sign
+    | Stairs
     | Pad
     | Conv
     | Dense

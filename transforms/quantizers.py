@@ -10,14 +10,16 @@ import numpy as np
 
 from bnnflow import Problem
 
-from .ops import Quantize, Sign
+from .ops import Quantize, Sign, Stairs
 from .scaled import ONE, ZERO, Numbers, Scaled, fractions, is_power_of_two, spread
 from .tensor import Array, TensorType
 
 # Half a unit in the last place of float32, relative; a batch norm rounds up to this many times.
 _FLOAT32_HALF_ULP = 2.0**-24
 _BATCH_NORM_ROUNDINGS = 8
-_FLOAT32_WHOLE = 2**24
+_FAR = 2**200
+_BEYOND = 1e30
+_MOST_LEVELS = 2**12
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,7 @@ class Quantizer:
         inclusive: whether a value at the edge reaches it.
         unit: one a channel, or one for all.
         low, step: result below all edges, and height of a stair, in units.
+        places: edges that are no such halves, a tuple a channel or one for all; None for none.
     """
 
     halves: tuple[int, ...]
@@ -36,16 +39,45 @@ class Quantizer:
     unit: Numbers
     low: int
     step: int
+    places: tuple[Numbers, ...] | None = None
+
+    def edge(self, channel: int, index: int, unit: Fraction) -> Fraction:
+        """Where stair `index` of a channel begins."""
+        if self.places is None:
+            return self.halves[index] * unit / 2
+        return self.places[channel if len(self.places) > 1 else 0][index]
 
     @staticmethod
-    def of(op: Quantize | Sign) -> Quantizer:
-        """The staircase of an operation."""
+    def of(op: Quantize | Sign | Stairs, least: Fraction, greatest: Fraction) -> Quantizer:
+        """The staircase of an operation, as far as values from `least` to `greatest` reach."""
+        if isinstance(op, Stairs):
+            return _stairs(op)
         if isinstance(op, Sign):
             # sign(0) = 0 makes two edges, at 0 and just above it.
             return Quantizer((0,), (True,), ONE, -1, 2) if op.zero else Quantizer((0, 0), (True, False), ONE, -1, 1)
-        levels = range(op.low + 1, op.high + 1)
+        finest = min(fractions(op.scale))
+        low = min(max(op.low, least // finest - 1), op.high - 1)
+        high = max(min(op.high, -(-greatest // finest) + 1), low + 1)
+        if high - low > _MOST_LEVELS:
+            raise Problem(f"a quantizer gives {high - low:,} levels", hint="quantize to 8 bits or fewer")
+        levels = range(low + 1, high + 1)
         halves, inclusive = zip(*(_edge(level, op.rounding) for level in levels), strict=True)
-        return Quantizer(halves, inclusive, fractions(op.scale), op.low, 1)
+        return Quantizer(halves, inclusive, fractions(op.scale), low, 1)
+
+
+def _stairs(op: Stairs) -> Quantizer:
+    step, low = Fraction(op.step), Fraction(op.low)
+    # Nothing in a network is as large as a float32 may be; an infinite bound stands beyond.
+    table = np.clip(op.bounds, -_BEYOND, _BEYOND)
+    places = tuple(fractions(row) for row in table)
+    levels = op.bounds.shape[1]
+    if levels == 1 and 2 * low == -step:
+        unit, first, height = step / 2, -1, 2
+    elif (low / step).denominator == 1:
+        unit, first, height = step, int(low / step), 1
+    else:
+        raise Problem("a MultiThreshold's out_bias is no whole multiple of its out_scale")
+    return Quantizer((0,) * levels, (True,) * levels, (unit,), first, height, places)
 
 
 def _edge(level: int, rounding: str) -> tuple[int, bool]:
@@ -107,21 +139,21 @@ def bounds_of(quantizer: Quantizer, x: Scaled, kind: TensorType, inexact: bool) 
         kind: type of `x.tensor`.
         inexact: float32 rounds on the way, so that even exact ties may go either way there.
     """
-    count = max(map(len, (x.scale, x.shift, x.low or ONE, x.high or ONE, quantizer.unit)))
+    count = max(map(len, (x.scale, x.shift, x.low or ONE, x.high or ONE, quantizer.unit, quantizer.places or ONE)))
     low, high = kind.range
     table = np.empty((count, len(quantizer.halves)), np.int64)
     flips = np.zeros(count, bool)
     doubtful: list[tuple[int, float, float]] = []
     columns = (spread(v, count) for v in (x.scale, x.shift, x.low or ZERO, x.high or ZERO, quantizer.unit))
-    error = _float32_error(x, kind)
-    inexact = inexact or x.rounded
+    roundings = (_BATCH_NORM_ROUNDINGS + (x.terms if x.rounded else 0)) * _FLOAT32_HALF_ULP
+    inexact = inexact or x.rounded or x.blurred
     for channel, (scale, shift, least, greatest, unit) in enumerate(zip(*columns, strict=True)):
         if scale == 0:
             constant = shift if x.low is None else max(shift, least)
             constant = constant if x.high is None else min(constant, greatest)
             width = _BATCH_NORM_ROUNDINGS * _FLOAT32_HALF_ULP * max(1.0, abs(float(constant)))
-            for i, (half, closed) in enumerate(zip(quantizer.halves, quantizer.inclusive, strict=True)):
-                edge = half * unit / 2
+            for i, closed in enumerate(quantizer.inclusive):
+                edge = quantizer.edge(channel, i, unit)
                 table[channel, i] = low if _reaches(constant, edge, closed) else high + 1
                 if abs(constant - edge) < width and (inexact or constant != edge):
                     doubtful.append((channel, float(edge), width))
@@ -129,23 +161,28 @@ def bounds_of(quantizer: Quantizer, x: Scaled, kind: TensorType, inexact: bool) 
         falls = scale < 0
         assert not falls or len(quantizer.halves) == 1, "falling channels have one edge"
         slope, start = (unit / (2 * scale) if quantizer.halves != (0,) else Fraction(0)), -shift / scale
+        # How far a float32 program may be off, in steps of the integer: a share of the greatest value on the way.
+        error = roundings * max(1, abs(low), abs(high), float(min(abs(start), _FAR)))
         below = lcm(slope.denominator, start.denominator)
         slope_whole, start_whole = int(slope * below), int(start * below)
         for i, (half, closed) in enumerate(zip(quantizer.halves, quantizer.inclusive, strict=True)):
             if x.low is not None or x.high is not None:
-                edge = half * unit / 2
+                edge = quantizer.edge(channel, i, unit)
                 always = x.low is not None and _reaches(least, edge, closed)
                 if always or (x.high is not None and not _reaches(greatest, edge, closed)):
                     table[channel, i] = low if always else high + 1
                     continue
             place = slope_whole * half + start_whole
+            if quantizer.places is not None:
+                exact = (quantizer.edge(channel, i, unit) - shift) / scale
+                place, below = exact.numerator, exact.denominator
             bound = -(-place // below) if closed != falls else place // below + 1
             table[channel, i] = min(max(bound, low), high + 1)
             flips[channel] = falls
             nearest = low + kind.step * round((place / below - low) / kind.step) if abs(place) < 2**60 * below else low
-            away = abs(place - nearest * below)
-            if low <= nearest <= high and away < error * below and (inexact or away):
-                doubtful.append((channel, float(half * unit / 2), float(abs(scale)) * error))
+            away = abs(place - min(max(nearest, low), high) * below)
+            if away < error * below and (inexact or away):
+                doubtful.append((channel, float(quantizer.edge(channel, i, unit)), float(abs(scale)) * error))
     channels, edges, widths = zip(*doubtful, strict=True) if doubtful else ((), (), ())
     return Bounds(table, flips, channels, edges, widths)
 
@@ -154,20 +191,15 @@ def _reaches(value: Fraction, edge: Fraction, closed: bool) -> bool:
     return value > edge or (closed and value == edge)
 
 
-def _float32_error(x: Scaled, kind: TensorType) -> float:
-    """How far a float32 program may be off at a quantizer, in steps of the integer."""
-    low, high = kind.range
-    roundings = _BATCH_NORM_ROUNDINGS + (x.terms if x.rounded else 0)
-    return roundings * _FLOAT32_HALF_ULP * max(1, abs(low), abs(high))
-
-
-def float32_rounds(op: Quantize | Sign, x: Scaled) -> bool:
+def float32_rounds(op: Quantize | Sign | Stairs, x: Scaled) -> bool:
     """Whether float32 rounds between the integers of `x` and the quantizer, so that ties are not safe there.
 
     A sign's edge is at 0: a product is 0 in float32 exactly where it is 0.
     """
     if isinstance(op, Sign):
         return False
+    if isinstance(op, Stairs):
+        return not all(map(is_power_of_two, (s for s in x.scale if s)))
     return not all(map(is_power_of_two, (*fractions(op.scale), *(s for s in x.scale if s))))
 
 

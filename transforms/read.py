@@ -16,7 +16,8 @@ from bnnflow import Problem
 
 from .graph import Graph
 from .reading import dataflow, elementwise, layers, pools, quantizers, shapes
-from .reading.core import OPERATORS, Reader
+from .reading.call import OPERATORS, is_known
+from .reading.core import Reader
 
 # Importing these files fills the table of operators.
 _FAMILIES = (elementwise, quantizers, layers, pools, shapes, dataflow)
@@ -30,7 +31,7 @@ def load(path: Path) -> onnx.ModelProto:
         Problem: the file is missing, cut off, not ONNX, or not valid by the ONNX checker.
     """
     try:
-        model = onnx.load(str(path))
+        model = onnx.load(str(path), format="protobuf")
         if not model.graph.node:
             raise Problem("this ONNX file holds no operations", str(path), "export the network again")
         _import_domains(model)
@@ -127,7 +128,7 @@ def survey(model: onnx.ModelProto) -> list[Surveyed]:
         names: tuple[str, ...] = ()
         if lost & set(node.input):
             lost.update(node.output)
-            if node.op_type not in supported_operators():
+            if not is_known(node.op_type):
                 blocked = Problem(f"operator {node.op_type} is not supported", f"{node.op_type} {node.name!r}")
         else:
             try:

@@ -30,6 +30,7 @@ class Scaled:
         terms: number of products in the layer behind it.
         rounded: whether float32 rounds those (not where they are whole numbers times powers of two).
         fresh: whether nothing stands between the layer and here.
+        blurred: whether float32 rounds a sum that stands on rounded values, so that exact ties may be missed.
     """
 
     tensor: str
@@ -41,6 +42,12 @@ class Scaled:
     terms: int = 0
     rounded: bool = False
     fresh: bool = False
+    blurred: bool = False
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether float32 holds all values exactly."""
+        return all(map(is_power_of_two, self.scale)) and all(map(is_short, self.shift))
 
     def affine(self, gain: Numbers, bias: Numbers) -> Scaled:
         """This tensor times `gain` plus `bias`."""
@@ -73,6 +80,13 @@ class Scaled:
             size = max(len(least), len(greatest))
             least = tuple(min(a, b) for a, b in zip(spread(least, size), spread(greatest, size), strict=True))
         return replace(self, low=least, high=greatest)
+
+    def ends(self, low: int, high: int) -> tuple[Fraction, Fraction]:
+        """Least and greatest value, for integers in [low, high]."""
+        size = max(len(self.scale), len(self.shift))
+        pairs = list(zip(spread(self.scale, size), spread(self.shift, size), strict=True))
+        values = [scale * end + shift for scale, shift in pairs for end in (low, high)]
+        return min(values), max(values)
 
     def tiled(self, places: int) -> Scaled:
         """The form of this map when it is flattened, channels fastest."""

@@ -11,11 +11,12 @@ from onnx import helper, numpy_helper
 from bnnflow import Problem
 
 from . import constants
-from .constants import Constant, Constants, Width
+from .constants import Constants, Width
 from .folding import fold
 from .tensor import Array
 
 _QUANTIZERS = ("BipolarQuant", "Quant", "IntQuant", "Trunc")
+_WHOLE = 1.5 * 2**23
 
 
 def to_standard(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -29,19 +30,11 @@ def to_standard(model: onnx.ModelProto) -> onnx.ModelProto:
     opset = next((item.version for item in model.opset_import if item.domain in ("", "ai.onnx")), 9)
     nodes: list[onnx.NodeProto] = []
     for node in model.graph.node:
-        values = _fold(node, known)
-        if values is not None:
-            for name, value in zip(node.output, values, strict=False):
-                known[name] = value
-                made.add(name)
-        elif node.op_type in _QUANTIZERS:
-            spelled = _Spelled(node, known, opset)
-            nodes += spelled.quantizer()
-            made |= spelled.made
-        elif node.domain not in ("", "ai.onnx"):
-            raise Problem(f"operator {node.op_type} has no standard form", f"{node.op_type} {node.name!r}")
-        else:
-            nodes.append(_any_batch(node, known, made))
+        try:
+            nodes += _standard(node, known, made, opset)
+        except constants.STUMBLES as error:
+            where = f"{node.op_type} {node.name!r}"
+            raise Problem(f"this operator's attributes or constants do not fit it ({error})", where) from error
     used = {name for node in nodes for name in node.input} | {item.name for item in model.graph.output}
     weights = [numpy_helper.from_array(np.array(known.array(name)), name) for name in sorted(made & used)]
     stored = {item.name for item in model.graph.initializer}
@@ -51,15 +44,20 @@ def to_standard(model: onnx.ModelProto) -> onnx.ModelProto:
     return helper.make_model(body, opset_imports=[helper.make_opsetid("", opset)], ir_version=8 if opset < 19 else 10)
 
 
-def _fold(node: onnx.NodeProto, known: Constants) -> list[Constant] | None:
-    if any(name and name not in known for name in node.input):
-        return None
-    try:
-        return fold(node, [known[name] if name else None for name in node.input])
-    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
-        raise Problem(
-            f"this operator's attributes or constants do not fit it ({error})", f"{node.op_type} {node.name!r}"
-        ) from error
+def _standard(node: onnx.NodeProto, known: Constants, made: set[str], opset: int) -> list[onnx.NodeProto]:
+    """The standard operators that take a node's place; none where it is constant, and its value becomes known."""
+    if not any(name and name not in known for name in node.input):
+        values = fold(node, [known[name] if name else None for name in node.input])
+        if values is not None:
+            for name, value in zip(node.output, values, strict=False):
+                known[name] = value
+                made.add(name)
+            return []
+    if node.op_type in _QUANTIZERS:
+        return _Spelled(node, known, opset, made).quantizer()
+    if node.domain not in ("", "ai.onnx"):
+        raise Problem(f"operator {node.op_type} has no standard form", f"{node.op_type} {node.name!r}")
+    return [_any_batch(node, known, made)]
 
 
 def _dynamic(item: onnx.ValueInfoProto) -> onnx.ValueInfoProto:
@@ -90,7 +88,7 @@ class _Spelled:
     node: onnx.NodeProto
     known: Constants
     opset: int
-    made: set[str] = field(default_factory=set)
+    made: set[str]
     nodes: list[onnx.NodeProto] = field(default_factory=list)
 
     def quantizer(self) -> list[onnx.NodeProto]:
@@ -101,7 +99,7 @@ class _Spelled:
         if kind == "BipolarQuant":
             self._step("Mul", self._signs(x), self._constant(scale), last=True)
             return self.nodes
-        if self.opset < 11:
+        if self.opset < 11 and kind == "Trunc":
             raise Problem(f"opset {self.opset} cannot round as {kind} does", self._where, "use opset 11 or more")
         default = {"rounding_mode": "FLOOR"} if kind == "Trunc" else {}
         bits = self._value(len(self.node.input) - 1)
@@ -126,12 +124,14 @@ class _Spelled:
         factor = np.asarray(2.0**shift, np.float32)
         x = self._step("Div", self._step("Round", x), self._constant(factor))
         x = self._round(x if first else self._clip(x, width), width.rounding)
-        zero = np.float32(width.zero) if first else width.zero / factor
+        zero = np.asarray(width.zero if first else width.zero / factor)
         x = self._moved("Sub", x, zero)
         self._step("Mul", x, self._constant(out), last=True)
 
     def _clip(self, x: str, width: Width) -> str:
         low, high = width.limits
+        if self.opset < 11:
+            return self._step("Clip", x, min=float(low), max=float(high))
         return self._step("Clip", x, self._constant(np.float32(low)), self._constant(np.float32(high)))
 
     def _signs(self, x: str) -> str:
@@ -139,6 +139,9 @@ class _Spelled:
         return self._step("Where", negative, self._constant(np.float32(-1)), self._constant(np.float32(1)))
 
     def _round(self, x: str, rounding: str) -> str:
+        if rounding in ("ROUND", "HALF_EVEN") and self.opset < 11:
+            # No operator rounds before opset 11: above 2**23 float32 holds whole numbers only, ties to even.
+            return self._moved("Sub", self._moved("Add", x, _WHOLE), _WHOLE)
         if rounding in ("ROUND", "HALF_EVEN", "FLOOR", "CEIL"):
             return self._step({"FLOOR": "Floor", "CEIL": "Ceil"}.get(rounding, "Round"), x)
         sign, size = self._step("Sign", x), self._step("Abs", x)
@@ -150,13 +153,13 @@ class _Spelled:
     def _moved(self, kind: str, x: str, by: float | Array) -> str:
         return self._step(kind, x, self._constant(np.asarray(by, np.float32))) if np.any(by) else x
 
-    def _step(self, kind: str, *inputs: str, last: bool = False) -> str:
+    def _step(self, kind: str, *inputs: str, last: bool = False, **settings: float) -> str:
         out = self.node.output[0] if last else f"{self.node.output[0]}_step{len(self.nodes)}"
-        self.nodes.append(helper.make_node(kind, list(inputs), [out]))
+        self.nodes.append(helper.make_node(kind, list(inputs), [out], **settings))
         return out
 
     def _constant(self, value: object) -> str:
-        name = f"{self.node.output[0]}_constant{len(self.made)}"
+        name = f"{self.node.output[0]}_constant{len(self.nodes)}_{len(self.made)}"
         self.known[name] = np.asarray(value, np.float32)
         self.made.add(name)
         return name

@@ -33,6 +33,7 @@ from .ops import (
     Quantize,
     Scale,
     Sign,
+    Stairs,
     SumPool,
     Threshold,
 )
@@ -53,7 +54,7 @@ from .scaled import (
     shrink,
     spread,
 )
-from .tensor import Array, TensorType
+from .tensor import Array, TensorType, frozen
 
 # Files hold integers as float32, which is exact up to here.
 GREATEST = 2**24
@@ -101,16 +102,19 @@ class Streamline:
     but the last, which gives class scores. Exact: in the network's parameters as stored, with
     gain / sqrt(variance + epsilon) taken in float64; sign(0) = +1. Negative gains move into the weights
     of the layer in front, where nothing else reads it, or behind; gains of 0 make constant channels.
-    Joined tensors are brought to their greatest common scale.
+    Joined tensors are brought to their greatest common scale. A quantizer that maps neighbouring integers to
+    neighbouring levels, as that of an 8-bit image often does, leaves nothing behind, unless `keep_quantizers`
+    asks for thresholds all the same, as FINN has them.
     """
 
+    keep_quantizers: bool = False
     name: str = "streamline"
 
     def __call__(self, graph: Graph) -> Rewritten:
         """The rewritten graph; `Problem` names what cannot be rewritten exactly."""
         if graph.input_type.is_float:
             raise Problem("the range of the input is unknown", f"{graph.input!r}", "the input must be an integer image")
-        walk = _Walk(graph)
+        walk = _Walk(graph, self.keep_quantizers)
         for node in _live(graph):
             try:
                 walk.step(node)
@@ -131,6 +135,7 @@ def _live(graph: Graph) -> list[Node]:
 @dataclass(slots=True)
 class _Walk:
     graph: Graph
+    keep_quantizers: bool
     rewrite: Rewrite = field(init=False)
     forms: dict[str, Scaled] = field(init=False)
 
@@ -152,12 +157,13 @@ class _Walk:
                 gain, bias = quotients(scale, divisor), fractions(shift)
                 # A weight scale stands right behind the sums; float programs multiply it into the weights.
                 inexact = x.fresh and not all(map(is_power_of_two, gain))
-                made = replace(x.affine(gain, bias), rounded=x.rounded or inexact, fresh=False)
+                blurred = x.blurred or (any(bias) and not x.is_exact)
+                made = replace(x.affine(gain, bias), rounded=x.rounded or inexact, fresh=False, blurred=blurred)
             case Scale(factor):
                 made = replace(x.affine(fractions(factor), ZERO), fresh=False)
             case Clip(low, high):
                 made = x.clipped(low, high)
-            case Sign() | Quantize():
+            case Sign() | Quantize() | Stairs():
                 made = self._quantize(node, node.op, x)
             case Conv() | Dense():
                 made = self._layer(node.op, self._plain(x))
@@ -171,7 +177,8 @@ class _Walk:
                 area = kernel[0] * kernel[1]
                 terms = x.terms * area if x.terms else area
                 shift_ = tuple(value * area for value in x.shift)
-                made = replace(x, tensor=self._emit("sum_pool", node.op, x), shift=shift_, layer="", terms=terms)
+                tensor, rounded = self._emit("sum_pool", node.op, x), x.rounded or not x.is_exact
+                made = replace(x, tensor=tensor, shift=shift_, layer="", terms=terms, rounded=rounded)
             case Add():
                 made = self._add(*map(self._plain, inputs))
             case Concat():
@@ -245,8 +252,9 @@ class _Walk:
             return self._scaled(x, [-1 if fall else 1 for fall in falls])
         layer = self.rewrite.nodes[x.layer].op
         assert isinstance(layer, Conv | Dense)
-        rows = np.where(falls, -1, 1).astype(layer.weight.dtype).reshape((-1,) + (1,) * (layer.weight.ndim - 1))
-        self.rewrite.replace(x.layer, replace(layer, weight=layer.weight * rows))
+        if (weight := _negated(layer.weight, falls)) is None:
+            return self._scaled(x, [-1 if fall else 1 for fall in falls])
+        self.rewrite.replace(x.layer, replace(layer, weight=frozen(weight)))
         if x.layer in self.rewrite.matches:
             known = self.rewrite.matches[x.layer]
             self.rewrite.matches[x.layer] = replace(known, factor=known.factor * np.where(falls, -1.0, 1.0))
@@ -291,21 +299,29 @@ class _Walk:
 
     # -- operations --------------------------------------------------------------------------------
 
-    def _quantize(self, node: Node, op: Quantize | Sign, x: Scaled) -> Scaled:
-        quantizer = Quantizer.of(op)
-        if x.layer or len(quantizer.halves) > 1 or not self._only_layers_read(node.name):
+    def _quantize(self, node: Node, op: Quantize | Sign | Stairs, x: Scaled) -> Scaled:
+        quantizer = Quantizer.of(op, *x.ends(*self._kind(x).range))
+        # Only a step between -1 and +1 is turned around by a sign of what it makes.
+        even = len(quantizer.halves) == 1 and 2 * quantizer.low == -quantizer.step
+        if x.layer or not even or not self._only_layers_read(node.name):
             x = self._rising(x)
         kind = self._kind(x)
         bounds = bounds_of(quantizer, x, kind, float32_rounds(op, x))
         if bounds.channels:
             self.rewrite.doubts.append(Doubt(node.input, bounds.channels, bounds.edges, bounds.widths))
             self.rewrite.notes.append(doubt_text(node.name, bounds.channels))
-        if not bounds.flips.any() and (same := unchanged(quantizer, bounds.table, kind)) is not None:
+        if (
+            not self.keep_quantizers
+            and not bounds.flips.any()
+            and (same := unchanged(quantizer, bounds.table, kind)) is not None
+            # A shift a channel would leave no one integer to pad with.
+            and len(shrink(same[1])) == 1
+        ):
             return Scaled(x.tensor, shrink(same[0]), shrink(same[1]))
         table, low = bounds.table, quantizer.low
         if quantizer.step == 1:
             table, low = trimmed(table, kind, low)
-        made = self._emit("sign" if isinstance(op, Sign) else "quantize", Threshold(table, low, quantizer.step), x)
+        made = self._emit("sign" if quantizer.step == 2 else "quantize", Threshold(table, low, quantizer.step), x)
         polarity = tuple(Fraction(-1 if flip else 1) for flip in bounds.flips)
         units = max(len(polarity), len(quantizer.unit))
         pairs = zip(
@@ -318,11 +334,15 @@ class _Walk:
     def _only_layers_read(self, tensor: str) -> bool:
         """Whether every way from an old tensor leads straight into a layer, whose weights can take a sign."""
         readers = self.graph.readers(tensor)
-        through = (Flatten, Affine)
-        return tensor != self.graph.output and all(
-            isinstance(node.op, Conv | Dense) or (isinstance(node.op, through) and self._only_layers_read(node.name))
-            for node in readers
-        )
+
+        def leads(node: Node) -> bool:
+            if isinstance(node.op, Conv | Dense):
+                return True
+            # A border of 0 is the same with either sign.
+            passes = isinstance(node.op, Flatten | Affine) or (isinstance(node.op, Pad) and node.op.value == 0)
+            return passes and self._only_layers_read(node.name)
+
+        return tensor != self.graph.output and all(map(leads, readers))
 
     def _layer(self, op: Conv | Dense, x: Scaled) -> Scaled:
         kind = self._kind(x)
@@ -337,8 +357,8 @@ class _Walk:
                     "the inputs of a layer have different scales",
                     hint="use one activation scale a tensor, and no batch norm between a quantizer and the next layer",
                 )
-            wide = np.int8 if set(factors) <= {-1, 0, 1} else np.int16
-            weight = (weight * np.array(factors, np.int16)).astype(np.result_type(weight.dtype, wide))
+            wide = np.int8 if set(factors) <= {-1, 0, 1} and int(columns.min()) > -128 else np.int16
+            weight = frozen((weight * np.array(factors, np.int16)).astype(np.result_type(weight.dtype, wide)))
         made = self._emit("conv" if isinstance(op, Conv) else "dense", replace(op, weight=weight), x)
         self._within_bounds(made)
         rounded = not is_power_of_two(step) or not all(map(is_short, x.shift))
@@ -401,8 +421,9 @@ class _Walk:
         )
         shift = tuple(h + g for h, g in zip(*shifts, strict=True))
         rounded = a.rounded or b.rounded or not all(map(is_power_of_two, steps))
+        blurred = a.blurred or b.blurred or not all(map(is_short, (*a.shift, *b.shift)))
         terms = a.terms + b.terms + 1
-        return Scaled(made, shrink(tuple(steps)), shrink(shift), terms=terms, rounded=rounded)
+        return Scaled(made, shrink(tuple(steps)), shrink(shift), terms=terms, rounded=rounded, blurred=blurred)
 
     def _concat(self, inputs: Sequence[Scaled]) -> Scaled:
         made = self._emit("concat", Concat(), *inputs)
@@ -412,7 +433,19 @@ class _Walk:
             channels = self._kind(x).channels
             scale, shift = scale + spread(x.scale, channels), shift + spread(x.shift, channels)
         terms, rounded = max(x.terms for x in inputs), any(x.rounded for x in inputs)
-        return Scaled(made, shrink(scale), shrink(shift), terms=terms, rounded=rounded)
+        blurred = any(x.blurred for x in inputs)
+        return Scaled(made, shrink(scale), shrink(shift), terms=terms, rounded=rounded, blurred=blurred)
+
+
+def _negated(weight: Array, rows: Array) -> Array | None:
+    """Weights with some rows negated, in a type that holds them; None where none does."""
+    if weight[rows].min() == np.iinfo(weight.dtype).min:
+        # There is no +128 in int8.
+        if weight.dtype != np.int8:
+            return None
+        weight = weight.astype(np.int16)
+    signs = np.where(rows, -1, 1).astype(weight.dtype).reshape((-1,) + (1,) * (weight.ndim - 1))
+    return np.asarray(weight * signs)
 
 
 def _weighted(weight: Array, shifts: Numbers) -> Numbers:

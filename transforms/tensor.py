@@ -5,9 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]
+
+
+def frozen(array: Array) -> Array:
+    """The array, read-only from now on, so that operations take it without a copy; for arrays just made."""
+    array = np.ascontiguousarray(array)
+    array.flags.writeable = False
+    return array
 
 
 @dataclass(frozen=True, slots=True)

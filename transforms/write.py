@@ -45,6 +45,7 @@ from .ops import (
     Sides,
     Sign,
     SlidingWindow,
+    Stairs,
     StreamingConcat,
     StreamingMaxPool,
     SumPool,
@@ -70,7 +71,7 @@ def write(graph: Graph, finn_plus: bool = False) -> onnx.ModelProto:
             between units, which read the same stream anyway.
 
     Raises:
-        Problem: an integer constant is too large for the file's float32.
+        Problem: an integer constant is too large for the file's float32, or finn-plus has no such unit.
     """
     writer = _Writer(graph, finn_plus)
     for node in graph.nodes:
@@ -174,6 +175,10 @@ class _Writer:
                     self._emit("BipolarQuant", [x, self._scalar(f"{name}_scale", 1.0)], name, QONNX)
                 else:
                     self._emit("Sign", [x], name)
+            case Stairs(bounds, low, step):
+                layout = {"out_dtype": "FLOAT32", "data_layout": "NHWC" if len(kind.shape) == 3 else "NC"}
+                table = self._constant(f"{name}_bounds", bounds)
+                self._emit("MultiThreshold", [x, table], name, QONNX, **layout, out_scale=step, out_bias=low)
             case Pad(pads, value):
                 self._pad(x, name, pads, value)
             case Conv(weight, stride):

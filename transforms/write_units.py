@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, assert_never
 
+from bnnflow import Problem
+
 from .infer import accumulator
 from .ops import (
     AddBorder,
@@ -76,6 +78,9 @@ def unit_node(
         made: type of what it makes.
         elementwise: joins by the names of FINN's development branch.
         copies: number of outputs of a `DuplicateStreams`.
+
+    Raises:
+        Problem: `elementwise` is asked for, and a map is padded with another value than 0.
     """
     x = sources[0]
     types = {"inputDataType": x.datatype, "outputDataType": made.datatype}
@@ -97,6 +102,12 @@ def unit_node(
             return UnitNode("ConvolutionInputGenerator", name, settings | types)
         case FMPadding(pads, value, simd):
             settings = {"ImgDim": list(x.shape[:2]), "Padding": list(pads), "NumChannels": x.channels, "SIMD": simd}
+            if value and elementwise:
+                raise Problem(
+                    f"finn-plus pads with 0 only, this map is padded with {value}",
+                    f"operation {name!r}",
+                    "compile without --finn-plus, or give the padded map a quantizer without negative values",
+                )
             # FINN knows no border but 0; the attribute is ours.
             border = {"pad_value": value} if value else {}
             return UnitNode("FMPadding", name, settings | {"inputDataType": x.datatype} | border)
@@ -116,8 +127,8 @@ def unit_node(
             }
             return UnitNode("Pool", name, settings)
         case GlobalAccPool(pe):
-            settings = {"NumChannels": x.channels, "PE": pe}
-            return UnitNode("GlobalAccPool", name, settings | types | vectors)
+            settings = {"NumChannels": x.channels, "PE": pe, "inputDataType": x.datatype}
+            return UnitNode("GlobalAccPool", name, settings | vectors)
         case Thresholding(bounds, low, pe):
             kind = bound_type(x, bounds)
             settings = {"NumChannels": x.channels, "PE": pe, "numSteps": bounds.shape[1], "ActVal": low}
@@ -151,8 +162,10 @@ def unit_node(
             table = (f"{name}_border", full[None], operand.datatype)
             return UnitNode("ElementwiseAdd", name, _elementwise(x, operand, made, pe, "const"), [table])
         case LabelSelect(k, pe):
-            settings = {"Labels": x.channels, "PE": pe, "K": k}
-            return UnitNode("LabelSelect", name, settings | types | {"numInputVectors": [1]})
+            settings = {"Labels": x.channels, "PE": pe, "K": k, "numInputVectors": [1]}
+            # FINN's indices leave the accelerator in whole bytes.
+            bits = -(-made.bits // 8) * 8
+            return UnitNode("LabelSelect", name, settings | types | {"outputDataType": f"UINT{bits}"})
         case _:
             assert_never(op)
 
@@ -193,6 +206,8 @@ def _mvau(name: str, op: Mvau, x: TensorType, common: dict[str, Any]) -> UnitNod
         "mem_mode": "internal_decoupled",
         "ram_style": "auto",
         "resType": "lut",
+        # FINN takes DSP slices for products of 4 and more bits, which we do not count.
+        "preferred_impl_style": "hls",
         "runtime_writeable_weights": 0,
     }
     return UnitNode("MVAU", name, settings | common, tables)

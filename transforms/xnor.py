@@ -30,7 +30,9 @@ from .ops import (
 )
 from .passes import Rewrite, Rewritten
 from .rows import rows_of
-from .tensor import Array, TensorType
+from .tensor import Array, TensorType, frozen
+
+_MOST_LEVELS = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,20 +148,23 @@ class _Walk:
         return np.clip(bounds, low, high + 1)
 
     def _xnor(self, node: Node, op: Conv | Dense, x: _Coded) -> _Coded:
-        bits = (op.weight > 0).astype(np.uint8)
+        bits = frozen((op.weight > 0).view(np.uint8))
         fan_in = bits[0].size
         if x.zeros is None or isinstance(op, Dense):
             new: AnyOp = XnorConv(bits, op.stride) if isinstance(op, Conv) else XnorDense(bits)
             return _Coded(self.rewrite.emit(node.name, new, x.tensor), 2, np.array([-fan_in]))
-        counts = self.rewrite.emit(f"{node.name}_popcount", XnorConv(bits, op.stride), x.tensor)
+        counts = self.rewrite.emit(node.name, XnorConv(bits, op.stride), x.tensor)
         kind = self.rewrite.types[counts]
         border = _border(op, self.rewrite.types[x.tensor], x.zeros, kind)
+        if border.values.shape[:2] == (1, 1):
+            # The same border everywhere, as where the kernel covers the map: thresholds take it up.
+            return _Coded(counts, 2, border.values[0, 0] - fan_in)
         factor = 2
         if np.any(border.values % 2):
             counts = self.rewrite.emit(f"{node.name}_doubled", Scale(np.array([2], np.int64)), counts)
             factor = 1
         halved = AddBorder(border.values // factor, border.rows, border.columns)
-        return _Coded(self.rewrite.emit(node.name, halved, counts), factor, np.array([-fan_in]))
+        return _Coded(self.rewrite.emit(f"{node.name}_border", halved, counts), factor, np.array([-fan_in]))
 
     def _pad(self, node: Node, pads: Sides, value: int, x: _Coded) -> _Coded:
         kind = self.rewrite.types[x.tensor]
@@ -173,15 +178,15 @@ class _Walk:
         ):
             made = self.rewrite.emit(node.name, Pad(pads, 0), x.tensor)
             return _Coded(made, x.factor, x.offset, pads)
-        code, tensor = value - x.offset, x.tensor
-        if code.size != 1:
-            raise Problem(
-                "sums with different offsets a channel are padded", f"{node.name!r}", "quantize before padding"
-            )
+        tensor, offset = x.tensor, x.offset
         if x.factor != 1:
             # Twice the bit, so that the value between two bits is an integer too.
             tensor = self.rewrite.emit(f"{node.name}_doubled", Scale(np.array([x.factor], np.int64)), tensor)
-        return _Coded(self.rewrite.emit(node.name, Pad(pads, int(code[0])), tensor), 1, x.offset)
+        if offset.size != 1:
+            # One border for all channels, such as those of bits beside those of integers.
+            level = _shifted(offset - offset[0], self.rewrite.types[tensor])
+            tensor, offset = self.rewrite.emit(f"{node.name}_levelled", level, tensor), offset[:1]
+        return _Coded(self.rewrite.emit(node.name, Pad(pads, value - int(offset[0])), tensor), 1, offset)
 
     def _alike(self, node: Node, inputs: list[_Coded]) -> list[_Coded]:
         """Joined tensors brought to one factor."""
@@ -194,6 +199,15 @@ class _Walk:
                 tensor = self.rewrite.emit(name, Scale(np.array([x.factor // factor], np.int64)), tensor)
             made.append(_Coded(tensor, factor, x.offset))
         return made
+
+
+def _shifted(shifts: Array, x: TensorType) -> Threshold:
+    """Thresholds that add a constant a channel: x + shifts reaches a level where x reaches level - shift."""
+    low, high = x.range
+    levels = np.arange(low + int(shifts.min()) + 1, high + int(shifts.max()) + 1)
+    if levels.size > _MOST_LEVELS:
+        raise Problem("sums with different offsets a channel are padded", hint="quantize before padding")
+    return Threshold(np.clip(levels - shifts[:, None], low, high + 1), int(levels[0]) - 1, 1)
 
 
 def _through(weight: Array, offset: Array) -> Array:

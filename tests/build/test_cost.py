@@ -43,7 +43,7 @@ FINN_WINDOW = [
 
 def mvau(columns: int, rows: int, pe: int, simd: int, fused: bool = True) -> Mvau:
     bounds = np.zeros((rows, 1) if fused else (0, 0), np.int64)
-    return Mvau(np.zeros((rows, columns), np.uint8), bounds, True, pe, simd)
+    return Mvau(np.zeros((rows, columns), np.uint8), bounds, True, 0, pe, simd)
 
 
 @pytest.mark.parametrize("row", FINN_MVAU)
@@ -55,8 +55,8 @@ def test_mvau_equals_finn(row: tuple) -> None:
 
 def test_first_layer_on_8_bits_equals_finn() -> None:
     """CNV's MVAU_0: INT8 inputs, for which FINN stores the weights as INT2; 13-bit sums."""
-    weight = np.zeros((64, 27), np.uint8)
-    first = Mvau(weight, np.zeros((64, 1), np.int64), False, 16, 3)
+    weight = np.where(np.arange(64 * 27).reshape(64, 27) % 2, 1, -1).astype(np.int8)
+    first = Mvau(weight, np.zeros((64, 1), np.int64), False, 0, 16, 3)
     cost = unit("u", first, TensorType((30, 30, 27), -128, 127))
     assert (cost.cycles, cost.lut, cost.bram18) == (32400, 2992, 3)
 
@@ -70,7 +70,7 @@ def test_sliding_window_equals_finn(row: tuple) -> None:
 
 @pytest.mark.parametrize(("pe", "cycles", "lut"), [(49, 16, 392), (1, 784, 104)])
 def test_thresholding_equals_finn(pe: int, cycles: int, lut: int) -> None:
-    cost = unit("u", Thresholding(np.full((784, 1), 128, np.int64), pe), TensorType((784,), 0, 255))
+    cost = unit("u", Thresholding(np.full((784, 1), 128, np.int64), 0, pe), TensorType((784,), 0, 255))
     assert (cost.cycles, cost.lut) == (cycles, lut)
 
 
@@ -81,7 +81,7 @@ def test_max_pool_equals_finn(size: int, channels: int, cycles: int) -> None:
 
 def chain() -> Graph:
     """784 bits, 64 neurons, 10 classes."""
-    nodes = (Node("a", mvau(784, 64, 1, 1), "x"), Node("b", mvau(64, 10, 1, 1, False), "a"))
+    nodes = (Node("a", mvau(784, 64, 1, 1), ("x",)), Node("b", mvau(64, 10, 1, 1, False), ("a",)))
     return Graph("chain", "x", TensorType((784,), 0, 1), nodes, "b")
 
 
@@ -102,7 +102,7 @@ def test_schedule_keeps_the_rate_at_least_cost(fps: float) -> None:
 
 
 def test_a_rate_that_no_folding_reaches_says_what_can_be(golden) -> None:  # type: ignore[no-untyped-def]
-    pool = Graph("pool", "x", TensorType((8, 8, 4), 0, 1), (Node("p", StreamingMaxPool((2, 2)), "x"),), "p")
+    pool = Graph("pool", "x", TensorType((8, 8, 4), 0, 1), (Node("p", StreamingMaxPool((2, 2)), ("x",)),), "p")
     with pytest.raises(Problem) as caught:
         schedule(pool, 2e6, 100, part("xc7z020clg400-1"))
     assert caught.value.status == CHECK_FAILED

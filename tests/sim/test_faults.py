@@ -17,7 +17,7 @@ NO_BOUNDS = np.zeros((0, 0), np.int64)
 
 def unit(rows: int, columns: int, pe: int, simd: int) -> Mvau:
     bits = np.random.default_rng(rows * columns).integers(0, 2, (rows, columns)).astype(np.uint8)
-    return Mvau(bits, NO_BOUNDS, True, pe, simd)
+    return Mvau(bits, NO_BOUNDS, True, 0, pe, simd)
 
 
 @given(st.sampled_from([1, 2, 3, 6]), st.sampled_from([1, 2, 4, 8]))
@@ -36,10 +36,35 @@ def test_words_follow_finns_packing(pe: int, simd: int) -> None:
 
 
 def test_qonnx_free_reference_of_finn() -> None:
-    """FINN writes 4 words of 4 bits for this 4x4 matrix at PE 2, SIMD 2; worked out by hand."""
-    weight = np.arange(16).reshape(4, 4).astype(np.uint8)
-    words = memory(Mvau(weight, NO_BOUNDS, True, 2, 2))
-    assert words.tolist() == [[0, 1, 4, 5], [2, 3, 6, 7], [8, 9, 12, 13], [10, 11, 14, 15]]
+    """FINN writes 4 words of 4 weights for this 4x4 matrix at PE 2, SIMD 2; worked out by hand."""
+    order = [[0, 1, 4, 5], [2, 3, 6, 7], [8, 9, 12, 13], [10, 11, 14, 15]]
+    for place in range(16):
+        weight = (np.arange(16) == place).reshape(4, 4).astype(np.uint8)
+        words = memory(Mvau(weight, NO_BOUNDS, True, 0, 2, 2))
+        assert words.tolist() == [[int(item == place) for item in word] for word in order]
+
+
+@pytest.mark.parametrize(("low", "high", "bits"), [(-1, 1, 2), (-2, 1, 2), (-7, 7, 4), (-128, 127, 8), (0, 3, 2)])
+def test_weights_of_several_bits_lie_bit_by_bit(low: int, high: int, bits: int) -> None:
+    """A weight's bits stand side by side, least significant first, in two's complement; a flip is one bit of one."""
+    weight = np.resize(np.arange(low, high + 1), (4, 6)).astype(np.int8)
+    weight[0, 0], weight[0, 1] = low, high
+    op = Mvau(weight, NO_BOUNDS, False, 0, 2, 3)
+    words = memory(op)
+    assert words.shape == (24 // 6, 6 * bits)
+    places = 2 ** np.arange(bits)
+    assert np.array_equal(words[0].reshape(2, 3, bits) @ places, weight[:2, :3].astype(np.int64) % 2**bits)
+    assert from_memory(op, words) == op
+    words[0, 0] ^= 1
+    changed = from_memory(op, words).weight.astype(int) - weight
+    assert np.count_nonzero(changed) == 1 and abs(changed[0, 0]) == 1
+
+
+def test_weights_of_minus_and_plus_one_take_one_bit() -> None:
+    weight = np.array([[1, -1], [-1, -1]], np.int8)
+    op = Mvau(weight, NO_BOUNDS, False, 0, 1, 2)
+    assert memory(op).tolist() == [[1, 0], [0, 0]]
+    assert from_memory(op, 1 - memory(op)).weight.tolist() == (-weight).tolist()
 
 
 def test_maps_are_nested_shared_and_replayable() -> None:
@@ -59,16 +84,16 @@ def test_the_rate_is_the_rate() -> None:
 
 
 def network() -> Graph:
-    nodes = (Node("a", unit(8, 16, 2, 4), "x"), Node("b", unit(4, 8, 4, 1), "a"))
-    first = Mvau(nodes[0].op.weight, np.full((8, 1), 8, np.int64), True, 2, 4)  # type: ignore[union-attr]
-    return Graph("n", "x", TensorType((16,), 0, 1), (Node("a", first, "x"), nodes[1]), "b")
+    nodes = (Node("a", unit(8, 16, 2, 4), ("x",)), Node("b", unit(4, 8, 4, 1), ("a",)))
+    first = Mvau(nodes[0].op.weight, np.full((8, 1), 8, np.int64), True, 0, 2, 4)  # type: ignore[union-attr]
+    return Graph("n", "x", TensorType((16,), 0, 1), (Node("a", first, ("x",)), nodes[1]), "b")
 
 
 def test_folding_changes_the_damage() -> None:
     """The same cells of the memory are other weights at another folding."""
     wide = network()
     refolded = wide.with_nodes(
-        (Node("a", Mvau(wide.nodes[0].op.weight, wide.nodes[0].op.bounds, True, 8, 2), "x"), wide.nodes[1])
+        (Node("a", Mvau(wide.nodes[0].op.weight, wide.nodes[0].op.bounds, True, 0, 8, 2), ("x",)), wide.nodes[1])
     )  # type: ignore[union-attr]
     one, two = inject(wide, 0, 0, 0.2).nodes[0].op, inject(refolded, 0, 0, 0.2).nodes[0].op
     assert isinstance(one, Mvau)

@@ -75,9 +75,11 @@ def test_only_images_in_doubt_may_differ(levels: list[Level], images: np.ndarray
     tensor = next(node for node in network.nodes if isinstance(node.op, Sign)).input
     values = Simulator.of(network).tensors(images)[tensor]
     width = float(np.quantile(np.abs(values[..., 0]).min(axis=(1, 2)), 0.3))
-    doubt = images_in_doubt(network, [Doubt(tensor, (0,), (width,))], images)
+    doubt = images_in_doubt(network, [Doubt(tensor, (0,), (0.0,), (width,))], images)
     assert 0 < doubt.sum() < len(images)
     assert np.array_equal(doubt, (np.abs(values[..., 0]) <= width).any(axis=(1, 2)))
+    moved = images_in_doubt(network, [Doubt(tensor, (0,), (0.5,), (width,))], images)
+    assert np.array_equal(moved, (np.abs(values[..., 0] - 0.5) <= width).any(axis=(1, 2))), "the edge need not be 0"
     scores = Simulator.of(graph).scores(images)
     scores[np.flatnonzero(doubt)[0], 0] += 0.74
     assert verify_scores("other", graph, images, scores, doubt).differences == 1

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
+from difflib import get_close_matches
 from math import prod
 from typing import Any
 
@@ -21,102 +22,18 @@ from ..graph import Graph, Node
 from ..infer import result_type
 from ..ops import Affine, AnyOp, ChannelsLast, Flatten, Scale
 from ..tensor import Array, TensorType
+from .call import OPERATORS, Call, kind_of, plain
 from .live import End, Live, Steps, Window
 
-_DOMAINS = re.compile(r"(ai\.onnx|onnx\.brevitas|(qonnx|finn|finn_plus)\..*)?$")
-_STUMBLES = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    LookupError,
-    MemoryError,
-    NotImplementedError,
-    TypeError,
-    ValueError,
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One operator of the file.
-
-    Attributes:
-        kind: its operator, without FINN's `_hls` and `_rtl`.
-        name: its name where the graph can bear it, else empty.
-        inputs, outputs: ONNX tensors; empty where left out.
-        settings: its attributes.
-    """
-
-    kind: str
-    name: str
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    settings: Mapping[str, Any]
-
-    def has(self, index: int) -> bool:
-        """True where input `index` is given."""
-        return index < len(self.inputs) and bool(self.inputs[index])
-
-    def integer(self, key: str, default: int | None = None) -> int:
-        """A whole number among the attributes."""
-        value = self.settings.get(key, default)
-        if not isinstance(value, int):
-            raise Problem(f"attribute {key} must be a whole number")
-        return value
-
-    def integers(self, key: str, count: int, default: Sequence[int] | None = None) -> tuple[int, ...]:
-        """`count` whole numbers among the attributes."""
-        value = self.settings.get(key, default)
-        whole = isinstance(value, list | tuple) and all(isinstance(item, int) for item in value)
-        if value is None or not whole or len(value) != count:
-            raise Problem(f"attribute {key} must be {count} whole numbers")
-        return tuple(int(item) for item in value)
-
-    def number(self, key: str, default: float) -> float:
-        """A number among the attributes."""
-        return float(self.settings.get(key, default))
-
-    def text(self, key: str, default: str = "") -> str:
-        """A word among the attributes."""
-        return str(self.settings.get(key, default))
-
-
-Made = Live | dict[str, Live]
-Handler = Callable[["Reader", Call, Live], Made]
-
-
-@dataclass(frozen=True, slots=True)
-class Operator:
-    """How an operator is read: by which function, and what it may take up."""
-
-    read: Handler
-    joins: bool
-    takes: tuple[type, ...]
-
-
-OPERATORS: dict[str, Operator] = {}
-
-
-def operator(*names: str, joins: bool = False, takes: tuple[type, ...] = ()) -> Callable[[Handler], Handler]:
-    """Register a function as the reader of operators; its first docstring line is the user's documentation.
-
-    Args:
-        names: ONNX, QONNX or FINN operators.
-        joins: any of its inputs may be computed; else only the first.
-        takes: kinds of `Live.pending` that it completes.
-    """
-
-    def register(handler: Handler) -> Handler:
-        OPERATORS.update({name: Operator(handler, joins, takes) for name in names})
-        return handler
-
-    return register
+# qonnx' own channels-last domain gives standard names another layout.
+_DOMAINS = re.compile(r"(ai\.onnx|onnx\.brevitas|(qonnx|finn|finn_plus)\.(?!.*channels_last).*)?$")
 
 
 class Reader:
     """What is known of a file while it is read: constants, live tensors, and the nodes made so far."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
+        _readable(model)
         self.model = model
         self.constants = constants.Constants(model)
         self.datatypes = constants.datatypes(model)
@@ -156,18 +73,30 @@ class Reader:
             raise Problem(f"an input of type {datatype} is too wide", f"input {item.name!r}", "use up to 32 bits")
         self.input = plain(item.name) or "image"
         self.types[self.input] = TensorType(shape, *known) if known else TensorType(shape)
-        if len(shape) == 1:
+        if len(shape) == 1 or (len(shape) == 3 and self._reads_channels_last(item.name)):
             self._bind(item.name, Live(self.input, shape))
             return
         name = "channels_last" if self.input != "channels_last" else "channels_last0"
         self._bind(item.name, Live(self._push(name, ChannelsLast(), self.input), shape, first=True))
+
+    def _reads_channels_last(self, name: str) -> bool:
+        """Whether what reads a tensor takes channels last: FINN's units, as in its own intermediate models."""
+        readers = [node for node in self.model.graph.node if name in node.input]
+        units = [node for node in readers if "fpgadataflow" in node.domain or node.op_type in ("Im2Col", "MaxPoolNHWC")]
+        return bool(units) and len(units) == len(readers)
 
     def graph(self, name: str) -> Graph:
         """The finished graph, without what its output does not depend on."""
         output = self.model.graph.output[0].name
         live = self.live.get(output)
         ends = live is not None and isinstance(live.pending, End)
-        if live is None or live.order is not None or (live.pending and not ends) or len(live.shape) > 1:
+        if live is not None and live.order is not None:
+            raise Problem(
+                "the output is a map that was flattened with channels first, not one score a class",
+                f"output {output!r}",
+                "end the network with a dense layer, or with a global pool and Flatten",
+            )
+        if live is None or (live.pending and not ends) or len(live.shape) > 1:
             raise Problem(
                 "the output must be one score a class, computed from the input",
                 f"output {output!r}" + (f" of shape {live.shape}" if live else ""),
@@ -209,7 +138,7 @@ class Reader:
             return work(*arguments)
         except Problem as problem:
             raise Problem(problem.what, where, problem.hint, problem.status) from problem
-        except _STUMBLES as error:
+        except constants.STUMBLES as error:
             raise Problem(
                 f"this operator's attributes or constants do not fit it ({type(error).__name__}: {error})",
                 where,
@@ -226,7 +155,7 @@ class Reader:
 
     def _compute(self, node: onnx.NodeProto) -> None:
         settings = constants.attributes(node)
-        kind = re.sub(r"_(hls|rtl)$", "", node.op_type)
+        kind = kind_of(node.op_type)
         call = Call(kind, plain(node.name), tuple(node.input), tuple(node.output), settings)
         if kind in ("Shape", "Size"):
             self.constants[node.output[0]] = self._shape(call)
@@ -235,7 +164,7 @@ class Reader:
         if how is None:
             raise Problem(
                 f"operator {node.op_type} is not supported",
-                hint=f"supported are: {', '.join(sorted(OPERATORS))}",
+                hint=f"{_nearest(node.op_type)}`flow ops` lists what is supported",
             )
         lives = [self.live[name] for name in node.input if name in self.live]
         if not how.joins and (node.input[0] not in self.live or len(lives) > 1):
@@ -363,9 +292,21 @@ class Reader:
                 return name
 
 
-def plain(name: str) -> str:
-    """The name where it is one that a graph's text can hold, else nothing."""
-    return name if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) else ""
+def _readable(model: onnx.ModelProto) -> None:
+    """Protobuf hands out text that is not UTF-8 as bytes; no name may be of that kind."""
+    graph = model.graph
+    names: list[object] = [graph.name]
+    for node in graph.node:
+        names += [node.name, node.op_type, node.domain, *node.input, *node.output, *(a.name for a in node.attribute)]
+    for items in (graph.initializer, graph.input, graph.output):
+        names += [item.name for item in items]
+    for note in graph.quantization_annotation:
+        names.append(note.tensor_name)
+        for entry in note.quant_parameter_tensor_names:
+            names += [entry.key, entry.value]
+    for name in names:
+        if not isinstance(name, str):
+            raise Problem("a name in this file is not text", str(graph.name), "the file may be damaged")
 
 
 def _numbers(value: Constant) -> Array:
@@ -378,3 +319,8 @@ def _unfinished(pending: Window | Steps | End) -> Problem:
     if isinstance(pending, Steps):
         return Problem("QuantizeLinear must be followed by DequantizeLinear", hint="export in the QDQ form")
     return Problem(f"{pending.operator} is supported only at the end of a network", hint="remove it")
+
+
+def _nearest(operator: str) -> str:
+    close = get_close_matches(operator, OPERATORS, 1)
+    return f"did you mean {close[0]}? " if close else ""

@@ -27,8 +27,9 @@ from ..ops import (
     Thresholding,
 )
 from ..tensor import Array
-from .core import Call, Reader, operator
-from .elementwise import aligned, border_of
+from .call import Call, Made, operator
+from .core import Reader
+from .elementwise import add, aligned, border_of, mul
 from .layers import as_sides
 from .live import End, Live, graph_order
 from .quantizers import integer_bounds
@@ -84,7 +85,7 @@ def _rows(bounds: Array, count: int) -> Array:
     return np.repeat(bounds, count, 0) if len(bounds) == 1 else bounds
 
 
-@operator("Thresholding", "Thresholding_Batch")
+@operator("Thresholding")
 def thresholding(reader: Reader, call: Call, x: Live) -> Live:
     """FINN thresholding unit, any number of levels, from ActVal upwards."""
     x = _stream(reader, call, x)
@@ -205,17 +206,23 @@ def _factors(reader: Reader, call: Call, x: Live) -> Live:
 
 
 @operator("ElementwiseAdd", joins=True)
-def elementwise_add(reader: Reader, call: Call, x: Live) -> Live:
-    """FINN sum of two streams of one shape, or of a stream and whole numbers that depend on the place."""
+def elementwise_add(reader: Reader, call: Call, x: Live) -> Made:
+    """FINN sum of two streams of one shape, or of a stream and constants: whole numbers, or floats at the end."""
     if all(name in reader.live for name in call.inputs):
         return _sum(reader, call, x)
-    return _border(reader, call, x)
+    return add(reader, call, x) if _is_float(reader, call, x) else _border(reader, call, x)
 
 
 @operator("ElementwiseMul")
-def elementwise_mul(reader: Reader, call: Call, x: Live) -> Live:
-    """FINN product of a stream with one whole number a channel."""
-    return _factors(reader, call, x)
+def elementwise_mul(reader: Reader, call: Call, x: Live) -> Made:
+    """FINN product of a stream with one number a channel: whole ones, or floats at the end."""
+    return mul(reader, call, x) if _is_float(reader, call, x) else _factors(reader, call, x)
+
+
+def _is_float(reader: Reader, call: Call, x: Live) -> bool:
+    """True for what finn-plus makes of the scale and shift of class scores."""
+    value = reader.constant(call, 1, "the second operand")
+    return reader.kind(x).is_float or not np.all(value == np.rint(value))
 
 
 @operator("AddBorder")

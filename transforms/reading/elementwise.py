@@ -13,7 +13,8 @@ from bnnflow import Problem
 
 from ..ops import Add, AddBorder, Affine, Clip, Scale
 from ..tensor import Array
-from .core import Call, Reader, operator
+from .call import Call, operator
+from .core import Reader
 from .live import End, Live, Steps, on_channels, per_channel
 
 
@@ -43,11 +44,17 @@ def _sum(reader: Reader, call: Call, names: list[str]) -> Live:
 
 
 def _shifted(reader: Reader, call: Call, x: Live, value: Array) -> Live:
-    kind = reader.kind(x)
-    border = value.ndim == len(x.shape) + 1 == 4 and value.shape[1:] == x.shape and math.prod(x.places) > 1
-    if border and not kind.is_float and np.all(value == np.rint(value)) and np.all(np.abs(value) < 2**31):
-        return reader.on(x, "border", border_of(np.moveaxis(value[0], x.channel_axis, -1)), call)
+    if _is_border(reader, x, value):
+        return reader.on(x, "border", border_of(value[0]), call)
     return reader.affine(call, x, Affine(np.ones(1), per_channel(value, x)))
+
+
+def _is_border(reader: Reader, x: Live, value: Array) -> bool:
+    """True for whole numbers that differ between the places of a channels-last map of integers."""
+    if x.first or len(x.shape) != 3 or value.shape != (1, *x.shape) or reader.kind(x).is_float:
+        return False
+    whole = np.all(value == np.rint(value)) and np.all(np.abs(value) < 2**31)
+    return bool(whole and np.any(value != value[:, :1, :1]))
 
 
 def border_of(values: Array, pe: int = 1) -> AddBorder:

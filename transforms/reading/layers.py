@@ -11,8 +11,9 @@ from bnnflow import Problem
 
 from .. import constants
 from ..ops import Affine, Conv, Dense, Pad, Sides, SumPool, XnorConv, XnorDense
-from ..tensor import Array
-from .core import Call, Reader, operator
+from ..tensor import Array, frozen
+from .call import Call, operator
+from .core import Reader
 from .live import Live, Window, graph_order, on_channels, per_channel
 from .weights import integer_weights
 
@@ -43,7 +44,7 @@ def conv(reader: Reader, call: Call, x: Live) -> Live:
     else:
         if any(pads):
             x = reader.on_map(x, "pad", Pad(pads, 0.0))
-        made = reader.on_map(x, "conv", Conv(_frozen(weight), stride), call)
+        made = reader.on_map(x, "conv", Conv(frozen(weight), stride), call)
     return finish(reader, call, made, scale, _bias(reader, call, 2, made))
 
 
@@ -116,26 +117,26 @@ def _product(reader: Reader, call: Call, x: Live, weight: Array) -> Live:
         kernel, stride = x.pending.kernel, x.pending.stride
         if np.array_equal(weight, np.tile(np.eye(len(weight), dtype=weight.dtype), kernel[0] * kernel[1])):
             return reader.on_map(x, "pool", SumPool(kernel, stride), call)
-        return reader.on_map(x, "conv", Conv(weight.reshape(len(weight), *kernel, -1), stride), call)
+        return reader.on_map(x, "conv", Conv(_unrolled(weight, x, x.pending), stride), call)
     if x.is_map:
         if x.first or len(reader.kind(x).shape) != 3:
             raise _unflattened(x)
         return reader.on_map(x, "conv", Conv(weight[:, None, None]), call)
     if weight.shape[1] != x.channels:
         raise Problem(f"weights for {weight.shape[1]} inputs on {x.channels}")
-    op = Dense(_frozen(graph_order(weight, x.order)))
+    op = Dense(frozen(graph_order(weight, x.order)))
     return Live(reader.add("dense", op, x.tensor, call=call), (len(weight),))
+
+
+def _unrolled(rows: Array, x: Live, window: Window) -> Array:
+    """A matrix behind a sliding window as kernels."""
+    if rows.shape[1] != window.kernel[0] * window.kernel[1] * x.channels:
+        raise Problem(f"weights for {rows.shape[1]} inputs on windows of {list(window.kernel)} x {x.channels}")
+    return rows.reshape(len(rows), *window.kernel, x.channels)
 
 
 def _unflattened(x: Live) -> Problem:
     return Problem(f"a matrix product needs a flattened input, not {list(x.shape)}", hint="put Flatten before it")
-
-
-def _frozen(weight: Array) -> Array:
-    """Not copied again when it becomes part of an operation."""
-    weight = np.ascontiguousarray(weight)
-    weight.flags.writeable = False
-    return weight
 
 
 def _is_whole(reader: Reader, call: Call) -> bool:
@@ -183,8 +184,7 @@ def xnor_popcount(reader: Reader, call: Call, x: Live) -> Live:
         raise Problem("an XNOR product needs bits (0, 1) on both sides")
     bits = np.ascontiguousarray(weight.T.astype(np.uint8))
     if isinstance(x.pending, Window):
-        op = XnorConv(bits.reshape(len(bits), *x.pending.kernel, -1), x.pending.stride)
-        return reader.on_map(x, "conv", op, call)
+        return reader.on_map(x, "conv", XnorConv(_unrolled(bits, x, x.pending), x.pending.stride), call)
     if x.is_map:
         return reader.on_map(x, "conv", XnorConv(bits[:, None, None]), call)
     return Live(reader.add("dense", XnorDense(graph_order(bits, x.order)), x.tensor, call=call), (len(bits),))

@@ -9,7 +9,8 @@ import numpy as np
 from bnnflow import Problem
 
 from ..ops import Affine, Flatten, MaxPool, Pad, Sides, SumPool
-from .core import Call, Reader, operator
+from .call import Call, operator
+from .core import Reader
 from .layers import as_sides, sides, strides
 from .live import Live
 

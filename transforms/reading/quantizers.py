@@ -11,12 +11,14 @@ from bnnflow import Problem
 
 from .. import constants
 from ..constants import Width
-from ..ops import Affine, Quantize, Sign, Threshold
+from ..ops import Affine, Quantize, Sign, Stairs, Threshold
 from ..tensor import Array, TensorType
-from .core import Call, Reader, operator
+from .call import Call, operator
+from .core import Reader
 from .live import Live, Steps, graph_order, per_channel
 
 _WIDEST = 8
+_UNBOUNDED = 2**31
 
 
 @operator("BipolarQuant")
@@ -89,15 +91,15 @@ def trunc(reader: Reader, call: Call, x: Live) -> Live:
     out = scale
     if len(call.inputs) == 5:
         shift = source - kind.bits
-        # Version 1 does not clip; sums of the stated width fit, whatever their sign.
-        low, high = -(2 ** (kind.bits - 1)), 2**kind.bits - 1
+        # Version 1 does not clip, whatever widths it states.
+        low, high = -_UNBOUNDED, _UNBOUNDED
     else:
         out = _scale(reader, call, x, 4)
         shift = constants.one_number(np.round(np.log2(out / scale)), "shift")
         low, high = kind.limits
     if not float(shift).is_integer() or not 0 <= shift <= 24 or not 1 <= source <= 32:
         raise Problem(f"Trunc by {shift:g} bits is not supported", hint="cut off 0 to 24 bits")
-    made = _shortened(reader, call, x, scale, 2 ** int(shift), replace(kind, signed=low < 0), (low, high), int(source))
+    made = _shortened(reader, call, x, scale, 2 ** int(shift), replace(kind, signed=low < 0), (low, high))
     step = scale * 2.0**shift
     if len(call.inputs) == 5:
         out, step = np.ones(1), np.array([2.0**shift])
@@ -107,7 +109,7 @@ def trunc(reader: Reader, call: Call, x: Live) -> Live:
 
 
 def _shortened(
-    reader: Reader, call: Call, x: Live, scale: Array, factor: int, kind: Width, limits: tuple[int, int], bits: int
+    reader: Reader, call: Call, x: Live, scale: Array, factor: int, kind: Width, limits: tuple[int, int]
 ) -> Live:
     """round(x / scale) / factor, rounded again as `kind` says: whole multiples of scale * factor."""
     rounding = kind.rounding
@@ -122,7 +124,7 @@ def _shortened(
         half = 0.5 if rounding == "FLOOR" else -0.5
         x = reader.affine(call, x, Affine(np.ones(1), scale * half))
     elif rounding in ("ROUND", "ROUND_TO_ZERO"):
-        x = reader.on(x, "quantize", Quantize(scale, -(2 ** (bits - 1)) if kind.signed else 0, 2**bits - 1))
+        x = reader.on(x, "quantize", Quantize(scale, -_UNBOUNDED, _UNBOUNDED))
     else:
         raise Problem(f"rounding mode {rounding} of Trunc is not supported", hint="use FLOOR, CEIL or ROUND")
     return reader.on(x, "quantize", Quantize(scale * factor, *limits, rounding), call)
@@ -198,31 +200,45 @@ def _linear_scale(reader: Reader, call: Call, x: Live) -> Array:
 
 @operator("MultiThreshold")
 def multi_threshold(reader: Reader, call: Call, x: Live) -> Live:
-    """FINN thresholds on integers, any number of levels; whole positive output scale and whole bias."""
+    """FINN thresholds, any number of levels: on integers with whole output scale and bias, on floats with any."""
     step, low = call.number("out_scale", 1.0), call.number("out_bias", 0.0)
-    if not all(map(math.isfinite, (step, low))) or step != int(step) or low != int(low):
-        raise Problem("thresholds need a whole output scale and bias")
-    if not 0 < step < 2**15 or abs(low) >= 2**15:
-        raise Problem("thresholds need a positive output scale and a bias, below 32,768")
+    if not all(map(math.isfinite, (step, low))) or step <= 0:
+        raise Problem("thresholds need a positive output scale and a finite bias")
     layout = call.text("data_layout")
     last = layout.endswith("C") if layout else len(x.shape) == 2
     if x.is_map and last == x.first:
         raise Problem("data_layout does not say where this tensor's channels are", hint="NCHW or NHWC")
-    bounds = integer_bounds(reader, call, 1, reader.kind(x))
-    if x.order is not None and len(bounds) > 1:
-        if len(bounds) != x.channels:
-            raise Problem(f"thresholds for {len(bounds)} channels on {x.channels}")
-        bounds = graph_order(bounds.T, x.order).T
-    return reader.on(x, "threshold", Threshold(bounds, int(low), int(step)), call)
+    op: Threshold | Stairs
+    if reader.kind(x).is_float:
+        op = Stairs(_ordered(_table(reader, call, 1), x), low, step)
+    elif step != int(step) or low != int(low) or step >= 2**15 or abs(low) >= 2**15:
+        raise Problem("thresholds on integers need a whole output scale and bias, below 32,768")
+    else:
+        op = Threshold(_ordered(integer_bounds(reader, call, 1, reader.kind(x)), x), int(low), int(step))
+    return reader.on(x, "threshold", op, call)
+
+
+def _ordered(bounds: Array, x: Live) -> Array:
+    """Thresholds in the graph's order of channels."""
+    if x.order is None or len(bounds) == 1:
+        return bounds
+    if len(bounds) != x.channels:
+        raise Problem(f"thresholds for {len(bounds)} channels on {x.channels}")
+    made: Array = graph_order(bounds.T, x.order).T
+    return made
 
 
 def integer_bounds(reader: Reader, call: Call, index: int, kind: TensorType) -> Array:
     """Thresholds on integers of a type: (channels or 1, levels), each in [low, high + 1]."""
     if kind.is_float:
         raise Problem("thresholds need an integer input")
+    low, high = kind.range
+    # On integers, x >= t and x >= ceil(t) are the same; beyond the range all bounds are alike.
+    return np.clip(np.ceil(_table(reader, call, index)), low, high + 1).astype(np.int64)
+
+
+def _table(reader: Reader, call: Call, index: int) -> Array:
     table = reader.constant(call, index, "thresholds")
     if table.ndim != 2 or not table.size or np.any(np.isnan(table)) or np.any(table[:, 1:] < table[:, :-1]):
         raise Problem("thresholds must be a table (channels, levels) that does not fall along the levels")
-    low, high = kind.range
-    # On integers, x >= t and x >= ceil(t) are the same; beyond the range all bounds are alike.
-    return np.clip(np.ceil(np.asarray(table, np.float64)), low, high + 1).astype(np.int64)
+    return np.asarray(table, np.float64)

@@ -10,7 +10,8 @@ import numpy as np
 from bnnflow import Problem
 
 from ..ops import Best, Concat, Flatten, Pad
-from .core import Call, Reader, operator
+from .call import Call, operator
+from .core import Reader
 from .elementwise import aligned
 from .layers import as_sides
 from .live import End, Live, flattened, joined

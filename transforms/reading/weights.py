@@ -14,6 +14,7 @@ from ..tensor import Array
 
 _LARGEST = 127
 _TILE = 2**18
+_SAMPLE = 512
 
 
 def integer_weights(constant: Constant, axes: tuple[int, ...], whole: bool) -> tuple[Array, Array]:
@@ -85,12 +86,18 @@ def _one_magnitude(table: Array) -> tuple[Array, Array] | None:
     if not np.all(scale > 0) or not np.all(np.isfinite(scale)):
         return None
     signs = np.empty(table.shape, np.int8)
+    word = {4: np.uint32, 8: np.uint64}.get(table.dtype.itemsize)
+    if word is None:
+        return _one_magnitude(table.astype(np.float32))
+    # Floats of one magnitude differ in their sign bit alone.
+    words, magnitudes = table.view(word), np.ascontiguousarray(scale).view(word)
+    sign_bit = word(8 * table.dtype.itemsize - 1)
     for part in _tiles(table):
-        values = table[part]
-        if not np.all(np.abs(values) == scale[part[0], None]):
+        values = words[part] ^ magnitudes[part[0], None]
+        negative = (values >> sign_bit).astype(np.int8)
+        if np.any(values << word(1)):
             return None
-        positive = (values > 0).view(np.int8)
-        signs[part] = positive + positive - np.int8(1)
+        np.subtract(np.int8(1), negative << np.int8(1), out=signs[part])
     return signs, scale.astype(np.float64)
 
 
@@ -112,14 +119,31 @@ def _multiples(table: Array) -> tuple[Array, Array]:
     integers, scales = np.empty(table.shape, np.int8), np.ones(len(table))
     step = table.dtype.type(0)
     for index, row in enumerate(table):
-        found = _of_step(row, step) if step else None
+        found = _coarsest(row, step)
         if found is None:
-            step = _step(row, index)
-            found = _of_step(row, step)
+            # A sample gives the step most often; all values are sorted only where it does not.
+            found = _coarsest(row, _step(row[:_SAMPLE])) or _coarsest(row, _step(row))
         if found is None:
-            raise _not_quantized(index, len(np.unique(row)))
-        integers[index], scales[index] = found, step
+            raise _not_quantized(row, index)
+        integers[index], step = found
+        scales[index] = step
     return integers, scales
+
+
+def _coarsest(row: Array, step: Any) -> tuple[Array, Any] | None:
+    """Levels of a row in multiples of a step, or of the greatest multiple of it that all are multiples of."""
+    if not step:
+        return None
+    levels = _of_step(row, step)
+    if levels is None:
+        return None
+    common = int(np.gcd.reduce(levels.astype(np.int16)))
+    if common > 1:
+        wider = row.dtype.type(step * common)
+        fewer = _of_step(row, wider)
+        if fewer is not None:
+            return fewer, wider
+    return levels, step
 
 
 def _of_step(row: Array, step: Any) -> Array | None:
@@ -129,27 +153,26 @@ def _of_step(row: Array, step: Any) -> Array | None:
     return levels if fits else None
 
 
-def _step(row: Array, index: int) -> Any:
-    """The greatest step of which all values of a row are whole multiples of up to 127."""
+def _step(row: Array) -> Any:
+    """The greatest step of which all values of a row are whole multiples of up to 127; 0 where there is none."""
     _finite(row)
     values = np.unique(np.abs(row))
     values = values[values > 0]
     if not values.size:
         return row.dtype.type(1)
-    if values.size <= _LARGEST:
-        greatest = values[-1]
-        for count in range(values.size, _LARGEST + 1):
-            step = greatest / row.dtype.type(count)
-            # The step's own rounding: its neighbours may have made the same greatest weight.
-            for candidate in (step, np.nextafter(step, greatest), np.nextafter(step, row.dtype.type(0))):
-                if candidate > 0 and _of_step(values, candidate) is not None:
-                    return candidate
-    raise _not_quantized(index, len(np.unique(row)))
+    greatest = values[-1]
+    for count in range(values.size, _LARGEST + 1):
+        step = greatest / row.dtype.type(count)
+        # The step's own rounding: its neighbours may have made the same greatest weight.
+        for candidate in (step, np.nextafter(step, greatest), np.nextafter(step, row.dtype.type(0))):
+            if candidate > 0 and _of_step(values, candidate) is not None:
+                return candidate
+    return row.dtype.type(0)
 
 
-def _not_quantized(index: int, values: int) -> Problem:
+def _not_quantized(row: Array, index: int) -> Problem:
     return Problem(
-        f"the weights of this layer are not quantized: filter {index} has {values} different values, "
+        f"the weights of this layer are not quantized: filter {index} has {len(np.unique(row))} different values, "
         f"not whole multiples (up to {_LARGEST}) of one number",
         hint="train it with quantized weights (Brevitas' QuantConv2d and QuantLinear with a weight quantizer)",
     )
