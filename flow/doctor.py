@@ -27,6 +27,7 @@ _PACKAGES = (
     ("typer", "0.12", "", True),
     ("rich", "13", "", True),
     ("jinja2", "3.1", "", True),
+    ("joblib", "1.4", "", True),
     ("llvmlite", "0.45", "", True),
     ("matplotlib", "3.8", "", True),
     ("threadpoolctl", "3", "", True),
