@@ -25,7 +25,9 @@ def check_fields(spec: NetworkSpec) -> None:
                 raise Problem(f"{value} is not a width or size of at least 1", where=f"{field}[{index}]")
     for field, low, high in (("weight_bits", 1, 8), ("act_bits", 1, 8), ("planes", 1, 8), ("join_bits", 2, 8)):
         if not low <= getattr(spec, field) <= high:
-            raise Problem(f"{field} of {getattr(spec, field)}", where=field, hint=f"a whole number from {low} to {high}")
+            raise Problem(
+                f"{field} of {getattr(spec, field)}", where=field, hint=f"a whole number from {low} to {high}"
+            )
     if spec.padding not in (None, -1, 0, 1):
         raise Problem(f"padding with {spec.padding}", where="padding", hint="none, -1, 0 or 1")
     match spec.arch:

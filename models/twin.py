@@ -9,6 +9,9 @@ import torch
 from brevitas.nn import QuantConv2d, QuantLinear
 from torch import Tensor, nn
 
+from bnnflow import Problem
+
+from .layers import Planes, SumMap
 from .networks import Network, Pixels, ScoreNorm
 
 
@@ -74,8 +77,14 @@ def twin(network: Network) -> Twin:
     """A copy of `network` in nn.Conv2d, nn.Linear, nn.BatchNorm and `Sign` that computes what its eval mode
     computes.
 
-    The weights are the binary ones. Pixels must be whole numbers: the copy has no 8-bit rounding.
+    The weights are the quantized ones. Pixels must be whole numbers: the copy has no 8-bit rounding.
+
+    Raises:
+        Problem: the network has joins, or activations that are not signs.
     """
+    if not network.spec.is_chain or network.spec.activation != "sign":
+        what = "residual joins" if not network.spec.is_chain else "activations other than signs"
+        raise Problem(f"a network with {what} has no twin for attributions yet", "model", "use criterion: random")
     with torch.no_grad():
         layers = OrderedDict((name, _plain(module)) for name, module in network.layers.items())
     if network.spec.input == "bits8":
@@ -86,7 +95,9 @@ def twin(network: Network) -> Twin:
 def _plain(module: nn.Module) -> nn.Module:
     match module:
         case nn.Conv2d():
-            conv = nn.Conv2d(module.in_channels, module.out_channels, module.weight.shape[2], bias=False)
+            shape = (module.in_channels, module.out_channels, module.weight.shape[2])
+            padding = module.padding if isinstance(module.padding, tuple) else (0, 0)
+            conv = nn.Conv2d(*shape, (module.stride[0], module.stride[1]), (padding[0], padding[1]), bias=False)
             conv.weight.copy_(binary_weights(module))
             return conv
         case nn.Linear():
@@ -95,12 +106,16 @@ def _plain(module: nn.Module) -> nn.Module:
             return dense
         case ScoreNorm():
             return Affine(*module.affine())
+        case Planes():
+            return Planes([Sign() for _ in module.signs])
         case nn.BatchNorm1d() | nn.BatchNorm2d() | nn.MaxPool2d() | nn.Flatten() | Pixels():
+            return copy.deepcopy(module)
+        case nn.ConstantPad2d() | SumMap() | nn.Identity():
             return copy.deepcopy(module)
     return Sign()
 
 
 def binary_weights(module: QuantConv2d | QuantLinear) -> Tensor:
-    """The +1 and -1 that a QuantConv2d or QuantLinear computes with, in the shape of its latent weights."""
+    """The values that a QuantConv2d or QuantLinear computes with, in the shape of its latent weights."""
     weights: Tensor = module.quant_weight().value.detach()
     return weights
