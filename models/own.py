@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import sys
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
 from bnnflow import Problem
+
+from .user_code import import_user_module
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,18 +102,3 @@ def own_class(target: str, folder: str = "") -> type[nn.Module]:
         hint = f"its torch modules: {', '.join(classes)}" if classes else "name a subclass of torch.nn.Module"
         raise Problem(f"{class_name!r} in {module_name} is no torch module", "model.arch", hint)
     return found
-
-
-def import_user_module(name: str, folder: str, where: str) -> Any:
-    """Import a module of the user's, from `folder` first.
-
-    Raises:
-        Problem: it cannot be imported.
-    """
-    if folder and folder not in sys.path and Path(folder).is_dir():
-        sys.path.insert(0, folder)
-    try:
-        return importlib.import_module(name)
-    except Exception as error:
-        hint = "give package.module:name, importable from the recipe's folder or installed"
-        raise Problem(f"the module {name!r} cannot be imported: {error}", where, hint) from error
