@@ -103,3 +103,12 @@ def sum_numbers(*numbers: float) -> list[float]:
     total = torch.tensor(numbers, dtype=torch.float64)
     dist.all_reduce(total)
     return [float(number) for number in total]
+
+
+def from_leader(value: Any) -> Any:
+    """What the first process holds under this name, in every process."""
+    if not active():
+        return value
+    held = [value]
+    dist.broadcast_object_list(held)
+    return held[0]

@@ -95,7 +95,7 @@ def train(
     images, labels, held = _held_out(images, labels, spec)
     run = _Run(network, Optimizers(network, spec), images, labels, spec, progress, teacher, held)
     history: list[dict[str, float]] = []
-    state = store.load(checkpoint) if checkpoint is not None else None
+    state = parallel.from_leader(store.load(checkpoint) if checkpoint is not None else None)
     if state is not None and state.get("key") == key:
         network.load_state_dict(state["network"])
         run.optimizers.load_state_dict(state["optimizer"])
