@@ -29,6 +29,6 @@ def augment(images: np.ndarray, kind: str, rng: np.random.Generator) -> np.ndarr
         cells = padded[np.arange(count)[:, None, None], :, rows[:, :, None], columns[:, None, :]]
         images = cells.transpose(0, 3, 1, 2)
     if "flip" in kind:
-        mirrored = rng.random(count) < 0.5
-        images = np.where(mirrored[:, None, None, None], images[..., ::-1], images)
+        mirrored = rng.random((count, 1, 1, 1)) < 0.5
+        images = np.where(mirrored, images[..., ::-1], images)
     return np.ascontiguousarray(images)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from brevitas.core.quant import BinaryQuant
 from brevitas.core.scaling import ScalingImplType
 from brevitas.inject.enum import RestrictValueType, ScalingPerOutputType, StatsOp
 from brevitas.nn import QuantConv2d, QuantIdentity, QuantLinear
@@ -28,8 +29,9 @@ class _BinaryWeight(SignedBinaryWeightPerTensorConst):
 
 
 class _ScaledBinaryWeight(SignedBinaryWeightPerTensorConst):
-    """+-mean |w| of the layer."""
+    """+-mean |w| of the layer; without Brevitas' clamp, which would shrink latent weights to the mean in place."""
 
+    tensor_quant = BinaryQuant
     scaling_impl_type = ScalingImplType.STATS
     scaling_stats_op = StatsOp.AVE
     restrict_scaling_type = RestrictValueType.FP

@@ -92,8 +92,13 @@ def _modules(spec: NetworkSpec, kit: Kit) -> OrderedDict[str, nn.Module]:
         if "flatten" not in modules:
             modules["flatten"] = _to_features(spec)
         modules[last.name] = kit.weights(last)
-    scores = {"one": ScoreNorm, "class": lambda: RowNorm(spec.classes), "none": nn.Identity}
-    modules["score"] = scores[spec.scores]()
+    match spec.scores:
+        case "one":
+            modules["score"] = ScoreNorm()
+        case "class":
+            modules["score"] = RowNorm(spec.classes)
+        case _:
+            modules["score"] = nn.Identity()
     return modules
 
 

@@ -36,6 +36,24 @@ class Sign(nn.Module):
         return out
 
 
+class Any2x2(nn.Module):
+    """The maximum of each 2x2 window of +1 and -1, as a sum and a sign: sign(x0 + x1 + x2 + x3 + 3).
+
+    A max pool of bits is full of ties, on which Captum's rule for pools loses parts of the difference; sums and signs
+    keep all of it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.average = nn.AvgPool2d(2)
+        self.sign = Sign()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, C, H / 2, W / 2)."""
+        signs: Tensor = self.sign(4.0 * self.average(x) + 3.0)
+        return signs
+
+
 class Affine(nn.Module):
     """x * scale + shift with two constants."""
 
@@ -89,6 +107,9 @@ def twin(network: Network) -> Twin:
         layers = OrderedDict((name, _plain(module)) for name, module in network.layers.items())
     if network.spec.input == "bits8":
         layers["input"] = nn.Identity()
+    if network.spec.pool_order == "after-sign":
+        pools = [name for name in layers if name.startswith("pool")]
+        layers.update({name: Any2x2() for name in pools})
     return Twin(layers, tuple(name for name, _ in network.weight_layers()))
 
 
