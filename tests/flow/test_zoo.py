@@ -74,9 +74,7 @@ def build(tmp_path: Path, capsys: pytest.CaptureFixture[str], model: dict[str, A
 
 
 def row_marks() -> list[Any]:
-    return [
-        pytest.param(row.name, marks=[] if row.name in FAST else pytest.mark.slow, id=row.name) for row in zoo.ROWS
-    ]
+    return [pytest.param(row.name, marks=[] if row.name in FAST else pytest.mark.slow, id=row.name) for row in zoo.ROWS]
 
 
 @pytest.mark.parametrize("name", row_marks())
