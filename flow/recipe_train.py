@@ -29,7 +29,9 @@ class Train(Section):
     bop_rate: Rate = Field(default=1e-4, description="bop: how fast its momentum follows the gradient")
     bop_threshold: Rate = Field(default=1e-8, description="bop: momentum from which on a weight flips")
     momentum_format: Annotated[str, Field(pattern=r"^(e[2-8]m(1?\d|2[0-3]))?$")] = Field(
-        default="", description="bop: number format of momenta, such as e5m2; empty: float32"
+        default="",
+        description="bop: number format of momenta, such as e5m2; empty: float32",
+        json_schema_extra={"examples": ["e5m2", "e4m3", "any from e2m0 to e8m23"]},
     )
     loss: Literal["cross-entropy", "squared-hinge", "mhl", "mcel"] = Field(
         default="cross-entropy", description="mhl, mcel: with a margin, against bit errors"

@@ -72,7 +72,7 @@ def _images(root: Path, classes: tuple[str, ...], total: Any) -> tuple[np.ndarra
                     grey = opened.mode in ("1", "L", "I;16")
                     image = np.asarray(opened.convert("L" if grey else "RGB"))
             except (UnidentifiedImageError, OSError) as error:
-                raise Problem(f"not an image: {error}", str(path), "remove it, or save it again") from error
+                raise Problem("not an image that can be read", str(path), "remove it, or save it again") from error
             image = image[None] if image.ndim == 2 else image.transpose(2, 0, 1)
             first = first or (image.shape, path)
             if image.shape[1:] != first[0][1:]:
