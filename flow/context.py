@@ -19,8 +19,8 @@ from .runs import Run
 if TYPE_CHECKING:
     from ..models.data.load import Dataset
     from ..models.own import OwnSpec
+    from ..models.saved import Trained
     from ..models.spec import NetworkSpec
-    from ..models.train import AnyNetwork
     from ..models.train_spec import TrainSpec
 
 Facts = dict[str, Any]
@@ -80,9 +80,9 @@ class Build:
         """A file of one network in the run folder."""
         return self.run.path(f"{network}/{name}")
 
-    def load(self, network: str) -> AnyNetwork:
+    def load(self, network: str) -> Trained:
         """A trained network of this run."""
-        from ..models.train import load_network
+        from ..models.saved import load_network
 
         return load_network(self.file(network, WEIGHTS), str(self.recipe.folder))
 
@@ -177,6 +177,15 @@ def _check_pruning(recipe: Recipe, spec: NetworkSpec) -> None:
     if recipe.prune.enabled and not spec.is_chain:
         what = "filters that residual joins share cannot be removed yet"
         raise recipe.problem("prune.enabled", what, "set `prune: {enabled: false}`, or use a network without joins")
+    if recipe.ensemble.members > 1:
+        from ..models.ensemble import EnsembleSpec
+
+        if recipe.prune.enabled:
+            raise recipe.problem("prune.enabled", "ensembles cannot be pruned yet", "set `prune: {enabled: false}`")
+        try:
+            EnsembleSpec(spec, (1,) * recipe.ensemble.members)
+        except Problem as problem:
+            raise recipe.problem("ensemble.members", problem.what, problem.hint) from problem
     if recipe.prune.enabled and recipe.prune.criterion == "deeplift" and spec.activation != "sign":
         what = f"deeplift scores signs, but activation {spec.activation!r} is no sign"
         raise recipe.problem("prune.criterion", what, "use `criterion: random`, or `activation: sign`")
@@ -188,19 +197,28 @@ def _own_spec(recipe: Recipe, shape: tuple[int, int, int], classes: int) -> OwnS
     if recipe.prune.enabled:
         what = "only the networks of `flow models`, and mlp and cnn, can be pruned yet"
         raise recipe.problem("prune.enabled", what, "set `prune: {enabled: false}`")
+    if recipe.ensemble.members > 1:
+        what = "only the networks of `flow models`, mlp, cnn and resnet, can be members of an ensemble"
+        raise recipe.problem("ensemble.members", what, "use members: 1")
     assert recipe.model.arch is not None
     return OwnSpec(recipe.model.arch, recipe.model.args, shape, classes, str(recipe.folder))
 
 
-def make_network(recipe: Recipe, images: Dataset) -> AnyNetwork:
+def make_network(recipe: Recipe, images: Dataset) -> Trained:
     """The untrained network of a recipe.
 
     Raises:
         Problem: at its place in the recipe.
     """
-    from ..models.train import network_of
+    from ..models.saved import network_of
 
     spec = network_spec(recipe, images)
+    if recipe.ensemble.members > 1:
+        from ..models.ensemble import Ensemble, EnsembleSpec
+        from ..models.spec import NetworkSpec
+
+        assert isinstance(spec, NetworkSpec)
+        return Ensemble(EnsembleSpec(spec, (1,) * recipe.ensemble.members), recipe.seed)
     try:
         return network_of(spec, seed=recipe.seed)
     except Problem as problem:

@@ -83,6 +83,15 @@ class Prune(Section):
     learning_rate: Rate = Field(default=0.001, description="of fine-tuning")
 
 
+class Ensemble(Section):
+    """Several networks of one shape, joined by an integer vote."""
+
+    members: Annotated[int, Field(ge=1, le=64)] = Field(default=1, description="number of networks; 1: no ensemble")
+    method: Literal["bagging", "boosting"] = Field(
+        default="bagging", description="bagging: bootstrap samples; boosting: harder images more often, and votes"
+    )
+
+
 class Target(Section):
     """The FPGA and the speed the hardware is folded for."""
 
@@ -126,6 +135,7 @@ class Recipe(Section):
     data: Data
     model: Model
     train: Train = Train()
+    ensemble: Ensemble = Ensemble()
     prune: Prune = Prune()
     target: Target = Target()
     faults: Faults = Faults()

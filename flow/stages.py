@@ -55,7 +55,8 @@ def train(build: Build) -> Facts:
 
     def work() -> Facts:
         from ..models.batchnorm import reestimate
-        from ..models.train import accuracy, device_of, save_network
+        from ..models.saved import save_network
+        from ..models.train import accuracy, device_of
 
         images = build.dataset
         network, history = fit(recipe, images, build.run.path("work/train.pt"), build.progress("train"))
@@ -71,6 +72,7 @@ def train(build: Build) -> Facts:
         "model": spec.to_dict(),
         "source": source_digest(spec),
         "train": recipe.train.model_dump(mode="json", exclude={"threads"}),
+        "ensemble": recipe.ensemble.model_dump(mode="json"),
         "seed": recipe.seed,
         "data": build.facts["data"],
     }
@@ -87,7 +89,8 @@ def prune(build: Build) -> Facts:
         from ..models.networks import Network
         from ..models.prune import PruneSpec
         from ..models.prune import prune as reduce
-        from ..models.train import accuracy, save_network
+        from ..models.saved import save_network
+        from ..models.train import accuracy
 
         set_threads(recipe.train.threads)
         images, settings = build.dataset, recipe.prune

@@ -13,30 +13,39 @@ from bnnflow import Problem
 
 from ..transforms.read import read
 from . import processes
-from .context import Build, Progress, make_network, set_threads, train_settings
+from .context import Build, Progress, make_network, network_spec, set_threads, train_settings
 from .recipe import Recipe
 
 if TYPE_CHECKING:
     from ..models.data.load import Dataset
     from ..models.own import OwnSpec
+    from ..models.saved import Trained
     from ..models.spec import NetworkSpec
-    from ..models.train import AnyNetwork
 
 
 def fit(
     recipe: Recipe, images: Dataset, checkpoint: Path | None, progress: Progress | None
-) -> tuple[AnyNetwork, list[dict[str, float]]]:
+) -> tuple[Trained, list[dict[str, float]]]:
     """Train the recipe's network; among several processes the first calls the others to take their part.
 
     Returns:
         The network, and a dict for each epoch as `models.train.train` gives it.
     """
+    from ..models.ensemble import Ensemble, train_ensemble
+    from ..models.spec import NetworkSpec
     from ..models.train import train
 
     set_threads(recipe.train.threads)
     processes.call("train")
-    network = make_network(recipe, images)
+    ensemble, method = recipe.ensemble.members, recipe.ensemble.method
     try:
+        if ensemble > 1:
+            member = network_spec(recipe, images)
+            assert isinstance(member, NetworkSpec)
+            arrays = (images.train_images, images.train_labels)
+            return train_ensemble(member, ensemble, method, *arrays, train_settings(recipe), checkpoint, progress)
+        network = make_network(recipe, images)
+        assert not isinstance(network, Ensemble)
         history = train(network, images.train_images, images.train_labels, train_settings(recipe), checkpoint, progress)
     except Problem as problem:
         if problem.where not in type(recipe.train).model_fields:

@@ -15,6 +15,7 @@ from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.transformation.infer_shapes import InferShapes
 from torch import nn
 
+from .ensemble import Ensemble, binarize
 from .networks import Network, ScoreNorm
 from .store import write_atomically
 from .twin import Affine, binary_weights
@@ -46,6 +47,9 @@ def export_qonnx(network: nn.Module, path: Path, input_shape: tuple[int, ...] | 
             if isinstance(score, ScoreNorm):
                 plain.layers["score"] = Affine(*score.affine())
         input_shape = input_shape or plain.spec.input_shape
+    if isinstance(plain, Ensemble):
+        binarize(plain, binary_weights)
+        plain.score = Affine(*plain.score.affine())  # type: ignore[assignment]
     assert input_shape is not None
     with _quiet():
         model = _trace(plain, input_shape)

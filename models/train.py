@@ -22,12 +22,12 @@ from .augment import augment
 from .batchnorm import pixels
 from .layers import SurrogateSign
 from .losses import distillation, make_loss
-from .networks import Network, NetworkSpec
+from .networks import Network
 from .optimizers import Optimizers, drawn_weights
-from .own import OwnNetwork, OwnSpec
+from .own import OwnNetwork
 from .train_spec import TrainSpec
 
-__all__ = ["Progress", "TrainSpec", "accuracy", "load_network", "predict", "save_network", "train"]
+__all__ = ["Progress", "TrainSpec", "accuracy", "predict", "train"]
 
 Progress = Callable[[int, int, dict[str, float]], None]
 AnyNetwork = Network | OwnNetwork
@@ -260,47 +260,6 @@ def predict(network: torch.nn.Module, images: np.ndarray, batch: int = 500) -> n
 def accuracy(network: torch.nn.Module, images: np.ndarray, labels: np.ndarray) -> float:
     """The share, 0 to 1, of images (N, C, H, W) uint8 whose highest score is that of their label."""
     return float((predict(network, images).argmax(1) == labels).mean())
-
-
-def save_network(network: AnyNetwork, path: Path) -> None:
-    """Write the network with its shape to one file, atomically."""
-    store.save({"spec": network.spec.to_dict(), "network": network.state_dict()}, path)
-
-
-def load_network(path: Path, folder: str = "") -> AnyNetwork:
-    """Read what `save_network` wrote, in eval mode.
-
-    Args:
-        path: the file.
-        folder: where a user's own module is looked for first.
-
-    Raises:
-        Problem: the file is absent, damaged, or not a network.
-    """
-    if not path.is_file():
-        raise Problem("there is no such file", where=str(path))
-    state = store.load(path)
-    if state is None or not {"spec", "network"} <= state.keys():
-        raise Problem("not a network, or damaged", where=str(path), hint="train it again, or copy the file again")
-    network = network_of(state["spec"], folder)
-    try:
-        network.load_state_dict(state["network"])
-    except RuntimeError as error:
-        raise Problem(
-            "the weights do not fit the network's shape", str(path), "was it written by another version?"
-        ) from error
-    return network.eval()
-
-
-def network_of(spec: dict[str, Any] | NetworkSpec | OwnSpec, folder: str = "", seed: int = 0) -> AnyNetwork:
-    """An untrained network of a shape, or of a shape's fields."""
-    if isinstance(spec, dict):
-        if "target" in spec:
-            fields = {**spec, "input_shape": tuple(spec["input_shape"])}
-            spec = OwnSpec(**fields, folder=folder)
-        else:
-            spec = NetworkSpec.from_dict(spec)
-    return Network(spec, seed) if isinstance(spec, NetworkSpec) else OwnNetwork(spec, seed)
 
 
 def digest(network: AnyNetwork) -> str:
