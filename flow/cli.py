@@ -33,7 +33,7 @@ Overrides = Annotated[
     list[str] | None, typer.Option("-s", "--set", metavar="KEY=VALUE", help="Change a key of the recipe.")
 ]
 DataDir = Annotated[Path | None, typer.Option(help="Folder of the data set's files.", show_default=False)]
-DataName = Annotated[str, typer.Option("--data", help="Data set to test on: digits, mnist, fashion-mnist.")]
+DataName = Annotated[str, typer.Option("--data", help="Data set to test on, as `flow data` lists them.")]
 
 
 @app.callback()
@@ -137,6 +137,43 @@ def ops(json: Json = False) -> None:
 
 
 @app.command()
+def models(
+    width: Annotated[float, typer.Option(min=0.01, max=16, help="Factor of all filters and neurons.")] = 1.0,
+    json: Json = False,
+) -> None:
+    """List the networks that a recipe can name, with their sizes."""
+    from . import screen
+    from .zoo_table import rows
+
+    found = rows(width)
+    screen.print_json(found) if json else screen.print_models(found)
+
+
+@app.command()
+def data(
+    action: Annotated[str, typer.Argument(help="`get` fetches a data set.")] = "",
+    name: Annotated[str, typer.Argument(help="The data set to get.")] = "",
+    data_dir: DataDir = None,
+    json: Json = False,
+) -> None:
+    """Say which data sets are found where, and how to get the others; `flow data get NAME` fetches one."""
+    from dataclasses import asdict
+
+    from ..models.data.load import survey
+    from . import screen
+    from .fetch import fetch
+    from .places import data_home, data_places
+
+    if action == "get":
+        print(f"{name} is in {fetch(name, data_dir or data_home(), screen.say)}")
+        return
+    if action:
+        raise Problem(f"there is no action {action!r}", "flow data", "`flow data`, or `flow data get NAME`")
+    found = [asdict(row) for row in survey(data_dir, data_places())]
+    screen.print_json(found) if json else screen.print_data(found)
+
+
+@app.command()
 def build(
     recipe: Annotated[Path, typer.Argument(help="Recipe file.")] = Path("model.yaml"),
     run: Annotated[Path | None, typer.Option(help="Run folder; default: runs/<name>.", show_default=False)] = None,
@@ -147,11 +184,12 @@ def build(
     json: Json = False,
 ) -> None:
     """Train, prune, export, compile, verify and cost a network; goes on where an earlier run stopped."""
-    from . import screen
+    from . import processes, screen
     from .context import Build
     from .recipe import load
     from .runs import Run
     from .stages import STAGES, run_stages
+    from .training import follow
 
     for name in filter(None, (first, last)):
         if name not in STAGES:
@@ -167,8 +205,12 @@ def build(
         changes.append(f"data.dir={data_dir.absolute()}")
     made = load(recipe, changes)
     folder = run or Path("runs") / made.name
-    with Run.open(folder, made.dump(), first) as opened, screen.Stages(opened, quiet=json) as shown:
-        facts = run_stages(Build(opened, made, shown.progress), last, shown.announce)
+    with processes.joined() as leads:
+        if not leads:
+            follow(made)
+            return
+        with Run.open(folder, made.dump(), first) as opened, screen.Stages(opened, quiet=json) as shown:
+            facts = run_stages(Build(opened, made, shown.progress), last, shown.announce)
     if json:
         screen.print_json(facts)
     elif last == "report":

@@ -11,13 +11,17 @@ from bnnflow import Problem
 
 from ..transforms.graph import Graph
 from ..transforms.write import write
+from .places import cache_folder, data_places
 from .recipe import Recipe
 from .run_files import explain
 from .runs import Run
 
 if TYPE_CHECKING:
     from ..models.data.load import Dataset
-    from ..models.networks import NetworkSpec
+    from ..models.own import OwnSpec
+    from ..models.saved import Trained
+    from ..models.spec import NetworkSpec
+    from ..models.train_spec import TrainSpec
 
 Facts = dict[str, Any]
 Progress = Callable[[int, int, dict[str, float]], None]
@@ -53,7 +57,17 @@ class Build:
     @property
     def networks(self) -> tuple[str, ...]:
         """ "base" and, unless pruning is off, "pruned"."""
-        return ("base", "pruned") if self.recipe.prune.enabled else ("base",)
+        return ("base", "pruned") if self.prunes else ("base",)
+
+    @property
+    def prunes(self) -> bool:
+        """Whether there is a pruned network; an ONNX file is never pruned."""
+        return self.recipe.prune.enabled and self.trains
+
+    @property
+    def trains(self) -> bool:
+        """Whether the network is trained here; an ONNX file is not."""
+        return self.recipe.model.onnx is None
 
     @property
     def dataset(self) -> Dataset:
@@ -65,6 +79,12 @@ class Build:
     def file(self, network: str, name: str) -> Path:
         """A file of one network in the run folder."""
         return self.run.path(f"{network}/{name}")
+
+    def load(self, network: str) -> Trained:
+        """A trained network of this run."""
+        from ..models.saved import load_network
+
+        return load_network(self.file(network, WEIGHTS), str(self.recipe.folder))
 
     def files(self, *names: str) -> list[Path]:
         """The named files of all networks."""
@@ -99,7 +119,13 @@ def dataset(recipe: Recipe) -> Dataset:
 
     from ..models.data.load import load as load_data
 
-    whole = load_data(recipe.data.name, recipe.data.dir)
+    folder = recipe.data.dir
+    if ":" in recipe.data.name and folder is None:
+        folder = recipe.folder
+    try:
+        whole = load_data(recipe.data.name, folder, data_places(), cache_folder())
+    except Problem as problem:
+        raise recipe.problem("data.name", *_placed(problem), problem.status) from problem
     train_images, test_images = recipe.data.train_images, recipe.data.test_images
     return replace(
         whole,
@@ -110,30 +136,101 @@ def dataset(recipe: Recipe) -> Dataset:
     )
 
 
-def network_spec(recipe: Recipe, images: Dataset) -> NetworkSpec:
-    """The network's shape for these images.
+def _placed(problem: Problem) -> tuple[str, str]:
+    """What is wrong, with its own place, and the hint."""
+    return (f"{problem.where}: {problem.what}" if problem.where else problem.what), problem.hint
+
+
+def network_spec(recipe: Recipe, images: Dataset) -> NetworkSpec | OwnSpec:
+    """The network's shape for these images; the recipe must not name an ONNX file.
 
     Raises:
-        Problem: sizes that are impossible, at their place in the recipe.
+        Problem: sizes that are impossible, at their place in the recipe, or a network that cannot be pruned though
+            the recipe wants it to be.
     """
-    from ..models.networks import NetworkSpec
+    from ..models.spec import NetworkSpec
+    from ..models.zoo import zoo_spec
 
     model = recipe.model
     channels, height, width = images.train_images.shape[1:]
+    shape, classes = (channels, height, width), len(images.classes)
+    assert model.arch is not None
+    if model.kind == "own":
+        return _own_spec(recipe, shape, classes)
     try:
-        return NetworkSpec(
-            model.arch,
-            (channels, height, width),
-            len(images.classes),
-            model.hidden,
-            model.channels,
-            model.kernels,
-            model.pools,
-            model.pool_order,
-            model.input,
-        )
+        if model.kind == "zoo":
+            spec = zoo_spec(model.arch, shape, classes, model.width, **model.options())
+        else:
+            fields: dict[str, Any] = {key: getattr(model, key) for key in ("channels", "kernels", "pools", "hidden")}
+            if model.arch == "resnet":
+                fields |= {"padding": 0, "head": "average"}
+            spec = NetworkSpec(arch=model.arch, input_shape=shape, classes=classes, **fields | model.options())  # type: ignore[arg-type]
     except Problem as problem:
-        raise recipe.problem("model", f"{problem.where}: {problem.what}", problem.hint) from problem
+        field = problem.where.partition("[")[0]
+        key = f"model.{field}" if field in type(model).model_fields else "model"
+        raise recipe.problem(key, *_placed(problem)) from problem
+    _check_pruning(recipe, spec)
+    return spec
+
+
+def _check_pruning(recipe: Recipe, spec: NetworkSpec) -> None:
+    if recipe.prune.enabled and not spec.is_chain:
+        what = "filters that residual joins share cannot be removed yet"
+        raise recipe.problem("prune.enabled", what, "set `prune: {enabled: false}`, or use a network without joins")
+    if recipe.ensemble.members > 1:
+        from ..models.ensemble import EnsembleSpec
+
+        if recipe.prune.enabled:
+            raise recipe.problem("prune.enabled", "ensembles cannot be pruned yet", "set `prune: {enabled: false}`")
+        try:
+            EnsembleSpec(spec, (1,) * recipe.ensemble.members)
+        except Problem as problem:
+            raise recipe.problem("ensemble.members", problem.what, problem.hint) from problem
+    if recipe.prune.enabled and recipe.prune.criterion == "deeplift" and spec.activation != "sign":
+        what = f"deeplift scores signs, but activation {spec.activation!r} is no sign"
+        raise recipe.problem("prune.criterion", what, "use `criterion: random`, or `activation: sign`")
+
+
+def _own_spec(recipe: Recipe, shape: tuple[int, int, int], classes: int) -> OwnSpec:
+    from ..models.own import OwnSpec
+
+    if recipe.prune.enabled:
+        what = "only the networks of `flow models`, and mlp and cnn, can be pruned yet"
+        raise recipe.problem("prune.enabled", what, "set `prune: {enabled: false}`")
+    if recipe.ensemble.members > 1:
+        what = "only the networks of `flow models`, mlp, cnn and resnet, can be members of an ensemble"
+        raise recipe.problem("ensemble.members", what, "use members: 1")
+    assert recipe.model.arch is not None
+    return OwnSpec(recipe.model.arch, recipe.model.args, shape, classes, str(recipe.folder))
+
+
+def make_network(recipe: Recipe, images: Dataset) -> Trained:
+    """The untrained network of a recipe.
+
+    Raises:
+        Problem: at its place in the recipe.
+    """
+    from ..models.saved import network_of
+
+    spec = network_spec(recipe, images)
+    if recipe.ensemble.members > 1:
+        from ..models.ensemble import Ensemble, EnsembleSpec
+        from ..models.spec import NetworkSpec
+
+        assert isinstance(spec, NetworkSpec)
+        return Ensemble(EnsembleSpec(spec, (1,) * recipe.ensemble.members), recipe.seed)
+    try:
+        return network_of(spec, seed=recipe.seed)
+    except Problem as problem:
+        key = problem.where if problem.where.startswith("model.") else "model.arch"
+        raise recipe.problem(key, problem.what, problem.hint) from problem
+
+
+def train_settings(recipe: Recipe) -> TrainSpec:
+    """How the recipe trains."""
+    from ..models.train_spec import TrainSpec
+
+    return TrainSpec(seed=recipe.seed, **recipe.train.model_dump(exclude={"threads", "norm_images"}))
 
 
 def set_threads(threads: int | None) -> None:

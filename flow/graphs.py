@@ -78,18 +78,19 @@ def check_recipe(path: Path, overrides: Sequence[str] = ()) -> Checked:
     import tempfile
 
     from ..models.export import export_qonnx
-    from ..models.networks import Network
-    from .context import dataset, network_spec
+    from .context import dataset, make_network
     from .recipe import load as load_recipe
     from .stages import fault_settings, fold_for
 
     recipe = load_recipe(path, overrides)
     if recipe.faults.enabled:
         fault_settings(recipe)
-    network = Network(network_spec(recipe, dataset(recipe)), recipe.seed)
+    if recipe.model.onnx is not None:
+        return check_graph(recipe.model.onnx)
+    network = make_network(recipe, dataset(recipe))
     with tempfile.TemporaryDirectory() as folder:
         exported = Path(folder) / "network.onnx"
-        export_qonnx(network.eval(), exported)
+        export_qonnx(network.eval(), exported, network.spec.input_shape)
         checked = check_graph(exported)
         if checked.problem is None:
             fold_for(recipe, stages(read(exported))[-1].graph)
@@ -138,8 +139,9 @@ def load_json(path: Path, what: str) -> dict[str, Any]:
 def test_images(name: str, folder: Path | None, limit: int | None) -> tuple[np.ndarray, np.ndarray]:
     """Test images (N, C, H, W) uint8 and labels (N,) of a data set."""
     from ..models.data.load import load as load_data
+    from .places import cache_folder, data_places
 
-    data = load_data(name, folder)
+    data = load_data(name, folder, data_places(), cache_folder())
     return data.test_images[:limit], data.test_labels[:limit]
 
 

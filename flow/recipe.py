@@ -5,38 +5,26 @@ Reading a recipe file is in `recipe_file`; this module holds the checked data al
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field, PrivateAttr, model_validator
 
 from bnnflow import Problem
 
+from .recipe_model import Model, map_sides
+from .recipe_section import Batch, Count, Rate, Rates, Section, Texts, cross_faults
+from .recipe_train import Train
 from .yaml_position import KeyPath, Source
 
-IMAGE_SIDE = {"digits": 8, "mnist": 28, "fashion-mnist": 28}
+__all__ = ["Model", "Recipe", "Section", "Train", "load", "map_sides", "new_recipe", "schema"]
 
-Count = Annotated[int, Field(ge=1, le=10_000_000)]
-Batch = Annotated[int, Field(ge=2, le=65_536)]
-Rate = Annotated[float, Field(gt=0, le=1)]
-# YAML gives lists; strict mode would refuse to make tuples of them.
-Widths = Annotated[tuple[Annotated[int, Field(ge=1, le=65_536)], ...], Field(strict=False, max_length=64)]
-Kernels = Annotated[tuple[Annotated[int, Field(ge=1, le=16)], ...], Field(strict=False, max_length=64)]
-Pools = Annotated[tuple[Annotated[int, Field(ge=1, le=2)], ...], Field(strict=False, max_length=64)]
-Rates = Annotated[tuple[Annotated[float, Field(ge=0, le=1)], ...], Field(strict=False, min_length=1, max_length=100)]
-
-
-Texts = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(strict=False, min_length=1, max_length=100)]
-
-
-class Section(BaseModel):
-    """A frozen part of the recipe; unknown keys and silent type changes are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+IMAGE_SIDE = {"digits": 8, "mnist": 28, "fashion-mnist": 28, "cifar10": 32, "speech-commands": 32}
+DATA_SETS = (*IMAGE_SIDE, "folder", "npz")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,63 +41,28 @@ class Origin:
 class Data(Section):
     """Which images to train and test on."""
 
-    name: Literal["digits", "mnist", "fashion-mnist"] = Field(description="data set; digits (8x8) comes with bnnflow")
+    name: str = Field(
+        description="data set: digits comes with bnnflow, `flow data` lists the others; or module:function",
+        json_schema_extra={"examples": list(DATA_SETS)},
+    )
     dir: Annotated[Path, Field(strict=False)] | None = Field(
-        default=None, description="folder of the IDX files; null: the usual places"
+        default=None, description="folder of the files (npz: the file); null: the usual places"
     )
     train_images: Annotated[int, Field(ge=10, le=10_000_000)] | None = Field(
         default=None, description="use only the first so many; null: all"
     )
     test_images: Count | None = Field(default=None, description="use only the first so many; null: all")
 
-
-class Model(Section):
-    """The network's shape; no layer pads, so a kernel k shrinks the map by k - 1."""
-
-    arch: Literal["mlp", "cnn"] = Field(description="mlp (dense layers) or cnn (convolutions, then dense)")
-    input: Literal["bits8", "binary"] = Field(
-        default="bits8", description="bits8: 8-bit pixels; binary: pixels as +1 or -1"
-    )
-    channels: Widths = Field(default=(), description="cnn: filters of each convolution")
-    kernels: Kernels = Field(default=(), description="cnn: kernel side of each convolution, or one number for all")
-    pools: Pools = Field(default=(), description="cnn: max pool after each convolution; 1: none, 2: 2x2")
-    pool_order: Literal["before-norm", "after-sign"] = Field(
-        default="before-norm", description="cnn: where the max pool stands"
-    )
-    hidden: Widths = Field(default=(64,), description="neurons of each hidden dense layer")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _one_kernel_for_all(cls, given: Any) -> Any:
-        if not isinstance(given, dict):
-            return given
-        given = dict(given)
-        channels = given.get("channels")
-        layers = len(channels) if isinstance(channels, (list, tuple)) else 0
-        for key, default in (("kernels", 3), ("pools", 1)):
-            if given.get("arch") == "cnn" and given.get(key) is None:
-                given[key] = [default] * layers
-        if type(given.get("kernels")) is int:
-            given["kernels"] = [given["kernels"]] * max(1, layers)
-        return given
-
     @model_validator(mode="after")
-    def _fits_together(self) -> Model:
-        faults = _cnn_faults(self) if self.arch == "cnn" else _mlp_faults(self)
-        if faults:
-            raise _cross_faults(faults)
+    def _is_known(self) -> Data:
+        if self.name not in DATA_SETS and ":" not in self.name:
+            near = difflib.get_close_matches(self.name.lower(), DATA_SETS, 1, 0.6)
+            hint = f"did you mean '{near[0]}'?" if near else f"allowed: {', '.join(DATA_SETS)}, or module:function"
+            raise cross_faults([(("name",), f"data.name: '{self.name}' is not allowed", hint)])
+        if self.name in ("folder", "npz") and self.dir is None:
+            what = f"data set '{self.name}' needs its path"
+            raise cross_faults([((), what, "for example `dir: my-images`")])
         return self
-
-
-class Train(Section):
-    """Training of the unpruned network (Adam, cosine schedule)."""
-
-    epochs: Annotated[int, Field(ge=1, le=10_000)] = Field(default=10, description="passes over the training images")
-    batch: Batch = Field(default=100, description="images per step")
-    learning_rate: Rate = Field(default=0.003, description="of the first step; falls to 0 along a cosine")
-    threads: Annotated[int, Field(ge=1, le=1024)] | None = Field(
-        default=None, description="processor threads; null: as many as there are cores"
-    )
 
 
 class Prune(Section):
@@ -128,6 +81,15 @@ class Prune(Section):
     epochs: Annotated[int, Field(ge=0, le=10_000)] = Field(default=2, description="fine-tuning passes after each round")
     batch: Batch = Field(default=100, description="images per fine-tuning step")
     learning_rate: Rate = Field(default=0.001, description="of fine-tuning")
+
+
+class Ensemble(Section):
+    """Several networks of one shape, joined by an integer vote."""
+
+    members: Annotated[int, Field(ge=1, le=64)] = Field(default=1, description="number of networks; 1: no ensemble")
+    method: Literal["bagging", "boosting"] = Field(
+        default="bagging", description="bagging: bootstrap samples; boosting: harder images more often, and votes"
+    )
 
 
 class Target(Section):
@@ -195,6 +157,7 @@ class Recipe(Section):
     data: Data
     model: Model
     train: Train = Train()
+    ensemble: Ensemble = Ensemble()
     prune: Prune = Prune()
     target: Target = Target()
     faults: Faults = Faults()
@@ -209,6 +172,12 @@ class Recipe(Section):
 
         return dump(self)
 
+    @property
+    def folder(self) -> Path:
+        """The folder of the recipe file, where modules of the user's are looked for; "." without a file."""
+        source = self._origin.source
+        return Path(source.name).parent.absolute() if source is not None else Path()
+
     def problem(self, key: str, what: str, hint: str = "", status: int = 2) -> Problem:
         """A Problem at a key of the recipe file, for faults that only a later stage can find.
 
@@ -219,56 +188,6 @@ class Recipe(Section):
         from .recipe_faults import place_of
 
         return Problem(what, place_of(tuple(key.split(".")), self._origin), hint, status)
-
-
-def _cross_faults(faults: list[tuple[KeyPath, str, str]]) -> PydanticCustomError:
-    """The error for keys that do not fit together: carries (key, what, hint) for each."""
-    return PydanticCustomError("cross_faults", "keys that do not fit together", {"faults": faults})
-
-
-def _mlp_faults(model: Model) -> list[tuple[KeyPath, str, str]]:
-    faults: list[tuple[KeyPath, str, str]] = []
-    for key in ("channels", "kernels", "pools"):
-        if getattr(model, key):
-            faults.append(((key,), f"an mlp has no {key}", "remove the key, or set `arch: cnn`"))
-    if model.pool_order != "before-norm":
-        faults.append((("pool_order",), "an mlp has no pools", "remove the key, or set `arch: cnn`"))
-    if not model.hidden:
-        faults.append((("hidden",), "an mlp needs at least one hidden layer", "for example [64, 64]"))
-    return faults
-
-
-def _cnn_faults(model: Model) -> list[tuple[KeyPath, str, str]]:
-    layers = len(model.channels)
-    if not layers:
-        return [
-            (
-                ("channels",),
-                "a cnn needs channels",
-                "give the filters of each convolution, for example [16, 32]",
-            )
-        ]
-    faults: list[tuple[KeyPath, str, str]] = []
-    for key in ("kernels", "pools"):
-        given = len(getattr(model, key))
-        if given != layers:
-            what = f"{key} has {given} {'entry' if given == 1 else 'entries'}, channels has {layers}"
-            faults.append(((key,), what, "give one entry for each convolution"))
-    return faults
-
-
-def map_sides(model: Model, side: int) -> list[int]:
-    """Side of the square feature map: of the image, then after each convolution with its pool.
-
-    A convolution without padding gives side - kernel + 1; a pool of 2 halves that, rounded down.
-    A value below 1 means that the layer does not fit; the list ends there.
-    """
-    sides = [side]
-    for kernel, pool in zip(model.kernels, model.pools, strict=True):
-        sides.append((sides[-1] - kernel + 1) // pool)
-        if sides[-1] < 1:
-            break
-    return sides
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -315,7 +234,7 @@ def new_recipe(arch: Literal["mlp", "cnn"] | str = "cnn") -> str:
     # Digits are few (1,437 images), so that many epochs take seconds; one thread is fastest on nets this small.
     recipe = Recipe(
         data=Data(name="digits"),
-        model=Model.model_validate({"arch": arch, **shape}),
+        model=Model.model_validate({"arch": arch, "input": "bits8", **shape}),
         train=Train(epochs=60, learning_rate=0.005, threads=1),
         prune=Prune(epochs=20, learning_rate=0.003),
         target=Target(fps=100_000.0),

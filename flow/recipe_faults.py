@@ -118,6 +118,8 @@ def _allowed(path: KeyPath) -> str:
 
 def _describe(node: dict[str, Any]) -> str:
     """A JSON schema of a scalar or list in plain words, such as `a whole number from 1 to 10000`."""
+    if "examples" in node:
+        return ", ".join(map(str, node["examples"]))
     if "anyOf" in node:
         return " or ".join(_describe(one) for one in node["anyOf"])
     if "enum" in node:
@@ -172,7 +174,7 @@ def _shown(value: object) -> str:
 
 def map_faults(recipe: Recipe, origin: Origin) -> list[Fault]:
     """The convolution that is larger than the feature map it reads, if there is one."""
-    if recipe.model.arch != "cnn":
+    if recipe.model.arch != "cnn" or recipe.data.name not in IMAGE_SIDE:
         return []
     sides = map_sides(recipe.model, IMAGE_SIDE[recipe.data.name])
     if sides[-1] >= 1:

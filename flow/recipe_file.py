@@ -21,7 +21,6 @@ MAX_BYTES = 1 << 20
 _START_HINT = "`flow new` writes a recipe to start from"
 _COMMENT_COLUMN = 42
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_./-]*")
-_MLP_HAS_NO = {"channels", "kernels", "pools", "pool_order"}
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -113,8 +112,7 @@ def _override(data: dict[str, Any], overrides: Sequence[str], faults: list[Fault
 
 def _plain(recipe: Recipe) -> dict[str, Any]:
     data = recipe.model_dump(mode="json")
-    if recipe.model.arch == "mlp":
-        data["model"] = {key: value for key, value in data["model"].items() if key not in _MLP_HAS_NO}
+    data["model"] = recipe.model.given()
     return data
 
 
@@ -154,6 +152,8 @@ def _scalar(value: object) -> str:
             return "null"
         case bool():
             return str(value).lower()
+        case dict():
+            return "{" + ", ".join(f"{_scalar(key)}: {_scalar(inner)}" for key, inner in value.items()) + "}"
         case list():
             return f"[{', '.join(_scalar(one) for one in value)}]"
         case float() if value == int(value) and abs(value) < 1e15:

@@ -325,3 +325,46 @@ def print_findings(findings: Sequence[Finding]) -> None:
         if not finding.ok and finding.hint:
             print(f"     hint: {finding.hint}")
     sys.stdout.flush()
+
+
+def print_models(rows: Sequence[Mapping[str, Any]]) -> None:
+    """The networks of the zoo, one a row."""
+    table = Table(box=None, pad_edge=False, title="networks", title_justify="left")
+    table.add_column("network")
+    for column in ("weights", "binary MACs", "integer MACs", "accumulators", "memory"):
+        table.add_column(column, justify="right")
+    table.add_column("data")
+    for row in rows:
+        low, high = row["accumulator_bits"]
+        table.add_row(
+            row["name"],
+            f"{row['weights']:,}",
+            f"{row['binary_macs']:,}",
+            f"{row['integer_macs']:,}",
+            f"{low}-{high} bits",
+            f"{row['weight_bytes'] / 1024:,.1f} KiB",
+            row["data"],
+        )
+    console = _console()
+    console.print(table)
+    for row in rows:
+        console.print(f"\n{row['name']}: {row['layers']}; {row['source']}", soft_wrap=True, highlight=False)
+
+
+def print_data(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Where each data set is, or how to get it."""
+    console = _console()
+    for row in rows:
+        console.print(f"{row['name']:<16} {row['where'] or 'not found'}", soft_wrap=True, highlight=False)
+        if not row["where"]:
+            console.print(f"{'':<16} {row['how']}", soft_wrap=True, highlight=False)
+    console.print(
+        f"{'yours':<16} data: {{name: folder, dir: FOLDER}}, {{name: npz, dir: FILE}}, {{name: module:function}}",
+        soft_wrap=True,
+        highlight=False,
+    )
+
+
+def say(text: str) -> None:
+    """One line on standard error, for what takes long."""
+    print(text, file=sys.stderr)

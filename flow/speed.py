@@ -14,13 +14,13 @@ from ..transforms.read import read
 from .oracles import onnxruntime_session
 
 if TYPE_CHECKING:
-    from ..models.networks import Network
+    from ..models.saved import Trained
 
 BATCH = 128
 
 
 def network_rows(
-    qonnx: Path | None, graph: Path, images: np.ndarray, threads: int, network: Network | None = None
+    qonnx: Path | None, graph: Path, images: np.ndarray, threads: int, network: Trained | None = None
 ) -> list[dict[str, Any]]:
     """Images a second of one network in every program that is at hand, all on `threads` threads.
 

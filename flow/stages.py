@@ -20,9 +20,11 @@ from ..transforms.graph import Graph
 from ..transforms.read import read
 from .context import FOLDED, LEVEL_FILES, QONNX, WEIGHTS, Build, Facts, Progress, network_spec, set_threads, write_graph
 from .figures import cost_facts, network_operations
+from .graphs import feed
 from .oracles import onnxruntime_scores, qonnx_scores
 from .recipe import Recipe
 from .summary import summarize
+from .training import fit, sample, source_digest, taken_over
 
 if TYPE_CHECKING:
     from ..sim.faults import Grid, Plan, Workers
@@ -49,35 +51,32 @@ def data(build: Build) -> Facts:
 
 
 def train(build: Build) -> Facts:
-    """Train the network, then measure its batch-norm statistics anew."""
+    """Train the network, then measure its batch-norm statistics anew; an ONNX file is left as it is."""
     recipe = build.recipe
+    if not build.trains:
+        return build.skip("train")
     spec = network_spec(recipe, build.dataset)
 
     def work() -> Facts:
         from ..models.batchnorm import reestimate
-        from ..models.networks import Network
-        from ..models.train import TrainSpec, accuracy, save_network
-        from ..models.train import train as fit
+        from ..models.saved import save_network
+        from ..models.train import accuracy, device_of
 
-        set_threads(recipe.train.threads)
         images = build.dataset
-        network = Network(spec, recipe.seed)
-        settings = TrainSpec(recipe.train.epochs, recipe.train.batch, recipe.train.learning_rate, recipe.seed)
-        checkpoint = build.run.path("work/train.pt")
-        history = fit(network, images.train_images, images.train_labels, settings, checkpoint, build.progress("train"))
+        network, history = fit(recipe, images, build.run.path("work/train.pt"), build.progress("train"))
+        network.to(device_of(recipe.train.device))
         before = accuracy(network, images.test_images, images.test_labels)
-        reestimate(network, images.train_images)
+        reestimate(network, sample(images.train_images, recipe.train.norm_images, recipe.seed))
+        after = accuracy(network, images.test_images, images.test_labels)
         with build.run.temporary(f"base/{WEIGHTS}") as path:
-            save_network(network, path)
-        return {
-            "history": history,
-            "accuracy_before_reestimation": before,
-            "accuracy": accuracy(network, images.test_images, images.test_labels),
-        }
+            save_network(network.to("cpu"), path)
+        return {"history": history, "accuracy_before_reestimation": before, "accuracy": after}
 
     inputs = {
         "model": spec.to_dict(),
+        "source": source_digest(spec),
         "train": recipe.train.model_dump(mode="json", exclude={"threads"}),
+        "ensemble": recipe.ensemble.model_dump(mode="json"),
         "seed": recipe.seed,
         "data": build.facts["data"],
     }
@@ -87,13 +86,15 @@ def train(build: Build) -> Facts:
 def prune(build: Build) -> Facts:
     """Remove the least relevant filters and neurons, and let the network recover."""
     recipe = build.recipe
-    if not recipe.prune.enabled:
+    if not build.prunes:
         return build.skip("prune")
 
     def work() -> Facts:
+        from ..models.networks import Network
         from ..models.prune import PruneSpec
         from ..models.prune import prune as reduce
-        from ..models.train import accuracy, load_network, save_network
+        from ..models.saved import save_network
+        from ..models.train import accuracy
 
         set_threads(recipe.train.threads)
         images, settings = build.dataset, recipe.prune
@@ -108,8 +109,10 @@ def prune(build: Build) -> Facts:
             recipe.seed,
             settings.criterion,
         )
+        base = build.load("base")
+        assert isinstance(base, Network)
         result = reduce(
-            load_network(build.file("base", WEIGHTS)),
+            base,
             images.train_images,
             images.train_labels,
             spec,
@@ -134,18 +137,22 @@ def prune(build: Build) -> Facts:
 
 
 def export(build: Build) -> Facts:
-    """Write each network as QONNX."""
+    """Write each network as QONNX; an ONNX file is taken over as it is."""
+    onnx = build.recipe.model.onnx
 
     def work() -> Facts:
+        if onnx is not None:
+            build.run.write(f"base/{QONNX}", taken_over(build, onnx))
+            return {}
         from ..models.export import export_qonnx
-        from ..models.train import load_network
 
         for network in build.networks:
+            loaded = build.load(network)
             with build.run.temporary(f"{network}/{QONNX}") as path:
-                export_qonnx(load_network(build.file(network, WEIGHTS)), path)
+                export_qonnx(loaded, path, loaded.spec.input_shape)
         return {}
 
-    return build.stage("export", {"networks": build.files(WEIGHTS)}, work)
+    return build.stage("export", {"networks": build.files(WEIGHTS) if onnx is None else [onnx]}, work)
 
 
 def streamline(build: Build) -> Facts:
@@ -191,7 +198,7 @@ def verify(build: Build) -> Facts:
             facts[network] = verify_network(build, network, images, count)
         return facts
 
-    files = build.files(WEIGHTS, *LEVEL_FILES.values())
+    files = build.files(*([WEIGHTS] if build.trains else []), *LEVEL_FILES.values())
     return build.stage("verify", {"files": files, "images": limit, "data": build.facts["data"]}, work)
 
 
@@ -205,12 +212,12 @@ def verify_network(build: Build, network: str, images: np.ndarray, progress: Cal
     Raises:
         Problem: status 1; names the level, tensor, image and channel that differ first.
     """
-    from ..models.train import load_network, predict
     from ..sim.engine import Simulator
     from ..sim.verify import Level, images_in_doubt, verify_scores
     from ..sim.verify import verify as compare
 
     compiled = stages(read(build.file(network, QONNX)))
+    stored, images = images, feed(compiled[0].graph, images)
     levels = [Level(compiled[0].level, compiled[0].graph)]
     for stage in compiled[1:]:
         graph = read(build.file(network, LEVEL_FILES[stage.level]))
@@ -220,7 +227,11 @@ def verify_network(build: Build, network: str, images: np.ndarray, progress: Cal
     in_doubt = images_in_doubt(levels[0].graph, doubts, images)
     set_threads(build.recipe.train.threads)
     judge = partial(verify_scores, graph=last, images=images, in_doubt=in_doubt)
-    results = [judge("torch (Brevitas)", scores=predict(load_network(build.file(network, WEIGHTS)), images))]
+    results = []
+    if build.trains:
+        from ..models.train import predict
+
+        results.append(judge("torch (Brevitas)", scores=predict(build.load(network), stored)))
     results.append(judge("onnxruntime on QONNX", scores=onnxruntime_scores(build.file(network, QONNX), images)))
     few = images[:QONNX_IMAGES]
     for level in LEVEL_NAMES[:-1]:
@@ -229,7 +240,7 @@ def verify_network(build: Build, network: str, images: np.ndarray, progress: Cal
         results.append(judge(f"qonnx on {level}", images=few, scores=made, in_doubt=judged))
     results += compare(levels, images, progress=progress)
     everything = build.dataset
-    right = Simulator.of(last).classes(everything.test_images) == everything.test_labels
+    right = Simulator.of(last).classes(feed(compiled[0].graph, everything.test_images)) == everything.test_labels
     rows = [{"stage": r.name, "images": r.images, "values": r.values, "differences": r.differences} for r in results]
     return {"images": len(images), "stages": rows, "accuracy": float(right.mean())}
 
@@ -307,9 +318,10 @@ def faults(build: Build) -> Facts:
         labels = build.dataset.test_labels[: settings.images]
         report = build.progress("faults")
         graphs = {network: read(build.file(network, FOLDED)) for network in build.networks}
+        fed = feed(next(iter(graphs.values())), images)
         try:
             return campaign(
-                graphs, images, labels, grid, plan, workers, store, lambda done, total: report(done, total, {})
+                graphs, fed, labels, grid, plan, workers, store, lambda done, total: report(done, total, {})
             )
         except Problem as problem:
             raise recipe.problem(
@@ -363,25 +375,25 @@ def speed(build: Build) -> Facts:
         return build.skip("speed")
 
     def work() -> Facts:
-        from ..models.train import load_network
         from .speed import network_rows, processor
 
         images = build.dataset.test_images
         images = np.resize(images, (settings.images, *images.shape[1:]))
         rows = []
         for network in build.networks:
+            graph = build.file(network, LEVEL_FILES["dataflow"])
             found = network_rows(
                 build.file(network, QONNX),
-                build.file(network, LEVEL_FILES["dataflow"]),
-                images,
+                graph,
+                feed(read(graph), images),
                 settings.threads,
-                load_network(build.file(network, WEIGHTS)),
+                build.load(network) if build.trains else None,
             )
             rows += [{"network": network, **row} for row in found]
         return {"device": processor(), "threads": settings.threads, "rows": rows}
 
     inputs = {
-        "networks": build.files(WEIGHTS, QONNX, LEVEL_FILES["dataflow"]),
+        "networks": build.files(*([WEIGHTS] if build.trains else []), QONNX, LEVEL_FILES["dataflow"]),
         "speed": settings.model_dump(mode="json"),
         "data": build.facts["data"],
     }

@@ -37,8 +37,8 @@ def summarize(build: Build) -> dict[str, Any]:
         "faults": facts["faults"] or None,
         "speed": facts["speed"] or None,
         "training": {
-            "base": facts["train"]["history"],
-            "accuracy_before_reestimation": facts["train"]["accuracy_before_reestimation"],
+            "base": facts["train"].get("history", []),
+            "accuracy_before_reestimation": facts["train"].get("accuracy_before_reestimation"),
         },
         "notes": _notes(facts),
         "stages": [
@@ -67,7 +67,7 @@ def _network(build: Build, name: str) -> dict[str, Any]:
     facts = build.facts
     trained = facts["train" if name == "base" else "prune"]
     return {
-        "accuracy": trained["accuracy"],
+        "accuracy": trained.get("accuracy", facts["verify"][name]["accuracy"]),
         "accuracy_hw": facts["verify"][name]["accuracy"],
         **facts["cost"][name],
     }

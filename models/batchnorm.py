@@ -3,51 +3,83 @@ still flip."""
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .networks import Network, ScoreNorm
+from .layers import ScoreNorm
 
 Norm = nn.BatchNorm1d | nn.BatchNorm2d | ScoreNorm
 
 
-def reestimate(network: Network, images: np.ndarray, batch: int = 500) -> None:
+class _Reached(Exception):
+    """The norm that is measured has seen its input; the rest of the network need not run."""
+
+
+def reestimate(network: nn.Module, images: np.ndarray, batch: int = 500) -> None:
     """Set the mean and variance of every norm to those of its inputs over `images`, and switch to eval mode.
 
-    Norm by norm from input to output, each measured behind the earlier ones' new statistics: then the statistics
+    Norm by norm in the order of execution, each measured behind the earlier ones' new statistics: then the statistics
     are exactly those of the numbers that eval mode produces, whatever the batch. (One cumulative pass in training
     mode, the usual way, measures later norms behind batch statistics; on pruned and unpruned Fashion-MNIST networks
     its accuracy was the same within 0.6 points, in both directions.) Weights, gains and biases stay as they are.
     Costs one forward pass to each norm; a few thousand training images suffice.
 
     Args:
-        network: changed in place.
+        network: a `Network` or any module whose norms run once each; changed in place.
         images: (N, C, H, W) uint8; a sample of the training images, never of the test images.
         batch: images at a time; it has no influence on the result but for rounding.
     """
     network.eval()
-    modules = list(network.layers.values())
-    for index, module in enumerate(modules):
-        if isinstance(module, Norm):
-            _measure(module, modules[:index], images, batch)
+    for norm in _in_order(network, images[:1]):
+        _measure(network, norm, images, batch)
 
 
 @torch.no_grad()
-def _measure(norm: Norm, before: list[nn.Module], images: np.ndarray, batch: int) -> None:
+def _in_order(network: nn.Module, images: np.ndarray) -> list[Norm]:
+    seen: list[Norm] = []
+    hooks = [
+        module.register_forward_pre_hook(lambda norm, _: seen.append(norm) if norm not in seen else None)
+        for module in network.modules()
+        if isinstance(module, Norm)
+    ]
+    network(pixels(network, images))
+    for hook in hooks:
+        hook.remove()
+    return seen
+
+
+def pixels(network: nn.Module, images: np.ndarray) -> Tensor:
+    """Images (N, C, H, W) uint8 as float32 on the device of the network."""
+    device = next((p.device for p in network.parameters()), torch.device("cpu"))
+    return torch.from_numpy(np.array(images)).to(device).float()
+
+
+@torch.no_grad()
+def _measure(network: nn.Module, norm: Norm, images: np.ndarray, batch: int) -> None:
     """Mean and biased variance in float64, of each channel or, for a ScoreNorm, of all scores together."""
     total: Tensor | float = 0.0
     squares: Tensor | float = 0.0
     count = 0
-    for start in range(0, len(images), batch):
-        x = torch.tensor(images[start : start + batch], dtype=torch.float32)
-        for module in before:
-            x = module(x)
-        x = x.double()
+
+    def stop(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        nonlocal total, squares, count
+        x = inputs[0].double()
         x = x.reshape(1, -1) if isinstance(norm, ScoreNorm) else x.transpose(0, 1).flatten(1)
         total = total + x.sum(1)
         squares = squares + (x * x).sum(1)
         count += x.shape[1]
+        raise _Reached
+
+    hook = norm.register_forward_pre_hook(stop)
+    try:
+        for start in range(0, len(images), batch):
+            with contextlib.suppress(_Reached):
+                network(pixels(network, images[start : start + batch]))
+    finally:
+        hook.remove()
     mean = torch.as_tensor(total) / count
     var = (torch.as_tensor(squares) / count - mean * mean).clamp(min=0.0)
     assert norm.running_mean is not None

@@ -13,7 +13,9 @@ import onnx
 import torch
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.transformation.infer_shapes import InferShapes
+from torch import nn
 
+from .ensemble import Ensemble, binarize
 from .networks import Network, ScoreNorm
 from .store import write_atomically
 from .twin import Affine, binary_weights
@@ -22,34 +24,43 @@ INPUT, OUTPUT = "image", "scores"
 OPSET, MAX_IR_VERSION = 13, 10
 
 
-def export_qonnx(network: Network, path: Path) -> None:
+def export_qonnx(network: nn.Module, path: Path, input_shape: tuple[int, ...] | None = None) -> None:
     """Write the eval mode of `network` to `path` as QONNX: opset 13, IR version of at most 10, batch of 1.
 
     The input `image` is (1, C, H, W) float32 holding pixels 0 to 255 and is annotated UINT8; the output
-    `scores` is (1, classes) float32. Weights are stored as +1 and -1 under BipolarQuant of scale 1. The
-    score layer becomes Mul and Add with one number each.
+    `scores` is (1, classes) float32. Binary weights without a scale are stored as +1 and -1 under BipolarQuant of
+    scale 1, others as their latent values under their quantizer. A shared score scale becomes Mul and Add with one
+    number each.
 
     Args:
-        network: not changed.
+        network: a `Network`, or any module that ends in class scores; not changed.
         path: moved into place once complete.
+        input_shape: channels, height, width; None takes the network's own.
     """
     plain = copy.deepcopy(network).eval()
-    with torch.no_grad():
-        for _, module in plain.weight_layers():
-            module.weight.copy_(binary_weights(module))
-        score = plain.layers["score"]
-        assert isinstance(score, ScoreNorm)
-        plain.layers["score"] = Affine(*score.affine())
+    if isinstance(plain, Network):
+        with torch.no_grad():
+            if plain.spec.weight_bits == 1 and plain.spec.weight_scale == "none":
+                for _, module in plain.weight_layers():
+                    module.weight.copy_(binary_weights(module))
+            score = plain.layers["score"]
+            if isinstance(score, ScoreNorm):
+                plain.layers["score"] = Affine(*score.affine())
+        input_shape = input_shape or plain.spec.input_shape
+    if isinstance(plain, Ensemble):
+        binarize(plain, binary_weights)
+        plain.score = Affine(*plain.score.affine())  # type: ignore[assignment]
+    assert input_shape is not None
     with _quiet():
-        model = _trace(plain)
+        model = _trace(plain, input_shape)
     write_atomically(path, lambda temporary: temporary.write_bytes(model.SerializeToString()))
 
 
-def _trace(network: Network) -> onnx.ModelProto:
+def _trace(network: nn.Module, input_shape: tuple[int, ...]) -> onnx.ModelProto:
     # imported here, inside _quiet: the import itself warns about optional packages
     from brevitas.export import export_qonnx as brevitas_export
 
-    example = torch.zeros(1, *network.spec.input_shape)
+    example = torch.zeros(1, *input_shape)
     model = brevitas_export(
         network,
         example,

@@ -1,113 +1,44 @@
-"""Binary networks in Brevitas: weights and activations are +1 or -1, sign(0) is +1, every scale is 1."""
+"""Binary networks in Brevitas: weights and activations are +1 or -1, sign(0) is +1, every scale is 1, unless the
+network's shape says otherwise."""
 
 from __future__ import annotations
 
 import math
 from collections import OrderedDict
 
-import torch
-from brevitas.core.scaling import ScalingImplType
-from brevitas.inject.enum import RestrictValueType
-from brevitas.nn import QuantConv2d, QuantIdentity, QuantLinear
-from brevitas.quant import (
-    Int8ActPerTensorFixedPoint,
-    SignedBinaryActPerTensorConst,
-    SignedBinaryWeightPerTensorConst,
-)
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
+from torch.nn import init
 
+from .layers import Kit, MapNorm, Pixels, RowNorm, ScoreNorm, SumMap
+from .residual import residual_modules
 from .spec import Arch, InputCode, NetworkSpec, PoolOrder, WeightLayer
 
-__all__ = ["Arch", "InputCode", "Network", "NetworkSpec", "PoolOrder", "ScoreNorm", "WeightLayer"]
-
-
-class _BinaryWeight(SignedBinaryWeightPerTensorConst):
-    scaling_const = 1.0
-
-
-class _BinaryAct(SignedBinaryActPerTensorConst):
-    scaling_const = 1.0
-
-
-class _PixelAct(Int8ActPerTensorFixedPoint):
-    """Signed 8 bits with the constant scale 1/128: the identity on (pixel - 128) / 128."""
-
-    scaling_impl_type = ScalingImplType.CONST
-    restrict_scaling_type = RestrictValueType.FP
-    scaling_init = 1.0
-
-
-class Pixels(nn.Module):
-    """Code pixels (0 to 255) as numbers around zero: (x - middle) / middle.
-
-    Args:
-        middle: 128 makes multiples of 1/128 from -1 to 127/128; 127.5 makes numbers that are never 0.
-    """
-
-    def __init__(self, middle: float) -> None:
-        super().__init__()
-        self.middle = middle
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) float 0 to 255 to the same shape, -1 to 1."""
-        return (x - self.middle) / self.middle
-
-
-class ScoreNorm(nn.Module):
-    """Batch norm with one channel over all classes: a positive scale and a shift that all scores share.
-
-    The order of the scores of an image is the order of its integer sums, so a device may compare the sums.
-    The gain is stored as its logarithm and therefore always positive.
-    """
-
-    def __init__(self, momentum: float = 0.1, eps: float = 1e-5) -> None:
-        super().__init__()
-        self.momentum = momentum
-        self.eps = eps
-        self.log_gain = nn.Parameter(torch.zeros(()))
-        self.bias = nn.Parameter(torch.zeros(()))
-        self.running_mean: Tensor
-        self.running_var: Tensor
-        self.register_buffer("running_mean", torch.zeros(()))
-        self.register_buffer("running_var", torch.ones(()))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, classes) integer sums to scores; batch statistics in training mode, else running ones."""
-        if not self.training:
-            scale, shift = self.affine()
-            return x * scale + shift
-        mean, var = x.mean(), x.var(correction=0)
-        with torch.no_grad():
-            self.running_mean.lerp_(mean, self.momentum)
-            self.running_var.lerp_(var, self.momentum)
-        return (x - mean) * torch.rsqrt(var + self.eps) * self.log_gain.exp() + self.bias
-
-    def affine(self) -> tuple[Tensor, Tensor]:
-        """The scale (positive) and shift, scalars, that eval mode applies: x * scale + shift."""
-        scale = self.log_gain.exp() * torch.rsqrt(self.running_var + self.eps)
-        return scale, self.bias - self.running_mean * scale
+__all__ = ["Arch", "InputCode", "Network", "NetworkSpec", "Pixels", "PoolOrder", "ScoreNorm", "WeightLayer"]
 
 
 class Network(nn.Module):
     """A binary network; its modules lie in `layers` by name, in the order in which they run.
 
-    Names: `pixels`, `input` (the input quantizer), then for each weight layer `conv0`, `pool0`, `norm0`,
-    `sign0`, ..., `flatten`, `dense0`, `norm1`, `sign1`, ..., the last `dense`, and `score`. `norm` and
-    `sign` are numbered through the whole network, `pool` by its convolution.
+    Names of a chain: `pixels`, `input` (the input quantizer), then for each weight layer `pad0` (only where a border
+    is not 0), `conv0`, `pool0`, `norm0`, `sign0`, ..., `flatten` or `sum`, `dense0`, `norm1`, `sign1`, ..., the last
+    `dense`, and `score`. `norm` and `sign` are numbered through the whole network, `pool` by its convolution. A
+    resnet has `block0`, `block1`, ... with modules of the same names inside.
 
     Args:
         spec: the shape.
         seed: of the weights' initial values.
+        quantized: False makes the float counterpart, a teacher for distillation: float weights, and clip(x, -1, 1)
+            in place of each sign.
     """
 
-    def __init__(self, spec: NetworkSpec, seed: int = 0) -> None:
+    def __init__(self, spec: NetworkSpec, seed: int = 0, quantized: bool = True) -> None:
         super().__init__()
         self.spec = spec
-        self.layers = nn.ModuleDict(_modules(spec))
-        generator = torch.Generator().manual_seed(seed)
+        self.layers = nn.ModuleDict(_modules(spec, Kit(spec, quantized)))
+        generator = Generator().manual_seed(seed)
         for _, module in self.weight_layers():
             bound = math.sqrt(3.0 / module.weight[0].numel())
-            nn.init.uniform_(module.weight, -bound, bound, generator=generator)
+            init.uniform_(module.weight, -bound, bound, generator=generator)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) float32 pixels, whole numbers 0 to 255, to (N, classes) float32 scores."""
@@ -117,51 +48,67 @@ class Network(nn.Module):
 
     def weight_layers(self) -> list[tuple[str, nn.Conv2d | nn.Linear]]:
         """Name and module (QuantConv2d or QuantLinear) of every layer with weights, from input to output."""
-        modules = [(layer.name, self.layers[layer.name]) for layer in self.spec.layers()]
-        return [(name, module) for name, module in modules if isinstance(module, nn.Conv2d | nn.Linear)]
+        found = {
+            name.rpartition(".")[2]: module
+            for name, module in self.named_modules()
+            if isinstance(module, nn.Conv2d | nn.Linear)
+        }
+        return [(layer.name, found[layer.name]) for layer in self.spec.layers()]
 
 
-def _modules(spec: NetworkSpec) -> OrderedDict[str, nn.Module]:
+def _modules(spec: NetworkSpec, kit: Kit) -> OrderedDict[str, nn.Module]:
     """Every module of the network by name, in running order."""
-    modules: OrderedDict[str, nn.Module] = OrderedDict()
-    if spec.input == "bits8":
-        modules["pixels"] = Pixels(128.0)
-        modules["input"] = QuantIdentity(act_quant=_PixelAct, bit_width=8, return_quant_tensor=False)
-    else:
-        modules["pixels"] = Pixels(127.5)
-        modules["input"] = _sign()
-    *hidden, last = spec.layers()
+    modules: OrderedDict[str, nn.Module] = OrderedDict(kit.entrance())
+    rows = list(spec.layers())
+    norms = 0
+    if spec.arch == "resnet":
+        convolutions = [row for row in rows if row.kind == "conv"]
+        made, norms = residual_modules(convolutions, kit)
+        modules.update(made)
+        rows = rows[len(convolutions) :]
+    *hidden, last = rows
     if spec.arch == "mlp":
         modules["flatten"] = nn.Flatten()
-    for index, layer in enumerate(hidden):
+    for index, layer in enumerate(hidden, start=norms):
         if layer.kind == "dense" and "flatten" not in modules:
-            modules["flatten"] = nn.Flatten()
-        modules[layer.name] = _weights(layer)
-        norm = nn.BatchNorm2d(layer.outputs) if layer.kind == "conv" else nn.BatchNorm1d(layer.outputs)
-        steps = [(f"norm{index}", norm), (f"sign{index}", _sign())]
+            modules["flatten"] = _to_features(spec)
+        padded = layer.padding > 0 and _needs_border(spec, index)
+        if padded:
+            modules[f"pad{index}"] = nn.ConstantPad2d(layer.padding, float(spec.padding or 0))
+        modules[layer.name] = kit.weights(layer, padded)
+        norm = MapNorm(layer.outputs) if layer.kind == "conv" else RowNorm(layer.outputs)
+        steps: list[tuple[str, nn.Module]] = [(f"norm{index}", norm), (f"sign{index}", kit.activation())]
         if layer.pool == 2:
             position = 0 if spec.pool_order == "before-norm" else len(steps)
             steps.insert(position, (f"pool{index}", nn.MaxPool2d(2)))
         modules.update(steps)
-    if "flatten" not in modules:
-        modules["flatten"] = nn.Flatten()
-    modules[last.name] = _weights(last)
-    modules["score"] = ScoreNorm()
+    if spec.head == "map":
+        padded = last.padding > 0 and _needs_border(spec, len(hidden))
+        if padded:
+            modules[f"pad{len(hidden)}"] = nn.ConstantPad2d(last.padding, float(spec.padding or 0))
+        modules[last.name] = kit.weights(last, padded)
+        modules["flatten"] = SumMap()
+    else:
+        if "flatten" not in modules:
+            modules["flatten"] = _to_features(spec)
+        modules[last.name] = kit.weights(last)
+    match spec.scores:
+        case "one":
+            modules["score"] = ScoreNorm()
+        case "class":
+            modules["score"] = RowNorm(spec.classes)
+        case _:
+            modules["score"] = nn.Identity()
     return modules
 
 
-def _sign() -> nn.Module:
-    return QuantIdentity(act_quant=_BinaryAct, return_quant_tensor=False)
+def _to_features(spec: NetworkSpec) -> nn.Module:
+    return SumMap() if spec.head == "average" else nn.Flatten()
 
 
-def _weights(layer: WeightLayer) -> nn.Module:
-    if layer.kind == "conv":
-        return QuantConv2d(
-            layer.inputs,
-            layer.outputs,
-            layer.kernel,
-            bias=False,
-            weight_quant=_BinaryWeight,
-            return_quant_tensor=False,
-        )
-    return QuantLinear(layer.inputs, layer.outputs, bias=False, weight_quant=_BinaryWeight, return_quant_tensor=False)
+def _needs_border(spec: NetworkSpec, index: int) -> bool:
+    """Whether a convolution's border holds -1 or +1; a zero border is the convolution's own.
+
+    The first layer's border is 0 with 8-bit pixels, whatever the padding.
+    """
+    return spec.padding in (-1, 1) and (index > 0 or spec.input != "bits8")

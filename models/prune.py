@@ -109,6 +109,7 @@ def prune(
         progress: called after each batch of fine-tuning with steps done, total (of all prune steps), and
             `prune_step`, `epoch`, `loss`, `accuracy`.
     """
+    check_prunable(network.spec, spec.criterion)
     key = run_key(network, images, labels, spec)
     out, rest = _split(len(images), spec.seed)
     held_images, held_labels = images[out], labels[out]
@@ -157,16 +158,19 @@ def remove(network: Network, keep: dict[str, np.ndarray]) -> Network:
         keep: ascending indices of what stays, by layer name; layers that are not named stay whole.
 
     Raises:
-        Problem: an unknown layer, the last layer, or indices that are empty, repeated, unsorted or out of
-        range.
+        Problem: a network with joins, an unknown layer, the last layer, or indices that are empty, repeated,
+        unsorted or out of range.
     """
+    check_prunable(network.spec)
     layers = network.spec.layers()
     kept = {layer.name: np.arange(layer.outputs) for layer in layers}
     _check_keep(network.spec, keep)
     kept |= {name: np.asarray(indices, dtype=np.int64) for name, indices in keep.items()}
     widths = [len(kept[layer.name]) for layer in layers[:-1]]
     convs = len(network.spec.channels)
-    small = Network(replace(network.spec, channels=tuple(widths[:convs]), hidden=tuple(widths[convs:])))
+    last = network.spec.channels[len(widths) :]  # with head "map", the scores' own convolution
+    channels = (*widths[:convs], *last)
+    small = Network(replace(network.spec, channels=channels, hidden=tuple(widths[convs:])))
     before = torch.arange(layers[0].inputs)
     for index, layer in enumerate(layers):
         if layer.kind == "dense" and index and layers[index - 1].kind == "conv":
@@ -182,6 +186,20 @@ def remove(network: Network, keep: dict[str, np.ndarray]) -> Network:
         before = rows
     small.layers["score"].load_state_dict(network.layers["score"].state_dict())
     return small.train(network.training)
+
+
+def check_prunable(spec: NetworkSpec, criterion: str = "random") -> None:
+    """Whether filters can be removed from such a network, ranked by `criterion`.
+
+    Raises:
+        Problem: it has residual joins, or "deeplift" is to look through activations that are not signs.
+    """
+    if not spec.is_chain:
+        what = "filters that residual joins share cannot be removed yet"
+        raise Problem(what, "prune", "set prune.enabled: false, or use a network without joins")
+    if criterion == "deeplift" and spec.activation != "sign":
+        what = f"deeplift scores signs, but activation {spec.activation!r} is no sign"
+        raise Problem(what, "prune.criterion", "use criterion: random, or activation: sign")
 
 
 def _copy_rows(source: nn.Module, target: nn.Module, rows: Tensor) -> None:

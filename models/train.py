@@ -7,66 +7,65 @@ import json
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.nn import functional
+from torch import Tensor, nn
 
 from bnnflow import Problem
 
-from . import store
-from .networks import Network, NetworkSpec
+from . import parallel, store
+from .augment import augment
+from .batchnorm import pixels
+from .layers import SurrogateSign
+from .losses import distillation, make_loss
+from .networks import Network
+from .optimizers import Optimizers, drawn_weights
+from .own import OwnNetwork
+from .train_spec import TrainSpec
+
+__all__ = ["Progress", "TrainSpec", "accuracy", "predict", "train"]
 
 Progress = Callable[[int, int, dict[str, float]], None]
+AnyNetwork = Network | OwnNetwork
+_VALIDATION_DRAW, _AUGMENT_DRAW, _SIGN_DRAW = 11, 12, 13
 
 
-@dataclass(frozen=True, slots=True)
-class TrainSpec:
-    """How to train.
+@dataclass(slots=True)
+class _Run:
+    """What the epochs of one training share."""
 
-    Args:
-        epochs: passes over the training images; 0 leaves the network as it is.
-        batch: images in a step, at least 2; the steps of an epoch differ by at most one image.
-        learning_rate: of Adam at the first step; it falls to 0 along half a cosine over all steps.
-        seed: of the order of the images; the order depends on seed and epoch alone.
+    network: AnyNetwork
+    optimizers: Optimizers
+    images: np.ndarray
+    labels: np.ndarray
+    spec: TrainSpec
+    progress: Progress | None
+    teacher: nn.Module | None = None
+    held: tuple[np.ndarray, np.ndarray] | None = None
+    best: dict[str, Tensor] = field(default_factory=dict)
 
-    Raises:
-        Problem: a value is out of its range.
-    """
-
-    epochs: int
-    batch: int
-    learning_rate: float
-    seed: int
-
-    def __post_init__(self) -> None:
-        if self.epochs < 0:
-            raise Problem(f"{self.epochs} epochs", where="epochs", hint="0 or more")
-        if self.batch < 2:
-            raise Problem(f"a batch of {self.batch}", where="batch", hint="batch norm needs 2 images or more")
-        if not (self.learning_rate > 0 and math.isfinite(self.learning_rate)):
-            raise Problem(f"a learning rate of {self.learning_rate}", where="learning_rate", hint="for example 0.001")
-        if self.seed < 0:
-            raise Problem(f"a seed of {self.seed}", where="seed", hint="0 or more")
+    @property
+    def steps(self) -> int:
+        """Batches an epoch."""
+        return math.ceil(len(self.images) / self.spec.batch)
 
 
 def train(
-    network: Network,
+    network: AnyNetwork,
     images: np.ndarray,
     labels: np.ndarray,
     spec: TrainSpec,
     checkpoint: Path | None = None,
     progress: Progress | None = None,
 ) -> list[dict[str, float]]:
-    """Train `network` in place: Adam, cosine schedule, cross entropy, latent weights clipped to [-1, 1] at
-    each step.
+    """Train `network` in place; latent binary weights are clipped to [-1, 1] at each step.
 
     The batch norms' running statistics are left as training leaves them: call `batchnorm.reestimate`
-    afterwards.
+    afterwards. Among several processes (`parallel`) each computes its share of every batch.
 
     Args:
         network: its present weights are the start.
@@ -75,76 +74,166 @@ def train(
         spec: how to train.
         checkpoint: written after each epoch. Where it already belongs to the same spec, data and starting
             weights, training goes on after its last epoch; anything else in the file (another run, damage)
-            is ignored.
+            is ignored. A teacher has its own file beside it.
         progress: called after each batch with the steps done, the total, and the epoch's `epoch`, `loss`,
             `accuracy` so far.
 
     Returns:
-        For each epoch: `loss`, `accuracy` (share, on the training images as they went by) and `seconds`.
+        For each epoch: `loss`, `accuracy` (share, on the training images as they went by) and `seconds`; with bop
+        `lost_updates` (share) and `flips`; with images held out `validation` (accuracy).
 
     Raises:
         Problem: images and labels do not fit the network, or the loss is no longer a number.
     """
     _check_data(network, images, labels)
     key = run_key(network, images, labels, spec)
-    optimizer = torch.optim.Adam(network.parameters(), lr=spec.learning_rate)
+    device = device_of(spec.device)
+    teacher = _teacher(network, images, labels, spec, checkpoint, progress)
+    network.to(device)
+    if teacher is not None:
+        teacher.to(device).eval()
+    images, labels, held = _held_out(images, labels, spec)
+    run = _Run(network, Optimizers(network, spec), images, labels, spec, progress, teacher, held)
     history: list[dict[str, float]] = []
-    state = store.load(checkpoint) if checkpoint is not None else None
+    state = parallel.from_leader(store.load(checkpoint) if checkpoint is not None else None)
     if state is not None and state.get("key") == key:
         network.load_state_dict(state["network"])
-        optimizer.load_state_dict(state["optimizer"])
+        run.optimizers.load_state_dict(state["optimizer"])
+        run.best = state.get("best", {})
         history = list(state["history"])
-    steps = math.ceil(len(images) / spec.batch)
     for epoch in range(len(history), spec.epochs):
-        history.append(_epoch(network, optimizer, images, labels, spec, epoch, steps, progress))
-        if checkpoint is not None:
-            done = {"network": network.state_dict(), "optimizer": optimizer.state_dict(), "history": history}
-            store.save({"key": key, **done}, checkpoint)
+        if _is_over(history, spec):
+            break
+        history.append(_epoch(run, epoch))
+        if held is not None:
+            history[-1]["validation"] = accuracy(network, *held)
+            if history[-1]["validation"] >= max(row["validation"] for row in history):
+                run.best = {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
+        if checkpoint is not None and parallel.leads():
+            done = {"network": network.state_dict(), "optimizer": run.optimizers.state_dict(), "history": history}
+            store.save({"key": key, **done, **({"best": run.best} if run.best else {})}, checkpoint)
+    if spec.patience and run.best:
+        network.load_state_dict(run.best)
+    network.to("cpu")
     return history
 
 
-def _epoch(
-    network: Network,
-    optimizer: torch.optim.Optimizer,
+def device_of(wanted: str) -> torch.device:
+    """The device that "auto", "cpu" or "cuda" means on this machine.
+
+    Raises:
+        Problem: "cuda" is wanted and there is none.
+    """
+    there = torch.cuda.is_available()
+    if wanted == "cuda" and not there:
+        raise Problem("torch finds no GPU here", "device", "use device: auto, or install torch for your GPU")
+    return torch.device("cuda" if there and wanted != "cpu" else "cpu")
+
+
+def _teacher(
+    network: AnyNetwork,
     images: np.ndarray,
     labels: np.ndarray,
     spec: TrainSpec,
-    epoch: int,
-    steps: int,
+    checkpoint: Path | None,
     progress: Progress | None,
-) -> dict[str, float]:
-    began = time.perf_counter()
-    network.train()
-    order = np.random.default_rng([spec.seed, epoch]).permutation(len(images))
-    total = steps * spec.epochs
+) -> nn.Module | None:
+    """The float counterpart, trained; None without distillation."""
+    if not spec.distill:
+        return None
+    if not isinstance(network, Network):
+        raise Problem("only the networks of `flow models` have a float counterpart", "distill", "leave it out")
+    teacher = Network(network.spec, spec.seed, quantized=False)
+    options = {"distill": 0.0, "optimizer": "adam", "momentum_format": "", "weight_sign": "exact"}
+    how = replace(spec, epochs=spec.teacher_epochs, **options)  # type: ignore[arg-type]
+    beside = checkpoint and checkpoint.with_name(f"{checkpoint.stem}-teacher{checkpoint.suffix}")
+    train(teacher, images, labels, how, beside, progress)
+    return teacher
+
+
+def _held_out(
+    images: np.ndarray, labels: np.ndarray, spec: TrainSpec
+) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, np.ndarray] | None]:
+    """The images to train on, and those held out for validation, if any."""
+    count = round(len(images) * spec.validation)
+    if not count:
+        return images, labels, None
+    order = np.random.default_rng([spec.seed, _VALIDATION_DRAW]).permutation(len(images))
+    out, rest = np.sort(order[:count]), np.sort(order[count:])
+    return images[rest], labels[rest], (images[out], labels[out])
+
+
+def _is_over(history: list[dict[str, float]], spec: TrainSpec) -> bool:
+    if not spec.patience or len(history) <= spec.patience:
+        return False
+    seen = [row["validation"] for row in history]
+    return max(seen[-spec.patience :]) <= max(seen[: -spec.patience])
+
+
+def _epoch(run: _Run, epoch: int) -> dict[str, float]:
+    began, spec, steps = time.perf_counter(), run.spec, run.steps
+    run.network.train()
+    _seed_signs(run.network, spec, epoch)
+    order = np.random.default_rng([spec.seed, epoch]).permutation(len(run.images))
+    moves = np.random.default_rng([spec.seed, epoch, _AUGMENT_DRAW])
+    draws = torch.Generator().manual_seed(_draw_seed(spec, epoch, 1))
     loss_sum = 0.0
     right = seen = 0
     for index, chosen in enumerate(np.array_split(order, steps)):
-        step = epoch * steps + index
-        for group in optimizer.param_groups:
-            group["lr"] = spec.learning_rate * 0.5 * (1.0 + math.cos(math.pi * step / total))
-        target = torch.from_numpy(labels[chosen].astype(np.int64))
-        loss, scores = _step(network, optimizer, torch.from_numpy(images[chosen]).float(), target)
-        loss_sum += loss * len(chosen)
-        right += int((scores.argmax(1) == target).sum())
+        run.optimizers.set_rate(spec.rate(epoch * steps + index, steps))
+        batch = augment(run.images[chosen], spec.augment, moves)
+        loss, hits = _step(run, batch, run.labels[chosen].astype(np.int64), draws)
+        loss_sum += loss
+        right += hits
         seen += len(chosen)
         if not math.isfinite(loss):
             raise Problem("the training loss is no longer a number", f"epoch {epoch + 1}", "lower the learning rate")
-        if progress is not None:
-            progress(step + 1, total, {"epoch": epoch + 1.0, "loss": loss_sum / seen, "accuracy": right / seen})
-    return {"loss": loss_sum / seen, "accuracy": right / seen, "seconds": time.perf_counter() - began}
+        if run.progress is not None:
+            so_far = {"epoch": epoch + 1.0, "loss": loss_sum / seen, "accuracy": right / seen}
+            run.progress(epoch * steps + index + 1, steps * spec.epochs, so_far)
+    made = {"loss": loss_sum / seen, "accuracy": right / seen, "seconds": time.perf_counter() - began}
+    return made | run.optimizers.take_counts()
 
 
-def _step(network: Network, optimizer: torch.optim.Optimizer, x: Tensor, target: Tensor) -> tuple[float, Tensor]:
-    optimizer.zero_grad(set_to_none=True)
-    scores = network(x)
-    loss = functional.cross_entropy(scores, target)
-    loss.backward()
-    optimizer.step()
-    with torch.no_grad():
-        for _, module in network.weight_layers():
-            module.weight.clamp_(-1.0, 1.0)
-    return loss.item(), scores.detach()
+def _step(run: _Run, batch: np.ndarray, labels: np.ndarray, draws: torch.Generator) -> tuple[float, int]:
+    """One update; the loss summed over the batch, and how many images were right."""
+    run.optimizers.zero_grad()
+    device = next(run.network.parameters()).device
+    loss_of = make_loss(run.spec.loss, run.spec.margin, run.network.spec)
+    mixed = run.spec.precision == "bfloat16" and device.type == "cuda"
+    mine = parallel.share(len(batch))
+    loss_sum, right = 0.0, 0
+    for part in np.array_split(np.arange(len(batch))[mine], run.spec.accumulate):
+        x, target = pixels(run.network, batch[part]), torch.from_numpy(labels[part]).to(device)
+        with (
+            drawn_weights(run.network, draws if run.spec.weight_sign == "stochastic" else None),
+            torch.autocast(device.type, torch.bfloat16, enabled=mixed),
+        ):
+            scores = run.network(x).float()
+            loss = loss_of(scores, target)
+            if run.teacher is not None:
+                with torch.no_grad():
+                    wanted = run.teacher(x).float()
+                soft = distillation(scores, wanted, run.spec.temperature)
+                loss = (1.0 - run.spec.distill) * loss + run.spec.distill * soft
+            (loss / len(batch)).backward()
+        loss_sum += loss.item()
+        right += int((scores.argmax(1) == target).sum())
+    parallel.sum_gradients(run.network.parameters())
+    run.optimizers.step()
+    loss_sum, hits = parallel.sum_numbers(loss_sum, right)
+    return loss_sum, int(hits)
+
+
+def _seed_signs(network: nn.Module, spec: TrainSpec, epoch: int) -> None:
+    """Drawn signs depend on seed, epoch and place alone, so that a resumed run draws the same."""
+    for index, module in enumerate(network.modules()):
+        if isinstance(module, SurrogateSign) and module.stochastic:
+            module.generator = torch.Generator().manual_seed(_draw_seed(spec, epoch, index + 2))
+
+
+def _draw_seed(spec: TrainSpec, epoch: int, index: int) -> int:
+    return int(np.random.default_rng([spec.seed, epoch, _SIGN_DRAW, index]).integers(2**62))
 
 
 @torch.no_grad()
@@ -152,7 +241,7 @@ def predict(network: torch.nn.Module, images: np.ndarray, batch: int = 500) -> n
     """The scores in eval mode; the network's mode is put back afterwards.
 
     Args:
-        network: a `Network` or its twin.
+        network: a `Network`, its twin, or any module that gives scores.
         images: (N, C, H, W) uint8.
         batch: images at a time.
 
@@ -162,8 +251,7 @@ def predict(network: torch.nn.Module, images: np.ndarray, batch: int = 500) -> n
     training = network.training
     network.eval()
     parts = [
-        network(torch.tensor(images[start : start + batch], dtype=torch.float32)).numpy()
-        for start in range(0, len(images), batch)
+        network(pixels(network, images[start : start + batch])).cpu().numpy() for start in range(0, len(images), batch)
     ]
     network.train(training)
     return np.concatenate(parts).astype(np.float32)
@@ -174,42 +262,16 @@ def accuracy(network: torch.nn.Module, images: np.ndarray, labels: np.ndarray) -
     return float((predict(network, images).argmax(1) == labels).mean())
 
 
-def save_network(network: Network, path: Path) -> None:
-    """Write the network with its shape to one file, atomically."""
-    store.save({"spec": network.spec.to_dict(), "network": network.state_dict()}, path)
-
-
-def load_network(path: Path) -> Network:
-    """Read what `save_network` wrote, in eval mode.
-
-    Raises:
-        Problem: the file is absent, damaged, or not a network.
-    """
-    if not path.is_file():
-        raise Problem("there is no such file", where=str(path))
-    state = store.load(path)
-    if state is None or not {"spec", "network"} <= state.keys():
-        raise Problem("not a network, or damaged", where=str(path), hint="train it again, or copy the file again")
-    network = Network(NetworkSpec.from_dict(state["spec"]))
-    try:
-        network.load_state_dict(state["network"])
-    except RuntimeError as error:
-        raise Problem(
-            "the weights do not fit the network's shape", str(path), "was it written by another version?"
-        ) from error
-    return network.eval()
-
-
-def digest(network: Network) -> str:
+def digest(network: AnyNetwork) -> str:
     """sha256 (hexadecimal) of the network's shape, weights and statistics."""
     total = hashlib.sha256(json.dumps(network.spec.to_dict(), sort_keys=True).encode())
     for name, tensor in sorted(network.state_dict().items()):
         total.update(name.encode())
-        total.update(tensor.contiguous().numpy().tobytes())
+        total.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return total.hexdigest()
 
 
-def run_key(network: Network, images: np.ndarray, labels: np.ndarray, spec: Any) -> str:
+def run_key(network: AnyNetwork, images: np.ndarray, labels: np.ndarray, spec: Any) -> str:
     """sha256 (hexadecimal) of what a checkpoint must share with a run to be continued by it: spec, start, data."""
     total = hashlib.sha256(json.dumps([type(spec).__name__, asdict(spec)], sort_keys=True).encode())
     total.update(digest(network).encode())
@@ -219,7 +281,7 @@ def run_key(network: Network, images: np.ndarray, labels: np.ndarray, spec: Any)
     return total.hexdigest()
 
 
-def _check_data(network: Network, images: np.ndarray, labels: np.ndarray) -> None:
+def _check_data(network: AnyNetwork, images: np.ndarray, labels: np.ndarray) -> None:
     if images.shape[1:] != network.spec.input_shape:
         raise Problem(f"images of {images.shape[1:]} for a network of input_shape {network.spec.input_shape}", "data")
     if len(images) != len(labels) or len(images) < 2:

@@ -9,6 +9,9 @@ import torch
 from brevitas.nn import QuantConv2d, QuantLinear
 from torch import Tensor, nn
 
+from bnnflow import Problem
+
+from .layers import Planes, SumMap
 from .networks import Network, Pixels, ScoreNorm
 
 
@@ -31,6 +34,24 @@ class Sign(nn.Module):
         """Any shape to the same shape."""
         out: Tensor = _SignFunction.apply(x)
         return out
+
+
+class Any2x2(nn.Module):
+    """The maximum of each 2x2 window of +1 and -1, as a sum and a sign: sign(x0 + x1 + x2 + x3 + 3).
+
+    A max pool of bits is full of ties, on which Captum's rule for pools loses parts of the difference; sums and signs
+    keep all of it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.average = nn.AvgPool2d(2)
+        self.sign = Sign()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, C, H / 2, W / 2)."""
+        signs: Tensor = self.sign(4.0 * self.average(x) + 3.0)
+        return signs
 
 
 class Affine(nn.Module):
@@ -74,19 +95,30 @@ def twin(network: Network) -> Twin:
     """A copy of `network` in nn.Conv2d, nn.Linear, nn.BatchNorm and `Sign` that computes what its eval mode
     computes.
 
-    The weights are the binary ones. Pixels must be whole numbers: the copy has no 8-bit rounding.
+    The weights are the quantized ones. Pixels must be whole numbers: the copy has no 8-bit rounding.
+
+    Raises:
+        Problem: the network has joins, or activations that are not signs.
     """
+    if not network.spec.is_chain or network.spec.activation != "sign":
+        what = "residual joins" if not network.spec.is_chain else "activations other than signs"
+        raise Problem(f"a network with {what} has no twin for attributions yet", "model", "use criterion: random")
     with torch.no_grad():
         layers = OrderedDict((name, _plain(module)) for name, module in network.layers.items())
     if network.spec.input == "bits8":
         layers["input"] = nn.Identity()
+    if network.spec.pool_order == "after-sign":
+        pools = [name for name in layers if name.startswith("pool")]
+        layers.update({name: Any2x2() for name in pools})
     return Twin(layers, tuple(name for name, _ in network.weight_layers()))
 
 
 def _plain(module: nn.Module) -> nn.Module:
     match module:
         case nn.Conv2d():
-            conv = nn.Conv2d(module.in_channels, module.out_channels, module.weight.shape[2], bias=False)
+            shape = (module.in_channels, module.out_channels, module.weight.shape[2])
+            padding = module.padding if isinstance(module.padding, tuple) else (0, 0)
+            conv = nn.Conv2d(*shape, (module.stride[0], module.stride[1]), (padding[0], padding[1]), bias=False)
             conv.weight.copy_(binary_weights(module))
             return conv
         case nn.Linear():
@@ -95,12 +127,16 @@ def _plain(module: nn.Module) -> nn.Module:
             return dense
         case ScoreNorm():
             return Affine(*module.affine())
+        case Planes():
+            return Planes([Sign() for _ in module.signs])
         case nn.BatchNorm1d() | nn.BatchNorm2d() | nn.MaxPool2d() | nn.Flatten() | Pixels():
+            return copy.deepcopy(module)
+        case nn.ConstantPad2d() | SumMap() | nn.Identity():
             return copy.deepcopy(module)
     return Sign()
 
 
 def binary_weights(module: QuantConv2d | QuantLinear) -> Tensor:
-    """The +1 and -1 that a QuantConv2d or QuantLinear computes with, in the shape of its latent weights."""
+    """The values that a QuantConv2d or QuantLinear computes with, in the shape of its latent weights."""
     weights: Tensor = module.quant_weight().value.detach()
     return weights

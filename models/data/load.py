@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import difflib
-import gzip
 import hashlib
 import io
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,114 +12,112 @@ import numpy as np
 
 from bnnflow import Problem
 
+from . import cifar, idx, own, speech
+from .cache import cached
+from .dataset import Dataset, stratified
+
+__all__ = ["Dataset", "Found", "load", "names", "survey"]
+
 _DIGITS = Path(__file__).with_name("digits.npz")
 _DIGITS_TEST = 360
-
-_TRAIN_IMAGES = "train-images-idx3-ubyte"
-_TRAIN_LABELS = "train-labels-idx1-ubyte"
-_TEST_IMAGES = "t10k-images-idx3-ubyte"
-_TEST_LABELS = "t10k-labels-idx1-ubyte"
-
-
-@dataclass(frozen=True, slots=True)
-class Dataset:
-    """Labelled images of one data set, split into a training and a test part.
-
-    Args:
-        name: the name that `load` knows it by.
-        classes: the class names in the order of the labels.
-        train_images: (N, C, H, W) uint8, 0 to 255, read-only.
-        train_labels: (N,) int64, 0 to len(classes) - 1, read-only.
-        test_images: (M, C, H, W) uint8, 0 to 255, read-only.
-        test_labels: (M,) int64, read-only.
-        source: the folder the files were read from, or "bnnflow" for what comes with the package.
-        files: sha256 (hexadecimal) of each file's content by file name; of the decompressed content for IDX
-            files.
-    """
-
-    name: str
-    classes: tuple[str, ...]
-    train_images: np.ndarray
-    train_labels: np.ndarray
-    test_images: np.ndarray
-    test_labels: np.ndarray
-    source: str
-    files: dict[str, str]
-
-    def __post_init__(self) -> None:
-        for array in (self.train_images, self.train_labels, self.test_images, self.test_labels):
-            array.flags.writeable = False
-
-
-@dataclass(frozen=True, slots=True)
-class _Idx:
-    """A data set published as four IDX files: class names, sha256 of each file, known folders, where to get
-    it."""
-
-    classes: tuple[str, ...]
-    sha256: dict[str, str]
-    folders: tuple[Path, ...]
-    obtain: str
-
-
-_IDX = {
-    "mnist": _Idx(
-        classes=tuple("0123456789"),
-        sha256={
-            _TRAIN_IMAGES: "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
-            _TRAIN_LABELS: "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
-            _TEST_IMAGES: "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
-            _TEST_LABELS: "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
-        },
-        folders=(),
-        obtain="get the four original IDX files of MNIST (LeCun, Cortes, Burges) and name their folder with --data-dir",
-    ),
-    "fashion-mnist": _Idx(
-        classes=(
-            *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
-            *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
-        ),
-        sha256={
-            _TRAIN_IMAGES: "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
-            _TRAIN_LABELS: "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
-            _TEST_IMAGES: "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
-            _TEST_LABELS: "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
-        },
-        folders=(Path("/usr/share/datasets/fashion-mnist"),),
-        obtain="apt-get install dataset-fashion-mnist (Debian), or get the four IDX files from "
-        "github.com/zalandoresearch/fashion-mnist and name their folder with --data-dir",
-    ),
-}
+_PUBLISHED = ("mnist", "fashion-mnist", "cifar10", "speech-commands")
 
 
 def names() -> tuple[str, ...]:
-    """The names that `load` knows."""
-    return ("digits", *_IDX)
+    """The names that `load` knows, besides module:function."""
+    return ("digits", *_PUBLISHED, "folder", "npz")
 
 
-def load(name: str, folder: Path | None = None) -> Dataset:
+def load(name: str, folder: Path | None = None, places: tuple[Path, ...] = (), cache: Path | None = None) -> Dataset:
     """Read the data set `name`.
 
     "digits" comes with the package: 8x8 pixels times 15 (0 to 240), 1,437 training and 360 test images in a
     fixed split stratified by class. "mnist" and "fashion-mnist" are read from their four published IDX
-    files, plain or gzipped, whose decompressed content is checked by sha256.
+    files, plain or gzipped, whose decompressed content is checked by sha256. "cifar10": binary version, python
+    pickles or npz. "speech-commands": WAV files by the official split, or prepared features. "folder": image files,
+    a subfolder a class. "npz": four arrays. "module:function": what the function gives.
 
     Args:
-        name: one of `names()`.
-        folder: where the IDX files lie, directly or in a subfolder called `name`; None looks where the
-            system's packages put them. Not used by "digits".
+        name: one of `names()`, or module:function.
+        folder: where the files lie, directly or in a subfolder called `name`; for "npz" the file itself. None looks
+            where the system's packages put them, and in `places`.
+        places: further folders to look in where none is named.
+        cache: folder for decoded data; None keeps none.
 
     Raises:
         Problem: the name is unknown, files are missing, damaged, or not the published ones.
     """
     if name == "digits":
         return _digits()
-    if name not in _IDX:
+    if ":" in name:
+        return _from_module(name, folder)
+    if name not in names():
         close = difflib.get_close_matches(name.lower().replace("_", "-"), names(), n=1, cutoff=0.5)
-        known = f"known data sets: {', '.join(names())}"
+        known = f"known data sets: {', '.join(names())}, or module:function"
         hint = f"did you mean {close[0]!r}? {known}" if close else known
         raise Problem(f"unknown data set {name!r}", hint=hint)
-    return _idx(name, folder)
+    if name in ("folder", "npz"):
+        if folder is None:
+            raise Problem(f"data set {name!r} needs its path", "data.dir", "for example dir: my-images")
+        if name == "npz":
+            return own.load_npz(folder)
+        return cached(cache, name, sorted(p for p in folder.rglob("*") if p.is_file()), lambda: own.load_folder(folder))
+    looked_in = _looked_in(name, folder, places)
+    if name == "cifar10":
+        return cached(cache, name, cifar.find(looked_in), lambda: cifar.load_cifar10(looked_in))
+    if name == "speech-commands":
+        at = speech.find(looked_in)
+        files = [] if at is None else [at] if at.is_file() else [at, *(at / word for word in speech.WORDS)]
+        return cached(cache if files else None, name, files, lambda: speech.load_speech(looked_in))
+    return idx.load_idx(name, looked_in)
+
+
+def _looked_in(name: str, folder: Path | None, places: tuple[Path, ...]) -> tuple[Path, ...]:
+    if folder is not None:
+        return (folder, folder / name)
+    system = idx.folders_of(name)
+    return (*system, *(path for place in places for path in (place, place / name) if path.is_dir()))
+
+
+def _from_module(name: str, folder: Path | None) -> Dataset:
+    from ..user_code import import_user_module
+
+    module_name, _, function = name.partition(":")
+    module = import_user_module(module_name, str(folder or ""), "data.name")
+    found = getattr(module, function, None)
+    if not callable(found):
+        raise Problem(f"{function!r} in {module_name} is no function", "data.name", "name a function without arguments")
+    return own.from_function(name, found)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Where a data set is, or how to get it.
+
+    Args:
+        name: as in `data: {name: ...}`.
+        where: its folder or file; "" where it was not found.
+        how: how to get it.
+    """
+
+    name: str
+    where: str
+    how: str
+
+
+def survey(folder: Path | None = None, places: tuple[Path, ...] = ()) -> list[Found]:
+    """Where each data set is found, without reading it."""
+    rows = [Found("digits", "bnnflow", "comes with bnnflow")]
+    for name in _PUBLISHED:
+        looked_in = _looked_in(name, folder, places)
+        if name == "cifar10":
+            files = cifar.find(looked_in)
+            rows.append(Found(name, str(files[0].parent) if files else "", cifar.OBTAIN))
+        elif name == "speech-commands":
+            rows.append(Found(name, str(speech.find(looked_in) or ""), speech.OBTAIN))
+        else:
+            rows.append(Found(name, str(idx.find_folder(name, looked_in) or ""), idx.obtain(name)))
+    return rows
 
 
 def _digits() -> Dataset:
@@ -129,7 +125,7 @@ def _digits() -> Dataset:
     with np.load(io.BytesIO(content)) as stored:
         images = (stored["images"] * np.uint8(15))[:, None]
         labels = stored["labels"].astype(np.int64)
-    test = _stratified(labels, _DIGITS_TEST)
+    test = stratified(labels, _DIGITS_TEST)
     train = np.setdiff1d(np.arange(len(labels)), test)
     return Dataset(
         name="digits",
@@ -141,111 +137,3 @@ def _digits() -> Dataset:
         source="bnnflow",
         files={_DIGITS.name: hashlib.sha256(content).hexdigest()},
     )
-
-
-def _stratified(labels: np.ndarray, count: int) -> np.ndarray:
-    """Ascending indices of `count` images, each class in its share (largest remainders), always the same."""
-    sizes = np.bincount(labels)
-    exact = sizes * count / len(labels)
-    wanted = np.floor(exact).astype(int)
-    wanted[np.argsort(wanted - exact, kind="stable")[: count - wanted.sum()]] += 1
-    rng = np.random.default_rng(0)
-    parts = [rng.permutation(np.flatnonzero(labels == label))[:n] for label, n in enumerate(wanted)]
-    return np.sort(np.concatenate(parts))
-
-
-def _idx(name: str, folder: Path | None) -> Dataset:
-    published = _IDX[name]
-    looked_in = published.folders if folder is None else (folder, folder / name)
-    found = _find(name, published, looked_in)
-    contents = {stem: _read(path) for stem, path in found.items()}
-    arrays: dict[str, np.ndarray] = {}
-    for images_stem, labels_stem in ((_TRAIN_IMAGES, _TRAIN_LABELS), (_TEST_IMAGES, _TEST_LABELS)):
-        images = _parse(contents[images_stem], found[images_stem], dimensions=3)
-        labels = _parse(contents[labels_stem], found[labels_stem], dimensions=1)
-        _check_pair(images, labels, found[images_stem], found[labels_stem], len(published.classes))
-        arrays[images_stem] = images[:, None]
-        arrays[labels_stem] = labels.astype(np.int64)
-    sums = {stem: hashlib.sha256(content).hexdigest() for stem, content in contents.items()}
-    for stem, path in found.items():
-        _check_sum(name, stem, sums[stem], path)
-    return Dataset(
-        name=name,
-        classes=published.classes,
-        train_images=arrays[_TRAIN_IMAGES],
-        train_labels=arrays[_TRAIN_LABELS],
-        test_images=arrays[_TEST_IMAGES],
-        test_labels=arrays[_TEST_LABELS],
-        source=str(found[_TRAIN_IMAGES].parent),
-        files=sums,
-    )
-
-
-def _find(name: str, published: _Idx, folders: tuple[Path, ...]) -> dict[str, Path]:
-    """The file of each IDX name in the first folder that has all four, `.gz` before plain."""
-    best: dict[str, Path] = {}
-    for folder in folders:
-        candidates = {stem: (folder / f"{stem}.gz", folder / stem) for stem in published.sha256}
-        found = {stem: path for stem, paths in candidates.items() for path in paths[::-1] if path.is_file()}
-        if len(found) == len(published.sha256):
-            return found
-        best = max(best, found, key=len)
-    missing = [f"{stem}[.gz]" for stem in published.sha256 if stem not in best]
-    where = ", ".join(map(str, folders)) or "no folder was named"
-    raise Problem(f"{name}: missing {', '.join(missing)}", where=f"looked in: {where}", hint=published.obtain)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        content = path.read_bytes()
-        return gzip.decompress(content) if path.suffix == ".gz" else content
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise Problem(
-            f"the gzip file is damaged or cut short ({error})", where=str(path), hint="copy the file again"
-        ) from error
-    except OSError as error:
-        raise Problem(f"the file cannot be read ({error.strerror or error})", where=str(path)) from error
-
-
-def _parse(content: bytes, path: Path, dimensions: int) -> np.ndarray:
-    """The uint8 array of an IDX file: magic 0x0000080D (D dimensions), D big-endian sizes, then the bytes."""
-    header = 4 + 4 * dimensions
-    magic = content[:4].hex()
-    expected = f"000008{dimensions:02x}"
-    again = "copy the file again, or check that its name is right"
-    if magic != expected:
-        what = f"not an IDX file of {dimensions} dimensions: magic {magic or 'absent'}, not {expected}"
-        raise Problem(what, str(path), again)
-    if len(content) < header:
-        raise Problem(f"the IDX header is cut short: {len(content)} bytes", str(path), again)
-    shape = tuple(int(size) for size in np.frombuffer(content, ">u4", dimensions, offset=4))
-    wanted = header + int(np.prod([int(size) for size in shape], dtype=object))
-    if len(content) != wanted:
-        raise Problem(f"the header says {shape}, {wanted} bytes, but the file has {len(content)}", str(path), again)
-    if wanted == header:
-        raise Problem(f"the file holds no data: sizes {shape}", str(path), again)
-    return np.frombuffer(content, np.uint8, offset=header).reshape(shape).copy()
-
-
-def _check_pair(images: np.ndarray, labels: np.ndarray, images_path: Path, labels_path: Path, classes: int) -> None:
-    if len(images) != len(labels):
-        raise Problem(
-            f"{len(images)} images but {len(labels)} labels",
-            where=f"{images_path}, {labels_path}",
-            hint="both files must come from the same data set and split",
-        )
-    wrong = np.flatnonzero(labels >= classes)
-    if len(wrong):
-        raise Problem(
-            f"label {labels[wrong[0]]} of image {wrong[0]} is outside 0 to {classes - 1}",
-            where=str(labels_path),
-            hint="copy the file again",
-        )
-
-
-def _check_sum(name: str, stem: str, sha256: str, path: Path) -> None:
-    if sha256 == _IDX[name].sha256[stem]:
-        return
-    owners = [other for other, idx in _IDX.items() if idx.sha256[stem] == sha256]
-    hint = f"this is the file of {owners[0]}" if owners else _IDX[name].obtain
-    raise Problem(f"not the published file of {name}: its content has sha256 {sha256[:16]}...", str(path), hint)

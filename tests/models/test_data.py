@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 
 from bnnflow import Problem
-from bnnflow.models.data import load as module
+from bnnflow.models.data import idx as module
+from bnnflow.models.data import load as load_module
 from bnnflow.models.data.load import Dataset, load, names
 
 DATA = Path(os.environ.get("BNNFLOW_DATA", Path(__file__).parents[3] / "shared" / "data"))
@@ -66,7 +67,7 @@ def test_digits_are_split_as_documented(digits: Dataset) -> None:
 
 
 def test_digits_lose_and_repeat_no_image(digits: Dataset) -> None:
-    with np.load(module._DIGITS) as stored:
+    with np.load(load_module._DIGITS) as stored:
         wanted = np.concatenate([stored["images"].reshape(-1, 64) * 15, stored["labels"][:, None]], axis=1)
     images = np.concatenate([digits.train_images, digits.test_images]).reshape(-1, 64)
     labels = np.concatenate([digits.train_labels, digits.test_labels])[:, None]

@@ -15,7 +15,8 @@ from bnnflow.models import store
 from bnnflow.models.batchnorm import reestimate
 from bnnflow.models.data.load import Dataset
 from bnnflow.models.networks import Network
-from bnnflow.models.train import TrainSpec, accuracy, digest, load_network, predict, save_network, train
+from bnnflow.models.saved import load_network, save_network
+from bnnflow.models.train import TrainSpec, accuracy, digest, predict, train
 
 from .conftest import CNN, MLP, lively
 

@@ -1,0 +1,101 @@
+"""The work behind the stages `train` and `export`: on one process or several, and on files of others."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bnnflow import Problem
+
+from ..transforms.read import read
+from . import processes
+from .context import Build, Progress, make_network, network_spec, set_threads, train_settings
+from .recipe import Recipe
+
+if TYPE_CHECKING:
+    from ..models.data.load import Dataset
+    from ..models.own import OwnSpec
+    from ..models.saved import Trained
+    from ..models.spec import NetworkSpec
+
+
+def fit(
+    recipe: Recipe, images: Dataset, checkpoint: Path | None, progress: Progress | None
+) -> tuple[Trained, list[dict[str, float]]]:
+    """Train the recipe's network; among several processes the first calls the others to take their part.
+
+    Returns:
+        The network, and a dict for each epoch as `models.train.train` gives it.
+    """
+    from ..models.ensemble import Ensemble, train_ensemble
+    from ..models.spec import NetworkSpec
+    from ..models.train import train
+
+    set_threads(recipe.train.threads)
+    processes.call("train")
+    ensemble, method = recipe.ensemble.members, recipe.ensemble.method
+    try:
+        if ensemble > 1:
+            member = network_spec(recipe, images)
+            assert isinstance(member, NetworkSpec)
+            arrays = (images.train_images, images.train_labels)
+            return train_ensemble(member, ensemble, method, *arrays, train_settings(recipe), checkpoint, progress)
+        network = make_network(recipe, images)
+        assert not isinstance(network, Ensemble)
+        history = train(network, images.train_images, images.train_labels, train_settings(recipe), checkpoint, progress)
+    except Problem as problem:
+        if problem.where not in type(recipe.train).model_fields:
+            raise
+        raise recipe.problem(f"train.{problem.where}", problem.what, problem.hint) from problem
+    return network, history
+
+
+def follow(recipe: Recipe) -> None:
+    """Take part in what the first process calls for, until it is done; writes nothing."""
+    from .context import dataset
+
+    while processes.await_call() == "train":
+        fit(recipe, dataset(recipe), None, None)
+
+
+def sample(images: np.ndarray, count: int | None, seed: int) -> np.ndarray:
+    """So many images, chosen at random but always the same; all where `count` is None."""
+    if count is None or count >= len(images):
+        return images
+    chosen: np.ndarray = images[np.sort(np.random.default_rng([seed, 21]).permutation(len(images))[:count])]
+    return chosen
+
+
+def source_digest(spec: NetworkSpec | OwnSpec) -> str:
+    """sha256 of the file that defines a user's own network; "" for others."""
+    from ..models.spec import NetworkSpec
+
+    if isinstance(spec, NetworkSpec):
+        return ""
+    from ..models.own import own_class
+
+    path = inspect.getsourcefile(own_class(spec.target, spec.folder))
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest() if path else ""
+
+
+def taken_over(build: Build, path: Path) -> bytes:
+    """The content of an ONNX file that the recipe names in place of a network.
+
+    Raises:
+        Problem: it cannot be read, or does not take the data set's images.
+    """
+    try:
+        content = path.read_bytes()
+        graph = read(path)
+    except OSError as error:
+        what = f"the ONNX file cannot be read: {error.strerror}"
+        raise build.recipe.problem("model.onnx", what, "give the path of a QONNX file") from error
+    wanted, given = tuple(graph.input_type.shape), build.dataset.train_images.shape[1:]
+    if wanted != given:
+        what = f"{path.name} takes images of {list(wanted)}, {build.recipe.data.name} has {list(given)}"
+        raise build.recipe.problem("model.onnx", what, "use the data set that the network was trained on")
+    return content

@@ -1,0 +1,67 @@
+"""Bop: binary weights that are flipped by their momentum, without latent weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .float_format import FloatFormat
+
+
+class Bop(torch.optim.Optimizer):
+    """m <- (1 - rate) m + rate g; a weight flips where |m| > threshold and m has its sign.
+
+    With a format, m is rounded to it after every step: it then needs `format.bits` bits a weight in place of the 32
+    of a latent weight and the 64 of Adam's moments. An update is lost where rate (g - m) is not 0 but m stays as it
+    was, because the step was below half a unit in the last place.
+
+    Args:
+        weights: tensors of +1 and -1.
+        rate: adaptivity gamma; a schedule may change it.
+        threshold: tau.
+        form: number format of the momenta; None for float32.
+
+    Source: Helwegen et al., Latent Weights Do Not Exist, arXiv:1906.02107; DAC 2022 for the formats.
+    """
+
+    def __init__(
+        self,
+        weights: Iterable[Tensor],
+        rate: float = 1e-4,
+        threshold: float = 1e-8,
+        form: FloatFormat | None = None,
+    ) -> None:
+        super().__init__(weights, {"lr": rate, "threshold": threshold})
+        self.form = form
+        self.updates = self.lost = self.flips = 0
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        """One update; adds to `updates` (momenta that were to change), `lost` and `flips`."""
+        for group in self.param_groups:
+            for weight in group["params"]:
+                if weight.grad is None:
+                    continue
+                state = self.state[weight]
+                if "momentum" not in state:
+                    state["momentum"] = torch.zeros_like(weight)
+                before = state["momentum"]
+                change = group["lr"] * (weight.grad - before)
+                after = before + change
+                if self.form is not None:
+                    after = self.form.round(after)
+                self.updates += int((change != 0).sum())
+                self.lost += int(((after == before) & (change != 0)).sum())
+                state["momentum"] = after
+                flips = (after.abs() > group["threshold"]) & (torch.sign(after) == torch.sign(weight))
+                self.flips += int(flips.sum())
+                weight[flips] = -weight[flips]
+
+    def take_counts(self) -> dict[str, float]:
+        """Share of updates that were lost, and flips, since the last call."""
+        counts = {"lost_updates": self.lost / max(1, self.updates), "flips": float(self.flips)}
+        self.updates = self.lost = self.flips = 0
+        return counts

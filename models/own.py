@@ -1,0 +1,104 @@
+"""Networks of the user: any torch module of Brevitas layers, named as `package.module:Class`."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from bnnflow import Problem
+
+from .user_code import import_user_module
+
+
+@dataclass(frozen=True, slots=True)
+class OwnSpec:
+    """Which module, made with which arguments, for which images.
+
+    Args:
+        target: "package.module:Class"; the class is a torch module that takes pixels (N, C, H, W), float32, whole
+            numbers 0 to 255, and gives class scores (N, classes).
+        args: keyword arguments of the class: numbers, strings, lists.
+        input_shape, classes: of the images.
+        folder: searched for the module before Python's own path; "" for none.
+    """
+
+    target: str
+    args: dict[str, Any]
+    input_shape: tuple[int, int, int]
+    classes: int
+    folder: str = field(default="", compare=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as numbers, strings and lists, fit for JSON; without the folder, which is this machine's."""
+        fields = asdict(self)
+        fields.pop("folder")
+        return {**fields, "input_shape": list(self.input_shape)}
+
+
+class OwnNetwork(nn.Module):
+    """A user's module with what training and export need to know of it.
+
+    Args:
+        spec: what to make.
+        seed: of torch while the module is made, so that its first weights are the same every time.
+
+    Raises:
+        Problem: the module cannot be imported or made, or does not give class scores.
+    """
+
+    def __init__(self, spec: OwnSpec, seed: int = 0) -> None:
+        super().__init__()
+        self.spec = spec
+        made = own_class(spec.target, spec.folder)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            try:
+                self.body = made(**spec.args)
+            except Exception as error:
+                hint = f"its arguments are {inspect.signature(made)}"
+                raise Problem(f"{spec.target} cannot be made: {error}", "model.args", hint) from error
+        self._try()
+
+    def _try(self) -> None:
+        training = self.training
+        self.eval()
+        try:
+            with torch.no_grad():
+                scores = self(torch.zeros(1, *self.spec.input_shape))
+        except Exception as error:
+            what = f"{self.spec.target} does not take images of {list(self.spec.input_shape)}: {error}"
+            raise Problem(what, "model.arch", "it is given float pixels 0 to 255, batch first") from error
+        self.train(training)
+        if tuple(scores.shape) != (1, self.spec.classes):
+            what = f"{self.spec.target} gives {list(scores.shape[1:])} for an image, not {self.spec.classes} scores"
+            raise Problem(what, "model.arch", "let its last layer give one score a class")
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, C, H, W) float32 pixels, whole numbers 0 to 255, to (N, classes) scores."""
+        scores = self.body(x)
+        value: torch.Tensor = getattr(scores, "value", scores)
+        return value
+
+    def weight_layers(self) -> list[tuple[str, nn.Conv2d | nn.Linear]]:
+        """Name and module of every convolution and dense layer, in the order of their names in the module."""
+        return [(name, m) for name, m in self.body.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+
+
+def own_class(target: str, folder: str = "") -> type[nn.Module]:
+    """The torch module class that `target` names.
+
+    Raises:
+        Problem: there is no such module or class, or it is no torch module.
+    """
+    module_name, _, class_name = target.partition(":")
+    module = import_user_module(module_name, folder, "model.arch")
+    found = getattr(module, class_name, None)
+    if not (inspect.isclass(found) and issubclass(found, nn.Module)):
+        classes = [n for n, c in vars(module).items() if inspect.isclass(c) and issubclass(c, nn.Module)]
+        hint = f"its torch modules: {', '.join(classes)}" if classes else "name a subclass of torch.nn.Module"
+        raise Problem(f"{class_name!r} in {module_name} is no torch module", "model.arch", hint)
+    return found

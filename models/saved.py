@@ -1,0 +1,58 @@
+"""Networks in files, with all that is needed to make them again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from bnnflow import Problem
+
+from . import store
+from .ensemble import Ensemble, ensemble_of
+from .networks import Network, NetworkSpec
+from .own import OwnNetwork, OwnSpec
+
+Trained = Network | OwnNetwork | Ensemble
+
+
+def save_network(network: Trained, path: Path) -> None:
+    """Write the network with its shape to one file, atomically."""
+    store.save({"spec": network.spec.to_dict(), "network": network.state_dict()}, path)
+
+
+def load_network(path: Path, folder: str = "") -> Trained:
+    """Read what `save_network` wrote, in eval mode.
+
+    Args:
+        path: the file.
+        folder: where a user's own module is looked for first.
+
+    Raises:
+        Problem: the file is absent, damaged, or not a network.
+    """
+    if not path.is_file():
+        raise Problem("there is no such file", where=str(path))
+    state = store.load(path)
+    if state is None or not {"spec", "network"} <= state.keys():
+        raise Problem("not a network, or damaged", where=str(path), hint="train it again, or copy the file again")
+    network = network_of(state["spec"], folder)
+    try:
+        network.load_state_dict(state["network"])
+    except RuntimeError as error:
+        raise Problem(
+            "the weights do not fit the network's shape", str(path), "was it written by another version?"
+        ) from error
+    return network.eval()
+
+
+def network_of(spec: dict[str, Any] | NetworkSpec | OwnSpec, folder: str = "", seed: int = 0) -> Trained:
+    """An untrained network of a shape, or of a shape's fields."""
+    if isinstance(spec, dict):
+        if "votes" in spec:
+            return ensemble_of(spec)
+        if "target" in spec:
+            fields = {**spec, "input_shape": tuple(spec["input_shape"])}
+            spec = OwnSpec(**fields, folder=folder)
+        else:
+            spec = NetworkSpec.from_dict(spec)
+    return Network(spec, seed) if isinstance(spec, NetworkSpec) else OwnNetwork(spec, seed)

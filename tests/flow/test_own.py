@@ -1,0 +1,208 @@
+"""Networks of the user's own: a class of Brevitas layers, an ONNX file, and what is said when they do not fit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from bnnflow import Problem
+from bnnflow.flow import cli, processes
+from bnnflow.flow.fetch import fetch
+from bnnflow.flow.recipe import load
+
+Golden = Callable[[str, str], None]
+NET = '''
+"""A network of the user's."""
+import torch
+from brevitas.nn import QuantConv2d, QuantIdentity, QuantLinear, QuantReLU
+from torch import nn
+
+
+class MyNet(nn.Module):
+    def __init__(self, width=4, head=10):
+        super().__init__()
+        kind = {"bias": False, "weight_bit_width": 2}
+        self.image = QuantIdentity(bit_width=8, return_quant_tensor=True)
+        self.first = QuantConv2d(1, width, 3, padding=1, stride=2, **kind)
+        self.norm = nn.BatchNorm2d(width)
+        self.act = QuantReLU(bit_width=2, return_quant_tensor=True)
+        self.second = QuantConv2d(width, width, 3, padding=1, **kind)
+        self.scores = QuantLinear(width * 16, head, **kind)
+
+    def forward(self, x):
+        x = self.act(self.norm(self.first(self.image(x))))
+        x = self.act(self.second(x)) + x
+        return self.scores(torch.flatten(getattr(x, "value", x), 1))
+
+
+class FloatNet(MyNet):
+    def forward(self, x):
+        return torch.sin(super().forward(x)) @ torch.ones(10, 10)
+
+
+class Number:
+    pass
+'''
+RECIPE = """\
+data: {{name: digits, train_images: 200, test_images: 40}}
+model: {model}
+train: {{epochs: 1, batch: 50, threads: 1, device: cpu}}
+prune: {{enabled: {prune}}}
+target: {{fps: 1000}}
+faults: {{rates: [0.01], maps: 1, images: 20}}
+speed: {{images: 20}}
+"""
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def recipe(tmp_path: Path, model: str, prune: bool = False) -> Path:
+    (tmp_path / "mynets.py").write_text(NET)
+    path = tmp_path / "net.yaml"
+    path.write_text(RECIPE.format(model=model, prune=str(prune).lower()))
+    return path
+
+
+def ran(capsys: pytest.CaptureFixture[str], *arguments: str, status: int = 0) -> str:
+    capsys.readouterr()
+    assert cli.run(list(arguments)) == status, capsys.readouterr().err
+    said = capsys.readouterr()
+    return said.err if status else said.out
+
+
+def test_a_class_of_the_users_and_then_its_onnx_file_build(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = recipe(tmp_path, "{arch: 'mynets:MyNet', args: {width: 4}}")
+    assert '"compiles": true' in ran(capsys, "check", str(path), "--json")
+    run = tmp_path / "run"
+    summary = json.loads(ran(capsys, "build", str(path), "--run", str(run), "--json"))
+    stages = summary["verify"]["base"]["stages"]
+    assert all(row["differences"] == 0 for row in stages) and stages[0]["stage"] == "torch (Brevitas)"
+    assert set(summary["networks"]) == {"base"} and summary["speed"]["rows"]
+
+    assert load(run / "model.yaml").model == load(path).model
+
+    exported = run / "base" / "network.onnx"
+    second = recipe(tmp_path, f"{{onnx: {exported}}}", prune=True)
+    again = json.loads(ran(capsys, "build", str(second), "--run", str(tmp_path / "run2"), "--json"))
+    assert again["networks"]["base"]["accuracy_hw"] == summary["networks"]["base"]["accuracy_hw"]
+    assert "torch (Brevitas)" not in {row["stage"] for row in again["verify"]["base"]["stages"]}
+    assert (tmp_path / "run2" / "base" / "network.onnx").read_bytes() == exported.read_bytes()
+    assert '"compiles": true' in ran(capsys, "check", str(second), "--json")
+
+
+def test_a_changed_class_is_trained_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = recipe(tmp_path, "{arch: 'mynets:MyNet'}")
+    arguments = ("build", str(path), "--run", str(tmp_path / "run"), "--to", "train")
+    ran(capsys, *arguments)
+    before = (tmp_path / "run" / "manifest.json").read_text()
+    ran(capsys, *arguments)
+    source = tmp_path / "mynets.py"
+    key = json.loads(before)["stages"]["train"]["key"]
+    assert json.loads((tmp_path / "run" / "manifest.json").read_text())["stages"]["train"]["key"] == key
+    source.write_text(NET + "# changed\n")
+    ran(capsys, *arguments)
+    assert json.loads((tmp_path / "run" / "manifest.json").read_text())["stages"]["train"]["key"] != key
+
+
+PROBLEMS = {
+    "own_no_class": ("{arch: 'mynets:Number'}", False),
+    "own_no_module": ("{arch: 'absent_nets:Net'}", False),
+    "own_arguments": ("{arch: 'mynets:MyNet', args: {depth: 3}}", False),
+    "own_scores": ("{arch: 'mynets:MyNet', args: {head: 7}}", False),
+    "own_pruned": ("{arch: 'mynets:MyNet'}", True),
+    "own_operators": ("{arch: 'mynets:FloatNet'}", False),
+    "zoo_unknown": ("{arch: resnet-20}", False),
+    "zoo_no_guess": ("{arch: xyzzy}", False),
+    "zoo_own_shape": ("{arch: tfc, hidden: [32]}", False),
+    "zoo_padding": ("{arch: mlp, padding: 0}", False),
+    "zoo_option": ("{arch: resnet20, weight_scale: channel}", False),
+    "zoo_small_images": ("{arch: cnv}", False),
+    "zoo_pruned_joins": ("{arch: resnet20}", True),
+    "zoo_pruned_unit": ("{arch: tfc, activation: unit}", True),
+    "onnx_and_arch": ("{onnx: net.onnx, arch: mlp}", False),
+    "onnx_missing": ("{onnx: TMP/absent.onnx}", False),
+    "no_arch": ("{width: 2}", False),
+}
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_what_does_not_fit_is_refused_before_training(
+    name: str, tmp_path: Path, golden: Golden, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, prune = PROBLEMS[name]
+    path = recipe(tmp_path, model.replace("TMP", str(tmp_path)), prune)
+    golden(f"problems/model_{name}", ran(capsys, "check", str(path), status=2))
+
+
+TRAIN = {
+    "format_without_bop": "{momentum_format: e5m2}",
+    "bad_format": "{optimizer: bop, momentum_format: e9m2}",
+    "patience": "{patience: 3}",
+    "parts": "{batch: 8, accumulate: 8}",
+    "unknown_loss": "{loss: cross_entropy}",
+}
+
+
+@pytest.mark.parametrize("name", TRAIN)
+def test_training_options_that_do_not_fit(name: str, tmp_path: Path, golden: Golden) -> None:
+    path = tmp_path / "net.yaml"
+    path.write_text(f"data: {{name: digits}}\nmodel: {{arch: tfc}}\ntrain: {TRAIN[name]}\n")
+    with pytest.raises(Problem) as caught:
+        load(path)
+    golden(f"problems/train_{name}", str(caught.value))
+
+
+def test_bop_on_scaled_weights_is_refused_at_its_key(
+    tmp_path: Path, golden: Golden, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = recipe(tmp_path, "{arch: tfc, weight_scale: tensor}")
+    arguments = ("build", str(path), "--run", str(tmp_path / "run"), "--to", "train", "-s", "train.optimizer=bop")
+    golden("problems/train_bop_on_scales", ran(capsys, *arguments, status=2))
+
+
+def test_data_sets_are_listed_and_fetching_explains_itself(
+    tmp_path: Path, golden: Golden, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BNNFLOW_DATA", str(tmp_path))
+    assert "speech_commands_v0.02.tar.gz" in ran(capsys, "data")
+    golden("problems/fetch_unknown", ran(capsys, "data", "get", "cifar", status=2))
+    golden("problems/fetch_digits", ran(capsys, "data", "get", "digits", status=2))
+    golden("problems/fetch_action", ran(capsys, "data", "fetch", status=2))
+
+    def offline(*_: object, **__: object) -> None:
+        raise ConnectionError("no network")
+
+    monkeypatch.setattr("urllib.request.urlopen", offline)
+    with pytest.raises(Problem) as caught:
+        fetch("cifar10", tmp_path, lambda _: None)
+    assert caught.value.status == 3
+    golden("problems/fetch_offline", str(caught.value))
+    monkeypatch.setattr("shutil.which", lambda _: None)
+    with pytest.raises(Problem) as caught:
+        fetch("fashion-mnist", tmp_path, lambda _: None)
+    golden("problems/fetch_no_debian", str(caught.value))
+
+
+def test_the_zoo_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = {row["name"]: row for row in json.loads(ran(capsys, "models", "--json"))}
+    weights = {  # counted from the published layer lists
+        "fashcnn": 6_480_448, "vgg7": 12_973_440, "alexnet-small": 14_022_016, "vgg16": 14_715_584,
+        "resnet20": 268_336, "cnv": 1_542_848, "tfc": 59_008,
+    }  # fmt: skip
+    assert {name: rows[name]["weights"] for name in weights} == weights
+    assert rows["cnv"]["binary_macs"] + rows["cnv"]["integer_macs"] == 59_461_376
+    assert "resnet20" in ran(capsys, "models", "--width", "0.5")
+
+
+def test_one_process_is_alone() -> None:
+    assert processes.count() == 1
+    with processes.joined() as leads:
+        assert leads
+        processes.call("train")
