@@ -58,7 +58,7 @@ def main(words: Sequence[str] = ()) -> int:
         if not words or any(word in case.name for word in words):
             rows += judged(case, work / re.sub(r"\W+", "-", case.name).strip("-"))
     failed = [row for row in rows if row.wrong]
-    print(f"{len(rows) - len(failed)} of {len(rows)} comparisons equal")
+    print(f"{len(rows) - len(failed)} of {len(rows)} comparisons as they should be")
     if not words:
         PAGE.write_text(page(rows))
         print(f"{PAGE.relative_to(ROOT)} written")
@@ -72,7 +72,7 @@ def _guarded(check: Check, what: str, program: str, subject: str) -> Row:
     except (Refused, Problem) as error:
         row = Row(what, program, subject, "refused", (str(error),))
     print(
-        f"{'equal ' if not row.wrong else 'FAILED'} {row.subject}: {row.what}, {row.program}, {row.compared}",
+        f"{'FAILED' if row.wrong else row.verdict} {row.subject}: {row.what}, {row.program}, {row.compared}",
         flush=True,
     )
     for line in row.wrong[:LINES]:
@@ -130,12 +130,18 @@ def judged(case: Case, folder: Path) -> list[Row]:
         "the model behind every step from our dataflow graph on as we read it: classes",
         lambda what: models_read(case, graph, more, folder / "dataflow", what),
     )
+    plain = {stage.level: stage.graph for stage in stages(read(load(case.file)))}
     for level in ("integer", "xnor"):
-        add(
-            "finn-base",
-            f"every tensor of the {level} level",
-            lambda what, level=level: executed(case, made[level], images, folder / level, what),  # type: ignore[misc]
-        )
+        run = {f"every tensor of the {level} level": plain[level]}
+        if str(plain[level]) != str(made[level]):
+            run[f"every tensor of the {level} level for finn-plus"] = made[level]
+        for number, (what, one) in enumerate(run.items()):
+            place = folder / f"{level}{number}"
+            add(
+                "finn-base",
+                what,
+                lambda what, one=one, place=place: executed(case, one, images, place, what),  # type: ignore[misc]
+            )
     return rows
 
 
