@@ -24,6 +24,7 @@ from bnnflow import Problem
 from ..transforms.graph import Graph
 from ..transforms.ops import AnyOp, Best, Conv, Dense, LabelSelect, Mvau, XnorConv, XnorDense
 from ..transforms.tensor import Array
+from .images import admitted, portions
 from .kernels import Kernels
 from .kernels.native import NativeKernels
 from .plan import Planner, Step
@@ -116,7 +117,7 @@ class Simulator:
                 raise Problem(f"there is no tensor {name!r}", f"graph {graph.name!r}", _nearest(name, graph))
         if not len(images):
             raise Problem("there are no images", f"input {graph.input!r} of {graph.name!r}")
-        values = {graph.input: Value(graph.input_type, None, self._admit(np.asarray(images)))}
+        values = {graph.input: Value(graph.input_type, None, admitted(graph, np.asarray(images)))}
         for step in self.steps if set(names) <= {graph.output} else Planner(graph, self.kernels, names).steps():
             values[step.makes] = step.run(*(values[name] for name in step.reads))
         return {name: values[name].numbers() for name in names}
@@ -133,7 +134,7 @@ class Simulator:
         """
 
         parts = self._spread(
-            self._runner(self.steps), self._admitted(_parts(images, self.block if batch is None else batch))
+            self._runner(self.steps), self._admitted(portions(images, self.block if batch is None else batch))
         )
         return np.concatenate(parts) if parts else np.zeros((0, *self.graph.output_type.shape))
 
@@ -150,11 +151,11 @@ class Simulator:
         before, needed = self._cut(upto)
 
         def run(part: Array) -> dict[str, Value]:
-            values = {self.graph.input: Value(self.graph.input_type, None, self._admit(part))}
+            values = {self.graph.input: Value(self.graph.input_type, None, admitted(self.graph, part))}
             made = self._run(before, values)
             return {name: made[name].compact() for name in needed}
 
-        parts = self._spread(run, _parts(images, self.block))
+        parts = self._spread(run, portions(images, self.block))
         if not parts:
             raise Problem("there are no images", f"input {self.graph.input!r} of {self.graph.name!r}")
         values = {name: Value.joined([part[name] for part in parts]) for name in needed}
@@ -239,7 +240,7 @@ class Simulator:
 
     def _admitted(self, parts: Iterable[Array]) -> Iterator[dict[str, Value]]:
         for part in parts:
-            yield {self.graph.input: Value(self.graph.input_type, None, self._admit(part))}
+            yield {self.graph.input: Value(self.graph.input_type, None, admitted(self.graph, part))}
 
     def _runner(self, steps: Sequence[Step]) -> Callable[[dict[str, Value]], Array]:
         """What maps the values that `steps` need to class scores; it may be called from several threads."""
@@ -273,33 +274,6 @@ class Simulator:
             made += [future.result() for future in waiting]
         return made
 
-    def _admit(self, images: Array) -> Array:
-        graph = self.graph
-        if images.shape[1:] != graph.input_type.shape:
-            raise Problem(
-                f"images have the shape {tuple(images.shape[1:])}, the graph wants {graph.input_type.shape}",
-                f"input {graph.input!r} of {graph.name!r}",
-                "give an array of shape (images, *the graph's shape)",
-            )
-        if images.dtype.kind not in "fiub":
-            raise Problem(f"images of type {images.dtype} are not numbers", f"input {graph.input!r}")
-        if images.dtype.kind == "f" and not np.all(np.isfinite(images)):
-            image = int(np.argwhere(~np.isfinite(images))[0][0])
-            raise Problem("an input value is NaN or infinite", f"image {image}", "repair or leave out this image")
-        if graph.input_type.is_float:
-            return images.astype(np.float64)
-        low, high = graph.input_type.range
-        if images.dtype == np.uint8 and low <= 0 and high >= 255:
-            return images
-        whole = images.dtype.kind != "f" or not np.any(images != np.floor(images))
-        if images.size and (images.min() < low or images.max() > high or not whole):
-            raise Problem(
-                f"the graph wants integers from {low} to {high}, the images hold {images.min():g} to {images.max():g}",
-                f"input {graph.input!r} of {graph.name!r}",
-                "give the pixels as they are stored (0 to 255), not divided",
-            )
-        return images.astype(np.uint8, copy=False) if low >= 0 and high <= 255 else images.astype(np.int64)
-
 
 def classes_of(graph: Graph, scores: Array) -> Array:
     """The best class of each image: of class scores, or of the ranking with which a graph may end."""
@@ -307,12 +281,6 @@ def classes_of(graph: Graph, scores: Array) -> Array:
         return scores[:, 0].astype(np.int64)
     best: Array = scores.argmax(axis=1)
     return best
-
-
-def batches(images: Array, size: int) -> Iterator[Array]:
-    """Consecutive parts of at most `size` images."""
-    for start in range(0, len(images), size):
-        yield images[start : start + size]
 
 
 def cycles(graph: Graph) -> float:
@@ -329,13 +297,6 @@ def cycles(graph: Graph) -> float:
             one_bit = two_valued(graph.types[node.input])
             total += float(products) / (1024 / 3 if one_bit else 64)
     return total
-
-
-def _parts(images: Array | Iterable[Array], size: int) -> Iterator[Array]:
-    if size < 1:
-        raise Problem(f"a batch must hold at least 1 image, not {size}", "argument batch")
-    for part in (images,) if isinstance(images, np.ndarray) else images:
-        yield from batches(np.asarray(part), size)
 
 
 def _backend(name: str, target: str, folder: Path | None) -> tuple[str, Kernels | None]:

@@ -13,7 +13,8 @@ from ..transforms.graph import Graph
 from ..transforms.ops import Affine
 from ..transforms.passes import Doubt, Match
 from ..transforms.tensor import Array
-from .engine import Simulator, batches
+from .engine import Simulator
+from .images import batches
 
 # Doubts state how far float32 may err; the simulator computes a network's floats in float64.
 _FLOAT64_OF_FLOAT32 = 2.0**-28

@@ -20,7 +20,7 @@ from ...transforms.graph import Graph
 from ...transforms.ops import NO_BOUNDS, Mvau
 from ...transforms.tensor import Array
 from ..engine import Simulator, classes_of
-from ..prefix import kernel_of
+from ..walk import Walk, kernel_of
 from .criticality import criticality
 from .layout import memories
 from .maps import replaced
@@ -104,7 +104,7 @@ def weakest_flips(graph: Graph, image: Array, layer: str, limit: int = 1000) -> 
         limit: flips at most.
     """
     simulator = Simulator.of(graph)
-    tail = Tail.of(simulator, layer, image[None])
+    tail = Tail.of(simulator, Walk.of(graph, {}, {}), layer, image[None])
     winner = int(tail.classes[0])
     start = layer_of(graph, layer, tail.clean)
     output = tail.clean[layer].reshape(-1, start.sums.shape[1]).copy()

@@ -18,7 +18,7 @@ from ...transforms.graph import Graph
 from ...transforms.ops import NO_BOUNDS, Mvau
 from ...transforms.tensor import Array
 from ..engine import Simulator, classes_of
-from ..prefix import Walk, kernel_of
+from ..walk import Walk, kernel_of
 from .layout import Memory, chosen, memories
 from .tail import Tail
 
@@ -95,13 +95,13 @@ def criticality(
     if x.is_float:
         raise Problem("the layer reads floats", layer, "judge a layer behind the first threshold")
     steps = changes(op, memory)
-    simulator = _roomy(graph, layer, op, int(np.abs(steps).max()))
+    simulator, walk = Simulator.of(graph), _roomy(graph, layer, op, int(np.abs(steps).max()))
     changed = np.zeros((len(steps), steps[0].size), np.int64)
     right = np.zeros_like(changed)
     clean = 0
     for first in range(0, len(images), block):
         truth = labels[first : first + block]
-        tail = Tail.of(simulator, layer, images[first : first + block])
+        tail = Tail.of(simulator, walk, layer, images[first : first + block])
         before = tail.classes == truth
         clean += int(before.sum())
         right += int(before.sum())
@@ -117,14 +117,14 @@ def criticality(
     return Criticality(layer, len(images), changed.reshape(shape), right.reshape(shape), clean)
 
 
-def _roomy(graph: Graph, layer: str, op: Mvau, step: int) -> Simulator:
+def _roomy(graph: Graph, layer: str, op: Mvau, step: int) -> Walk:
     """The network with room behind the layer for sums that only a fault can reach."""
     made, x = graph.types[layer], graph.types[graph.node(layer).input]
     if op.has_bounds or op.xnor or made.is_float:
-        return Simulator.of(graph)
+        return Walk.of(graph, {}, {})
     more = step * max(map(abs, x.range))
     wide = replace(made, low=made.range[0] - more, high=made.range[1] + more, step=1)
-    return Simulator(graph, Walk.of(graph, {}, {layer: wide}).kernels)
+    return Walk.of(graph, {}, {layer: wide})
 
 
 def changes(op: Mvau, memory: Memory) -> Array:

@@ -22,7 +22,7 @@ from ...transforms.graph import Graph, Node
 from ...transforms.ops import NO_BOUNDS, Affine, Best, ChannelwiseMul, LabelSelect, Mvau, Scale
 from ...transforms.tensor import Array
 from ..engine import Simulator, classes_of
-from ..prefix import kernel_of
+from ..walk import kernel_of
 from .layout import chosen, memories
 from .statistics import binomial_pmf
 

@@ -31,7 +31,7 @@ from ...transforms.ops import (
     Unit,
 )
 from ...transforms.tensor import Array, TensorType
-from ..prefix import BATCH, Change, Walk
+from ..walk import BATCH, Change, Walk
 from .draws import stream
 from .layout import Memory
 from .models import FLIP, Cells, Model

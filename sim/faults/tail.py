@@ -9,6 +9,7 @@ import numpy as np
 from ...transforms.graph import Graph, Node
 from ...transforms.tensor import Array
 from ..engine import Simulator, classes_of
+from ..walk import Walk
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,27 +17,27 @@ class Tail:
     """The nodes behind a unit, with all tensors of a block of images without faults.
 
     Attributes:
-        simulator: the whole network.
+        walk: the whole network, node by node.
         layer: the unit whose output changes.
         clean: every tensor without faults, (images, *shape).
         scores: class scores without faults, (images, classes).
     """
 
-    simulator: Simulator
+    walk: Walk
     layer: str
     clean: dict[str, Array]
     scores: Array
 
     @staticmethod
-    def of(simulator: Simulator, layer: str, images: Array) -> Tail:
-        """Run a block of images."""
+    def of(simulator: Simulator, walk: Walk, layer: str, images: Array) -> Tail:
+        """Run a block of images; `walk` goes over the simulator's graph, and has room for what faults bring."""
         clean = simulator.tensors(images)
-        return Tail(simulator, layer, clean, clean[simulator.graph.output].astype(np.float64))
+        return Tail(walk, layer, clean, clean[walk.graph.output].astype(np.float64))
 
     @property
     def graph(self) -> Graph:
         """The network."""
-        return self.simulator.graph
+        return self.walk.graph
 
     @property
     def classes(self) -> Array:
@@ -55,7 +56,7 @@ class Tail:
             if node.name == self.layer:
                 behind = True
             elif behind and any(name in values for name in node.inputs):
-                kernel = self.simulator.kernels[step]
+                kernel = self.walk.kernels[step]
                 inputs = [values[n] if n in values else self.clean[n][which[places]] for n in node.inputs]
                 values[node.name] = kernel(*inputs)
                 values = {name: made for name, made in values.items() if self._is_read(name, step)}

@@ -14,8 +14,7 @@ from bnnflow import Problem
 from ...transforms.graph import Graph
 from ...transforms.ops import AnyOp
 from ...transforms.tensor import Array, TensorType
-from ..engine import Simulator, classes_of
-from ..prefix import Prefix, finish, prefix, with_ops
+from ..engine import Prefix, Simulator, classes_of
 from .draws import stream
 from .layout import KINDS, Memory, chosen, memories
 from .maps import faulty_ops
@@ -195,11 +194,11 @@ class Subject:
             return Outcome(trial, len(self.images), int((self.classes == self.labels).sum()), 0)
         first = next(node.name for node in self.graph.nodes if node.name in replaced)
         if self._bytes_of(first) > _CACHE_BYTES:
-            scores = with_ops(self.simulator, replaced).scores(self.images)
+            scores = self.simulator.with_ops(replaced).scores(self.images)
         else:
             if self._prefix is None or self._prefix[0] != first:
-                self._prefix = (first, prefix(self.simulator, self.images, first))
-            scores = finish(self.simulator, self._prefix[1], replaced)
+                self._prefix = (first, self.simulator.prefix(self.images, first))
+            scores = self.simulator.finish(self._prefix[1], replaced)
         return self._judged(trial, scores)
 
     def _judged(self, trial: int, scores: Array) -> Outcome:

@@ -11,7 +11,6 @@ from bnnflow.sim.engine import Simulator
 from bnnflow.sim.faults import Model, Rates, memories
 from bnnflow.sim.faults.layout import KINDS
 from bnnflow.sim.faults.maps import faulty_ops, replaced
-from bnnflow.sim.prefix import finish, prefix, with_ops
 from bnnflow.sim.reference import run
 from bnnflow.transforms.graph import Graph, Node
 from bnnflow.transforms.ops import NO_BOUNDS, AddStreams, DuplicateStreams, Mvau
@@ -25,14 +24,14 @@ def test_every_node_is_a_place_to_go_on_from(place: int) -> None:
     graph = cnn()
     x, name = pixels(0, graph, 9), graph.nodes[place].name
     simulator = Simulator.of(graph)
-    start = prefix(simulator, x, name)
-    assert np.array_equal(finish(simulator, start, {}), simulator.scores(x))
+    start = simulator.prefix(x, name)
+    assert np.array_equal(simulator.finish(start, {}), simulator.scores(x))
     later = {node.name for node in graph.nodes[place:]}
     hit = faulty_ops(graph, memories(graph, KINDS), Model(), Rates.of(0.2), 0, 1)
     ops = {layer: op for layer, op in hit.items() if layer in later}
     wanted = run(replaced(graph, ops), x)[graph.output]
-    assert np.array_equal(finish(simulator, start, ops), wanted)
-    assert np.array_equal(with_ops(simulator, ops).scores(x), wanted)
+    assert np.array_equal(simulator.finish(start, ops), wanted)
+    assert np.array_equal(simulator.with_ops(ops).scores(x), wanted)
 
 
 def test_sums_that_only_faults_reach_do_not_overflow() -> None:
@@ -48,5 +47,5 @@ def test_sums_that_only_faults_reach_do_not_overflow() -> None:
     ops = {name: replace(ones, weight=-ones.weight) for name in ("a", "b")}
     x = np.ones((2, 100), np.uint8)
     simulator = Simulator.of(graph)
-    assert finish(simulator, prefix(simulator, x, "fork"), ops).tolist() == [[-200, -200]] * 2
-    assert with_ops(simulator, ops).scores(x).tolist() == [[-200, -200]] * 2
+    assert simulator.finish(simulator.prefix(x, "fork"), ops).tolist() == [[-200, -200]] * 2
+    assert simulator.with_ops(ops).scores(x).tolist() == [[-200, -200]] * 2

@@ -1,0 +1,62 @@
+"""Images on their way into a simulation: checked, and cut into parts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from bnnflow import Problem
+
+from ..transforms.graph import Graph
+from ..transforms.tensor import Array
+
+
+def admitted(graph: Graph, images: Array) -> Array:
+    """Images as the kernels take them.
+
+    Raises:
+        Problem: they do not have the input's shape or range, or are not finite.
+    """
+    if images.shape[1:] != graph.input_type.shape:
+        raise Problem(
+            f"images have the shape {tuple(images.shape[1:])}, the graph wants {graph.input_type.shape}",
+            f"input {graph.input!r} of {graph.name!r}",
+            "give an array of shape (images, *the graph's shape)",
+        )
+    if images.dtype.kind not in "fiub":
+        raise Problem(f"images of type {images.dtype} are not numbers", f"input {graph.input!r}")
+    if images.dtype.kind == "f" and not np.all(np.isfinite(images)):
+        image = int(np.argwhere(~np.isfinite(images))[0][0])
+        raise Problem("an input value is NaN or infinite", f"image {image}", "repair or leave out this image")
+    if graph.input_type.is_float:
+        return images.astype(np.float64)
+    low, high = graph.input_type.range
+    if images.dtype == np.uint8 and low <= 0 and high >= 255:
+        return images
+    whole = images.dtype.kind != "f" or not np.any(images != np.floor(images))
+    if images.size and (images.min() < low or images.max() > high or not whole):
+        raise Problem(
+            f"the graph wants integers from {low} to {high}, the images hold {images.min():g} to {images.max():g}",
+            f"input {graph.input!r} of {graph.name!r}",
+            "give the pixels as they are stored (0 to 255), not divided",
+        )
+    return images.astype(np.uint8, copy=False) if low >= 0 and high <= 255 else images.astype(np.int64)
+
+
+def batches(images: Array, size: int) -> Iterator[Array]:
+    """Consecutive parts of at most `size` images."""
+    for start in range(0, len(images), size):
+        yield images[start : start + size]
+
+
+def portions(images: Array | Iterable[Array], size: int) -> Iterator[Array]:
+    """Parts of at most `size` images, of one array or of batches.
+
+    Raises:
+        Problem: a size below 1.
+    """
+    if size < 1:
+        raise Problem(f"a batch must hold at least 1 image, not {size}", "argument batch")
+    for part in (images,) if isinstance(images, np.ndarray) else images:
+        yield from batches(np.asarray(part), size)

@@ -1,0 +1,71 @@
+"""A graph node by node on ordinary arrays: for what lays faults into tensors, or goes on from a changed tensor.
+
+The packed simulator joins operations and leaves tensors out; here every tensor is made, by the kernels of `generic.py`,
+and may hold values that only a fault can reach.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..transforms.graph import Graph
+from ..transforms.infer import result_type
+from ..transforms.ops import AnyOp
+from ..transforms.tensor import Array, TensorType
+from .generic import Kernel, prepare
+from .images import admitted, batches
+
+BATCH = 250
+Change = Callable[[Array, int], Array]
+
+
+def kernel_of(graph: Graph, node: str, op: AnyOp) -> Kernel:
+    """What `op` would do in place of a node: a function of its inputs' batches."""
+    inputs = [graph.types[name] for name in graph.node(node).inputs]
+    return prepare(op, inputs[0], result_type(op, inputs, node))
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """A graph that runs with functions laid into some of its tensors.
+
+    Types behind a changed tensor are inferred again from its bits, so that all sums stay exact.
+
+    Attributes:
+        graph: what runs.
+        kernels: one function a node.
+        changes: tensor to a function of (values, number of the first image) that gives the changed values.
+    """
+
+    graph: Graph
+    kernels: tuple[Kernel, ...]
+    changes: Mapping[str, Change]
+
+    @staticmethod
+    def of(graph: Graph, changes: Mapping[str, Change], wide: Mapping[str, TensorType]) -> Walk:
+        """Prepare every layer; `wide` gives the types of changed tensors."""
+        types: dict[str, TensorType] = {graph.input: wide.get(graph.input, graph.input_type)}
+        kernels = []
+        for node in graph.nodes:
+            inputs = [types[name] for name in node.inputs]
+            made = result_type(node.op, inputs, node.name)
+            kernels.append(prepare(node.op, inputs[0], made))
+            types[node.name] = wide.get(node.name, made)
+        return Walk(graph, tuple(kernels), changes)
+
+    def scores(self, images: Array) -> Array:
+        """Class scores, (images, classes) float64."""
+        parts = []
+        for first, batch in zip(range(0, len(images), BATCH), batches(images, BATCH), strict=True):
+            made = {self.graph.input: self._changed(self.graph.input, admitted(self.graph, batch), first)}
+            for node, kernel in zip(self.graph.nodes, self.kernels, strict=True):
+                made[node.name] = self._changed(node.name, kernel(*(made[name] for name in node.inputs)), first)
+            parts.append(made[self.graph.output].astype(np.float64))
+        return np.concatenate(parts) if parts else np.zeros((0, *self.graph.output_type.shape))
+
+    def _changed(self, name: str, values: Array, first: int) -> Array:
+        change = self.changes.get(name)
+        return values if change is None else change(values, first)
