@@ -30,6 +30,7 @@ _PACKAGES = (
     ("joblib", "1.4", "", True),
     ("llvmlite", "0.45", "", True),
     ("matplotlib", "3.8", "", True),
+    ("pillow", "10", "", True),
     ("threadpoolctl", "3", "", True),
 )
 _CPU_FEATURES = ("avx2", "avx512bw", "avx512_vpopcntdq", "neon", "asimd", "sve")

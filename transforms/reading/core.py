@@ -322,5 +322,5 @@ def _unfinished(pending: Window | Steps | End) -> Problem:
 
 
 def _nearest(operator: str) -> str:
-    close = get_close_matches(operator, OPERATORS, 1)
+    close = get_close_matches(operator, OPERATORS, 1, 0.85)
     return f"did you mean {close[0]}? " if close else ""
