@@ -21,6 +21,7 @@ from .maps import faulty_ops
 from .models import FLIP, Cells, Model
 from .protect import Protection
 from .rates import Rates
+from .single import SingleFlips
 from .streams import KINDS as STREAMS
 from .streams import Stream, faulty_walk, streams
 
@@ -119,6 +120,7 @@ class Subject:
     _simulator: Simulator | None = None
     _classes: Array | None = None
     _prefix: tuple[str, Prefix] | None = None
+    _flips: tuple[str, SingleFlips | None] | None = None
     _orders: dict[str, Array] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -167,26 +169,36 @@ class Subject:
             walk = faulty_walk(self.graph, flows, model, point.rates, point.seed, trial, point.fifo_depth)
             return self._judged(trial, walk.scores(self.images))
         cells = [place for place in places if isinstance(place, Memory)]
-        return self.run(self._ops(point, cells, trial), trial)
+        if point.model == SINGLE:
+            return self._single(point, cells, trial)
+        safe, model = Protection.parse(point.protection), Model.parse(point.model)
+        return self.run(faulty_ops(self.graph, cells, model, point.rates, point.seed, trial, safe), trial)
 
-    def _ops(self, point: Point, places: list[Memory], trial: int) -> dict[str, AnyOp]:
+    def _single(self, point: Point, places: list[Memory], trial: int) -> Outcome:
+        """One flipped cell: the trial's in a random order of all cells."""
         safe = Protection.parse(point.protection)
-        if point.model != SINGLE:
-            model = Model.parse(point.model)
-            return faulty_ops(self.graph, places, model, point.rates, point.seed, trial, safe)
         sizes = [safe.stored(place).size for place in places]
         order = self._orders.get(point.key())
         if order is None:
             order = self._orders[point.key()] = stream(point.seed, 0, 99)(0).permutation(sum(sizes))
         cell = int(order[trial % len(order)])
-        for place, size in zip(places, sizes, strict=True):
-            if cell < size:
-                op = self.graph.node(place.layer).op
-                hit = Cells(np.array([cell]), np.array([FLIP], np.uint8))
-                read = safe.decode(place, hit.on(safe.encode(place, place.words(op))))
-                return {place.layer: place.holding(op, read)}
-            cell -= size
-        raise AssertionError
+        number = int(np.searchsorted(np.cumsum(sizes), cell, side="right"))
+        place, cell = places[number], cell - sum(sizes[:number])
+        flips = self._flips_of(place) if safe.code == "none" else None
+        if flips is not None:
+            return self._judged(trial, flips.scores_with(cell))
+        op = self.graph.node(place.layer).op
+        hit = Cells(np.array([cell]), np.array([FLIP], np.uint8))
+        read = safe.decode(place, hit.on(safe.encode(place, place.words(op))))
+        return self.run({place.layer: place.holding(op, read)}, trial)
+
+    def _flips_of(self, place: Memory) -> SingleFlips | None:
+        """What single flips of a layer's weights share; None where they have no short cut."""
+        if place.kind != "weights" or self._bytes_of(place.layer) > _CACHE_BYTES:
+            return None
+        if self._flips is None or self._flips[0] != place.layer:
+            self._flips = (place.layer, SingleFlips.of(self.simulator, self.images, place))
+        return self._flips[1]
 
     def run(self, replaced: dict[str, AnyOp], trial: int = 0) -> Outcome:
         """The network with other units in place, on all images; what comes before them is computed once."""
