@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import prod
 
 import numpy as np
 
@@ -13,7 +12,7 @@ from bnnflow import Problem
 
 from ...transforms.graph import Graph
 from ...transforms.ops import AnyOp
-from ...transforms.tensor import Array, TensorType
+from ...transforms.tensor import Array
 from ..engine import Prefix, Simulator, classes_of
 from .draws import stream
 from .layout import KINDS, Memory, chosen, memories
@@ -119,8 +118,8 @@ class Subject:
     labels: Array
     _simulator: Simulator | None = None
     _classes: Array | None = None
-    _prefix: tuple[str, Prefix] | None = None
-    _flips: tuple[str, SingleFlips | None] | None = None
+    _prefix: tuple[str, Prefix | None] | None = None
+    _flips: tuple[str, dict[str, SingleFlips | None]] | None = None
     _orders: dict[str, Array] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -184,7 +183,7 @@ class Subject:
         cell = int(order[trial % len(order)])
         number = int(np.searchsorted(np.cumsum(sizes), cell, side="right"))
         place, cell = places[number], cell - sum(sizes[:number])
-        flips = self._flips_of(place) if safe.code == "none" else None
+        flips = self._flips_of(point, place) if safe.code == "none" else None
         if flips is not None:
             return self._judged(trial, flips.scores_with(cell))
         op = self.graph.node(place.layer).op
@@ -192,26 +191,31 @@ class Subject:
         read = safe.decode(place, hit.on(safe.encode(place, place.words(op))))
         return self.run({place.layer: place.holding(op, read)}, trial)
 
-    def _flips_of(self, place: Memory) -> SingleFlips | None:
-        """What single flips of a layer's weights share; None where they have no short cut."""
-        if place.kind != "weights" or self._bytes_of(place.layer) > _CACHE_BYTES:
+    def _flips_of(self, point: Point, place: Memory) -> SingleFlips | None:
+        """What single flips of a layer's weights share; None where they have no short cut, or memory is short."""
+        if self._flips is None or self._flips[0] != point.key():
+            self._flips = (point.key(), {})
+        kept = self._flips[1]
+        if place.kind != "weights":
             return None
-        if self._flips is None or self._flips[0] != place.layer:
-            self._flips = (place.layer, SingleFlips.of(self.simulator, self.images, place))
-        return self._flips[1]
+        if place.layer not in kept:
+            taken = sum(self._bytes_of(name) for name, flips in kept.items() if flips is not None)
+            fits = taken + self._bytes_of(place.layer) <= _CACHE_BYTES // 4
+            kept[place.layer] = SingleFlips.of(self.simulator, self.images, place) if fits else None
+        return kept[place.layer]
 
     def run(self, replaced: dict[str, AnyOp], trial: int = 0) -> Outcome:
         """The network with other units in place, on all images; what comes before them is computed once."""
         if not replaced:
             return Outcome(trial, len(self.images), int((self.classes == self.labels).sum()), 0)
         first = next(node.name for node in self.graph.nodes if node.name in replaced)
-        if self._bytes_of(first) > _CACHE_BYTES:
-            scores = self.simulator.with_ops(replaced).scores(self.images)
-        else:
-            if self._prefix is None or self._prefix[0] != first:
-                self._prefix = (first, self.simulator.prefix(self.images, first))
-            scores = self.simulator.finish(self._prefix[1], replaced)
-        return self._judged(trial, scores)
+        if self._prefix is None or self._prefix[0] != first:
+            small = self._bytes_of(first) <= _CACHE_BYTES
+            self._prefix = (first, self.simulator.prefix(self.images, first) if small else None)
+        start = self._prefix[1]
+        if start is None:
+            return self._judged(trial, self.simulator.with_ops(replaced).scores(self.images))
+        return self._judged(trial, self.simulator.finish(start, replaced))
 
     def _judged(self, trial: int, scores: Array) -> Outcome:
         found = classes_of(self.graph, scores)
@@ -219,10 +223,8 @@ class Subject:
         return Outcome(trial, len(self.images), right, changed)
 
     def _bytes_of(self, node: str) -> int:
-        def size(kind: TensorType) -> int:
-            return prod(kind.shape) * (8 if kind.is_float else -(-kind.bits // 8))
-
-        return len(self.images) * sum(size(self.graph.types[name]) for name in self.graph.node(node).inputs)
+        """Memory of the prefix up to a node, for all images."""
+        return len(self.images) * self.simulator.prefix(self.images[:1], node).nbytes
 
 
 def population(graph: Graph, point: Point) -> int:

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from bnnflow.sim.engine import Simulator
-from bnnflow.sim.faults import memories
+from bnnflow.sim.faults import Point, Rates, Subject, memories
+from bnnflow.sim.faults.criticality import criticality
 from bnnflow.sim.faults.maps import replaced
 from bnnflow.sim.faults.single import SingleFlips
+from bnnflow.sim.faults.trials import population
 from bnnflow.sim.reference import run
 from bnnflow.transforms.graph import Graph, Node
 from bnnflow.transforms.ops import NO_BOUNDS, Mvau, SlidingWindow
@@ -77,3 +79,14 @@ def test_layers_without_a_short_cut(layer: str) -> None:
     assert SingleFlips.of(Simulator.of(graph), pixels(0, graph, 3), memory) is None
     dense = next(memory for memory in memories(graph) if memory.layer == "conv2")
     assert SingleFlips.of(Simulator.of(graph, "blas"), pixels(0, graph, 3), dense) is None
+
+
+def test_trials_of_all_cells_are_what_criticality_counts() -> None:
+    """Over layers with a short cut and without, in a random order of all their cells."""
+    graph = cnn()
+    images, labels = pixels(0, graph, 12), np.arange(12) % 3
+    subject, point = Subject(graph, images, labels), Point("weights", (), "single", Rates.of(0.0))
+    trials = [subject.trial(point, trial) for trial in range(population(graph, point))]
+    found = [criticality(graph, images, labels, memory.layer) for memory in memories(graph)]
+    assert sum(trial.changed for trial in trials) == sum(int(one.changed.sum()) for one in found)
+    assert sum(trial.right for trial in trials) == sum(int(one.right.sum()) for one in found)
