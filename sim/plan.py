@@ -148,7 +148,7 @@ class Planner:
             tensor = self.graph.node(tensor).input
         return tensor
 
-    def _source(self, node: Node, op: _Layer) -> Source:
+    def source(self, node: Node, op: _Layer) -> Source:
         """The map behind a layer's input."""
         tensor = self._through(node.input)
         kind, maker = self._type(tensor), self.graph.maker(tensor)
@@ -175,7 +175,7 @@ class Planner:
         """A layer, with the border sums and thresholds behind it; None where it has no packed form."""
         op = node.op
         assert isinstance(op, Conv | Dense | XnorConv | XnorDense | Mvau)
-        source, made = self._source(node, op), self._type(covers[-1])
+        source, made = self.source(node, op), self._type(covers[-1])
         x, window = self._type(source.tensor), source.window
         weight = op.weight.reshape(len(op.weight), *window.kernel, window.channels)
         single = limits is not None and limits.bounds.shape[1] == 1

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import prod
 
 import numpy as np
 
@@ -13,7 +12,7 @@ from bnnflow import Problem
 
 from ...transforms.graph import Graph
 from ...transforms.ops import AnyOp
-from ...transforms.tensor import Array, TensorType
+from ...transforms.tensor import Array
 from ..engine import Prefix, Simulator, classes_of
 from .draws import stream
 from .layout import KINDS, Memory, chosen, memories
@@ -21,6 +20,7 @@ from .maps import faulty_ops
 from .models import FLIP, Cells, Model
 from .protect import Protection
 from .rates import Rates
+from .single import SingleFlips
 from .streams import KINDS as STREAMS
 from .streams import Stream, faulty_walk, streams
 
@@ -118,7 +118,8 @@ class Subject:
     labels: Array
     _simulator: Simulator | None = None
     _classes: Array | None = None
-    _prefix: tuple[str, Prefix] | None = None
+    _prefix: tuple[str, Prefix | None] | None = None
+    _flips: tuple[str, dict[str, SingleFlips | None]] | None = None
     _orders: dict[str, Array] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -167,39 +168,54 @@ class Subject:
             walk = faulty_walk(self.graph, flows, model, point.rates, point.seed, trial, point.fifo_depth)
             return self._judged(trial, walk.scores(self.images))
         cells = [place for place in places if isinstance(place, Memory)]
-        return self.run(self._ops(point, cells, trial), trial)
+        if point.model == SINGLE:
+            return self._single(point, cells, trial)
+        safe, model = Protection.parse(point.protection), Model.parse(point.model)
+        return self.run(faulty_ops(self.graph, cells, model, point.rates, point.seed, trial, safe), trial)
 
-    def _ops(self, point: Point, places: list[Memory], trial: int) -> dict[str, AnyOp]:
+    def _single(self, point: Point, places: list[Memory], trial: int) -> Outcome:
+        """One flipped cell: the trial's in a random order of all cells."""
         safe = Protection.parse(point.protection)
-        if point.model != SINGLE:
-            model = Model.parse(point.model)
-            return faulty_ops(self.graph, places, model, point.rates, point.seed, trial, safe)
         sizes = [safe.stored(place).size for place in places]
         order = self._orders.get(point.key())
         if order is None:
             order = self._orders[point.key()] = stream(point.seed, 0, 99)(0).permutation(sum(sizes))
         cell = int(order[trial % len(order)])
-        for place, size in zip(places, sizes, strict=True):
-            if cell < size:
-                op = self.graph.node(place.layer).op
-                hit = Cells(np.array([cell]), np.array([FLIP], np.uint8))
-                read = safe.decode(place, hit.on(safe.encode(place, place.words(op))))
-                return {place.layer: place.holding(op, read)}
-            cell -= size
-        raise AssertionError
+        number = int(np.searchsorted(np.cumsum(sizes), cell, side="right"))
+        place, cell = places[number], cell - sum(sizes[:number])
+        flips = self._flips_of(point, place) if safe.code == "none" else None
+        if flips is not None:
+            return self._judged(trial, flips.scores_with(cell))
+        op = self.graph.node(place.layer).op
+        hit = Cells(np.array([cell]), np.array([FLIP], np.uint8))
+        read = safe.decode(place, hit.on(safe.encode(place, place.words(op))))
+        return self.run({place.layer: place.holding(op, read)}, trial)
+
+    def _flips_of(self, point: Point, place: Memory) -> SingleFlips | None:
+        """What single flips of a layer's weights share; None where they have no short cut, or memory is short."""
+        if self._flips is None or self._flips[0] != point.key():
+            self._flips = (point.key(), {})
+        kept = self._flips[1]
+        if place.kind != "weights":
+            return None
+        if place.layer not in kept:
+            taken = sum(self._bytes_of(name) for name, flips in kept.items() if flips is not None)
+            fits = taken + self._bytes_of(place.layer) <= _CACHE_BYTES // 4
+            kept[place.layer] = SingleFlips.of(self.simulator, self.images, place) if fits else None
+        return kept[place.layer]
 
     def run(self, replaced: dict[str, AnyOp], trial: int = 0) -> Outcome:
         """The network with other units in place, on all images; what comes before them is computed once."""
         if not replaced:
             return Outcome(trial, len(self.images), int((self.classes == self.labels).sum()), 0)
         first = next(node.name for node in self.graph.nodes if node.name in replaced)
-        if self._bytes_of(first) > _CACHE_BYTES:
-            scores = self.simulator.with_ops(replaced).scores(self.images)
-        else:
-            if self._prefix is None or self._prefix[0] != first:
-                self._prefix = (first, self.simulator.prefix(self.images, first))
-            scores = self.simulator.finish(self._prefix[1], replaced)
-        return self._judged(trial, scores)
+        if self._prefix is None or self._prefix[0] != first:
+            small = self._bytes_of(first) <= _CACHE_BYTES
+            self._prefix = (first, self.simulator.prefix(self.images, first) if small else None)
+        start = self._prefix[1]
+        if start is None:
+            return self._judged(trial, self.simulator.with_ops(replaced).scores(self.images))
+        return self._judged(trial, self.simulator.finish(start, replaced))
 
     def _judged(self, trial: int, scores: Array) -> Outcome:
         found = classes_of(self.graph, scores)
@@ -207,10 +223,8 @@ class Subject:
         return Outcome(trial, len(self.images), right, changed)
 
     def _bytes_of(self, node: str) -> int:
-        def size(kind: TensorType) -> int:
-            return prod(kind.shape) * (8 if kind.is_float else -(-kind.bits // 8))
-
-        return len(self.images) * sum(size(self.graph.types[name]) for name in self.graph.node(node).inputs)
+        """Memory of the prefix up to a node, for all images."""
+        return len(self.images) * self.simulator.prefix(self.images[:1], node).nbytes
 
 
 def population(graph: Graph, point: Point) -> int:

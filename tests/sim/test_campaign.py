@@ -18,6 +18,8 @@ from bnnflow import Problem
 from bnnflow.sim.faults import (
     Campaign,
     Grid,
+    Memory,
+    Model,
     Outcome,
     Plan,
     Point,
@@ -33,6 +35,7 @@ from bnnflow.sim.faults import (
     student_t,
     sweep,
 )
+from bnnflow.sim.faults.maps import faulty_ops
 from bnnflow.sim.faults.statistics import clopper_pearson, half_width, image_half_width, wilson
 from bnnflow.sim.faults.trials import population
 from bnnflow.sim.faults.workers import Task
@@ -271,7 +274,8 @@ def test_per_layer_rates_hit_those_layers() -> None:
 
     named = Rates(only.rest, {"conv2.weights": Rate.of(0.3), "fc": Rate.of(0.1)})
     place = Point("weights", (), "flip", named)
-    ops = one._ops(place, list(place.places(one.graph)), 0)  # type: ignore[misc]
+    cells = [found for found in place.places(one.graph) if isinstance(found, Memory)]
+    ops = faulty_ops(one.graph, cells, Model(), named, place.seed, 0)
     assert set(ops) == {"conv2", "fc"}
 
 
