@@ -152,7 +152,7 @@ def page(rows: list[Row]) -> str:
         "# What other programs say",
         "",
         f"Made by `make oracles`, which installs {versions} in environments of their own below `.oracles/` and",
-        "compares for equality. Networks are untrained, their batch norms have gains of both signs; estimates are",
+        "compares for equality. Networks but the zoo's are untrained, their batch norms have gains of both signs; estimates are",
         f"for {PART} at {CLOCK_MHZ:g} MHz. Networks with a bipolar input hold no quantizer but `BipolarQuant`. Nothing",
         "here was synthesized, nor simulated as RTL or HLS.",
         "",
