@@ -41,9 +41,9 @@ CLIPPED = (
     "they are compared as it clips them"
 )
 MISCONVERTED = (
-    "it pads bits with 0, which stands for -1 and not for 0; and where a convolution and a join read the same signs, "
-    "it gives both bits; each alone changes classes. Our dataflow graph adds back what the padding changes near the "
-    "border, and is judged from there on"
+    "finn-plus pads bits with 0, which stands for -1 and not for 0; and where a convolution and a join read the same "
+    "signs, it gives both bits; each alone changes classes. Our dataflow graph adds back what the padding changes near "
+    "the border, and is judged from there on"
 )
 NARROW = (
     "finn-plus gives sums that leave an XNOR unit without thresholds fewer bits than every popcount needs; its "
