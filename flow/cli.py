@@ -224,19 +224,25 @@ def build(
 def simulate(
     graph: GraphFile,
     input: Annotated[Path | None, typer.Option(help="Images as .npy.", show_default=False)] = None,
-    output: Annotated[Path | None, typer.Option(help="Write class scores as .npy.", show_default=False)] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Write class scores as .npy or .csv, a row an image.", show_default=False)
+    ] = None,
     labels: Annotated[Path | None, typer.Option(help="Labels as .npy, for the accuracy.", show_default=False)] = None,
     data: DataName = "",
     data_dir: DataDir = None,
     images: Annotated[int | None, typer.Option(min=1, help="Use only the first so many.", show_default=False)] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 256,
+    batch: Annotated[
+        int | None, typer.Option(min=1, help="Images at a time; default: what suits the network.", show_default=False)
+    ] = None,
+    threads: Annotated[int, typer.Option(min=1, help="Processor threads; the bits do not depend on it.")] = 1,
+    tap: Annotated[
+        list[str] | None,
+        typer.Option(help="Write this tensor too, beside --output; may be repeated.", show_default=False),
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Run a graph bit for bit on images from a file or a data set."""
-    import numpy as np
-
+    """Run a graph bit for bit on images from a file or a data set; accuracy and confusion where labels are known."""
     from . import graphs, screen
-    from .run_files import move_into_place, temporary_beside
 
     opened = graphs.open_graph(graph)
     if output is not None and output.is_dir():
@@ -251,17 +257,19 @@ def simulate(
     else:
         hint = "for example --data digits, or --input X.npy --labels L.npy"
         raise Problem("either --input or --data is needed", "flow simulate", hint)
-    scores, accuracy = graphs.simulate(opened, pixels, truth, batch)
-    if output is not None:
-        with temporary_beside(output) as temporary:
-            with temporary.open("wb") as file:
-                np.save(file, scores)
-            move_into_place(temporary, output)
+    if tap and output is None:
+        raise Problem("tapped tensors need a place", "--tap", "give --output; tensors are written beside it")
+    scores, accuracy, confusion = graphs.simulate(opened, pixels, truth, batch, threads)
+    files = (
+        [] if output is None else graphs.save_results(output, scores, graphs.taps(opened, pixels, tap or [], threads))
+    )
     found = {
         "graph": str(graph),
         "images": len(scores),
         "accuracy": accuracy,
+        "confusion": confusion,
         "output": output and str(output),
+        "files": files,
         "note": graphs.remark(opened) if data else "",
     }
     screen.print_json(found) if json else screen.print_simulation(found)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from ..transforms.compile import stages
 from ..transforms.destinations import destinations
 from ..transforms.graph import Graph
 from ..transforms.read import Surveyed, load, read, survey
-from .run_files import explain
+from .run_files import explain, move_into_place, temporary_beside
 from .runs import verify_recorded
 
 
@@ -157,14 +158,14 @@ def feed(graph: Graph, images: np.ndarray) -> np.ndarray:
 
 
 def simulate(
-    graph: Graph, images: np.ndarray, labels: np.ndarray | None, batch: int = 256
-) -> tuple[np.ndarray, float | None]:
-    """Class scores (N, classes) and, with labels, accuracy (0 to 1).
+    graph: Graph, images: np.ndarray, labels: np.ndarray | None, batch: int | None = None, threads: int = 1
+) -> tuple[np.ndarray, float | None, list[list[int]] | None]:
+    """Class scores (N, classes) and, with labels, accuracy (0 to 1) and confusion: rows true, columns found classes.
 
     Raises:
         Problem: shapes or values do not fit; no images; labels of another number.
     """
-    from ..sim.engine import Simulator, classes_of
+    from ..sim.engine import Simulator, class_count, classes_of
 
     if images.shape[1:] != graph.input_type.shape and images.shape == graph.input_type.shape:
         images = images[None]
@@ -172,12 +173,51 @@ def simulate(
         raise Problem("there are no images", "input", "give at least one")
     if labels is not None and labels.shape != (len(images),):
         raise Problem(f"{labels.shape} labels for {len(images)} images", "labels", "give one label an image")
-    scores = Simulator.of(graph).scores(images, batch)
-    kind = graph.output_type
-    classes = kind.channels if kind.is_float or kind.channels > 1 else kind.range[1] + 1
-    if labels is not None and (labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= classes):
+    scores = Simulator.of(graph, threads=threads).scores(images, batch)
+    if labels is None:
+        return scores, None, None
+    classes = class_count(graph)
+    if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= classes:
         raise Problem("labels are not whole numbers of classes", "labels", f"give integers from 0 to {classes - 1}")
-    return scores, None if labels is None else float(np.mean(classes_of(graph, scores) == labels))
+    found = classes_of(graph, scores)
+    confusion = np.zeros((classes, classes), np.int64)
+    np.add.at(confusion, (labels, found), 1)
+    return scores, float(np.mean(found == labels)), confusion.tolist()
+
+
+def taps(graph: Graph, images: np.ndarray, names: Sequence[str], threads: int = 1) -> dict[str, np.ndarray]:
+    """Tensors of a graph for all images, by name.
+
+    Raises:
+        Problem: the graph has no such tensor.
+    """
+    from ..sim.engine import Simulator
+
+    for name in names:
+        if name not in graph.types:
+            close = get_close_matches(name, graph.types, 3)
+            hint = f"did you mean {' or '.join(close)}?" if close else f"it has {', '.join(graph.types)}"
+            raise Problem(f"the graph has no tensor {name!r}", "--tap", hint)
+    return Simulator.of(graph, threads=threads).tensors(images, taps=names) if names else {}
+
+
+def save_results(output: Path, scores: np.ndarray, tensors: Mapping[str, np.ndarray]) -> list[str]:
+    """Write scores as .npy or, by the name's ending, .csv; tensors beside them as <stem>.<tensor>.npy.
+
+    Returns:
+        the files' names.
+    """
+    files: list[tuple[Path, np.ndarray]] = [(output, scores)]
+    files += [(output.with_name(f"{output.stem}.{name}.npy"), values) for name, values in tensors.items()]
+    for path, values in files:
+        with temporary_beside(path) as temporary:
+            with temporary.open("wb") as file:
+                if path.suffix == ".csv":
+                    np.savetxt(file, values, delimiter=",", fmt="%.17g")
+                else:
+                    np.save(file, values)
+            move_into_place(temporary, path)
+    return [str(path) for path, _ in files]
 
 
 def remark(graph: Graph) -> str:

@@ -213,10 +213,17 @@ def print_simulation(found: Mapping[str, Any]) -> None:
     print(f"{found['images']:,} images simulated bit by bit")
     if found["accuracy"] is not None:
         print(f"accuracy {found['accuracy']:.2%}")
+    if found["confusion"] and len(found["confusion"]) <= 20:
+        table = Table("true \\ found", title="confusion", title_justify="left")
+        for label in range(len(found["confusion"])):
+            table.add_column(str(label), justify="right")
+        for label, row in enumerate(found["confusion"]):
+            table.add_row(str(label), *(str(count) if count else "." for count in row))
+        _console().print(table)
     if found["note"]:
         print(f"note: {found['note']}")
     if found["output"]:
-        print(f"class scores: {found['output']}")
+        print(f"class scores: {found['output']}" + "".join(f", {name}" for name in found["files"][1:]))
 
 
 def print_faults(found: Mapping[str, Any]) -> None:

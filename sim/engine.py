@@ -275,6 +275,13 @@ class Simulator:
         return made
 
 
+def class_count(graph: Graph) -> int:
+    """Number of classes among which a graph decides."""
+    kind = graph.output_type
+    ranked = isinstance(graph.maker(graph.output), Best | LabelSelect)
+    return kind.range[1] + 1 if ranked else kind.channels
+
+
 def classes_of(graph: Graph, scores: Array) -> Array:
     """The best class of each image: of class scores, or of the ranking with which a graph may end."""
     if isinstance(graph.maker(graph.output), Best | LabelSelect):

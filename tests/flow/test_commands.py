@@ -305,3 +305,38 @@ def test_a_network_that_others_trained(capsys: pytest.CaptureFixture[str]) -> No
 def test_problem_prints_what_where_and_hint() -> None:
     assert str(Problem("it broke", "here", "mend it")) == "it broke\n  at: here\n  hint: mend it"
     assert str(Problem("it broke")) == "it broke"
+
+
+def test_simulate_writes_scores_as_text_and_tapped_tensors(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import json
+
+    from bnnflow.sim import reference
+    from bnnflow.transforms.read import read
+
+    model = random_network(3, 1, 1)
+    graph, path = read(model), saved(model, tmp_path)
+    images = np.random.default_rng(0).integers(0, 256, (7, *graph.input_type.shape)).astype(np.uint8)
+    wanted = reference.run(graph, images)
+    np.save(tmp_path / "x.npy", images)
+    np.save(tmp_path / "y.npy", wanted[graph.output].argmax(axis=1))
+    arguments = ["simulate", path, "--input", str(tmp_path / "x.npy"), "--labels", str(tmp_path / "y.npy"), "--json"]
+    capsys.readouterr()
+    tapped = graph.nodes[1].name
+    assert cli.run([*arguments, "--threads", "2", "--tap", tapped, "--output", str(tmp_path / "s.csv")]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert np.array_equal(np.loadtxt(tmp_path / "s.csv", delimiter=","), wanted[graph.output])
+    assert np.array_equal(np.load(tmp_path / f"s.{tapped}.npy"), wanted[tapped])
+    assert found["accuracy"] == 1 and np.trace(np.array(found["confusion"])) == 7
+
+
+def test_a_tensor_that_the_graph_has_not(tmp_path: Path, capsys: pytest.CaptureFixture[str], golden: Golden) -> None:
+    model = random_network(3, 1, 1)
+    path = saved(model, tmp_path)
+    np.save(
+        tmp_path / "x.npy", np.zeros((1, *[d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim][1:]))
+    )
+    arguments = ["simulate", path, "--input", str(tmp_path / "x.npy")]
+    golden(
+        "problems/command_no_tensor", said(capsys, [*arguments, "--tap", "x", "--output", str(tmp_path / "s.npy")], 2)
+    )
+    golden("problems/command_tap_without_output", said(capsys, [*arguments, "--tap", "x"], 2))
