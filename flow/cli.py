@@ -389,10 +389,10 @@ def run(arguments: list[str]) -> int:
         warnings.simplefilter("ignore")
     try:
         done = app(arguments, standalone_mode=False)
+        if done == INTERRUPTED:  # Typer makes this of Ctrl-C.
+            return _interrupted(arguments)
         return done if isinstance(done, int) else 0
     except typer.Exit as stop:
-        if stop.exit_code == INTERRUPTED:  # Typer makes this of Ctrl-C.
-            return _interrupted(arguments)
         return int(stop.exit_code)
     except Problem as problem:
         if debug:
