@@ -256,7 +256,9 @@ def simulate(
         pixels = graphs.feed(opened, stored)
     else:
         hint = "for example --data digits, or --input X.npy --labels L.npy"
-        raise Problem("either --input or --data is needed", "flow simulate", hint)
+        both = data and (input is not None or labels is not None)
+        what = "--data has images and labels of its own" if both else "either --input or --data is needed"
+        raise Problem(what, "flow simulate", hint)
     if tap and output is None:
         raise Problem("tapped tensors need a place", "--tap", "give --output; tensors are written beside it")
     scores, accuracy, confusion = graphs.simulate(opened, pixels, truth, batch, threads)
@@ -372,6 +374,13 @@ def main() -> NoReturn:
     raise SystemExit(run(sys.argv[1:]))
 
 
+def _interrupted(arguments: list[str]) -> int:
+    """Say that Ctrl-C ended the command, and whether it can go on; returns the exit status."""
+    goes_on = "build" in arguments or "--store" in arguments
+    print("\ninterrupted" + "; the same command goes on where this one stopped" * goes_on, file=sys.stderr)
+    return INTERRUPTED
+
+
 def run(arguments: list[str]) -> int:
     """Run the program with arguments as on the command line.
 
@@ -388,6 +397,8 @@ def run(arguments: list[str]) -> int:
         warnings.simplefilter("ignore")
     try:
         done = app(arguments, standalone_mode=False)
+        if done == INTERRUPTED:  # Typer makes this of Ctrl-C.
+            return _interrupted(arguments)
         return done if isinstance(done, int) else 0
     except typer.Exit as stop:
         return int(stop.exit_code)
@@ -402,8 +413,7 @@ def run(arguments: list[str]) -> int:
         print(f"error: a package is missing: {error}\n  hint: `flow doctor` lists what is needed", file=sys.stderr)
         return TOOL_MISSING
     except (KeyboardInterrupt, typer.Abort):
-        print("\ninterrupted; the same command goes on where this one stopped", file=sys.stderr)
-        return INTERRUPTED
+        return _interrupted(arguments)
     except BrokenPipeError:
         sys.stderr.close()
         return 0

@@ -18,7 +18,6 @@ _PACKAGES = (
     ("brevitas", "0.12", "", True),
     ("captum", "0.8", "", True),
     ("numpy", "2.0", "", True),
-    ("joblib", "1.4", "", True),
     ("onnx", "1.16", "1.23", True),
     ("onnxoptimizer", "0.3.13", "", True),
     ("onnxruntime", "1.18", "", True),

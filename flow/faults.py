@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from bnnflow import Problem
 
 from ..transforms.compile import stages
 from ..transforms.graph import Graph
+from .run_files import explain, write_whole
 
 if TYPE_CHECKING:
     from ..sim.faults import Grid, Plan, Series, Workers
@@ -183,7 +185,10 @@ def save_map(graph: Graph, grid: Grid, path: Path) -> Facts:
     if not places or point.protection != "none" or point.model == "single":
         raise Problem("only maps of memories without protection are written", "--save-map", "use --target weights")
     drawn = draw(graph, places, Model.parse(point.model), point.rates, point.seed, 0)
-    drawn.save(path, graph)
+    try:
+        drawn.save(path, graph)
+    except OSError as error:
+        raise explain(error, path) from error
     return {"map": str(path), "cells": {name: len(cells.index) for name, cells in drawn.cells.items()}}
 
 
@@ -224,8 +229,9 @@ def criticality(
         )
         tables[name] = made.changed
     if output is not None:
-        with output.open("wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **tables)
+        packed = io.BytesIO()
+        np.savez_compressed(packed, allow_pickle=False, **tables)
+        write_whole(output, packed.getvalue())
     return {"images": len(images), "layers": rows, "output": None if output is None else str(output)}
 
 

@@ -48,18 +48,21 @@ def open_graph(path: Path) -> Graph:
     Raises:
         Problem: the file is missing, damaged, changed since it was written, or holds what cannot be read.
     """
-    if not path.exists():
-        raise Problem("there is no such file", str(path), "give the path of an .onnx file")
-    if path.is_dir():
-        raise Problem("this is a folder, not an ONNX file", str(path), "give the path of an .onnx file")
+    _must_be_file(path)
     verify_recorded(path)
     return read(path)
 
 
+def _must_be_file(path: Path) -> None:
+    if not path.exists():
+        raise Problem("there is no such file", str(path), "give the path of an .onnx file")
+    if path.is_dir():
+        raise Problem("this is a folder, not an ONNX file", str(path), "give the path of an .onnx file")
+
+
 def check_graph(path: Path) -> Checked:
     """What becomes of every operator of an ONNX file, and whether the whole compiles."""
-    if not path.is_file():
-        raise Problem("there is no such file", str(path), "give the path of an .onnx file")
+    _must_be_file(path)
     verify_recorded(path)
     model = load(path)
     rows = tuple(survey(model))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -25,9 +26,17 @@ if TYPE_CHECKING:
 WIDTH = 100
 
 
+class _Console(Console):
+    """A console that leaves a closed pipe (`flow ops | head`) to the program, which ends with status 0."""
+
+    def on_broken_pipe(self) -> None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise BrokenPipeError
+
+
 def _console() -> Console:
-    console = Console()
-    return console if console.is_terminal else Console(width=WIDTH)
+    console = _Console()
+    return console if console.is_terminal else _Console(width=WIDTH)
 
 
 def print_json(value: object) -> None:
