@@ -7,8 +7,8 @@ too small. It is a model of the units, not of their hardware description.
 Common to all units:
 
 * A unit makes one step a cycle. A step reads at most one word of each input and writes at most one word of each
-  output, all of it or nothing: it waits while a word that it reads is missing (starved) or a FIFO that it writes is full
-  (blocked). Further pipeline stages inside units, which lengthen the latency by a few cycles each, are left out.
+  output, all of it or nothing: it waits while a word that it reads is missing (starved) or a FIFO that it writes is
+  full (blocked). Further pipeline stages inside units, which lengthen the latency by a few cycles each, are left out.
 * A word that is written in cycle t can be read from cycle t + 1 on. A place of a FIFO that is read in cycle t can be
   written from cycle t + 1 on; a FIFO of depth 1 so passes a word every other cycle.
 * Units overlap images without a gap, but for `SlidingWindow`.
@@ -25,7 +25,8 @@ The units:
 * `SlidingWindow`: reads pixels, SIMD channels a word, while it writes windows. A window begins when all its pixels are
   buffered and is written word by word. The buffer holds (kh - 1) * width + kw pixels and, where the stride goes beyond
   the kernel, what is skipped; a word is overwritten when the last window that needs it has passed its place there.
-  Pixels of the next image are read when the last window has been written.
+  Pixels of the next image are read when the last window has been written. While it does neither, it is blocked as
+  long as a word of a window waits for a place, else starved.
 * `Thresholding`, `ChannelwiseMul`, `AddBorder`: one word in, one word out.
 * `AddStreams`: one word of both inputs, one word out. `DuplicateStreams`: one word in, the same to every reader.
 * `StreamingConcat`: for each pixel, the words of the first input, then those of the second, ...

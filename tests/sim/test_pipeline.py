@@ -10,6 +10,7 @@ import pytest
 from bnnflow import Problem
 from bnnflow.build.cost import unit_cycles
 from bnnflow.sim.pipeline import Timing, simulate
+from bnnflow.transforms.compile import stages
 from bnnflow.transforms.graph import Graph
 from bnnflow.transforms.ops import (
     NO_BOUNDS,
@@ -30,7 +31,7 @@ from bnnflow.transforms.ops import (
 )
 from bnnflow.transforms.tensor import Array, TensorType
 
-from ..graphs import Builder
+from ..graphs import Builder, random_graph
 
 
 def bits(*shape: int) -> Array:
@@ -211,6 +212,22 @@ def test_a_skip_deadlocks_and_runs_with_the_depth_that_is_found() -> None:
 def test_the_same_every_time() -> None:
     for graph in (residual(), convolutions()):
         assert simulate(graph, 2) == simulate(graph, 2)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_random_graphs(seed: int) -> None:
+    try:
+        graph = stages(random_graph(seed))[-1].graph
+    except Problem:
+        pytest.skip("this one does not compile")
+    free = simulate(graph, 2, depth=0)
+    conserved(free)
+    for depth in (1, 2, 5):
+        found = simulate(graph, 2, depth)
+        if found.deadlock is not None:
+            found = simulate(graph, 2, depth, found.deadlock.enough)
+        conserved(found)
+        assert all(a >= b for a, b in zip(found.finished, free.finished, strict=True))
 
 
 def test_images_do_not_change_those_before() -> None:
