@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from bnnflow import TOOL_MISSING, Problem, __version__
+from bnnflow import CHECK_FAILED, TOOL_MISSING, Problem, __version__
 
 from . import cli_faults
 
@@ -317,6 +317,29 @@ def estimate(
 
     found = graphs.estimate(graphs.open_graph(graph), part, clock_mhz, fps, cost_model, folding, finn_plus)
     screen.print_json(found) if json else screen.print_estimate(found)
+
+
+@app.command()
+def cycles(
+    graph: GraphFile,
+    part: Annotated[str, typer.Option(help="FPGA part.")] = "xc7z020clg400-1",
+    clock_mhz: Annotated[float, typer.Option(min=1, max=1000, help="Clock in MHz.")] = 100,
+    fps: Annotated[float, typer.Option(min=0.001, max=1e9, help="Rate to fold for, images a second.")] = 10_000,
+    folding: Annotated[
+        Path | None, typer.Option(help="FINN's folding file (.json), in place of one for --fps.", show_default=False)
+    ] = None,
+    images: Annotated[int, typer.Option(min=1, help="Images to send, one behind the other.")] = 3,
+    fifo: Annotated[int, typer.Option(min=0, help="Depth of every FIFO, in words; 0: unbounded.")] = 2,
+    finn_plus: Annotated[bool, typer.Option("--finn-plus", help="Compile to the units of finn-plus 1.6.")] = False,
+    json: Json = False,
+) -> None:
+    """Fold a graph for a rate and simulate when every word moves; exit status 1 if the FIFOs deadlock."""
+    from . import graphs, screen
+
+    found = graphs.cycles(graphs.open_graph(graph), part, clock_mhz, fps, images, fifo, folding, finn_plus)
+    screen.print_json(found) if json else screen.print_cycles(found)
+    if found["deadlock"] is not None:
+        raise typer.Exit(CHECK_FAILED)
 
 
 @app.command()

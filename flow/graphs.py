@@ -1,13 +1,13 @@
-"""The work behind the commands on single graphs: check, simulate, speed, estimate."""
+"""The work behind the commands on single graphs: check, simulate, speed, estimate, cycles."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from ..transforms.graph import Graph
 from ..transforms.read import Surveyed, load, read, survey
 from .run_files import explain, move_into_place, temporary_beside
 from .runs import verify_recorded
+
+if TYPE_CHECKING:
+    from ..build.parts import Part
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,21 +257,80 @@ def estimate(
     """
     from ..build.cost import MODELS
     from ..build.parts import part
-    from ..build.schedule import apply_folding, schedule
     from .figures import cost_facts, network_operations
 
     if model not in MODELS:
         raise Problem(f"there is no cost model {model!r}", "--cost-model", f"models are: {', '.join(MODELS)}")
     chip = part(part_name)
-    made = {stage.level: stage.graph for stage in stages(graph, finn_plus=finn_plus)}
-    if folding is None:
-        folded = schedule(made["dataflow"], fps, clock_mhz, chip)
-    else:
-        folded = apply_folding(made["dataflow"], load_json(folding, "folding file"))
+    made, folded = _folded(graph, chip, clock_mhz, fps, folding, finn_plus)
     facts = cost_facts(folded, clock_mhz, MODELS[model])
     operations = network_operations(made["xnor"]) if "xnor" in made else {}
     target = {"part": chip.name, "clock_mhz": clock_mhz, "fps": fps, "lut": chip.lut, "bram18": chip.bram18}
     return {"name": graph.name, "target": target, **operations, **facts}
+
+
+def _folded(
+    graph: Graph, chip: Part, clock_mhz: float, fps: float, folding: Path | None, finn_plus: bool
+) -> tuple[dict[str, Graph], Graph]:
+    """The graph of every level, and the last folded for a rate or by FINN's folding file."""
+    from ..build.schedule import apply_folding, schedule
+
+    made = {stage.level: stage.graph for stage in stages(graph, finn_plus=finn_plus)}
+    if folding is None:
+        return made, schedule(made["dataflow"], fps, clock_mhz, chip)
+    return made, apply_folding(made["dataflow"], load_json(folding, "folding file"))
+
+
+def cycles(
+    graph: Graph,
+    part_name: str,
+    clock_mhz: float,
+    fps: float,
+    images: int,
+    depth: int,
+    folding: Path | None = None,
+    finn_plus: bool = False,
+) -> dict[str, Any]:
+    """Timing of a graph of any level, compiled and folded as for `estimate`, word by word.
+
+    After a deadlock, all figures but those under "deadlock" are those of the graph with the FIFOs that suffice.
+
+    Args:
+        graph: of any level.
+        part_name, clock_mhz, fps, folding, finn_plus: as for `estimate`.
+        images: sent through.
+        depth: of every FIFO, in words; 0 for unbounded ones.
+
+    Raises:
+        Problem: as for `estimate`.
+    """
+    from ..build.cost import estimate as cost
+    from ..build.parts import part
+    from ..sim.pipeline import simulate as timing
+
+    _, folded = _folded(graph, part(part_name), clock_mhz, fps, folding, finn_plus)
+    found = timing(folded, images, depth)
+    stuck = found.deadlock
+    if stuck is not None:
+        found = timing(folded, images, depth, stuck.enough)
+    assert found.latency is not None
+    estimated = {unit.name: unit.cycles for unit in cost(folded).units}
+    return {
+        "name": graph.name,
+        "clock_mhz": clock_mhz,
+        "images": images,
+        "fifo_depth": depth,
+        "source": "simulated (word by word, bnnflow.sim.pipeline)",
+        "interval_cycles": found.interval,
+        "intervals": list(found.intervals),
+        "fps": found.fps(clock_mhz),
+        "latency_cycles": found.latency,
+        "latency_us": found.latency / clock_mhz,
+        "estimated_cycles": max(estimated.values()),
+        "units": [asdict(unit) | {"estimated_cycles": estimated.get(unit.name)} for unit in found.units],
+        "fifos": [asdict(fifo) for fifo in found.fifos],
+        "deadlock": None if stuck is None else asdict(stuck),
+    }
 
 
 def speed(path: Path, count: int, threads: int) -> list[dict[str, Any]]:

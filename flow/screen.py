@@ -323,6 +323,39 @@ def print_estimate(found: Mapping[str, Any]) -> None:
     )
 
 
+def print_cycles(found: Mapping[str, Any]) -> None:
+    """Print where the cycles of a folded graph go."""
+    console = _console()
+    table = Table("unit", "kind", title=f"{found['name']}: {found['images']} images", title_justify="left")
+    for column in ("busy", "starved", "blocked", "estimated"):
+        table.add_column(column, justify="right")
+    for unit in found["units"]:
+        estimated = "" if unit["estimated_cycles"] is None else f"{unit['estimated_cycles']:,}"
+        cells = (f"{unit[key]:,}" for key in ("busy", "starved", "blocked"))
+        table.add_row(unit["name"], unit["kind"], *cells, estimated)
+    console.print(table)
+    table = Table("FIFO")
+    for column in ("values a word", "words an image", "depth", "most held"):
+        table.add_column(column, justify="right")
+    for fifo in found["fifos"]:
+        depth = f"{fifo['depth']:,}" if fifo["depth"] else "unbounded"
+        table.add_row(fifo["name"], str(fifo["width"]), f"{fifo['words']:,}", depth, f"{fifo['peak']:,}")
+    console.print(table)
+    stuck = found["deadlock"]
+    if stuck is not None:
+        print(f"deadlock with FIFOs of depth {found['fifo_depth']} after cycle {stuck['cycle']:,}:")
+        for wait in stuck["waits"]:
+            print(f"  {wait}")
+        print(f"FIFO {stuck['fifo']} is too small; the figures above and below are those with:")
+        for name, depth in stuck["enough"].items():
+            print(f"  {name}: depth {depth:,}")
+    print(
+        f"{found['interval_cycles']:,} cycles an image ({found['estimated_cycles']:,} by FINN's formulas): "
+        f"{found['fps']:,.0f} images/s at {found['clock_mhz']:g} MHz; first image after "
+        f"{found['latency_cycles']:,} cycles, {found['latency_us']:,.1f} us; simulated word by word"
+    )
+
+
 def print_comparison(summaries: Sequence[Mapping[str, Any]]) -> None:
     """Print the headline figures of several runs side by side."""
     table = Table("run", "network", "accuracy", "binary MAC", "cycles", "LUT", "BRAM18", "images/s")

@@ -300,6 +300,15 @@ def test_a_network_that_others_trained(capsys: pytest.CaptureFixture[str]) -> No
     cost = json.loads(capsys.readouterr().out)
     assert cost["weights"] == 59_008
     assert cost["fps"] >= 100_000
+    assert cli.run(["cycles", graph, "--fps", "100000", "--clock-mhz", "200", "--fifo", "0", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["interval_cycles"] == cost["cycles"]
+
+
+def test_cycles_of_a_network(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    graph = saved(random_network(3, 1, 1, image="raw"), tmp_path)
+    assert cli.run(["cycles", graph, "--images", "2"]) == 0
+    assert "simulated word by word" in capsys.readouterr().out
+    said(capsys, ["cycles", graph, "--fps", "1e9"], 1)
 
 
 def test_problem_prints_what_where_and_hint() -> None:
