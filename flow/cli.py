@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import shlex
+import signal
 import sys
 import traceback
 import warnings
+from contextlib import suppress
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, NoReturn
 
 import typer
@@ -418,6 +421,25 @@ def run(arguments: list[str]) -> int:
     if not debug:
         # Libraries warn about their callers' choices, which are not the user's.
         warnings.simplefilter("ignore")
+    # Ctrl-C in the middle of a library's import may come back as some other error.
+    interrupted: list[int] = []
+    usual = signal.getsignal(signal.SIGINT)
+
+    def note(number: int, frame: FrameType | None) -> None:
+        interrupted.append(number)
+        if callable(usual):
+            usual(number, frame)
+
+    with suppress(ValueError):  # Not in the main thread: there no signal arrives either.
+        signal.signal(signal.SIGINT, note)
+    try:
+        return _run(arguments, debug, interrupted)
+    finally:
+        with suppress(ValueError):
+            signal.signal(signal.SIGINT, usual)
+
+
+def _run(arguments: list[str], debug: bool, interrupted: list[int]) -> int:
     try:
         done = app(arguments, standalone_mode=False)
         if done == INTERRUPTED:  # Typer makes this of Ctrl-C.
@@ -441,6 +463,8 @@ def run(arguments: list[str]) -> int:
         sys.stderr.close()
         return 0
     except Exception as error:
+        if interrupted:
+            return _interrupted(arguments)
         if hasattr(error, "show") and hasattr(error, "exit_code"):
             # A complaint of the command-line parser: it prints the usage itself.
             error.show()

@@ -334,13 +334,16 @@ def cycles(
 
 
 def speed(path: Path, count: int, threads: int) -> list[dict[str, Any]]:
-    """Images a second of a graph in our simulator and, for QONNX files, in onnxruntime."""
+    """Images a second of a graph, compiled, in our simulator and, for QONNX files, of the file in onnxruntime."""
     from ..transforms.compile import level_of
     from .speed import network_rows
 
     graph = open_graph(path)
-    kind = graph.input_type
-    low, high, step = (0, 255, 1) if kind.is_float else (*kind.range, kind.step)
-    levels = np.random.default_rng(0).integers(0, (high - low) // step + 1, (count, *kind.shape))
-    images = feed(graph, low + step * levels)
-    return network_rows(path if level_of(graph) == "network" else None, path, images, threads)
+    compiled = stages(graph)[-1].graph
+    low, high, step = *compiled.input_type.range, compiled.input_type.step
+    levels = np.random.default_rng(0).integers(0, (high - low) // step + 1, (count, *compiled.input_type.shape))
+    images = low + step * levels
+    if low >= 0 and high <= 255:
+        images = images.astype(np.uint8)
+    qonnx = path if level_of(graph) == "network" else None
+    return network_rows(qonnx, compiled, images, threads, over=255.0 if graph.input_type.is_float else 1.0)

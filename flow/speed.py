@@ -10,7 +10,7 @@ from threadpoolctl import threadpool_limits
 
 from ..sim.engine import Simulator
 from ..sim.speed import throughput
-from ..transforms.read import read
+from ..transforms.graph import Graph
 from .oracles import onnxruntime_session
 
 if TYPE_CHECKING:
@@ -20,17 +20,23 @@ BATCH = 128
 
 
 def network_rows(
-    qonnx: Path | None, graph: Path, images: np.ndarray, threads: int, network: Trained | None = None
+    qonnx: Path | None,
+    graph: Graph,
+    images: np.ndarray,
+    threads: int,
+    network: Trained | None = None,
+    over: float = 1.0,
 ) -> list[dict[str, Any]]:
     """Images a second of one network in every program that is at hand, all on `threads` threads.
 
     Args:
         qonnx: QONNX file for onnxruntime (float32, batches of 128); None leaves it out.
-        graph: any graph for our simulator.
+        graph: for our simulator, compiled as far as it goes.
         images: (images, C, H, W) as the graph's input wants them.
         threads: processor threads.
         network: the Brevitas network for torch (batches of 128), on the GPU too where there is one; None
             leaves it out.
+        over: what onnxruntime's pixels are divided by.
 
     Returns:
         one dict a program: engine, images_per_second (median of 5 runs).
@@ -40,13 +46,14 @@ def network_rows(
     def add(engine: str, run: Any) -> None:
         rows.append({"engine": engine, "images_per_second": throughput(run, images)})
 
-    simulator = Simulator.of(read(graph), threads=threads)
+    simulator = Simulator.of(graph, threads=threads)
     with threadpool_limits(threads, "blas"):
         add("bnnflow simulator", simulator.scores)
     if qonnx is not None:
         session = onnxruntime_session(qonnx, threads)
         name = session.get_inputs()[0].name
-        add("onnxruntime float32", lambda x: [session.run(None, {name: p.astype(np.float32)}) for p in _parts(x)])
+        parts = _parts((images / np.float64(over)).astype(np.float32))
+        add("onnxruntime float32", lambda _: [session.run(None, {name: part}) for part in parts])
     if network is not None:
         import torch
 

@@ -381,11 +381,11 @@ def speed(build: Build) -> Facts:
         images = np.resize(images, (settings.images, *images.shape[1:]))
         rows = []
         for network in build.networks:
-            graph = build.file(network, LEVEL_FILES["dataflow"])
+            graph = read(build.file(network, LEVEL_FILES["dataflow"]))
             found = network_rows(
                 build.file(network, QONNX),
                 graph,
-                feed(read(graph), images),
+                feed(graph, images),
                 settings.threads,
                 build.load(network) if build.trains else None,
             )
