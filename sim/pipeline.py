@@ -16,7 +16,7 @@ Common to all units:
   it reads n words and writes one with the last; to narrower words, it writes the first part with the reading, then
   n - 1 parts. Where neither width divides the other, two converters meet at the least common multiple.
 * The graph's input offers a word, as wide as its reader wants it, in every cycle; its output is taken at once. Shape
-  changes and the final class scores take no time.
+  changes take no time, nor what the host does behind the last unit: scales of class scores, and the best of them.
 
 The units:
 
@@ -55,6 +55,7 @@ from ..transforms.ops import (
     AddBorder,
     AddStreams,
     Affine,
+    Best,
     ChannelsLast,
     ChannelwiseMul,
     DuplicateStreams,
@@ -500,7 +501,8 @@ def _line(graph: Graph, images: int, depth: int, depths: Mapping[str, int]) -> _
     sources: dict[str, _Process] = {}
 
     def connect(tensor: str, target: str, wanted: int) -> _Fifo:
-        source, size = maker[tensor], prod(graph.types[tensor].shape)
+        source = maker[tensor]
+        size = prod(graph.types[graph.input if source == INPUT else source].shape)
         if source == INPUT:
             fifo, last = line.join(INPUT, wanted, target, wanted, size)
             line.processes.append(_Process(INPUT, [_WRITE], images * fifo.words, [], [fifo]))
@@ -511,7 +513,7 @@ def _line(graph: Graph, images: int, depth: int, depths: Mapping[str, int]) -> _
         return last
 
     for node in graph.nodes:
-        if isinstance(node.op, Flatten | ChannelsLast | Affine):
+        if isinstance(node.op, Flatten | ChannelsLast | Affine | Best):
             maker[node.name] = maker[node.input]
             continue
         if not isinstance(node.op, Unit):

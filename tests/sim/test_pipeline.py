@@ -6,9 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 
 from bnnflow import Problem
 from bnnflow.build.cost import unit_cycles
+from bnnflow.build.schedule import divisors
 from bnnflow.sim.pipeline import Timing, simulate
 from bnnflow.transforms.compile import stages
 from bnnflow.transforms.graph import Graph
@@ -29,9 +32,11 @@ from bnnflow.transforms.ops import (
     Threshold,
     Thresholding,
 )
+from bnnflow.transforms.read import read
 from bnnflow.transforms.tensor import Array, TensorType
 
-from ..graphs import Builder, random_graph
+from ..drawn import Drawn, networks
+from ..graphs import Builder
 
 
 def bits(*shape: int) -> Array:
@@ -214,12 +219,21 @@ def test_the_same_every_time() -> None:
         assert simulate(graph, 2) == simulate(graph, 2)
 
 
-@pytest.mark.parametrize("seed", range(30))
-def test_random_graphs(seed: int) -> None:
-    try:
-        graph = stages(random_graph(seed))[-1].graph
-    except Problem:
-        pytest.skip("this one does not compile")
+@settings(
+    max_examples=10, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck), derandomize=True
+)
+@given(networks(), st.integers(0, 3))
+def test_random_networks(net: Drawn, seed: int) -> None:
+    """Branches, joins, pools and borders of drawn networks, folded at random."""
+    graph = stages(read(net.model))[-1].graph
+    rng = np.random.default_rng(seed)
+    nodes = []
+    for node in graph.nodes:
+        if isinstance(node.op, Mvau):
+            pe, simd = (int(rng.choice(divisors(size))) for size in node.op.weight.shape)
+            node = replace(node, op=replace(node.op, pe=pe, simd=simd))
+        nodes.append(node)
+    graph = graph.with_nodes(tuple(nodes))
     free = simulate(graph, 2, depth=0)
     conserved(free)
     for depth in (1, 2, 5):
