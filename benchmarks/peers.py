@@ -126,7 +126,8 @@ def _openvino(name: str) -> Run:
 
     def binary(x: object, filters: int, count: int, kernel: int, pad: int) -> object:
         bits = rng.integers(0, 256, filters * count * kernel * kernel // 8).astype(np.uint8)
-        weight = openvino.op.Constant(openvino.Type.u1, [filters, count, kernel, kernel], bits.tolist())
+        packed = openvino.Tensor(bits, openvino.Shape([filters, count, kernel, kernel]), openvino.Type.u1)
+        weight = openvino.op.Constant(packed, shared_memory=False)
         return ops.binary_convolution(x, weight, [1, 1], [pad, pad], [pad, pad], [1, 1], "xnor-popcount", 0.0)
 
     for index, (filters, pad, pool) in enumerate(convolutions):
