@@ -284,7 +284,9 @@ def _more_series(faults: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
 def fault_cells(one: Mapping[str, Any]) -> list[str]:
     """A series as texts: target, layers, fault, rate, protection, seed, maps, accuracy, intervals, worst map."""
     names = [one["target"], ", ".join(one["layers"]), one["model"], one["rates"], one["protection"], str(one["seed"])]
-    figures = [percent(one["mean"])] + [f"{100 * one[key]:.2f}" for key in ("half_width", "test_half_width")]
+    # One map says nothing of how maps differ.
+    over_maps = f"{100 * one['half_width']:.2f}" if one["maps"] > 1 else ""
+    figures = [percent(one["mean"]), over_maps, f"{100 * one['test_half_width']:.2f}"]
     return [*names, str(one["maps"]), *figures, percent(one["worst"])]
 
 
@@ -300,7 +302,8 @@ def fault_table(faults: Mapping[str, Any]) -> Table:
         cells = [faults["labels"][index] if faults.get("labels") else f"{rate:g}"]
         for key in networks:
             mean, low, high = (faults["networks"][key][part][index] for part in ("mean", "low", "high"))
-            cells += [percent(mean), f"{percent(low, 1)} to {percent(high, 1)}"]
+            interval = "" if str(faults["maps"]) == "1" else f"{percent(low, 1)} to {percent(high, 1)}"
+            cells += [percent(mean), interval]
         table.add_row(*cells)
     return table
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import ceil, exp, lgamma, log, log1p, sqrt
+from math import exp, lgamma, log, log1p, sqrt
 
 import numpy as np
 
@@ -132,8 +132,3 @@ def paired(first: Sequence[float], second: Sequence[float]) -> Paired:
     count = wins + losses
     chance = min(1.0, 2 * binomial_tail(max(wins, losses), count, 0.5)) if count else 1.0
     return Paired(len(gaps), float(gaps.mean()), half_width(gaps.tolist()), wins, losses, chance)
-
-
-def maps_needed(spread: float, wanted: float) -> int:
-    """Maps after which a mean of values with this standard deviation is known to +- `wanted` (normal)."""
-    return max(2, ceil((Z95 * spread / wanted) ** 2))
