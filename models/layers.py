@@ -202,6 +202,7 @@ class ScoreNorm(nn.Module):
         if not self.training:
             scale, shift = self.affine()
             return x * scale + shift
+        x = x.float()  # a short format has no room for the statistics of wide sums
         if parallel.active():
             mean, var = parallel.moments(x.reshape(1, -1))
             mean, var = mean[0], var[0]
