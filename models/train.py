@@ -91,7 +91,7 @@ def train(
     teacher = _teacher(network, images, labels, spec, checkpoint, progress)
     network.to(device)
     if spec.precision == "bfloat16":
-        network.to(memory_format=torch.channels_last)  # the layout that short products are fastest in
+        _lay_out(network, torch.channels_last)  # the layout that short products are fastest in
     if teacher is not None:
         teacher.to(device).eval()
     images, labels, held = _held_out(images, labels, spec)
@@ -116,7 +116,8 @@ def train(
             store.save({"key": key, **done, **({"best": run.best} if run.best else {})}, checkpoint)
     if spec.patience and run.best:
         network.load_state_dict(run.best)
-    network.to("cpu", memory_format=torch.contiguous_format)
+    network.to("cpu")
+    _lay_out(network, torch.contiguous_format)
     return history
 
 
@@ -130,6 +131,12 @@ def device_of(wanted: str) -> torch.device:
     if wanted == "cuda" and not there:
         raise Problem("torch finds no GPU here", "device", "use device: auto, or install torch for your GPU")
     return torch.device("cuda" if there and wanted != "cpu" else "cpu")
+
+
+def _lay_out(network: nn.Module, layout: torch.memory_format) -> None:
+    for weights in network.parameters():
+        if weights.dim() == 4:
+            weights.data = weights.data.contiguous(memory_format=layout)
 
 
 def _teacher(

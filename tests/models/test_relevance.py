@@ -9,10 +9,9 @@ import pytest
 import torch
 
 from bnnflow import Problem
-from bnnflow.models import relevance
 from bnnflow.models.data.load import Dataset
 from bnnflow.models.networks import NetworkSpec
-from bnnflow.models.relevance import deeplift, random_scores
+from bnnflow.models.relevance import deep_lift, deeplift, random_scores
 from bnnflow.models.twin import Sign, twin
 
 from .conftest import CNN, MLP, lively
@@ -92,7 +91,7 @@ def test_a_filter_that_nothing_listens_to_scores_zero(digits: Dataset) -> None:
 def test_missed_completeness_is_reported(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a rule for Sign, Captum falls back to gradients without a word."""
     network = lively(CNN, digits.train_images[:200])
-    monkeypatch.delitem(relevance.SUPPORTED_NON_LINEAR, Sign)
+    monkeypatch.delitem(deep_lift.SUPPORTED_NON_LINEAR, Sign)
     with pytest.raises(Problem, match="attributions add up to") as caught:
         deeplift(network, digits.test_images[:40], digits.test_labels[:40], digits.test_images[40:80])
     assert caught.value.where == "conv0"

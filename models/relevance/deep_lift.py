@@ -1,4 +1,4 @@
-"""DeepLift scores of filters and neurons, exact on binary networks, and random scores to compare them with.
+"""DeepLift scores of filters and neurons, exact on binary networks.
 
 Captum's DeepLift knows no sign: on Brevitas modules it falls back to gradients, and its attributions miss
 most of the logit difference. On the twin, with `Sign` under the rescale rule (multiplier = output change /
@@ -12,7 +12,6 @@ arXiv:1704.02685.
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -21,28 +20,13 @@ from captum.attr._core.deep_lift import SUPPORTED_NON_LINEAR, nonlinear
 
 from bnnflow import CHECK_FAILED, Problem
 
-from .networks import Network
-from .twin import Sign, Twin, twin
+from ..networks import Network
+from ..twin import Sign, Twin, twin
+from .scores import Relevance
 
 TOLERANCE = 1e-3
 
 SUPPORTED_NON_LINEAR[Sign] = nonlinear
-
-
-@dataclass(frozen=True, slots=True)
-class Relevance:
-    """How much each filter and neuron matters.
-
-    Args:
-        scores: for each weight layer but the last, (filters,) float64 >= 0; higher matters more.
-        completeness_error: the largest |sum of attributions - logit difference| / max(1, |logit
-            difference|) over all images and layers; 0 for random scores.
-        images: how many images were used; 0 for random scores.
-    """
-
-    scores: dict[str, np.ndarray]
-    completeness_error: float
-    images: int
 
 
 def deeplift(
@@ -83,13 +67,6 @@ def deeplift(
             totals[name] += np.abs(per_filter).sum(0)
     scores = {name: np.asarray(total) / len(images) for name, total in totals.items()}
     return Relevance(scores, worst, len(images))
-
-
-def random_scores(network: Network, seed: int) -> Relevance:
-    """Uniform random scores, the control that every criterion has to beat."""
-    rng = np.random.default_rng(seed)
-    layers = network.spec.layers()[:-1]
-    return Relevance({layer.name: rng.random(layer.outputs) for layer in layers}, 0.0, 0)
 
 
 def _attribute(model: Twin, layer: str, x: torch.Tensor, base: torch.Tensor, target: torch.Tensor) -> np.ndarray:
