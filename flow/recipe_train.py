@@ -15,7 +15,9 @@ Share = Annotated[float, Field(ge=0, le=1)]
 class Train(Section):
     """Training of the unpruned network."""
 
-    epochs: Annotated[int, Field(ge=1, le=10_000)] = Field(default=10, description="passes over the training images")
+    epochs: Annotated[int, Field(ge=1, le=10_000)] | None = Field(
+        default=None, description="passes over the training images; null: 10, or none from model.trained"
+    )
     batch: Batch = Field(default=100, description="images per step")
     learning_rate: Rate = Field(default=0.003, description="of the first step; the schedule lowers it")
     threads: Annotated[int, Field(ge=1, le=1024)] | None = Field(
@@ -65,7 +67,9 @@ class Train(Section):
         default=None, description="training images that batch norms are measured on afterwards; null: all"
     )
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto: a GPU where there is one")
-    precision: Literal["float32", "bfloat16"] = Field(default="float32", description="of products; bfloat16: faster on GPUs and AVX-512 BF16")
+    precision: Literal["float32", "bfloat16"] = Field(
+        default="float32", description="of products; bfloat16: faster on GPUs and AVX-512 BF16"
+    )
 
     @model_validator(mode="after")
     def _fits_together(self) -> Train:

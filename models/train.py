@@ -116,7 +116,8 @@ def train(
             store.save({"key": key, **done, **({"best": run.best} if run.best else {})}, checkpoint)
     if spec.patience and run.best:
         network.load_state_dict(run.best)
-    network.to("cpu", memory_format=torch.contiguous_format)
+    network.to("cpu")
+    network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     return history
 
 
