@@ -58,7 +58,7 @@ def formats(
     tolerance: Annotated[
         float, typer.Option(min=0, max=1, help="Accuracy that may be lost against float32 momenta, 0 to 1.")
     ] = 0.01,
-    exponents: Annotated[str, typer.Option(help="Numbers of exponent bits to try, comma separated.")] = "5,4,3",
+    exponents: Annotated[str, typer.Option(help="Numbers of exponent bits to try, comma separated.")] = "8,5,4,3",
     mantissas: Annotated[str, typer.Option(help="Numbers of mantissa bits to try.")] = "7,3,2,1,0",
     lost: Annotated[float, typer.Option(min=0, max=1, help="Share of updates that may be lost, 0 to 1.")] = 1.0,
     overrides: Overrides = None,

@@ -225,7 +225,7 @@ def trained_file(recipe: Recipe) -> Path:
         close = difflib.get_close_matches(name, known, 1, 0.5)
         listed = f"trained networks are: {', '.join(known)}, or a file of `flow pack` or weights.pt of a run"
         what = f"there is no trained network '{name}'"
-        raise recipe.problem("model.trained", what, f"did you mean '{close[0]}'? {listed}" if close else listed)
+        raise recipe.problem("model.trained", what, f"did you mean '{close[0]}'?" if close else listed)
     return path
 
 

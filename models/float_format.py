@@ -87,7 +87,7 @@ class Trial:
 def cheapest(
     trial: Callable[[FloatFormat | None], Trial],
     tolerance: float = 0.01,
-    exponents: Sequence[int] = (5, 4, 3),
+    exponents: Sequence[int] = (8, 5, 4, 3),
     mantissas: Sequence[int] = (7, 3, 2, 1, 0),
     greatest_loss: float = 1.0,
 ) -> tuple[FloatFormat | None, list[Trial]]:
@@ -108,11 +108,12 @@ def cheapest(
     Raises:
         Problem: there are no such bits.
     """
+    mantissas = sorted(set(mantissas), reverse=True)
+    families = [[FloatFormat(e, m) for m in mantissas] for e in sorted(set(exponents), reverse=True)]
     tried = [trial(None)]
     good: list[tuple[FloatFormat, Trial]] = []
-    for exponent in sorted(set(exponents), reverse=True):
-        for mantissa in sorted(set(mantissas), reverse=True):
-            candidate = FloatFormat(exponent, mantissa)
+    for family in families:
+        for candidate in family:
             found = trial(candidate)
             tried.append(found)
             if found.accuracy < tried[0].accuracy - tolerance or found.lost > greatest_loss:

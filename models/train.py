@@ -91,7 +91,8 @@ def train(
     teacher = _teacher(network, images, labels, spec, checkpoint, progress)
     network.to(device)
     if spec.precision == "bfloat16":
-        network.to(memory_format=torch.channels_last)  # the layout that short products are fastest in
+        # the layout that short products are fastest in
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if teacher is not None:
         teacher.to(device).eval()
     images, labels, held = _held_out(images, labels, spec)
