@@ -16,7 +16,7 @@ import typer
 
 from bnnflow import CHECK_FAILED, TOOL_MISSING, Problem, __version__
 
-from . import cli_faults
+from . import cli_faults, cli_models
 
 app = typer.Typer(
     name="flow",
@@ -139,17 +139,9 @@ def ops(json: Json = False) -> None:
     screen.print_json({"operators": operators, "passes": passes}) if json else screen.print_ops(operators, passes)
 
 
-@app.command()
-def models(
-    width: Annotated[float, typer.Option(min=0.01, max=16, help="Factor of all filters and neurons.")] = 1.0,
-    json: Json = False,
-) -> None:
-    """List the networks that a recipe can name, with their sizes."""
-    from . import screen
-    from .zoo_table import rows
-
-    found = rows(width)
-    screen.print_json(found) if json else screen.print_models(found)
+app.command()(cli_models.models)
+app.command()(cli_models.pack)
+app.command()(cli_models.formats)
 
 
 @app.command()

@@ -66,11 +66,13 @@ class Bar:
     ) -> None:
         self._bar.stop()
 
-    def update(self, done: int, total: int | None = None, figures: Mapping[str, float] | None = None) -> None:
-        """Show so many steps done, of `total` where that is given, with the latest figures."""
+    def update(
+        self, done: int, total: int | None = None, figures: Mapping[str, float] | None = None, title: str | None = None
+    ) -> None:
+        """Show so many steps done, of `total` where that is given, with the latest figures; a new title where given."""
         total = self._total if total is None else total
         text = "  ".join(f"{key} {value:.4g}" for key, value in (figures or {}).items())
-        self._bar.update(self._task, completed=done, total=total, figures=text)
+        self._bar.update(self._task, completed=done, total=total, figures=text, description=title)
 
 
 class Stages:
@@ -125,6 +127,8 @@ def _say(stage: str, facts: Mapping[str, Any]) -> str:
             return f"{facts['train']:,} training and {facts['test']:,} test images"
         case "train":
             before, after = facts["accuracy_before_reestimation"], facts["accuracy"]
+            if not facts["history"]:
+                return f"test accuracy {after:.2%}, of trained weights as they are"
             return f"test accuracy {after:.2%} ({before:.2%} before batch norms were measured anew)"
         case "prune":
             kept = facts["steps"][-1]["kept"] if facts["steps"] else {}
@@ -376,8 +380,8 @@ def print_findings(findings: Sequence[Finding]) -> None:
     sys.stdout.flush()
 
 
-def print_models(rows: Sequence[Mapping[str, Any]]) -> None:
-    """The networks of the zoo, one a row."""
+def print_models(rows: Sequence[Mapping[str, Any]], trained: Sequence[Mapping[str, Any]]) -> None:
+    """The networks of the zoo and the trained ones, one a row."""
     table = Table(box=None, pad_edge=False, title="networks", title_justify="left")
     table.add_column("network")
     for column in ("weights", "binary MACs", "integer MACs", "accumulators", "memory"):
@@ -398,6 +402,32 @@ def print_models(rows: Sequence[Mapping[str, Any]]) -> None:
     console.print(table)
     for row in rows:
         console.print(f"\n{row['name']}: {row['layers']}; {row['source']}", soft_wrap=True, highlight=False)
+    table = Table(box=None, pad_edge=False, title="\ntrained, for model: {trained: NAME}", title_justify="left")
+    for column in ("name", "data", "network"):
+        table.add_column(column)
+    for column in ("test accuracy", "epochs", "trained in", "file"):
+        table.add_column(column, justify="right")
+    table.add_column("on")
+    for row in trained:
+        accuracy, took, size = f"{row['accuracy']:.2%}", f"{row['seconds']:,.0f} s", f"{row['bytes'] / 1024:,.1f} KiB"
+        table.add_row(
+            row["name"], row["data"], row["network"], accuracy, str(row["epochs"]), took, size, row["machine"]
+        )
+    console.print(table)
+
+
+def print_formats(found: Mapping[str, Any]) -> None:
+    """The trials of a search for a number format, and what was found."""
+    table = Table("format", title="formats of Bop's momenta", title_justify="left")
+    for column in ("bits", "lost updates", "flips", "accuracy"):
+        table.add_column(column, justify="right")
+    for row in found["rows"]:
+        lost, accuracy = f"{row['lost_updates']:.2%}", f"{row['accuracy']:.2%}"
+        table.add_row(row["format"], str(row["bits"]), lost, f"{row['flips']:,}", accuracy)
+    _console().print(table)
+    images, epochs = found["images"], found["epochs"]
+    print(f"accuracy after {epochs} epochs, on {images:,} training images held out")
+    print(f"cheapest: {found['cheapest'] or 'none'}, within {found['tolerance']:.2%} of float32")
 
 
 def print_data(rows: Sequence[Mapping[str, Any]]) -> None:

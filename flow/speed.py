@@ -90,3 +90,12 @@ def processor() -> str:
     except OSError:
         names = []
     return names[0] if names else platform.processor() or platform.machine()
+
+
+def device_name(kind: str) -> str:
+    """Name of the device that torch computes on: "cuda" for the GPU, else the processor."""
+    if kind != "cuda":
+        return processor()
+    import torch
+
+    return str(torch.cuda.get_device_name())

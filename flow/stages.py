@@ -18,7 +18,19 @@ from bnnflow import Problem
 from ..transforms.compile import LEVEL_NAMES, stages
 from ..transforms.graph import Graph
 from ..transforms.read import read
-from .context import FOLDED, LEVEL_FILES, QONNX, WEIGHTS, Build, Facts, Progress, network_spec, set_threads, write_graph
+from .context import (
+    FOLDED,
+    LEVEL_FILES,
+    QONNX,
+    WEIGHTS,
+    Build,
+    Facts,
+    Progress,
+    network_spec,
+    set_threads,
+    trained_file,
+    write_graph,
+)
 from .figures import cost_facts, network_operations
 from .graphs import feed
 from .oracles import onnxruntime_scores, qonnx_scores
@@ -51,7 +63,8 @@ def data(build: Build) -> Facts:
 
 
 def train(build: Build) -> Facts:
-    """Train the network, then measure its batch-norm statistics anew; an ONNX file is left as it is."""
+    """Train the network, then measure its batch-norm statistics anew; an ONNX file, or trained weights without
+    epochs, are left as they are."""
     recipe = build.recipe
     if not build.trains:
         return build.skip("train")
@@ -61,16 +74,20 @@ def train(build: Build) -> Facts:
         from ..models.batchnorm import reestimate
         from ..models.saved import save_network
         from ..models.train import accuracy, device_of
+        from .speed import device_name
 
         images = build.dataset
         network, history = fit(recipe, images, build.run.path("work/train.pt"), build.progress("train"))
-        network.to(device_of(recipe.train.device))
-        before = accuracy(network, images.test_images, images.test_labels)
-        reestimate(network, sample(images.train_images, recipe.train.norm_images, recipe.seed))
-        after = accuracy(network, images.test_images, images.test_labels)
+        device = device_of(recipe.train.device)
+        network.to(device)
+        before = after = accuracy(network, images.test_images, images.test_labels)
+        if history:
+            reestimate(network, sample(images.train_images, recipe.train.norm_images, recipe.seed))
+            after = accuracy(network, images.test_images, images.test_labels)
         with build.run.temporary(f"base/{WEIGHTS}") as path:
             save_network(network.to("cpu"), path)
-        return {"history": history, "accuracy_before_reestimation": before, "accuracy": after}
+        facts = {"history": history, "accuracy_before_reestimation": before, "accuracy": after}
+        return {**facts, "device": device_name(device.type)}
 
     inputs = {
         "model": spec.to_dict(),
@@ -79,6 +96,7 @@ def train(build: Build) -> Facts:
         "ensemble": recipe.ensemble.model_dump(mode="json"),
         "seed": recipe.seed,
         "data": build.facts["data"],
+        **({"start": trained_file(recipe)} if recipe.model.kind == "trained" else {}),
     }
     return build.stage("train", inputs, work)
 
