@@ -70,12 +70,20 @@ class TorchKernels:
         """See `Kernels`."""
         rows = self._weights(weight)
         start = self.tensor((shift + factor * window.fan_in).astype(np.int32))
-        return lambda bits: start - factor * self._unequal(_windows(self.tensor(bits), window), rows)  # type: ignore[return-value]
+
+        def run(bits: Any) -> Any:
+            return start - factor * self._unequal(_windows(self.tensor(bits), window), rows)
+
+        return run
 
     def dot_bits(self, window: Window, weight: Array, low: int, bounds: Array) -> Run:
         """See `Kernels`."""
         sums, limits = self._products(window, weight, low), self.tensor(np.array(bounds, np.int64))
-        return lambda ints: _pack(sums(ints) >= limits)
+
+        def run(ints: Any) -> Any:
+            return _pack(sums(ints) >= limits)
+
+        return run
 
     def dot_sums(self, window: Window, weight: Array, low: int) -> Run:
         """See `Kernels`."""
@@ -102,7 +110,11 @@ class TorchKernels:
     def compare(self, bounds: Array, channels: int) -> Run:
         """See `Kernels`."""
         limits = self.tensor(np.array(bounds, np.int64))
-        return lambda ints: _pack(self.tensor(ints) >= limits)  # type: ignore[return-value]
+
+        def run(ints: Any) -> Any:
+            return _pack(self.tensor(ints) >= limits)
+
+        return run
 
     def levels(self, bounds: Array, channels: int) -> Run:
         """See `Kernels`."""
