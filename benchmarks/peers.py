@@ -1,4 +1,8 @@
-"""The same networks in programs for floats, on one thread; each is a function of a batch of images."""
+"""The same networks in other programs, on one thread; each is a function of a batch of images.
+
+Larq Compute Engine is not among them: 0.16.0 converts networks through TensorFlow 2.16 with tf-keras, which needs
+numpy below 2, and bnnflow needs numpy 2. It works in an environment of its own, but not in one run with ours.
+"""
 
 from __future__ import annotations
 
