@@ -230,6 +230,7 @@ def simulate(
         int | None, typer.Option(min=1, help="Images at a time; default: what suits the network.", show_default=False)
     ] = None,
     threads: Annotated[int, typer.Option(min=1, help="Processor threads; the bits do not depend on it.")] = 1,
+    device: Annotated[str, typer.Option(help="cpu, cuda (a GPU by torch) or cpu-torch; the same bits on all.")] = "cpu",
     tap: Annotated[
         list[str] | None,
         typer.Option(help="Write this tensor too, beside --output; may be repeated.", show_default=False),
@@ -256,7 +257,7 @@ def simulate(
         raise Problem(what, "flow simulate", hint)
     if tap and output is None:
         raise Problem("tapped tensors need a place", "--tap", "give --output; tensors are written beside it")
-    scores, accuracy, confusion = graphs.simulate(opened, pixels, truth, batch, threads)
+    scores, accuracy, confusion = graphs.simulate(opened, pixels, truth, batch, threads, device)
     files = (
         [] if output is None else graphs.save_results(output, scores, graphs.taps(opened, pixels, tap or [], threads))
     )
@@ -282,13 +283,15 @@ def speed(
     graph: GraphFile,
     images: Annotated[int, typer.Option(min=1, help="Images a run.")] = 1000,
     threads: Annotated[int, typer.Option(min=1, help="Processor threads.")] = 1,
+    part: Annotated[str, typer.Option(help="FPGA part of the accelerator.")] = "xc7z020clg400-1",
+    clock_mhz: Annotated[float, typer.Option(min=1, max=1000, help="Its clock in MHz.")] = 100,
+    fps: Annotated[float, typer.Option(min=0.001, max=1e9, help="Rate to fold it for, images a second.")] = 10_000,
     json: Json = False,
 ) -> None:
-    """Images a second of our simulator, and of onnxruntime for QONNX files, on this computer."""
+    """Images a second and latency: torch (beside weights.pt), onnxruntime, OpenVINO, our simulator, the accelerator."""
     from . import graphs, screen
-    from .speed import processor
 
-    found = {"device": processor(), "threads": threads, "rows": graphs.speed(graph, images, threads)}
+    found = graphs.speed(graph, images, threads, part, clock_mhz, fps)
     screen.print_json(found) if json else screen.print_speed(found)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bnnflow import Problem
+from bnnflow import CHECK_FAILED, Problem
 
 from ..transforms.compile import stages
 from ..transforms.destinations import destinations
@@ -164,12 +164,19 @@ def feed(graph: Graph, images: np.ndarray) -> np.ndarray:
 
 
 def simulate(
-    graph: Graph, images: np.ndarray, labels: np.ndarray | None, batch: int | None = None, threads: int = 1
+    graph: Graph,
+    images: np.ndarray,
+    labels: np.ndarray | None,
+    batch: int | None = None,
+    threads: int = 1,
+    device: str = "cpu",
 ) -> tuple[np.ndarray, float | None, list[list[int]] | None]:
     """Class scores (N, classes) and, with labels, accuracy (0 to 1) and confusion: rows true, columns found classes.
 
+    `device` is "cpu" for the compiled kernels, else one of `torch_engine.DEVICES`.
+
     Raises:
-        Problem: shapes or values do not fit; no images; labels of another number.
+        Problem: shapes or values do not fit; no images; labels of another number; no such device.
     """
     from ..sim.engine import Simulator, class_count, classes_of
 
@@ -179,7 +186,14 @@ def simulate(
         raise Problem("there are no images", "input", "give at least one")
     if labels is not None and labels.shape != (len(images),):
         raise Problem(f"{labels.shape} labels for {len(images)} images", "labels", "give one label an image")
-    scores = Simulator.of(graph, threads=threads).scores(images, batch)
+    if device == "cpu":
+        scores = Simulator.of(graph, threads=threads).scores(images, batch)
+    else:
+        from .context import set_threads
+        from .torch_engine import TorchSimulator
+
+        set_threads(threads)
+        scores = TorchSimulator.of(graph, device).scores(images, batch)
     if labels is None:
         return scores, None, None
     classes = class_count(graph)
@@ -333,10 +347,23 @@ def cycles(
     }
 
 
-def speed(path: Path, count: int, threads: int) -> list[dict[str, Any]]:
-    """Images a second of a graph, compiled, in our simulator and, for QONNX files, of the file in onnxruntime."""
+def speed(path: Path, count: int, threads: int, part_name: str, clock_mhz: float, fps: float) -> dict[str, Any]:
+    """Speed of a graph, compiled, in our simulator; of its file, if QONNX, in other programs; of its accelerator.
+
+    Images are random. The network in torch is the one whose weights.pt lies beside the file.
+
+    Args:
+        path: ONNX file of any level.
+        count: images a run.
+        threads: processor threads.
+        part_name, clock_mhz, fps: what the accelerator is folded for; one that no folding reaches is left out.
+
+    Returns:
+        device, threads, rows and missing, as `speed.network_rows` gives them.
+    """
     from ..transforms.compile import level_of
-    from .speed import network_rows
+    from .context import WEIGHTS
+    from .speed import network_rows, processor
 
     graph = open_graph(path)
     compiled = stages(graph)[-1].graph
@@ -346,4 +373,22 @@ def speed(path: Path, count: int, threads: int) -> list[dict[str, Any]]:
     if low >= 0 and high <= 255:
         images = images.astype(np.uint8)
     qonnx = path if level_of(graph) == "network" else None
-    return network_rows(qonnx, compiled, images, threads, over=255.0 if graph.input_type.is_float else 1.0)
+    weights, network = path.with_name(WEIGHTS), None
+    if qonnx is not None and weights.is_file():
+        from ..models.saved import load_network
+
+        verify_recorded(weights)
+        network = load_network(weights)
+    try:
+        found = estimate(graph, part_name, clock_mhz, fps)
+    except Problem as problem:
+        if problem.status != CHECK_FAILED:
+            raise
+        cost, reason = None, problem.what
+    else:
+        cost, reason = {**found, **found["target"], "fps": found["fps"]}, ""
+    over = 255.0 if graph.input_type.is_float else 1.0
+    made = network_rows(qonnx, compiled, images, threads, network, over, cost)
+    for row in made["missing"]:
+        row["reason"] = reason if row["engine"] == "accelerator" else row["reason"]
+    return {"device": processor(), "threads": threads, **made}

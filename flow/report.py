@@ -134,7 +134,7 @@ def render(summary: Summary) -> str:
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters.update(number=number, quantity=quantity, percent=percent)
-    environment.globals.update(change=change)
+    environment.globals.update(change=change, speed_cells=speed_cells, speed_caption=speed_caption)
     template = environment.from_string(Path(__file__).with_name(_TEMPLATE).read_text(encoding="utf-8"))
     networks = {TITLES[key]: summary["networks"][key] for key in TITLES if summary["networks"].get(key)}
     return template.render(
@@ -309,17 +309,28 @@ def fault_table(faults: Mapping[str, Any]) -> Table:
 
 
 def speed_table(speed: Mapping[str, Any]) -> Table:
-    """Images a second of each engine; `speed` as in the summary."""
-    table = _table(
-        "speed on this computer", "engine|network|>images/s", f"measured on {speed['device']}, {_threads(speed)}"
-    )
+    """Images a second and latency of each engine; `speed` as in the summary."""
+    columns = "engine|network|>batch|>images/s|>latency ms|source|remark"
+    table = _table("speed", columns, speed_caption(speed))
     for row in speed["rows"]:
-        table.add_row(row["engine"], TITLES.get(row["network"], row["network"]), quantity(row["images_per_second"]))
+        table.add_row(row["engine"], TITLES.get(row["network"], row["network"]), *speed_cells(row))
     return table
 
 
-def _threads(speed: Mapping[str, Any]) -> str:
-    return f"{speed['threads']} thread{'' if speed['threads'] == 1 else 's'}"
+def speed_cells(row: Mapping[str, Any]) -> list[str]:
+    """A row of speeds as texts: batch, images/s, latency in ms of one image, source, remark."""
+    batch, delay = row.get("batch"), row.get("latency_ms")
+    remark = f"inexact: {row['inexact']}" if row.get("inexact") else ""
+    pause = "–" if delay is None else f"{delay:.3g}" if delay < 100 else number(delay)
+    return [number(batch), quantity(row["images_per_second"]), pause, row.get("source", "measured"), remark]
+
+
+def speed_caption(speed: Mapping[str, Any]) -> str:
+    """Machine, threads, how it was measured, and what is missing and why."""
+    threads = f"{speed['threads']} thread{'' if speed['threads'] == 1 else 's'}"
+    how = "medians of wall time; latency is that of one image in a batch of 1, the accelerator's at most"
+    missing = "; ".join(f"{row['engine']}: {row['reason']}" for row in speed.get("missing") or ())
+    return f"measured on {speed['device']}, {threads}; {how}" + (f". Not here: {missing}" if missing else "")
 
 
 def _stage_table(stages: list[Mapping[str, Any]]) -> Table:

@@ -387,17 +387,18 @@ def fault_settings(recipe: Recipe) -> tuple[Grid, Plan, Workers]:
 
 
 def speed(build: Build) -> Facts:
-    """Measure images a second of each network in torch, onnxruntime and our simulator on this computer."""
+    """Measure each network in other programs and our simulator here, beside its accelerator's estimate."""
     settings = build.recipe.speed
     if not settings.enabled:
         return build.skip("speed")
+    target = {"part": build.recipe.target.part, "clock_mhz": build.recipe.target.clock_mhz}
 
     def work() -> Facts:
         from .speed import network_rows, processor
 
         images = build.dataset.test_images
         images = np.resize(images, (settings.images, *images.shape[1:]))
-        rows = []
+        rows, missing = [], []
         for network in build.networks:
             graph = read(build.file(network, LEVEL_FILES["dataflow"]))
             found = network_rows(
@@ -406,13 +407,17 @@ def speed(build: Build) -> Facts:
                 feed(graph, images),
                 settings.threads,
                 build.load(network) if build.trains else None,
+                cost={**target, **build.facts["cost"][network]},
             )
-            rows += [{"network": network, **row} for row in found]
-        return {"device": processor(), "threads": settings.threads, "rows": rows}
+            rows += [{"network": network, **row} for row in found["rows"]]
+            missing = found["missing"]
+        return {"device": processor(), "threads": settings.threads, "rows": rows, "missing": missing}
 
     inputs = {
         "networks": build.files(*([WEIGHTS] if build.trains else []), QONNX, LEVEL_FILES["dataflow"]),
         "speed": settings.model_dump(mode="json"),
+        "cost": {network: build.facts["cost"][network]["latency_us"] for network in build.networks},
+        "target": target,
         "data": build.facts["data"],
     }
     return build.stage("speed", inputs, work)

@@ -104,6 +104,10 @@ class NativeKernels:
             self.tape.broken = True
         return made
 
+    def apply(self, function: Callable[[Array], Array], source: Array) -> Array:
+        """See `Kernels`."""
+        return self.by_numpy(function(source), source)
+
     def xnor_bits(self, window: Window, weight: Array, bounds: Array, classes: Array) -> Run:
         """See `Kernels`."""
         filters, words, fan_in = len(weight), window.words, window.fan_in
