@@ -35,6 +35,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and no
 Overrides = Annotated[
     list[str] | None, typer.Option("-s", "--set", metavar="KEY=VALUE", help="Change a key of the recipe.")
 ]
+Rate = Annotated[
+    float | None,
+    typer.Option(min=0.001, max=1e9, help="Rate to fold for, images a second; default: 10,000.", show_default=False),
+]
 DataDir = Annotated[Path | None, typer.Option(help="Folder of the data set's files.", show_default=False)]
 DataName = Annotated[str, typer.Option("--data", help="Data set to test on, as `flow data` lists them.")]
 
@@ -305,7 +309,7 @@ def estimate(
     graph: GraphFile,
     part: Annotated[str, typer.Option(help="FPGA part.")] = "xc7z020clg400-1",
     clock_mhz: Annotated[float, typer.Option(min=1, max=1000, help="Clock in MHz.")] = 100,
-    fps: Annotated[float, typer.Option(min=0.001, max=1e9, help="Rate to fold for, images a second.")] = 10_000,
+    fps: Rate = None,
     cost_model: Annotated[
         str, typer.Option(help="exact: widths that hold every sum; finn: FINN's figures digit for digit.")
     ] = "exact",
@@ -327,7 +331,7 @@ def cycles(
     graph: GraphFile,
     part: Annotated[str, typer.Option(help="FPGA part.")] = "xc7z020clg400-1",
     clock_mhz: Annotated[float, typer.Option(min=1, max=1000, help="Clock in MHz.")] = 100,
-    fps: Annotated[float, typer.Option(min=0.001, max=1e9, help="Rate to fold for, images a second.")] = 10_000,
+    fps: Rate = None,
     folding: Annotated[
         Path | None, typer.Option(help="FINN's folding file (.json), in place of one for --fps.", show_default=False)
     ] = None,

@@ -65,7 +65,9 @@ class Train(Section):
         default=None, description="training images that batch norms are measured on afterwards; null: all"
     )
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto: a GPU where there is one")
-    precision: Literal["float32", "bfloat16"] = Field(default="float32", description="of products; bfloat16: faster on GPUs and AVX-512 BF16")
+    precision: Literal["float32", "bfloat16"] = Field(
+        default="float32", description="of products; bfloat16: faster on GPUs and AVX-512 BF16"
+    )
 
     @model_validator(mode="after")
     def _fits_together(self) -> Train:

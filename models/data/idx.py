@@ -41,7 +41,8 @@ _IDX = {
             _TEST_LABELS: "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
         },
         folders=(),
-        obtain="get the four original IDX files of MNIST (LeCun, Cortes, Burges) and name their folder with --data-dir",
+        obtain="`flow data get mnist` fetches it; or get the four original IDX files (LeCun, Cortes, Burges) and name "
+        "their folder with --data-dir",
     ),
     "fashion-mnist": _Idx(
         classes=(
