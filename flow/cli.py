@@ -337,13 +337,21 @@ def cycles(
     ] = None,
     images: Annotated[int, typer.Option(min=1, help="Images to send, one behind the other.")] = 3,
     fifo: Annotated[int, typer.Option(min=0, help="Depth of every FIFO, in words; 0: unbounded.")] = 2,
+    fifo_depths: Annotated[
+        Path | None,
+        typer.Option(
+            help='JSON with depths of single FIFOs: {"conv0 -> conv1": 32}, FINN\'s StreamingFIFO_rtl_0 with depth, '
+            "or inFIFODepths and outFIFODepths of units.",
+            show_default=False,
+        ),
+    ] = None,
     finn_plus: Annotated[bool, typer.Option("--finn-plus", help="Compile to the units of finn-plus 1.6.")] = False,
     json: Json = False,
 ) -> None:
     """Fold a graph for a rate and simulate when every word moves; exit status 1 if the FIFOs deadlock."""
     from . import graphs, screen
 
-    found = graphs.cycles(graphs.open_graph(graph), part, clock_mhz, fps, images, fifo, folding, finn_plus)
+    found = graphs.cycles(graphs.open_graph(graph), part, clock_mhz, fps, images, fifo, folding, finn_plus, fifo_depths)
     screen.print_json(found) if json else screen.print_cycles(found)
     if found["deadlock"] is not None:
         raise typer.Exit(CHECK_FAILED)

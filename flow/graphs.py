@@ -296,6 +296,7 @@ def cycles(
     depth: int,
     folding: Path | None = None,
     finn_plus: bool = False,
+    depths: Path | None = None,
 ) -> dict[str, Any]:
     """Timing of a graph of any level, compiled and folded as for `estimate`, word by word.
 
@@ -306,19 +307,25 @@ def cycles(
         part_name, clock_mhz, fps, folding, finn_plus: as for `estimate`.
         images: sent through.
         depth: of every FIFO, in words; 0 for unbounded ones.
+        depths: JSON file with those of single FIFOs, as `fifo_depths.fifo_depths` reads it.
 
     Raises:
-        Problem: as for `estimate`.
+        Problem: as for `estimate`, and where the depths do not fit the graph.
     """
     from ..build.cost import estimate as cost
     from ..build.parts import part
+    from ..sim.pipeline import fifo_names
     from ..sim.pipeline import simulate as timing
+    from .fifo_depths import fifo_depths
 
     _, folded = _folded(graph, part(part_name), clock_mhz, fps, folding, finn_plus)
-    found = timing(folded, images, depth)
+    own: dict[str, int] = {}
+    if depths is not None:
+        own = fifo_depths(load_json(depths, "file of FIFO depths"), folded, fifo_names(folded), finn_plus)
+    found = timing(folded, images, depth, own)
     stuck = found.deadlock
     if stuck is not None:
-        found = timing(folded, images, depth, stuck.enough)
+        found = timing(folded, images, depth, own | dict(stuck.enough))
     assert found.latency is not None
     estimated = {unit.name: unit.cycles for unit in cost(folded).units}
     return {
@@ -326,6 +333,7 @@ def cycles(
         "clock_mhz": clock_mhz,
         "images": images,
         "fifo_depth": depth,
+        "fifo_depths": own,
         "source": "simulated (word by word, bnnflow.sim.pipeline)",
         "interval_cycles": found.interval,
         "intervals": list(found.intervals),

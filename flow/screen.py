@@ -345,7 +345,8 @@ def print_cycles(found: Mapping[str, Any]) -> None:
     console.print(table)
     stuck = found["deadlock"]
     if stuck is not None:
-        print(f"deadlock with FIFOs of depth {found['fifo_depth']:,} after cycle {stuck['cycle']:,}:")
+        others = " and those of the file" if found["fifo_depths"] else ""
+        print(f"deadlock with FIFOs of depth {found['fifo_depth']:,}{others} after cycle {stuck['cycle']:,}:")
         for wait in stuck["waits"]:
             print(f"  {wait}")
         print(f"FIFO {stuck['fifo']} is too small; the figures above and below are those with:")
