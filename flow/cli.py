@@ -35,6 +35,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and no
 Overrides = Annotated[
     list[str] | None, typer.Option("-s", "--set", metavar="KEY=VALUE", help="Change a key of the recipe.")
 ]
+Rate = Annotated[
+    float | None,
+    typer.Option(min=0.001, max=1e9, help="Rate to fold for, images a second; default: 10,000.", show_default=False),
+]
 DataDir = Annotated[Path | None, typer.Option(help="Folder of the data set's files.", show_default=False)]
 DataName = Annotated[str, typer.Option("--data", help="Data set to test on, as `flow data` lists them.")]
 
@@ -300,7 +304,7 @@ def estimate(
     graph: GraphFile,
     part: Annotated[str, typer.Option(help="FPGA part.")] = "xc7z020clg400-1",
     clock_mhz: Annotated[float, typer.Option(min=1, max=1000, help="Clock in MHz.")] = 100,
-    fps: Annotated[float, typer.Option(min=0.001, max=1e9, help="Rate to fold for, images a second.")] = 10_000,
+    fps: Rate = None,
     cost_model: Annotated[
         str, typer.Option(help="exact: widths that hold every sum; finn: FINN's figures digit for digit.")
     ] = "exact",
@@ -322,19 +326,27 @@ def cycles(
     graph: GraphFile,
     part: Annotated[str, typer.Option(help="FPGA part.")] = "xc7z020clg400-1",
     clock_mhz: Annotated[float, typer.Option(min=1, max=1000, help="Clock in MHz.")] = 100,
-    fps: Annotated[float, typer.Option(min=0.001, max=1e9, help="Rate to fold for, images a second.")] = 10_000,
+    fps: Rate = None,
     folding: Annotated[
         Path | None, typer.Option(help="FINN's folding file (.json), in place of one for --fps.", show_default=False)
     ] = None,
     images: Annotated[int, typer.Option(min=1, help="Images to send, one behind the other.")] = 3,
     fifo: Annotated[int, typer.Option(min=0, help="Depth of every FIFO, in words; 0: unbounded.")] = 2,
+    fifo_depths: Annotated[
+        Path | None,
+        typer.Option(
+            help='JSON with depths of single FIFOs: {"conv0 -> conv1": 32}, FINN\'s StreamingFIFO_rtl_0 with depth, '
+            "or inFIFODepths and outFIFODepths of units.",
+            show_default=False,
+        ),
+    ] = None,
     finn_plus: Annotated[bool, typer.Option("--finn-plus", help="Compile to the units of finn-plus 1.6.")] = False,
     json: Json = False,
 ) -> None:
     """Fold a graph for a rate and simulate when every word moves; exit status 1 if the FIFOs deadlock."""
     from . import graphs, screen
 
-    found = graphs.cycles(graphs.open_graph(graph), part, clock_mhz, fps, images, fifo, folding, finn_plus)
+    found = graphs.cycles(graphs.open_graph(graph), part, clock_mhz, fps, images, fifo, folding, finn_plus, fifo_depths)
     screen.print_json(found) if json else screen.print_cycles(found)
     if found["deadlock"] is not None:
         raise typer.Exit(CHECK_FAILED)

@@ -23,6 +23,8 @@ from .runs import verify_recorded
 if TYPE_CHECKING:
     from ..build.parts import Part
 
+_FPS = 10_000.0
+
 
 @dataclass(frozen=True, slots=True)
 class Checked:
@@ -179,13 +181,12 @@ def simulate(
         Problem: shapes or values do not fit; no images; labels of another number; no such device.
     """
     from ..sim.engine import Simulator, class_count, classes_of
+    from ..sim.images import checked_labels
 
     if images.shape[1:] != graph.input_type.shape and images.shape == graph.input_type.shape:
         images = images[None]
     if not len(images):
         raise Problem("there are no images", "input", "give at least one")
-    if labels is not None and labels.shape != (len(images),):
-        raise Problem(f"{labels.shape} labels for {len(images)} images", "labels", "give one label an image")
     if device == "cpu":
         scores = Simulator.of(graph, threads=threads).scores(images, batch)
     else:
@@ -197,8 +198,7 @@ def simulate(
     if labels is None:
         return scores, None, None
     classes = class_count(graph)
-    if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= classes:
-        raise Problem("labels are not whole numbers of classes", "labels", f"give integers from 0 to {classes - 1}")
+    checked_labels(labels, len(images), classes)
     found = classes_of(graph, scores)
     confusion = np.zeros((classes, classes), np.int64)
     np.add.at(confusion, (labels, found), 1)
@@ -251,7 +251,7 @@ def estimate(
     graph: Graph,
     part_name: str,
     clock_mhz: float,
-    fps: float,
+    fps: float | None,
     model: str = "exact",
     folding: Path | None = None,
     finn_plus: bool = False,
@@ -260,14 +260,14 @@ def estimate(
 
     Args:
         graph: of any level.
-        part_name, clock_mhz, fps: what to fold for.
+        part_name, clock_mhz, fps: what to fold for; no rate: 10,000 images a second.
         model: "exact" or "finn".
-        folding: FINN's folding file, to be taken in place of one found for the rate.
+        folding: FINN's folding file, to be taken in place of one found for a rate.
         finn_plus: compile to finn-plus' units.
 
     Raises:
         Problem: it does not compile, the part or the model is unknown, no folding reaches the rate, or the folding
-            file does not fit.
+            file names no unit, does not fit, or is given beside a rate.
     """
     from ..build.cost import MODELS
     from ..build.parts import part
@@ -279,31 +279,38 @@ def estimate(
     made, folded = _folded(graph, chip, clock_mhz, fps, folding, finn_plus)
     facts = cost_facts(folded, clock_mhz, MODELS[model])
     operations = network_operations(made["xnor"]) if "xnor" in made else {}
-    target = {"part": chip.name, "clock_mhz": clock_mhz, "fps": fps, "lut": chip.lut, "bram18": chip.bram18}
+    rate = None if folding is not None else _FPS if fps is None else fps
+    target = {"part": chip.name, "clock_mhz": clock_mhz, "fps": rate, "lut": chip.lut, "bram18": chip.bram18}
     return {"name": graph.name, "target": target, **operations, **facts}
 
 
 def _folded(
-    graph: Graph, chip: Part, clock_mhz: float, fps: float, folding: Path | None, finn_plus: bool
+    graph: Graph, chip: Part, clock_mhz: float, fps: float | None, folding: Path | None, finn_plus: bool
 ) -> tuple[dict[str, Graph], Graph]:
     """The graph of every level, and the last folded for a rate or by FINN's folding file."""
     from ..build.schedule import apply_folding, schedule
 
     made = {stage.level: stage.graph for stage in stages(graph, finn_plus=finn_plus)}
     if folding is None:
-        return made, schedule(made["dataflow"], fps, clock_mhz, chip)
-    return made, apply_folding(made["dataflow"], load_json(folding, "folding file"))
+        return made, schedule(made["dataflow"], _FPS if fps is None else fps, clock_mhz, chip)
+    if fps is not None:
+        raise Problem("a folding file and a rate to fold for", "--folding, --fps", "give one of them")
+    config = load_json(folding, "folding file")
+    if not config:
+        raise Problem("the folding file names no unit", str(folding), 'write {"MVAU_hls_0": {"PE": 2, "SIMD": 4}}')
+    return made, apply_folding(made["dataflow"], config)
 
 
 def cycles(
     graph: Graph,
     part_name: str,
     clock_mhz: float,
-    fps: float,
+    fps: float | None,
     images: int,
     depth: int,
     folding: Path | None = None,
     finn_plus: bool = False,
+    depths: Path | None = None,
 ) -> dict[str, Any]:
     """Timing of a graph of any level, compiled and folded as for `estimate`, word by word.
 
@@ -314,19 +321,25 @@ def cycles(
         part_name, clock_mhz, fps, folding, finn_plus: as for `estimate`.
         images: sent through.
         depth: of every FIFO, in words; 0 for unbounded ones.
+        depths: JSON file with those of single FIFOs, as `fifo_depths.fifo_depths` reads it.
 
     Raises:
-        Problem: as for `estimate`.
+        Problem: as for `estimate`, and where the depths do not fit the graph.
     """
     from ..build.cost import estimate as cost
     from ..build.parts import part
+    from ..sim.pipeline import fifo_names
     from ..sim.pipeline import simulate as timing
+    from .fifo_depths import fifo_depths
 
     _, folded = _folded(graph, part(part_name), clock_mhz, fps, folding, finn_plus)
-    found = timing(folded, images, depth)
+    own: dict[str, int] = {}
+    if depths is not None:
+        own = fifo_depths(load_json(depths, "file of FIFO depths"), folded, fifo_names(folded), finn_plus)
+    found = timing(folded, images, depth, own)
     stuck = found.deadlock
     if stuck is not None:
-        found = timing(folded, images, depth, stuck.enough)
+        found = timing(folded, images, depth, own | dict(stuck.enough))
     assert found.latency is not None
     estimated = {unit.name: unit.cycles for unit in cost(folded).units}
     return {
@@ -334,6 +347,7 @@ def cycles(
         "clock_mhz": clock_mhz,
         "images": images,
         "fifo_depth": depth,
+        "fifo_depths": own,
         "source": "simulated (word by word, bnnflow.sim.pipeline)",
         "interval_cycles": found.interval,
         "intervals": list(found.intervals),

@@ -61,10 +61,16 @@ _ROWS = (
 
 
 def number(value: float | None, digits: int = 0) -> str:
-    """A number with thin-space thousands and a true minus sign; a dash for None."""
+    """A number with commas between thousands and a true minus sign; a dash for None."""
     if value is None:
         return "–"
-    return f"{value:,.{digits}f}".replace(",", "\N{NARROW NO-BREAK SPACE}").replace("-", "\N{MINUS SIGN}")
+    return f"{value:,.{digits}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def plural(count: int | str, noun: str) -> str:
+    """A number of things: "1 image", "1,000 images"; `count` may be a range, "5 to 20"."""
+    figure = f"{count:,}" if isinstance(count, int) else count
+    return f"{figure} {noun}{'' if figure == '1' else 's'}"
 
 
 def quantity(value: float | None) -> str:
@@ -294,7 +300,7 @@ def fault_table(faults: Mapping[str, Any]) -> Table:
     """Accuracy against bit error rate; `faults` as in the summary, its networks under any name."""
     networks = [key for key, curve in faults["networks"].items() if curve]
     columns = "|".join([">bit error rate", *(f">{TITLES.get(key, key)} %|95 % interval" for key in networks)])
-    caption = f"measured on {number(faults['images'])} images, {faults['maps']} fault maps at each rate"
+    caption = f"measured on {plural(faults['images'], 'image')}, {plural(faults['maps'], 'fault map')} at each rate"
     table = _table(f"accuracy under faults ({faults.get('what', 'weights, flip')})", columns, caption)
     clean = (cell for key in networks for cell in (percent(faults["networks"][key]["clean"]), ""))
     table.add_row("no faults", *clean)

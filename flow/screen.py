@@ -17,6 +17,7 @@ from rich.table import Table
 from bnnflow import CHECK_FAILED, Problem
 
 from . import report
+from .report import plural
 from .runs import Run
 
 if TYPE_CHECKING:
@@ -138,7 +139,8 @@ def _say(stage: str, facts: Mapping[str, Any]) -> str:
             values = sum(row["values"] for network in facts.values() for row in network["stages"])
             differ = sum(row["differences"] for network in facts.values() for row in network["stages"])
             images = next(iter(facts.values()))["images"]
-            return f"{len(facts)} networks x {images:,} images, {values:,} values compared, {differ:,} differ"
+            sizes = f"{plural(len(facts), 'network')} x {plural(images, 'image')}"
+            return f"{sizes}, {values:,} values compared, {differ:,} differ"
         case "cost":
             return "; ".join(f"{name}: {n['lut']:,} LUT, {n['bram18']:,} BRAM18" for name, n in facts.items())
     return ""
@@ -223,7 +225,7 @@ def print_ops(operators: Mapping[str, str], passes: Sequence[Mapping[str, str]])
 
 def print_simulation(found: Mapping[str, Any]) -> None:
     """Print what a simulation gave."""
-    print(f"{found['images']:,} images simulated bit by bit")
+    print(f"{plural(found['images'], 'image')} simulated bit by bit")
     if found["accuracy"] is not None:
         print(f"accuracy {found['accuracy']:.2%}")
     if found["confusion"] and len(found["confusion"]) <= 20:
@@ -257,18 +259,18 @@ def print_replay(found: Mapping[str, Any]) -> None:
     if "accuracy" in found:
         print(
             f"accuracy {found['accuracy']:.2%} ({found['clean']:.2%} without faults), "
-            f"{found['changed']:,} of {found['images']:,} images change their class"
+            f"{found['changed']:,} of {plural(found['images'], 'image')} change their class"
         )
 
 
 def print_criticality(found: Mapping[str, Any]) -> None:
     """Print how critical the weight bits of each layer are."""
-    title = f"every weight bit flipped, one at a time, on {found['images']:,} images"
+    title = f"every weight bit flipped, one at a time, on {plural(found['images'], 'image')}"
     table = Table("layer", "bits", "critical", "share", "mean changed", "worst bits", title=title, title_justify="left")
     for row in found["layers"]:
-        worst = ", ".join(f"{w['row']}/{w['column']}/{w['bit']}: {w['changed']}" for w in row["worst"][:3])
+        worst = ", ".join(f"{w['row']}/{w['column']}/{w['bit']}: {w['changed']:,}" for w in row["worst"][:3])
         shares = (f"{row['critical_share']:.2%}", f"{row['mean_changed']:.4%}")
-        table.add_row(row["layer"], f"{row['bits']:,}", f"{row['critical']:,}", *shares, worst)
+        table.add_row(row["layer"], f"{row['bits']:,}", f"{row['critical']:,}", *shares, worst or "none")
     _console().print(table)
     print("critical: changes the class of an image; worst bits: row/column/bit: images whose class changes; exact")
     if found["output"]:
@@ -281,7 +283,7 @@ def print_margins(found: Mapping[str, Any]) -> None:
     def three(spread: Mapping[str, int | None]) -> list[str]:
         return ["any" if spread[key] is None else f"{spread[key]:,}" for key in ("least", "p10", "median")]
 
-    title = f"flips that provably change no class, {found['images']:,} images"
+    title = f"flips that provably change no class, {plural(found['images'], 'image')}"
     table = Table("where", "least", "10 % of images", "median", title=title, title_justify="left")
     table.add_row(f"weights of {found['last']} (last layer; exact)", *three(found["last_weights"]))
     if found["last_inputs"]:
@@ -289,7 +291,7 @@ def print_margins(found: Mapping[str, Any]) -> None:
     for row in found["layers"]:
         table.add_row(f"weights of {row['layer']}", *three(row["certified"]))
     _console().print(table)
-    title = f"neurons, on {found['neurons_on']:,} images"
+    title = f"neurons, on {plural(found['neurons_on'], 'image')}"
     table = Table(
         "layer", "median flips", "one flip is enough", "constant", f"P(change) at {found['rate']:g}", title=title
     )
@@ -300,7 +302,7 @@ def print_margins(found: Mapping[str, Any]) -> None:
     _console().print(table)
     for count, flip in enumerate(found["attack"], 1):
         place = f"row {flip['row']}, column {flip['column']}, bit {flip['bit']}"
-        print(f"attack, {count} flips: {flip['layer']} {place}: accuracy {flip['accuracy']:.2%}")
+        print(f"attack, {plural(count, 'flip')}: {flip['layer']} {place}: accuracy {flip['accuracy']:.2%}")
 
 
 def print_speed(found: Mapping[str, Any]) -> None:
@@ -330,7 +332,7 @@ def print_estimate(found: Mapping[str, Any]) -> None:
 def print_cycles(found: Mapping[str, Any]) -> None:
     """Print where the cycles of a folded graph go."""
     console = _console()
-    table = Table("unit", "kind", title=f"{found['name']}: {found['images']} images", title_justify="left")
+    table = Table("unit", "kind", title=f"{found['name']}: {plural(found['images'], 'image')}", title_justify="left")
     for column in ("busy", "starved", "blocked", "estimated"):
         table.add_column(column, justify="right")
     for unit in found["units"]:
@@ -347,7 +349,8 @@ def print_cycles(found: Mapping[str, Any]) -> None:
     console.print(table)
     stuck = found["deadlock"]
     if stuck is not None:
-        print(f"deadlock with FIFOs of depth {found['fifo_depth']} after cycle {stuck['cycle']:,}:")
+        others = " and those of the file" if found["fifo_depths"] else ""
+        print(f"deadlock with FIFOs of depth {found['fifo_depth']:,}{others} after cycle {stuck['cycle']:,}:")
         for wait in stuck["waits"]:
             print(f"  {wait}")
         print(f"FIFO {stuck['fifo']} is too small; the figures above and below are those with:")

@@ -376,14 +376,15 @@ def fault_settings(recipe: Recipe) -> tuple[Grid, Plan, Workers]:
             Protection.parse(text)
         key = "faults.cluster"
         workers = Workers(settings.jobs, settings.cluster)
+        key = "faults.max_maps"
+        plan = Plan(settings.maps, settings.interval, settings.maps, settings.max_maps)
     except Problem as problem:
         raise recipe.problem(key, problem.what, problem.hint) from problem
     seeds = settings.seeds or (recipe.seed,)
     grid = Grid(
         rates, settings.targets, settings.layers, settings.models, settings.protections, seeds, settings.fifo_depth
     )
-    most = max(settings.max_maps, settings.maps)
-    return grid, Plan(settings.maps, settings.interval, settings.maps, most), workers
+    return grid, plan, workers
 
 
 def speed(build: Build) -> Facts:

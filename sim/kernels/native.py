@@ -13,7 +13,7 @@ from ...transforms.ops import Sides
 from ...transforms.tensor import Array
 from ..packing import Window, address, aligned, blocked, pack, roomy, with_room, words_of
 from . import Run
-from .source import NARROW, WIDE, Machine
+from .machine import NARROW, WIDE, Machine
 
 # Tap words whose weights, 512 bytes each, fit into the first cache beside the activations.
 _FIRST_CACHE = 56
