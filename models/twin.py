@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from bnnflow import Problem
 
 from .layers import Planes, SumMap
-from .networks import Network, Pixels, ScoreNorm
+from .networks import Network, NetworkSpec, Pixels, ScoreNorm
 
 
 class _SignFunction(torch.autograd.Function):
@@ -100,9 +100,7 @@ def twin(network: Network) -> Twin:
     Raises:
         Problem: the network has joins, or activations that are not signs.
     """
-    if not network.spec.is_chain or network.spec.activation != "sign":
-        what = "residual joins" if not network.spec.is_chain else "activations other than signs"
-        raise Problem(f"a network with {what} has no twin for attributions yet", "model", "use criterion: random")
+    check_twin(network.spec)
     with torch.no_grad():
         layers = OrderedDict((name, _plain(module)) for name, module in network.layers.items())
     if network.spec.input == "bits8":
@@ -111,6 +109,17 @@ def twin(network: Network) -> Twin:
         pools = [name for name in layers if name.startswith("pool")]
         layers.update({name: Any2x2() for name in pools})
     return Twin(layers, tuple(name for name, _ in network.weight_layers()))
+
+
+def check_twin(spec: NetworkSpec) -> None:
+    """Whether a network of such a shape has a twin.
+
+    Raises:
+        Problem: it has joins, or activations that are not signs.
+    """
+    if not spec.is_chain or spec.activation != "sign":
+        what = "residual joins" if not spec.is_chain else "activations other than signs"
+        raise Problem(f"a network with {what} has no twin for attributions yet", "model", "use criterion: random")
 
 
 def _plain(module: nn.Module) -> nn.Module:
