@@ -9,10 +9,9 @@ import torch
 from brevitas.nn import QuantConv2d, QuantLinear
 from torch import Tensor, nn
 
-from bnnflow import Problem
-
 from .layers import Planes, SumMap
-from .networks import Network, NetworkSpec, Pixels, ScoreNorm
+from .networks import Network, Pixels, ScoreNorm
+from .spec_checks import check_twin
 
 
 class _SignFunction(torch.autograd.Function):
@@ -109,17 +108,6 @@ def twin(network: Network) -> Twin:
         pools = [name for name in layers if name.startswith("pool")]
         layers.update({name: Any2x2() for name in pools})
     return Twin(layers, tuple(name for name, _ in network.weight_layers()))
-
-
-def check_twin(spec: NetworkSpec) -> None:
-    """Whether a network of such a shape has a twin.
-
-    Raises:
-        Problem: it has joins, or activations that are not signs.
-    """
-    if not spec.is_chain or spec.activation != "sign":
-        what = "residual joins" if not spec.is_chain else "activations other than signs"
-        raise Problem(f"a network with {what} has no twin for attributions yet", "model", "use criterion: random")
 
 
 def _plain(module: nn.Module) -> nn.Module:

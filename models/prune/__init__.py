@@ -2,13 +2,12 @@
 
 from .groups import Group, group_scores, groups
 from .schedule import PruneResult, PruneSpec, prune
-from .surgery import check_prunable, drop_blocks, remove, remove_inputs
+from .surgery import drop_blocks, remove, remove_inputs
 
 __all__ = [
     "Group",
     "PruneResult",
     "PruneSpec",
-    "check_prunable",
     "drop_blocks",
     "group_scores",
     "groups",

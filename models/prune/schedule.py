@@ -15,9 +15,10 @@ from .. import store
 from ..batchnorm import reestimate
 from ..networks import Network, NetworkSpec
 from ..relevance import Relevance, deeplift, random_scores
+from ..spec_checks import check_prunable
 from ..train import Progress, TrainSpec, accuracy, run_key, train
 from .groups import group_scores, groups
-from .surgery import check_prunable, remove
+from .surgery import remove
 
 HELD_OUT = 0.1
 HELD_OUT_MOST = 2000

@@ -14,7 +14,6 @@ from bnnflow import Problem
 from ..layers import ScoreNorm
 from ..networks import Network, NetworkSpec
 from ..spec import inner_widths
-from ..twin import check_twin
 from .constants import absorb, shifts
 from .groups import groups, normed, norms
 
@@ -134,16 +133,6 @@ def remove_inputs(network: Network, keep: np.ndarray) -> Network:
     wanted = small.state_dict().keys()
     small.load_state_dict({name: value for name, value in state.items() if name in wanted})
     return small.train(network.training)
-
-
-def check_prunable(spec: NetworkSpec, criterion: str = "random") -> None:
-    """Whether filters of such a network can be ranked by `criterion`.
-
-    Raises:
-        Problem: "deeplift" is to look through what the float twin cannot show yet.
-    """
-    if criterion == "deeplift":
-        check_twin(spec)
 
 
 def _spec(network: nn.Module) -> NetworkSpec:

@@ -21,11 +21,12 @@ from bnnflow.models.prune import drop_blocks, group_scores, groups, remove, remo
 from bnnflow.models.saved import load_network, save_network
 from bnnflow.models.train import digest, predict
 from bnnflow.sim import reference
+from bnnflow.transforms import passes
 from bnnflow.transforms.channels import channel_groups, cut
-from bnnflow.transforms.compile import stages
 from bnnflow.transforms.graph import Graph
-from bnnflow.transforms.ops import Sign
+from bnnflow.transforms.ops import Threshold
 from bnnflow.transforms.read import read
+from bnnflow.transforms.streamline import AssumeImage, Streamline
 
 from .conftest import CNN, MLP, lively
 
@@ -129,13 +130,9 @@ def constant_signs(network: Network, keep: dict[str, np.ndarray], constants: dic
     return copy.eval()
 
 
-def hidden_bits(network: Network, folder: Path, images: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
-    """Every sign of the compiled integer graph, and its scores."""
-    made = stages(graph_of(network, folder))
-    signs = {node.name for node in made[0].graph.nodes if isinstance(node.op, Sign)}
-    integer = made[1]
-    tensors = reference.run(integer.graph, images)
-    return [tensors[match.new] for match in integer.matches if match.old in signs], tensors[integer.graph.output]
+def integers(network: Network, folder: Path) -> Graph:
+    """The network with integer thresholds in place of its norms, every channel still there."""
+    return passes.run((AssumeImage(), Streamline()), graph_of(network, folder)).graph
 
 
 CONSTANTS = {
@@ -154,30 +151,40 @@ CONSTANTS = {
 }
 
 
-@pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize("name", CONSTANTS)
-def test_constants_in_place_of_channels_change_no_bit(name: str, seed: int, tmp_path: Path) -> None:
-    """Compiled to integers, every sign of the channels that stay is that of the network with constant signs."""
+def test_constants_in_place_of_channels_change_no_threshold(name: str, tmp_path: Path) -> None:
+    """Against the network with constant signs: sums differ by a constant a channel, and thresholds by the same."""
     spec, chosen = CONSTANTS[name]
-    rng, images = np.random.default_rng(seed), images_of(spec)
-    network = lively(spec, images, seed)
+    rng, images = np.random.default_rng(0), images_of(spec)
+    network = lively(spec, images)
     every = {group.name: group.width for group in groups(spec)}
     keep = {layer: np.sort(rng.permutation(every[layer])[: every[layer] // 2]) for layer in chosen}
     around = spec.padding or 0
     constants = {
         layer: rng.choice([around] if around else [-1, 1], every[layer] - len(kept)) for layer, kept in keep.items()
     }
-    small = remove(network, keep, constants)
-    large = constant_signs(network, keep, constants)
-    (found, scores), (wanted, masked) = (hidden_bits(net, tmp_path, images) for net in (small, large))
-    assert found
-    for bits, all_bits in zip(found, wanted, strict=True):
-        if bits.shape == all_bits.shape:
-            assert np.array_equal(bits, all_bits)
-    np.testing.assert_allclose(scores, masked, rtol=1e-5, atol=1e-5)
-    assert np.array_equal(scores.argmax(axis=1), masked.argmax(axis=1))
-    plain = hidden_bits(remove(network, keep), tmp_path, images)[1]
-    assert not np.allclose(plain, masked, atol=1e-3), "without the correction the scores differ"
+    small = integers(remove(network, keep, constants), tmp_path)
+    large = integers(constant_signs(network, keep, constants), tmp_path)
+    found, wanted = reference.run(small, images), reference.run(large, images)
+    pairs = [[node for node in graph.nodes if isinstance(node.op, Threshold)] for graph in (small, large)]
+    cut_ones, moved = iter(chosen), 0
+    for mine, theirs in zip(*pairs, strict=True):
+        assert isinstance(mine.op, Threshold)
+        assert isinstance(theirs.op, Threshold)
+        same = small.types[mine.name].channels == large.types[theirs.name].channels
+        kept = np.arange(small.types[mine.name].channels) if same else keep[next(cut_ones)]
+        assert np.array_equal(found[mine.name], wanted[theirs.name][..., kept])
+        sums = [values.reshape(-1, len(kept)) for values in (found[mine.input], wanted[theirs.input][..., kept])]
+        shift = (sums[1] - sums[0])[0]
+        assert np.array_equal(sums[1] - sums[0], np.broadcast_to(shift, sums[0].shape))
+        bounds = np.broadcast_to(theirs.op.bounds, (large.types[theirs.name].channels, theirs.op.bounds.shape[1]))
+        low, high = small.types[mine.input].range
+        wanted_bounds = np.clip(bounds[kept] - shift[:, None], low, high + 1)
+        assert np.array_equal(np.broadcast_to(mine.op.bounds, wanted_bounds.shape), wanted_bounds)
+        moved += int(shift.any())
+    assert not list(cut_ones)
+    assert moved
+    np.testing.assert_allclose(found[small.output], wanted[large.output], rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(
