@@ -90,7 +90,9 @@ def drop_blocks(network: Network, blocks: Sequence[str]) -> Network:
         if stages[name] > 0 and (index == 0 or list(stages.values())[index - 1] < stages[name]):
             raise Problem("this unit shrinks the map, which a stage cannot do without", name, "drop another one")
     left = [sum(stage == s and name not in blocks for name, stage in stages.items()) for s in range(len(spec.channels))]
-    if spec.join == "integer":
+    if not blocks:
+        small_spec = spec
+    elif spec.join == "integer":
         small_spec = replace(spec, units=tuple(left))
     else:
         if not left[0]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -214,50 +213,61 @@ def _left(spec: NetworkSpec, group: str) -> int:
     return {g.name: g.width - 3 for g in groups(spec)}.get(group, 0)
 
 
+@pytest.mark.parametrize(("scores", "values"), [("one", [1, 1]), ("one", [-1, 1]), ("none", [1, -1])])
+def test_constants_that_move_all_scores_alike_go_into_their_shift(scores: Any, values: list[int]) -> None:
+    spec = replace(CNN, scores=scores)
+    images = images_of(spec)
+    network = lively(spec, images)
+    with torch.no_grad():
+        network.layers["dense1"].weight[:, [2, 5]] = 0.25
+    keep, constants = {"dense0": np.setdiff1d(np.arange(12), [2, 5])}, {"dense0": np.array(values)}
+    found = predict(remove(network, keep, constants), images)
+    wanted = predict(constant_signs(network, keep, constants), images)
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
+    assert np.array_equal(found.argmax(axis=1), wanted.argmax(axis=1))
+
+
 def test_constants_are_signs_one_a_removed_channel() -> None:
     for values in (np.ones(2), np.zeros(5), np.full(5, 0.5)):
         with pytest.raises(Problem, match="5 constants are needed"):
             remove(Network(CNN), {"conv0": np.arange(3)}, {"conv0": values})
 
 
-def silenced(network: Network, blocks: list[str]) -> Callable[[], None]:
-    """Make the branches of some residual units 0; the function that it returns ends it."""
-
-    def nothing(_module: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
-        return output * 0
-
+def silenced(network: Network, blocks: list[str], images: np.ndarray) -> np.ndarray:
+    """Scores with the branches of some residual units at 0."""
     hooks = []
     for name in blocks:
-        (branch,) = [list(module.layers.values())[-1] for module in [network.layers[name]]]  # type: ignore[operator,union-attr,arg-type]
-        hooks.append(branch.register_forward_hook(nothing))
-    return lambda: [hook.remove() for hook in hooks] and None
+        unit: Any = network.layers[name]
+        *_, last = unit.layers.values()
+        hooks.append(last.register_forward_hook(lambda _module, _inputs, output: output * 0))
+    scores = predict(network, images)
+    for hook in hooks:
+        hook.remove()
+    return scores
 
 
 @pytest.mark.parametrize(
     ("spec", "blocks", "depths", "units"),
     [
         (replace(INTEGER, depths=(2, 2, 1)), ["block0", "block2"], (2, 2, 1), (1, 4, 2)),
-        (replace(INTEGER, depths=(1, 2, 1)), ["block0", "block2", "block6"], None, None),
+        (replace(INTEGER, depths=(1, 2, 1)), ["block0", "block2", "block6"], (1, 2, 1), (0, 3, 1)),
         (replace(THRESHOLDED, depths=(2, 2, 1), inner=(3, 5, 2, 9, 4)), ["block0", "block3"], (1, 1, 1), ()),
         (replace(THRESHOLDED, depths=(2, 1, 3), shortcut="conv"), ["block1", "block4", "block5"], (1, 1, 1), ()),
     ],
 )
 def test_a_network_without_units_is_the_one_where_they_add_nothing(
-    spec: NetworkSpec, blocks: list[str], depths: tuple[int, ...] | None, units: tuple[int, ...] | None
+    spec: NetworkSpec, blocks: list[str], depths: tuple[int, ...], units: tuple[int, ...]
 ) -> None:
     images = images_of(spec)
     network = lively(spec, images)
-    before = predict(network, images)
     small = drop_blocks(network, blocks)
-    end = silenced(network, blocks)
-    assert np.array_equal(predict(small, images), predict(network, images))
-    end()
-    assert not np.array_equal(predict(small, images), before)
-    if depths is not None:
-        assert (small.spec.depths, small.spec.units) == (depths, units)
+    assert np.array_equal(predict(small, images), silenced(network, blocks, images))
+    assert not np.array_equal(predict(small, images), predict(network, images))
+    assert (small.spec.depths, small.spec.units) == (depths, units)
     if spec.inner:
         assert small.spec.inner == (5, 2, 4)
     again = drop_blocks(small, [])
+    assert again.spec == small.spec
     assert digest(again) == digest(small)
 
 
