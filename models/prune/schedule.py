@@ -15,8 +15,10 @@ from .. import store
 from ..batchnorm import reestimate
 from ..networks import Network, NetworkSpec
 from ..relevance import Relevance, deeplift, random_scores
+from ..spec_checks import check_prunable
 from ..train import Progress, TrainSpec, accuracy, run_key, train
-from .surgery import check_prunable, remove
+from .groups import group_scores, groups
+from .surgery import remove
 
 HELD_OUT = 0.1
 HELD_OUT_MOST = 2000
@@ -28,9 +30,10 @@ class PruneSpec:
     """How to prune.
 
     Args:
-        amount: share of the filters or neurons of each hidden layer to remove in all, 0 to 0.9.
+        amount: share of the channels of each group (`groups`; without joins, each hidden layer) to remove in all, 0 to
+            0.9.
         steps: in how many steps; scores are taken anew at each.
-        unit: what is left of a layer is a multiple of it (at least one unit), so that PE and SIMD can
+        unit: what is left of a group is a multiple of it (at least one unit), so that PE and SIMD can
             divide it.
         images: training images that the scores are computed on.
         epochs: of fine-tuning after each step; 0 re-estimates the batch norms alone.
@@ -73,8 +76,8 @@ class PruneResult:
 
     Args:
         network: in eval mode, batch norms re-estimated.
-        steps: for each step `step` (from 1), `kept` (filters left by layer), `filters` (which ones, as
-            indices into the unpruned layer), `scores` (by layer, before the step), `macs` (for one image),
+        steps: for each step `step` (from 1), `kept` (channels left by group), `filters` (which ones, as
+            indices into the unpruned group), `scores` (by layer, before the step), `macs` (for one image),
             `accuracy_before` and `accuracy_after` fine-tuning (share, on training images that fine-tuning
             did not see), `completeness_error`.
     """
@@ -93,8 +96,8 @@ def prune(
 ) -> PruneResult:
     """Remove the filters and neurons of lowest relevance step by step, with recovery after each step.
 
-    A step scores all hidden layers, removes the lowest of each, re-estimates the batch norms, fine-tunes, and
-    re-estimates again. A tenth of the images (at most 2,000) is held out of scoring and fine-tuning to
+    A step scores all hidden layers, removes the lowest channels of each group, re-estimates the batch norms,
+    fine-tunes, and re-estimates again. A tenth of the images (at most 2,000) is held out of scoring and fine-tuning to
     measure the recovery; where the network was trained on them before, that accuracy is optimistic.
 
     Args:
@@ -112,7 +115,7 @@ def prune(
     out, rest = _split(len(images), spec.seed)
     held_images, held_labels = images[out], labels[out]
     images, labels = images[rest], labels[rest]
-    widths = {layer.name: layer.outputs for layer in network.spec.layers()[:-1]}
+    widths = {group.name: group.width for group in groups(network.spec)}
     filters = {name: np.arange(width) for name, width in widths.items()}
     records: list[dict[str, Any]] = []
     state = store.load(checkpoint) if checkpoint is not None else None
@@ -123,9 +126,8 @@ def prune(
         filters = {name: np.asarray(kept) for name, kept in records[-1]["filters"].items()}
     for step in range(len(records), spec.steps):
         relevance = _score(network, images, labels, spec, step)
-        keep = {
-            name: _highest(relevance.scores[name], _width_after(width, spec, step)) for name, width in widths.items()
-        }
+        scores = group_scores(network.spec, relevance.scores)
+        keep = {name: _highest(scores[name], _width_after(width, spec, step)) for name, width in widths.items()}
         filters = {name: filters[name][keep[name]] for name in widths}
         network = remove(network, keep)
         calibration = images[np.random.default_rng([spec.seed, step, 2]).permutation(len(images))[:NORM_IMAGES]]
