@@ -27,6 +27,7 @@ Facts = dict[str, Any]
 Progress = Callable[[int, int, dict[str, float]], None]
 
 WEIGHTS = "weights.pt"
+FLIPS = "flips.npz"
 QONNX = "network.onnx"
 FOLDED = "intermediate_models/4_folded.onnx"
 LEVEL_FILES = {
@@ -180,15 +181,28 @@ def _check_pruning(recipe: Recipe, spec: NetworkSpec) -> None:
     if recipe.ensemble.members > 1:
         from ..models.ensemble import EnsembleSpec
 
+        if recipe.train.flip_window:
+            raise recipe.problem("train.flip_window", "flips of ensembles are not counted", "set it to 0")
         if recipe.prune.enabled:
             raise recipe.problem("prune.enabled", "ensembles cannot be pruned yet", "set `prune: {enabled: false}`")
         try:
             EnsembleSpec(spec, (1,) * recipe.ensemble.members)
         except Problem as problem:
             raise recipe.problem("ensemble.members", problem.what, problem.hint) from problem
-    if recipe.prune.enabled and recipe.prune.criterion == "deeplift" and spec.activation != "sign":
-        what = f"deeplift scores signs, but activation {spec.activation!r} is no sign"
-        raise recipe.problem("prune.criterion", what, "use `criterion: random`, or `activation: sign`")
+    if recipe.prune.enabled:
+        _check_criterion(recipe)
+
+
+def _check_criterion(recipe: Recipe) -> None:
+    from ..models.criteria import Criterion
+
+    needs = Criterion.parse(recipe.prune.criterion).needs
+    if "flips" in needs and not recipe.train.flip_window:
+        what = f"{recipe.prune.criterion} ranks by flips that training does not count"
+        raise recipe.problem("prune.criterion", what, "set `train: {flip_window: 20}`, the last epochs to count in")
+    if "latent weights" in needs and recipe.train.optimizer == "bop":
+        what = f"{recipe.prune.criterion} ranks by latent weights, and bop has none"
+        raise recipe.problem("prune.criterion", what, "use another criterion, such as deeplift, or another optimizer")
 
 
 def _own_spec(recipe: Recipe, shape: tuple[int, int, int], classes: int) -> OwnSpec:
@@ -230,7 +244,7 @@ def train_settings(recipe: Recipe) -> TrainSpec:
     """How the recipe trains."""
     from ..models.train_spec import TrainSpec
 
-    return TrainSpec(seed=recipe.seed, **recipe.train.model_dump(exclude={"threads", "norm_images"}))
+    return TrainSpec(seed=recipe.seed, **recipe.train.model_dump(exclude={"threads", "norm_images", "flip_window"}))
 
 
 def set_threads(threads: int | None) -> None:

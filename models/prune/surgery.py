@@ -56,18 +56,15 @@ def remove(network: Network, keep: dict[str, np.ndarray]) -> Network:
     return small.train(network.training)
 
 
-def check_prunable(spec: NetworkSpec, criterion: str = "random") -> None:
-    """Whether filters can be removed from such a network, ranked by `criterion`.
+def check_prunable(spec: NetworkSpec) -> None:
+    """Whether filters can be removed from such a network.
 
     Raises:
-        Problem: it has residual joins, or "deeplift" is to look through activations that are not signs.
+        Problem: it has residual joins.
     """
     if not spec.is_chain:
         what = "filters that residual joins share cannot be removed yet"
         raise Problem(what, "prune", "set prune.enabled: false, or use a network without joins")
-    if criterion == "deeplift" and spec.activation != "sign":
-        what = f"deeplift scores signs, but activation {spec.activation!r} is no sign"
-        raise Problem(what, "prune.criterion", "use criterion: random, or activation: sign")
 
 
 def _copy_rows(source: nn.Module, target: nn.Module, rows: Tensor) -> None:

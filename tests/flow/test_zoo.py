@@ -19,7 +19,7 @@ RECIPE = """\
 data: {{name: npz, dir: {data}}}
 model: {model}
 train: {{epochs: 1, batch: 16, learning_rate: 0.01, threads: 1, device: cpu{train}}}
-prune: {{enabled: {prune}, amount: 0.5, steps: 1, epochs: 0, images: 8, criterion: {criterion}}}
+prune: {{enabled: {prune}, amount: 0.5, steps: 1, epochs: 0, images: 8}}
 verify: {{images: 6}}
 """
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -57,10 +57,7 @@ def build(tmp_path: Path, capsys: pytest.CaptureFixture[str], model: dict[str, A
     row = next((row for row in zoo.ROWS if row.name == model["arch"]), None)
     data = images(tmp_path, row.shape if row else (1, 8, 8))
     prunable = row is not None and row.fields["arch"] != "resnet"
-    criterion = "random" if model.get("activation") == "unit" else "deeplift"
-    text = RECIPE.format(
-        data=data, model=json.dumps(model), train=train, prune=str(prunable).lower(), criterion=criterion
-    )
+    text = RECIPE.format(data=data, model=json.dumps(model), train=train, prune=str(prunable).lower())
     (tmp_path / "net.yaml").write_text(text)
     capsys.readouterr()
     arguments = ["build", str(tmp_path / "net.yaml"), "--run", str(tmp_path / "run"), "--to", "verify", "--json"]
