@@ -114,7 +114,7 @@ def taylor_weight(network: Network | OwnNetwork, sample: Sample) -> Scores:
     """
     probe = Probe.of(network, sums=False)
     weights = {name: module.weight.requires_grad_() for name, module in probe.model.weight_layers()[:-1]}
-    labels = torch.as_tensor(np.asarray(sample.labels, np.int64))
+    labels = torch.from_numpy(np.array(sample.labels, np.int64))
     for start in range(0, len(sample.images), _BATCH):
         x = probe.tensor(sample.images[start : start + _BATCH])
         target = labels[start : start + _BATCH].to(x.device)
@@ -135,7 +135,7 @@ def ablation(network: Network | OwnNetwork, sample: Sample) -> Scores:
     """
     probe = Probe.of(network, sums=False, precision=torch.float32)
     means, _ = _moments(probe, sample)
-    labels = torch.as_tensor(np.asarray(sample.labels, np.int64))
+    labels = torch.from_numpy(np.array(sample.labels, np.int64))
     rise = {name: torch.zeros(len(mean), dtype=torch.float64) for name, mean in means.items()}
     for start in range(0, len(sample.images), _BATCH):
         x = probe.tensor(sample.images[start : start + _BATCH])

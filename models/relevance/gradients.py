@@ -31,19 +31,19 @@ def taylor_activation(probe: Probe, x: Tensor, base: Tensor, target: Tensor) -> 
 
 
 def conductance(probe: Probe, x: Tensor, base: Tensor, target: Tensor) -> Attributed:
-    """Sum over k = 1 ... 20 of gradient(x_k) * (output(x_k) - output(x_{k-1})), x_k on the line from base to x.
+    """Sum over k = 1 ... 20 of gradient(x_{k-1}) * (output(x_k) - output(x_{k-1})), x_k on the line from base to x.
 
     Every x_k is rounded to pixels by the network's own input quantizer, so all signs are signs. Source: Dhamdhere et
     al., How Important Is a Neuron?, arXiv:1805.12233.
     """
-    before, _, start = _gradients(probe, base, target)
+    before, slopes, start = _gradients(probe, base, target)
     total = {name: torch.zeros_like(output) for name, output in before.items()}
     end = start
     for step in range(1, STEPS + 1):
         outputs, gradients, end = _gradients(probe, base + (x - base) * (step / STEPS), target)
         for name in total:
-            total[name] += gradients[name] * (outputs[name] - before[name])
-        before = outputs
+            total[name] += slopes[name] * (outputs[name] - before[name])
+        before, slopes = outputs, gradients
     return total, _misses(probe, total, end - start), end - start
 
 

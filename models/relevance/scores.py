@@ -127,7 +127,7 @@ def attributions(
     for start in range(0, len(sample.images), batch):
         rows = np.arange(start, min(start + batch, len(sample.images)))
         x, base = probe.tensor(sample.images[rows]), probe.tensor(sample.baselines[rows % len(sample.baselines)])
-        target = torch.as_tensor(np.asarray(sample.labels[rows], np.int64)).to(x.device)
+        target = torch.from_numpy(np.array(sample.labels[rows], np.int64)).to(x.device)
         parts, missed, whole = _ATTRIBUTIONS[method](probe, x, base, target)
         misses, total = {name: m.cpu().numpy() for name, m in missed.items()}, whole.cpu().numpy()
         if method == "deeplift":

@@ -144,7 +144,7 @@ def _follow(
 def captured(
     model: nn.Module, taps: Mapping[str, Tap], change: Callable[[str, Tensor], Tensor] | None = None
 ) -> Iterator[dict[str, Tensor]]:
-    """Within, a forward pass leaves the outputs at `taps` in the dict that is given.
+    """Within, one forward pass leaves the outputs at `taps` in the dict that is given.
 
     Args:
         model: runs within.

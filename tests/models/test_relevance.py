@@ -17,10 +17,12 @@ from bnnflow import Problem
 from bnnflow.models.criteria import CRITERIA, REDUCTIONS, Criterion
 from bnnflow.models.data.load import Dataset
 from bnnflow.models.flips import FlipCounts
+from bnnflow.models.layers import SumMap
 from bnnflow.models.networks import Network, NetworkSpec
-from bnnflow.models.relevance import Sample, attributions, borda, deep_lift, ranks, score
+from bnnflow.models.relevance import Sample, attributions, borda, deep_lift, lrp, ranks, score
 from bnnflow.models.relevance.scores import _FINISH, _PER_IMAGE
 from bnnflow.models.relevance.taps import Probe, captured
+from bnnflow.models.residual import Add
 from bnnflow.models.twin import Quantize, Sign, twin
 
 from .conftest import CNN, MLP, RESIDUAL, lively
@@ -103,8 +105,10 @@ def test_deeplift_equals_captums(name: str, digits: Dataset, monkeypatch: pytest
 
 
 def test_gradient_methods_equal_captums(digits: Dataset) -> None:
+    """Pixels are multiples of 20, so that 20 steps between two images are whole pixels too."""
     network = drawn("pool-after-sign", digits)
-    some = sample(digits, 10)
+    whole = sample(digits, 10)
+    some = Sample(whole.images // 20 * 20, whole.labels, whole.baselines // 20 * 20)
     probe = Probe.of(network)
     x, base, target = tensors(some)
     product, path, inner = (
@@ -131,12 +135,12 @@ def test_methods_are_exact_where_the_tail_is_linear(method: str, digits: Dataset
     some = sample(digits, 20)
     probe = Probe.of(network)
     x, base, target = tensors(some)
-    with captured(probe.model, probe.taps) as outputs:
+    with captured(probe.model, probe.taps) as after:
         probe.model(x)
-        after = outputs["dense1"]
+    with captured(probe.model, probe.taps) as before:
         probe.model(base)
     weights = dict(probe.model.weight_layers())["dense2"].weight[target]
-    wanted = weights * (after - outputs["dense1"])
+    wanted = weights * (after["dense1"] - before["dense1"])
     found = attributed(network, method, some)["dense1"]
     np.testing.assert_allclose(found, wanted, atol=1e-9)
     scores = score(network, f"{method}:absmean", some).scores["dense1"]
@@ -161,15 +165,42 @@ def test_missed_completeness_is_reported(digits: Dataset, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("name", ["cnn", "pool-after-sign", "mlp", "integer-conv", "thresholded-pool"])
-def test_lrp_hands_on_what_the_stabiliser_does_not_keep(
-    name: str, digits: Dataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Without stabiliser all relevance arrives, where no sum is 0; with it, less than all, and never an explosion."""
-    network = drawn(name, digits)
+def test_lrp_stays_stable_where_sums_are_0(name: str, digits: Dataset) -> None:
     for method in ("lrp", "lrp-gamma"):
-        stable = score(network, method, sample(digits))
+        stable = score(drawn(name, digits), method, sample(digits))
         assert stable.check is not None and 0 < stable.check < 2.0
         assert max(values.max() for values in stable.scores.values()) < 1e3
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.25])
+def test_lrp_rules_hand_on_all_but_the_stabilisers_share(gamma: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x, y = (torch.randn(3, 4, 5, 5, generator=generator, dtype=torch.float64) for _ in range(2))
+    conv = torch.nn.Conv2d(4, 6, 3, padding=1, bias=False, dtype=torch.float64)
+    dense = torch.nn.Linear(5, 7, bias=False, dtype=torch.float64)
+    for module, inputs in ((conv, [x]), (dense, [x]), (SumMap(), [x]), (Add(), [x, y]), (torch.nn.AvgPool2d(5), [x])):
+        z = module(*inputs).detach()
+        if gamma and isinstance(module, torch.nn.Conv2d | torch.nn.Linear):
+            flat = {"weight": module.weight.detach()}
+            for sign in (1.0, -1.0):
+                part = {"weight": (sign * flat["weight"]).clamp(min=0.0)}
+                z = z + gamma * torch.func.functional_call(module, part, (sign * inputs[0]).clamp(min=0.0))
+        weight = float(module.weight.detach().abs().mean()) if hasattr(module, "weight") else 1.0
+        squares = torch.stack([one.square().flatten(1).mean(1) for one in inputs]).mean(0)
+        unit = (weight * squares.sqrt()).reshape(-1, *[1] * (z.dim() - 1))
+        relevance = torch.randn(z.shape, generator=generator, dtype=torch.float64)
+        parts = lrp._shares(module, gamma, [one.clone() for one in inputs], relevance)
+        handed = (relevance * z / (z + torch.where(z >= 0, unit, -unit))).flatten(1).sum(1)
+        assert [part.shape for part in parts] == [one.shape for one in inputs]
+        np.testing.assert_allclose(sum(part.flatten(1).sum(1) for part in parts).detach(), handed, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["cnn", "pool-after-sign", "mlp"])
+def test_lrp_conserves_relevance_without_stabiliser(
+    name: str, digits: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the gamma rule, whose sums are seldom 0."""
+    network = drawn(name, digits)
     monkeypatch.setattr("bnnflow.models.relevance.lrp.EPSILON", 1e-9)
     _, misses, whole = next(attributions(network, "lrp-gamma", sample(digits)))
     for miss in misses.values():
