@@ -38,7 +38,7 @@ def plot(facts: dict[str, Any], network: Network | OwnNetwork, sample: Sample, p
     """Sorted scores of every layer by every criterion; below, for criteria that attribute, maps of a few images.
 
     A map is the sum over the first layers' filters of the attributions at each place, drawn over the image: red speaks
-    for the label, blue against it, in one scale an image.
+    for the label, blue against it, in one scale an image. Maps are stretched over the whole image.
     """
     from matplotlib import rc_context
     from matplotlib.figure import Figure
@@ -58,6 +58,7 @@ def plot(facts: dict[str, Any], network: Network | OwnNetwork, sample: Sample, p
         _spread(parts[0].subplots(high, columns, squeeze=False).ravel().tolist(), layers, facts, parts[0])
         if rows:
             _draw_maps(parts[1].subplots(rows, IMAGES, squeeze=False), maps, sample)
+            parts[1].supxlabel("relevance, sum over the filters: red speaks for the label, blue against it", fontsize=8)
         options = {"metadata": {"Date": None}} if path.suffix == ".svg" else {"dpi": 130}
         picture = io.BytesIO()
         figure.savefig(picture, format=path.suffix[1:], **options)
@@ -94,7 +95,7 @@ def _maps(network: Network | OwnNetwork, method: str, sample: Sample) -> dict[st
 
 def _draw_maps(axes: np.ndarray, maps: dict[str, dict[str, np.ndarray]], sample: Sample) -> None:
     titles = [(method, layer) for method, found in maps.items() for layer in found]
-    for row, (method, layer) in zip(axes, titles, strict=True):
+    for index, (row, (method, layer)) in enumerate(zip(axes, titles, strict=True)):
         for column, one in enumerate(row):
             one.set_xticks([])
             one.set_yticks([])
@@ -117,6 +118,6 @@ def _draw_maps(axes: np.ndarray, maps: dict[str, dict[str, np.ndarray]], sample:
                 extent=extent,
                 interpolation="nearest",
             )
-            if row is axes[0]:
+            if index == 0:
                 one.set_title(f"label {int(sample.labels[column])}")
         row[0].set_ylabel(f"{method}\n{layer}")

@@ -32,6 +32,8 @@ class Method:
         cost: what it takes.
         check: what `Relevance.check` is; "" where there is nothing to check.
         needs: "" or what the network or its training must have had.
+        reduction: of attributions where none is given. What is output times gradient has the same magnitude for all
+            neurons in front of a binary layer's sum, so that only its sign tells them apart: possum.
     """
 
     kind: Kind
@@ -39,6 +41,7 @@ class Method:
     cost: str
     check: str
     needs: str = ""
+    reduction: str = "imgabs"
 
 
 CRITERIA: dict[str, Method] = {
@@ -61,7 +64,11 @@ CRITERIA: dict[str, Method] = {
         "sum of |sum of A - change| / sum of |change|, at the cut that misses most (gradients of signs are stand-ins)",
     ),
     "gradient-activation": Method(
-        "attribution", "output times gradient of the label's sum", "one forward and backward pass", ""
+        "attribution",
+        "output times gradient of the label's sum",
+        "one forward and backward pass",
+        "",
+        reduction="possum",
     ),
     "taylor-activation": Method(
         "attribution", "first-order change of the loss if the output were 0", "one forward and backward pass", ""
@@ -71,12 +78,14 @@ CRITERIA: dict[str, Method] = {
         "relevance of the label's sum, handed back in proportion to each product (epsilon rule)",
         "one forward and two backward passes",
         "sum of |sum of relevance - sum of the label| / sum of |sum of the label|, at the cut that loses most",
+        reduction="possum",
     ),
     "lrp-gamma": Method(
         "attribution",
         "as lrp, positive products counted 1.25 times (gamma rule)",
         "one forward and six backward passes",
         "sum of |sum of relevance - sum of the label| / sum of |sum of the label|, at the cut that loses most",
+        reduction="possum",
     ),
     "taylor-weight": Method(
         "figure", "sum over the filter of |weight * gradient of the mean loss|", "one forward and backward pass", ""
@@ -106,7 +115,6 @@ CRITERIA: dict[str, Method] = {
     "norm-gain": Method("figure", "|gain| of the batch norm behind the layer", "nothing", "", "a norm a layer"),
     "random": Method("figure", "nothing: the control that a criterion has to beat", "nothing", ""),
 }
-DEFAULT_REDUCTION = "imgabs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +166,7 @@ class Criterion:
             return Criterion(method)
         if colon and reduction not in REDUCTIONS:
             raise _unknown("reduction", reduction, tuple(REDUCTIONS))
-        return Criterion(method, reduction or DEFAULT_REDUCTION)
+        return Criterion(method, reduction or CRITERIA[method].reduction)
 
 
 def _unknown(kind: str, name: str, known: tuple[str, ...]) -> Problem:

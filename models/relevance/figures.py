@@ -14,7 +14,7 @@ from ..networks import Network
 from ..optimizers import binary_weight_modules
 from ..own import OwnNetwork
 from .sample import Sample
-from .taps import Probe, Tap, captured
+from .taps import Probe, captured
 
 Scores = dict[str, np.ndarray]
 _BATCH = 256
@@ -141,45 +141,15 @@ def ablation(network: Network | OwnNetwork, sample: Sample) -> Scores:
         x = probe.tensor(sample.images[start : start + _BATCH])
         target = labels[start : start + _BATCH].to(x.device)
         for name, tap in probe.taps.items():
-            tail, entry = _tail(probe, tap, x)
-            with captured(tail, {name: _inside(probe, tap, tail)}) as kept:
+            tail, entry, inside = probe.tail(tap, x)
+            with captured(tail, {name: inside}) as kept:
                 clean = float(functional.cross_entropy(tail(entry), target, reduction="sum"))
             held = kept[name].clone()
             for index, mean in enumerate(means[name]):
                 was = held[:, index].clone()
                 held[:, index] = mean
-                with captured(tail, {name: _inside(probe, tap, tail)}, lambda _n, _y, held=held: held):  # type: ignore[misc]
+                with captured(tail, {name: inside}, lambda _n, _y, held=held: held):  # type: ignore[misc]
                     loss = float(functional.cross_entropy(tail(entry), target, reduction="sum"))
                 held[:, index] = was
                 rise[name][index] += (loss - clean) / len(labels)
     return {name: rises.numpy() for name, rises in rise.items()}
-
-
-def _tail(probe: Probe, tap: Tap, x: Tensor) -> tuple[torch.nn.Module, Tensor]:
-    """The part of the twin from the module that holds the tap on, and its input; all of it for a user's own."""
-    if not isinstance(probe.model.body, Network):
-        return probe.model, x
-    names = list(probe.model.layers)
-    first = names.index(tap.path.split(".")[2])
-    for name in names[:first]:
-        x = probe.model.layers[name](x)
-    modules = {name: probe.model.layers[name] for name in names[first:]}
-    return _Chain(modules), x
-
-
-class _Chain(torch.nn.Module):
-    """Modules one behind the other, under their names."""
-
-    def __init__(self, modules: dict[str, torch.nn.Module]) -> None:
-        super().__init__()
-        self.layers = torch.nn.ModuleDict(modules)
-
-    def forward(self, x: Tensor) -> Tensor:
-        for module in self.layers.values():
-            x = module(x)
-        return x
-
-
-def _inside(probe: Probe, tap: Tap, tail: torch.nn.Module) -> Tap:
-    """The tap, named as in the tail."""
-    return tap if tail is probe.model else Tap(tap.path.removeprefix("body."), tap.call)

@@ -62,10 +62,11 @@ def integrated_gradients(probe: Probe, x: Tensor, base: Tensor, target: Tensor) 
     for name, tap in probe.taps.items():
         gap = after[name] - before[name]
         mean = torch.zeros_like(gap)
+        tail, entry, inside = probe.tail(tap, x)
         for step in range(STEPS):
             point = (before[name] + gap * ((step + 0.5) / STEPS)).requires_grad_()
-            with captured(probe.model, {name: tap}, lambda _n, _y, point=point: point):  # type: ignore[misc]
-                goal = probe.model(x).gather(1, target[:, None]).sum()
+            with captured(probe.model, {name: inside}, lambda _n, _y, point=point: point):  # type: ignore[misc]
+                goal = tail(entry).gather(1, target[:, None]).sum()
             mean += torch.autograd.grad(goal, point)[0] / STEPS
         total[name] = gap * mean
     return total, _misses(probe, total, change), change

@@ -46,6 +46,19 @@ class Tap:
     call: int = 0
 
 
+class _Tail(nn.Module):
+    """Modules one behind the other, under their names."""
+
+    def __init__(self, modules: dict[str, nn.Module]) -> None:
+        super().__init__()
+        self.layers = nn.ModuleDict(modules)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for module in self.layers.values():
+            x = module(x)
+        return x
+
+
 @dataclass(slots=True)
 class Probe:
     """A twin and the places where it is read.
@@ -93,6 +106,19 @@ class Probe:
         """Images as the twin takes them."""
         weight = next(self.model.parameters())
         return torch.from_numpy(np.array(images)).to(weight.device, weight.dtype)
+
+    @torch.no_grad()
+    def tail(self, tap: Tap, x: Tensor) -> tuple[nn.Module, Tensor, Tap]:
+        """The part of the twin from the module that holds `tap` on (all of it for a user's own network), what it is
+        given for the pixels `x`, and the tap in it."""
+        if not isinstance(self.model.body, Network):
+            return self.model, x, tap
+        layers = self.model.layers
+        names = list(layers)
+        first = names.index(tap.path.split(".")[2])
+        for name in names[:first]:
+            x = layers[name](x)
+        return _Tail({name: layers[name] for name in names[first:]}), x, Tap(tap.path.removeprefix("body."), tap.call)
 
 
 @torch.no_grad()
