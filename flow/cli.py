@@ -16,7 +16,7 @@ import typer
 
 from bnnflow import CHECK_FAILED, TOOL_MISSING, Problem, __version__
 
-from . import cli_faults, cli_models
+from . import cli_faults, cli_models, cli_rank
 
 app = typer.Typer(
     name="flow",
@@ -280,6 +280,7 @@ def simulate(
 app.command()(cli_faults.faults)
 app.command()(cli_faults.criticality)
 app.command()(cli_faults.margins)
+app.command()(cli_rank.rank)
 
 
 @app.command()

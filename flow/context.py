@@ -30,6 +30,7 @@ Progress = Callable[[int, int, dict[str, float]], None]
 
 EPOCHS = 10
 WEIGHTS = "weights.pt"
+FLIPS = "flips.npz"
 QONNX = "network.onnx"
 FOLDED = "intermediate_models/4_folded.onnx"
 LEVEL_FILES = {
@@ -233,6 +234,8 @@ def _check_pruning(recipe: Recipe, spec: NetworkSpec) -> None:
     if recipe.ensemble.members > 1:
         from ..models.ensemble import EnsembleSpec
 
+        if recipe.train.flip_window:
+            raise recipe.problem("train.flip_window", "flips of ensembles are not counted", "set it to 0")
         if recipe.prune.enabled:
             raise recipe.problem("prune.enabled", "ensembles cannot be pruned yet", "set `prune: {enabled: false}`")
         try:
@@ -240,12 +243,19 @@ def _check_pruning(recipe: Recipe, spec: NetworkSpec) -> None:
         except Problem as problem:
             raise recipe.problem("ensemble.members", problem.what, problem.hint) from problem
     if recipe.prune.enabled:
-        from ..models.spec_checks import check_prunable
+        _check_criterion(recipe)
 
-        try:
-            check_prunable(spec, recipe.prune.criterion)
-        except Problem as problem:
-            raise recipe.problem("prune.criterion", problem.what, problem.hint) from problem
+
+def _check_criterion(recipe: Recipe) -> None:
+    from ..models.criteria import Criterion
+
+    needs = Criterion.parse(recipe.prune.criterion).needs
+    if "flips" in needs and not recipe.train.flip_window:
+        what = f"{recipe.prune.criterion} ranks by flips that training does not count"
+        raise recipe.problem("prune.criterion", what, "set `train: {flip_window: 20}`, the last epochs to count in")
+    if "latent weights" in needs and recipe.train.optimizer == "bop":
+        what = f"{recipe.prune.criterion} ranks by latent weights, and bop has none"
+        raise recipe.problem("prune.criterion", what, "use another criterion, such as deeplift, or another optimizer")
 
 
 def _own_spec(recipe: Recipe, shape: tuple[int, int, int], classes: int) -> OwnSpec:
@@ -290,7 +300,7 @@ def train_settings(recipe: Recipe) -> TrainSpec:
     """How the recipe trains; 0 epochs where it starts from trained weights and does not say how many."""
     from ..models.train_spec import TrainSpec
 
-    settings = recipe.train.model_dump(exclude={"threads", "norm_images"})
+    settings = recipe.train.model_dump(exclude={"threads", "norm_images", "flip_window"})
     if settings["epochs"] is None:
         settings["epochs"] = 0 if recipe.model.kind == "trained" else EPOCHS
     return TrainSpec(seed=recipe.seed, **settings)

@@ -16,6 +16,7 @@ from pydantic import Field, PrivateAttr, model_validator
 
 from bnnflow import Problem
 
+from ..models.criteria import Criterion
 from .recipe_model import Model, map_sides
 from .recipe_section import Batch, Count, Rate, Rates, Section, Texts, cross_faults
 from .recipe_train import Train
@@ -69,7 +70,10 @@ class Prune(Section):
     """Removal of whole filters and neurons, least relevant first, then fine-tuning."""
 
     enabled: bool = Field(default=True, description="false: build the unpruned network only")
-    criterion: Literal["deeplift", "random"] = Field(default="deeplift", description="how relevance is scored")
+    criterion: str = Field(
+        default="deeplift",
+        description="how relevance is scored: METHOD, METHOD:REDUCTION or borda(A, B); `flow rank --help` lists them",
+    )
     amount: Annotated[float, Field(ge=0, le=0.9)] = Field(
         default=0.25, description="share of each layer to remove, in all"
     )
@@ -81,6 +85,14 @@ class Prune(Section):
     epochs: Annotated[int, Field(ge=0, le=10_000)] = Field(default=2, description="fine-tuning passes after each round")
     batch: Batch = Field(default=100, description="images per fine-tuning step")
     learning_rate: Rate = Field(default=0.001, description="of fine-tuning")
+
+    @model_validator(mode="after")
+    def _is_criterion(self) -> Prune:
+        try:
+            Criterion.parse(self.criterion)
+        except Problem as problem:
+            raise cross_faults([(("criterion",), problem.what, problem.hint)]) from None
+        return self
 
 
 class Ensemble(Section):

@@ -66,6 +66,9 @@ class Train(Section):
     norm_images: Count | None = Field(
         default=None, description="training images that batch norms are measured on afterwards; null: all"
     )
+    flip_window: Annotated[int, Field(ge=0, le=10_000)] = Field(
+        default=0, description="count the weights' sign changes in the last so many epochs; 0: do not count"
+    )
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto: a GPU where there is one")
     precision: Literal["float32", "bfloat16"] = Field(
         default="float32", description="of products; bfloat16: faster on GPUs and AVX-512 BF16"

@@ -374,6 +374,31 @@ def print_comparison(summaries: Sequence[Mapping[str, Any]]) -> None:
     _console().print(table)
 
 
+def print_rank(facts: Mapping[str, Any], show: int) -> None:
+    """Each criterion with its cost and self-check, the ends of each layer's ranking, and the correlations."""
+    console = _console()
+    for row in facts["criteria"]:
+        check = f"; self-check {row['check']:.2g} ({row['check_is']})" if row["check"] is not None else ""
+        line = f"{row['criterion']}: {row['meaning']}; {row['seconds']:.1f} s, {row['images']} images{check}"
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
+    table = Table("layer", "criterion", "lowest: filter score", "highest: filter score")
+    for layer in facts["criteria"][0]["scores"]:
+        for row in facts["criteria"]:
+            scores = row["scores"][layer]
+            order = sorted(range(len(scores)), key=scores.__getitem__)
+            ends = (order[:show], order[::-1][:show])
+            table.add_row(layer, row["criterion"], *("  ".join(f"{i} {scores[i]:.3g}" for i in end) for end in ends))
+    console.print(table)
+    names = [row["criterion"] for row in facts["criteria"]]
+    if len(names) < 2:
+        return
+    table = Table("layer", "rank correlation (Spearman)", *names, title_justify="left")
+    for layer, matrix in facts["spearman"].items():
+        for name, line in zip(names, matrix, strict=True):
+            table.add_row(layer, name, *("-" if value is None else f"{value:+.2f}" for value in line))
+    console.print(table)
+
+
 def print_findings(findings: Sequence[Finding]) -> None:
     """Print what of this computer is fit for use."""
     for finding in findings:

@@ -19,6 +19,7 @@ from ..transforms.compile import LEVEL_NAMES, stages
 from ..transforms.graph import Graph
 from ..transforms.read import read
 from .context import (
+    FLIPS,
     FOLDED,
     LEVEL_FILES,
     QONNX,
@@ -72,12 +73,17 @@ def train(build: Build) -> Facts:
 
     def work() -> Facts:
         from ..models.batchnorm import reestimate
+        from ..models.flips import FlipCounts
         from ..models.saved import save_network
         from ..models.train import accuracy, device_of
         from .speed import device_name
 
-        images = build.dataset
-        network, history = fit(recipe, images, build.run.path("work/train.pt"), build.progress("train"))
+        images, window = build.dataset, recipe.train.flip_window
+        flips = FlipCounts(window) if window else None
+        network, history = fit(recipe, images, build.run.path("work/train.pt"), build.progress("train"), flips)
+        if flips is not None:
+            with build.run.temporary(f"base/{FLIPS}") as path:
+                flips.save(path)
         device = device_of(recipe.train.device)
         network.to(device)
         before = after = accuracy(network, images.test_images, images.test_labels)
@@ -106,8 +112,10 @@ def prune(build: Build) -> Facts:
     recipe = build.recipe
     if not build.prunes:
         return build.skip("prune")
+    counted = build.file("base", FLIPS) if recipe.train.flip_window else None
 
     def work() -> Facts:
+        from ..models.flips import FlipCounts
         from ..models.networks import Network
         from ..models.prune import PruneSpec
         from ..models.prune import prune as reduce
@@ -136,6 +144,7 @@ def prune(build: Build) -> Facts:
             spec,
             build.run.path("work/prune.pt"),
             build.progress("prune"),
+            FlipCounts.load(counted) if counted is not None else None,
         )
         with build.run.temporary(f"pruned/{WEIGHTS}") as path:
             save_network(result.network, path)
@@ -147,6 +156,7 @@ def prune(build: Build) -> Facts:
 
     inputs = {
         "base": build.file("base", WEIGHTS),
+        "flips": [counted] if counted is not None else [],
         "prune": recipe.prune.model_dump(mode="json"),
         "seed": recipe.seed,
         "data": build.facts["data"],

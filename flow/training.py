@@ -19,15 +19,22 @@ from .recipe import Recipe
 if TYPE_CHECKING:
     from ..models.data.load import Dataset
     from ..models.ensemble import EnsembleSpec
+    from ..models.flips import FlipCounts
     from ..models.own import OwnSpec
     from ..models.saved import Trained
     from ..models.spec import NetworkSpec
 
 
 def fit(
-    recipe: Recipe, images: Dataset, checkpoint: Path | None, progress: Progress | None
+    recipe: Recipe,
+    images: Dataset,
+    checkpoint: Path | None,
+    progress: Progress | None,
+    flips: FlipCounts | None = None,
 ) -> tuple[Trained, list[dict[str, float]]]:
     """Train the recipe's network; among several processes the first calls the others to take their part.
+
+    `flips` is filled with the sign changes of the weights; not for ensembles.
 
     Returns:
         The network, and a dict for each epoch as `models.train.train` gives it.
@@ -50,7 +57,8 @@ def fit(
             if train_settings(recipe).epochs:
                 raise Problem("a trained ensemble cannot be trained further", "epochs", "leave epochs out")
             return network, []
-        history = train(network, images.train_images, images.train_labels, train_settings(recipe), checkpoint, progress)
+        arrays = (images.train_images, images.train_labels)
+        history = train(network, *arrays, train_settings(recipe), checkpoint, progress, flips)
     except Problem as problem:
         if problem.where not in type(recipe.train).model_fields:
             raise

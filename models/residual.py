@@ -25,6 +25,14 @@ class Repeat(nn.Module):
         return torch.cat([x] * self.times, 1) if self.times > 1 else x
 
 
+class Add(nn.Module):
+    """The sum of two maps; a module of its own so that tools see where a sum is made."""
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """Two tensors of one shape to that shape."""
+        return x + y
+
+
 class IntegerJoin(nn.Module):
     """r + conv(sign(norm(r))): sums are added as they are, as wide as they get.
 
@@ -39,6 +47,7 @@ class IntegerJoin(nn.Module):
         super().__init__()
         self.layers = nn.ModuleDict(layers)
         self.shortcut = nn.ModuleDict(shortcut)
+        self.add = Add()
 
     def forward(self, r: Tensor) -> Tensor:
         """(N, C, H, W) integers to integers."""
@@ -47,9 +56,11 @@ class IntegerJoin(nn.Module):
             y = module(y)
             if name.startswith("sign"):
                 bits = y
+        other = r
         for name, module in self.shortcut.items():
-            return y + module(bits if name.startswith("short") else r)
-        return y + r
+            other = module(bits if name.startswith("short") else r)
+        joined: Tensor = self.add(y, other)
+        return joined
 
 
 class ThresholdedJoin(nn.Module):
@@ -68,6 +79,7 @@ class ThresholdedJoin(nn.Module):
         self.shortcut = nn.ModuleDict(shortcut)
         self.of_bits = of_bits
         self.join = join
+        self.add = Add()
 
     def forward(self, r: Tensor) -> Tensor:
         """(N, C, H, W) k-bit numbers to k-bit numbers of the same step."""
@@ -79,7 +91,7 @@ class ThresholdedJoin(nn.Module):
         other = bits if self.of_bits else r
         for module in self.shortcut.values():
             other = module(other)
-        joined: Tensor = self.join(y + other)
+        joined: Tensor = self.join(self.add(y, other))
         return joined
 
 

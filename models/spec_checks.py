@@ -166,25 +166,3 @@ def check_map(layer: WeightLayer) -> None:
             where=layer.name,
             hint="FINN's StreamingMaxPool takes whole windows alone: change the filter size or drop the pool",
         )
-
-
-def check_twin(spec: NetworkSpec) -> None:
-    """Whether a network of such a shape has a twin of plain torch modules.
-
-    Raises:
-        Problem: it has joins, or activations that are not signs.
-    """
-    if not spec.is_chain or spec.activation != "sign":
-        what = "residual joins" if not spec.is_chain else "activations that are not signs"
-        hint = "use criterion: random" + (", or activation: sign" if spec.is_chain else "")
-        raise Problem(f"deeplift cannot look through {what} yet", "model", hint)
-
-
-def check_prunable(spec: NetworkSpec, criterion: str) -> None:
-    """Whether filters of such a network can be ranked by `criterion`.
-
-    Raises:
-        Problem: "deeplift" needs a twin, and there is none yet.
-    """
-    if criterion == "deeplift":
-        check_twin(spec)

@@ -20,6 +20,7 @@ from bnnflow import Problem
 from . import parallel, store
 from .augment import augment
 from .batchnorm import pixels
+from .flips import FlipCounts
 from .layers import SurrogateSign
 from .losses import distillation, make_loss
 from .networks import Network
@@ -46,6 +47,7 @@ class _Run:
     progress: Progress | None
     teacher: nn.Module | None = None
     held: tuple[np.ndarray, np.ndarray] | None = None
+    flips: FlipCounts | None = None
     best: dict[str, Tensor] = field(default_factory=dict)
 
     @property
@@ -61,6 +63,7 @@ def train(
     spec: TrainSpec,
     checkpoint: Path | None = None,
     progress: Progress | None = None,
+    flips: FlipCounts | None = None,
 ) -> list[dict[str, float]]:
     """Train `network` in place; latent binary weights are clipped to [-1, 1] at each step.
 
@@ -77,6 +80,8 @@ def train(
             is ignored. A teacher has its own file beside it.
         progress: called after each batch with the steps done, the total, and the epoch's `epoch`, `loss`,
             `accuracy` so far.
+        flips: filled with the sign changes of the weights; a checkpoint without them, or of another window, is
+            ignored.
 
     Returns:
         For each epoch: `loss`, `accuracy` (share, on the training images as they went by) and `seconds`; with bop
@@ -95,25 +100,34 @@ def train(
     if teacher is not None:
         teacher.to(device).eval()
     images, labels, held = _held_out(images, labels, spec)
-    run = _Run(network, Optimizers(network, spec), images, labels, spec, progress, teacher, held)
+    run = _Run(network, Optimizers(network, spec), images, labels, spec, progress, teacher, held, flips)
     history: list[dict[str, float]] = []
     state = parallel.from_leader(store.load(checkpoint) if checkpoint is not None else None)
-    if state is not None and state.get("key") == key:
+    window = flips.window if flips is not None else None
+    counted: dict[str, Any] | None = None
+    if state is not None and state.get("key") == key and window in (None, state.get("flips", {}).get("window")):
+        counted = state.get("flips")
         network.load_state_dict(state["network"])
         run.optimizers.load_state_dict(state["optimizer"])
         run.best = state.get("best", {})
         history = list(state["history"])
+    if flips is not None:
+        flips.begin(network.weight_layers(), counted)
     for epoch in range(len(history), spec.epochs):
         if _is_over(history, spec):
             break
         history.append(_epoch(run, epoch))
+        if flips is not None:
+            flips.after_epoch(epoch, spec.epochs)
         if held is not None:
             history[-1]["validation"] = accuracy(network, *held)
             if history[-1]["validation"] >= max(row["validation"] for row in history):
                 run.best = {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
         if checkpoint is not None and parallel.leads():
             done = {"network": network.state_dict(), "optimizer": run.optimizers.state_dict(), "history": history}
-            store.save({"key": key, **done, **({"best": run.best} if run.best else {})}, checkpoint)
+            optional = {"best": run.best} if run.best else {}
+            optional |= {"flips": flips.state_dict()} if flips is not None else {}
+            store.save({"key": key, **done, **optional}, checkpoint)
     if spec.patience and run.best:
         network.load_state_dict(run.best)
     network.to("cpu")
@@ -230,6 +244,8 @@ def _step(run: _Run, batch: np.ndarray, labels: np.ndarray, draws: torch.Generat
         right += int((scores.argmax(1) == target).sum())
     parallel.sum_gradients(run.network.parameters())
     run.optimizers.step()
+    if run.flips is not None:
+        run.flips.after_step()
     loss_sum, hits = parallel.sum_numbers(loss_sum, right)
     return loss_sum, int(hits)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -13,11 +13,12 @@ from bnnflow import Problem
 
 from .. import store
 from ..batchnorm import reestimate
+from ..criteria import Criterion
+from ..flips import FlipCounts
 from ..networks import Network, NetworkSpec
-from ..relevance import Relevance, deeplift, random_scores
-from ..spec_checks import check_prunable
+from ..relevance import Relevance, Sample, score
 from ..train import Progress, TrainSpec, accuracy, run_key, train
-from .groups import group_scores, groups
+from .groups import Group, group_scores, groups
 from .surgery import remove
 
 HELD_OUT = 0.1
@@ -39,7 +40,7 @@ class PruneSpec:
         epochs: of fine-tuning after each step; 0 re-estimates the batch norms alone.
         learning_rate, batch: of fine-tuning, as in `TrainSpec`.
         seed: of all random choices.
-        criterion: "deeplift", or "random" as the control.
+        criterion: as `criteria` lists them; "random" is the control.
 
     Raises:
         Problem: a value is out of its range.
@@ -53,7 +54,7 @@ class PruneSpec:
     learning_rate: float
     batch: int
     seed: int
-    criterion: Literal["deeplift", "random"] = "deeplift"
+    criterion: str = "deeplift"
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.amount <= 0.9:
@@ -61,8 +62,7 @@ class PruneSpec:
         for field in ("steps", "unit", "images"):
             if getattr(self, field) < 1:
                 raise Problem(f"{field} of {getattr(self, field)}", where=field, hint="1 or more")
-        if self.criterion not in ("deeplift", "random"):
-            raise Problem(f"{self.criterion!r} is not one of deeplift, random", where="criterion")
+        Criterion.parse(self.criterion)
         self.fine_tuning(0)
 
     def fine_tuning(self, step: int) -> TrainSpec:
@@ -79,7 +79,7 @@ class PruneResult:
         steps: for each step `step` (from 1), `kept` (channels left by group), `filters` (which ones, as
             indices into the unpruned group), `scores` (by layer, before the step), `macs` (for one image),
             `accuracy_before` and `accuracy_after` fine-tuning (share, on training images that fine-tuning
-            did not see), `completeness_error`.
+            did not see), `check` (of the scores; None where the criterion has none).
     """
 
     network: Network
@@ -93,6 +93,7 @@ def prune(
     spec: PruneSpec,
     checkpoint: Path | None = None,
     progress: Callable[[int, int, dict[str, float]], None] | None = None,
+    flips: FlipCounts | None = None,
 ) -> PruneResult:
     """Remove the filters and neurons of lowest relevance step by step, with recovery after each step.
 
@@ -109,13 +110,14 @@ def prune(
             file of another run, or a damaged one, is ignored.
         progress: called after each batch of fine-tuning with steps done, total (of all prune steps), and
             `prune_step`, `epoch`, `loss`, `accuracy`.
+        flips: what training counted, for criteria that ask for it.
     """
-    check_prunable(network.spec, spec.criterion)
     key = run_key(network, images, labels, spec)
     out, rest = _split(len(images), spec.seed)
     held_images, held_labels = images[out], labels[out]
     images, labels = images[rest], labels[rest]
-    widths = {group.name: group.width for group in groups(network.spec)}
+    parts = groups(network.spec)
+    widths = {group.name: group.width for group in parts}
     filters = {name: np.arange(width) for name, width in widths.items()}
     records: list[dict[str, Any]] = []
     state = store.load(checkpoint) if checkpoint is not None else None
@@ -125,7 +127,7 @@ def prune(
         network.load_state_dict(state["network"])
         filters = {name: np.asarray(kept) for name, kept in records[-1]["filters"].items()}
     for step in range(len(records), spec.steps):
-        relevance = _score(network, images, labels, spec, step)
+        relevance = _score(network, images, labels, spec, step, flips, _layers(parts, filters))
         scores = group_scores(network.spec, relevance.scores)
         keep = {name: _highest(scores[name], _width_after(width, spec, step)) for name, width in widths.items()}
         filters = {name: filters[name][keep[name]] for name in widths}
@@ -152,15 +154,24 @@ def _split(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return np.sort(order[:out]), np.sort(order[out:])
 
 
-def _score(network: Network, images: np.ndarray, labels: np.ndarray, spec: PruneSpec, step: int) -> Relevance:
+def _score(
+    network: Network,
+    images: np.ndarray,
+    labels: np.ndarray,
+    spec: PruneSpec,
+    step: int,
+    flips: FlipCounts | None,
+    filters: dict[str, np.ndarray],
+) -> Relevance:
     rng = np.random.default_rng([spec.seed, step, 1])
-    if spec.criterion == "random":
-        return random_scores(network, int(rng.integers(2**31)))
-    order = rng.permutation(len(images))
-    chosen = order[: spec.images]
-    # the next images of the same permutation: real images, and none is its own baseline
-    baselines = np.roll(order, -len(chosen))[: len(chosen)] if len(order) > len(chosen) else np.roll(order, 1)
-    return deeplift(network, images[chosen], labels[chosen], images[baselines])
+    sample = Sample.draw(images, labels, spec.images, rng)
+    counts = flips.cut(filters) if flips is not None else None
+    return score(network, spec.criterion, sample, int(rng.integers(2**31)), counts)
+
+
+def _layers(parts: tuple[Group, ...], filters: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The filters that are left of each layer, from the channels left of each group."""
+    return {layer: part.rows(layer, filters[part.name]) for part in parts for layer in part.layers}
 
 
 def _width_after(width: int, spec: PruneSpec, step: int) -> int:
@@ -200,5 +211,5 @@ def _record(
         "macs": network.spec.macs(),
         "accuracy_before": before,
         "accuracy_after": after,
-        "completeness_error": relevance.completeness_error,
+        "check": relevance.check,
     }

@@ -1,6 +1,6 @@
 """How much each filter and neuron matters, by many criteria."""
 
-from .deep_lift import deeplift
-from .scores import Relevance, random_scores
+from .sample import Relevance, Sample
+from .scores import attributions, borda, ranks, score
 
-__all__ = ["Relevance", "deeplift", "random_scores"]
+__all__ = ["Relevance", "Sample", "attributions", "borda", "ranks", "score"]

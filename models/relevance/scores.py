@@ -1,32 +1,195 @@
-"""What a criterion says about filters and neurons, and the control that it has to beat."""
+"""One entrance to all criteria."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator
 
 import numpy as np
+import torch
+from torch import Tensor
 
+from bnnflow import CHECK_FAILED, Problem
+
+from ..criteria import REDUCTIONS, Criterion
+from ..flips import FlipCounts
 from ..networks import Network
+from ..own import OwnNetwork
+from . import figures
+from .deep_lift import deeplift
+from .gradients import conductance, gradient_activation, integrated_gradients, taylor_activation
+from .lrp import GAMMA, lrp
+from .sample import Relevance, Sample
+from .taps import Probe
+
+TOLERANCE = 1e-3
+BATCH = 64
+
+_ATTRIBUTIONS: dict[str, Callable[[Probe, Tensor, Tensor, Tensor], tuple[dict[str, Tensor], dict[str, Tensor], Tensor]]]
+_ATTRIBUTIONS = {
+    "deeplift": deeplift,
+    "integrated-gradients": integrated_gradients,
+    "conductance": conductance,
+    "gradient-activation": gradient_activation,
+    "taylor-activation": taylor_activation,
+    "lrp": lrp(0.0),
+    "lrp-gamma": lrp(GAMMA),
+}
+_PER_IMAGE: dict[str, Callable[[Tensor], Tensor]] = {
+    "meanabs": lambda a: a.abs().mean(2),
+    "absmean": lambda a: a.mean(2),
+    "possum": lambda a: a.clamp(min=0.0).mean(2),
+    "imgabs": lambda a: a.sum(2).abs(),
+    "maxabs": lambda a: a.abs().amax(2),
+    "l2": lambda a: a.square().mean(2),
+}
+_FINISH: dict[str, Callable[[np.ndarray], np.ndarray]] = {"absmean": np.abs, "l2": np.sqrt}
+assert set(_PER_IMAGE) == set(REDUCTIONS)
 
 
-@dataclass(frozen=True, slots=True)
-class Relevance:
-    """How much each filter and neuron matters.
+def score(
+    network: Network | OwnNetwork,
+    criterion: str | Criterion,
+    sample: Sample,
+    seed: int = 0,
+    flips: FlipCounts | None = None,
+    batch: int = BATCH,
+) -> Relevance:
+    """Score every filter and neuron of every weight layer but the last; higher matters more.
 
     Args:
-        scores: for each weight layer but the last, (filters,) float64 >= 0; higher matters more.
-        completeness_error: the largest |sum of attributions - logit difference| / max(1, |logit
-            difference|) over all images and layers; 0 for random scores.
-        images: how many images were used; 0 for random scores.
+        network: its eval mode is analysed; it is not changed.
+        criterion: "METHOD", "METHOD:REDUCTION" or "borda(A, B, ...)", as `criteria` lists them.
+        sample: what criteria that look at images use.
+        seed: of "random".
+        flips: what training counted, for "flips" and "flips-step".
+        batch: images at a time; it has no influence on the result but for rounding.
+
+    Raises:
+        Problem: an unknown criterion; a network or training without what it needs; scores that are not numbers; or
+            DeepLift's completeness missed by more than `TOLERANCE` (1e-3) anywhere.
     """
+    began = time.perf_counter()
+    wanted = Criterion.parse(criterion) if isinstance(criterion, str) else criterion
+    check: float | None = None
+    if wanted.parts:
+        found = [score(network, part, sample, seed, flips, batch) for part in wanted.parts]
+        scores = borda([each.scores for each in found])
+        check = max((each.check for each in found if each.check is not None), default=None)
+        images = max(each.images for each in found)
+    elif wanted.reduction:
+        scores, check = _reduced(network, wanted, sample, batch)
+        images = len(sample.images)
+    else:
+        scores = _figures(network, wanted.method, sample, seed, flips)
+        images = len(sample.images) if wanted.method in ("taylor-weight", "ablation", "entropy") else 0
+    for name, values in scores.items():
+        if not np.isfinite(values).all():
+            what = f"{wanted} gives filter {int(np.argmin(np.isfinite(values)))} no number"
+            raise Problem(what, name, "are the network's weights and norms finite?", CHECK_FAILED)
+    return Relevance(scores, str(wanted), check, time.perf_counter() - began, images)
 
-    scores: dict[str, np.ndarray]
-    completeness_error: float
-    images: int
+
+def borda(several: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Mean over criteria of each filter's rank position in its layer, 0 (lowest) to 1; equal scores share theirs."""
+    made = {}
+    for name in several[0]:
+        places = np.mean([ranks(scores[name]) for scores in several], axis=0)
+        made[name] = places / max(1, len(places) - 1)
+    return made
 
 
-def random_scores(network: Network, seed: int) -> Relevance:
-    """Uniform random scores, the control that every criterion has to beat."""
-    rng = np.random.default_rng(seed)
-    layers = network.spec.layers()[:-1]
-    return Relevance({layer.name: rng.random(layer.outputs) for layer in layers}, 0.0, 0)
+def ranks(values: np.ndarray) -> np.ndarray:
+    """Rank positions from 0, equal values at the mean of theirs."""
+    ordered = np.sort(values)
+    first, last = np.searchsorted(ordered, values, "left"), np.searchsorted(ordered, values, "right") - 1
+    mean: np.ndarray = (first + last) / 2.0
+    return mean
+
+
+def attributions(
+    network: Network | OwnNetwork, method: str, sample: Sample, batch: int = BATCH
+) -> Iterator[tuple[dict[str, Tensor], dict[str, np.ndarray], np.ndarray]]:
+    """Attributions of batches of the sample, before any reduction.
+
+    Args:
+        network, sample, batch: as for `score`.
+        method: one of kind "attribution".
+
+    Yields:
+        By layer (n, filters, height, width) or (n, neurons) float64 at its sign; by cut of the network (n,) what the
+        sum of attributions misses; and (n,) what it should be.
+
+    Raises:
+        Problem: DeepLift's completeness is missed.
+    """
+    probe = Probe.of(network, sums=method != "taylor-activation")
+    for start in range(0, len(sample.images), batch):
+        rows = np.arange(start, min(start + batch, len(sample.images)))
+        x, base = probe.tensor(sample.images[rows]), probe.tensor(sample.baselines[rows % len(sample.baselines)])
+        target = torch.from_numpy(np.array(sample.labels[rows], np.int64)).to(x.device)
+        parts, missed, whole = _ATTRIBUTIONS[method](probe, x, base, target)
+        misses, total = {name: m.cpu().numpy() for name, m in missed.items()}, whole.cpu().numpy()
+        if method == "deeplift":
+            _assert_complete(misses, total)
+        yield parts, misses, total
+
+
+def _reduced(
+    network: Network | OwnNetwork, wanted: Criterion, sample: Sample, batch: int
+) -> tuple[dict[str, np.ndarray], float | None]:
+    """Reduced attributions, and the self-check."""
+    totals: dict[str, np.ndarray | float] = {}
+    missed: dict[str, float] = {}
+    whole = 0.0
+    for parts, misses, change in attributions(network, wanted.method, sample, batch):
+        for name, part in parts.items():
+            cells = part.reshape(*part.shape[:2], -1)
+            totals[name] = totals.get(name, 0.0) + _PER_IMAGE[wanted.reduction](cells).sum(0).cpu().numpy()
+        for name, miss in misses.items():
+            if wanted.method == "deeplift":
+                worst = float((np.abs(miss) / np.maximum(1.0, np.abs(change))).max())
+                missed[name] = max(missed.get(name, 0.0), worst)
+            else:
+                missed[name] = missed.get(name, 0.0) + float(np.abs(miss).sum())
+        whole += float(np.abs(change).sum())
+    finish = _FINISH.get(wanted.reduction, np.asarray)
+    scores = {name: finish(np.asarray(total) / len(sample.images)) for name, total in totals.items()}
+    if not missed:
+        return scores, None
+    worst = max(missed.values())
+    return scores, worst if wanted.method == "deeplift" else worst / max(whole, 1e-12)
+
+
+def _assert_complete(misses: dict[str, np.ndarray], change: np.ndarray) -> None:
+    for name, miss in misses.items():
+        error = np.abs(miss) / np.maximum(1.0, np.abs(change))
+        worst = int(error.argmax())
+        if not error[worst] <= TOLERANCE:
+            raise Problem(
+                f"DeepLift's attributions add up to {miss[worst] + change[worst]:.4f}, "
+                f"but the logit differs by {change[worst]:.4f}",
+                where=name,
+                hint="use criterion: random, and report this network as a bug; in a network of your own, make every "
+                "activation a module",
+                status=CHECK_FAILED,
+            )
+
+
+def _figures(
+    network: Network | OwnNetwork, method: str, sample: Sample, seed: int, flips: FlipCounts | None
+) -> dict[str, np.ndarray]:
+    match method:
+        case "random":
+            return figures.random(network, seed)
+        case "latent":
+            return figures.latent(network)
+        case "flips" | "flips-step":
+            return figures.flips(network, flips, "epoch" if method == "flips" else "step")
+        case "norm-gain":
+            return figures.norm_gain(network)
+        case "entropy":
+            return figures.entropy(network, sample)
+        case "taylor-weight":
+            return figures.taylor_weight(network, sample)
+    return figures.ablation(network, sample)

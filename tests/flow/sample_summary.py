@@ -74,9 +74,9 @@ def sample_summary() -> dict[str, Any]:
             "criterion": "deeplift",
             "steps": [
                 {"kept": {"conv1": 16, "conv2": 24, "dense1": 56}, "accuracy_before": 0.91,
-                 "accuracy_after": 0.9611, "completeness_error": 3.1e-7},
+                 "accuracy_after": 0.9611, "check": 3.1e-7},
                 {"kept": {"conv1": 8, "conv2": 24, "dense1": 48}, "accuracy_before": 0.83,
-                 "accuracy_after": 0.9583, "completeness_error": 2.4e-7},
+                 "accuracy_after": 0.9583, "check": 2.4e-7},
             ],
         },
         "faults": {

@@ -19,7 +19,7 @@ RECIPE = """\
 data: {{name: npz, dir: {data}}}
 model: {model}
 train: {{epochs: 1, batch: 16, learning_rate: 0.01, threads: 1, device: cpu{train}}}
-prune: {{enabled: {prune}, amount: 0.5, steps: 1, epochs: 0, images: 8, criterion: {criterion}}}
+prune: {{enabled: {prune}, amount: 0.5, steps: 1, epochs: 0, images: 8}}
 verify: {{images: 6}}
 """
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -56,11 +56,7 @@ def images(folder: Path, shape: tuple[int, int, int]) -> Path:
 def build(tmp_path: Path, capsys: pytest.CaptureFixture[str], model: dict[str, Any], train: str = "") -> dict[str, Any]:
     row = next((row for row in zoo.ROWS if row.name == model["arch"]), None)
     data = images(tmp_path, row.shape if row else (1, 8, 8))
-    joined = row is None or row.fields["arch"] == "resnet"
-    criterion = "random" if joined or model.get("activation") == "unit" else "deeplift"
-    text = RECIPE.format(
-        data=data, model=json.dumps(model), train=train, prune=str(row is not None).lower(), criterion=criterion
-    )
+    text = RECIPE.format(data=data, model=json.dumps(model), train=train, prune=str(row is not None).lower())
     (tmp_path / "net.yaml").write_text(text)
     capsys.readouterr()
     arguments = ["build", str(tmp_path / "net.yaml"), "--run", str(tmp_path / "run"), "--to", "verify", "--json"]

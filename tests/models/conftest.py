@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,11 @@ from bnnflow.models.networks import Network, NetworkSpec
 
 CNN = NetworkSpec("cnn", (1, 8, 8), 10, hidden=(12,), channels=(8, 6), kernels=(3, 3), pools=(1, 2))
 MLP = NetworkSpec("mlp", (1, 8, 8), 10, hidden=(16, 12))
+_RESNET = NetworkSpec("resnet", (1, 8, 8), 10, (), channels=(4, 8), depths=(1, 1), padding=0, head="average")
+RESIDUAL = {
+    f"{join}-{shortcut}": replace(_RESNET, join=join, shortcut=shortcut)
+    for join, shortcut in (("integer", "pool"), ("integer", "conv"), ("thresholded", "pool"), ("thresholded", "conv"))
+}
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -33,8 +39,8 @@ def lively(spec: NetworkSpec, images: np.ndarray, seed: int = 0) -> Network:
     """An untrained network whose norms have gains of both signs and shifts, measured on `images`, in eval mode."""
     network = Network(spec, seed)
     generator = torch.Generator().manual_seed(seed + 1)
-    for name, module in network.named_modules():
-        if name.rpartition(".")[2].startswith("norm"):
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
             torch.nn.init.uniform_(module.weight, -1.5, 1.5, generator=generator)
             torch.nn.init.uniform_(module.bias, -0.5, 0.5, generator=generator)
     reestimate(network, images)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +14,28 @@ from qonnx.core.onnx_exec import execute_onnx
 
 from bnnflow.models.data.load import Dataset
 from bnnflow.models.export import export_qonnx
+from bnnflow.models.networks import NetworkSpec
 from bnnflow.models.train import digest, predict
 
-from .conftest import CNN, lively
-from .test_relevance import KINDS, spec
+from .conftest import CNN, MLP, lively
 
 OPS = {"Sub", "Div", "Quant", "BipolarQuant", "Conv", "MaxPool", "BatchNormalization"} | {
     *("Flatten", "Transpose", "MatMul", "Mul", "Add")
 }
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_qonnx_computes_the_networks_own_scores(kind: tuple[str, Any, Any], digits: Dataset, tmp_path: Path) -> None:
-    network = lively(spec(*kind), digits.train_images[:200])
+CODES: tuple[Any, ...] = ("bits8", "binary")
+ORDERS: tuple[Any, ...] = ("before-norm", "after-sign")
+POOLED = replace(CNN, pools=(2, 1))
+KINDS = [
+    *(replace(POOLED, pool_order=order, input=code) for order in ORDERS for code in CODES),
+    *(replace(MLP, input=code) for code in CODES),
+]
+
+
+@pytest.mark.parametrize("spec", KINDS)
+def test_qonnx_computes_the_networks_own_scores(spec: NetworkSpec, digits: Dataset, tmp_path: Path) -> None:
+    network = lively(spec, digits.train_images[:200])
     before = digest(network)
     export_qonnx(network, tmp_path / "network.onnx")
     assert digest(network) == before

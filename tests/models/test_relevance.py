@@ -1,105 +1,374 @@
-"""The twin computes the same numbers, and DeepLift on it accounts for every logit."""
+"""Criteria say what they claim: held against Captum, against formulas by hand, and against brute force."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from captum.attr import LayerConductance, LayerDeepLift, LayerGradientXActivation, LayerIntegratedGradients
+from captum.attr._core.deep_lift import SUPPORTED_NON_LINEAR, nonlinear
+from torch.nn import functional
 
 from bnnflow import Problem
+from bnnflow.models.criteria import CRITERIA, REDUCTIONS, Criterion
 from bnnflow.models.data.load import Dataset
-from bnnflow.models.networks import NetworkSpec
-from bnnflow.models.relevance import deep_lift, deeplift, random_scores
-from bnnflow.models.twin import Sign, twin
+from bnnflow.models.flips import FlipCounts
+from bnnflow.models.layers import SumMap
+from bnnflow.models.networks import Network, NetworkSpec
+from bnnflow.models.relevance import Sample, attributions, borda, deep_lift, lrp, ranks, score
+from bnnflow.models.relevance.scores import _FINISH, _PER_IMAGE
+from bnnflow.models.relevance.taps import Probe, captured
+from bnnflow.models.residual import Add
+from bnnflow.models.twin import Quantize, Sign, twin
 
-from .conftest import CNN, MLP, lively
+from .conftest import CNN, MLP, RESIDUAL, lively
+from .test_twin import own
 
-
-def spec(arch: str, order: Any, kind: Any) -> NetworkSpec:
-    if arch == "mlp":
-        return NetworkSpec("mlp", (1, 8, 8), 10, (16, 12), input=kind)
-    return NetworkSpec("cnn", (1, 8, 8), 10, (12,), (8, 6), (3, 3), (2, 1), order, kind)
-
-
-KINDS = [
-    ("cnn", "before-norm", "bits8"),
-    ("cnn", "after-sign", "bits8"),
-    ("cnn", "before-norm", "binary"),
-    ("cnn", "after-sign", "binary"),
-    ("mlp", "before-norm", "bits8"),
-    ("mlp", "before-norm", "binary"),
-]
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_twin_computes_the_same_numbers(kind: tuple[str, Any, Any], digits: Dataset) -> None:
-    network = lively(spec(*kind), digits.train_images[:200])
-    copy = twin(network)
-    assert [name for name, _ in copy.weight_layers()] == [name for name, _ in network.weight_layers()]
-    x = y = torch.tensor(np.random.default_rng(3).integers(0, 256, (64, 1, 8, 8)), dtype=torch.float32)
-    for name in network.layers:
-        x, y = network.layers[name](x), copy.layers[name](y)
-        if name.startswith("sign"):
-            assert torch.equal(x, y), name
-    assert (x - y).abs().max() <= 1e-4
+POOLED = replace(CNN, pools=(2, 1))
+DRAWN: dict[str, NetworkSpec] = {
+    "cnn": POOLED,
+    "cnn-binary": replace(POOLED, input="binary"),
+    "pool-after-sign": replace(POOLED, pool_order="after-sign"),
+    "mlp": MLP,
+    "border": replace(CNN, padding=-1, scores="class"),
+    "planes": replace(CNN, input="planes", planes=3),
+    "unit": replace(CNN, activation="unit", act_bits=2, weight_bits=3),
+    "scales": replace(CNN, weight_scale="channel"),
+    "map": replace(CNN, head="map", hidden=(), pools=()),
+    **RESIDUAL,
+}
 
 
-def test_sign_passes_the_gradient_between_minus_one_and_one() -> None:
-    x = torch.tensor([-2.0, -1.0, 0.0, 1.0, 1.5], requires_grad=True)
-    Sign()(x).backward(torch.arange(1.0, 6.0))
-    assert x.grad is not None and x.grad.tolist() == [0.0, 2.0, 3.0, 4.0, 0.0]
-    assert Sign()(torch.tensor([0.0, -0.0, -1e-30])).tolist() == [1.0, 1.0, -1.0]
+def drawn(name: str, digits: Dataset) -> Network:
+    return lively(DRAWN[name], digits.train_images[:200])
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_deeplift_is_complete_at_every_layer(kind: tuple[str, Any, Any], digits: Dataset) -> None:
-    network = lively(spec(*kind), digits.train_images[:200])
-    found = deeplift(network, digits.test_images[:40], digits.test_labels[:40], digits.train_images[:30], batch=16)
-    assert found.completeness_error <= 1e-6
-    assert found.images == 40
+def sample(digits: Dataset, count: int = 40) -> Sample:
+    return Sample(digits.test_images[:count], digits.test_labels[:count], digits.train_images[: count - 7])
+
+
+def tensors(some: Sample) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    rows = np.arange(len(some.images)) % len(some.baselines)
+    x, base = (torch.tensor(images, dtype=torch.float64) for images in (some.images, some.baselines[rows]))
+    return x, base, torch.tensor(some.labels)
+
+
+def attributed(network: Network, method: str, some: Sample) -> dict[str, torch.Tensor]:
+    return next(attributions(network, method, some, len(some.images)))[0]
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_deeplift_is_complete_at_pixels_and_every_cut(name: str, digits: Dataset) -> None:
+    network = drawn(name, digits)
+    found = score(network, "deeplift", sample(digits), batch=16)
+    assert found.check is not None and found.check <= 1e-9
+    assert found.images == 40 and found.criterion == "deeplift:imgabs"
     for layer in network.spec.layers()[:-1]:
         assert found.scores[layer.name].shape == (layer.outputs,)
         assert found.scores[layer.name].max() > 0
+    _, misses, _ = next(attributions(network, "deeplift", sample(digits)))
+    blocks = {"integer": {"block0", "block1", "block2"}, "thresholded": {"block0", "block1"}}
+    cuts = {layer.name for layer in network.spec.layers()[:-1]} if network.spec.is_chain else blocks[network.spec.join]
+    assert cuts | {"pixels"} <= set(misses)
 
 
-def test_scores_are_exact_where_they_can_be_known(digits: Dataset) -> None:
-    """At the last sign the logit is linear: the attribution is weight times change, whatever lies before."""
-    network = lively(MLP, digits.train_images[:200])
-    images, labels, baselines = digits.test_images[:20], digits.test_labels[:20], digits.test_images[20:40]
-    copy = twin(network)
-    seen: list[torch.Tensor] = []
-    copy.layers["sign1"].register_forward_hook(lambda _m, _i, out: seen.append(out))
-    for pixels in (images, baselines):
-        copy(torch.tensor(pixels, dtype=torch.float32))
-    weights = copy.layers["dense2"].weight[torch.tensor(labels)]
-    wanted = (weights * (seen[0] - seen[1])).abs().mean(0).detach().numpy()
-    np.testing.assert_allclose(deeplift(network, images, labels, baselines).scores["dense1"], wanted, atol=1e-9)
+def test_deeplift_of_a_network_of_the_users_own(tmp_path: Path, digits: Dataset) -> None:
+    """One activation module is used twice there, which Captum refuses."""
+    found = score(own(tmp_path), "deeplift", sample(digits))
+    assert found.check is not None and found.check <= 1e-9
+    assert {name: len(values) for name, values in found.scores.items()} == {"first": 4, "second": 4}
+
+
+def test_an_activation_outside_modules_is_found_out(tmp_path: Path, digits: Dataset) -> None:
+    with pytest.raises(Problem, match="attributions add up to"):
+        score(own(tmp_path, functional=True), "deeplift", sample(digits))
+
+
+@pytest.mark.parametrize("name", ["mlp", "border", "unit", "planes", "map"])
+def test_deeplift_equals_captums(name: str, digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On networks without pools; the sums of residual networks have modules that Captum runs twice."""
+    for module in (Sign, Quantize):
+        monkeypatch.setitem(SUPPORTED_NON_LINEAR, module, nonlinear)
+    spec = replace(DRAWN[name], pools=())
+    network = lively(spec, digits.train_images[:200])
+    found = attributed(network, "deeplift", sample(digits, 12))
+    probe = Probe.of(network)
+    x, base, target = tensors(sample(digits, 12))
+    for layer, tap in probe.taps.items():
+        method = LayerDeepLift(probe.model, probe.model.get_submodule(tap.path))
+        wanted = method.attribute(x.requires_grad_(), base.requires_grad_(), target=target)
+        np.testing.assert_allclose(found[layer].detach(), wanted.detach(), atol=1e-9, err_msg=layer)
+
+
+def test_gradient_methods_equal_captums(digits: Dataset) -> None:
+    """Pixels are multiples of 20, so that 20 steps between two images are whole pixels too."""
+    network = drawn("pool-after-sign", digits)
+    whole = sample(digits, 10)
+    some = Sample(whole.images // 20 * 20, whole.labels, whole.baselines // 20 * 20)
+    probe = Probe.of(network)
+    x, base, target = tensors(some)
+    product, path, inner = (
+        attributed(network, method, some) for method in ("gradient-activation", "conductance", "integrated-gradients")
+    )
+    for layer, tap in probe.taps.items():
+        module = probe.model.get_submodule(tap.path)
+        wanted = LayerGradientXActivation(probe.model, module).attribute(x, target=target)
+        np.testing.assert_allclose(product[layer], wanted.detach(), atol=1e-9)
+        wanted = LayerIntegratedGradients(probe.model, module).attribute(
+            x, base, target=target, n_steps=20, method="riemann_middle"
+        )
+        np.testing.assert_allclose(inner[layer], wanted.detach(), atol=1e-9)
+        wanted = LayerConductance(probe.model, module).attribute(
+            x, base, target=target, n_steps=20, method="riemann_trapezoid"
+        )
+        np.testing.assert_allclose(path[layer], wanted.detach(), atol=1e-9)
+
+
+@pytest.mark.parametrize("method", ["deeplift", "integrated-gradients", "conductance"])
+def test_methods_are_exact_where_the_tail_is_linear(method: str, digits: Dataset) -> None:
+    """At the last sign the sum is linear: the attribution is weight times change, whatever lies before."""
+    network = drawn("mlp", digits)
+    some = sample(digits, 20)
+    probe = Probe.of(network)
+    x, base, target = tensors(some)
+    with captured(probe.model, probe.taps) as after:
+        probe.model(x)
+    with captured(probe.model, probe.taps) as before:
+        probe.model(base)
+    weights = dict(probe.model.weight_layers())["dense2"].weight[target]
+    wanted = weights * (after["dense1"] - before["dense1"])
+    found = attributed(network, method, some)["dense1"]
+    np.testing.assert_allclose(found, wanted, atol=1e-9)
+    scores = score(network, f"{method}:absmean", some).scores["dense1"]
+    np.testing.assert_allclose(scores, wanted.mean(0).abs(), atol=1e-9)
 
 
 def test_a_filter_that_nothing_listens_to_scores_zero(digits: Dataset) -> None:
     """Filter 2's gain is 0, so that its sign is constant."""
-    network = lively(CNN, digits.train_images[:200])
+    network = drawn("cnn", digits)
     with torch.no_grad():
         network.layers["norm0"].weight[2] = 0.0
-    scores = deeplift(network, digits.test_images[:40], digits.test_labels[:40], digits.test_images[40:80]).scores
-    assert scores["conv0"][2] == 0.0
-    assert (scores["conv0"] > 0).sum() >= 5
+    for criterion in ("deeplift", "conductance", "integrated-gradients", "entropy", "ablation", "norm-gain"):
+        scores = score(network, criterion, sample(digits)).scores
+        assert scores["conv0"][2] == pytest.approx(0.0, abs=1e-9), criterion
+        assert (np.abs(scores["conv0"]) > 1e-6).sum() >= 5, criterion
 
 
 def test_missed_completeness_is_reported(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a rule for Sign, Captum falls back to gradients without a word."""
-    network = lively(CNN, digits.train_images[:200])
-    monkeypatch.delitem(deep_lift.SUPPORTED_NON_LINEAR, Sign)
-    with pytest.raises(Problem, match="attributions add up to") as caught:
-        deeplift(network, digits.test_images[:40], digits.test_labels[:40], digits.test_images[40:80])
-    assert caught.value.where == "conv0"
+    monkeypatch.setattr(deep_lift, "_rescaled", lambda x, y, x0, y0: y)
+    with pytest.raises(Problem, match="attributions add up to"):
+        score(drawn("cnn", digits), "deeplift", sample(digits))
 
 
-def test_random_scores_depend_on_the_seed(digits: Dataset) -> None:
-    network = lively(CNN, digits.train_images[:50])
-    first, again, other = (random_scores(network, seed).scores for seed in (1, 1, 2))
-    assert set(first) == {"conv0", "conv1", "dense0"}
-    np.testing.assert_array_equal(first["conv1"], again["conv1"])
-    assert (first["conv1"] != other["conv1"]).all()
+@pytest.mark.parametrize("name", ["cnn", "pool-after-sign", "mlp", "integer-conv", "thresholded-pool"])
+def test_lrp_stays_stable_where_sums_are_0(name: str, digits: Dataset) -> None:
+    for method in ("lrp", "lrp-gamma"):
+        stable = score(drawn(name, digits), method, sample(digits))
+        assert stable.check is not None and 0 < stable.check < 2.0
+        assert max(values.max() for values in stable.scores.values()) < 1e3
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.25])
+def test_lrp_rules_hand_on_all_but_the_stabilisers_share(gamma: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x, y = (torch.randn(3, 4, 5, 5, generator=generator, dtype=torch.float64) for _ in range(2))
+    conv = torch.nn.Conv2d(4, 6, 3, padding=1, bias=False, dtype=torch.float64)
+    dense = torch.nn.Linear(5, 7, bias=False, dtype=torch.float64)
+    for module, inputs in ((conv, [x]), (dense, [x]), (SumMap(), [x]), (Add(), [x, y]), (torch.nn.AvgPool2d(5), [x])):
+        z = module(*inputs).detach()
+        if gamma and isinstance(module, torch.nn.Conv2d | torch.nn.Linear):
+            flat = {"weight": module.weight.detach()}
+            for sign in (1.0, -1.0):
+                part = {"weight": (sign * flat["weight"]).clamp(min=0.0)}
+                z = z + gamma * torch.func.functional_call(module, part, (sign * inputs[0]).clamp(min=0.0))
+        weight = float(module.weight.detach().abs().mean()) if hasattr(module, "weight") else 1.0
+        squares = torch.stack([one.square().flatten(1).mean(1) for one in inputs]).mean(0)
+        unit = (weight * squares.sqrt()).reshape(-1, *[1] * (z.dim() - 1))
+        relevance = torch.randn(z.shape, generator=generator, dtype=torch.float64)
+        parts = lrp._shares(module, gamma, [one.clone() for one in inputs], relevance)
+        handed = (relevance * z / (z + torch.where(z >= 0, unit, -unit))).flatten(1).sum(1)
+        assert [part.shape for part in parts] == [one.shape for one in inputs]
+        np.testing.assert_allclose(sum(part.flatten(1).sum(1) for part in parts).detach(), handed, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["cnn", "pool-after-sign", "mlp"])
+def test_lrp_conserves_relevance_without_stabiliser(
+    name: str, digits: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the gamma rule, whose sums are seldom 0."""
+    network = drawn(name, digits)
+    monkeypatch.setattr("bnnflow.models.relevance.lrp.EPSILON", 1e-9)
+    _, misses, whole = next(attributions(network, "lrp-gamma", sample(digits)))
+    for miss in misses.values():
+        assert np.median(np.abs(miss) / np.maximum(1.0, np.abs(whole))) <= 1e-3
+
+
+def test_lrp_of_a_layer_by_hand(digits: Dataset) -> None:
+    """At the last sign of a network: each bit's product, by their sum and one stabilising unit, of the sum."""
+    network = drawn("mlp", digits)
+    some = sample(digits, 15)
+    probe = Probe.of(network)
+    x, _, target = tensors(some)
+    with captured(probe.model, probe.taps) as outputs:
+        sums = probe.model(x)
+    bits, weight = outputs["dense1"], dict(probe.model.weight_layers())["dense2"].weight
+    z = sums.gather(1, target[:, None])
+    products = bits * weight[target]
+    wanted = products / (z + torch.where(z >= 0, 1.0, -1.0)) * z
+    np.testing.assert_allclose(attributed(network, "lrp", some)["dense1"], wanted, atol=1e-9)
+    raised = products + 0.25 * products.clamp(min=0)
+    total = raised.sum(1, keepdim=True)
+    wanted = raised / (total + torch.where(total >= 0, 1.0, -1.0)) * z
+    np.testing.assert_allclose(attributed(network, "lrp-gamma", some)["dense1"], wanted, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["cnn", "mlp", "integer-pool", "thresholded-conv"])
+def test_ablation_equals_brute_force(name: str, digits: Dataset) -> None:
+    network = drawn(name, digits)
+    some = sample(digits, 24)
+    found = score(network, "ablation", some).scores
+    probe = Probe.of(network, sums=False)
+    x, _, target = tensors(some)
+    with captured(probe.model, probe.taps) as outputs:
+        clean = functional.cross_entropy(probe.model(x), target)
+    assert list(found) == [layer.name for layer in network.spec.layers()[:-1]]
+    for layer, tap in probe.taps.items():
+        for index in range(len(found[layer])):
+            held = outputs[layer].clone()
+            held[:, index] = held[:, index].mean()
+            hook = probe.model.get_submodule(tap.path).register_forward_hook(lambda _m, _i, _o, held=held: held)
+            loss = functional.cross_entropy(probe.model(x), target)
+            hook.remove()
+            assert found[layer][index] == pytest.approx(float(loss - clean), abs=1e-5)
+
+
+def test_taylor_scores_are_products_with_the_gradient_of_the_loss(digits: Dataset) -> None:
+    network = drawn("mlp", digits)
+    some = sample(digits, 30)
+    model = twin(network).double()
+    x, _, target = tensors(some)
+    weight = dict(model.weight_layers())["dense0"].weight.requires_grad_()
+    functional.cross_entropy(model(x), target).backward()
+    assert weight.grad is not None
+    wanted = (weight * weight.grad).abs().sum(1).detach()
+    np.testing.assert_allclose(score(network, "taylor-weight", some).scores["dense0"], wanted, rtol=1e-9)
+    probe = Probe.of(network, sums=False)
+    with captured(probe.model, probe.taps) as outputs:
+        loss = functional.cross_entropy(probe.model(x.requires_grad_()), target, reduction="sum")
+    (gradient,) = torch.autograd.grad(loss, outputs["dense1"])
+    wanted = (outputs["dense1"] * gradient).abs().mean(0).detach()
+    np.testing.assert_allclose(score(network, "taylor-activation", some).scores["dense1"], wanted, rtol=1e-9)
+
+
+def test_figures_of_weights_norms_and_signs(digits: Dataset) -> None:
+    network = drawn("cnn", digits)
+    some = sample(digits)
+    latent = network.layers["conv1"].weight.detach().double().abs().flatten(1).mean(1)
+    np.testing.assert_allclose(score(network, "latent", some).scores["conv1"], latent / latent.mean())
+    gain = network.layers["norm1"].weight.detach().abs()
+    np.testing.assert_allclose(score(network, "norm-gain", some).scores["conv1"], gain)
+    with captured(model := twin(network), Probe.of(network).taps) as outputs:
+        model(tensors(some)[0].float())
+    share = (outputs["conv0"] > 0).double().mean((0, 2, 3))
+    np.testing.assert_allclose(score(network, "entropy", some).scores["conv0"], share * (1 - share), atol=1e-9)
+    first, again, other = (score(network, "random", some, seed).scores["conv1"] for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).all()
+
+
+def test_reductions_by_hand() -> None:
+    parts = torch.tensor([[[1.0, -3.0], [0.0, 2.0]], [[2.0, 2.0], [-1.0, -1.0]]])  # two images, filters, cells
+    wanted = {
+        "meanabs": [2.0, 1.0],
+        "absmean": [0.5, 0.0],
+        "possum": [1.25, 0.5],
+        "imgabs": [3.0, 2.0],
+        "maxabs": [2.5, 1.5],
+        "l2": [np.sqrt(4.5), np.sqrt(1.5)],
+    }
+    assert set(wanted) == set(REDUCTIONS)
+    for name, values in wanted.items():
+        made = _FINISH.get(name, np.asarray)(_PER_IMAGE[name](parts).mean(0).numpy())
+        np.testing.assert_allclose(made, values, atol=1e-7, err_msg=name)
+
+
+def test_borda_by_hand(digits: Dataset) -> None:
+    assert ranks(np.array([3.0, 1.0, 3.0, 7.0])).tolist() == [1.5, 0.0, 1.5, 3.0]
+    made = borda([{"a": np.array([5.0, 1.0, 2.0])}, {"a": np.array([0.1, 0.3, 0.2])}])
+    assert made["a"].tolist() == [0.5, 0.5, 0.5]
+    network = drawn("mlp", digits)
+    joined = score(network, "borda(latent, deeplift:l2)", sample(digits))
+    alone = [score(network, criterion, sample(digits)) for criterion in ("latent", "deeplift:l2")]
+    np.testing.assert_array_equal(joined.scores["dense0"], borda([each.scores for each in alone])["dense0"])
+    assert joined.check == alone[1].check and joined.criterion == "borda(latent,deeplift:l2)"
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("deep-lift", "did you mean 'deeplift'"),
+        ("deeplift:meanab", "did you mean 'meanabs'"),
+        ("deeplift:", "known: meanabs"),
+        ("latent:l2", "leave out ':l2'"),
+        ("borda(latent)", "borda(deeplift, latent)"),
+        ("borda(latent, nothing)", "known: deeplift"),
+    ],
+)
+def test_unknown_criteria_are_refused(text: str, hint: str) -> None:
+    with pytest.raises(Problem) as caught:
+        Criterion.parse(text)
+    assert hint in caught.value.hint
+
+
+def test_criteria_that_need_what_is_not_there(digits: Dataset) -> None:
+    network = drawn("mlp", digits)
+    some = sample(digits)
+    with pytest.raises(Problem, match="not counted"):
+        score(network, "flips", some)
+    counts = FlipCounts(1)
+    counts.begin(Network(replace(MLP, hidden=(8, 12))).weight_layers())
+    with pytest.raises(Problem, match="another shape"):
+        score(network, "flips-step", some, flips=counts)
+    with torch.no_grad():
+        network.layers["dense1"].weight.sign_()
+    with pytest.raises(Problem, match="no latent values") as caught:
+        score(network, "latent", some)
+    assert caught.value.where == "dense1"
+    with pytest.raises(Problem, match="no batch norm") as caught:
+        score(drawn("integer-pool", digits), "norm-gain", some)
+    assert caught.value.where == "conv1"
+
+
+def test_scores_that_are_no_numbers_are_refused(digits: Dataset) -> None:
+    network = drawn("mlp", digits)
+    with torch.no_grad():
+        network.layers["norm1"].weight[3] = float("nan")
+    with pytest.raises(Problem, match="filter 3 no number") as caught:
+        score(network, "norm-gain", sample(digits))
+    assert caught.value.where == "dense1"
+
+
+def test_a_sample_has_images_labels_and_baselines() -> None:
+    images, labels = np.zeros((3, 1, 8, 8), np.uint8), np.zeros(3, np.int64)
+    images += np.arange(3, dtype=np.uint8)[:, None, None, None]
+    for count in (1, 2, 3, 9):
+        made = Sample.draw(images, labels, count, np.random.default_rng(0))
+        rows = np.arange(len(made.images)) % len(made.baselines)
+        assert (made.images != made.baselines[rows]).all()
+    with pytest.raises(Problem, match="2 labels"):
+        Sample(images, labels[:2], images)
+
+
+def test_every_method_runs_on_every_kind_of_network(digits: Dataset) -> None:
+    for name in ("unit", "thresholded-conv", "map"):
+        network = drawn(name, digits)
+        for method, row in CRITERIA.items():
+            if row.needs == "flips" or (method == "norm-gain" and name == "thresholded-conv"):
+                continue
+            found: Any = score(network, method, sample(digits, 8)).scores
+            assert list(found) == [layer.name for layer in network.spec.layers()[:-1]]
+            assert all(values.dtype == np.float64 for values in found.values())

@@ -1,0 +1,175 @@
+"""The criteria by which filters and neurons are ranked: their names, what their numbers mean, and how to write them."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from bnnflow import Problem
+
+Kind = Literal["attribution", "figure"]
+
+REDUCTIONS: dict[str, str] = {
+    "meanabs": "mean of |A| over images and map",
+    "absmean": "|mean of A over images and map|",
+    "possum": "mean of max(A, 0) over images and map",
+    "imgabs": "mean over images of |sum of A over the map|",
+    "maxabs": "mean over images of max |A| over the map",
+    "l2": "square root of the mean of A^2 over images and map",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """One way of scoring.
+
+    Args:
+        kind: "attribution": a number for each cell of the output map of each image, to be reduced; "figure": one
+            number a filter.
+        meaning: what a number says.
+        cost: what it takes.
+        check: what `Relevance.check` is; "" where there is nothing to check.
+        needs: "" or what the network or its training must have had.
+        reduction: of attributions where none is given. What is output times gradient has the same magnitude for all
+            neurons in front of a binary layer's sum, so that only its sign tells them apart: possum.
+    """
+
+    kind: Kind
+    meaning: str
+    cost: str
+    check: str
+    needs: str = ""
+    reduction: str = "imgabs"
+
+
+CRITERIA: dict[str, Method] = {
+    "deeplift": Method(
+        "attribution",
+        "share of the change of the label's sum against another image (rescale rule, exact for signs)",
+        "two forward passes and a backward one for all layers",
+        "greatest |sum of A - change of the sum| / max(1, |change|) over images and cuts of the network",
+    ),
+    "integrated-gradients": Method(
+        "attribution",
+        "change against another image times the mean gradient between both, in the layer's own space",
+        "20 forward and backward passes a layer",
+        "sum of |sum of A - change| / sum of |change|, at the cut that misses most (gradients of signs are stand-ins)",
+    ),
+    "conductance": Method(
+        "attribution",
+        "gradient times change of the output, along a straight path from another image",
+        "20 forward and backward passes for all layers",
+        "sum of |sum of A - change| / sum of |change|, at the cut that misses most (gradients of signs are stand-ins)",
+    ),
+    "gradient-activation": Method(
+        "attribution",
+        "output times gradient of the label's sum",
+        "one forward and backward pass",
+        "",
+        reduction="possum",
+    ),
+    "taylor-activation": Method(
+        "attribution", "first-order change of the loss if the output were 0", "one forward and backward pass", ""
+    ),
+    "lrp": Method(
+        "attribution",
+        "relevance of the label's sum, handed back in proportion to each product (epsilon rule)",
+        "one forward and two backward passes",
+        "sum of |sum of relevance - sum of the label| / sum of |sum of the label|, at the cut that loses most",
+        reduction="possum",
+    ),
+    "lrp-gamma": Method(
+        "attribution",
+        "as lrp, positive products counted 1.25 times (gamma rule)",
+        "one forward and six backward passes",
+        "sum of |sum of relevance - sum of the label| / sum of |sum of the label|, at the cut that loses most",
+        reduction="possum",
+    ),
+    "taylor-weight": Method(
+        "figure", "sum over the filter of |weight * gradient of the mean loss|", "one forward and backward pass", ""
+    ),
+    "ablation": Method(
+        "figure",
+        "increase of the loss when the output is held at its mean; the reference for one filter alone",
+        "a forward pass a filter, from its layer on",
+        "",
+    ),
+    "flips": Method(
+        "figure",
+        "1 / (1 + sign changes a weight from epoch to epoch, in the last window of training)",
+        "counted in training",
+        "",
+        "flips",
+    ),
+    "flips-step": Method(
+        "figure",
+        "1 / (1 + sign changes a weight from update to update, in the last window of training)",
+        "counted in training",
+        "",
+        "flips",
+    ),
+    "latent": Method("figure", "mean |latent weight|, by the layer's mean", "nothing", "", "latent weights"),
+    "entropy": Method("figure", "variance of the output; for signs p (1 - p)", "one forward pass", ""),
+    "norm-gain": Method("figure", "|gain| of the batch norm behind the layer", "nothing", "", "a norm a layer"),
+    "random": Method("figure", "nothing: the control that a criterion has to beat", "nothing", ""),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Criterion:
+    """A method with its reduction, or several ones whose rank positions are averaged (Borda).
+
+    Args:
+        method: a name of `CRITERIA`, or "borda".
+        reduction: a name of `REDUCTIONS`; "" for figures and borda.
+        parts: of borda.
+    """
+
+    method: str
+    reduction: str = ""
+    parts: tuple[Criterion, ...] = ()
+
+    def __str__(self) -> str:
+        if self.parts:
+            return f"borda({','.join(map(str, self.parts))})"
+        return f"{self.method}:{self.reduction}" if self.reduction else self.method
+
+    @property
+    def needs(self) -> set[str]:
+        """What the network or its training must have had."""
+        if self.parts:
+            return {need for part in self.parts for need in part.needs}
+        return {CRITERIA[self.method].needs} - {""}
+
+    @staticmethod
+    def parse(text: str) -> Criterion:
+        """Read METHOD, METHOD:REDUCTION or borda(A, B, ...).
+
+        Raises:
+            Problem: an unknown method or reduction (with the closest), a reduction of a figure, or a borda of fewer
+                than two.
+        """
+        inner = re.fullmatch(r"\s*borda\s*\((.*)\)\s*", text)
+        if inner:
+            parts = tuple(Criterion.parse(part) for part in inner[1].split(",") if part.strip())
+            if len(parts) < 2:
+                raise Problem(f"{text.strip()!r} joins fewer than two criteria", "criterion", "borda(deeplift, latent)")
+            return Criterion("borda", "", parts)
+        method, colon, reduction = (part.strip() for part in text.partition(":"))
+        if method not in CRITERIA:
+            raise _unknown("criterion", method, (*CRITERIA, "borda(A, B, ...)"))
+        if CRITERIA[method].kind == "figure":
+            if colon:
+                raise Problem(f"{method} gives one number a filter", "criterion", f"leave out ':{reduction}'")
+            return Criterion(method)
+        if colon and reduction not in REDUCTIONS:
+            raise _unknown("reduction", reduction, tuple(REDUCTIONS))
+        return Criterion(method, reduction or CRITERIA[method].reduction)
+
+
+def _unknown(kind: str, name: str, known: tuple[str, ...]) -> Problem:
+    near = difflib.get_close_matches(name.lower().replace("_", "-"), known, 1, 0.5)
+    listed = f"known: {', '.join(known)}"
+    return Problem(f"unknown {kind} {name!r}", "criterion", f"did you mean {near[0]!r}? {listed}" if near else listed)

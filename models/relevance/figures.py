@@ -1,0 +1,155 @@
+"""Criteria that give one number a filter: from weights, activations, training, or by trying each filter."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from bnnflow import Problem
+
+from ..flips import FlipCounts
+from ..networks import Network
+from ..optimizers import binary_weight_modules
+from ..own import OwnNetwork
+from .sample import Sample
+from .taps import Probe, captured
+
+Scores = dict[str, np.ndarray]
+_BATCH = 256
+
+
+def hidden_layers(network: Network | OwnNetwork) -> dict[str, torch.nn.Conv2d | torch.nn.Linear]:
+    """The weight layers but the last, by name."""
+    return dict(network.weight_layers()[:-1])
+
+
+def random(network: Network | OwnNetwork, seed: int) -> Scores:
+    """Uniform numbers from 0 to 1, layer by layer."""
+    rng = np.random.default_rng(seed)
+    return {name: rng.random(len(module.weight)) for name, module in hidden_layers(network).items()}
+
+
+def latent(network: Network | OwnNetwork) -> Scores:
+    """Mean |latent weight| of each filter by the mean of its layer.
+
+    Raises:
+        Problem: a binary layer whose weights are all +1 or -1, as Bop leaves them.
+
+    Source: Chen, Anderson and Kim, ASP-DAC 2023 (there single weights; filters are our definition).
+    """
+    binary = {id(module) for module in binary_weight_modules(network)}
+    made = {}
+    for name, module in hidden_layers(network).items():
+        size = module.weight.detach().double().abs()
+        if id(module) in binary and bool((size == 1).all()):
+            what = "its weights are +1 and -1 and have no latent values to rank by"
+            raise Problem(what, name, "networks trained with bop: use another criterion, such as flips or deeplift")
+        mean = size.mean()
+        made[name] = (size.flatten(1).mean(1) / torch.where(mean > 0, mean, 1.0)).cpu().numpy()
+    return made
+
+
+def flips(network: Network | OwnNetwork, counts: FlipCounts | None, kind: str) -> Scores:
+    """1 / (1 + flips a weight in the last window): filters whose weights keep flipping matter least.
+
+    Raises:
+        Problem: flips were not counted, or of a network of another shape (pruned since).
+    """
+    if counts is None:
+        hint = "train with train.flip_window above 0, or use another criterion"
+        raise Problem("the flips of this network's weights were not counted", "criterion", hint)
+    rates = counts.rates(kind)
+    made = {}
+    for name, module in hidden_layers(network).items():
+        if name not in rates or len(rates[name]) != len(module.weight):
+            raise Problem("flips were counted for a network of another shape", name, "count them in its own training")
+        made[name] = 1.0 / (1.0 + rates[name])
+    return made
+
+
+def norm_gain(network: Network | OwnNetwork) -> Scores:
+    """|gain| of the norm that reads each layer.
+
+    Raises:
+        Problem: a layer has no norm of its own, as in front of an integer join.
+    """
+    norms = Probe.of(network).norms
+    made = {}
+    for name in hidden_layers(network):
+        if name not in norms:
+            raise Problem("no batch norm of its own stands behind it", name, "use another criterion than norm-gain")
+        made[name] = norms[name].weight.detach().abs().double().cpu().numpy()
+    return made
+
+
+@torch.no_grad()
+def entropy(network: Network | OwnNetwork, sample: Sample) -> Scores:
+    """Variance of each filter's output over images and map, a quarter of it for +1 and -1: then it is p (1 - p)."""
+    first, second = _moments(Probe.of(network), sample)
+    return {name: ((second[name] - first[name] ** 2).clamp(min=0.0) / 4.0).cpu().numpy() for name in first}
+
+
+def _moments(probe: Probe, sample: Sample) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Mean and mean square of each filter's output at the taps, float64."""
+    first: dict[str, Tensor] = {}
+    second: dict[str, Tensor] = {}
+    for start in range(0, len(sample.images), _BATCH):
+        x = probe.tensor(sample.images[start : start + _BATCH])
+        with torch.no_grad(), captured(probe.model, probe.taps) as outputs:
+            probe.model(x)
+        share = len(x) / len(sample.images)
+        for name, y in outputs.items():
+            rows = y.double().transpose(0, 1).flatten(1)
+            first[name] = first.get(name, torch.zeros(())) + rows.mean(1) * share
+            second[name] = second.get(name, torch.zeros(())) + rows.square().mean(1) * share
+    return first, second
+
+
+def taylor_weight(network: Network | OwnNetwork, sample: Sample) -> Scores:
+    """Sum over each filter of |b * dL/db|, b the quantized weights, L the mean cross entropy of the sample.
+
+    Source: Molchanov et al., Importance Estimation for Neural Network Pruning, arXiv:1906.10771.
+    """
+    probe = Probe.of(network, sums=False)
+    weights = {name: module.weight.requires_grad_() for name, module in probe.model.weight_layers()[:-1]}
+    labels = torch.from_numpy(np.array(sample.labels, np.int64))
+    for start in range(0, len(sample.images), _BATCH):
+        x = probe.tensor(sample.images[start : start + _BATCH])
+        target = labels[start : start + _BATCH].to(x.device)
+        (functional.cross_entropy(probe.model(x), target, reduction="sum") / len(labels)).backward()
+    return {
+        name: torch.zeros(len(w)).numpy()
+        if w.grad is None
+        else (w.detach() * w.grad).abs().flatten(1).sum(1).cpu().numpy()
+        for name, w in weights.items()
+    }
+
+
+@torch.no_grad()
+def ablation(network: Network | OwnNetwork, sample: Sample) -> Scores:
+    """Increase of the mean cross entropy when one filter's output is held at its mean over the sample.
+
+    Runs in float32 from the module that holds the layer on; what comes before is computed once a batch.
+    """
+    probe = Probe.of(network, sums=False, precision=torch.float32)
+    means, _ = _moments(probe, sample)
+    labels = torch.from_numpy(np.array(sample.labels, np.int64))
+    rise = {name: torch.zeros(len(mean), dtype=torch.float64) for name, mean in means.items()}
+    for start in range(0, len(sample.images), _BATCH):
+        x = probe.tensor(sample.images[start : start + _BATCH])
+        target = labels[start : start + _BATCH].to(x.device)
+        for name, tap in probe.taps.items():
+            tail, entry, inside = probe.tail(tap, x)
+            with captured(tail, {name: inside}) as kept:
+                clean = float(functional.cross_entropy(tail(entry), target, reduction="sum"))
+            held = kept[name].clone()
+            for index, mean in enumerate(means[name]):
+                was = held[:, index].clone()
+                held[:, index] = mean
+                with captured(tail, {name: inside}, lambda _n, _y, held=held: held):  # type: ignore[misc]
+                    loss = float(functional.cross_entropy(tail(entry), target, reduction="sum"))
+                held[:, index] = was
+                rise[name][index] += (loss - clean) / len(labels)
+    return {name: rises.numpy() for name, rises in rise.items()}

@@ -1,0 +1,62 @@
+"""What a criterion looks at, and what it says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from bnnflow import Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Images that relevance is measured on.
+
+    Args:
+        images: (N, C, H, W) uint8.
+        labels: (N,) integers.
+        baselines: (M, C, H, W) uint8, what the images are compared with; image i with baseline i modulo M. Other real
+            images say more than black ones, which signs do not see as empty.
+
+    Raises:
+        Problem: there are none, or images and labels differ in number.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    baselines: np.ndarray
+
+    def __post_init__(self) -> None:
+        if not len(self.images) or not len(self.baselines) or len(self.images) != len(self.labels):
+            counts = f"{len(self.images)} images, {len(self.labels)} labels and {len(self.baselines)} baselines"
+            raise Problem(f"a sample of {counts}", "relevance", "give one or more, and a label to each image")
+
+    @staticmethod
+    def draw(images: np.ndarray, labels: np.ndarray, count: int, rng: np.random.Generator) -> Sample:
+        """`count` of the images (or all), and as many others as their baselines; none is its own baseline."""
+        order = rng.permutation(len(images))
+        chosen = order[:count]
+        others = np.roll(order, -len(chosen))[: len(chosen)] if len(order) > len(chosen) else np.roll(order, 1)
+        return Sample(images[chosen], labels[chosen], images[others])
+
+
+@dataclass(frozen=True, slots=True)
+class Relevance:
+    """How much each filter and neuron matters.
+
+    Args:
+        scores: for each weight layer but the last, (filters,) float64; higher matters more. Scores of different
+            layers or criteria are on different scales.
+        criterion: what was asked for, as `Criterion` writes it.
+        check: the method's self-check as `CRITERIA` describes it; of borda the greatest of its parts; None where there
+            is nothing to check.
+        seconds: that it took.
+        images: how many images were used; 0 for criteria that look at none.
+    """
+
+    scores: dict[str, np.ndarray]
+    criterion: str
+    check: float | None
+    seconds: float
+    images: int

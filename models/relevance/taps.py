@@ -1,0 +1,200 @@
+"""Where in a network relevance is read: the output that stands for a layer's filters, and cuts through the network."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..networks import Network
+from ..own import OwnNetwork
+from ..twin import Quantize, Sign, Twin, twin
+
+ACTIVATIONS = (
+    nn.ReLU,
+    nn.ReLU6,
+    nn.LeakyReLU,
+    nn.Hardtanh,
+    nn.Sigmoid,
+    nn.Tanh,
+    nn.GELU,
+    nn.ELU,
+    nn.SiLU,
+    nn.Hardswish,
+    nn.Hardsigmoid,
+    nn.Softplus,
+)
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+POOLS = (nn.MaxPool2d, nn.AvgPool2d)
+
+
+@dataclass(frozen=True, slots=True)
+class Tap:
+    """The output of one call of a module.
+
+    Args:
+        path: name of the module in the twin.
+        call: which call of a forward pass, from 0; a module may be used several times.
+    """
+
+    path: str
+    call: int = 0
+
+
+class _Tail(nn.Module):
+    """Modules one behind the other, under their names."""
+
+    def __init__(self, modules: dict[str, nn.Module]) -> None:
+        super().__init__()
+        self.layers = nn.ModuleDict(modules)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for module in self.layers.values():
+            x = module(x)
+        return x
+
+
+@dataclass(slots=True)
+class Probe:
+    """A twin and the places where it is read.
+
+    Attributes:
+        model: the twin, on the network's device.
+        taps: for each weight layer but the last: the output of the sign or quantizer that is its only reader, through
+            norms and pools; its own output where there is none, as in front of an integer join.
+        cuts: outputs that every path from pixels to scores goes through, by name; attributions at a cut add up to the
+            whole. Those of `taps` in a chain, joins in a residual network; none in a user's own.
+        norms: the batch norm behind each layer, where there is one.
+    """
+
+    model: Twin
+    taps: dict[str, Tap]
+    cuts: dict[str, Tap]
+    norms: dict[str, nn.BatchNorm1d | nn.BatchNorm2d]
+
+    @staticmethod
+    def of(network: Network | OwnNetwork, sums: bool = True, precision: torch.dtype = torch.float64) -> Probe:
+        """The probe of a network.
+
+        Args:
+            network: not changed.
+            sums: the twin gives the last sums rather than scores, where one scale and shift turns them into scores.
+            precision: float64 lets self-checks not drown in rounding.
+        """
+        model = twin(network).to(precision)
+        if sums:
+            model.with_sums()
+        names = list(model.paths)[:-1]
+        taps, norms = _follow(model, network.spec.input_shape, names)
+        cuts: dict[str, Tap] = {}
+        if isinstance(network, Network):
+            paths = {tap.path: name for name, tap in taps.items()}
+            for name in model.layers:
+                path = f"body.layers.{name}"
+                if path in paths:
+                    cuts[paths[path]] = Tap(path)
+                elif name.startswith("block"):
+                    cuts[name] = Tap(path)
+        return Probe(model, taps, cuts, norms)
+
+    def tensor(self, images: np.ndarray) -> Tensor:
+        """Images as the twin takes them."""
+        weight = next(self.model.parameters())
+        return torch.from_numpy(np.array(images)).to(weight.device, weight.dtype)
+
+    @torch.no_grad()
+    def tail(self, tap: Tap, x: Tensor) -> tuple[nn.Module, Tensor, Tap]:
+        """The part of the twin from the module that holds `tap` on (all of it for a user's own network), what it is
+        given for the pixels `x`, and the tap in it."""
+        if not isinstance(self.model.body, Network):
+            return self.model, x, tap
+        layers = self.model.layers
+        names = list(layers)
+        first = names.index(tap.path.split(".")[2])
+        for name in names[:first]:
+            x = layers[name](x)
+        return _Tail({name: layers[name] for name in names[first:]}), x, Tap(tap.path.removeprefix("body."), tap.call)
+
+
+@torch.no_grad()
+def _follow(
+    model: Twin, shape: tuple[int, int, int], names: list[str]
+) -> tuple[dict[str, Tap], dict[str, nn.BatchNorm1d | nn.BatchNorm2d]]:
+    """Taps and norms of the named layers, from one forward pass."""
+    events: list[tuple[Tap, nn.Module, tuple[Tensor, ...], Tensor]] = []
+    calls: Counter[str] = Counter()
+
+    def note(path: str) -> Callable[..., None]:
+        def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            events.append((Tap(path, calls[path]), module, inputs, output))
+            calls[path] += 1
+
+        return hook
+
+    leaves = [(path, module) for path, module in model.named_modules() if not list(module.children())]
+    handles = [module.register_forward_hook(note(path)) for path, module in leaves]
+    weight = next(model.parameters())
+    try:
+        model(torch.zeros(1, *shape, device=weight.device, dtype=weight.dtype))
+    finally:
+        for handle in handles:
+            handle.remove()
+    taps, norms = {}, {}
+    for name in names:
+        place = next(i for i, event in enumerate(events) if event[0].path == f"body.{model.paths[name]}")
+        taps[name] = events[place][0]
+        while True:
+            made = events[place][3]
+            readers = [i for i, event in enumerate(events) if i > place and any(x is made for x in event[2])]
+            if len(readers) != 1:
+                break
+            place = readers[0]
+            tap, module = events[place][:2]
+            if isinstance(module, NORMS) and name not in norms:
+                norms[name] = module
+            elif isinstance(module, (Sign, Quantize, *ACTIVATIONS)):
+                taps[name] = tap
+            elif not isinstance(module, POOLS):
+                break
+            if isinstance(module, Sign | Quantize):
+                break
+    return taps, norms
+
+
+@contextmanager
+def captured(
+    model: nn.Module, taps: Mapping[str, Tap], change: Callable[[str, Tensor], Tensor] | None = None
+) -> Iterator[dict[str, Tensor]]:
+    """Within, one forward pass leaves the outputs at `taps` in the dict that is given.
+
+    Args:
+        model: runs within.
+        taps: what to keep, by name.
+        change: makes of a name and its output what the pass goes on with, and what is kept.
+    """
+    kept: dict[str, Tensor] = {}
+    calls: Counter[str] = Counter()
+    wanted = {(tap.path, tap.call): name for name, tap in taps.items()}
+
+    def watch(path: str) -> Callable[..., Tensor | None]:
+        def hook(_: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
+            name = wanted.get((path, calls[path]))
+            calls[path] += 1
+            if name is None:
+                return None
+            kept[name] = output if change is None else change(name, output)
+            return kept[name]
+
+        return hook
+
+    handles = [model.get_submodule(path).register_forward_hook(watch(path)) for path in {t.path for t in taps.values()}]
+    try:
+        yield kept
+    finally:
+        for handle in handles:
+            handle.remove()
