@@ -16,7 +16,7 @@ import typer
 
 from bnnflow import CHECK_FAILED, TOOL_MISSING, Problem, __version__
 
-from . import cli_faults
+from . import cli_faults, cli_finer
 
 app = typer.Typer(
     name="flow",
@@ -283,6 +283,7 @@ def simulate(
 app.command()(cli_faults.faults)
 app.command()(cli_faults.criticality)
 app.command()(cli_faults.margins)
+app.command()(cli_finer.planes)
 
 
 @app.command()

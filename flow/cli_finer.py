@@ -1,0 +1,47 @@
+"""The commands that prune finer than filters. Imports nothing heavy: a command loads what it needs when it runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bnnflow import Problem
+
+RunFolder = Annotated[Path, typer.Argument(help="Run folder of `flow build`.", show_default=False)]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+Which = Annotated[str, typer.Option("--network", help="base or pruned.")]
+Output = Annotated[
+    Path | None,
+    typer.Option("-o", "--output", help="Folder for weights.pt and network.onnx.", show_default=False),
+]
+Epochs = Annotated[int, typer.Option(min=0, help="Epochs of fine-tuning; 0 re-estimates the batch norms alone.")]
+Rate = Annotated[float, typer.Option(min=1e-9, max=10, help="Learning rate of fine-tuning.")]
+
+
+def planes(
+    run: RunFolder,
+    which: Which = "base",
+    drop: Annotated[
+        int | None, typer.Option(min=1, max=7, help="Drop so many of the lowest planes.", show_default=False)
+    ] = None,
+    max_loss: Annotated[
+        float | None,
+        typer.Option(min=0, max=100, help="Drop planes one by one while this many points are lost at most."),
+    ] = None,
+    epochs: Epochs = 3,
+    learning_rate: Rate = 0.001,
+    draws: Annotated[int, typer.Option(min=1, help="Draws of the noise that replaces a plane.")] = 3,
+    output: Output = None,
+    json: Json = False,
+) -> None:
+    """Say what each input bit plane is worth (`model.input: planes`), and drop the lowest, with fine-tuning."""
+    from . import finer, screen, screen_finer
+
+    if drop is not None and max_loss is not None:
+        raise Problem("both are given", "--drop, --max-loss", "give one of them")
+    most = None if max_loss is None else max_loss / 100
+    with screen.Bar("planes", quiet=json) as bar:
+        found = finer.planes(run, which, drop, most, epochs, learning_rate, draws, output, bar.update)
+    screen.print_json(found) if json else screen_finer.print_planes(found)

@@ -1,0 +1,63 @@
+"""The commands that prune finer than filters, from a run folder to a network that simulates."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from bnnflow.flow import cli
+
+RECIPE = """
+data: {name: digits, train_images: 400, test_images: 100}
+model: {arch: cnn, channels: [8, 8], pools: [1, 2], hidden: [16], input: planes}
+train: {epochs: 4, learning_rate: 0.01, batch: 50, threads: 1}
+"""
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("finer")
+    (folder / "model.yaml").write_text(RECIPE)
+    assert cli.run(["build", str(folder / "model.yaml"), "--run", str(folder / "run"), "--to", "train", "--json"]) == 0
+    return folder / "run"
+
+
+def found(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict:  # type: ignore[type-arg]
+    """What a command prints with --json."""
+    capsys.readouterr()
+    assert cli.run([*arguments, "--json"]) == 0
+    made: dict = json.loads(capsys.readouterr().out)  # type: ignore[type-arg]
+    return made
+
+
+def simulated(capsys: pytest.CaptureFixture[str], graph: Path) -> float:
+    """Accuracy of a QONNX file, compiled, on the same test images."""
+    compiled = graph.parent / "compiled"
+    assert cli.run(["compile", str(graph), "-o", str(compiled), "--check"]) == 0
+    last = next(compiled.rglob("3_dataflow.onnx"), None) or sorted(compiled.rglob("*.onnx"))[-1]
+    return float(found(capsys, "simulate", str(last), "--data", "digits", "--images", "100")["accuracy"])
+
+
+def test_planes_are_dropped_and_the_rest_compiles(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = found(capsys, "planes", str(run), "--drop", "4", "--epochs", "1", "--draws", "1", "-o", str(tmp_path / "p"))
+    assert made["planes_left"] == 4
+    assert made["first_layer_weights"] == [8 * 8 * 9, 4 * 8 * 9]
+    assert simulated(capsys, tmp_path / "p" / "network.onnx") == pytest.approx(made["reduced_test_accuracy"], abs=1e-9)
+    assert cli.run(["planes", str(run), "--draws", "1"]) == 0
+    assert "kept" not in capsys.readouterr().out
+
+
+def test_no_run_folder_and_two_goals_are_refused(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, said in (
+        (["planes", str(tmp_path)], "no run folder"),
+        (["planes", str(run), "--network", "pruned"], "no trained network 'pruned'"),
+        (["planes", str(run), "--drop", "2", "--max-loss", "1"], "both are given"),
+    ):
+        assert cli.run(arguments) == 2
+        assert said in capsys.readouterr().err
