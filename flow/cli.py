@@ -284,6 +284,7 @@ app.command()(cli_faults.faults)
 app.command()(cli_faults.criticality)
 app.command()(cli_faults.margins)
 app.command()(cli_finer.planes)
+app.command()(cli_finer.synapses)
 
 
 @app.command()
@@ -314,12 +315,15 @@ def estimate(
         Path | None, typer.Option(help="FINN's folding file (.json), in place of one for --fps.", show_default=False)
     ] = None,
     finn_plus: Annotated[bool, typer.Option("--finn-plus", help="Compile to the units of finn-plus 1.6.")] = False,
+    unrolled: Annotated[
+        bool, typer.Option("--unrolled", help="Also count every layer with its weights built in (PE = MH, SIMD = MW).")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Fold a graph for a rate and estimate cycles, LUTs and block RAMs of every unit."""
     from . import graphs, screen
 
-    found = graphs.estimate(graphs.open_graph(graph), part, clock_mhz, fps, cost_model, folding, finn_plus)
+    found = graphs.estimate(graphs.open_graph(graph), part, clock_mhz, fps, cost_model, folding, finn_plus, unrolled)
     screen.print_json(found) if json else screen.print_estimate(found)
 
 

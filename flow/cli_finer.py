@@ -45,3 +45,27 @@ def planes(
     with screen.Bar("planes", quiet=json) as bar:
         found = finer.planes(run, which, drop, most, epochs, learning_rate, draws, output, bar.update)
     screen.print_json(found) if json else screen_finer.print_planes(found)
+
+
+def synapses(
+    run: RunFolder,
+    share: Annotated[float, typer.Option(min=0, max=0.99, help="Share of synapses to remove.")] = 0.5,
+    layer: Annotated[
+        list[str] | None, typer.Option(help="Only in this layer; may be repeated.", show_default=False)
+    ] = None,
+    criterion: Annotated[str, typer.Option(help="latent (|w|), taylor (|w dL/dw|) or random.")] = "latent",
+    steps: Annotated[int, typer.Option(min=1, help="Steps in which the share is reached.")] = 3,
+    which: Which = "base",
+    epochs: Epochs = 3,
+    learning_rate: Rate = 0.001,
+    output: Output = None,
+    json: Json = False,
+) -> None:
+    """Remove single synapses of binary layers, with fine-tuning; it pays in unrolled hardware (estimate --unrolled)."""
+    from . import finer, screen, screen_finer
+
+    with screen.Bar("synapses", quiet=json) as bar:
+        found = finer.synapses(
+            run, which, share, layer or [], criterion, steps, epochs, learning_rate, output, bar.update
+        )
+    screen.print_json(found) if json else screen_finer.print_synapses(found)

@@ -140,3 +140,36 @@ def planes(
         "reduced_test_accuracy": accuracy(small, *have.test),
         "files": save(small, output) if output is not None else [],
     }
+
+
+def synapses(
+    run: Path,
+    which: str,
+    share: float,
+    layers: list[str],
+    criterion: str,
+    steps: int,
+    epochs: int,
+    rate: float,
+    output: Path | None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Remove a share of the synapses of all layers, or of those that are named."""
+    from ..models.prune.synapses import SynapseSpec, prune_synapses
+    from ..models.prune.synapses import synapses as count
+    from ..models.train import accuracy
+
+    have = given(run, which)
+    wanted = dict.fromkeys(layers, share) if layers else share
+    spec = SynapseSpec(wanted, steps, criterion, seed=have.recipe.seed)
+    recovery = have.recovery(epochs, rate)
+    small, made = prune_synapses(have.network, have.images, have.labels, have.held, spec, recovery, progress=progress)
+    return {
+        "criterion": criterion,
+        "accuracy": accuracy(have.network, *have.held),
+        "test_accuracy": accuracy(have.network, *have.test),
+        "synapses": sum(whole for _, whole in count(small).values()),
+        "steps": [asdict(step) for step in made],
+        "reduced_test_accuracy": accuracy(small, *have.test),
+        "files": save(small, output) if output is not None else [],
+    }

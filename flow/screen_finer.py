@@ -38,3 +38,36 @@ def print_files(files: list[str]) -> None:
     """Say where the smaller network lies."""
     if files:
         print(f"wrote {', '.join(files)}")
+
+
+def print_unrolled(found: Mapping[str, Any]) -> None:
+    """Print what every layer takes with its weights built in."""
+    title = "every layer fully unrolled, weights built in: LUT"
+    table = Table("layer", "shape", "synapses", "kept ones", "all", title=title, title_justify="left")
+    for column in ("FINN's formula", "as folded", "cycles unrolled", "as folded"):
+        table.add_column(column, justify="right")
+    keys = ("lut", "dense_lut", "finn_lut", "folded_lut", "vectors", "folded_cycles")
+    for layer in found["layers"]:
+        share = layer["synapses"] / (layer["rows"] * layer["columns"])
+        shape = f"{layer['rows']}x{layer['columns']}"
+        table.add_row(
+            layer["name"], shape, f"{layer['synapses']:,} ({share:.0%})", *(f"{layer[key]:,}" for key in keys)
+        )
+    _console().print(table)
+    kept, dense = (sum(layer[key] for layer in found["layers"]) for key in ("lut", "dense_lut"))
+    print(f"{kept:,} LUT with the synapses that are kept, {dense:,} with all; {found['source']}")
+
+
+def print_synapses(found: Mapping[str, Any]) -> None:
+    """Print the steps of removing synapses, and what is left of each layer."""
+    print(f"accuracy on held training images {found['accuracy']:.2%}")
+    for step in found["steps"]:
+        share = sum(step["kept"].values()) / found["synapses"]
+        print(f"{share:.1%} of synapses left: {step['before']:.2%}, with fine-tuning {step['after']:.2%}")
+    if found["steps"]:
+        kept = ", ".join(f"{name} {count:,}" for name, count in found["steps"][-1]["kept"].items())
+        print(f"kept: {kept}")
+    print(f"test accuracy {found['test_accuracy']:.2%} to {found['reduced_test_accuracy']:.2%}")
+    print_files(found["files"])
+    if found["files"]:
+        print(f"its hardware: flow estimate {found['files'][-1]} --unrolled")

@@ -60,6 +60,7 @@ def train(build: Build) -> Facts:
     def work() -> Facts:
         from ..models.batchnorm import reestimate
         from ..models.saved import save_network
+        from ..models.ternary import zero_shares
         from ..models.train import accuracy, device_of
 
         images = build.dataset
@@ -70,7 +71,8 @@ def train(build: Build) -> Facts:
         after = accuracy(network, images.test_images, images.test_labels)
         with build.run.temporary(f"base/{WEIGHTS}") as path:
             save_network(network.to("cpu"), path)
-        return {"history": history, "accuracy_before_reestimation": before, "accuracy": after}
+        zeros = {"zeros": zero_shares(network)} if getattr(spec, "weight_bits", 1) > 1 else {}
+        return {"history": history, "accuracy_before_reestimation": before, "accuracy": after, **zeros}
 
     inputs = {
         "model": spec.to_dict(),

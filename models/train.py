@@ -62,7 +62,7 @@ def train(
     checkpoint: Path | None = None,
     progress: Progress | None = None,
 ) -> list[dict[str, float]]:
-    """Train `network` in place; latent binary weights are clipped to [-1, 1] at each step.
+    """Train `network` in place; latent weights of a fixed scale are clipped to [-1, 1] at each step.
 
     The batch norms' running statistics are left as training leaves them: call `batchnorm.reestimate`
     afterwards. Among several processes (`parallel`) each computes its share of every batch.

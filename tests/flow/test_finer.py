@@ -53,6 +53,32 @@ def test_planes_are_dropped_and_the_rest_compiles(
     assert "kept" not in capsys.readouterr().out
 
 
+def built(capsys: pytest.CaptureFixture[str], tmp_path: Path, network: Path) -> None:
+    """Build from a QONNX file: torch, onnxruntime, qonnx and every level agree bit for bit, or the build fails."""
+    recipe = f"data: {{name: digits, test_images: 40}}\nmodel: {{onnx: {network}}}\nspeed: {{enabled: false}}\n"
+    (tmp_path / "from.yaml").write_text(recipe)
+    facts = found(capsys, "build", str(tmp_path / "from.yaml"), "--run", str(tmp_path / "from"), "--to", "verify")
+    assert all(row["differences"] == 0 for row in facts["base"]["stages"])
+    assert {"onnxruntime on QONNX", "qonnx on xnor"} <= {row["stage"] for row in facts["base"]["stages"]}
+
+
+def test_masked_synapses_are_exact_and_cost_less_unrolled(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ("synapses", str(run), "--share", "0.6", "--steps", "2", "--epochs", "1")
+    made = found(capsys, *arguments, "-o", str(tmp_path / "s"))
+    network = tmp_path / "s" / "network.onnx"
+    assert sum(made["steps"][-1]["kept"].values()) == pytest.approx(0.4 * made["synapses"], abs=4)
+    assert simulated(capsys, network) == pytest.approx(made["reduced_test_accuracy"], abs=1e-9)
+    built(capsys, tmp_path, network)
+    cost = found(capsys, "estimate", str(network), "--unrolled", "--fps", "1000")
+    layers = cost["unrolled"]["layers"]
+    assert [layer["synapses"] for layer in layers] == list(made["steps"][-1]["kept"].values())
+    assert all(layer["lut"] < 0.6 * layer["dense_lut"] for layer in layers[:-1])
+    assert cli.run(["estimate", str(network), "--unrolled", "--fps", "1000"]) == 0
+    assert "compressor trees" in capsys.readouterr().out
+
+
 def test_no_run_folder_and_two_goals_are_refused(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for arguments, said in (
         (["planes", str(tmp_path)], "no run folder"),
