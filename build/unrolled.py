@@ -15,10 +15,10 @@ The sum is a compressor tree (Wallace, A suggestion for a fast multiplier, 1964)
 
 A comparison of s bits with a constant is a chain: 1 LUT for the first 6 bits, 1 more for each 5 beyond. One threshold a
 neuron is one comparison; several are one each, and a tree that counts those that are met. Terms of several bits
-(pixels, weights above 1) add a bit to each weight that they reach; -1 times such a term is its complement plus 1, and all such
-constants move into the thresholds. Weights beyond -1, 0, +1 are sums of as few +-2^k as possible (canonical signed
-digits). Registers are flip-flops and not counted; what synthesis shares between neurons is not foreseen. Estimated:
-these are the counts of this construction, not synthesis results.
+(pixels, weights above 1) add a bit to each weight that they reach; -1 times such a term is its complement plus 1, and
+all such constants move into the thresholds. Weights beyond -1, 0, +1 are sums of as few +-2^k as possible (canonical
+signed digits). Registers are flip-flops and not counted; what synthesis shares between neurons is not foreseen.
+Estimated: these are the counts of this construction, not synthesis results.
 """
 
 from __future__ import annotations

@@ -285,6 +285,7 @@ app.command()(cli_faults.criticality)
 app.command()(cli_faults.margins)
 app.command()(cli_finer.planes)
 app.command()(cli_finer.synapses)
+app.command()(cli_finer.ecqx)
 
 
 @app.command()

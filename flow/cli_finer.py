@@ -69,3 +69,22 @@ def synapses(
             run, which, share, layer or [], criterion, steps, epochs, learning_rate, output, bar.update
         )
     screen.print_json(found) if json else screen_finer.print_synapses(found)
+
+
+def ecqx(
+    run: RunFolder,
+    bits: Annotated[int, typer.Option(min=2, max=5, help="Bits of weights; 2: -1, 0 and +1.")] = 2,
+    strength: Annotated[float, typer.Option(min=0, help="lambda: squared steps that a bit of code is worth.")] = 0.1,
+    extra: Annotated[float, typer.Option(min=0, max=1, help="Share of zeros that relevance may add; 0: none.")] = 0.1,
+    which: Which = "base",
+    epochs: Epochs = 3,
+    learning_rate: Rate = 0.003,
+    output: Output = None,
+    json: Json = False,
+) -> None:
+    """Train with weights assigned by distance, entropy and relevance (ECQx), and say how few bytes they code to."""
+    from . import finer, screen, screen_finer
+
+    with screen.Bar("ecqx", quiet=json) as bar:
+        found = finer.assigned(run, which, bits, strength, extra, epochs, learning_rate, output, bar.update)
+    screen.print_json(found) if json else screen_finer.print_assigned(found)

@@ -173,3 +173,33 @@ def synapses(
         "reduced_test_accuracy": accuracy(small, *have.test),
         "files": save(small, output) if output is not None else [],
     }
+
+
+def assigned(
+    run: Path,
+    which: str,
+    bits: int,
+    strength: float,
+    extra: float,
+    epochs: int,
+    rate: float,
+    output: Path | None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Assign the weights of all layers to few levels, and say what they code to."""
+    from ..models.prune.coding import coded_sizes
+    from ..models.prune.ecqx import EcqxSpec, ecqx
+    from ..models.train import accuracy
+
+    have = given(run, which)
+    spec = EcqxSpec(bits, strength, extra, seed=have.recipe.seed)
+    made = ecqx(have.network, have.images, have.labels, spec, have.recovery(epochs, rate), progress=progress)
+    before, after = coded_sizes(have.network), coded_sizes(made)
+    return {
+        "bits": bits,
+        "test_accuracy": accuracy(have.network, *have.test),
+        "reduced_test_accuracy": accuracy(made, *have.test),
+        "before": {name: asdict(size) for name, size in before.items()},
+        "after": {name: asdict(size) for name, size in after.items()},
+        "files": save(made, output) if output is not None else [],
+    }

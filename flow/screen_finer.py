@@ -71,3 +71,23 @@ def print_synapses(found: Mapping[str, Any]) -> None:
     print_files(found["files"])
     if found["files"]:
         print(f"its hardware: flow estimate {found['files'][-1]} --unrolled")
+
+
+def print_assigned(found: Mapping[str, Any]) -> None:
+    """Print what the assigned weights of every layer code to."""
+    title = f"weights of {found['bits']} bits"
+    table = Table("layer", "weights", "zeros", "stored bits", "entropy bits", "lzma bytes", title=title)
+    table.title_justify = "left"
+    for name, row in found["after"].items():
+        numbers = (f"{row['plain_bits']:,}", f"{row['entropy_bits']:,.0f}", f"{row['lzma_bytes']:,}")
+        table.add_row(name, f"{row['weights']:,}", f"{row['zeros']:.0%}", *numbers)
+    _console().print(table)
+    before, after = (sum(row["entropy_bits"] for row in found[key].values()) / 8 for key in ("before", "after"))
+    floats = 4 * sum(row["weights"] for row in found["after"].values())
+    packed = sum(row["lzma_bytes"] for row in found["after"].values())
+    print(
+        f"all weights: {floats:,} bytes in float32, {before:,.0f} by entropy before, {after:,.0f} now "
+        f"({packed:,} packed by lzma, {floats / packed:.1f} times less than float32)"
+    )
+    print(f"test accuracy {found['test_accuracy']:.2%} to {found['reduced_test_accuracy']:.2%}")
+    print_files(found["files"])

@@ -79,6 +79,16 @@ def test_masked_synapses_are_exact_and_cost_less_unrolled(
     assert "compressor trees" in capsys.readouterr().out
 
 
+def test_assigned_weights_are_exact(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = found(capsys, "ecqx", str(run), "--bits", "3", "--epochs", "1", "-o", str(tmp_path / "e"))
+    network = tmp_path / "e" / "network.onnx"
+    assert simulated(capsys, network) == pytest.approx(made["reduced_test_accuracy"], abs=1e-9)
+    built(capsys, tmp_path, network)
+    assert all(row["entropy_bits"] < row["plain_bits"] for row in made["after"].values())
+    assert cli.run(["ecqx", str(run), "--epochs", "0"]) == 0
+    assert "times less than float32" in capsys.readouterr().out
+
+
 def test_no_run_folder_and_two_goals_are_refused(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for arguments, said in (
         (["planes", str(tmp_path)], "no run folder"),
