@@ -286,6 +286,7 @@ app.command()(cli_faults.margins)
 app.command()(cli_finer.planes)
 app.command()(cli_finer.synapses)
 app.command()(cli_finer.ecqx)
+app.command()(cli_finer.masks)
 
 
 @app.command()

@@ -88,3 +88,36 @@ def ecqx(
     with screen.Bar("ecqx", quiet=json) as bar:
         found = finer.assigned(run, which, bits, strength, extra, epochs, learning_rate, output, bar.update)
     screen.print_json(found) if json else screen_finer.print_assigned(found)
+
+
+def masks(
+    run: RunFolder,
+    strength: Annotated[float, typer.Option(min=0, help="Weight of the penalty on channels that are on.")] = 1.0,
+    order: Annotated[str, typer.Option(help="joint, or layers: one after the other from the input on.")] = "joint",
+    grow: Annotated[float, typer.Option(min=1, max=8, help="Begin so many times wider, with Gumbel noise.")] = 1.0,
+    mask_epochs: Annotated[int, typer.Option(min=1, help="Epochs of masks and weights (of each layer).")] = 3,
+    mask_rate: Annotated[float, typer.Option(min=1e-9, max=10, help="Learning rate of masks and weights.")] = 0.003,
+    which: Which = "base",
+    epochs: Epochs = 3,
+    learning_rate: Rate = 0.001,
+    output: Output = None,
+    json: Json = False,
+) -> None:
+    """Choose filters and neurons by masks that are trained with the weights (Main/Subsidiary, RA-Growth), and cut."""
+    from . import finer, screen, screen_finer
+
+    with screen.Bar("masks", quiet=json) as bar:
+        found = finer.masks(
+            run,
+            which,
+            strength,
+            order,
+            grow,
+            mask_epochs,
+            mask_rate,
+            epochs,
+            learning_rate,
+            output,
+            bar.update,
+        )
+    screen.print_json(found) if json else screen_finer.print_masks(found)

@@ -203,3 +203,42 @@ def assigned(
         "after": {name: asdict(size) for name, size in after.items()},
         "files": save(made, output) if output is not None else [],
     }
+
+
+def masks(
+    run: Path,
+    which: str,
+    strength: float,
+    order: str,
+    grow: float,
+    mask_epochs: int,
+    mask_rate: float,
+    epochs: int,
+    rate: float,
+    output: Path | None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Choose channels by trained masks, cut the others, and fine-tune; above a growth of 1 with Gumbel noise."""
+    from ..models.batchnorm import reestimate
+    from ..models.prune.masks import MaskSpec, learn_masks
+    from ..models.train import accuracy, train
+
+    have = given(run, which)
+    spec = MaskSpec(strength, order, grow > 1.0, grow, have.recipe.seed)  # type: ignore[arg-type]
+    how = have.recovery(mask_epochs, mask_rate)
+    made = learn_masks(have.network, have.images, have.labels, have.held, spec, how, progress)
+    small = made.network
+    if epochs:
+        train(small, have.images, have.labels, have.recovery(epochs, rate), progress=progress)
+        reestimate(small, have.images)
+    return {
+        "widths": {name: list(pair) for name, pair in made.widths.items()},
+        "keep": {name: kept.tolist() for name, kept in made.keep.items()},
+        "accuracy": accuracy(have.network, *have.held),
+        "cut_accuracy": made.accuracy,
+        "tuned_accuracy": accuracy(small, *have.held),
+        "macs": [have.network.spec.macs(), small.spec.macs()],
+        "test_accuracy": accuracy(have.network, *have.test),
+        "reduced_test_accuracy": accuracy(small, *have.test),
+        "files": save(small, output) if output is not None else [],
+    }

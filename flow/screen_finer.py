@@ -91,3 +91,16 @@ def print_assigned(found: Mapping[str, Any]) -> None:
     )
     print(f"test accuracy {found['test_accuracy']:.2%} to {found['reduced_test_accuracy']:.2%}")
     print_files(found["files"])
+
+
+def print_masks(found: Mapping[str, Any]) -> None:
+    """Print the widths that trained masks chose."""
+    print(", ".join(f"{name} {was} to {now}" for name, (was, now) in found["widths"].items()))
+    before, after = found["macs"]
+    print(f"operations {before:,} to {after:,} ({after / before:.1%})")
+    print(
+        f"accuracy on held training images {found['accuracy']:.2%}, cut {found['cut_accuracy']:.2%}, with fine-tuning "
+        f"{found['tuned_accuracy']:.2%}; test accuracy {found['test_accuracy']:.2%} to "
+        f"{found['reduced_test_accuracy']:.2%}"
+    )
+    print_files(found["files"])

@@ -89,6 +89,16 @@ def test_assigned_weights_are_exact(run: Path, tmp_path: Path, capsys: pytest.Ca
     assert "times less than float32" in capsys.readouterr().out
 
 
+def test_masks_leave_a_smaller_network(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ("masks", str(run), "--strength", "8", "--mask-rate", "0.02", "--epochs", "1")
+    made = found(capsys, *arguments, "-o", str(tmp_path / "m"))
+    assert made["macs"][1] < made["macs"][0]
+    assert {name: len(kept) for name, kept in made["keep"].items()} == {n: w[1] for n, w in made["widths"].items()}
+    assert simulated(capsys, tmp_path / "m" / "network.onnx") == pytest.approx(made["reduced_test_accuracy"], abs=1e-9)
+    assert cli.run([*arguments[:2], "--grow", "1.5", "--mask-epochs", "1", "--epochs", "0"]) == 0
+    assert "conv0 8 to " in capsys.readouterr().out
+
+
 def test_no_run_folder_and_two_goals_are_refused(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for arguments, said in (
         (["planes", str(tmp_path)], "no run folder"),
