@@ -72,7 +72,7 @@ def assign(weights: Tensor, shares: Tensor, strength: float, factor: Tensor | No
         Whole numbers from -K to K in float, of the shape of the weights.
     """
     top = len(shares) // 2
-    levels = torch.arange(-top, top + 1, dtype=weights.dtype)
+    levels = torch.arange(-top, top + 1, dtype=weights.dtype, device=weights.device)
     costs = (weights[..., None] * top - levels) ** 2 - strength * shares.log2()
     if factor is not None:
         costs[..., top] *= factor
@@ -196,10 +196,10 @@ class _Assigned:
             weight = module.weight
             if name not in self.shares:
                 self.shares[name] = shares_of((weight * top).round(), top)
-            shares, relevance = self.shares[name], self.relevances.get(name)
+            shares, relevance = self.shares[name].to(weight.device), self.relevances.get(name)
             factor = None
             if relevance is not None:
-                factor = relevance_factor(weight, shares, strength, relevance, self.spec.extra)
+                factor = relevance_factor(weight, shares, strength, relevance.to(weight.device), self.spec.extra)
             levels = assign(weight, shares, strength, factor)
             self.shares[name] = shares_of(levels, top)
             weight.copy_(levels / top)

@@ -38,13 +38,13 @@ def weight_relevance(
     total = [torch.zeros_like(weight, dtype=torch.float64) for weight in weights]
     for start in range(0, len(images), batch):
         part = slice(start, start + batch)
-        target = torch.from_numpy(np.array(labels[part], np.int64))
+        target = torch.from_numpy(np.array(labels[part], np.int64)).to(weights[0].device)
         loss = functional.cross_entropy(network(pixels(network, images[part])), target, reduction="sum")
         for sum_, gradient in zip(total, torch.autograd.grad(loss, weights), strict=True):
             sum_ += gradient
     network.train(training)
     return {
-        name: (values_of(module, latent).double() * sum_ / len(images)).abs().numpy()
+        name: (values_of(module, latent).double() * sum_ / len(images)).abs().cpu().numpy()
         for (name, module), sum_ in zip(layers, total, strict=True)
     }
 

@@ -114,7 +114,7 @@ class ChannelMask(nn.Module):
         """(N, channels, ...) to the same shape."""
         soft, hard = self.chances(), self.keeps()
         if self.noise and self.training:
-            chance = torch.rand(soft.shape, generator=self.generator).clamp(1e-6, 1 - 1e-6)
+            chance = torch.rand(soft.shape, generator=self.generator).clamp(1e-6, 1 - 1e-6).to(soft.device)
             drawn = self.scaled.detach() * GAIN + torch.logit(chance) > 0
             hard = drawn if bool(drawn.any()) else hard
         mask = hard.to(x.dtype) + (soft - soft.detach())
