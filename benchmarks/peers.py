@@ -1,4 +1,8 @@
-"""The same networks in programs for floats, on one thread; each is a function of a batch of images."""
+"""The same networks in other programs, on one thread; each is a function of a batch of images.
+
+Larq Compute Engine is not among them: 0.16.0 converts networks through TensorFlow 2.16 with tf-keras, which needs
+numpy below 2, and bnnflow needs numpy 2. It works in an environment of its own, but not in one run with ours.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,7 @@ import torch
 from graphs import CLASSES, NETWORKS
 from torch import nn
 
+from bnnflow.flow.oracles import openvino_compiled
 from bnnflow.models.export import export_qonnx
 from bnnflow.models.networks import Network, NetworkSpec
 
@@ -145,6 +150,5 @@ def _openvino(name: str) -> Run:
     x = ops.reshape(x, np.array([32, fan_in, 1, 1]), False)
     for neurons in (*hidden, CLASSES):
         x, fan_in = binary(binarized(x, fan_in), neurons, fan_in, 1, 0), neurons
-    settings = {"INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1}
-    compiled = openvino.Core().compile_model(openvino.Model([x], [image], "network"), "CPU", settings)
-    return lambda images: compiled(images.astype(np.float32))
+    run = openvino_compiled(openvino.Model([x], [image], "network"), 1)
+    return lambda images: run(images.astype(np.float32))

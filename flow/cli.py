@@ -16,7 +16,7 @@ import typer
 
 from bnnflow import CHECK_FAILED, TOOL_MISSING, Problem, __version__
 
-from . import cli_faults, cli_finer
+from . import cli_faults, cli_finer, cli_models
 
 app = typer.Typer(
     name="flow",
@@ -34,6 +34,10 @@ GraphFile = Annotated[Path, typer.Argument(help="ONNX file: QONNX, streamlined o
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 Overrides = Annotated[
     list[str] | None, typer.Option("-s", "--set", metavar="KEY=VALUE", help="Change a key of the recipe.")
+]
+Rate = Annotated[
+    float | None,
+    typer.Option(min=0.001, max=1e9, help="Rate to fold for, images a second; default: 10,000.", show_default=False),
 ]
 DataDir = Annotated[Path | None, typer.Option(help="Folder of the data set's files.", show_default=False)]
 DataName = Annotated[str, typer.Option("--data", help="Data set to test on, as `flow data` lists them.")]
@@ -139,17 +143,9 @@ def ops(json: Json = False) -> None:
     screen.print_json({"operators": operators, "passes": passes}) if json else screen.print_ops(operators, passes)
 
 
-@app.command()
-def models(
-    width: Annotated[float, typer.Option(min=0.01, max=16, help="Factor of all filters and neurons.")] = 1.0,
-    json: Json = False,
-) -> None:
-    """List the networks that a recipe can name, with their sizes."""
-    from . import screen
-    from .zoo_table import rows
-
-    found = rows(width)
-    screen.print_json(found) if json else screen.print_models(found)
+app.command()(cli_models.models)
+app.command()(cli_models.pack)
+app.command()(cli_models.formats)
 
 
 @app.command()
@@ -238,6 +234,7 @@ def simulate(
         int | None, typer.Option(min=1, help="Images at a time; default: what suits the network.", show_default=False)
     ] = None,
     threads: Annotated[int, typer.Option(min=1, help="Processor threads; the bits do not depend on it.")] = 1,
+    device: Annotated[str, typer.Option(help="cpu, cuda (a GPU by torch) or cpu-torch; the same bits on all.")] = "cpu",
     tap: Annotated[
         list[str] | None,
         typer.Option(help="Write this tensor too, beside --output; may be repeated.", show_default=False),
@@ -264,7 +261,7 @@ def simulate(
         raise Problem(what, "flow simulate", hint)
     if tap and output is None:
         raise Problem("tapped tensors need a place", "--tap", "give --output; tensors are written beside it")
-    scores, accuracy, confusion = graphs.simulate(opened, pixels, truth, batch, threads)
+    scores, accuracy, confusion = graphs.simulate(opened, pixels, truth, batch, threads, device)
     files = (
         [] if output is None else graphs.save_results(output, scores, graphs.taps(opened, pixels, tap or [], threads))
     )
@@ -294,13 +291,15 @@ def speed(
     graph: GraphFile,
     images: Annotated[int, typer.Option(min=1, help="Images a run.")] = 1000,
     threads: Annotated[int, typer.Option(min=1, help="Processor threads.")] = 1,
+    part: Annotated[str, typer.Option(help="FPGA part of the accelerator.")] = "xc7z020clg400-1",
+    clock_mhz: Annotated[float, typer.Option(min=1, max=1000, help="Its clock in MHz.")] = 100,
+    fps: Annotated[float, typer.Option(min=0.001, max=1e9, help="Rate to fold it for, images a second.")] = 10_000,
     json: Json = False,
 ) -> None:
-    """Images a second of our simulator, and of onnxruntime for QONNX files, on this computer."""
+    """Images a second and latency: torch (beside weights.pt), onnxruntime, OpenVINO, our simulator, the accelerator."""
     from . import graphs, screen
-    from .speed import processor
 
-    found = {"device": processor(), "threads": threads, "rows": graphs.speed(graph, images, threads)}
+    found = graphs.speed(graph, images, threads, part, clock_mhz, fps)
     screen.print_json(found) if json else screen.print_speed(found)
 
 
@@ -309,7 +308,7 @@ def estimate(
     graph: GraphFile,
     part: Annotated[str, typer.Option(help="FPGA part.")] = "xc7z020clg400-1",
     clock_mhz: Annotated[float, typer.Option(min=1, max=1000, help="Clock in MHz.")] = 100,
-    fps: Annotated[float, typer.Option(min=0.001, max=1e9, help="Rate to fold for, images a second.")] = 10_000,
+    fps: Rate = None,
     cost_model: Annotated[
         str, typer.Option(help="exact: widths that hold every sum; finn: FINN's figures digit for digit.")
     ] = "exact",
@@ -334,19 +333,27 @@ def cycles(
     graph: GraphFile,
     part: Annotated[str, typer.Option(help="FPGA part.")] = "xc7z020clg400-1",
     clock_mhz: Annotated[float, typer.Option(min=1, max=1000, help="Clock in MHz.")] = 100,
-    fps: Annotated[float, typer.Option(min=0.001, max=1e9, help="Rate to fold for, images a second.")] = 10_000,
+    fps: Rate = None,
     folding: Annotated[
         Path | None, typer.Option(help="FINN's folding file (.json), in place of one for --fps.", show_default=False)
     ] = None,
     images: Annotated[int, typer.Option(min=1, help="Images to send, one behind the other.")] = 3,
     fifo: Annotated[int, typer.Option(min=0, help="Depth of every FIFO, in words; 0: unbounded.")] = 2,
+    fifo_depths: Annotated[
+        Path | None,
+        typer.Option(
+            help='JSON with depths of single FIFOs: {"conv0 -> conv1": 32}, FINN\'s StreamingFIFO_rtl_0 with depth, '
+            "or inFIFODepths and outFIFODepths of units.",
+            show_default=False,
+        ),
+    ] = None,
     finn_plus: Annotated[bool, typer.Option("--finn-plus", help="Compile to the units of finn-plus 1.6.")] = False,
     json: Json = False,
 ) -> None:
     """Fold a graph for a rate and simulate when every word moves; exit status 1 if the FIFOs deadlock."""
     from . import graphs, screen
 
-    found = graphs.cycles(graphs.open_graph(graph), part, clock_mhz, fps, images, fifo, folding, finn_plus)
+    found = graphs.cycles(graphs.open_graph(graph), part, clock_mhz, fps, images, fifo, folding, finn_plus, fifo_depths)
     screen.print_json(found) if json else screen.print_cycles(found)
     if found["deadlock"] is not None:
         raise typer.Exit(CHECK_FAILED)

@@ -12,7 +12,15 @@ from bnnflow import Problem
 Graphs = Annotated[Path, typer.Argument(help="ONNX file: QONNX, streamlined or dataflow.", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 DataDir = Annotated[Path | None, typer.Option(help="Folder of the data set's files.", show_default=False)]
-DataName = Annotated[str, typer.Option("--data", help="Data set to test on: digits, mnist, fashion-mnist.")]
+DataName = Annotated[
+    str,
+    typer.Option(
+        "--data",
+        help="Data set to test on, as `flow data` lists them: digits (taken where no --input is given), mnist, "
+        "fashion-mnist, cifar10, ...",
+        show_default=False,
+    ),
+]
 Input = Annotated[Path | None, typer.Option(help="Images as .npy, in place of --data.", show_default=False)]
 Labels = Annotated[Path | None, typer.Option(help="Labels as .npy, for --input.", show_default=False)]
 Several = list[str]
@@ -20,7 +28,7 @@ Several = list[str]
 
 def faults(
     graph: Graphs,
-    data: DataName = "digits",
+    data: DataName = "",
     data_dir: DataDir = None,
     input: Input = None,
     labels: Labels = None,
@@ -102,7 +110,7 @@ def faults(
         raise Problem(f"bit error rates of {wanted}", "--rates", "give numbers from 0 to 1")
     steps = read_rates(table) if table is not None else [Rates.of(rate) for rate in wanted]
     grid = Grid(steps, target, layers, model, protection, (seed,), fifo_depth)
-    plan = Plan(maps, interval, max(1, maps), max(maps, max_maps), error, confidence)
+    plan = Plan(maps, interval, max(1, maps), max_maps, error, confidence)
     workers = Workers(jobs, cluster)
     first = work.dataflow(graphs.open_graph(graph))
     opened = {first.name: first}
@@ -112,7 +120,8 @@ def faults(
         found = work.save_map(first, grid, save_map)
         screen.print_json(found) if json else screen.print_replay(found)
         return
-    pixels, truth = work.judged_on(first, data, data_dir, images, input, labels)
+    pixels, given = work.judged_on(first, data, data_dir, images, input, labels)
+    truth = work.labelled(given)
     if map is not None:
         found = work.replay(first, pixels, truth, map)
         screen.print_json(found) if json else screen.print_replay(found)
@@ -128,7 +137,7 @@ def criticality(
     layer: Annotated[Several, typer.Option(help="Name of a layer; may be given several times; all for every one.")] = [  # noqa: B006
         "all"
     ],
-    data: DataName = "digits",
+    data: DataName = "",
     data_dir: DataDir = None,
     input: Input = None,
     labels: Labels = None,
@@ -138,10 +147,15 @@ def criticality(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Flip every weight bit of a layer, one at a time, and count the images whose class changes; exact."""
+    """Flip every weight bit of a layer, one at a time, and count the images whose class changes; exact.
+
+    No labels are needed: classes are compared with those of the network without faults.
+    """
     from . import faults as work
     from . import graphs, screen
 
+    if output is not None and output.is_dir():
+        raise Problem("the output is a folder", str(output), "give the name of an .npz file")
     opened = work.dataflow(graphs.open_graph(graph))
     pixels, truth = work.judged_on(opened, data, data_dir, images, input, labels)
     with screen.Bar("criticality", len(pixels) * max(1, len(layer)), quiet=json) as bar:
@@ -151,7 +165,7 @@ def criticality(
 
 def margins(
     graph: Graphs,
-    data: DataName = "digits",
+    data: DataName = "",
     data_dir: DataDir = None,
     input: Input = None,
     labels: Labels = None,

@@ -17,7 +17,7 @@ from ..transforms.graph import Graph
 from ..transforms.passes import Pass, Rewritten
 from ..transforms.write import write
 from .graphs import open_graph
-from .run_files import write_whole
+from .run_files import explain, write_whole
 
 FILES = {"integer": "1_integer", "xnor": "2_xnor", "dataflow": "3_dataflow"}
 _PROBES = 4
@@ -87,6 +87,8 @@ def compile_file(
 ) -> dict[str, Any]:
     """Compile an ONNX file of any level and write the levels behind it into a folder, as ONNX and as text.
 
+    Levels behind the last that an earlier compilation left in the folder are removed.
+
     Args:
         path: the file.
         folder: made where it is missing.
@@ -115,6 +117,7 @@ def compile_file(
     if LEVEL_NAMES.index(made[0].level) >= LEVEL_NAMES.index(to):
         raise Problem(f"this graph is at the {made[0].level} level already", str(path), "give a later level with --to")
     files: list[str] = []
+    _clear(folder, to, path)
     for stage in made[1 : LEVEL_NAMES.index(to) - LEVEL_NAMES.index(made[0].level) + 1]:
         announce(stage.level)
         files += _write(stage, _made(folder), finn_base, finn_plus)
@@ -131,6 +134,19 @@ def compile_file(
         "checked": check,
         "notes": [note for stage in made for note in stage.notes],
     }
+
+
+def _clear(folder: Path, to: str, source: Path) -> None:
+    """Remove the levels behind `to` that an earlier compilation left: they may be of another network."""
+    levels = list(FILES)
+    for level in levels[levels.index(to) + 1 :]:
+        for stale in (folder / f"{FILES[level]}.onnx", folder / f"{FILES[level]}.txt"):
+            if stale.resolve() == source.resolve():
+                continue
+            try:
+                stale.unlink(missing_ok=True)
+            except OSError as error:
+                raise explain(error, stale) from error
 
 
 def _made(folder: Path) -> Path:

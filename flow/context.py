@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from .runs import Run
 
 if TYPE_CHECKING:
     from ..models.data.load import Dataset
+    from ..models.ensemble import EnsembleSpec
     from ..models.own import OwnSpec
     from ..models.saved import Trained
     from ..models.spec import NetworkSpec
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 Facts = dict[str, Any]
 Progress = Callable[[int, int, dict[str, float]], None]
 
+EPOCHS = 10
 WEIGHTS = "weights.pt"
 QONNX = "network.onnx"
 FOLDED = "intermediate_models/4_folded.onnx"
@@ -141,7 +144,7 @@ def _placed(problem: Problem) -> tuple[str, str]:
     return (f"{problem.where}: {problem.what}" if problem.where else problem.what), problem.hint
 
 
-def network_spec(recipe: Recipe, images: Dataset) -> NetworkSpec | OwnSpec:
+def network_spec(recipe: Recipe, images: Dataset) -> NetworkSpec | OwnSpec | EnsembleSpec:
     """The network's shape for these images; the recipe must not name an ONNX file.
 
     Raises:
@@ -152,6 +155,8 @@ def network_spec(recipe: Recipe, images: Dataset) -> NetworkSpec | OwnSpec:
     from ..models.zoo import zoo_spec
 
     model = recipe.model
+    if model.kind == "trained":
+        return start_network(recipe, images).spec
     channels, height, width = images.train_images.shape[1:]
     shape, classes = (channels, height, width), len(images.classes)
     assert model.arch is not None
@@ -171,6 +176,57 @@ def network_spec(recipe: Recipe, images: Dataset) -> NetworkSpec | OwnSpec:
         raise recipe.problem(key, *_placed(problem)) from problem
     _check_pruning(recipe, spec)
     return spec
+
+
+def start_network(recipe: Recipe, images: Dataset) -> Trained:
+    """The trained network that a recipe starts from.
+
+    Raises:
+        Problem: at model.trained, where there is no such file, it is damaged, or not for these images; where the
+            recipe asks for what cannot be done with it.
+    """
+    from ..models.saved import load_network
+    from ..models.spec import NetworkSpec
+
+    path = trained_file(recipe)
+    try:
+        network = load_network(path, str(recipe.folder))
+    except Problem as problem:
+        raise recipe.problem("model.trained", *_placed(problem)) from problem
+    spec = network.spec
+    given = (*images.train_images.shape[1:], len(images.classes))
+    if (*spec.input_shape, spec.classes) != given:
+        wants, has = (
+            f"images of {list(one[:3])} and {one[3]} classes" for one in ((*spec.input_shape, spec.classes), given)
+        )
+        what = f"{path.name} is for {wants}, {recipe.data.name} has {has}"
+        raise recipe.problem("model.trained", what, "use the data set that it was trained on")
+    if recipe.ensemble.members > 1:
+        raise recipe.problem("ensemble.members", "members of an ensemble are trained from the start", "use members: 1")
+    if isinstance(spec, NetworkSpec):
+        _check_pruning(recipe, spec)
+    elif recipe.prune.enabled:
+        what = "only the networks of `flow models`, and mlp and cnn, can be pruned yet"
+        raise recipe.problem("prune.enabled", what, "set `prune: {enabled: false}`")
+    return network
+
+
+def trained_file(recipe: Recipe) -> Path:
+    """The file that model.trained means: one that comes with bnnflow, or a path.
+
+    Raises:
+        Problem: there is neither; the hint names the closest.
+    """
+    from ..models.packed_file import trained
+
+    name, known = str(recipe.model.trained), trained()
+    path = known.get(name, Path(name))
+    if not path.is_file():
+        close = difflib.get_close_matches(name, known, 1, 0.5)
+        listed = f"trained networks are: {', '.join(known)}, or a file of `flow pack` or weights.pt of a run"
+        what = f"there is no trained network '{name}'"
+        raise recipe.problem("model.trained", what, f"did you mean '{close[0]}'?" if close else listed)
+    return path
 
 
 def _check_pruning(recipe: Recipe, spec: NetworkSpec) -> None:
@@ -205,18 +261,21 @@ def _own_spec(recipe: Recipe, shape: tuple[int, int, int], classes: int) -> OwnS
 
 
 def make_network(recipe: Recipe, images: Dataset) -> Trained:
-    """The untrained network of a recipe.
+    """The network of a recipe before training here.
 
     Raises:
         Problem: at its place in the recipe.
     """
     from ..models.saved import network_of
 
+    if recipe.model.kind == "trained":
+        return start_network(recipe, images)
     spec = network_spec(recipe, images)
-    if recipe.ensemble.members > 1:
-        from ..models.ensemble import Ensemble, EnsembleSpec
-        from ..models.spec import NetworkSpec
+    from ..models.ensemble import Ensemble, EnsembleSpec
+    from ..models.spec import NetworkSpec
 
+    assert not isinstance(spec, EnsembleSpec)
+    if recipe.ensemble.members > 1:
         assert isinstance(spec, NetworkSpec)
         return Ensemble(EnsembleSpec(spec, (1,) * recipe.ensemble.members), recipe.seed)
     try:
@@ -227,10 +286,13 @@ def make_network(recipe: Recipe, images: Dataset) -> Trained:
 
 
 def train_settings(recipe: Recipe) -> TrainSpec:
-    """How the recipe trains."""
+    """How the recipe trains; 0 epochs where it starts from trained weights and does not say how many."""
     from ..models.train_spec import TrainSpec
 
-    return TrainSpec(seed=recipe.seed, **recipe.train.model_dump(exclude={"threads", "norm_images"}))
+    settings = recipe.train.model_dump(exclude={"threads", "norm_images"})
+    if settings["epochs"] is None:
+        settings["epochs"] = 0 if recipe.model.kind == "trained" else EPOCHS
+    return TrainSpec(seed=recipe.seed, **settings)
 
 
 def set_threads(threads: int | None) -> None:

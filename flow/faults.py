@@ -23,20 +23,32 @@ Facts = dict[str, Any]
 
 def judged_on(
     graph: Graph, data: str, folder: Path | None, limit: int | None, given: Path | None, labels: Path | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Images as the graph's input wants them, and labels: of a data set, or from .npy files.
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Images as the graph's input wants them, and labels: of a data set (`digits` where none is named), or from files.
+
+    Labels are None for images from a file without a file of labels.
 
     Raises:
-        Problem: files are missing or do not fit together.
+        Problem: files are missing, or both a data set and files are given.
     """
     from .graphs import feed, load_array, test_images
 
-    if given is None:
-        stored, truth = test_images(data, folder, limit)
-        return feed(graph, stored), truth
+    if data and (given is not None or labels is not None):
+        raise Problem("--data has images and labels of its own", "--data", "give --data, or --input with --labels")
+    if given is not None:
+        truth = None if labels is None else load_array(labels, "labels")[:limit]
+        return load_array(given, "input")[:limit], truth
+    if labels is not None:
+        raise Problem("labels without images", "--labels", "give their images with --input")
+    stored, truth = test_images(data or "digits", folder, limit)
+    return feed(graph, stored), truth
+
+
+def labelled(labels: np.ndarray | None) -> np.ndarray:
+    """The labels; a Problem where there are none."""
     if labels is None:
         raise Problem("the images have no labels", "--input", "give --labels L.npy, one label an image")
-    return load_array(given, "input")[:limit], load_array(labels, "labels")[:limit]
+    return labels
 
 
 def dataflow(graph: Graph) -> Graph:
@@ -80,7 +92,7 @@ def campaign(
     counts = sorted({len(one.outcomes) for series in found.values() for one in series})
     return {
         "images": len(images),
-        "maps": counts[0] if len(counts) == 1 else f"{counts[0]} to {counts[-1]}",
+        "maps": counts[0] if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}",
         "rates": [one.point.rates.value for one in first],
         "labels": [str(one.point.rates) for one in first],
         "what": f"{first[0].point.target}, {first[0].point.model}, {', '.join(first[0].point.layers) or 'all layers'}",
@@ -195,16 +207,19 @@ def save_map(graph: Graph, grid: Grid, path: Path) -> Facts:
 def criticality(
     graph: Graph,
     images: np.ndarray,
-    labels: np.ndarray,
+    labels: np.ndarray | None,
     layers: Sequence[str],
     output: Path | None,
     progress: Callable[[int], None],
 ) -> Facts:
-    """Single-bit criticality of layers ("all" for every one); tables of all bits as .npz in `output`."""
+    """Single-bit criticality of layers ("all" for every one); tables of all bits as .npz in `output`.
+
+    Without labels, "clean" is None and "right" counts the images that keep their class.
+    """
     from ..sim.faults.criticality import criticality as judge
     from ..sim.faults.layout import memories
 
-    names = [memory.layer for memory in memories(graph)] if list(layers) == ["all"] else list(layers)
+    names = [memory.layer for memory in memories(graph)] if list(layers) == ["all"] else list(dict.fromkeys(layers))
     rows, tables = [], {}
     for index, name in enumerate(names):
 
@@ -220,7 +235,7 @@ def criticality(
                 "critical": made.critical,
                 "critical_share": made.critical / bits,
                 "mean_changed": float(made.changed.mean()) / len(images),
-                "clean": made.clean / len(images),
+                "clean": None if labels is None else made.clean / len(images),
                 "worst": [
                     dict(zip(("row", "column", "bit", "changed", "right"), entry, strict=True))
                     for entry in made.worst()
@@ -235,12 +250,20 @@ def criticality(
     return {"images": len(images), "layers": rows, "output": None if output is None else str(output)}
 
 
-def margins(graph: Graph, images: np.ndarray, labels: np.ndarray, rate: float, flips: int) -> Facts:
-    """Certified flips of images, margins of neurons, chances of neurons at a rate, and a greedy attack."""
-    from ..sim.engine import Simulator
+def margins(graph: Graph, images: np.ndarray, labels: np.ndarray | None, rate: float, flips: int) -> Facts:
+    """Certified flips of images, margins of neurons, chances of neurons at a rate, and a greedy attack.
+
+    Raises:
+        Problem: images or labels do not fit the graph; an attack (`flips` above 0) without labels.
+    """
+    from ..sim.engine import Simulator, class_count
     from ..sim.faults.attack import attack
     from ..sim.faults.margins import NEVER, certify, flip_probability, flips_needed, layer_of, layers
+    from ..sim.images import checked_labels
 
+    if labels is not None:
+        checked_labels(labels, len(images), class_count(graph))
+    truth = labelled(labels) if flips else None
     certificate = certify(graph, images)
     few = images[:50]
     tensors = Simulator.of(graph).tensors(few)
@@ -264,9 +287,9 @@ def margins(graph: Graph, images: np.ndarray, labels: np.ndarray, rate: float, f
             }
         )
     harm = []
-    if flips:
+    if truth is not None:
         names = [str(row["layer"]) for row in rows] + [certificate.last]
-        harm = attack(graph, few, labels[:50], names, flips)
+        harm = attack(graph, few, truth[:50], names, flips)
     return {
         "images": len(images),
         "rate": rate,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bnnflow import Problem
+from bnnflow import CHECK_FAILED, Problem
 
 from ..transforms.compile import stages
 from ..transforms.destinations import destinations
@@ -22,6 +22,8 @@ from .runs import verify_recorded
 
 if TYPE_CHECKING:
     from ..build.parts import Part
+
+_FPS = 10_000.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,27 +166,39 @@ def feed(graph: Graph, images: np.ndarray) -> np.ndarray:
 
 
 def simulate(
-    graph: Graph, images: np.ndarray, labels: np.ndarray | None, batch: int | None = None, threads: int = 1
+    graph: Graph,
+    images: np.ndarray,
+    labels: np.ndarray | None,
+    batch: int | None = None,
+    threads: int = 1,
+    device: str = "cpu",
 ) -> tuple[np.ndarray, float | None, list[list[int]] | None]:
     """Class scores (N, classes) and, with labels, accuracy (0 to 1) and confusion: rows true, columns found classes.
 
+    `device` is "cpu" for the compiled kernels, else one of `torch_engine.DEVICES`.
+
     Raises:
-        Problem: shapes or values do not fit; no images; labels of another number.
+        Problem: shapes or values do not fit; no images; labels of another number; no such device.
     """
     from ..sim.engine import Simulator, class_count, classes_of
+    from ..sim.images import checked_labels
 
     if images.shape[1:] != graph.input_type.shape and images.shape == graph.input_type.shape:
         images = images[None]
     if not len(images):
         raise Problem("there are no images", "input", "give at least one")
-    if labels is not None and labels.shape != (len(images),):
-        raise Problem(f"{labels.shape} labels for {len(images)} images", "labels", "give one label an image")
-    scores = Simulator.of(graph, threads=threads).scores(images, batch)
+    if device == "cpu":
+        scores = Simulator.of(graph, threads=threads).scores(images, batch)
+    else:
+        from .context import set_threads
+        from .torch_engine import TorchSimulator
+
+        set_threads(threads)
+        scores = TorchSimulator.of(graph, device).scores(images, batch)
     if labels is None:
         return scores, None, None
     classes = class_count(graph)
-    if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= classes:
-        raise Problem("labels are not whole numbers of classes", "labels", f"give integers from 0 to {classes - 1}")
+    checked_labels(labels, len(images), classes)
     found = classes_of(graph, scores)
     confusion = np.zeros((classes, classes), np.int64)
     np.add.at(confusion, (labels, found), 1)
@@ -237,7 +251,7 @@ def estimate(
     graph: Graph,
     part_name: str,
     clock_mhz: float,
-    fps: float,
+    fps: float | None,
     model: str = "exact",
     folding: Path | None = None,
     finn_plus: bool = False,
@@ -247,15 +261,15 @@ def estimate(
 
     Args:
         graph: of any level.
-        part_name, clock_mhz, fps: what to fold for.
+        part_name, clock_mhz, fps: what to fold for; no rate: 10,000 images a second.
         model: "exact" or "finn".
-        folding: FINN's folding file, to be taken in place of one found for the rate.
+        folding: FINN's folding file, to be taken in place of one found for a rate.
         finn_plus: compile to finn-plus' units.
         with_unrolled: add "unrolled": every MVAU with its weights built in.
 
     Raises:
         Problem: it does not compile, the part or the model is unknown, no folding reaches the rate, or the folding
-            file does not fit.
+            file names no unit, does not fit, or is given beside a rate.
     """
     from ..build.cost import MODELS
     from ..build.parts import part
@@ -267,7 +281,8 @@ def estimate(
     made, folded = _folded(graph, chip, clock_mhz, fps, folding, finn_plus)
     facts = cost_facts(folded, clock_mhz, MODELS[model])
     operations = network_operations(made["xnor"]) if "xnor" in made else {}
-    target = {"part": chip.name, "clock_mhz": clock_mhz, "fps": fps, "lut": chip.lut, "bram18": chip.bram18}
+    rate = None if folding is not None else _FPS if fps is None else fps
+    target = {"part": chip.name, "clock_mhz": clock_mhz, "fps": rate, "lut": chip.lut, "bram18": chip.bram18}
     found = {"name": graph.name, "target": target, **operations, **facts}
     if with_unrolled:
         from ..build.unrolled import SOURCE, unrolled
@@ -277,26 +292,32 @@ def estimate(
 
 
 def _folded(
-    graph: Graph, chip: Part, clock_mhz: float, fps: float, folding: Path | None, finn_plus: bool
+    graph: Graph, chip: Part, clock_mhz: float, fps: float | None, folding: Path | None, finn_plus: bool
 ) -> tuple[dict[str, Graph], Graph]:
     """The graph of every level, and the last folded for a rate or by FINN's folding file."""
     from ..build.schedule import apply_folding, schedule
 
     made = {stage.level: stage.graph for stage in stages(graph, finn_plus=finn_plus)}
     if folding is None:
-        return made, schedule(made["dataflow"], fps, clock_mhz, chip)
-    return made, apply_folding(made["dataflow"], load_json(folding, "folding file"))
+        return made, schedule(made["dataflow"], _FPS if fps is None else fps, clock_mhz, chip)
+    if fps is not None:
+        raise Problem("a folding file and a rate to fold for", "--folding, --fps", "give one of them")
+    config = load_json(folding, "folding file")
+    if not config:
+        raise Problem("the folding file names no unit", str(folding), 'write {"MVAU_hls_0": {"PE": 2, "SIMD": 4}}')
+    return made, apply_folding(made["dataflow"], config)
 
 
 def cycles(
     graph: Graph,
     part_name: str,
     clock_mhz: float,
-    fps: float,
+    fps: float | None,
     images: int,
     depth: int,
     folding: Path | None = None,
     finn_plus: bool = False,
+    depths: Path | None = None,
 ) -> dict[str, Any]:
     """Timing of a graph of any level, compiled and folded as for `estimate`, word by word.
 
@@ -307,19 +328,25 @@ def cycles(
         part_name, clock_mhz, fps, folding, finn_plus: as for `estimate`.
         images: sent through.
         depth: of every FIFO, in words; 0 for unbounded ones.
+        depths: JSON file with those of single FIFOs, as `fifo_depths.fifo_depths` reads it.
 
     Raises:
-        Problem: as for `estimate`.
+        Problem: as for `estimate`, and where the depths do not fit the graph.
     """
     from ..build.cost import estimate as cost
     from ..build.parts import part
+    from ..sim.pipeline import fifo_names
     from ..sim.pipeline import simulate as timing
+    from .fifo_depths import fifo_depths
 
     _, folded = _folded(graph, part(part_name), clock_mhz, fps, folding, finn_plus)
-    found = timing(folded, images, depth)
+    own: dict[str, int] = {}
+    if depths is not None:
+        own = fifo_depths(load_json(depths, "file of FIFO depths"), folded, fifo_names(folded), finn_plus)
+    found = timing(folded, images, depth, own)
     stuck = found.deadlock
     if stuck is not None:
-        found = timing(folded, images, depth, stuck.enough)
+        found = timing(folded, images, depth, own | dict(stuck.enough))
     assert found.latency is not None
     estimated = {unit.name: unit.cycles for unit in cost(folded).units}
     return {
@@ -327,6 +354,7 @@ def cycles(
         "clock_mhz": clock_mhz,
         "images": images,
         "fifo_depth": depth,
+        "fifo_depths": own,
         "source": "simulated (word by word, bnnflow.sim.pipeline)",
         "interval_cycles": found.interval,
         "intervals": list(found.intervals),
@@ -340,10 +368,23 @@ def cycles(
     }
 
 
-def speed(path: Path, count: int, threads: int) -> list[dict[str, Any]]:
-    """Images a second of a graph, compiled, in our simulator and, for QONNX files, of the file in onnxruntime."""
+def speed(path: Path, count: int, threads: int, part_name: str, clock_mhz: float, fps: float) -> dict[str, Any]:
+    """Speed of a graph, compiled, in our simulator; of its file, if QONNX, in other programs; of its accelerator.
+
+    Images are random. The network in torch is the one whose weights.pt lies beside the file.
+
+    Args:
+        path: ONNX file of any level.
+        count: images a run.
+        threads: processor threads.
+        part_name, clock_mhz, fps: what the accelerator is folded for; one that no folding reaches is left out.
+
+    Returns:
+        device, threads, rows and missing, as `speed.network_rows` gives them.
+    """
     from ..transforms.compile import level_of
-    from .speed import network_rows
+    from .context import WEIGHTS
+    from .speed import network_rows, processor
 
     graph = open_graph(path)
     compiled = stages(graph)[-1].graph
@@ -353,4 +394,22 @@ def speed(path: Path, count: int, threads: int) -> list[dict[str, Any]]:
     if low >= 0 and high <= 255:
         images = images.astype(np.uint8)
     qonnx = path if level_of(graph) == "network" else None
-    return network_rows(qonnx, compiled, images, threads, over=255.0 if graph.input_type.is_float else 1.0)
+    weights, network = path.with_name(WEIGHTS), None
+    if qonnx is not None and weights.is_file():
+        from ..models.saved import load_network
+
+        verify_recorded(weights)
+        network = load_network(weights)
+    try:
+        found = estimate(graph, part_name, clock_mhz, fps)
+    except Problem as problem:
+        if problem.status != CHECK_FAILED:
+            raise
+        cost, reason = None, problem.what
+    else:
+        cost, reason = {**found, **found["target"], "fps": found["fps"]}, ""
+    over = 255.0 if graph.input_type.is_float else 1.0
+    made = network_rows(qonnx, compiled, images, threads, network, over, cost)
+    for row in made["missing"]:
+        row["reason"] = reason if row["engine"] == "accelerator" else row["reason"]
+    return {"device": processor(), "threads": threads, **made}

@@ -1,11 +1,14 @@
-"""Other programs that judge our integers: onnxruntime and qonnx."""
+"""Other programs that judge our integers, or are timed beside us: onnxruntime, qonnx and OpenVINO."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from bnnflow import Problem
 
 from ..transforms.read import load
 
@@ -32,14 +35,43 @@ def onnxruntime_session(path: Path, threads: int = 0, optimize: bool = True) -> 
     """
     import onnxruntime
 
-    from ..transforms.standard import to_standard
-
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     if not optimize:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    model = to_standard(load(path)).SerializeToString()
-    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(_standard(path), options, providers=["CPUExecutionProvider"])
+
+
+def _standard(path: Path) -> bytes:
+    """A QONNX file in plain ONNX."""
+    from ..transforms.standard import to_standard
+
+    made: bytes = to_standard(load(path)).SerializeToString()
+    return made
+
+
+def openvino_program(path: Path, threads: int) -> Callable[[np.ndarray], np.ndarray]:
+    """A QONNX file's standard form in OpenVINO, float32 throughout: images (any number, ...) to its first output.
+
+    Raises:
+        Problem: OpenVINO does not take the network.
+    """
+    import openvino
+
+    try:
+        return openvino_compiled(openvino.Core().read_model(_standard(path)), threads)
+    except RuntimeError as error:
+        raise Problem(f"OpenVINO does not take the network: {str(error).splitlines()[-1]}", str(path)) from error
+
+
+def openvino_compiled(model: Any, threads: int) -> Callable[[np.ndarray], np.ndarray]:
+    """An `openvino.Model` on the processor, one stream of requests on `threads` threads, in float32."""
+    import openvino
+
+    settings = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
+    compiled = openvino.Core().compile_model(model, "CPU", settings)
+    # Results are views of memory that the next request overwrites.
+    return lambda images: np.array(compiled(images)[0])
 
 
 def qonnx_scores(path: Path, images: np.ndarray) -> np.ndarray:

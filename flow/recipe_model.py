@@ -1,4 +1,4 @@
-"""The recipe's section `model`: a network by name or shape, a class of the user's, or an ONNX file."""
+"""The recipe's section `model`: a network by name or shape, a class of the user's, trained weights, or an ONNX file."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Faults = list[tuple[KeyPath, str, str]]
 
 
 class Model(Section):
-    """The network: one of `flow models`, a shape, a class of Brevitas layers, or an ONNX file."""
+    """The network: one of `flow models`, a shape, a class of Brevitas layers, trained weights, or an ONNX file."""
 
     arch: str | None = Field(
         default=None,
@@ -44,6 +44,11 @@ class Model(Section):
     )
     onnx: Annotated[Path, Field(strict=False)] | None = Field(
         default=None, description="a QONNX file in place of arch; it is not trained"
+    )
+    trained: str | None = Field(
+        default=None,
+        description="in place of arch: weights to start from, a name that `flow models` lists or a file of `flow pack` "
+        "or weights.pt of a run; trained further only where train.epochs is given",
     )
     args: dict[str, Any] = Field(default={}, description="package.module:Class: keyword arguments of the class")
     width: Annotated[float, Field(gt=0, le=16)] = Field(
@@ -95,10 +100,12 @@ class Model(Section):
     )
 
     @property
-    def kind(self) -> Literal["shape", "zoo", "own", "onnx"]:
+    def kind(self) -> Literal["shape", "zoo", "own", "onnx", "trained"]:
         """How the network is given."""
         if self.onnx is not None:
             return "onnx"
+        if self.trained is not None:
+            return "trained"
         assert self.arch is not None
         return "own" if ":" in self.arch else "shape" if self.arch in SHAPES else "zoo"
 
@@ -117,7 +124,7 @@ class Model(Section):
             "cnn": {"channels", "kernels", "pools", "hidden"},
             "resnet": {"channels", "hidden"},
         }
-        allowed = {"arch", "onnx", "input", "pool_order", *OPTIONS} | shape.get(self.arch or "", set())
+        allowed = {"arch", "onnx", "trained", "input", "pool_order", *OPTIONS} | shape.get(self.arch or "", set())
         if self.kind == "zoo":
             allowed.add("width")
         if self.kind == "own":
@@ -153,6 +160,9 @@ def _faults(model: Model) -> Faults:
     if model.onnx is not None:
         more = sorted(model.model_fields_set - {"onnx"})
         return [((key,), f"an ONNX file has no {key}", "remove the key, or `onnx`") for key in more]
+    if model.trained is not None:
+        more = sorted(model.model_fields_set - {"trained"})
+        return [((key,), f"trained weights have their own {key}", "remove the key, or `trained`") for key in more]
     if model.arch is None:
         return [((), "the key 'model.arch' is missing", "for example `arch: cnn`; `flow models` lists networks")]
     match model.arch:

@@ -15,7 +15,9 @@ Share = Annotated[float, Field(ge=0, le=1)]
 class Train(Section):
     """Training of the unpruned network."""
 
-    epochs: Annotated[int, Field(ge=1, le=10_000)] = Field(default=10, description="passes over the training images")
+    epochs: Annotated[int, Field(ge=1, le=10_000)] | None = Field(
+        default=None, description="passes over the training images; null: 10, or none from model.trained"
+    )
     batch: Batch = Field(default=100, description="images per step")
     learning_rate: Rate = Field(default=0.003, description="of the first step; the schedule lowers it")
     threads: Annotated[int, Field(ge=1, le=1024)] | None = Field(

@@ -61,10 +61,16 @@ _ROWS = (
 
 
 def number(value: float | None, digits: int = 0) -> str:
-    """A number with thin-space thousands and a true minus sign; a dash for None."""
+    """A number with commas between thousands and a true minus sign; a dash for None."""
     if value is None:
         return "–"
-    return f"{value:,.{digits}f}".replace(",", "\N{NARROW NO-BREAK SPACE}").replace("-", "\N{MINUS SIGN}")
+    return f"{value:,.{digits}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def plural(count: int | str, noun: str) -> str:
+    """A number of things: "1 image", "1,000 images"; `count` may be a range, "5 to 20"."""
+    figure = f"{count:,}" if isinstance(count, int) else count
+    return f"{figure} {noun}{'' if figure == '1' else 's'}"
 
 
 def quantity(value: float | None) -> str:
@@ -134,7 +140,7 @@ def render(summary: Summary) -> str:
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters.update(number=number, quantity=quantity, percent=percent)
-    environment.globals.update(change=change)
+    environment.globals.update(change=change, speed_cells=speed_cells, speed_caption=speed_caption)
     template = environment.from_string(Path(__file__).with_name(_TEMPLATE).read_text(encoding="utf-8"))
     networks = {TITLES[key]: summary["networks"][key] for key in TITLES if summary["networks"].get(key)}
     return template.render(
@@ -294,7 +300,7 @@ def fault_table(faults: Mapping[str, Any]) -> Table:
     """Accuracy against bit error rate; `faults` as in the summary, its networks under any name."""
     networks = [key for key, curve in faults["networks"].items() if curve]
     columns = "|".join([">bit error rate", *(f">{TITLES.get(key, key)} %|95 % interval" for key in networks)])
-    caption = f"measured on {number(faults['images'])} images, {faults['maps']} fault maps at each rate"
+    caption = f"measured on {plural(faults['images'], 'image')}, {plural(faults['maps'], 'fault map')} at each rate"
     table = _table(f"accuracy under faults ({faults.get('what', 'weights, flip')})", columns, caption)
     clean = (cell for key in networks for cell in (percent(faults["networks"][key]["clean"]), ""))
     table.add_row("no faults", *clean)
@@ -309,17 +315,28 @@ def fault_table(faults: Mapping[str, Any]) -> Table:
 
 
 def speed_table(speed: Mapping[str, Any]) -> Table:
-    """Images a second of each engine; `speed` as in the summary."""
-    table = _table(
-        "speed on this computer", "engine|network|>images/s", f"measured on {speed['device']}, {_threads(speed)}"
-    )
+    """Images a second and latency of each engine; `speed` as in the summary."""
+    columns = "engine|network|>batch|>images/s|>latency ms|source|remark"
+    table = _table("speed", columns, speed_caption(speed))
     for row in speed["rows"]:
-        table.add_row(row["engine"], TITLES.get(row["network"], row["network"]), quantity(row["images_per_second"]))
+        table.add_row(row["engine"], TITLES.get(row["network"], row["network"]), *speed_cells(row))
     return table
 
 
-def _threads(speed: Mapping[str, Any]) -> str:
-    return f"{speed['threads']} thread{'' if speed['threads'] == 1 else 's'}"
+def speed_cells(row: Mapping[str, Any]) -> list[str]:
+    """A row of speeds as texts: batch, images/s, latency in ms of one image, source, remark."""
+    batch, delay = row.get("batch"), row.get("latency_ms")
+    remark = f"inexact: {row['inexact']}" if row.get("inexact") else ""
+    pause = "–" if delay is None else f"{delay:.3g}" if delay < 100 else number(delay)
+    return [number(batch), quantity(row["images_per_second"]), pause, row.get("source", "measured"), remark]
+
+
+def speed_caption(speed: Mapping[str, Any]) -> str:
+    """Machine, threads, how it was measured, and what is missing and why."""
+    threads = f"{speed['threads']} thread{'' if speed['threads'] == 1 else 's'}"
+    how = "medians of wall time; latency is that of one image in a batch of 1, the accelerator's at most"
+    missing = "; ".join(f"{row['engine']}: {row['reason']}" for row in speed.get("missing") or ())
+    return f"measured on {speed['device']}, {threads}; {how}" + (f". Not here: {missing}" if missing else "")
 
 
 def _stage_table(stages: list[Mapping[str, Any]]) -> Table:

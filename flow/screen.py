@@ -17,6 +17,7 @@ from rich.table import Table
 from bnnflow import CHECK_FAILED, Problem
 
 from . import report
+from .report import plural
 from .runs import Run
 
 if TYPE_CHECKING:
@@ -66,11 +67,13 @@ class Bar:
     ) -> None:
         self._bar.stop()
 
-    def update(self, done: int, total: int | None = None, figures: Mapping[str, float] | None = None) -> None:
-        """Show so many steps done, of `total` where that is given, with the latest figures."""
+    def update(
+        self, done: int, total: int | None = None, figures: Mapping[str, float] | None = None, title: str | None = None
+    ) -> None:
+        """Show so many steps done, of `total` where that is given, with the latest figures; a new title where given."""
         total = self._total if total is None else total
         text = "  ".join(f"{key} {value:.4g}" for key, value in (figures or {}).items())
-        self._bar.update(self._task, completed=done, total=total, figures=text)
+        self._bar.update(self._task, completed=done, total=total, figures=text, description=title)
 
 
 class Stages:
@@ -125,6 +128,8 @@ def _say(stage: str, facts: Mapping[str, Any]) -> str:
             return f"{facts['train']:,} training and {facts['test']:,} test images"
         case "train":
             before, after = facts["accuracy_before_reestimation"], facts["accuracy"]
+            if not facts["history"]:
+                return f"test accuracy {after:.2%}, of trained weights as they are"
             zeros = ", ".join(f"{name} {share:.0%}" for name, share in facts.get("zeros", {}).items())
             said = f"test accuracy {after:.2%} ({before:.2%} before batch norms were measured anew)"
             return said + (f"; weights of 0: {zeros}" if zeros else "")
@@ -136,7 +141,8 @@ def _say(stage: str, facts: Mapping[str, Any]) -> str:
             values = sum(row["values"] for network in facts.values() for row in network["stages"])
             differ = sum(row["differences"] for network in facts.values() for row in network["stages"])
             images = next(iter(facts.values()))["images"]
-            return f"{len(facts)} networks x {images:,} images, {values:,} values compared, {differ:,} differ"
+            sizes = f"{plural(len(facts), 'network')} x {plural(images, 'image')}"
+            return f"{sizes}, {values:,} values compared, {differ:,} differ"
         case "cost":
             return "; ".join(f"{name}: {n['lut']:,} LUT, {n['bram18']:,} BRAM18" for name, n in facts.items())
     return ""
@@ -221,7 +227,7 @@ def print_ops(operators: Mapping[str, str], passes: Sequence[Mapping[str, str]])
 
 def print_simulation(found: Mapping[str, Any]) -> None:
     """Print what a simulation gave."""
-    print(f"{found['images']:,} images simulated bit by bit")
+    print(f"{plural(found['images'], 'image')} simulated bit by bit")
     if found["accuracy"] is not None:
         print(f"accuracy {found['accuracy']:.2%}")
     if found["confusion"] and len(found["confusion"]) <= 20:
@@ -255,18 +261,18 @@ def print_replay(found: Mapping[str, Any]) -> None:
     if "accuracy" in found:
         print(
             f"accuracy {found['accuracy']:.2%} ({found['clean']:.2%} without faults), "
-            f"{found['changed']:,} of {found['images']:,} images change their class"
+            f"{found['changed']:,} of {plural(found['images'], 'image')} change their class"
         )
 
 
 def print_criticality(found: Mapping[str, Any]) -> None:
     """Print how critical the weight bits of each layer are."""
-    title = f"every weight bit flipped, one at a time, on {found['images']:,} images"
+    title = f"every weight bit flipped, one at a time, on {plural(found['images'], 'image')}"
     table = Table("layer", "bits", "critical", "share", "mean changed", "worst bits", title=title, title_justify="left")
     for row in found["layers"]:
-        worst = ", ".join(f"{w['row']}/{w['column']}/{w['bit']}: {w['changed']}" for w in row["worst"][:3])
+        worst = ", ".join(f"{w['row']}/{w['column']}/{w['bit']}: {w['changed']:,}" for w in row["worst"][:3])
         shares = (f"{row['critical_share']:.2%}", f"{row['mean_changed']:.4%}")
-        table.add_row(row["layer"], f"{row['bits']:,}", f"{row['critical']:,}", *shares, worst)
+        table.add_row(row["layer"], f"{row['bits']:,}", f"{row['critical']:,}", *shares, worst or "none")
     _console().print(table)
     print("critical: changes the class of an image; worst bits: row/column/bit: images whose class changes; exact")
     if found["output"]:
@@ -279,7 +285,7 @@ def print_margins(found: Mapping[str, Any]) -> None:
     def three(spread: Mapping[str, int | None]) -> list[str]:
         return ["any" if spread[key] is None else f"{spread[key]:,}" for key in ("least", "p10", "median")]
 
-    title = f"flips that provably change no class, {found['images']:,} images"
+    title = f"flips that provably change no class, {plural(found['images'], 'image')}"
     table = Table("where", "least", "10 % of images", "median", title=title, title_justify="left")
     table.add_row(f"weights of {found['last']} (last layer; exact)", *three(found["last_weights"]))
     if found["last_inputs"]:
@@ -287,7 +293,7 @@ def print_margins(found: Mapping[str, Any]) -> None:
     for row in found["layers"]:
         table.add_row(f"weights of {row['layer']}", *three(row["certified"]))
     _console().print(table)
-    title = f"neurons, on {found['neurons_on']:,} images"
+    title = f"neurons, on {plural(found['neurons_on'], 'image')}"
     table = Table(
         "layer", "median flips", "one flip is enough", "constant", f"P(change) at {found['rate']:g}", title=title
     )
@@ -298,7 +304,7 @@ def print_margins(found: Mapping[str, Any]) -> None:
     _console().print(table)
     for count, flip in enumerate(found["attack"], 1):
         place = f"row {flip['row']}, column {flip['column']}, bit {flip['bit']}"
-        print(f"attack, {count} flips: {flip['layer']} {place}: accuracy {flip['accuracy']:.2%}")
+        print(f"attack, {plural(count, 'flip')}: {flip['layer']} {place}: accuracy {flip['accuracy']:.2%}")
 
 
 def print_speed(found: Mapping[str, Any]) -> None:
@@ -332,7 +338,7 @@ def print_estimate(found: Mapping[str, Any]) -> None:
 def print_cycles(found: Mapping[str, Any]) -> None:
     """Print where the cycles of a folded graph go."""
     console = _console()
-    table = Table("unit", "kind", title=f"{found['name']}: {found['images']} images", title_justify="left")
+    table = Table("unit", "kind", title=f"{found['name']}: {plural(found['images'], 'image')}", title_justify="left")
     for column in ("busy", "starved", "blocked", "estimated"):
         table.add_column(column, justify="right")
     for unit in found["units"]:
@@ -349,7 +355,8 @@ def print_cycles(found: Mapping[str, Any]) -> None:
     console.print(table)
     stuck = found["deadlock"]
     if stuck is not None:
-        print(f"deadlock with FIFOs of depth {found['fifo_depth']} after cycle {stuck['cycle']:,}:")
+        others = " and those of the file" if found["fifo_depths"] else ""
+        print(f"deadlock with FIFOs of depth {found['fifo_depth']:,}{others} after cycle {stuck['cycle']:,}:")
         for wait in stuck["waits"]:
             print(f"  {wait}")
         print(f"FIFO {stuck['fifo']} is too small; the figures above and below are those with:")
@@ -382,8 +389,8 @@ def print_findings(findings: Sequence[Finding]) -> None:
     sys.stdout.flush()
 
 
-def print_models(rows: Sequence[Mapping[str, Any]]) -> None:
-    """The networks of the zoo, one a row."""
+def print_models(rows: Sequence[Mapping[str, Any]], trained: Sequence[Mapping[str, Any]]) -> None:
+    """The networks of the zoo and the trained ones, one a row."""
     table = Table(box=None, pad_edge=False, title="networks", title_justify="left")
     table.add_column("network")
     for column in ("weights", "binary MACs", "integer MACs", "accumulators", "memory"):
@@ -404,6 +411,32 @@ def print_models(rows: Sequence[Mapping[str, Any]]) -> None:
     console.print(table)
     for row in rows:
         console.print(f"\n{row['name']}: {row['layers']}; {row['source']}", soft_wrap=True, highlight=False)
+    table = Table(box=None, pad_edge=False, title="\ntrained, for model: {trained: NAME}", title_justify="left")
+    for column in ("name", "data", "network"):
+        table.add_column(column)
+    for column in ("test accuracy", "epochs", "trained in", "file"):
+        table.add_column(column, justify="right")
+    table.add_column("on")
+    for row in trained:
+        accuracy, took, size = f"{row['accuracy']:.2%}", f"{row['seconds']:,.0f} s", f"{row['bytes'] / 1024:,.1f} KiB"
+        table.add_row(
+            row["name"], row["data"], row["network"], accuracy, str(row["epochs"]), took, size, row["machine"]
+        )
+    console.print(table)
+
+
+def print_formats(found: Mapping[str, Any]) -> None:
+    """The trials of a search for a number format, and what was found."""
+    table = Table("format", title="formats of Bop's momenta", title_justify="left")
+    for column in ("bits", "lost updates", "flips", "accuracy"):
+        table.add_column(column, justify="right")
+    for row in found["rows"]:
+        lost, accuracy = f"{row['lost_updates']:.2%}", f"{row['accuracy']:.2%}"
+        table.add_row(row["format"], str(row["bits"]), lost, f"{row['flips']:,}", accuracy)
+    _console().print(table)
+    images, epochs = found["images"], found["epochs"]
+    print(f"accuracy after {epochs} epochs, on {images:,} training images held out")
+    print(f"cheapest: {found['cheapest'] or 'none'}, within {found['tolerance']:.2%} of float32")
 
 
 def print_data(rows: Sequence[Mapping[str, Any]]) -> None:

@@ -1,83 +1,203 @@
-"""Reference performance of a network on this computer."""
+"""Reference performance of a network: other programs, our simulator and the accelerator's estimate in one table."""
 
 from __future__ import annotations
 
+import importlib.util
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from ..sim.engine import Simulator
-from ..sim.speed import throughput
+from bnnflow import Problem
+
+from ..sim.engine import Simulator, classes_of
+from ..sim.speed import latency, throughput
 from ..transforms.graph import Graph
-from .oracles import onnxruntime_session
+from ..transforms.tensor import Array
+from .oracles import onnxruntime_session, openvino_program
 
 if TYPE_CHECKING:
     from ..models.saved import Trained
 
 BATCH = 128
+GPU_BATCH = 1024
+OPENVINO_BATCH = 32
+
+Scores = Callable[[Array], Array]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One program on one network.
+
+    Attributes:
+        engine: name of the program, its arithmetic and, where it is not the processor, its device.
+        images_per_second: in batches of `batch`.
+        latency_ms: of one image alone, batch 1.
+        batch: images at a time; None for the accelerator, into which images stream.
+        source: "measured" or "estimated".
+        other_classes: images with another class than the integer network gives them; None where not compared.
+        inexact: why results are not those of float32; empty where they are, or were not compared.
+    """
+
+    engine: str
+    images_per_second: float
+    latency_ms: float
+    batch: int | None
+    source: str = "measured"
+    other_classes: int | None = None
+    inexact: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """A program that is timed.
+
+    Attributes:
+        engine, batch: as of `Row`.
+        scores: (images, ...) to (images, classes).
+        exact: scores that it must equal to count as exact; None where only classes are compared.
+    """
+
+    engine: str
+    batch: int
+    scores: Scores
+    exact: Scores | None = None
 
 
 def network_rows(
     qonnx: Path | None,
     graph: Graph,
-    images: np.ndarray,
+    images: Array,
     threads: int,
     network: Trained | None = None,
     over: float = 1.0,
-) -> list[dict[str, Any]]:
-    """Images a second of one network in every program that is at hand, all on `threads` threads.
+    cost: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Images a second and latency of one network in every program that is at hand, all on `threads` threads.
 
     Args:
-        qonnx: QONNX file for onnxruntime (float32, batches of 128); None leaves it out.
+        qonnx: QONNX file for onnxruntime and OpenVINO; None leaves them out.
         graph: for our simulator, compiled as far as it goes.
         images: (images, C, H, W) as the graph's input wants them.
         threads: processor threads.
-        network: the Brevitas network for torch (batches of 128), on the GPU too where there is one; None
-            leaves it out.
-        over: what onnxruntime's pixels are divided by.
+        network: the Brevitas network for torch, on the GPU too where there is one; None leaves it out.
+        over: what other programs' pixels are divided by.
+        cost: fps, latency_us, part and clock_mhz of the accelerator; None leaves it out.
 
     Returns:
-        one dict a program: engine, images_per_second (median of 5 runs).
+        rows: `Row` as dicts; missing: engine and reason of what is left out.
     """
-    rows: list[dict[str, Any]] = []
-
-    def add(engine: str, run: Any) -> None:
-        rows.append({"engine": engine, "images_per_second": throughput(run, images)})
-
-    simulator = Simulator.of(graph, threads=threads)
+    rows: list[Row] = []
+    missing: list[dict[str, str]] = []
+    wanted = Simulator.of(graph, threads=threads).classes(images)
     with threadpool_limits(threads, "blas"):
-        add("bnnflow simulator", simulator.scores)
-    if qonnx is not None:
-        session = onnxruntime_session(qonnx, threads)
-        name = session.get_inputs()[0].name
-        parts = _parts((images / np.float64(over)).astype(np.float32))
-        add("onnxruntime float32", lambda _: [session.run(None, {name: part}) for part in parts])
-    if network is not None:
-        import torch
-
-        from ..models.train import predict
-
-        torch.set_num_threads(threads)
-        add("torch (Brevitas)", lambda x: predict(network, x, BATCH))
-        if torch.cuda.is_available():
-            on_gpu = network.to("cuda")
-            moved = torch.from_numpy(images).to("cuda", torch.float32)
-
-            def forward(_: np.ndarray) -> None:
-                with torch.no_grad():
-                    for start in range(0, len(moved), 1024):
-                        on_gpu(moved[start : start + 1024])
-                torch.cuda.synchronize()
-
-            add(f"torch (Brevitas) on {torch.cuda.get_device_name()}", forward)
-            network.to("cpu")
-    return rows
+        for make in (_torch(network, threads), _ours(graph, threads), _files(qonnx, threads, over)):
+            for found in make:
+                if isinstance(found, Contender):
+                    rows.append(_timed(found, graph, images, wanted))
+                else:
+                    missing.append(found)
+    if cost is None:
+        missing.append(_absent("accelerator", "it was not folded for a rate"))
+    else:
+        name = f"accelerator, {cost['part']} at {cost['clock_mhz']:g} MHz"
+        rows.append(Row(name, cost["fps"], cost["latency_us"] / 1e3, None, "estimated"))
+    return {"rows": [asdict(row) for row in rows], "missing": missing}
 
 
-def _parts(images: np.ndarray) -> list[np.ndarray]:
-    return [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
+def _absent(engine: str, reason: str) -> dict[str, str]:
+    return {"engine": engine, "reason": reason}
+
+
+def _timed(found: Contender, graph: Graph, images: Array, wanted: Array) -> Row:
+    scores = found.scores(images)
+    other = int(np.count_nonzero(classes_of(graph, scores) != wanted))
+    inexact = f"{other} of {len(images)} images in another class" if other else ""
+    if not inexact and found.exact is not None:
+        differ = int(np.count_nonzero((scores != found.exact(images)).any(axis=1)))
+        inexact = f"scores of {differ} of {len(images)} images differ, no class" if differ else ""
+    speed, delay = throughput(found.scores, images), latency(found.scores, images[:1])
+    return Row(found.engine, speed, delay, min(found.batch, len(images)), "measured", other, inexact)
+
+
+Found = Iterator[Contender | dict[str, str]]
+
+
+def _torch(network: Trained | None, threads: int) -> Found:
+    """The network that was trained, as it was trained."""
+    if network is None:
+        yield _absent("torch (Brevitas)", "there are no weights.pt of this network")
+        return
+    import torch
+
+    from ..models.train import predict
+
+    def on(device: str, batch: int, short: bool) -> Scores:
+        def scores(images: Array) -> Array:
+            with torch.autocast(device, torch.bfloat16, enabled=short):
+                return predict(network, images, batch)
+
+        return scores
+
+    torch.set_num_threads(threads)
+    float32 = on("cpu", BATCH, False)
+    yield Contender("torch (Brevitas) float32", BATCH, float32)
+    yield Contender("torch (Brevitas) bf16", BATCH, on("cpu", BATCH, True), float32)
+    if not torch.cuda.is_available():
+        yield _absent("torch (Brevitas) on a GPU", "torch finds no GPU")
+        return
+    name = torch.cuda.get_device_name()
+    network.to("cuda")
+    float32 = on("cuda", GPU_BATCH, False)
+    yield Contender(f"torch (Brevitas) float32, {name}", GPU_BATCH, float32)
+    yield Contender(f"torch (Brevitas) bf16, {name}", GPU_BATCH, on("cuda", GPU_BATCH, True), float32)
+    network.to("cpu")
+
+
+def _ours(graph: Graph, threads: int) -> Found:
+    simulator = Simulator.of(graph, threads=threads)
+    yield Contender("bnnflow simulator", simulator.block, simulator.scores)
+    import torch
+
+    if not torch.cuda.is_available():
+        yield _absent("bnnflow simulator on a GPU", "torch finds no GPU")
+        return
+    from .torch_engine import TorchSimulator
+
+    on_gpu = TorchSimulator.of(graph, "cuda")
+    yield Contender(f"bnnflow simulator, {torch.cuda.get_device_name()}", on_gpu.block, on_gpu.scores, simulator.scores)
+
+
+def _files(qonnx: Path | None, threads: int, over: float) -> Found:
+    """Programs that read the QONNX file in its standard form."""
+    if qonnx is None:
+        reason = "the file is no QONNX file of a whole network"
+        yield from (_absent(engine, reason) for engine in ("onnxruntime float32", "OpenVINO float32"))
+        return
+
+    def batched(run: Scores, batch: int) -> Scores:
+        def scores(images: Array) -> Array:
+            pixels = (images / np.float64(over)).astype(np.float32)
+            return np.concatenate([run(pixels[start : start + batch]) for start in range(0, len(pixels), batch)])
+
+        return scores
+
+    session = onnxruntime_session(qonnx, threads)
+    name = session.get_inputs()[0].name
+    yield Contender("onnxruntime float32", BATCH, batched(lambda x: session.run(None, {name: x})[0], BATCH))
+    if importlib.util.find_spec("openvino") is None:
+        yield _absent("OpenVINO float32", "openvino is not installed")
+        return
+    try:
+        program = openvino_program(qonnx, threads)
+    except Problem as problem:
+        yield _absent("OpenVINO float32", problem.what)
+        return
+    yield Contender("OpenVINO float32", OPENVINO_BATCH, batched(program, OPENVINO_BATCH))
 
 
 def processor() -> str:
@@ -90,3 +210,12 @@ def processor() -> str:
     except OSError:
         names = []
     return names[0] if names else platform.processor() or platform.machine()
+
+
+def device_name(kind: str) -> str:
+    """Name of the device that torch computes on: "cuda" for the GPU, else the processor."""
+    if kind != "cuda":
+        return processor()
+    import torch
+
+    return str(torch.cuda.get_device_name())

@@ -18,7 +18,19 @@ from bnnflow import Problem
 from ..transforms.compile import LEVEL_NAMES, stages
 from ..transforms.graph import Graph
 from ..transforms.read import read
-from .context import FOLDED, LEVEL_FILES, QONNX, WEIGHTS, Build, Facts, Progress, network_spec, set_threads, write_graph
+from .context import (
+    FOLDED,
+    LEVEL_FILES,
+    QONNX,
+    WEIGHTS,
+    Build,
+    Facts,
+    Progress,
+    network_spec,
+    set_threads,
+    trained_file,
+    write_graph,
+)
 from .figures import cost_facts, network_operations
 from .graphs import feed
 from .oracles import onnxruntime_scores, qonnx_scores
@@ -51,7 +63,8 @@ def data(build: Build) -> Facts:
 
 
 def train(build: Build) -> Facts:
-    """Train the network, then measure its batch-norm statistics anew; an ONNX file is left as it is."""
+    """Train the network, then measure its batch-norm statistics anew; an ONNX file, or trained weights without
+    epochs, are left as they are."""
     recipe = build.recipe
     if not build.trains:
         return build.skip("train")
@@ -62,17 +75,21 @@ def train(build: Build) -> Facts:
         from ..models.saved import save_network
         from ..models.ternary import zero_shares
         from ..models.train import accuracy, device_of
+        from .speed import device_name
 
         images = build.dataset
         network, history = fit(recipe, images, build.run.path("work/train.pt"), build.progress("train"))
-        network.to(device_of(recipe.train.device))
-        before = accuracy(network, images.test_images, images.test_labels)
-        reestimate(network, sample(images.train_images, recipe.train.norm_images, recipe.seed))
-        after = accuracy(network, images.test_images, images.test_labels)
+        device = device_of(recipe.train.device)
+        network.to(device)
+        before = after = accuracy(network, images.test_images, images.test_labels)
+        if history:
+            reestimate(network, sample(images.train_images, recipe.train.norm_images, recipe.seed))
+            after = accuracy(network, images.test_images, images.test_labels)
         with build.run.temporary(f"base/{WEIGHTS}") as path:
             save_network(network.to("cpu"), path)
         zeros = {"zeros": zero_shares(network)} if getattr(spec, "weight_bits", 1) > 1 else {}
-        return {"history": history, "accuracy_before_reestimation": before, "accuracy": after, **zeros}
+        facts = {"history": history, "accuracy_before_reestimation": before, "accuracy": after}
+        return {**facts, **zeros, "device": device_name(device.type)}
 
     inputs = {
         "model": spec.to_dict(),
@@ -81,6 +98,7 @@ def train(build: Build) -> Facts:
         "ensemble": recipe.ensemble.model_dump(mode="json"),
         "seed": recipe.seed,
         "data": build.facts["data"],
+        **({"start": trained_file(recipe)} if recipe.model.kind == "trained" else {}),
     }
     return build.stage("train", inputs, work)
 
@@ -360,28 +378,30 @@ def fault_settings(recipe: Recipe) -> tuple[Grid, Plan, Workers]:
             Protection.parse(text)
         key = "faults.cluster"
         workers = Workers(settings.jobs, settings.cluster)
+        key = "faults.max_maps"
+        plan = Plan(settings.maps, settings.interval, settings.maps, settings.max_maps)
     except Problem as problem:
         raise recipe.problem(key, problem.what, problem.hint) from problem
     seeds = settings.seeds or (recipe.seed,)
     grid = Grid(
         rates, settings.targets, settings.layers, settings.models, settings.protections, seeds, settings.fifo_depth
     )
-    most = max(settings.max_maps, settings.maps)
-    return grid, Plan(settings.maps, settings.interval, settings.maps, most), workers
+    return grid, plan, workers
 
 
 def speed(build: Build) -> Facts:
-    """Measure images a second of each network in torch, onnxruntime and our simulator on this computer."""
+    """Measure each network in other programs and our simulator here, beside its accelerator's estimate."""
     settings = build.recipe.speed
     if not settings.enabled:
         return build.skip("speed")
+    target = {"part": build.recipe.target.part, "clock_mhz": build.recipe.target.clock_mhz}
 
     def work() -> Facts:
         from .speed import network_rows, processor
 
         images = build.dataset.test_images
         images = np.resize(images, (settings.images, *images.shape[1:]))
-        rows = []
+        rows, missing = [], []
         for network in build.networks:
             graph = read(build.file(network, LEVEL_FILES["dataflow"]))
             found = network_rows(
@@ -390,13 +410,17 @@ def speed(build: Build) -> Facts:
                 feed(graph, images),
                 settings.threads,
                 build.load(network) if build.trains else None,
+                cost={**target, **build.facts["cost"][network]},
             )
-            rows += [{"network": network, **row} for row in found]
-        return {"device": processor(), "threads": settings.threads, "rows": rows}
+            rows += [{"network": network, **row} for row in found["rows"]]
+            missing = found["missing"]
+        return {"device": processor(), "threads": settings.threads, "rows": rows, "missing": missing}
 
     inputs = {
         "networks": build.files(*([WEIGHTS] if build.trains else []), QONNX, LEVEL_FILES["dataflow"]),
         "speed": settings.model_dump(mode="json"),
+        "cost": {network: build.facts["cost"][network]["latency_us"] for network in build.networks},
+        "target": target,
         "data": build.facts["data"],
     }
     return build.stage("speed", inputs, work)

@@ -18,6 +18,7 @@ from .recipe import Recipe
 
 if TYPE_CHECKING:
     from ..models.data.load import Dataset
+    from ..models.ensemble import EnsembleSpec
     from ..models.own import OwnSpec
     from ..models.saved import Trained
     from ..models.spec import NetworkSpec
@@ -45,7 +46,10 @@ def fit(
             arrays = (images.train_images, images.train_labels)
             return train_ensemble(member, ensemble, method, *arrays, train_settings(recipe), checkpoint, progress)
         network = make_network(recipe, images)
-        assert not isinstance(network, Ensemble)
+        if isinstance(network, Ensemble):
+            if train_settings(recipe).epochs:
+                raise Problem("a trained ensemble cannot be trained further", "epochs", "leave epochs out")
+            return network, []
         history = train(network, images.train_images, images.train_labels, train_settings(recipe), checkpoint, progress)
     except Problem as problem:
         if problem.where not in type(recipe.train).model_fields:
@@ -70,13 +74,12 @@ def sample(images: np.ndarray, count: int | None, seed: int) -> np.ndarray:
     return chosen
 
 
-def source_digest(spec: NetworkSpec | OwnSpec) -> str:
+def source_digest(spec: NetworkSpec | OwnSpec | EnsembleSpec) -> str:
     """sha256 of the file that defines a user's own network; "" for others."""
-    from ..models.spec import NetworkSpec
+    from ..models.own import OwnSpec, own_class
 
-    if isinstance(spec, NetworkSpec):
+    if not isinstance(spec, OwnSpec):
         return ""
-    from ..models.own import own_class
 
     path = inspect.getsourcefile(own_class(spec.target, spec.folder))
     return hashlib.sha256(Path(path).read_bytes()).hexdigest() if path else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -67,37 +67,57 @@ class FloatFormat:
         return (torch.round(wide / step) * step).clamp(-greatest, greatest).to(x.dtype)
 
 
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One training in the search for a format.
+
+    Args:
+        form: of the momenta; None for float32.
+        accuracy: 0 to 1.
+        lost: share, 0 to 1, of the momenta that were to change and did not.
+        flips: of weights, in all.
+    """
+
+    form: FloatFormat | None
+    accuracy: float
+    lost: float = 0.0
+    flips: int = 0
+
+
 def cheapest(
-    accuracy: Callable[[FloatFormat | None], float],
+    trial: Callable[[FloatFormat | None], Trial],
     tolerance: float = 0.01,
-    exponents: tuple[int, ...] = (5, 4, 3),
-    mantissas: tuple[int, ...] = (7, 3, 2, 1, 0),
-) -> tuple[FloatFormat, dict[str, float]]:
-    """The format of fewest bits whose accuracy is within `tolerance` of float32 momenta.
+    exponents: Sequence[int] = (8, 5, 4, 3),
+    mantissas: Sequence[int] = (7, 3, 2, 1, 0),
+    greatest_loss: float = 1.0,
+) -> tuple[FloatFormat | None, list[Trial]]:
+    """The format of fewest bits whose accuracy is within `tolerance` of float32 momenta; fewer lost updates break ties.
 
     For each number of exponent bits, mantissas are tried from wide to narrow until one is too poor; the others are
     taken to be poorer still.
 
     Args:
-        accuracy: trains with a format (None: float32) and says the accuracy, 0 to 1.
+        trial: trains with a format (None: float32).
         tolerance: share of accuracy that may be lost.
-        exponents, mantissas: what is tried, wide first.
+        exponents, mantissas: bits that are tried.
+        greatest_loss: share of updates that may be lost.
 
     Returns:
-        The format, and the accuracy of all that were tried ("float32" too).
+        The format, None where none will do, and all that were tried, float32 first.
 
     Raises:
-        Problem: none is within the tolerance.
+        Problem: there are no such bits.
     """
-    tried = {"float32": accuracy(None)}
-    good: list[FloatFormat] = []
-    for exponent in exponents:
-        for mantissa in mantissas:
-            candidate = FloatFormat(exponent, mantissa)
-            tried[str(candidate)] = accuracy(candidate)
-            if tried[str(candidate)] < tried["float32"] - tolerance:
+    mantissas = sorted(set(mantissas), reverse=True)
+    families = [[FloatFormat(e, m) for m in mantissas] for e in sorted(set(exponents), reverse=True)]
+    tried = [trial(None)]
+    good: list[tuple[FloatFormat, Trial]] = []
+    for family in families:
+        for candidate in family:
+            found = trial(candidate)
+            tried.append(found)
+            if found.accuracy < tried[0].accuracy - tolerance or found.lost > greatest_loss:
                 break
-            good.append(candidate)
-    if not good:
-        raise Problem("no format keeps the accuracy", "momentum_format", "allow a greater loss, or wider formats")
-    return min(good, key=lambda one: (one.bits, -tried[str(one)])), tried
+            good.append((candidate, found))
+    best = min(good, key=lambda one: (one[0].bits, one[1].lost, -one[1].accuracy), default=None)
+    return best and best[0], tried

@@ -11,6 +11,7 @@ from . import store
 from .ensemble import Ensemble, ensemble_of
 from .networks import Network, NetworkSpec
 from .own import OwnNetwork, OwnSpec
+from .packed_file import is_packed, read_packed
 
 Trained = Network | OwnNetwork | Ensemble
 
@@ -21,7 +22,7 @@ def save_network(network: Trained, path: Path) -> None:
 
 
 def load_network(path: Path, folder: str = "") -> Trained:
-    """Read what `save_network` wrote, in eval mode.
+    """Read what `save_network` or `packed_file.write_packed` wrote, in eval mode.
 
     Args:
         path: the file.
@@ -32,6 +33,10 @@ def load_network(path: Path, folder: str = "") -> Trained:
     """
     if not path.is_file():
         raise Problem("there is no such file", where=str(path))
+    if is_packed(path):
+        from .pack import unpack
+
+        return unpack(read_packed(path))
     state = store.load(path)
     if state is None or not {"spec", "network"} <= state.keys():
         raise Problem("not a network, or damaged", where=str(path), hint="train it again, or copy the file again")

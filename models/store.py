@@ -10,8 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
-
 _MAGIC = b"bnnflow1"
 _DIGEST = hashlib.sha256().digest_size
 
@@ -33,24 +31,39 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def save_sealed(content: bytes, magic: bytes, path: Path) -> None:
+    """Write `magic`, the sha256 of `content`, and `content` to one file, atomically."""
+    whole = magic + hashlib.sha256(content).digest() + content
+    write_atomically(path, lambda temporary: temporary.write_bytes(whole))
+
+
+def load_sealed(magic: bytes, path: Path) -> bytes | None:
+    """The content that `save_sealed` wrote; None where the file is absent, cut short, changed, or of another kind."""
+    try:
+        whole = path.read_bytes()
+    except OSError:
+        return None
+    start = len(magic) + _DIGEST
+    content = whole[start:]
+    is_whole = whole.startswith(magic) and whole[len(magic) : start] == hashlib.sha256(content).digest()
+    return content if is_whole else None
+
+
 def save(state: dict[str, Any], path: Path) -> None:
     """Write `state` (tensors, numbers, strings, lists, dictionaries) with its sha256 in front, atomically."""
+    import torch
+
     buffer = io.BytesIO()
     torch.save(state, buffer)
-    content = buffer.getvalue()
-    whole = _MAGIC + hashlib.sha256(content).digest() + content
-    write_atomically(path, lambda temporary: temporary.write_bytes(whole))
+    save_sealed(buffer.getvalue(), _MAGIC, path)
 
 
 def load(path: Path) -> dict[str, Any] | None:
     """Read what `save` wrote; None where the file is absent, cut short, changed, or not of this kind."""
-    try:
-        content = path.read_bytes()
-    except OSError:
+    import torch
+
+    content = load_sealed(_MAGIC, path)
+    if content is None:
         return None
-    start = len(_MAGIC) + _DIGEST
-    payload = content[start:]
-    if content[: len(_MAGIC)] != _MAGIC or content[len(_MAGIC) : start] != hashlib.sha256(payload).digest():
-        return None
-    state = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+    state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     return state if isinstance(state, dict) else None

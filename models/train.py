@@ -281,7 +281,8 @@ def predict(network: torch.nn.Module, images: np.ndarray, batch: int = 500) -> n
     training = network.training
     network.eval()
     parts = [
-        network(pixels(network, images[start : start + batch])).cpu().numpy() for start in range(0, len(images), batch)
+        network(pixels(network, images[start : start + batch])).float().cpu().numpy()
+        for start in range(0, len(images), batch)
     ]
     network.train(training)
     return np.concatenate(parts).astype(np.float32)

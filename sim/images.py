@@ -22,7 +22,7 @@ def admitted(graph: Graph, images: Array) -> Array:
         raise Problem(
             f"images have the shape {tuple(images.shape[1:])}, the graph wants {graph.input_type.shape}",
             f"input {graph.input!r} of {graph.name!r}",
-            "give an array of shape (images, *the graph's shape)",
+            _order(images.shape[1:], graph.input_type.shape) or "give an array of shape (images, *the graph's shape)",
         )
     if images.dtype.kind not in "fiub":
         raise Problem(f"images of type {images.dtype} are not numbers", f"input {graph.input!r}")
@@ -42,6 +42,30 @@ def admitted(graph: Graph, images: Array) -> Array:
             "give the pixels as they are stored (0 to 255), not divided",
         )
     return images.astype(np.uint8, copy=False) if low >= 0 and high <= 255 else images.astype(np.int64)
+
+
+def _order(given: tuple[int, ...], wanted: tuple[int, ...]) -> str:
+    """How to move the channels of maps that have them at the other end; empty where that is not what is wrong."""
+    if len(given) == len(wanted) == 3 and given == (*wanted[1:], wanted[0]):
+        return "the channels stand last; give numpy.moveaxis(images, -1, 1)"
+    if len(given) == len(wanted) == 3 and given == (wanted[2], *wanted[:2]):
+        return "the channels stand first; give numpy.moveaxis(images, 1, -1)"
+    return ""
+
+
+def checked_labels(labels: Array, images: int, classes: int) -> Array:
+    """The labels themselves, where there is one an image and each is a class.
+
+    Raises:
+        Problem: another number of labels than images, no images, or values that are not whole numbers of classes.
+    """
+    if not images:
+        raise Problem("there are no images", "input", "give at least one")
+    if labels.shape != (images,):
+        raise Problem(f"{labels.shape} labels for {images} images", "labels", "give one label an image")
+    if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= classes:
+        raise Problem("labels are not whole numbers of classes", "labels", f"give integers from 0 to {classes - 1}")
+    return labels
 
 
 def batches(images: Array, size: int) -> Iterator[Array]:

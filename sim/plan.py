@@ -363,7 +363,7 @@ def _finish(
     def levels(sums: Array) -> Value:
         reached = _shaped(count(sums), made)
         if (low, step) != (0, 1):
-            reached = kernels.by_numpy(reached.astype(kind) * kind.type(step) + kind.type(low), reached)
+            reached = kernels.apply(lambda x: x.astype(kind) * kind.type(step) + kind.type(low), reached)
         return Value(made, None, reached)
 
     return levels

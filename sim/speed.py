@@ -1,4 +1,4 @@
-"""Images a second of any program that maps a batch to scores."""
+"""Images a second, and the time of one image, of any program that maps a batch to scores; both of wall time."""
 
 from __future__ import annotations
 
@@ -8,19 +8,37 @@ from statistics import median
 
 from ..transforms.tensor import Array
 
+Program = Callable[[Array], object]
 
-def throughput(run: Callable[[Array], object], images: Array, repeats: int = 5) -> float:
-    """Images a second of wall time: median of `repeats` runs over all images, after one run to warm up.
+
+def throughput(run: Program, images: Array, repeats: int = 5, seconds: float = 10.0) -> float:
+    """Images a second: median over runs over all images, after one run to warm up.
 
     Args:
         run: the program; it is given all images at once and may batch them as it likes.
         images: (images, ...).
-        repeats: at least 1.
+        repeats: runs at most, at least 1.
+        seconds: no run is begun later than this after the first.
     """
+    return len(images) / _median_seconds(run, images, repeats, seconds)
+
+
+def latency(run: Program, image: Array, repeats: int = 100, seconds: float = 1.0) -> float:
+    """Milliseconds that a batch of one image takes: median, after one run to warm up.
+
+    Args:
+        run, repeats, seconds: as for `throughput`.
+        image: (1, ...).
+    """
+    return 1e3 * _median_seconds(run, image, repeats, seconds)
+
+
+def _median_seconds(run: Program, images: Array, repeats: int, seconds: float) -> float:
     run(images)
-    seconds = []
-    for _ in range(repeats):
+    taken: list[float] = []
+    end = time.perf_counter() + seconds
+    while not taken or (len(taken) < repeats and time.perf_counter() < end):
         start = time.perf_counter()
         run(images)
-        seconds.append(time.perf_counter() - start)
-    return len(images) / median(seconds)
+        taken.append(time.perf_counter() - start)
+    return median(taken)

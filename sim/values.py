@@ -43,14 +43,17 @@ class Value:
         """Ordinary numbers."""
         if self.plain is None:
             assert self.packed is not None
-            shape = (len(self.packed), *self.kind.shape)
-            flags = unpack(self.packed.reshape(*shape[:-1], -1), self.kind.channels)
-            low, high = self.kind.range
-            if (low, high) != (0, 1):
-                kind = np.dtype(holding(self.kind)).type
-                flags = np.array([low, high], kind)[flags]
-            self.plain = flags if kernels is None else kernels.by_numpy(flags, self.packed)
+            self.plain = self._unpacked(self.packed) if kernels is None else kernels.apply(self._unpacked, self.packed)
         return self.plain
+
+    def _unpacked(self, words: Array) -> Array:
+        shape = (len(words), *self.kind.shape)
+        flags = unpack(words.reshape(*shape[:-1], -1), self.kind.channels)
+        low, high = self.kind.range
+        if (low, high) == (0, 1):
+            return flags
+        made: Array = np.array([low, high], np.dtype(holding(self.kind)).type)[flags]
+        return made
 
     def numbers(self) -> Array:
         """Ordinary numbers in a type that says what they are: integers, or float64."""

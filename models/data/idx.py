@@ -41,7 +41,8 @@ _IDX = {
             _TEST_LABELS: "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
         },
         folders=(),
-        obtain="get the four original IDX files of MNIST (LeCun, Cortes, Burges) and name their folder with --data-dir",
+        obtain="`flow data get mnist` fetches it; or get the four original IDX files (LeCun, Cortes, Burges) and "
+        "name their folder with --data-dir",
     ),
     "fashion-mnist": _Idx(
         classes=(
@@ -55,7 +56,7 @@ _IDX = {
             _TEST_LABELS: "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
         },
         folders=(Path("/usr/share/datasets/fashion-mnist"),),
-        obtain="apt-get install dataset-fashion-mnist (Debian), or get the four IDX files from "
+        obtain="`flow data get fashion-mnist` fetches Debian's dataset-fashion-mnist; or get the four IDX files from "
         "github.com/zalandoresearch/fashion-mnist and name their folder with --data-dir",
     ),
 }

@@ -47,6 +47,9 @@ class Plan:
         if self.wanted is not None and not 0 < self.wanted < 1:
             hint = "give the half width in accuracy, 0.0025 for a quarter of a point"
             raise Problem(f"an interval of +- {self.wanted:g}", "fault campaign", hint)
+        if self.wanted is not None and self.most < self.maps:
+            what = f"at most {self.most} fault maps, but {self.maps} to begin with"
+            raise Problem(what, "fault campaign", "allow more, or begin with fewer")
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,8 @@ from bnnflow import Problem
 from ...transforms.graph import Graph
 from ...transforms.ops import NO_BOUNDS, Mvau
 from ...transforms.tensor import Array
-from ..engine import Simulator, classes_of
+from ..engine import Simulator, class_count, classes_of
+from ..images import checked_labels
 from ..walk import Walk, kernel_of
 from .layout import Memory, chosen, memories
 from .tail import Tail
@@ -49,8 +50,11 @@ class Criticality:
         return int((self.changed > 0).sum())
 
     def worst(self, count: int = 10) -> list[tuple[int, int, int, int, int]]:
-        """The bits that change most classes: (row, column, bit, images changed, images right), the worst first."""
-        order = np.argsort(-self.changed.reshape(-1), kind="stable")[:count]
+        """The bits that change most classes: (row, column, bit, images changed, images right), the worst first.
+
+        Bits that change none are left out.
+        """
+        order = np.argsort(-self.changed.reshape(-1), kind="stable")[: min(count, self.critical)]
         places = np.stack(np.unravel_index(order, self.changed.shape), axis=1).tolist()
         return [(r, c, b, int(self.changed[r, c, b]), int(self.right[r, c, b])) for r, c, b in places]
 
@@ -69,7 +73,7 @@ class _Case:
 def criticality(
     graph: Graph,
     images: Array,
-    labels: Array,
+    labels: Array | None,
     layer: str,
     block: int = 100,
     rows: Sequence[int] | None = None,
@@ -79,15 +83,19 @@ def criticality(
 
     Args:
         graph: dataflow level.
-        images, labels: what is judged on.
+        images, labels: what is judged on; without labels, the classes without faults stand in for them.
         layer: name of an MVAU.
         block: images held in memory at a time.
         rows: judge the bits of these rows alone (the others read 0 and `clean`); None: all.
         progress: called with the number of images done.
 
     Raises:
-        Problem: there is no such layer with weights, or its sums are no integers.
+        Problem: there is no such layer with weights, its sums are no integers, or images and labels do not fit.
     """
+    if labels is not None:
+        checked_labels(labels, len(images), class_count(graph))
+    elif not len(images):
+        raise Problem("there are no images", "input", "give at least one")
     known = {memory.layer: memory for memory in memories(graph)}
     memory = known[chosen(layer, tuple(known), "layer with weights")]
     op, x = graph.node(layer).op, graph.types[graph.node(layer).input]
@@ -100,8 +108,8 @@ def criticality(
     right = np.zeros_like(changed)
     clean = 0
     for first in range(0, len(images), block):
-        truth = labels[first : first + block]
         tail = Tail.of(simulator, walk, layer, images[first : first + block])
+        truth = tail.classes if labels is None else labels[first : first + block]
         before = tail.classes == truth
         clean += int(before.sum())
         right += int(before.sum())

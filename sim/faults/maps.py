@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile, is_zipfile
 
 import numpy as np
 
@@ -55,8 +57,12 @@ class FaultMap:
         return changed
 
     def save(self, path: Path, graph: Graph | None = None) -> None:
-        """Write the map as .npz, or as .csv (by word and bit; needs the graph for the words' widths)."""
-        if path.suffix == ".csv":
+        """Write the map as .npz, or as .csv (by word and bit; needs the graph for the words' widths).
+
+        Raises:
+            Problem: a name that ends otherwise.
+        """
+        if _is_csv(path):
             assert graph is not None, "a CSV file needs the graph"
             path.write_text(self._csv(graph), encoding="utf-8")
             return
@@ -86,8 +92,8 @@ class FaultMap:
             Problem: not such a file, cells that the memories do not have, or another network or folding.
         """
         try:
-            made = _from_csv(path, graph) if path.suffix == ".csv" else _from_npz(path)
-        except (OSError, UnicodeDecodeError, KeyError, EOFError) as error:
+            made = _from_csv(path, graph) if _is_csv(path) else _from_npz(path)
+        except (OSError, UnicodeDecodeError, KeyError, EOFError, BadZipFile, zlib.error, NotImplementedError) as error:
             raise Problem("the fault map cannot be read", str(path), "give an .npz or .csv fault map") from error
         except ValueError as error:
             raise Problem(f"the fault map is damaged: {error}", str(path), _COLUMNS) from error
@@ -212,13 +218,26 @@ def flips(seed: int, trial: int, layer: int, bits: int, rate: float) -> Array:
     return made
 
 
+def _is_csv(path: Path) -> bool:
+    """True for .csv, False for .npz; a Problem for other names."""
+    if path.suffix not in (".csv", ".npz"):
+        raise Problem("the name of a fault map ends in .npz or .csv", str(path), "give such a name")
+    return path.suffix == ".csv"
+
+
 def _from_npz(path: Path) -> FaultMap:
+    if path.is_file() and not is_zipfile(path):
+        raise BadZipFile("no archive, or cut off")
     with np.load(path, allow_pickle=False) as file:
-        names = [str(name) for name in file["names"]]
-        cells = {
-            name: Cells(file[f"index{i}"].astype(np.int64), file[f"effect{i}"].astype(np.uint8))
-            for i, name in enumerate(names)
-        }
+        names = [str(name) for name in file["names"].reshape(-1)]
+        cells = {}
+        for i, name in enumerate(names):
+            index, effect = file[f"index{i}"], file[f"effect{i}"]
+            if index.ndim != 1 or index.shape != effect.shape or index.dtype.kind != "i" or effect.dtype.kind != "u":
+                raise ValueError(f"the cells of {name} are no lists of whole numbers")
+            if np.any(np.diff(index) <= 0) or not set(effect.tolist()) <= set(_EFFECTS.values()):
+                raise ValueError(f"the cells of {name} are not ascending, or have an effect that is not 0, 1 or flip")
+            cells[name] = Cells(index.astype(np.int64), effect.astype(np.uint8))
         return FaultMap(str(file["checksum"]), cells)
 
 
@@ -238,6 +257,9 @@ def _from_csv(path: Path, graph: Graph) -> FaultMap:
     made._fits(graph, str(path))
     for row in rows:
         name = row["memory"]
+        # The reader gives None for columns that a row lacks, and as the name of those that it has too many.
+        if None in row or None in row.values():
+            raise ValueError(f"a row has not as many values as there are columns: {name}")
         if name not in known:
             raise Problem(f"there is no memory {name!r}", str(path), f"memories: {', '.join(known)}")
         memory, bit = known[name], int(row["bit"])
@@ -250,7 +272,8 @@ def _from_csv(path: Path, graph: Graph) -> FaultMap:
             raise ValueError(f"{name} has no such cell or effect: {', '.join(map(str, row.values()))}")
         place = (first * memory.values[1] + second) * memory.bits + bit if logical else first * memory.width + bit
         cell = int(back[name][place]) if logical else place
-        found.setdefault(name, {})[cell] = _EFFECTS[row["effect"]]
+        if found.setdefault(name, {}).setdefault(cell, _EFFECTS[row["effect"]]) != _EFFECTS[row["effect"]]:
+            raise ValueError(f"{name} has two effects on one cell: {', '.join(row.values())}")
     cells = {}
     for name, effects in found.items():
         index = np.array(sorted(effects), np.int64)

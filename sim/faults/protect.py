@@ -54,7 +54,7 @@ class Protection:
         """`code[:option...]`, options xN (interleaving), zero, last, keep, scrub=N: "secded-72-64:x4:scrub=10".
 
         Raises:
-            Problem: unknown words; the hint names the closest.
+            Problem: unknown words (the hint names the closest), or options that the code has not.
         """
         code, *options = text.split(":")
         # A detected parity error has no better answer than a neutral word.
@@ -67,6 +67,9 @@ class Protection:
             else:
                 chosen(option, ("x4", "scrub=10", "zero", "last", "keep"), "protection option")
                 made = replace(made, on_error=option)
+            if code in ("none", "tmr") and not option.startswith("scrub="):
+                hint = "tmr and none take scrub=N alone; parity and secded take x4, zero, last and keep too"
+                raise Problem(f"{code} has no option {option!r}", "protection", hint)
         return made
 
     def __str__(self) -> str:

@@ -13,7 +13,8 @@ from bnnflow import Problem
 from ...transforms.graph import Graph
 from ...transforms.ops import AnyOp
 from ...transforms.tensor import Array
-from ..engine import Prefix, Simulator, classes_of
+from ..engine import Prefix, Simulator, class_count, classes_of
+from ..images import checked_labels
 from .draws import stream
 from .layout import KINDS, Memory, chosen, memories
 from .maps import faulty_ops
@@ -123,9 +124,7 @@ class Subject:
     _orders: dict[str, Array] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not len(self.images) or len(self.images) != len(self.labels):
-            what = f"{len(self.images)} images and {len(self.labels)} labels"
-            raise Problem(what, "fault campaign", "give one label an image, and at least one image")
+        checked_labels(self.labels, len(self.images), class_count(self.graph))
 
     @property
     def digest(self) -> str:

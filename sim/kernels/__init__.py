@@ -73,3 +73,7 @@ class Kernels(Protocol):
     def by_numpy(self, made: Array, source: Array) -> Array:
         """`made`, which numpy made of `source`, as a view or by copying."""
         ...
+
+    def apply(self, function: Callable[[Array], Array], source: Array) -> Array:
+        """What `function`, in numpy and by copying, makes of `source`."""
+        ...

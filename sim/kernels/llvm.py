@@ -17,12 +17,17 @@ from typing import Any
 from bnnflow import TOOL_MISSING, Problem
 
 from .image import Image
+from .machine import Machine
 from .native import NativeKernels
-from .source import NAMES, Machine, text
+from .source import NAMES, text
 
 TARGETS = ("host", "avx512", "avx2", "x86-64")
 """What kernels can be compiled for: this processor as it is, or as if it had no more than the one named."""
 
+_SOURCES = (
+    *("source.py", "source_xnor.py", "source_dot.py", "source_maps.py"),
+    *("machine.py", "assembly.py", "image.py", "llvm.py"),
+)
 _FORCED = {"avx512": "znver4", "avx2": "haswell", "x86-64": "x86-64"}
 
 
@@ -95,7 +100,7 @@ def _key(target: str) -> bytes:
         found = None
     if found is not None and found.origin is not None:
         parts.append(_content(Path(found.origin).parent / "_version.py"))
-    parts += [_content(Path(__file__).parent / name) for name in ("source.py", "assembly.py", "image.py", "llvm.py")]
+    parts += [_content(Path(__file__).parent / name) for name in _SOURCES]
     return zlib.compress("\0".join(parts).encode(), 1)
 
 

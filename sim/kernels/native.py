@@ -13,7 +13,7 @@ from ...transforms.ops import Sides
 from ...transforms.tensor import Array
 from ..packing import Window, address, aligned, blocked, pack, roomy, with_room, words_of
 from . import Run
-from .source import NARROW, WIDE, Machine
+from .machine import NARROW, WIDE, Machine
 
 # Tap words whose weights, 512 bytes each, fit into the first cache beside the activations.
 _FIRST_CACHE = 56
@@ -103,6 +103,10 @@ class NativeKernels:
         if made is not source and not np.may_share_memory(made, source):
             self.tape.broken = True
         return made
+
+    def apply(self, function: Callable[[Array], Array], source: Array) -> Array:
+        """See `Kernels`."""
+        return self.by_numpy(function(source), source)
 
     def xnor_bits(self, window: Window, weight: Array, bounds: Array, classes: Array) -> Run:
         """See `Kernels`."""

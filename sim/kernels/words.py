@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -105,6 +106,10 @@ class NumpyKernels:
     def by_numpy(self, made: Array, source: Array) -> Array:
         """See `Kernels`."""
         return made
+
+    def apply(self, function: Callable[[Array], Array], source: Array) -> Array:
+        """See `Kernels`."""
+        return function(source)
 
 
 def _weights(weight: Array) -> Array:

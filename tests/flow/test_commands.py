@@ -184,6 +184,9 @@ CASES = {
     "missing_data": (["simulate", "GRAPH", "--data", "mnist", "--data-dir", "."], 2),
     "bad_rates": (["faults", "GRAPH", "--rates", "often"], 2),
     "rate_range": (["faults", "GRAPH", "--data", "digits", "--rates", "2"], 2),
+    "empty_folding": (["estimate", "GRAPH", "--folding", "empty.json"], 2),
+    "folding_and_rate": (["estimate", "GRAPH", "--folding", "empty.json", "--fps", "5"], 2),
+    "channels_last": (["simulate", "GRAPH", "--input", "last.npy"], 2),
     "no_run": (["show", "."], 2),
     "no_such_stage": (["build", "r.yaml", "--from", "trian"], 2),
     "target_too_fast": (["estimate", "GRAPH", "--fps", "1e9"], 1),
@@ -208,6 +211,8 @@ def test_bad_input(
     np.save("nan.npy", np.full(shape, np.nan, np.float32))
     np.save("none.npy", np.zeros((0, *shape[1:]), np.uint8))
     np.save("scalar.npy", np.float32(1))
+    np.save("last.npy", np.zeros((4, *shape[2:], shape[1]), np.uint8))
+    Path("empty.json").write_text("{}")
     np.savez("several.npz", a=np.zeros(3), b=np.zeros(3))
     np.save("halves.npy", np.full(4, 0.5))
     Path("r.yaml").write_text("data: {name: digits}\nmodel: {arch: cnn, channels: [8, 8], pools: [1, 2]}\n")

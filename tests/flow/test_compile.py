@@ -10,6 +10,7 @@ import onnx
 import pytest
 
 from bnnflow.flow import cli
+from bnnflow.flow.compile import compile_file
 from bnnflow.sim.engine import Simulator
 from bnnflow.transforms.read import read
 from tests.networks import random_network
@@ -128,3 +129,16 @@ def test_units_stand_where_finn_numbers_them(options: tuple[str, ...], tmp_path:
     before = [node.name for node in model.graph.node]
     assert [node.name for node in model.transform(SortGraph()).graph.node] == before
     assert len([node for node in model.graph.node if node.op_type == "DuplicateStreams"]) == 2
+
+
+def test_levels_of_an_earlier_compilation_do_not_stay(tmp_path: Path) -> None:
+    """To fewer levels into the same folder: what lies behind is gone, the file that is read and others stay."""
+    path, folder = tmp_path / "net.onnx", tmp_path / "out"
+    onnx.save(random_network(3, 1, 1), path)
+    compile_file(path, folder)
+    (folder / "notes.txt").write_text("mine")
+    assert (folder / "3_dataflow.onnx").exists()
+    found = compile_file(path, folder, to="integer")
+    assert sorted(file.name for file in folder.iterdir()) == sorted([*found["files"], "notes.txt"])
+    compile_file(folder / "1_integer.onnx", folder, to="xnor")
+    assert (folder / "1_integer.onnx").exists()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from bnnflow import Problem
 from bnnflow.flow import cli
 from bnnflow.sim.faults import FaultMap, Model, Rates, draw, memories
 from bnnflow.sim.faults.maps import replaced
@@ -127,6 +129,10 @@ BAD = {
     "map": (["--map", "nowhere.npz"], 2),
     "map_of_another": (["--map", "wide.npz"], 2),
     "store": (["--store", "x.npy"], 2),
+    "map_of_text": (["--map", "m.txt"], 2),
+    "data_and_input": (["--data", "digits"], 2),
+    "fewer_maps": (["--interval", "0.01", "--maps", "9", "--max-maps", "8"], 2),
+    "protection_option": (["--protection", "tmr:x4"], 2),
     "save_protected": (["--save-map", "m.npz", "--protection", "tmr"], 2),
 }
 
@@ -165,4 +171,81 @@ def test_recipes_are_refused_before_any_training(
 
 
 def test_input_needs_labels(folder: Path, capsys: pytest.CaptureFixture[str], golden: Golden) -> None:
-    golden("problems/command_faults_labels", said(capsys, ["margins", "net.onnx", "--input", "x.npy"], 2))
+    text = said(capsys, ["faults", "net.onnx", "--input", "x.npy"], 2)
+    golden("problems/command_faults_labels", text)
+    assert said(capsys, ["margins", "net.onnx", "--input", "x.npy", "--attack", "1"], 2) == text
+    said(capsys, ["margins", "net.onnx", "--input", "x.npy"])
+    found = json.loads(said(capsys, ["criticality", "net.onnx", "--input", "x.npy", "--json"]))
+    assert found["layers"][0]["clean"] is None
+
+
+def damaged(content: bytes, place: int) -> bytes:
+    made = bytearray(content)
+    made[place] ^= 255
+    return bytes(made)
+
+
+def test_damaged_maps_never_show_a_traceback(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Cut off, with a byte turned, or no archive at all; a byte that says nothing about the cells may pass."""
+    graph = read(Path("net.onnx"))
+    drawn = draw(graph, memories(graph), Model(), Rates.of(0.1), 0, 0)
+    drawn.save(Path("m.npz"))
+    content = Path("m.npz").read_bytes()
+    broken = [b"", b"hello", *(content[:size] for size in range(10, len(content), 200))]
+    for one in [*broken, *(damaged(content, place) for place in range(0, len(content), 37))]:
+        Path("d.npz").write_bytes(one)
+        with suppress(Problem):
+            assert FaultMap.load(Path("d.npz"), graph).ops(graph) == drawn.ops(graph) and one not in broken
+    Path("d.npz").write_bytes(content[:99])
+    said(capsys, ["faults", "net.onnx", *DATA, "--map", "d.npz"], 2)
+
+
+CELLS = {
+    "lengths": ([5], [2, 2], "=i8", "u1"),
+    "twice": ([5, 5], [2, 2], "=i8", "u1"),
+    "effect": ([5], [7], "=i8", "u1"),
+    "halves": ([5.5], [2], "=f8", "u1"),
+    "negative": ([-5], [2], "=i8", "u1"),
+    "beyond": ([10**9], [2], "=i8", "u1"),
+    "square": ([[5]], [[2]], "=i8", "u1"),
+}
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_cells_that_no_map_has(name: str, folder: Path) -> None:
+    graph = read(Path("net.onnx"))
+    index, effect, kind, small = CELLS[name]
+    parts = {"checksum": np.array(""), "names": np.array(["hidden.weights"])}
+    np.savez("c.npz", index0=np.array(index, kind), effect0=np.array(effect, small), **parts)
+    with pytest.raises(Problem):
+        FaultMap.load(Path("c.npz"), graph)
+
+
+@pytest.mark.parametrize(
+    "rows", ["hidden.weights,0", "hidden.weights,0,0,flip,4", "hidden.weights,0,0,flip\nhidden.weights,0,0,1"]
+)
+def test_rows_that_no_map_has(rows: str, folder: Path) -> None:
+    Path("c.csv").write_text(f"memory,word,bit,effect\n{rows}\n")
+    with pytest.raises(Problem, match="damaged"):
+        FaultMap.load(Path("c.csv"), read(Path("net.onnx")))
+
+
+INPUTS = {
+    "nan": lambda x: np.where(np.arange(x.size).reshape(x.shape) == 7, np.nan, x),
+    "divided": lambda x: x / 255,
+    "range": lambda x: x.astype(np.int64) + 2**40,
+    "negative": lambda x: x.astype(np.int64) - 300,
+    "empty": lambda x: x[:0],
+    "shape": lambda x: x[:, :-1],
+    "text": lambda x: x.astype(str),
+    "complex": lambda x: x.astype(complex),
+    "one": lambda x: x[0],
+}
+
+
+@pytest.mark.parametrize("name", INPUTS)
+@pytest.mark.parametrize("command", ["simulate", "faults", "criticality", "margins"])
+def test_images_that_do_not_fit(command: str, name: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.save("bad.npy", INPUTS[name](np.load("x.npy")))
+    text = said(capsys, [command, "net.onnx", "--input", "bad.npy", "--labels", "y.npy"], 2)
+    assert "fault in bnnflow" not in text

@@ -191,7 +191,7 @@ def test_data_sets_are_listed_and_fetching_explains_itself(
 
 
 def test_the_zoo_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
-    rows = {row["name"]: row for row in json.loads(ran(capsys, "models", "--json"))}
+    rows = {row["name"]: row for row in json.loads(ran(capsys, "models", "--json"))["networks"]}
     weights = {  # counted from the published layer lists
         "fashcnn": 6_480_448, "vgg7": 12_973_440, "alexnet-small": 14_022_016, "vgg16": 14_715_584,
         "resnet20": 268_336, "cnv": 1_542_848, "tfc": 59_008,

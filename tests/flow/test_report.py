@@ -36,7 +36,7 @@ def test_change_has_a_sign_and_a_meaning() -> None:
     assert change(100, 150) == "+50.0\u00a0%"
     assert change(100, 100) == "±0.0\u00a0%"
     assert change(0, 3) == change(None, 3) == "–"
-    assert number(-1234567.0) == "−1\u202f234\u202f567"
+    assert number(-1234567.0) == "−1,234,567"
 
 
 def test_headline_knows_better_from_worse() -> None:
@@ -70,7 +70,7 @@ def test_parts_may_be_missing(keys: tuple[str, ...]) -> None:
     summary = without(*keys)
     page, text = render(summary), said(summary)
     assert ("bit error rate" in text) == ("bit error rate" in page) == ("faults" not in keys)
-    assert ("Speed on this computer" in page) == ("speed" not in keys)
+    assert ("<h2>Speed</h2>" in page) == ("speed" not in keys)
     assert ("layers, pruned" in text) == ('<th class="n">pruned</th>' in page) == ("pruned" not in keys)
     assert "None" not in page
 
@@ -81,7 +81,7 @@ def test_the_terminal_tables_fit_and_mark_the_bottleneck() -> None:
     marked = [line for line in text.splitlines() if "▶" in line and "conv2" in line]
     assert len(marked) == 2
     assert "◀" not in text
-    assert re.search(r"LUT +6\u202f120 +4\u202f310 +−29.6\u00a0% +estimated", text)
+    assert re.search(r"LUT +6,120 +4,310 +−29.6\u00a0% +estimated", text)
 
 
 def test_rates_of_zero_and_one_network_of_any_name() -> None:

@@ -16,7 +16,7 @@ from bnnflow import Problem
 from bnnflow.models.augment import augment
 from bnnflow.models.bop import Bop
 from bnnflow.models.data.load import Dataset
-from bnnflow.models.float_format import FloatFormat, cheapest
+from bnnflow.models.float_format import FloatFormat, Trial, cheapest
 from bnnflow.models.layers import SurrogateSign, surrogate
 from bnnflow.models.losses import BOUND, distillation, make_loss
 from bnnflow.models.networks import Network, NetworkSpec
@@ -35,6 +35,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "parts": {"accumulate": 3, "loss": "mcel", "margin": 0.5},
     "early stop": {"validation": 0.2, "patience": 1, "schedule": "constant", "loss": "mhl"},
     "teacher": {"distill": 0.5, "teacher_epochs": 1},
+    "bfloat16": {"precision": "bfloat16", "augment": "crop"},
+    "bfloat16 with bop": {"precision": "bfloat16", "optimizer": "bop", "bop_rate": 1e-2, "momentum_format": "e5m7"},
 }
 
 
@@ -112,14 +114,20 @@ def test_small_floats_round_to_the_nearest_even_number(form: str, kind: Any) -> 
 
 
 def test_the_search_takes_the_cheapest_format_that_is_good_enough() -> None:
-    def accuracy_of(form: FloatFormat | None) -> float:
-        return 0.9 if form is None or (form.exponent >= 4 and form.mantissa >= 2) else 0.5
+    def trial(form: FloatFormat | None) -> Trial:
+        good = form is None or (form.exponent >= 4 and form.mantissa >= 2)
+        return Trial(form, 0.9 if good else 0.5, 0.0 if form is None else 2.0**-form.mantissa)
 
-    form, tried = cheapest(accuracy_of)
-    assert str(form) == "e4m2" and form.bits == 7
-    assert tried["e4m1"] == 0.5 and "e4m0" not in tried
-    with pytest.raises(Problem, match="no format keeps the accuracy"):
-        cheapest(lambda form: 1.0 if form is None else 0.0)
+    form, tried = cheapest(trial)
+    assert str(form) == "e4m2"
+    names = [str(one.form) for one in tried]
+    assert names[0] == "None" and "e4m1" in names and "e4m0" not in names
+    assert str(cheapest(trial, greatest_loss=0.2)[0]) == "e4m3"
+    assert str(cheapest(trial, 1.0, (3, 4), (3, 2))[0]) == "e3m2"
+    assert str(cheapest(trial, 1.0, (3, 4), (1, 2), 0.3)[0]) == "e3m2", "fewest bits"
+    assert cheapest(lambda form: Trial(form, 1.0 if form is None else 0.0))[0] is None
+    with pytest.raises(Problem, match="no number format e9"):
+        cheapest(lambda form: pytest.fail("bits are checked before any training"), exponents=(4, 9))
 
 
 def test_losses_follow_their_formulas() -> None:
@@ -182,6 +190,25 @@ def test_drawn_signs_have_their_probability_and_leave_the_latent_weights() -> No
     with drawn_weights(network, torch.Generator().manual_seed(0)):
         assert set(network.layers["conv1"].weight.unique().tolist()) == {-1.0, 1.0}
     assert digest(network) == before
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "bop"])
+def test_bfloat16_learns_and_leaves_float32(optimizer: str, digits: Dataset) -> None:
+    options: dict[str, Any] = {"precision": "bfloat16", "optimizer": optimizer, "bop_rate": 1e-2}
+    spec = replace(SPEC, epochs=6, **options)
+    images, labels = digits.train_images[:600], digits.train_labels[:600]
+    trained = []
+    for _ in range(2):
+        network = Network(CNN, 1)
+        history = train(network, images, labels, spec)
+        trained.append(digest(network))
+    assert trained[0] == trained[1]
+    assert history[-1]["loss"] < history[0]["loss"] and accuracy(network, images, labels) > 0.5
+    exact = Network(CNN, 1)
+    train(exact, images, labels, replace(spec, precision="float32"))
+    assert digest(exact) != trained[0], "short products were rounded"
+    for tensor in network.state_dict().values():
+        assert tensor.dtype in (torch.float32, torch.int64) and tensor.is_contiguous()
 
 
 def test_training_stops_early_and_takes_the_best_network(digits: Dataset) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from bnnflow import Problem
 from bnnflow.sim.engine import Simulator
-from bnnflow.sim.faults import memories
+from bnnflow.sim.faults import Subject, memories
 from bnnflow.sim.faults.criticality import criticality
 from bnnflow.sim.faults.maps import replaced
 from bnnflow.transforms.graph import Graph
@@ -45,13 +45,45 @@ def test_equal_to_brute_force(make: object, layer: str, seed: int) -> None:
     assert np.array_equal(found.changed, changed)
     assert np.array_equal(found.right, right)
     assert found.clean == (Simulator.of(graph).classes(images) == labels).sum()
-    assert found.worst(3)[0][3] == changed.max()
+    worst = [entry[3] for entry in found.worst(3)]
+    assert worst == sorted(changed[changed > 0].tolist(), reverse=True)[:3], "bits that change nothing are not named"
 
 
 def test_something_is_critical() -> None:
     graph = mlp()
     found = criticality(graph, pixels(0, graph, 40), np.zeros(40, np.int64), "d1")
     assert 0 < found.critical <= found.changed.size
+
+
+def test_without_labels_the_networks_own_classes_count() -> None:
+    graph = mlp()
+    images = pixels(0, graph, 40)
+    own = criticality(graph, images, Simulator.of(graph).classes(images), "d1")
+    found = criticality(graph, images, None, "d1")
+    assert np.array_equal(found.changed, own.changed) and np.array_equal(found.right, own.right)
+    assert np.array_equal(found.right, 40 - found.changed) and found.clean == 40
+
+
+BAD = {
+    "empty": (lambda x: x[:0], np.zeros(0, np.int64)),
+    "empty_unlabelled": (lambda x: x[:0], None),
+    "count": (lambda x: x, np.zeros(3, np.int64)),
+    "shape": (lambda x: x, np.zeros((4, 1), np.int64)),
+    "floats": (lambda x: x, np.zeros(4)),
+    "no_class": (lambda x: x, np.full(4, 99)),
+    "negative": (lambda x: x, np.full(4, -1)),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_labels_that_do_not_fit(name: str) -> None:
+    graph, (cut, labels) = mlp(), BAD[name]
+    images = cut(pixels(0, graph, 4))
+    with pytest.raises(Problem):
+        criticality(graph, images, labels, "d1")
+    if labels is not None:
+        with pytest.raises(Problem):
+            Subject(graph, images, labels)
 
 
 def test_unknown_layers(golden: object) -> None:

@@ -1,0 +1,94 @@
+"""The commands on networks and their training. Imports nothing heavy: every command loads what it needs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bnnflow import CHECK_FAILED, Problem
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("-s", "--set", metavar="KEY=VALUE", help="Change a key of the recipe.")
+]
+
+
+def models(
+    width: Annotated[float, typer.Option(min=0.01, max=16, help="Factor of all filters and neurons.")] = 1.0,
+    json: Json = False,
+) -> None:
+    """List the networks that a recipe can name, with their sizes, and the trained ones that come with bnnflow."""
+    from . import screen
+    from .packing import trained_rows
+    from .zoo_table import rows
+
+    found = {"networks": rows(width), "trained": trained_rows()}
+    screen.print_json(found) if json else screen.print_models(found["networks"], found["trained"])
+
+
+def pack(
+    run: Annotated[Path, typer.Argument(help="Run folder that `flow build` trained in.", show_default=False)],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="File to write; default: <recipe>.bnn.", show_default=False)
+    ] = None,
+    network: Annotated[str, typer.Option(help="base or pruned.")] = "base",
+    machine: Annotated[str, typer.Option(help="What it was trained on, where the run does not say it.")] = "",
+    force: Annotated[bool, typer.Option(help="Overwrite an existing file.")] = False,
+    json: Json = False,
+) -> None:
+    """Pack a run's trained network into one small file, one bit a binary weight, that `model: {trained: FILE}` takes.
+
+    What the network computes stays the same, bit for bit. The magnitudes of latent weights are lost but for one mean a
+    layer, from which further training starts. Weights with a scale or of several bits are kept as they are.
+    """
+    from . import screen
+    from .packing import pack_run
+
+    found = pack_run(run, output, network, machine, force)
+    if json:
+        screen.print_json(found)
+    else:
+        print(f"wrote {found['file']}: {found['bytes']:,} bytes, test accuracy {found['accuracy']:.2%}")
+
+
+def formats(
+    recipe: Annotated[Path, typer.Argument(help="Recipe file with `train: {optimizer: bop}`.", show_default=False)],
+    tolerance: Annotated[
+        float, typer.Option(min=0, max=1, help="Accuracy that may be lost against float32 momenta, 0 to 1.")
+    ] = 0.01,
+    exponents: Annotated[str, typer.Option(help="Numbers of exponent bits to try, comma separated.")] = "8,5,4,3",
+    mantissas: Annotated[str, typer.Option(help="Numbers of mantissa bits to try.")] = "7,3,2,1,0",
+    lost: Annotated[float, typer.Option(min=0, max=1, help="Share of updates that may be lost, 0 to 1.")] = 1.0,
+    overrides: Overrides = None,
+    json: Json = False,
+) -> None:
+    """Find the cheapest number format for Bop's momenta by short trainings; exit status 1 where none will do.
+
+    For each number of exponent bits, mantissas are tried from wide to narrow until one loses too much. Accuracy is
+    that on training images held out. -s train.epochs=3 makes the trainings short.
+    """
+    from . import screen
+    from .formats import search
+
+    bits = (_numbers(exponents, "--exponents"), _numbers(mantissas, "--mantissas"))
+    with screen.Bar("formats", quiet=json) as bar:
+        found = search(
+            recipe,
+            list(overrides or []),
+            tolerance,
+            bits,
+            lost,
+            lambda name, done, total, figures: bar.update(done, total, figures, name),
+        )
+    screen.print_json(found) if json else screen.print_formats(found)
+    if found["cheapest"] is None:
+        raise typer.Exit(CHECK_FAILED)
+
+
+def _numbers(text: str, option: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise Problem(f"{text!r} is no list of whole numbers", option, "for example 5,4,3") from None

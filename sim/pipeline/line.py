@@ -1,0 +1,293 @@
+"""FIFOs, processes, and how they move words from cycle to cycle."""
+
+from __future__ import annotations
+
+from array import array
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from math import lcm
+
+import numpy as np
+
+from bnnflow import Problem
+
+from .timing import Deadlock, FifoTiming, Timing, UnitTiming
+
+INPUT, OUTPUT = "(input)", "(output)"
+
+
+class Fifo:
+    """A FIFO: the cycle of every writing and reading of a word."""
+
+    __slots__ = ("depth", "name", "reads", "source", "target", "width", "words", "writes")
+
+    def __init__(self, source: str, target: str, depth: int, width: int, words: int) -> None:
+        self.source, self.target, self.name = source, target, f"{source} -> {target}"
+        self.depth, self.width, self.words = depth, width, words
+        self.writes, self.reads = array("q"), array("q")
+
+    def peak(self) -> int:
+        """Most words at a time; a word counts until the cycle in which it is read, that one included."""
+        writes, reads = np.array(self.writes, np.int64), np.array(self.reads, np.int64)
+        held = np.arange(1, len(writes) + 1) - np.searchsorted(reads, writes, "left")
+        return int(held.max(initial=0))
+
+
+# A step: cycles since the step before, inputs that are read, outputs that are written.
+Step = tuple[int, tuple[int, ...], tuple[int, ...]]
+READ: Step = (1, (0,), ())
+WRITE: Step = (1, (), (0,))
+PASS: Step = (1, (0,), (0,))
+
+
+@dataclass(eq=False, slots=True)
+class Process:
+    """Steps in a fixed order.
+
+    Attributes:
+        unit: that it belongs to, for people.
+        steps, count: an order of steps, and how often it is repeated over all images.
+        inputs, outputs: FIFOs.
+        after: for each step, the words of a FIFO that must have been read (or written) before it: see `_window`.
+        watched: the cycles that `after` counts in, and its words an image.
+        need: which wait `after` is: "starved" or "blocked".
+        entry: the unit's input, where `after` stands for it.
+        time: cycle of the last step.
+    """
+
+    unit: str
+    steps: Sequence[Step]
+    count: int
+    inputs: list[Fifo] = field(default_factory=list)
+    outputs: list[Fifo] = field(default_factory=list)
+    after: Sequence[int] = ()
+    watched: Callable[[], tuple[array[int], int]] | None = None
+    need: str = "starved"
+    entry: Fifo | None = None
+    time: int = -1
+    index: int = 0
+    done: int = 0
+    busy: int = 0
+    starved: int = 0
+    blocked: int = 0
+    idle: bool = False
+    waits: tuple[str, Fifo] | None = None
+    peers: list[Process] = field(default_factory=list)
+
+    @property
+    def finished(self) -> bool:
+        """Whether all its steps are made."""
+        return self.done == self.count
+
+    def run(self) -> bool:
+        """Make all steps whose cycle is known; true if there were any."""
+        steps, size, index, done, time = self.steps, len(self.steps), self.index, self.done, self.time
+        ins = [(fifo.writes, fifo.reads, fifo) for fifo in self.inputs]
+        outs = [(fifo.writes, fifo.reads, fifo.depth, fifo) for fifo in self.outputs]
+        after = self.after
+        watched, each = self.watched() if self.watched else (array("q"), 0)
+        busy = starved = blocked = 0
+        self.waits = None
+        start = (done, index)
+        while done < self.count:
+            gap, reads, writes = steps[index]
+            own = time + gap
+            ready = own
+            for port in reads:
+                written, taken, fifo = ins[port]
+                k = len(taken)
+                if k >= len(written):
+                    self.waits = ("a word of", fifo)
+                    break
+                arrival = written[k] + 1
+                if arrival > ready:
+                    ready = arrival
+            if self.waits:
+                break
+            free = ready
+            if after:
+                k = done * each + after[index]
+                if k > len(watched):
+                    assert self.entry is not None
+                    self.waits = ("a word of" if self.need == "starved" else "its own windows before", self.entry)
+                    break
+                if k:
+                    moment = watched[k - 1] + 1
+                    if moment > free:
+                        free = moment
+                        if self.need == "starved":
+                            ready = moment
+            for port in writes:
+                written, taken, depth, fifo = outs[port]
+                if depth:
+                    k = len(written) - depth
+                    if k >= 0:
+                        if k >= len(taken):
+                            self.waits = ("a place in", fifo)
+                            break
+                        moment = taken[k] + 1
+                        if moment > free:
+                            free = moment
+            if self.waits:
+                break
+            for port in reads:
+                ins[port][1].append(free)
+            for port in writes:
+                outs[port][0].append(free)
+            busy += gap
+            starved += ready - own
+            blocked += free - ready
+            time = free
+            index += 1
+            if index == size:
+                index = 0
+                done += 1
+        self.index, self.done, self.time = index, done, time
+        self.busy += busy
+        self.starved += starved
+        self.blocked += blocked
+        return (done, index) != start
+
+
+class Line:
+    """Processes and FIFOs of a graph."""
+
+    def __init__(self, images: int, depth: int, depths: Mapping[str, int]) -> None:
+        self.images, self.depth, self.depths = images, depth, depths
+        self.processes: list[Process] = []
+        self.fifos: list[Fifo] = []
+        self.units: dict[str, tuple[str, list[Process]]] = {}
+
+    def add(self, kind: str, *processes: Process) -> None:
+        """Processes of one unit."""
+        self.units[processes[0].unit] = (kind, list(processes))
+        self.processes.extend(processes)
+
+    def fifo(self, source: str, target: str, width: int, size: int) -> Fifo:
+        """A FIFO for words of `width` values of a tensor of `size`; a second one between two units is numbered."""
+        if size % width:
+            raise Problem(
+                f"{size} values do not fill words of {width}", f"{source!r} to {target!r}", "change the folding"
+            )
+        made = Fifo(source, target, self.depth, width, size // width)
+        number = sum(fifo.source == source and fifo.target == target for fifo in self.fifos)
+        if number:
+            made.name += f" ({number + 1})"
+        made.depth = self.depths.get(made.name, self.depth)
+        self.fifos.append(made)
+        return made
+
+    def join(self, source: str, wide: int, target: str, wanted: int, size: int) -> tuple[Fifo, Fifo]:
+        """FIFOs and converters between two units: the FIFO that the first writes, and that which the second reads."""
+        widths = [wide, wanted]
+        if wide % wanted and wanted % wide:
+            widths.insert(1, lcm(wide, wanted))
+        first = last = None
+        for place, (a, b) in enumerate(pairwise(widths)):
+            if a == b:
+                continue
+            name = f"{source}_to_{target}" + (f"_{place}" if place else "")
+            while name in self.units:
+                name += "_"
+            entry = last if last is not None else self.fifo(source, name, a, size)
+            first = first or entry
+            leave = self.fifo(name, target, b, size)
+            if last is not None:
+                last.target = name
+                last.name = f"{last.source} -> {name}"
+                last.depth = self.depths.get(last.name, self.depth)
+            last = leave
+            n = max(a, b) // min(a, b)
+            steps = [READ] * (n - 1) + [PASS] if b > a else [PASS] + [WRITE] * (n - 1)
+            self.add("Converter", Process(name, steps, self.images * size // max(a, b), [entry], [leave]))
+        if first is None or last is None:
+            only = self.fifo(source, target, wide, size)
+            return only, only
+        return first, last
+
+    def run(self) -> None:
+        """Until all is done or nothing moves."""
+        sides: dict[int, list[Process]] = {}
+        for process in self.processes:
+            for fifo in (*process.inputs, *process.outputs):
+                sides.setdefault(id(fifo), []).append(process)
+        for process in self.processes:
+            near = (other for fifo in (*process.inputs, *process.outputs) for other in sides[id(fifo)])
+            process.peers = list(dict.fromkeys(other for other in near if other is not process))
+            process.peers += [
+                other for _, group in self.units.values() if process in group for other in group if other is not process
+            ]
+        queue = deque(self.processes)
+        while queue:
+            process = queue.popleft()
+            process.idle = True
+            if process.run():
+                for other in process.peers:
+                    if other.idle and not other.finished:
+                        other.idle = False
+                        queue.append(other)
+
+    @property
+    def runs(self) -> bool:
+        """Whether all images came out."""
+        return all(process.finished for process in self.processes)
+
+    @property
+    def cycle(self) -> int:
+        """The last one in which anything moved."""
+        return max(process.time for process in self.processes)
+
+    def circle(self) -> tuple[tuple[str, ...], str]:
+        """Who waits for whom in a deadlock, and the full FIFO in front of the unit that misses a word."""
+        makers = {id(fifo): process for process in self.processes for fifo in process.outputs}
+        takers = {id(fifo): process for process in self.processes for fifo in process.inputs}
+        writers = {group[0].unit: group[-1] for _, group in self.units.values() if len(group) > 1}
+        process = next(process for process in self.processes if not process.finished)
+        trail: list[Process] = []
+        while process not in trail:
+            trail.append(process)
+            assert process.waits is not None, "an unfinished unit waits"
+            what, fifo = process.waits
+            if what == "its own windows before":
+                process = writers[process.unit]
+            elif what == "a place in":
+                process = takers[id(fifo)]
+            elif process.after and process is writers[process.unit]:
+                process = next(p for p in self.units[process.unit][1] if p is not process)
+            else:
+                process = makers[id(fifo)]
+        waiting = [(p, *(p.waits or ("", None))) for p in trail[trail.index(process) :]]
+        waits = tuple(f"{p.unit} waits for {what} {fifo.name if fifo else ''}" for p, what, fifo in waiting)
+        full = [fifo for _, what, fifo in waiting if what == "a place in" and fifo is not None]
+        assert full, "a circle of units without loops holds a full FIFO"
+        # Followed from unit to unit, the last of a row of full FIFOs stands in front of a join.
+        ends = [
+            fifo
+            for (_, what, fifo), (_, after, _) in zip(waiting, waiting[1:] + waiting[:1], strict=True)
+            if what == "a place in" and after != "a place in" and fifo is not None
+        ]
+        return waits, (ends or full)[0].name
+
+    def timing(self, deadlock: Deadlock | None = None) -> Timing:
+        """The results."""
+        ends = [fifo for fifo in self.fifos if fifo.target == OUTPUT]
+        whole = min(len(fifo.writes) // fifo.words for fifo in ends)
+        finished = tuple(max(fifo.writes[(i + 1) * fifo.words - 1] for fifo in ends) + 1 for i in range(whole))
+        units = [_unit_timing(name, kind, group) for name, (kind, group) in self.units.items() if kind]
+        fifos = [
+            FifoTiming(f.name, f.depth, f.width, f.words, len(f.writes), len(f.reads), f.peak()) for f in self.fifos
+        ]
+        return Timing(self.images, finished, tuple(units), tuple(fifos), deadlock)
+
+
+def _unit_timing(name: str, kind: str, group: Sequence[Process]) -> UnitTiming:
+    if len(group) == 1:
+        return UnitTiming(name, kind, group[0].busy, group[0].starved, group[0].blocked)
+    # A window reads and writes at a time; what is neither is a wait, for a place as long as the writer had its words.
+    reader, writer = group
+    busy = len(np.union1d(reader.inputs[0].reads, writer.outputs[0].writes))
+    rest = max(reader.time, writer.time) + 1 - busy
+    blocked = min(rest, writer.blocked)
+    return UnitTiming(name, kind, busy, rest - blocked, blocked)
