@@ -16,7 +16,7 @@ import typer
 
 from bnnflow import CHECK_FAILED, TOOL_MISSING, Problem, __version__
 
-from . import cli_faults, cli_models, cli_rank
+from . import cli_faults, cli_finer, cli_models, cli_rank
 
 app = typer.Typer(
     name="flow",
@@ -281,6 +281,10 @@ app.command()(cli_faults.faults)
 app.command()(cli_faults.criticality)
 app.command()(cli_faults.margins)
 app.command()(cli_rank.rank)
+app.command()(cli_finer.planes)
+app.command()(cli_finer.synapses)
+app.command()(cli_finer.ecqx)
+app.command()(cli_finer.masks)
 
 
 @app.command()
@@ -313,12 +317,15 @@ def estimate(
         Path | None, typer.Option(help="FINN's folding file (.json), in place of one for --fps.", show_default=False)
     ] = None,
     finn_plus: Annotated[bool, typer.Option("--finn-plus", help="Compile to the units of finn-plus 1.6.")] = False,
+    unrolled: Annotated[
+        bool, typer.Option("--unrolled", help="Also count every layer with its weights built in (PE = MH, SIMD = MW).")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Fold a graph for a rate and estimate cycles, LUTs and block RAMs of every unit."""
     from . import graphs, screen
 
-    found = graphs.estimate(graphs.open_graph(graph), part, clock_mhz, fps, cost_model, folding, finn_plus)
+    found = graphs.estimate(graphs.open_graph(graph), part, clock_mhz, fps, cost_model, folding, finn_plus, unrolled)
     screen.print_json(found) if json else screen.print_estimate(found)
 
 

@@ -255,6 +255,7 @@ def estimate(
     model: str = "exact",
     folding: Path | None = None,
     finn_plus: bool = False,
+    with_unrolled: bool = False,
 ) -> dict[str, Any]:
     """Cost of a graph of any level, compiled, folded, and estimated.
 
@@ -264,6 +265,7 @@ def estimate(
         model: "exact" or "finn".
         folding: FINN's folding file, to be taken in place of one found for a rate.
         finn_plus: compile to finn-plus' units.
+        with_unrolled: add "unrolled": every MVAU with its weights built in.
 
     Raises:
         Problem: it does not compile, the part or the model is unknown, no folding reaches the rate, or the folding
@@ -281,7 +283,12 @@ def estimate(
     operations = network_operations(made["xnor"]) if "xnor" in made else {}
     rate = None if folding is not None else _FPS if fps is None else fps
     target = {"part": chip.name, "clock_mhz": clock_mhz, "fps": rate, "lut": chip.lut, "bram18": chip.bram18}
-    return {"name": graph.name, "target": target, **operations, **facts}
+    found = {"name": graph.name, "target": target, **operations, **facts}
+    if with_unrolled:
+        from ..build.unrolled import SOURCE, unrolled
+
+        found["unrolled"] = {"source": SOURCE, "layers": [asdict(cost) for cost in unrolled(folded)]}
+    return found
 
 
 def _folded(

@@ -16,7 +16,17 @@ from .yaml_position import KeyPath
 SHAPES = ("mlp", "cnn", "resnet")
 OWN = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 OPTIONS = (
-    *("strides", "padding", "head", "weight_bits", "weight_scale", "activation", "act_bits", "estimator"),
+    *(
+        "strides",
+        "padding",
+        "head",
+        "weight_bits",
+        "weight_scale",
+        "weight_kind",
+        "activation",
+        "act_bits",
+        "estimator",
+    ),
     *("stochastic", "scores", "planes", "depths", "join", "join_bits", "shortcut"),
 )
 Bits = Annotated[int, Field(ge=1, le=8)]
@@ -64,6 +74,9 @@ class Model(Section):
     weight_bits: Bits | None = Field(default=None, description="bits of weights; 1: +1 and -1")
     weight_scale: Literal["none", "tensor", "channel"] | None = Field(
         default=None, description="scale of binary weights: 1, or mean |w| of the layer or of each filter"
+    )
+    weight_kind: Literal["levels", "steps", "ternary"] | None = Field(
+        default=None, description="ternary (2 bits): -1, 0, +1 by a threshold; steps: 2 bits or more, constant scale"
     )
     activation: Literal["sign", "unit"] | None = Field(
         default=None, description="+1 and -1, or act_bits-bit levels from 0 to 1"

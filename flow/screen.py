@@ -1,4 +1,4 @@
-"""What the commands show: progress, tables, JSON. The only module besides `cli` that prints."""
+"""What the commands show: progress, tables, JSON. With `screen_finer`, the only module besides `cli` that prints."""
 
 from __future__ import annotations
 
@@ -130,7 +130,9 @@ def _say(stage: str, facts: Mapping[str, Any]) -> str:
             before, after = facts["accuracy_before_reestimation"], facts["accuracy"]
             if not facts["history"]:
                 return f"test accuracy {after:.2%}, of trained weights as they are"
-            return f"test accuracy {after:.2%} ({before:.2%} before batch norms were measured anew)"
+            zeros = ", ".join(f"{name} {share:.0%}" for name, share in facts.get("zeros", {}).items())
+            said = f"test accuracy {after:.2%} ({before:.2%} before batch norms were measured anew)"
+            return said + (f"; weights of 0: {zeros}" if zeros else "")
         case "prune":
             kept = facts["steps"][-1]["kept"] if facts["steps"] else {}
             widths = ", ".join(f"{name} {width}" for name, width in kept.items())
@@ -327,6 +329,10 @@ def print_estimate(found: Mapping[str, Any]) -> None:
         f"({target['part']}), {found['cycles']:,} cycles an image: {found['fps']:,.0f} images/s at "
         f"{target['clock_mhz']:g} MHz; estimated by FINN's formulas"
     )
+    if "unrolled" in found:
+        from .screen_finer import print_unrolled
+
+        print_unrolled(found["unrolled"])
 
 
 def print_cycles(found: Mapping[str, Any]) -> None:

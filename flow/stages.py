@@ -75,6 +75,7 @@ def train(build: Build) -> Facts:
         from ..models.batchnorm import reestimate
         from ..models.flips import FlipCounts
         from ..models.saved import save_network
+        from ..models.ternary import zero_shares
         from ..models.train import accuracy, device_of
         from .speed import device_name
 
@@ -92,8 +93,9 @@ def train(build: Build) -> Facts:
             after = accuracy(network, images.test_images, images.test_labels)
         with build.run.temporary(f"base/{WEIGHTS}") as path:
             save_network(network.to("cpu"), path)
+        zeros = {"zeros": zero_shares(network)} if getattr(spec, "weight_bits", 1) > 1 else {}
         facts = {"history": history, "accuracy_before_reestimation": before, "accuracy": after}
-        return {**facts, "device": device_name(device.type)}
+        return {**facts, **zeros, "device": device_name(device.type)}
 
     inputs = {
         "model": spec.to_dict(),

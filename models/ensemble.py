@@ -42,7 +42,8 @@ class EnsembleSpec:
     def __post_init__(self) -> None:
         if not self.votes or min(self.votes) < 1:
             raise Problem(f"votes of {list(self.votes)}", "ensemble", "one whole number of at least 1 a member")
-        if self.member.weight_scale != "none" or self.member.weight_bits != 1 or self.member.scores == "class":
+        plain = self.member.has_unit_weights and self.member.weight_kind == "levels"
+        if not plain or self.member.scores == "class":
             what = "the votes of an ensemble are sums of +1 and -1, which have no scale"
             raise Problem(what, "ensemble", "use weight_scale: none, weight_bits: 1, and scores: one or none")
 

@@ -29,8 +29,8 @@ def export_qonnx(network: nn.Module, path: Path, input_shape: tuple[int, ...] | 
 
     The input `image` is (1, C, H, W) float32 holding pixels 0 to 255 and is annotated UINT8; the output
     `scores` is (1, classes) float32. Binary weights without a scale are stored as +1 and -1 under BipolarQuant of
-    scale 1, others as their latent values under their quantizer. A shared score scale becomes Mul and Add with one
-    number each.
+    scale 1, ternary and masked ones as -1, 0 and +1 under Quant of 2 bits, narrow, scale 1, others as their latent
+    values under their quantizer. A shared score scale becomes Mul and Add with one number each.
 
     Args:
         network: a `Network`, or any module that ends in class scores; not changed.
@@ -40,7 +40,7 @@ def export_qonnx(network: nn.Module, path: Path, input_shape: tuple[int, ...] | 
     plain = copy.deepcopy(network).eval()
     if isinstance(plain, Network):
         with torch.no_grad():
-            if plain.spec.weight_bits == 1 and plain.spec.weight_scale == "none":
+            if plain.spec.has_unit_weights:
                 for _, module in plain.weight_layers():
                     module.weight.copy_(binary_weights(module))
             score = plain.layers["score"]

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from . import parallel
 from .spec import NetworkSpec, WeightLayer
+from .ternary import MaskedWeight, StepWeight, TernaryWeight
 
 SWISH_BETA = 5.0
 
@@ -262,6 +263,10 @@ class Kit:
         return made
 
     def _weight_quant(self) -> dict[str, Any]:
+        if self.spec.weight_kind in ("ternary", "masked"):
+            return {"weight_quant": TernaryWeight if self.spec.weight_kind == "ternary" else MaskedWeight}
+        if self.spec.weight_kind == "steps":
+            return {"weight_quant": StepWeight, "weight_bit_width": self.spec.weight_bits}
         if self.spec.weight_bits > 1:
             return {"weight_quant": Int8WeightPerTensorFloat, "weight_bit_width": self.spec.weight_bits}
         kinds = {"none": _BinaryWeight, "tensor": _ScaledBinaryWeight, "channel": _ChannelBinaryWeight}

@@ -37,7 +37,8 @@ class Network(nn.Module):
         self.layers = nn.ModuleDict(_modules(spec, Kit(spec, quantized)))
         generator = Generator().manual_seed(seed)
         for _, module in self.weight_layers():
-            bound = math.sqrt(3.0 / module.weight[0].numel())
+            # of a constant step: the whole range, where smaller ones would all be 0
+            bound = 1.0 if spec.weight_kind == "steps" else math.sqrt(3.0 / module.weight[0].numel())
             init.uniform_(module.weight, -bound, bound, generator=generator)
 
     def forward(self, x: Tensor) -> Tensor:

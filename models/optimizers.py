@@ -14,11 +14,12 @@ from bnnflow import Problem
 from .bop import Bop
 from .float_format import FloatFormat
 from .spec import NetworkSpec
+from .ternary import MaskedWeight, StepWeight, TernaryWeight
 from .train_spec import TrainSpec
 
 
 class Optimizers:
-    """Steps all parameters of a network, and clips latent binary weights to [-1, 1] afterwards.
+    """Steps all parameters of a network, and clips latent weights of a fixed scale to [-1, 1] afterwards.
 
     With bop, binary weights become their signs when training begins, and stay +1 or -1.
 
@@ -32,6 +33,7 @@ class Optimizers:
 
     def __init__(self, network: nn.Module, spec: TrainSpec) -> None:
         self.spec = spec
+        self.clipped = [module.weight for module in _weight_modules(network) if _is_clipped(module)]
         self.binary = [module.weight for module in binary_weight_modules(network)]
         self.bop: Bop | None = None
         parameters = list(network.parameters())
@@ -73,7 +75,7 @@ class Optimizers:
         if self.bop is not None:
             self.bop.step()
             return
-        for weight in self.binary:
+        for weight in self.clipped:
             weight.clamp_(-1.0, 1.0)
 
     def take_counts(self) -> dict[str, float]:
@@ -93,7 +95,17 @@ class Optimizers:
 
 def binary_weight_modules(network: nn.Module) -> list[nn.Conv2d | nn.Linear]:
     """The layers of a network whose weights are binary."""
-    return [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear) and _bits(m) == 1]
+    return [module for module in _weight_modules(network) if _bits(module) == 1]
+
+
+def _weight_modules(network: nn.Module) -> list[nn.Conv2d | nn.Linear]:
+    return [module for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+
+
+def _is_clipped(module: nn.Module) -> bool:
+    """Binary weights, and those of a kind whose scale is 1."""
+    injector = getattr(getattr(module, "weight_quant", None), "quant_injector", object)
+    return _bits(module) == 1 or issubclass(injector, TernaryWeight | MaskedWeight | StepWeight)
 
 
 def _bits(module: nn.Module) -> int:

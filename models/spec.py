@@ -13,6 +13,7 @@ PoolOrder = Literal["before-norm", "after-sign"]
 InputCode = Literal["bits8", "binary", "planes"]
 Head = Literal["dense", "average", "map"]
 WeightScale = Literal["none", "tensor", "channel"]
+WeightKind = Literal["levels", "steps", "ternary", "masked"]
 Activation = Literal["sign", "unit"]
 Estimator = Literal["clip", "polynomial", "swish", "identity"]
 Scores = Literal["one", "class", "none"]
@@ -97,6 +98,9 @@ class NetworkSpec:
         weight_bits: 1: weights are +1 and -1. 2 to 8: signed integers times one scale.
         weight_scale: of 1-bit weights: "none" is 1; "tensor" and "channel" are mean |w| of the layer or of each
             filter (DoReFa, XNOR-Net). It ends in the thresholds and costs nothing in hardware.
+        weight_kind: "levels" as weight_bits says; "steps" the same with 2 bits or more and a constant scale, whole
+            multiples from -1 to 1; "ternary" (2 bits) -1, 0 and +1, 0 where |w| <= 0.7 mean |w| of the layer (TWN,
+            arXiv:1605.04711); "masked" (1 bit) -1 and +1, and 0 where the latent weight is 0: a synapse that is gone.
         activation: "sign" gives +1 where x >= 0 else -1; "unit" gives act_bits-bit levels from 0 to 1 (DoReFa),
             with 1 bit 1 where x >= 0.5 else 0.
         act_bits: of "unit", 1 to 8.
@@ -150,6 +154,12 @@ class NetworkSpec:
     shortcut: Shortcut = "pool"
     inner: tuple[int, ...] = ()
     units: tuple[int, ...] = ()
+    weight_kind: WeightKind = "levels"
+
+    @property
+    def has_unit_weights(self) -> bool:
+        """Weights are -1, +1 and perhaps 0, and nothing else."""
+        return self.weight_scale == "none" and (self.weight_bits == 1 or self.weight_kind == "ternary")
 
     def __post_init__(self) -> None:
         from .spec_checks import check_fields

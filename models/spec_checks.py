@@ -49,6 +49,7 @@ def _check_words(spec: NetworkSpec) -> None:
         ("input", shapes.InputCode),
         ("head", shapes.Head),
         ("weight_scale", shapes.WeightScale),
+        ("weight_kind", shapes.WeightKind),
         ("activation", shapes.Activation),
         ("estimator", shapes.Estimator),
         ("scores", shapes.Scores),
@@ -109,7 +110,7 @@ def _check_resnet(spec: NetworkSpec) -> None:
         raise Problem("a resnet ends in a dense layer", "head", "use average or dense")
     if spec.activation != "sign":
         raise Problem("a resnet has activations of +1 and -1 alone", "activation", "use sign")
-    if spec.join == "integer" and (spec.weight_scale != "none" or spec.weight_bits != 1):
+    if spec.join == "integer" and not spec.has_unit_weights:
         hint = "use join: thresholded, or weights +1 and -1 without a scale"
         raise Problem("integer joins add sums of +1 and -1, which have no scale", "join", hint)
     for index, (before, after) in enumerate(zip(spec.channels, spec.channels[1:], strict=False)):
@@ -144,6 +145,12 @@ def _check_units(spec: NetworkSpec) -> None:
 def _check_options(spec: NetworkSpec) -> None:
     if spec.weight_bits > 1 and spec.weight_scale != "none":
         raise Problem(f"weights of {spec.weight_bits} bits have their own scale", "weight_scale", "leave it out")
+    allowed = {"steps": range(2, 9), "ternary": (2,), "masked": (1,)}.get(spec.weight_kind, range(1, 9))
+    if spec.weight_bits not in allowed:
+        hint = f"set weight_bits: {allowed[0]}"
+        raise Problem(f"weight_kind {spec.weight_kind!r} with {spec.weight_bits} bits", "weight_bits", hint)
+    if spec.weight_kind != "levels" and spec.weight_scale != "none":
+        raise Problem(f"weight_kind {spec.weight_kind!r} has the scale 1", "weight_scale", "leave it out")
     if spec.activation == "sign" and spec.act_bits != 1:
         raise Problem(f"a sign has 1 bit, not {spec.act_bits}", "act_bits", "use activation: unit")
     if spec.activation == "unit" and (spec.stochastic or spec.estimator != "clip"):

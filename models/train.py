@@ -7,6 +7,7 @@ import json
 import math
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,19 @@ AnyNetwork = Network | OwnNetwork
 _VALIDATION_DRAW, _AUGMENT_DRAW, _SIGN_DRAW = 11, 12, 13
 
 
+@dataclass(frozen=True, slots=True)
+class Extras:
+    """What a method adds to training.
+
+    Attributes:
+        within: gives a context for forward and backward of each part of a batch, in which weights may be others.
+        penalty: a scalar that is added to the loss of every image.
+    """
+
+    within: Callable[[nn.Module], AbstractContextManager[Any]] = nullcontext
+    penalty: Callable[[nn.Module], Tensor] | None = None
+
+
 @dataclass(slots=True)
 class _Run:
     """What the epochs of one training share."""
@@ -49,6 +63,7 @@ class _Run:
     held: tuple[np.ndarray, np.ndarray] | None = None
     flips: FlipCounts | None = None
     best: dict[str, Tensor] = field(default_factory=dict)
+    extras: Extras = field(default_factory=Extras)
 
     @property
     def steps(self) -> int:
@@ -64,8 +79,9 @@ def train(
     checkpoint: Path | None = None,
     progress: Progress | None = None,
     flips: FlipCounts | None = None,
+    extras: Extras | None = None,
 ) -> list[dict[str, float]]:
-    """Train `network` in place; latent binary weights are clipped to [-1, 1] at each step.
+    """Train `network` in place; latent weights of a fixed scale are clipped to [-1, 1] at each step.
 
     The batch norms' running statistics are left as training leaves them: call `batchnorm.reestimate`
     afterwards. Among several processes (`parallel`) each computes its share of every batch.
@@ -82,6 +98,7 @@ def train(
             `accuracy` so far.
         flips: filled with the sign changes of the weights; a checkpoint without them, or of another window, is
             ignored.
+        extras: what a method adds; it must be the same for a checkpoint to be continued, which is not checked.
 
     Returns:
         For each epoch: `loss`, `accuracy` (share, on the training images as they went by) and `seconds`; with bop
@@ -101,6 +118,7 @@ def train(
         teacher.to(device).eval()
     images, labels, held = _held_out(images, labels, spec)
     run = _Run(network, Optimizers(network, spec), images, labels, spec, progress, teacher, held, flips)
+    run.extras = extras or run.extras
     history: list[dict[str, float]] = []
     state = parallel.from_leader(store.load(checkpoint) if checkpoint is not None else None)
     window = flips.window if flips is not None else None
@@ -230,6 +248,7 @@ def _step(run: _Run, batch: np.ndarray, labels: np.ndarray, draws: torch.Generat
         x, target = pixels(run.network, batch[part]), torch.from_numpy(labels[part]).to(device)
         with (
             drawn_weights(run.network, draws if run.spec.weight_sign == "stochastic" else None),
+            run.extras.within(run.network),
             torch.autocast(device.type, torch.bfloat16, enabled=mixed),
         ):
             scores = run.network(x).float()
@@ -239,6 +258,8 @@ def _step(run: _Run, batch: np.ndarray, labels: np.ndarray, draws: torch.Generat
                     wanted = run.teacher(x).float()
                 soft = distillation(scores, wanted, run.spec.temperature)
                 loss = (1.0 - run.spec.distill) * loss + run.spec.distill * soft
+            if run.extras.penalty is not None:
+                loss = loss + run.extras.penalty(run.network) * len(part)
             (loss / len(batch)).backward()
         loss_sum += loss.item()
         right += int((scores.argmax(1) == target).sum())

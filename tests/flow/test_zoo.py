@@ -31,6 +31,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "fashcnn-planes": {"arch": "fashcnn", "input": "planes", "planes": 4, "padding": 1},
     "fashcnn-unit": {"arch": "fashcnn", "activation": "unit", "act_bits": 2, "weight_bits": 4},
     "fashcnn-dorefa": {"arch": "fashcnn", "activation": "unit", "weight_scale": "tensor", "scores": "class"},
+    "fashcnn-ternary": {"arch": "fashcnn", "weight_kind": "ternary", "weight_bits": 2},
+    "resnet20-ternary": {"arch": "resnet20", "weight_kind": "ternary", "weight_bits": 2},
+    "tfc-steps": {"arch": "tfc", "weight_kind": "steps", "weight_bits": 3},
     "tfc-raw-scores": {"arch": "tfc", "scores": "none", "estimator": "polynomial", "stochastic": True},
 }  # fmt: skip
 

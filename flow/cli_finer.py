@@ -1,0 +1,123 @@
+"""The commands that prune finer than filters. Imports nothing heavy: a command loads what it needs when it runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bnnflow import Problem
+
+RunFolder = Annotated[Path, typer.Argument(help="Run folder of `flow build`.", show_default=False)]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+Which = Annotated[str, typer.Option("--network", help="base or pruned.")]
+Output = Annotated[
+    Path | None,
+    typer.Option("-o", "--output", help="Folder for weights.pt and network.onnx.", show_default=False),
+]
+Epochs = Annotated[int, typer.Option(min=0, help="Epochs of fine-tuning; 0 re-estimates the batch norms alone.")]
+Rate = Annotated[float, typer.Option(min=1e-9, max=10, help="Learning rate of fine-tuning.")]
+
+
+def planes(
+    run: RunFolder,
+    which: Which = "base",
+    drop: Annotated[
+        int | None, typer.Option(min=1, max=7, help="Drop so many of the lowest planes.", show_default=False)
+    ] = None,
+    max_loss: Annotated[
+        float | None,
+        typer.Option(min=0, max=100, help="Drop planes one by one while this many points are lost at most."),
+    ] = None,
+    epochs: Epochs = 3,
+    learning_rate: Rate = 0.001,
+    draws: Annotated[int, typer.Option(min=1, help="Draws of the noise that replaces a plane.")] = 3,
+    output: Output = None,
+    json: Json = False,
+) -> None:
+    """Say what each input bit plane is worth (`model.input: planes`), and drop the lowest, with fine-tuning."""
+    from . import finer, screen, screen_finer
+
+    if drop is not None and max_loss is not None:
+        raise Problem("both are given", "--drop, --max-loss", "give one of them")
+    most = None if max_loss is None else max_loss / 100
+    with screen.Bar("planes", quiet=json) as bar:
+        found = finer.planes(run, which, drop, most, epochs, learning_rate, draws, output, bar.update)
+    screen.print_json(found) if json else screen_finer.print_planes(found)
+
+
+def synapses(
+    run: RunFolder,
+    share: Annotated[float, typer.Option(min=0, max=0.99, help="Share of synapses to remove.")] = 0.5,
+    layer: Annotated[
+        list[str] | None, typer.Option(help="Only in this layer; may be repeated.", show_default=False)
+    ] = None,
+    criterion: Annotated[str, typer.Option(help="latent (|w|), taylor (|w dL/dw|) or random.")] = "latent",
+    steps: Annotated[int, typer.Option(min=1, help="Steps in which the share is reached.")] = 3,
+    which: Which = "base",
+    epochs: Epochs = 3,
+    learning_rate: Rate = 0.001,
+    output: Output = None,
+    json: Json = False,
+) -> None:
+    """Remove single synapses of binary layers, with fine-tuning; it pays in unrolled hardware (estimate --unrolled)."""
+    from . import finer, screen, screen_finer
+
+    with screen.Bar("synapses", quiet=json) as bar:
+        found = finer.synapses(
+            run, which, share, layer or [], criterion, steps, epochs, learning_rate, output, bar.update
+        )
+    screen.print_json(found) if json else screen_finer.print_synapses(found)
+
+
+def ecqx(
+    run: RunFolder,
+    bits: Annotated[int, typer.Option(min=2, max=5, help="Bits of weights; 2: -1, 0 and +1.")] = 2,
+    strength: Annotated[float, typer.Option(min=0, help="lambda: squared steps that a bit of code is worth.")] = 0.1,
+    extra: Annotated[float, typer.Option(min=0, max=1, help="Share of zeros that relevance may add; 0: none.")] = 0.1,
+    which: Which = "base",
+    epochs: Epochs = 3,
+    learning_rate: Rate = 0.003,
+    output: Output = None,
+    json: Json = False,
+) -> None:
+    """Train with weights assigned by distance, entropy and relevance (ECQx), and say how few bytes they code to."""
+    from . import finer, screen, screen_finer
+
+    with screen.Bar("ecqx", quiet=json) as bar:
+        found = finer.assigned(run, which, bits, strength, extra, epochs, learning_rate, output, bar.update)
+    screen.print_json(found) if json else screen_finer.print_assigned(found)
+
+
+def masks(
+    run: RunFolder,
+    strength: Annotated[float, typer.Option(min=0, help="Weight of the penalty on channels that are on.")] = 1.0,
+    order: Annotated[str, typer.Option(help="joint, or layers: one after the other from the input on.")] = "joint",
+    grow: Annotated[float, typer.Option(min=1, max=8, help="Begin so many times wider, with Gumbel noise.")] = 1.0,
+    mask_epochs: Annotated[int, typer.Option(min=1, help="Epochs of masks and weights (of each layer).")] = 3,
+    mask_rate: Annotated[float, typer.Option(min=1e-9, max=10, help="Learning rate of masks and weights.")] = 0.003,
+    which: Which = "base",
+    epochs: Epochs = 3,
+    learning_rate: Rate = 0.001,
+    output: Output = None,
+    json: Json = False,
+) -> None:
+    """Choose filters and neurons by masks that are trained with the weights (Main/Subsidiary, RA-Growth), and cut."""
+    from . import finer, screen, screen_finer
+
+    with screen.Bar("masks", quiet=json) as bar:
+        found = finer.masks(
+            run,
+            which,
+            strength,
+            order,
+            grow,
+            mask_epochs,
+            mask_rate,
+            epochs,
+            learning_rate,
+            output,
+            bar.update,
+        )
+    screen.print_json(found) if json else screen_finer.print_masks(found)

@@ -1,0 +1,106 @@
+"""What the commands of `cli_finer` show; it prints, as `screen` does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.table import Table
+
+from .screen import _console
+
+
+def print_planes(found: Mapping[str, Any]) -> None:
+    """Print what every input plane is worth, and what dropping some gave."""
+    title = f"accuracy on {found['images']:,} held training images, {found['accuracy']:.2%} with all planes"
+    table = Table("plane", "noise", "constant", "this and lower ones dropped", title=title, title_justify="left")
+    for row in found["planes"]:
+        dropped = "" if row["dropped"] is None else f"{row['dropped']:.2%}"
+        noise = f"{row['noise']:.2%} +- {row['noise_spread']:.2%}"
+        table.add_row(f"{row['plane']} (bit of {row['value']})", noise, f"{row['constant']:.2%}", dropped)
+    _console().print(table)
+    print("noise: its bits drawn anew with their own share of +1; constant: its more frequent bit everywhere;")
+    print("dropped: smaller first layer, batch norms re-estimated, no fine-tuning")
+    if "steps" not in found:
+        return
+    for step in found["steps"]:
+        print(f"{step['planes']} planes left: {step['before']:.2%}, with fine-tuning {step['after']:.2%}")
+    (weights, fewer), (macs, less) = found["first_layer_weights"], found["macs"]
+    print(
+        f"kept {found['planes_left']} of {len(found['planes'])} planes: test accuracy {found['test_accuracy']:.2%} to "
+        f"{found['reduced_test_accuracy']:.2%}, weights of the first layer {weights:,} to {fewer:,}, operations "
+        f"{macs:,} to {less:,}"
+    )
+    print_files(found["files"])
+
+
+def print_files(files: list[str]) -> None:
+    """Say where the smaller network lies."""
+    if files:
+        print(f"wrote {', '.join(files)}")
+
+
+def print_unrolled(found: Mapping[str, Any]) -> None:
+    """Print what every layer takes with its weights built in."""
+    title = "every layer fully unrolled, weights built in: LUT"
+    table = Table("layer", "shape", "synapses", "kept ones", "all", title=title, title_justify="left")
+    for column in ("FINN's formula", "as folded", "cycles unrolled", "as folded"):
+        table.add_column(column, justify="right")
+    keys = ("lut", "dense_lut", "finn_lut", "folded_lut", "vectors", "folded_cycles")
+    for layer in found["layers"]:
+        share = layer["synapses"] / (layer["rows"] * layer["columns"])
+        shape = f"{layer['rows']}x{layer['columns']}"
+        table.add_row(
+            layer["name"], shape, f"{layer['synapses']:,} ({share:.0%})", *(f"{layer[key]:,}" for key in keys)
+        )
+    _console().print(table)
+    kept, dense = (sum(layer[key] for layer in found["layers"]) for key in ("lut", "dense_lut"))
+    print(f"{kept:,} LUT with the synapses that are kept, {dense:,} with all; {found['source']}")
+
+
+def print_synapses(found: Mapping[str, Any]) -> None:
+    """Print the steps of removing synapses, and what is left of each layer."""
+    print(f"accuracy on held training images {found['accuracy']:.2%}")
+    for step in found["steps"]:
+        share = sum(step["kept"].values()) / found["synapses"]
+        print(f"{share:.1%} of synapses left: {step['before']:.2%}, with fine-tuning {step['after']:.2%}")
+    if found["steps"]:
+        kept = ", ".join(f"{name} {count:,}" for name, count in found["steps"][-1]["kept"].items())
+        print(f"kept: {kept}")
+    print(f"test accuracy {found['test_accuracy']:.2%} to {found['reduced_test_accuracy']:.2%}")
+    print_files(found["files"])
+    if found["files"]:
+        print(f"its hardware: flow estimate {found['files'][-1]} --unrolled")
+
+
+def print_assigned(found: Mapping[str, Any]) -> None:
+    """Print what the assigned weights of every layer code to."""
+    title = f"weights of {found['bits']} bits"
+    table = Table("layer", "weights", "zeros", "stored bits", "entropy bits", "lzma bytes", title=title)
+    table.title_justify = "left"
+    for name, row in found["after"].items():
+        numbers = (f"{row['plain_bits']:,}", f"{row['entropy_bits']:,.0f}", f"{row['lzma_bytes']:,}")
+        table.add_row(name, f"{row['weights']:,}", f"{row['zeros']:.0%}", *numbers)
+    _console().print(table)
+    before, after = (sum(row["entropy_bits"] for row in found[key].values()) / 8 for key in ("before", "after"))
+    floats = 4 * sum(row["weights"] for row in found["after"].values())
+    packed = sum(row["lzma_bytes"] for row in found["after"].values())
+    print(
+        f"all weights: {floats:,} bytes in float32, {before:,.0f} by entropy before, {after:,.0f} now "
+        f"({packed:,} packed by lzma, {floats / packed:.1f} times less than float32)"
+    )
+    print(f"test accuracy {found['test_accuracy']:.2%} to {found['reduced_test_accuracy']:.2%}")
+    print_files(found["files"])
+
+
+def print_masks(found: Mapping[str, Any]) -> None:
+    """Print the widths that trained masks chose."""
+    print(", ".join(f"{name} {was} to {now}" for name, (was, now) in found["widths"].items()))
+    before, after = found["macs"]
+    print(f"operations {before:,} to {after:,} ({after / before:.1%})")
+    print(
+        f"accuracy on held training images {found['accuracy']:.2%}, cut {found['cut_accuracy']:.2%}, with fine-tuning "
+        f"{found['tuned_accuracy']:.2%}; test accuracy {found['test_accuracy']:.2%} to "
+        f"{found['reduced_test_accuracy']:.2%}"
+    )
+    print_files(found["files"])

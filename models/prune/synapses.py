@@ -1,0 +1,209 @@
+"""Synapses of binary layers removed one by one: a neuron counts equal bits over the synapses that it keeps.
+
+A removed synapse is a weight of 0 in a layer of -1 and +1 (`weight_kind` "masked"); its latent weight is 0 and stays 0
+in later training. On folded hardware such a layer has 2-bit weights and gains nothing; fully unrolled, each neuron is a
+tree of its own over the synapses that are left (`bnnflow.build.unrolled`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from bnnflow import Problem
+
+from ..batchnorm import reestimate
+from ..networks import Network
+from ..train import Progress, TrainSpec, accuracy, train
+from .gradients import weight_relevance
+
+CRITERIA = {
+    "latent": "|latent weight|: what training is sure of (of bop, whose latent weights are all 1, it says nothing)",
+    "taylor": "|w dL/dw| over training images: first-order change of the loss",
+    "random": "drawn: the control",
+}
+Scores = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True, slots=True)
+class SynapseSpec:
+    """How to remove synapses.
+
+    Args:
+        share: of the synapses of a layer that are gone in the end, 0 to 0.99: one for all, or by layer name (others
+            stay whole).
+        steps: in which this is reached, 1 or more; after step t of T, share * (1 - (1 - t / T)^3) are gone (Zhu,
+            Gupta, arXiv:1710.01878).
+        criterion: one of `CRITERIA`.
+        images: training images of criterion "taylor".
+        seed: of the drawn scores and the choice of images.
+
+    Raises:
+        Problem: a value is out of its range.
+    """
+
+    share: float | Mapping[str, float]
+    steps: int = 1
+    criterion: str = "latent"
+    images: int = 1000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        shares = self.share.values() if isinstance(self.share, Mapping) else (self.share,)
+        for share in shares:
+            if not 0.0 <= share <= 0.99:
+                raise Problem(f"a share of {share}", "share", "from 0 to 0.99")
+        if self.criterion not in CRITERIA:
+            raise Problem(f"{self.criterion!r} is not one of {', '.join(CRITERIA)}", "criterion")
+        for field in ("steps", "images"):
+            if getattr(self, field) < 1:
+                raise Problem(f"{field} of {getattr(self, field)}", field, "1 or more")
+
+    def shares(self, network: Network, step: int) -> dict[str, float]:
+        """The share gone after step `step` (from 1) by layer name.
+
+        Raises:
+            Problem: a layer is named that the network does not have.
+        """
+        names = [name for name, _ in network.weight_layers()]
+        whole = self.share if isinstance(self.share, Mapping) else dict.fromkeys(names, self.share)
+        for name in whole:
+            if name not in names:
+                raise Problem(f"there is no layer {name!r}", "share", f"one of {', '.join(names)}")
+        return {name: share * (1.0 - (1.0 - step / self.steps) ** 3) for name, share in whole.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class SynapseStep:
+    """One step: synapses kept by layer name, and accuracy (0 to 1) on the held images before and after recovery."""
+
+    kept: dict[str, int]
+    before: float
+    after: float
+
+
+def prune_synapses(
+    network: Network,
+    images: np.ndarray,
+    labels: np.ndarray,
+    held: tuple[np.ndarray, np.ndarray],
+    spec: SynapseSpec,
+    recovery: TrainSpec,
+    scores: Scores | None = None,
+    progress: Progress | None = None,
+) -> tuple[Network, list[SynapseStep]]:
+    """Remove the synapses of lowest score step by step; re-estimate, fine-tune and re-estimate after each.
+
+    Args:
+        network: binary weights without a scale, masked or not; not changed.
+        images, labels: (N, C, H, W) uint8 and (N,), to score, fine-tune and re-estimate on.
+        held: images and labels to judge by.
+        spec: how.
+        recovery: fine-tuning of each step; step t has its seed plus t.
+        scores: by layer name, of the shape of the weights, higher stays, in place of the criterion's (such as flips
+            counted in training, negated); used in every step.
+        progress: as for `train`, for each step anew.
+
+    Returns:
+        The masked network in eval mode, and the steps.
+
+    Raises:
+        Problem: the weights are not -1 and +1.
+    """
+    made, steps = masked(network, {}), []
+    for step in range(1, spec.steps + 1):
+        found = scores or score(made, spec, images, labels, step)
+        made = masked(made, masks(made, found, spec.shares(made, step)))
+        reestimate(made, images)
+        before = after = accuracy(made, *held)
+        if recovery.epochs:
+            train(made, images, labels, replace(recovery, seed=recovery.seed + step), progress=progress)
+            reestimate(made, images)
+            after = accuracy(made, *held)
+        steps.append(SynapseStep({name: kept for name, (kept, _) in synapses(made).items()}, before, after))
+    return made.eval(), steps
+
+
+def score(
+    network: Network, spec: SynapseSpec, images: np.ndarray, labels: np.ndarray, step: int = 1
+) -> dict[str, np.ndarray]:
+    """Scores of all weights by the spec's criterion, by layer name; higher matters more."""
+    rng = np.random.default_rng([spec.seed, step])
+    if spec.criterion == "taylor":
+        chosen = np.sort(rng.permutation(len(images))[: spec.images])
+        return weight_relevance(network, images[chosen], labels[chosen])
+    layers = network.weight_layers()
+    if spec.criterion == "random":
+        return {name: rng.random(tuple(module.weight.shape)) for name, module in layers}
+    return {name: module.weight.detach().abs().double().numpy() for name, module in layers}
+
+
+def masks(network: Network, scores: Scores, shares: Mapping[str, float]) -> dict[str, np.ndarray]:
+    """Which synapses stay: in each layer all but a share of the lowest scores.
+
+    Synapses that are gone already stay gone and count; the highest of each neuron or filter always stays.
+
+    Args:
+        network: whose synapses they are.
+        scores: by layer name, of the shape of the weights.
+        shares: of each layer's synapses that are gone, 0 to 1, rounded to whole ones.
+
+    Returns:
+        For each layer of `shares` bool of the shape of the weights, True where a synapse stays.
+    """
+    layers = dict(network.weight_layers())
+    made = {}
+    for name, share in shares.items():
+        there = _there(network, layers[name].weight)
+        ranked = np.where(there, scores[name], -np.inf).reshape(len(there), -1)
+        ranked[np.arange(len(ranked)), ranked.argmax(axis=1)] = np.inf
+        order = np.argsort(ranked, axis=None, kind="stable")
+        keep = np.ones(ranked.size, bool)
+        keep[order[: round(share * ranked.size)]] = False
+        made[name] = ((keep.reshape(ranked.shape) | np.isposinf(ranked)).reshape(there.shape)) & there
+    return made
+
+
+@torch.no_grad()
+def masked(network: Network, keep: Mapping[str, np.ndarray]) -> Network:
+    """A copy with `weight_kind` "masked" whose synapses outside of `keep` are gone.
+
+    Args:
+        network: binary weights without a scale, masked or not; not changed.
+        keep: bool of the shape of the weights by layer name; layers that are not named lose none.
+
+    Raises:
+        Problem: the weights are not -1 and +1, or all synapses of a neuron would go.
+    """
+    if not (network.spec.weight_bits == 1 and network.spec.has_unit_weights):
+        what = "only synapses of weights -1 and +1 can be masked"
+        raise Problem(what, "model.weight_bits", "use weight_bits: 1 and weight_scale: none")
+    made = Network(replace(network.spec, weight_kind="masked"))
+    made.load_state_dict(network.state_dict())
+    for name, module in made.weight_layers():
+        weight = module.weight
+        if network.spec.weight_kind != "masked":
+            # A latent weight of 0 is a +1; only masks make zeros.
+            weight[weight == 0] = torch.finfo(weight.dtype).tiny
+        if name in keep:
+            if not keep[name].reshape(len(weight), -1).any(axis=1).all():
+                raise Problem("a neuron or filter keeps no synapse", name, "remove it as a whole")
+            weight.mul_(torch.from_numpy(keep[name]))
+    return made.train(network.training)
+
+
+def synapses(network: Network) -> dict[str, tuple[int, int]]:
+    """Synapses kept, and all, of every layer by name."""
+    return {
+        name: (int(_there(network, module.weight).sum()), module.weight.numel())
+        for name, module in network.weight_layers()
+    }
+
+
+def _there(network: Network, weight: torch.Tensor) -> np.ndarray:
+    latent = weight.detach().numpy()
+    there: np.ndarray = latent != 0 if network.spec.weight_kind == "masked" else np.ones(latent.shape, bool)
+    return there

@@ -1,0 +1,113 @@
+"""The commands that prune finer than filters, from a run folder to a network that simulates."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from bnnflow.flow import cli
+
+RECIPE = """
+data: {name: digits, train_images: 400, test_images: 100}
+model: {arch: cnn, channels: [8, 8], pools: [1, 2], hidden: [16], input: planes}
+train: {epochs: 4, learning_rate: 0.01, batch: 50, threads: 1}
+"""
+
+
+# Images whose two best scores are equal in float32 may get the other class from integers; `built` compares the scores.
+TIES = 0.03
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("finer")
+    (folder / "model.yaml").write_text(RECIPE)
+    assert cli.run(["build", str(folder / "model.yaml"), "--run", str(folder / "run"), "--to", "train", "--json"]) == 0
+    return folder / "run"
+
+
+def found(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict:  # type: ignore[type-arg]
+    """What a command prints with --json."""
+    capsys.readouterr()
+    assert cli.run([*arguments, "--json"]) == 0
+    made: dict = json.loads(capsys.readouterr().out)  # type: ignore[type-arg]
+    return made
+
+
+def simulated(capsys: pytest.CaptureFixture[str], graph: Path) -> float:
+    """Accuracy of a QONNX file, compiled, on the same test images."""
+    compiled = graph.parent / "compiled"
+    assert cli.run(["compile", str(graph), "-o", str(compiled), "--check"]) == 0
+    last = next(compiled.rglob("3_dataflow.onnx"), None) or sorted(compiled.rglob("*.onnx"))[-1]
+    return float(found(capsys, "simulate", str(last), "--data", "digits", "--images", "100")["accuracy"])
+
+
+def test_planes_are_dropped_and_the_rest_compiles(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = found(capsys, "planes", str(run), "--drop", "4", "--epochs", "1", "--draws", "1", "-o", str(tmp_path / "p"))
+    assert made["planes_left"] == 4
+    assert made["first_layer_weights"] == [8 * 8 * 9, 4 * 8 * 9]
+    assert simulated(capsys, tmp_path / "p" / "network.onnx") == pytest.approx(made["reduced_test_accuracy"], abs=TIES)
+    assert cli.run(["planes", str(run), "--draws", "1"]) == 0
+    assert "kept" not in capsys.readouterr().out
+
+
+def built(capsys: pytest.CaptureFixture[str], tmp_path: Path, network: Path) -> None:
+    """Build from a QONNX file: torch, onnxruntime, qonnx and every level agree bit for bit, or the build fails."""
+    recipe = f"data: {{name: digits, test_images: 40}}\nmodel: {{onnx: {network}}}\nspeed: {{enabled: false}}\n"
+    (tmp_path / "from.yaml").write_text(recipe)
+    facts = found(capsys, "build", str(tmp_path / "from.yaml"), "--run", str(tmp_path / "from"), "--to", "verify")
+    assert all(row["differences"] == 0 for row in facts["base"]["stages"])
+    assert {"onnxruntime on QONNX", "qonnx on xnor"} <= {row["stage"] for row in facts["base"]["stages"]}
+
+
+def test_masked_synapses_are_exact_and_cost_less_unrolled(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ("synapses", str(run), "--share", "0.6", "--steps", "2", "--epochs", "1")
+    made = found(capsys, *arguments, "-o", str(tmp_path / "s"))
+    network = tmp_path / "s" / "network.onnx"
+    assert sum(made["steps"][-1]["kept"].values()) == pytest.approx(0.4 * made["synapses"], abs=4)
+    assert simulated(capsys, network) == pytest.approx(made["reduced_test_accuracy"], abs=TIES)
+    built(capsys, tmp_path, network)
+    cost = found(capsys, "estimate", str(network), "--unrolled", "--fps", "1000")
+    layers = cost["unrolled"]["layers"]
+    assert [layer["synapses"] for layer in layers] == list(made["steps"][-1]["kept"].values())
+    assert all(layer["lut"] < 0.6 * layer["dense_lut"] for layer in layers[:-1])
+    assert cli.run(["estimate", str(network), "--unrolled", "--fps", "1000"]) == 0
+    assert "compressor trees" in capsys.readouterr().out
+
+
+def test_assigned_weights_are_exact(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = found(capsys, "ecqx", str(run), "--bits", "3", "--epochs", "1", "-o", str(tmp_path / "e"))
+    network = tmp_path / "e" / "network.onnx"
+    assert simulated(capsys, network) == pytest.approx(made["reduced_test_accuracy"], abs=TIES)
+    built(capsys, tmp_path, network)
+    assert all(row["entropy_bits"] < row["plain_bits"] for row in made["after"].values())
+    assert cli.run(["ecqx", str(run), "--epochs", "0"]) == 0
+    assert "times less than float32" in capsys.readouterr().out
+
+
+def test_masks_leave_a_smaller_network(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ("masks", str(run), "--strength", "8", "--mask-rate", "0.02", "--epochs", "1")
+    made = found(capsys, *arguments, "-o", str(tmp_path / "m"))
+    assert made["macs"][1] < made["macs"][0]
+    assert {name: len(kept) for name, kept in made["keep"].items()} == {n: w[1] for n, w in made["widths"].items()}
+    assert simulated(capsys, tmp_path / "m" / "network.onnx") == pytest.approx(made["reduced_test_accuracy"], abs=TIES)
+    assert cli.run([*arguments[:2], "--grow", "1.5", "--mask-epochs", "1", "--epochs", "0"]) == 0
+    assert "conv0 8 to " in capsys.readouterr().out
+
+
+def test_no_run_folder_and_two_goals_are_refused(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, said in (
+        (["planes", str(tmp_path)], "no run folder"),
+        (["planes", str(run), "--network", "pruned"], "no trained network 'pruned'"),
+        (["planes", str(run), "--drop", "2", "--max-loss", "1"], "both are given"),
+    ):
+        assert cli.run(arguments) == 2
+        assert said in capsys.readouterr().err
