@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from math import lcm
 from typing import Any, Literal
 
 import numpy as np
@@ -69,11 +68,9 @@ class HardwareCosts:
 
     def units(self, unit: int = 8) -> dict[str, int]:
         """Channels that must go at a time: `unit` with refolding, lcm of PE and SIMD around with the folding kept."""
-        found = {}
-        for name, group in self.prunable.items():
-            legal = 1 if self.folding == "refold" else legal_unit(self.base, group.producers, group.readers)
-            found[name] = unit if self.folding == "refold" else lcm(legal, 1)
-        return found
+        if self.folding == "refold":
+            return dict.fromkeys(self.prunable, unit)
+        return {n: legal_unit(self.base, group.producers, group.readers) for n, group in self.prunable.items()}
 
     def __call__(self, kept: Mapping[str, int]) -> dict[str, float]:
         """LUT, BRAM18, cycles an image, latency, operations and weight bits of a network with so many channels."""
@@ -124,15 +121,15 @@ def slim(graph: Graph) -> Graph:
     one = np.ones(1)
     nodes = []
     for node in graph.nodes:
-        if isinstance(node.op, Affine) and node.op.shift.size > 1 or _divides(node.op):
-            if _behind_layer(graph, node.input):
-                node = replace(node, op=Affine(one, np.array([0.5])))
+        if _a_channel(node.op) and _behind_layer(graph, node.input):
+            node = replace(node, op=Affine(one, np.array([0.5])))
         nodes.append(node)
     return graph.with_nodes(tuple(nodes))
 
 
-def _divides(op: object) -> bool:
-    return isinstance(op, Affine) and (op.divisor.size > 1 or op.scale.size > 1)
+def _a_channel(op: object) -> bool:
+    """Whether an operation has numbers of its own for each channel."""
+    return isinstance(op, Affine) and max(op.scale.size, op.shift.size, op.divisor.size) > 1
 
 
 def _behind_layer(graph: Graph, tensor: str) -> bool:

@@ -79,10 +79,7 @@ def reestimate(graph: Graph, images: Array, layers: Collection[str] | None = Non
     for norm in wanted:
         lowered = Streamline()(graph)
         simulator = _simulator(simulator, lowered.graph)
-        if prefix is None:
-            prefix = simulator.prefix(images, norm.layer)
-        else:
-            prefix = simulator.resume(prefix, norm.layer)
+        prefix = simulator.resume(prefix, norm.layer) if prefix else simulator.prefix(images, norm.layer)
         mean, variance = _moments(graph, norm, lowered, simulator, prefix)
         graph = _with_statistics(graph, norm, mean, variance, eps)
     return graph
