@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from math import gcd, lcm, prod
+from typing import Any
 
 from ..transforms.graph import Graph, Node
 from ..transforms.ops import Mvau, Pool, SlidingWindow, Unit
@@ -29,7 +30,7 @@ def keep_folding(graph: Graph, folded: Graph) -> Graph:
             for key in ("pe", "simd"):
                 if hasattr(op, key):
                     most, size = getattr(earlier, key), whole(graph, node, key)
-                    change = {key: max(d for d in divisors(size) if d <= most)}
+                    change: dict[str, Any] = {key: max(d for d in divisors(size) if d <= most)}
                     op = replace(op, **change)
             window = nodes.get(node.input)
             if window is not None and isinstance(window.op, SlidingWindow):

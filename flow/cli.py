@@ -16,7 +16,7 @@ import typer
 
 from bnnflow import CHECK_FAILED, TOOL_MISSING, Problem, __version__
 
-from . import cli_faults
+from . import cli_faults, cli_prune
 
 app = typer.Typer(
     name="flow",
@@ -283,6 +283,8 @@ def simulate(
 app.command()(cli_faults.faults)
 app.command()(cli_faults.criticality)
 app.command()(cli_faults.margins)
+app.command()(cli_prune.sensitivity)
+app.command()(cli_prune.prune)
 
 
 @app.command()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -142,6 +142,49 @@ def training(summary: Summary) -> str:
             one.set_xlabel("epoch")
             one.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         return _svg(figure, "training")
+
+
+def sensitivity(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Accuracy against the share of each group that is removed; empty where there is no table."""
+    from matplotlib import rc_context
+
+    if not rows:
+        return ""
+    with rc_context(_STYLE):
+        return _svg(_curves(rows), "sensitivity")
+
+
+def save_sensitivity(rows: Sequence[Mapping[str, Any]], form: str) -> bytes:
+    """The same as a file on white ground: svg, png or pdf."""
+    from matplotlib import rc_context
+
+    dark = {_INK: "#222222", _FAINT: "#d0d0d0"}
+    style = {key: dark.get(value, value) if isinstance(value, str) else value for key, value in _STYLE.items()}
+    with rc_context(style):
+        figure = _curves(rows)
+        figure.patch.set(alpha=1, facecolor="white")
+        made = io.BytesIO()
+        figure.savefig(made, format=form, dpi=150, metadata={} if form == "png" else {"Creator": None})
+        return made.getvalue()
+
+
+def _curves(rows: Sequence[Mapping[str, Any]]) -> Figure:
+    from matplotlib import colormaps
+
+    figure, (axes,) = _figure(7.2, 3.6, 1)
+    markers = "osD^vP*X"
+    for index, row in enumerate(rows):
+        shares = [100 * count / row["width"] for count in row["removed"]]
+        # Early layers dark, late ones light: order is what one looks for.
+        colour = colormaps["viridis"](0.9 * index / max(1, len(rows) - 1))
+        values = [100 * value for value in row["accuracy"]]
+        label = f"{row['group']} ({row['width']})"
+        axes.plot(shares, values, marker=markers[index % len(markers)], markersize=4, color=colour, label=label)
+    axes.set_xlabel("filters or neurons removed from one layer, %")
+    axes.set_ylabel("accuracy, %")
+    axes.set_xlim(left=0)
+    figure.legend(loc="outside right upper")
+    return figure
 
 
 def _figure(width: float, height: float, columns: int, sharey: bool = False) -> tuple[Figure, list[Axes]]:

@@ -299,6 +299,39 @@ def print_margins(found: Mapping[str, Any]) -> None:
         print(f"attack, {count} flips: {flip['layer']} {place}: accuracy {flip['accuracy']:.2%}")
 
 
+def print_sensitivity(found: Mapping[str, Any]) -> None:
+    """Print accuracy by group and level."""
+    title = (
+        f"accuracy without the lowest filters of one group, ranked by {found['criterion']}; "
+        f"{found['validation']:,} validation images"
+    )
+    shares = sorted({round(count / row["width"], 3) for row in found["groups"] for count in row["removed"][1:]})
+    table = Table("group", "width", title=title, title_justify="left")
+    columns = shares if len(shares) <= 8 else []
+    for share in columns:
+        table.add_column(f"{share:.1%}", justify="right")
+    if not columns:
+        table.add_column("removed: accuracy")
+    for row in found["groups"]:
+        cells = dict(zip(row["removed"], row["accuracy"], strict=True))
+        by_share = {round(count / row["width"], 3): f"{value:.2%}" for count, value in cells.items()}
+        listed = ", ".join(f"{count}: {value:.2%}" for count, value in cells.items() if count)
+        texts = [by_share.get(share, "") for share in columns] or [listed]
+        table.add_row(row["group"], f"{row['width']:,}", *texts)
+    _console().print(table)
+    if found["accuracy"] is not None:
+        print(f"accuracy of the whole network {found['accuracy']:.2%}; simulated, batch norms measured anew on")
+        print(f"{found['calibration']:,} calibration images")
+
+
+def print_pruning(found: Mapping[str, Any]) -> None:
+    """Print the steps of a pruning."""
+    _console().print(report.pruning_table(found))
+    if found["stop"]:
+        print(f"ended early: {found['stop']}")
+    print(f"test accuracy {found['accuracy']:.2%}; flow build goes on in {found['folder']}")
+
+
 def print_speed(found: Mapping[str, Any]) -> None:
     """Print images a second."""
     rows = [{"network": "graph", **row} for row in found["rows"]]

@@ -22,6 +22,7 @@ from .context import FOLDED, LEVEL_FILES, QONNX, WEIGHTS, Build, Facts, Progress
 from .figures import cost_facts, network_operations
 from .graphs import feed
 from .oracles import onnxruntime_scores, qonnx_scores
+from .pruning import recovery_settings
 from .recipe import Recipe
 from .summary import summarize
 from .training import fit, sample, source_digest, taken_over
@@ -90,46 +91,28 @@ def prune(build: Build) -> Facts:
         return build.skip("prune")
 
     def work() -> Facts:
-        from ..models.networks import Network
-        from ..models.prune import PruneSpec
-        from ..models.prune import prune as reduce
         from ..models.saved import save_network
         from ..models.train import accuracy
+        from .pruning import pruned
 
-        set_threads(recipe.train.threads)
-        images, settings = build.dataset, recipe.prune
-        spec = PruneSpec(
-            settings.amount,
-            settings.steps,
-            settings.unit,
-            settings.images,
-            settings.epochs,
-            settings.learning_rate,
-            settings.batch,
-            recipe.seed,
-            settings.criterion,
-        )
-        base = build.load("base")
-        assert isinstance(base, Network)
-        result = reduce(
-            base,
-            images.train_images,
-            images.train_labels,
-            spec,
-            build.run.path("work/prune.pt"),
-            build.progress("prune"),
-        )
+        result = pruned(build)
+        images = build.dataset
         with build.run.temporary(f"pruned/{WEIGHTS}") as path:
             save_network(result.network, path)
         return {
-            "criterion": settings.criterion,
+            "criterion": recipe.prune.criterion,
+            "allocation": recipe.prune.allocation,
             "steps": result.steps,
+            "held_out_accuracy": result.accuracy,
+            "stop": result.stop,
             "accuracy": accuracy(result.network, images.test_images, images.test_labels),
         }
 
     inputs = {
         "base": build.file("base", WEIGHTS),
-        "prune": recipe.prune.model_dump(mode="json"),
+        "prune": recipe.prune.model_dump(mode="json", exclude={"jobs"}),
+        "train": recovery_settings(recipe),
+        "target": recipe.target.model_dump(mode="json") if recipe.prune.allocation == "sensitivity" else {},
         "seed": recipe.seed,
         "data": build.facts["data"],
     }

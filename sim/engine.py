@@ -185,7 +185,7 @@ class Simulator:
         Raises:
             Problem: no such tensor, or one that the prefix does not lead to.
         """
-        steps = []
+        steps: list[Step] = []
         for step in reversed(Planner(self.graph, self.kernels, (tensor,)).steps()):
             if step.makes not in prefix.values and (step.makes == tensor or any(step.makes in s.reads for s in steps)):
                 steps.append(step)

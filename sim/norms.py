@@ -105,8 +105,7 @@ def _simulator(earlier: Simulator | None, graph: Graph) -> Simulator:
 def _moments(graph: Graph, norm: Norm, lowered: Rewritten, simulator: Simulator, prefix: Prefix) -> tuple[Array, Array]:
     """Mean and biased variance, (channels,) float64, of what a norm sees."""
     factor, offset, match = _seen(graph, norm, lowered)
-    total: Array | float = 0.0
-    squares: Array | float = 0.0
+    total = squares = np.zeros(1)
     count = 0
     for block in simulator.blocks(prefix, match.new):
         sums = block.reshape(-1, block.shape[-1]).astype(np.float64)
@@ -139,12 +138,12 @@ def _seen(graph: Graph, norm: Norm, lowered: Rewritten) -> tuple[Array, Array, M
 
 
 def _with_statistics(graph: Graph, norm: Norm, mean: Array, variance: Array, eps: float) -> Graph:
-    stored_mean, stored = (np.float32(value).astype(np.float64) for value in (mean, variance))
+    stored_mean, stored = (value.astype(np.float32).astype(np.float64) for value in (mean, variance))
     nodes = []
     for node in graph.nodes:
-        if node.name == norm.centre:
+        if node.name == norm.centre and isinstance(node.op, Affine):
             node = replace(node, op=replace(node.op, shift=-stored_mean))
-        elif node.name == norm.spread:
+        elif node.name == norm.spread and isinstance(node.op, Affine):
             node = replace(node, op=replace(node.op, divisor=np.sqrt(stored + eps)))
         nodes.append(node)
     return graph.with_nodes(tuple(nodes))

@@ -95,9 +95,14 @@ class Space:
         """Every group made narrower by one, two or four steps."""
         for name in self.curves:
             for jump in JUMPS:
-                width = kept[name] - jump * self.step(name)
-                if self.allowed(name, width):
+                width = self.narrower(name, kept[name], jump)
+                if width < kept[name] and self.allowed(name, width):
                     yield name, {**kept, name: width}
+
+    def narrower(self, name: str, width: int, jump: int = 1) -> int:
+        """A width some steps below, in whole units."""
+        unit = self.units[name]
+        return -(-(width - jump * self.step(name)) // unit) * unit
 
 
 def allocate(space: Space, cost: Callable[[Widths], Cost], objective: Objective, goal: float) -> dict[str, int]:
@@ -151,11 +156,12 @@ def explore(
     accuracy: Callable[[Widths], float],
     moves: int,
     seed: int,
+    goal: float,
 ) -> tuple[dict[str, int], list[dict[str, float | str]]]:
     """Shift channels from one group to another at random, and keep what measures best.
 
     Args:
-        space, cost, objective: as for `allocate`.
+        space, cost, objective, goal: as for `allocate`.
         kept: where to start.
         accuracy: measured, of what stays.
         moves: how many shifts are tried; each starts from the best so far.
@@ -166,7 +172,7 @@ def explore(
     """
     rng = np.random.default_rng([seed, 5])
     whole = cost(space.widths)
-    best, limit = dict(kept), objective.left(cost(kept), whole)
+    best, limit = dict(kept), max(goal, objective.left(cost(kept), whole))
     top = accuracy(best)
     tried: list[dict[str, float | str]] = []
     names = sorted(space.curves)
@@ -174,10 +180,10 @@ def explore(
         wider, narrower = (names[index] for index in rng.choice(len(names), 2, replace=False))
         candidate = {
             **best,
-            wider: min(space.widths[wider], best[wider] + space.step(wider)),
-            narrower: best[narrower] - space.step(narrower),
+            wider: min(space.kept[wider], best[wider] + space.step(wider)),
+            narrower: space.narrower(narrower, best[narrower]),
         }
-        fits = space.allowed(narrower, candidate[narrower]) and candidate[wider] <= space.kept[wider]
+        fits = space.allowed(narrower, candidate[narrower]) and candidate[narrower] < best[narrower]
         if not fits or candidate[wider] == best[wider] or objective.left(cost(candidate), whole) > limit:
             continue
         found = accuracy(candidate)

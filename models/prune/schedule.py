@@ -185,7 +185,7 @@ def prune(
     for step in range(state.done, spec.steps):
         if state.stop:
             break
-        relevance = _score(state.network, images, labels, spec, step)
+        relevance = score(state.network, images, labels, spec.criterion, spec.images, spec.seed, step)
         calibration = images[np.random.default_rng([spec.seed, step, 2]).permutation(len(images))[:NORM_IMAGES]]
         present = {name: len(kept) for name, kept in state.filters.items()}
         if allocate is None:
@@ -248,12 +248,23 @@ def _split(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return np.sort(order[:out]), np.sort(order[out:])
 
 
-def _score(network: Network, images: np.ndarray, labels: np.ndarray, spec: PruneSpec, step: int) -> Relevance:
-    rng = np.random.default_rng([spec.seed, step, 1])
-    if spec.criterion == "random":
+def score(
+    network: Network, images: np.ndarray, labels: np.ndarray, criterion: str, count: int, seed: int, step: int = 0
+) -> Relevance:
+    """Score all hidden layers as step `step` of a pruning does.
+
+    Args:
+        network: the network.
+        images, labels: of which `count` are drawn.
+        criterion: "deeplift" or "random".
+        count: images that are scored.
+        seed, step: of the draw.
+    """
+    rng = np.random.default_rng([seed, step, 1])
+    if criterion == "random":
         return random_scores(network, int(rng.integers(2**31)))
     order = rng.permutation(len(images))
-    chosen = order[: spec.images]
+    chosen = order[:count]
     # the next images of the same permutation: real images, and none is its own baseline
     baselines = np.roll(order, -len(chosen))[: len(chosen)] if len(order) > len(chosen) else np.roll(order, 1)
     return deeplift(network, images[chosen], labels[chosen], images[baselines])
