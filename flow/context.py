@@ -174,9 +174,6 @@ def network_spec(recipe: Recipe, images: Dataset) -> NetworkSpec | OwnSpec:
 
 
 def _check_pruning(recipe: Recipe, spec: NetworkSpec) -> None:
-    if recipe.prune.enabled and not spec.is_chain:
-        what = "filters that residual joins share cannot be removed yet"
-        raise recipe.problem("prune.enabled", what, "set `prune: {enabled: false}`, or use a network without joins")
     if recipe.ensemble.members > 1:
         from ..models.ensemble import EnsembleSpec
 
@@ -186,16 +183,20 @@ def _check_pruning(recipe: Recipe, spec: NetworkSpec) -> None:
             EnsembleSpec(spec, (1,) * recipe.ensemble.members)
         except Problem as problem:
             raise recipe.problem("ensemble.members", problem.what, problem.hint) from problem
-    if recipe.prune.enabled and recipe.prune.criterion == "deeplift" and spec.activation != "sign":
-        what = f"deeplift scores signs, but activation {spec.activation!r} is no sign"
-        raise recipe.problem("prune.criterion", what, "use `criterion: random`, or `activation: sign`")
+    if recipe.prune.enabled:
+        from ..models.spec_checks import check_prunable
+
+        try:
+            check_prunable(spec, recipe.prune.criterion)
+        except Problem as problem:
+            raise recipe.problem("prune.criterion", problem.what, problem.hint) from problem
 
 
 def _own_spec(recipe: Recipe, shape: tuple[int, int, int], classes: int) -> OwnSpec:
     from ..models.own import OwnSpec
 
     if recipe.prune.enabled:
-        what = "only the networks of `flow models`, and mlp and cnn, can be pruned yet"
+        what = "only the networks of `flow models`, and mlp, cnn and resnet, can be pruned yet"
         raise recipe.problem("prune.enabled", what, "set `prune: {enabled: false}`")
     if recipe.ensemble.members > 1:
         what = "only the networks of `flow models`, mlp, cnn and resnet, can be members of an ensemble"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from bnnflow import Problem
@@ -35,6 +35,8 @@ class WeightLayer:
             dense.
         stride, padding: of the convolution, the same in both directions.
         reads: what it multiplies: "bits" (two values), "pixels" (8 bits) or "integers" (anything else).
+        source: the layer whose channels it reads, in the stream that other layers may be added to; "" for the image.
+        stage: of the residual stream that its sums are added to; -1 where they are not joined.
     """
 
     name: str
@@ -48,6 +50,8 @@ class WeightLayer:
     stride: int = 1
     padding: int = 0
     reads: Literal["bits", "pixels", "integers"] = "bits"
+    source: str = ""
+    stage: int = -1
 
     @property
     def macs(self) -> int:
@@ -111,6 +115,10 @@ class NetworkSpec:
         join_bits: of "thresholded", 2 to 8.
         shortcut: resnet, where maps shrink: "pool" takes every second cell and repeats the channels, without
             weights; "conv" is a binary 1x1 convolution of stride 2.
+        inner: resnet: filters of the convolutions whose results are not joined: the first of all (join "integer"),
+            or the first of each block ("thresholded"); empty means as many as their stage has.
+        units: resnet, join "integer": joined convolutions of each stage; empty means two a block, one less in the
+            first stage, whose first convolution begins the stream.
 
     Raises:
         Problem: a size that is impossible or options that do not fit; the message names the layer or field.
@@ -140,11 +148,13 @@ class NetworkSpec:
     join: Join = "integer"
     join_bits: int = 4
     shortcut: Shortcut = "pool"
+    inner: tuple[int, ...] = ()
+    units: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         from .spec_checks import check_fields
 
-        for field in ("input_shape", "hidden", "channels", "kernels", "pools", "strides", "depths"):
+        for field in ("input_shape", "hidden", "channels", "kernels", "pools", "strides", "depths", "inner", "units"):
             object.__setattr__(self, field, tuple(int(value) for value in getattr(self, field)))
         check_fields(self)
         self.layers()
@@ -168,7 +178,9 @@ class NetworkSpec:
             inputs *= math.prod(size) if self.head == "dense" else 1
             for index, outputs in enumerate((*self.hidden, self.classes)):
                 reads = self._reads(not rows) if index or self.head == "dense" else "integers"
-                rows.append(WeightLayer(f"dense{index}", "dense", inputs, outputs, 1, 1, (1, 1), (1, 1), reads=reads))
+                source = rows[-1].name if rows else ""
+                row = WeightLayer(f"dense{index}", "dense", inputs, outputs, 1, 1, (1, 1), (1, 1))
+                rows.append(replace(row, reads=reads, source=source))
                 inputs = outputs
         return tuple(rows)
 
@@ -189,7 +201,7 @@ class NetworkSpec:
             name, reads = f"conv{index}", self._reads(not index)
             row = self.convolution(name, inputs, outputs, kernel, size, stride, pool, reads)
             check_map(row)
-            rows.append(row)
+            rows.append(replace(row, source=rows[-1].name if rows else ""))
             inputs, size = outputs, (row.out_map[0] // pool, row.out_map[1] // pool)
         return rows, inputs, size
 
@@ -246,20 +258,41 @@ def residual_layers(spec: NetworkSpec) -> tuple[list[WeightLayer], int, tuple[in
     pixels, *image = spec.input_shape
     first: Literal["bits", "pixels"] = "pixels" if spec.input == "bits8" else "bits"
     pixels *= spec.planes if spec.input == "planes" else 1
-    rows = [spec.convolution("conv0", pixels, spec.channels[0], 3, (image[0], image[1]), reads=first)]
-    inputs, size = spec.channels[0], rows[0].out_map
-    shortcuts = 0
-    for stage, (outputs, depth) in enumerate(zip(spec.channels, spec.depths, strict=True)):
-        for index in range(2 * depth):
+    by_units = spec.join == "integer"
+    inner = iter(spec.inner or inner_widths(spec))
+    outputs = next(inner) if by_units else spec.channels[0]
+    rows = [spec.convolution("conv0", pixels, outputs, 3, (image[0], image[1]), reads=first)]
+    rows[0] = replace(rows[0], stage=-1 if by_units else 0)
+    last, size = rows[0], rows[0].out_map
+    count, shortcuts = 1, 0
+    for stage, (width, convolutions) in enumerate(zip(spec.channels, stage_convolutions(spec), strict=True)):
+        for index in range(convolutions):
             shrinks = stage > 0 and index == 0
-            name = f"conv{len(rows) - shortcuts}"
-            rows.append(spec.convolution(name, inputs, outputs, 3, size, 2 if shrinks else 1))
-            before, size = (inputs, size), rows[-1].out_map
+            joined = by_units or index % 2 == 1
+            outputs = width if joined else next(inner)
+            row = spec.convolution(f"conv{count}", last.outputs, outputs, 3, size, 2 if shrinks else 1)
+            rows.append(replace(row, source=last.name, stage=stage if joined else -1))
             if shrinks:
-                entry = before
-            inputs = outputs
-            ends = index == (0 if spec.join == "integer" else 1)
+                entry, entry_size = last, size
+            last, size = rows[-1], row.out_map
+            count += 1
+            ends = index == (0 if by_units else 1)
             if stage > 0 and ends and spec.shortcut == "conv":
-                rows.append(spec.convolution(f"short{shortcuts}", entry[0], outputs, 1, entry[1], 2))
+                row = spec.convolution(f"short{shortcuts}", entry.outputs, width, 1, entry_size, 2)
+                rows.append(replace(row, source=entry.name, stage=stage))
                 shortcuts += 1
-    return rows, inputs, size
+    return rows, last.outputs, size
+
+
+def stage_convolutions(spec: NetworkSpec) -> list[int]:
+    """How many 3x3 convolutions each stage of a resnet has, the stem apart."""
+    if spec.units:
+        return [units + (stage == 0) for stage, units in enumerate(spec.units)]
+    return [2 * depth for depth in spec.depths]
+
+
+def inner_widths(spec: NetworkSpec) -> tuple[int, ...]:
+    """Filters of a resnet's convolutions that are not joined, as wide as their stages."""
+    if spec.join == "integer":
+        return spec.channels[:1]
+    return tuple(width for width, depth in zip(spec.channels, spec.depths, strict=True) for _ in range(depth))

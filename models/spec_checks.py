@@ -19,7 +19,7 @@ def check_fields(spec: NetworkSpec) -> None:
         raise Problem(f"{spec.input_shape} is not channels, height, width of at least 1 each", where="input_shape")
     if spec.classes < 2:
         raise Problem(f"{spec.classes} classes; at least 2 are needed", where="classes")
-    for field in ("hidden", "channels", "kernels", "strides", "depths"):
+    for field in ("hidden", "channels", "kernels", "strides", "depths", "inner"):
         for index, value in enumerate(getattr(spec, field)):
             if value < 1:
                 raise Problem(f"{value} is not a width or size of at least 1", where=f"{field}[{index}]")
@@ -30,6 +30,8 @@ def check_fields(spec: NetworkSpec) -> None:
             )
     if spec.padding not in (None, -1, 0, 1):
         raise Problem(f"padding with {spec.padding}", where="padding", hint="none, -1, 0 or 1")
+    if spec.arch != "resnet" and (spec.inner or spec.units):
+        raise Problem(f"{spec.arch} has no residual joins", "inner" if spec.inner else "units", "leave it out")
     match spec.arch:
         case "mlp":
             _check_mlp(spec)
@@ -118,10 +120,25 @@ def _check_resnet(spec: NetworkSpec) -> None:
                 f"channels[{index + 1}]",
                 hint,
             )
+    _check_units(spec)
     sides = [side for side in spec.input_shape[1:] if side % 2 ** (len(spec.channels) - 1)]
     if sides:
         what = f"maps of side {sides[0]} cannot be halved {len(spec.channels) - 1} times"
         raise Problem(what, "channels", "use fewer stages, or images of another size")
+
+
+def _check_units(spec: NetworkSpec) -> None:
+    if spec.units and spec.join == "thresholded":
+        raise Problem("joins of whole blocks are counted by depths", "units", "leave it out, or use join: integer")
+    if spec.units and (
+        len(spec.units) != len(spec.channels) or min(spec.units[1:], default=1) < 1 or spec.units[0] < 0
+    ):
+        hint = "one number a stage, at least 1 in each but the first"
+        raise Problem(f"units of {list(spec.units)} for {len(spec.channels)} stages", "units", hint)
+    wanted = len(shapes.inner_widths(spec))
+    if spec.inner and len(spec.inner) != wanted:
+        what = f"{len(spec.inner)} widths for {wanted} convolutions that are not joined"
+        raise Problem(what, "inner", "give one to each, or none")
 
 
 def _check_options(spec: NetworkSpec) -> None:
@@ -149,3 +166,25 @@ def check_map(layer: WeightLayer) -> None:
             where=layer.name,
             hint="FINN's StreamingMaxPool takes whole windows alone: change the filter size or drop the pool",
         )
+
+
+def check_twin(spec: NetworkSpec) -> None:
+    """Whether a network of such a shape has a twin of plain torch modules.
+
+    Raises:
+        Problem: it has joins, or activations that are not signs.
+    """
+    if not spec.is_chain or spec.activation != "sign":
+        what = "residual joins" if not spec.is_chain else "activations that are not signs"
+        hint = "use criterion: random" + (", or activation: sign" if spec.is_chain else "")
+        raise Problem(f"deeplift cannot look through {what} yet", "model", hint)
+
+
+def check_prunable(spec: NetworkSpec, criterion: str) -> None:
+    """Whether filters of such a network can be ranked by `criterion`.
+
+    Raises:
+        Problem: "deeplift" needs a twin, and there is none yet.
+    """
+    if criterion == "deeplift":
+        check_twin(spec)

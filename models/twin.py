@@ -9,10 +9,9 @@ import torch
 from brevitas.nn import QuantConv2d, QuantLinear
 from torch import Tensor, nn
 
-from bnnflow import Problem
-
 from .layers import Planes, SumMap
 from .networks import Network, Pixels, ScoreNorm
+from .spec_checks import check_twin
 
 
 class _SignFunction(torch.autograd.Function):
@@ -100,9 +99,7 @@ def twin(network: Network) -> Twin:
     Raises:
         Problem: the network has joins, or activations that are not signs.
     """
-    if not network.spec.is_chain or network.spec.activation != "sign":
-        what = "residual joins" if not network.spec.is_chain else "activations other than signs"
-        raise Problem(f"a network with {what} has no twin for attributions yet", "model", "use criterion: random")
+    check_twin(network.spec)
     with torch.no_grad():
         layers = OrderedDict((name, _plain(module)) for name, module in network.layers.items())
     if network.spec.input == "bits8":

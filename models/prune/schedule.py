@@ -15,8 +15,10 @@ from .. import store
 from ..batchnorm import reestimate
 from ..networks import Network, NetworkSpec
 from ..relevance import Relevance, deeplift, random_scores
+from ..spec_checks import check_prunable
 from ..train import Progress, TrainSpec, accuracy, run_key, train
-from .surgery import check_prunable, remove
+from .groups import group_scores, groups
+from .surgery import remove
 
 HELD_OUT = 0.1
 HELD_OUT_MOST = 2000
@@ -31,7 +33,7 @@ class PruneSpec:
         amount: share of the filters or neurons of each hidden layer to remove in all, 0 to 0.9; an allocator may take
             it as a share of something else.
         steps: in how many steps; scores are taken anew at each.
-        unit: what is left of a layer is a multiple of it (at least one unit), so that PE and SIMD can
+        unit: what is left of a group is a multiple of it (at least one unit), so that PE and SIMD can
             divide it.
         images: training images that the scores are computed on.
         recovery: training after each step, with the seed of the step in place of its own; 0 epochs re-estimate the

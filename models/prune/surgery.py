@@ -1,85 +1,186 @@
-"""Removal of filters and neurons: the network becomes physically smaller."""
+"""Removal of filters, neurons, residual units and input channels: the network becomes physically smaller."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from bnnflow import Problem
 
+from ..layers import ScoreNorm
 from ..networks import Network, NetworkSpec
+from ..spec import inner_widths
+from .constants import absorb, shifts
+from .groups import groups, normed, norms
+
+Keep = Mapping[str, np.ndarray]
 
 
 @torch.no_grad()
-def remove(network: Network, keep: dict[str, np.ndarray]) -> Network:
-    """A smaller network that has only the named filters and neurons of `network`.
+def remove(network: Network, keep: Keep, constants: Keep | None = None) -> Network:
+    """A smaller network that has only the named channels of `network`.
 
-    Latent weights and batch-norm rows are copied, and the inputs that the next layer loses are cut out (at
-    the change from maps to features, height x width columns for each channel). Its sums differ from the
-    large network's by the removed inputs' products: re-estimate the batch norms afterwards.
+    Latent weights and batch-norm rows are copied, and the inputs that other layers lose are cut out (at the change
+    from maps to features, height x width columns for each channel). Its sums differ from the large network's by the
+    removed inputs' products: re-estimate the batch norms afterwards, or name the constants that take their places.
+    With weights of a scale or of several bits, a layer's scale is measured on the weights that are left.
 
     Args:
         network: not changed.
-        keep: ascending indices of what stays, by layer name; layers that are not named stay whole.
+        keep: ascending channels that stay, by name of their group (`groups`): in networks without joins, of the
+            layer. Groups that are not named stay whole.
+        constants: for groups of `keep`, -1 or +1 for each removed channel, ascending: the result is what `network`
+            computes when the signs of those channels give these constants, exactly but for the rounding of the running
+            means, which take up what the constants add to the sums behind.
 
     Raises:
-        Problem: a network with joins, an unknown layer, the last layer, or indices that are empty, repeated,
-        unsorted or out of range.
+        Problem: not a `Network`; an unknown group, or the last layer; channels that are none, repeated, unsorted or
+            out of range; constants that cannot be taken up exactly (see `constants.shifts`).
     """
-    check_prunable(network.spec)
-    layers = network.spec.layers()
-    kept = {layer.name: np.arange(layer.outputs) for layer in layers}
-    _check_keep(network.spec, keep)
-    kept |= {name: np.asarray(indices, dtype=np.int64) for name, indices in keep.items()}
-    widths = [len(kept[layer.name]) for layer in layers[:-1]]
-    convs = len(network.spec.channels)
-    last = network.spec.channels[len(widths) :]  # with head "map", the scores' own convolution
-    channels = (*widths[:convs], *last)
-    small = Network(replace(network.spec, channels=channels, hidden=tuple(widths[convs:])))
-    before = torch.arange(layers[0].inputs)
-    for index, layer in enumerate(layers):
-        if layer.kind == "dense" and index and layers[index - 1].kind == "conv":
-            area = layer.inputs // layers[index - 1].outputs
-            before = (before[:, None] * area + torch.arange(area)).flatten()
-        rows = torch.from_numpy(kept[layer.name])
-        source, target = network.layers[layer.name].weight, small.layers[layer.name].weight
-        assert isinstance(source, Tensor)
-        assert isinstance(target, Tensor)
-        target.copy_(source[rows][:, before])
-        if index < len(layers) - 1:
-            _copy_rows(network.layers[f"norm{index}"], small.layers[f"norm{index}"], rows)
-        before = rows
+    spec = _spec(network)
+    kept = _checked(spec, keep)
+    given = {name: np.asarray(values) for name, values in (constants or {}).items()}
+    moved = shifts(network, kept, given)
+    layers = spec.layers()
+    filters = {name: group.rows(name, kept[group.name]) for group in groups(spec) for name in group.layers}
+    filters[layers[-1].name] = np.arange(layers[-1].outputs)
+    small = Network(_smaller(spec, filters)).to(next(network.parameters()).device)
+    old, new = dict(network.weight_layers()), dict(small.weight_layers())
+    outputs = {layer.name: layer.outputs for layer in layers}
+    for layer in layers:
+        columns = filters.get(layer.source, np.arange(layer.inputs))
+        area = layer.inputs // outputs.get(layer.source, layer.inputs)
+        columns = (columns[:, None] * area + np.arange(area)).reshape(-1)
+        rows = torch.from_numpy(filters[layer.name])
+        new[layer.name].weight.copy_(old[layer.name].weight[rows][:, torch.from_numpy(columns)])
+    for name, source, target in zip(normed(spec), norms(network), norms(small), strict=True):
+        rows = torch.from_numpy(filters[name])
+        target.load_state_dict({k: v[rows] if v.dim() else v for k, v in source.state_dict().items()})
     small.layers["score"].load_state_dict(network.layers["score"].state_dict())
+    for name, shift in moved.items():
+        absorb(small, name, shift[torch.from_numpy(filters[name])])
     return small.train(network.training)
 
 
-def check_prunable(spec: NetworkSpec, criterion: str = "random") -> None:
-    """Whether filters can be removed from such a network, ranked by `criterion`.
+@torch.no_grad()
+def drop_blocks(network: Network, blocks: Sequence[str]) -> Network:
+    """The residual network without some units: what it computes when the convolutions in them add 0.
+
+    Args:
+        network: not changed.
+        blocks: names of units, block0, block1, ..., that do not shrink the map: of one convolution with join
+            "integer", of two with "thresholded".
 
     Raises:
-        Problem: it has residual joins, or "deeplift" is to look through activations that are not signs.
+        Problem: a network without joins, an unknown unit, one that shrinks the map, or all of a first stage with
+            thresholded joins.
     """
-    if not spec.is_chain:
-        what = "filters that residual joins share cannot be removed yet"
-        raise Problem(what, "prune", "set prune.enabled: false, or use a network without joins")
-    if criterion == "deeplift" and spec.activation != "sign":
-        what = f"deeplift scores signs, but activation {spec.activation!r} is no sign"
-        raise Problem(what, "prune.criterion", "use criterion: random, or activation: sign")
+    spec = _spec(network)
+    if spec.is_chain:
+        raise Problem("a network without residual joins has no units to drop", "model")
+    stages = _stages_of_blocks(spec)
+    for name in blocks:
+        if name not in stages:
+            raise Problem("there is no such residual unit", name, f"block0 to block{len(stages) - 1}")
+        index = list(stages).index(name)
+        if stages[name] > 0 and (index == 0 or list(stages.values())[index - 1] < stages[name]):
+            raise Problem("this unit shrinks the map, which a stage cannot do without", name, "drop another one")
+    left = [sum(stage == s and name not in blocks for name, stage in stages.items()) for s in range(len(spec.channels))]
+    if spec.join == "integer":
+        small_spec = replace(spec, units=tuple(left))
+    else:
+        if not left[0]:
+            raise Problem("a stage keeps one block at least", "depths", f"drop no more than {spec.depths[0] - 1} of it")
+        inner = zip(spec.inner or inner_widths(spec), stages, strict=True)
+        small_spec = replace(spec, depths=tuple(left), inner=tuple(w for w, name in inner if name not in blocks))
+    small = Network(_plain(small_spec)).to(next(network.parameters()).device)
+    dropped = tuple(f"layers.{name}." for name in blocks)
+    old = [m for name, m in network.named_modules() if _has_state(m) and not f"{name}.".startswith(dropped)]
+    for source, target in zip(old, (m for m in small.modules() if _has_state(m)), strict=True):
+        target.load_state_dict(source.state_dict())
+    return small.train(network.training)
 
 
-def _copy_rows(source: nn.Module, target: nn.Module, rows: Tensor) -> None:
-    target.load_state_dict({k: v[rows] if v.dim() else v for k, v in source.state_dict().items()})
+@torch.no_grad()
+def remove_inputs(network: Network, keep: np.ndarray) -> Network:
+    """The network without some input channels of its first layer: the lowest bit planes of the pixels.
+
+    Args:
+        network: with input "planes"; not changed.
+        keep: ascending input channels of the first layer that stay: the highest planes of all colours, the highest
+            plane first.
+
+    Raises:
+        Problem: another input code; channels that are not the highest planes.
+    """
+    spec = _spec(network)
+    if spec.input != "planes":
+        what = f"the first layer with input {spec.input!r} reads whole pixels, and images keep all their channels"
+        raise Problem(what, "input", "use input: planes to drop bits, or grey images to drop colours")
+    colours, kept = spec.input_shape[0], np.asarray(keep)
+    planes = len(kept) // colours
+    if kept.ndim != 1 or not 1 <= planes <= spec.planes or not np.array_equal(kept, np.arange(planes * colours)):
+        what = f"what stays must be the highest bit planes, each of {colours} channels"
+        raise Problem(what, spec.layers()[0].name, "a plane is made of those above it: drop the lowest ones")
+    small = Network(replace(spec, planes=planes)).to(next(network.parameters()).device)
+    first = spec.layers()[0].name
+    state = network.state_dict()
+    state |= {name: value[:, kept] for name, value in state.items() if name == f"layers.{first}.weight"}
+    wanted = small.state_dict().keys()
+    small.load_state_dict({name: value for name, value in state.items() if name in wanted})
+    return small.train(network.training)
 
 
-def _check_keep(spec: NetworkSpec, keep: dict[str, np.ndarray]) -> None:
-    widths = {layer.name: layer.outputs for layer in spec.layers()[:-1]}
+def _spec(network: nn.Module) -> NetworkSpec:
+    if not isinstance(network, Network):
+        what = f"filters of {type(network).__name__} cannot be removed"
+        raise Problem(what, "model", "use one network of `flow models`, or an mlp, cnn or resnet")
+    return network.spec
+
+
+def _smaller(spec: NetworkSpec, filters: Keep) -> NetworkSpec:
+    layers = spec.layers()
+    widths = {layer.name: len(filters[layer.name]) for layer in layers}
+    hidden = tuple(widths[layer.name] for layer in layers[:-1] if layer.kind == "dense")
+    if spec.is_chain:
+        convolutions = layers[: len(spec.channels)]
+        last = spec.channels[-1:] if spec.head == "map" else ()  # the scores' own convolution
+        channels = tuple(widths[layer.name] for layer in convolutions[: len(spec.channels) - len(last)]) + last
+        return replace(spec, channels=channels, hidden=hidden)
+    joined = {layer.stage: widths[layer.name] for layer in layers if layer.stage >= 0}
+    inner = tuple(widths[layer.name] for layer in layers if layer.kind == "conv" and layer.stage < 0)
+    return _plain(replace(spec, channels=tuple(joined.values()), hidden=hidden, inner=inner))
+
+
+def _plain(spec: NetworkSpec) -> NetworkSpec:
+    """The same shape, without inner widths where they are those of the stages."""
+    return replace(spec, inner=()) if spec.inner == inner_widths(spec) else spec
+
+
+def _stages_of_blocks(spec: NetworkSpec) -> dict[str, int]:
+    """Stage of every residual unit, in the order of execution."""
+    stages = [layer.stage for layer in spec.layers() if layer.stage >= 0 and not layer.name.startswith("short")]
+    return {f"block{index}": stage for index, stage in enumerate(stages[1:])}
+
+
+def _has_state(module: nn.Module) -> bool:
+    return isinstance(module, nn.Conv2d | nn.Linear | nn.BatchNorm1d | nn.BatchNorm2d | ScoreNorm)
+
+
+def _checked(spec: NetworkSpec, keep: Keep) -> dict[str, np.ndarray]:
+    """The channels of every group that stay."""
+    known = {group.name: group.width for group in groups(spec)}
+    kept = {name: np.arange(width) for name, width in known.items()}
     for name, indices in keep.items():
-        if name not in widths:
-            raise Problem("only hidden layers can lose filters", where=name, hint=f"one of {', '.join(widths)}")
+        if name not in known:
+            raise Problem("only hidden layers can lose filters", where=name, hint=f"one of {', '.join(known)}")
         listed = np.asarray(indices)
         good = listed.ndim == 1 and len(listed) > 0 and listed.dtype.kind in "iu"
-        if not (good and listed[0] >= 0 and listed[-1] < widths[name] and bool((np.diff(listed) > 0).all())):
-            raise Problem(f"what stays must be ascending indices from 0 to {widths[name] - 1}", where=name)
+        if not (good and listed[0] >= 0 and listed[-1] < known[name] and bool((np.diff(listed) > 0).all())):
+            raise Problem(f"what stays must be ascending indices from 0 to {known[name] - 1}", where=name)
+        kept[name] = listed.astype(np.int64)
+    return kept

@@ -56,10 +56,10 @@ def images(folder: Path, shape: tuple[int, int, int]) -> Path:
 def build(tmp_path: Path, capsys: pytest.CaptureFixture[str], model: dict[str, Any], train: str = "") -> dict[str, Any]:
     row = next((row for row in zoo.ROWS if row.name == model["arch"]), None)
     data = images(tmp_path, row.shape if row else (1, 8, 8))
-    prunable = row is not None and row.fields["arch"] != "resnet"
-    criterion = "random" if model.get("activation") == "unit" else "deeplift"
+    joined = row is None or row.fields["arch"] == "resnet"
+    criterion = "random" if joined or model.get("activation") == "unit" else "deeplift"
     text = RECIPE.format(
-        data=data, model=json.dumps(model), train=train, prune=str(prunable).lower(), criterion=criterion
+        data=data, model=json.dumps(model), train=train, prune=str(row is not None).lower(), criterion=criterion
     )
     (tmp_path / "net.yaml").write_text(text)
     capsys.readouterr()

@@ -33,8 +33,8 @@ def lively(spec: NetworkSpec, images: np.ndarray, seed: int = 0) -> Network:
     """An untrained network whose norms have gains of both signs and shifts, measured on `images`, in eval mode."""
     network = Network(spec, seed)
     generator = torch.Generator().manual_seed(seed + 1)
-    for name, module in network.layers.items():
-        if name.startswith("norm"):
+    for name, module in network.named_modules():
+        if name.rpartition(".")[2].startswith("norm"):
             torch.nn.init.uniform_(module.weight, -1.5, 1.5, generator=generator)
             torch.nn.init.uniform_(module.bias, -0.5, 0.5, generator=generator)
     reestimate(network, images)

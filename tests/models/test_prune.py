@@ -104,6 +104,46 @@ def test_the_filters_named_in_the_record_are_the_ones_that_are_left(digits: Data
     assert torch.equal(result.network.layers["conv0"].weight, network.layers["conv0"].weight[filters])
 
 
+@pytest.mark.parametrize("join", ["integer", "thresholded"])
+def test_layers_that_joins_add_lose_the_same_channels(join: Any, digits: Dataset) -> None:
+    """A residual network is pruned by groups; the record names what is left of each."""
+    images, labels = digits.train_images[:100], digits.train_labels[:100]
+    spec = NetworkSpec("resnet", (1, 8, 8), 10, (6,), (4, 8), padding=-1, depths=(1, 1), join=join)
+    network = lively(spec, images)
+    result = prune(network, images, labels, replace(SPEC, criterion="random", epochs=1))
+    assert [step["kept"] for step in result.steps] == [
+        {group.name: wanted for group in groups(spec) for wanted in [_left(group.width, share)]}
+        for share in (0.75, 0.5)
+    ]
+    small = result.network.spec
+    assert small.channels == (2, 4)
+    for layer in (layer for layer in small.layers() if layer.stage >= 0):
+        assert layer.outputs == small.channels[layer.stage]
+    first = result.steps[0]
+    scores = group_scores(spec, {name: np.array(values) for name, values in first["scores"].items()})
+    for name, kept in first["filters"].items():
+        gone = np.setdiff1d(np.arange(len(scores[name])), kept)
+        assert not len(gone) or scores[name][gone].max() <= scores[name][kept].min()
+    assert result.steps[1]["macs"] == small.macs() < first["macs"]
+
+
+def _left(width: int, share: float) -> int:
+    return min(width, max(SPEC.unit, int(width * share / SPEC.unit + 0.5) * SPEC.unit))
+
+
+def test_a_smaller_network_trains_on_with_bop(digits: Dataset) -> None:
+    """Binary weights stay binary, and the optimizer finds a state for every weight that is left."""
+    images, labels = digits.train_images[:64], digits.train_labels[:64]
+    spec = NetworkSpec("resnet", (1, 8, 8), 10, (), (4, 8), padding=-1, depths=(1, 1))
+    bop = TrainSpec(1, 32, 0.001, 0, optimizer="bop")
+    network = Network(spec)
+    train(network, images, labels, bop)
+    small = remove(network, {"conv0": np.array([0, 2]), "conv1": np.array([1, 3])})
+    train(small, images, labels, bop)
+    for name, module in small.weight_layers():
+        assert set(module.weight.detach().unique().tolist()) <= {-1.0, 1.0}, name
+
+
 @pytest.mark.parametrize("stop", [(1, 2), (2, 1), (2, 2)])
 def test_a_resumed_pruning_has_the_same_bits(digits: Dataset, tmp_path: Path, stop: tuple[int, int]) -> None:
     images, labels = digits.train_images[:200], digits.train_labels[:200]

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bnnflow import Problem
+from bnnflow.models.ensemble import Ensemble, EnsembleSpec
 from bnnflow.models.export import export_qonnx
 from bnnflow.models.networks import Network, NetworkSpec
 from bnnflow.sim import reference
@@ -168,6 +169,17 @@ def test_shortcuts_with_weights_leave_each_stage_its_own_group(tmp_path: Path) -
     groups = channel_groups(zoo_graph(replace(spec, join="thresholded", head="average"), tmp_path))
     made = {group.name: group.producers for group in groups if not group.reason}
     assert made == {"conv0": ("conv0", "conv2"), "conv1": ("conv1",), "conv3": ("conv3",), "conv4": ("conv4", "conv5")}
+
+
+def test_members_of_an_ensemble_are_cut_on_their_own(tmp_path: Path) -> None:
+    """Members share the image and, added, the scores; their hidden layers are groups of their own."""
+    member = NetworkSpec("cnn", (1, 8, 8), 4, (6,), (5,), (3,))
+    export_qonnx(Ensemble(EnsembleSpec(member, (1, 2))).eval(), tmp_path / "network.onnx", member.input_shape)
+    graph = read(tmp_path / "network.onnx")
+    groups = channel_groups(graph)
+    assert [group.width for group in groups if not group.reason] == [5, 6, 5, 6]
+    assert [len(group.producers) for group in groups if group.reason] == [0, 2]
+    assert assert_cut_is_masked(graph, np.random.default_rng(0)) > 0
 
 
 def test_impossible_cuts_are_refused(tmp_path: Path) -> None:
