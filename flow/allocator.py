@@ -56,14 +56,14 @@ class SensitivityAllocator:
         Raises:
             Problem: a budget that no network meets (status 1), or images that cannot judge; at its place in the recipe.
         """
-        from ..models.prune import Allocation
+        from ..models.prune import Allocation, groups
         from ..models.prune.allocation import Space, allocate, explore
         from ..models.prune.sensitivity import Measured, lowest_removed
 
         settings = self.recipe.prune
         objective = objective_of(self.recipe)
         costs = self._hardware(situation.original)
-        widths = {layer.name: layer.outputs for layer in situation.original.spec.layers()[:-1]}
+        widths = {group.name: group.width for group in groups(situation.original.spec)}
         present = {name: len(scores) for name, scores in situation.scores.items()}
         whole = costs(widths)
         now = objective.left(costs(present), whole)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .context import Build, set_threads
+from .context import Build, set_threads, train_settings
 from .recipe import Recipe
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ def pruned(build: Build) -> PruneResult:
     """
     from ..models.networks import Network
     from ..models.prune import PruneSpec, prune
+    from ..models.train import held_out
     from .allocator import SensitivityAllocator
 
     recipe, settings = build.recipe, build.recipe.prune
@@ -67,6 +68,7 @@ def pruned(build: Build) -> PruneResult:
         folder = build.run.path("work/sensitivity")
         allocator = SensitivityAllocator(recipe, folder, lambda done, total: report(done, total, {}))
     images = build.dataset
+    out = held_out(len(images.train_images), train_settings(recipe))
     return prune(
         base,
         images.train_images,
@@ -76,4 +78,5 @@ def pruned(build: Build) -> PruneResult:
         report,
         allocator,
         allocator.describe() if allocator else "",
+        out if len(out) else None,
     )

@@ -125,22 +125,29 @@ def _of_run(
     source: Path, folder: Path | None, overrides: Sequence[str], wishes: Wishes, progress: Callable[[int, int], None]
 ) -> Facts:
     from ..models.networks import Network
+    from ..models.prune import group_scores
     from ..models.prune.schedule import score
+    from ..models.train import held_out
     from .allocator import graph_of
+    from .context import train_settings
 
     recipe, run = opened(source, folder, _recipe_changes(wishes, overrides))
     build = Build(run, recipe, lambda name: lambda done, total, figures: None)
     network = trained(build)
-    if not isinstance(network, Network) or not network.spec.is_chain:
-        raise Problem("only chains of layers can be pruned yet", str(run.folder), "give the run's QONNX file")
+    if not isinstance(network, Network):
+        hint = "give the run's file base/network.onnx"
+        raise Problem(
+            "only the networks of `flow models`, and mlp, cnn and resnet, can be scored", str(run.folder), hint
+        )
     settings, data = recipe.prune, build.dataset
+    out = held_out(len(data.train_images), train_settings(recipe))
     subset = (settings.validation, settings.calibration, recipe.seed)
-    judged, truth, measured_on = work.subsets(data.train_images, data.train_labels, *subset)
+    judged, truth, measured_on = work.subsets(data.train_images, data.train_labels, *subset, out)
     if wishes.scores:
         scores = _scores_file(wishes.scores)
     else:
         found = score(network, data.train_images, data.train_labels, settings.criterion, settings.images, recipe.seed)
-        scores = found.scores
+        scores = group_scores(network.spec, found.scores)
     candidates = work.Candidates.of(graph_of(network), measured_on, judged, truth)
     store = wishes.store or run.path("work/sensitivity")
     how = (settings.unit, settings.min_width, settings.levels)
@@ -261,10 +268,12 @@ def prune(source: Path, folder: Path | None, overrides: Sequence[str], quiet: bo
 def _with_costs(build: Build, facts: Facts, costs_of: Any) -> Facts:
     """Costs of the unpruned network and after each step, from the same model."""
     from ..build.parts import part
+    from ..models.networks import Network
     from .allocator import graph_of
 
     target = build.recipe.target
     network = build.load("base")
+    assert isinstance(network, Network)
     costs = costs_of.of(graph_of(network), target.fps, target.clock_mhz, part(target.part))
     steps = [{**step, "cost": costs(step["kept"])} for step in facts["steps"]]
     widths = {name: group.width for name, group in costs.prunable.items()}

@@ -127,9 +127,9 @@ def _say(stage: str, facts: Mapping[str, Any]) -> str:
             before, after = facts["accuracy_before_reestimation"], facts["accuracy"]
             return f"test accuracy {after:.2%} ({before:.2%} before batch norms were measured anew)"
         case "prune":
-            kept = facts["steps"][-1]["kept"] if facts["steps"] else {}
-            widths = ", ".join(f"{name} {width}" for name, width in kept.items())
-            return f"test accuracy {facts['accuracy']:.2%}; left: {widths}"
+            widths = ", ".join(f"{name} {width}" for name, width in facts["kept"].items())
+            ended = f"; {facts['stop']}" if facts["stop"] else ""
+            return f"test accuracy {facts['accuracy']:.2%}; left: {widths}{ended}"
         case "verify":
             values = sum(row["values"] for network in facts.values() for row in network["stages"])
             differ = sum(row["differences"] for network in facts.values() for row in network["stages"])
@@ -327,8 +327,6 @@ def print_sensitivity(found: Mapping[str, Any]) -> None:
 def print_pruning(found: Mapping[str, Any]) -> None:
     """Print the steps of a pruning."""
     _console().print(report.pruning_table(found))
-    if found["stop"]:
-        print(f"ended early: {found['stop']}")
     print(f"test accuracy {found['accuracy']:.2%}; flow build goes on in {found['folder']}")
 
 

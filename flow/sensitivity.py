@@ -112,20 +112,37 @@ class Candidates:
 
 
 def subsets(
-    images: np.ndarray, labels: np.ndarray, validation: int, calibration: int, seed: int
+    images: np.ndarray,
+    labels: np.ndarray,
+    validation: int,
+    calibration: int,
+    seed: int,
+    held_out: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Validation images with labels, and other images to measure batch norms on, drawn at random.
+
+    Args:
+        images, labels: training images.
+        validation, calibration: how many.
+        seed: of the draw.
+        held_out: indices of images that training did not see; where there are any, only they are validation images.
 
     Raises:
         Problem: there are not so many, or not enough of them for the classes.
     """
     from ..models.prune.sensitivity import check_subset
 
-    if validation + calibration > len(images):
-        what = f"{validation:,} validation and {calibration:,} calibration images of {len(images):,}"
-        raise Problem(what, "validation", "take fewer images")
     order = np.random.default_rng([seed, 31]).permutation(len(images))
-    chosen, rest = np.sort(order[:validation]), np.sort(order[validation : validation + calibration])
+    unseen = np.zeros(len(images), bool)
+    if held_out is not None:
+        unseen[held_out] = True
+        # Images that training did not see come first.
+        order = np.concatenate([order[unseen[order]], order[~unseen[order]]])
+    most = int(unseen.sum()) or len(images) - calibration
+    if validation > most or calibration > len(images) - validation:
+        what = f"{validation:,} validation and {calibration:,} calibration images of {len(images):,}"
+        raise Problem(what, "validation", f"at most {max(0, most):,} are left for validation")
+    chosen, rest = np.sort(order[:validation]), np.sort(order[len(images) - calibration :])
     check_subset(labels[chosen], int(labels.max()) + 1)
     return images[chosen], labels[chosen], images[rest]
 

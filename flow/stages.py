@@ -91,6 +91,7 @@ def prune(build: Build) -> Facts:
         return build.skip("prune")
 
     def work() -> Facts:
+        from ..models.prune import groups
         from ..models.saved import save_network
         from ..models.train import accuracy
         from .pruning import pruned
@@ -105,6 +106,7 @@ def prune(build: Build) -> Facts:
             "steps": result.steps,
             "held_out_accuracy": result.accuracy,
             "stop": result.stop,
+            "kept": {group.name: group.width for group in groups(result.network.spec)},
             "accuracy": accuracy(result.network, images.test_images, images.test_labels),
         }
 

@@ -1,6 +1,19 @@
 """Structured pruning: whole filters and neurons are removed, the network becomes physically smaller, and recovers."""
 
+from .groups import Group, group_scores, groups
 from .schedule import Allocation, PruneResult, PruneSpec, Situation, prune
-from .surgery import check_prunable, remove
+from .surgery import drop_blocks, remove, remove_inputs
 
-__all__ = ["Allocation", "PruneResult", "PruneSpec", "Situation", "check_prunable", "prune", "remove"]
+__all__ = [
+    "Allocation",
+    "Group",
+    "PruneResult",
+    "PruneSpec",
+    "Situation",
+    "drop_blocks",
+    "group_scores",
+    "groups",
+    "prune",
+    "remove",
+    "remove_inputs",
+]

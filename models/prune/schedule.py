@@ -30,8 +30,8 @@ class PruneSpec:
     """How to prune.
 
     Args:
-        amount: share of the filters or neurons of each hidden layer to remove in all, 0 to 0.9; an allocator may take
-            it as a share of something else.
+        amount: share of the channels of each group (`groups`; without joins, each hidden layer) to remove in all, 0 to
+            0.9; an allocator may take it as a share of something else.
         steps: in how many steps; scores are taken anew at each.
         unit: what is left of a group is a multiple of it (at least one unit), so that PE and SIMD can
             divide it.
@@ -42,7 +42,7 @@ class PruneSpec:
         criterion: "deeplift", or "random" as the control.
         max_loss: most that accuracy on the held-out images may fall below the unpruned network's, 0 to 1; the first
             step that falls further is undone, and ends the pruning. None sets no limit.
-        least: filters or neurons that every layer keeps.
+        least: channels that every group keeps.
 
     Raises:
         Problem: a value is out of its range.
@@ -80,7 +80,7 @@ class Situation:
 
     Attributes:
         original, network: the unpruned network, and the one to be pruned further.
-        scores: by layer of `network`; higher matters more.
+        scores: by group of `network`; higher matters more.
         step: from 0.
         images, labels: training images held out of scoring and fine-tuning.
         calibration: training images that batch norms are measured on.
@@ -99,10 +99,10 @@ class Situation:
 
 @dataclass(frozen=True, slots=True)
 class Allocation:
-    """How many filters each layer keeps after a step.
+    """How many channels each group keeps after a step.
 
     Attributes:
-        kept: by layer; equal widths remove nothing, and the step is left out.
+        kept: by group; equal widths remove nothing, and the step is left out.
         facts: plain values for the record.
         stop: why no later step is to follow; empty goes on.
     """
@@ -121,8 +121,8 @@ class PruneResult:
 
     Args:
         network: the last good one, in eval mode, batch norms re-estimated.
-        steps: for each step `step` (from 1), `kept` (filters left by layer), `filters` (which ones, as
-            indices into the unpruned layer), `scores` (by layer, before the step), `macs` (for one image),
+        steps: for each step `step` (from 1), `kept` (channels left by group), `filters` (which ones, as
+            indices into the unpruned group), `scores` (by layer, before the step), `macs` (for one image),
             `accuracy_before` and `accuracy_after` fine-tuning (share, on training images that fine-tuning
             did not see), `completeness_error`, `rolled_back` (the step cost too much accuracy, and was undone),
             `allocation` (what the allocator says).
@@ -157,13 +157,12 @@ def prune(
     progress: Callable[[int, int, dict[str, float]], None] | None = None,
     allocate: Allocator | None = None,
     allocation: str = "",
+    held_out: np.ndarray | None = None,
 ) -> PruneResult:
     """Remove the filters and neurons of lowest relevance step by step, with recovery after each step.
 
-    A step scores all hidden layers, removes the lowest of each, re-estimates the batch norms, fine-tunes, and
-    re-estimates again. A tenth of the images (at most 2,000) is held out of scoring and fine-tuning to
-    measure the recovery; where the network was trained on them before, that accuracy is optimistic, the unpruned
-    network's most of all. A step that loses more than `spec.max_loss` is undone and ends the pruning.
+    A step scores all hidden layers, removes the lowest channels of each group, re-estimates the batch norms,
+    fine-tunes, and re-estimates again. A step that loses more than `spec.max_loss` is undone and ends the pruning.
 
     Args:
         network: the trained network; not changed.
@@ -174,13 +173,16 @@ def prune(
             file of another run, or a damaged one, is ignored.
         progress: called after each batch of fine-tuning with steps done, total (of all prune steps), and
             `prune_step`, `epoch`, `loss`, `accuracy`.
-        allocate: how many filters each layer keeps after a step; None takes the same share of every layer. It must
+        allocate: how many channels each group keeps after a step; None takes the same share of every group. It must
             decide the same in the same situation.
         allocation: says what `allocate` does, so that a checkpoint of another is not taken.
+        held_out: ascending indices of the images that are kept out of scoring and fine-tuning to measure accuracy:
+            best those that training kept out. None draws a tenth, at most 2,000; where the network was trained on them
+            before, accuracies are optimistic, the unpruned network's most of all.
     """
     check_prunable(network.spec, spec.criterion)
-    key = f"{run_key(network, images, labels, spec)} {allocation}"
-    out, rest = _split(len(images), spec.seed)
+    key = f"{run_key(network, images, labels, spec)} {allocation} {held_out is None}"
+    out, rest = _split(len(images), spec.seed) if held_out is None else _apart(len(images), held_out)
     held_images, held_labels = images[out], labels[out]
     images, labels = images[rest], labels[rest]
     state = _resumed(checkpoint, key) or _started(network, held_images, held_labels)
@@ -188,17 +190,17 @@ def prune(
         if state.stop:
             break
         relevance = score(state.network, images, labels, spec.criterion, spec.images, spec.seed, step)
+        scores = group_scores(state.network.spec, relevance.scores)
         calibration = images[np.random.default_rng([spec.seed, step, 2]).permutation(len(images))[:NORM_IMAGES]]
         present = {name: len(kept) for name, kept in state.filters.items()}
         if allocate is None:
-            widths = {layer.name: layer.outputs for layer in network.spec.layers()[:-1]}
-            decided = Allocation({name: _width_after(width, spec, step) for name, width in widths.items()})
+            decided = Allocation({g.name: _width_after(g.width, spec, step) for g in groups(network.spec)})
         else:
             held = (held_images, held_labels, calibration)
-            decided = allocate(Situation(network, state.network, relevance.scores, step, *held, state.records))
+            decided = allocate(Situation(network, state.network, scores, step, *held, state.records))
         state.done, state.stop = step + 1, decided.stop
         if allocate is None or decided.kept != present:
-            keep = {name: _highest(relevance.scores[name], decided.kept[name]) for name in present}
+            keep = {name: _highest(scores[name], decided.kept[name]) for name in present}
             smaller = remove(state.network, keep)
             filters = {name: state.filters[name][keep[name]] for name in present}
             reestimate(smaller, calibration)
@@ -220,7 +222,7 @@ def prune(
 
 
 def _started(network: Network, images: np.ndarray, labels: np.ndarray) -> _State:
-    whole = {layer.name: np.arange(layer.outputs) for layer in network.spec.layers()[:-1]}
+    whole = {group.name: np.arange(group.width) for group in groups(network.spec)}
     return _State(network, whole, accuracy(network, images, labels))
 
 
@@ -248,6 +250,10 @@ def _split(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     out = max(1, min(HELD_OUT_MOST, int(count * HELD_OUT)))
     order = np.random.default_rng([seed, 0, 0]).permutation(count)
     return np.sort(order[:out]), np.sort(order[out:])
+
+
+def _apart(count: int, out: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return out, np.setdiff1d(np.arange(count), out)
 
 
 def score(

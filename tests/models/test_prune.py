@@ -13,9 +13,8 @@ import torch
 from bnnflow import Problem
 from bnnflow.models.data.load import Dataset
 from bnnflow.models.networks import Network, NetworkSpec
-from bnnflow.models.prune import PruneSpec, prune, remove
-from bnnflow.models.train import digest, predict
-from bnnflow.models.train_spec import TrainSpec
+from bnnflow.models.prune import PruneSpec, group_scores, groups, prune, remove
+from bnnflow.models.train import TrainSpec, digest, predict, train
 from bnnflow.models.twin import twin
 
 from .conftest import CNN, MLP, lively
@@ -23,6 +22,7 @@ from .conftest import CNN, MLP, lively
 RECOVERY = TrainSpec(epochs=2, batch=32, learning_rate=0.003, seed=0)
 SPEC = PruneSpec(amount=0.5, steps=2, unit=2, images=30, recovery=RECOVERY, seed=4)
 NONE = replace(RECOVERY, epochs=0)
+ONCE = replace(RECOVERY, epochs=1)
 COLOUR = NetworkSpec("cnn", (3, 10, 8), 5, (9, 7), (6, 8), (3, 3), (2, 1))
 
 
@@ -110,7 +110,7 @@ def test_layers_that_joins_add_lose_the_same_channels(join: Any, digits: Dataset
     images, labels = digits.train_images[:100], digits.train_labels[:100]
     spec = NetworkSpec("resnet", (1, 8, 8), 10, (6,), (4, 8), padding=-1, depths=(1, 1), join=join)
     network = lively(spec, images)
-    result = prune(network, images, labels, replace(SPEC, criterion="random", epochs=1))
+    result = prune(network, images, labels, replace(SPEC, criterion="random", recovery=ONCE))
     assert [step["kept"] for step in result.steps] == [
         {group.name: wanted for group in groups(spec) for wanted in [_left(group.width, share)]}
         for share in (0.75, 0.5)
