@@ -154,6 +154,31 @@ def sensitivity(rows: Sequence[Mapping[str, Any]]) -> str:
         return _svg(_curves(rows), "sensitivity")
 
 
+def kept(pruning: Mapping[str, Any] | None) -> str:
+    """Which filters of each layer are left after the last step that was kept; empty where the record does not say."""
+    from matplotlib import rc_context
+
+    steps = [step for step in (pruning or {}).get("steps", []) if not step.get("rolled_back")]
+    if not steps or not steps[-1].get("filters"):
+        return ""
+    left, scores = steps[-1]["filters"], (pruning or {})["steps"][0].get("scores") or {}
+    with rc_context(_STYLE):
+        figure, (axes,) = _figure(7.2, 0.9 + 0.32 * len(left), 1)
+        for row, (name, filters) in enumerate(left.items()):
+            width = len(scores.get(name, ())) or max(filters) + 1
+            axes.barh(row, 100, height=0.7, color=_FAINT, linewidth=0)
+            places = [100 * index / width for index in filters]
+            axes.barh([row] * len(places), 100 / width, left=places, height=0.7, color=_PRUNED, linewidth=0)
+            axes.annotate(f"{len(filters)} of {width}", (100, row), (6, 0), textcoords="offset points", va="center")
+        axes.set_yticks(range(len(left)), list(left))
+        axes.invert_yaxis()
+        axes.set_xlim(0, 100)
+        axes.set_xlabel("place in the unpruned layer, %")
+        axes.grid(visible=False)
+        axes.tick_params(axis="y", length=0)
+        return _svg(figure, "kept")
+
+
 def save_sensitivity(rows: Sequence[Mapping[str, Any]], form: str) -> bytes:
     """The same as a file on white ground: svg, png or pdf."""
     from matplotlib import rc_context

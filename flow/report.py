@@ -6,7 +6,7 @@ the pruned network) may be missing or None.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -136,6 +136,7 @@ def render(summary: Summary) -> str:
     environment.filters.update(number=number, quantity=quantity, percent=percent)
     environment.globals.update(change=change)
     template = environment.from_string(Path(__file__).with_name(_TEMPLATE).read_text(encoding="utf-8"))
+    steps = (summary.get("pruning") or {}).get("steps", [])
     networks = {TITLES[key]: summary["networks"][key] for key in TITLES if summary["networks"].get(key)}
     return template.render(
         summary=summary,
@@ -149,7 +150,15 @@ def render(summary: Summary) -> str:
         fault_series=_more_series(summary.get("faults") or {}),
         layer_plot=plots.layers(summary),
         training_plot=plots.training(summary),
+        pruning_costs=bool(steps) and all("cost" in (step.get("allocation") or {}) for step in steps),
+        sensitivity_plot=plots.sensitivity(_curves(steps)),
+        kept_plot=plots.kept(summary.get("pruning")),
     )
+
+
+def _curves(steps: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+    """The sensitivity curves that the steps of a pruning carry; empty where there are none."""
+    return next((step["allocation"]["curves"] for step in steps if "curves" in (step.get("allocation") or {})), ())
 
 
 def _use(summary: Summary, networks: Mapping[str, Mapping[str, Any]]) -> list[str]:

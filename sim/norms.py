@@ -15,7 +15,7 @@ import numpy as np
 from bnnflow import Problem
 
 from ..transforms.graph import Graph
-from ..transforms.ops import Affine, AnyOp, Conv, Dense, MaxPool, SumPool
+from ..transforms.ops import Add, Affine, AnyOp, Concat, Conv, Dense, MaxPool, SumPool
 from ..transforms.passes import Match, Rewritten
 from ..transforms.streamline import Streamline
 from ..transforms.tensor import Array
@@ -32,31 +32,31 @@ class Norm:
     Attributes:
         centre: name of the `Affine` whose shift is -mean.
         spread: name of the `Affine` behind it, whose divisor is sqrt(variance + eps).
-        layer: name of the layer with weights in front.
+        source: name of the layer or join in front, through pools and products.
     """
 
     centre: str
     spread: str
-    layer: str
+    source: str
 
 
 def norms(graph: Graph) -> tuple[Norm, ...]:
-    """The batch norms behind layers with weights, in the order of execution."""
+    """The batch norms behind layers with weights and joins, in the order of execution."""
     found = []
     for node in graph.nodes:
         behind = graph.sole_reader(node.name)
         if isinstance(node.op, Affine) and behind is not None and isinstance(behind.op, Affine):
-            layer = _layer_before(graph, node.input)
-            if layer and not np.array_equal(behind.op.divisor, np.ones(1)):
-                found.append(Norm(node.name, behind.name, layer))
+            source = _source(graph, node.input)
+            if source and not np.array_equal(behind.op.divisor, np.ones(1)):
+                found.append(Norm(node.name, behind.name, source))
     return tuple(found)
 
 
-def _layer_before(graph: Graph, tensor: str) -> str:
-    """The layer that makes a tensor, through pools and products; empty where none does."""
+def _source(graph: Graph, tensor: str) -> str:
+    """The layer or join that makes a tensor, through pools and products; empty where none does."""
     while isinstance(graph.maker(tensor), MaxPool | SumPool | Affine):
         tensor = graph.node(tensor).input
-    return tensor if isinstance(graph.maker(tensor), Conv | Dense) else ""
+    return tensor if isinstance(graph.maker(tensor), Conv | Dense | Add | Concat) else ""
 
 
 def reestimate(graph: Graph, images: Array, layers: Collection[str] | None = None, eps: float = EPS) -> Graph:
@@ -73,25 +73,25 @@ def reestimate(graph: Graph, images: Array, layers: Collection[str] | None = Non
     Raises:
         Problem: the graph cannot be compiled, or a norm sees what is no exact sum.
     """
-    wanted = [norm for norm in norms(graph) if layers is None or _stands_behind(graph, norm.layer, layers)]
+    wanted = [norm for norm in norms(graph) if layers is None or _stands_behind(graph, norm.source, layers)]
     simulator: Simulator | None = None
     prefix: Prefix | None = None
     for norm in wanted:
         lowered = Streamline()(graph)
         simulator = _simulator(simulator, lowered.graph)
-        prefix = simulator.resume(prefix, norm.layer) if prefix else simulator.prefix(images, norm.layer)
+        prefix = simulator.resume(prefix, norm.source) if prefix else simulator.prefix(images, norm.source)
         mean, variance = _moments(graph, norm, lowered, simulator, prefix)
         graph = _with_statistics(graph, norm, mean, variance, eps)
     return graph
 
 
-def _stands_behind(graph: Graph, layer: str, layers: Collection[str]) -> bool:
-    """Whether a layer is one of some layers, or reads what they make."""
+def _stands_behind(graph: Graph, source: str, layers: Collection[str]) -> bool:
+    """Whether a node is one of some layers, or stands behind one of them."""
     reached = set(layers)
     for node in graph.nodes:
         if reached.intersection(node.inputs):
             reached.add(node.name)
-    return layer in reached
+    return source in reached
 
 
 def _simulator(earlier: Simulator | None, graph: Graph) -> Simulator:

@@ -133,8 +133,9 @@ def allocate(space: Space, cost: Callable[[Widths], Cost], objective: Objective,
             after, risk = cost(candidate), max(space.loss(candidate) - lost, _FINEST)
             saved = objective.excess(now, whole) - objective.excess(after, whole)
             fewer = (now["ops"] - after["ops"]) / whole["ops"]
-            rated.append(((saved > 0, (saved if saved > 0 else fewer) / risk), name, candidate))
-        kept = max(rated, key=lambda item: item[0])[2]
+            # Of moves as good the smallest; rates that differ by rounding alone are as good.
+            rated.append((saved > 0, round((saved if saved > 0 else fewer) / risk, 9), candidate[name], candidate))
+        kept = max(rated, key=lambda item: item[:3])[3]
         best = min(best, (objective.left(cost(kept), whole), dict(kept)), key=lambda item: item[0])
     if objective.budget and best[0] > goal:
         raise _unmet(cost(best[1]), best[1], objective, goal)
