@@ -18,9 +18,9 @@ from .recipe import Recipe
 from .sensitivity import Candidates, curves_of, table, table_facts
 
 if TYPE_CHECKING:
+    from ..models.allocation.greedy import Objective
     from ..models.networks import Network
     from ..models.prune import Allocation, Situation
-    from ..models.prune.allocation import Objective
 
 Facts = dict[str, Any]
 
@@ -56,9 +56,9 @@ class SensitivityAllocator:
         Raises:
             Problem: a budget that no network meets (status 1), or images that cannot judge; at its place in the recipe.
         """
+        from ..models.allocation.greedy import Space, allocate, explore
+        from ..models.allocation.sensitivity import Measured, lowest_removed
         from ..models.prune import Allocation, groups
-        from ..models.prune.allocation import Space, allocate, explore
-        from ..models.prune.sensitivity import Measured, lowest_removed
 
         settings = self.recipe.prune
         objective = objective_of(self.recipe)
@@ -119,7 +119,7 @@ class SensitivityAllocator:
         return self._costs
 
     def _candidates(self, situation: Situation) -> Candidates:
-        from ..models.prune.sensitivity import check_subset
+        from ..models.allocation.sensitivity import check_subset
 
         settings = self.recipe.prune
         images, labels = situation.images[: settings.validation], situation.labels[: settings.validation]
@@ -160,7 +160,7 @@ def objective_of(recipe: Recipe) -> Objective:
     """
     from ..build.parts import part
     from ..build.schedule import cycles_for
-    from ..models.prune.allocation import Objective
+    from ..models.allocation.greedy import Objective
 
     settings, key = recipe.prune, "prune.budget"
     for where, named, more in (("objective", settings.objective, ()), ("budget", settings.budget, ("part", "fps"))):

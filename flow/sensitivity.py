@@ -23,7 +23,7 @@ from ..transforms.streamline import AssumeImage
 from ..transforms.tensor import TensorType
 
 if TYPE_CHECKING:
-    from ..models.prune.sensitivity import Curve
+    from ..models.allocation.sensitivity import Curve
 
 Facts = dict[str, Any]
 
@@ -130,7 +130,7 @@ def subsets(
     Raises:
         Problem: there are not so many, or not enough of them for the classes.
     """
-    from ..models.prune.sensitivity import check_subset
+    from ..models.allocation.sensitivity import check_subset
 
     order = np.random.default_rng([seed, 31]).permutation(len(images))
     unseen = np.zeros(len(images), bool)
@@ -162,7 +162,7 @@ def table(
     Raises:
         Problem: a share that is none, scores that do not fit a group, or a network that has no group to cut.
     """
-    from ..models.prune.sensitivity import Measured, levels, sensitivity
+    from ..models.allocation.sensitivity import Measured, levels, sensitivity
 
     for share in shares:
         if not 0 < share < 1:
@@ -207,7 +207,7 @@ def table_facts(curves: Mapping[str, Curve]) -> list[Facts]:
 
 def curves_of(facts: Sequence[Mapping[str, Any]]) -> dict[str, Curve]:
     """What `table_facts` was made from."""
-    from ..models.prune.sensitivity import Curve
+    from ..models.allocation.sensitivity import Curve
 
     return {
         row["group"]: Curve(row["group"], row["width"], tuple(row["removed"]), tuple(row["accuracy"])) for row in facts

@@ -10,8 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
-
 _MAGIC = b"bnnflow1"
 _DIGEST = hashlib.sha256().digest_size
 
@@ -36,6 +34,8 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
 
 def save(state: dict[str, Any], path: Path) -> None:
     """Write `state` (tensors, numbers, strings, lists, dictionaries) with its sha256 in front, atomically."""
+    import torch
+
     buffer = io.BytesIO()
     torch.save(state, buffer)
     content = buffer.getvalue()
@@ -45,6 +45,8 @@ def save(state: dict[str, Any], path: Path) -> None:
 
 def load(path: Path) -> dict[str, Any] | None:
     """Read what `save` wrote; None where the file is absent, cut short, changed, or not of this kind."""
+    import torch
+
     try:
         content = path.read_bytes()
     except OSError:

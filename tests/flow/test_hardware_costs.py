@@ -13,11 +13,11 @@ from bnnflow.build.finn_reports import unit_names
 from bnnflow.build.parts import part
 from bnnflow.build.schedule import apply_folding, schedule
 from bnnflow.flow.hardware_costs import HardwareCosts
+from bnnflow.models.allocation.greedy import Objective, Space, allocate
+from bnnflow.models.allocation.sensitivity import Curve
 from bnnflow.models.batchnorm import reestimate
 from bnnflow.models.export import export_qonnx
 from bnnflow.models.networks import Network
-from bnnflow.models.prune.allocation import Objective, Space, allocate
-from bnnflow.models.prune.sensitivity import Curve
 from bnnflow.models.zoo import zoo_spec
 from bnnflow.transforms.channels import cut
 from bnnflow.transforms.compile import stages

@@ -15,9 +15,9 @@ import pytest
 import torch
 
 from bnnflow.flow import cli
+from bnnflow.models.allocation.sensitivity import lowest_removed
 from bnnflow.models.data.load import load
 from bnnflow.models.prune import remove
-from bnnflow.models.prune.sensitivity import lowest_removed
 from bnnflow.models.saved import load_network
 from bnnflow.models.train import accuracy
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.optimize import isotonic_regression
 
 from bnnflow import Problem
-from bnnflow.models.prune.sensitivity import (
+from bnnflow.models.allocation.sensitivity import (
     Curve,
     Measured,
     check_subset,
