@@ -42,7 +42,7 @@ def schedule(graph: Graph, fps: float, clock_mhz: float, part: Part) -> Graph:
         Problem: status 1; no folding reaches the rate, or none that does fits the part. The message
             says what can be reached.
     """
-    folded = _fold(graph, cycles_for(fps, clock_mhz), part)
+    folded = fold(graph, cycles_for(fps, clock_mhz), part)
     if folded is None:
         fastest = fastest_cycles(graph)
         raise Problem(
@@ -100,42 +100,71 @@ def _what_fits(graph: Graph, clock_mhz: float, part: Part, too_fast: int) -> str
     low, high = too_fast, too_fast
     while True:
         high *= 2
-        folded = _fold(graph, high, part)
+        folded = fold(graph, high, part)
         if folded is not None and fits(estimate(folded), part):
             break
         if high > 2**40:
             return "no folding fits this part: choose a larger part or a smaller network"
     while high - low > max(1, low // 1000):
         middle = (low + high) // 2
-        folded = _fold(graph, middle, part)
+        folded = fold(graph, middle, part)
         low, high = (low, middle) if folded is not None and fits(estimate(folded), part) else (middle, high)
     return f"at most {floor(clock_mhz * 1e6 / high):,} images/s fit; or choose a larger part, or prune more"
 
 
-def _fold(graph: Graph, cycles: int, part: Part) -> Graph | None:
-    """Every unit at its cheapest folding within `cycles`; None where a unit has none."""
+def fold(graph: Graph, cycles: int, part: Part, known: dict[Any, Unit] | None = None) -> Graph | None:
+    """Every unit at its cheapest folding within `cycles`; None where a unit has none.
+
+    Args:
+        graph: dataflow level; its folding is ignored.
+        cycles: most that a unit may take for an image.
+        part: what shares of LUTs and block RAMs are of.
+        known: foldings found before, for the same cycles and part, of the same network or narrower and wider ones cut
+            from it; grows.
+    """
     nodes: list[Node] = []
     pool_pe: dict[str, int] = {}
     for node in graph.nodes:
         if isinstance(node.op, Unit):
-            ops = [replace(node.op, pe=pool_pe[node.input])] if isinstance(node.op, Pool) else _foldings(graph, node)
-            costs = zip(_costs(graph, node, ops), ops, strict=True)
-            candidates = [(cost, op) for cost, op in costs if cost.cycles <= cycles]
-            if isinstance(node.op, SlidingWindow) and node.op.depthwise:
-                # A pool takes the channels in the groups in which its window gives them.
-                pool = graph.readers(node.name)[0]
-                assert isinstance(pool.op, Pool)
-                x = graph.types[node.name]
-                candidates = [
-                    (cost, op) for cost, op in candidates if unit_cycles(replace(pool.op, pe=cost.simd), x) <= cycles
-                ]
-            if not candidates:
+            key = (node.name, pool_pe.get(node.input), *_sizes(graph, node))
+            best = None if known is None else known.get(key)
+            if best is None:
+                best = _cheapest(graph, node, cycles, part, pool_pe)
+            if best is None:
                 return None
-            cost, best = min(candidates, key=lambda pair: _weigh(pair[0], part))
-            pool_pe[node.name] = cost.simd
-            node = replace(node, op=best)
+            if known is not None:
+                known[key] = best
+            pool_pe[node.name] = getattr(best, "simd", getattr(best, "pe", 1))
+            node = replace(node, op=_like(node.op, best))
         nodes.append(node)
     return graph.with_nodes(tuple(nodes))
+
+
+def _sizes(graph: Graph, node: Node) -> tuple[Any, ...]:
+    """What the cost of a unit of a given name follows from."""
+    x, made = graph.types[node.input], graph.types[node.name]
+    bounds = getattr(node.op, "bounds", None)
+    return x.shape, x.range, made.shape, made.range, None if bounds is None else bounds.shape[1]
+
+
+def _like(op: Unit, folded: Unit) -> Unit:
+    """An operation with the folding of another."""
+    changes = {key: getattr(folded, key) for key in ("pe", "simd") if hasattr(folded, key)}
+    return replace(op, **changes)
+
+
+def _cheapest(graph: Graph, node: Node, cycles: int, part: Part, pool_pe: Mapping[str, int]) -> Unit | None:
+    assert isinstance(node.op, Unit)
+    ops = [replace(node.op, pe=pool_pe[node.input])] if isinstance(node.op, Pool) else _foldings(graph, node)
+    costs = zip(_costs(graph, node, ops), ops, strict=True)
+    candidates = [(cost, op) for cost, op in costs if cost.cycles <= cycles]
+    if isinstance(node.op, SlidingWindow) and node.op.depthwise:
+        # A pool takes the channels in the groups in which its window gives them.
+        pool = graph.readers(node.name)[0]
+        assert isinstance(pool.op, Pool)
+        x = graph.types[node.name]
+        candidates = [(cost, op) for cost, op in candidates if unit_cycles(replace(pool.op, pe=cost.simd), x) <= cycles]
+    return min(candidates, key=lambda pair: _weigh(pair[0], part))[1] if candidates else None
 
 
 def _weigh(cost: UnitCost, part: Part) -> tuple[float, int]:
@@ -251,20 +280,20 @@ def _folded(graph: Graph, node: Node, finn: str, settings: Mapping[str, Any], fa
         if key not in ("PE", "SIMD") or not hasattr(op, key.lower()):
             faults.append(f"{finn} has no attribute {key} here")
             continue
-        whole = _whole(graph, node, key)
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1 or whole % value:
-            faults.append(f"{key} {value!r} of {finn} does not divide {whole}")
+        size = whole(graph, node, key)
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1 or size % value:
+            faults.append(f"{key} {value!r} of {finn} does not divide {size}")
             continue
         changed: dict[str, Any] = {key.lower(): value}
         op = replace(op, **changed)
     return op
 
 
-def _whole(graph: Graph, node: Node, key: str) -> int:
-    """What PE or SIMD of a unit must divide."""
+def whole(graph: Graph, node: Node, key: str) -> int:
+    """What "PE" or "SIMD" of a unit must divide."""
     match node.op:
         case Mvau(weight):
-            return int(weight.shape[0 if key == "PE" else 1])
+            return int(weight.shape[0 if key.upper() == "PE" else 1])
         case StreamingConcat():
             return gcd(*(graph.types[tensor].channels for tensor in node.inputs))
         case Pool():

@@ -16,7 +16,7 @@ import typer
 
 from bnnflow import CHECK_FAILED, TOOL_MISSING, Problem, __version__
 
-from . import cli_faults, cli_finer, cli_models, cli_rank
+from . import cli_faults, cli_finer, cli_models, cli_prune, cli_rank
 
 app = typer.Typer(
     name="flow",
@@ -285,6 +285,8 @@ app.command()(cli_finer.planes)
 app.command()(cli_finer.synapses)
 app.command()(cli_finer.ecqx)
 app.command()(cli_finer.masks)
+app.command()(cli_prune.sensitivity)
+app.command()(cli_prune.prune)
 
 
 @app.command()

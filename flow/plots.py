@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -142,6 +142,74 @@ def training(summary: Summary) -> str:
             one.set_xlabel("epoch")
             one.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         return _svg(figure, "training")
+
+
+def sensitivity(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Accuracy against the share of each group that is removed; empty where there is no table."""
+    from matplotlib import rc_context
+
+    if not rows:
+        return ""
+    with rc_context(_STYLE):
+        return _svg(_curves(rows), "sensitivity")
+
+
+def kept(pruning: Mapping[str, Any] | None) -> str:
+    """Which filters of each layer are left after the last step that was kept; empty where the record does not say."""
+    from matplotlib import rc_context
+
+    steps = [step for step in (pruning or {}).get("steps", []) if not step.get("rolled_back")]
+    if not steps or not steps[-1].get("filters"):
+        return ""
+    left, scores = steps[-1]["filters"], (pruning or {})["steps"][0].get("scores") or {}
+    with rc_context(_STYLE):
+        figure, (axes,) = _figure(7.2, 0.9 + 0.32 * len(left), 1)
+        for row, (name, filters) in enumerate(left.items()):
+            width = len(scores.get(name, ())) or max(filters) + 1
+            axes.barh(row, 100, height=0.7, color=_FAINT, linewidth=0)
+            places = [100 * index / width for index in filters]
+            axes.barh([row] * len(places), 100 / width, left=places, height=0.7, color=_PRUNED, linewidth=0)
+            axes.annotate(f"{len(filters)} of {width}", (100, row), (6, 0), textcoords="offset points", va="center")
+        axes.set_yticks(range(len(left)), list(left))
+        axes.invert_yaxis()
+        axes.set_xlim(0, 100)
+        axes.set_xlabel("place in the unpruned layer, %")
+        axes.grid(visible=False)
+        axes.tick_params(axis="y", length=0)
+        return _svg(figure, "kept")
+
+
+def save_sensitivity(rows: Sequence[Mapping[str, Any]], form: str) -> bytes:
+    """The same as a file on white ground: svg, png or pdf."""
+    from matplotlib import rc_context
+
+    dark = {_INK: "#222222", _FAINT: "#d0d0d0"}
+    style = {key: dark.get(value, value) if isinstance(value, str) else value for key, value in _STYLE.items()}
+    with rc_context(style):
+        figure = _curves(rows)
+        figure.patch.set(alpha=1, facecolor="white")
+        made = io.BytesIO()
+        figure.savefig(made, format=form, dpi=150, metadata={} if form == "png" else {"Creator": None})
+        return made.getvalue()
+
+
+def _curves(rows: Sequence[Mapping[str, Any]]) -> Figure:
+    from matplotlib import colormaps
+
+    figure, (axes,) = _figure(7.2, 3.6, 1)
+    markers = "osD^vP*X"
+    for index, row in enumerate(rows):
+        shares = [100 * count / row["width"] for count in row["removed"]]
+        # Early layers dark, late ones light: order is what one looks for.
+        colour = colormaps["viridis"](0.9 * index / max(1, len(rows) - 1))
+        values = [100 * value for value in row["accuracy"]]
+        label = f"{row['group']} ({row['width']})"
+        axes.plot(shares, values, marker=markers[index % len(markers)], markersize=4, color=colour, label=label)
+    axes.set_xlabel("filters or neurons removed from one layer, %")
+    axes.set_ylabel("accuracy, %")
+    axes.set_xlim(left=0)
+    figure.legend(loc="outside right upper")
+    return figure
 
 
 def _figure(width: float, height: float, columns: int, sharey: bool = False) -> tuple[Figure, list[Axes]]:

@@ -85,6 +85,53 @@ class Prune(Section):
     epochs: Annotated[int, Field(ge=0, le=10_000)] = Field(default=2, description="fine-tuning passes after each round")
     batch: Batch = Field(default=100, description="images per fine-tuning step")
     learning_rate: Rate = Field(default=0.001, description="of fine-tuning")
+    optimizer: Literal["adam", "sgd", "bop"] | None = Field(
+        default=None, description="of fine-tuning; this and the next five: null as in train"
+    )
+    loss: Literal["cross-entropy", "squared-hinge", "mhl", "mcel"] | None = Field(
+        default=None, description="of fine-tuning"
+    )
+    margin: Annotated[float, Field(gt=0, le=1e6)] | None = Field(default=None, description="of the loss")
+    schedule: Literal["cosine", "step", "constant"] | None = Field(
+        default=None, description="how the learning rate falls in each round"
+    )
+    augment: Literal["none", "crop", "flip", "crop-flip"] | None = Field(default=None, description="of images")
+    precision: Literal["float32", "bfloat16"] | None = Field(default=None, description="of products")
+    max_loss: Annotated[float, Field(ge=0, le=100)] | None = Field(
+        default=None, description="points; the first round that loses more is undone and ends pruning; null: no limit"
+    )
+    min_width: Annotated[int, Field(ge=1, le=65_536)] = Field(
+        default=1, description="filters or neurons that every layer keeps"
+    )
+    allocation: Literal["uniform", "sensitivity"] = Field(
+        default="uniform",
+        description="uniform: amount of each layer; sensitivity: of the objective, where it costs least accuracy",
+    )
+    objective: dict[str, Annotated[float, Field(gt=0)]] = Field(
+        default_factory=lambda: {"ops": 1.0},
+        description="sensitivity: weights of lut, bram18, cycles, ops, weight_bits; ops are binary operations",
+    )
+    budget: dict[str, Annotated[float, Field(gt=0)] | str] = Field(
+        default_factory=dict,
+        description="sensitivity: stop when met, in place of amount: {part: xc7z020, fps: 10000} or {lut: 20000}",
+    )
+    folding: Literal["refold", "kept"] = Field(
+        default="refold", description="sensitivity: cost of the hardware folded anew, or with PE and SIMD kept"
+    )
+    levels: Annotated[
+        tuple[Annotated[float, Field(gt=0, lt=1)], ...], Field(strict=False, min_length=1, max_length=64)
+    ] = Field(
+        default=(0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875),
+        description="sensitivity: shares of a layer that are removed to see what it costs",
+    )
+    validation: Count = Field(default=2000, description="sensitivity: held-out images that accuracy is measured on")
+    calibration: Count = Field(default=1000, description="sensitivity: images that batch norms are measured on")
+    explore: Annotated[int, Field(ge=0, le=1000)] = Field(
+        default=8, description="sensitivity: random shifts between two layers that are tried in each round"
+    )
+    jobs: Annotated[int, Field(ge=1, le=4096)] = Field(
+        default=1, description="sensitivity: processes; the result does not depend on it"
+    )
 
     @model_validator(mode="after")
     def _is_criterion(self) -> Prune:

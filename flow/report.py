@@ -6,7 +6,7 @@ the pruned network) may be missing or None.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -142,6 +142,7 @@ def render(summary: Summary) -> str:
     environment.filters.update(number=number, quantity=quantity, percent=percent)
     environment.globals.update(change=change, speed_cells=speed_cells, speed_caption=speed_caption)
     template = environment.from_string(Path(__file__).with_name(_TEMPLATE).read_text(encoding="utf-8"))
+    steps = (summary.get("pruning") or {}).get("steps", [])
     networks = {TITLES[key]: summary["networks"][key] for key in TITLES if summary["networks"].get(key)}
     return template.render(
         summary=summary,
@@ -155,7 +156,15 @@ def render(summary: Summary) -> str:
         fault_series=_more_series(summary.get("faults") or {}),
         layer_plot=plots.layers(summary),
         training_plot=plots.training(summary),
+        pruning_costs=bool(steps) and all("cost" in (step.get("allocation") or {}) for step in steps),
+        sensitivity_plot=plots.sensitivity(_curves(steps)),
+        kept_plot=plots.kept(summary.get("pruning")),
     )
+
+
+def _curves(steps: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+    """The sensitivity curves that the steps of a pruning carry; empty where there are none."""
+    return next((step["allocation"]["curves"] for step in steps if "curves" in (step.get("allocation") or {})), ())
 
 
 def _use(summary: Summary, networks: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -230,6 +239,28 @@ def _layer_tables(summary: Summary) -> list[Table]:
             table.add_row(*cells, style="bold" if slow else "")
         made.append(table)
     return made
+
+
+def pruning_table(found: Mapping[str, Any]) -> Table:
+    """The steps of a pruning: what was kept, its cost where it is known, and held-out accuracy."""
+    columns = "step|kept|>binary ops|>LUT|>BRAM18|>cycles|>before %|>after %|"
+    caption = "accuracy on held-out training images, right after removal and after fine-tuning; costs estimated"
+    table = _table(f"pruning by {found['criterion']}, {found.get('allocation', 'uniform')}", columns, caption)
+    keys = ("ops", "lut", "bram18", "cycles")
+    unpruned = found.get("unpruned") or {"kept": {}, "cost": {}}
+    held = found.get("held_out_accuracy")
+    table.add_row("0", _widths(unpruned["kept"]), *(number(unpruned["cost"].get(k)) for k in keys), "", percent(held))
+    for step in found["steps"]:
+        cost = step.get("cost") or (step.get("allocation") or {}).get("cost") or {}
+        before, after = percent(step["accuracy_before"]), percent(step["accuracy_after"])
+        mark = "undone" if step.get("rolled_back") else ""
+        cells = [str(step["step"]), _widths(step["kept"]), *(number(cost.get(key)) for key in keys), before, after]
+        table.add_row(*cells, mark)
+    return table
+
+
+def _widths(kept: Mapping[str, int]) -> str:
+    return " ".join(map(str, kept.values()))
 
 
 def series_tables(faults: Mapping[str, Any]) -> list[Table]:

@@ -134,9 +134,9 @@ def _say(stage: str, facts: Mapping[str, Any]) -> str:
             said = f"test accuracy {after:.2%} ({before:.2%} before batch norms were measured anew)"
             return said + (f"; weights of 0: {zeros}" if zeros else "")
         case "prune":
-            kept = facts["steps"][-1]["kept"] if facts["steps"] else {}
-            widths = ", ".join(f"{name} {width}" for name, width in kept.items())
-            return f"test accuracy {facts['accuracy']:.2%}; left: {widths}"
+            widths = ", ".join(f"{name} {width}" for name, width in facts["kept"].items())
+            ended = f"; {facts['stop']}" if facts["stop"] else ""
+            return f"test accuracy {facts['accuracy']:.2%}; left: {widths}{ended}"
         case "verify":
             values = sum(row["values"] for network in facts.values() for row in network["stages"])
             differ = sum(row["differences"] for network in facts.values() for row in network["stages"])
@@ -305,6 +305,37 @@ def print_margins(found: Mapping[str, Any]) -> None:
     for count, flip in enumerate(found["attack"], 1):
         place = f"row {flip['row']}, column {flip['column']}, bit {flip['bit']}"
         print(f"attack, {plural(count, 'flip')}: {flip['layer']} {place}: accuracy {flip['accuracy']:.2%}")
+
+
+def print_sensitivity(found: Mapping[str, Any]) -> None:
+    """Print accuracy by group and level."""
+    title = (
+        f"accuracy without the lowest filters of one group, ranked by {found['criterion']}; "
+        f"{found['validation']:,} validation images"
+    )
+    shares = sorted({round(count / row["width"], 3) for row in found["groups"] for count in row["removed"][1:]})
+    table = Table("group", "width", title=title, title_justify="left")
+    columns = shares if len(shares) <= 8 else []
+    for share in columns:
+        table.add_column(f"{share:.1%}", justify="right")
+    if not columns:
+        table.add_column("removed: accuracy")
+    for row in found["groups"]:
+        cells = dict(zip(row["removed"], row["accuracy"], strict=True))
+        by_share = {round(count / row["width"], 3): f"{value:.2%}" for count, value in cells.items()}
+        listed = ", ".join(f"{count}: {value:.2%}" for count, value in cells.items() if count)
+        texts = [by_share.get(share, "") for share in columns] or [listed]
+        table.add_row(row["group"], f"{row['width']:,}", *texts)
+    _console().print(table)
+    if found["accuracy"] is not None:
+        print(f"accuracy of the whole network {found['accuracy']:.2%}; simulated, batch norms measured anew on")
+        print(f"{found['calibration']:,} calibration images")
+
+
+def print_pruning(found: Mapping[str, Any]) -> None:
+    """Print the steps of a pruning."""
+    _console().print(report.pruning_table(found))
+    print(f"test accuracy {found['accuracy']:.2%}; flow build goes on in {found['folder']}")
 
 
 def print_speed(found: Mapping[str, Any]) -> None:

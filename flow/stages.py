@@ -35,6 +35,7 @@ from .context import (
 from .figures import cost_facts, network_operations
 from .graphs import feed
 from .oracles import onnxruntime_scores, qonnx_scores
+from .pruning import recovery_settings
 from .recipe import Recipe
 from .summary import summarize
 from .training import fit, sample, source_digest, taken_over
@@ -117,49 +118,31 @@ def prune(build: Build) -> Facts:
     counted = build.file("base", FLIPS) if recipe.train.flip_window else None
 
     def work() -> Facts:
-        from ..models.flips import FlipCounts
-        from ..models.networks import Network
-        from ..models.prune import PruneSpec
-        from ..models.prune import prune as reduce
+        from ..models.prune import groups
         from ..models.saved import save_network
         from ..models.train import accuracy
+        from .pruning import pruned
 
-        set_threads(recipe.train.threads)
-        images, settings = build.dataset, recipe.prune
-        spec = PruneSpec(
-            settings.amount,
-            settings.steps,
-            settings.unit,
-            settings.images,
-            settings.epochs,
-            settings.learning_rate,
-            settings.batch,
-            recipe.seed,
-            settings.criterion,
-        )
-        base = build.load("base")
-        assert isinstance(base, Network)
-        result = reduce(
-            base,
-            images.train_images,
-            images.train_labels,
-            spec,
-            build.run.path("work/prune.pt"),
-            build.progress("prune"),
-            FlipCounts.load(counted) if counted is not None else None,
-        )
+        result = pruned(build, counted)
+        images = build.dataset
         with build.run.temporary(f"pruned/{WEIGHTS}") as path:
             save_network(result.network, path)
         return {
-            "criterion": settings.criterion,
+            "criterion": recipe.prune.criterion,
+            "allocation": recipe.prune.allocation,
             "steps": result.steps,
+            "held_out_accuracy": result.accuracy,
+            "stop": result.stop,
+            "kept": {group.name: group.width for group in groups(result.network.spec)},
             "accuracy": accuracy(result.network, images.test_images, images.test_labels),
         }
 
     inputs = {
         "base": build.file("base", WEIGHTS),
         "flips": [counted] if counted is not None else [],
-        "prune": recipe.prune.model_dump(mode="json"),
+        "prune": recipe.prune.model_dump(mode="json", exclude={"jobs"}),
+        "train": recovery_settings(recipe),
+        "target": recipe.target.model_dump(mode="json") if recipe.prune.allocation == "sensitivity" else {},
         "seed": recipe.seed,
         "data": build.facts["data"],
     }

@@ -33,7 +33,7 @@ def summarize(build: Build) -> dict[str, Any]:
         },
         "networks": {name: _network(build, name) for name in build.networks},
         "verify": {name: facts["verify"][name] for name in build.networks},
-        "pruning": pruning and {"criterion": pruning["criterion"], "steps": pruning["steps"]},
+        "pruning": pruning,
         "faults": facts["faults"] or None,
         "speed": facts["speed"] or None,
         "training": {
@@ -59,7 +59,8 @@ def _notes(facts: dict[str, Any]) -> dict[str, list[str]]:
     if facts["prune"] and all(
         facts["cost"]["pruned"][key] == facts["cost"]["base"][key] for key in ("weights", "neurons")
     ):
-        notes["pruned"].append("nothing was removed: prune.amount is less than one prune.unit of every layer")
+        why = facts["prune"]["stop"] or "prune.amount is less than one prune.unit of every layer"
+        notes["pruned"].append(f"nothing was removed: {why}")
     return notes
 
 

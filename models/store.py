@@ -23,7 +23,8 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         write: called once with the temporary path.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # A name by which whoever opens a run folder again knows what a killed process left.
+    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
     try:
         write(temporary)
         os.replace(temporary, path)

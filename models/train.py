@@ -196,12 +196,17 @@ def _held_out(
     images: np.ndarray, labels: np.ndarray, spec: TrainSpec
 ) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, np.ndarray] | None]:
     """The images to train on, and those held out for validation, if any."""
-    count = round(len(images) * spec.validation)
-    if not count:
+    out = held_out(len(images), spec)
+    if not len(out):
         return images, labels, None
-    order = np.random.default_rng([spec.seed, _VALIDATION_DRAW]).permutation(len(images))
-    out, rest = np.sort(order[:count]), np.sort(order[count:])
+    rest = np.setdiff1d(np.arange(len(images)), out)
     return images[rest], labels[rest], (images[out], labels[out])
+
+
+def held_out(count: int, spec: TrainSpec) -> np.ndarray:
+    """Ascending indices of the images, of so many, that training holds out for validation."""
+    order = np.random.default_rng([spec.seed, _VALIDATION_DRAW]).permutation(count)
+    return np.sort(order[: round(count * spec.validation)])
 
 
 def _is_over(history: list[dict[str, float]], spec: TrainSpec) -> bool:

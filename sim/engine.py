@@ -161,6 +161,47 @@ class Simulator:
         values = {name: Value.joined([part[name] for part in parts]) for name in needed}
         return Prefix(upto, len(next(iter(values.values()))), values)
 
+    def resume(self, prefix: Prefix, upto: str) -> Prefix:
+        """The prefix up to a later node, from an earlier one of this simulator or one that shares its graph's names.
+
+        Raises:
+            Problem: no such node, or one that stands in the prefix.
+        """
+        before, _ = self._cut(prefix.upto)
+        until, needed = self._cut(upto)
+        if len(until) < len(before):
+            raise Problem(f"node {upto!r} stands before {prefix.upto!r}", f"prefix of {self.graph.name!r}")
+
+        def run(values: dict[str, Value]) -> dict[str, Value]:
+            made = self._run(until[len(before) :], values)
+            return {name: made[name].compact() for name in needed}
+
+        parts = self._spread(run, self._parts(prefix))
+        return Prefix(upto, prefix.images, {name: Value.joined([part[name] for part in parts]) for name in needed})
+
+    def blocks(self, prefix: Prefix, tensor: str) -> Iterator[Array]:
+        """A tensor of a prefix's images, block by block; what stands between is not kept.
+
+        Raises:
+            Problem: no such tensor, or one that the prefix does not lead to.
+        """
+        steps: list[Step] = []
+        for step in reversed(Planner(self.graph, self.kernels, (tensor,)).steps()):
+            if step.makes not in prefix.values and (step.makes == tensor or any(step.makes in s.reads for s in steps)):
+                steps.append(step)
+        known = {*prefix.values, *(step.makes for step in steps)}
+        for step in steps:
+            for name in step.reads:
+                if name not in known:
+                    raise Problem(f"tensor {tensor!r} needs {name!r}, which the prefix left out", self.graph.name)
+        for values in self._parts(prefix):
+            yield self._run(steps[::-1], values)[tensor].ints()
+
+    def _parts(self, prefix: Prefix) -> Iterator[dict[str, Value]]:
+        """The values of a prefix, block by block."""
+        for start in range(0, prefix.images, self.block):
+            yield {name: value.part(start, start + self.block) for name, value in prefix.values.items()}
+
     def finish(self, prefix: Prefix, replaced: Mapping[str, AnyOp] | None = None) -> Array:
         """Class scores of a prefix's images with some operations replaced by others of the same shapes.
 
@@ -185,11 +226,7 @@ class Simulator:
                         f"make a prefix up to {name!r}",
                     )
         behind = simulator.steps[len(before) :]
-
-        block = simulator.block
-        starts = range(0, prefix.images, block)
-        parts = ({name: v.part(i, i + block) for name, v in prefix.values.items()} for i in starts)
-        return np.concatenate(simulator._spread(simulator._runner(behind), parts))
+        return np.concatenate(simulator._spread(simulator._runner(behind), simulator._parts(prefix)))
 
     def with_ops(self, replaced: Mapping[str, AnyOp]) -> Simulator:
         """The simulator of the graph with some operations replaced; all other prepared kernels are shared.

@@ -1,13 +1,15 @@
 """Structured pruning: whole filters and neurons are removed, the network becomes physically smaller, and recovers."""
 
 from .groups import Group, group_scores, groups
-from .schedule import PruneResult, PruneSpec, prune
+from .schedule import Allocation, PruneResult, PruneSpec, Situation, prune
 from .surgery import drop_blocks, remove, remove_inputs
 
 __all__ = [
+    "Allocation",
     "Group",
     "PruneResult",
     "PruneSpec",
+    "Situation",
     "drop_blocks",
     "group_scores",
     "groups",

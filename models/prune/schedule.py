@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,15 +32,18 @@ class PruneSpec:
 
     Args:
         amount: share of the channels of each group (`groups`; without joins, each hidden layer) to remove in all, 0 to
-            0.9.
+            0.9; an allocator may take it as a share of something else.
         steps: in how many steps; scores are taken anew at each.
         unit: what is left of a group is a multiple of it (at least one unit), so that PE and SIMD can
             divide it.
         images: training images that the scores are computed on.
-        epochs: of fine-tuning after each step; 0 re-estimates the batch norms alone.
-        learning_rate, batch: of fine-tuning, as in `TrainSpec`.
+        recovery: training after each step, with the seed of the step in place of its own; 0 epochs re-estimate the
+            batch norms alone.
         seed: of all random choices.
         criterion: as `criteria` lists them; "random" is the control.
+        max_loss: most that accuracy on the held-out images may fall below the unpruned network's, 0 to 1; the first
+            step that falls further is undone, and ends the pruning. None sets no limit.
+        least: channels that every group keeps.
 
     Raises:
         Problem: a value is out of its range.
@@ -50,24 +53,66 @@ class PruneSpec:
     steps: int
     unit: int
     images: int
-    epochs: int
-    learning_rate: float
-    batch: int
+    recovery: TrainSpec
     seed: int
     criterion: str = "deeplift"
+    max_loss: float | None = None
+    least: int = 1
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.amount <= 0.9:
             raise Problem(f"an amount of {self.amount}", where="amount", hint="a share from 0 to 0.9")
-        for field in ("steps", "unit", "images"):
-            if getattr(self, field) < 1:
-                raise Problem(f"{field} of {getattr(self, field)}", where=field, hint="1 or more")
+        for name in ("steps", "unit", "images", "least"):
+            if getattr(self, name) < 1:
+                raise Problem(f"{name} of {getattr(self, name)}", where=name, hint="1 or more")
         Criterion.parse(self.criterion)
-        self.fine_tuning(0)
+        if self.max_loss is not None and not 0 <= self.max_loss <= 1:
+            raise Problem(f"a loss of {self.max_loss}", where="max_loss", hint="a share of the images, from 0 to 1")
 
     def fine_tuning(self, step: int) -> TrainSpec:
         """The training of step `step`; each has its own seed."""
-        return TrainSpec(self.epochs, self.batch, self.learning_rate, self.seed + step)
+        return replace(self.recovery, seed=self.seed + step)
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What is known when it is decided how many filters each layer keeps.
+
+    Attributes:
+        original, network: the unpruned network, and the one to be pruned further.
+        scores: by group of `network`; higher matters more.
+        step: from 0.
+        images, labels: training images held out of scoring and fine-tuning.
+        calibration: training images that batch norms are measured on.
+        records: of earlier steps.
+    """
+
+    original: Network
+    network: Network
+    scores: dict[str, np.ndarray]
+    step: int
+    images: np.ndarray
+    labels: np.ndarray
+    calibration: np.ndarray
+    records: Sequence[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Allocation:
+    """How many channels each group keeps after a step.
+
+    Attributes:
+        kept: by group; equal widths remove nothing, and the step is left out.
+        facts: plain values for the record.
+        stop: why no later step is to follow; empty goes on.
+    """
+
+    kept: dict[str, int]
+    facts: dict[str, Any] = field(default_factory=dict)
+    stop: str = ""
+
+
+Allocator = Callable[[Situation], Allocation]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +120,33 @@ class PruneResult:
     """A pruned network and how it came about.
 
     Args:
-        network: in eval mode, batch norms re-estimated.
+        network: the last good one, in eval mode, batch norms re-estimated.
         steps: for each step `step` (from 1), `kept` (channels left by group), `filters` (which ones, as
             indices into the unpruned group), `scores` (by layer, before the step), `macs` (for one image),
             `accuracy_before` and `accuracy_after` fine-tuning (share, on training images that fine-tuning
-            did not see), `check` (of the scores; None where the criterion has none).
+            did not see), `check` (of the scores; None where the criterion has none), `rolled_back` (the step cost too
+            much accuracy, and was undone),
+            `allocation` (what the allocator says).
+        accuracy: of the unpruned network on the held-out images.
+        stop: why pruning ended before its last step; empty where it did not.
     """
 
     network: Network
     steps: list[dict[str, Any]]
+    accuracy: float
+    stop: str = ""
+
+
+@dataclass(slots=True)
+class _State:
+    """What a checkpoint holds: the last good network, the filters it has, and what was done."""
+
+    network: Network
+    filters: dict[str, np.ndarray]
+    accuracy: float
+    records: list[dict[str, Any]] = field(default_factory=list)
+    done: int = 0
+    stop: str = ""
 
 
 def prune(
@@ -93,13 +156,15 @@ def prune(
     spec: PruneSpec,
     checkpoint: Path | None = None,
     progress: Callable[[int, int, dict[str, float]], None] | None = None,
+    allocate: Allocator | None = None,
+    allocation: str = "",
+    held_out: np.ndarray | None = None,
     flips: FlipCounts | None = None,
 ) -> PruneResult:
     """Remove the filters and neurons of lowest relevance step by step, with recovery after each step.
 
     A step scores all hidden layers, removes the lowest channels of each group, re-estimates the batch norms,
-    fine-tunes, and re-estimates again. A tenth of the images (at most 2,000) is held out of scoring and fine-tuning to
-    measure the recovery; where the network was trained on them before, that accuracy is optimistic.
+    fine-tunes, and re-estimates again. A step that loses more than `spec.max_loss` is undone and ends the pruning.
 
     Args:
         network: the trained network; not changed.
@@ -110,41 +175,78 @@ def prune(
             file of another run, or a damaged one, is ignored.
         progress: called after each batch of fine-tuning with steps done, total (of all prune steps), and
             `prune_step`, `epoch`, `loss`, `accuracy`.
+        allocate: how many channels each group keeps after a step; None takes the same share of every group. It must
+            decide the same in the same situation.
+        allocation: says what `allocate` does, so that a checkpoint of another is not taken.
+        held_out: ascending indices of the images that are kept out of scoring and fine-tuning to measure accuracy:
+            best those that training kept out. None draws a tenth, at most 2,000; where the network was trained on them
+            before, accuracies are optimistic, the unpruned network's most of all.
         flips: what training counted, for criteria that ask for it.
     """
-    key = run_key(network, images, labels, spec)
-    out, rest = _split(len(images), spec.seed)
+    key = f"{run_key(network, images, labels, spec)} {allocation} {held_out is None}"
+    out, rest = _split(len(images), spec.seed) if held_out is None else _apart(len(images), held_out)
     held_images, held_labels = images[out], labels[out]
     images, labels = images[rest], labels[rest]
-    parts = groups(network.spec)
-    widths = {group.name: group.width for group in parts}
-    filters = {name: np.arange(width) for name, width in widths.items()}
-    records: list[dict[str, Any]] = []
-    state = store.load(checkpoint) if checkpoint is not None else None
-    if state is not None and state.get("key") == key:
-        records = list(state["records"])
-        network = Network(NetworkSpec.from_dict(state["spec"])).eval()
-        network.load_state_dict(state["network"])
-        filters = {name: np.asarray(kept) for name, kept in records[-1]["filters"].items()}
-    for step in range(len(records), spec.steps):
-        relevance = _score(network, images, labels, spec, step, flips, _layers(parts, filters))
-        scores = group_scores(network.spec, relevance.scores)
-        keep = {name: _highest(scores[name], _width_after(width, spec, step)) for name, width in widths.items()}
-        filters = {name: filters[name][keep[name]] for name in widths}
-        network = remove(network, keep)
+    state = _resumed(checkpoint, key) or _started(network, held_images, held_labels)
+    for step in range(state.done, spec.steps):
+        if state.stop:
+            break
+        counts = flips.cut(_layers(groups(network.spec), state.filters)) if flips is not None else None
+        draw = (spec.images, spec.seed, step)
+        relevance = step_scores(state.network, images, labels, spec.criterion, *draw, counts)
+        scores = group_scores(state.network.spec, relevance.scores)
         calibration = images[np.random.default_rng([spec.seed, step, 2]).permutation(len(images))[:NORM_IMAGES]]
-        reestimate(network, calibration)
-        before = accuracy(network, held_images, held_labels)
-        if spec.epochs:
-            beside = checkpoint and checkpoint.with_name(f"{checkpoint.stem}-step{step + 1}{checkpoint.suffix}")
-            train(network, images, labels, spec.fine_tuning(step), beside, _shifted(progress, step, spec.steps))
-            reestimate(network, calibration)
-        after = accuracy(network, held_images, held_labels) if spec.epochs else before
-        records.append(_record(step, network, filters, relevance, before, after))
-        if checkpoint is not None:
-            whole = {"spec": network.spec.to_dict(), "network": network.state_dict(), "records": records}
-            store.save({"key": key, **whole}, checkpoint)
-    return PruneResult(network.eval(), records)
+        present = {name: len(kept) for name, kept in state.filters.items()}
+        if allocate is None:
+            decided = Allocation({g.name: _width_after(g.width, spec, step) for g in groups(network.spec)})
+        else:
+            held = (held_images, held_labels, calibration)
+            decided = allocate(Situation(network, state.network, scores, step, *held, state.records))
+        state.done, state.stop = step + 1, decided.stop
+        if allocate is None or decided.kept != present:
+            keep = {name: _highest(scores[name], decided.kept[name]) for name in present}
+            smaller = remove(state.network, keep)
+            filters = {name: state.filters[name][keep[name]] for name in present}
+            reestimate(smaller, calibration)
+            before = after = accuracy(smaller, held_images, held_labels)
+            if spec.recovery.epochs:
+                beside = checkpoint and checkpoint.with_name(f"{checkpoint.stem}-step{step + 1}{checkpoint.suffix}")
+                train(smaller, images, labels, spec.fine_tuning(step), beside, _shifted(progress, step, spec.steps))
+                reestimate(smaller, calibration)
+                after = accuracy(smaller, held_images, held_labels)
+            bad = spec.max_loss is not None and after < state.accuracy - spec.max_loss
+            record = _record(step, smaller, filters, relevance, before, after)
+            state.records.append({**record, "rolled_back": bad, "allocation": decided.facts})
+            if bad:
+                state.stop = f"step {step + 1} lost more than {100 * (spec.max_loss or 0):g} points, and was undone"
+            else:
+                state.network, state.filters = smaller, filters
+        _save(state, key, checkpoint)
+    return PruneResult(state.network.eval(), state.records, state.accuracy, state.stop)
+
+
+def _started(network: Network, images: np.ndarray, labels: np.ndarray) -> _State:
+    whole = {group.name: np.arange(group.width) for group in groups(network.spec)}
+    return _State(network, whole, accuracy(network, images, labels))
+
+
+def _resumed(checkpoint: Path | None, key: str) -> _State | None:
+    stored = store.load(checkpoint) if checkpoint is not None else None
+    if stored is None or stored.get("key") != key:
+        return None
+    network = Network(NetworkSpec.from_dict(stored["spec"])).eval()
+    network.load_state_dict(stored["network"])
+    filters = {name: np.asarray(kept) for name, kept in stored["filters"].items()}
+    return _State(network, filters, stored["accuracy"], list(stored["records"]), stored["done"], stored["stop"])
+
+
+def _save(state: _State, key: str, checkpoint: Path | None) -> None:
+    if checkpoint is None:
+        return
+    plain = {name: kept.tolist() for name, kept in state.filters.items()}
+    whole = {"spec": state.network.spec.to_dict(), "network": state.network.state_dict(), "filters": plain}
+    facts = {"accuracy": state.accuracy, "records": state.records, "done": state.done, "stop": state.stop}
+    store.save({"key": key, **whole, **facts}, checkpoint)
 
 
 def _split(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -154,19 +256,33 @@ def _split(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return np.sort(order[:out]), np.sort(order[out:])
 
 
-def _score(
+def _apart(count: int, out: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return out, np.setdiff1d(np.arange(count), out)
+
+
+def step_scores(
     network: Network,
     images: np.ndarray,
     labels: np.ndarray,
-    spec: PruneSpec,
-    step: int,
-    flips: FlipCounts | None,
-    filters: dict[str, np.ndarray],
+    criterion: str,
+    count: int,
+    seed: int,
+    step: int = 0,
+    flips: FlipCounts | None = None,
 ) -> Relevance:
-    rng = np.random.default_rng([spec.seed, step, 1])
-    sample = Sample.draw(images, labels, spec.images, rng)
-    counts = flips.cut(filters) if flips is not None else None
-    return score(network, spec.criterion, sample, int(rng.integers(2**31)), counts)
+    """Score all hidden layers as step `step` of a pruning does.
+
+    Args:
+        network: the network.
+        images, labels: of which `count` are drawn.
+        criterion: as `criteria` lists them.
+        count: images that are scored.
+        seed, step: of the draw.
+        flips: what training counted of the filters that are left.
+    """
+    rng = np.random.default_rng([seed, step, 1])
+    sample = Sample.draw(images, labels, count, rng)
+    return score(network, criterion, sample, int(rng.integers(2**31)), flips)
 
 
 def _layers(parts: tuple[Group, ...], filters: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -177,7 +293,7 @@ def _layers(parts: tuple[Group, ...], filters: dict[str, np.ndarray]) -> dict[st
 def _width_after(width: int, spec: PruneSpec, step: int) -> int:
     """Filters left of `width` after step `step` (from 0): whole units, at least one, at most `width`."""
     share = 1.0 - spec.amount * (step + 1) / spec.steps
-    rounded = max(spec.unit, int(width * share / spec.unit + 0.5) * spec.unit)
+    rounded = max(spec.unit, spec.least, int(width * share / spec.unit + 0.5) * spec.unit)
     return min(width, rounded)
 
 

@@ -19,7 +19,10 @@ from bnnflow.models.twin import twin
 
 from .conftest import CNN, MLP, lively
 
-SPEC = PruneSpec(amount=0.5, steps=2, unit=2, images=30, epochs=2, learning_rate=0.003, batch=32, seed=4)
+RECOVERY = TrainSpec(epochs=2, batch=32, learning_rate=0.003, seed=0)
+SPEC = PruneSpec(amount=0.5, steps=2, unit=2, images=30, recovery=RECOVERY, seed=4)
+NONE = replace(RECOVERY, epochs=0)
+ONCE = replace(RECOVERY, epochs=1)
 COLOUR = NetworkSpec("cnn", (3, 10, 8), 5, (9, 7), (6, 8), (3, 3), (2, 1))
 
 
@@ -77,7 +80,7 @@ def test_pruning_keeps_whole_units_and_drops_the_lowest_scores(digits: Dataset, 
     images, labels = digits.train_images[:200], digits.train_labels[:200]
     network = lively(CNN, images)
     before = digest(network)
-    result = prune(network, images, labels, replace(SPEC, criterion=criterion, epochs=0))
+    result = prune(network, images, labels, replace(SPEC, criterion=criterion, recovery=NONE))
     assert digest(network) == before
     assert [step["kept"] for step in result.steps] == [
         {"conv0": 6, "conv1": 4, "dense0": 10},
@@ -96,7 +99,7 @@ def test_pruning_keeps_whole_units_and_drops_the_lowest_scores(digits: Dataset, 
 def test_the_filters_named_in_the_record_are_the_ones_that_are_left(digits: Dataset) -> None:
     images, labels = digits.train_images[:200], digits.train_labels[:200]
     network = lively(CNN, images)
-    result = prune(network, images, labels, replace(SPEC, epochs=0))
+    result = prune(network, images, labels, replace(SPEC, recovery=NONE))
     filters = result.steps[-1]["filters"]["conv0"]
     assert torch.equal(result.network.layers["conv0"].weight, network.layers["conv0"].weight[filters])
 
@@ -107,7 +110,7 @@ def test_layers_that_joins_add_lose_the_same_channels(join: Any, digits: Dataset
     images, labels = digits.train_images[:100], digits.train_labels[:100]
     spec = NetworkSpec("resnet", (1, 8, 8), 10, (6,), (4, 8), padding=-1, depths=(1, 1), join=join)
     network = lively(spec, images)
-    result = prune(network, images, labels, replace(SPEC, criterion="random", epochs=1))
+    result = prune(network, images, labels, replace(SPEC, criterion="random", recovery=ONCE))
     assert [step["kept"] for step in result.steps] == [
         {group.name: wanted for group in groups(spec) for wanted in [_left(group.width, share)]}
         for share in (0.75, 0.5)
@@ -162,15 +165,15 @@ def test_a_resumed_pruning_has_the_same_bits(digits: Dataset, tmp_path: Path, st
     assert digest(resumed.network) == digest(whole.network)
     assert resumed.steps == whole.steps
     batches = 6
-    assert steps[0] == 1 + batches * ((stop[0] - 1) * SPEC.epochs + stop[1] - 1)
-    assert steps[-1] == batches * SPEC.steps * SPEC.epochs
+    assert steps[0] == 1 + batches * ((stop[0] - 1) * RECOVERY.epochs + stop[1] - 1)
+    assert steps[-1] == batches * SPEC.steps * RECOVERY.epochs
 
 
 def test_impossible_amounts_are_refused() -> None:
     for change, where in (
         ({"amount": 0.95}, "amount"),
         ({"unit": 0}, "unit"),
-        ({"learning_rate": 0.0}, "learning_rate"),
+        ({"max_loss": 1.5}, "max_loss"),
     ):
         with pytest.raises(Problem) as caught:
             replace(SPEC, **change)

@@ -1,0 +1,117 @@
+"""The commands on pruning. Imports nothing heavy: every command loads what it needs when it runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bnnflow import Problem
+
+Source = Annotated[Path, typer.Argument(help="Run folder or recipe (.yaml).", show_default=False)]
+AnySource = Annotated[Path, typer.Argument(help="Run folder, recipe (.yaml) or QONNX file.", show_default=False)]
+RunFolder = Annotated[Path | None, typer.Option("--run", help="Run folder of a recipe; default: runs/<name>.")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("-s", "--set", metavar="KEY=VALUE", help="Change a key of the recipe.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+
+
+def sensitivity(
+    source: AnySource,
+    run: RunFolder = None,
+    criterion: Annotated[str, typer.Option(help="What filters are ranked by; default: the recipe's.")] = "",
+    scores: Annotated[
+        Path | None, typer.Option(help='JSON file {"conv0": [...]} to rank by instead.', show_default=False)
+    ] = None,
+    levels: Annotated[str, typer.Option(help="Shares of a group that are removed, comma separated.")] = "",
+    unit: Annotated[int | None, typer.Option(min=1, help="Remove in multiples of this.", show_default=False)] = None,
+    images: Annotated[
+        int | None, typer.Option("--images", min=1, help="Validation images.", show_default=False)
+    ] = None,
+    calibration: Annotated[
+        int | None, typer.Option(min=1, help="Images that batch norms are measured on.", show_default=False)
+    ] = None,
+    data: Annotated[str, typer.Option("--data", help="Data set, for a QONNX file.")] = "",
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of the data set's files.", show_default=False)] = None,
+    input: Annotated[Path | None, typer.Option(help="Images as .npy, for a QONNX file.", show_default=False)] = None,
+    labels: Annotated[Path | None, typer.Option(help="Labels as .npy, for --input.", show_default=False)] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of all random choices.", show_default=False)] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes; the result does not depend on it.")] = 1,
+    store: Annotated[
+        Path | None,
+        typer.Option(help="Folder of measured cells; an interrupted table goes on. Default: in the run folder."),
+    ] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw the curves (.svg, .png, .pdf).", show_default=False)] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write the table as .csv.", show_default=False)] = None,
+    overrides: Overrides = None,
+    json: Json = False,
+) -> None:
+    """Accuracy after removing each layer's lowest filters to each level, batch norms measured anew."""
+    from . import pruning_commands as work
+    from . import screen
+
+    with screen.Bar("sensitivity", quiet=json) as bar:
+        found = work.sensitivity(
+            source,
+            run,
+            list(overrides or []),
+            work.Wishes(criterion, scores, _shares(levels), unit, images, calibration, seed, jobs, store),
+            work.Given(data, data_dir, input, labels),
+            bar.update,
+        )
+    if csv is not None:
+        work.write_csv(csv, found)
+    if plot is not None:
+        work.write_plot(plot, found)
+    screen.print_json(found) if json else screen.print_sensitivity(found)
+
+
+def _shares(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(share) for share in text.split(",")) if text else ()
+    except ValueError:
+        raise Problem(f"{text!r} is not a list of shares", "--levels", "for example 0.25,0.5,0.75") from None
+
+
+def prune(
+    source: Source,
+    run: RunFolder = None,
+    criterion: Annotated[str, typer.Option(help="What filters are ranked by.")] = "",
+    allocation: Annotated[str, typer.Option(help="uniform or sensitivity.")] = "",
+    amount: Annotated[float | None, typer.Option(help="Share to remove in all.", show_default=False)] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Rounds.", show_default=False)] = None,
+    objective: Annotated[
+        str, typer.Option(metavar="PART=WEIGHT,...", help="What is saved: lut, bram18, cycles, ops, weight_bits.")
+    ] = "",
+    budget: Annotated[
+        str, typer.Option(metavar="PART=LIMIT,...", help="Stop when met: part, fps, lut, bram18, cycles, ops.")
+    ] = "",
+    max_loss: Annotated[
+        float | None, typer.Option(help="Accuracy points that may be lost.", show_default=False)
+    ] = None,
+    overrides: Overrides = None,
+    json: Json = False,
+) -> None:
+    """Prune the trained network of a run, or of a recipe, and show every step."""
+    from . import pruning_commands as work
+    from . import screen
+
+    chosen = {"criterion": criterion, "allocation": allocation, "amount": amount, "steps": steps, "max_loss": max_loss}
+    changes = [f"prune.{key}={value}" for key, value in chosen.items() if value not in ("", None)]
+    changes += _parts(objective, "objective") + _parts(budget, "budget")
+    if (objective or budget) and not allocation:
+        changes.append("prune.allocation=sensitivity")
+    found = work.prune(source, run, [*changes, *(overrides or [])], json)
+    screen.print_json(found) if json else screen.print_pruning(found)
+
+
+def _parts(text: str, key: str) -> list[str]:
+    """Overrides of a recipe's mapping from `part=number,part=number`."""
+    if not text:
+        return []
+    pairs = [item.partition("=") for item in text.split(",")]
+    if any(not name.strip() or not value.strip() for name, _, value in pairs):
+        raise Problem(f"{text!r} is not a list of parts", f"--{key}", f"for example --{key} lut=1,bram18=1")
+    return [f"prune.{key}.{name.strip()}={value.strip()}" for name, _, value in pairs]

@@ -1,0 +1,284 @@
+"""The work behind `flow sensitivity` and `flow prune`, as plain values."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bnnflow import Problem
+
+from . import sensitivity as work
+from .context import Build
+from .graphs import feed, load_array, load_json, open_graph
+from .recipe import Recipe, load
+from .run_files import write_whole
+from .runs import Run
+
+if TYPE_CHECKING:
+    from ..transforms.graph import Graph
+
+Facts = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """How a sensitivity table is made; what is empty or None is the recipe's."""
+
+    criterion: str = ""
+    scores: Path | None = None
+    levels: tuple[float, ...] = ()
+    unit: int | None = None
+    validation: int | None = None
+    calibration: int | None = None
+    seed: int | None = None
+    jobs: int = 1
+    store: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """The images of a QONNX file: a data set, or arrays in files."""
+
+    data: str = ""
+    folder: Path | None = None
+    images: Path | None = None
+    labels: Path | None = None
+
+
+def sensitivity(
+    source: Path,
+    folder: Path | None,
+    overrides: Sequence[str],
+    wishes: Wishes,
+    given: Given,
+    progress: Callable[[int, int], None],
+) -> Facts:
+    """The sensitivity table of a trained run, a recipe's run, or a QONNX file.
+
+    Returns:
+        `network`, `criterion`, `seed`, `validation`, `calibration` (images), `accuracy` of the whole, and `groups` as
+        `sensitivity.table_facts` gives them.
+
+    Raises:
+        Problem: the source is none of these or not trained yet, or what `sensitivity.table` finds.
+    """
+    if source.suffix == ".onnx":
+        return _of_file(source, wishes, given, progress)
+    if given != Given():
+        raise Problem("a run has images of its own", "--data, --input", "leave them out, or give a QONNX file")
+    return _of_run(source, folder, overrides, wishes, progress)
+
+
+def _of_file(path: Path, wishes: Wishes, given: Given, progress: Callable[[int, int], None]) -> Facts:
+    graph = open_graph(path)
+    if wishes.criterion not in ("", "random"):
+        what = f"a QONNX file has nothing that {wishes.criterion!r} could look at"
+        raise Problem(what, "--criterion", "use random or --scores, or give a run folder")
+    images, labels = _images(graph, given)
+    seed, default = wishes.seed or 0, len(images) // 2
+    validation = wishes.validation or min(2000, default)
+    calibration = wishes.calibration or min(1000, default)
+    judged, truth, measured_on = work.subsets(images, labels, validation, calibration, seed)
+    candidates = work.Candidates.of(graph, measured_on, judged, truth)
+    scores = _scores_file(wishes.scores) if wishes.scores else work.random_group_scores(candidates.groups, seed)
+    settings = (wishes.unit or 8, 1, wishes.levels or _SHARES)
+    curves = work.table(candidates, scores, *settings, wishes.store, wishes.jobs, progress)
+    name = wishes.scores.name if wishes.scores else "random"
+    return _facts(str(path), name, seed, validation, calibration, curves)
+
+
+_SHARES = (0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875)
+
+
+def _images(graph: Graph, given: Given) -> tuple[np.ndarray, np.ndarray]:
+    if given.images is not None:
+        if given.labels is None:
+            raise Problem("the images have no labels", "--input", "give --labels L.npy, one label an image")
+        images, labels = load_array(given.images, "input"), load_array(given.labels, "labels")
+        if labels.shape != (len(images),) or labels.dtype.kind not in "iu":
+            raise Problem(f"{labels.shape} labels for {len(images)} images", "--labels", "give one label an image")
+        return images, labels
+    if not given.data:
+        raise Problem("images are needed", "flow sensitivity", "give --data digits, or --input X.npy --labels L.npy")
+    from ..models.data.load import load as load_data
+    from .places import cache_folder, data_places
+
+    found = load_data(given.data, given.folder, data_places(), cache_folder())
+    return feed(graph, found.train_images), found.train_labels
+
+
+def _scores_file(path: Path) -> dict[str, np.ndarray]:
+    found = load_json(path, "scores file")
+    try:
+        return {name: np.array(values, np.float64).reshape(len(values)) for name, values in found.items()}
+    except (ValueError, TypeError):
+        raise Problem("scores are lists of numbers", str(path), 'write {"conv0": [0.1, 0.7]}') from None
+
+
+def _of_run(
+    source: Path, folder: Path | None, overrides: Sequence[str], wishes: Wishes, progress: Callable[[int, int], None]
+) -> Facts:
+    from ..models.flips import FlipCounts
+    from ..models.networks import Network
+    from ..models.prune import group_scores
+    from ..models.prune.schedule import step_scores
+    from ..models.train import held_out
+    from .allocator import graph_of
+    from .context import FLIPS, train_settings
+
+    recipe, run = opened(source, folder, _recipe_changes(wishes, overrides))
+    build = Build(run, recipe, lambda name: lambda done, total, figures: None)
+    network = trained(build)
+    if not isinstance(network, Network):
+        hint = "give the run's file base/network.onnx"
+        raise Problem(
+            "only the networks of `flow models`, and mlp, cnn and resnet, can be scored", str(run.folder), hint
+        )
+    settings, data = recipe.prune, build.dataset
+    out = held_out(len(data.train_images), train_settings(recipe))
+    subset = (settings.validation, settings.calibration, recipe.seed)
+    judged, truth, measured_on = work.subsets(data.train_images, data.train_labels, *subset, out)
+    if wishes.scores:
+        scores = _scores_file(wishes.scores)
+    else:
+        counted = run.path(f"base/{FLIPS}")
+        flips = FlipCounts.load(counted) if recipe.train.flip_window else None
+        draw = (settings.images, recipe.seed, 0)
+        found = step_scores(network, data.train_images, data.train_labels, settings.criterion, *draw, flips)
+        scores = group_scores(network.spec, found.scores)
+    candidates = work.Candidates.of(graph_of(network), measured_on, judged, truth)
+    store = wishes.store or run.path("work/sensitivity")
+    how = (settings.unit, settings.min_width, settings.levels)
+    curves = work.table(candidates, scores, *how, store, wishes.jobs, progress)
+    name = wishes.scores.name if wishes.scores else settings.criterion
+    return _facts(str(run.folder), name, recipe.seed, settings.validation, settings.calibration, curves)
+
+
+def _recipe_changes(wishes: Wishes, overrides: Sequence[str]) -> list[str]:
+    """Overrides of a recipe that say what was wished."""
+    wanted = {
+        "prune.criterion": wishes.criterion or None,
+        "prune.levels": list(wishes.levels) or None,
+        "prune.unit": wishes.unit,
+        "prune.validation": wishes.validation,
+        "prune.calibration": wishes.calibration,
+        "seed": wishes.seed,
+    }
+    return [*overrides, *(f"{key}={value}" for key, value in wanted.items() if value is not None)]
+
+
+def opened(source: Path, folder: Path | None, overrides: Sequence[str]) -> tuple[Recipe, Run]:
+    """The recipe and the run folder of a run folder or a recipe file.
+
+    Raises:
+        Problem: neither, or a recipe without a run yet.
+    """
+    if source.is_dir():
+        run = Run.find(source)
+        if run is None:
+            raise Problem("this is not a run folder", str(source), "give a folder that `flow build` made")
+        return load(run.path("model.yaml"), overrides), run
+    recipe = load(source, overrides)
+    place = folder or Path("runs") / recipe.name
+    run = Run.find(place)
+    if run is None:
+        raise Problem("this recipe is not trained yet", str(place), f"flow build {source} --to train")
+    return recipe, run
+
+
+def trained(build: Build) -> Any:
+    """The run's unpruned network.
+
+    Raises:
+        Problem: it is not trained, or its file was changed.
+    """
+    from .context import WEIGHTS
+    from .runs import verify_recorded
+
+    path = build.file("base", WEIGHTS)
+    if not path.is_file():
+        raise Problem("this run has no trained network", str(build.run.folder), "flow build its recipe --to train")
+    verify_recorded(path)
+    return build.load("base")
+
+
+def _facts(network: str, criterion: str, seed: int, validation: int, calibration: int, curves: Any) -> Facts:
+    rows = work.table_facts(curves)
+    counts = {"validation": validation, "calibration": calibration}
+    base = rows[0]["accuracy"][0] if rows else None
+    return {"network": network, "criterion": criterion, "seed": seed, **counts, "accuracy": base, "groups": rows}
+
+
+def write_csv(path: Path, found: Mapping[str, Any]) -> None:
+    """Write a table as CSV: group, width, removed, accuracy, loss; one row a cell."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["group", "width", "removed", "accuracy", "loss"])
+    for row in found["groups"]:
+        for cell in zip(row["removed"], row["accuracy"], row["loss"], strict=True):
+            writer.writerow([row["group"], row["width"], *cell])
+    write_whole(path, text.getvalue().encode())
+
+
+def write_plot(path: Path, found: Mapping[str, Any]) -> None:
+    """Draw a table's curves; the format follows from the name's ending.
+
+    Raises:
+        Problem: an ending of no picture format, or the file cannot be written.
+    """
+    from .plots import save_sensitivity
+
+    if path.suffix not in (".svg", ".png", ".pdf"):
+        raise Problem(
+            f"there is no picture format {path.suffix or 'without an ending'!r}", "--plot", ".svg, .png, .pdf"
+        )
+    write_whole(path, save_sensitivity(found["groups"], path.suffix[1:]))
+
+
+def prune(source: Path, folder: Path | None, overrides: Sequence[str], quiet: bool) -> Facts:
+    """Run the stage `prune`, and those before it that are not up to date.
+
+    Returns:
+        The stage's facts, with `folder`, and `unpruned`: widths by layer and cost.
+
+    Raises:
+        Problem: as for `flow build`.
+    """
+    from . import screen
+    from .hardware_costs import HardwareCosts
+    from .stages import run_stages
+
+    if source.is_dir():
+        recipe, found = opened(source, folder, ["prune.enabled=true", *overrides])
+        place = found.folder
+    else:
+        recipe = load(source, ["prune.enabled=true", *overrides])
+        place = folder or Path("runs") / recipe.name
+    if recipe.model.onnx is not None:
+        what = "an ONNX file has no weights that could recover"
+        raise recipe.problem("model.onnx", what, "flow sensitivity takes QONNX files; pruning needs a trained network")
+    with Run.open(place, recipe.dump(), "") as run, screen.Stages(run, quiet=quiet) as shown:
+        build = Build(run, recipe, shown.progress)
+        facts = run_stages(build, "prune", shown.announce)
+    return {"folder": str(place), **facts, **_with_costs(build, facts, HardwareCosts)}
+
+
+def _with_costs(build: Build, facts: Facts, costs_of: Any) -> Facts:
+    """Costs of the unpruned network and after each step, from the same model."""
+    from ..build.parts import part
+    from ..models.networks import Network
+    from .allocator import graph_of
+
+    target = build.recipe.target
+    network = build.load("base")
+    assert isinstance(network, Network)
+    costs = costs_of.of(graph_of(network), target.fps, target.clock_mhz, part(target.part))
+    steps = [{**step, "cost": costs(step["kept"])} for step in facts["steps"]]
+    widths = {name: group.width for name, group in costs.prunable.items()}
+    return {"steps": steps, "unpruned": {"kept": widths, "cost": costs({})}}

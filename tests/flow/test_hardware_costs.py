@@ -1,0 +1,120 @@
+"""Costs of narrower networks: what keeping the folding costs, and what folding anew saves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bnnflow.build.cost import estimate
+from bnnflow.build.finn_reports import unit_names
+from bnnflow.build.parts import part
+from bnnflow.build.schedule import apply_folding, schedule
+from bnnflow.flow.hardware_costs import HardwareCosts
+from bnnflow.models.allocation.greedy import Objective, Space, allocate
+from bnnflow.models.allocation.sensitivity import Curve
+from bnnflow.models.batchnorm import reestimate
+from bnnflow.models.export import export_qonnx
+from bnnflow.models.networks import Network
+from bnnflow.models.zoo import zoo_spec
+from bnnflow.transforms.channels import cut
+from bnnflow.transforms.compile import stages
+from bnnflow.transforms.graph import Graph
+from bnnflow.transforms.ops import Mvau, SlidingWindow
+from bnnflow.transforms.read import read
+
+# Of Xilinx/finn-examples for CNV with binary weights and activations.
+PE = (16, 32, 16, 16, 4, 1, 1, 1, 5)
+SIMD = (3, 32, 32, 32, 32, 32, 4, 8, 1)
+CYCLES, MHZ, PART = 32_768, 100.0, part("xc7z020")
+
+
+@pytest.fixture(scope="module")
+def cnv(tmp_path_factory: pytest.TempPathFactory) -> Graph:
+    network = Network(zoo_spec("cnv", (3, 32, 32), 10, 1.0))
+    reestimate(network, np.random.default_rng(0).integers(0, 256, (20, 3, 32, 32)).astype(np.uint8))
+    path = tmp_path_factory.mktemp("cnv") / "cnv.onnx"
+    export_qonnx(network, path)
+    return read(path)
+
+
+@pytest.fixture(scope="module")
+def kept(cnv: Graph) -> HardwareCosts:
+    """With the folding of finn-examples."""
+    whole = stages(cnv)[-1].graph
+    names, config = unit_names(whole), {}
+    layers = [node for node in whole.nodes if isinstance(node.op, Mvau)]
+    for node, pe, simd in zip(layers, PE, SIMD, strict=True):
+        config[names[node.name]] = {"PE": pe, "SIMD": simd}
+        if isinstance(whole.maker(node.input), SlidingWindow):
+            config[names[node.input]] = {"SIMD": simd}
+    return HardwareCosts.of(cnv, 3052, MHZ, PART, "kept", apply_folding(whole, config))
+
+
+@pytest.fixture(scope="module")
+def refolded(cnv: Graph) -> HardwareCosts:
+    return HardwareCosts.of(cnv, MHZ * 1e6 / CYCLES, MHZ, PART)
+
+
+def fewer(costs: HardwareCosts, change: int) -> dict[str, int]:
+    """So many channels less in every convolution."""
+    return {n: g.width - change for n, g in costs.prunable.items() if n.startswith("conv")}
+
+
+def halved(costs: HardwareCosts) -> dict[str, int]:
+    return {n: g.width // 2 for n, g in costs.prunable.items() if n.startswith("conv")}
+
+
+def test_unaligned_channels_make_a_kept_folding_slow(kept: HardwareCosts) -> None:
+    """Figures of FINN's formulas that were computed apart from this code: 186,003 cycles in place of 32,768."""
+    assert kept({})["cycles"] == CYCLES
+    slow = kept(fewer(kept, 7))
+    assert slow["weight_bits"] == 1_448_544
+    assert slow["cycles"] == 186_003
+    assert kept(fewer(kept, 8))["cycles"] == CYCLES
+
+
+def test_a_kept_folding_saves_neither_cycles_nor_luts(kept: HardwareCosts) -> None:
+    whole, half = kept({}), kept(halved(kept))
+    assert half["weight_bits"] == 619_360
+    assert half["cycles"] == whole["cycles"]
+    assert half["lut"] > 0.95 * whole["lut"]
+
+
+def test_folding_anew_halves_luts_and_block_rams_at_the_same_rate(refolded: HardwareCosts) -> None:
+    whole, half = refolded({}), refolded(halved(refolded))
+    assert half["cycles"] <= CYCLES
+    assert half["lut"] <= 0.5 * whole["lut"]
+    assert half["bram18"] <= 0.5 * whole["bram18"]
+
+
+def test_allocation_keeps_units_that_the_folding_divides(kept: HardwareCosts) -> None:
+    """With a curve that costs nothing, the allocator may take any channels: none that slow the accelerator down."""
+    units = kept.units()
+    assert units == {"conv0": 32, "conv1": 32, "conv2": 32, "conv3": 32, "conv4": 32, "conv5": 4, "dense0": 8} | {
+        "dense1": 1
+    }
+    widths = {name: group.width for name, group in kept.prunable.items()}
+    curves = {name: Curve(name, width, (0, width // 2), (0.9, 0.9)) for name, width in widths.items()}
+    space = Space(widths, widths, units, dict.fromkeys(widths, 1), curves)
+    chosen = allocate(space, kept, Objective({"lut": 1.0, "ops": 1.0}), 0.7)
+    assert chosen != widths
+    assert all(width % units[name] == 0 for name, width in chosen.items())
+    assert kept(chosen)["cycles"] <= CYCLES
+
+
+@pytest.mark.parametrize("change", [0, 8, 24])
+def test_the_cheap_costs_are_those_of_the_whole_compilation(cnv: Graph, refolded: HardwareCosts, change: int) -> None:
+    widths: Mapping[str, int] = fewer(refolded, change)
+    smaller = cut(cnv, {name: np.arange(width) for name, width in widths.items()})
+    cost = estimate(schedule(stages(smaller)[-1].graph, refolded.fps, MHZ, part("xc7z045")))
+    found = refolded(widths)
+    assert (found["cycles"], found["weight_bits"]) == (cost.cycles, cost.weight_bits)
+    assert (found["lut"], found["bram18"]) == (cost.lut, cost.bram18)
+
+
+def test_equal_shapes_are_costed_once(refolded: HardwareCosts, tmp_path: Path) -> None:
+    first = refolded(fewer(refolded, 16))
+    assert refolded(fewer(refolded, 16)) is first

@@ -1,0 +1,203 @@
+"""`flow sensitivity`, `flow prune` and the stage `prune` with allocation by sensitivity, on a small network."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from bnnflow.flow import cli
+from bnnflow.models.allocation.sensitivity import lowest_removed
+from bnnflow.models.data.load import load
+from bnnflow.models.prune import remove
+from bnnflow.models.saved import load_network
+from bnnflow.models.train import accuracy
+
+from .test_build import KILLER, contents
+
+Golden = Callable[[str, str], None]
+RECIPE = """\
+name: tiny
+data: {name: digits, train_images: 600, test_images: 60}
+model: {arch: cnn, channels: [16, 16], kernels: [3, 3], pools: [1, 2], hidden: [24]}
+train: {epochs: 10, learning_rate: 0.01, threads: 1, validation: 0.3}
+prune: {allocation: sensitivity, amount: 0.5, steps: 2, epochs: 1, images: 40, validation: 150, calibration: 100}
+target: {fps: 20000}
+faults: {enabled: false}
+speed: {enabled: false}
+"""
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("recipe") / "tiny.yaml"
+    path.write_text(RECIPE)
+    return path
+
+
+@pytest.fixture(scope="module")
+def finished(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    assert cli.run(["build", str(recipe), "--run", str(folder)]) == 0
+    return folder
+
+
+def said(capsys: pytest.CaptureFixture[str], arguments: list[str], status: int = 0) -> str:
+    capsys.readouterr()
+    assert cli.run(arguments) == status, capsys.readouterr().err
+    out = capsys.readouterr()
+    return out.out if status == 0 else out.err
+
+
+def found(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> dict[str, Any]:
+    return dict(json.loads(said(capsys, [*arguments, "--json"])))
+
+
+def test_allocation_halves_the_operations(finished: Path) -> None:
+    summary = json.loads((finished / "summary.json").read_text())
+    base, pruned = summary["networks"]["base"], summary["networks"]["pruned"]
+    assert pruned["binary_macs"] <= 0.5 * base["binary_macs"]
+    steps = summary["pruning"]["steps"]
+    assert [step["allocation"]["left"] <= goal for step, goal in zip(steps, (0.75, 0.5), strict=True)] == [True, True]
+    # What was costed cheaply is what the last stage costs; only constant channels could make it less.
+    for key in ("lut", "bram18", "cycles"):
+        assert pruned[key] <= steps[-1]["allocation"]["cost"][key]
+    curves = steps[0]["allocation"]["curves"]
+    assert [row["group"] for row in curves] == ["conv0", "conv1", "dense0"]
+    assert "curves" not in steps[1]["allocation"]
+    page = (finished / "report.html").read_text()
+    assert "Sensitivity: accuracy" in page
+    assert page.count("<svg") >= 3
+
+
+@pytest.mark.parametrize("moment", [9, 16, 20])
+def test_a_killed_allocation_resumes_to_the_same_files(
+    moment: int, recipe: Path, finished: Path, tmp_path: Path
+) -> None:
+    """kill -9 just before a cell, a checkpoint or a network is moved into place."""
+    folder = tmp_path / "run"
+    arguments = ["build", str(recipe), "--run", str(folder)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", KILLER, str(moment), *arguments]
+    assert subprocess.run(command, capture_output=True, env=environment).returncode == -9
+    assert cli.run(arguments) == 0
+    assert contents(folder) == contents(finished)
+
+
+def test_a_table_is_that_of_torch(finished: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """The table by given scores, judged by removal and measuring in torch."""
+    from bnnflow.flow.sensitivity import subsets
+    from bnnflow.models.batchnorm import reestimate
+
+    scores = {"conv1": np.random.default_rng(2).random(16).tolist()}
+    (tmp_path / "scores.json").write_text(json.dumps(scores))
+    arguments = ["sensitivity", str(finished), "--scores", str(tmp_path / "scores.json"), "--images", "120"]
+    made = found(capsys, [*arguments, "--store", str(tmp_path / "cells"), "-s", "train.validation=0"])
+    data = load("digits")
+    images, labels, calibration = subsets(data.train_images[:600], data.train_labels[:600], 120, 100, 0)
+    network = load_network(finished / "base/weights.pt")
+    (row,) = made["groups"]
+    assert row["removed"] == [0, 8]
+    for count, value in zip(row["removed"], row["accuracy"], strict=True):
+        kept = lowest_removed(np.array(scores["conv1"]), count)
+        small = remove(network, {"conv1": kept})  # type: ignore[arg-type]
+        reestimate(small, calibration)
+        assert value == accuracy(small, images, labels)
+
+
+def test_a_qonnx_file_needs_no_torch(finished: Path, tmp_path: Path) -> None:
+    data = load("digits")
+    np.save(tmp_path / "x.npy", data.train_images[:400])
+    np.save(tmp_path / "y.npy", data.train_labels[:400])
+    script = (
+        "import sys; from bnnflow.flow import cli; status = cli.run(sys.argv[1:]); "
+        "assert 'torch' not in sys.modules, 'torch'; raise SystemExit(status)"
+    )
+    arguments = ["sensitivity", str(finished / "base/network.onnx"), "--input", str(tmp_path / "x.npy")]
+    arguments += ["--labels", str(tmp_path / "y.npy"), "--levels", "0.5", "--json"]
+    done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    made = json.loads(done.stdout)
+    assert [(row["group"], row["removed"]) for row in made["groups"]] == [
+        ("conv0", [0, 8]),
+        ("conv1", [0, 8]),
+        ("dense0", [0, 16]),
+    ]
+    assert made["accuracy"] > 0.5
+
+
+def test_table_plot_and_csv(finished: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    arguments = ["sensitivity", str(finished), "--levels", "0.5", "--csv", str(tmp_path / "t.csv")]
+    text = said(capsys, [*arguments, "--plot", str(tmp_path / "t.png")])
+    assert "conv0" in text
+    assert (tmp_path / "t.csv").read_text().splitlines()[0] == "group,width,removed,accuracy,loss"
+    assert (tmp_path / "t.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_prune_undoes_what_loses_too_much(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import shutil
+
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    made = found(capsys, ["prune", str(folder), "--objective", "lut=1,bram18=1", "--max-loss", "0", "--amount", "0.8"])
+    *good, last = made["steps"]
+    assert last["rolled_back"] and not any(step["rolled_back"] for step in good)
+    assert "was undone" in made["stop"]
+    network = load_network(folder / "pruned/weights.pt")
+    widths = {layer.name: layer.outputs for layer in network.spec.layers()[:-1]}  # type: ignore[union-attr]
+    assert widths == made["kept"] == (good[-1]["kept"] if good else made["unpruned"]["kept"])
+    assert "undone" in said(
+        capsys, ["prune", str(folder), "--objective", "lut=1,bram18=1", "--max-loss", "0", "--amount", "0.8"]
+    )
+
+
+CASES = {
+    "budget": (["prune", "RUN", "--budget", "lut=100"], 1),
+    "part": (["prune", "RUN", "--objective", "luts=1"], 2),
+    "criterion": (["prune", "RUN", "--criterion", "magic"], 2),
+    "parts": (["prune", "RUN", "--budget", "lut"], 2),
+    "few_validation": (["prune", "RUN", "-s", "prune.validation=5"], 2),
+    "no_run": (["prune", "."], 2),
+    "sensitivity_subset": (["sensitivity", "RUN", "--images", "9"], 2),
+    "sensitivity_images": (["sensitivity", "RUN", "--images", "300"], 2),
+    "sensitivity_levels": (["sensitivity", "RUN", "--levels", "half"], 2),
+    "sensitivity_level": (["sensitivity", "ONNX", "--data", "digits", "--levels", "1.5"], 2),
+    "sensitivity_no_images": (["sensitivity", "ONNX"], 2),
+    "sensitivity_criterion": (["sensitivity", "ONNX", "--data", "digits", "--criterion", "deeplift"], 2),
+    "sensitivity_group": (["sensitivity", "RUN", "--scores", "last.json"], 2),
+    "sensitivity_nan": (["sensitivity", "RUN", "--scores", "nan.json"], 2),
+    "sensitivity_level_of_graph": (["sensitivity", "LATE", "--data", "digits"], 2),
+    "sensitivity_plot": (["sensitivity", "RUN", "--levels", "0.5", "--plot", "x.txt"], 2),
+    "sensitivity_untrained": (["sensitivity", "r.yaml"], 2),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_bad_input(
+    name: str,
+    finished: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    golden: Golden,
+) -> None:
+    import shutil
+
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(finished, "run")
+    Path("r.yaml").write_text(RECIPE.replace("tiny", "other"))
+    Path("last.json").write_text(json.dumps({"dense1": [0.0] * 10}))
+    Path("nan.json").write_text('{"conv1": [NaN' + ", 1" * 15 + "]}")
+    places = {"RUN": "run", "ONNX": "run/base/network.onnx", "LATE": "run/base/intermediate_models/2_xnor.onnx"}
+    arguments, status = CASES[name]
+    text = said(capsys, [places.get(word, word) for word in arguments], status)
+    golden(f"problems/prune_{name}", text)
