@@ -124,7 +124,6 @@ PROBLEMS = {
     "zoo_padding": ("{arch: mlp, padding: 0}", False),
     "zoo_option": ("{arch: resnet20, weight_scale: channel}", False),
     "zoo_small_images": ("{arch: cnv}", False),
-    "zoo_pruned_joins": ("{arch: resnet20}", True),
     "onnx_and_arch": ("{onnx: net.onnx, arch: mlp}", False),
     "onnx_missing": ("{onnx: TMP/absent.onnx}", False),
     "no_arch": ("{width: 2}", False),
