@@ -60,13 +60,13 @@ CRITERIA: dict[str, Method] = {
     "conductance": Method(
         "attribution",
         "gradient times change of the output, along a straight path from another image",
-        "20 forward and backward passes for all layers",
+        "20 forward and backward passes a layer",
         "sum of |sum of A - change| / sum of |change|, at the cut that misses most (gradients of signs are stand-ins)",
     ),
     "gradient-activation": Method(
         "attribution",
         "output times gradient of the label's sum",
-        "one forward and backward pass",
+        "one forward and backward pass a layer",
         "",
         reduction="possum",
     ),

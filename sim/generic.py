@@ -108,7 +108,7 @@ def prepare(op: AnyOp, x: TensorType, made: TensorType) -> Kernel:
         case Best(k) | LabelSelect(k):
             return lambda v: np.argsort(-v.astype(np.float64), axis=-1, kind="stable")[..., :k]
         case AddBorder(values, rows, columns, _):
-            border = values[rows[:, None], columns[None, :]].astype(holding(made))
+            border = values[rows[:, None], columns[None, :]].reshape(made.shape).astype(holding(made))
             return lambda v: wide(v, made) + border
         case SlidingWindow(kernel, stride, simd, depthwise):
             if depthwise:

@@ -106,7 +106,7 @@ def apply(op: AnyOp, x: Array, *others: Array) -> Array:
         case Best(k) | LabelSelect(k):
             return np.argsort(-x, axis=-1, kind="stable")[..., :k]
         case AddBorder(values, rows, columns, _):
-            return x + values[rows[:, None], columns[None, :]]
+            return x + values[rows[:, None], columns[None, :]].reshape(x.shape[1:])
         case SlidingWindow(kernel, stride, simd, depthwise):
             seen = windows(x, kernel, stride)
             if depthwise:

@@ -10,14 +10,16 @@ import numpy as np
 from bnnflow import CHECK_FAILED, Problem
 
 from ..transforms.graph import Graph
-from ..transforms.ops import Affine
+from ..transforms.ops import Affine, Best, LabelSelect
 from ..transforms.passes import Doubt, Match
 from ..transforms.tensor import Array
-from .engine import Simulator
+from .engine import Simulator, classes_of
 from .images import batches
 
 # Doubts state how far float32 may err; the simulator computes a network's floats in float64.
 _FLOAT64_OF_FLOAT32 = 2.0**-28
+# Scores of a layer that is computed in floats are equal to rounding, by share of the greatest score.
+_ROUNDING64, _ROUNDING32 = 1e-12, 1e-5
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,10 @@ def verify(
     batch: int = 200,
     progress: Callable[[int], None] = lambda done: None,
 ) -> list[Verified]:
-    """Run all levels on the same images and compare every matched tensor for equality.
+    """Run all levels on the same images and compare every matched tensor and the classes for equality.
+
+    Classes may differ only where the level before computes its last layer in floats and has scores that are equal to
+    rounding, and on images in doubt.
 
     Args:
         levels: at least two, in the order of compilation, with integer inputs.
@@ -77,6 +82,8 @@ def verify(
                 compared, differ = _compare(level.name, match, before, after, done, doubtful)
                 values[index] += compared
                 differences[index] += differ
+            graphs = (levels[index - 1].graph, level.graph)
+            _compare_classes(level.name, graphs, (before, after), done, doubtful)
             before = after
         done += len(part)
         progress(done)
@@ -112,6 +119,31 @@ def _compare(
     return int(old.size), int(np.count_nonzero(differ))
 
 
+def _compare_classes(
+    level: str, graphs: tuple[Graph, Graph], tensors: tuple[dict[str, Array], dict[str, Array]], first: int, free: Array
+) -> None:
+    """Refuse a class that differs between two levels, but on images that are free or tie but for rounding."""
+    if any(len(graph.output_type.shape) != 1 for graph in graphs):
+        return
+    wanted, found = (classes_of(graph, made[graph.output]) for graph, made in zip(graphs, tensors, strict=True))
+    wrong = (wanted != found) & ~free
+    old = graphs[0]
+    ranked = old.node(old.output).input if isinstance(old.maker(old.output), Best) else old.output
+    if wrong.any() and old.types[class_sums(old, ranked)[0]].is_float:
+        wrong &= ~_near(tensors[0][ranked], wanted, found, _ROUNDING64)
+    if wrong.any():
+        image = int(wrong.argmax())
+        where = f"image {first + image}: class {found[image]} instead of {wanted[image]}"
+        raise mismatch(level, graphs[1].output, where)
+
+
+def _near(scores: Array, one: Array, other: Array, share: float) -> Array:
+    """Images on which the scores of two classes differ by at most a share of the greatest score; bool, (images,)."""
+    rows = np.arange(len(scores))
+    gap = np.abs(scores[rows, one] - scores[rows, other])
+    return np.asarray(gap <= share * np.abs(scores).max(axis=1))
+
+
 def mismatch(level: str, tensor: str, where: str) -> Problem:
     """The error for two levels that differ."""
     return Problem(
@@ -122,9 +154,9 @@ def mismatch(level: str, tensor: str, where: str) -> Problem:
     )
 
 
-def class_sums(graph: Graph) -> tuple[str, Array, Array]:
-    """Tensor of the last layer's integers, and scale and shift that make class scores of them."""
-    tensor, scale, shift = graph.output, np.ones(1), np.zeros(1)
+def class_sums(graph: Graph, scores: str = "") -> tuple[str, Array, Array]:
+    """Tensor of the last layer's integers, and scale and shift that make `scores` (the output) of them."""
+    tensor, scale, shift = scores or graph.output, np.ones(1), np.zeros(1)
     while True:
         node = next((item for item in graph.nodes if item.name == tensor), None)
         if node is None or not isinstance(node.op, Affine):
@@ -173,7 +205,9 @@ def _doubtful(tensors: dict[str, Array], doubts: Sequence[Doubt], count: int, sh
 def verify_scores(
     name: str, graph: Graph, images: Array, scores: Array, in_doubt: Array | None = None, batch: int = 200
 ) -> Verified:
-    """Hold class scores of another program against a graph's integers, for equality.
+    """Hold class scores of another program against a graph's integers, and its classes against ours, for equality.
+
+    Where integers agree, a class may be another one among scores that float32 holds for equal; it is counted.
 
     Args:
         name: of the other program, which computes in float32.
@@ -189,15 +223,31 @@ def verify_scores(
     tensor, _, _ = class_sums(graph)
     simulator, done, differences = Simulator.of(graph), 0, 0
     for part in batches(images, batch):
-        mine = simulator.tensors(part)[tensor].astype(np.int64)
+        made = simulator.tensors(part, (tensor, graph.output))
+        mine = made[tensor].astype(np.int64)
         theirs = sums_of_scores(graph, scores[done : done + len(part)])
         differ = mine != theirs
         differences += int(np.count_nonzero(differ))
+        agree = ~differ.any(axis=1)
         if in_doubt is not None:
             differ &= ~in_doubt[done : done + len(part), None]
         if differ.any():
             image, label = (int(i) for i in np.argwhere(differ)[0])
             where = f"image {done + image}, class {label}: {theirs[image, label]} instead of {mine[image, label]}"
             raise mismatch(name, tensor, where)
+        differences += _other_classes(name, graph, made[graph.output], scores[done : done + len(part)], done, ~agree)
         done += len(part)
     return Verified(name, 1, len(images), len(images) * graph.types[tensor].channels, differences)
+
+
+def _other_classes(name: str, graph: Graph, mine: Array, theirs: Array, first: int, free: Array) -> int:
+    """Number of images that are not free and get another class; `Problem` where their scores are not nearly equal."""
+    if isinstance(graph.maker(graph.output), Best | LabelSelect):
+        return 0
+    wanted, found = mine.argmax(axis=1), np.asarray(theirs).argmax(axis=1)
+    differ = (wanted != found) & ~free
+    wrong = differ & ~_near(mine.astype(np.float64), wanted, found, _ROUNDING32)
+    if wrong.any():
+        image = int(wrong.argmax())
+        raise mismatch(name, graph.output, f"image {first + image}: class {found[image]} instead of {wanted[image]}")
+    return int(np.count_nonzero(differ))

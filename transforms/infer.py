@@ -126,7 +126,8 @@ def result_type(op: AnyOp, inputs: Sequence[TensorType], name: str = "") -> Tens
             _need(len(x.shape) == 1 and 1 <= k <= x.channels, f"the best {k} of", name, x)
             return TensorType((k,), 0, x.channels - 1)
         case AddBorder(values, rows, columns):
-            _need(x.shape == (rows.size, columns.size, values.shape[2]), "a border on", name, x)
+            shape = (rows.size, columns.size, values.shape[2])
+            _need(x.shape == shape or (1, 1, *x.shape) == shape, "a border on", name, x)
             low, high = x.range
             least, greatest = min(0, int(values.min())), max(0, int(values.max()))
             return TensorType(x.shape, low + least, high + greatest)

@@ -13,6 +13,7 @@ from .ops import (
     NO_PADS,
     Add,
     AddStreams,
+    Affine,
     Best,
     ChannelwiseMul,
     Concat,
@@ -39,6 +40,7 @@ from .ops import (
     XnorDense,
 )
 from .passes import Rewrite, Rewritten
+from .scores import units_of
 from .tensor import Array
 
 
@@ -182,6 +184,11 @@ class _Walk:
                 return emit(name, ChannelwiseMul(np.broadcast_to(factor, kind.channels).copy()), x)
             case Best(k) if not kind.is_float:
                 return emit(name, LabelSelect(k), x)
+            case Affine():
+                units = units_of(self.graph, node, kind.shape)
+                for index, unit in enumerate(units, 1):
+                    x = emit(name if index == len(units) else f"{name}_ordered{index}", unit, x)
+                return x
             case _:
                 return emit(name, op, *sources)
 

@@ -218,7 +218,8 @@ class XnorDense(Op):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AddBorder(Op):
-    """x + values[rows[y], columns[x]]: what zero padding changes near the edges of a map of sums.
+    """x + values[rows[y], columns[x]]: what zero padding changes near the edges of a map of sums, or what each class
+    adds to its sum, a vector being one place.
 
     values: int64, (row classes, column classes, channels). rows, columns: int64, class of each row and
     column of the map. pe channels a cycle in hardware.

@@ -11,6 +11,7 @@ from .graph import Graph, Node
 from .ops import Add, Affine, Concat, Conv, Dense, Flatten, MaxPool, Pad, Scale, SumPool, Threshold
 from .passes import Rewrite, Rewritten, compose
 from .rows import rows_of
+from .scores import joined
 from .tensor import Array, TensorType
 
 
@@ -233,7 +234,7 @@ class _Walk:
         kept: dict[str, Array] = {}
         for node in self.graph.nodes:
             part = self.parts.get(node.input)
-            op = node.op
+            op, inputs = node.op, node.inputs
             offset = np.zeros(1, np.int64)
             match op:
                 case Conv() | Dense():
@@ -253,8 +254,13 @@ class _Walk:
                         bounds = np.broadcast_to(bounds, (self.plan[node.name].channels, bounds.shape[1]))[rows]
                     low, high = rewrite.types[node.input].range
                     op = replace(op, bounds=np.clip(bounds - known[:, None], low, high + 1))
-                case Affine(scale, shift, divisor) if node.input in self.offsets:
-                    op = Affine(scale, shift + self.offsets[node.input] * scale / divisor, divisor)
+                case Affine() if node.input in self.offsets:
+                    known = self.offsets[node.input]
+                    if (whole := joined(op, 1, known)) is not None:
+                        op = whole
+                    else:
+                        summed = _unused(f"{node.name}_sums", self.graph)
+                        inputs = (rewrite.emit(summed, Affine(np.ones(1), known.astype(np.float64)), *inputs),)
                 case MaxPool() | Flatten() | Pad():
                     if part is not None:
                         self.parts[node.name] = part
@@ -268,10 +274,16 @@ class _Walk:
                     pass
             if offset.any():
                 self.offsets[node.name] = offset
-            rewrite.emit(node.name, op, *node.inputs)
+            rewrite.emit(node.name, op, *inputs)
             if not self.graph.types[node.name].is_float:
                 rewrite.match(node.name, node.name, 1.0, self.offsets.get(node.name, 0), kept.get(node.name))
         return rewrite.done(self.graph.output)
+
+
+def _unused(name: str, graph: Graph) -> str:
+    while name in graph.types:
+        name += "_"
+    return name
 
 
 def _flat(kept: Array, graph: Graph, node: Node) -> Array:

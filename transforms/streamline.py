@@ -192,7 +192,7 @@ class _Walk:
 
     def done(self) -> Rewritten:
         """The new graph, its scores those of the old one."""
-        x = self._plain(self.forms[self.graph.output])
+        x = self._ordered(self._plain(self.forms[self.graph.output]))
         if (x.scale, x.shift) != (ONE, ZERO):
             x = replace(x, tensor=self._scores(x))
         return self.rewrite.done(x.tensor)
@@ -292,10 +292,27 @@ class _Walk:
 
     def _comparable(self, x: Scaled) -> Scaled:
         """The tensor with one positive scale and one shift for all channels, as floats where that needs it."""
-        x = self._plain(x)
+        x = self._ordered(self._plain(x))
         if len(x.scale) == 1 and x.scale[0] > 0 and len(x.shift) == 1:
             return x
         return Scaled(self._scores(x))
+
+    def _ordered(self, x: Scaled) -> Scaled:
+        """Class scores as integers of one scale and shift, so that equal ones are equal floats; x itself where that
+        needs integers above `GREATEST`."""
+        if len(x.scale) == 1 and len(x.shift) == 1:
+            return x
+        size = max(len(x.scale), len(x.shift))
+        scales, shifts = spread(x.scale, size), spread(x.shift, size)
+        step = common_step((*x.scale, *(shift - shifts[0] for shift in shifts)))
+        if not step:
+            return x
+        base = shifts[0] % step
+        factors, offsets = [scale / step for scale in scales], [(shift - base) / step for shift in shifts]
+        if max(map(abs, factors)) * max(map(abs, self._kind(x).range)) + max(map(abs, offsets)) > GREATEST:
+            return x
+        made = self._emit("sums", Affine(floats(shrink(tuple(factors))), floats(shrink(tuple(offsets)))), x)
+        return Scaled(made, (step,), shrink((base,)))
 
     # -- operations --------------------------------------------------------------------------------
 

@@ -208,7 +208,7 @@ class _Writer:
             case Scale(factor):
                 self._emit("Mul", [x, self._constant(f"{name}_factor", factor)], name)
             case AddBorder(values, rows, columns) if not self.dataflow:
-                full = values[rows[:, None], columns[None, :]][None]
+                full = values[rows[:, None], columns[None, :]].reshape(1, *kind.shape)
                 self._emit("Add", [x, self._constant(f"{name}_border", full)], name)
             case Threshold(bounds, low, step):
                 table = self._constant(f"{name}_bounds", bounds, bound_type(kind, bounds))

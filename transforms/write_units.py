@@ -157,7 +157,7 @@ def unit_node(
             settings = {"Func": "mul", "NumChannels": x.channels, "PE": pe, "paramDataType": operand.datatype}
             return UnitNode("ChannelwiseOp", name, settings | types | vectors, [table])
         case AddBorder(values, rows, columns, pe):
-            full = values[rows[:, None], columns[None, :]]
+            full = values[rows[:, None], columns[None, :]].reshape(x.shape)
             operand = TensorType(full.shape, min(0, int(full.min())), max(1, int(full.max())))
             table = (f"{name}_border", full[None], operand.datatype)
             return UnitNode("ElementwiseAdd", name, _elementwise(x, operand, made, pe, "const"), [table])

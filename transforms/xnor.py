@@ -30,6 +30,7 @@ from .ops import (
 )
 from .passes import Rewrite, Rewritten
 from .rows import rows_of
+from .scores import joined
 from .tensor import Array, TensorType, frozen
 
 _MOST_LEVELS = 255
@@ -112,9 +113,10 @@ class _Walk:
                 made = _Coded(self.rewrite.emit(name, op, *(p.tensor for p in parts)), parts[0].factor, offset)
             case Scale(factor):
                 made = _Coded(self.rewrite.emit(name, op, x.tensor), x.factor, x.offset * factor)
-            case Affine(scale, shift, divisor):
-                whole = Affine(scale * x.factor, shift + x.offset * scale / divisor, divisor)
+            case Affine() if (whole := joined(op, x.factor, x.offset)) is not None:
                 made = _Coded(self.rewrite.emit(name, whole, x.tensor))
+            case Affine():
+                made = _Coded(self.rewrite.emit(name, op, self._restored(x, f"{name}_sums")))
             case Best():
                 source = x.tensor if x.offset.size == 1 else self._restored(x, f"{name}_scores")
                 made = _Coded(self.rewrite.emit(name, op, source))
@@ -127,12 +129,11 @@ class _Walk:
     def done(self) -> Rewritten:
         """The new graph; class scores keep their values at every level."""
         x = self.codes[self.graph.output]
-        output = x.tensor
-        if x.factor != 1 or x.offset.any():
-            output = self._restored(x, "scores")
-        return self.rewrite.done(output)
+        return self.rewrite.done(self._restored(x, "scores"))
 
     def _restored(self, x: _Coded, name: str) -> str:
+        if x.factor == 1 and not x.offset.any():
+            return x.tensor
         name = name if name not in self.rewrite.types else self.rewrite.fresh(name)
         return self.rewrite.emit(name, Affine(np.array([float(x.factor)]), x.offset.astype(np.float64)), x.tensor)
 

@@ -3,9 +3,14 @@ estimator), so these are not exact on binary networks; their self-checks say by 
 
 from __future__ import annotations
 
+from collections import Counter
+
 import torch
-from torch import Tensor
+from captum.attr import LayerConductance, LayerGradientXActivation, LayerIntegratedGradients
+from torch import Tensor, nn
 from torch.nn import functional
+
+from bnnflow import Problem
 
 from .taps import Probe, captured
 
@@ -15,9 +20,13 @@ Attributed = tuple[dict[str, Tensor], dict[str, Tensor], Tensor]
 
 
 def gradient_activation(probe: Probe, x: Tensor, base: Tensor, target: Tensor) -> Attributed:
-    """Output times gradient of the target's sum; arguments and result as `deep_lift.deeplift`, nothing is checked."""
-    outputs, gradients, _ = _gradients(probe, x, target)
-    return {name: outputs[name] * gradients[name] for name in probe.taps}, {}, x.new_zeros(len(x))
+    """Output times gradient of the target's sum, by Captum's `LayerGradientXActivation`; arguments and result as
+    `deep_lift.deeplift`, nothing is checked."""
+    parts = {}
+    for name, module in _modules(probe, x):
+        method = LayerGradientXActivation(probe.model, module)
+        parts[name] = method.attribute(x, target=target).detach()
+    return parts, {}, x.new_zeros(len(x))
 
 
 def taylor_activation(probe: Probe, x: Tensor, base: Tensor, target: Tensor) -> Attributed:
@@ -31,45 +40,60 @@ def taylor_activation(probe: Probe, x: Tensor, base: Tensor, target: Tensor) -> 
 
 
 def conductance(probe: Probe, x: Tensor, base: Tensor, target: Tensor) -> Attributed:
-    """Sum over k = 1 ... 20 of gradient(x_{k-1}) * (output(x_k) - output(x_{k-1})), x_k on the line from base to x.
+    """Captum's `LayerConductance` in 20 steps on the line from base to x.
 
-    Every x_k is rounded to pixels by the network's own input quantizer, so all signs are signs. Source: Dhamdhere et
+    Every point is rounded to pixels by the network's own input quantizer, so all signs are signs. Source: Dhamdhere et
     al., How Important Is a Neuron?, arXiv:1805.12233.
     """
-    before, slopes, start = _gradients(probe, base, target)
-    total = {name: torch.zeros_like(output) for name, output in before.items()}
-    end = start
-    for step in range(1, STEPS + 1):
-        outputs, gradients, end = _gradients(probe, base + (x - base) * (step / STEPS), target)
-        for name in total:
-            total[name] += slopes[name] * (outputs[name] - before[name])
-        before, slopes = outputs, gradients
-    return total, _misses(probe, total, end - start), end - start
+    parts = {}
+    for name, module in _modules(probe, x):
+        method = LayerConductance(probe.model, module)
+        parts[name] = method.attribute(
+            x, base, target=target, n_steps=STEPS, method="riemann_trapezoid", internal_batch_size=2 * len(x)
+        ).detach()
+    change = _change(probe, x, base, target)
+    return parts, _misses(probe, parts, change), change
 
 
 def integrated_gradients(probe: Probe, x: Tensor, base: Tensor, target: Tensor) -> Attributed:
-    """(output - output0) * mean of 20 gradients at the middles of equal steps from output0 to output, layer by layer.
+    """Captum's `LayerIntegratedGradients`: (output - output0) * mean of 20 gradients at the middles of equal steps
+    from output0 to output, layer by layer.
 
     Source: Sundararajan et al., Axiomatic Attribution for Deep Networks, arXiv:1703.01365.
     """
-    with torch.no_grad():
-        with captured(probe.model, probe.taps) as before:
-            start = probe.model(base)
-        with captured(probe.model, probe.taps) as after:
-            end = probe.model(x)
-        change = (end - start).gather(1, target[:, None])[:, 0]
-    total = {}
+    parts = {}
+    for name, module in _modules(probe, x):
+        method = LayerIntegratedGradients(probe.model, module)
+        parts[name] = method.attribute(
+            x, base, target=target, n_steps=STEPS, method="riemann_middle", internal_batch_size=len(x)
+        ).detach()
+    change = _change(probe, x, base, target)
+    return parts, _misses(probe, parts, change), change
+
+
+@torch.no_grad()
+def _modules(probe: Probe, x: Tensor) -> list[tuple[str, nn.Module]]:
+    """Modules at the taps by name; `Problem` where one runs twice, since Captum cannot tell its calls apart."""
+    found, calls = [], Counter[str]()
+    handles = []
     for name, tap in probe.taps.items():
-        gap = after[name] - before[name]
-        mean = torch.zeros_like(gap)
-        tail, entry, inside = probe.tail(tap, x)
-        for step in range(STEPS):
-            point = (before[name] + gap * ((step + 0.5) / STEPS)).requires_grad_()
-            with captured(probe.model, {name: inside}, lambda _n, _y, point=point: point):  # type: ignore[misc]
-                goal = tail(entry).gather(1, target[:, None]).sum()
-            mean += torch.autograd.grad(goal, point)[0] / STEPS
-        total[name] = gap * mean
-    return total, _misses(probe, total, change), change
+        module = probe.model.get_submodule(tap.path)
+        found.append((name, module))
+        handles.append(module.register_forward_hook(lambda *_, name=name: calls.update([name])))
+    probe.model(x[:1])
+    for handle in handles:
+        handle.remove()
+    for name, count in calls.items():
+        if count > 1:
+            what = f"the activation behind it is a module that runs {count} times"
+            raise Problem(what, name, "give each layer its own activation module, or use criterion: deeplift")
+    return found
+
+
+@torch.no_grad()
+def _change(probe: Probe, x: Tensor, base: Tensor, target: Tensor) -> Tensor:
+    change: Tensor = (probe.model(x) - probe.model(base)).gather(1, target[:, None])[:, 0]
+    return change
 
 
 def _gradients(

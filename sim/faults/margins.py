@@ -19,7 +19,7 @@ import numpy as np
 from bnnflow import Problem
 
 from ...transforms.graph import Graph, Node
-from ...transforms.ops import NO_BOUNDS, Affine, Best, ChannelwiseMul, LabelSelect, Mvau, Scale
+from ...transforms.ops import NO_BOUNDS, AddBorder, Affine, Best, ChannelwiseMul, LabelSelect, Mvau, Scale
 from ...transforms.tensor import Array
 from ..engine import Simulator, classes_of
 from ..walk import kernel_of
@@ -183,7 +183,7 @@ def _last(graph: Graph, names: list[str]) -> tuple[str, list[Node]]:
     node, behind = graph.node(graph.output), list[Node]()
     if isinstance(node.op, Best | LabelSelect):
         node = graph.node(node.input)
-    while isinstance(node.op, Affine | Scale | ChannelwiseMul):
+    while isinstance(node.op, Affine | Scale | ChannelwiseMul | AddBorder):
         behind.insert(0, node)
         node = graph.node(node.input)
     if node.name not in names or not isinstance(node.op, Mvau) or node.op.has_bounds:
@@ -198,6 +198,8 @@ def _scored(behind: list[Node], sums: Array) -> Array:
     for node in behind:
         if isinstance(node.op, Affine):
             made = made * node.op.scale / node.op.divisor + node.op.shift
+        elif isinstance(node.op, AddBorder):
+            made = made + node.op.values[0, 0]
         else:
             assert isinstance(node.op, Scale | ChannelwiseMul)
             made = made * node.op.factor

@@ -58,8 +58,8 @@ def _is_border(reader: Reader, x: Live, value: Array) -> bool:
 
 
 def border_of(values: Array, pe: int = 1) -> AddBorder:
-    """(h, w, c) whole numbers as classes of rows and columns that are equal, in order of first appearance."""
-    whole = np.ascontiguousarray(values, np.int64)
+    """(h, w, c) or (c,) whole numbers as classes of rows and columns that are equal, in order of first appearance."""
+    whole = np.ascontiguousarray(values, np.int64).reshape((1, 1, -1) if values.ndim == 1 else values.shape)
     rows, first_rows = _classes(whole)
     columns, first_columns = _classes(np.ascontiguousarray(whole.swapaxes(0, 1)))
     return AddBorder(whole[np.ix_(first_rows, first_columns)], rows, columns, pe)
