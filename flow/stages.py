@@ -33,7 +33,7 @@ from .context import (
     write_graph,
 )
 from .figures import cost_facts, network_operations
-from .graphs import feed
+from .inputs import feed
 from .oracles import onnxruntime_scores, qonnx_scores
 from .pruning import recovery_settings
 from .recipe import Recipe
