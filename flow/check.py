@@ -57,8 +57,9 @@ def check_recipe(path: Path, overrides: Sequence[str] = ()) -> Checked:
 
     from ..models.export import export_qonnx
     from .context import dataset, make_network
+    from .fault_campaign import fault_settings
+    from .folding import fold_for
     from .recipe import load as load_recipe
-    from .stages import fault_settings, fold_for
 
     recipe = load_recipe(path, overrides)
     if recipe.faults.enabled:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -14,14 +14,10 @@ from bnnflow import CHECK_FAILED, Problem
 
 from ..transforms.compile import stages
 from ..transforms.graph import Graph
+from .folding import FPS, compile_and_fold
 from .inputs import load_json, open_graph
 from .run_files import move_into_place, temporary_beside
 from .runs import verify_recorded
-
-if TYPE_CHECKING:
-    from ..build.parts import Part
-
-_FPS = 10_000.0
 
 
 def simulate(
@@ -130,10 +126,10 @@ def estimate(
     if model not in MODELS:
         raise Problem(f"there is no cost model {model!r}", "--cost-model", f"models are: {', '.join(MODELS)}")
     chip = part(part_name)
-    made, folded = _folded(graph, chip, clock_mhz, fps, folding, finn_plus)
+    made, folded = compile_and_fold(graph, chip, clock_mhz, fps, folding, finn_plus)
     facts = cost_facts(folded, clock_mhz, MODELS[model])
     operations = network_operations(made["xnor"]) if "xnor" in made else {}
-    rate = None if folding is not None else _FPS if fps is None else fps
+    rate = None if folding is not None else FPS if fps is None else fps
     target = {"part": chip.name, "clock_mhz": clock_mhz, "fps": rate, "lut": chip.lut, "bram18": chip.bram18}
     found = {"name": graph.name, "target": target, **operations, **facts}
     if with_unrolled:
@@ -141,23 +137,6 @@ def estimate(
 
         found["unrolled"] = {"source": SOURCE, "layers": [asdict(cost) for cost in unrolled(folded)]}
     return found
-
-
-def _folded(
-    graph: Graph, chip: Part, clock_mhz: float, fps: float | None, folding: Path | None, finn_plus: bool
-) -> tuple[dict[str, Graph], Graph]:
-    """The graph of every level, and the last folded for a rate or by FINN's folding file."""
-    from ..build.schedule import apply_folding, schedule
-
-    made = {stage.level: stage.graph for stage in stages(graph, finn_plus=finn_plus)}
-    if folding is None:
-        return made, schedule(made["dataflow"], _FPS if fps is None else fps, clock_mhz, chip)
-    if fps is not None:
-        raise Problem("a folding file and a rate to fold for", "--folding, --fps", "give one of them")
-    config = load_json(folding, "folding file")
-    if not config:
-        raise Problem("the folding file names no unit", str(folding), 'write {"MVAU_hls_0": {"PE": 2, "SIMD": 4}}')
-    return made, apply_folding(made["dataflow"], config)
 
 
 def cycles(
@@ -191,7 +170,7 @@ def cycles(
     from ..sim.pipeline import simulate as timing
     from .fifo_depths import fifo_depths
 
-    _, folded = _folded(graph, part(part_name), clock_mhz, fps, folding, finn_plus)
+    _, folded = compile_and_fold(graph, part(part_name), clock_mhz, fps, folding, finn_plus)
     own: dict[str, int] = {}
     if depths is not None:
         own = fifo_depths(load_json(depths, "file of FIFO depths"), folded, fifo_names(folded), finn_plus)
