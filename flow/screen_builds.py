@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from rich.table import Table
 
-from . import report
-from .report import plural
+from . import report_tables
+from .report import TITLES, plural
 from .screen import Bar, terminal
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def _say(stage: str, facts: Mapping[str, Any]) -> str:
 def print_summary(summary: Mapping[str, Any], folder: Path) -> None:
     """Print a run's tables and where its files are."""
     console = terminal()
-    for table in report.tables(summary):
+    for table in report_tables.tables(summary):
         console.print(table)
     for network, notes in (summary.get("notes") or {}).items():
         for note in notes:
@@ -107,5 +107,5 @@ def print_comparison(summaries: Sequence[Mapping[str, Any]]) -> None:
         for name, network in summary["networks"].items():
             numbers = (network[key] for key in ("binary_macs", "cycles", "lut", "bram18", "fps"))
             cells = (f"{number:,.0f}" for number in numbers)
-            table.add_row(summary["folder"], report.TITLES[name], f"{network['accuracy']:.2%}", *cells)
+            table.add_row(summary["folder"], TITLES[name], f"{network['accuracy']:.2%}", *cells)
     terminal().print(table)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from . import report
+from . import report_tables
 from .report import plural
 from .screen import terminal
 
@@ -19,8 +19,8 @@ def print_faults(found: Mapping[str, Any]) -> None:
     """Print accuracy against fault rates, and what a larger campaign gave beyond that."""
     console = terminal()
     if any(one["model"] != "single" for series in found["series"].values() for one in series):
-        console.print(report.fault_table(found))
-    for table in report.series_tables(found):
+        console.print(report_tables.fault_table(found))
+    for table in report_tables.series_tables(found):
         console.print(table)
     if found.get("store"):
         print(f"results: {found['store']}; the same command with more maps or other rates adds to them")

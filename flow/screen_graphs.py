@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from . import report
+from . import report_tables
 from .report import plural
 from .screen import terminal
 
@@ -84,7 +84,7 @@ def print_simulation(found: Mapping[str, Any]) -> None:
 def print_speed(found: Mapping[str, Any]) -> None:
     """Print images a second."""
     rows = [{"network": "graph", **row} for row in found["rows"]]
-    terminal().print(report.speed_table({**found, "rows": rows}))
+    terminal().print(report_tables.speed_table({**found, "rows": rows}))
 
 
 def print_estimate(found: Mapping[str, Any]) -> None:

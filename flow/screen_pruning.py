@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from . import report
+from . import report_tables
 from .screen import terminal
 
 if TYPE_CHECKING:
@@ -66,5 +66,5 @@ def print_sensitivity(found: Mapping[str, Any]) -> None:
 
 def print_pruning(found: Mapping[str, Any]) -> None:
     """Print the steps of a pruning."""
-    terminal().print(report.pruning_table(found))
+    terminal().print(report_tables.pruning_table(found))
     print(f"test accuracy {found['accuracy']:.2%}; flow build goes on in {found['folder']}")
