@@ -9,9 +9,8 @@ import typer
 
 from bnnflow import Problem
 
-Graphs = Annotated[Path, typer.Argument(help="ONNX file: QONNX, streamlined or dataflow.", show_default=False)]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
-DataDir = Annotated[Path | None, typer.Option(help="Folder of the data set's files.", show_default=False)]
+from .cli_options import DataDir, GraphFile, Json
+
 DataName = Annotated[
     str,
     typer.Option(
@@ -27,7 +26,7 @@ Several = list[str]
 
 
 def faults(
-    graph: Graphs,
+    graph: GraphFile,
     data: DataName = "",
     data_dir: DataDir = None,
     input: Input = None,
@@ -100,7 +99,7 @@ def faults(
     """Accuracy while memories, streams or sums suffer faults."""
     from ..sim.faults import Grid, Plan, Rates, Workers, read_rates
     from . import faults as work
-    from . import graphs, screen
+    from . import inputs, screen, screen_faults
 
     try:
         wanted = [float(rate) for rate in rates.split(",")]
@@ -112,28 +111,28 @@ def faults(
     grid = Grid(steps, target, layers, model, protection, (seed,), fifo_depth)
     plan = Plan(maps, interval, max(1, maps), max_maps, error, confidence)
     workers = Workers(jobs, cluster)
-    first = work.dataflow(graphs.open_graph(graph))
+    first = work.dataflow(inputs.open_graph(graph))
     opened = {first.name: first}
     if against is not None:
-        opened = {str(graph): first, str(against): work.dataflow(graphs.open_graph(against))}
+        opened = {str(graph): first, str(against): work.dataflow(inputs.open_graph(against))}
     if save_map is not None:
         found = work.save_map(first, grid, save_map)
-        screen.print_json(found) if json else screen.print_replay(found)
+        screen.print_json(found) if json else screen_faults.print_replay(found)
         return
     pixels, given = work.judged_on(first, data, data_dir, images, input, labels)
     truth = work.labelled(given)
     if map is not None:
         found = work.replay(first, pixels, truth, map)
-        screen.print_json(found) if json else screen.print_replay(found)
+        screen.print_json(found) if json else screen_faults.print_replay(found)
         return
     with screen.Bar("faults", quiet=json) as bar:
         found = work.campaign(opened, pixels, truth, grid, plan, workers, store, bar.update)
     found["store"] = None if store is None else str(store)
-    screen.print_json(found) if json else screen.print_faults(found)
+    screen.print_json(found) if json else screen_faults.print_faults(found)
 
 
 def criticality(
-    graph: Graphs,
+    graph: GraphFile,
     layer: Annotated[Several, typer.Option(help="Name of a layer; may be given several times; all for every one.")] = [  # noqa: B006
         "all"
     ],
@@ -152,19 +151,19 @@ def criticality(
     No labels are needed: classes are compared with those of the network without faults.
     """
     from . import faults as work
-    from . import graphs, screen
+    from . import inputs, screen, screen_faults
 
     if output is not None and output.is_dir():
         raise Problem("the output is a folder", str(output), "give the name of an .npz file")
-    opened = work.dataflow(graphs.open_graph(graph))
+    opened = work.dataflow(inputs.open_graph(graph))
     pixels, truth = work.judged_on(opened, data, data_dir, images, input, labels)
     with screen.Bar("criticality", len(pixels) * max(1, len(layer)), quiet=json) as bar:
         found = work.criticality(opened, pixels, truth, layer, output, bar.update)
-    screen.print_json(found) if json else screen.print_criticality(found)
+    screen.print_json(found) if json else screen_faults.print_criticality(found)
 
 
 def margins(
-    graph: Graphs,
+    graph: GraphFile,
     data: DataName = "",
     data_dir: DataDir = None,
     input: Input = None,
@@ -176,9 +175,9 @@ def margins(
 ) -> None:
     """Weight flips that provably change no class, margins and exact flip probabilities of neurons."""
     from . import faults as work
-    from . import graphs, screen
+    from . import inputs, screen, screen_faults
 
-    opened = work.dataflow(graphs.open_graph(graph))
+    opened = work.dataflow(inputs.open_graph(graph))
     pixels, truth = work.judged_on(opened, data, data_dir, images, input, labels)
     found = work.margins(opened, pixels, truth, rate, attack)
-    screen.print_json(found) if json else screen.print_margins(found)
+    screen.print_json(found) if json else screen_faults.print_margins(found)

@@ -9,8 +9,9 @@ import typer
 
 from bnnflow import Problem
 
+from .cli_options import Json
+
 RunFolder = Annotated[Path, typer.Argument(help="Run folder of `flow build`.", show_default=False)]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 Which = Annotated[str, typer.Option("--network", help="base or pruned.")]
 Output = Annotated[
     Path | None,

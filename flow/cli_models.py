@@ -1,4 +1,4 @@
-"""The commands on networks and their training. Imports nothing heavy: every command loads what it needs."""
+"""The commands on networks, data sets and training. Imports nothing heavy: every command loads what it needs."""
 
 from __future__ import annotations
 
@@ -9,10 +9,7 @@ import typer
 
 from bnnflow import CHECK_FAILED, Problem
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
-Overrides = Annotated[
-    list[str] | None, typer.Option("-s", "--set", metavar="KEY=VALUE", help="Change a key of the recipe.")
-]
+from .cli_options import DataDir, Json, Overrides
 
 
 def models(
@@ -26,6 +23,29 @@ def models(
 
     found = {"networks": rows(width), "trained": trained_rows()}
     screen.print_json(found) if json else screen.print_models(found["networks"], found["trained"])
+
+
+def data(
+    action: Annotated[str, typer.Argument(help="`get` fetches a data set.")] = "",
+    name: Annotated[str, typer.Argument(help="The data set to get.")] = "",
+    data_dir: DataDir = None,
+    json: Json = False,
+) -> None:
+    """Say which data sets are found where, and how to get the others; `flow data get NAME` fetches one."""
+    from dataclasses import asdict
+
+    from ..models.data.load import survey
+    from . import screen
+    from .fetch import fetch
+    from .places import data_home, data_places
+
+    if action == "get":
+        print(f"{name} is in {fetch(name, data_dir or data_home(), screen.say)}")
+        return
+    if action:
+        raise Problem(f"there is no action {action!r}", "flow data", "`flow data`, or `flow data get NAME`")
+    found = [asdict(row) for row in survey(data_dir, data_places())]
+    screen.print_json(found) if json else screen.print_data(found)
 
 
 def pack(

@@ -9,13 +9,11 @@ import typer
 
 from bnnflow import Problem
 
+from .cli_options import DataDir, Json, Overrides
+
 Source = Annotated[Path, typer.Argument(help="Run folder or recipe (.yaml).", show_default=False)]
 AnySource = Annotated[Path, typer.Argument(help="Run folder, recipe (.yaml) or QONNX file.", show_default=False)]
 RunFolder = Annotated[Path | None, typer.Option("--run", help="Run folder of a recipe; default: runs/<name>.")]
-Overrides = Annotated[
-    list[str] | None, typer.Option("-s", "--set", metavar="KEY=VALUE", help="Change a key of the recipe.")
-]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
 
 def sensitivity(
@@ -34,7 +32,7 @@ def sensitivity(
         int | None, typer.Option(min=1, help="Images that batch norms are measured on.", show_default=False)
     ] = None,
     data: Annotated[str, typer.Option("--data", help="Data set, for a QONNX file.")] = "",
-    data_dir: Annotated[Path | None, typer.Option(help="Folder of the data set's files.", show_default=False)] = None,
+    data_dir: DataDir = None,
     input: Annotated[Path | None, typer.Option(help="Images as .npy, for a QONNX file.", show_default=False)] = None,
     labels: Annotated[Path | None, typer.Option(help="Labels as .npy, for --input.", show_default=False)] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Of all random choices.", show_default=False)] = None,
@@ -50,7 +48,7 @@ def sensitivity(
 ) -> None:
     """Accuracy after removing each layer's lowest filters to each level, batch norms measured anew."""
     from . import pruning_commands as work
-    from . import screen
+    from . import screen, screen_pruning
 
     with screen.Bar("sensitivity", quiet=json) as bar:
         found = work.sensitivity(
@@ -65,7 +63,7 @@ def sensitivity(
         work.write_csv(csv, found)
     if plot is not None:
         work.write_plot(plot, found)
-    screen.print_json(found) if json else screen.print_sensitivity(found)
+    screen.print_json(found) if json else screen_pruning.print_sensitivity(found)
 
 
 def _shares(text: str) -> tuple[float, ...]:
@@ -96,7 +94,7 @@ def prune(
 ) -> None:
     """Prune the trained network of a run, or of a recipe, and show every step."""
     from . import pruning_commands as work
-    from . import screen
+    from . import screen, screen_pruning
 
     chosen = {"criterion": criterion, "allocation": allocation, "amount": amount, "steps": steps, "max_loss": max_loss}
     changes = [f"prune.{key}={value}" for key, value in chosen.items() if value not in ("", None)]
@@ -104,7 +102,7 @@ def prune(
     if (objective or budget) and not allocation:
         changes.append("prune.allocation=sensitivity")
     found = work.prune(source, run, [*changes, *(overrides or [])], json)
-    screen.print_json(found) if json else screen.print_pruning(found)
+    screen.print_json(found) if json else screen_pruning.print_pruning(found)
 
 
 def _parts(text: str, key: str) -> list[str]:

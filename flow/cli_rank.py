@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ..models.criteria import CRITERIA, REDUCTIONS
+from .cli_options import DataDir, Json
 
 _CRITERIA = (
     f"Criterion; may be given several times. METHOD, METHOD:REDUCTION or borda(A,B,...). Methods: "
@@ -30,12 +31,12 @@ def rank(
     plot: Annotated[
         Path | None, typer.Option(help="Draw scores and relevance maps as .png or .svg.", show_default=False)
     ] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Folder of the data set's files.", show_default=False)] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+    data_dir: DataDir = None,
+    json: Json = False,
 ) -> None:
     """Score every filter and neuron of a trained network by one or several criteria, and say how they agree."""
     from . import rank as work
-    from . import rank_plots, screen
+    from . import rank_plots, screen, screen_pruning
 
     if plot is not None:
         rank_plots.check_suffix(plot)
@@ -45,4 +46,4 @@ def rank(
         work.write_csv(facts, csv)
     if plot is not None:
         rank_plots.plot(facts, made, sample, plot)
-    screen.print_json(facts) if json else screen.print_rank(facts, show)
+    screen.print_json(facts) if json else screen_pruning.print_rank(facts, show)

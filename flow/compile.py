@@ -16,7 +16,7 @@ from ..transforms.compile import LEVEL_NAMES, Stage, stages
 from ..transforms.graph import Graph
 from ..transforms.passes import Pass, Rewritten
 from ..transforms.write import write
-from .graphs import open_graph
+from .inputs import open_graph
 from .run_files import explain, write_whole
 
 FILES = {"integer": "1_integer", "xnor": "2_xnor", "dataflow": "3_dataflow"}

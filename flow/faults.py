@@ -31,7 +31,7 @@ def judged_on(
     Raises:
         Problem: files are missing, or both a data set and files are given.
     """
-    from .graphs import feed, load_array, test_images
+    from .inputs import feed, load_array, test_images
 
     if data and (given is not None or labels is not None):
         raise Problem("--data has images and labels of its own", "--data", "give --data, or --input with --labels")

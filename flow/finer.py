@@ -142,6 +142,17 @@ def planes(
     }
 
 
+def _outcome(have: Given, small: Network, output: Path | None) -> dict[str, Any]:
+    """Test accuracy (0 to 1) before and after, and the files of the smaller network where `output` asks for them."""
+    from ..models.train import accuracy
+
+    return {
+        "test_accuracy": accuracy(have.network, *have.test),
+        "reduced_test_accuracy": accuracy(small, *have.test),
+        "files": save(small, output) if output is not None else [],
+    }
+
+
 def synapses(
     run: Path,
     which: str,
@@ -167,11 +178,9 @@ def synapses(
     return {
         "criterion": criterion,
         "accuracy": accuracy(have.network, *have.held),
-        "test_accuracy": accuracy(have.network, *have.test),
         "synapses": sum(whole for _, whole in count(small).values()),
         "steps": [asdict(step) for step in made],
-        "reduced_test_accuracy": accuracy(small, *have.test),
-        "files": save(small, output) if output is not None else [],
+        **_outcome(have, small, output),
     }
 
 
@@ -189,7 +198,6 @@ def assigned(
     """Assign the weights of all layers to few levels, and say what they code to."""
     from ..models.prune.coding import coded_sizes
     from ..models.prune.ecqx import EcqxSpec, ecqx
-    from ..models.train import accuracy
 
     have = given(run, which)
     spec = EcqxSpec(bits, strength, extra, seed=have.recipe.seed)
@@ -197,11 +205,9 @@ def assigned(
     before, after = coded_sizes(have.network), coded_sizes(made)
     return {
         "bits": bits,
-        "test_accuracy": accuracy(have.network, *have.test),
-        "reduced_test_accuracy": accuracy(made, *have.test),
+        **_outcome(have, made, output),
         "before": {name: asdict(size) for name, size in before.items()},
         "after": {name: asdict(size) for name, size in after.items()},
-        "files": save(made, output) if output is not None else [],
     }
 
 
@@ -238,7 +244,5 @@ def masks(
         "cut_accuracy": made.accuracy,
         "tuned_accuracy": accuracy(small, *have.held),
         "macs": [have.network.spec.macs(), small.spec.macs()],
-        "test_accuracy": accuracy(have.network, *have.test),
-        "reduced_test_accuracy": accuracy(small, *have.test),
-        "files": save(small, output) if output is not None else [],
+        **_outcome(have, small, output),
     }

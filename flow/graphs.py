@@ -1,168 +1,23 @@
-"""The work behind the commands on single graphs: check, simulate, speed, estimate, cycles."""
+"""The work behind the commands on single graphs: simulate, speed, estimate, cycles."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from bnnflow import CHECK_FAILED, Problem
 
 from ..transforms.compile import stages
-from ..transforms.destinations import destinations
 from ..transforms.graph import Graph
-from ..transforms.read import Surveyed, load, read, survey
-from .run_files import explain, move_into_place, temporary_beside
+from .folding import FPS, compile_and_fold
+from .inputs import load_json, open_graph
+from .run_files import move_into_place, temporary_beside
 from .runs import verify_recorded
-
-if TYPE_CHECKING:
-    from ..build.parts import Part
-
-_FPS = 10_000.0
-
-
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """How a model fares: one row an operator, and the first reason why it does not compile.
-
-    Attributes:
-        rows: the file's operators in order.
-        problem: None where the whole compiles.
-        notes: remarks of the compiler.
-        ends: the graph's node names to where they end in hardware, where the whole compiles.
-    """
-
-    rows: tuple[Surveyed, ...]
-    problem: Problem | None
-    notes: tuple[str, ...] = ()
-    ends: Mapping[str, str] = field(default_factory=dict)
-
-    def end(self, row: Surveyed) -> str:
-        """Where an operator ends in hardware; empty where nothing is known or nothing is left of it."""
-        return ", ".join(dict.fromkeys(self.ends[name] for name in row.made if name in self.ends))
-
-
-def open_graph(path: Path) -> Graph:
-    """Read a graph of any level; in a run folder, only as the run wrote it.
-
-    Raises:
-        Problem: the file is missing, damaged, changed since it was written, or holds what cannot be read.
-    """
-    _must_be_file(path)
-    verify_recorded(path)
-    return read(path)
-
-
-def _must_be_file(path: Path) -> None:
-    if not path.exists():
-        raise Problem("there is no such file", str(path), "give the path of an .onnx file")
-    if path.is_dir():
-        raise Problem("this is a folder, not an ONNX file", str(path), "give the path of an .onnx file")
-
-
-def check_graph(path: Path) -> Checked:
-    """What becomes of every operator of an ONNX file, and whether the whole compiles."""
-    _must_be_file(path)
-    verify_recorded(path)
-    model = load(path)
-    rows = tuple(survey(model))
-    problem = next((row.problem for row in rows if row.problem), None)
-    if problem is None:
-        try:
-            made = stages(read(path))
-            ends = destinations(made[0].graph, made[-1].graph) if made[0].level == "network" else {}
-            return Checked(rows, None, tuple(note for stage in made for note in stage.notes), ends)
-        except Problem as found:
-            problem = found
-    return Checked(rows, problem)
-
-
-def check_recipe(path: Path, overrides: Sequence[str] = ()) -> Checked:
-    """Check a recipe without training: its network, untrained, is exported and compiled for the target."""
-    import tempfile
-
-    from ..models.export import export_qonnx
-    from .context import dataset, make_network
-    from .recipe import load as load_recipe
-    from .stages import fault_settings, fold_for
-
-    recipe = load_recipe(path, overrides)
-    if recipe.faults.enabled:
-        fault_settings(recipe)
-    if recipe.model.onnx is not None:
-        return check_graph(recipe.model.onnx)
-    network = make_network(recipe, dataset(recipe))
-    with tempfile.TemporaryDirectory() as folder:
-        exported = Path(folder) / "network.onnx"
-        export_qonnx(network.eval(), exported, network.spec.input_shape)
-        checked = check_graph(exported)
-        if checked.problem is None:
-            fold_for(recipe, stages(read(exported))[-1].graph)
-    return checked
-
-
-def load_array(path: Path, what: str) -> np.ndarray:
-    """A numeric array from an .npy file; nothing in it is executed.
-
-    Raises:
-        Problem: the file is missing, not an .npy file, cut off, or holds objects.
-    """
-    try:
-        loaded = np.load(path, allow_pickle=False)
-    except FileNotFoundError:
-        raise Problem(f"there is no such {what} file", str(path), "give an .npy file") from None
-    except OSError as error:
-        raise explain(error, path) from error
-    except (ValueError, EOFError) as error:
-        hint = "it may be cut off; save numbers with numpy.save"
-        raise Problem(f"the {what} is not an .npy file of numbers", str(path), hint) from error
-    if not isinstance(loaded, np.ndarray) or loaded.ndim < 1:
-        raise Problem(f"the {what} holds no list of values", str(path), "save one array with numpy.save")
-    return loaded
-
-
-def load_json(path: Path, what: str) -> dict[str, Any]:
-    """A JSON object from a file.
-
-    Raises:
-        Problem: the file is missing, or holds no JSON object.
-    """
-    try:
-        loaded = json.loads(path.read_text())
-    except FileNotFoundError:
-        raise Problem(f"there is no such {what}", str(path), "give a .json file") from None
-    except OSError as error:
-        raise explain(error, path) from error
-    except ValueError as error:
-        raise Problem(f"the {what} is not JSON", str(path), str(error)) from error
-    if not isinstance(loaded, dict):
-        raise Problem(f"the {what} holds no object", str(path), 'write {"MVAU_hls_0": {"PE": 2, "SIMD": 4}}')
-    return loaded
-
-
-def test_images(name: str, folder: Path | None, limit: int | None) -> tuple[np.ndarray, np.ndarray]:
-    """Test images (N, C, H, W) uint8 and labels (N,) of a data set."""
-    from ..models.data.load import load as load_data
-    from .places import cache_folder, data_places
-
-    data = load_data(name, folder, data_places(), cache_folder())
-    return data.test_images[:limit], data.test_labels[:limit]
-
-
-def feed(graph: Graph, images: np.ndarray) -> np.ndarray:
-    """Stored pixels (N, C, H, W) as the graph's input wants them: over 255 where it takes floats, laid out as it is."""
-    wanted, shape = graph.input_type.shape, images.shape[1:]
-    if wanted != shape:
-        if wanted == (*shape[1:], shape[0]):
-            images = np.moveaxis(images, 1, -1)
-        elif wanted == (int(np.prod(shape)),):
-            images = images.reshape(len(images), -1)
-    return images / np.float64(255) if graph.input_type.is_float else images
 
 
 def simulate(
@@ -240,13 +95,6 @@ def save_results(output: Path, scores: np.ndarray, tensors: Mapping[str, np.ndar
     return [str(path) for path, _ in files]
 
 
-def remark(graph: Graph) -> str:
-    """What is assumed about a graph's input; empty where the file says it."""
-    if graph.input_type.is_float:
-        return "the file does not say what its float input holds; data sets are given as pixels over 255"
-    return ""
-
-
 def estimate(
     graph: Graph,
     part_name: str,
@@ -278,10 +126,10 @@ def estimate(
     if model not in MODELS:
         raise Problem(f"there is no cost model {model!r}", "--cost-model", f"models are: {', '.join(MODELS)}")
     chip = part(part_name)
-    made, folded = _folded(graph, chip, clock_mhz, fps, folding, finn_plus)
+    made, folded = compile_and_fold(graph, chip, clock_mhz, fps, folding, finn_plus)
     facts = cost_facts(folded, clock_mhz, MODELS[model])
     operations = network_operations(made["xnor"]) if "xnor" in made else {}
-    rate = None if folding is not None else _FPS if fps is None else fps
+    rate = None if folding is not None else FPS if fps is None else fps
     target = {"part": chip.name, "clock_mhz": clock_mhz, "fps": rate, "lut": chip.lut, "bram18": chip.bram18}
     found = {"name": graph.name, "target": target, **operations, **facts}
     if with_unrolled:
@@ -289,23 +137,6 @@ def estimate(
 
         found["unrolled"] = {"source": SOURCE, "layers": [asdict(cost) for cost in unrolled(folded)]}
     return found
-
-
-def _folded(
-    graph: Graph, chip: Part, clock_mhz: float, fps: float | None, folding: Path | None, finn_plus: bool
-) -> tuple[dict[str, Graph], Graph]:
-    """The graph of every level, and the last folded for a rate or by FINN's folding file."""
-    from ..build.schedule import apply_folding, schedule
-
-    made = {stage.level: stage.graph for stage in stages(graph, finn_plus=finn_plus)}
-    if folding is None:
-        return made, schedule(made["dataflow"], _FPS if fps is None else fps, clock_mhz, chip)
-    if fps is not None:
-        raise Problem("a folding file and a rate to fold for", "--folding, --fps", "give one of them")
-    config = load_json(folding, "folding file")
-    if not config:
-        raise Problem("the folding file names no unit", str(folding), 'write {"MVAU_hls_0": {"PE": 2, "SIMD": 4}}')
-    return made, apply_folding(made["dataflow"], config)
 
 
 def cycles(
@@ -339,7 +170,7 @@ def cycles(
     from ..sim.pipeline import simulate as timing
     from .fifo_depths import fifo_depths
 
-    _, folded = _folded(graph, part(part_name), clock_mhz, fps, folding, finn_plus)
+    _, folded = compile_and_fold(graph, part(part_name), clock_mhz, fps, folding, finn_plus)
     own: dict[str, int] = {}
     if depths is not None:
         own = fifo_depths(load_json(depths, "file of FIFO depths"), folded, fifo_names(folded), finn_plus)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .context import Build, set_threads, train_settings
+from .context import WEIGHTS, Build, Facts, set_threads, train_settings
 from .recipe import Recipe
 
 if TYPE_CHECKING:
@@ -87,3 +87,29 @@ def pruned(build: Build, flips: Path | None = None) -> PruneResult:
         out if len(out) else None,
         FlipCounts.load(flips) if flips is not None else None,
     )
+
+
+def prune_base(build: Build, flips: Path | None) -> Facts:
+    """Prune the run's trained network as `pruned` does, and write the weights of the smaller one.
+
+    Returns:
+        criterion, allocation, steps, accuracy on held-out and on test images (0 to 1), why it stopped, and the widths
+        that are left.
+    """
+    from ..models.prune import groups
+    from ..models.saved import save_network
+    from ..models.train import accuracy
+
+    result = pruned(build, flips)
+    images = build.dataset
+    with build.run.temporary(f"pruned/{WEIGHTS}") as path:
+        save_network(result.network, path)
+    return {
+        "criterion": build.recipe.prune.criterion,
+        "allocation": build.recipe.prune.allocation,
+        "steps": result.steps,
+        "held_out_accuracy": result.accuracy,
+        "stop": result.stop,
+        "kept": {group.name: group.width for group in groups(result.network.spec)},
+        "accuracy": accuracy(result.network, images.test_images, images.test_labels),
+    }

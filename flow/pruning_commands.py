@@ -15,7 +15,7 @@ from bnnflow import Problem
 
 from . import sensitivity as work
 from .context import Build
-from .graphs import feed, load_array, load_json, open_graph
+from .inputs import feed, load_array, load_json, open_graph
 from .recipe import Recipe, load
 from .run_files import write_whole
 from .runs import Run
@@ -250,7 +250,7 @@ def prune(source: Path, folder: Path | None, overrides: Sequence[str], quiet: bo
     Raises:
         Problem: as for `flow build`.
     """
-    from . import screen
+    from . import screen_builds
     from .hardware_costs import HardwareCosts
     from .stages import run_stages
 
@@ -263,7 +263,7 @@ def prune(source: Path, folder: Path | None, overrides: Sequence[str], quiet: bo
     if recipe.model.onnx is not None:
         what = "an ONNX file has no weights that could recover"
         raise recipe.problem("model.onnx", what, "flow sensitivity takes QONNX files; pruning needs a trained network")
-    with Run.open(place, recipe.dump(), "") as run, screen.Stages(run, quiet=quiet) as shown:
+    with Run.open(place, recipe.dump(), "") as run, screen_builds.Stages(run, quiet=quiet) as shown:
         build = Build(run, recipe, shown.progress)
         facts = run_stages(build, "prune", shown.announce)
     return {"folder": str(place), **facts, **_with_costs(build, facts, HardwareCosts)}

@@ -1,6 +1,6 @@
-"""The report of a run: one HTML file that opens offline, and tables for the terminal.
+"""The report of a run: one HTML file that opens offline, and the texts of its figures.
 
-Both are made from the run's `summary.json` alone. Keys that a run did not produce (pruning, faults, speed,
+It is made from the run's `summary.json` alone. Keys that a run did not produce (pruning, faults, speed,
 the pruned network) may be missing or None.
 """
 
@@ -9,10 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from rich.table import Table
+from typing import Any
 
 Summary = Mapping[str, Any]
 
@@ -178,140 +175,6 @@ def _use(summary: Summary, networks: Mapping[str, Mapping[str, Any]]) -> list[st
     return said
 
 
-def tables(summary: Summary) -> list[Table]:
-    """The terminal's tables, as rich renderables: headline, layers, faults, speed, wall time.
-
-    Args:
-        summary: the content of summary.json.
-    """
-    made = [_headline_table(summary), *_layer_tables(summary)]
-    if summary.get("faults"):
-        made.append(fault_table(summary["faults"]))
-        made += series_tables(summary["faults"])
-    if summary.get("speed"):
-        made.append(speed_table(summary["speed"]))
-    if summary.get("stages"):
-        made.append(_stage_table(summary["stages"]))
-    return made
-
-
-def _table(title: str, columns: str, caption: str = "") -> Table:
-    """A table whose columns are named in `columns`, separated by `|`; `>` in front puts text to the right."""
-    from rich import box
-    from rich.table import Table
-
-    table = Table(title=title, caption=caption or None, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title_justify="left")
-    table.title_style, table.caption_style, table.caption_justify = "bold", "dim", "left"
-    for column in columns.split("|"):
-        table.add_column(column.lstrip(">"), justify="right" if column.startswith(">") else "left")
-    return table
-
-
-def _headline_table(summary: Summary) -> Table:
-    target = summary["target"]
-    has_pruned = bool(summary["networks"].get("pruned"))
-    title = (
-        f"{summary['name']} on {target['part']}, {target['clock_mhz']:g} MHz, {quantity(target['fps'])} images/s asked"
-    )
-    table = _table(title, "|>unpruned|>pruned|>change|unit|source" if has_pruned else "|>unpruned|unit|source")
-    colours = {1: "green", -1: "yellow", 0: ""}
-    for row in headline(summary):
-        middle = [row.pruned, f"[{colours[row.better]}]{row.change}[/]" if row.better else row.change]
-        table.add_row(row.label, row.base, *(middle if has_pruned else []), row.unit, row.source.partition(" ")[0])
-    return table
-
-
-def _layer_tables(summary: Summary) -> list[Table]:
-    made = []
-    for key, title in TITLES.items():
-        network = summary["networks"].get(key)
-        if not network:
-            continue
-        columns = "layer|op|shape|>PE|>SIMD|>cycles|>LUT|>BRAM18"
-        caption = f"▶ slowest, sets the throughput; {source_of(summary, 'cost')}"
-        table = _table(f"layers, {title}", columns, caption)
-        for layer in network["layers"]:
-            cells = [layer["name"], layer["op"], str(layer["shape"])]
-            cells += [number(layer.get(figure)) for figure in ("pe", "simd", "cycles", "lut", "bram18")]
-            slow = bool(layer.get("bottleneck"))
-            cells[1] = cells[1].removesuffix("_hls").removesuffix("_rtl")
-            cells[5] = f"▶ {cells[5]}" if slow else cells[5]
-            table.add_row(*cells, style="bold" if slow else "")
-        made.append(table)
-    return made
-
-
-def pruning_table(found: Mapping[str, Any]) -> Table:
-    """The steps of a pruning: what was kept, its cost where it is known, and held-out accuracy."""
-    columns = "step|kept|>binary ops|>LUT|>BRAM18|>cycles|>before %|>after %|"
-    caption = "accuracy on held-out training images, right after removal and after fine-tuning; costs estimated"
-    table = _table(f"pruning by {found['criterion']}, {found.get('allocation', 'uniform')}", columns, caption)
-    keys = ("ops", "lut", "bram18", "cycles")
-    unpruned = found.get("unpruned") or {"kept": {}, "cost": {}}
-    held = found.get("held_out_accuracy")
-    table.add_row("0", _widths(unpruned["kept"]), *(number(unpruned["cost"].get(k)) for k in keys), "", percent(held))
-    for step in found["steps"]:
-        cost = step.get("cost") or (step.get("allocation") or {}).get("cost") or {}
-        before, after = percent(step["accuracy_before"]), percent(step["accuracy_after"])
-        mark = "undone" if step.get("rolled_back") else ""
-        cells = [str(step["step"]), _widths(step["kept"]), *(number(cost.get(key)) for key in keys), before, after]
-        table.add_row(*cells, mark)
-    return table
-
-
-def _widths(kept: Mapping[str, int]) -> str:
-    return " ".join(map(str, kept.values()))
-
-
-def series_tables(faults: Mapping[str, Any]) -> list[Table]:
-    """What a fault campaign gave beyond one curve: all series, protections' costs, networks in pairs."""
-    made = []
-    every = [(name, one) for name, series in (faults.get("series") or {}).items() for one in series]
-    single = [(name, one) for name, one in every if "critical" in one]
-    rest = [(name, one) for name, one in every if "critical" not in one]
-    if len(rest) > sum(len(curve["mean"]) for curve in faults["networks"].values() if curve):
-        columns = "network|target|layers|fault|>rate|protection|>seed|>maps|>accuracy %|>± maps|>± images|>worst"
-        caption = "± 95 % interval: of the mean over maps, and what the choice of test images adds (points)"
-        rows = [[TITLES.get(name, name), *fault_cells(one)] for name, one in rest]
-        # What is the same in every row is said once, above the table.
-        shown = [place for place in range(12) if place > 6 or len({row[place] for row in rows}) > 1]
-        names = columns.split("|")
-        same = ", ".join(f"{names[p].strip('>')} {rows[0][p]}" for p in range(1, 7) if p not in shown)
-        title = f"all fault series{f' ({same})' if same else ''}"
-        table = _table(title, "|".join(names[place] for place in shown), caption)
-        for row in rows:
-            table.add_row(*(row[place] for place in shown))
-        made.append(table)
-    if single:
-        table = _table(
-            "single faults", "network|target|layers|protection|>cells|>drawn|>critical|>share %|95 % interval"
-        )
-        for key, one in single:
-            names = [one["target"], ", ".join(one["layers"]), one["protection"]]
-            counts = (number(one["population"]), number(one["maps"]), number(one["critical"]))
-            spread = f"{percent(one['critical_low'], 2)} to {percent(one['critical_high'], 2)}"
-            table.add_row(TITLES.get(key, key), *names, *counts, percent(one["critical_share"], 2), spread)
-        made.append(table)
-    if faults.get("paired"):
-        first, second = (TITLES.get(name, name) for name in (faults["paired"][0][key] for key in ("first", "second")))
-        columns = "target|layers|fault|>rate|protection|>points|>± maps|>better|>worse|>p (sign)"
-        table = _table(f"{first} less {second}", columns, "on the same images and fault maps; 95 % interval over maps")
-        for row in faults["paired"]:
-            names = [row["target"], ", ".join(row["layers"]), row["model"], row["rates"], row["protection"]]
-            figures = (f"{100 * row['difference']:+.2f}", f"{100 * row['half_width']:.2f}", row["wins"], row["losses"])
-            table.add_row(*names, *map(str, figures), f"{row['p_sign']:.3f}")
-        made.append(table)
-    costs = [(name, row) for name, rows in (faults.get("costs") or {}).items() for row in rows]
-    if costs:
-        columns = "network|memory|protection|>bits|>extra bits|>BRAM18|>without|>LUT"
-        table = _table("protection of memories", columns, "estimated; block RAMs were all memories in block RAMs")
-        for key, row in costs:
-            numbers = (row[figure] for figure in ("bits", "extra_bits", "bram18", "bram18_plain", "lut"))
-            table.add_row(TITLES.get(key, key), row["memory"], row["protection"], *map(number, numbers))
-        made.append(table)
-    return made
-
-
 def _more_series(faults: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
     """Network and cells of every series, where there are more than the curves show."""
     every = [(name, fault_cells(one)) for name, series in (faults.get("series") or {}).items() for one in series]
@@ -325,33 +188,6 @@ def fault_cells(one: Mapping[str, Any]) -> list[str]:
     over_maps = f"{100 * one['half_width']:.2f}" if one["maps"] > 1 else ""
     figures = [percent(one["mean"]), over_maps, f"{100 * one['test_half_width']:.2f}"]
     return [*names, str(one["maps"]), *figures, percent(one["worst"])]
-
-
-def fault_table(faults: Mapping[str, Any]) -> Table:
-    """Accuracy against bit error rate; `faults` as in the summary, its networks under any name."""
-    networks = [key for key, curve in faults["networks"].items() if curve]
-    columns = "|".join([">bit error rate", *(f">{TITLES.get(key, key)} %|95 % interval" for key in networks)])
-    caption = f"measured on {plural(faults['images'], 'image')}, {plural(faults['maps'], 'fault map')} at each rate"
-    table = _table(f"accuracy under faults ({faults.get('what', 'weights, flip')})", columns, caption)
-    clean = (cell for key in networks for cell in (percent(faults["networks"][key]["clean"]), ""))
-    table.add_row("no faults", *clean)
-    for index, rate in enumerate(faults["rates"]):
-        cells = [faults["labels"][index] if faults.get("labels") else f"{rate:g}"]
-        for key in networks:
-            mean, low, high = (faults["networks"][key][part][index] for part in ("mean", "low", "high"))
-            interval = "" if str(faults["maps"]) == "1" else f"{percent(low, 1)} to {percent(high, 1)}"
-            cells += [percent(mean), interval]
-        table.add_row(*cells)
-    return table
-
-
-def speed_table(speed: Mapping[str, Any]) -> Table:
-    """Images a second and latency of each engine; `speed` as in the summary."""
-    columns = "engine|network|>batch|>images/s|>latency ms|source|remark"
-    table = _table("speed", columns, speed_caption(speed))
-    for row in speed["rows"]:
-        table.add_row(row["engine"], TITLES.get(row["network"], row["network"]), *speed_cells(row))
-    return table
 
 
 def speed_cells(row: Mapping[str, Any]) -> list[str]:
@@ -368,11 +204,3 @@ def speed_caption(speed: Mapping[str, Any]) -> str:
     how = "medians of wall time; latency is that of one image in a batch of 1, the accelerator's at most"
     missing = "; ".join(f"{row['engine']}: {row['reason']}" for row in speed.get("missing") or ())
     return f"measured on {speed['device']}, {threads}; {how}" + (f". Not here: {missing}" if missing else "")
-
-
-def _stage_table(stages: list[Mapping[str, Any]]) -> Table:
-    spent = sum(stage["seconds"] for stage in stages if not stage["skipped"])
-    table = _table("wall time", "stage|>seconds|", f"{number(spent, 1)} s in this run")
-    for stage in stages:
-        table.add_row(stage["name"], number(stage["seconds"], 1), "up to date" if stage["skipped"] else "")
-    return table

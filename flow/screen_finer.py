@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from .screen import _console
+from .screen import terminal
 
 
 def print_planes(found: Mapping[str, Any]) -> None:
@@ -18,7 +18,7 @@ def print_planes(found: Mapping[str, Any]) -> None:
         dropped = "" if row["dropped"] is None else f"{row['dropped']:.2%}"
         noise = f"{row['noise']:.2%} +- {row['noise_spread']:.2%}"
         table.add_row(f"{row['plane']} (bit of {row['value']})", noise, f"{row['constant']:.2%}", dropped)
-    _console().print(table)
+    terminal().print(table)
     print("noise: its bits drawn anew with their own share of +1; constant: its more frequent bit everywhere;")
     print("dropped: smaller first layer, batch norms re-estimated, no fine-tuning")
     if "steps" not in found:
@@ -38,24 +38,6 @@ def print_files(files: list[str]) -> None:
     """Say where the smaller network lies."""
     if files:
         print(f"wrote {', '.join(files)}")
-
-
-def print_unrolled(found: Mapping[str, Any]) -> None:
-    """Print what every layer takes with its weights built in."""
-    title = "every layer fully unrolled, weights built in: LUT"
-    table = Table("layer", "shape", "synapses", "kept ones", "all", title=title, title_justify="left")
-    for column in ("FINN's formula", "as folded", "cycles unrolled", "as folded"):
-        table.add_column(column, justify="right")
-    keys = ("lut", "dense_lut", "finn_lut", "folded_lut", "vectors", "folded_cycles")
-    for layer in found["layers"]:
-        share = layer["synapses"] / (layer["rows"] * layer["columns"])
-        shape = f"{layer['rows']}x{layer['columns']}"
-        table.add_row(
-            layer["name"], shape, f"{layer['synapses']:,} ({share:.0%})", *(f"{layer[key]:,}" for key in keys)
-        )
-    _console().print(table)
-    kept, dense = (sum(layer[key] for layer in found["layers"]) for key in ("lut", "dense_lut"))
-    print(f"{kept:,} LUT with the synapses that are kept, {dense:,} with all; {found['source']}")
 
 
 def print_synapses(found: Mapping[str, Any]) -> None:
@@ -81,7 +63,7 @@ def print_assigned(found: Mapping[str, Any]) -> None:
     for name, row in found["after"].items():
         numbers = (f"{row['plain_bits']:,}", f"{row['entropy_bits']:,.0f}", f"{row['lzma_bytes']:,}")
         table.add_row(name, f"{row['weights']:,}", f"{row['zeros']:.0%}", *numbers)
-    _console().print(table)
+    terminal().print(table)
     before, after = (sum(row["entropy_bits"] for row in found[key].values()) / 8 for key in ("before", "after"))
     floats = 4 * sum(row["weights"] for row in found["after"].values())
     packed = sum(row["lzma_bytes"] for row in found["after"].values())

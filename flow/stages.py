@@ -9,14 +9,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bnnflow import Problem
-
-from ..transforms.compile import LEVEL_NAMES, stages
-from ..transforms.graph import Graph
+from ..transforms.compile import stages
 from ..transforms.read import read
 from .context import (
     FLIPS,
@@ -26,24 +22,18 @@ from .context import (
     WEIGHTS,
     Build,
     Facts,
-    Progress,
     network_spec,
-    set_threads,
     trained_file,
     write_graph,
 )
+from .fault_campaign import fault_settings, run_campaign
 from .figures import cost_facts, network_operations
-from .graphs import feed
-from .oracles import onnxruntime_scores, qonnx_scores
-from .pruning import recovery_settings
-from .recipe import Recipe
+from .folding import fold_for
+from .inputs import feed
+from .pruning import prune_base, recovery_settings
 from .summary import summarize
-from .training import fit, sample, source_digest, taken_over
-
-if TYPE_CHECKING:
-    from ..sim.faults import Grid, Plan, Workers
-
-QONNX_IMAGES = 16
+from .training import source_digest, taken_over, train_base
+from .verification import verify_networks
 
 
 def data(build: Build) -> Facts:
@@ -71,33 +61,6 @@ def train(build: Build) -> Facts:
     if not build.trains:
         return build.skip("train")
     spec = network_spec(recipe, build.dataset)
-
-    def work() -> Facts:
-        from ..models.batchnorm import reestimate
-        from ..models.flips import FlipCounts
-        from ..models.saved import save_network
-        from ..models.ternary import zero_shares
-        from ..models.train import accuracy, device_of
-        from .speed import device_name
-
-        images, window = build.dataset, recipe.train.flip_window
-        flips = FlipCounts(window) if window else None
-        network, history = fit(recipe, images, build.run.path("work/train.pt"), build.progress("train"), flips)
-        if flips is not None:
-            with build.run.temporary(f"base/{FLIPS}") as path:
-                flips.save(path)
-        device = device_of(recipe.train.device)
-        network.to(device)
-        before = after = accuracy(network, images.test_images, images.test_labels)
-        if history:
-            reestimate(network, sample(images.train_images, recipe.train.norm_images, recipe.seed))
-            after = accuracy(network, images.test_images, images.test_labels)
-        with build.run.temporary(f"base/{WEIGHTS}") as path:
-            save_network(network.to("cpu"), path)
-        zeros = {"zeros": zero_shares(network)} if getattr(spec, "weight_bits", 1) > 1 else {}
-        facts = {"history": history, "accuracy_before_reestimation": before, "accuracy": after}
-        return {**facts, **zeros, "device": device_name(device.type)}
-
     inputs = {
         "model": spec.to_dict(),
         "source": source_digest(spec),
@@ -107,7 +70,7 @@ def train(build: Build) -> Facts:
         "data": build.facts["data"],
         **({"start": trained_file(recipe)} if recipe.model.kind == "trained" else {}),
     }
-    return build.stage("train", inputs, work)
+    return build.stage("train", inputs, partial(train_base, build, spec))
 
 
 def prune(build: Build) -> Facts:
@@ -116,27 +79,6 @@ def prune(build: Build) -> Facts:
     if not build.prunes:
         return build.skip("prune")
     counted = build.file("base", FLIPS) if recipe.train.flip_window else None
-
-    def work() -> Facts:
-        from ..models.prune import groups
-        from ..models.saved import save_network
-        from ..models.train import accuracy
-        from .pruning import pruned
-
-        result = pruned(build, counted)
-        images = build.dataset
-        with build.run.temporary(f"pruned/{WEIGHTS}") as path:
-            save_network(result.network, path)
-        return {
-            "criterion": recipe.prune.criterion,
-            "allocation": recipe.prune.allocation,
-            "steps": result.steps,
-            "held_out_accuracy": result.accuracy,
-            "stop": result.stop,
-            "kept": {group.name: group.width for group in groups(result.network.spec)},
-            "accuracy": accuracy(result.network, images.test_images, images.test_labels),
-        }
-
     inputs = {
         "base": build.file("base", WEIGHTS),
         "flips": [counted] if counted is not None else [],
@@ -146,7 +88,7 @@ def prune(build: Build) -> Facts:
         "seed": recipe.seed,
         "data": build.facts["data"],
     }
-    return build.stage("prune", inputs, work)
+    return build.stage("prune", inputs, partial(prune_base, build, counted))
 
 
 def export(build: Build) -> Facts:
@@ -198,64 +140,10 @@ def lower(build: Build) -> Facts:
 
 def verify(build: Build) -> Facts:
     """Prove on test images that every file of every level computes the same integers."""
-    recipe = build.recipe
-    limit = recipe.verify.images
-
-    def work() -> Facts:
-        images = build.dataset.test_images[:limit]
-        report = build.progress("verify")
-        total = len(images) * len(build.networks)
-        facts: Facts = {}
-        for index, network in enumerate(build.networks):
-            count = partial(_count, report, index * len(images), total)
-            facts[network] = verify_network(build, network, images, count)
-        return facts
-
+    limit = build.recipe.verify.images
     files = build.files(*([WEIGHTS] if build.trains else []), *LEVEL_FILES.values())
-    return build.stage("verify", {"files": files, "images": limit, "data": build.facts["data"]}, work)
-
-
-def _count(report: Progress, before: int, total: int, done: int) -> None:
-    report(before + done, total, {})
-
-
-def verify_network(build: Build, network: str, images: np.ndarray, progress: Callable[[int], None]) -> Facts:
-    """Hold all levels of one network, as they lie on disk, against each other and against other programs.
-
-    Raises:
-        Problem: status 1; names the level, tensor, image and channel that differ first.
-    """
-    from ..sim.engine import Simulator
-    from ..sim.verify import Level, images_in_doubt, verify_scores
-    from ..sim.verify import verify as compare
-
-    compiled = stages(read(build.file(network, QONNX)))
-    stored, images = images, feed(compiled[0].graph, images)
-    levels = [Level(compiled[0].level, compiled[0].graph)]
-    for stage in compiled[1:]:
-        graph = read(build.file(network, LEVEL_FILES[stage.level]))
-        levels.append(Level(stage.level, graph, stage.matches, stage.doubts))
-    last = levels[-1].graph
-    doubts = [doubt for stage in compiled for doubt in stage.doubts]
-    in_doubt = images_in_doubt(levels[0].graph, doubts, images)
-    set_threads(build.recipe.train.threads)
-    judge = partial(verify_scores, graph=last, images=images, in_doubt=in_doubt)
-    results = []
-    if build.trains:
-        from ..models.train import predict
-
-        results.append(judge("torch (Brevitas)", scores=predict(build.load(network), stored)))
-    results.append(judge("onnxruntime on QONNX", scores=onnxruntime_scores(build.file(network, QONNX), images)))
-    few = images[:QONNX_IMAGES]
-    for level in LEVEL_NAMES[:-1]:
-        made = qonnx_scores(build.file(network, LEVEL_FILES[level]), few)
-        judged = in_doubt[: len(few)] if level == "network" else None
-        results.append(judge(f"qonnx on {level}", images=few, scores=made, in_doubt=judged))
-    results += compare(levels, images, progress=progress)
-    everything = build.dataset
-    right = Simulator.of(last).classes(feed(compiled[0].graph, everything.test_images)) == everything.test_labels
-    rows = [{"stage": r.name, "images": r.images, "values": r.values, "differences": r.differences} for r in results]
-    return {"images": len(images), "stages": rows, "accuracy": float(right.mean())}
+    inputs = {"files": files, "images": limit, "data": build.facts["data"]}
+    return build.stage("verify", inputs, partial(verify_networks, build))
 
 
 def schedule(build: Build) -> Facts:
@@ -275,24 +163,6 @@ def schedule(build: Build) -> Facts:
 
     inputs = {"graphs": build.files(LEVEL_FILES["dataflow"]), "target": target.model_dump(mode="json")}
     return build.stage("schedule", inputs, work)
-
-
-def fold_for(recipe: Recipe, graph: Graph) -> Graph:
-    """A dataflow graph folded for the recipe's target.
-
-    Raises:
-        Problem: at its place in the recipe; an unknown part, or a rate that cannot be met (status 1).
-    """
-    from ..build.parts import part
-    from ..build.schedule import schedule as fold
-
-    target, key = recipe.target, "target.part"
-    try:
-        chip = part(target.part)
-        key = "target.fps"
-        return fold(graph, target.fps, target.clock_mhz, chip)
-    except Problem as problem:
-        raise recipe.problem(key, problem.what, problem.hint, problem.status) from problem
 
 
 def cost(build: Build) -> Facts:
@@ -321,26 +191,6 @@ def faults(build: Build) -> Facts:
     if not settings.enabled:
         return build.skip("faults")
 
-    def work() -> Facts:
-        from .faults import campaign
-
-        grid, plan, workers = fault_settings(recipe)
-        store = build.run.path("work/faults.sqlite")
-        store.parent.mkdir(exist_ok=True)
-        images = build.dataset.test_images[: settings.images]
-        labels = build.dataset.test_labels[: settings.images]
-        report = build.progress("faults")
-        graphs = {network: read(build.file(network, FOLDED)) for network in build.networks}
-        fed = feed(next(iter(graphs.values())), images)
-        try:
-            return campaign(
-                graphs, fed, labels, grid, plan, workers, store, lambda done, total: report(done, total, {})
-            )
-        except Problem as problem:
-            raise recipe.problem(
-                "faults", f"{problem.where}: {problem.what}", problem.hint, problem.status
-            ) from problem
-
     inputs = {
         "graphs": build.files(FOLDED),
         "faults": settings.model_dump(mode="json", exclude={"jobs", "cluster"}),
@@ -348,38 +198,7 @@ def faults(build: Build) -> Facts:
         "seed": recipe.seed,
         "data": build.facts["data"],
     }
-    return build.stage("faults", inputs, work)
-
-
-def fault_settings(recipe: Recipe) -> tuple[Grid, Plan, Workers]:
-    """The recipe's campaign.
-
-    Raises:
-        Problem: at its place in the recipe, for what is no model, protection, rate table or cluster.
-    """
-    from ..sim.faults import Grid, Model, Plan, Protection, Rates, Workers, read_rates
-
-    settings, key = recipe.faults, "faults.table"
-    try:
-        rates = read_rates(settings.table) if settings.table else [Rates.of(rate) for rate in settings.rates]
-        key = "faults.models"
-        for text in settings.models:
-            if text != "single":
-                Model.parse(text)
-        key = "faults.protections"
-        for text in settings.protections:
-            Protection.parse(text)
-        key = "faults.cluster"
-        workers = Workers(settings.jobs, settings.cluster)
-        key = "faults.max_maps"
-        plan = Plan(settings.maps, settings.interval, settings.maps, settings.max_maps)
-    except Problem as problem:
-        raise recipe.problem(key, problem.what, problem.hint) from problem
-    seeds = settings.seeds or (recipe.seed,)
-    grid = Grid(
-        rates, settings.targets, settings.layers, settings.models, settings.protections, seeds, settings.fifo_depth
-    )
-    return grid, plan, workers
+    return build.stage("faults", inputs, partial(run_campaign, build))
 
 
 def speed(build: Build) -> Facts:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bnnflow import CHECK_FAILED, Problem
+
 from ..build.cost import SOURCE
+from .runs import Run
 
 if TYPE_CHECKING:
     from .context import Build
@@ -72,3 +77,21 @@ def _network(build: Build, name: str) -> dict[str, Any]:
         "accuracy_hw": facts["verify"][name]["accuracy"],
         **facts["cost"][name],
     }
+
+
+def read_summary(folder: Path) -> dict[str, Any]:
+    """The summary of a run folder whose files are all as they were written.
+
+    Raises:
+        Problem: not a run folder, not finished, or (status 1) a file is missing or was changed.
+    """
+    run = Run.find(folder)
+    if run is None:
+        raise Problem("this is not a run folder", str(folder), "give a folder that `flow build` made")
+    faults = run.check_files()
+    if faults:
+        raise Problem("; ".join(faults), str(run.folder), "flow build the recipe again", CHECK_FAILED)
+    path = run.path("summary.json")
+    if not path.is_file():
+        raise Problem("this run is not finished", str(run.folder), "flow build goes on with it")
+    return {**json.loads(path.read_text()), "folder": str(folder)}

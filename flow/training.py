@@ -13,7 +13,7 @@ from bnnflow import Problem
 
 from ..transforms.read import read
 from . import processes
-from .context import Build, Progress, make_network, network_spec, set_threads, train_settings
+from .context import FLIPS, WEIGHTS, Build, Facts, Progress, make_network, network_spec, set_threads, train_settings
 from .recipe import Recipe
 
 if TYPE_CHECKING:
@@ -64,6 +64,43 @@ def fit(
             raise
         raise recipe.problem(f"train.{problem.where}", problem.what, problem.hint) from problem
     return network, history
+
+
+def train_base(build: Build, spec: NetworkSpec | OwnSpec | EnsembleSpec) -> Facts:
+    """Train the run's network, then measure its batch norms anew; writes its weights and, where asked for, its flips.
+
+    Args:
+        build: the run.
+        spec: of the recipe's network.
+
+    Returns:
+        the history of epochs, test accuracy (0 to 1) before and after batch norms were measured anew, shares of zeros
+        where weights have more than one bit, and the device.
+    """
+    from ..models.batchnorm import reestimate
+    from ..models.flips import FlipCounts
+    from ..models.saved import save_network
+    from ..models.ternary import zero_shares
+    from ..models.train import accuracy, device_of
+    from .speed import device_name
+
+    recipe, images, window = build.recipe, build.dataset, build.recipe.train.flip_window
+    flips = FlipCounts(window) if window else None
+    network, history = fit(recipe, images, build.run.path("work/train.pt"), build.progress("train"), flips)
+    if flips is not None:
+        with build.run.temporary(f"base/{FLIPS}") as path:
+            flips.save(path)
+    device = device_of(recipe.train.device)
+    network.to(device)
+    before = after = accuracy(network, images.test_images, images.test_labels)
+    if history:
+        reestimate(network, sample(images.train_images, recipe.train.norm_images, recipe.seed))
+        after = accuracy(network, images.test_images, images.test_labels)
+    with build.run.temporary(f"base/{WEIGHTS}") as path:
+        save_network(network.to("cpu"), path)
+    zeros = {"zeros": zero_shares(network)} if getattr(spec, "weight_bits", 1) > 1 else {}
+    facts = {"history": history, "accuracy_before_reestimation": before, "accuracy": after}
+    return {**facts, **zeros, "device": device_name(device.type)}
 
 
 def follow(recipe: Recipe) -> None:

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from bnnflow.flow.report import change, headline, number, render, tables
+from bnnflow.flow.report import change, headline, number, render
+from bnnflow.flow.report_tables import tables
 
 from .sample_summary import sample_summary
 

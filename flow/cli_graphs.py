@@ -1,0 +1,188 @@
+"""The commands on graphs. Imports nothing heavy: every command loads what it needs when it runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bnnflow import CHECK_FAILED, Problem
+
+from .cli_options import DataDir, GraphFile, Json
+
+Rate = Annotated[
+    float | None,
+    typer.Option(min=0.001, max=1e9, help="Rate to fold for, images a second; default: 10,000.", show_default=False),
+]
+DataName = Annotated[str, typer.Option("--data", help="Data set to test on, as `flow data` lists them.")]
+
+
+def compile_command(
+    graph: GraphFile,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Folder for the files; default: <name>_compiled.")
+    ] = None,
+    to: Annotated[str, typer.Option(metavar="LEVEL", help="Last level: integer, xnor or dataflow.")] = "dataflow",
+    check: Annotated[
+        bool, typer.Option("--check", help="Stop at the pass that changes a bit on probe images.")
+    ] = False,
+    dump: Annotated[bool, typer.Option("--dump", help="Leave the graph behind every pass in <output>/passes.")] = False,
+    time: Annotated[bool, typer.Option("--time", help="Print the CPU time of reading and of every pass.")] = False,
+    finn_base: Annotated[
+        bool, typer.Option("--finn-base", help="Write the integer and xnor levels as finn-base 0.0.3 loads them.")
+    ] = False,
+    finn_plus: Annotated[bool, typer.Option("--finn-plus", help="Use the units and names of finn-plus 1.6.")] = False,
+    json: Json = False,
+) -> None:
+    """Compile an ONNX file to integers, to popcounts and to FINN's dataflow units; one ONNX and text file a level."""
+    from . import screen, screen_graphs
+    from .compile import compile_file
+
+    folder = output or Path(f"{graph.stem}_compiled")
+    found = compile_file(graph, folder, to, check, dump, finn_base, finn_plus)
+    screen.print_json(found) if json else screen_graphs.print_compiled(found, time)
+
+
+def ops(json: Json = False) -> None:
+    """List the operators that can be read, and the passes that compile them."""
+    from ..transforms.compile import STAGES
+    from ..transforms.read import operator_help
+    from . import screen, screen_graphs
+
+    operators = operator_help()
+    passes = [
+        {"level": level, "name": step.name, "does": " ".join((type(step).__doc__ or "").split("\n\n")[0].split())}
+        for level, steps in STAGES
+        for step in steps
+    ]
+    screen.print_json({"operators": operators, "passes": passes}) if json else screen_graphs.print_ops(
+        operators, passes
+    )
+
+
+def simulate(
+    graph: GraphFile,
+    input: Annotated[Path | None, typer.Option(help="Images as .npy.", show_default=False)] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Write class scores as .npy or .csv, a row an image.", show_default=False)
+    ] = None,
+    labels: Annotated[Path | None, typer.Option(help="Labels as .npy, for the accuracy.", show_default=False)] = None,
+    data: DataName = "",
+    data_dir: DataDir = None,
+    images: Annotated[int | None, typer.Option(min=1, help="Use only the first so many.", show_default=False)] = None,
+    batch: Annotated[
+        int | None, typer.Option(min=1, help="Images at a time; default: what suits the network.", show_default=False)
+    ] = None,
+    threads: Annotated[int, typer.Option(min=1, help="Processor threads; the bits do not depend on it.")] = 1,
+    device: Annotated[str, typer.Option(help="cpu, cuda (a GPU by torch) or cpu-torch; the same bits on all.")] = "cpu",
+    tap: Annotated[
+        list[str] | None,
+        typer.Option(help="Write this tensor too, beside --output; may be repeated.", show_default=False),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Run a graph bit for bit on images from a file or a data set; accuracy and confusion where labels are known."""
+    from . import graphs, inputs, screen, screen_graphs
+
+    opened = inputs.open_graph(graph)
+    if output is not None and output.is_dir():
+        raise Problem("the output is a folder", str(output), "give the name of an .npy file")
+    truth = None
+    if input is not None and not data:
+        pixels = inputs.load_array(input, "input")[:images]
+        truth = None if labels is None else inputs.load_array(labels, "labels")[:images]
+    elif data and input is None and labels is None:
+        stored, truth = inputs.test_images(data, data_dir, images)
+        pixels = inputs.feed(opened, stored)
+    else:
+        hint = "for example --data digits, or --input X.npy --labels L.npy"
+        both = data and (input is not None or labels is not None)
+        what = "--data has images and labels of its own" if both else "either --input or --data is needed"
+        raise Problem(what, "flow simulate", hint)
+    if tap and output is None:
+        raise Problem("tapped tensors need a place", "--tap", "give --output; tensors are written beside it")
+    scores, accuracy, confusion = graphs.simulate(opened, pixels, truth, batch, threads, device)
+    files = (
+        [] if output is None else graphs.save_results(output, scores, graphs.taps(opened, pixels, tap or [], threads))
+    )
+    found = {
+        "graph": str(graph),
+        "images": len(scores),
+        "accuracy": accuracy,
+        "confusion": confusion,
+        "output": output and str(output),
+        "files": files,
+        "note": inputs.remark(opened) if data else "",
+    }
+    screen.print_json(found) if json else screen_graphs.print_simulation(found)
+
+
+def speed(
+    graph: GraphFile,
+    images: Annotated[int, typer.Option(min=1, help="Images a run.")] = 1000,
+    threads: Annotated[int, typer.Option(min=1, help="Processor threads.")] = 1,
+    part: Annotated[str, typer.Option(help="FPGA part of the accelerator.")] = "xc7z020clg400-1",
+    clock_mhz: Annotated[float, typer.Option(min=1, max=1000, help="Its clock in MHz.")] = 100,
+    fps: Annotated[float, typer.Option(min=0.001, max=1e9, help="Rate to fold it for, images a second.")] = 10_000,
+    json: Json = False,
+) -> None:
+    """Images a second and latency: torch (beside weights.pt), onnxruntime, OpenVINO, our simulator, the accelerator."""
+    from . import graphs, screen, screen_graphs
+
+    found = graphs.speed(graph, images, threads, part, clock_mhz, fps)
+    screen.print_json(found) if json else screen_graphs.print_speed(found)
+
+
+def estimate(
+    graph: GraphFile,
+    part: Annotated[str, typer.Option(help="FPGA part.")] = "xc7z020clg400-1",
+    clock_mhz: Annotated[float, typer.Option(min=1, max=1000, help="Clock in MHz.")] = 100,
+    fps: Rate = None,
+    cost_model: Annotated[
+        str, typer.Option(help="exact: widths that hold every sum; finn: FINN's figures digit for digit.")
+    ] = "exact",
+    folding: Annotated[
+        Path | None, typer.Option(help="FINN's folding file (.json), in place of one for --fps.", show_default=False)
+    ] = None,
+    finn_plus: Annotated[bool, typer.Option("--finn-plus", help="Compile to the units of finn-plus 1.6.")] = False,
+    unrolled: Annotated[
+        bool, typer.Option("--unrolled", help="Also count every layer with its weights built in (PE = MH, SIMD = MW).")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Fold a graph for a rate and estimate cycles, LUTs and block RAMs of every unit."""
+    from . import graphs, inputs, screen, screen_graphs
+
+    found = graphs.estimate(inputs.open_graph(graph), part, clock_mhz, fps, cost_model, folding, finn_plus, unrolled)
+    screen.print_json(found) if json else screen_graphs.print_estimate(found)
+
+
+def cycles(
+    graph: GraphFile,
+    part: Annotated[str, typer.Option(help="FPGA part.")] = "xc7z020clg400-1",
+    clock_mhz: Annotated[float, typer.Option(min=1, max=1000, help="Clock in MHz.")] = 100,
+    fps: Rate = None,
+    folding: Annotated[
+        Path | None, typer.Option(help="FINN's folding file (.json), in place of one for --fps.", show_default=False)
+    ] = None,
+    images: Annotated[int, typer.Option(min=1, help="Images to send, one behind the other.")] = 3,
+    fifo: Annotated[int, typer.Option(min=0, help="Depth of every FIFO, in words; 0: unbounded.")] = 2,
+    fifo_depths: Annotated[
+        Path | None,
+        typer.Option(
+            help='JSON with depths of single FIFOs: {"conv0 -> conv1": 32}, FINN\'s StreamingFIFO_rtl_0 with depth, '
+            "or inFIFODepths and outFIFODepths of units.",
+            show_default=False,
+        ),
+    ] = None,
+    finn_plus: Annotated[bool, typer.Option("--finn-plus", help="Compile to the units of finn-plus 1.6.")] = False,
+    json: Json = False,
+) -> None:
+    """Fold a graph for a rate and simulate when every word moves; exit status 1 if the FIFOs deadlock."""
+    from . import graphs, inputs, screen, screen_graphs
+
+    found = graphs.cycles(inputs.open_graph(graph), part, clock_mhz, fps, images, fifo, folding, finn_plus, fifo_depths)
+    screen.print_json(found) if json else screen_graphs.print_cycles(found)
+    if found["deadlock"] is not None:
+        raise typer.Exit(CHECK_FAILED)

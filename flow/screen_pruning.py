@@ -1,0 +1,70 @@
+"""What the commands of `cli_rank` and `cli_prune` show; it prints, as `screen` does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+
+from . import report_tables
+from .screen import terminal
+
+if TYPE_CHECKING:
+    pass
+
+
+def print_rank(facts: Mapping[str, Any], show: int) -> None:
+    """Each criterion with its cost and self-check, the ends of each layer's ranking, and the correlations."""
+    console = terminal()
+    for row in facts["criteria"]:
+        check = f"; self-check {row['check']:.2g} ({row['check_is']})" if row["check"] is not None else ""
+        line = f"{row['criterion']}: {row['meaning']}; {row['seconds']:.1f} s, {row['images']} images{check}"
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
+    table = Table("layer", "criterion", "lowest: filter score", "highest: filter score")
+    for layer in facts["criteria"][0]["scores"]:
+        for row in facts["criteria"]:
+            scores = row["scores"][layer]
+            order = sorted(range(len(scores)), key=scores.__getitem__)
+            ends = (order[:show], order[::-1][:show])
+            table.add_row(layer, row["criterion"], *("  ".join(f"{i} {scores[i]:.3g}" for i in end) for end in ends))
+    console.print(table)
+    names = [row["criterion"] for row in facts["criteria"]]
+    if len(names) < 2:
+        return
+    table = Table("layer", "rank correlation (Spearman)", *names, title_justify="left")
+    for layer, matrix in facts["spearman"].items():
+        for name, line in zip(names, matrix, strict=True):
+            table.add_row(layer, name, *("-" if value is None else f"{value:+.2f}" for value in line))
+    console.print(table)
+
+
+def print_sensitivity(found: Mapping[str, Any]) -> None:
+    """Print accuracy by group and level."""
+    title = (
+        f"accuracy without the lowest filters of one group, ranked by {found['criterion']}; "
+        f"{found['validation']:,} validation images"
+    )
+    shares = sorted({round(count / row["width"], 3) for row in found["groups"] for count in row["removed"][1:]})
+    table = Table("group", "width", title=title, title_justify="left")
+    columns = shares if len(shares) <= 8 else []
+    for share in columns:
+        table.add_column(f"{share:.1%}", justify="right")
+    if not columns:
+        table.add_column("removed: accuracy")
+    for row in found["groups"]:
+        cells = dict(zip(row["removed"], row["accuracy"], strict=True))
+        by_share = {round(count / row["width"], 3): f"{value:.2%}" for count, value in cells.items()}
+        listed = ", ".join(f"{count}: {value:.2%}" for count, value in cells.items() if count)
+        texts = [by_share.get(share, "") for share in columns] or [listed]
+        table.add_row(row["group"], f"{row['width']:,}", *texts)
+    terminal().print(table)
+    if found["accuracy"] is not None:
+        print(f"accuracy of the whole network {found['accuracy']:.2%}; simulated, batch norms measured anew on")
+        print(f"{found['calibration']:,} calibration images")
+
+
+def print_pruning(found: Mapping[str, Any]) -> None:
+    """Print the steps of a pruning."""
+    terminal().print(report_tables.pruning_table(found))
+    print(f"test accuracy {found['accuracy']:.2%}; flow build goes on in {found['folder']}")
