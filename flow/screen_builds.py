@@ -83,7 +83,9 @@ def _say(stage: str, facts: Mapping[str, Any]) -> str:
             differ = sum(row["differences"] for network in facts.values() for row in network["stages"])
             images = next(iter(facts.values()))["images"]
             sizes = f"{plural(len(facts), 'network')} x {plural(images, 'image')}"
-            return f"{sizes}, {values:,} values compared, {differ:,} differ"
+            ties = sum(row.get("ties", 0) for network in facts.values() for row in network["stages"])
+            said = f"{sizes}, {values:,} values compared, {differ:,} differ"
+            return said + (f"; float32 splits {plural(ties, 'tie')} of class scores" if ties else "")
         case "cost":
             return "; ".join(f"{name}: {n['lut']:,} LUT, {n['bram18']:,} BRAM18" for name, n in facts.items())
     return ""

@@ -71,5 +71,8 @@ def verify_network(build: Build, network: str, images: np.ndarray, progress: Cal
     results += compare(levels, images, progress=progress)
     everything = build.dataset
     right = Simulator.of(last).classes(feed(compiled[0].graph, everything.test_images)) == everything.test_labels
-    rows = [{"stage": r.name, "images": r.images, "values": r.values, "differences": r.differences} for r in results]
+    rows = [
+        {"stage": r.name, "images": r.images, "values": r.values, "differences": r.differences, "ties": r.ties}
+        for r in results
+    ]
     return {"images": len(images), "stages": rows, "accuracy": float(right.mean())}

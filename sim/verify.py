@@ -41,6 +41,8 @@ class Verified:
         tensors, images, values: how many were compared.
         differences: values that differ because floating-point arithmetic rounds a tie to the other side, only
             on images that hold one; 0 between levels of integers.
+        ties: images to which the other program gives another class although all values agree, because float32
+            splits two scores that are equal, or nearly so.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Verified:
     images: int
     values: int
     differences: int = 0
+    ties: int = 0
 
 
 def verify(
@@ -221,7 +224,7 @@ def verify_scores(
         Problem: status 1; names the first differing image and class.
     """
     tensor, _, _ = class_sums(graph)
-    simulator, done, differences = Simulator.of(graph), 0, 0
+    simulator, done, differences, ties = Simulator.of(graph), 0, 0, 0
     for part in batches(images, batch):
         made = simulator.tensors(part, (tensor, graph.output))
         mine = made[tensor].astype(np.int64)
@@ -235,9 +238,9 @@ def verify_scores(
             image, label = (int(i) for i in np.argwhere(differ)[0])
             where = f"image {done + image}, class {label}: {theirs[image, label]} instead of {mine[image, label]}"
             raise mismatch(name, tensor, where)
-        differences += _other_classes(name, graph, made[graph.output], scores[done : done + len(part)], done, ~agree)
+        ties += _other_classes(name, graph, made[graph.output], scores[done : done + len(part)], done, ~agree)
         done += len(part)
-    return Verified(name, 1, len(images), len(images) * graph.types[tensor].channels, differences)
+    return Verified(name, 1, len(images), len(images) * graph.types[tensor].channels, differences, ties)
 
 
 def _other_classes(name: str, graph: Graph, mine: Array, theirs: Array, first: int, free: Array) -> int:

@@ -112,7 +112,7 @@ def test_verification_compares_classes() -> None:
     tilted = scores + np.arange(6) * 1e-9
     ties = int(np.count_nonzero(tilted.argmax(axis=1) != scores.argmax(axis=1)))
     assert ties > 10
-    assert verify_scores("other", graph, images, tilted).differences == ties
+    assert verify_scores("other", graph, images, tilted).ties == ties
 
     end = graph.node(graph.output)
     assert isinstance(end.op, Affine)
