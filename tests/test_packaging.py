@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ast
+import re
 import subprocess
 import sys
+import tomllib
 import venv
 import zipfile
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -36,6 +40,37 @@ def test_the_wheel_holds_every_module_and_data_file(wheel: Path) -> None:
     held = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     assert held == wanted()
     assert "bnnflow/models/data/digits.npz" in held
+
+
+def imported(path: Path) -> set[str]:
+    """Top-level names of every absolute import of a file, wherever in the file it stands."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
+            found.add(node.module.split(".")[0])
+    return found
+
+
+def test_every_package_that_is_imported_is_declared() -> None:
+    """So that what passes where more is installed passes in a fresh environment too."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lists = {"": project["dependencies"], **project["optional-dependencies"]}
+    declared = {
+        extra: {re.split(r"[^\w.-]", line)[0].lower() for line in lines} | {"bnnflow"} for extra, lines in lists.items()
+    }
+    owners = packages_distributions()
+    for folder, extras in (*((name, ("", "dask", "ray")) for name in FOLDERS), ("tests", ("", "test", "dask"))):
+        allowed = set().union(*(declared[extra] for extra in extras))
+        for path in (ROOT / folder).rglob("*.py"):
+            if "oracles" in path.parts:
+                continue
+            for name in imported(path) - sys.stdlib_module_names - {"tests", "openvino"}:
+                packages = {package.lower().replace("_", "-") for package in owners.get(name, [name])}
+                assert packages & allowed, (
+                    f"{path.relative_to(ROOT)} imports {name}, which pyproject.toml does not name"
+                )
 
 
 def test_the_wheel_works_in_a_fresh_environment(wheel: Path, tmp_path: Path) -> None:
