@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from bnnflow import Problem
 
+from .npz import read_npz
 from .store import write_atomically
 
 KINDS = ("epoch", "step")
@@ -125,15 +126,16 @@ class FlipCounts:
             Problem: the file is absent, damaged, or of another kind.
         """
         try:
-            with np.load(path, allow_pickle=False) as arrays:
-                made = FlipCounts(int(arrays["window"]))
-                for key in arrays.files:
-                    if key != "window":
-                        part, kind, name = key.split("/", 2)
-                        getattr(made, part)[kind][name] = torch.from_numpy(arrays[key])
+            content = path.read_bytes()
         except FileNotFoundError:
             hint = "train with train.flip_window above 0"
             raise Problem("the flips of this network's weights were not counted", str(path), hint) from None
-        except (OSError, ValueError, KeyError, AttributeError) as error:
+        arrays = read_npz(content, path, "a file of counted flips", "train again")
+        try:
+            made = FlipCounts(int(arrays.pop("window")))
+            for key, counted in arrays.items():
+                part, kind, name = key.split("/", 2)
+                getattr(made, part)[kind][name] = torch.from_numpy(counted)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise Problem(f"not a file of counted flips: {error}", str(path), "train again") from error
         return made

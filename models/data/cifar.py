@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from bnnflow import Problem
 
+from ..npz import read_npz
 from .dataset import Dataset
 from .pickles import load_arrays
 
@@ -109,30 +109,35 @@ def _from_pickle(content: bytes, path: Path) -> Part:
 
 def _from_npz(content: bytes, path: Path) -> Part:
     """Arrays `images` and `labels`, or `labels` and lossless mosaics of 25 rows of 40 images (`mosaic_00`, ...)."""
-    try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as stored:
-            if "images" in stored:
-                images = stored["images"]
-                images = images.transpose(0, 3, 1, 2) if images.shape[-1] == 3 else images
-            else:
-                images = np.concatenate(list(_mosaics(stored)))
-            return _checked(np.ascontiguousarray(images), stored["labels"], path)
-    except (ValueError, KeyError, OSError, EOFError) as error:
-        raise Problem(f"not an npz of images and labels: {error}", str(path), OBTAIN) from error
+    stored = read_npz(content, path, "an npz of images and labels", OBTAIN)
+    if "images" in stored:
+        images = stored["images"]
+        images = images.transpose(0, 3, 1, 2) if images.shape[-1:] == (3,) and images.ndim == 4 else images
+    else:
+        images = _mosaics(stored, path)
+    return _checked(np.ascontiguousarray(images), stored.get("labels", np.empty(0)), path)
 
 
-def _mosaics(stored: Any) -> Iterator[np.ndarray]:
+def _mosaics(stored: dict[str, np.ndarray], path: Path) -> np.ndarray:
     from PIL import Image
 
+    parts = []
     for key in sorted(name for name in stored if name.startswith("mosaic_")):
-        mosaic = np.asarray(Image.open(io.BytesIO(stored[key].tobytes())).convert("RGB"))
-        tiles = mosaic.reshape(mosaic.shape[0] // _SIDE, _SIDE, -1, _SIDE, 3)
-        yield tiles.transpose(0, 2, 4, 1, 3).reshape(-1, 3, _SIDE, _SIDE)[: len(stored["labels"])]
+        try:
+            mosaic = np.asarray(Image.open(io.BytesIO(stored[key].tobytes())).convert("RGB"))
+            tiles = mosaic.reshape(mosaic.shape[0] // _SIDE, _SIDE, -1, _SIDE, 3)
+        except Exception as error:  # each of pillow's readers has errors of its own
+            raise Problem(f"{key} is no mosaic of 32x32 images: {error}", str(path), OBTAIN) from error
+        parts.append(tiles.transpose(0, 2, 4, 1, 3).reshape(-1, 3, _SIDE, _SIDE)[: len(stored.get("labels", ()))])
+    if not parts:
+        raise Problem("neither 'images' nor a mosaic", str(path), OBTAIN)
+    return np.concatenate(parts)
 
 
 def _checked(images: np.ndarray, labels: np.ndarray, path: Path) -> Part:
-    if len(images) != len(labels) or images.shape[1:] != (3, _SIDE, _SIDE) or images.dtype != np.uint8:
-        what = f"{len(labels)} labels for images {images.shape} {images.dtype}"
+    shapes = (len(labels), 3, _SIDE, _SIDE), (len(images),)
+    if (images.shape, labels.shape) != shapes or images.dtype != np.uint8 or labels.dtype.kind not in "iu":
+        what = f"labels {labels.shape} {labels.dtype} for images {images.shape} {images.dtype}"
         raise Problem(what, str(path), "the file is damaged: unpack it again")
     if len(labels) and not 0 <= labels.min() <= labels.max() <= 9:
         raise Problem("a label is outside 0 to 9", str(path), "the file is damaged: unpack it again")

@@ -11,6 +11,7 @@ import numpy as np
 
 from bnnflow import Problem
 
+from ..npz import read_npz
 from .dataset import Dataset, stratified
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".ppm", ".pgm", ".webp")
@@ -60,7 +61,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _images(root: Path, classes: tuple[str, ...], total: Any) -> tuple[np.ndarray, np.ndarray]:
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     made, labels, first = [], [], None
     for label, name in enumerate(classes):
@@ -69,10 +70,13 @@ def _images(root: Path, classes: tuple[str, ...], total: Any) -> tuple[np.ndarra
             total.update(f"{root.name}/{name}/{path.name}".encode() + hashlib.sha256(content).digest())
             try:
                 with Image.open(io.BytesIO(content)) as opened:
-                    grey = opened.mode in ("1", "L", "I;16")
-                    image = np.asarray(opened.convert("L" if grey else "RGB"))
-            except (UnidentifiedImageError, OSError) as error:
+                    mode = opened.mode
+                    image = np.asarray(opened.convert("L" if mode in ("1", "L") else "RGB"))
+            except Exception as error:  # each of pillow's readers has errors of its own
                 raise Problem("not an image that can be read", str(path), "remove it, or save it again") from error
+            if mode.startswith(("I", "F")):
+                what = "pixels of more than 8 bits, which would be cut off at 255"
+                raise Problem(what, str(path), "scale them to 0..255 and save it again")
             image = image[None] if image.ndim == 2 else image.transpose(2, 0, 1)
             first = first or (image.shape, path)
             if image.shape[1:] != first[0][1:]:
@@ -96,12 +100,9 @@ def load_npz(path: Path) -> Dataset:
     """
     try:
         content = path.read_bytes()
-        with np.load(io.BytesIO(content), allow_pickle=False) as stored:
-            held = {key: stored[key] for key in stored.files}
     except OSError as error:
         raise Problem(f"the file cannot be read ({error.strerror or error})", str(path)) from error
-    except (ValueError, EOFError) as error:
-        raise Problem(f"not an npz file of numbers: {error}", str(path), "save it with numpy.savez") from error
+    held = read_npz(content, path, "an npz file of numbers", "save it with numpy.savez")
     arrays = []
     for names in _KEYS:
         found = next((held[name] for name in names if name in held), None)
@@ -124,7 +125,8 @@ def from_function(name: str, function: Any) -> Dataset:
     except Exception as error:
         raise Problem(f"the function fails: {error}", name) from error
     if isinstance(made, Dataset):
-        return made
+        arrays = [made.train_images, made.train_labels, made.test_images, made.test_labels]
+        return from_arrays(made.name, arrays, made.classes, made.source, made.files)
     if not (isinstance(made, (tuple, list)) and len(made) == 4):
         hint = "give train images, train labels, test images, test labels, or a bnnflow Dataset"
         raise Problem(f"the function gives {type(made).__name__}, not four arrays", name, hint)

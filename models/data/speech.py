@@ -12,6 +12,7 @@ import numpy as np
 
 from bnnflow import Problem
 
+from ..npz import read_npz
 from .dataset import Dataset
 
 WORDS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
@@ -68,14 +69,19 @@ def load_speech(folders: tuple[Path, ...]) -> Dataset:
 
 def _prepared(path: Path) -> Dataset:
     content = path.read_bytes()
-    try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as stored:
-            x, y, split = stored["x"], stored["y"].astype(np.int64), stored["split"]
-    except (ValueError, KeyError, OSError, EOFError) as error:
-        raise Problem(f"not prepared features: {error}", str(path), OBTAIN) from error
-    if x.shape[1:] != (1, BANDS, FRAMES) or x.dtype != np.uint8 or not len(x) == len(y) == len(split):
+    stored = read_npz(content, path, "prepared features", OBTAIN)
+    missing = sorted({"x", "y", "split"} - stored.keys())
+    if missing:
+        raise Problem(f"not prepared features: no array {missing[0]!r}", str(path), OBTAIN)
+    x, y, split = stored["x"], stored["y"], stored["split"]
+    if x.shape[1:] != (1, BANDS, FRAMES) or x.dtype != np.uint8:
         raise Problem(f"features of {x.shape} {x.dtype}, not (n, 1, 32, 32) uint8", str(path), OBTAIN)
+    if not (y.shape == split.shape == (len(x),) and y.dtype.kind in "iu" and np.isin(y, range(len(WORDS))).all()):
+        raise Problem(f"labels {y.shape} {y.dtype} and parts {split.shape} for {len(x)} words", str(path), OBTAIN)
+    y = y.astype(np.int64)
     train, test = split == 0, split == 2
+    if not (train.any() and test.any()):
+        raise Problem("no features in the training or the test part", str(path), OBTAIN)
     sums = {path.name: hashlib.sha256(content).hexdigest()}
     return _dataset(x[train], y[train], x[test], y[test], str(path.parent), sums)
 
@@ -108,7 +114,7 @@ def samples_of(content: bytes, path: Path) -> np.ndarray:
         with wave.open(io.BytesIO(content)) as file:
             kind = (file.getsampwidth(), file.getnchannels(), file.getframerate())
             frames = file.readframes(file.getnframes())
-    except (wave.Error, EOFError) as error:
+    except (wave.Error, EOFError, RuntimeError) as error:
         raise Problem(f"not a WAV file: {error}", str(path), hint) from error
     if kind != (2, 1, RATE):
         raise Problem(f"{8 * kind[0]} bits, {kind[1]} channels, {kind[2]} samples a second", str(path), hint)

@@ -246,6 +246,66 @@ def test_an_npz_file(tmp_path: Path, golden: Golden) -> None:
         load("npz", path)
 
 
+def test_images_of_16_bits_are_refused_and_not_cut_off(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        Image.fromarray(np.full((4, 4), 1000, np.uint16)).save(tmp_path / name / "0.png")
+    with pytest.raises(Problem, match="more than 8 bits"):
+        load("folder", tmp_path)
+
+
+def as_images(folder: Path) -> None:
+    for name in ("a", "b"):
+        (folder / name).mkdir()
+        for index, suffix in enumerate(("png", "jpg", "bmp", "gif", "ppm", "webp")):
+            pixels = np.random.default_rng(index).integers(0, 256, (8, 8, 3)).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{index}.{suffix}")
+
+
+def as_recordings(folder: Path) -> None:
+    for word in speech.WORDS:
+        (folder / word).mkdir()
+        for speaker in range(6):
+            samples = np.random.default_rng(speaker).integers(-9000, 9000, 1000)
+            (folder / word / f"{speaker:08x}_nohash_0.wav").write_bytes(recording(samples))
+
+
+def as_features(folder: Path) -> None:
+    x = np.zeros((6, 1, 32, 32), np.uint8)
+    np.savez_compressed(folder / speech.PREPARED, x=x, y=np.arange(6), split=np.arange(6) % 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [
+        *(("cifar10", write) for write in (as_binary, as_pickles, as_arrays, as_mosaics)),
+        ("folder", as_images),
+        *(("speech-commands", write) for write in (as_recordings, as_features)),
+    ],
+)
+def test_damage_gives_a_problem_and_nothing_else(name: str, write: Callable[[Path], None], tmp_path: Path) -> None:
+    """Files cut off, with changed bytes, or of random bytes; what can still be read may be read."""
+    write(tmp_path)
+    load(name, tmp_path)
+    files = sorted(path for path in tmp_path.rglob("*") if path.is_file())
+    rng = np.random.default_rng(0)
+    refused = 0
+    for trial in range(45):
+        path = files[rng.integers(len(files))]
+        whole = path.read_bytes()
+        content = bytearray(whole)
+        for _ in range(rng.integers(1, 8)):
+            content[rng.integers(min(len(content), 300) if trial % 2 else len(content))] = rng.integers(256)
+        cut, noise = content[: rng.integers(len(content))], rng.bytes(int(rng.integers(200)))
+        path.write_bytes((content, cut, noise)[trial % 3])
+        try:
+            load(name, tmp_path)
+        except Problem:
+            refused += 1
+        path.write_bytes(whole)
+    assert refused >= 15
+
+
 def test_a_function(tmp_path: Path, golden: Golden) -> None:
     (tmp_path / "my_test_images.py").write_text(
         "import numpy as np\n"
