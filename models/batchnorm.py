@@ -29,7 +29,7 @@ def reestimate(network: nn.Module, images: np.ndarray, batch: int = 500) -> None
 
     Args:
         network: a `Network` or any module whose norms run once each; changed in place.
-        images: (N, C, H, W) uint8; a sample of the training images, never of the test images.
+        images: (N, C, H, W) uint8; a sample of the training images, augmented as in training, never of the test images.
         batch: images at a time; it has no influence on the result but for rounding.
     """
     network.eval()

@@ -12,6 +12,7 @@ import numpy as np
 from bnnflow import Problem
 
 from .. import store
+from ..augment import augment
 from ..batchnorm import reestimate
 from ..criteria import Criterion
 from ..flips import FlipCounts
@@ -195,7 +196,7 @@ def prune(
         draw = (spec.images, spec.seed, step)
         relevance = step_scores(state.network, images, labels, spec.criterion, *draw, counts)
         scores = group_scores(state.network.spec, relevance.scores)
-        calibration = images[np.random.default_rng([spec.seed, step, 2]).permutation(len(images))[:NORM_IMAGES]]
+        calibration = _calibration(images, spec, step)
         present = {name: len(kept) for name, kept in state.filters.items()}
         if allocate is None:
             decided = Allocation({g.name: _width_after(g.width, spec, step) for g in groups(network.spec)})
@@ -247,6 +248,11 @@ def _save(state: _State, key: str, checkpoint: Path | None) -> None:
     whole = {"spec": state.network.spec.to_dict(), "network": state.network.state_dict(), "filters": plain}
     facts = {"accuracy": state.accuracy, "records": state.records, "done": state.done, "stop": state.stop}
     store.save({"key": key, **whole, **facts}, checkpoint)
+
+
+def _calibration(images: np.ndarray, spec: PruneSpec, step: int) -> np.ndarray:
+    rng = np.random.default_rng([spec.seed, step, 2])
+    return augment(images[rng.permutation(len(images))[:NORM_IMAGES]], spec.recovery.augment, rng)
 
 
 def _split(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
