@@ -105,9 +105,9 @@ def print_models(rows: Sequence[Mapping[str, Any]], trained: Sequence[Mapping[st
         console.print(f"\n{row['name']}: {row['layers']}; {row['source']}", soft_wrap=True, highlight=False)
     table = Table(box=None, pad_edge=False, title="\ntrained, for model: {trained: NAME}", title_justify="left")
     for column in ("name", "data", "network"):
-        table.add_column(column)
-    for column in ("test accuracy", "epochs", "trained in", "file"):
-        table.add_column(column, justify="right")
+        table.add_column(column, no_wrap=True)
+    for column in ("test", "epochs", "trained in", "file"):
+        table.add_column(column, justify="right", no_wrap=True)
     table.add_column("on")
     for row in trained:
         accuracy, took, size = f"{row['accuracy']:.2%}", f"{row['seconds']:,.0f} s", f"{row['bytes'] / 1024:,.1f} KiB"
