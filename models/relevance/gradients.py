@@ -12,11 +12,9 @@ from torch.nn import functional
 
 from bnnflow import Problem
 
-from .taps import Probe, captured
+from .taps import Attributed, Probe, captured
 
 STEPS = 20
-
-Attributed = tuple[dict[str, Tensor], dict[str, Tensor], Tensor]
 
 
 def gradient_activation(probe: Probe, x: Tensor, base: Tensor, target: Tensor) -> Attributed:

@@ -21,7 +21,7 @@ from torch.nn import functional
 from ..layers import Pixels, SumMap
 from ..residual import Add
 from ..twin import Affine, Quantize, Sign
-from .taps import ACTIVATIONS, NORMS, Probe, captured
+from .taps import ACTIVATIONS, NORMS, Attributed, Probe, captured
 
 EPSILON = 1.0
 GAMMA = 0.25
@@ -90,16 +90,14 @@ def _rules(model: nn.Module, gamma: float) -> Iterator[None]:
 
 def lrp(
     gamma: float,
-) -> Callable[[Probe, Tensor, Tensor, Tensor], tuple[dict[str, Tensor], dict[str, Tensor], Tensor]]:
+) -> Callable[[Probe, Tensor, Tensor, Tensor], Attributed]:
     """Relevance of the target's sum by the epsilon rule, or with `gamma` > 0 by the gamma rule.
 
     Arguments and result of the function are those of `deep_lift.deeplift`, but that cuts should add up to the sum
     itself; the stabiliser and -1 or +1 borders keep a part of it.
     """
 
-    def attribute(
-        probe: Probe, x: Tensor, base: Tensor, target: Tensor
-    ) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor]:
+    def attribute(probe: Probe, x: Tensor, base: Tensor, target: Tensor) -> Attributed:
         places = {**probe.taps, **probe.cuts}
         with _rules(probe.model, gamma), captured(probe.model, places) as outputs:
             sums = probe.model(x.detach().requires_grad_())
