@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from captum.attr import LayerConductance, LayerDeepLift, LayerGradientXActivation, LayerIntegratedGradients
+from captum.attr import LayerDeepLift
 from captum.attr._core.deep_lift import SUPPORTED_NON_LINEAR
 from torch.nn import functional
 
@@ -151,30 +151,6 @@ def test_attributions_that_differ_from_captums_are_found_out(digits: Dataset, mo
     with pytest.raises(Problem, match="differ from those in one pass") as caught:
         score(drawn("mlp", digits), "deeplift", sample(digits))
     assert caught.value.where == "dense0"
-
-
-def test_gradient_methods_equal_captums(digits: Dataset) -> None:
-    """Pixels are multiples of 20, so that 20 steps between two images are whole pixels too."""
-    network = drawn("pool-after-sign", digits)
-    whole = sample(digits, 10)
-    some = Sample(whole.images // 20 * 20, whole.labels, whole.baselines // 20 * 20)
-    probe = Probe.of(network)
-    x, base, target = tensors(some)
-    product, path, inner = (
-        attributed(network, method, some) for method in ("gradient-activation", "conductance", "integrated-gradients")
-    )
-    for layer, tap in probe.taps.items():
-        module = probe.model.get_submodule(tap.path)
-        wanted = LayerGradientXActivation(probe.model, module).attribute(x, target=target)
-        np.testing.assert_allclose(product[layer], wanted.detach(), atol=1e-9)
-        wanted = LayerIntegratedGradients(probe.model, module).attribute(
-            x, base, target=target, n_steps=20, method="riemann_middle"
-        )
-        np.testing.assert_allclose(inner[layer], wanted.detach(), atol=1e-9)
-        wanted = LayerConductance(probe.model, module).attribute(
-            x, base, target=target, n_steps=20, method="riemann_trapezoid"
-        )
-        np.testing.assert_allclose(path[layer], wanted.detach(), atol=1e-9)
 
 
 @pytest.mark.parametrize("method", ["deeplift", "integrated-gradients", "conductance"])
