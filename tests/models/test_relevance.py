@@ -214,8 +214,11 @@ def test_lrp_rules_hand_on_all_but_the_stabilisers_share(gamma: float) -> None:
         squares = torch.stack([one.square().flatten(1).mean(1) for one in inputs]).mean(0)
         unit = (weight * squares.sqrt()).reshape(-1, *[1] * (z.dim() - 1))
         relevance = torch.randn(z.shape, generator=generator, dtype=torch.float64)
-        parts = lrp._shares(module, gamma, [one.clone() for one in inputs], relevance)
+        parts, of_weight = lrp._shares(module, gamma, [one.clone() for one in inputs], relevance)
         handed = (relevance * z / (z + torch.where(z >= 0, unit, -unit))).flatten(1).sum(1)
+        if hasattr(module, "weight"):  # the same relevance lies on the weights
+            assert of_weight is not None
+            np.testing.assert_allclose(float((module.weight * of_weight).sum().detach()), float(handed.sum()))
         assert [part.shape for part in parts] == [one.shape for one in inputs]
         np.testing.assert_allclose(sum(part.flatten(1).sum(1) for part in parts).detach(), handed, atol=1e-9)
 
