@@ -49,7 +49,7 @@ def _captum(found: Mapping[str, Any] | None) -> str:
     apart = ""
     if found["layers"]:
         apart = f", attributions differ by {found['difference']:.2g} ({', '.join(found['layers'])})"
-    return f"; Captum's DeepLift on {found['images']} images: adds up to {found['completeness']:.2g}{apart}"
+    return f"; Captum's DeepLift on {found['images']} images: sums miss by {found['completeness']:.2g}{apart}"
 
 
 def print_sensitivity(found: Mapping[str, Any]) -> None:

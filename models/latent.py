@@ -9,6 +9,8 @@ from bnnflow import Problem
 from .optimizers import binary_weight_modules
 from .ternary import MaskedWeight
 
+HINT = "bop and packed files keep signs alone: rank by flips, deeplift or taylor, or train it further, not by bop"
+
 
 def layer_without_latent(network: nn.Module, layers: list[tuple[str, nn.Conv2d | nn.Linear]]) -> str:
     """Name of the first of the layers whose weights count by their signs and have one magnitude; "" where none does.
@@ -40,6 +42,3 @@ def require_latent(network: nn.Module, layers: list[tuple[str, nn.Conv2d | nn.Li
     if name:
         what = "its weights all have one magnitude, so there are no latent values to go by"
         raise Problem(what, name, HINT)
-
-
-HINT = "bop and packed files keep signs alone: go by flips, deeplift or taylor, or train further with another optimizer"
