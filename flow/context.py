@@ -244,6 +244,9 @@ def _check_pruning(recipe: Recipe, spec: NetworkSpec) -> None:
         except Problem as problem:
             raise recipe.problem("ensemble.members", problem.what, problem.hint) from problem
     if recipe.prune.enabled:
+        if recipe.prune.images < spec.classes:
+            what = f"scores on {recipe.prune.images} images of {spec.classes} classes"
+            raise recipe.problem("prune.images", what, f"give {spec.classes} or more")
         _check_criterion(recipe)
 
 

@@ -167,9 +167,6 @@ def _try(network: Network | OwnNetwork, made: Twin) -> None:
         raise Problem(what, "model", "let its forward method take plain tensors too") from error
     finally:
         network.train(training)
-    if not bool(wanted.isfinite().all()):
-        what = "the network's scores are not finite numbers"
-        raise Problem(what, "model", "a weight or norm is NaN or infinite: train it again with a lower learning rate")
     if not bool((wanted - found).abs().max() <= _DIFFERENCE * wanted.abs().max().clamp(min=1.0)):
         raise Problem("its copy in plain torch layers computes other scores", "model", "use criterion: random")
 

@@ -61,7 +61,8 @@ class SynapseSpec:
             if not 0.0 <= share <= 0.99:
                 raise Problem(f"a share of {share}", "share", "from 0 to 0.99")
         if self.criterion not in CRITERIA:
-            raise Problem(f"{self.criterion!r} is not one of {', '.join(CRITERIA)}", "criterion")
+            what = f"there is no criterion {self.criterion!r} of single synapses"
+            raise Problem(what, "criterion", f"one of {', '.join(CRITERIA)}")
         for field in ("steps", "images"):
             if getattr(self, field) < 1:
                 raise Problem(f"{field} of {getattr(self, field)}", field, "1 or more")

@@ -67,11 +67,13 @@ def score(
         batch: images at a time; it has no influence on the result but for rounding.
 
     Raises:
-        Problem: an unknown criterion; a network or training without what it needs; scores that are not numbers; or
-            DeepLIFT's completeness missed by more than 1e-3 anywhere, by our attributions or by Captum's.
+        Problem: an unknown criterion; weights or norms that are not finite; a network or training without what it
+            needs; scores that are not numbers; or DeepLIFT's completeness missed by more than 1e-3 anywhere, by our
+            attributions or by Captum's.
     """
     began = time.perf_counter()
     wanted = Criterion.parse(criterion) if isinstance(criterion, str) else criterion
+    _require_finite(network)
     check: float | None = None
     captum: CaptumCheck | None = None
     if wanted.parts:
@@ -90,8 +92,16 @@ def score(
     for name, values in scores.items():
         if not np.isfinite(values).all():
             what = f"{wanted} gives filter {int(np.argmin(np.isfinite(values)))} no number"
-            raise Problem(what, name, "are the network's weights and norms finite?", CHECK_FAILED)
+            raise Problem(what, name, "use another criterion", CHECK_FAILED)
     return Relevance(scores, str(wanted), check, time.perf_counter() - began, images, captum)
+
+
+def _require_finite(network: Network | OwnNetwork) -> None:
+    for name, tensor in network.state_dict().items():
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            count = int((~tensor.isfinite()).sum())
+            what = f"{count} of its {tensor.numel():,} values are not finite numbers, so that no score means anything"
+            raise Problem(what, name, "training diverged: train again with a lower learning rate", CHECK_FAILED)
 
 
 def borda(several: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:

@@ -371,13 +371,20 @@ def test_criteria_that_need_what_is_not_there(digits: Dataset) -> None:
     assert caught.value.where == "conv1"
 
 
-def test_scores_that_are_no_numbers_are_refused(digits: Dataset) -> None:
+def test_scores_that_are_no_numbers_are_refused(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     network = drawn("mlp", digits)
+    scores = {"dense0": np.ones(16), "dense1": np.array([0.0, np.inf, 1.0, np.nan])}
+    with monkeypatch.context() as patched:
+        patched.setattr("bnnflow.models.relevance.figures.entropy", lambda *_: scores)
+        with pytest.raises(Problem, match="filter 1 no number") as caught:
+            score(network, "entropy", sample(digits))
+        assert caught.value.where == "dense1"
     with torch.no_grad():
         network.layers["norm1"].weight[3] = float("nan")
-    with pytest.raises(Problem, match="filter 3 no number") as caught:
-        score(network, "norm-gain", sample(digits))
-    assert caught.value.where == "dense1"
+    for criterion in ("deeplift", "latent", "ablation", "random", "borda(latent,norm-gain)"):
+        with pytest.raises(Problem, match="1 of its 12 values are not finite") as caught:
+            score(network, criterion, sample(digits))
+        assert caught.value.where == "layers.norm1.weight" and caught.value.status == 1
 
 
 def test_a_sample_has_images_labels_and_baselines() -> None:

@@ -172,15 +172,6 @@ def test_modules_that_run_twice_or_not_at_all(tmp_path: Path, times: int) -> Non
         assert check is not None and check <= 1e-9
 
 
-def test_scores_that_are_no_numbers_are_named() -> None:
-    network = Network(MLP)
-    with torch.no_grad():
-        network.layers["norm0"].weight[0] = torch.nan
-        network.layers["score"].log_gain.fill_(torch.nan)
-    with pytest.raises(Problem, match="not finite"):
-        twin(network)
-
-
 def test_what_has_no_counterpart_is_named(tmp_path: Path) -> None:
     network = own(tmp_path)
     network.body.second = QuantConv2d(4, 4, 3, padding=1, bias=False, input_quant=Int8ActPerTensorFloat)
