@@ -54,7 +54,10 @@ def synapses(
     layer: Annotated[
         list[str] | None, typer.Option(help="Only in this layer; may be repeated.", show_default=False)
     ] = None,
-    criterion: Annotated[str, typer.Option(help="latent (|w|), taylor (|w dL/dw|) or random.")] = "latent",
+    criterion: Annotated[
+        str,
+        typer.Option(help="latent (|w|), taylor (|w dL/dw|), flips or flips-step (counted in training), or random."),
+    ] = "latent",
     steps: Annotated[int, typer.Option(min=1, help="Steps in which the share is reached.")] = 3,
     which: Which = "base",
     epochs: Epochs = 3,
@@ -77,6 +80,7 @@ def ecqx(
     bits: Annotated[int, typer.Option(min=2, max=5, help="Bits of weights; 2: -1, 0 and +1.")] = 2,
     strength: Annotated[float, typer.Option(min=0, help="lambda: squared steps that a bit of code is worth.")] = 0.1,
     extra: Annotated[float, typer.Option(min=0, max=1, help="Share of zeros that relevance may add; 0: none.")] = 0.1,
+    relevance: Annotated[str, typer.Option(help="taylor (|w dL/dw|) or lrp (as the paper).")] = "taylor",
     which: Which = "base",
     epochs: Epochs = 3,
     learning_rate: Rate = 0.003,
@@ -87,7 +91,7 @@ def ecqx(
     from . import finer, screen, screen_finer
 
     with screen.Bar("ecqx", quiet=json) as bar:
-        found = finer.assigned(run, which, bits, strength, extra, epochs, learning_rate, output, bar.update)
+        found = finer.assigned(run, which, bits, strength, extra, relevance, epochs, learning_rate, output, bar.update)
     screen.print_json(found) if json else screen_finer.print_assigned(found)
 
 

@@ -206,6 +206,7 @@ def start_network(recipe: Recipe, images: Dataset) -> Trained:
         raise recipe.problem("ensemble.members", "members of an ensemble are trained from the start", "use members: 1")
     if isinstance(spec, NetworkSpec):
         _check_pruning(recipe, spec)
+        _check_latent(recipe, network)
     elif recipe.prune.enabled:
         what = "only the networks of `flow models`, and mlp and cnn, can be pruned yet"
         raise recipe.problem("prune.enabled", what, "set `prune: {enabled: false}`")
@@ -243,6 +244,9 @@ def _check_pruning(recipe: Recipe, spec: NetworkSpec) -> None:
         except Problem as problem:
             raise recipe.problem("ensemble.members", problem.what, problem.hint) from problem
     if recipe.prune.enabled:
+        if recipe.prune.images < spec.classes:
+            what = f"scores on {recipe.prune.images} images of {spec.classes} classes"
+            raise recipe.problem("prune.images", what, f"give {spec.classes} or more")
         _check_criterion(recipe)
 
 
@@ -256,6 +260,18 @@ def _check_criterion(recipe: Recipe) -> None:
     if "latent weights" in needs and recipe.train.optimizer == "bop":
         what = f"{recipe.prune.criterion} ranks by latent weights, and bop has none"
         raise recipe.problem("prune.criterion", what, "use another criterion, such as deeplift, or another optimizer")
+
+
+def _check_latent(recipe: Recipe, network: Trained) -> None:
+    from ..models.criteria import Criterion
+    from ..models.latent import HINT, layer_without_latent
+
+    needs = Criterion.parse(recipe.prune.criterion).needs
+    if recipe.prune.enabled and "latent weights" in needs and not train_settings(recipe).epochs:
+        name = layer_without_latent(network, network.weight_layers())
+        if name:
+            what = f"{recipe.prune.criterion} ranks by latent weights, and {name} of {recipe.model.trained} has none"
+            raise recipe.problem("prune.criterion", what, HINT)
 
 
 def _own_spec(recipe: Recipe, shape: tuple[int, int, int], classes: int) -> OwnSpec:

@@ -10,7 +10,7 @@ import numpy as np
 
 from bnnflow import Problem
 
-from .context import QONNX, WEIGHTS, dataset, set_threads
+from .context import FLIPS, QONNX, WEIGHTS, dataset, set_threads
 from .recipe import Recipe, load
 from .run_files import explain
 from .runs import verify_recorded
@@ -166,6 +166,7 @@ def synapses(
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Remove a share of the synapses of all layers, or of those that are named."""
+    from ..models.flips import FlipCounts
     from ..models.prune.synapses import SynapseSpec, prune_synapses
     from ..models.prune.synapses import synapses as count
     from ..models.train import accuracy
@@ -174,7 +175,9 @@ def synapses(
     wanted = dict.fromkeys(layers, share) if layers else share
     spec = SynapseSpec(wanted, steps, criterion, seed=have.recipe.seed)
     recovery = have.recovery(epochs, rate)
-    small, made = prune_synapses(have.network, have.images, have.labels, have.held, spec, recovery, progress=progress)
+    flips = FlipCounts.load(run / "base" / FLIPS) if criterion.startswith("flips") else None
+    given_to = (have.network, have.images, have.labels, have.held)
+    small, made = prune_synapses(*given_to, spec, recovery, flips, progress)
     return {
         "criterion": criterion,
         "accuracy": accuracy(have.network, *have.held),
@@ -190,6 +193,7 @@ def assigned(
     bits: int,
     strength: float,
     extra: float,
+    relevance: str,
     epochs: int,
     rate: float,
     output: Path | None,
@@ -200,11 +204,12 @@ def assigned(
     from ..models.prune.ecqx import EcqxSpec, ecqx
 
     have = given(run, which)
-    spec = EcqxSpec(bits, strength, extra, seed=have.recipe.seed)
+    spec = EcqxSpec(bits, strength, extra, relevance, seed=have.recipe.seed)
     made = ecqx(have.network, have.images, have.labels, spec, have.recovery(epochs, rate), progress=progress)
     before, after = coded_sizes(have.network), coded_sizes(made)
     return {
         "bits": bits,
+        "relevance": relevance,
         **_outcome(have, made, output),
         "before": {name: asdict(size) for name, size in before.items()},
         "after": {name: asdict(size) for name, size in after.items()},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,6 +83,7 @@ def rank(
             "meaning": _meaning(criterion),
             "check": each.check,
             "check_is": CRITERIA[criterion.method].check if criterion.method in CRITERIA else "",
+            "captum": None if each.captum is None else asdict(each.captum),
             "seconds": round(each.seconds, 3),
             "images": each.images,
             "scores": {name: values.tolist() for name, values in each.scores.items()},

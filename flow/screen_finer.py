@@ -57,7 +57,7 @@ def print_synapses(found: Mapping[str, Any]) -> None:
 
 def print_assigned(found: Mapping[str, Any]) -> None:
     """Print what the assigned weights of every layer code to."""
-    title = f"weights of {found['bits']} bits"
+    title = f"weights of {found['bits']} bits, relevance {found['relevance']}"
     table = Table("layer", "weights", "zeros", "stored bits", "entropy bits", "lzma bytes", title=title)
     table.title_justify = "left"
     for name, row in found["after"].items():

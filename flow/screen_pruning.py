@@ -20,6 +20,7 @@ def print_rank(facts: Mapping[str, Any], show: int) -> None:
     for row in facts["criteria"]:
         check = f"; self-check {row['check']:.2g} ({row['check_is']})" if row["check"] is not None else ""
         line = f"{row['criterion']}: {row['meaning']}; {row['seconds']:.1f} s, {row['images']} images{check}"
+        line += _captum(row["captum"])
         console.print(line, soft_wrap=True, highlight=False, markup=False)
     table = Table("layer", "criterion", "lowest: filter score", "highest: filter score")
     for layer in facts["criteria"][0]["scores"]:
@@ -37,6 +38,18 @@ def print_rank(facts: Mapping[str, Any], show: int) -> None:
         for name, line in zip(names, matrix, strict=True):
             table.add_row(layer, name, *("-" if value is None else f"{value:+.2f}" for value in line))
     console.print(table)
+
+
+def _captum(found: Mapping[str, Any] | None) -> str:
+    """What Captum's DeepLIFT says to the attributions of deeplift."""
+    if found is None:
+        return ""
+    if not found["images"]:
+        return f"; not held against Captum ({found['reason']})"
+    apart = ""
+    if found["layers"]:
+        apart = f", attributions differ by {found['difference']:.2g} ({', '.join(found['layers'])})"
+    return f"; Captum's DeepLift on {found['images']} images: sums miss by {found['completeness']:.2g}{apart}"
 
 
 def print_sensitivity(found: Mapping[str, Any]) -> None:

@@ -141,7 +141,8 @@ def subsets(
     most = int(unseen.sum()) or len(images) - calibration
     if validation > most or calibration > len(images) - validation:
         what = f"{validation:,} validation and {calibration:,} calibration images of {len(images):,}"
-        raise Problem(what, "validation", f"at most {max(0, most):,} are left for validation")
+        left = f"at most {most:,} are left for validation" if most > 0 else "none are left for validation"
+        raise Problem(what, "validation", f"{left}; take fewer of both (prune.validation, prune.calibration)")
     chosen, rest = np.sort(order[:validation]), np.sort(order[len(images) - calibration :])
     check_subset(labels[chosen], int(labels.max()) + 1)
     return images[chosen], labels[chosen], images[rest]

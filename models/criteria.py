@@ -51,6 +51,12 @@ CRITERIA: dict[str, Method] = {
         "two forward passes and a backward one for all layers",
         "greatest |sum of A - change of the sum| / max(1, |change|) over images and cuts of the network",
     ),
+    "deeplift-captum": Method(
+        "attribution",
+        "as deeplift, by Captum: differs in front of max pools, whose winners get all of a change",
+        "two forward passes and a backward one a layer",
+        "greatest |sum of A - change of the sum| / max(1, |change|) over images and cuts of the network",
+    ),
     "integrated-gradients": Method(
         "attribution",
         "change against another image times the mean gradient between both, in the layer's own space",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,18 @@ from .npz import read_npz
 from .store import write_atomically
 
 KINDS = ("epoch", "step")
+
+
+def needed(flips: FlipCounts | None) -> FlipCounts:
+    """The counts.
+
+    Raises:
+        Problem: there are none.
+    """
+    if flips is None:
+        hint = "train with train.flip_window above 0, or use another criterion"
+        raise Problem("the flips of this network's weights were not counted", "criterion", hint)
+    return flips
 
 
 class FlipCounts:
@@ -97,6 +110,25 @@ class FlipCounts:
                 rows = torch.as_tensor(keep[name]) if name in keep else torch.arange(len(counts))
                 made.last[kind][name] = counts.cpu()[rows]
                 made.earlier[kind][name] = self.earlier[kind][name][:, rows]
+        return made
+
+    def of(self, kind: str, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
+        """Changes of each weight of the named layers in the last window, int32.
+
+        Args:
+            kind: "epoch" or "step".
+            shapes: of the weights, or their first dimensions: (filters,) takes the counts of `cut`.
+
+        Raises:
+            Problem: they were counted for layers of other names or shapes.
+        """
+        made = {}
+        for name, shape in shapes.items():
+            counts = self.last[kind].get(name)
+            if counts is None or tuple(counts.shape[: len(shape)]) != shape:
+                what = "flips were counted for a network of another shape"
+                raise Problem(what, name, "count them in its own training, or use another criterion")
+            made[name] = counts.cpu().numpy()
         return made
 
     def state_dict(self) -> dict[str, Any]:

@@ -149,7 +149,7 @@ def twin(network: Network | OwnNetwork) -> Twin:
     body = copy.deepcopy(network).eval()
     found = {id(module): name for name, module in body.named_modules()}
     paths = {name: found[id(module)] for name, module in body.weight_layers()}
-    _replace(body, "")
+    _replace(body, "", {})
     made = Twin(body, paths)
     _try(network, made)
     return made
@@ -171,14 +171,17 @@ def _try(network: Network | OwnNetwork, made: Twin) -> None:
         raise Problem("its copy in plain torch layers computes other scores", "model", "use criterion: random")
 
 
-def _replace(module: nn.Module, path: str) -> None:
-    """Replace the Brevitas modules among the children of `module`, and of theirs."""
-    for name, child in module.named_children():
-        made = _plain(child, f"{path}{name}")
-        if made is child:
-            _replace(child, f"{path}{name}.")
-        else:
-            setattr(module, name, made)
+def _replace(module: nn.Module, path: str, done: dict[int, nn.Module]) -> None:
+    """Replace the Brevitas modules among the children of `module`, and of theirs; one under several names by one."""
+    for name, child in module._modules.items():
+        if child is None:
+            continue
+        if id(child) not in done:
+            done[id(child)] = made = _plain(child, f"{path}{name}")
+            if made is child:
+                _replace(child, f"{path}{name}.", done)
+        if done[id(child)] is not child:
+            setattr(module, name, done[id(child)])
 
 
 def _plain(module: nn.Module, path: str) -> nn.Module:

@@ -102,11 +102,11 @@ def check_subset(labels: np.ndarray, classes: int) -> None:
         Problem: fewer images than classes, or none of some class.
     """
     if len(labels) < classes:
-        raise Problem(f"{len(labels)} validation images for {classes} classes", "validation", "take more images")
+        raise Problem(f"{len(labels)} validation images for {classes} classes", "validation", f"take {classes} or more")
     absent = sorted(set(range(classes)) - set(np.unique(labels).tolist()))
     if absent:
         listed = ", ".join(map(str, absent[:8])) + (", ..." if len(absent) > 8 else "")
-        raise Problem(f"no validation image is of class {listed}", "validation", "take more images")
+        raise Problem(f"no validation image is of class {listed}", "validation", "take more images, or another seed")
 
 
 def levels(width: int, unit: int, least: int, shares: Iterable[float] = SHARES) -> tuple[int, ...]:

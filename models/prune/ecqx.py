@@ -1,13 +1,13 @@
 """Weights assigned to few levels by distance, entropy and relevance: many become 0, and all code to few bits.
 
 Source: Becking et al., ECQx: Explainability-Driven Quantization for Low-Bit and Sparse DNNs, arXiv:2109.04236. Its
-relevance is LRP; here it is handed in, by default |w dL/dw|. How rho, beta and p work together was read in a summary:
+relevance is LRP, here by choice. How rho, beta and p work together was read in a summary:
 see `relevance_factor` for what is done here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -18,12 +18,14 @@ from torch import Tensor, nn
 from bnnflow import Problem
 
 from ..batchnorm import reestimate
+from ..latent import require_latent
 from ..networks import Network
+from ..relevance.lrp import weight_lrp
 from ..train import Extras, Progress, TrainSpec, train
 from .gradients import weight_relevance
 
 HALVINGS = 12
-Relevances = Mapping[str, np.ndarray]
+RELEVANCES: dict[str, Callable[..., dict[str, np.ndarray]]] = {"taylor": weight_relevance, "lrp": weight_lrp}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,16 +37,19 @@ class EcqxSpec:
         strength: lambda, 0 or more: squared steps that a bit of code is worth.
         extra: p, 0 to 1: share of zeros that relevance may add to those of distance and entropy; 0 leaves relevance
             out (ECQ).
+        relevance: of each weight, one of `RELEVANCES`: "taylor", |w dL/dw|, or "lrp", |relevance of its products|; w
+            are latent weights, so that what was made 0 can come back.
         images: training images of the relevance, which is taken anew every epoch.
         seed: of their choice.
 
     Raises:
-        Problem: a value is out of its range.
+        Problem: a value is out of its range, or an unknown relevance.
     """
 
     bits: int = 2
     strength: float = 0.1
     extra: float = 0.1
+    relevance: str = "taylor"
     images: int = 500
     seed: int = 0
 
@@ -52,6 +57,9 @@ class EcqxSpec:
         for name, low, high in (("bits", 2, 5), ("strength", 0, 1000), ("extra", 0, 1), ("images", 1, 10**9)):
             if not low <= getattr(self, name) <= high:
                 raise Problem(f"{name} of {getattr(self, name)}", name, f"from {low} to {high}")
+
+        if self.relevance not in RELEVANCES:
+            raise Problem(f"there is no relevance {self.relevance!r}", "relevance", f"one of {', '.join(RELEVANCES)}")
 
     @property
     def top(self) -> int:
@@ -110,7 +118,6 @@ def ecqx(
     labels: np.ndarray,
     spec: EcqxSpec,
     recovery: TrainSpec,
-    relevance: Callable[[Network], Relevances] | None = None,
     progress: Progress | None = None,
 ) -> Network:
     """Train with assigned weights, and leave the assigned ones.
@@ -124,24 +131,23 @@ def ecqx(
         images, labels: (N, C, H, W) uint8 and (N,), to train and re-estimate batch norms on.
         spec: how weights are assigned.
         recovery: how to train; with 0 epochs they are assigned once.
-        relevance: of every weight by layer name, 0 or more, from the network with its latent weights in steps; None
-            for `weight_relevance`.
         progress: as for `train`.
 
     Returns:
         A network of `weight_kind` "steps" and the spec's bits, in eval mode, whose latent weights are its levels.
 
     Raises:
-        Problem: such weights do not fit the network's joins.
+        Problem: such weights do not fit the network's joins, or the network has no latent weights.
     """
+    require_latent(network, network.weight_layers())
     made = _in_steps(network, spec)
     chosen = np.random.default_rng([spec.seed, 41]).permutation(len(images))[: spec.images]
 
-    def usual(network: Network) -> Relevances:
-        return weight_relevance(network, images[chosen], labels[chosen], latent=True)
+    def relevance(network: Network) -> dict[str, np.ndarray]:
+        return RELEVANCES[spec.relevance](network, images[chosen], labels[chosen], latent=True)
 
     steps = -(-len(images) // recovery.batch)
-    state = _Assigned(made, spec, relevance or usual, steps * recovery.accumulate)
+    state = _Assigned(made, spec, relevance, steps * recovery.accumulate)
     reestimate(made, images)
     if recovery.epochs:
         train(made, images, labels, recovery, progress=progress, extras=Extras(within=state.within))
@@ -156,7 +162,7 @@ class _Assigned:
 
     network: Network
     spec: EcqxSpec
-    relevance: Callable[[Network], Relevances]
+    relevance: Callable[[Network], dict[str, np.ndarray]]
     every: int
     shares: dict[str, Tensor] = field(default_factory=dict)
     relevances: dict[str, Tensor] = field(default_factory=dict)

@@ -16,13 +16,17 @@ import torch
 from bnnflow import Problem
 
 from ..batchnorm import reestimate
+from ..flips import FlipCounts, needed
+from ..latent import require_latent
 from ..networks import Network
 from ..train import Progress, TrainSpec, accuracy, train
 from .gradients import weight_relevance
 
 CRITERIA = {
-    "latent": "|latent weight|: what training is sure of (of bop, whose latent weights are all 1, it says nothing)",
+    "latent": "|latent weight|: what training is sure of; refused where there are none",
     "taylor": "|w dL/dw| over training images: first-order change of the loss",
+    "flips": "sign changes from epoch to epoch in the last window of training: what flips most goes first",
+    "flips-step": "the same from update to update",
     "random": "drawn: the control",
 }
 Scores = Mapping[str, np.ndarray]
@@ -39,7 +43,7 @@ class SynapseSpec:
             Gupta, arXiv:1710.01878).
         criterion: one of `CRITERIA`.
         images: training images of criterion "taylor".
-        seed: of the drawn scores and the choice of images.
+        seed: of drawn scores and ties, and of the choice of images.
 
     Raises:
         Problem: a value is out of its range.
@@ -57,7 +61,8 @@ class SynapseSpec:
             if not 0.0 <= share <= 0.99:
                 raise Problem(f"a share of {share}", "share", "from 0 to 0.99")
         if self.criterion not in CRITERIA:
-            raise Problem(f"{self.criterion!r} is not one of {', '.join(CRITERIA)}", "criterion")
+            what = f"there is no criterion {self.criterion!r} of single synapses"
+            raise Problem(what, "criterion", f"one of {', '.join(CRITERIA)}")
         for field in ("steps", "images"):
             if getattr(self, field) < 1:
                 raise Problem(f"{field} of {getattr(self, field)}", field, "1 or more")
@@ -92,7 +97,7 @@ def prune_synapses(
     held: tuple[np.ndarray, np.ndarray],
     spec: SynapseSpec,
     recovery: TrainSpec,
-    scores: Scores | None = None,
+    flips: FlipCounts | None = None,
     progress: Progress | None = None,
 ) -> tuple[Network, list[SynapseStep]]:
     """Remove the synapses of lowest score step by step; re-estimate, fine-tune and re-estimate after each.
@@ -103,19 +108,18 @@ def prune_synapses(
         held: images and labels to judge by.
         spec: how.
         recovery: fine-tuning of each step; step t has its seed plus t.
-        scores: by layer name, of the shape of the weights, higher stays, in place of the criterion's (such as flips
-            counted in training, negated); used in every step.
+        flips: what training counted, for "flips" and "flips-step"; the same in every step.
         progress: as for `train`, for each step anew.
 
     Returns:
         The masked network in eval mode, and the steps.
 
     Raises:
-        Problem: the weights are not -1 and +1.
+        Problem: the weights are not -1 and +1, or `score` lacks what the criterion needs.
     """
     made, steps = masked(network, {}), []
     for step in range(1, spec.steps + 1):
-        found = scores or score(made, spec, images, labels, step)
+        found = score(made, spec, images, labels, step, flips)
         made = masked(made, masks(made, found, spec.shares(made, step)))
         reestimate(made, images)
         before = after = accuracy(made, *held)
@@ -128,9 +132,18 @@ def prune_synapses(
 
 
 def score(
-    network: Network, spec: SynapseSpec, images: np.ndarray, labels: np.ndarray, step: int = 1
+    network: Network,
+    spec: SynapseSpec,
+    images: np.ndarray,
+    labels: np.ndarray,
+    step: int = 1,
+    flips: FlipCounts | None = None,
 ) -> dict[str, np.ndarray]:
-    """Scores of all weights by the spec's criterion, by layer name; higher matters more."""
+    """Scores of all weights by the spec's criterion, by layer name; higher matters more.
+
+    Raises:
+        Problem: there are no latent weights, no counted flips, or such of a network of another shape.
+    """
     rng = np.random.default_rng([spec.seed, step])
     if spec.criterion == "taylor":
         chosen = np.sort(rng.permutation(len(images))[: spec.images])
@@ -138,7 +151,22 @@ def score(
     layers = network.weight_layers()
     if spec.criterion == "random":
         return {name: rng.random(tuple(module.weight.shape)) for name, module in layers}
+    if spec.criterion.startswith("flips"):
+        return _steadiness(network, flips, "step" if spec.criterion == "flips-step" else "epoch", rng)
+    require_latent(network, layers)
     return {name: module.weight.detach().abs().double().numpy() for name, module in layers}
+
+
+def _steadiness(
+    network: Network, flips: FlipCounts | None, kind: str, rng: np.random.Generator
+) -> dict[str, np.ndarray]:
+    """Flips of each weight, negated. Most counts are 0 or 1, so that ties are the rule: they are drawn.
+
+    Source: Li and Ren, ISQED 2020, who call a weight insensitive that flipped at all.
+    """
+    shapes = {name: tuple(module.weight.shape) for name, module in network.weight_layers()}
+    counted = needed(flips).of(kind, shapes)
+    return {name: rng.random(counts.shape) - counts for name, counts in counted.items()}
 
 
 def masks(network: Network, scores: Scores, shares: Mapping[str, float]) -> dict[str, np.ndarray]:

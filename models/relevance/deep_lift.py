@@ -2,8 +2,7 @@
 
 A sign or quantizer passes relevance on with the multiplier output change / input change between image and baseline
 (rescale rule); everything linear with its gradient. The attributions at any cut of the network then add up to the
-change of the logit (completeness). Captum's `LayerDeepLift` gives the same numbers where `Sign` is registered in its
-table of non-linear modules, layer by layer.
+change of the logit (completeness). `captum_deeplift` holds it against Captum.
 
 Source: Shrikumar et al., Learning Important Features Through Propagating Activation Differences, arXiv:1704.02685.
 """
@@ -20,8 +19,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..twin import Quantize, Sign
-from .taps import ACTIVATIONS, Probe, captured
+from .taps import ACTIVATIONS, Attributed, Probe, captured
 
+TOLERANCE = 1e-3
 _SAME = 1e-10
 _FAR = -(2.0**20)
 
@@ -103,9 +103,7 @@ def _rules(model: nn.Module, seen: dict[str, list[tuple[Tensor, Tensor]]], basel
             handle.remove()
 
 
-def deeplift(
-    probe: Probe, x: Tensor, base: Tensor, target: Tensor
-) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor]:
+def deeplift(probe: Probe, x: Tensor, base: Tensor, target: Tensor) -> Attributed:
     """Attributions of the target's sum for one batch.
 
     Args:

@@ -9,9 +9,9 @@ from torch.nn import functional
 
 from bnnflow import Problem
 
-from ..flips import FlipCounts
+from ..flips import FlipCounts, needed
+from ..latent import require_latent
 from ..networks import Network
-from ..optimizers import binary_weight_modules
 from ..own import OwnNetwork
 from .sample import Sample
 from .taps import Probe, captured
@@ -35,17 +35,15 @@ def latent(network: Network | OwnNetwork) -> Scores:
     """Mean |latent weight| of each filter by the mean of its layer.
 
     Raises:
-        Problem: a binary layer whose weights are all +1 or -1, as Bop leaves them.
+        Problem: a binary layer whose weights all have one magnitude, as Bop and packed files leave them.
 
     Source: Chen, Anderson and Kim, ASP-DAC 2023 (there single weights; filters are our definition).
     """
-    binary = {id(module) for module in binary_weight_modules(network)}
+    layers = hidden_layers(network)
+    require_latent(network, list(layers.items()))
     made = {}
-    for name, module in hidden_layers(network).items():
+    for name, module in layers.items():
         size = module.weight.detach().double().abs()
-        if id(module) in binary and bool((size == 1).all()):
-            what = "its weights are +1 and -1 and have no latent values to rank by"
-            raise Problem(what, name, "networks trained with bop: use another criterion, such as flips or deeplift")
         mean = size.mean()
         made[name] = (size.flatten(1).mean(1) / torch.where(mean > 0, mean, 1.0)).cpu().numpy()
     return made
@@ -57,16 +55,9 @@ def flips(network: Network | OwnNetwork, counts: FlipCounts | None, kind: str) -
     Raises:
         Problem: flips were not counted, or of a network of another shape (pruned since).
     """
-    if counts is None:
-        hint = "train with train.flip_window above 0, or use another criterion"
-        raise Problem("the flips of this network's weights were not counted", "criterion", hint)
-    rates = counts.rates(kind)
-    made = {}
-    for name, module in hidden_layers(network).items():
-        if name not in rates or len(rates[name]) != len(module.weight):
-            raise Problem("flips were counted for a network of another shape", name, "count them in its own training")
-        made[name] = 1.0 / (1.0 + rates[name])
-    return made
+    filters = {name: (len(module.weight),) for name, module in hidden_layers(network).items()}
+    counted = needed(counts).of(kind, filters)
+    return {name: 1.0 / (1.0 + count.reshape(len(count), -1).mean(1)) for name, count in counted.items()}
 
 
 def norm_gain(network: Network | OwnNetwork) -> Scores:

@@ -12,11 +12,9 @@ from torch.nn import functional
 
 from bnnflow import Problem
 
-from .taps import Probe, captured
+from .taps import Attributed, Probe, captured
 
 STEPS = 20
-
-Attributed = tuple[dict[str, Tensor], dict[str, Tensor], Tensor]
 
 
 def gradient_activation(probe: Probe, x: Tensor, base: Tensor, target: Tensor) -> Attributed:
@@ -40,7 +38,8 @@ def taylor_activation(probe: Probe, x: Tensor, base: Tensor, target: Tensor) -> 
 
 
 def conductance(probe: Probe, x: Tensor, base: Tensor, target: Tensor) -> Attributed:
-    """Captum's `LayerConductance` in 20 steps on the line from base to x.
+    """Captum's `LayerConductance` in 20 steps on the line from base to x: sum over steps of the gradient at the start
+    of the step times the change of the output in it.
 
     Every point is rounded to pixels by the network's own input quantizer, so all signs are signs. Source: Dhamdhere et
     al., How Important Is a Neuron?, arXiv:1805.12233.

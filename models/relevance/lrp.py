@@ -14,14 +14,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ..layers import Pixels, SumMap
+from ..networks import Network
 from ..residual import Add
 from ..twin import Affine, Quantize, Sign
-from .taps import ACTIVATIONS, NORMS, Probe, captured
+from .taps import ACTIVATIONS, NORMS, Attributed, Probe, captured
 
 EPSILON = 1.0
 GAMMA = 0.25
@@ -31,10 +33,15 @@ _PASSED = (Sign, Quantize, Affine, Pixels, *NORMS, *ACTIVATIONS)
 
 
 class _Share(torch.autograd.Function):
-    """Passes the output on; in the backward pass, what arrives is the output's relevance, and the inputs' leaves."""
+    """Passes the output on; in the backward pass, what arrives is the output's relevance, and the inputs' leaves.
+
+    The module's weight, where it is wanted, is given the relevance of each of its products per unit of weight.
+    """
 
     @staticmethod
-    def forward(ctx: Any, module: nn.Module, gamma: float, output: Tensor, *inputs: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, module: nn.Module, gamma: float, output: Tensor, weight: Tensor | None, *inputs: Tensor
+    ) -> Tensor:
         ctx.module, ctx.gamma = module, gamma
         ctx.save_for_backward(*inputs)
         return output.clone()
@@ -42,12 +49,18 @@ class _Share(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *relevance: Tensor) -> tuple[Tensor | None, ...]:
         inputs = [x.detach() for x in ctx.saved_tensors]
-        return None, None, None, *_shares(ctx.module, ctx.gamma, inputs, relevance[0])
+        shares, weight = _shares(ctx.module, ctx.gamma, inputs, relevance[0])
+        return None, None, None, weight, *shares
 
 
 @torch.enable_grad()
-def _shares(module: nn.Module, gamma: float, inputs: list[Tensor], relevance: Tensor) -> list[Tensor]:
-    """R_j = sum over k of z_jk' / (z_k' + stabiliser) R_k, z' = z + gamma max(z, 0), z_jk the product of j in sum k."""
+def _shares(
+    module: nn.Module, gamma: float, inputs: list[Tensor], relevance: Tensor
+) -> tuple[list[Tensor], Tensor | None]:
+    """R_j = sum over k of z_jk' / (z_k' + stabiliser) R_k, z' = z + gamma max(z, 0), z_jk the product of j in sum k.
+
+    Also, for a weight that wants a gradient, the same sum over all products that it is in, without the factor w.
+    """
     parts = [[x.requires_grad_()] for x in inputs]
     total = module.forward(*inputs)
     if gamma and isinstance(module, nn.Conv2d | nn.Linear):
@@ -60,8 +73,11 @@ def _shares(module: nn.Module, gamma: float, inputs: list[Tensor], relevance: Te
     unit = (EPSILON * weight * squares.sqrt()).reshape(-1, *(1,) * (total.dim() - 1)).clamp(min=1e-12)
     stable = total.detach() + torch.where(total.detach() >= 0, unit, -unit)
     flat = [x for part in parts for x in part]
-    gradients = iter(torch.autograd.grad(total, flat, relevance / stable))
-    return [sum((x.detach() * next(gradients) for x in part), torch.zeros_like(part[0])) for part in parts]
+    wanted = [weights] if isinstance(weights := getattr(module, "weight", None), Tensor) else []
+    wanted = [each for each in wanted if each.requires_grad]
+    gradients = iter(torch.autograd.grad(total, flat + wanted, relevance / stable))
+    shares = [sum((x.detach() * next(gradients) for x in part), torch.zeros_like(part[0])) for part in parts]
+    return shares, next(gradients, None)
 
 
 def _products(module: nn.Conv2d | nn.Linear, x: Tensor, weight: Tensor) -> Tensor:
@@ -77,7 +93,7 @@ def _rules(model: nn.Module, gamma: float) -> Iterator[None]:
     def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
         if isinstance(module, _PASSED):
             return inputs[0] + (output - inputs[0]).detach()
-        shared: Tensor = _Share.apply(module, gamma, output, *inputs)
+        shared: Tensor = _Share.apply(module, gamma, output, getattr(module, "weight", None), *inputs)
         return shared
 
     handles = [m.register_forward_hook(hook) for m in model.modules() if isinstance(m, _SHARED + _PASSED)]
@@ -90,16 +106,14 @@ def _rules(model: nn.Module, gamma: float) -> Iterator[None]:
 
 def lrp(
     gamma: float,
-) -> Callable[[Probe, Tensor, Tensor, Tensor], tuple[dict[str, Tensor], dict[str, Tensor], Tensor]]:
+) -> Callable[[Probe, Tensor, Tensor, Tensor], Attributed]:
     """Relevance of the target's sum by the epsilon rule, or with `gamma` > 0 by the gamma rule.
 
     Arguments and result of the function are those of `deep_lift.deeplift`, but that cuts should add up to the sum
     itself; the stabiliser and -1 or +1 borders keep a part of it.
     """
 
-    def attribute(
-        probe: Probe, x: Tensor, base: Tensor, target: Tensor
-    ) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor]:
+    def attribute(probe: Probe, x: Tensor, base: Tensor, target: Tensor) -> Attributed:
         places = {**probe.taps, **probe.cuts}
         with _rules(probe.model, gamma), captured(probe.model, places) as outputs:
             sums = probe.model(x.detach().requires_grad_())
@@ -114,3 +128,39 @@ def lrp(
         return {name: parts[name] for name in probe.taps}, misses, whole
 
     return attribute
+
+
+def weight_lrp(
+    network: Network, images: np.ndarray, labels: np.ndarray, latent: bool = False, batch: int = 100
+) -> dict[str, np.ndarray]:
+    """|mean over images of the relevance of all products that a weight is in|, by the epsilon rule.
+
+    R_w = w * sum over its uses of x_j R_k / (z_k + stabiliser), from the label's sum on. The sums are those of the
+    quantized weights.
+
+    Args:
+        network: its eval mode is analysed; it is not changed.
+        images, labels: (N, C, H, W) uint8 and (N,).
+        latent: take latent weights for the factor w, so that weights of 0 can be relevant.
+        batch: images at a time; it has no influence but for rounding.
+
+    Returns:
+        (outputs, inputs) or (outputs, inputs, kernel, kernel) float64 by layer name.
+
+    Source: Becking et al., ECQx, arXiv:2109.04236, who weight clusters by such relevances.
+    """
+    probe = Probe.of(network)
+    weights = {name: module.weight.requires_grad_() for name, module in probe.model.weight_layers()}
+    total = {name: torch.zeros_like(weight) for name, weight in weights.items()}
+    for start in range(0, len(images), batch):
+        x = probe.tensor(images[start : start + batch]).requires_grad_()
+        target = torch.from_numpy(np.array(labels[start : start + batch], np.int64)).to(x.device)[:, None]
+        with _rules(probe.model, 0.0):
+            sums = probe.model(x)
+            whole = torch.zeros_like(sums).scatter(1, target, sums.gather(1, target)).detach()
+            found = torch.autograd.grad(sums, list(weights.values()), whole)
+        for name, part in zip(weights, found, strict=True):
+            total[name] += part
+    with torch.no_grad():
+        factors = {name: m.weight if latent else weights[name] for name, m in network.weight_layers()}
+        return {n: (factors[n].double() * total[n] / len(images)).abs().cpu().numpy() for n in total}

@@ -40,6 +40,31 @@ class Sample:
         others = np.roll(order, -len(chosen))[: len(chosen)] if len(order) > len(chosen) else np.roll(order, 1)
         return Sample(images[chosen], labels[chosen], images[others])
 
+    def first(self, count: int) -> Sample:
+        """Its first `count` images, each with its own baseline."""
+        rows = np.arange(min(count, len(self.images)))
+        return Sample(self.images[rows], self.labels[rows], self.baselines[rows % len(self.baselines)])
+
+
+@dataclass(frozen=True, slots=True)
+class CaptumCheck:
+    """What Captum's DeepLIFT says to ours.
+
+    Args:
+        images: how many were compared; 0 where Captum cannot follow the network.
+        completeness: greatest |sum of Captum's attributions - change| / max(1, |change|) over images, the pixels and
+            cuts of the network; None without images.
+        difference: greatest |Captum's attribution - ours| / max(1, |change|) over images and `layers`; None without.
+        layers: with no pool behind them, where both rules are the same.
+        reason: why Captum cannot follow the network; "" where it can.
+    """
+
+    images: int
+    completeness: float | None
+    difference: float | None
+    layers: tuple[str, ...]
+    reason: str = ""
+
 
 @dataclass(frozen=True, slots=True)
 class Relevance:
@@ -53,6 +78,7 @@ class Relevance:
             is nothing to check.
         seconds: that it took.
         images: how many images were used; 0 for criteria that look at none.
+        captum: of deeplift, what Captum says to it on a few of the images; of borda that of its part.
     """
 
     scores: dict[str, np.ndarray]
@@ -60,3 +86,4 @@ class Relevance:
     check: float | None
     seconds: float
     images: int
+    captum: CaptumCheck | None = None

@@ -16,18 +16,18 @@ from ..flips import FlipCounts
 from ..networks import Network
 from ..own import OwnNetwork
 from . import figures
-from .deep_lift import deeplift
+from .captum_deeplift import captum_check, captum_deeplift
+from .deep_lift import TOLERANCE, deeplift
 from .gradients import conductance, gradient_activation, integrated_gradients, taylor_activation
 from .lrp import GAMMA, lrp
-from .sample import Relevance, Sample
-from .taps import Probe
+from .sample import CaptumCheck, Relevance, Sample
+from .taps import Attributed, Probe
 
-TOLERANCE = 1e-3
 BATCH = 64
 
-_ATTRIBUTIONS: dict[str, Callable[[Probe, Tensor, Tensor, Tensor], tuple[dict[str, Tensor], dict[str, Tensor], Tensor]]]
-_ATTRIBUTIONS = {
+_ATTRIBUTIONS: dict[str, Callable[[Probe, Tensor, Tensor, Tensor], Attributed]] = {
     "deeplift": deeplift,
+    "deeplift-captum": captum_deeplift,
     "integrated-gradients": integrated_gradients,
     "conductance": conductance,
     "gradient-activation": gradient_activation,
@@ -35,6 +35,7 @@ _ATTRIBUTIONS = {
     "lrp": lrp(0.0),
     "lrp-gamma": lrp(GAMMA),
 }
+_COMPLETE = ("deeplift", "deeplift-captum")
 _PER_IMAGE: dict[str, Callable[[Tensor], Tensor]] = {
     "meanabs": lambda a: a.abs().mean(2),
     "absmean": lambda a: a.mean(2),
@@ -66,19 +67,24 @@ def score(
         batch: images at a time; it has no influence on the result but for rounding.
 
     Raises:
-        Problem: an unknown criterion; a network or training without what it needs; scores that are not numbers; or
-            DeepLift's completeness missed by more than `TOLERANCE` (1e-3) anywhere.
+        Problem: an unknown criterion; weights or norms that are not finite; a network or training without what it
+            needs; scores that are not numbers; or DeepLIFT's completeness missed by more than 1e-3 anywhere, by our
+            attributions or by Captum's.
     """
     began = time.perf_counter()
     wanted = Criterion.parse(criterion) if isinstance(criterion, str) else criterion
+    _require_finite(network)
     check: float | None = None
+    captum: CaptumCheck | None = None
     if wanted.parts:
         found = [score(network, part, sample, seed, flips, batch) for part in wanted.parts]
         scores = borda([each.scores for each in found])
         check = max((each.check for each in found if each.check is not None), default=None)
+        captum = next((each.captum for each in found if each.captum is not None), None)
         images = max(each.images for each in found)
     elif wanted.reduction:
         scores, check = _reduced(network, wanted, sample, batch)
+        captum = captum_check(network, sample) if wanted.method == "deeplift" else None
         images = len(sample.images)
     else:
         scores = _figures(network, wanted.method, sample, seed, flips)
@@ -86,8 +92,16 @@ def score(
     for name, values in scores.items():
         if not np.isfinite(values).all():
             what = f"{wanted} gives filter {int(np.argmin(np.isfinite(values)))} no number"
-            raise Problem(what, name, "are the network's weights and norms finite?", CHECK_FAILED)
-    return Relevance(scores, str(wanted), check, time.perf_counter() - began, images)
+            raise Problem(what, name, "use another criterion", CHECK_FAILED)
+    return Relevance(scores, str(wanted), check, time.perf_counter() - began, images, captum)
+
+
+def _require_finite(network: Network | OwnNetwork) -> None:
+    for name, tensor in network.state_dict().items():
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            count = int((~tensor.isfinite()).sum())
+            what = f"{count} of its {tensor.numel():,} values are not finite numbers, so that no score means anything"
+            raise Problem(what, name, "training diverged: train again with a lower learning rate", CHECK_FAILED)
 
 
 def borda(several: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
@@ -130,7 +144,7 @@ def attributions(
         target = torch.from_numpy(np.array(sample.labels[rows], np.int64)).to(x.device)
         parts, missed, whole = _ATTRIBUTIONS[method](probe, x, base, target)
         misses, total = {name: m.cpu().numpy() for name, m in missed.items()}, whole.cpu().numpy()
-        if method == "deeplift":
+        if method in _COMPLETE:
             _assert_complete(misses, total)
         yield parts, misses, total
 
@@ -147,7 +161,7 @@ def _reduced(
             cells = part.reshape(*part.shape[:2], -1)
             totals[name] = totals.get(name, 0.0) + _PER_IMAGE[wanted.reduction](cells).sum(0).cpu().numpy()
         for name, miss in misses.items():
-            if wanted.method == "deeplift":
+            if wanted.method in _COMPLETE:
                 worst = float((np.abs(miss) / np.maximum(1.0, np.abs(change))).max())
                 missed[name] = max(missed.get(name, 0.0), worst)
             else:
@@ -158,7 +172,7 @@ def _reduced(
     if not missed:
         return scores, None
     worst = max(missed.values())
-    return scores, worst if wanted.method == "deeplift" else worst / max(whole, 1e-12)
+    return scores, worst if wanted.method in _COMPLETE else worst / max(whole, 1e-12)
 
 
 def _assert_complete(misses: dict[str, np.ndarray], change: np.ndarray) -> None:

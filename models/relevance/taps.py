@@ -11,9 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from bnnflow import Problem
+
 from ..networks import Network
 from ..own import OwnNetwork
 from ..twin import Quantize, Sign, Twin, twin
+
+# attributions by layer, what their sums miss by cut of the network, and what these should be, (N,)
+Attributed = tuple[dict[str, Tensor], dict[str, Tensor], Tensor]
 
 ACTIVATIONS = (
     nn.ReLU,
@@ -70,12 +75,14 @@ class Probe:
         cuts: outputs that every path from pixels to scores goes through, by name; attributions at a cut add up to the
             whole. Those of `taps` in a chain, joins in a residual network; none in a user's own.
         norms: the batch norm behind each layer, where there is one.
+        order: paths of all modules without children, in running order, once a call.
     """
 
     model: Twin
     taps: dict[str, Tap]
     cuts: dict[str, Tap]
     norms: dict[str, nn.BatchNorm1d | nn.BatchNorm2d]
+    order: tuple[str, ...]
 
     @staticmethod
     def of(network: Network | OwnNetwork, sums: bool = True, precision: torch.dtype = torch.float64) -> Probe:
@@ -85,12 +92,15 @@ class Probe:
             network: not changed.
             sums: the twin gives the last sums rather than scores, where one scale and shift turns them into scores.
             precision: float64 lets self-checks not drown in rounding.
+
+        Raises:
+            Problem: a layer whose filters are to be scored does not run exactly once a pass.
         """
         model = twin(network).to(precision)
         if sums:
             model.with_sums()
         names = list(model.paths)[:-1]
-        taps, norms = _follow(model, network.spec.input_shape, names)
+        taps, norms, order = _follow(model, network.spec.input_shape, names)
         cuts: dict[str, Tap] = {}
         if isinstance(network, Network):
             paths = {tap.path: name for name, tap in taps.items()}
@@ -100,7 +110,7 @@ class Probe:
                     cuts[paths[path]] = Tap(path)
                 elif name.startswith("block"):
                     cuts[name] = Tap(path)
-        return Probe(model, taps, cuts, norms)
+        return Probe(model, taps, cuts, norms, order)
 
     def tensor(self, images: np.ndarray) -> Tensor:
         """Images as the twin takes them."""
@@ -124,8 +134,8 @@ class Probe:
 @torch.no_grad()
 def _follow(
     model: Twin, shape: tuple[int, int, int], names: list[str]
-) -> tuple[dict[str, Tap], dict[str, nn.BatchNorm1d | nn.BatchNorm2d]]:
-    """Taps and norms of the named layers, from one forward pass."""
+) -> tuple[dict[str, Tap], dict[str, nn.BatchNorm1d | nn.BatchNorm2d], tuple[str, ...]]:
+    """Taps and norms of the named layers, and the running order of all, from one forward pass."""
     events: list[tuple[Tap, nn.Module, tuple[Tensor, ...], Tensor]] = []
     calls: Counter[str] = Counter()
 
@@ -146,7 +156,11 @@ def _follow(
             handle.remove()
     taps, norms = {}, {}
     for name in names:
-        place = next(i for i, event in enumerate(events) if event[0].path == f"body.{model.paths[name]}")
+        places = [i for i, event in enumerate(events) if event[0].path == f"body.{model.paths[name]}"]
+        if len(places) != 1:
+            what = f"this layer runs {len(places)} times a pass, so that no one output stands for its filters"
+            raise Problem(what, name, "give each use a layer of its own, or use criterion: latent, flips or random")
+        place = places[0]
         taps[name] = events[place][0]
         while True:
             made = events[place][3]
@@ -163,7 +177,7 @@ def _follow(
                 break
             if isinstance(module, Sign | Quantize):
                 break
-    return taps, norms
+    return taps, norms, tuple(event[0].path for event in events)
 
 
 @contextmanager

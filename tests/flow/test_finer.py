@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -84,7 +85,9 @@ def test_masked_synapses_are_exact_and_cost_less_unrolled(
 
 
 def test_assigned_weights_are_exact(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    made = found(capsys, "ecqx", str(run), "--bits", "3", "--epochs", "1", "-o", str(tmp_path / "e"))
+    made = found(
+        capsys, "ecqx", str(run), "--bits", "3", "--relevance", "lrp", "--epochs", "1", "-o", str(tmp_path / "e")
+    )
     network = tmp_path / "e" / "network.onnx"
     assert simulated(capsys, network) == pytest.approx(made["reduced_test_accuracy"], abs=TIES)
     built(capsys, tmp_path, network)
@@ -103,11 +106,33 @@ def test_masks_leave_a_smaller_network(run: Path, tmp_path: Path, capsys: pytest
     assert "conv0 8 to " in capsys.readouterr().out
 
 
+def test_bop_leaves_no_latent_weights_to_rank_by(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], golden: Callable[[str, str], None]
+) -> None:
+    (tmp_path / "bop.yaml").write_text(RECIPE.replace("epochs: 4", "epochs: 1, optimizer: bop, flip_window: 1"))
+    run = str(tmp_path / "run")
+    assert cli.run(["build", str(tmp_path / "bop.yaml"), "--run", run, "--to", "train", "--json"]) == 0
+    for name, arguments in {
+        "synapses_latent": ["synapses", run],
+        "ecqx_latent": ["ecqx", run, "--relevance", "lrp"],
+        "rank_latent": ["rank", run, "--criterion", "latent"],
+        "sensitivity_latent": ["sensitivity", run, "--criterion", "latent", "--images", "50", "--calibration", "50"],
+        "synapses_criterion": ["synapses", run, "--criterion", "magic"],
+        "ecqx_relevance": ["ecqx", run, "--relevance", "magic"],
+    }.items():
+        capsys.readouterr()
+        assert cli.run(arguments) == 2
+        golden(f"problems/finer_{name}", capsys.readouterr().err)
+    made = found(capsys, "synapses", run, "--criterion", "flips-step", "--steps", "1", "--epochs", "0")
+    assert made["criterion"] == "flips-step" and len(made["steps"]) == 1
+
+
 def test_no_run_folder_and_two_goals_are_refused(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for arguments, said in (
         (["planes", str(tmp_path)], "no run folder"),
         (["planes", str(run), "--network", "pruned"], "no trained network 'pruned'"),
         (["planes", str(run), "--drop", "2", "--max-loss", "1"], "both are given"),
+        (["synapses", str(run), "--criterion", "flips"], "were not counted"),
     ):
         assert cli.run(arguments) == 2
         assert said in capsys.readouterr().err

@@ -18,7 +18,7 @@ from bnnflow.flow import cli
 from bnnflow.models.allocation.sensitivity import lowest_removed
 from bnnflow.models.data.load import load
 from bnnflow.models.prune import remove
-from bnnflow.models.saved import load_network
+from bnnflow.models.saved import load_network, save_network
 from bnnflow.models.train import accuracy
 
 from .test_build import KILLER, contents
@@ -166,6 +166,8 @@ CASES = {
     "criterion": (["prune", "RUN", "--criterion", "magic"], 2),
     "parts": (["prune", "RUN", "--budget", "lut"], 2),
     "few_validation": (["prune", "RUN", "-s", "prune.validation=5"], 2),
+    "few_images": (["prune", "RUN", "-s", "prune.images=9"], 2),
+    "nan": (["build", "nan.yaml", "--run", "nan", "--to", "prune"], 1),
     "no_run": (["prune", "."], 2),
     "sensitivity_subset": (["sensitivity", "RUN", "--images", "9"], 2),
     "sensitivity_images": (["sensitivity", "RUN", "--images", "300"], 2),
@@ -195,6 +197,17 @@ def test_bad_input(
     monkeypatch.chdir(tmp_path)
     shutil.copytree(finished, "run")
     Path("r.yaml").write_text(RECIPE.replace("tiny", "other"))
+    damaged = load_network(Path("run/base/weights.pt"))
+    with torch.no_grad():
+        damaged.layers["norm1"].weight[3] = torch.nan  # type: ignore[index, union-attr]
+    save_network(damaged, Path("nan.pt"))
+    changed = [("{arch: cnn, channels: [16, 16], kernels: [3, 3], pools: [1, 2], hidden: [24]}", "{trained: nan.pt}")]
+    changed += [("epochs: 10, learning_rate: 0.01, ", ""), ("allocation: sensitivity, ", "")]
+    text = RECIPE
+    for old, new in changed:
+        assert old in text
+        text = text.replace(old, new)
+    Path("nan.yaml").write_text(text)
     Path("last.json").write_text(json.dumps({"dense1": [0.0] * 10}))
     Path("nan.json").write_text('{"conv1": [NaN' + ", 1" * 15 + "]}")
     places = {"RUN": "run", "ONNX": "run/base/network.onnx", "LATE": "run/base/intermediate_models/2_xnor.onnx"}

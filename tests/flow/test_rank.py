@@ -51,6 +51,9 @@ def test_scores_correlations_table_and_pictures(run: Path, capsys: pytest.Captur
     table, picture = tmp_path / "scores.csv", tmp_path / "scores.svg"
     found = ranked(capsys, run, *wanted, "--ablation", "--images", 20, "--csv", table, "--plot", picture)
     assert [row["criterion"] for row in found["criteria"]] == ["deeplift:imgabs", *names[1:], "ablation"]
+    captum = found["criteria"][0]["captum"]
+    assert captum["images"] == 4 and captum["completeness"] <= 1e-9 and captum["difference"] <= 1e-9
+    assert captum["layers"] == ["conv1", "dense0"] and found["criteria"][1]["captum"] is None
     assert found["criteria"][0]["check"] <= 1e-9 and found["criteria"][3]["check"] is None
     widths = {"conv0": 6, "conv1": 5, "dense0": 12}
     for row in found["criteria"]:

@@ -74,6 +74,18 @@ def test_packed_weights_can_be_pruned(packed: Path, tmp_path: Path, capsys: pyte
     assert said["spec"]["hidden"] == [8, 8] and "net.bnn" in said["recipe"] and str(tmp_path) not in said["recipe"]
 
 
+def test_packed_weights_have_no_latent_values(
+    packed: Path, tmp_path: Path, golden: Golden, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe, latent = str(tmp_path / "start.yaml"), ["-s", "prune.enabled=true", "-s", "prune.criterion=latent"]
+    golden("problems/trained_latent", ran(capsys, "check", recipe, *latent, status=2))
+    ran(capsys, "check", recipe, *latent, "-s", "train.epochs=1")
+    run = str(tmp_path / "again")
+    ran(capsys, "build", recipe, "--run", run, "--to", "train")
+    for arguments in (("rank", run, "--criterion", "latent"), ("synapses", run), ("ecqx", run)):
+        assert "no latent values" in ran(capsys, *arguments, status=2)
+
+
 def test_what_cannot_be_packed_or_started_from(
     packed: Path, tmp_path: Path, golden: Golden, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,13 +9,17 @@ import pytest
 import torch
 
 from bnnflow import Problem
+from bnnflow.models.batchnorm import reestimate
 from bnnflow.models.data.load import Dataset
-from bnnflow.models.networks import Network
+from bnnflow.models.networks import Network, NetworkSpec
 from bnnflow.models.prune.coding import coded_sizes
-from bnnflow.models.prune.ecqx import EcqxSpec, assign, ecqx, relevance_factor, shares_of
+from bnnflow.models.prune.ecqx import EcqxSpec, _in_steps, assign, ecqx, relevance_factor, shares_of
+from bnnflow.models.relevance import Sample, attributions
+from bnnflow.models.relevance.lrp import weight_lrp
+from bnnflow.models.relevance.taps import Probe, captured
 from bnnflow.models.train import TrainSpec, accuracy, digest, train
 
-from .conftest import CNN, lively
+from .conftest import CNN, MLP, lively
 
 NONE = TrainSpec(0, 50, 0.01, 1)
 
@@ -101,6 +105,56 @@ def test_training_recovers_with_assigned_weights(digits: Dataset) -> None:
     assert set(values.unique().tolist()) == {-1.0, 0.0, 1.0}
 
 
+@pytest.mark.parametrize("spec", [MLP, replace(CNN, pools=(1, 1), hidden=())], ids=["mlp", "cnn"])
+def test_lrp_of_weights_by_hand(spec: NetworkSpec, digits: Dataset) -> None:
+    """Every weight's share of each sum that it is in, from the relevance of the sums, in numpy."""
+    images, labels = digits.train_images[:20], digits.train_labels[:20]
+    network = lively(spec, digits.train_images[:200])
+    found = weight_lrp(network, images, labels, batch=7)
+    outputs = next(attributions(network, "lrp", Sample(images, labels, images)))[0]
+    *_, before, layer, last = (name for name, _ in network.weight_layers())
+    signs = {name: np.where(module.weight.detach().numpy() >= 0, 1.0, -1.0) for name, module in network.weight_layers()}
+    probe = Probe.of(network)
+    with captured(probe.model, probe.taps) as kept:
+        sums = probe.model(probe.tensor(images)).numpy()
+    x, weight = kept[before].numpy(), signs[layer]
+    if weight.ndim == 4:
+        windows = np.lib.stride_tricks.sliding_window_view(x, weight.shape[2:], (2, 3))
+    else:
+        windows, weight = x[:, :, None, None, None, None], weight[:, :, None, None]
+    z = np.einsum("nchwij,fcij->nfhw", windows, weight)
+    shares = outputs[layer].numpy().reshape(z.shape) / (z + np.where(z >= 0, 1.0, -1.0))  # binary: the stabiliser is 1
+    wanted = np.abs(weight * np.einsum("nchwij,nfhw->fcij", windows, shares)) / len(images)
+    np.testing.assert_allclose(found[layer], wanted.reshape(found[layer].shape), atol=1e-12)
+    flat = kept[layer].numpy().reshape(len(x), -1)
+    top = sums[np.arange(len(x)), labels]
+    start = np.eye(10)[labels] * (top / (top + np.where(top >= 0, 1.0, -1.0)))[:, None]
+    np.testing.assert_allclose(found[last], np.abs(signs[last] * (start.T @ flat)) / len(images), atol=1e-12)
+    latent = weight_lrp(network, images, labels, latent=True)
+    sizes = dict(network.weight_layers())[layer].weight.detach().double().abs().numpy()
+    np.testing.assert_allclose(latent[layer], found[layer] * sizes, atol=1e-12)
+
+
+def test_either_relevance_is_what_assignment_keeps(digits: Dataset) -> None:
+    """Relevant weights become 0 less often than the others, and the two relevances choose differently."""
+    images, labels = digits.train_images[:200], digits.train_labels[:200]
+    network = lively(CNN, images)
+    levels = {}
+    for relevance in ("taylor", "lrp"):
+        made = ecqx(network, images, labels, EcqxSpec(2, 0.1, 0.5, relevance, 200), NONE)
+        levels[relevance] = dict(made.weight_layers())["dense0"].weight.detach()
+    plain = dict(ecqx(network, images, labels, EcqxSpec(2, 0.1, 0.0), NONE).weight_layers())["dense0"].weight.detach()
+    assert not any(torch.equal(one, plain) for one in levels.values())
+    assert not torch.equal(levels["taylor"], levels["lrp"])
+    stepped = _in_steps(network, EcqxSpec(2))
+    reestimate(stepped, images)
+    score = torch.from_numpy(weight_lrp(stepped, images, labels, latent=True)["dense0"])
+    zero = {name: (level == 0).double() for name, level in {**levels, "plain": plain}.items()}
+    high, low = score > score.mean(), score < score.mean()
+    assert (zero["lrp"][high] <= zero["plain"][high]).all()
+    assert (zero["lrp"][low] >= zero["plain"][low]).all()
+
+
 def test_sizes_are_those_of_the_weights() -> None:
     network = Network(replace(CNN, weight_bits=2, weight_kind="steps"))
     weight = dict(network.weight_layers())["dense0"].weight
@@ -117,6 +171,6 @@ def test_sizes_are_those_of_the_weights() -> None:
 
 
 def test_values_out_of_range_are_refused() -> None:
-    for fields in ({"bits": 6}, {"strength": -1.0}, {"extra": 1.5}, {"images": 0}):
+    for fields in ({"bits": 6}, {"strength": -1.0}, {"extra": 1.5}, {"images": 0}, {"relevance": "magic"}):
         with pytest.raises(Problem):
             EcqxSpec(**fields)  # type: ignore[arg-type]

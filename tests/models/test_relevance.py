@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from captum.attr import LayerConductance, LayerDeepLift, LayerGradientXActivation, LayerIntegratedGradients
-from captum.attr._core.deep_lift import SUPPORTED_NON_LINEAR, nonlinear
+from captum.attr import LayerDeepLift
+from captum.attr._core.deep_lift import SUPPORTED_NON_LINEAR
 from torch.nn import functional
 
 from bnnflow import Problem
@@ -19,11 +19,11 @@ from bnnflow.models.data.load import Dataset
 from bnnflow.models.flips import FlipCounts
 from bnnflow.models.layers import SumMap
 from bnnflow.models.networks import Network, NetworkSpec
-from bnnflow.models.relevance import Sample, attributions, borda, deep_lift, lrp, ranks, score
+from bnnflow.models.relevance import Sample, attributions, borda, captum_deeplift, deep_lift, lrp, ranks, score
 from bnnflow.models.relevance.scores import _FINISH, _PER_IMAGE
 from bnnflow.models.relevance.taps import Probe, captured
 from bnnflow.models.residual import Add
-from bnnflow.models.twin import Quantize, Sign, twin
+from bnnflow.models.twin import Sign, twin
 
 from .conftest import CNN, MLP, RESIDUAL, lively
 from .test_twin import own
@@ -77,8 +77,12 @@ def test_deeplift_is_complete_at_pixels_and_every_cut(name: str, digits: Dataset
 
 
 def test_deeplift_of_a_network_of_the_users_own(tmp_path: Path, digits: Dataset) -> None:
-    """One activation module is used twice there, which Captum refuses."""
+    """One activation module is used twice there, which Captum cannot follow."""
     found = score(own(tmp_path), "deeplift", sample(digits))
+    assert found.captum is not None and found.captum.images == 0
+    assert found.captum.reason == "body.act: this module runs 2 times, and Captum follows one call of it"
+    with pytest.raises(Problem, match="runs 2 times"):
+        score(own(tmp_path), "deeplift-captum", sample(digits))
     assert found.check is not None and found.check <= 1e-9
     assert {name: len(values) for name, values in found.scores.items()} == {"first": 4, "second": 4}
 
@@ -88,44 +92,65 @@ def test_an_activation_outside_modules_is_found_out(tmp_path: Path, digits: Data
         score(own(tmp_path, functional=True), "deeplift", sample(digits))
 
 
-@pytest.mark.parametrize("name", ["mlp", "border", "unit", "planes", "map"])
-def test_deeplift_equals_captums(name: str, digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On networks without pools; the sums of residual networks have modules that Captum runs twice."""
-    for module in (Sign, Quantize):
-        monkeypatch.setitem(SUPPORTED_NON_LINEAR, module, nonlinear)
-    spec = replace(DRAWN[name], pools=())
-    network = lively(spec, digits.train_images[:200])
-    found = attributed(network, "deeplift", sample(digits, 12))
-    probe = Probe.of(network)
-    x, base, target = tensors(sample(digits, 12))
-    for layer, tap in probe.taps.items():
-        method = LayerDeepLift(probe.model, probe.model.get_submodule(tap.path))
-        wanted = method.attribute(x.requires_grad_(), base.requires_grad_(), target=target)
-        np.testing.assert_allclose(found[layer].detach(), wanted.detach(), atol=1e-9, err_msg=layer)
+@pytest.mark.parametrize("name", DRAWN)
+def test_captums_deeplift_adds_up_and_agrees_behind_the_last_pool(name: str, digits: Dataset) -> None:
+    network, some = drawn(name, digits), sample(digits, 12)
+    check = score(network, "deeplift", some).captum
+    assert check is not None and check.images == 4 and not check.reason
+    assert check.completeness is not None and check.completeness <= 1e-9
+    assert check.difference is None or check.difference <= 1e-9
+    found = score(network, "deeplift-captum", some)
+    assert found.check is not None and found.check <= 1e-9 and found.captum is None
+    ours, theirs = (attributed(network, method, some) for method in ("deeplift", "deeplift-captum"))
+    for layer in ours:
+        same = bool(torch.allclose(ours[layer], theirs[layer], rtol=0.0, atol=1e-9))
+        assert same or layer not in check.layers, layer
+    if network.spec.is_chain and network.spec.pools in ((), (1, 1)):
+        assert check.layers == tuple(ours)
 
 
-def test_gradient_methods_equal_captums(digits: Dataset) -> None:
-    """Pixels are multiples of 20, so that 20 steps between two images are whole pixels too."""
-    network = drawn("pool-after-sign", digits)
-    whole = sample(digits, 10)
-    some = Sample(whole.images // 20 * 20, whole.labels, whole.baselines // 20 * 20)
+def test_captums_deeplift_is_captums(digits: Dataset) -> None:
+    """A network without pools, and Captum called as its users call it."""
+    network, some = lively(MLP, digits.train_images[:200]), sample(digits, 12)
     probe = Probe.of(network)
     x, base, target = tensors(some)
-    product, path, inner = (
-        attributed(network, method, some) for method in ("gradient-activation", "conductance", "integrated-gradients")
-    )
+    found = attributed(network, "deeplift-captum", some)
     for layer, tap in probe.taps.items():
-        module = probe.model.get_submodule(tap.path)
-        wanted = LayerGradientXActivation(probe.model, module).attribute(x, target=target)
-        np.testing.assert_allclose(product[layer], wanted.detach(), atol=1e-9)
-        wanted = LayerIntegratedGradients(probe.model, module).attribute(
-            x, base, target=target, n_steps=20, method="riemann_middle"
-        )
-        np.testing.assert_allclose(inner[layer], wanted.detach(), atol=1e-9)
-        wanted = LayerConductance(probe.model, module).attribute(
-            x, base, target=target, n_steps=20, method="riemann_trapezoid"
-        )
-        np.testing.assert_allclose(path[layer], wanted.detach(), atol=1e-9)
+        method = LayerDeepLift(probe.model, probe.model.get_submodule(tap.path))
+        wanted = method.attribute(x.requires_grad_(), base, target=target).detach()
+        assert torch.equal(found[layer], wanted)
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        # the gradient of the straight-through estimator, as without a rule for signs
+        (lambda module, inputs, outputs, grad_input, grad_output, eps: grad_input, "miss the change of the logit"),
+        (lambda module, inputs, outputs, grad_input, grad_output, eps: grad_input * torch.nan, "miss the change"),
+    ],
+)
+def test_captums_deeplift_without_the_rule_is_found_out(
+    rule: Any, said: str, digits: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(SUPPORTED_NON_LINEAR, Sign, rule)
+    with pytest.raises(Problem, match=said) as caught:
+        score(drawn("cnn", digits), "deeplift", sample(digits))
+    assert caught.value.status == 1
+    with pytest.raises(Problem, match="attributions add up to"):
+        score(drawn("cnn", digits), "deeplift-captum", sample(digits))
+
+
+def test_attributions_that_differ_from_captums_are_found_out(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both add up, but ours go to the filters in another order."""
+
+    def turned(*given: Any) -> Any:
+        parts, misses, change = deep_lift.deeplift(*given)
+        return {name: part.flip(1) for name, part in parts.items()}, misses, change
+
+    monkeypatch.setattr(captum_deeplift, "deeplift", turned)
+    with pytest.raises(Problem, match="differ from those in one pass") as caught:
+        score(drawn("mlp", digits), "deeplift", sample(digits))
+    assert caught.value.where == "dense0"
 
 
 @pytest.mark.parametrize("method", ["deeplift", "integrated-gradients", "conductance"])
@@ -189,8 +214,11 @@ def test_lrp_rules_hand_on_all_but_the_stabilisers_share(gamma: float) -> None:
         squares = torch.stack([one.square().flatten(1).mean(1) for one in inputs]).mean(0)
         unit = (weight * squares.sqrt()).reshape(-1, *[1] * (z.dim() - 1))
         relevance = torch.randn(z.shape, generator=generator, dtype=torch.float64)
-        parts = lrp._shares(module, gamma, [one.clone() for one in inputs], relevance)
+        parts, of_weight = lrp._shares(module, gamma, [one.clone() for one in inputs], relevance)
         handed = (relevance * z / (z + torch.where(z >= 0, unit, -unit))).flatten(1).sum(1)
+        if hasattr(module, "weight"):  # the same relevance lies on the weights
+            assert of_weight is not None
+            np.testing.assert_allclose(float((module.weight * of_weight).sum().detach()), float(handed.sum()))
         assert [part.shape for part in parts] == [one.shape for one in inputs]
         np.testing.assert_allclose(sum(part.flatten(1).sum(1) for part in parts).detach(), handed, atol=1e-9)
 
@@ -343,13 +371,20 @@ def test_criteria_that_need_what_is_not_there(digits: Dataset) -> None:
     assert caught.value.where == "conv1"
 
 
-def test_scores_that_are_no_numbers_are_refused(digits: Dataset) -> None:
+def test_scores_that_are_no_numbers_are_refused(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     network = drawn("mlp", digits)
+    scores = {"dense0": np.ones(16), "dense1": np.array([0.0, np.inf, 1.0, np.nan])}
+    with monkeypatch.context() as patched:
+        patched.setattr("bnnflow.models.relevance.figures.entropy", lambda *_: scores)
+        with pytest.raises(Problem, match="filter 1 no number") as caught:
+            score(network, "entropy", sample(digits))
+        assert caught.value.where == "dense1"
     with torch.no_grad():
         network.layers["norm1"].weight[3] = float("nan")
-    with pytest.raises(Problem, match="filter 3 no number") as caught:
-        score(network, "norm-gain", sample(digits))
-    assert caught.value.where == "dense1"
+    for criterion in ("deeplift", "latent", "ablation", "random", "borda(latent,norm-gain)"):
+        with pytest.raises(Problem, match="1 of its 12 values are not finite") as caught:
+            score(network, criterion, sample(digits))
+        assert caught.value.where == "layers.norm1.weight" and caught.value.status == 1
 
 
 def test_a_sample_has_images_labels_and_baselines() -> None:

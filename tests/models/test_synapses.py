@@ -11,10 +11,16 @@ from brevitas.core.quant.ternary import TernaryQuant
 from brevitas.core.scaling import ConstScaling
 
 from bnnflow import Problem
+from bnnflow.models import relevance
 from bnnflow.models.data.load import Dataset
+from bnnflow.models.flips import FlipCounts
+from bnnflow.models.latent import layer_without_latent
 from bnnflow.models.networks import Network, NetworkSpec
+from bnnflow.models.pack import pack, unpack
+from bnnflow.models.packed_file import Provenance
+from bnnflow.models.prune.ecqx import EcqxSpec, ecqx
 from bnnflow.models.prune.gradients import weight_relevance
-from bnnflow.models.prune.synapses import SynapseSpec, masked, masks, prune_synapses, synapses
+from bnnflow.models.prune.synapses import SynapseSpec, masked, masks, prune_synapses, score, synapses
 from bnnflow.models.saved import load_network, save_network
 from bnnflow.models.ternary import Masked, Ternary, zero_shares
 from bnnflow.models.train import TrainSpec, accuracy, digest, predict, train
@@ -94,6 +100,56 @@ def test_the_lowest_scores_go_and_stay_gone(digits: Dataset, criterion: str) -> 
     for name, module in made.weight_layers():
         assert torch.equal(module.weight == 0, gone[name])
         assert set(module.quant_weight().value.unique().tolist()) <= {-1.0, 0.0, 1.0}
+
+
+@pytest.mark.parametrize("criterion", ["flips", "flips-step"])
+def test_what_flips_most_goes_first(criterion: str, digits: Dataset) -> None:
+    images, labels = digits.train_images[:200], digits.train_labels[:200]
+    network, flips = Network(MLP), FlipCounts(2)
+    train(network, images, labels, TrainSpec(4, 50, 0.05, 1), flips=flips)
+    kind = "step" if criterion == "flips-step" else "epoch"
+    counts = {name: counted.numpy() for name, counted in flips.last[kind].items()}
+    assert all(each.max() > 0 for each in counts.values())
+    spec = SynapseSpec(0.3, criterion=criterion)
+    scores = score(network, spec, images, labels, flips=flips)
+    made, _ = prune_synapses(network, images, labels, (images, labels), spec, NONE, flips)
+    for name, module in made.weight_layers():
+        gone = (module.weight == 0).numpy()
+        assert gone.sum() == round(0.3 * gone.size)
+        best = scores[name].reshape(len(gone), -1).max(1)  # of each neuron one stays
+        held = scores[name] == best.reshape(-1, *[1] * (gone.ndim - 1))
+        assert counts[name][gone].min() >= counts[name][~gone & ~held].max()
+        assert np.array_equal(np.ceil(scores[name]) - 1, -counts[name])
+    other = score(network, replace(spec, seed=1), images, labels, flips=flips)
+    assert any((other[name] != scores[name]).any() for name in scores)  # ties are drawn
+    with pytest.raises(Problem, match="not counted"):
+        score(network, spec, images, labels)
+    with pytest.raises(Problem, match="another shape"):
+        score(Network(replace(MLP, hidden=(16, 8))), spec, images, labels, flips=flips)
+
+
+def test_weights_without_latent_ones_are_not_ranked_by_them(digits: Dataset) -> None:
+    """Of bop, whose weights are +1 and -1; of a packed file, which keeps one magnitude; and of both, masked."""
+    images, labels = digits.train_images[:60], digits.train_labels[:60]
+    network = Network(MLP)
+    assert layer_without_latent(network, network.weight_layers()) == ""
+    train(network, images, labels, TrainSpec(1, 50, 0.05, 1, optimizer="bop", bop_rate=0.01))
+    about = Provenance("", "digits", 0, 1, 0.0, "", 0.0, 1)
+    packed = unpack(pack(Network(MLP), about))
+    rng = np.random.default_rng(0)
+    keep = {name: rng.random(tuple(m.weight.shape)) < 0.5 for name, m in network.weight_layers()}
+    for without in (network, packed, masked(network, keep)):
+        assert isinstance(without, Network)
+        with pytest.raises(Problem, match="no latent values") as caught:
+            score(without, SynapseSpec(0.5), images, labels)
+        assert caught.value.where == "dense0"
+        assert set(score(without, SynapseSpec(0.5, criterion="taylor"), images, labels)) == set(keep)
+        with pytest.raises(Problem, match="no latent values"):
+            ecqx(without, images, labels, EcqxSpec(), NONE)
+        with pytest.raises(Problem, match="no latent values"):
+            relevance.score(without, "latent", relevance.Sample(images, labels, images))
+    scaled = unpack(pack(Network(replace(MLP, weight_scale="channel")), about))  # packed with its latent weights
+    assert layer_without_latent(scaled, scaled.weight_layers()) == ""  # type: ignore[arg-type]
 
 
 def test_masks_keep_the_highest_of_every_neuron() -> None:

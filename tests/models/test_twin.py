@@ -18,6 +18,7 @@ from bnnflow.models import zoo
 from bnnflow.models.batchnorm import reestimate
 from bnnflow.models.networks import Network, NetworkSpec
 from bnnflow.models.own import OwnNetwork, OwnSpec
+from bnnflow.models.relevance import Sample, score
 from bnnflow.models.twin import Quantize, Sign, twin
 
 from .conftest import CNN, MLP, RESIDUAL, lively
@@ -110,6 +111,65 @@ def test_a_network_of_the_users_own(tmp_path: Path) -> None:
     assert (network(x) - copy(x)).abs().max() <= 1e-5
     assert [name for name, _ in copy.weight_layers()] == ["first", "second", "scores"]
     assert isinstance(copy.body.body.act, Quantize)
+
+
+SHARED = '''
+import torch
+from brevitas.nn import QuantConv2d, QuantIdentity, QuantLinear
+from brevitas.quant import SignedBinaryActPerTensorConst, SignedBinaryWeightPerTensorConst
+from torch import nn
+
+
+class Net(nn.Module):
+    """`middle` runs `times` times, under two names; `spare` does not run; one sign is used by all."""
+
+    def __init__(self, times=2):
+        super().__init__()
+        kind = {"bias": False, "weight_quant": SignedBinaryWeightPerTensorConst}
+        self.times = times
+        self.first = QuantConv2d(1, 4, 3, **kind)
+        self.sign = QuantIdentity(act_quant=SignedBinaryActPerTensorConst)
+        self.middle = QuantConv2d(4, 4, 3, padding=1, **kind)
+        self.again = self.middle
+        self.inner = nn.Sequential(self.sign)
+        if times == 0:
+            self.spare = QuantConv2d(4, 4, 3, **kind)
+        self.scores = QuantLinear(4 * 36, 10, **kind)
+
+    def forward(self, x):
+        x = self.sign(self.first(x / 128 - 1))
+        for module in (self.middle, self.again)[: max(1, self.times)]:
+            x = self.inner(module(x) + 0.5)
+        return self.scores(torch.flatten(x, 1))
+'''
+
+
+@pytest.mark.parametrize("times", [0, 1, 2])
+def test_modules_that_run_twice_or_not_at_all(tmp_path: Path, times: int) -> None:
+    """The copy computes the same; filters whose layer has no one output are not scored by their outputs."""
+    (tmp_path / f"shared{times}.py").write_text(SHARED)
+    network = OwnNetwork(OwnSpec(f"shared{times}:Net", {"times": times}, (1, 8, 8), 10, str(tmp_path))).eval()
+    copy = twin(network)
+    rng = np.random.default_rng(3)
+    images = rng.integers(0, 256, (20, 1, 8, 8)).astype(np.uint8)
+    x = torch.tensor(images, dtype=torch.float32)
+    assert torch.equal(network(x), copy(x))
+    assert not any(type(module).__module__.startswith("brevitas") for module in copy.modules())
+    body = copy.body.body
+    assert body.middle is body.again and body.inner[0] is body.sign and type(body.sign) is Sign
+    some = Sample(images, rng.integers(0, 10, 20), images[::-1].copy())
+    for criterion in ("deeplift", "lrp", "ablation", "entropy"):
+        if times == 1:
+            found = score(network, criterion, some).scores
+            assert {name: len(values) for name, values in found.items()} == {"first": 4, "middle": 4}
+        else:
+            with pytest.raises(Problem, match=f"this layer runs {times} times a pass") as caught:
+                score(network, criterion, some)
+            assert caught.value.where == ("spare" if times == 0 else "middle")
+    assert len(score(network, "latent", some).scores["middle"]) == 4
+    if times == 1:
+        check = score(network, "deeplift", some).check
+        assert check is not None and check <= 1e-9
 
 
 def test_what_has_no_counterpart_is_named(tmp_path: Path) -> None:
