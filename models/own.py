@@ -66,12 +66,17 @@ class OwnNetwork(nn.Module):
     def _try(self) -> None:
         training = self.training
         self.eval()
+        ran: list[nn.Module] = []
+        hooks = [m.register_forward_pre_hook(lambda m, _: ran.append(m)) for _, m in self._by_name()]
         try:
             with torch.no_grad():
                 scores = self(torch.zeros(1, *self.spec.input_shape))
         except Exception as error:
             what = f"{self.spec.target} does not take images of {list(self.spec.input_shape)}: {error}"
             raise Problem(what, "model.arch", "it is given float pixels 0 to 255, batch first") from error
+        for hook in hooks:
+            hook.remove()
+        self._order = {name: ran.index(module) for name, module in self._by_name() if module in ran}
         self.train(training)
         if tuple(scores.shape) != (1, self.spec.classes):
             what = f"{self.spec.target} gives {list(scores.shape[1:])} for an image, not {self.spec.classes} scores"
@@ -84,7 +89,13 @@ class OwnNetwork(nn.Module):
         return value
 
     def weight_layers(self) -> list[tuple[str, nn.Conv2d | nn.Linear]]:
-        """Name and module of every convolution and dense layer, in the order of their names in the module."""
+        """Name and module of every convolution and dense layer, in the order in which they first run.
+
+        Those that never run come first, so that the last one gives the scores.
+        """
+        return sorted(self._by_name(), key=lambda found: self._order.get(found[0], -1))
+
+    def _by_name(self) -> list[tuple[str, nn.Conv2d | nn.Linear]]:
         return [(name, m) for name, m in self.body.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)]
 
 

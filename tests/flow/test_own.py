@@ -13,6 +13,7 @@ from bnnflow import Problem
 from bnnflow.flow import cli, processes
 from bnnflow.flow.fetch import fetch
 from bnnflow.flow.recipe import load
+from bnnflow.models.own import OwnNetwork, OwnSpec
 
 Golden = Callable[[str, str], None]
 NET = '''
@@ -42,6 +43,17 @@ class MyNet(nn.Module):
 class FloatNet(MyNet):
     def forward(self, x):
         return torch.sin(super().forward(x)) @ torch.ones(10, 10)
+
+
+class HeadFirst(MyNet):
+    """Its score layer is made before the others, and one more never runs."""
+
+    def __init__(self):
+        super().__init__()
+        for name in ("scores", "first", "second"):
+            module = self._modules.pop(name)
+            self._modules[name] = module
+        self.unused = QuantLinear(3, 2, bias=False)
 
 
 class Number:
@@ -204,3 +216,9 @@ def test_one_process_is_alone() -> None:
     with processes.joined() as leads:
         assert leads
         processes.call("train")
+
+
+def test_layers_are_in_the_order_in_which_they_run(tmp_path: Path) -> None:
+    (tmp_path / "mynets.py").write_text(NET)
+    network = OwnNetwork(OwnSpec("mynets:HeadFirst", {}, (1, 8, 8), 10, str(tmp_path)))
+    assert [name for name, _ in network.weight_layers()] == ["unused", "first", "second", "scores"]
