@@ -124,6 +124,7 @@ def _scores_file(path: Path) -> dict[str, np.ndarray]:
 def _of_run(
     source: Path, folder: Path | None, overrides: Sequence[str], wishes: Wishes, progress: Callable[[int, int], None]
 ) -> Facts:
+    from ..models.augment import augment
     from ..models.flips import FlipCounts
     from ..models.networks import Network
     from ..models.prune import group_scores
@@ -143,7 +144,8 @@ def _of_run(
     settings, data = recipe.prune, build.dataset
     out = held_out(len(data.train_images), train_settings(recipe))
     subset = (settings.validation, settings.calibration, recipe.seed)
-    judged, truth, measured_on = work.subsets(data.train_images, data.train_labels, *subset, out)
+    judged, truth, plain = work.subsets(data.train_images, data.train_labels, *subset, out)
+    measured_on = augment(plain, recipe.train.augment, np.random.default_rng([recipe.seed, 6]))
     if wishes.scores:
         scores = _scores_file(wishes.scores)
     else:
