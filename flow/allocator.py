@@ -13,7 +13,7 @@ from bnnflow import Problem
 
 from ..transforms.graph import Graph
 from ..transforms.read import read
-from .hardware_costs import PARTS_OF_COST, HardwareCosts
+from .hardware_costs import ALL, PARTS_OF_COST, HardwareCosts
 from .recipe import Recipe
 from .sensitivity import Candidates, curves_of, table, table_facts
 
@@ -153,7 +153,7 @@ class SensitivityAllocator:
 
 
 def objective_of(recipe: Recipe) -> Objective:
-    """What the recipe wants to save.
+    """What the recipe wants to save; "all" is LUT, BRAM18, cycles and energy, each with its weight.
 
     Raises:
         Problem: a part of the cost that is not known, or a number that is not positive.
@@ -163,7 +163,8 @@ def objective_of(recipe: Recipe) -> Objective:
     from ..models.allocation.greedy import Objective
 
     settings, key = recipe.prune, "prune.budget"
-    for where, named, more in (("objective", settings.objective, ()), ("budget", settings.budget, ("part", "fps"))):
+    shorthands = (("objective", settings.objective, ("all",)), ("budget", settings.budget, ("part", "fps")))
+    for where, named, more in shorthands:
         for name in named:
             if name not in (*PARTS_OF_COST, *more):
                 hint = f"parts are: {', '.join((*PARTS_OF_COST, *more))}"
@@ -181,6 +182,9 @@ def objective_of(recipe: Recipe) -> Objective:
             else:
                 budget[name] = value
         key = "prune.objective"
-        return Objective(settings.objective, budget)
+        weights = {name: value for name, value in settings.objective.items() if name != "all"}
+        for name in ALL if "all" in settings.objective else ():
+            weights[name] = weights.get(name, 0.0) + settings.objective["all"]
+        return Objective(weights, budget)
     except Problem as problem:
         raise recipe.problem(key, problem.what, problem.hint) from problem

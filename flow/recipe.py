@@ -109,11 +109,11 @@ class Prune(Section):
     )
     objective: dict[str, Annotated[float, Field(gt=0)]] = Field(
         default_factory=lambda: {"ops": 1.0},
-        description="sensitivity: weights of lut, bram18, cycles, ops, weight_bits; ops are binary operations",
+        description="sensitivity: weights of lut, bram18, cycles, energy (all: these four), ops (binary), weight_bits",
     )
     budget: dict[str, Annotated[float, Field(gt=0)] | str] = Field(
         default_factory=dict,
-        description="sensitivity: stop when met, in place of amount: {part: xc7z020, fps: 10000} or {lut: 20000}",
+        description="sensitivity: end when met, in place of amount: {part: xc7z020, fps: 10000} or {lut: 20000}; energy in nJ",
     )
     folding: Literal["refold", "kept"] = Field(
         default="refold", description="sensitivity: cost of the hardware folded anew, or with PE and SIMD kept"

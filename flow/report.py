@@ -54,6 +54,7 @@ _ROWS = (
     ("latency", "µs", "latency_us", -1, "cost"),
     ("LUT", "", "lut", -1, "cost"),
     ("BRAM18", "", "bram18", -1, "cost"),
+    ("energy an image, 45 nm", "nJ", "energy_nj", -1, "energy"),
 )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from bnnflow import CHECK_FAILED, Problem
 
 from ..build.cost import SOURCE
+from ..build.energy import SOURCE as ENERGY_SOURCE
 from .runs import Run
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def summarize(build: Build) -> dict[str, Any]:
             "accuracy": "measured on the test images",
             "accuracy_hw": "simulated bit by bit on the test images",
             "cost": SOURCE,
+            "energy": ENERGY_SOURCE,
             "speed": "measured",
         },
     }
