@@ -113,7 +113,7 @@ class Prune(Section):
     )
     budget: dict[str, Annotated[float, Field(gt=0)] | str] = Field(
         default_factory=dict,
-        description="sensitivity: end when met, in place of amount: {part: xc7z020, fps: 10000} or {lut: 20000}; energy in nJ",
+        description="sensitivity: end when met, in place of amount: {part: xc7z020, fps: 10000} or {energy: 50} (nJ)",
     )
     folding: Literal["refold", "kept"] = Field(
         default="refold", description="sensitivity: cost of the hardware folded anew, or with PE and SIMD kept"
