@@ -35,6 +35,19 @@ def graph_of(network: Network) -> Graph:
         return read(path)
 
 
+def hardware_costs(recipe: Recipe, graph: Graph) -> HardwareCosts:
+    """Costs of narrower networks, on the recipe's target or its budget's part and rate, by the recipe's folding.
+
+    Raises:
+        Problem: the network cannot be compiled, or there is no such part.
+    """
+    from ..build.parts import part
+
+    target, settings = recipe.target, recipe.prune
+    rate, chip = settings.budget.get("fps", target.fps), str(settings.budget.get("part", target.part))
+    return HardwareCosts.of(graph, float(rate), target.clock_mhz, part(chip), settings.folding)
+
+
 @dataclass(slots=True)
 class SensitivityAllocator:
     """Decides widths by accuracy lost and hardware saved; the same in the same situation.
@@ -108,14 +121,7 @@ class SensitivityAllocator:
 
     def _hardware(self, network: Network) -> HardwareCosts:
         if self._costs is None:
-            from ..build.parts import part
-
-            target = self.recipe.target
-            graph = graph_of(network)
-            settings = self.recipe.prune
-            rate = settings.budget.get("fps", target.fps)
-            chip = part(str(settings.budget.get("part", target.part)))
-            self._costs = HardwareCosts.of(graph, float(rate), target.clock_mhz, chip, settings.folding)
+            self._costs = hardware_costs(self.recipe, graph_of(network))
         return self._costs
 
     def _candidates(self, situation: Situation) -> Candidates:

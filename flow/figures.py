@@ -7,6 +7,7 @@ from typing import Any
 
 from ..build.cost import Model, estimate, operations
 from ..build.energy import energy, energy_nj
+from ..build.unrolled import unrolled
 from ..transforms.graph import Graph
 
 Facts = dict[str, Any]
@@ -35,3 +36,9 @@ def cost_facts(graph: Graph, clock_mhz: float, model: Model = "exact") -> Facts:
         **energy_nj(spent),
         "layers": layers,
     }
+
+
+def unrolled_facts(graph: Graph) -> Facts:
+    """Of a dataflow graph whose layers are fully unrolled: LUTs, and weights that are not 0 (`build.unrolled`)."""
+    layers = unrolled(graph)
+    return {"unrolled_lut": sum(cost.lut for cost in layers), "synapses": sum(cost.synapses for cost in layers)}

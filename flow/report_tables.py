@@ -90,7 +90,8 @@ def pruning_table(found: Mapping[str, Any]) -> Table:
     """The steps of a pruning: what was kept, its cost where it is known, and held-out accuracy."""
     columns = "step|kept|>binary ops|>LUT|>BRAM18|>cycles|>nJ|>before %|>after %|"
     caption = "accuracy on held-out training images, right after removal and after fine-tuning; costs estimated"
-    table = _table(f"pruning by {found['criterion']}, {found.get('allocation', 'uniform')}", columns, caption)
+    how = f"by {found['criterion']}, {found['allocation']}" if "allocation" in found else f"of {found['unit']}"
+    table = _table(f"pruning {how}", columns, caption)
     unpruned = found.get("unpruned") or {"kept": {}, "cost": {}}
     held = found.get("held_out_accuracy")
     table.add_row("0", _widths(unpruned["kept"]), *_cost_cells(unpruned["cost"]), "", percent(held))

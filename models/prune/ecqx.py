@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -112,6 +114,7 @@ def ecqx(
     recovery: TrainSpec,
     relevance: Callable[[Network], Relevances] | None = None,
     progress: Progress | None = None,
+    checkpoint: Path | None = None,
 ) -> Network:
     """Train with assigned weights, and leave the assigned ones.
 
@@ -127,6 +130,7 @@ def ecqx(
         relevance: of every weight by layer name, 0 or more, from the network with its latent weights in steps; None
             for `weight_relevance`.
         progress: as for `train`.
+        checkpoint: as for `train`; of the same `relevance`.
 
     Returns:
         A network of `weight_kind` "steps" and the spec's bits, in eval mode, whose latent weights are its levels.
@@ -144,7 +148,8 @@ def ecqx(
     state = _Assigned(made, spec, relevance or usual, steps * recovery.accumulate)
     reestimate(made, images)
     if recovery.epochs:
-        train(made, images, labels, recovery, progress=progress, extras=Extras(within=state.within))
+        extras = Extras(state.within, None, repr(spec), state.carried, state.carry_on)
+        train(made, images, labels, recovery, checkpoint, progress, extras=extras)
     state.settle()
     reestimate(made, images)
     return made
@@ -161,6 +166,14 @@ class _Assigned:
     shares: dict[str, Tensor] = field(default_factory=dict)
     relevances: dict[str, Tensor] = field(default_factory=dict)
     calls: int = 0
+
+    def carried(self) -> dict[str, Any]:
+        """What an assignment takes over from the batches before it."""
+        return {"shares": self.shares, "relevances": self.relevances, "calls": self.calls}
+
+    def carry_on(self, state: dict[str, Any]) -> None:
+        """Take up what `carried` gave."""
+        self.shares, self.relevances, self.calls = state["shares"], state["relevances"], state["calls"]
 
     @contextmanager
     def within(self, _network: nn.Module) -> Iterator[None]:

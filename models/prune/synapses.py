@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
 
 from bnnflow import Problem
 
+from .. import store
 from ..batchnorm import reestimate
 from ..networks import Network
 from ..train import Progress, TrainSpec, accuracy, train
@@ -94,6 +96,7 @@ def prune_synapses(
     recovery: TrainSpec,
     scores: Scores | None = None,
     progress: Progress | None = None,
+    checkpoint: Path | None = None,
 ) -> tuple[Network, list[SynapseStep]]:
     """Remove the synapses of lowest score step by step; re-estimate, fine-tune and re-estimate after each.
 
@@ -106,6 +109,7 @@ def prune_synapses(
         scores: by layer name, of the shape of the weights, higher stays, in place of the criterion's (such as flips
             counted in training, negated); used in every step.
         progress: as for `train`, for each step anew.
+        checkpoint: beside it the epochs of each step are kept, so that the same call goes on from there.
 
     Returns:
         The masked network in eval mode, and the steps.
@@ -120,7 +124,8 @@ def prune_synapses(
         reestimate(made, images)
         before = after = accuracy(made, *held)
         if recovery.epochs:
-            train(made, images, labels, replace(recovery, seed=recovery.seed + step), progress=progress)
+            how = replace(recovery, seed=recovery.seed + step)
+            train(made, images, labels, how, store.beside(checkpoint, f"step{step}"), progress)
             reestimate(made, images)
             after = accuracy(made, *held)
         steps.append(SynapseStep({name: kept for name, (kept, _) in synapses(made).items()}, before, after))
