@@ -40,7 +40,7 @@ def costs(pruning: Mapping[str, Any] | None) -> str:
             one.set_xlim(left=0, right=1.12 * whole[key])
             one.margins(y=0.25)
             one.xaxis.set_major_formatter(EngFormatter(sep=""))
-            one.xaxis.set_major_locator(MaxNLocator(4))
+            one.xaxis.set_major_locator(MaxNLocator(3))
         axes[0].set_ylabel("accuracy, %")
         found = dict(zip(*reversed(axes[0].get_legend_handles_labels()), strict=True))
         figure.legend(found.values(), found.keys(), loc="outside lower center", ncols=len(found))
