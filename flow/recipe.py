@@ -168,7 +168,7 @@ class Recipe(Section):
             key: dotted path, such as `target.part`; the nearest key that the file gives is shown.
             what, hint, status: as for `Problem`.
         """
-        from .recipe_faults import place_of
+        from .recipe_errors import place_of
 
         return Problem(what, place_of(tuple(key.split(".")), self._origin), hint, status)
 

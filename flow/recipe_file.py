@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from bnnflow import Problem
 
 from .recipe import Origin, Recipe
-from .recipe_faults import faults_of, map_faults
+from .recipe_errors import faults_of, map_faults
 from .yaml_position import Fault, KeyPath, as_problem, parse, parse_value
 
 MAX_BYTES = 1 << 20
