@@ -48,7 +48,7 @@ from ..transforms.ops import (
 from ..transforms.tensor import Array, TensorType
 from .cost import widths
 
-SOURCE = "estimated (Horowitz 2014, 45 nm; relative, not watts of a board)"
+SOURCE = "estimated (Horowitz 2014, 45 nm; relative)"
 
 _ADD_PJ = ((8, 0.03), (32, 0.1))
 _BIT_PRODUCT_PJ = 0.2 / 64

@@ -121,7 +121,7 @@ def print_estimate(found: Mapping[str, Any]) -> None:
         f"{target['clock_mhz']:g} MHz; estimated by FINN's formulas"
     )
     parts = ", ".join(f"{kind} {found[f'energy_{kind}_nj']:,.1f}" for kind in ("operations", "memory", "streams"))
-    print(f"{found['energy_nj']:,.1f} nJ an image ({parts}), {found['energy_source']}")
+    print(f"{found['energy_nj']:,.1f} nJ an image ({parts}), {found['energy_source']}, not watts of a board")
     if "unrolled" in found:
         print_unrolled(found["unrolled"])
 
