@@ -13,7 +13,7 @@ from bnnflow import Problem
 
 from ..transforms.graph import Graph
 from ..transforms.read import read
-from .hardware_costs import PARTS_OF_COST, HardwareCosts
+from .hardware_costs import ALL, PARTS_OF_COST, HardwareCosts
 from .recipe import Recipe
 from .sensitivity import Candidates, curves_of, table, table_facts
 
@@ -33,6 +33,19 @@ def graph_of(network: Network) -> Graph:
         path = Path(folder) / "network.onnx"
         export_qonnx(network, path, network.spec.input_shape)
         return read(path)
+
+
+def hardware_costs(recipe: Recipe, graph: Graph) -> HardwareCosts:
+    """Costs of narrower networks, on the recipe's target or its budget's part and rate, by the recipe's folding.
+
+    Raises:
+        Problem: the network cannot be compiled, or there is no such part.
+    """
+    from ..build.parts import part
+
+    target, settings = recipe.target, recipe.prune
+    rate, chip = settings.budget.get("fps", target.fps), str(settings.budget.get("part", target.part))
+    return HardwareCosts.of(graph, float(rate), target.clock_mhz, part(chip), settings.folding)
 
 
 @dataclass(slots=True)
@@ -108,14 +121,7 @@ class SensitivityAllocator:
 
     def _hardware(self, network: Network) -> HardwareCosts:
         if self._costs is None:
-            from ..build.parts import part
-
-            target = self.recipe.target
-            graph = graph_of(network)
-            settings = self.recipe.prune
-            rate = settings.budget.get("fps", target.fps)
-            chip = part(str(settings.budget.get("part", target.part)))
-            self._costs = HardwareCosts.of(graph, float(rate), target.clock_mhz, chip, settings.folding)
+            self._costs = hardware_costs(self.recipe, graph_of(network))
         return self._costs
 
     def _candidates(self, situation: Situation) -> Candidates:
@@ -153,7 +159,7 @@ class SensitivityAllocator:
 
 
 def objective_of(recipe: Recipe) -> Objective:
-    """What the recipe wants to save.
+    """What the recipe wants to save; "all" is LUT, BRAM18, cycles and energy, each with its weight.
 
     Raises:
         Problem: a part of the cost that is not known, or a number that is not positive.
@@ -163,7 +169,8 @@ def objective_of(recipe: Recipe) -> Objective:
     from ..models.allocation.greedy import Objective
 
     settings, key = recipe.prune, "prune.budget"
-    for where, named, more in (("objective", settings.objective, ()), ("budget", settings.budget, ("part", "fps"))):
+    shorthands = (("objective", settings.objective, ("all",)), ("budget", settings.budget, ("part", "fps")))
+    for where, named, more in shorthands:
         for name in named:
             if name not in (*PARTS_OF_COST, *more):
                 hint = f"parts are: {', '.join((*PARTS_OF_COST, *more))}"
@@ -181,6 +188,9 @@ def objective_of(recipe: Recipe) -> Objective:
             else:
                 budget[name] = value
         key = "prune.objective"
-        return Objective(settings.objective, budget)
+        weights = {name: value for name, value in settings.objective.items() if name != "all"}
+        for name in ALL if "all" in settings.objective else ():
+            weights[name] = weights.get(name, 0.0) + settings.objective["all"]
+        return Objective(weights, budget)
     except Problem as problem:
         raise recipe.problem(key, problem.what, problem.hint) from problem

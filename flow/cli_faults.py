@@ -150,15 +150,14 @@ def criticality(
 
     No labels are needed: classes are compared with those of the network without faults.
     """
-    from . import faults as work
-    from . import inputs, screen, screen_faults
+    from . import fault_analysis, faults, inputs, screen, screen_faults
 
     if output is not None and output.is_dir():
         raise Problem("the output is a folder", str(output), "give the name of an .npz file")
-    opened = work.dataflow(inputs.open_graph(graph))
-    pixels, truth = work.judged_on(opened, data, data_dir, images, input, labels)
+    opened = faults.dataflow(inputs.open_graph(graph))
+    pixels, truth = faults.judged_on(opened, data, data_dir, images, input, labels)
     with screen.Bar("criticality", len(pixels) * max(1, len(layer)), quiet=json) as bar:
-        found = work.criticality(opened, pixels, truth, layer, output, bar.update)
+        found = fault_analysis.criticality(opened, pixels, truth, layer, output, bar.update)
     screen.print_json(found) if json else screen_faults.print_criticality(found)
 
 
@@ -174,10 +173,9 @@ def margins(
     json: Json = False,
 ) -> None:
     """Weight flips that provably change no class, margins and exact flip probabilities of neurons."""
-    from . import faults as work
-    from . import inputs, screen, screen_faults
+    from . import fault_analysis, faults, inputs, screen, screen_faults
 
-    opened = work.dataflow(inputs.open_graph(graph))
-    pixels, truth = work.judged_on(opened, data, data_dir, images, input, labels)
-    found = work.margins(opened, pixels, truth, rate, attack)
+    opened = faults.dataflow(inputs.open_graph(graph))
+    pixels, truth = faults.judged_on(opened, data, data_dir, images, input, labels)
+    found = fault_analysis.margins(opened, pixels, truth, rate, attack)
     screen.print_json(found) if json else screen_faults.print_margins(found)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -11,6 +11,10 @@ from bnnflow import Problem
 
 from .cli_options import Json
 
+if TYPE_CHECKING:
+    from .recipe_section import Section
+
+S = TypeVar("S", bound="Section")
 RunFolder = Annotated[Path, typer.Argument(help="Run folder of `flow build`.", show_default=False)]
 Which = Annotated[str, typer.Option("--network", help="base or pruned.")]
 Output = Annotated[
@@ -19,6 +23,21 @@ Output = Annotated[
 ]
 Epochs = Annotated[int, typer.Option(min=0, help="Epochs of fine-tuning; 0 re-estimates the batch norms alone.")]
 Rate = Annotated[float, typer.Option(min=1e-9, max=10, help="Learning rate of fine-tuning.")]
+
+
+def checked(section: type[S], **values: Any) -> S:
+    """Options as the section of a recipe that they are.
+
+    Raises:
+        Problem: a value that is not allowed; names the option.
+    """
+    from pydantic import ValidationError
+
+    try:
+        return section(**values)
+    except ValidationError as error:
+        detail = error.errors(include_url=False)[0]
+        raise Problem(f"{detail['input']!r} is not allowed", f"--{detail['loc'][0]}", detail["msg"]) from None
 
 
 def planes(
@@ -38,13 +57,13 @@ def planes(
     json: Json = False,
 ) -> None:
     """Say what each input bit plane is worth (`model.input: planes`), and drop the lowest, with fine-tuning."""
-    from . import finer, screen, screen_finer
+    from . import finer_commands, screen, screen_finer
 
     if drop is not None and max_loss is not None:
         raise Problem("both are given", "--drop, --max-loss", "give one of them")
     most = None if max_loss is None else max_loss / 100
     with screen.Bar("planes", quiet=json) as bar:
-        found = finer.planes(run, which, drop, most, epochs, learning_rate, draws, output, bar.update)
+        found = finer_commands.planes(run, which, drop, most, (epochs, learning_rate), draws, output, bar.update)
     screen.print_json(found) if json else screen_finer.print_planes(found)
 
 
@@ -67,11 +86,12 @@ def synapses(
 ) -> None:
     """Remove single synapses of binary layers, with fine-tuning; it pays in unrolled hardware (estimate --unrolled)."""
     from . import finer, screen, screen_finer
+    from .finer_commands import pruned
+    from .recipe_prune import Synapses
 
+    settings = checked(Synapses, share=share, layers=layer or [], criterion=criterion, steps=steps)
     with screen.Bar("synapses", quiet=json) as bar:
-        found = finer.synapses(
-            run, which, share, layer or [], criterion, steps, epochs, learning_rate, output, bar.update
-        )
+        found = pruned(finer.synapses, run, which, settings, (epochs, learning_rate), output, bar.update)
     screen.print_json(found) if json else screen_finer.print_synapses(found)
 
 
@@ -89,9 +109,12 @@ def ecqx(
 ) -> None:
     """Train with weights assigned by distance, entropy and relevance (ECQx), and say how few bytes they code to."""
     from . import finer, screen, screen_finer
+    from .finer_commands import pruned
+    from .recipe_prune import Ecqx
 
+    settings = checked(Ecqx, bits=bits, strength=strength, extra=extra, relevance=relevance)
     with screen.Bar("ecqx", quiet=json) as bar:
-        found = finer.assigned(run, which, bits, strength, extra, relevance, epochs, learning_rate, output, bar.update)
+        found = pruned(finer.ecqx, run, which, settings, (epochs, learning_rate), output, bar.update)
     screen.print_json(found) if json else screen_finer.print_assigned(found)
 
 
@@ -110,19 +133,11 @@ def masks(
 ) -> None:
     """Choose filters and neurons by masks that are trained with the weights (Main/Subsidiary, RA-Growth), and cut."""
     from . import finer, screen, screen_finer
+    from .finer_commands import pruned
+    from .recipe_prune import Masks
 
+    given = {"strength": strength, "order": order, "grow": grow, "mask_epochs": mask_epochs, "mask_rate": mask_rate}
+    settings = checked(Masks, **given)
     with screen.Bar("masks", quiet=json) as bar:
-        found = finer.masks(
-            run,
-            which,
-            strength,
-            order,
-            grow,
-            mask_epochs,
-            mask_rate,
-            epochs,
-            learning_rate,
-            output,
-            bar.update,
-        )
+        found = pruned(finer.masks, run, which, settings, (epochs, learning_rate), output, bar.update)
     screen.print_json(found) if json else screen_finer.print_masks(found)

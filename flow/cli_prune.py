@@ -81,10 +81,14 @@ def prune(
     amount: Annotated[float | None, typer.Option(help="Share to remove in all.", show_default=False)] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Rounds.", show_default=False)] = None,
     objective: Annotated[
-        str, typer.Option(metavar="PART=WEIGHT,...", help="What is saved: lut, bram18, cycles, ops, weight_bits.")
+        str,
+        typer.Option(
+            metavar="PART=WEIGHT,...", help="What is saved: lut, bram18, cycles, energy, ops, weight_bits, or all."
+        ),
     ] = "",
     budget: Annotated[
-        str, typer.Option(metavar="PART=LIMIT,...", help="Stop when met: part, fps, lut, bram18, cycles, ops.")
+        str,
+        typer.Option(metavar="PART=LIMIT,...", help="Stop when met: part, fps, lut, bram18, cycles, energy (nJ), ops."),
     ] = "",
     max_loss: Annotated[
         float | None, typer.Option(help="Accuracy points that may be lost.", show_default=False)
@@ -106,10 +110,13 @@ def prune(
 
 
 def _parts(text: str, key: str) -> list[str]:
-    """Overrides of a recipe's mapping from `part=number,part=number`."""
+    """The override that makes a recipe's mapping `part=number,part=number`; a weight that is not said is 1."""
     if not text:
         return []
     pairs = [item.partition("=") for item in text.split(",")]
+    if key == "objective":
+        pairs = [(name, "=", value if equals else "1") for name, equals, value in pairs]
     if any(not name.strip() or not value.strip() for name, _, value in pairs):
         raise Problem(f"{text!r} is not a list of parts", f"--{key}", f"for example --{key} lut=1,bram18=1")
-    return [f"prune.{key}.{name.strip()}={value.strip()}" for name, _, value in pairs]
+    said = ", ".join(f"{name.strip()}: {value.strip()}" for name, _, value in pairs)
+    return [f"prune.{key}={{{said}}}"]

@@ -13,6 +13,7 @@ from bnnflow import Problem
 from ..transforms.graph import Graph
 from ..transforms.write import write
 from .places import cache_folder, data_places
+from .pruning_checks import check_latent, check_pruning
 from .recipe import Recipe
 from .run_files import explain
 from .runs import Run
@@ -175,7 +176,7 @@ def network_spec(recipe: Recipe, images: Dataset) -> NetworkSpec | OwnSpec | Ens
         field = problem.where.partition("[")[0]
         key = f"model.{field}" if field in type(model).model_fields else "model"
         raise recipe.problem(key, *_placed(problem)) from problem
-    _check_pruning(recipe, spec)
+    check_pruning(recipe, spec)
     return spec
 
 
@@ -205,8 +206,8 @@ def start_network(recipe: Recipe, images: Dataset) -> Trained:
     if recipe.ensemble.members > 1:
         raise recipe.problem("ensemble.members", "members of an ensemble are trained from the start", "use members: 1")
     if isinstance(spec, NetworkSpec):
-        _check_pruning(recipe, spec)
-        _check_latent(recipe, network)
+        check_pruning(recipe, spec)
+        check_latent(recipe, network)
     elif recipe.prune.enabled:
         what = "only the networks of `flow models`, and mlp and cnn, can be pruned yet"
         raise recipe.problem("prune.enabled", what, "set `prune: {enabled: false}`")
@@ -229,49 +230,6 @@ def trained_file(recipe: Recipe) -> Path:
         what = f"there is no trained network '{name}'"
         raise recipe.problem("model.trained", what, f"did you mean '{close[0]}'?" if close else listed)
     return path
-
-
-def _check_pruning(recipe: Recipe, spec: NetworkSpec) -> None:
-    if recipe.ensemble.members > 1:
-        from ..models.ensemble import EnsembleSpec
-
-        if recipe.train.flip_window:
-            raise recipe.problem("train.flip_window", "flips of ensembles are not counted", "set it to 0")
-        if recipe.prune.enabled:
-            raise recipe.problem("prune.enabled", "ensembles cannot be pruned yet", "set `prune: {enabled: false}`")
-        try:
-            EnsembleSpec(spec, (1,) * recipe.ensemble.members)
-        except Problem as problem:
-            raise recipe.problem("ensemble.members", problem.what, problem.hint) from problem
-    if recipe.prune.enabled:
-        if recipe.prune.images < spec.classes:
-            what = f"scores on {recipe.prune.images} images of {spec.classes} classes"
-            raise recipe.problem("prune.images", what, f"give {spec.classes} or more")
-        _check_criterion(recipe)
-
-
-def _check_criterion(recipe: Recipe) -> None:
-    from ..models.criteria import Criterion
-
-    needs = Criterion.parse(recipe.prune.criterion).needs
-    if "flips" in needs and not recipe.train.flip_window:
-        what = f"{recipe.prune.criterion} ranks by flips that training does not count"
-        raise recipe.problem("prune.criterion", what, "set `train: {flip_window: 20}`, the last epochs to count in")
-    if "latent weights" in needs and recipe.train.optimizer == "bop":
-        what = f"{recipe.prune.criterion} ranks by latent weights, and bop has none"
-        raise recipe.problem("prune.criterion", what, "use another criterion, such as deeplift, or another optimizer")
-
-
-def _check_latent(recipe: Recipe, network: Trained) -> None:
-    from ..models.criteria import Criterion
-    from ..models.latent import HINT, layer_without_latent
-
-    needs = Criterion.parse(recipe.prune.criterion).needs
-    if recipe.prune.enabled and "latent weights" in needs and not train_settings(recipe).epochs:
-        name = layer_without_latent(network, network.weight_layers())
-        if name:
-            what = f"{recipe.prune.criterion} ranks by latent weights, and {name} of {recipe.model.trained} has none"
-            raise recipe.problem("prune.criterion", what, HINT)
 
 
 def _own_spec(recipe: Recipe, shape: tuple[int, int, int], classes: int) -> OwnSpec:

@@ -6,6 +6,8 @@ from dataclasses import asdict
 from typing import Any
 
 from ..build.cost import Model, estimate, operations
+from ..build.energy import energy, energy_nj
+from ..build.unrolled import unrolled
 from ..transforms.graph import Graph
 
 Facts = dict[str, Any]
@@ -17,9 +19,12 @@ def network_operations(graph: Graph) -> Facts:
 
 
 def cost_facts(graph: Graph, clock_mhz: float, model: Model = "exact") -> Facts:
-    """The estimate of a folded dataflow graph as plain values."""
-    made = estimate(graph, model)
-    layers = [asdict(unit) | {"bottleneck": unit is made.bottleneck} for unit in made.units]
+    """The estimate of a folded dataflow graph as plain values; energy is that of `build.energy` under either model."""
+    made, spent = estimate(graph, model), energy(graph)
+    layers = [
+        asdict(unit) | {"energy_pj": used.total, "bottleneck": unit is made.bottleneck}
+        for unit, used in zip(made.units, spent, strict=True)
+    ]
     return {
         "cycles": made.cycles,
         "latency_cycles": made.latency_cycles,
@@ -28,5 +33,12 @@ def cost_facts(graph: Graph, clock_mhz: float, model: Model = "exact") -> Facts:
         "lut": made.lut,
         "bram18": made.bram18,
         "weight_bits": made.weight_bits,
+        **energy_nj(spent),
         "layers": layers,
     }
+
+
+def unrolled_facts(graph: Graph) -> Facts:
+    """Of a dataflow graph whose layers are fully unrolled: LUTs, and weights that are not 0 (`build.unrolled`)."""
+    layers = unrolled(graph)
+    return {"unrolled_lut": sum(cost.lut for cost in layers), "synapses": sum(cost.synapses for cost in layers)}

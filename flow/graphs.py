@@ -120,6 +120,7 @@ def estimate(
             file names no unit, does not fit, or is given beside a rate.
     """
     from ..build.cost import MODELS
+    from ..build.energy import SOURCE as ENERGY_SOURCE
     from ..build.parts import part
     from .figures import cost_facts, network_operations
 
@@ -131,7 +132,7 @@ def estimate(
     operations = network_operations(made["xnor"]) if "xnor" in made else {}
     rate = None if folding is not None else FPS if fps is None else fps
     target = {"part": chip.name, "clock_mhz": clock_mhz, "fps": rate, "lut": chip.lut, "bram18": chip.bram18}
-    found = {"name": graph.name, "target": target, **operations, **facts}
+    found = {"name": graph.name, "target": target, **operations, **facts, "energy_source": ENERGY_SOURCE}
     if with_unrolled:
         from ..build.unrolled import SOURCE, unrolled
 

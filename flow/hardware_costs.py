@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ..build.cost import estimate, operations
+from ..build.energy import energy, energy_nj
 from ..build.kept_folding import keep_folding, legal_unit
 from ..build.parts import Part
 from ..build.schedule import cycles_for, fastest_cycles, fold
@@ -17,7 +18,8 @@ from ..transforms.compile import stages
 from ..transforms.graph import Graph
 from ..transforms.ops import Affine, Conv, Dense, MaxPool, SumPool, Unit
 
-PARTS_OF_COST = ("lut", "bram18", "cycles", "ops", "weight_bits")
+PARTS_OF_COST = ("lut", "bram18", "cycles", "energy", "ops", "weight_bits")
+ALL = ("lut", "bram18", "cycles", "energy")
 Folding = Literal["refold", "kept"]
 
 
@@ -73,7 +75,7 @@ class HardwareCosts:
         return {n: legal_unit(self.base, group.producers, group.readers) for n, group in self.prunable.items()}
 
     def __call__(self, kept: Mapping[str, int]) -> dict[str, float]:
-        """LUT, BRAM18, cycles an image, latency, operations and weight bits of a network with so many channels."""
+        """LUT, BRAM18, cycles and nJ an image, latency, operations and weight bits with so many channels."""
         widths = {name: kept.get(name, group.width) for name, group in self.prunable.items()}
         key = tuple(widths.values())
         if key not in self.known:
@@ -95,13 +97,15 @@ class HardwareCosts:
 
     def _cost(self, kept: Mapping[str, int]) -> dict[str, float]:
         made = self._compiled(kept)
-        cost = estimate(self._fold(made[-1].graph))
+        folded = self._fold(made[-1].graph)
+        cost = estimate(folded)
         xnor = next(stage.graph for stage in made if stage.level == "xnor")
         counted = operations(xnor)
         return {
             "lut": cost.lut,
             "bram18": cost.bram18,
             "cycles": cost.cycles,
+            "energy": energy_nj(energy(folded))["energy_nj"],
             "latency_cycles": cost.latency_cycles,
             "ops": counted.binary_macs,
             "int8_ops": counted.int8_macs,

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .context import WEIGHTS, Build, Facts, set_threads, train_settings
+from . import finer
+from .context import QONNX, WEIGHTS, Build, Facts, set_threads, train_settings
+from .finer import Made, Method
+from .finer_commands import with_images
 from .recipe import Recipe
 
 if TYPE_CHECKING:
     from ..models.prune import PruneResult
     from ..models.train_spec import TrainSpec
 
+RELEVANCE = "base/relevance.png"
 _AS_TRAINED = ("optimizer", "loss", "margin", "schedule", "augment", "precision")
 _ALWAYS_AS_TRAINED = ("momentum", "weight_decay", "bop_rate", "bop_threshold", "momentum_format", "device")
 
@@ -90,26 +95,100 @@ def pruned(build: Build, flips: Path | None = None) -> PruneResult:
 
 
 def prune_base(build: Build, flips: Path | None) -> Facts:
-    """Prune the run's trained network as `pruned` does, and write the weights of the smaller one.
+    """Prune the run's trained network by the recipe's method, and write the weights of the smaller one.
 
     Returns:
-        criterion, allocation, steps, accuracy on held-out and on test images (0 to 1), why it stopped, and the widths
-        that are left.
+        method, steps, accuracy on held-out and on test images (0 to 1), why it stopped, what is left (`kept`, by group
+        or layer, and `unit`, what it counts), and what the method adds.
     """
-    from ..models.prune import groups
     from ..models.saved import save_network
     from ..models.train import accuracy
 
-    result = pruned(build, flips)
+    method = build.recipe.prune.method
+    made, held = _filters(build, flips) if method == "filters" else _finer(build, flips)
     images = build.dataset
     with build.run.temporary(f"pruned/{WEIGHTS}") as path:
-        save_network(result.network, path)
+        save_network(made.network, path)
     return {
-        "criterion": build.recipe.prune.criterion,
-        "allocation": build.recipe.prune.allocation,
-        "steps": result.steps,
-        "held_out_accuracy": result.accuracy,
-        "stop": result.stop,
-        "kept": {group.name: group.width for group in groups(result.network.spec)},
-        "accuracy": accuracy(result.network, images.test_images, images.test_labels),
+        "method": method,
+        "relevance": _draw_relevance(build) if method == "filters" else {},
+        **made.facts,
+        "steps": made.steps,
+        "held_out_accuracy": held,
+        "stop": made.stop,
+        "kept": made.kept,
+        "unit": made.unit,
+        "accuracy": accuracy(made.network, images.test_images, images.test_labels),
     }
+
+
+def _draw_relevance(build: Build) -> Facts:
+    """Draw where the criterion finds relevance in images; its method and the layers, {} where it looks at none."""
+    from ..models.criteria import Criterion
+    from ..models.networks import Network
+    from .rank import drawn_sample
+    from .rank_plots import draw_maps
+
+    criterion = Criterion.parse(build.recipe.prune.criterion)
+    base = build.load("base")
+    assert isinstance(base, Network)
+    if not criterion.reduction:
+        return {}
+    drawn = draw_maps(base, criterion.method, drawn_sample(build.dataset, build.recipe.seed))
+    if drawn is None:
+        return {}
+    picture, layers = drawn
+    build.run.write(RELEVANCE, picture)
+    return {"method": criterion.method, "layers": layers}
+
+
+def step_cost_inputs(build: Build) -> Facts:
+    """What `step_costs` depends on."""
+    recipe = build.recipe
+    if not build.prunes or recipe.prune.method != "filters":
+        return {}
+    kept = [step["kept"] for step in build.facts["prune"]["steps"]]
+    chosen = {key: getattr(recipe.prune, key) for key in ("budget", "folding")}
+    return {"base": build.file("base", QONNX), "target": recipe.target.model_dump(mode="json"), "kept": kept, **chosen}
+
+
+def step_costs(build: Build) -> Facts:
+    """Costs of the unpruned network, as `unpruned`, and after each step of removing filters, as `steps`."""
+    from ..transforms.read import read
+    from .allocator import hardware_costs
+
+    if not step_cost_inputs(build):
+        return {}
+    costs = hardware_costs(build.recipe, read(build.file("base", QONNX)))
+    return {"unpruned": costs({}), "steps": [costs(step["kept"]) for step in build.facts["prune"]["steps"]]}
+
+
+def _filters(build: Build, flips: Path | None) -> tuple[Made, float]:
+    """What `pruned` makes, and accuracy of the unpruned network on the held-out images."""
+    from ..models.prune import groups
+
+    result, settings = pruned(build, flips), build.recipe.prune
+    kept = {group.name: group.width for group in groups(result.network.spec)}
+    facts = {"criterion": settings.criterion, "allocation": settings.allocation}
+    return Made(result.network, kept, "filters and neurons", result.steps, facts, result.stop), result.accuracy
+
+
+def _finer(build: Build, flips: Path | None) -> tuple[Made, float]:
+    """The same by another method; goes on where it was interrupted."""
+    from ..models.networks import Network
+    from ..models.train import accuracy
+
+    recipe, settings = build.recipe, build.recipe.prune
+    set_threads(recipe.train.threads)
+    base = build.load("base")
+    assert isinstance(base, Network)
+    have = with_images(recipe, base, build.dataset, flips)
+    methods: dict[str, Method] = {
+        "planes": partial(finer.planes, most=(settings.max_loss or 0.0) / 100),
+        "synapses": finer.synapses,
+        "ecqx": finer.ecqx,
+        "masks": finer.masks,
+    }
+    checkpoint = build.run.path(f"work/{settings.method}.pt")
+    how = (getattr(settings, settings.method), recovery(recipe), checkpoint, build.progress("prune"))
+    return methods[settings.method](have, *how), accuracy(base, *have.held)

@@ -234,7 +234,7 @@ def write_plot(path: Path, found: Mapping[str, Any]) -> None:
     Raises:
         Problem: an ending of no picture format, or the file cannot be written.
     """
-    from .plots import save_sensitivity
+    from .pruning_plots import save_sensitivity
 
     if path.suffix not in (".svg", ".png", ".pdf"):
         raise Problem(
@@ -253,7 +253,6 @@ def prune(source: Path, folder: Path | None, overrides: Sequence[str], quiet: bo
         Problem: as for `flow build`.
     """
     from . import screen_builds
-    from .hardware_costs import HardwareCosts
     from .stages import run_stages
 
     if source.is_dir():
@@ -268,19 +267,18 @@ def prune(source: Path, folder: Path | None, overrides: Sequence[str], quiet: bo
     with Run.open(place, recipe.dump(), "") as run, screen_builds.Stages(run, quiet=quiet) as shown:
         build = Build(run, recipe, shown.progress)
         facts = run_stages(build, "prune", shown.announce)
-    return {"folder": str(place), **facts, **_with_costs(build, facts, HardwareCosts)}
+    costs = _with_costs(build, facts) if recipe.prune.method == "filters" else {}
+    return {"folder": str(place), **facts, **costs}
 
 
-def _with_costs(build: Build, facts: Facts, costs_of: Any) -> Facts:
+def _with_costs(build: Build, facts: Facts) -> Facts:
     """Costs of the unpruned network and after each step, from the same model."""
-    from ..build.parts import part
     from ..models.networks import Network
-    from .allocator import graph_of
+    from .allocator import graph_of, hardware_costs
 
-    target = build.recipe.target
     network = build.load("base")
     assert isinstance(network, Network)
-    costs = costs_of.of(graph_of(network), target.fps, target.clock_mhz, part(target.part))
+    costs = hardware_costs(build.recipe, graph_of(network))
     steps = [{**step, "cost": costs(step["kept"])} for step in facts["steps"]]
     widths = {name: group.width for name, group in costs.prunable.items()}
     return {"steps": steps, "unpruned": {"kept": widths, "cost": costs({})}}

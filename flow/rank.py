@@ -129,6 +129,11 @@ def _sample(found: Dataset, images: int, seed: int) -> Sample:
     return Sample.draw(found.train_images, found.train_labels, images, np.random.default_rng([seed, 41]))
 
 
+def drawn_sample(found: Dataset, seed: int) -> Sample:
+    """As many images as there are classes, and as many baselines: enough for a picture."""
+    return _sample(found, len(found.classes), seed)
+
+
 def _meaning(criterion: Criterion) -> str:
     if criterion.parts:
         return "mean rank position over the criteria, 0 to 1"

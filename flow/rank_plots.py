@@ -65,6 +65,28 @@ def plot(facts: dict[str, Any], network: Network | OwnNetwork, sample: Sample, p
     write_whole(path, picture.getvalue())
 
 
+def draw_maps(network: Network | OwnNetwork, method: str, sample: Sample) -> tuple[bytes, list[str]] | None:
+    """The maps alone as PNG, and their layers; None where no layer in front has maps.
+
+    Args:
+        network: as `plot` takes it.
+        method: one that attributes.
+        sample: images, of which the first few are drawn.
+    """
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    found = _maps(network, method, sample)
+    if not found:
+        return None
+    with rc_context({"font.size": 8}):
+        figure = Figure(figsize=(1.3 * IMAGES, 0.3 + 1.35 * len(found)), layout="constrained")
+        _draw_maps(figure.subplots(len(found), IMAGES, squeeze=False), {method: found}, sample)
+        picture = io.BytesIO()
+        figure.savefig(picture, format="png", dpi=130, metadata={"Software": None})
+    return picture.getvalue(), list(found)
+
+
 def _spread(axes: list[Axes], layers: list[str], facts: dict[str, Any], figure: Any) -> None:
     """Scores from the highest down, each criterion by its highest magnitude."""
     for one, layer in zip(axes, layers, strict=False):

@@ -16,13 +16,13 @@ from pydantic import Field, PrivateAttr, model_validator
 
 from bnnflow import Problem
 
-from ..models.criteria import Criterion
 from .recipe_model import Model, map_sides
-from .recipe_section import Batch, Count, Rate, Rates, Section, Texts, cross_faults
+from .recipe_prune import Prune
+from .recipe_section import Count, Rates, Section, Texts, cross_faults
 from .recipe_train import Train
 from .yaml_position import KeyPath, Source
 
-__all__ = ["Model", "Recipe", "Section", "Train", "load", "map_sides", "new_recipe", "schema"]
+__all__ = ["Model", "Prune", "Recipe", "Section", "Train", "load", "map_sides", "new_recipe", "schema"]
 
 IMAGE_SIDE = {"digits": 8, "mnist": 28, "fashion-mnist": 28, "cifar10": 32, "speech-commands": 32}
 DATA_SETS = (*IMAGE_SIDE, "folder", "npz")
@@ -63,82 +63,6 @@ class Data(Section):
         if self.name in ("folder", "npz") and self.dir is None:
             what = f"data set '{self.name}' needs its path"
             raise cross_faults([((), what, "for example `dir: my-images`")])
-        return self
-
-
-class Prune(Section):
-    """Removal of whole filters and neurons, least relevant first, then fine-tuning."""
-
-    enabled: bool = Field(default=True, description="false: build the unpruned network only")
-    criterion: str = Field(
-        default="deeplift",
-        description="how relevance is scored: METHOD, METHOD:REDUCTION or borda(A, B); `flow rank --help` lists them",
-    )
-    amount: Annotated[float, Field(ge=0, le=0.9)] = Field(
-        default=0.25, description="share of each layer to remove, in all"
-    )
-    steps: Annotated[int, Field(ge=1, le=100)] = Field(
-        default=2, description="rounds of scoring, removing, fine-tuning"
-    )
-    unit: Annotated[int, Field(ge=1, le=256)] = Field(default=8, description="remove in multiples, for a legal folding")
-    images: Count = Field(default=256, description="training images that are scored")
-    epochs: Annotated[int, Field(ge=0, le=10_000)] = Field(default=2, description="fine-tuning passes after each round")
-    batch: Batch = Field(default=100, description="images per fine-tuning step")
-    learning_rate: Rate = Field(default=0.001, description="of fine-tuning")
-    optimizer: Literal["adam", "sgd", "bop"] | None = Field(
-        default=None, description="of fine-tuning; this and the next five: null as in train"
-    )
-    loss: Literal["cross-entropy", "squared-hinge", "mhl", "mcel"] | None = Field(
-        default=None, description="of fine-tuning"
-    )
-    margin: Annotated[float, Field(gt=0, le=1e6)] | None = Field(default=None, description="of the loss")
-    schedule: Literal["cosine", "step", "constant"] | None = Field(
-        default=None, description="how the learning rate falls in each round"
-    )
-    augment: Literal["none", "crop", "flip", "crop-flip"] | None = Field(default=None, description="of images")
-    precision: Literal["float32", "bfloat16"] | None = Field(default=None, description="of products")
-    max_loss: Annotated[float, Field(ge=0, le=100)] | None = Field(
-        default=None, description="points; the first round that loses more is undone and ends pruning; null: no limit"
-    )
-    min_width: Annotated[int, Field(ge=1, le=65_536)] = Field(
-        default=1, description="filters or neurons that every layer keeps"
-    )
-    allocation: Literal["uniform", "sensitivity"] = Field(
-        default="uniform",
-        description="uniform: amount of each layer; sensitivity: of the objective, where it costs least accuracy",
-    )
-    objective: dict[str, Annotated[float, Field(gt=0)]] = Field(
-        default_factory=lambda: {"ops": 1.0},
-        description="sensitivity: weights of lut, bram18, cycles, ops, weight_bits; ops are binary operations",
-    )
-    budget: dict[str, Annotated[float, Field(gt=0)] | str] = Field(
-        default_factory=dict,
-        description="sensitivity: stop when met, in place of amount: {part: xc7z020, fps: 10000} or {lut: 20000}",
-    )
-    folding: Literal["refold", "kept"] = Field(
-        default="refold", description="sensitivity: cost of the hardware folded anew, or with PE and SIMD kept"
-    )
-    levels: Annotated[
-        tuple[Annotated[float, Field(gt=0, lt=1)], ...], Field(strict=False, min_length=1, max_length=64)
-    ] = Field(
-        default=(0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875),
-        description="sensitivity: shares of a layer that are removed to see what it costs",
-    )
-    validation: Count = Field(default=2000, description="sensitivity: held-out images that accuracy is measured on")
-    calibration: Count = Field(default=1000, description="sensitivity: images that batch norms are measured on")
-    explore: Annotated[int, Field(ge=0, le=1000)] = Field(
-        default=8, description="sensitivity: random shifts between two layers that are tried in each round"
-    )
-    jobs: Annotated[int, Field(ge=1, le=4096)] = Field(
-        default=1, description="sensitivity: processes; the result does not depend on it"
-    )
-
-    @model_validator(mode="after")
-    def _is_criterion(self) -> Prune:
-        try:
-            Criterion.parse(self.criterion)
-        except Problem as problem:
-            raise cross_faults([(("criterion",), problem.what, problem.hint)]) from None
         return self
 
 
@@ -244,7 +168,7 @@ class Recipe(Section):
             key: dotted path, such as `target.part`; the nearest key that the file gives is shown.
             what, hint, status: as for `Problem`.
         """
-        from .recipe_faults import place_of
+        from .recipe_errors import place_of
 
         return Problem(what, place_of(tuple(key.split(".")), self._origin), hint, status)
 

@@ -7,14 +7,14 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 from pydantic import ValidationError
 
 from bnnflow import Problem
 
 from .recipe import Origin, Recipe
-from .recipe_faults import faults_of, map_faults
+from .recipe_errors import faults_of, map_faults
 from .yaml_position import Fault, KeyPath, as_problem, parse, parse_value
 
 MAX_BYTES = 1 << 20
@@ -101,13 +101,22 @@ def _override(data: dict[str, Any], overrides: Sequence[str], faults: list[Fault
             if not isinstance(inner.get(part), dict):
                 inner[part] = {}
             inner = inner[part]
-        if isinstance(value, dict) or isinstance(inner.get(keys[-1]), dict):
+        if not _is_free(keys) and (isinstance(value, dict) or isinstance(inner.get(keys[-1]), dict)):
             hint = f"set one key at a time: -s {key}.KEY=VALUE"
             faults.append(Fault(f"'{key}' is a section or would become one", f"-s {text}", hint))
             continue
         inner[keys[-1]] = value
         places[keys] = text
     return places
+
+
+def _is_free(keys: tuple[str, ...]) -> bool:
+    """Whether a key holds a mapping with keys of the user's choice, which is replaced as a whole."""
+    section: Any = Recipe
+    for key in keys:
+        fields = getattr(section, "model_fields", {})
+        section = fields[key].annotation if key in fields else None
+    return get_origin(section) is dict
 
 
 def _plain(recipe: Recipe) -> dict[str, Any]:

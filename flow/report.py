@@ -45,15 +45,18 @@ _ROWS = (
     ("test accuracy", "%", "accuracy", 1, "accuracy"),
     ("accuracy, integer network", "%", "accuracy_hw", 1, "accuracy_hw"),
     ("weights", "", "weights", -1, "counted"),
+    ("weights that are not 0", "", "synapses", -1, "counted"),
     ("weight memory", "bit", "weight_bits", -1, "counted"),
     ("binary operations (MAC)", "", "binary_macs", -1, "counted"),
-    ("8-bit operations (MAC)", "", "int8_macs", -1, "counted"),
+    ("multi-bit operations (MAC)", "", "int8_macs", -1, "counted"),
     ("neurons and filters", "", "neurons", -1, "counted"),
     ("initiation interval", "cycles", "cycles", -1, "cost"),
     ("throughput", "images/s", "fps", 1, "cost"),
     ("latency", "µs", "latency_us", -1, "cost"),
     ("LUT", "", "lut", -1, "cost"),
     ("BRAM18", "", "bram18", -1, "cost"),
+    ("LUT, layers unrolled", "", "unrolled_lut", -1, "unrolled"),
+    ("energy an image, 45 nm", "nJ", "energy_nj", -1, "energy"),
 )
 
 
@@ -125,15 +128,18 @@ def source_of(summary: Summary, kind: str) -> str:
     return str(sources.get(kind) or (sources.get("accuracy") if kind == "accuracy_hw" else "") or "")
 
 
-def render(summary: Summary) -> str:
+def render(summary: Summary, relevance: bytes = b"") -> str:
     """The report as one self-contained HTML text: no scripts, no links to other files, same bytes each time.
 
     Args:
         summary: the content of summary.json.
+        relevance: PNG of relevance maps; empty where there are none.
     """
+    from base64 import b64encode
+
     from jinja2 import Environment, StrictUndefined
 
-    from . import plots
+    from . import plots, pruning_plots
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters.update(number=number, quantity=quantity, percent=percent)
@@ -153,9 +159,26 @@ def render(summary: Summary) -> str:
         fault_series=_more_series(summary.get("faults") or {}),
         layer_plot=plots.layers(summary),
         training_plot=plots.training(summary),
-        pruning_costs=bool(steps) and all("cost" in (step.get("allocation") or {}) for step in steps),
-        sensitivity_plot=plots.sensitivity(_curves(steps)),
-        kept_plot=plots.kept(summary.get("pruning")),
+        pruning_costs=bool(steps) and all(step.get("cost") for step in steps),
+        sensitivity_plot=pruning_plots.sensitivity(_curves(steps)),
+        kept_plot=pruning_plots.kept(summary.get("pruning")),
+        cost_plot=pruning_plots.costs(summary.get("pruning")),
+        relevance_picture=b64encode(relevance).decode(),
+        pruning_checks=any(step.get("check") is not None for step in steps),
+        removed_by=removed_by,
+    )
+
+
+def removed_by(pruning: Mapping[str, Any]) -> str:
+    """What the method of a pruning removed, and how, in words."""
+    return {
+        "masks": "Filters and neurons chosen by masks trained with the weights, cut and fine-tuned",
+        "ecqx": "Weights assigned to few levels by distance, entropy and relevance while training",
+        "synapses": f"Synapses ranked by {pruning.get('criterion')}, removed and fine-tuned",
+        "planes": "Lowest input bit planes dropped, and fine-tuned",
+    }.get(
+        pruning.get("method", ""),
+        f"Filters and neurons scored by {pruning.get('criterion')}, removed and fine-tuned",
     )
 
 

@@ -88,20 +88,25 @@ def _layer_tables(summary: Summary) -> list[Table]:
 
 def pruning_table(found: Mapping[str, Any]) -> Table:
     """The steps of a pruning: what was kept, its cost where it is known, and held-out accuracy."""
-    columns = "step|kept|>binary ops|>LUT|>BRAM18|>cycles|>before %|>after %|"
+    columns = "step|kept|>binary ops|>LUT|>BRAM18|>cycles|>nJ|>before %|>after %|"
     caption = "accuracy on held-out training images, right after removal and after fine-tuning; costs estimated"
-    table = _table(f"pruning by {found['criterion']}, {found.get('allocation', 'uniform')}", columns, caption)
-    keys = ("ops", "lut", "bram18", "cycles")
+    how = f"by {found['criterion']}, {found['allocation']}" if "allocation" in found else f"of {found['unit']}"
+    table = _table(f"pruning {how}", columns, caption)
     unpruned = found.get("unpruned") or {"kept": {}, "cost": {}}
     held = found.get("held_out_accuracy")
-    table.add_row("0", _widths(unpruned["kept"]), *(number(unpruned["cost"].get(k)) for k in keys), "", percent(held))
+    table.add_row("0", _widths(unpruned["kept"]), *_cost_cells(unpruned["cost"]), "", percent(held))
     for step in found["steps"]:
         cost = step.get("cost") or (step.get("allocation") or {}).get("cost") or {}
         before, after = percent(step["accuracy_before"]), percent(step["accuracy_after"])
         mark = "undone" if step.get("rolled_back") else ""
-        cells = [str(step["step"]), _widths(step["kept"]), *(number(cost.get(key)) for key in keys), before, after]
+        cells = [str(step["step"]), _widths(step["kept"]), *_cost_cells(cost), before, after]
         table.add_row(*cells, mark)
     return table
+
+
+def _cost_cells(cost: Mapping[str, float]) -> list[str]:
+    whole = (number(cost.get(key)) for key in ("ops", "lut", "bram18", "cycles"))
+    return [*whole, quantity(cost.get("energy"))]
 
 
 def _widths(kept: Mapping[str, int]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import itertools
 import os
@@ -118,3 +119,26 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def lock_folder(folder: Path) -> int:
+    """Take the lock of a run folder; closing the handle that is returned releases it.
+
+    Raises:
+        Problem: another program has it, or its file cannot be made.
+    """
+    path = folder / ".lock"
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise explain(error, path) from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        hint = "wait until it ends, or give another run folder"
+        raise Problem("another program is building in this run folder", str(folder), hint) from None
+    except OSError:
+        # Some network file systems have no locks; building alone in a folder still works there.
+        pass
+    return handle

@@ -6,7 +6,8 @@ import hashlib
 import importlib.metadata
 import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,15 @@ from .run_files import explain
 MANIFEST = "manifest.json"
 _FORMAT = 1
 _PACKAGES = ("brevitas", "captum", "numpy", "onnx", "onnxruntime", "qonnx", "torch")
+
+
+@dataclass(frozen=True, slots=True)
+class StageTime:
+    """A stage of this session: its name, the seconds of its last run, and whether it was skipped now."""
+
+    name: str
+    seconds: float
+    skipped: bool
 
 
 def new_manifest() -> dict[str, Any]:
@@ -92,3 +102,28 @@ def is_inside(relative: object) -> bool:
     if not isinstance(relative, str) or not relative or "\\" in relative or "\0" in relative:
         return False
     return not relative.startswith("/") and not {"", ".", ".."} & set(relative.split("/"))
+
+
+def stage_key(name: str, inputs: Mapping[str, Any], digest: Callable[[Path], str]) -> str:
+    """The sha256 of a stage's name, this version, and all that the stage depends on.
+
+    Args:
+        name: of the stage.
+        inputs: a Path, or a list of Paths, counts by `digest`; everything else is JSON and counts by value.
+        digest: of a file's content.
+    """
+    plain: dict[str, Any] = {}
+    for key, value in inputs.items():
+        listed = [value] if isinstance(value, Path) else value
+        if isinstance(listed, (list, tuple)) and listed and all(isinstance(one, Path) for one in listed):
+            plain[key] = [digest(one) for one in listed]
+        else:
+            plain[key] = value
+    text = json.dumps([name, __version__, plain], sort_keys=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def damaged(path: Path, stage: str) -> Problem:
+    """The Problem of a file of a stage that is not as it was written (status 1)."""
+    what = f"{path.name} was changed or damaged since it was written"
+    return Problem(what, str(path), f"build the recipe again with --from {stage}", status=CHECK_FAILED)

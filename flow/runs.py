@@ -2,34 +2,34 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from bnnflow import CHECK_FAILED, Problem, __version__
+from bnnflow import Problem
 
-from .run_files import TEMPORARY, explain, move_into_place, sha256_of, temporary_beside, write_whole
-from .run_manifest import MANIFEST, is_inside, is_ours, new_manifest, read_manifest, seal, versions
+from .run_files import TEMPORARY, explain, lock_folder, move_into_place, sha256_of, temporary_beside, write_whole
+from .run_manifest import (
+    MANIFEST,
+    StageTime,
+    damaged,
+    is_inside,
+    is_ours,
+    new_manifest,
+    read_manifest,
+    seal,
+    stage_key,
+    versions,
+)
 
 RECIPE = "model.yaml"
 SCRATCH = "work"
-
-
-@dataclass(frozen=True, slots=True)
-class StageTime:
-    """A stage of this session: its name, the seconds of its last run, and whether it was skipped now."""
-
-    name: str
-    seconds: float
-    skipped: bool
 
 
 class Run:
@@ -77,7 +77,7 @@ class Run:
         if foreign and MANIFEST not in found:
             hint = f"it holds {foreign[0]} but no {MANIFEST}; give a new or empty folder"
             raise Problem("this is not a run folder", str(folder), hint)
-        lock = _lock(folder)
+        lock = lock_folder(folder)
         try:
             manifest = read_manifest(folder) if MANIFEST in found else new_manifest()
             manifest["versions"] = versions()
@@ -250,7 +250,7 @@ class Run:
         for relative, digest in self.manifest["stages"][name]["files"].items():
             found = self._digest(relative)
             if found is not None and found != digest:
-                raise _damaged(self.path(relative), name)
+                raise damaged(self.path(relative), name)
             whole = whole and found is not None
         return whole
 
@@ -263,15 +263,7 @@ class Run:
         return set(stale)
 
     def _key(self, name: str, inputs: Mapping[str, Any]) -> str:
-        plain: dict[str, Any] = {}
-        for key, value in inputs.items():
-            listed = [value] if isinstance(value, Path) else value
-            if isinstance(listed, (list, tuple)) and listed and all(isinstance(one, Path) for one in listed):
-                plain[key] = [self._input_digest(one) for one in listed]
-            else:
-                plain[key] = value
-        text = json.dumps([name, __version__, plain], sort_keys=True, allow_nan=False)
-        return hashlib.sha256(text.encode()).hexdigest()
+        return stage_key(name, inputs, self._input_digest)
 
     def _input_digest(self, path: Path) -> str:
         try:
@@ -282,7 +274,7 @@ class Run:
             relative = path.relative_to(self.folder).as_posix()
             for name, stage in self.manifest["stages"].items():
                 if stage["files"].get(relative, digest) != digest:
-                    raise _damaged(path, name)
+                    raise damaged(path, name)
         return digest
 
     def _save(self) -> None:
@@ -304,27 +296,4 @@ def verify_recorded(path: Path) -> None:
     digest = run._digest(relative)
     for name, stage in run.manifest["stages"].items():
         if stage["files"].get(relative, digest) != digest:
-            raise _damaged(path, name)
-
-
-def _damaged(path: Path, stage: str) -> Problem:
-    what = f"{path.name} was changed or damaged since it was written"
-    return Problem(what, str(path), f"build the recipe again with --from {stage}", status=CHECK_FAILED)
-
-
-def _lock(folder: Path) -> int:
-    path = folder / ".lock"
-    try:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise explain(error, path) from error
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        hint = "wait until it ends, or give another run folder"
-        raise Problem("another program is building in this run folder", str(folder), hint) from None
-    except OSError:
-        # Some network file systems have no locks; building alone in a folder still works there.
-        pass
-    return handle
+            raise damaged(path, name)

@@ -75,9 +75,10 @@ def _say(stage: str, facts: Mapping[str, Any]) -> str:
             said = f"test accuracy {after:.2%} ({before:.2%} before batch norms were measured anew)"
             return said + (f"; weights of 0: {zeros}" if zeros else "")
         case "prune":
-            widths = ", ".join(f"{name} {width}" for name, width in facts["kept"].items())
+            left = ", ".join(f"{name} {count:,}" for name, count in facts["kept"].items())
+            of = "" if facts["unit"] == "filters and neurons" else f" {facts['unit']}"
             ended = f"; {facts['stop']}" if facts["stop"] else ""
-            return f"test accuracy {facts['accuracy']:.2%}; left: {widths}{ended}"
+            return f"test accuracy {facts['accuracy']:.2%}; left: {left}{of}{ended}"
         case "verify":
             values = sum(row["values"] for network in facts.values() for row in network["stages"])
             differ = sum(row["differences"] for network in facts.values() for row in network["stages"])
@@ -87,7 +88,8 @@ def _say(stage: str, facts: Mapping[str, Any]) -> str:
             said = f"{sizes}, {values:,} values compared, {differ:,} differ"
             return said + (f"; float32 splits {plural(ties, 'tie')} of class scores" if ties else "")
         case "cost":
-            return "; ".join(f"{name}: {n['lut']:,} LUT, {n['bram18']:,} BRAM18" for name, n in facts.items())
+            networks = [(name, facts[name]) for name in TITLES if name in facts]
+            return "; ".join(f"{name}: {n['lut']:,} LUT, {n['bram18']:,} BRAM18" for name, n in networks)
     return ""
 
 

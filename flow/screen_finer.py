@@ -24,14 +24,18 @@ def print_planes(found: Mapping[str, Any]) -> None:
     if "steps" not in found:
         return
     for step in found["steps"]:
-        print(f"{step['planes']} planes left: {step['before']:.2%}, with fine-tuning {step['after']:.2%}")
+        print(f"{step['kept']['planes']} planes left: {_accuracies(step)}")
     (weights, fewer), (macs, less) = found["first_layer_weights"], found["macs"]
     print(
-        f"kept {found['planes_left']} of {len(found['planes'])} planes: test accuracy {found['test_accuracy']:.2%} to "
-        f"{found['reduced_test_accuracy']:.2%}, weights of the first layer {weights:,} to {fewer:,}, operations "
-        f"{macs:,} to {less:,}"
+        f"kept {found['kept']['planes']} of {len(found['planes'])} planes: test accuracy "
+        f"{found['test_accuracy']:.2%} to {found['reduced_test_accuracy']:.2%}, "
+        f"weights of the first layer {weights:,} to {fewer:,}, operations {macs:,} to {less:,}"
     )
     print_files(found["files"])
+
+
+def _accuracies(step: Mapping[str, Any]) -> str:
+    return f"{step['accuracy_before']:.2%}, with fine-tuning {step['accuracy_after']:.2%}"
 
 
 def print_files(files: list[str]) -> None:
@@ -44,11 +48,9 @@ def print_synapses(found: Mapping[str, Any]) -> None:
     """Print the steps of removing synapses, and what is left of each layer."""
     print(f"accuracy on held training images {found['accuracy']:.2%}")
     for step in found["steps"]:
-        share = sum(step["kept"].values()) / found["synapses"]
-        print(f"{share:.1%} of synapses left: {step['before']:.2%}, with fine-tuning {step['after']:.2%}")
-    if found["steps"]:
-        kept = ", ".join(f"{name} {count:,}" for name, count in found["steps"][-1]["kept"].items())
-        print(f"kept: {kept}")
+        share = sum(step["kept"].values()) / sum(found["whole"].values())
+        print(f"{share:.1%} of synapses left: {_accuracies(step)}")
+    print("kept: " + ", ".join(f"{name} {count:,}" for name, count in found["kept"].items()))
     print(f"test accuracy {found['test_accuracy']:.2%} to {found['reduced_test_accuracy']:.2%}")
     print_files(found["files"])
     if found["files"]:
@@ -77,12 +79,11 @@ def print_assigned(found: Mapping[str, Any]) -> None:
 
 def print_masks(found: Mapping[str, Any]) -> None:
     """Print the widths that trained masks chose."""
-    print(", ".join(f"{name} {was} to {now}" for name, (was, now) in found["widths"].items()))
+    print(", ".join(f"{name} {found['whole'][name]} to {now}" for name, now in found["kept"].items()))
     before, after = found["macs"]
     print(f"operations {before:,} to {after:,} ({after / before:.1%})")
     print(
-        f"accuracy on held training images {found['accuracy']:.2%}, cut {found['cut_accuracy']:.2%}, with fine-tuning "
-        f"{found['tuned_accuracy']:.2%}; test accuracy {found['test_accuracy']:.2%} to "
-        f"{found['reduced_test_accuracy']:.2%}"
+        f"accuracy on held training images {found['accuracy']:.2%}, cut {_accuracies(found['steps'][0])}; "
+        f"test accuracy {found['test_accuracy']:.2%} to {found['reduced_test_accuracy']:.2%}"
     )
     print_files(found["files"])

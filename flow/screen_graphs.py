@@ -91,10 +91,27 @@ def print_estimate(found: Mapping[str, Any]) -> None:
     """Print the cost of one folded graph."""
     target = found["target"]
     table = Table(
-        "unit", "FINN unit", "shape", "PE", "SIMD", "cycles", "LUT", "BRAM18", title=found["name"], title_justify="left"
+        "unit",
+        "FINN unit",
+        "shape",
+        "PE",
+        "SIMD",
+        "cycles",
+        "LUT",
+        "BRAM18",
+        "nJ",
+        title=found["name"],
+        title_justify="left",
     )
     for layer in found["layers"]:
-        cells = (layer["pe"], layer["simd"], f"{layer['cycles']:,}", f"{layer['lut']:,}", layer["bram18"])
+        cells = (
+            layer["pe"],
+            layer["simd"],
+            f"{layer['cycles']:,}",
+            f"{layer['lut']:,}",
+            layer["bram18"],
+            f"{layer['energy_pj'] / 1000:,.2f}",
+        )
         mark = " <- bottleneck" if layer["bottleneck"] else ""
         table.add_row(layer["name"] + mark, layer["op"], layer["shape"], *map(str, cells))
     terminal().print(table)
@@ -103,6 +120,8 @@ def print_estimate(found: Mapping[str, Any]) -> None:
         f"({target['part']}), {found['cycles']:,} cycles an image: {found['fps']:,.0f} images/s at "
         f"{target['clock_mhz']:g} MHz; estimated by FINN's formulas"
     )
+    parts = ", ".join(f"{kind} {found[f'energy_{kind}_nj']:,.1f}" for kind in ("operations", "memory", "streams"))
+    print(f"{found['energy_nj']:,.1f} nJ an image ({parts}), {found['energy_source']}, not watts of a board")
     if "unrolled" in found:
         print_unrolled(found["unrolled"])
 

@@ -27,10 +27,10 @@ from .context import (
     write_graph,
 )
 from .fault_campaign import fault_settings, run_campaign
-from .figures import cost_facts, network_operations
+from .figures import cost_facts, network_operations, unrolled_facts
 from .folding import fold_for
 from .inputs import feed
-from .pruning import prune_base, recovery_settings
+from .pruning import RELEVANCE, prune_base, recovery_settings, step_cost_inputs, step_costs
 from .summary import summarize
 from .training import source_digest, taken_over, train_base
 from .verification import verify_networks
@@ -166,8 +166,12 @@ def schedule(build: Build) -> Facts:
 
 
 def cost(build: Build) -> Facts:
-    """Estimate cycles, LUTs and block RAMs, and write FINN's report files."""
+    """Estimate cycles, LUTs, block RAMs and energy, and write FINN's report files.
+
+    Where pruning leaves zeros among the weights, unrolled hardware is estimated, too: it alone leaves them out.
+    """
     clock = build.recipe.target.clock_mhz
+    zeros = build.prunes and build.recipe.prune.method in ("ecqx", "synapses")
 
     def work() -> Facts:
         from ..build.finn_reports import reports
@@ -176,13 +180,13 @@ def cost(build: Build) -> Facts:
         for network in build.networks:
             graph = read(build.file(network, FOLDED))
             counts = network_operations(read(build.file(network, LEVEL_FILES["xnor"])))
-            facts[network] = cost_facts(graph, clock) | counts
+            facts[network] = cost_facts(graph, clock) | counts | (unrolled_facts(graph) if zeros else {})
             for name, text in reports(graph, counts, clock).items():
                 build.run.write(f"{network}/{name}", text)
-        return facts
+        return facts | step_costs(build)
 
-    graphs = build.files(FOLDED, LEVEL_FILES["xnor"])
-    return build.stage("cost", {"graphs": graphs, "clock_mhz": clock}, work)
+    inputs = {"graphs": build.files(FOLDED, LEVEL_FILES["xnor"]), "clock_mhz": clock, "zeros": zeros}
+    return build.stage("cost", inputs | step_cost_inputs(build), work)
 
 
 def faults(build: Build) -> Facts:
@@ -243,13 +247,14 @@ def report(build: Build) -> Facts:
     from .report import render
 
     summary = summarize(build)
+    pictures = [build.run.path(RELEVANCE)] if build.facts["prune"].get("relevance") else []
 
     def work() -> Facts:
         build.run.write("summary.json", _json(summary))
-        build.run.write("report.html", render(summary))
+        build.run.write("report.html", render(summary, *(path.read_bytes() for path in pictures)))
         return {}
 
-    build.stage("report", {"summary": summary}, work)
+    build.stage("report", {"summary": summary, "pictures": pictures}, work)
     return summary
 
 

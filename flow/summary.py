@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from bnnflow import CHECK_FAILED, Problem
 
 from ..build.cost import SOURCE
+from ..build.energy import SOURCE as ENERGY_SOURCE
+from ..build.unrolled import SOURCE as UNROLLED_SOURCE
 from .runs import Run
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ def summarize(build: Build) -> dict[str, Any]:
     operations an image, cycles, LUTs and block RAMs of 18 kbit.
     """
     facts, recipe, manifest = build.facts, build.recipe, build.run.manifest
-    pruning = facts["prune"] or None
+    pruning = _pruning(facts)
     chip = facts["schedule"]
     return {
         "name": recipe.name,
@@ -54,18 +56,32 @@ def summarize(build: Build) -> dict[str, Any]:
             "accuracy": "measured on the test images",
             "accuracy_hw": "simulated bit by bit on the test images",
             "cost": SOURCE,
+            "energy": ENERGY_SOURCE,
+            "unrolled": UNROLLED_SOURCE,
             "speed": "measured",
         },
     }
 
 
+def _pruning(facts: dict[str, Any]) -> dict[str, Any] | None:
+    """What the stage `prune` says, with the cost of each step where the stage `cost` knows it."""
+    if not facts["prune"]:
+        return None
+    costs = facts["cost"].get("steps") or [{} for _ in facts["prune"]["steps"]]
+    steps = [{**step, "cost": cost} for step, cost in zip(facts["prune"]["steps"], costs, strict=True)]
+    return {**facts["prune"], "steps": steps, "unpruned": facts["cost"].get("unpruned")}
+
+
 def _notes(facts: dict[str, Any]) -> dict[str, list[str]]:
     notes = {name: list(found) for name, found in facts["streamline"]["notes"].items()}
     if facts["prune"] and all(
-        facts["cost"]["pruned"][key] == facts["cost"]["base"][key] for key in ("weights", "neurons")
+        facts["cost"]["pruned"].get(key) == facts["cost"]["base"].get(key) for key in ("weights", "neurons", "synapses")
     ):
-        why = facts["prune"]["stop"] or "prune.amount is less than one prune.unit of every layer"
-        notes["pruned"].append(f"nothing was removed: {why}")
+        why = {
+            "filters": "prune.amount is less than one prune.unit of every layer",
+            "masks": "prune.masks.strength is too low for prune.masks.mask_epochs",
+        }.get(facts["prune"]["method"], "")
+        notes["pruned"].append(f"nothing was removed: {facts['prune']['stop'] or why}")
     return notes
 
 

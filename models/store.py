@@ -32,6 +32,11 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def beside(path: Path | None, mark: str) -> Path | None:
+    """The path of a file that goes with another, such as `prune-step2.pt` with `prune.pt`; None of None."""
+    return path and path.with_name(f"{path.stem}-{mark}{path.suffix}")
+
+
 def save_sealed(content: bytes, magic: bytes, path: Path) -> None:
     """Write `magic`, the sha256 of `content`, and `content` to one file, atomically."""
     whole = magic + hashlib.sha256(content).digest() + content

@@ -43,10 +43,15 @@ class Extras:
     Attributes:
         within: gives a context for forward and backward of each part of a batch, in which weights may be others.
         penalty: a scalar that is added to the loss of every image.
+        key: says what the method does, so that a checkpoint of another is not taken.
+        state, restore: what the method carries from epoch to epoch, for a checkpoint, and putting it back.
     """
 
     within: Callable[[nn.Module], AbstractContextManager[Any]] = nullcontext
     penalty: Callable[[nn.Module], Tensor] | None = None
+    key: str = ""
+    state: Callable[[], dict[str, Any]] = dict
+    restore: Callable[[dict[str, Any]], None] = lambda state: None
 
 
 @dataclass(slots=True)
@@ -98,7 +103,7 @@ def train(
             `accuracy` so far.
         flips: filled with the sign changes of the weights; a checkpoint without them, or of another window, is
             ignored.
-        extras: what a method adds; it must be the same for a checkpoint to be continued, which is not checked.
+        extras: what a method adds.
 
     Returns:
         For each epoch: `loss`, `accuracy` (share, on the training images as they went by) and `seconds`; with bop
@@ -108,7 +113,8 @@ def train(
         Problem: images and labels do not fit the network, or the loss is no longer a number.
     """
     _check_data(network, images, labels)
-    key = run_key(network, images, labels, spec)
+    extras = extras or Extras()
+    key = run_key(network, images, labels, spec) + extras.key
     device = device_of(spec.device)
     teacher = _teacher(network, images, labels, spec, checkpoint, progress)
     network.to(device)
@@ -117,8 +123,7 @@ def train(
     if teacher is not None:
         teacher.to(device).eval()
     images, labels, held = _held_out(images, labels, spec)
-    run = _Run(network, Optimizers(network, spec), images, labels, spec, progress, teacher, held, flips)
-    run.extras = extras or run.extras
+    run = _Run(network, Optimizers(network, spec), images, labels, spec, progress, teacher, held, flips, extras=extras)
     history: list[dict[str, float]] = []
     state = parallel.from_leader(store.load(checkpoint) if checkpoint is not None else None)
     window = flips.window if flips is not None else None
@@ -128,6 +133,7 @@ def train(
         network.load_state_dict(state["network"])
         run.optimizers.load_state_dict(state["optimizer"])
         run.best = state.get("best", {})
+        extras.restore(state.get("extras", {}))
         history = list(state["history"])
     if flips is not None:
         flips.begin(network.weight_layers(), counted)
@@ -143,6 +149,7 @@ def train(
                 run.best = {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
         if checkpoint is not None and parallel.leads():
             done = {"network": network.state_dict(), "optimizer": run.optimizers.state_dict(), "history": history}
+            done["extras"] = extras.state()
             optional = {"best": run.best} if run.best else {}
             optional |= {"flips": flips.state_dict()} if flips is not None else {}
             store.save({"key": key, **done, **optional}, checkpoint)

@@ -1,7 +1,8 @@
 """Structured pruning: whole filters and neurons are removed, the network becomes physically smaller, and recovers."""
 
 from .groups import Group, group_scores, groups
-from .schedule import Allocation, PruneResult, PruneSpec, Situation, prune
+from .schedule import prune
+from .spec import Allocation, PruneResult, PruneSpec, Situation
 from .surgery import drop_blocks, remove, remove_inputs
 
 __all__ = [

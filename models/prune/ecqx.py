@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -119,6 +121,7 @@ def ecqx(
     spec: EcqxSpec,
     recovery: TrainSpec,
     progress: Progress | None = None,
+    checkpoint: Path | None = None,
 ) -> Network:
     """Train with assigned weights, and leave the assigned ones.
 
@@ -132,6 +135,7 @@ def ecqx(
         spec: how weights are assigned.
         recovery: how to train; with 0 epochs they are assigned once.
         progress: as for `train`.
+        checkpoint: as for `train`; of the same `relevance`.
 
     Returns:
         A network of `weight_kind` "steps" and the spec's bits, in eval mode, whose latent weights are its levels.
@@ -148,11 +152,12 @@ def ecqx(
 
     steps = -(-len(images) // recovery.batch)
     state = _Assigned(made, spec, relevance, steps * recovery.accumulate)
-    reestimate(made, images)
+    reestimate(made, images, recovery.augment, recovery.seed)
     if recovery.epochs:
-        train(made, images, labels, recovery, progress=progress, extras=Extras(within=state.within))
+        extras = Extras(state.within, None, repr(spec), state.carried, state.carry_on)
+        train(made, images, labels, recovery, checkpoint, progress, extras=extras)
     state.settle()
-    reestimate(made, images)
+    reestimate(made, images, recovery.augment, recovery.seed)
     return made
 
 
@@ -167,6 +172,14 @@ class _Assigned:
     shares: dict[str, Tensor] = field(default_factory=dict)
     relevances: dict[str, Tensor] = field(default_factory=dict)
     calls: int = 0
+
+    def carried(self) -> dict[str, Any]:
+        """What an assignment takes over from the batches before it."""
+        return {"shares": self.shares, "relevances": self.relevances, "calls": self.calls}
+
+    def carry_on(self, state: dict[str, Any]) -> None:
+        """Take up what `carried` gave."""
+        self.shares, self.relevances, self.calls = state["shares"], state["relevances"], state["calls"]
 
     @contextmanager
     def within(self, _network: nn.Module) -> Iterator[None]:

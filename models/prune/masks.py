@@ -17,7 +17,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Literal, get_args
+from pathlib import Path
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -25,6 +26,7 @@ from torch import Tensor, nn
 
 from bnnflow import Problem
 
+from .. import store
 from ..batchnorm import reestimate
 from ..networks import Network
 from ..train import Extras, Progress, TrainSpec, accuracy, train
@@ -129,6 +131,7 @@ def learn_masks(
     spec: MaskSpec,
     training: TrainSpec,
     progress: Progress | None = None,
+    checkpoint: Path | None = None,
 ) -> Masks:
     """Train masks and weights together, and cut what the masks left out.
 
@@ -139,6 +142,7 @@ def learn_masks(
         spec: of the masks.
         training: of weights and masks, 1 epoch or more; for each layer where masks are trained one after the other.
         progress: as for `train`, for each layer anew.
+        checkpoint: beside it the epochs of each training are kept, so that the same call goes on from there.
 
     Raises:
         Problem: the network has joins.
@@ -164,12 +168,23 @@ def learn_masks(
 
         with masked_signs(whole, made):
             how = replace(training, seed=training.seed + turn)
-            train(whole, images, labels, how, progress=progress, extras=Extras(penalty=penalty))
+            extras = Extras(penalty=penalty, key=repr((spec, turn)), **_noise_state(made))
+            train(whole, images, labels, how, store.beside(checkpoint, f"masks{turn}"), progress, extras=extras)
     keep = {name: np.flatnonzero(mask.keeps().numpy()) for name, mask in made.items()}
     small = remove(whole, keep)
-    reestimate(small, images)
+    reestimate(small, images, training.augment, training.seed)
     widths = {name: (before[name], len(kept)) for name, kept in keep.items()}
     return Masks(small, whole.eval(), keep, widths, accuracy(small, *held))
+
+
+def _noise_state(masks: dict[str, ChannelMask]) -> dict[str, Any]:
+    """How `Extras` keeps the generators of the noise in a checkpoint."""
+
+    def restore(state: dict[str, Tensor]) -> None:
+        for name, mask in masks.items():
+            mask.generator.set_state(state[name])
+
+    return {"state": lambda: {name: mask.generator.get_state() for name, mask in masks.items()}, "restore": restore}
 
 
 @contextmanager

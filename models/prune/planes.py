@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 
 from bnnflow import Problem
 
+from .. import store
 from ..batchnorm import reestimate
 from ..networks import Network
 from ..train import Progress, TrainSpec, accuracy, train
@@ -118,6 +120,7 @@ def reduce_planes(
     count: int | None = None,
     most: float = 0.01,
     progress: Progress | None = None,
+    checkpoint: Path | None = None,
 ) -> tuple[Network, list[PlaneStep]]:
     """Drop low input planes, re-estimate the batch norms, fine-tune, and re-estimate again.
 
@@ -132,6 +135,7 @@ def reduce_planes(
         count: planes to drop; None for as many as `most` allows.
         most: accuracy that may be lost, 0 to 1.
         progress: as for `train`, for each step anew.
+        checkpoint: beside it the epochs of each step are kept, so that the same call goes on from there.
 
     Returns:
         The network in eval mode, and the steps; the last is one that lost too much where it has fewer planes than the
@@ -146,11 +150,11 @@ def reduce_planes(
     sizes = (count,) if count else (1,) * (network.spec.planes - 1) if count is None else ()
     for size in sizes:
         small = drop_planes(best, size)
-        reestimate(small, images)
+        reestimate(small, images, recovery.augment, recovery.seed)
         before = accuracy(small, *held)
         if recovery.epochs:
-            train(small, images, labels, recovery, progress=progress)
-            reestimate(small, images)
+            train(small, images, labels, recovery, store.beside(checkpoint, f"planes{small.spec.planes}"), progress)
+            reestimate(small, images, recovery.augment, recovery.seed)
         steps.append(PlaneStep(small.spec.planes, before, accuracy(small, *held)))
         if count is None and steps[-1].after < floor:
             break

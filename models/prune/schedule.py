@@ -2,140 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bnnflow import Problem
-
 from .. import store
 from ..augment import augment
 from ..batchnorm import reestimate
-from ..criteria import Criterion
 from ..flips import FlipCounts
 from ..networks import Network, NetworkSpec
 from ..relevance import Relevance, Sample, score
-from ..train import Progress, TrainSpec, accuracy, run_key, train
+from ..train import Progress, accuracy, run_key, train
 from .groups import Group, group_scores, groups
+from .spec import Allocation, Allocator, PruneResult, PruneSpec, Situation, apart
 from .surgery import remove
 
-HELD_OUT = 0.1
-HELD_OUT_MOST = 2000
 NORM_IMAGES = 5000
-
-
-@dataclass(frozen=True, slots=True)
-class PruneSpec:
-    """How to prune.
-
-    Args:
-        amount: share of the channels of each group (`groups`; without joins, each hidden layer) to remove in all, 0 to
-            0.9; an allocator may take it as a share of something else.
-        steps: in how many steps; scores are taken anew at each.
-        unit: what is left of a group is a multiple of it (at least one unit), so that PE and SIMD can
-            divide it.
-        images: training images that the scores are computed on.
-        recovery: training after each step, with the seed of the step in place of its own; 0 epochs re-estimate the
-            batch norms alone.
-        seed: of all random choices.
-        criterion: as `criteria` lists them; "random" is the control.
-        max_loss: most that accuracy on the held-out images may fall below the unpruned network's, 0 to 1; the first
-            step that falls further is undone, and ends the pruning. None sets no limit.
-        least: channels that every group keeps.
-
-    Raises:
-        Problem: a value is out of its range.
-    """
-
-    amount: float
-    steps: int
-    unit: int
-    images: int
-    recovery: TrainSpec
-    seed: int
-    criterion: str = "deeplift"
-    max_loss: float | None = None
-    least: int = 1
-
-    def __post_init__(self) -> None:
-        if not 0.0 <= self.amount <= 0.9:
-            raise Problem(f"an amount of {self.amount}", where="amount", hint="a share from 0 to 0.9")
-        for name in ("steps", "unit", "images", "least"):
-            if getattr(self, name) < 1:
-                raise Problem(f"{name} of {getattr(self, name)}", where=name, hint="1 or more")
-        Criterion.parse(self.criterion)
-        if self.max_loss is not None and not 0 <= self.max_loss <= 1:
-            raise Problem(f"a loss of {self.max_loss}", where="max_loss", hint="a share of the images, from 0 to 1")
-
-    def fine_tuning(self, step: int) -> TrainSpec:
-        """The training of step `step`; each has its own seed."""
-        return replace(self.recovery, seed=self.seed + step)
-
-
-@dataclass(frozen=True, slots=True)
-class Situation:
-    """What is known when it is decided how many filters each layer keeps.
-
-    Attributes:
-        original, network: the unpruned network, and the one to be pruned further.
-        scores: by group of `network`; higher matters more.
-        step: from 0.
-        images, labels: training images held out of scoring and fine-tuning.
-        calibration: training images that batch norms are measured on.
-        records: of earlier steps.
-    """
-
-    original: Network
-    network: Network
-    scores: dict[str, np.ndarray]
-    step: int
-    images: np.ndarray
-    labels: np.ndarray
-    calibration: np.ndarray
-    records: Sequence[dict[str, Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class Allocation:
-    """How many channels each group keeps after a step.
-
-    Attributes:
-        kept: by group; equal widths remove nothing, and the step is left out.
-        facts: plain values for the record.
-        stop: why no later step is to follow; empty goes on.
-    """
-
-    kept: dict[str, int]
-    facts: dict[str, Any] = field(default_factory=dict)
-    stop: str = ""
-
-
-Allocator = Callable[[Situation], Allocation]
-
-
-@dataclass(frozen=True, slots=True)
-class PruneResult:
-    """A pruned network and how it came about.
-
-    Args:
-        network: the last good one, in eval mode, batch norms re-estimated.
-        steps: for each step `step` (from 1), `kept` (channels left by group), `filters` (which ones, as
-            indices into the unpruned group), `scores` (by layer, before the step), `macs` (for one image),
-            `accuracy_before` and `accuracy_after` fine-tuning (share, on training images that fine-tuning
-            did not see), `check` (of the scores; None where the criterion has none), `rolled_back` (the step cost too
-            much accuracy, and was undone),
-            `allocation` (what the allocator says).
-        accuracy: of the unpruned network on the held-out images.
-        stop: why pruning ended before its last step; empty where it did not.
-    """
-
-    network: Network
-    steps: list[dict[str, Any]]
-    accuracy: float
-    stop: str = ""
 
 
 @dataclass(slots=True)
@@ -185,7 +70,7 @@ def prune(
         flips: what training counted, for criteria that ask for it.
     """
     key = f"{run_key(network, images, labels, spec)} {allocation} {held_out is None}"
-    out, rest = _split(len(images), spec.seed) if held_out is None else _apart(len(images), held_out)
+    out, rest = apart(len(images), spec.seed, held_out)
     held_images, held_labels = images[out], labels[out]
     images, labels = images[rest], labels[rest]
     state = _resumed(checkpoint, key) or _started(network, held_images, held_labels)
@@ -196,7 +81,8 @@ def prune(
         draw = (spec.images, spec.seed, step)
         relevance = step_scores(state.network, images, labels, spec.criterion, *draw, counts)
         scores = group_scores(state.network.spec, relevance.scores)
-        calibration = _calibration(images, spec, step)
+        rng = np.random.default_rng([spec.seed, step, 2])
+        calibration = augment(images[rng.permutation(len(images))[:NORM_IMAGES]], spec.recovery.augment, rng)
         present = {name: len(kept) for name, kept in state.filters.items()}
         if allocate is None:
             decided = Allocation({g.name: _width_after(g.width, spec, step) for g in groups(network.spec)})
@@ -211,8 +97,8 @@ def prune(
             reestimate(smaller, calibration)
             before = after = accuracy(smaller, held_images, held_labels)
             if spec.recovery.epochs:
-                beside = checkpoint and checkpoint.with_name(f"{checkpoint.stem}-step{step + 1}{checkpoint.suffix}")
-                train(smaller, images, labels, spec.fine_tuning(step), beside, _shifted(progress, step, spec.steps))
+                own = store.beside(checkpoint, f"step{step + 1}")
+                train(smaller, images, labels, spec.fine_tuning(step), own, _shifted(progress, step, spec.steps))
                 reestimate(smaller, calibration)
                 after = accuracy(smaller, held_images, held_labels)
             bad = spec.max_loss is not None and after < state.accuracy - spec.max_loss
@@ -248,22 +134,6 @@ def _save(state: _State, key: str, checkpoint: Path | None) -> None:
     whole = {"spec": state.network.spec.to_dict(), "network": state.network.state_dict(), "filters": plain}
     facts = {"accuracy": state.accuracy, "records": state.records, "done": state.done, "stop": state.stop}
     store.save({"key": key, **whole, **facts}, checkpoint)
-
-
-def _calibration(images: np.ndarray, spec: PruneSpec, step: int) -> np.ndarray:
-    rng = np.random.default_rng([spec.seed, step, 2])
-    return augment(images[rng.permutation(len(images))[:NORM_IMAGES]], spec.recovery.augment, rng)
-
-
-def _split(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Ascending indices of the images held out, and of the rest."""
-    out = max(1, min(HELD_OUT_MOST, int(count * HELD_OUT)))
-    order = np.random.default_rng([seed, 0, 0]).permutation(count)
-    return np.sort(order[:out]), np.sort(order[out:])
-
-
-def _apart(count: int, out: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return out, np.setdiff1d(np.arange(count), out)
 
 
 def step_scores(

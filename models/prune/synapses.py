@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
 
 from bnnflow import Problem
 
+from .. import store
 from ..batchnorm import reestimate
 from ..flips import FlipCounts, needed
 from ..latent import require_latent
@@ -99,6 +101,7 @@ def prune_synapses(
     recovery: TrainSpec,
     flips: FlipCounts | None = None,
     progress: Progress | None = None,
+    checkpoint: Path | None = None,
 ) -> tuple[Network, list[SynapseStep]]:
     """Remove the synapses of lowest score step by step; re-estimate, fine-tune and re-estimate after each.
 
@@ -110,6 +113,7 @@ def prune_synapses(
         recovery: fine-tuning of each step; step t has its seed plus t.
         flips: what training counted, for "flips" and "flips-step"; the same in every step.
         progress: as for `train`, for each step anew.
+        checkpoint: beside it the epochs of each step are kept, so that the same call goes on from there.
 
     Returns:
         The masked network in eval mode, and the steps.
@@ -121,11 +125,12 @@ def prune_synapses(
     for step in range(1, spec.steps + 1):
         found = score(made, spec, images, labels, step, flips)
         made = masked(made, masks(made, found, spec.shares(made, step)))
-        reestimate(made, images)
+        reestimate(made, images, recovery.augment, recovery.seed)
         before = after = accuracy(made, *held)
         if recovery.epochs:
-            train(made, images, labels, replace(recovery, seed=recovery.seed + step), progress=progress)
-            reestimate(made, images)
+            how = replace(recovery, seed=recovery.seed + step)
+            train(made, images, labels, how, store.beside(checkpoint, f"step{step}"), progress)
+            reestimate(made, images, recovery.augment, recovery.seed)
             after = accuracy(made, *held)
         steps.append(SynapseStep({name: kept for name, (kept, _) in synapses(made).items()}, before, after))
     return made.eval(), steps

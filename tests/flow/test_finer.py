@@ -19,7 +19,7 @@ train: {epochs: 4, learning_rate: 0.01, batch: 50, threads: 1}
 
 
 # Images whose two best scores are equal in float32 may get the other class from integers; `built` compares the scores.
-TIES = 0.03
+TIES = 0.05
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def test_planes_are_dropped_and_the_rest_compiles(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     made = found(capsys, "planes", str(run), "--drop", "4", "--epochs", "1", "--draws", "1", "-o", str(tmp_path / "p"))
-    assert made["planes_left"] == 4
+    assert made["kept"] == {"planes": 4}
     assert made["first_layer_weights"] == [8 * 8 * 9, 4 * 8 * 9]
     assert simulated(capsys, tmp_path / "p" / "network.onnx") == pytest.approx(made["reduced_test_accuracy"], abs=TIES)
     assert cli.run(["planes", str(run), "--draws", "1"]) == 0
@@ -73,7 +73,7 @@ def test_masked_synapses_are_exact_and_cost_less_unrolled(
     arguments = ("synapses", str(run), "--share", "0.6", "--steps", "2", "--epochs", "1")
     made = found(capsys, *arguments, "-o", str(tmp_path / "s"))
     network = tmp_path / "s" / "network.onnx"
-    assert sum(made["steps"][-1]["kept"].values()) == pytest.approx(0.4 * made["synapses"], abs=4)
+    assert sum(made["steps"][-1]["kept"].values()) == pytest.approx(0.4 * sum(made["whole"].values()), abs=4)
     assert simulated(capsys, network) == pytest.approx(made["reduced_test_accuracy"], abs=TIES)
     built(capsys, tmp_path, network)
     cost = found(capsys, "estimate", str(network), "--unrolled", "--fps", "1000")
@@ -100,7 +100,7 @@ def test_masks_leave_a_smaller_network(run: Path, tmp_path: Path, capsys: pytest
     arguments = ("masks", str(run), "--strength", "8", "--mask-rate", "0.02", "--epochs", "1")
     made = found(capsys, *arguments, "-o", str(tmp_path / "m"))
     assert made["macs"][1] < made["macs"][0]
-    assert {name: len(kept) for name, kept in made["keep"].items()} == {n: w[1] for n, w in made["widths"].items()}
+    assert {name: len(left) for name, left in made["steps"][0]["filters"].items()} == made["kept"]
     assert simulated(capsys, tmp_path / "m" / "network.onnx") == pytest.approx(made["reduced_test_accuracy"], abs=TIES)
     assert cli.run([*arguments[:2], "--grow", "1.5", "--mask-epochs", "1", "--epochs", "0"]) == 0
     assert "conv0 8 to " in capsys.readouterr().out

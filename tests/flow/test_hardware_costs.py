@@ -83,6 +83,15 @@ def test_a_kept_folding_saves_neither_cycles_nor_luts(kept: HardwareCosts) -> No
     assert half["lut"] > 0.95 * whole["lut"]
 
 
+def test_energy_falls_with_every_channel(kept: HardwareCosts) -> None:
+    whole = kept({})["energy"]
+    falling = [kept(fewer(kept, 32 * step))["energy"] for step in range(2)]
+    assert falling[0] == whole
+    assert falling[1] < whole
+    for name, unit in kept.units().items():
+        assert kept({name: kept.prunable[name].width - unit})["energy"] < whole
+
+
 def test_folding_anew_halves_luts_and_block_rams_at_the_same_rate(refolded: HardwareCosts) -> None:
     whole, half = refolded({}), refolded(halved(refolded))
     assert half["cycles"] <= CYCLES

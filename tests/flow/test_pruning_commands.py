@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,7 +15,9 @@ import numpy as np
 import pytest
 import torch
 
-from bnnflow.flow import cli
+from bnnflow.flow import cli, recipe_file
+from bnnflow.flow.allocator import objective_of
+from bnnflow.models.allocation.greedy import Objective
 from bnnflow.models.allocation.sensitivity import lowest_removed
 from bnnflow.models.data.load import load
 from bnnflow.models.prune import remove
@@ -144,20 +147,35 @@ def test_table_plot_and_csv(finished: Path, capsys: pytest.CaptureFixture[str], 
 
 
 def test_prune_undoes_what_loses_too_much(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    import shutil
-
     folder = tmp_path / "run"
     shutil.copytree(finished, folder)
-    made = found(capsys, ["prune", str(folder), "--objective", "lut=1,bram18=1", "--max-loss", "0", "--amount", "0.8"])
+    made = found(capsys, ["prune", str(folder), "--objective", "all", "--max-loss", "0", "--amount", "0.8"])
     *good, last = made["steps"]
     assert last["rolled_back"] and not any(step["rolled_back"] for step in good)
     assert "was undone" in made["stop"]
     network = load_network(folder / "pruned/weights.pt")
     widths = {layer.name: layer.outputs for layer in network.spec.layers()[:-1]}  # type: ignore[union-attr]
     assert widths == made["kept"] == (good[-1]["kept"] if good else made["unpruned"]["kept"])
-    assert "undone" in said(
-        capsys, ["prune", str(folder), "--objective", "lut=1,bram18=1", "--max-loss", "0", "--amount", "0.8"]
-    )
+    assert "undone" in said(capsys, ["prune", str(folder), "--objective", "all", "--max-loss", "0", "--amount", "0.8"])
+
+
+def test_energy_may_be_an_objective_or_a_budget(
+    finished: Path, recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def objective(*changes: str) -> Objective:
+        return objective_of(recipe_file.load(recipe, changes))
+
+    everything = {"lut": 3, "bram18": 1, "cycles": 1, "energy": 1}
+    assert objective("prune.objective={all: 1, lut: 2}").weights == everything
+    assert objective("prune.budget.energy=5").budget == {"energy": 5}
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    whole = json.loads((folder / "summary.json").read_text())["networks"]["base"]
+    made = found(capsys, ["prune", str(folder), "--objective", "energy", "--amount", "0.3", "--steps", "1"])
+    cost = made["steps"][0]["cost"]
+    assert made["steps"][0]["allocation"]["left"] == cost["energy"] / made["unpruned"]["cost"]["energy"] <= 0.7
+    # What was costed with one shift a batch norm is what the whole compilation costs.
+    assert made["unpruned"]["cost"]["energy"] == pytest.approx(whole["energy_nj"], rel=1e-12)
 
 
 CASES = {
@@ -192,8 +210,6 @@ def test_bad_input(
     capsys: pytest.CaptureFixture[str],
     golden: Golden,
 ) -> None:
-    import shutil
-
     monkeypatch.chdir(tmp_path)
     shutil.copytree(finished, "run")
     Path("r.yaml").write_text(RECIPE.replace("tiny", "other"))

@@ -59,6 +59,55 @@ def test_the_page_is_one_file_without_links_or_scripts() -> None:
         assert text in page
 
 
+def with_costs() -> dict[str, Any]:
+    """A pruning of which the second round was undone, as the stages `prune` and `cost` tell of it."""
+    summary = sample_summary()
+    keys = ("ops", "lut", "bram18", "cycles", "energy")
+    cost = [dict(zip(keys, row, strict=True)) for row in ((83e3, 6120, 9, 960, 31.5), (61e3, 5210, 8, 900, 22.25))]
+    pruning = summary["pruning"] | {"unpruned": cost[0], "held_out_accuracy": 0.97, "method": "filters"}
+    pruning["relevance"] = {"method": "deeplift", "layers": ["conv1"]}
+    for step, undone in zip(pruning["steps"], (False, True), strict=True):
+        step |= {"cost": cost[1], "rolled_back": undone, "filters": {"conv1": [0, 3]}}
+    return summary | {"pruning": pruning}
+
+
+def test_a_pruning_is_drawn_with_what_it_costs() -> None:
+    page = render(with_costs(), b"\x89PNG")
+    assert page.count("<svg") == 5
+    assert "data:image/png;base64,iVBORw" in page
+    assert not re.search(r"<script|<link|@import|https?:|url\((?!#)", page)
+    for text in (">undone<", ">pruned<", ">unpruned<", "31.50", "22.25", "deeplift finds relevance", "2 of"):
+        assert text in page
+    ids = re.findall(r'\bid="([^"]*)"', page)
+    assert len(ids) == len(set(ids))
+
+
+@pytest.mark.parametrize("undone", [[False, False], [True, True]])
+def test_the_points_are_the_rounds(undone: list[bool]) -> None:
+    from bnnflow.flow.pruning_plots import costs
+
+    pruning = with_costs()["pruning"]
+    for step, one in zip(pruning["steps"], undone, strict=True):
+        step["rolled_back"] = one
+    drawn = costs(pruning)
+    assert (">round<" in drawn, ">pruned<" in drawn, ">undone<" in drawn) == (not undone[0], not undone[0], undone[0])
+    assert costs({**pruning, "unpruned": None}) == costs(None) == ""
+
+
+@pytest.mark.parametrize(
+    ("method", "said"),
+    [("masks", "masks trained"), ("ecqx", "assigned"), ("synapses", "ranked by latent"), ("planes", "bit planes")],
+)
+def test_other_methods_have_no_scores_and_no_check(method: str, said: str) -> None:
+    summary = sample_summary()
+    steps = [{"kept": {"conv1": 1200}, "accuracy_before": None, "accuracy_after": 0.9, "rolled_back": False}]
+    summary["pruning"] = {"method": method, "criterion": "latent", "steps": steps, "stop": "", "unit": "synapses"}
+    page = render(summary)
+    assert said in page
+    assert "conv1 1,200" in page
+    assert "Self-check" not in page
+
+
 def test_what_users_wrote_is_escaped() -> None:
     summary = sample_summary()
     summary["networks"]["base"]["layers"][0]["name"] = "<script>alert(1)</script> $x$ & y"
