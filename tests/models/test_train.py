@@ -147,7 +147,7 @@ def test_predicting_keeps_the_mode_and_ignores_the_batch(digits: Dataset) -> Non
 def test_reestimated_norms_make_their_outputs_zero_mean_and_unit_variance(digits: Dataset, batch: int) -> None:
     network = Network(CNN)
     images = digits.train_images[:200]
-    reestimate(network, images, batch)
+    reestimate(network, images, batch=batch)
     assert not network.training
     x = torch.tensor(images, dtype=torch.float32)
     norms = 0
@@ -161,3 +161,14 @@ def test_reestimated_norms_make_their_outputs_zero_mean_and_unit_variance(digits
             torch.testing.assert_close(y.mean(1), torch.zeros(len(y)), atol=1e-3, rtol=0)
             torch.testing.assert_close(y[live].var(1, correction=0), torch.ones(int(live.sum())), atol=5e-3, rtol=0)
     assert norms == 4
+
+
+def test_norms_are_measured_on_images_moved_as_in_training(digits: Dataset) -> None:
+    def mean(*how: str | int) -> torch.Tensor:
+        network = Network(CNN)
+        reestimate(network, digits.train_images[:200], *how)
+        return network.layers["norm0"].running_mean.clone()
+
+    moved = mean("crop", 1)
+    assert torch.equal(moved, mean("crop", 1))
+    assert not torch.equal(moved, mean("crop", 2)) and not torch.equal(moved, mean())
