@@ -171,6 +171,7 @@ def compare(
 app.command()(cli_rank.rank)
 app.command()(cli_prune.sensitivity)
 app.command()(cli_prune.prune)
+app.command()(cli_prune.study)
 app.command()(cli_finer.planes)
 app.command()(cli_finer.synapses)
 app.command()(cli_finer.ecqx)

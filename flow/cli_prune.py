@@ -109,6 +109,49 @@ def prune(
     screen.print_json(found) if json else screen_pruning.print_pruning(found)
 
 
+def study(
+    recipe: Annotated[Path, typer.Argument(help="Recipe (.yaml).", show_default=False)],
+    folder: Annotated[
+        Path | None, typer.Option(help="Of trained and pruned networks; default: runs/<name>-study.")
+    ] = None,
+    criterion: Annotated[
+        list[str] | None, typer.Option(help="May be given several times; default: eleven of `flow rank`.")
+    ] = None,
+    amount: Annotated[
+        list[float] | None, typer.Option(help="Share of every layer; several times; default: the recipe's.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Networks that are trained.")] = 3,
+    draws: Annotated[int, typer.Option(min=5, help="Random prunings a network, to compare with.")] = 5,
+    steps: Annotated[int | None, typer.Option(min=1, help="Rounds; default: the recipe's.", show_default=False)] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=0, help="Fine-tuning a round; default: the recipe's.", show_default=False)
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes; the result does not depend on it.")] = 1,
+    plot: Annotated[Path | None, typer.Option(help="Draw the result (.svg, .png, .pdf).", show_default=False)] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write the tables as .md.", show_default=False)] = None,
+    overrides: Overrides = None,
+    json: Json = False,
+) -> None:
+    """Compare criteria with chance: same networks, shares, rounds and fine-tuning; an interrupted study goes on."""
+    from . import screen, screen_pruning, study_figures
+    from . import study as work
+    from .drawing import check_picture
+    from .run_files import write_whole
+
+    if plot is not None:
+        check_picture(plot)
+    wishes = work.Wishes(tuple(criterion or ()), tuple(amount or ()), seeds, draws, steps, epochs, jobs)
+    with screen.Bar("study", quiet=json) as bar:
+        found = work.study(recipe, folder, list(overrides or []), wishes, bar.update, json)
+    if markdown is not None:
+        write_whole(markdown, study_figures.markdown(found).encode())
+    if plot is not None:
+        from .study_plots import draw
+
+        write_whole(plot, draw(found, plot.suffix[1:]))
+    screen.print_json(found) if json else screen_pruning.print_study(found)
+
+
 def _parts(text: str, key: str) -> list[str]:
     """The override that makes a recipe's mapping `part=number,part=number`; a weight that is not said is 1."""
     if not text:

@@ -1,4 +1,4 @@
-"""How the report's pictures are drawn: inline SVG whose colours follow the page (light, dark, print)."""
+"""How pictures are drawn: inline SVG whose colours follow the report's page (light, dark, print), or files on white."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ import io
 import re
 from typing import TYPE_CHECKING
 
+from bnnflow import Problem
+
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -39,6 +43,8 @@ STYLE = {
     "legend.frameon": False,
     "lines.linewidth": 1.8,
 }
+_WHITE = {INK: "#222222", FAINT: "#d0d0d0"}
+ON_WHITE = {key: _WHITE.get(value, value) if isinstance(value, str) else value for key, value in STYLE.items()}
 
 
 def new_figure(width: float, height: float, columns: int, sharey: bool = False) -> tuple[Figure, list[Axes]]:
@@ -68,3 +74,23 @@ def as_svg(figure: Figure, prefix: str) -> str:
     for stand_in, variable in VARIABLES.items():
         svg = svg.replace(stand_in, f"var({variable})")
     return re.sub(r"[ \t]+\n", "\n", svg)
+
+
+def check_picture(path: Path) -> None:
+    """Whether `as_file` can write what a file's name asks for.
+
+    Raises:
+        Problem: an ending of no picture format.
+    """
+    if path.suffix not in (".svg", ".png", ".pdf"):
+        said = path.suffix or "without an ending"
+        raise Problem(f"there is no picture format {said!r}", "--plot", ".svg, .png, .pdf")
+
+
+def as_file(figure: Figure, form: str) -> bytes:
+    """The figure, drawn in the style `ON_WHITE`, as a file: svg, png or pdf."""
+    figure.patch.set(alpha=1, facecolor="white")
+    undated = {"svg": {"Creator": None, "Date": None}, "pdf": {"Creator": None, "CreationDate": None}, "png": {}}
+    made = io.BytesIO()
+    figure.savefig(made, format=form, dpi=150, metadata=undated[form])
+    return made.getvalue()

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 RELEVANCE = "base/relevance.png"
 _AS_TRAINED = ("optimizer", "loss", "margin", "schedule", "augment", "precision")
 _ALWAYS_AS_TRAINED = ("momentum", "weight_decay", "bop_rate", "bop_threshold", "momentum_format", "device")
+_OWN = ("epochs", "batch", "learning_rate", "distill")
 
 
 def recovery_settings(recipe: Recipe) -> dict[str, Any]:
@@ -32,7 +33,7 @@ def recovery_settings(recipe: Recipe) -> dict[str, Any]:
         fields["momentum_format"] = ""
     if own.loss is not None and own.loss != train.loss and own.margin is None:
         fields["margin"] = None
-    return fields | {"epochs": own.epochs, "batch": own.batch, "learning_rate": own.learning_rate}
+    return fields | {"temperature": train.temperature} | {key: getattr(own, key) for key in _OWN}
 
 
 def recovery(recipe: Recipe) -> TrainSpec:

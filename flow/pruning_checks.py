@@ -88,6 +88,8 @@ def _check_method(recipe: Recipe, spec: NetworkSpec) -> None:
     if prune.allocation != "uniform":
         what = f"{prune.allocation!r} decides about whole filters, not about {prune.method}"
         raise recipe.problem("prune.allocation", what, filters)
+    if prune.distill:
+        raise recipe.problem("prune.distill", f"{prune.method} have no teacher", f"set it to 0, or {filters}")
     if prune.max_loss is not None and prune.method != "planes":
         what = f"{prune.method} go on to the end, whatever they lose"
         raise recipe.problem("prune.max_loss", what, "set it to null, or use method: filters or planes")

@@ -234,12 +234,10 @@ def write_plot(path: Path, found: Mapping[str, Any]) -> None:
     Raises:
         Problem: an ending of no picture format, or the file cannot be written.
     """
+    from .drawing import check_picture
     from .pruning_plots import save_sensitivity
 
-    if path.suffix not in (".svg", ".png", ".pdf"):
-        raise Problem(
-            f"there is no picture format {path.suffix or 'without an ending'!r}", "--plot", ".svg, .png, .pdf"
-        )
+    check_picture(path)
     write_whole(path, save_sensitivity(found["groups"], path.suffix[1:]))
 
 

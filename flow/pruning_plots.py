@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .drawing import BASE, FAINT, INK, MARK, PRUNED, STYLE, as_svg, new_figure
+from .drawing import BASE, FAINT, MARK, ON_WHITE, PRUNED, STYLE, as_file, as_svg, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -89,14 +88,8 @@ def save_sensitivity(rows: Sequence[Mapping[str, Any]], form: str) -> bytes:
     """The same as a file on white ground: svg, png or pdf."""
     from matplotlib import rc_context
 
-    dark = {INK: "#222222", FAINT: "#d0d0d0"}
-    style = {key: dark.get(value, value) if isinstance(value, str) else value for key, value in STYLE.items()}
-    with rc_context(style):
-        figure = _curves(rows)
-        figure.patch.set(alpha=1, facecolor="white")
-        made = io.BytesIO()
-        figure.savefig(made, format=form, dpi=150, metadata={} if form == "png" else {"Creator": None})
-        return made.getvalue()
+    with rc_context(ON_WHITE):
+        return as_file(_curves(rows), form)
 
 
 def _curves(rows: Sequence[Mapping[str, Any]]) -> Figure:

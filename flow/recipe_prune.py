@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from bnnflow import Problem
 
 from ..models.criteria import Criterion
-from .recipe_section import Batch, Count, Rate, Section, cross_faults
+from .recipe_section import Batch, Count, Rate, Section, Share, cross_faults
 
 Method = Literal["filters", "masks", "ecqx", "synapses", "planes"]
 
@@ -97,6 +97,9 @@ class Prune(Section):
     )
     augment: Literal["none", "crop", "flip", "crop-flip"] | None = Field(default=None, description="of images")
     precision: Literal["float32", "bfloat16"] | None = Field(default=None, description="of products")
+    distill: Share = Field(
+        default=0.0, description="filters: weight of fine-tuning's loss against the unpruned network; 0: no teacher"
+    )
     max_loss: Annotated[float, Field(ge=0, le=100)] | None = Field(
         default=None,
         description="points (filters, planes); the first round that loses more is undone, the last; null: no limit",

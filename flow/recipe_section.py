@@ -12,6 +12,7 @@ from .yaml_position import KeyPath
 Count = Annotated[int, Field(ge=1, le=10_000_000)]
 Batch = Annotated[int, Field(ge=2, le=65_536)]
 Rate = Annotated[float, Field(gt=0, le=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
 # YAML gives lists; strict mode would refuse to make tuples of them.
 Widths = Annotated[tuple[Annotated[int, Field(ge=1, le=65_536)], ...], Field(strict=False, max_length=64)]
 Kernels = Annotated[tuple[Annotated[int, Field(ge=1, le=16)], ...], Field(strict=False, max_length=64)]

@@ -6,10 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from .recipe_section import Batch, Count, Rate, Section, cross_faults
+from .recipe_section import Batch, Count, Rate, Section, Share, cross_faults
 from .yaml_position import KeyPath
-
-Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Train(Section):

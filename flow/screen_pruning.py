@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.table import Table
 
-from . import report_tables
+from . import report_tables, study_figures
 from .screen import terminal
-
-if TYPE_CHECKING:
-    pass
 
 
 def print_rank(facts: Mapping[str, Any], show: int) -> None:
@@ -81,3 +78,18 @@ def print_pruning(found: Mapping[str, Any]) -> None:
     """Print the steps of a pruning."""
     terminal().print(report_tables.pruning_table(found))
     print(f"test accuracy {found['accuracy']:.2%}; flow build goes on in {found['folder']}")
+
+
+def print_study(found: Mapping[str, Any]) -> None:
+    """Print criteria against chance, a table for each amount."""
+    console = terminal()
+    for at in found["amounts"]:
+        table = Table(title=study_figures.title(found, at), title_justify="left")
+        for heading in study_figures.HEADINGS:
+            table.add_column(heading, overflow="fold", no_wrap=heading != "criterion")
+        for name, *figures in study_figures.table_rows(found, at):
+            table.add_row(name.replace(",", ", "), *figures)
+        console.print(table)
+        console.print(study_figures.conclusion(at), highlight=False, markup=False)
+    for criterion, why in found["left_out"].items():
+        console.print(f"left out: {criterion}: {why}", highlight=False, markup=False)

@@ -45,6 +45,7 @@ class Extras:
         penalty: a scalar that is added to the loss of every image.
         key: says what the method does, so that a checkpoint of another is not taken.
         state, restore: what the method carries from epoch to epoch, for a checkpoint, and putting it back.
+        teacher: of distillation, where the spec asks for it; None trains the float counterpart first.
     """
 
     within: Callable[[nn.Module], AbstractContextManager[Any]] = nullcontext
@@ -52,6 +53,7 @@ class Extras:
     key: str = ""
     state: Callable[[], dict[str, Any]] = dict
     restore: Callable[[dict[str, Any]], None] = lambda state: None
+    teacher: nn.Module | None = None
 
 
 @dataclass(slots=True)
@@ -116,7 +118,8 @@ def train(
     extras = extras or Extras()
     key = run_key(network, images, labels, spec) + extras.key
     device = device_of(spec.device)
-    teacher = _teacher(network, images, labels, spec, checkpoint, progress)
+    teacher = extras.teacher if spec.distill and extras.teacher is not None else None
+    teacher = teacher or _teacher(network, images, labels, spec, checkpoint, progress)
     network.to(device)
     if spec.precision == "bfloat16":
         _lay_out(network, torch.channels_last)  # the layout that short products are fastest in
@@ -155,7 +158,9 @@ def train(
             store.save({"key": key, **done, **optional}, checkpoint)
     if spec.patience and run.best:
         network.load_state_dict(run.best)
-    network.to("cpu")
+    for one in (network, teacher):
+        if one is not None:
+            one.to("cpu")
     _lay_out(network, torch.contiguous_format)
     return history
 

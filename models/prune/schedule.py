@@ -15,7 +15,7 @@ from ..batchnorm import reestimate
 from ..flips import FlipCounts
 from ..networks import Network, NetworkSpec
 from ..relevance import Relevance, Sample, score
-from ..train import Progress, accuracy, run_key, train
+from ..train import Extras, Progress, accuracy, run_key, train
 from .groups import Group, group_scores, groups
 from .spec import Allocation, Allocator, PruneResult, PruneSpec, Situation, apart
 from .surgery import remove
@@ -98,7 +98,9 @@ def prune(
             before = after = accuracy(smaller, held_images, held_labels)
             if spec.recovery.epochs:
                 own = store.beside(checkpoint, f"step{step + 1}")
-                train(smaller, images, labels, spec.fine_tuning(step), own, _shifted(progress, step, spec.steps))
+                shown = _shifted(progress, step, spec.steps)
+                taught = Extras(teacher=network)
+                train(smaller, images, labels, spec.fine_tuning(step), own, shown, extras=taught)
                 reestimate(smaller, calibration)
                 after = accuracy(smaller, held_images, held_labels)
             bad = spec.max_loss is not None and after < state.accuracy - spec.max_loss

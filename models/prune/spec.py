@@ -30,7 +30,7 @@ class PruneSpec:
             divide it.
         images: training images that the scores are computed on.
         recovery: training after each step, with the seed of the step in place of its own; 0 epochs re-estimate the
-            batch norms alone.
+            batch norms alone. The teacher of its distillation is the unpruned network.
         seed: of all random choices.
         criterion: as `criteria` lists them; "random" is the control.
         max_loss: most that accuracy on the held-out images may fall below the unpruned network's, 0 to 1; the first

@@ -178,3 +178,22 @@ def test_impossible_amounts_are_refused() -> None:
         with pytest.raises(Problem) as caught:
             replace(SPEC, **change)
         assert caught.value.where == where
+
+
+def test_the_unpruned_network_teaches_when_asked(digits: Dataset, tmp_path: Path) -> None:
+    """With labels that say nothing, a network that the unpruned one teaches still learns what that one answers."""
+    images = digits.train_images[:300]
+    network = Network(MLP.__class__.from_dict({**MLP.to_dict(), "hidden": [32, 32]}), 0)
+    train(network, images, digits.train_labels[:300], replace(RECOVERY, epochs=8))
+    network.eval()
+    before, answers = digest(network), predict(network, images).argmax(1)
+    noise = np.random.default_rng(0).permutation(digits.train_labels[:300])
+    agree = {}
+    for weight in (0.0, 1.0):
+        spec = replace(SPEC, steps=1, recovery=replace(RECOVERY, epochs=8, distill=weight))
+        checkpoint = tmp_path / f"{weight}.pt"
+        made = prune(network, images, noise, spec, checkpoint).network
+        agree[weight] = float((predict(made, images).argmax(1) == answers).mean())
+        assert digest(prune(network, images, noise, spec, checkpoint).network) == digest(made)
+    assert digest(network) == before
+    assert agree[1.0] > agree[0.0] + 0.2

@@ -1,0 +1,260 @@
+"""The work behind `flow study`: does a criterion choose better filters than chance does?
+
+For every seed the recipe's network is trained; then each criterion prunes it, and so do random draws, all with the same
+share of each group, rounds and fine-tuning. What differs is the choice of channels alone. Cells are kept in a folder,
+so that an interrupted study goes on, and do not depend on the number of processes.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bnnflow import Problem
+
+from ..models.criteria import Criterion
+from .context import FLIPS, WEIGHTS, Build, dataset, network_spec, set_threads, train_settings
+from .pruning import recovery
+from .recipe import Recipe, load
+from .run_files import write_whole
+from .runs import Run
+from .study_figures import RANDOM, Cell, comparison
+
+if TYPE_CHECKING:
+    from ..models.data.load import Dataset
+    from ..models.prune import PruneSpec
+
+Facts = dict[str, Any]
+CRITERIA = (
+    *("deeplift", "integrated-gradients", "gradient-activation", "taylor-weight", "taylor-activation", "lrp"),
+    *("flips", "latent", "entropy", "norm-gain", "borda(deeplift,taylor-activation,latent)"),
+)
+LEAST_DRAWS = 5
+MOST = 0.9
+_WINDOW = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What is compared; what is empty or None is the recipe's.
+
+    Args:
+        criteria: as `models.criteria` reads them; empty takes those of `CRITERIA` that the network has what it takes
+            for.
+        amounts: shares of each group that go, up to `MOST`.
+        seeds: networks that are trained, with seeds from the recipe's on.
+        draws: random prunings a seed and amount, `LEAST_DRAWS` or more.
+        steps, epochs: rounds, and fine-tuning after each.
+        jobs: processes.
+
+    Raises:
+        Problem: too few seeds, draws or jobs, or an amount that is no such share.
+    """
+
+    criteria: tuple[str, ...] = ()
+    amounts: tuple[float, ...] = ()
+    seeds: int = 3
+    draws: int = LEAST_DRAWS
+    steps: int | None = None
+    epochs: int | None = None
+    jobs: int = 1
+
+    def __post_init__(self) -> None:
+        for name, least in (("seeds", 1), ("draws", LEAST_DRAWS), ("jobs", 1)):
+            if getattr(self, name) < least:
+                raise Problem(f"{getattr(self, name)} {name}", f"--{name}", f"{least} or more")
+        for amount in self.amounts:
+            if not 0 < amount <= MOST:
+                raise Problem(f"an amount of {amount:g}", "--amount", f"a share up to {MOST:g}, such as 0.5")
+
+
+def study(
+    source: Path,
+    place: Path | None,
+    overrides: Sequence[str],
+    wishes: Wishes,
+    progress: Callable[[int, int], None],
+    quiet: bool = False,
+) -> Facts:
+    """Train and prune what is missing, and compare.
+
+    Args:
+        source: recipe.
+        place: folder of the run folders `base-<seed>` and of `cells`; None is runs/<name>-study.
+        overrides: changes of the recipe, as `key=value`.
+        wishes: what is compared.
+        progress: called with cells done and in all.
+        quiet: whether stages of training are not shown.
+
+    Returns:
+        `recipe`, `folder`, `steps`, `epochs`, `left_out` (reasons, by criterion), and what `study_figures.comparison`
+        returns.
+
+    Raises:
+        Problem: what the recipe, a criterion or an amount has wrong, before anything is trained.
+    """
+    recipe = load(source, ["prune.enabled=true", "prune.method=filters", *overrides])
+    if recipe.model.kind == "onnx":
+        what = "an ONNX file has no weights that could recover"
+        raise recipe.problem("model.onnx", what, "studies need a network that is trained here")
+    folder = place or Path("runs") / f"{recipe.name}-study"
+    changes = [*overrides, *_window(recipe, wishes), *_said(wishes)]
+    criteria, left_out = _criteria(source, changes, wishes)
+    amounts = wishes.amounts or (recipe.prune.amount,)
+    seeded = [(*changes, f"seed={recipe.seed + number}") for number in range(wishes.seeds)]
+    bases = [_base(source, folder, mine, quiet) for mine in seeded]
+    wanted = [*((RANDOM, draw) for draw in range(wishes.draws)), *((name, 0) for name in criteria)]
+    jobs = [
+        _Job(source, mine, base, name, draw, amount, folder / "cells")
+        for amount in amounts
+        for mine, (base, _) in zip(seeded, bases, strict=True)
+        for name, draw in wanted
+    ]
+    cells = []
+    for cell in _all(jobs, wishes.jobs):
+        cells.append(cell)
+        progress(len(cells), len(jobs))
+    used = load(source, changes).prune
+    facts = {"recipe": str(source), "folder": str(folder), "steps": used.steps, "epochs": used.epochs}
+    return facts | {"left_out": left_out} | comparison(cells, [accuracy for _, accuracy in bases])
+
+
+def _said(wishes: Wishes) -> list[str]:
+    fixed = ["prune.enabled=true", "prune.method=filters", "prune.allocation=uniform", "prune.max_loss=null"]
+    given = {"prune.steps": wishes.steps, "prune.epochs": wishes.epochs}
+    return [*fixed, *(f"{key}={value}" for key, value in given.items() if value is not None)]
+
+
+def _window(recipe: Recipe, wishes: Wishes) -> list[str]:
+    """Counts flips in the last epochs where the network is trained here and a criterion asks for them."""
+    wanted = [Criterion.parse(text) for text in wishes.criteria or CRITERIA]
+    trains = recipe.model.kind != "trained" or recipe.train.epochs is not None
+    if recipe.train.flip_window or not trains or not any("flips" in each.needs for each in wanted):
+        return []
+    return [f"train.flip_window={_WINDOW}"]
+
+
+def _criteria(source: Path, changes: Sequence[str], wishes: Wishes) -> tuple[list[str], dict[str, str]]:
+    """The criteria to compare, and why others of the usual ones are left out.
+
+    Raises:
+        Problem: one that was wished for cannot be had.
+    """
+    images = dataset(load(source, changes))
+    fit, left_out = [], {}
+    for text in dict.fromkeys(wishes.criteria or CRITERIA):
+        if text == RANDOM:
+            continue
+        try:
+            network_spec(load(source, [*changes, f"prune.criterion={json.dumps(text)}"]), images)
+            fit.append(text)
+        except Problem as problem:
+            if wishes.criteria or "prune.criterion" not in problem.where:
+                raise
+            left_out[text] = problem.what
+    if not fit:
+        raise Problem("there is nothing to compare with chance", "--criterion", "name one but random")
+    return fit, left_out
+
+
+def _base(source: Path, folder: Path, changes: Sequence[str], quiet: bool) -> tuple[Path, float]:
+    """The run folder of the network trained with a seed, and its accuracy on the test set."""
+    from . import screen_builds
+    from .stages import run_stages
+
+    recipe = load(source, changes)
+    place = folder / f"base-{recipe.seed}"
+    with Run.open(place, recipe.dump(), "") as run, screen_builds.Stages(run, quiet=quiet) as shown:
+        build = Build(run, recipe, shown.progress)
+        return place, float(run_stages(build, "train", shown.announce)["accuracy"])
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One cell to be measured: recipe and its changes, run folder of the base, what differs, where cells are kept."""
+
+    source: Path
+    changes: tuple[str, ...]
+    base: Path
+    criterion: str
+    draw: int
+    amount: float
+    store: Path
+
+
+def _all(jobs: Sequence[_Job], processes: int) -> Iterable[Cell]:
+    if processes == 1:
+        return map(_measured, jobs)
+    from joblib import Parallel, delayed
+
+    made: Iterable[Cell] = Parallel(n_jobs=processes, return_as="generator")(delayed(_measured)(job) for job in jobs)
+    return made
+
+
+def _measured(job: _Job) -> Cell:
+    """The cell as it is kept, or pruned and kept."""
+    from ..models.prune import PruneSpec
+
+    recipe = load(job.source, job.changes)
+    settings, weights = recipe.prune, (job.base / "base" / WEIGHTS).read_bytes()
+    # The draw is part of the seed: random filters differ, and so does the order of images in fine-tuning.
+    seed = recipe.seed + 1000 * job.draw
+    rounds = (job.amount, settings.steps, settings.unit, settings.images, recovery(recipe), seed, job.criterion)
+    spec = PruneSpec(*rounds, least=settings.min_width)
+    key = hashlib.sha256(weights + repr((asdict(spec), recipe.data.model_dump(mode="json"))).encode()).hexdigest()
+    path = job.store / f"{key}.json"
+    found = _kept(path)
+    if found is None:
+        found = _pruned(recipe, job, spec)
+        plain = asdict(found) | {"right": base64.b64encode(np.packbits(found.right).tobytes()).decode()}
+        write_whole(path, json.dumps(plain | {"images": len(found.right)}, indent=1).encode())
+    return replace(found, seed=recipe.seed)
+
+
+def _kept(path: Path) -> Cell | None:
+    """What a file says; None where it is absent or damaged."""
+    try:
+        found = json.loads(path.read_text())
+        bits = np.unpackbits(np.frombuffer(base64.b64decode(found["right"]), np.uint8), count=found.pop("images"))
+        return Cell(**{**found, "right": bits.astype(bool)})
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def _pruned(recipe: Recipe, job: _Job, spec: PruneSpec) -> Cell:
+    from ..models.flips import FlipCounts
+    from ..models.networks import Network
+    from ..models.prune import prune
+    from ..models.saved import load_network
+    from ..models.train import predict
+    from ..models.zoo import figures
+
+    set_threads(recipe.train.threads)
+    began, images = time.perf_counter(), dataset(recipe)
+    network = load_network(job.base / "base" / WEIGHTS, str(recipe.folder))
+    assert isinstance(network, Network)
+    flips = FlipCounts.load(job.base / "base" / FLIPS) if recipe.train.flip_window else None
+    held = _held_out(recipe, images)
+    result = prune(network, images.train_images, images.train_labels, spec, held_out=held, flips=flips)
+    right = predict(result.network, images.test_images).argmax(1) == images.test_labels
+    macs = figures(network.spec).binary_macs, figures(result.network.spec).binary_macs
+    before = tuple(step["accuracy_before"] for step in result.steps)
+    taken = time.perf_counter() - began
+    return Cell(recipe.seed, job.criterion, job.draw, job.amount, np.asarray(right), before, *macs, taken)
+
+
+def _held_out(recipe: Recipe, images: Dataset) -> np.ndarray:
+    """The images that no cell of a seed scores or fine-tunes on: the same ones for all of its cells."""
+    from ..models.prune.spec import apart
+    from ..models.train import held_out
+
+    out = held_out(len(images.train_images), train_settings(recipe))
+    return out if len(out) else apart(len(images.train_images), recipe.seed)[0]

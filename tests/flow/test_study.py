@@ -1,0 +1,144 @@
+"""`flow study`: criteria against chance on a small network, and the intervals that it says so by."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bnnflow.flow import cli
+from bnnflow.flow.study_figures import RANDOM, Cell, comparison, conclusion, markdown
+
+RECIPE = """\
+name: small
+data: {name: digits, train_images: 300, test_images: 100}
+model: {arch: mlp, hidden: [32, 32]}
+train: {epochs: 2, threads: 1}
+prune: {amount: 0.5, steps: 1, epochs: 1, images: 20}
+"""
+
+
+def cells(rng: np.random.Generator, better: float, spread: float = 0.01, images: int = 2000) -> list[Cell]:
+    """Three networks, five draws and one criterion that is so much better than they are on average."""
+    made = []
+    hard = rng.random(images)
+    for seed in range(3):
+        level = 0.9 + 0.02 * rng.standard_normal()
+        for name, draw in [*((RANDOM, draw) for draw in range(5)), ("mine", 0)]:
+            truth = level + spread * rng.standard_normal() + (better if name == "mine" else 0.0)
+            # easy images are right in all networks, the others by luck: pairs of networks err alike
+            right = hard + 0.1 * rng.standard_normal(images) < np.quantile(hard, min(truth, 1.0))
+            made.append(Cell(seed, name, draw, 0.5, right, (), 100, 40, 0.0))
+    return made
+
+
+def mine(found: dict[str, Any]) -> dict[str, Any]:
+    return next(row for row in found["amounts"][0]["rows"] if row["criterion"] == "mine")
+
+
+def test_a_criterion_that_is_chance_is_told_apart_in_about_one_study_of_twenty() -> None:
+    rng = np.random.default_rng(0)
+    verdicts = [mine(comparison(cells(rng, 0.0), [0.9] * 3))["verdict"] for _ in range(300)]
+    told = sum(verdict != "-" for verdict in verdicts)
+    assert 3 <= told <= 24  # 5 % of 300 is 15; the two parts of the interval make it somewhat wide
+
+
+def test_a_criterion_that_is_better_by_more_than_the_spread_is_told_apart() -> None:
+    rng = np.random.default_rng(1)
+    rows = [mine(comparison(cells(rng, 0.03), [0.9] * 3)) for _ in range(50)]
+    assert sum(row["verdict"] == "better" for row in rows) >= 45
+    assert all(abs(row["gap"] - 0.03) < 2.5 * row["half_width"] for row in rows)
+    assert {mine(comparison(cells(rng, -0.05), [0.9] * 3))["verdict"] for _ in range(10)} == {"worse"}
+
+
+def test_differences_are_to_the_draws_of_the_same_network() -> None:
+    """A criterion that repeats a draw of each network is within the draws, though networks differ by far more."""
+    rng = np.random.default_rng(2)
+    made = []
+    for seed, level in enumerate((0.5, 0.7, 0.9)):
+        draws = [rng.random(1000) < level for _ in range(5)]
+        made += [Cell(seed, RANDOM, draw, 0.5, right, (), 100, 40, 0.0) for draw, right in enumerate(draws)]
+        best = max(draws, key=lambda right: right.mean())
+        made.append(Cell(seed, "mine", 0, 0.5, best, (), 100, 40, 0.0))
+    found = comparison(made, [0.5, 0.7, 0.9])
+    row, chance = mine(found), found["amounts"][0]["rows"][1]
+    assert chance["criterion"] == RANDOM and len(chance["accuracies"]) == 15
+    assert row["beaten"] == 12 and row["gap"] == pytest.approx(row["mean"] - chance["mean"])
+    assert found["amounts"][0]["fewer"] == 0.6
+    assert "| mine |" in markdown(found)
+
+
+def test_what_a_table_does_not_show_is_said() -> None:
+    at = {"rows": [{"criterion": RANDOM}, {"criterion": "a", "verdict": "-"}, {"criterion": "b", "verdict": "-"}]}
+    assert conclusion(at) == "No criterion is told apart from chance."
+    at["rows"][1]["verdict"] = "better"
+    assert conclusion(at) == "Better than chance: a. Of 2 criteria alike, 0.1 would be told apart by luck."
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("study") / "small.yaml"
+    path.write_text(RECIPE)
+    return path
+
+
+def studied(capsys: pytest.CaptureFixture[str], recipe: Path, *more: str) -> dict[str, Any]:
+    capsys.readouterr()
+    folder = str(recipe.parent / "study")
+    words = ["--seeds", "2", "--criterion", "latent", "--criterion", "flips", "--json", *more]
+    assert cli.run(["study", str(recipe), "--folder", folder, *words]) == 0, capsys.readouterr().err
+    return dict(json.loads(capsys.readouterr().out))
+
+
+def test_a_study_goes_on_and_does_not_depend_on_processes(capsys: pytest.CaptureFixture[str], recipe: Path) -> None:
+    plot, table = recipe.parent / "study.svg", recipe.parent / "table.md"
+    found = studied(capsys, recipe, "--plot", str(plot), "--markdown", str(table))
+    kept = recipe.parent / "study" / "cells"
+    files = {path: path.stat().st_mtime_ns for path in kept.iterdir()}
+    assert len(files) == 2 * (5 + 2) and found["draws"] == 5 and found["seeds"] == [0, 1]
+    rows = found["amounts"][0]["rows"]
+    assert {row["criterion"] for row in rows} == {RANDOM, "latent", "flips"}
+    assert found["amounts"][0]["fewer"] > 0.5
+    assert plot.read_text().startswith("<?xml") and "| latent |" in table.read_text()
+    # a cell that is gone or damaged is made anew, and is the same; the others stay as they are
+    gone, damaged = sorted(files)[:2]
+    gone.unlink()
+    damaged.write_text(damaged.read_text()[:40])
+    assert studied(capsys, recipe, "--jobs", "2") == found
+    again = {path: path.stat().st_mtime_ns for path in kept.iterdir()}
+    assert {path for path in files if again[path] != files[path]} == {gone, damaged}
+
+
+def test_usual_criteria_that_a_packed_network_cannot_give_are_left_out(
+    capsys: pytest.CaptureFixture[str], recipe: Path
+) -> None:
+    studied(capsys, recipe)
+    packed = recipe.with_name("small.bnn")
+    text = RECIPE.replace("{arch: mlp, hidden: [32, 32]}", f"{{trained: {packed}}}")
+    assert cli.run(["pack", str(recipe.parent / "study" / "base-0"), "-o", str(packed)]) == 0
+    other = recipe.with_name("packed.yaml")
+    other.write_text(text.replace("epochs: 2, ", "").replace("name: small", "name: packed"))
+    capsys.readouterr()
+    words = ["study", str(other), "--folder", str(recipe.parent / "packed"), "--seeds", "1", "--json"]
+    assert cli.run(words) == 0, capsys.readouterr().err
+    found = json.loads(capsys.readouterr().out)
+    assert set(found["left_out"]) == {"flips", "latent", "borda(deeplift,taylor-activation,latent)"}
+    assert len(found["amounts"][0]["rows"]) == 1 + 8
+
+
+def test_what_cannot_be_compared_is_refused_before_training(capsys: pytest.CaptureFixture[str], recipe: Path) -> None:
+    words = ["study", str(recipe), "--folder", str(recipe.parent / "none")]
+    for wrong, said in (
+        (["--criterion", "latent", "-s", "train.optimizer=bop"], "bop has none"),
+        (["--amount", "1"], "an amount of 1"),
+        (["--criterion", "random"], "nothing to compare with chance"),
+        (["--criterion", "deeplfit"], "did you mean 'deeplift'"),
+        (["--plot", "x.gif"], "no picture format '.gif'"),
+        (["-s", "ensemble.members=3"], "ensembles"),
+    ):
+        assert cli.run([*words, *wrong]) == 2
+        assert said in capsys.readouterr().err
+    assert not (recipe.parent / "none").exists()
