@@ -20,7 +20,7 @@ from bnnflow.flow.allocator import objective_of
 from bnnflow.models.allocation.greedy import Objective
 from bnnflow.models.allocation.sensitivity import lowest_removed
 from bnnflow.models.data.load import load
-from bnnflow.models.prune import remove
+from bnnflow.models.prune import groups, remove
 from bnnflow.models.saved import load_network, save_network
 from bnnflow.models.train import accuracy
 
@@ -80,6 +80,25 @@ def test_allocation_halves_the_operations(finished: Path) -> None:
     page = (finished / "report.html").read_text()
     assert "Sensitivity: accuracy" in page
     assert page.count("<svg") >= 3
+
+
+def test_residual_networks_are_allocated_by_groups(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Channels that joins link go together, and what was costed is what the smaller network costs."""
+    text = RECIPE.replace("cnn, channels: [16, 16], kernels: [3, 3], pools: [1, 2], hidden: [24]", "resnet, depths: 1")
+    text = text.replace("depths: 1", "channels: [16, 32], depths: [1, 1]").replace("epochs: 10", "epochs: 1")
+    path = tmp_path / "residual.yaml"
+    path.write_text(text)
+    folder = tmp_path / "run"
+    made = found(capsys, ["prune", str(path), "--run", str(folder), "--objective", "ops=1", "-s", "prune.epochs=0"])
+    small = load_network(folder / "pruned/weights.pt")
+    weights = {name: tuple(module.weight.shape[:2]) for name, module in small.weight_layers()}
+    for group in (g for g in groups(small.spec) if g.name in made["kept"]):  # type: ignore[arg-type]
+        assert group.width == made["kept"][group.name]
+        rows = {layer: len(group.rows(layer, np.arange(group.width))) for layer in group.layers}
+        assert rows == {layer: weights[layer][0] for layer in group.layers}
+    assert made["steps"][-1]["cost"]["ops"] <= 0.5 * made["unpruned"]["cost"]["ops"]
+    assert any(len(group.layers) > 1 for group in groups(small.spec))  # type: ignore[arg-type]
+    assert made["unpruned"]["kept"] != made["kept"]
 
 
 @pytest.mark.parametrize("moment", [9, 16, 20])
