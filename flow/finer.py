@@ -144,10 +144,10 @@ def ecqx(
     Raises:
         Problem: such weights do not fit the network's joins.
     """
+    from ..models.evaluate import accuracy
     from ..models.prune.coding import coded_sizes
     from ..models.prune.ecqx import EcqxSpec
     from ..models.prune.ecqx import ecqx as assigned
-    from ..models.train import accuracy
 
     spec = EcqxSpec(settings.bits, settings.strength, settings.extra, settings.relevance, seed=have.seed)
     made = assigned(have.network, have.images, have.labels, spec, recovery, progress=progress, checkpoint=checkpoint)
@@ -179,9 +179,10 @@ def masks(
     from dataclasses import replace
 
     from ..models.batchnorm import reestimate
+    from ..models.evaluate import accuracy
     from ..models.prune.masks import MaskSpec, learn_masks
     from ..models.store import beside
-    from ..models.train import accuracy, train
+    from ..models.train import train
 
     spec = MaskSpec(settings.strength, settings.order, settings.grow > 1.0, settings.grow, have.seed)
     how = replace(recovery, epochs=settings.mask_epochs, learning_rate=settings.mask_rate)

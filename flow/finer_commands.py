@@ -83,7 +83,7 @@ def save(network: Network, folder: Path) -> list[str]:
 
 def _done(have: Given, made: Made, output: Path | None) -> dict[str, Any]:
     """What the methods say alike, with test accuracy (0 to 1) before and after, and files where `output` asks."""
-    from ..models.train import accuracy
+    from ..models.evaluate import accuracy
 
     return {
         "accuracy": accuracy(have.network, *have.held),
@@ -108,8 +108,8 @@ def planes(
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Losses of every input plane and, where `drop` or `most` (0 to 1) is given, the network without the lowest."""
+    from ..models.evaluate import accuracy
     from ..models.prune.planes import plane_losses
-    from ..models.train import accuracy
 
     recipe, have = opened(run, which)
     losses = plane_losses(have.network, *have.held, have.images, draws, have.seed)

@@ -102,8 +102,8 @@ def prune_base(build: Build, flips: Path | None) -> Facts:
         method, steps, accuracy on held-out and on test images (0 to 1), why it stopped, what is left (`kept`, by group
         or layer, and `unit`, what it counts), and what the method adds.
     """
+    from ..models.evaluate import accuracy
     from ..models.saved import save_network
-    from ..models.train import accuracy
 
     method = build.recipe.prune.method
     made, held = _filters(build, flips) if method == "filters" else _finer(build, flips)
@@ -176,8 +176,8 @@ def _filters(build: Build, flips: Path | None) -> tuple[Made, float]:
 
 def _finer(build: Build, flips: Path | None) -> tuple[Made, float]:
     """The same by another method; goes on where it was interrupted."""
+    from ..models.evaluate import accuracy
     from ..models.networks import Network
-    from ..models.train import accuracy
 
     recipe, settings = build.recipe, build.recipe.prune
     set_threads(recipe.train.threads)

@@ -134,7 +134,7 @@ def _torch(network: Trained | None, threads: int) -> Found:
         return
     import torch
 
-    from ..models.train import predict
+    from ..models.evaluate import predict
 
     def on(device: str, batch: int, short: bool) -> Scores:
         def scores(images: Array) -> Array:

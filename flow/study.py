@@ -230,11 +230,11 @@ def _kept(path: Path) -> Cell | None:
 
 
 def _pruned(recipe: Recipe, job: _Job, spec: PruneSpec) -> Cell:
+    from ..models.evaluate import predict
     from ..models.flips import FlipCounts
     from ..models.networks import Network
     from ..models.prune import prune
     from ..models.saved import load_network
-    from ..models.train import predict
     from ..models.zoo import figures
 
     set_threads(recipe.train.threads)

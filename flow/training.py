@@ -78,10 +78,11 @@ def train_base(build: Build, spec: NetworkSpec | OwnSpec | EnsembleSpec) -> Fact
         where weights have more than one bit, and the device.
     """
     from ..models.batchnorm import reestimate
+    from ..models.evaluate import accuracy
     from ..models.flips import FlipCounts
     from ..models.saved import save_network
     from ..models.ternary import zero_shares
-    from ..models.train import accuracy, device_of
+    from ..models.train import device_of
     from .speed import device_name
 
     recipe, images, window = build.recipe, build.dataset, build.recipe.train.flip_window

@@ -59,7 +59,7 @@ def verify_network(build: Build, network: str, images: np.ndarray, progress: Cal
     judge = partial(verify_scores, graph=last, images=images, in_doubt=in_doubt)
     results = []
     if build.trains:
-        from ..models.train import predict
+        from ..models.evaluate import predict
 
         results.append(judge("torch (Brevitas)", scores=predict(build.load(network), stored)))
     results.append(judge("onnxruntime on QONNX", scores=onnxruntime_scores(build.file(network, QONNX), images)))

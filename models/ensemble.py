@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from bnnflow import Problem
 
 from .batchnorm import reestimate
+from .evaluate import predict
 from .layers import ScoreNorm
 from .networks import Network
 from .spec import NetworkSpec
-from .train import Progress, TrainSpec, predict, train
+from .train import Progress, TrainSpec, train
 
 GREATEST_VOTE = 15
 NORM_IMAGES = 2000

@@ -28,8 +28,9 @@ from bnnflow import Problem
 
 from .. import store
 from ..batchnorm import reestimate
+from ..evaluate import accuracy
 from ..networks import Network
-from ..train import Extras, Progress, TrainSpec, accuracy, train
+from ..train import Extras, Progress, TrainSpec, train
 from .surgery import remove
 
 Order = Literal["layers", "joint"]

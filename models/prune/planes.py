@@ -20,8 +20,9 @@ from bnnflow import Problem
 
 from .. import store
 from ..batchnorm import reestimate
+from ..evaluate import accuracy
 from ..networks import Network
-from ..train import Progress, TrainSpec, accuracy, train
+from ..train import Progress, TrainSpec, train
 
 
 @dataclass(frozen=True, slots=True)

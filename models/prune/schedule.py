@@ -12,10 +12,11 @@ import numpy as np
 from .. import store
 from ..augment import augment
 from ..batchnorm import reestimate
+from ..evaluate import accuracy, run_key
 from ..flips import FlipCounts
 from ..networks import Network, NetworkSpec
 from ..relevance import Relevance, Sample, score
-from ..train import Extras, Progress, accuracy, run_key, train
+from ..train import Extras, Progress, train
 from .groups import Group, group_scores, groups
 from .spec import Allocation, Allocator, PruneResult, PruneSpec, Situation, apart
 from .surgery import remove

@@ -18,10 +18,11 @@ from bnnflow import Problem
 
 from .. import store
 from ..batchnorm import reestimate
+from ..evaluate import accuracy
 from ..flips import FlipCounts, needed
 from ..latent import require_latent
 from ..networks import Network
-from ..train import Progress, TrainSpec, accuracy, train
+from ..train import Progress, TrainSpec, train
 from .gradients import weight_relevance
 
 CRITERIA = {

@@ -20,9 +20,9 @@ from bnnflow.flow.allocator import objective_of
 from bnnflow.models.allocation.greedy import Objective
 from bnnflow.models.allocation.sensitivity import lowest_removed
 from bnnflow.models.data.load import load
+from bnnflow.models.evaluate import accuracy
 from bnnflow.models.prune import groups, remove
 from bnnflow.models.saved import load_network, save_network
-from bnnflow.models.train import accuracy
 
 from .test_build import KILLER, contents
 

@@ -16,9 +16,10 @@ from bnnflow.flow import cli
 from bnnflow.models.batchnorm import reestimate
 from bnnflow.models.data.load import Dataset
 from bnnflow.models.ensemble import Ensemble, EnsembleSpec, train_ensemble, whole_votes
+from bnnflow.models.evaluate import accuracy, predict
 from bnnflow.models.networks import Network
 from bnnflow.models.saved import load_network, save_network
-from bnnflow.models.train import TrainSpec, accuracy, predict
+from bnnflow.models.train import TrainSpec
 
 from .conftest import MLP
 

@@ -10,9 +10,10 @@ import torch
 
 from bnnflow import Problem
 from bnnflow.models.data.load import Dataset
+from bnnflow.models.evaluate import accuracy, digest, predict
 from bnnflow.models.networks import Network
 from bnnflow.models.prune.planes import drop_planes, plane_losses, reduce_planes
-from bnnflow.models.train import TrainSpec, accuracy, digest, predict, train
+from bnnflow.models.train import TrainSpec, train
 
 from .conftest import CNN, lively
 

@@ -12,9 +12,10 @@ import torch
 
 from bnnflow import Problem
 from bnnflow.models.data.load import Dataset
+from bnnflow.models.evaluate import digest, predict
 from bnnflow.models.networks import Network, NetworkSpec
 from bnnflow.models.prune import PruneSpec, group_scores, groups, prune, remove
-from bnnflow.models.train import TrainSpec, digest, predict, train
+from bnnflow.models.train import TrainSpec, train
 from bnnflow.models.twin import twin
 
 from .conftest import CNN, MLP, lively

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from bnnflow import Problem
 from bnnflow.models.ensemble import Ensemble, EnsembleSpec
+from bnnflow.models.evaluate import digest, predict
 from bnnflow.models.export import export_qonnx
 from bnnflow.models.layers import MapNorm, RowNorm
 from bnnflow.models.networks import Network, NetworkSpec
 from bnnflow.models.prune import drop_blocks, group_scores, groups, remove, remove_inputs
 from bnnflow.models.saved import load_network, save_network
-from bnnflow.models.train import digest, predict
 from bnnflow.sim import reference
 from bnnflow.transforms import passes
 from bnnflow.transforms.channels import channel_groups, cut

@@ -13,6 +13,7 @@ from brevitas.core.scaling import ConstScaling
 from bnnflow import Problem
 from bnnflow.models import relevance
 from bnnflow.models.data.load import Dataset
+from bnnflow.models.evaluate import accuracy, digest, predict
 from bnnflow.models.flips import FlipCounts
 from bnnflow.models.latent import layer_without_latent
 from bnnflow.models.networks import Network, NetworkSpec
@@ -23,7 +24,7 @@ from bnnflow.models.prune.gradients import weight_relevance
 from bnnflow.models.prune.synapses import SynapseSpec, masked, masks, prune_synapses, score, synapses
 from bnnflow.models.saved import load_network, save_network
 from bnnflow.models.ternary import Masked, Ternary, zero_shares
-from bnnflow.models.train import TrainSpec, accuracy, digest, predict, train
+from bnnflow.models.train import TrainSpec, train
 
 from .conftest import CNN, MLP, lively
 

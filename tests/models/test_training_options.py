@@ -16,12 +16,13 @@ from bnnflow import Problem
 from bnnflow.models.augment import augment
 from bnnflow.models.bop import Bop
 from bnnflow.models.data.load import Dataset
+from bnnflow.models.evaluate import accuracy, digest
 from bnnflow.models.float_format import FloatFormat, Trial, cheapest
 from bnnflow.models.layers import SurrogateSign, surrogate
 from bnnflow.models.losses import BOUND, distillation, make_loss
 from bnnflow.models.networks import Network, NetworkSpec
 from bnnflow.models.optimizers import drawn_weights
-from bnnflow.models.train import accuracy, digest, train
+from bnnflow.models.train import train
 from bnnflow.models.train_spec import TrainSpec
 
 from .conftest import CNN, MLP
