@@ -121,7 +121,7 @@ def study(
         list[float] | None, typer.Option(help="Share of every layer; several times; default: the recipe's.")
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Networks that are trained.")] = 3,
-    draws: Annotated[int, typer.Option(min=5, help="Random prunings a network, to compare with.")] = 5,
+    draws: Annotated[int, typer.Option(help="Random prunings a network, to compare with; at least 5.")] = 5,
     steps: Annotated[int | None, typer.Option(min=1, help="Rounds; default: the recipe's.", show_default=False)] = None,
     epochs: Annotated[
         int | None, typer.Option(min=0, help="Fine-tuning a round; default: the recipe's.", show_default=False)
@@ -141,8 +141,9 @@ def study(
     if plot is not None:
         check_picture(plot)
     wishes = work.Wishes(tuple(criterion or ()), tuple(amount or ()), seeds, draws, steps, epochs, jobs)
+    prepared = work.prepared(recipe, folder, list(overrides or []), wishes, json)
     with screen.Bar("study", quiet=json) as bar:
-        found = work.study(recipe, folder, list(overrides or []), wishes, bar.update, json)
+        found = prepared.run(bar.update)
     if markdown is not None:
         write_whole(markdown, study_figures.markdown(found).encode())
     if plot is not None:

@@ -29,7 +29,7 @@ def rank(
     threads: Annotated[int, typer.Option(min=1, help="Processor threads.")] = 1,
     csv: Annotated[Path | None, typer.Option(help="Write every score as CSV.", show_default=False)] = None,
     plot: Annotated[
-        Path | None, typer.Option(help="Draw scores and relevance maps as .png or .svg.", show_default=False)
+        Path | None, typer.Option(help="Draw scores and relevance maps (.svg, .png, .pdf).", show_default=False)
     ] = None,
     data_dir: DataDir = None,
     json: Json = False,
@@ -37,9 +37,10 @@ def rank(
     """Score every filter and neuron of a trained network by one or several criteria, and say how they agree."""
     from . import rank as work
     from . import rank_plots, screen, screen_pruning
+    from .drawing import check_picture
 
     if plot is not None:
-        rank_plots.check_suffix(plot)
+        check_picture(plot)
     wanted = [*criterion, *(["ablation"] if ablation and "ablation" not in criterion else [])]
     facts, made, sample = work.rank(work.find_run(run), wanted, network, images, seed, threads, data_dir)
     if csv is not None:

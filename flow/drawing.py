@@ -88,7 +88,7 @@ def check_picture(path: Path) -> None:
 
 
 def as_file(figure: Figure, form: str) -> bytes:
-    """The figure, drawn in the style `ON_WHITE`, as a file: svg, png or pdf."""
+    """The figure on white ground as a file: svg, png or pdf."""
     figure.patch.set(alpha=1, facecolor="white")
     undated = {"svg": {"Creator": None, "Date": None}, "pdf": {"Creator": None, "CreationDate": None}, "png": {}}
     made = io.BytesIO()

@@ -18,7 +18,15 @@ if TYPE_CHECKING:
 
 RELEVANCE = "base/relevance.png"
 _AS_TRAINED = ("optimizer", "loss", "margin", "schedule", "augment", "precision")
-_ALWAYS_AS_TRAINED = ("momentum", "weight_decay", "bop_rate", "bop_threshold", "momentum_format", "device")
+_ALWAYS_AS_TRAINED = (
+    "momentum",
+    "weight_decay",
+    "bop_rate",
+    "bop_threshold",
+    "momentum_format",
+    "temperature",
+    "device",
+)
 _OWN = ("epochs", "batch", "learning_rate", "distill")
 
 
@@ -33,7 +41,7 @@ def recovery_settings(recipe: Recipe) -> dict[str, Any]:
         fields["momentum_format"] = ""
     if own.loss is not None and own.loss != train.loss and own.margin is None:
         fields["margin"] = None
-    return fields | {"temperature": train.temperature} | {key: getattr(own, key) for key in _OWN}
+    return fields | {key: getattr(own, key) for key in _OWN}
 
 
 def recovery(recipe: Recipe) -> TrainSpec:

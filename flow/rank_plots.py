@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bnnflow import Problem
-
 from ..models.criteria import Criterion
+from .drawing import as_file, check_picture
 from .run_files import write_whole
 
 if TYPE_CHECKING:
@@ -21,17 +20,6 @@ if TYPE_CHECKING:
     from ..models.relevance import Sample
 
 IMAGES = 6
-SUFFIXES = (".png", ".svg")
-
-
-def check_suffix(path: Path) -> None:
-    """Whether a picture can be written to `path`.
-
-    Raises:
-        Problem: its name ends with neither .png nor .svg.
-    """
-    if path.suffix not in SUFFIXES:
-        raise Problem(f"{path.suffix or path.name!r} is no kind of picture", "--plot", "FILE.png or FILE.svg")
 
 
 def plot(facts: dict[str, Any], network: Network | OwnNetwork, sample: Sample, path: Path) -> None:
@@ -43,7 +31,7 @@ def plot(facts: dict[str, Any], network: Network | OwnNetwork, sample: Sample, p
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    check_suffix(path)
+    check_picture(path)
     parsed = [Criterion.parse(row["criterion"]) for row in facts["criteria"]]
     methods = list(dict.fromkeys(c.method for c in parsed if c.reduction))
     maps = {method: found for method in methods if (found := _maps(network, method, sample))}
@@ -59,10 +47,8 @@ def plot(facts: dict[str, Any], network: Network | OwnNetwork, sample: Sample, p
         if rows:
             _draw_maps(parts[1].subplots(rows, IMAGES, squeeze=False), maps, sample)
             parts[1].supxlabel("relevance, sum over the filters: red speaks for the label, blue against it", fontsize=8)
-        options = {"metadata": {"Date": None}} if path.suffix == ".svg" else {"dpi": 130}
-        picture = io.BytesIO()
-        figure.savefig(picture, format=path.suffix[1:], **options)
-    write_whole(path, picture.getvalue())
+        picture = as_file(figure, path.suffix[1:])
+    write_whole(path, picture)
 
 
 def draw_maps(network: Network | OwnNetwork, method: str, sample: Sample) -> tuple[bytes, list[str]] | None:

@@ -12,7 +12,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,8 @@ from .study_figures import RANDOM, Cell, comparison
 
 if TYPE_CHECKING:
     from ..models.data.load import Dataset
+    from ..models.flips import FlipCounts
+    from ..models.networks import Network
     from ..models.prune import PruneSpec
 
 Facts = dict[str, Any]
@@ -76,27 +78,63 @@ class Wishes:
                 raise Problem(f"an amount of {amount:g}", "--amount", f"a share up to {MOST:g}, such as 0.5")
 
 
-def study(
-    source: Path,
-    place: Path | None,
-    overrides: Sequence[str],
-    wishes: Wishes,
-    progress: Callable[[int, int], None],
-    quiet: bool = False,
-) -> Facts:
-    """Train and prune what is missing, and compare.
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One cell to be measured: recipe and its changes, run folder of the base, what differs, where cells are kept."""
+
+    source: Path
+    changes: tuple[str, ...]
+    base: Path
+    criterion: str
+    draw: int
+    amount: float
+    store: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """A study whose networks are trained.
+
+    Attributes:
+        facts: `recipe`, `folder`, `steps`, `epochs`, `left_out` (reasons, by criterion).
+        unpruned: accuracy of the networks on the test set, 0 to 1, by seed.
+        jobs: cells to be measured.
+        processes: that measure them.
+    """
+
+    facts: Facts
+    unpruned: list[float]
+    jobs: list[_Job]
+    processes: int
+
+    def run(self, progress: Callable[[int, int], None]) -> Facts:
+        """Prune what is missing, and compare.
+
+        Args:
+            progress: called with cells done and in all.
+
+        Returns:
+            `facts`, and what `study_figures.comparison` returns.
+
+        Raises:
+            Problem: what pruning finds wrong.
+        """
+        cells = []
+        for cell in _all(self.jobs, self.processes):
+            cells.append(cell)
+            progress(len(cells), len(self.jobs))
+        return self.facts | comparison(cells, self.unpruned)
+
+
+def prepared(source: Path, place: Path | None, overrides: Sequence[str], wishes: Wishes, quiet: bool = False) -> Study:
+    """Check what is to be compared, and train the networks that are missing.
 
     Args:
         source: recipe.
         place: folder of the run folders `base-<seed>` and of `cells`; None is runs/<name>-study.
         overrides: changes of the recipe, as `key=value`.
         wishes: what is compared.
-        progress: called with cells done and in all.
         quiet: whether stages of training are not shown.
-
-    Returns:
-        `recipe`, `folder`, `steps`, `epochs`, `left_out` (reasons, by criterion), and what `study_figures.comparison`
-        returns.
 
     Raises:
         Problem: what the recipe, a criterion or an amount has wrong, before anything is trained.
@@ -118,13 +156,9 @@ def study(
         for mine, (base, _) in zip(seeded, bases, strict=True)
         for name, draw in wanted
     ]
-    cells = []
-    for cell in _all(jobs, wishes.jobs):
-        cells.append(cell)
-        progress(len(cells), len(jobs))
     used = load(source, changes).prune
     facts = {"recipe": str(source), "folder": str(folder), "steps": used.steps, "epochs": used.epochs}
-    return facts | {"left_out": left_out} | comparison(cells, [accuracy for _, accuracy in bases])
+    return Study(facts | {"left_out": left_out}, [accuracy for _, accuracy in bases], jobs, wishes.jobs)
 
 
 def _said(wishes: Wishes) -> list[str]:
@@ -177,19 +211,6 @@ def _base(source: Path, folder: Path, changes: Sequence[str], quiet: bool) -> tu
         return place, float(run_stages(build, "train", shown.announce)["accuracy"])
 
 
-@dataclass(frozen=True, slots=True)
-class _Job:
-    """One cell to be measured: recipe and its changes, run folder of the base, what differs, where cells are kept."""
-
-    source: Path
-    changes: tuple[str, ...]
-    base: Path
-    criterion: str
-    draw: int
-    amount: float
-    store: Path
-
-
 def _all(jobs: Sequence[_Job], processes: int) -> Iterable[Cell]:
     if processes == 1:
         return map(_measured, jobs)
@@ -201,22 +222,35 @@ def _all(jobs: Sequence[_Job], processes: int) -> Iterable[Cell]:
 
 def _measured(job: _Job) -> Cell:
     """The cell as it is kept, or pruned and kept."""
+    from ..models.evaluate import run_key
+    from ..models.flips import FlipCounts
+    from ..models.networks import Network
     from ..models.prune import PruneSpec
+    from ..models.saved import load_network
 
     recipe = load(job.source, job.changes)
-    settings, weights = recipe.prune, (job.base / "base" / WEIGHTS).read_bytes()
+    settings, images = recipe.prune, dataset(recipe)
     # The draw is part of the seed: random filters differ, and so does the order of images in fine-tuning.
     seed = recipe.seed + 1000 * job.draw
     rounds = (job.amount, settings.steps, settings.unit, settings.images, recovery(recipe), seed, job.criterion)
     spec = PruneSpec(*rounds, least=settings.min_width)
-    key = hashlib.sha256(weights + repr((asdict(spec), recipe.data.model_dump(mode="json"))).encode()).hexdigest()
-    path = job.store / f"{key}.json"
+    network = load_network(job.base / "base" / WEIGHTS, str(recipe.folder))
+    assert isinstance(network, Network)
+    counted = job.base / "base" / FLIPS if "flips" in Criterion.parse(job.criterion).needs else None
+    held = _held_out(recipe, images)
+    total = hashlib.sha256(run_key(network, images.train_images, images.train_labels, spec).encode())
+    for array in (held, images.test_images, images.test_labels):
+        total.update(np.ascontiguousarray(array).data)
+    total.update(counted.read_bytes() if counted is not None else b"")
+    path = job.store / f"{total.hexdigest()}.json"
     found = _kept(path)
     if found is None:
-        found = _pruned(recipe, job, spec)
+        set_threads(recipe.train.threads)
+        flips = FlipCounts.load(counted) if counted is not None else None
+        found = _pruned(network, images, spec, held, flips, recipe.seed, job)
         plain = asdict(found) | {"right": base64.b64encode(np.packbits(found.right).tobytes()).decode()}
         write_whole(path, json.dumps(plain | {"images": len(found.right)}, indent=1).encode())
-    return replace(found, seed=recipe.seed)
+    return found
 
 
 def _kept(path: Path) -> Cell | None:
@@ -229,26 +263,20 @@ def _kept(path: Path) -> Cell | None:
         return None
 
 
-def _pruned(recipe: Recipe, job: _Job, spec: PruneSpec) -> Cell:
+def _pruned(
+    network: Network, images: Dataset, spec: PruneSpec, held: np.ndarray, flips: FlipCounts | None, seed: int, job: _Job
+) -> Cell:
     from ..models.evaluate import predict
-    from ..models.flips import FlipCounts
-    from ..models.networks import Network
     from ..models.prune import prune
-    from ..models.saved import load_network
     from ..models.zoo import figures
 
-    set_threads(recipe.train.threads)
-    began, images = time.perf_counter(), dataset(recipe)
-    network = load_network(job.base / "base" / WEIGHTS, str(recipe.folder))
-    assert isinstance(network, Network)
-    flips = FlipCounts.load(job.base / "base" / FLIPS) if recipe.train.flip_window else None
-    held = _held_out(recipe, images)
+    began = time.perf_counter()
     result = prune(network, images.train_images, images.train_labels, spec, held_out=held, flips=flips)
     right = predict(result.network, images.test_images).argmax(1) == images.test_labels
     macs = figures(network.spec).binary_macs, figures(result.network.spec).binary_macs
     before = tuple(step["accuracy_before"] for step in result.steps)
     taken = time.perf_counter() - began
-    return Cell(recipe.seed, job.criterion, job.draw, job.amount, np.asarray(right), before, *macs, taken)
+    return Cell(seed, job.criterion, job.draw, job.amount, np.asarray(right), before, *macs, taken)
 
 
 def _held_out(recipe: Recipe, images: Dataset) -> np.ndarray:

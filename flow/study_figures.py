@@ -60,7 +60,7 @@ def comparison(cells: Sequence[Cell], unpruned: Sequence[float]) -> Facts:
 
     Returns:
         `unpruned`, `images`, `seeds`, `draws`, and `amounts`: for each `amount`, `fewer` (share of the binary products
-        that went), `told_apart` (criteria whose interval excludes 0), and `rows`, best first: `criterion`,
+        that went), and `rows`, best first: `criterion`,
         `accuracies`, `mean`, `against_unpruned`, and but for random ones `gap`, `half_width`, `beaten` (random draws of
         the same seed that were less accurate) and `verdict`; shares of 1 all.
     """
@@ -87,9 +87,8 @@ def _at(amount: float, every: Sequence[Cell], seeds: Sequence[int], unpruned: Se
         lost = mean - float(np.mean(unpruned))
         rows.append({"criterion": name, "accuracies": values, "mean": mean, "against_unpruned": lost, **versus})
     rows.sort(key=lambda row: -float(row["mean"]))
-    told = [row["criterion"] for row in rows if row.get("verdict") in ("better", "worse")]
     fewer = 1 - cells[0].macs / cells[0].whole_macs
-    return {"amount": amount, "fewer": fewer, "told_apart": told, "rows": rows}
+    return {"amount": amount, "fewer": fewer, "rows": rows}
 
 
 def _versus(rights: Sequence[np.ndarray], chance: Sequence[np.ndarray], within: float) -> Facts:

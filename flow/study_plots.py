@@ -28,8 +28,8 @@ def draw(found: Mapping[str, Any], form: str) -> bytes:
 
     amounts = found["amounts"]
     names = [row["criterion"] for row in amounts[-1]["rows"] if row["criterion"] != RANDOM]
-    palette = colormaps["tab20"].colors  # type: ignore[attr-defined]
-    colours = {name: palette[2 * index % 20 + index // 10] for index, name in enumerate(names)}
+    palette = colormaps["tab20"]
+    colours = {name: palette((2 * index + index // 10) % 20) for index, name in enumerate(names)}
     curves = len(amounts) > 1
     with rc_context(ON_WHITE):
         high = max(3.2, 1.3 + 0.3 * len(names))

@@ -115,8 +115,11 @@ def train(
     extras = extras or Extras()
     key = run_key(network, images, labels, spec) + extras.key
     device = device_of(spec.device)
-    teacher = extras.teacher if spec.distill and extras.teacher is not None else None
-    teacher = teacher or _teacher(network, images, labels, spec, checkpoint, progress)
+    teacher = None
+    if spec.distill:
+        teacher = extras.teacher
+        if teacher is None:
+            teacher = _float_teacher(network, images, labels, spec, checkpoint, progress)
     network.to(device)
     if spec.precision == "bfloat16":
         _lay_out(network, torch.channels_last)  # the layout that short products are fastest in
@@ -180,17 +183,15 @@ def _lay_out(network: nn.Module, layout: torch.memory_format) -> None:
             weights.data = weights.data.contiguous(memory_format=layout)
 
 
-def _teacher(
+def _float_teacher(
     network: AnyNetwork,
     images: np.ndarray,
     labels: np.ndarray,
     spec: TrainSpec,
     checkpoint: Path | None,
     progress: Progress | None,
-) -> nn.Module | None:
-    """The float counterpart, trained; None without distillation."""
-    if not spec.distill:
-        return None
+) -> nn.Module:
+    """The float counterpart, trained."""
     if not isinstance(network, Network):
         raise Problem("only the networks of `flow models` have a float counterpart", "distill", "leave it out")
     teacher = Network(network.spec, spec.seed, quantized=False)

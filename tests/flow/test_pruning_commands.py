@@ -21,6 +21,7 @@ from bnnflow.models.allocation.greedy import Objective
 from bnnflow.models.allocation.sensitivity import lowest_removed
 from bnnflow.models.data.load import load
 from bnnflow.models.evaluate import accuracy
+from bnnflow.models.networks import Network
 from bnnflow.models.prune import groups, remove
 from bnnflow.models.saved import load_network, save_network
 
@@ -91,13 +92,14 @@ def test_residual_networks_are_allocated_by_groups(capsys: pytest.CaptureFixture
     folder = tmp_path / "run"
     made = found(capsys, ["prune", str(path), "--run", str(folder), "--objective", "ops=1", "-s", "prune.epochs=0"])
     small = load_network(folder / "pruned/weights.pt")
+    assert isinstance(small, Network)
     weights = {name: tuple(module.weight.shape[:2]) for name, module in small.weight_layers()}
-    for group in (g for g in groups(small.spec) if g.name in made["kept"]):  # type: ignore[arg-type]
+    for group in (g for g in groups(small.spec) if g.name in made["kept"]):
         assert group.width == made["kept"][group.name]
         rows = {layer: len(group.rows(layer, np.arange(group.width))) for layer in group.layers}
         assert rows == {layer: weights[layer][0] for layer in group.layers}
     assert made["steps"][-1]["cost"]["ops"] <= 0.5 * made["unpruned"]["cost"]["ops"]
-    assert any(len(group.layers) > 1 for group in groups(small.spec))  # type: ignore[arg-type]
+    assert any(len(group.layers) > 1 for group in groups(small.spec))
     assert made["unpruned"]["kept"] != made["kept"]
 
 

@@ -109,7 +109,18 @@ def test_a_study_goes_on_and_does_not_depend_on_processes(capsys: pytest.Capture
     damaged.write_text(damaged.read_text()[:40])
     assert studied(capsys, recipe, "--jobs", "2") == found
     again = {path: path.stat().st_mtime_ns for path in kept.iterdir()}
+    assert set(again) == set(files)
     assert {path for path in files if again[path] != files[path]} == {gone, damaged}
+
+
+def test_cells_of_other_counts_of_flips_are_not_taken(capsys: pytest.CaptureFixture[str], recipe: Path) -> None:
+    """The window changes what is counted, and no weight."""
+    studied(capsys, recipe)
+    kept = recipe.parent / "study" / "cells"
+    before = set(kept.iterdir())
+    studied(capsys, recipe, "-s", "train.flip_window=1")
+    made = [json.loads(path.read_text())["criterion"] for path in set(kept.iterdir()) - before]
+    assert made == ["flips", "flips"]
 
 
 def test_usual_criteria_that_a_packed_network_cannot_give_are_left_out(
