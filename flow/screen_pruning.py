@@ -86,7 +86,7 @@ def print_study(found: Mapping[str, Any]) -> None:
     for at in found["amounts"]:
         table = Table(title=study_figures.title(found, at), title_justify="left")
         for heading in study_figures.HEADINGS:
-            table.add_column(heading, overflow="fold", no_wrap=heading != "criterion")
+            table.add_column(heading, min_width=14 if heading == "criterion" else None, overflow="fold")
         for name, *figures in study_figures.table_rows(found, at):
             table.add_row(name.replace(",", ", "), *figures)
         console.print(table)
