@@ -1,4 +1,4 @@
-"""The modules that networks are built of: quantizers, input codes, norms and signs."""
+"""The modules that networks are built of: quantizers, input codes and norms."""
 
 from __future__ import annotations
 
@@ -19,10 +19,9 @@ from brevitas.quant import (
 from torch import Tensor, nn
 
 from . import parallel
+from .signs import BinarySign, SurrogateSign
 from .spec import NetworkSpec, WeightLayer
 from .ternary import MaskedWeight, StepWeight, TernaryWeight
-
-SWISH_BETA = 5.0
 
 
 class _BinaryWeight(SignedBinaryWeightPerTensorConst):
@@ -130,56 +129,6 @@ class SumMap(nn.Module):
         return x.sum((2, 3))
 
 
-class SurrogateSign(nn.Module):
-    """A sign whose gradient in training is that of a surrogate, and which may be drawn at random in training.
-
-    polynomial: 2 - 2|x| where |x| < 1 (Liu et al., Bi-Real Net, arXiv:1808.00278). swish: the derivative of
-    2 s(5x) (1 + 5x (1 - s(5x))) - 1, s the logistic function (Darabi et al., BNN+, arXiv:1812.11800). clip: 1 where
-    |x| <= 1. identity: 1. Stochastic: +1 with probability clip((x + 1) / 2, 0, 1), else -1 (Courbariaux et al.,
-    arXiv:1602.02830). In eval mode it is the exact sign.
-
-    Args:
-        sign: the exact sign.
-        estimator, stochastic: see above.
-    """
-
-    def __init__(self, sign: nn.Module, estimator: str, stochastic: bool) -> None:
-        super().__init__()
-        self.sign = sign
-        self.estimator = estimator
-        self.stochastic = stochastic
-        self.generator: torch.Generator | None = None
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Any shape to the same shape of +1 and -1."""
-        if not self.training:
-            exact: Tensor = self.sign(x)
-            return exact
-        with torch.no_grad():
-            drawn = self._drawn(x) if self.stochastic else self.sign(x)
-        smooth = surrogate(x, self.estimator)
-        return drawn + (smooth - smooth.detach())
-
-    def _drawn(self, x: Tensor) -> Tensor:
-        device = self.generator.device if self.generator is not None else x.device
-        chance = torch.rand(x.shape, generator=self.generator, device=device).to(x.device)
-        return torch.where(chance < (x + 1.0) * 0.5, 1.0, -1.0).to(x.dtype)
-
-
-def surrogate(x: Tensor, estimator: str) -> Tensor:
-    """A smooth function whose derivative stands for the sign's; its values do not matter."""
-    match estimator:
-        case "polynomial":
-            inside = x.clamp(-1.0, 1.0)
-            return 2.0 * inside - inside * inside.abs()
-        case "swish":
-            s = torch.sigmoid(SWISH_BETA * x)
-            return 2.0 * s * (1.0 + SWISH_BETA * x * (1.0 - s)) - 1.0
-        case "clip":
-            return x.clamp(-1.0, 1.0)
-    return x
-
-
 class ScoreNorm(nn.Module):
     """Batch norm with one channel over all classes: a positive scale and a shift that all scores share.
 
@@ -276,7 +225,7 @@ class Kit:
         """+1 where x >= 0 else -1."""
         if not self.quantized:
             return nn.Hardtanh()
-        return QuantIdentity(act_quant=_BinaryAct, return_quant_tensor=False)
+        return BinarySign(act_quant=_BinaryAct, return_quant_tensor=False)
 
     def activation(self) -> nn.Module:
         """What stands behind a batch norm."""
@@ -300,7 +249,7 @@ class Kit:
     def entrance(self) -> dict[str, nn.Module]:
         """The modules in front of the first layer, by name."""
         if self.spec.input == "planes":
-            signs = [QuantIdentity(act_quant=_BinaryAct, return_quant_tensor=False) for _ in range(self.spec.planes)]
+            signs = [BinarySign(act_quant=_BinaryAct, return_quant_tensor=False) for _ in range(self.spec.planes)]
             return {"input": Planes(list(signs))}
         if self.spec.input == "bits8":
             quant = QuantIdentity(act_quant=_PixelAct, bit_width=8, return_quant_tensor=False)

@@ -21,10 +21,10 @@ from .augment import augment
 from .batchnorm import pixels
 from .evaluate import AnyNetwork, accuracy, run_key
 from .flips import FlipCounts
-from .layers import SurrogateSign
 from .losses import distillation, make_loss
 from .networks import Network
 from .optimizers import Optimizers, drawn_weights
+from .signs import SurrogateSign, hasten
 from .train_spec import TrainSpec
 
 __all__ = ["Progress", "TrainSpec", "train"]
@@ -124,7 +124,7 @@ def train(
     if spec.precision == "bfloat16":
         _lay_out(network, torch.channels_last)  # the layout that short products are fastest in
     if teacher is not None:
-        teacher.to(device).eval()
+        hasten(teacher.to(device).eval())
     images, labels, held = _held_out(images, labels, spec)
     run = _Run(network, Optimizers(network, spec), images, labels, spec, progress, teacher, held, flips, extras=extras)
     history: list[dict[str, float]] = []
@@ -158,9 +158,9 @@ def train(
             store.save({"key": key, **done, **optional}, checkpoint)
     if spec.patience and run.best:
         network.load_state_dict(run.best)
-    for one in (network, teacher):
-        if one is not None:
-            one.to("cpu")
+    network.to("cpu")
+    if teacher is not None:
+        teacher.to("cpu").eval()
     _lay_out(network, torch.contiguous_format)
     return history
 

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from bnnflow import Problem
 
-from .layers import Planes, ScoreNorm, SurrogateSign, UnitStep
+from .layers import Planes, ScoreNorm, UnitStep
 from .networks import Network
 from .own import OwnNetwork
+from .signs import SurrogateSign
 
 _DIFFERENCE = 1e-3
 

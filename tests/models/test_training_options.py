@@ -14,14 +14,16 @@ from torch.nn import functional
 
 from bnnflow import Problem
 from bnnflow.models.augment import augment
+from bnnflow.models.batchnorm import pixels
 from bnnflow.models.bop import Bop
 from bnnflow.models.data.load import Dataset
 from bnnflow.models.evaluate import accuracy, digest
 from bnnflow.models.float_format import FloatFormat, Trial, cheapest
-from bnnflow.models.layers import SurrogateSign, surrogate
+from bnnflow.models.layers import Kit
 from bnnflow.models.losses import BOUND, distillation, make_loss
 from bnnflow.models.networks import Network, NetworkSpec
 from bnnflow.models.optimizers import drawn_weights
+from bnnflow.models.signs import BinarySign, SurrogateSign, hasten
 from bnnflow.models.train import train
 from bnnflow.models.train_spec import TrainSpec
 
@@ -165,7 +167,8 @@ def test_images_are_moved_and_mirrored_as_a_whole() -> None:
 @pytest.mark.parametrize("estimator", ["clip", "polynomial", "swish", "identity"])
 def test_gradients_of_the_sign_are_those_of_the_surrogate(estimator: str) -> None:
     x = torch.linspace(-2, 2, 41, dtype=torch.float64).requires_grad_()
-    surrogate(x, estimator).sum().backward()
+    sign = SurrogateSign(torch.nn.Hardtanh(), estimator, False)
+    sign(x).sum().backward()
     assert x.grad is not None
     at = x.detach()
     s = torch.sigmoid(5 * at)
@@ -176,8 +179,39 @@ def test_gradients_of_the_sign_are_those_of_the_surrogate(estimator: str) -> Non
         "identity": torch.ones_like(at),
     }[estimator]
     torch.testing.assert_close(x.grad, wanted)
-    sign = SurrogateSign(torch.nn.Hardtanh(), estimator, False)
     assert torch.equal(sign.eval()(at), torch.nn.functional.hardtanh(at))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+def test_quick_signs_are_those_of_brevitas(dtype: torch.dtype) -> None:
+    """Of the short formats all numbers, of float32 those with the same 16 high bits and the neighbours of 0 and 1."""
+    patterns = torch.arange(-(2**15), 2**15, dtype=torch.int16)
+    if dtype == torch.float32:
+        around = [value + offset for value in (0x3F800000, -0x40800000, 0, -(2**31)) for offset in (0, 1, 2)]
+        around += [value - 1 for value in (0x3F800000, -0x40800000)]
+        patterns = torch.cat([patterns.int() << 16, torch.tensor(around, dtype=torch.int32)])
+    x = patterns.view(dtype)
+    x = x[~x.isnan()]
+    quick = Kit(CNN).exact_sign()
+    assert isinstance(quick, BinarySign)
+    grad = torch.linspace(-3, 3, len(x)).to(dtype)
+    made = []
+    for forward in (quick.train(), super(BinarySign, quick).forward):
+        point = x.clone().requires_grad_()
+        values = forward(point)
+        values.backward(grad)
+        made.append((values.detach(), point.grad))
+    (values, slopes), (their_values, their_slopes) = made
+    assert values.dtype == their_values.dtype == dtype
+    assert torch.equal(values, their_values) and torch.equal(slopes, their_slopes)
+
+
+def test_a_teachers_signs_are_quick_and_the_same(digits: Dataset) -> None:
+    network = Network(CNN).eval()
+    batch = pixels(network, digits.test_images[:32])
+    exact = network(batch)
+    assert torch.equal(hasten(network)(batch), exact)
+    assert not network.training and any(module.training for module in network.modules())
 
 
 def test_drawn_signs_have_their_probability_and_leave_the_latent_weights() -> None:
