@@ -121,10 +121,12 @@ def train(
         if teacher is None:
             teacher = _float_teacher(network, images, labels, spec, checkpoint, progress)
     network.to(device)
-    if spec.precision == "bfloat16":
-        _lay_out(network, torch.channels_last)  # the layout that short products are fastest in
     if teacher is not None:
         hasten(teacher.to(device).eval())
+    both = [one for one in (network, teacher) if one is not None]
+    if spec.precision == "bfloat16":
+        for one in both:
+            _lay_out(one, torch.channels_last)  # the layout that short products are fastest in
     images, labels, held = _held_out(images, labels, spec)
     run = _Run(network, Optimizers(network, spec), images, labels, spec, progress, teacher, held, flips, extras=extras)
     history: list[dict[str, float]] = []
@@ -158,10 +160,10 @@ def train(
             store.save({"key": key, **done, **optional}, checkpoint)
     if spec.patience and run.best:
         network.load_state_dict(run.best)
-    network.to("cpu")
     if teacher is not None:
-        teacher.to("cpu").eval()
-    _lay_out(network, torch.contiguous_format)
+        teacher.eval()
+    for one in both:
+        _lay_out(one.to("cpu"), torch.contiguous_format)
     return history
 
 
