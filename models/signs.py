@@ -35,7 +35,7 @@ class BinarySign(QuantIdentity):
     def forward(self, input: Tensor) -> Tensor:
         """Any shape to the same shape of +1 (where the input >= 0) and -1; the gradient passes where |input| <= 1."""
         if self.training and not self.export_mode:
-            quick: Tensor = _SignFunction.apply(input, "clip", None)  # type: ignore[no-untyped-call]
+            quick: Tensor = _SignFunction.apply(input, "clip", None)
             return quick
         exact: Tensor = super().forward(input)
         return exact
@@ -65,7 +65,7 @@ class SurrogateSign(nn.Module):
             exact: Tensor = self.sign(x)
             return exact
         drawn = self._drawn(x.detach()) if self.stochastic else None
-        made: Tensor = _SignFunction.apply(x, self.estimator, drawn)  # type: ignore[no-untyped-call]
+        made: Tensor = _SignFunction.apply(x, self.estimator, drawn)
         return made
 
     def _drawn(self, x: Tensor) -> Tensor:
