@@ -40,6 +40,13 @@ def checked(section: type[S], **values: Any) -> S:
         raise Problem(f"{detail['input']!r} is not allowed", f"--{detail['loc'][0]}", detail["msg"]) from None
 
 
+def _one_goal(drop: int | None, max_loss: float | None) -> float | None:
+    """The loss that is allowed, 0 to 1."""
+    if drop is not None and max_loss is not None:
+        raise Problem("both are given", "--drop, --max-loss", "give one of them")
+    return None if max_loss is None else max_loss / 100
+
+
 def planes(
     run: RunFolder,
     which: Which = "base",
@@ -59,12 +66,34 @@ def planes(
     """Say what each input bit plane is worth (`model.input: planes`), and drop the lowest, with fine-tuning."""
     from . import finer_commands, screen, screen_finer
 
-    if drop is not None and max_loss is not None:
-        raise Problem("both are given", "--drop, --max-loss", "give one of them")
-    most = None if max_loss is None else max_loss / 100
+    most = _one_goal(drop, max_loss)
     with screen.Bar("planes", quiet=json) as bar:
         found = finer_commands.planes(run, which, drop, most, (epochs, learning_rate), draws, output, bar.update)
     screen.print_json(found) if json else screen_finer.print_planes(found)
+
+
+def blocks(
+    run: RunFolder,
+    which: Which = "base",
+    drop: Annotated[
+        int | None, typer.Option(min=1, help="Drop so many, each time the least needed.", show_default=False)
+    ] = None,
+    max_loss: Annotated[
+        float | None,
+        typer.Option(min=0, max=100, help="Drop units one by one while this many points are lost at most."),
+    ] = None,
+    epochs: Epochs = 3,
+    learning_rate: Rate = 0.001,
+    output: Output = None,
+    json: Json = False,
+) -> None:
+    """Say what each residual unit is worth (`model.arch: resnet`), and drop the least, with fine-tuning."""
+    from . import finer_commands, screen, screen_finer
+
+    most = _one_goal(drop, max_loss)
+    with screen.Bar("blocks", quiet=json) as bar:
+        found = finer_commands.blocks(run, which, drop, most, (epochs, learning_rate), output, bar.update)
+    screen.print_json(found) if json else screen_finer.print_blocks(found)
 
 
 def synapses(

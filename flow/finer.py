@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .recipe_prune import Ecqx, Masks, Planes, Synapses
+from .recipe_prune import Blocks, Ecqx, Masks, Planes, Synapses
 
 if TYPE_CHECKING:
     from ..models.networks import Network
@@ -101,6 +101,37 @@ def planes(
     stop = f"dropping another plane lost more than {100 * most:g} points, and was undone" if undone else ""
     first = [network.spec.layers()[0].weights for network in (have.network, made)]
     return Made(made, {"planes": made.spec.planes}, "input planes", steps, {"first_layer_weights": first}, stop)
+
+
+def blocks(
+    have: Given,
+    settings: Blocks,
+    recovery: TrainSpec,
+    checkpoint: Path | None = None,
+    progress: Progress | None = None,
+    most: float = 0.0,
+) -> Made:
+    """Drop whole residual units: `settings.drop`, or as many as lose at most `most` (0 to 1).
+
+    Raises:
+        Problem: the network has no residual joins, or too few units that can go.
+    """
+    from ..models.prune.blocks import reduce_blocks
+    from ..models.prune.surgery import stages_of_blocks
+
+    pictures = (have.images, have.labels, have.held)
+    made, taken = reduce_blocks(
+        have.network, *pictures, recovery, settings.drop, most, progress=progress, checkpoint=checkpoint
+    )
+    steps = [
+        _step(number, one.macs, {"blocks": one.left}, one.before, one.after)
+        | {"dropped": one.dropped, "rolled_back": one.undone}
+        for number, one in enumerate(taken, 1)
+    ]
+    undone = bool(steps and steps[-1]["rolled_back"])
+    stop = f"dropping another unit lost more than {100 * most:g} points, and was undone" if undone else ""
+    facts = {"dropped": [one.dropped for one in taken if not one.undone]}
+    return Made(made, {"blocks": len(stages_of_blocks(made.spec))}, "residual units", steps, facts, stop)
 
 
 def synapses(

@@ -13,7 +13,7 @@ from . import finer
 from .context import FLIPS, QONNX, WEIGHTS, dataset, set_threads, train_settings
 from .finer import Given, Made
 from .recipe import Recipe, load
-from .recipe_prune import Ecqx, Masks, Planes, Synapses
+from .recipe_prune import Blocks, Ecqx, Masks, Planes, Synapses
 from .run_files import explain
 from .runs import verify_recorded
 
@@ -119,6 +119,32 @@ def planes(
         return found | whole
     settings = Planes(drop=drop)
     made = finer.planes(have, settings, fine_tuning(recipe, *tuning), progress=progress, most=most or 0.0)
+    return found | _done(have, made, output)
+
+
+def blocks(
+    run: Path,
+    which: str,
+    drop: int | None,
+    most: float | None,
+    tuning: tuple[int, float],
+    output: Path | None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Losses of every residual unit and, where `drop` or `most` (0 to 1) is given, the network without some."""
+    from ..models.evaluate import accuracy
+    from ..models.prune.blocks import block_losses
+
+    recipe, have = opened(run, which)
+    spec = have.network.spec
+    losses = block_losses(have.network, *have.held, have.images, recipe.train.augment, have.seed)
+    weights = sum(layer.weights for layer in spec.layers())
+    found = {"images": len(have.held[1]), "weights": weights, "blocks": [asdict(loss) for loss in losses]}
+    if drop is None and most is None:
+        whole = {"accuracy": accuracy(have.network, *have.held), "test_accuracy": accuracy(have.network, *have.test)}
+        return found | whole | {"macs": [spec.macs()]}
+    settings = Blocks(drop=drop)
+    made = finer.blocks(have, settings, fine_tuning(recipe, *tuning), progress=progress, most=most or 0.0)
     return found | _done(have, made, output)
 
 

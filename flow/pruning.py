@@ -192,8 +192,10 @@ def _finer(build: Build, flips: Path | None) -> tuple[Made, float]:
     base = build.load("base")
     assert isinstance(base, Network)
     have = with_images(recipe, base, build.dataset, flips)
+    most = (settings.max_loss or 0.0) / 100
     methods: dict[str, Method] = {
-        "planes": partial(finer.planes, most=(settings.max_loss or 0.0) / 100),
+        "planes": partial(finer.planes, most=most),
+        "blocks": partial(finer.blocks, most=most),
         "synapses": finer.synapses,
         "ecqx": finer.ecqx,
         "masks": finer.masks,

@@ -90,9 +90,9 @@ def _check_method(recipe: Recipe, spec: NetworkSpec) -> None:
         raise recipe.problem("prune.allocation", what, filters)
     if prune.distill:
         raise recipe.problem("prune.distill", f"{prune.method} have no teacher", f"set it to 0, or {filters}")
-    if prune.max_loss is not None and prune.method != "planes":
+    if prune.max_loss is not None and prune.method not in ("planes", "blocks"):
         what = f"{prune.method} go on to the end, whatever they lose"
-        raise recipe.problem("prune.max_loss", what, "set it to null, or use method: filters or planes")
+        raise recipe.problem("prune.max_loss", what, "set it to null, or use method: filters, planes or blocks")
     match prune.method:
         case "masks" if not spec.is_chain:
             what = "masks of channels that residual joins share are not trained yet"
@@ -103,6 +103,8 @@ def _check_method(recipe: Recipe, spec: NetworkSpec) -> None:
             _check_assigned(recipe, spec)
         case "planes":
             _check_planes(recipe, spec)
+        case "blocks":
+            _check_blocks(recipe, spec)
 
 
 def _check_synapses(recipe: Recipe, spec: NetworkSpec) -> None:
@@ -132,15 +134,35 @@ def _check_assigned(recipe: Recipe, spec: NetworkSpec) -> None:
 
 
 def _check_planes(recipe: Recipe, spec: NetworkSpec) -> None:
-    drop, most = recipe.prune.planes.drop, recipe.prune.max_loss
+    drop = recipe.prune.planes.drop
     if spec.input != "planes":
         what = f"the network reads {spec.input!r}, not bit planes"
         raise recipe.problem("prune.method", what, "use `model: {input: planes}`, or another method")
-    if drop is None and most is None:
-        what = "nothing says how many planes are dropped"
-        raise recipe.problem("prune.planes.drop", what, "set it, or prune.max_loss, to 1 point for example")
-    if drop is not None and most is not None:
-        raise recipe.problem("prune.planes.drop", "prune.max_loss says it, too", "give one of them")
+    _check_goal(recipe, "planes", drop)
     if drop is not None and drop >= spec.planes:
         what = f"{drop} of {spec.planes} planes cannot be dropped"
         raise recipe.problem("prune.planes.drop", what, f"at most {spec.planes - 1}")
+
+
+def _check_blocks(recipe: Recipe, spec: NetworkSpec) -> None:
+    from ..models.prune.surgery import most_droppable
+
+    drop = recipe.prune.blocks.drop
+    if spec.is_chain:
+        what = f"{spec.arch} has no residual joins, and no units to drop"
+        raise recipe.problem("prune.method", what, "use `model: {arch: resnet}`, or another method")
+    _check_goal(recipe, "blocks", drop)
+    can = most_droppable(spec)
+    if drop is not None and drop > can:
+        what = f"{drop} residual units, of which {can} can go: the first of a stage shrinks the map"
+        raise recipe.problem("prune.blocks.drop", what, f"at most {can}")
+
+
+def _check_goal(recipe: Recipe, things: str, drop: int | None) -> None:
+    """Either a number says how many go, or the loss that is allowed."""
+    most = recipe.prune.max_loss
+    if drop is None and most is None:
+        what = f"nothing says how many {things} are dropped"
+        raise recipe.problem(f"prune.{things}.drop", what, "set it, or prune.max_loss, to 1 point for example")
+    if drop is not None and most is not None:
+        raise recipe.problem(f"prune.{things}.drop", "prune.max_loss says it, too", "give one of them")

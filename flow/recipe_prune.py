@@ -11,7 +11,7 @@ from bnnflow import Problem
 from ..models.criteria import Criterion
 from .recipe_section import Batch, Count, Rate, Section, Share, cross_faults
 
-Method = Literal["filters", "masks", "ecqx", "synapses", "planes"]
+Method = Literal["filters", "masks", "ecqx", "synapses", "planes", "blocks"]
 
 
 class Masks(Section):
@@ -62,6 +62,14 @@ class Planes(Section):
     )
 
 
+class Blocks(Section):
+    """Method blocks: whole residual units, each time the one whose loss is least."""
+
+    drop: Annotated[int, Field(ge=1, le=1000)] | None = Field(
+        default=None, description="so many; null: as many as prune.max_loss allows"
+    )
+
+
 class Prune(Section):
     """Removal of filters and neurons, least relevant first, or of what another method removes, then fine-tuning."""
 
@@ -102,7 +110,7 @@ class Prune(Section):
     )
     max_loss: Annotated[float, Field(ge=0, le=100)] | None = Field(
         default=None,
-        description="points (filters, planes); the first round that loses more is undone, the last; null: no limit",
+        description="points (filters, planes, blocks); the first round that loses more is undone, the last; null: any",
     )
     min_width: Annotated[int, Field(ge=1, le=65_536)] = Field(
         default=1, description="filters or neurons that every layer keeps"
@@ -141,6 +149,7 @@ class Prune(Section):
     ecqx: Ecqx = Field(default=Ecqx(), description="of method ecqx")
     synapses: Synapses = Field(default=Synapses(), description="of method synapses")
     planes: Planes = Field(default=Planes(), description="of method planes")
+    blocks: Blocks = Field(default=Blocks(), description="of method blocks")
 
     @model_validator(mode="after")
     def _is_criterion(self) -> Prune:

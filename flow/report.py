@@ -176,6 +176,7 @@ def removed_by(pruning: Mapping[str, Any]) -> str:
         "ecqx": "Weights assigned to few levels by distance, entropy and relevance while training",
         "synapses": f"Synapses ranked by {pruning.get('criterion')}, removed and fine-tuned",
         "planes": "Lowest input bit planes dropped, and fine-tuned",
+        "blocks": "Residual units dropped, least needed first, and fine-tuned",
     }.get(
         pruning.get("method", ""),
         f"Filters and neurons scored by {pruning.get('criterion')}, removed and fine-tuned",

@@ -34,6 +34,30 @@ def print_planes(found: Mapping[str, Any]) -> None:
     print_files(found["files"])
 
 
+def print_blocks(found: Mapping[str, Any]) -> None:
+    """Print what every residual unit is worth, and what dropping some gave."""
+    print(f"accuracy on {found['images']:,} held training images, {found['accuracy']:.2%} with all units")
+    table = Table("unit", "operations", "weights", "dropped")
+    whole, weights = found["macs"][0], found["weights"]
+    for row in found["blocks"]:
+        shares = (f"{row['macs'] / whole:.1%}", f"{row['weights'] / weights:.1%}")
+        table.add_row(row["name"], *shares, f"{row['dropped']:.2%}")
+    terminal().print(table)
+    print("operations, weights: share of the network's that goes with the unit; dropped: accuracy without it, batch")
+    print("norms re-estimated, no fine-tuning. Units that shrink the map are not listed: they stay.")
+    if "steps" not in found:
+        return
+    for step in found["steps"]:
+        undone = "; undone" if step["rolled_back"] else ""
+        print(f"{step['dropped']} dropped, {step['kept']['blocks']} units left: {_accuracies(step)}{undone}")
+    macs, less = found["macs"]
+    print(
+        f"dropped {', '.join(found['dropped']) or 'none'}: test accuracy {found['test_accuracy']:.2%} to "
+        f"{found['reduced_test_accuracy']:.2%}, operations {macs:,} to {less:,}"
+    )
+    print_files(found["files"])
+
+
 def _accuracies(step: Mapping[str, Any]) -> str:
     return f"{step['accuracy_before']:.2%}, with fine-tuning {step['accuracy_after']:.2%}"
 

@@ -80,14 +80,12 @@ def drop_blocks(network: Network, blocks: Sequence[str]) -> Network:
             thresholded joins.
     """
     spec = _spec(network)
-    if spec.is_chain:
-        raise Problem("a network without residual joins has no units to drop", "model")
-    stages = _stages_of_blocks(spec)
+    _check_joins(spec)
+    stages, shrinking = stages_of_blocks(spec), _shrinking(spec)
     for name in blocks:
         if name not in stages:
             raise Problem("there is no such residual unit", name, f"block0 to block{len(stages) - 1}")
-        index = list(stages).index(name)
-        if stages[name] > 0 and (index == 0 or list(stages.values())[index - 1] < stages[name]):
+        if name in shrinking:
             raise Problem("this unit shrinks the map, which a stage cannot do without", name, "drop another one")
     left = [sum(stage == s and name not in blocks for name, stage in stages.items()) for s in range(len(spec.channels))]
     if not blocks:
@@ -163,10 +161,46 @@ def _plain(spec: NetworkSpec) -> NetworkSpec:
     return replace(spec, inner=()) if spec.inner == inner_widths(spec) else spec
 
 
-def _stages_of_blocks(spec: NetworkSpec) -> dict[str, int]:
+def stages_of_blocks(spec: NetworkSpec) -> dict[str, int]:
     """Stage of every residual unit, in the order of execution."""
     stages = [layer.stage for layer in spec.layers() if layer.stage >= 0 and not layer.name.startswith("short")]
     return {f"block{index}": stage for index, stage in enumerate(stages[1:])}
+
+
+def droppable(spec: NetworkSpec) -> tuple[str, ...]:
+    """The residual units of which `drop_blocks` can take any one, from input to output.
+
+    Raises:
+        Problem: a network without joins.
+    """
+    _check_joins(spec)
+    shrinking = _shrinking(spec)
+    alone = spec.join == "thresholded" and spec.depths[0] == 1
+    blocks = stages_of_blocks(spec).items()
+    return tuple(name for name, stage in blocks if name not in shrinking and not (alone and stage == 0))
+
+
+def most_droppable(spec: NetworkSpec) -> int:
+    """How many residual units `drop_blocks` can take in all.
+
+    Raises:
+        Problem: a network without joins.
+    """
+    stays = spec.join == "thresholded" and spec.depths[0] > 1
+    return len(droppable(spec)) - stays
+
+
+def _check_joins(spec: NetworkSpec) -> None:
+    if spec.is_chain:
+        raise Problem("a network without residual joins has no units to drop", "model")
+
+
+def _shrinking(spec: NetworkSpec) -> set[str]:
+    """The first unit of every stage but the first."""
+    first: dict[int, str] = {}
+    for name, stage in stages_of_blocks(spec).items():
+        first.setdefault(stage, name)
+    return {name for stage, name in first.items() if stage > 0}
 
 
 def _has_state(module: nn.Module) -> bool:

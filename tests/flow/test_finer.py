@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,7 +27,11 @@ TIES = 0.05
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("finer")
-    (folder / "model.yaml").write_text(RECIPE)
+    return trained(folder, RECIPE)
+
+
+def trained(folder: Path, recipe: str) -> Path:
+    (folder / "model.yaml").write_text(recipe)
     assert cli.run(["build", str(folder / "model.yaml"), "--run", str(folder / "run"), "--to", "train", "--json"]) == 0
     return folder / "run"
 
@@ -127,11 +132,33 @@ def test_bop_leaves_no_latent_weights_to_rank_by(
     assert made["criterion"] == "flips-step" and len(made["steps"]) == 1
 
 
+def test_units_are_shown_and_dropped(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], golden: Callable[[str, str], None]
+) -> None:
+    model = "{arch: resnet, channels: [4, 8], depths: [2, 1], padding: 0}"
+    lines = [f"model: {model}" if line.startswith("model") else line for line in RECIPE.splitlines()]
+    run = str(trained(tmp_path, "\n".join(lines)))
+    capsys.readouterr()
+    assert cli.run(["blocks", run]) == 0
+    shown = capsys.readouterr().out
+    golden("blocks_shown", re.sub(r"\d+\.\d\d%", "xx.xx%", shown))
+    made = found(capsys, "blocks", run, "--drop", "2", "--epochs", "1", "-o", str(tmp_path / "b"))
+    assert [row["name"] for row in made["blocks"]] == ["block0", "block1", "block2", "block4"]
+    assert (len(made["dropped"]), made["kept"]) == (2, {"blocks": 3})
+    gone = sum(row["macs"] for row in made["blocks"] if row["name"] in made["dropped"])
+    assert made["macs"][0] - made["macs"][1] == gone > 0
+    assert simulated(capsys, tmp_path / "b" / "network.onnx") == pytest.approx(made["reduced_test_accuracy"], abs=TIES)
+    assert cli.run(["blocks", run, "--max-loss", "0", "--epochs", "0"]) == 0
+    assert "dropped" in capsys.readouterr().out.splitlines()[-1]
+
+
 def test_no_run_folder_and_two_goals_are_refused(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for arguments, said in (
         (["planes", str(tmp_path)], "no run folder"),
         (["planes", str(run), "--network", "pruned"], "no trained network 'pruned'"),
         (["planes", str(run), "--drop", "2", "--max-loss", "1"], "both are given"),
+        (["blocks", str(run)], "no units to drop"),
+        (["blocks", str(run), "--drop", "2", "--max-loss", "1"], "both are given"),
         (["synapses", str(run), "--criterion", "flips"], "were not counted"),
     ):
         assert cli.run(arguments) == 2

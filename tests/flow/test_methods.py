@@ -29,11 +29,13 @@ faults: {rates: [0.01], maps: 1, images: 20}
 speed: {images: 20}
 verify: {images: 20}
 """
+RESIDUAL = ["model.arch=resnet", "model.pools=[]", "model.hidden=[]"]
 METHODS = {
     "masks": ["prune.masks.strength=8", "prune.masks.mask_rate=0.02", "prune.masks.grow=1.5"],
     "ecqx": ["prune.ecqx.bits=2", "prune.ecqx.strength=0.3"],
     "synapses": ["prune.synapses.share=0.6", "prune.synapses.steps=2"],
     "planes": ["prune.planes.drop=3"],
+    "blocks": ["prune.blocks.drop=2", *RESIDUAL, "model.depths=[2, 1]"],
 }
 
 
@@ -62,7 +64,7 @@ def facts(folder: Path) -> dict[str, Any]:
     return {name: stage["facts"] for name, stage in stages.items()}
 
 
-SLOW = ("masks", "planes")
+SLOW = ("masks", "planes", "blocks")
 
 
 @pytest.mark.parametrize(
@@ -80,7 +82,7 @@ def test_a_method_is_a_stage_like_any_other(method: str, recipe: Path, trained: 
     assert (found["prune"]["method"], found["prune"]["kept"]) == (method, found["prune"]["steps"][-1]["kept"])
     base, pruned = found["cost"]["base"], found["cost"]["pruned"]
     match method:
-        case "masks" | "planes":
+        case "masks" | "planes" | "blocks":
             assert pruned["weights"] < base["weights"]
             assert pruned["energy_nj"] < base["energy_nj"]
             assert "synapses" not in pruned
@@ -148,13 +150,7 @@ def test_nothing_removed_is_said(recipe: Path, trained: Path, tmp_path: Path) ->
 CASES = {
     "allocation": ["prune.method=masks", "prune.allocation=sensitivity"],
     "max_loss": ["prune.method=synapses", "prune.max_loss=1"],
-    "masks_joins": [
-        "prune.method=masks",
-        "model.arch=resnet",
-        "model.pools=[]",
-        "model.hidden=[]",
-        "model.depths=[1, 1]",
-    ],
+    "masks_joins": ["prune.method=masks", *RESIDUAL, "model.depths=[1, 1]"],
     "synapses_weights": ["prune.method=synapses", "model.weight_bits=2"],
     "synapses_bop": ["prune.method=synapses", "train.optimizer=bop"],
     "synapses_layer": ["prune.method=synapses", "prune.synapses.layers=[conv9]"],
@@ -163,6 +159,9 @@ CASES = {
     "planes_none": ["prune.method=planes"],
     "planes_both": ["prune.method=planes", "prune.planes.drop=1", "prune.max_loss=1"],
     "planes_all": ["prune.method=planes", "prune.planes.drop=4", "model.planes=4"],
+    "blocks_chain": ["prune.method=blocks", "prune.blocks.drop=1"],
+    "blocks_none": ["prune.method=blocks", *RESIDUAL, "model.depths=[1, 1]"],
+    "blocks_all": ["prune.method=blocks", "prune.blocks.drop=3", *RESIDUAL, "model.depths=[1, 1]"],
     "unknown": ["prune.method=mask"],
 }
 

@@ -1,0 +1,159 @@
+"""Whole residual units: how much each matters, and networks without the ones that matter least.
+
+Idea: Veit, Wilber, Belongie, Residual networks behave like ensembles of relatively shallow networks, arXiv:1605.06431:
+most single units can be deleted from a trained network at little loss.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bnnflow import Problem
+
+from .. import store
+from ..batchnorm import reestimate
+from ..evaluate import accuracy
+from ..networks import Network, NetworkSpec
+from ..train import Progress, TrainSpec, train
+from .surgery import drop_blocks, droppable, most_droppable, stages_of_blocks
+
+NORM_IMAGES = 5000
+_DRAW = 31
+
+
+@dataclass(frozen=True, slots=True)
+class BlockLoss:
+    """What one residual unit is worth to a network, measured without training.
+
+    Attributes:
+        name: block0, block1, ...
+        macs, weights: of an image, and of the network, that go with it.
+        dropped: accuracy (0 to 1) without it, batch norms measured anew.
+    """
+
+    name: str
+    macs: int
+    weights: int
+    dropped: float
+
+
+@dataclass(frozen=True, slots=True)
+class BlockStep:
+    """One step of `reduce_blocks`.
+
+    Attributes:
+        dropped: the unit, by its name in the network that it began with.
+        left: residual units of the network behind it.
+        macs: of that network.
+        before, after: accuracy (0 to 1) on the held images before and after recovery.
+        undone: it lost too much.
+    """
+
+    dropped: str
+    left: int
+    macs: int
+    before: float
+    after: float
+    undone: bool
+
+
+def block_losses(
+    network: Network,
+    images: np.ndarray,
+    labels: np.ndarray,
+    norm_images: np.ndarray,
+    augment: str = "none",
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[BlockLoss, ...]:
+    """Measure every residual unit that can go, from input to output.
+
+    Args:
+        network: with residual joins; not changed.
+        images, labels: (N, C, H, W) uint8 and (N,), to measure accuracy on.
+        norm_images: (M, C, H, W) uint8, training images; of more than `NORM_IMAGES` so many are drawn.
+        augment, seed: of the images for the batch norms, as in training, and of the draw.
+        progress: called with units done and their number.
+
+    Raises:
+        Problem: the network has no residual joins.
+    """
+    names, rows = droppable(network.spec), []
+    drawn = np.random.default_rng([seed, _DRAW]).permutation(len(norm_images))[:NORM_IMAGES]
+    for name in names:
+        small = drop_blocks(network, [name])
+        reestimate(small, norm_images[drawn], augment, seed)
+        macs, weights = network.spec.macs() - small.spec.macs(), _weights(network.spec) - _weights(small.spec)
+        rows.append(BlockLoss(name, macs, weights, accuracy(small, images, labels)))
+        if progress is not None:
+            progress(len(rows), len(names))
+    return tuple(rows)
+
+
+def reduce_blocks(
+    network: Network,
+    images: np.ndarray,
+    labels: np.ndarray,
+    held: tuple[np.ndarray, np.ndarray],
+    recovery: TrainSpec,
+    count: int | None = None,
+    most: float = 0.01,
+    progress: Progress | None = None,
+    checkpoint: Path | None = None,
+) -> tuple[Network, list[BlockStep]]:
+    """Drop residual units one by one, each time the one whose loss on the held images is least, and fine-tune.
+
+    Args:
+        network: with residual joins; not changed.
+        images, labels: (N, C, H, W) uint8 and (N,), to fine-tune and measure batch norms on.
+        held: images and labels to judge by.
+        recovery: fine-tuning after each step; its 0 epochs measure the batch norms alone.
+        count: units to drop; None for as many as `most` allows.
+        most: accuracy that may be lost without `count`, 0 to 1; the step that loses more is undone, and is the last.
+        progress: as for `train`, for each step anew.
+        checkpoint: beside it the epochs of each step are kept, so that the same call goes on from there.
+
+    Returns:
+        The network in eval mode, and the steps.
+
+    Raises:
+        Problem: the network has no residual joins, or fewer than `count` units that can go.
+    """
+    can = most_droppable(network.spec)
+    if count is not None and count > can:
+        raise Problem(f"{count} residual units, of which {can} can go", "drop", f"at most {can}")
+    floor = accuracy(network, *held) - most
+    drawn = images[np.random.default_rng([recovery.seed, _DRAW]).permutation(len(images))[:NORM_IMAGES]]
+    best = drop_blocks(network, [])
+    names = list(stages_of_blocks(best.spec))
+    steps: list[BlockStep] = []
+    while len(steps) < (can if count is None else count):
+        worth = block_losses(best, *held, drawn, recovery.augment, recovery.seed)
+        least = max(worth, key=lambda one: one.dropped)
+        small = drop_blocks(best, [least.name])
+        reestimate(small, drawn, recovery.augment, recovery.seed)
+        if recovery.epochs:
+            own = store.beside(checkpoint, f"blocks{_count(small.spec)}")
+            train(small, images, labels, recovery, own, progress)
+            reestimate(small, drawn, recovery.augment, recovery.seed)
+        after = accuracy(small, *held)
+        undone = count is None and after < floor
+        dropped = names[int(least.name.removeprefix("block"))]
+        steps.append(BlockStep(dropped, _count(small.spec), small.spec.macs(), least.dropped, after, undone))
+        if undone:
+            break
+        best = small
+        names.remove(dropped)
+    return best.eval(), steps
+
+
+def _count(spec: NetworkSpec) -> int:
+    return len(stages_of_blocks(spec))
+
+
+def _weights(spec: NetworkSpec) -> int:
+    return sum(layer.weights for layer in spec.layers())
