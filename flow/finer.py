@@ -209,7 +209,7 @@ def masks(
     """
     from dataclasses import replace
 
-    from ..models.batchnorm import reestimate
+    from ..models.batchnorm import NORM_IMAGES, reestimate
     from ..models.evaluate import accuracy
     from ..models.prune.masks import MaskSpec, learn_masks
     from ..models.store import beside
@@ -222,7 +222,7 @@ def masks(
     made = chosen.network
     if recovery.epochs:
         train(made, have.images, have.labels, recovery, beside(checkpoint, "tuned"), progress)
-        reestimate(made, have.images, recovery.augment, recovery.seed)
+        reestimate(made, have.images, recovery.augment, recovery.seed, most=NORM_IMAGES)
     kept = {name: now for name, (_, now) in chosen.widths.items()}
     step = _step(1, made.spec.macs(), kept, chosen.accuracy, accuracy(made, *have.held))
     if settings.grow == 1.0:

@@ -102,7 +102,7 @@ def through(grad: Tensor, x: Tensor, estimator: str) -> Tensor:
 
 
 def hasten(network: nn.Module) -> nn.Module:
-    """Let the signs of a network in eval mode go the quick way too; for a teacher, whose values alone matter."""
+    """Let the signs of a network in eval mode go the quick way too, until its mode is set anew: the same numbers."""
     for module in network.modules():
         if isinstance(module, BinarySign):
             module.train()

@@ -15,14 +15,11 @@ import numpy as np
 from bnnflow import Problem
 
 from .. import store
-from ..batchnorm import reestimate
+from ..batchnorm import NORM_IMAGES, reestimate
 from ..evaluate import accuracy
 from ..networks import Network, NetworkSpec
 from ..train import Progress, TrainSpec, train
 from .surgery import drop_blocks, droppable, most_droppable, stages_of_blocks
-
-NORM_IMAGES = 5000
-_DRAW = 31
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,18 +72,18 @@ def block_losses(
     Args:
         network: with residual joins; not changed.
         images, labels: (N, C, H, W) uint8 and (N,), to measure accuracy on.
-        norm_images: (M, C, H, W) uint8, training images; of more than `NORM_IMAGES` so many are drawn.
-        augment, seed: of the images for the batch norms, as in training, and of the draw.
+        norm_images: (M, C, H, W) uint8, training images for the batch norms; of more than `NORM_IMAGES` so many are
+            drawn.
+        augment, seed: of those images, as in training.
         progress: called with units done and their number.
 
     Raises:
         Problem: the network has no residual joins.
     """
     names, rows = droppable(network.spec), []
-    drawn = np.random.default_rng([seed, _DRAW]).permutation(len(norm_images))[:NORM_IMAGES]
     for name in names:
         small = drop_blocks(network, [name])
-        reestimate(small, norm_images[drawn], augment, seed)
+        reestimate(small, norm_images, augment, seed, most=NORM_IMAGES)
         macs, weights = network.spec.macs() - small.spec.macs(), _weights(network.spec) - _weights(small.spec)
         rows.append(BlockLoss(name, macs, weights, accuracy(small, images, labels)))
         if progress is not None:
@@ -127,19 +124,18 @@ def reduce_blocks(
     if count is not None and count > can:
         raise Problem(f"{count} residual units, of which {can} can go", "drop", f"at most {can}")
     floor = accuracy(network, *held) - most
-    drawn = images[np.random.default_rng([recovery.seed, _DRAW]).permutation(len(images))[:NORM_IMAGES]]
     best = drop_blocks(network, [])
     names = list(stages_of_blocks(best.spec))
     steps: list[BlockStep] = []
     while len(steps) < (can if count is None else count):
-        worth = block_losses(best, *held, drawn, recovery.augment, recovery.seed)
+        worth = block_losses(best, *held, images, recovery.augment, recovery.seed)
         least = max(worth, key=lambda one: one.dropped)
         small = drop_blocks(best, [least.name])
-        reestimate(small, drawn, recovery.augment, recovery.seed)
+        reestimate(small, images, recovery.augment, recovery.seed, most=NORM_IMAGES)
         if recovery.epochs:
             own = store.beside(checkpoint, f"blocks{_count(small.spec)}")
             train(small, images, labels, recovery, own, progress)
-            reestimate(small, drawn, recovery.augment, recovery.seed)
+            reestimate(small, images, recovery.augment, recovery.seed, most=NORM_IMAGES)
         after = accuracy(small, *held)
         undone = count is None and after < floor
         dropped = names[int(least.name.removeprefix("block"))]

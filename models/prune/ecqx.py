@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from bnnflow import Problem
 
-from ..batchnorm import reestimate
+from ..batchnorm import NORM_IMAGES, reestimate
 from ..latent import require_latent
 from ..networks import Network
 from ..relevance.lrp import weight_lrp
@@ -152,12 +152,12 @@ def ecqx(
 
     steps = -(-len(images) // recovery.batch)
     state = _Assigned(made, spec, relevance, steps * recovery.accumulate)
-    reestimate(made, images, recovery.augment, recovery.seed)
+    reestimate(made, images, recovery.augment, recovery.seed, most=NORM_IMAGES)
     if recovery.epochs:
         extras = Extras(state.within, None, repr(spec), state.carried, state.carry_on)
         train(made, images, labels, recovery, checkpoint, progress, extras=extras)
     state.settle()
-    reestimate(made, images, recovery.augment, recovery.seed)
+    reestimate(made, images, recovery.augment, recovery.seed, most=NORM_IMAGES)
     return made
 
 

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from bnnflow import Problem
 
 from .. import store
-from ..batchnorm import reestimate
+from ..batchnorm import NORM_IMAGES, reestimate
 from ..evaluate import accuracy
 from ..networks import Network
 from ..train import Extras, Progress, TrainSpec, train
@@ -173,7 +173,7 @@ def learn_masks(
             train(whole, images, labels, how, store.beside(checkpoint, f"masks{turn}"), progress, extras=extras)
     keep = {name: np.flatnonzero(mask.keeps().numpy()) for name, mask in made.items()}
     small = remove(whole, keep)
-    reestimate(small, images, training.augment, training.seed)
+    reestimate(small, images, training.augment, training.seed, most=NORM_IMAGES)
     widths = {name: (before[name], len(kept)) for name, kept in keep.items()}
     return Masks(small, whole.eval(), keep, widths, accuracy(small, *held))
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from bnnflow import Problem
 
 from .. import store
-from ..batchnorm import reestimate
+from ..batchnorm import NORM_IMAGES, reestimate
 from ..evaluate import accuracy
 from ..networks import Network
 from ..train import Progress, TrainSpec, train
@@ -93,7 +93,7 @@ def plane_losses(
         dropped = None
         if plane:
             smaller = drop_planes(network, count - plane)
-            reestimate(smaller, norm_images)
+            reestimate(smaller, norm_images, most=NORM_IMAGES)
             dropped = accuracy(smaller, images, labels)
         spread = float(np.std(noise, ddof=1)) if draws > 1 else 0.0
         shown = tuple(float(one) for one in ones)
@@ -151,11 +151,11 @@ def reduce_planes(
     sizes = (count,) if count else (1,) * (network.spec.planes - 1) if count is None else ()
     for size in sizes:
         small = drop_planes(best, size)
-        reestimate(small, images, recovery.augment, recovery.seed)
+        reestimate(small, images, recovery.augment, recovery.seed, most=NORM_IMAGES)
         before = accuracy(small, *held)
         if recovery.epochs:
             train(small, images, labels, recovery, store.beside(checkpoint, f"planes{small.spec.planes}"), progress)
-            reestimate(small, images, recovery.augment, recovery.seed)
+            reestimate(small, images, recovery.augment, recovery.seed, most=NORM_IMAGES)
         steps.append(PlaneStep(small.spec.planes, before, accuracy(small, *held)))
         if count is None and steps[-1].after < floor:
             break

@@ -11,7 +11,7 @@ import numpy as np
 
 from .. import store
 from ..augment import augment
-from ..batchnorm import reestimate
+from ..batchnorm import NORM_IMAGES, reestimate
 from ..evaluate import accuracy, run_key
 from ..flips import FlipCounts
 from ..networks import Network, NetworkSpec
@@ -20,8 +20,6 @@ from ..train import Extras, Progress, train
 from .groups import Group, group_scores, groups
 from .spec import Allocation, Allocator, PruneResult, PruneSpec, Situation, apart
 from .surgery import remove
-
-NORM_IMAGES = 5000
 
 
 @dataclass(slots=True)

@@ -17,7 +17,7 @@ import torch
 from bnnflow import Problem
 
 from .. import store
-from ..batchnorm import reestimate
+from ..batchnorm import NORM_IMAGES, reestimate
 from ..evaluate import accuracy
 from ..flips import FlipCounts, needed
 from ..latent import require_latent
@@ -126,12 +126,12 @@ def prune_synapses(
     for step in range(1, spec.steps + 1):
         found = score(made, spec, images, labels, step, flips)
         made = masked(made, masks(made, found, spec.shares(made, step)))
-        reestimate(made, images, recovery.augment, recovery.seed)
+        reestimate(made, images, recovery.augment, recovery.seed, most=NORM_IMAGES)
         before = after = accuracy(made, *held)
         if recovery.epochs:
             how = replace(recovery, seed=recovery.seed + step)
             train(made, images, labels, how, store.beside(checkpoint, f"step{step}"), progress)
-            reestimate(made, images, recovery.augment, recovery.seed)
+            reestimate(made, images, recovery.augment, recovery.seed, most=NORM_IMAGES)
             after = accuracy(made, *held)
         steps.append(SynapseStep({name: kept for name, (kept, _) in synapses(made).items()}, before, after))
     return made.eval(), steps
