@@ -137,7 +137,8 @@ def blocks(
 
     recipe, have = opened(run, which)
     spec = have.network.spec
-    losses = block_losses(have.network, *have.held, have.images, recipe.train.augment, have.seed)
+    shown = None if progress is None else lambda done, total: progress(done, total, {})
+    losses = block_losses(have.network, *have.held, have.images, recipe.train.augment, have.seed, shown)
     weights = sum(layer.weights for layer in spec.layers())
     found = {"images": len(have.held[1]), "weights": weights, "blocks": [asdict(loss) for loss in losses]}
     if drop is None and most is None:

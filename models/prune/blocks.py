@@ -111,7 +111,7 @@ def reduce_blocks(
         recovery: fine-tuning after each step; its 0 epochs measure the batch norms alone.
         count: units to drop; None for as many as `most` allows.
         most: accuracy that may be lost without `count`, 0 to 1; the step that loses more is undone, and is the last.
-        progress: as for `train`, for each step anew.
+        progress: as for `train`, for each step anew; and with units measured, their number, and {}.
         checkpoint: beside it the epochs of each step are kept, so that the same call goes on from there.
 
     Returns:
@@ -123,12 +123,13 @@ def reduce_blocks(
     can = most_droppable(network.spec)
     if count is not None and count > can:
         raise Problem(f"{count} residual units, of which {can} can go", "drop", f"at most {can}")
+    shown = None if progress is None else lambda done, total: progress(done, total, {})
     floor = accuracy(network, *held) - most
     best = drop_blocks(network, [])
     names = list(stages_of_blocks(best.spec))
     steps: list[BlockStep] = []
     while len(steps) < (can if count is None else count):
-        worth = block_losses(best, *held, images, recovery.augment, recovery.seed)
+        worth = block_losses(best, *held, images, recovery.augment, recovery.seed, shown)
         least = max(worth, key=lambda one: one.dropped)
         small = drop_blocks(best, [least.name])
         reestimate(small, images, recovery.augment, recovery.seed, most=NORM_IMAGES)
