@@ -31,6 +31,11 @@ def joined() -> Iterator[bool]:
     import torch
     import torch.distributed as dist
 
+    # Its functions take the group that exists when it is first imported as their default: imported later (torch._dynamo
+    # does, and Brevitas that), it would hold the group to the end, whose threads then die with the interpreter, and now
+    # and then take the process with them ("terminate called without an active exception").
+    import torch.distributed.nn.functional
+
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
         backend = "cpu:gloo,cuda:nccl"

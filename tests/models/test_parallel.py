@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +27,30 @@ def curve(tmp_path: Path, name: str, *launcher: str) -> list[float]:
     assert done.returncode == 0, done.stderr
     manifest = json.loads((folder / "runs" / "net" / "manifest.json").read_text())
     return [row["loss"] for row in manifest["stages"]["train"]["facts"]["history"]]
+
+
+THREADS = """\
+from pathlib import Path
+from unittest import mock
+from bnnflow.flow import processes
+
+with mock.patch.object(processes, "count", lambda: 2), processes.joined():
+    import brevitas.nn
+
+    during = [path.read_text() for path in Path("/proc/self/task").glob("*/comm")]
+after = [path.read_text() for path in Path("/proc/self/task").glob("*/comm")]
+print(sum("gloo" in name for name in during), sum("gloo" in name for name in after))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are read from /proc")
+def test_no_thread_of_a_group_outlives_it() -> None:
+    """One that does ends the process with an abort, once in seven times on a busy machine."""
+    alone = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0", "RANK": "0", "WORLD_SIZE": "1"}
+    done = subprocess.run([sys.executable, "-c", THREADS], capture_output=True, text=True, env=os.environ | alone)
+    assert done.returncode == 0, done.stderr
+    during, after = map(int, done.stdout.split())
+    assert during > 0 and after == 0
 
 
 @pytest.mark.slow
