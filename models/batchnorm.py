@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from .augment import augment
 from .layers import ScoreNorm
-from .signs import hasten
+from .signs import quick_signs
 
 NORM_IMAGES = 5000
 _DRAW, _SAMPLE = 5, 6
@@ -51,10 +51,9 @@ def reestimate(
     if most is not None and len(images) > most:
         images = images[np.sort(np.random.default_rng([seed, _SAMPLE]).permutation(len(images))[:most])]
     images = augment(images, kind, np.random.default_rng([seed, _DRAW]))
-    hasten(network)
-    for norm in _in_order(network, images[:1]):
-        _measure(network, norm, images, batch)
-    network.eval()
+    with quick_signs(network):
+        for norm in _in_order(network, images[:1]):
+            _measure(network, norm, images, batch)
 
 
 @torch.no_grad()

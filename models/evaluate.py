@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import nullcontext
 from dataclasses import asdict
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 from .batchnorm import pixels
 from .networks import Network
 from .own import OwnNetwork
-from .signs import hasten
+from .signs import quick_signs
 
 AnyNetwork = Network | OwnNetwork
 
@@ -26,20 +27,21 @@ def predict(network: torch.nn.Module, images: np.ndarray, batch: int = 100, quic
         network: a `Network`, its twin, or any module that gives scores.
         images: (N, C, H, W) uint8.
         batch: images at a time.
-        quick: binary signs in one pass, in place of Brevitas' own: the same numbers.
+        quick: binary signs in one pass, in place of Brevitas' own: the same numbers, NaN apart.
 
     Returns:
         (N, classes) float32.
     """
     training = network.training
     network.eval()
-    if quick:
-        hasten(network)
-    parts = [
-        network(pixels(network, images[start : start + batch])).float().cpu().numpy()
-        for start in range(0, len(images), batch)
-    ]
-    network.train(training)
+    try:
+        with quick_signs(network) if quick else nullcontext():
+            parts = [
+                network(pixels(network, images[start : start + batch])).float().cpu().numpy()
+                for start in range(0, len(images), batch)
+            ]
+    finally:
+        network.train(training)
     return np.concatenate(parts).astype(np.float32)
 
 

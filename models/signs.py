@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -32,7 +34,8 @@ class BinarySign(QuantIdentity):
     """Brevitas' sign of a constant scale 1, with the same values and gradients in training, but quicker.
 
     Brevitas clamps and compares with `torch.where`, which torch does not vectorize: two fifths of an epoch of CNV on
-    a processor (`benchmarks/training.py`). In eval mode and at export it is Brevitas' own.
+    a processor (`benchmarks/training.py`). In eval mode and at export it is Brevitas' own,
+    but within `quick_signs`.
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -78,7 +81,7 @@ class SurrogateSign(nn.Module):
 
 
 def sign(x: Tensor) -> Tensor:
-    """+1 where x >= 0 (both zeros) else -1, of x's shape, format and layout."""
+    """+1 where x >= 0 (both zeros) else -1, of x's shape, format and layout; where x is NaN its sign bit decides."""
     # + 0.0 makes -0.0 the zero that copysign takes for positive
     return torch.copysign(torch.ones((), dtype=x.dtype, device=x.device), x + 0.0)
 
@@ -104,9 +107,14 @@ def through(grad: Tensor, x: Tensor, estimator: str) -> Tensor:
     return grad
 
 
-def hasten(network: nn.Module) -> nn.Module:
-    """Let the signs of a network in eval mode go the quick way too, until its mode is set anew: the same numbers."""
-    for module in network.modules():
-        if isinstance(module, BinarySign):
-            module.train()
-    return network
+@contextmanager
+def quick_signs(network: nn.Module) -> Iterator[None]:
+    """Within, binary signs of a network in eval mode go the quick way too: the same numbers, NaN apart."""
+    slow = [module for module in network.modules() if isinstance(module, BinarySign) and not module.training]
+    for module in slow:
+        module.train()
+    try:
+        yield
+    finally:
+        for module in slow:
+            module.eval()

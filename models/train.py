@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from .flips import FlipCounts
 from .losses import distillation, make_loss
 from .networks import Network
 from .optimizers import Optimizers, drawn_weights
-from .signs import SurrogateSign, hasten
+from .signs import SurrogateSign, quick_signs
 from .train_spec import TrainSpec
 
 __all__ = ["Progress", "TrainSpec", "train"]
@@ -114,57 +114,77 @@ def train(
     _check_data(network, images, labels)
     extras = extras or Extras()
     key = run_key(network, images, labels, spec) + extras.key
-    device = device_of(spec.device)
+    device_of(spec.device)
     teacher = None
     if spec.distill:
         teacher = extras.teacher
         if teacher is None:
             teacher = _float_teacher(network, images, labels, spec, checkpoint, progress)
-    network.to(device)
-    if teacher is not None:
-        hasten(teacher.to(device).eval())
-    both = [one for one in (network, teacher) if one is not None]
-    if spec.precision == "bfloat16":
-        for one in both:
-            _lay_out(one, torch.channels_last)  # the layout that short products are fastest in
     images, labels, held = _held_out(images, labels, spec)
-    run = _Run(network, Optimizers(network, spec), images, labels, spec, progress, teacher, held, flips, extras=extras)
-    history: list[dict[str, float]] = []
+    with _placed(network, teacher, spec):
+        optimizers = Optimizers(network, spec)
+        run = _Run(network, optimizers, images, labels, spec, progress, teacher, held, flips, extras=extras)
+        history = _resumed(run, checkpoint, key)
+        _go_on(run, history, checkpoint, key)
+    return history
+
+
+@contextmanager
+def _placed(network: AnyNetwork, teacher: nn.Module | None, spec: TrainSpec) -> Iterator[None]:
+    """Within, both are on the training's device, in the layout in which short products are fastest."""
+    both = [one for one in (network, teacher) if one is not None]
+    device = device_of(spec.device)
+    try:
+        for one in both:
+            one.to(device)
+            if spec.precision == "bfloat16":
+                _lay_out(one, torch.channels_last)
+        with quick_signs(teacher.eval()) if teacher is not None else nullcontext():
+            yield
+    finally:
+        for one in both:
+            _lay_out(one.to("cpu"), torch.contiguous_format)
+
+
+def _resumed(run: _Run, checkpoint: Path | None, key: str) -> list[dict[str, float]]:
+    """The history of the epochs that a checkpoint has behind it, whose state is put back; [] begins anew."""
     state = parallel.from_leader(store.load(checkpoint) if checkpoint is not None else None)
-    window = flips.window if flips is not None else None
+    window = run.flips.window if run.flips is not None else None
     counted: dict[str, Any] | None = None
+    history: list[dict[str, float]] = []
     if state is not None and state.get("key") == key and window in (None, state.get("flips", {}).get("window")):
         counted = state.get("flips")
-        network.load_state_dict(state["network"])
+        run.network.load_state_dict(state["network"])
         run.optimizers.load_state_dict(state["optimizer"])
         run.best = state.get("best", {})
-        extras.restore(state.get("extras", {}))
+        run.extras.restore(state.get("extras", {}))
         history = list(state["history"])
-    if flips is not None:
-        flips.begin(network.weight_layers(), counted)
+    if run.flips is not None:
+        run.flips.begin(run.network.weight_layers(), counted)
+    return history
+
+
+def _go_on(run: _Run, history: list[dict[str, float]], checkpoint: Path | None, key: str) -> None:
+    """The epochs that `history` lacks; where training ends early, the network becomes the best one."""
+    network, spec = run.network, run.spec
     for epoch in range(len(history), spec.epochs):
         if _is_over(history, spec):
             break
         history.append(_epoch(run, epoch))
-        if flips is not None:
-            flips.after_epoch(epoch, spec.epochs)
-        if held is not None:
-            history[-1]["validation"] = accuracy(network, *held)
+        if run.flips is not None:
+            run.flips.after_epoch(epoch, spec.epochs)
+        if run.held is not None:
+            history[-1]["validation"] = accuracy(network, *run.held)
             if history[-1]["validation"] >= max(row["validation"] for row in history):
                 run.best = {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
         if checkpoint is not None and parallel.leads():
             done = {"network": network.state_dict(), "optimizer": run.optimizers.state_dict(), "history": history}
-            done["extras"] = extras.state()
+            done["extras"] = run.extras.state()
             optional = {"best": run.best} if run.best else {}
-            optional |= {"flips": flips.state_dict()} if flips is not None else {}
+            optional |= {"flips": run.flips.state_dict()} if run.flips is not None else {}
             store.save({"key": key, **done, **optional}, checkpoint)
     if spec.patience and run.best:
         network.load_state_dict(run.best)
-    if teacher is not None:
-        teacher.eval()
-    for one in both:
-        _lay_out(one.to("cpu"), torch.contiguous_format)
-    return history
 
 
 def device_of(wanted: str) -> torch.device:

@@ -67,9 +67,10 @@ def plane_losses(
     Args:
         network: input "planes"; not changed.
         images, labels: (N, C, H, W) uint8 and (N,), to measure accuracy on.
-        norm_images: (M, C, H, W) uint8, training images for the batch norms.
+        norm_images: (M, C, H, W) uint8, training images for the batch norms; of more than `NORM_IMAGES` so many are
+            drawn.
         draws: of the noise, at least 1.
-        seed: of the noise.
+        seed: of the noise, and of that draw.
         progress: called with planes done and their number.
 
     Raises:
@@ -93,7 +94,7 @@ def plane_losses(
         dropped = None
         if plane:
             smaller = drop_planes(network, count - plane)
-            reestimate(smaller, norm_images, most=NORM_IMAGES)
+            reestimate(smaller, norm_images, seed=seed, most=NORM_IMAGES)
             dropped = accuracy(smaller, images, labels)
         spread = float(np.std(noise, ddof=1)) if draws > 1 else 0.0
         shown = tuple(float(one) for one in ones)

@@ -6,25 +6,27 @@ import contextlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
 import torch
+from brevitas.nn import QuantIdentity
 from torch.nn import functional
 
 from bnnflow import Problem
 from bnnflow.models.augment import augment
-from bnnflow.models.batchnorm import pixels
+from bnnflow.models.batchnorm import pixels, reestimate
 from bnnflow.models.bop import Bop
 from bnnflow.models.data.load import Dataset
-from bnnflow.models.evaluate import accuracy, digest
+from bnnflow.models.evaluate import accuracy, digest, predict
 from bnnflow.models.float_format import FloatFormat, Trial, cheapest
 from bnnflow.models.layers import Kit
 from bnnflow.models.losses import BOUND, distillation, make_loss
 from bnnflow.models.networks import Network, NetworkSpec
 from bnnflow.models.optimizers import drawn_weights
-from bnnflow.models.signs import BinarySign, SurrogateSign, hasten
-from bnnflow.models.train import train
+from bnnflow.models.signs import BinarySign, SurrogateSign, quick_signs
+from bnnflow.models.train import Extras, train
 from bnnflow.models.train_spec import TrainSpec
 
 from .conftest import CNN, MLP
@@ -206,12 +208,79 @@ def test_quick_signs_are_those_of_brevitas(dtype: torch.dtype) -> None:
     assert torch.equal(values, their_values) and torch.equal(slopes, their_slopes)
 
 
-def test_a_teachers_signs_are_quick_and_the_same(digits: Dataset) -> None:
+def modes(network: Network) -> dict[str, bool]:
+    """Without the module that Brevitas shares among all networks."""
+    named = network.named_modules()
+    return {name: module.training for name, module in named if not name.endswith("tensor_clamp_impl")}
+
+
+def test_quick_signs_are_the_same_and_end_with_their_block(digits: Dataset) -> None:
     network = Network(CNN).eval()
-    batch = pixels(network, digits.test_images[:32])
+    before, batch = modes(network), pixels(network, digits.test_images[:32])
     exact = network(batch)
-    assert torch.equal(hasten(network)(batch), exact)
-    assert not network.training and any(module.training for module in network.modules())
+
+    def fail() -> None:
+        with quick_signs(network):
+            assert torch.equal(network(batch), exact)
+            assert modes(network) != before
+            raise Stop
+
+    with pytest.raises(Stop):
+        fail()
+    assert modes(network) == before
+
+
+def test_modes_are_put_back_even_where_something_fails(digits: Dataset) -> None:
+    images, labels = digits.test_images[:64], digits.test_labels[:64]
+    network, teacher = Network(CNN).train(), Network(CNN, 1).eval()
+    in_training, in_eval = modes(network), modes(Network(CNN).eval())
+    assert predict(network, images, quick=True).shape == (64, 10)
+    assert modes(network) == in_training
+    with pytest.raises(RuntimeError):
+        predict(network, images[:, :, :3], quick=True)
+    assert modes(network) == in_training
+    with pytest.raises(RuntimeError):
+        reestimate(network, images[:, :, :3])
+    assert modes(network) == in_eval
+
+    def stop(_done: int, _total: int, _metrics: dict[str, float]) -> None:
+        raise Stop
+
+    before = modes(teacher)
+    spec = TrainSpec(1, 32, 0.01, 0, distill=0.5, precision="bfloat16")
+    with pytest.raises(Stop):
+        train(network, images, labels, spec, progress=stop, extras=Extras(teacher=teacher))
+    assert modes(teacher) == before
+    weights = dict(teacher.weight_layers())["conv1"].weight
+    assert weights.is_contiguous() and weights.device.type == "cpu"
+
+
+def test_norms_are_measured_on_a_draw_of_the_images(digits: Dataset) -> None:
+    images = digits.train_images[:300]
+
+    def measured(given: np.ndarray, **options: Any) -> str:
+        network = Network(CNN)
+        reestimate(network, given, **options)
+        return digest(network)
+
+    drawn = {seed: measured(images, seed=seed, most=40) for seed in (0, 0, 1)}
+    assert drawn[0] != drawn[1] and drawn[0] != measured(images)
+    assert measured(images, most=300) == measured(images, most=301) == measured(images)
+    order = np.random.default_rng([1, 6]).permutation(300)[:40]
+    assert drawn[1] == measured(images[np.sort(order)], seed=1)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_training_with_quick_signs_is_that_with_brevitas(precision: Any, digits: Dataset) -> None:
+    """Bit for bit; in bfloat16 the gradient comes in another layout than the sign's input, as in FashCNN."""
+    made = []
+    for forward in (BinarySign.forward, QuantIdentity.forward):
+        network = Network(replace(CNN, channels=(16, 16)))
+        with mock.patch.object(BinarySign, "forward", forward):
+            spec = TrainSpec(2, 50, 0.01, 0, precision=precision)
+            train(network, digits.train_images[:200], digits.train_labels[:200], spec)
+        made.append(digest(network))
+    assert made[0] == made[1]
 
 
 def test_drawn_signs_have_their_probability_and_leave_the_latent_weights() -> None:
