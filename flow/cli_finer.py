@@ -1,4 +1,4 @@
-"""The commands that prune finer than filters. Imports nothing heavy: a command loads what it needs when it runs."""
+"""Commands that prune other things than filters. Imports nothing heavy: a command loads what it needs when it runs."""
 
 from __future__ import annotations
 
@@ -40,8 +40,10 @@ def checked(section: type[S], **values: Any) -> S:
         raise Problem(f"{detail['input']!r} is not allowed", f"--{detail['loc'][0]}", detail["msg"]) from None
 
 
-def _one_goal(drop: int | None, max_loss: float | None) -> float | None:
+def _one_goal(drop: int | None, max_loss: float | None, output: Path | None) -> float | None:
     """The loss that is allowed, 0 to 1."""
+    if drop is None and max_loss is None and output is not None:
+        raise Problem("nothing is dropped, so there is no network to write", "--output", "give --drop or --max-loss")
     if drop is not None and max_loss is not None:
         raise Problem("both are given", "--drop, --max-loss", "give one of them")
     return None if max_loss is None else max_loss / 100
@@ -66,7 +68,7 @@ def planes(
     """Say what each input bit plane is worth (`model.input: planes`), and drop the lowest, with fine-tuning."""
     from . import finer_commands, screen, screen_finer
 
-    most = _one_goal(drop, max_loss)
+    most = _one_goal(drop, max_loss, output)
     with screen.Bar("planes", quiet=json) as bar:
         found = finer_commands.planes(run, which, drop, most, (epochs, learning_rate), draws, output, bar.update)
     screen.print_json(found) if json else screen_finer.print_planes(found)
@@ -87,10 +89,10 @@ def blocks(
     output: Output = None,
     json: Json = False,
 ) -> None:
-    """Say what each residual unit is worth (`model.arch: resnet`), and drop the least, with fine-tuning."""
+    """Say what each residual unit is worth (`model.arch: resnet`), and drop the least needed, with fine-tuning."""
     from . import finer_commands, screen, screen_finer
 
-    most = _one_goal(drop, max_loss)
+    most = _one_goal(drop, max_loss, output)
     with screen.Bar("blocks", quiet=json) as bar:
         found = finer_commands.blocks(run, which, drop, most, (epochs, learning_rate), output, bar.update)
     screen.print_json(found) if json else screen_finer.print_blocks(found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from .recipe_prune import Blocks, Ecqx, Masks, Planes, Synapses
 
 if TYPE_CHECKING:
     from ..models.networks import Network
+    from ..models.prune.blocks import BlockLoss
     from ..models.train import Progress
     from ..models.train_spec import TrainSpec
 
@@ -110,8 +111,11 @@ def blocks(
     checkpoint: Path | None = None,
     progress: Progress | None = None,
     most: float = 0.0,
+    measured: Sequence[BlockLoss] = (),
 ) -> Made:
     """Drop whole residual units: `settings.drop`, or as many as lose at most `most` (0 to 1).
+
+    `measured` is for `reduce_blocks`.
 
     Raises:
         Problem: the network has no residual joins, or too few units that can go.
@@ -120,9 +124,7 @@ def blocks(
     from ..models.prune.surgery import stages_of_blocks
 
     pictures = (have.images, have.labels, have.held)
-    made, taken = reduce_blocks(
-        have.network, *pictures, recovery, settings.drop, most, progress=progress, checkpoint=checkpoint
-    )
+    made, taken = reduce_blocks(have.network, *pictures, recovery, settings.drop, most, progress, checkpoint, measured)
     steps = [
         _step(number, one.macs, {"blocks": one.left}, one.before, one.after)
         | {"dropped": one.dropped, "rolled_back": one.undone}

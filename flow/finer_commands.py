@@ -1,4 +1,4 @@
-"""The work behind the commands that prune finer than filters: they read a run, and write a network to a folder."""
+"""The work of the commands that prune other things than filters: they read a run, and write a network to a folder."""
 
 from __future__ import annotations
 
@@ -134,9 +134,13 @@ def blocks(
     """Losses of every residual unit and, where `drop` or `most` (0 to 1) is given, the network without some."""
     from ..models.evaluate import accuracy
     from ..models.prune.blocks import block_losses
+    from ..models.prune.surgery import most_droppable
 
     recipe, have = opened(run, which)
     spec = have.network.spec
+    can = most_droppable(spec)
+    if drop is not None and drop > can:
+        raise Problem(f"{drop} residual units, of which {can} can go", "--drop", f"at most {can}" if can else "")
     shown = None if progress is None else lambda done, total: progress(done, total, {})
     losses = block_losses(have.network, *have.held, have.images, recipe.train.augment, have.seed, shown)
     weights = sum(layer.weights for layer in spec.layers())
@@ -145,7 +149,7 @@ def blocks(
         whole = {"accuracy": accuracy(have.network, *have.held), "test_accuracy": accuracy(have.network, *have.test)}
         return found | whole | {"macs": [spec.macs()]}
     settings = Blocks(drop=drop)
-    made = finer.blocks(have, settings, fine_tuning(recipe, *tuning), progress=progress, most=most or 0.0)
+    made = finer.blocks(have, settings, fine_tuning(recipe, *tuning), None, progress, most or 0.0, losses)
     return found | _done(have, made, output)
 
 

@@ -151,10 +151,13 @@ def _check_blocks(recipe: Recipe, spec: NetworkSpec) -> None:
     if spec.is_chain:
         what = f"{spec.arch} has no residual joins, and no units to drop"
         raise recipe.problem("prune.method", what, "use `model: {arch: resnet}`, or another method")
-    _check_goal(recipe, "blocks", drop)
     can = most_droppable(spec)
+    if not can:
+        what = "no residual unit can go: the first of every later stage shrinks the map, and the first stage keeps one"
+        raise recipe.problem("prune.method", what, "give the first stage two blocks, or use `join: integer`")
+    _check_goal(recipe, "blocks", drop)
     if drop is not None and drop > can:
-        what = f"{drop} residual units, of which {can} can go: the first of a stage shrinks the map"
+        what = f"{drop} residual units, of which {can} can go"
         raise recipe.problem("prune.blocks.drop", what, f"at most {can}")
 
 

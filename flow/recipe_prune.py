@@ -63,7 +63,7 @@ class Planes(Section):
 
 
 class Blocks(Section):
-    """Method blocks: whole residual units, each time the one whose loss is least."""
+    """Method blocks: whole residual units (what one join adds), each time the one whose loss is least."""
 
     drop: Annotated[int, Field(ge=1, le=1000)] | None = Field(
         default=None, description="so many; null: as many as prune.max_loss allows"
@@ -110,7 +110,7 @@ class Prune(Section):
     )
     max_loss: Annotated[float, Field(ge=0, le=100)] | None = Field(
         default=None,
-        description="points (filters, planes, blocks); the first round that loses more is undone, the last; null: any",
+        description="points (filters, planes, blocks); the first round that loses more is undone, and the last",
     )
     min_width: Annotated[int, Field(ge=1, le=65_536)] = Field(
         default=1, description="filters or neurons that every layer keeps"

@@ -37,14 +37,14 @@ def print_planes(found: Mapping[str, Any]) -> None:
 def print_blocks(found: Mapping[str, Any]) -> None:
     """Print what every residual unit is worth, and what dropping some gave."""
     print(f"accuracy on {found['images']:,} held training images, {found['accuracy']:.2%} with all units")
-    table = Table("unit", "operations", "weights", "dropped")
+    table = Table("unit", "operations", "weights", "accuracy without it")
     whole, weights = found["macs"][0], found["weights"]
     for row in found["blocks"]:
         shares = (f"{row['macs'] / whole:.1%}", f"{row['weights'] / weights:.1%}")
-        table.add_row(row["name"], *shares, f"{row['dropped']:.2%}")
+        table.add_row(row["name"], *shares, f"{row['without']:.2%}")
     terminal().print(table)
-    print("operations, weights: share of the network's that goes with the unit; dropped: accuracy without it, batch")
-    print("norms re-estimated, no fine-tuning. Units that shrink the map are not listed: they stay.")
+    print("operations, weights: share of the network's that goes with the unit; accuracy: batch norms re-estimated, no")
+    print("fine-tuning. Units that must stay are not listed: the first of every later stage shrinks the map.")
     if "steps" not in found:
         return
     for step in found["steps"]:

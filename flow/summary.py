@@ -80,7 +80,7 @@ def _notes(facts: dict[str, Any]) -> dict[str, list[str]]:
         why = {
             "filters": "prune.amount is less than one prune.unit of every layer",
             "masks": "prune.masks.strength is too low for prune.masks.mask_epochs",
-        }.get(facts["prune"]["method"], "")
+        }.get(facts["prune"]["method"], "nothing can go")
         notes["pruned"].append(f"nothing was removed: {facts['prune']['stop'] or why}")
     return notes
 

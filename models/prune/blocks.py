@@ -1,12 +1,14 @@
 """Whole residual units: how much each matters, and networks without the ones that matter least.
 
+A unit is what one join adds: with join "integer" one convolution, with "thresholded" a block of two.
+
 Idea: Veit, Wilber, Belongie, Residual networks behave like ensembles of relatively shallow networks, arXiv:1605.06431:
 most single units can be deleted from a trained network at little loss.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,13 +31,13 @@ class BlockLoss:
     Attributes:
         name: block0, block1, ...
         macs, weights: of an image, and of the network, that go with it.
-        dropped: accuracy (0 to 1) without it, batch norms measured anew.
+        without: accuracy (0 to 1) without it, batch norms measured anew.
     """
 
     name: str
     macs: int
     weights: int
-    dropped: float
+    without: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,7 @@ def reduce_blocks(
     most: float = 0.01,
     progress: Progress | None = None,
     checkpoint: Path | None = None,
+    measured: Sequence[BlockLoss] = (),
 ) -> tuple[Network, list[BlockStep]]:
     """Drop residual units one by one, each time the one whose loss on the held images is least, and fine-tune.
 
@@ -111,8 +114,9 @@ def reduce_blocks(
         recovery: fine-tuning after each step; its 0 epochs measure the batch norms alone.
         count: units to drop; None for as many as `most` allows.
         most: accuracy that may be lost without `count`, 0 to 1; the step that loses more is undone, and is the last.
-        progress: as for `train`, for each step anew; and with units measured, their number, and {}.
+        progress: as for `train`, for each step anew; while units are measured, called with those done, all, and {}.
         checkpoint: beside it the epochs of each step are kept, so that the same call goes on from there.
+        measured: what `block_losses` says of the network with the recovery's augmentation and seed; else it is asked.
 
     Returns:
         The network in eval mode, and the steps.
@@ -129,8 +133,10 @@ def reduce_blocks(
     names = list(stages_of_blocks(best.spec))
     steps: list[BlockStep] = []
     while len(steps) < (can if count is None else count):
-        worth = block_losses(best, *held, images, recovery.augment, recovery.seed, shown)
-        least = max(worth, key=lambda one: one.dropped)
+        worth = measured
+        if steps or not measured:
+            worth = block_losses(best, *held, images, recovery.augment, recovery.seed, shown)
+        least = max(worth, key=lambda one: one.without)
         small = drop_blocks(best, [least.name])
         reestimate(small, images, recovery.augment, recovery.seed, most=NORM_IMAGES)
         if recovery.epochs:
@@ -140,7 +146,7 @@ def reduce_blocks(
         after = accuracy(small, *held)
         undone = count is None and after < floor
         dropped = names[int(least.name.removeprefix("block"))]
-        steps.append(BlockStep(dropped, _count(small.spec), small.spec.macs(), least.dropped, after, undone))
+        steps.append(BlockStep(dropped, _count(small.spec), small.spec.macs(), least.without, after, undone))
         if undone:
             break
         best = small

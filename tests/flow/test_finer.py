@@ -1,4 +1,4 @@
-"""The commands that prune finer than filters, from a run folder to a network that simulates."""
+"""The commands that prune other things than filters, from a run folder to a network that simulates."""
 
 from __future__ import annotations
 
@@ -145,11 +145,16 @@ def test_units_are_shown_and_dropped(
     made = found(capsys, "blocks", run, "--drop", "2", "--epochs", "1", "-o", str(tmp_path / "b"))
     assert [row["name"] for row in made["blocks"]] == ["block0", "block1", "block2", "block4"]
     assert (len(made["dropped"]), made["kept"]) == (2, {"blocks": 3})
-    gone = sum(row["macs"] for row in made["blocks"] if row["name"] in made["dropped"])
-    assert made["macs"][0] - made["macs"][1] == gone > 0
+    less = sum(row["macs"] for row in made["blocks"] if row["name"] in made["dropped"])
+    assert made["macs"][0] - made["macs"][1] == less > 0
     assert simulated(capsys, tmp_path / "b" / "network.onnx") == pytest.approx(made["reduced_test_accuracy"], abs=TIES)
     assert cli.run(["blocks", run, "--max-loss", "0", "--epochs", "0"]) == 0
-    assert "dropped" in capsys.readouterr().out.splitlines()[-1]
+    lines = capsys.readouterr().out.splitlines()
+    steps = [line for line in lines if "units left" in line]
+    gone = [line.split()[0] for line in steps if not line.endswith("; undone")]
+    assert steps and lines[-1].startswith(f"dropped {', '.join(gone) or 'none'}: test accuracy")
+    assert cli.run(["blocks", run, "--drop", "5"]) == 2
+    assert "5 residual units, of which 4 can go\n  at: --drop" in capsys.readouterr().err
 
 
 def test_no_run_folder_and_two_goals_are_refused(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -157,6 +162,7 @@ def test_no_run_folder_and_two_goals_are_refused(run: Path, tmp_path: Path, caps
         (["planes", str(tmp_path)], "no run folder"),
         (["planes", str(run), "--network", "pruned"], "no trained network 'pruned'"),
         (["planes", str(run), "--drop", "2", "--max-loss", "1"], "both are given"),
+        (["planes", str(run), "-o", str(tmp_path / "o")], "no network to write"),
         (["blocks", str(run)], "no units to drop"),
         (["blocks", str(run), "--drop", "2", "--max-loss", "1"], "both are given"),
         (["synapses", str(run), "--criterion", "flips"], "were not counted"),

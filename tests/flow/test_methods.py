@@ -161,6 +161,13 @@ CASES = {
     "planes_all": ["prune.method=planes", "prune.planes.drop=4", "model.planes=4"],
     "blocks_chain": ["prune.method=blocks", "prune.blocks.drop=1"],
     "blocks_none": ["prune.method=blocks", *RESIDUAL, "model.depths=[1, 1]"],
+    "blocks_stay": [
+        "prune.method=blocks",
+        "prune.max_loss=1",
+        *RESIDUAL,
+        "model.depths=[1, 1]",
+        "model.join=thresholded",
+    ],
     "blocks_all": ["prune.method=blocks", "prune.blocks.drop=3", *RESIDUAL, "model.depths=[1, 1]"],
     "unknown": ["prune.method=mask"],
 }

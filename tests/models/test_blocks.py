@@ -56,7 +56,7 @@ def test_a_units_worth_is_accuracy_without_it(digits: Dataset, trained: Network)
     assert [loss.name for loss in losses] == ["block0", "block1", "block2", "block4"]
     small = drop_blocks(trained, ["block2"])
     reestimate(small, norm_images)
-    assert losses[2].dropped == accuracy(small, *held)
+    assert losses[2].without == accuracy(small, *held)
     assert losses[2].macs == trained.spec.macs() - small.spec.macs() == 8 * 8 * 4 * 4 * 9
     assert losses[2].weights == 4 * 4 * 9
     assert digest(trained) == before
@@ -72,7 +72,7 @@ def test_units_go_by_their_first_names(digits: Dataset, trained: Network) -> Non
     left = trained
     names = list(stages_of_blocks(trained.spec))
     for step in steps:
-        worth = {loss.name: loss.dropped for loss in block_losses(left, *held, images)}
+        worth = {loss.name: loss.without for loss in block_losses(left, *held, images)}
         here = f"block{names.index(step.dropped)}"
         assert worth[here] == max(worth.values()) == step.before == step.after
         left = drop_blocks(left, [here])
@@ -91,6 +91,7 @@ def test_a_step_that_loses_too_much_is_undone(digits: Dataset, trained: Network,
     most = 0.02
     made, steps = reduce_blocks(trained, images, labels, held, recovery, most=most, checkpoint=tmp_path / "b.pt")
     floor = accuracy(trained, *held) - most
+    assert steps[-1].undone and len(steps) < 4
     assert all(step.after >= floor for step in steps if not step.undone)
     assert all(step.after < floor for step in steps if step.undone)
     assert len(stages_of_blocks(made.spec)) == 5 - sum(not step.undone for step in steps)
