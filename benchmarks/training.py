@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import statistics
 import sys
+from typing import get_args
 from unittest import mock
 
 import numpy as np
@@ -19,20 +20,20 @@ from brevitas.nn import QuantIdentity
 from bnnflow.models.networks import Network
 from bnnflow.models.signs import BinarySign
 from bnnflow.models.train import train
-from bnnflow.models.train_spec import TrainSpec
+from bnnflow.models.train_spec import Precision, TrainSpec
 from bnnflow.models.zoo import zoo_spec
 
 BATCH, STEPS = 128, 3
 NETWORKS = {"cnv": (3, 32, 32), "fashcnn": (1, 28, 28), "lfc": (1, 28, 28)}
 
 
-def seconds(name: str, precision: str, brevitas: bool) -> tuple[float, float]:
+def seconds(name: str, precision: Precision, brevitas: bool) -> tuple[float, float]:
     """Of a training step, and the loss of the last epoch."""
     network = Network(zoo_spec(name, NETWORKS[name], 10))
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (BATCH * STEPS, *NETWORKS[name]), dtype=np.uint8)
     labels = rng.integers(0, 10, len(images))
-    spec = TrainSpec(2, BATCH, 0.01, 0, precision=precision)  # type: ignore[arg-type]
+    spec = TrainSpec(2, BATCH, 0.01, 0, precision=precision)
     forward = QuantIdentity.forward if brevitas else BinarySign.forward
     with mock.patch.object(BinarySign, "forward", forward):
         last = train(network, images, labels, spec)[-1]  # the first epoch warms up
@@ -44,7 +45,7 @@ def main(rounds: int) -> None:
     torch.set_num_threads(1)
     print(f"{'network':<10}{'precision':<11}{'Brevitas, ms':>13}{'ours, ms':>10}{'ratio':>7}")
     for name in NETWORKS:
-        for precision in ("float32", "bfloat16"):
+        for precision in get_args(Precision):
             pairs = [(seconds(name, precision, True), seconds(name, precision, False)) for _ in range(rounds)]
             assert all(theirs[1] == ours[1] for theirs, ours in pairs), "the losses differ"
             ratio = statistics.median(ours[0] / theirs[0] for theirs, ours in pairs)

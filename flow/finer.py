@@ -72,6 +72,11 @@ def _step(number: int, macs: int, kept: dict[str, int], before: float | None, af
     return {"step": number, "kept": kept, "macs": macs, **accuracies, "rolled_back": False}
 
 
+def _stop(steps: list[Facts], thing: str, most: float) -> str:
+    undone = bool(steps and steps[-1]["rolled_back"])
+    return f"dropping another {thing} lost more than {100 * most:g} points, and was undone" if undone else ""
+
+
 def planes(
     have: Given,
     settings: Planes,
@@ -98,10 +103,15 @@ def planes(
         | {"rolled_back": one.planes < made.spec.planes}
         for number, one in enumerate(taken, 1)
     ]
-    undone = bool(steps and steps[-1]["rolled_back"])
-    stop = f"dropping another plane lost more than {100 * most:g} points, and was undone" if undone else ""
     first = [network.spec.layers()[0].weights for network in (have.network, made)]
-    return Made(made, {"planes": made.spec.planes}, "input planes", steps, {"first_layer_weights": first}, stop)
+    return Made(
+        made,
+        {"planes": made.spec.planes},
+        "input planes",
+        steps,
+        {"first_layer_weights": first},
+        _stop(steps, "plane", most),
+    )
 
 
 def blocks(
@@ -130,10 +140,10 @@ def blocks(
         | {"dropped": one.dropped, "rolled_back": one.undone}
         for number, one in enumerate(taken, 1)
     ]
-    undone = bool(steps and steps[-1]["rolled_back"])
-    stop = f"dropping another unit lost more than {100 * most:g} points, and was undone" if undone else ""
     facts = {"dropped": [one.dropped for one in taken if not one.undone]}
-    return Made(made, {"blocks": len(stages_of_blocks(made.spec))}, "residual units", steps, facts, stop)
+    return Made(
+        made, {"blocks": len(stages_of_blocks(made.spec))}, "residual units", steps, facts, _stop(steps, "unit", most)
+    )
 
 
 def synapses(

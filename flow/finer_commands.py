@@ -135,6 +135,7 @@ def blocks(
     from ..models.evaluate import accuracy
     from ..models.prune.blocks import block_losses
     from ..models.prune.surgery import most_droppable
+    from ..models.zoo import figures
 
     recipe, have = opened(run, which)
     spec = have.network.spec
@@ -143,8 +144,7 @@ def blocks(
         raise Problem(f"{drop} residual units, of which {can} can go", "--drop", f"at most {can}" if can else "")
     shown = None if progress is None else lambda done, total: progress(done, total, {})
     losses = block_losses(have.network, *have.held, have.images, recipe.train.augment, have.seed, shown)
-    weights = sum(layer.weights for layer in spec.layers())
-    found = {"images": len(have.held[1]), "weights": weights, "blocks": [asdict(loss) for loss in losses]}
+    found = {"images": len(have.held[1]), "weights": figures(spec).weights, "blocks": [asdict(loss) for loss in losses]}
     if drop is None and most is None:
         whole = {"accuracy": accuracy(have.network, *have.held), "test_accuracy": accuracy(have.network, *have.test)}
         return found | whole | {"macs": [spec.macs()]}

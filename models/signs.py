@@ -33,8 +33,8 @@ class _SignFunction(torch.autograd.Function):
 class BinarySign(QuantIdentity):
     """Brevitas' sign of a constant scale 1, with the same values and gradients in training, but quicker.
 
-    Brevitas clamps and compares with `torch.where`, which torch does not vectorize: two fifths of an epoch of CNV on
-    a processor (`benchmarks/training.py`). In eval mode and at export it is Brevitas' own,
+    Brevitas clamps and compares with `torch.where`, which torch does not vectorize: more than a third of an epoch of
+    CNV on a processor (`benchmarks/training.py`). In eval mode and at export it is Brevitas' own,
     but within `quick_signs`.
     """
 
@@ -87,7 +87,7 @@ def sign(x: Tensor) -> Tensor:
 
 
 def through(grad: Tensor, x: Tensor, estimator: str) -> Tensor:
-    """`grad` times the slope that stands for the sign's at x.
+    """`grad` times the slope that stands for the sign's at x, both of one shape, format and layout.
 
     clip: 1 where |x| <= 1. polynomial: 2 - 2|x| where |x| < 1 (Liu et al., Bi-Real Net, arXiv:1808.00278). swish: the
     derivative of 2 s(5x) (1 + 5x (1 - s(5x))) - 1, s the logistic function (Darabi et al., BNN+, arXiv:1812.11800).

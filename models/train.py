@@ -114,7 +114,6 @@ def train(
     _check_data(network, images, labels)
     extras = extras or Extras()
     key = run_key(network, images, labels, spec) + extras.key
-    device_of(spec.device)
     teacher = None
     if spec.distill:
         teacher = extras.teacher

@@ -21,6 +21,7 @@ from ..batchnorm import NORM_IMAGES, reestimate
 from ..evaluate import accuracy
 from ..networks import Network, NetworkSpec
 from ..train import Progress, TrainSpec, train
+from ..zoo import figures
 from .surgery import drop_blocks, droppable, most_droppable, stages_of_blocks
 
 
@@ -86,7 +87,10 @@ def block_losses(
     for name in names:
         small = drop_blocks(network, [name])
         reestimate(small, norm_images, augment, seed, most=NORM_IMAGES)
-        macs, weights = network.spec.macs() - small.spec.macs(), _weights(network.spec) - _weights(small.spec)
+        macs, weights = (
+            network.spec.macs() - small.spec.macs(),
+            figures(network.spec).weights - figures(small.spec).weights,
+        )
         rows.append(BlockLoss(name, macs, weights, accuracy(small, images, labels)))
         if progress is not None:
             progress(len(rows), len(names))
@@ -156,7 +160,3 @@ def reduce_blocks(
 
 def _count(spec: NetworkSpec) -> int:
     return len(stages_of_blocks(spec))
-
-
-def _weights(spec: NetworkSpec) -> int:
-    return sum(layer.weights for layer in spec.layers())

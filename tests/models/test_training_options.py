@@ -27,7 +27,7 @@ from bnnflow.models.networks import Network, NetworkSpec
 from bnnflow.models.optimizers import drawn_weights
 from bnnflow.models.signs import BinarySign, SurrogateSign, quick_signs
 from bnnflow.models.train import Extras, train
-from bnnflow.models.train_spec import TrainSpec
+from bnnflow.models.train_spec import Precision, TrainSpec
 
 from .conftest import CNN, MLP
 
@@ -271,7 +271,7 @@ def test_norms_are_measured_on_a_draw_of_the_images(digits: Dataset) -> None:
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_a_training_with_quick_signs_is_that_with_brevitas(precision: Any, digits: Dataset) -> None:
+def test_a_training_with_quick_signs_is_that_with_brevitas(precision: Precision, digits: Dataset) -> None:
     """Bit for bit; in bfloat16 the gradient comes in another layout than the sign's input, as in FashCNN."""
     made = []
     for forward in (BinarySign.forward, QuantIdentity.forward):
