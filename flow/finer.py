@@ -104,14 +104,8 @@ def planes(
         for number, one in enumerate(taken, 1)
     ]
     first = [network.spec.layers()[0].weights for network in (have.network, made)]
-    return Made(
-        made,
-        {"planes": made.spec.planes},
-        "input planes",
-        steps,
-        {"first_layer_weights": first},
-        _stop(steps, "plane", most),
-    )
+    facts = {"first_layer_weights": first}
+    return Made(made, {"planes": made.spec.planes}, "input planes", steps, facts, _stop(steps, "plane", most))
 
 
 def blocks(
@@ -141,9 +135,8 @@ def blocks(
         for number, one in enumerate(taken, 1)
     ]
     facts = {"dropped": [one.dropped for one in taken if not one.undone]}
-    return Made(
-        made, {"blocks": len(stages_of_blocks(made.spec))}, "residual units", steps, facts, _stop(steps, "unit", most)
-    )
+    kept = {"blocks": len(stages_of_blocks(made.spec))}
+    return Made(made, kept, "residual units", steps, facts, _stop(steps, "unit", most))
 
 
 def synapses(

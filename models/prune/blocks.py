@@ -83,14 +83,11 @@ def block_losses(
     Raises:
         Problem: the network has no residual joins.
     """
-    names, rows = droppable(network.spec), []
+    names, whole, rows = droppable(network.spec), figures(network.spec).weights, []
     for name in names:
         small = drop_blocks(network, [name])
         reestimate(small, norm_images, augment, seed, most=NORM_IMAGES)
-        macs, weights = (
-            network.spec.macs() - small.spec.macs(),
-            figures(network.spec).weights - figures(small.spec).weights,
-        )
+        macs, weights = network.spec.macs() - small.spec.macs(), whole - figures(small.spec).weights
         rows.append(BlockLoss(name, macs, weights, accuracy(small, images, labels)))
         if progress is not None:
             progress(len(rows), len(names))
