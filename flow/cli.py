@@ -17,7 +17,7 @@ import typer
 from bnnflow import TOOL_MISSING, Problem, __version__
 
 from . import cli_faults, cli_finer, cli_graphs, cli_models, cli_prune, cli_rank
-from .cli_options import DataDir, Json, Overrides
+from .cli_options import Contract, DataDir, Json, Overrides
 
 app = typer.Typer(
     name="flow",
@@ -61,14 +61,18 @@ def new(
 def check(
     path: Annotated[Path, typer.Argument(help="Recipe (.yaml) or ONNX file.", show_default=False)],
     overrides: Overrides = None,
+    input: Contract = None,
     json: Json = False,
 ) -> None:
     """Say what becomes of every operator, before any training; exit status 2 if it does not compile."""
-    from . import screen, screen_graphs
+    from . import inputs, screen, screen_graphs
     from .check import check_graph, check_recipe
 
     is_recipe = path.suffix in (".yaml", ".yml")
-    checked = check_recipe(path, list(overrides or [])) if is_recipe else check_graph(path)
+    if is_recipe and input is not None:
+        raise Problem("a recipe says itself what its input holds", "--input", f"give -s 'model.input={input}'")
+    contract = inputs.contract_of(input)
+    checked = check_recipe(path, list(overrides or [])) if is_recipe else check_graph(path, contract)
     if json:
         rows = [
             {
@@ -82,6 +86,7 @@ def check(
         ]
         screen.print_json(
             {"compiles": checked.problem is None, "operators": rows, "notes": list(checked.notes)}
+            | {"input": checked.input}
             | ({"problem": str(checked.problem)} if checked.problem else {})
         )
     else:

@@ -9,7 +9,7 @@ import typer
 
 from bnnflow import Problem
 
-from .cli_options import DataDir, GraphFile, Json
+from .cli_options import DataDir, GraphFile, ImagesOrContract, Json
 
 DataName = Annotated[
     str,
@@ -20,7 +20,6 @@ DataName = Annotated[
         show_default=False,
     ),
 ]
-Input = Annotated[Path | None, typer.Option(help="Images as .npy, in place of --data.", show_default=False)]
 Labels = Annotated[Path | None, typer.Option(help="Labels as .npy, for --input.", show_default=False)]
 Several = list[str]
 
@@ -29,7 +28,7 @@ def faults(
     graph: GraphFile,
     data: DataName = "",
     data_dir: DataDir = None,
-    input: Input = None,
+    input: ImagesOrContract = None,
     labels: Labels = None,
     rates: Annotated[str, typer.Option(help="Fault rates, comma separated.")] = "1e-4,1e-3,1e-2,3e-2,1e-1",
     maps: Annotated[int, typer.Option(help="Fault maps a rate.")] = 5,
@@ -111,15 +110,16 @@ def faults(
     grid = Grid(steps, target, layers, model, protection, (seed,), fifo_depth)
     plan = Plan(maps, interval, max(1, maps), max_maps, error, confidence)
     workers = Workers(jobs, cluster)
-    first = work.dataflow(inputs.open_graph(graph))
+    pictures, contract = inputs.images_and_contract(input)
+    first = work.dataflow(inputs.open_graph(graph, contract))
     opened = {first.name: first}
     if against is not None:
-        opened = {str(graph): first, str(against): work.dataflow(inputs.open_graph(against))}
+        opened = {str(graph): first, str(against): work.dataflow(inputs.open_graph(against, contract))}
     if save_map is not None:
         found = work.save_map(first, grid, save_map)
         screen.print_json(found) if json else screen_faults.print_replay(found)
         return
-    pixels, given = work.judged_on(first, data, data_dir, images, input, labels)
+    pixels, given = work.judged_on(first, data, data_dir, images, pictures, labels)
     truth = work.labelled(given)
     if map is not None:
         found = work.replay(first, pixels, truth, map)
@@ -138,7 +138,7 @@ def criticality(
     ],
     data: DataName = "",
     data_dir: DataDir = None,
-    input: Input = None,
+    input: ImagesOrContract = None,
     labels: Labels = None,
     images: Annotated[int, typer.Option(min=1, help="Test images.")] = 100,
     output: Annotated[
@@ -154,8 +154,9 @@ def criticality(
 
     if output is not None and output.is_dir():
         raise Problem("the output is a folder", str(output), "give the name of an .npz file")
-    opened = faults.dataflow(inputs.open_graph(graph))
-    pixels, truth = faults.judged_on(opened, data, data_dir, images, input, labels)
+    pictures, contract = inputs.images_and_contract(input)
+    opened = faults.dataflow(inputs.open_graph(graph, contract))
+    pixels, truth = faults.judged_on(opened, data, data_dir, images, pictures, labels)
     with screen.Bar("criticality", len(pixels) * max(1, len(layer)), quiet=json) as bar:
         found = fault_analysis.criticality(opened, pixels, truth, layer, output, bar.update)
     screen.print_json(found) if json else screen_faults.print_criticality(found)
@@ -165,7 +166,7 @@ def margins(
     graph: GraphFile,
     data: DataName = "",
     data_dir: DataDir = None,
-    input: Input = None,
+    input: ImagesOrContract = None,
     labels: Labels = None,
     images: Annotated[int, typer.Option(min=1, help="Test images.")] = 1000,
     rate: Annotated[float, typer.Option(help="Weight error rate of the exact flip probabilities.")] = 0.01,
@@ -175,7 +176,8 @@ def margins(
     """Weight flips that provably change no class, margins and exact flip probabilities of neurons."""
     from . import fault_analysis, faults, inputs, screen, screen_faults
 
-    opened = faults.dataflow(inputs.open_graph(graph))
-    pixels, truth = faults.judged_on(opened, data, data_dir, images, input, labels)
+    pictures, contract = inputs.images_and_contract(input)
+    opened = faults.dataflow(inputs.open_graph(graph, contract))
+    pixels, truth = faults.judged_on(opened, data, data_dir, images, pictures, labels)
     found = fault_analysis.margins(opened, pixels, truth, rate, attack)
     screen.print_json(found) if json else screen_faults.print_margins(found)

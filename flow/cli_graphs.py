@@ -9,7 +9,7 @@ import typer
 
 from bnnflow import CHECK_FAILED, Problem
 
-from .cli_options import DataDir, GraphFile, Json
+from .cli_options import Contract, DataDir, GraphFile, ImagesOrContract, Json
 
 Rate = Annotated[
     float | None,
@@ -33,14 +33,15 @@ def compile_command(
         bool, typer.Option("--finn-base", help="Write the integer and xnor levels as finn-base 0.0.3 loads them.")
     ] = False,
     finn_plus: Annotated[bool, typer.Option("--finn-plus", help="Use the units and names of finn-plus 1.6.")] = False,
+    input: Contract = None,
     json: Json = False,
 ) -> None:
     """Compile an ONNX file to integers, to popcounts and to FINN's dataflow units; one ONNX and text file a level."""
-    from . import screen, screen_graphs
+    from . import inputs, screen, screen_graphs
     from .compile import compile_file
 
     folder = output or Path(f"{graph.stem}_compiled")
-    found = compile_file(graph, folder, to, check, dump, finn_base, finn_plus)
+    found = compile_file(graph, folder, to, check, dump, finn_base, finn_plus, inputs.contract_of(input))
     screen.print_json(found) if json else screen_graphs.print_compiled(found, time)
 
 
@@ -63,7 +64,7 @@ def ops(json: Json = False) -> None:
 
 def simulate(
     graph: GraphFile,
-    input: Annotated[Path | None, typer.Option(help="Images as .npy.", show_default=False)] = None,
+    input: ImagesOrContract = None,
     output: Annotated[
         Path | None, typer.Option(help="Write class scores as .npy or .csv, a row an image.", show_default=False)
     ] = None,
@@ -83,21 +84,23 @@ def simulate(
     json: Json = False,
 ) -> None:
     """Run a graph bit for bit on images from a file or a data set; accuracy and confusion where labels are known."""
+    from ..sim.inputs import graph_inputs, image_inputs
     from . import graphs, inputs, screen, screen_graphs
 
-    opened = inputs.open_graph(graph)
+    pictures, contract = inputs.images_and_contract(input)
+    opened = inputs.open_graph(graph, contract)
     if output is not None and output.is_dir():
         raise Problem("the output is a folder", str(output), "give the name of an .npy file")
     truth = None
-    if input is not None and not data:
-        pixels = inputs.load_array(input, "input")[:images]
+    if pictures is not None and not data:
+        pixels = graph_inputs(opened, inputs.load_array(pictures, "input")[:images])
         truth = None if labels is None else inputs.load_array(labels, "labels")[:images]
-    elif data and input is None and labels is None:
+    elif data and pictures is None and labels is None:
         stored, truth = inputs.test_images(data, data_dir, images)
-        pixels = inputs.feed(opened, stored)
+        pixels = image_inputs(opened, stored)
     else:
         hint = "for example --data digits, or --input X.npy --labels L.npy"
-        both = data and (input is not None or labels is not None)
+        both = data and (pictures is not None or labels is not None)
         what = "--data has images and labels of its own" if both else "either --input or --data is needed"
         raise Problem(what, "flow simulate", hint)
     if tap and output is None:
@@ -113,7 +116,7 @@ def simulate(
         "confusion": confusion,
         "output": output and str(output),
         "files": files,
-        "note": inputs.remark(opened) if data else "",
+        "input": inputs.input_facts(opened),
     }
     screen.print_json(found) if json else screen_graphs.print_simulation(found)
 
@@ -125,12 +128,13 @@ def speed(
     part: Annotated[str, typer.Option(help="FPGA part of the accelerator.")] = "xc7z020clg400-1",
     clock_mhz: Annotated[float, typer.Option(min=1, max=1000, help="Its clock in MHz.")] = 100,
     fps: Annotated[float, typer.Option(min=0.001, max=1e9, help="Rate to fold it for, images a second.")] = 10_000,
+    input: Contract = None,
     json: Json = False,
 ) -> None:
     """Images a second and latency: torch (beside weights.pt), onnxruntime, OpenVINO, our simulator, the accelerator."""
-    from . import graphs, screen, screen_graphs
+    from . import graphs, inputs, screen, screen_graphs
 
-    found = graphs.speed(graph, images, threads, part, clock_mhz, fps)
+    found = graphs.speed(graph, images, threads, part, clock_mhz, fps, inputs.contract_of(input))
     screen.print_json(found) if json else screen_graphs.print_speed(found)
 
 
@@ -149,12 +153,22 @@ def estimate(
     unrolled: Annotated[
         bool, typer.Option("--unrolled", help="Also count every layer with its weights built in (PE = MH, SIMD = MW).")
     ] = False,
+    input: Contract = None,
     json: Json = False,
 ) -> None:
     """Fold a graph for a rate and estimate cycles, LUTs and block RAMs of every unit."""
     from . import graphs, inputs, screen, screen_graphs
 
-    found = graphs.estimate(inputs.open_graph(graph), part, clock_mhz, fps, cost_model, folding, finn_plus, unrolled)
+    found = graphs.estimate(
+        inputs.open_graph(graph, inputs.contract_of(input)),
+        part,
+        clock_mhz,
+        fps,
+        cost_model,
+        folding,
+        finn_plus,
+        unrolled,
+    )
     screen.print_json(found) if json else screen_graphs.print_estimate(found)
 
 
@@ -177,12 +191,23 @@ def cycles(
         ),
     ] = None,
     finn_plus: Annotated[bool, typer.Option("--finn-plus", help="Compile to the units of finn-plus 1.6.")] = False,
+    input: Contract = None,
     json: Json = False,
 ) -> None:
     """Fold a graph for a rate and simulate when every word moves; exit status 1 if the FIFOs deadlock."""
     from . import graphs, inputs, screen, screen_graphs
 
-    found = graphs.cycles(inputs.open_graph(graph), part, clock_mhz, fps, images, fifo, folding, finn_plus, fifo_depths)
+    found = graphs.cycles(
+        inputs.open_graph(graph, inputs.contract_of(input)),
+        part,
+        clock_mhz,
+        fps,
+        images,
+        fifo,
+        folding,
+        finn_plus,
+        fifo_depths,
+    )
     screen.print_json(found) if json else screen_graphs.print_cycles(found)
     if found["deadlock"] is not None:
         raise typer.Exit(CHECK_FAILED)

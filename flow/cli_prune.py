@@ -9,7 +9,7 @@ import typer
 
 from bnnflow import Problem
 
-from .cli_options import DataDir, Json, Overrides
+from .cli_options import DataDir, ImagesOrContract, Json, Overrides
 
 Source = Annotated[Path, typer.Argument(help="Run folder or recipe (.yaml).", show_default=False)]
 AnySource = Annotated[Path, typer.Argument(help="Run folder, recipe (.yaml) or QONNX file.", show_default=False)]
@@ -33,7 +33,7 @@ def sensitivity(
     ] = None,
     data: Annotated[str, typer.Option("--data", help="Data set, for a QONNX file.")] = "",
     data_dir: DataDir = None,
-    input: Annotated[Path | None, typer.Option(help="Images as .npy, for a QONNX file.", show_default=False)] = None,
+    input: ImagesOrContract = None,
     labels: Annotated[Path | None, typer.Option(help="Labels as .npy, for --input.", show_default=False)] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Of all random choices.", show_default=False)] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Processes; the result does not depend on it.")] = 1,
@@ -47,16 +47,17 @@ def sensitivity(
     json: Json = False,
 ) -> None:
     """Accuracy after removing each layer's lowest filters to each level, batch norms measured anew."""
+    from . import inputs, screen, screen_pruning
     from . import pruning_commands as work
-    from . import screen, screen_pruning
 
+    pictures, contract = inputs.images_and_contract(input)
     with screen.Bar("sensitivity", quiet=json) as bar:
         found = work.sensitivity(
             source,
             run,
             list(overrides or []),
             work.Wishes(criterion, scores, _shares(levels), unit, images, calibration, seed, jobs, store),
-            work.Given(data, data_dir, input, labels),
+            work.Given(data, data_dir, pictures, labels, contract),
             bar.update,
         )
     if csv is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,14 +13,16 @@ import numpy as np
 from bnnflow import Problem
 
 from ..transforms.compile import LEVEL_NAMES, Stage, stages
+from ..transforms.contract import InputContract
 from ..transforms.graph import Graph
 from ..transforms.passes import Pass, Rewritten
 from ..transforms.write import write
-from .inputs import open_graph
+from .inputs import input_facts, open_graph
 from .run_files import explain, write_whole
 
 FILES = {"integer": "1_integer", "xnor": "2_xnor", "dataflow": "3_dataflow"}
 _PROBES = 4
+_FLOAT_PROBES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +69,9 @@ class Watch:
 
 
 def probes(graph: Graph, count: int) -> np.ndarray:
-    """Images of a graph's input type: the least and the greatest value everywhere, then random ones."""
+    """Data of a graph's integer input: the least and the greatest value everywhere, then random ones."""
     kind = graph.input_type
-    low, high, step = (0, 255, 1) if kind.is_float else (*kind.range, kind.step)
+    low, high, step = *kind.range, kind.step
     made = low + step * np.random.default_rng(0).integers(0, (high - low) // step + 1, (count, *kind.shape))
     made[0], made[1] = low, high
     return made
@@ -83,6 +85,7 @@ def compile_file(
     dump: bool = False,
     finn_base: bool = False,
     finn_plus: bool = False,
+    contract: InputContract | None = None,
     announce: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
     """Compile an ONNX file of any level and write the levels behind it into a folder, as ONNX and as text.
@@ -93,10 +96,12 @@ def compile_file(
         path: the file.
         folder: made where it is missing.
         to: the last level.
-        check: compare every pass's result with its input on probe images.
+        check: compare every pass's result with its input on probes, and the last with the network on floats as the
+            file holds it, given what its input contract makes of the probes.
         dump: leave the text of the graph behind every pass in folder/passes.
         finn_base: write the integer and xnor levels as finn-base 0.0.3 loads them; it has no dataflow units.
         finn_plus: lower to finn-plus' units.
+        contract: what the input holds, where the file does not say so.
         announce: called with each level's name before it is written.
 
     Returns:
@@ -108,7 +113,7 @@ def compile_file(
     if to not in FILES:
         raise Problem(f"there is no level {to!r} to compile to", "--to", f"levels are: {', '.join(FILES)}")
     started = time.process_time()
-    graph = open_graph(path)
+    graph = open_graph(path, contract)
     read_seconds = time.process_time() - started
     watch = Watch(check, folder / "passes" if dump else None)
     if watch.dump is not None:
@@ -116,6 +121,8 @@ def compile_file(
     made = stages(graph, observe=watch, finn_plus=finn_plus)
     if LEVEL_NAMES.index(made[0].level) >= LEVEL_NAMES.index(to):
         raise Problem(f"this graph is at the {made[0].level} level already", str(path), "give a later level with --to")
+    if check and graph.input_type.is_float:
+        watch.rows.append(_against_floats(graph, made))
     files: list[str] = []
     _clear(folder, to, path)
     for stage in made[1 : LEVEL_NAMES.index(to) - LEVEL_NAMES.index(made[0].level) + 1]:
@@ -124,6 +131,7 @@ def compile_file(
     return {
         "graph": str(path),
         "folder": str(folder),
+        "input": input_facts(made[-1].graph),
         "files": files,
         "read_seconds": read_seconds,
         "levels": [{"level": s.level, "operations": len(s.graph.nodes)} for s in made],
@@ -134,6 +142,22 @@ def compile_file(
         "checked": check,
         "notes": [note for stage in made for note in stage.notes],
     }
+
+
+def _against_floats(graph: Graph, made: Sequence[Stage]) -> PassRow:
+    """Hold the last level against the network on floats, on inputs of its real range."""
+    from ..sim.engine import Simulator
+    from ..sim.inputs import float_inputs
+    from ..sim.verify import images_in_doubt, verify_scores
+
+    first, last = made[0].graph, made[-1].graph
+    data = probes(first, _FLOAT_PROBES)
+    started = time.process_time()
+    scores = Simulator.of(graph).scores(float_inputs(first, data).astype(np.float64))
+    doubts = [doubt for stage in made for doubt in stage.doubts]
+    found = verify_scores("compiled", last, data, scores, images_in_doubt(first, doubts, data))
+    seconds = time.process_time() - started
+    return PassRow("all, against floats", seconds, len(graph.nodes), len(last.nodes), found.values)
 
 
 def _clear(folder: Path, to: str, source: Path) -> None:

@@ -232,6 +232,47 @@ def trained_file(recipe: Recipe) -> Path:
     return path
 
 
+def onnx_graph(recipe: Recipe, images: Dataset) -> Graph:
+    """The graph of the ONNX file that a recipe names, its input meaning what model.input or the file says.
+
+    Raises:
+        Problem: at model.onnx, where the file is absent, damaged, or not for these images and classes; at model.input,
+            where it is not known how pixels become its inputs, or the file says otherwise.
+    """
+    from ..sim.engine import class_count
+    from ..sim.inputs import image_inputs
+    from ..transforms.accept import AcceptInput, with_contract
+    from ..transforms.read import read
+
+    path, key = recipe.model.onnx, "model.onnx"
+    assert path is not None
+    try:
+        graph = read(path)
+        key = "model.input"
+        contract = recipe.model.contract()
+        graph = graph if contract is None else with_contract(graph, contract)
+        accepted = AcceptInput()(graph).graph
+        made = image_inputs(accepted, images.test_images[:1])
+    except Problem as problem:
+        raise recipe.problem(key, *_placed(problem)) from problem
+    known = accepted.input_contract
+    if known is not None and not known.knows_data:
+        what = "it is not known how pixels become the floats that this network takes"
+        raise recipe.problem("model.input", what, "say it, for example `input: pixels/255` or `input: uint8`")
+    wanted, given = accepted.input_type.shape, images.test_images.shape[1:]
+    if made.shape[1:] != wanted:
+        what = f"{path.name} takes images of {list(wanted)}, {recipe.data.name} has {list(given)}"
+        raise recipe.problem("model.onnx", what, "use the data set that the network was trained on")
+    classes = class_count(graph)
+    if classes == 1:
+        what = f"{path.name} gives one number an image, of which no accuracy can be told"
+        raise recipe.problem("model.onnx", what, "flow compile and flow estimate take it")
+    if classes != len(images.classes):
+        what = f"{path.name} tells {classes} classes apart, {recipe.data.name} has {len(images.classes)}"
+        raise recipe.problem("model.onnx", what, "use the data set that the network was trained on")
+    return graph
+
+
 def _own_spec(recipe: Recipe, shape: tuple[int, int, int], classes: int) -> OwnSpec:
     from ..models.own import OwnSpec
 
@@ -242,7 +283,15 @@ def _own_spec(recipe: Recipe, shape: tuple[int, int, int], classes: int) -> OwnS
         what = "only the networks of `flow models`, mlp, cnn and resnet, can be members of an ensemble"
         raise recipe.problem("ensemble.members", what, "use members: 1")
     assert recipe.model.arch is not None
-    return OwnSpec(recipe.model.arch, recipe.model.args, shape, classes, str(recipe.folder))
+    contract = recipe.model.contract()
+    ops = contract.steps if contract is not None else ()
+    for op in ops:
+        size = max(op.scale.size, op.shift.size, op.divisor.size)
+        if size not in (1, shape[0]):
+            what = f"{size} numbers a channel for images of {shape[0]} channels"
+            raise recipe.problem("model.input", what, "give one number, or one a channel")
+    steps = tuple(tuple(tuple(part.tolist()) for part in (op.scale, op.shift, op.divisor)) for op in ops)
+    return OwnSpec(recipe.model.arch, recipe.model.args, shape, classes, str(recipe.folder), steps)
 
 
 def make_network(recipe: Recipe, images: Dataset) -> Trained:

@@ -9,7 +9,6 @@ from bnnflow import Problem
 from ..transforms.read import read
 from .context import FOLDED, Build, Facts
 from .faults import campaign
-from .inputs import feed
 from .recipe import Recipe
 
 if TYPE_CHECKING:
@@ -53,6 +52,8 @@ def run_campaign(build: Build) -> Facts:
     Raises:
         Problem: at its place in the recipe.
     """
+    from ..sim.inputs import image_inputs
+
     settings, recipe = build.recipe.faults, build.recipe
     grid, plan, workers = fault_settings(recipe)
     store = build.run.path("work/faults.sqlite")
@@ -61,7 +62,7 @@ def run_campaign(build: Build) -> Facts:
     labels = build.dataset.test_labels[: settings.images]
     report = build.progress("faults")
     graphs = {network: read(build.file(network, FOLDED)) for network in build.networks}
-    fed = feed(next(iter(graphs.values())), images)
+    fed = image_inputs(next(iter(graphs.values())), images)
     try:
         return campaign(graphs, fed, labels, grid, plan, workers, store, lambda done, total: report(done, total, {}))
     except Problem as problem:

@@ -30,17 +30,18 @@ def judged_on(
     Raises:
         Problem: files are missing, or both a data set and files are given.
     """
-    from .inputs import feed, load_array, test_images
+    from ..sim.inputs import graph_inputs, image_inputs
+    from .inputs import load_array, test_images
 
     if data and (given is not None or labels is not None):
         raise Problem("--data has images and labels of its own", "--data", "give --data, or --input with --labels")
     if given is not None:
         truth = None if labels is None else load_array(labels, "labels")[:limit]
-        return load_array(given, "input")[:limit], truth
+        return graph_inputs(graph, load_array(given, "input")[:limit]), truth
     if labels is not None:
         raise Problem("labels without images", "--labels", "give their images with --input")
     stored, truth = test_images(data or "digits", folder, limit)
-    return feed(graph, stored), truth
+    return image_inputs(graph, stored), truth
 
 
 def labelled(labels: np.ndarray | None) -> np.ndarray:

@@ -13,9 +13,10 @@ import numpy as np
 from bnnflow import CHECK_FAILED, Problem
 
 from ..transforms.compile import stages
+from ..transforms.contract import InputContract
 from ..transforms.graph import Graph
 from .folding import FPS, compile_and_fold
-from .inputs import load_json, open_graph
+from .inputs import input_facts, load_json, open_graph
 from .run_files import move_into_place, temporary_beside
 from .runs import verify_recorded
 
@@ -132,7 +133,8 @@ def estimate(
     operations = network_operations(made["xnor"]) if "xnor" in made else {}
     rate = None if folding is not None else FPS if fps is None else fps
     target = {"part": chip.name, "clock_mhz": clock_mhz, "fps": rate, "lut": chip.lut, "bram18": chip.bram18}
-    found = {"name": graph.name, "target": target, **operations, **facts, "energy_source": ENERGY_SOURCE}
+    found = {"name": graph.name, "input": input_facts(folded), "target": target, **operations, **facts}
+    found["energy_source"] = ENERGY_SOURCE
     if with_unrolled:
         from ..build.unrolled import SOURCE, unrolled
 
@@ -183,6 +185,7 @@ def cycles(
     estimated = {unit.name: unit.cycles for unit in cost(folded).units}
     return {
         "name": graph.name,
+        "input": input_facts(folded),
         "clock_mhz": clock_mhz,
         "images": images,
         "fifo_depth": depth,
@@ -200,7 +203,15 @@ def cycles(
     }
 
 
-def speed(path: Path, count: int, threads: int, part_name: str, clock_mhz: float, fps: float) -> dict[str, Any]:
+def speed(
+    path: Path,
+    count: int,
+    threads: int,
+    part_name: str,
+    clock_mhz: float,
+    fps: float,
+    contract: InputContract | None = None,
+) -> dict[str, Any]:
     """Speed of a graph, compiled, in our simulator; of its file, if QONNX, in other programs; of its accelerator.
 
     Images are random. The network in torch is the one whose weights.pt lies beside the file.
@@ -210,6 +221,7 @@ def speed(path: Path, count: int, threads: int, part_name: str, clock_mhz: float
         count: images a run.
         threads: processor threads.
         part_name, clock_mhz, fps: what the accelerator is folded for; one that no folding reaches is left out.
+        contract: what the input holds, where the file does not say so.
 
     Returns:
         device, threads, rows and missing, as `speed.network_rows` gives them.
@@ -218,7 +230,7 @@ def speed(path: Path, count: int, threads: int, part_name: str, clock_mhz: float
     from .context import WEIGHTS
     from .speed import network_rows, processor
 
-    graph = open_graph(path)
+    graph = open_graph(path, contract)
     compiled = stages(graph)[-1].graph
     low, high, step = *compiled.input_type.range, compiled.input_type.step
     levels = np.random.default_rng(0).integers(0, (high - low) // step + 1, (count, *compiled.input_type.shape))
@@ -240,8 +252,7 @@ def speed(path: Path, count: int, threads: int, part_name: str, clock_mhz: float
         cost, reason = None, problem.what
     else:
         cost, reason = {**found, **found["target"], "fps": found["fps"]}, ""
-    over = 255.0 if graph.input_type.is_float else 1.0
-    made = network_rows(qonnx, compiled, images, threads, network, over, cost)
+    made = network_rows(qonnx, compiled, images, threads, network, cost)
     for row in made["missing"]:
         row["reason"] = reason if row["engine"] == "accelerator" else row["reason"]
-    return {"device": processor(), "threads": threads, **made}
+    return {"device": processor(), "threads": threads, "input": input_facts(compiled), **made}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,20 +11,56 @@ import numpy as np
 
 from bnnflow import Problem
 
+from ..transforms.accept import with_contract
+from ..transforms.contract import InputContract, parse
 from ..transforms.graph import Graph
 from ..transforms.read import read
 from .run_files import explain
 from .runs import verify_recorded
 
 
-def open_graph(path: Path) -> Graph:
+def open_graph(path: Path, contract: InputContract | None = None) -> Graph:
     """Read a graph of any level; in a run folder, only as the run wrote it.
 
+    Args:
+        path: the file.
+        contract: what its input holds, where the file does not say so.
+
     Raises:
-        Problem: the file is missing, damaged, changed since it was written, or holds what cannot be read.
+        Problem: the file is missing, damaged, changed since it was written, holds what cannot be read, or contradicts
+            the contract.
     """
     verify_file(path)
-    return read(path)
+    graph = read(path)
+    return graph if contract is None else with_contract(graph, contract)
+
+
+def contract_of(text: str | None) -> InputContract | None:
+    """What --input or model.input states; None for nothing."""
+    return None if text is None else parse(text)
+
+
+def images_and_contract(given: Sequence[str] | None) -> tuple[Path | None, InputContract | None]:
+    """The file of images and what the input holds, from the values of --input: one of each at most.
+
+    Raises:
+        Problem: a value is neither, or there are two of a kind.
+    """
+    files: list[Path] = []
+    contracts: list[InputContract] = []
+    for text in given or ():
+        if text.lower().endswith(".npy") or Path(text).exists():
+            files.append(Path(text))
+            continue
+        try:
+            contracts.append(parse(text))
+        except Problem as problem:
+            hint = f"there is no such file; {problem.hint}"
+            raise Problem("this is neither a file of images nor what they hold", f"--input {text}", hint) from problem
+    if len(files) > 1 or len(contracts) > 1:
+        two = "files of images" if len(files) > 1 else "statements of what they hold"
+        raise Problem(f"two {two}", "--input", "give one .npy file, and one such as pixels/255")
+    return next(iter(files), None), next(iter(contracts), None)
 
 
 def verify_file(path: Path) -> None:
@@ -83,19 +120,7 @@ def test_images(name: str, folder: Path | None, limit: int | None) -> tuple[np.n
     return data.test_images[:limit], data.test_labels[:limit]
 
 
-def feed(graph: Graph, images: np.ndarray) -> np.ndarray:
-    """Stored pixels (N, C, H, W) as the graph's input wants them: over 255 where it takes floats, laid out as it is."""
-    wanted, shape = graph.input_type.shape, images.shape[1:]
-    if wanted != shape:
-        if wanted == (*shape[1:], shape[0]):
-            images = np.moveaxis(images, 1, -1)
-        elif wanted == (int(np.prod(shape)),):
-            images = images.reshape(len(images), -1)
-    return images / np.float64(255) if graph.input_type.is_float else images
-
-
-def remark(graph: Graph) -> str:
-    """What is assumed about a graph's input; empty where the file says it."""
-    if graph.input_type.is_float:
-        return "the file does not say what its float input holds; data sets are given as pixels over 255"
-    return ""
+def input_facts(graph: Graph) -> dict[str, Any] | None:
+    """What a graph's input holds, as plain values for JSON; None where it is not known, as for a network on floats."""
+    contract = graph.input_contract
+    return None if contract is None else contract.facts(graph.input_type)

@@ -13,9 +13,11 @@ import numpy as np
 
 from bnnflow import Problem
 
+from ..transforms.accept import AcceptInput
+from ..transforms.contract import InputContract
 from . import sensitivity as work
 from .context import Build
-from .inputs import feed, load_array, load_json, open_graph
+from .inputs import load_array, load_json, open_graph
 from .recipe import Recipe, load
 from .run_files import write_whole
 from .runs import Run
@@ -43,12 +45,13 @@ class Wishes:
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """The images of a QONNX file: a data set, or arrays in files."""
+    """The images of a QONNX file: a data set, or arrays in files; and what its input holds."""
 
     data: str = ""
     folder: Path | None = None
     images: Path | None = None
     labels: Path | None = None
+    contract: InputContract | None = None
 
 
 def sensitivity(
@@ -76,7 +79,7 @@ def sensitivity(
 
 
 def _of_file(path: Path, wishes: Wishes, given: Given, progress: Callable[[int, int], None]) -> Facts:
-    graph = open_graph(path)
+    graph = AcceptInput()(open_graph(path, given.contract)).graph
     if wishes.criterion not in ("", "random"):
         what = f"a QONNX file has nothing that {wishes.criterion!r} could look at"
         raise Problem(what, "--criterion", "use random or --scores, or give a run folder")
@@ -98,19 +101,22 @@ _SHARES = (0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875)
 
 def _images(graph: Graph, given: Given) -> tuple[np.ndarray, np.ndarray]:
     if given.images is not None:
+        from ..sim.inputs import graph_inputs
+
         if given.labels is None:
             raise Problem("the images have no labels", "--input", "give --labels L.npy, one label an image")
         images, labels = load_array(given.images, "input"), load_array(given.labels, "labels")
         if labels.shape != (len(images),) or labels.dtype.kind not in "iu":
             raise Problem(f"{labels.shape} labels for {len(images)} images", "--labels", "give one label an image")
-        return images, labels
+        return graph_inputs(graph, images), labels
     if not given.data:
         raise Problem("images are needed", "flow sensitivity", "give --data digits, or --input X.npy --labels L.npy")
     from ..models.data.load import load as load_data
+    from ..sim.inputs import image_inputs
     from .places import cache_folder, data_places
 
     found = load_data(given.data, given.folder, data_places(), cache_folder())
-    return feed(graph, found.train_images), found.train_labels
+    return image_inputs(graph, found.train_images), found.train_labels
 
 
 def _scores_file(path: Path) -> dict[str, np.ndarray]:

@@ -9,11 +9,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from bnnflow import Problem
+
 from ..models import zoo
+from ..transforms.contract import InputContract, parse
 from .recipe_section import Kernels, Pools, Section, Widths, cross_faults
 from .yaml_position import KeyPath
 
 SHAPES = ("mlp", "cnn", "resnet")
+INPUTS = ("bits8", "binary", "planes")
 OWN = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 OPTIONS = (
     *(
@@ -54,8 +58,12 @@ class Model(Section):
     width: Annotated[float, Field(gt=0, le=16)] = Field(
         default=1.0, description="`flow models`: factor of all filters and neurons, in multiples of 8"
     )
-    input: Literal["bits8", "binary", "planes"] | None = Field(
-        default=None, description="bits8: 8-bit pixels; binary: pixels as +1 or -1; planes: their bits; null: as usual"
+    input: str | None = Field(
+        default=None,
+        description="bits8: 8-bit pixels; binary: pixels as +1 or -1; planes: their bits; null: as usual. ONNX files "
+        "and classes of yours: what pixels become before them: uint8 (0 to 255 as they are), pixels/255, "
+        "normalize(0.5,0.5)",
+        json_schema_extra={"examples": [*INPUTS, "pixels/255", "uint8", "normalize(0.5,0.5)"]},
     )
     channels: Widths = Field(default=(), description="cnn: filters of each convolution; resnet: of each stage")
     kernels: Kernels = Field(default=(), description="cnn: kernel side of each convolution, or one number for all")
@@ -109,6 +117,14 @@ class Model(Section):
         assert self.arch is not None
         return "own" if ":" in self.arch else "shape" if self.arch in SHAPES else "zoo"
 
+    def contract(self) -> InputContract | None:
+        """What pixels become before an ONNX file or a class of the user's; None where the recipe does not say.
+
+        Raises:
+            Problem: it says nothing that is understood.
+        """
+        return None if self.input is None else parse(self.input, "recipe")
+
     def options(self) -> dict[str, Any]:
         """The options that are given, as fields of `NetworkSpec`."""
         given = {key: getattr(self, key) for key in (*OPTIONS, "input", "pool_order")}
@@ -158,8 +174,8 @@ class Model(Section):
 
 def _faults(model: Model) -> Faults:
     if model.onnx is not None:
-        more = sorted(model.model_fields_set - {"onnx"})
-        return [((key,), f"an ONNX file has no {key}", "remove the key, or `onnx`") for key in more]
+        more = sorted(model.model_fields_set - {"onnx", "input"})
+        return [((key,), f"an ONNX file has no {key}", "remove the key, or `onnx`") for key in more] + _contract(model)
     if model.trained is not None:
         more = sorted(model.model_fields_set - {"trained"})
         return [((key,), f"trained weights have their own {key}", "remove the key, or `trained`") for key in more]
@@ -167,20 +183,43 @@ def _faults(model: Model) -> Faults:
         return [((), "the key 'model.arch' is missing", "for example `arch: cnn`; `flow models` lists networks")]
     match model.arch:
         case "mlp":
-            return _mlp_faults(model)
+            return _mlp_faults(model) + _inputs(model)
         case "cnn":
-            return _cnn_faults(model)
+            return _cnn_faults(model) + _inputs(model)
         case "resnet":
-            return _foreign(model, ("kernels", "pools", "width", "args"), "a resnet")
+            return _foreign(model, ("kernels", "pools", "width", "args"), "a resnet") + _inputs(model)
     if OWN.fullmatch(model.arch):
-        return _foreign(model, (*zoo.SHAPE_KEYS, *OPTIONS, "input", "pool_order", "width"), "a class of yours")
+        return _foreign(model, (*zoo.SHAPE_KEYS, *OPTIONS, "pool_order", "width"), "a class of yours") + _contract(
+            model
+        )
     if model.arch in zoo.names():
         hint = "remove the key: the network gives it; `width` scales it"
         shape = [key for key in zoo.SHAPE_KEYS if key in model.model_fields_set and getattr(model, key)]
-        return [((key,), f"{model.arch} has its own {key}", hint) for key in shape] + _foreign(
-            model, ("args",), model.arch
-        )
+        faults = [((key,), f"{model.arch} has its own {key}", hint) for key in shape]
+        return faults + _foreign(model, ("args",), model.arch) + _inputs(model)
     return [(("arch",), *unknown_network(model.arch))]
+
+
+def _contract(model: Model) -> Faults:
+    """What is wrong with model.input where it says what pixels become."""
+    try:
+        contract = model.contract()
+    except Problem as problem:
+        return [(("input",), f"model.input: {problem.what}", problem.hint)]
+    if contract is not None and contract.knows_data and contract.datatype != "UINT8":
+        what = f"model.input: images are pixels from 0 to 255, not {contract.datatype}"
+        return [(("input",), what, "use uint8, or a formula of pixels, such as pixels/255")]
+    if contract is not None and not contract.knows_data:
+        what = "model.input: float does not say how the pixels of images become floats"
+        return [(("input",), what, "use a formula of pixels, such as pixels/255 or normalize(0.5,0.5)")]
+    return []
+
+
+def _inputs(model: Model) -> Faults:
+    if model.input in (None, *INPUTS):
+        return []
+    what = f"model.input: '{model.input}' is not allowed"
+    return [(("input",), what, f"allowed: {', '.join(INPUTS)}; other inputs are for ONNX files and classes of yours")]
 
 
 def unknown_network(name: str) -> tuple[str, str]:

@@ -24,8 +24,16 @@ def print_check(checked: Checked) -> None:
     terminal().print(table)
     for note in checked.notes:
         print(f"note: {note}")
+    print_input(checked.input)
     if checked.problem is None:
         print("compiles to dataflow units")
+
+
+def print_input(contract: Mapping[str, Any] | None) -> None:
+    """Print what a graph's input holds, where it is known."""
+    if contract is not None:
+        shape = "x".join(map(str, contract["shape"]))
+        print(f"input {shape}: {contract['text']}")
 
 
 def print_compiled(found: Mapping[str, Any], times: bool) -> None:
@@ -44,6 +52,7 @@ def print_compiled(found: Mapping[str, Any], times: bool) -> None:
         compared = [f"{row['compared']:,}"] if found["checked"] else []
         table.add_row(row["name"], *seconds, f"{row['before']} -> {row['after']}", *compared)
     terminal().print(table)
+    print_input(found["input"])
     for note in found["notes"]:
         print(f"note: {note}")
     if found["checked"]:
@@ -75,14 +84,14 @@ def print_simulation(found: Mapping[str, Any]) -> None:
         for label, row in enumerate(found["confusion"]):
             table.add_row(str(label), *(str(count) if count else "." for count in row))
         terminal().print(table)
-    if found["note"]:
-        print(f"note: {found['note']}")
+    print_input(found["input"])
     if found["output"]:
         print(f"class scores: {found['output']}" + "".join(f", {name}" for name in found["files"][1:]))
 
 
 def print_speed(found: Mapping[str, Any]) -> None:
     """Print images a second."""
+    print_input(found["input"])
     rows = [{"network": "graph", **row} for row in found["rows"]]
     terminal().print(report_tables.speed_table({**found, "rows": rows}))
 
@@ -115,6 +124,7 @@ def print_estimate(found: Mapping[str, Any]) -> None:
         mark = " <- bottleneck" if layer["bottleneck"] else ""
         table.add_row(layer["name"] + mark, layer["op"], layer["shape"], *map(str, cells))
     terminal().print(table)
+    print_input(found["input"])
     print(
         f"{found['lut']:,} LUT of {target['lut']:,}, {found['bram18']:,} BRAM18 of {target['bram18']:,} "
         f"({target['part']}), {found['cycles']:,} cycles an image: {found['fps']:,.0f} images/s at "
@@ -144,6 +154,7 @@ def print_cycles(found: Mapping[str, Any]) -> None:
         depth = f"{fifo['depth']:,}" if fifo["depth"] else "unbounded"
         table.add_row(fifo["name"], str(fifo["width"]), f"{fifo['words']:,}", depth, f"{fifo['peak']:,}")
     console.print(table)
+    print_input(found["input"])
     stuck = found["deadlock"]
     if stuck is not None:
         others = " and those of the file" if found["fifo_depths"] else ""

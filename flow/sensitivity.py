@@ -16,10 +16,10 @@ import numpy as np
 from bnnflow import Problem
 
 from ..transforms import passes
+from ..transforms.accept import AcceptInput
 from ..transforms.channels import ChannelGroup, channel_groups, cut
 from ..transforms.compile import STAGES, level_of
 from ..transforms.graph import Graph, Node
-from ..transforms.streamline import AssumeImage
 from ..transforms.tensor import TensorType
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Candidates:
         if level_of(graph) != "network":
             hint = "give the QONNX file that training wrote, such as base/network.onnx"
             raise Problem("channels are removed from networks that still have batch norms", graph.name, hint)
-        graph = AssumeImage()(graph).graph
+        graph = AcceptInput()(graph).graph
         if not norms(graph):
             what = "this network has no batch norms to measure anew, so what is left of it cannot be judged"
             raise Problem(what, graph.name, "export it without folding batch norms into other operations")

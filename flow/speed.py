@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 from bnnflow import Problem
 
 from ..sim.engine import Simulator, classes_of
+from ..sim.inputs import float_inputs
 from ..sim.speed import latency, throughput
 from ..transforms.graph import Graph
 from ..transforms.tensor import Array
@@ -74,7 +75,6 @@ def network_rows(
     images: Array,
     threads: int,
     network: Trained | None = None,
-    over: float = 1.0,
     cost: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Images a second and latency of one network in every program that is at hand, all on `threads` threads.
@@ -85,7 +85,6 @@ def network_rows(
         images: (images, C, H, W) as the graph's input wants them.
         threads: processor threads.
         network: the Brevitas network for torch, on the GPU too where there is one; None leaves it out.
-        over: what other programs' pixels are divided by.
         cost: fps, latency_us, part and clock_mhz of the accelerator; None leaves it out.
 
     Returns:
@@ -95,7 +94,7 @@ def network_rows(
     missing: list[dict[str, str]] = []
     wanted = Simulator.of(graph, threads=threads).classes(images)
     with threadpool_limits(threads, "blas"):
-        for make in (_torch(network, threads), _ours(graph, threads), _files(qonnx, threads, over)):
+        for make in (_torch(network, threads), _ours(graph, threads), _files(qonnx, graph, threads)):
             for found in make:
                 if isinstance(found, Contender):
                     rows.append(_timed(found, graph, images, wanted))
@@ -172,7 +171,7 @@ def _ours(graph: Graph, threads: int) -> Found:
     yield Contender(f"bnnflow simulator, {torch.cuda.get_device_name()}", on_gpu.block, on_gpu.scores, simulator.scores)
 
 
-def _files(qonnx: Path | None, threads: int, over: float) -> Found:
+def _files(qonnx: Path | None, graph: Graph, threads: int) -> Found:
     """Programs that read the QONNX file in its standard form."""
     if qonnx is None:
         reason = "the file is no QONNX file of a whole network"
@@ -181,8 +180,8 @@ def _files(qonnx: Path | None, threads: int, over: float) -> Found:
 
     def batched(run: Scores, batch: int) -> Scores:
         def scores(images: Array) -> Array:
-            pixels = (images / np.float64(over)).astype(np.float32)
-            return np.concatenate([run(pixels[start : start + batch]) for start in range(0, len(pixels), batch)])
+            values = float_inputs(graph, images)
+            return np.concatenate([run(values[start : start + batch]) for start in range(0, len(values), batch)])
 
         return scores
 

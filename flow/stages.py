@@ -29,7 +29,6 @@ from .context import (
 from .fault_campaign import fault_settings, run_campaign
 from .figures import cost_facts, network_operations, unrolled_facts
 from .folding import fold_for
-from .inputs import feed
 from .pruning import RELEVANCE, prune_base, recovery_settings, step_cost_inputs, step_costs
 from .summary import summarize
 from .training import source_digest, taken_over, train_base
@@ -213,6 +212,7 @@ def speed(build: Build) -> Facts:
     target = {"part": build.recipe.target.part, "clock_mhz": build.recipe.target.clock_mhz}
 
     def work() -> Facts:
+        from ..sim.inputs import image_inputs
         from .speed import network_rows, processor
 
         images = build.dataset.test_images
@@ -223,7 +223,7 @@ def speed(build: Build) -> Facts:
             found = network_rows(
                 build.file(network, QONNX),
                 graph,
-                feed(graph, images),
+                image_inputs(graph, images),
                 settings.threads,
                 build.load(network) if build.trains else None,
                 cost={**target, **build.facts["cost"][network]},

@@ -11,9 +11,21 @@ import numpy as np
 
 from bnnflow import Problem
 
-from ..transforms.read import read
+from ..transforms.contract import CONTRACT_KEY
+from ..transforms.read import load
 from . import processes
-from .context import FLIPS, WEIGHTS, Build, Facts, Progress, make_network, network_spec, set_threads, train_settings
+from .context import (
+    FLIPS,
+    WEIGHTS,
+    Build,
+    Facts,
+    Progress,
+    make_network,
+    network_spec,
+    onnx_graph,
+    set_threads,
+    train_settings,
+)
 from .recipe import Recipe
 
 if TYPE_CHECKING:
@@ -133,19 +145,16 @@ def source_digest(spec: NetworkSpec | OwnSpec | EnsembleSpec) -> str:
 
 
 def taken_over(build: Build, path: Path) -> bytes:
-    """The content of an ONNX file that the recipe names in place of a network.
+    """The content of an ONNX file that the recipe names in place of a network, with what the recipe says of its input.
 
     Raises:
-        Problem: it cannot be read, or does not take the data set's images.
+        Problem: at its place in the recipe, as `onnx_graph` says.
     """
-    try:
-        content = path.read_bytes()
-        graph = read(path)
-    except OSError as error:
-        what = f"the ONNX file cannot be read: {error.strerror}"
-        raise build.recipe.problem("model.onnx", what, "give the path of a QONNX file") from error
-    wanted, given = tuple(graph.input_type.shape), build.dataset.train_images.shape[1:]
-    if wanted != given:
-        what = f"{path.name} takes images of {list(wanted)}, {build.recipe.data.name} has {list(given)}"
-        raise build.recipe.problem("model.onnx", what, "use the data set that the network was trained on")
+    graph = onnx_graph(build.recipe, build.dataset)
+    if build.recipe.model.input is None:
+        return path.read_bytes()
+    assert graph.contract is not None
+    model = load(path)
+    model.metadata_props.add(key=CONTRACT_KEY, value=graph.contract.to_json())
+    content: bytes = model.SerializeToString()
     return content

@@ -10,7 +10,6 @@ import numpy as np
 from ..transforms.compile import LEVEL_NAMES, stages
 from ..transforms.read import read
 from .context import LEVEL_FILES, QONNX, Build, Facts, Progress, set_threads
-from .inputs import feed
 from .oracles import onnxruntime_scores, qonnx_scores
 
 QONNX_IMAGES = 16
@@ -43,11 +42,13 @@ def verify_network(build: Build, network: str, images: np.ndarray, progress: Cal
         Problem: status 1; names the level, tensor, image and channel that differ first.
     """
     from ..sim.engine import Simulator
+    from ..sim.inputs import float_inputs, image_inputs
     from ..sim.verify import Level, images_in_doubt, verify_scores
     from ..sim.verify import verify as compare
 
     compiled = stages(read(build.file(network, QONNX)))
-    stored, images = images, feed(compiled[0].graph, images)
+    stored, images = images, image_inputs(compiled[0].graph, images)
+    floats = float_inputs(compiled[0].graph, images)
     levels = [Level(compiled[0].level, compiled[0].graph)]
     for stage in compiled[1:]:
         graph = read(build.file(network, LEVEL_FILES[stage.level]))
@@ -62,15 +63,15 @@ def verify_network(build: Build, network: str, images: np.ndarray, progress: Cal
         from ..models.evaluate import predict
 
         results.append(judge("torch (Brevitas)", scores=predict(build.load(network), stored)))
-    results.append(judge("onnxruntime on QONNX", scores=onnxruntime_scores(build.file(network, QONNX), images)))
+    results.append(judge("onnxruntime on QONNX", scores=onnxruntime_scores(build.file(network, QONNX), floats)))
     few = images[:QONNX_IMAGES]
     for level in LEVEL_NAMES[:-1]:
-        made = qonnx_scores(build.file(network, LEVEL_FILES[level]), few)
+        made = qonnx_scores(build.file(network, LEVEL_FILES[level]), floats[: len(few)] if level == "network" else few)
         judged = in_doubt[: len(few)] if level == "network" else None
         results.append(judge(f"qonnx on {level}", images=few, scores=made, in_doubt=judged))
     results += compare(levels, images, progress=progress)
-    everything = build.dataset
-    right = Simulator.of(last).classes(feed(compiled[0].graph, everything.test_images)) == everything.test_labels
+    everything = image_inputs(compiled[0].graph, build.dataset.test_images)
+    right = Simulator.of(last).classes(everything) == build.dataset.test_labels
     rows = [
         {"stage": r.name, "images": r.images, "values": r.values, "differences": r.differences, "ties": r.ties}
         for r in results

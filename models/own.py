@@ -20,10 +20,12 @@ class OwnSpec:
 
     Args:
         target: "package.module:Class"; the class is a torch module that takes pixels (N, C, H, W), float32, whole
-            numbers 0 to 255, and gives class scores (N, classes).
+            numbers 0 to 255 or what `steps` make of them, and gives class scores (N, classes).
         args: keyword arguments of the class: numbers, strings, lists.
         input_shape, classes: of the images.
         folder: searched for the module before Python's own path; "" for none.
+        steps: what is done to pixels before the module sees them, such as over 255 and normalized: scale, shift and
+            divisor of value = pixel * scale / divisor + shift one after the other, each one number or one a channel.
     """
 
     target: str
@@ -31,11 +33,14 @@ class OwnSpec:
     input_shape: tuple[int, int, int]
     classes: int
     folder: str = field(default="", compare=False)
+    steps: tuple[tuple[tuple[float, ...], ...], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as numbers, strings and lists, fit for JSON; without the folder, which is this machine's."""
         fields = asdict(self)
         fields.pop("folder")
+        if not self.steps:
+            fields.pop("steps")
         return {**fields, "input_shape": list(self.input_shape)}
 
 
@@ -61,6 +66,7 @@ class OwnNetwork(nn.Module):
             except Exception as error:
                 hint = f"its arguments are {inspect.signature(made)}"
                 raise Problem(f"{spec.target} cannot be made: {error}", "model.args", hint) from error
+        self.steps = [[torch.tensor(part).view(-1, 1, 1) for part in step] for step in spec.steps]
         self._try()
 
     def _try(self) -> None:
@@ -73,7 +79,8 @@ class OwnNetwork(nn.Module):
                 scores = self(torch.zeros(1, *self.spec.input_shape))
         except Exception as error:
             what = f"{self.spec.target} does not take images of {list(self.spec.input_shape)}: {error}"
-            raise Problem(what, "model.arch", "it is given float pixels 0 to 255, batch first") from error
+            given = "what model.input makes of pixels" if self.spec.steps else "float pixels 0 to 255"
+            raise Problem(what, "model.arch", f"it is given {given}, batch first") from error
         for hook in hooks:
             hook.remove()
         self._order = {name: ran.index(module) for name, module in self._by_name() if module in ran}
@@ -84,6 +91,10 @@ class OwnNetwork(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, C, H, W) float32 pixels, whole numbers 0 to 255, to (N, classes) scores."""
+        for scale, shift, divisor in self.steps:
+            x = x * scale.to(x) if bool((scale != 1).any()) else x
+            x = x / divisor.to(x) if bool((divisor != 1).any()) else x
+            x = x + shift.to(x) if bool((shift != 0).any()) else x
         scores = self.body(x)
         value: torch.Tensor = getattr(scores, "value", scores)
         return value

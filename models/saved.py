@@ -56,7 +56,8 @@ def network_of(spec: dict[str, Any] | NetworkSpec | OwnSpec, folder: str = "", s
         if "votes" in spec:
             return ensemble_of(spec)
         if "target" in spec:
-            fields = {**spec, "input_shape": tuple(spec["input_shape"])}
+            steps = tuple(tuple(tuple(part) for part in step) for step in spec.get("steps", ()))
+            fields = {**spec, "input_shape": tuple(spec["input_shape"]), "steps": steps}
             spec = OwnSpec(**fields, folder=folder)
         else:
             spec = NetworkSpec.from_dict(spec)

@@ -12,6 +12,7 @@ from typing import assert_never
 
 import numpy as np
 
+from ..transforms.floats import rounded
 from ..transforms.ops import (
     NO_PADS,
     Add,
@@ -51,7 +52,7 @@ from ..transforms.ops import (
     XnorDense,
 )
 from ..transforms.tensor import Array, TensorType
-from .reference import padded, rounded, windows
+from .reference import padded, windows
 
 Kernel = Callable[..., Array]
 

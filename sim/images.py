@@ -39,7 +39,7 @@ def admitted(graph: Graph, images: Array) -> Array:
         raise Problem(
             f"the graph wants integers from {low} to {high}, the images hold {images.min():g} to {images.max():g}",
             f"input {graph.input!r} of {graph.name!r}",
-            "give the pixels as they are stored (0 to 255), not divided",
+            "give the data as they are stored, such as pixels from 0 to 255, not divided; --input says what they are",
         )
     return images.astype(np.uint8, copy=False) if low >= 0 and high <= 255 else images.astype(np.int64)
 
@@ -63,6 +63,9 @@ def checked_labels(labels: Array, images: int, classes: int) -> Array:
         raise Problem("there are no images", "input", "give at least one")
     if labels.shape != (images,):
         raise Problem(f"{labels.shape} labels for {images} images", "labels", "give one label an image")
+    if classes < 2:
+        what = "a network with one output tells no classes apart, so it has no accuracy"
+        raise Problem(what, "labels", "compare its output (flow simulate --output) with what it should be")
     if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= classes:
         raise Problem("labels are not whole numbers of classes", "labels", f"give integers from 0 to {classes - 1}")
     return labels

@@ -9,6 +9,7 @@ from typing import assert_never
 
 import numpy as np
 
+from ..transforms.floats import on_floats
 from ..transforms.graph import Graph
 from ..transforms.ops import (
     Add,
@@ -65,14 +66,8 @@ def apply(op: AnyOp, x: Array, *others: Array) -> Array:
             return np.moveaxis(x if x.ndim == 4 else x[:, :, None], 1, -1)
         case Flatten():
             return x.reshape(len(x), -1)
-        case Affine(scale, shift, divisor):
-            return x.astype(np.float64) * scale / divisor + shift
-        case Clip(low, high):
-            return np.clip(x.astype(np.float64), low, high)
-        case Quantize(scale, low, high, rounding):
-            return np.clip(rounded(x.astype(np.float64) / scale, rounding), low, high) * scale
-        case Sign(zero):
-            return np.where(x > 0, 1, np.where(x < 0, -1, zero))
+        case Affine() | Clip() | Quantize() | Sign() | Stairs():
+            return on_floats(op, x)
         case Pad(pads, value) | FMPadding(pads, value):
             return padded(x, pads, value)
         case Dense(weight):
@@ -99,7 +94,7 @@ def apply(op: AnyOp, x: Array, *others: Array) -> Array:
             return np.concatenate([x, *others], axis=-1)
         case Scale(factor) | ChannelwiseMul(factor):
             return x * factor
-        case Threshold(bounds, low, step) | Stairs(bounds, low, step):
+        case Threshold(bounds, low, step):
             return low + step * (x[..., None] >= bounds).sum(axis=-1)
         case Thresholding(bounds, low, _):
             return low + (x[..., None] >= bounds).sum(axis=-1)
@@ -137,19 +132,3 @@ def padded(x: Array, pads: Sides, value: float) -> Array:
     """A batch of maps with rows and columns of `value` around each."""
     top, left, bottom, right = pads
     return np.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)), constant_values=value)
-
-
-def rounded(x: Array, rounding: str) -> Array:
-    """Floats to whole numbers: ROUND (half to even), HALF_ODD (half to odd), FLOOR, CEIL, ROUND_TO_ZERO."""
-    match rounding:
-        case "ROUND":
-            return np.round(x)
-        case "HALF_ODD":
-            return np.round(x - 1) + 1
-        case "FLOOR":
-            return np.floor(x)
-        case "CEIL":
-            return np.ceil(x)
-        case "ROUND_TO_ZERO":
-            return np.trunc(x)
-    raise AssertionError(f"rounding {rounding!r}")

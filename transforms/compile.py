@@ -8,14 +8,15 @@ from typing import get_args
 from bnnflow import Problem
 
 from . import passes
+from .accept import AcceptInput, check_first_layer, check_levels
 from .graph import Graph
 from .levels import require
 from .lower import FlattenEarly, Lower
 from .ops import AddBorder, Mvau, Op, Threshold, Unit, XnorConv, XnorDense
-from .passes import Doubt, Match, Observer, Pass
+from .passes import Doubt, Match, Observer, Pass, Rewritten
 from .pool import PoolAfterThreshold
 from .reduce import Reduce
-from .streamline import AssumeImage, Streamline
+from .streamline import Streamline
 from .xnor import XnorPopcount
 
 STAGES: tuple[tuple[str, tuple[Pass, ...]], ...] = (
@@ -65,27 +66,34 @@ def level_of(graph: Graph) -> str:
     return "integer" if Threshold in kinds else "network"
 
 
-def stages(
-    graph: Graph, pixel_divisor: float = 255.0, observe: Observer | None = None, finn_plus: bool = False
-) -> tuple[Stage, ...]:
-    """Compile a graph from the level that it is at to dataflow; the first result is the graph itself.
+def stages(graph: Graph, observe: Observer | None = None, finn_plus: bool = False) -> tuple[Stage, ...]:
+    """Compile a graph from the level that it is at to dataflow; the first result is the graph itself on integers.
 
     Args:
         graph: a network of layers with integer weights, without loops.
-        pixel_divisor: what 8-bit pixels are divided by where the graph's input is float.
         observe: called after every pass.
         finn_plus: compile to the units that finn-plus makes and has, where ours or those of FINN 0.10 are others.
 
     Raises:
-        Problem: something cannot be compiled exactly; it names the operation.
+        Problem: something cannot be compiled exactly; it names the operation. What the input holds is not known, or
+            cannot be meant, since it would leave the first quantizer or layer without use.
     """
     level = level_of(graph)
-    assumed = AssumeImage(pixel_divisor)(graph)
-    made = [Stage(level, assumed.graph, (), graph.notes + assumed.notes)]
+    accepted = AcceptInput()(graph).graph
+    check_levels(accepted)
+    made = [Stage(level, accepted, (), graph.notes)]
     if level == "dataflow":
         require(graph, level)
+
+    def watch(step: Pass, before: Graph, result: Rewritten) -> None:
+        if isinstance(step, Streamline):
+            # Before constant channels are left out.
+            check_first_layer(result.graph)
+        if observe is not None:
+            observe(step, before, result)
+
     for name, steps in (FINN_PLUS_STAGES if finn_plus else STAGES)[LEVEL_NAMES.index(level) :]:
-        result = passes.run(steps, made[-1].graph, observe)
+        result = passes.run(steps, made[-1].graph, watch)
         require(result.graph, name)
         made.append(Stage(name, result.graph, result.matches, result.notes, result.doubts))
     if not any(isinstance(node.op, Mvau) for node in made[-1].graph.nodes):

@@ -12,8 +12,9 @@ from types import MappingProxyType
 
 from bnnflow import Problem
 
+from .contract import InputContract, plain
 from .infer import result_type
-from .ops import AnyOp
+from .ops import AnyOp, ChannelsLast
 from .tensor import TensorType
 
 
@@ -41,7 +42,9 @@ class Graph:
         input_type: its type; (channels, height, width) for images.
         nodes: each reads the input or earlier nodes' tensors.
         output: name of the tensor that holds the class scores.
-        notes: what was left out or assumed when the network was read, for people.
+        notes: what was left out when the network was read, for people.
+        contract: what the input means and how data become it; None for integers as they are, and for floats of which
+            nothing is known.
         types: type of every tensor, inferred.
 
     Raises:
@@ -54,6 +57,7 @@ class Graph:
     nodes: tuple[Node, ...]
     output: str
     notes: tuple[str, ...] = field(default=(), compare=False)
+    contract: InputContract | None = None
     types: Mapping[str, TensorType] = field(init=False, repr=False, compare=False)
     _nodes: Mapping[str, Node] = field(init=False, repr=False, compare=False)
     _readers: Mapping[str, tuple[Node, ...]] = field(init=False, repr=False, compare=False)
@@ -75,6 +79,19 @@ class Graph:
         object.__setattr__(self, "types", MappingProxyType(types))
         object.__setattr__(self, "_nodes", {node.name: node for node in self.nodes})
         object.__setattr__(self, "_readers", readers)
+
+    @property
+    def input_contract(self) -> InputContract | None:
+        """What the input means: as stated, else integers as they are; None for floats of which nothing is known."""
+        if self.contract is not None or self.input_type.is_float:
+            return self.contract
+        return plain(self.input_type)
+
+    @property
+    def channels_first(self) -> bool:
+        """Whether the input is a map with its channels first."""
+        readers = self.readers(self.input)
+        return bool(readers) and all(isinstance(node.op, ChannelsLast) for node in readers)
 
     @property
     def output_type(self) -> TensorType:

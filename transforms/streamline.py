@@ -65,36 +65,6 @@ _QUANTIZE_FIRST = "put a quantizer in front (Brevitas QuantIdentity or QuantReLU
 
 
 @dataclass(frozen=True, slots=True)
-class AssumeImage:
-    """Give a float input the type of an 8-bit image: pixel / divisor.
-
-    Needs: nothing. Removes: a float graph input. Exact for inputs that are whole numbers over `divisor`.
-    """
-
-    divisor: float = 255.0
-    bits: int = 8
-    name: str = "assume-image"
-
-    def __call__(self, graph: Graph) -> Rewritten:
-        """The rewritten graph; `Problem` names what cannot be rewritten exactly."""
-        if not graph.input_type.is_float:
-            return Rewritten(graph, ())
-        kind = TensorType(graph.input_type.shape, 0, 2**self.bits - 1)
-        pixel = Affine(np.ones(1), np.zeros(1), np.array([self.divisor]))
-        scaled = "pixel_scale"
-        while scaled in graph.types:
-            scaled += "_"
-
-        def renamed(node: Node) -> Node:
-            return replace(node, inputs=tuple(scaled if name == graph.input else name for name in node.inputs))
-
-        nodes = (Node(scaled, pixel, (graph.input,)), *map(renamed, graph.nodes))
-        output = scaled if graph.output == graph.input else graph.output
-        note = f"the float input is taken as {self.bits}-bit pixels over {self.divisor:g}"
-        return Rewritten(replace(graph, input_type=kind, nodes=nodes, output=output), (), (note,))
-
-
-@dataclass(frozen=True, slots=True)
 class Streamline:
     """Make a float network an integer one.
 

@@ -92,3 +92,21 @@ class TensorType:
 def bipolar(shape: tuple[int, ...]) -> TensorType:
     """The type of values in {-1, +1}."""
     return TensorType(shape, -1, 1, 2)
+
+
+def integer_range(datatype: str) -> tuple[int, int, int] | None:
+    """(low, high, step) of a FINN integer data type's name; None for any other type."""
+    if datatype == "BIPOLAR":
+        return -1, 1, 2
+    if datatype == "BINARY":
+        return 0, 1, 1
+    if datatype == "TERNARY":
+        return -1, 1, 1
+    for prefix, signed in (("UINT", False), ("INT", True)):
+        digits = datatype.removeprefix(prefix)
+        if datatype.startswith(prefix) and digits.isdecimal() and len(digits) < 4:
+            bits = int(digits)
+            if bits == 0:
+                return None
+            return (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1, 1) if signed else (0, 2**bits - 1, 1)
+    return None

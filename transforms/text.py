@@ -16,6 +16,7 @@ import numpy as np
 
 from bnnflow import Problem
 
+from .contract import InputContract, from_json
 from .graph import Graph, Node
 from .ops import AnyOp
 from .tensor import Array, TensorType
@@ -28,6 +29,8 @@ _LINE = re.compile(r"%(\S+) : (.+?) = (\w+)\((%[^)]+)\)(?: \{(.*)\})?$")
 def print_graph(graph: Graph) -> str:
     """The graph as text; the same graph always gives the same text."""
     lines = [f"graph {graph.name}", f"%{graph.input} : {graph.input_type}"]
+    if graph.contract is not None:
+        lines.append(f"input {graph.contract.to_json()}")
     arrays: list[str] = []
     for node in graph.nodes:
         items = []
@@ -57,9 +60,12 @@ def parse_graph(text: str) -> Graph:
             name, _, body = line[1:].partition(" = ")
             arrays[name] = _guard(_parse_array, body, number)
     name, graph_input, input_type, output = "", "", TensorType(()), ""
+    contract: InputContract | None = None
     nodes: list[Node] = []
     for number, line in lines:
-        if line.startswith("graph "):
+        if line.startswith("input {"):
+            contract = from_json(line.removeprefix("input "))
+        elif line.startswith("graph "):
             name = line.removeprefix("graph ")
         elif line.startswith("return %"):
             output = line.removeprefix("return %")
@@ -70,7 +76,7 @@ def parse_graph(text: str) -> Graph:
             graph_input, input_type = tensor, _guard(_parse_type, kind, number)
         elif not line.startswith("@"):
             raise Problem("this line of a graph's text cannot be read", f"line {number}: {line[:60]}")
-    return Graph(name, graph_input, input_type, tuple(nodes), output)
+    return Graph(name, graph_input, input_type, tuple(nodes), output, contract=contract)
 
 
 def _parse_node(match: re.Match[str], arrays: dict[str, Array], number: int) -> Node:

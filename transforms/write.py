@@ -16,6 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from bnnflow import Problem
 
 from .compile import level_of
+from .contract import CONTRACT_KEY
 from .graph import Graph, Node
 from .ops import (
     NO_PADS,
@@ -119,7 +120,10 @@ class _Writer:
                 )
         domains = sorted({node.domain for node in self.nodes} - {""})
         opsets = [helper.make_opsetid("", 13), *(helper.make_opsetid(domain, 1) for domain in domains)]
-        return helper.make_model(body, producer_name="bnnflow", opset_imports=opsets, ir_version=8)
+        model = helper.make_model(body, producer_name="bnnflow", opset_imports=opsets, ir_version=8)
+        if graph.contract is not None:
+            helper.set_model_props(model, {CONTRACT_KEY: graph.contract.to_json()})
+        return model
 
     def _emit(self, kind: str, inputs: Sequence[str], output: str, domain: str = "", **settings: Any) -> None:
         self.nodes.append(helper.make_node(kind, list(inputs), [output], name=output, domain=domain, **settings))

@@ -21,11 +21,12 @@ from bnnflow.models.prune import drop_blocks, group_scores, groups, remove, remo
 from bnnflow.models.saved import load_network, save_network
 from bnnflow.sim import reference
 from bnnflow.transforms import passes
+from bnnflow.transforms.accept import AcceptInput
 from bnnflow.transforms.channels import channel_groups, cut
 from bnnflow.transforms.graph import Graph
 from bnnflow.transforms.ops import Threshold
 from bnnflow.transforms.read import read
-from bnnflow.transforms.streamline import AssumeImage, Streamline
+from bnnflow.transforms.streamline import Streamline
 
 from .conftest import CNN, MLP, lively
 
@@ -131,7 +132,7 @@ def constant_signs(network: Network, keep: dict[str, np.ndarray], constants: dic
 
 def integers(network: Network, folder: Path) -> Graph:
     """The network with integer thresholds in place of its norms, every channel still there."""
-    return passes.run((AssumeImage(), Streamline()), graph_of(network, folder)).graph
+    return passes.run((AcceptInput(), Streamline()), graph_of(network, folder)).graph
 
 
 CONSTANTS = {

@@ -16,6 +16,10 @@ from bnnflow.models.batchnorm import reestimate
 from bnnflow.models.export import export_qonnx
 from bnnflow.models.networks import Network, NetworkSpec
 from bnnflow.models.prune import remove
+from bnnflow.transforms.accept import with_contract
+from bnnflow.transforms.contract import parse
+from bnnflow.transforms.graph import Graph
+from bnnflow.transforms.read import read
 
 from .handmade import four_bits, residual
 
@@ -46,6 +50,7 @@ class Case:
         misconverted: finn-plus converts it to something else. Here, and where it refuses, it judges our dataflow
             graph alone.
         scores: the network ends in class scores; else in their ranking.
+        input: what its input holds, where the file does not say so.
         known: units whose numbers differ for a reason, with the reason, where finn-plus converts the QONNX itself.
     """
 
@@ -56,7 +61,13 @@ class Case:
     refused: str | None = None
     misconverted: bool = False
     scores: bool = True
+    input: str = ""
     known: dict[str, str] = field(default_factory=dict)
+
+    def graph(self) -> Graph:
+        """The network as read, its input stated."""
+        graph = read(self.file)
+        return with_contract(graph, parse(self.input)) if self.input else graph
 
 
 _EXTRA = "Reshape_rtl_0"
@@ -74,7 +85,7 @@ def cases(folder: Path) -> Iterator[Case]:
         zoo = DATA / "qonnx_zoo" / f"{name}.onnx"
         if zoo.is_file():
             known = {_EXTRA: "flattens the image in hardware"}
-            yield Case(f"{name.replace('_', '-')} (QONNX zoo)", zoo, 100_000, 20, known=known)
+            yield Case(f"{name.replace('_', '-')} (QONNX zoo)", zoo, 100_000, 20, input="pixels/255", known=known)
     mlp = NetworkSpec("mlp", (1, 28, 28), 10, hidden=(64, 64, 64), input="binary")
     yield Case("TFC, bipolar input", _export(mlp, folder / "tfc.onnx"), 100_000, 20)
     deep = NetworkSpec("mlp", (1, 28, 28), 10, hidden=(64, 64, 64))

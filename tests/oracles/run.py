@@ -18,7 +18,6 @@ from bnnflow import Problem
 from bnnflow.build.parts import part
 from bnnflow.build.schedule import schedule
 from bnnflow.transforms.compile import stages
-from bnnflow.transforms.read import load, read
 
 from .compare import (
     CLOCK_MHZ,
@@ -84,7 +83,7 @@ def _guarded(check: Check, what: str, program: str, subject: str) -> Row:
 
 def judged(case: Case, folder: Path) -> list[Row]:
     """Every comparison on one network."""
-    made = {stage.level: stage.graph for stage in stages(read(load(case.file)), finn_plus=True)}
+    made = {stage.level: stage.graph for stage in stages(case.graph(), finn_plus=True)}
     graph = schedule(made["dataflow"], case.fps, CLOCK_MHZ, part(PART))
     images = random_images(graph.input_type.shape, case.images)
     more = random_images(graph.input_type.shape, READ_IMAGES)
@@ -130,7 +129,7 @@ def judged(case: Case, folder: Path) -> list[Row]:
         "the model behind every step from our dataflow graph on as we read it: classes",
         lambda what: models_read(case, graph, more, folder / "dataflow", what),
     )
-    plain = {stage.level: stage.graph for stage in stages(read(load(case.file)))}
+    plain = {stage.level: stage.graph for stage in stages(case.graph())}
     for level in ("integer", "xnor"):
         run = {f"every tensor of the {level} level": plain[level]}
         if str(plain[level]) != str(made[level]):

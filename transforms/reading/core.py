@@ -17,14 +17,25 @@ from bnnflow import Problem
 
 from .. import constants
 from ..constants import Constant, Levels
+from ..contract import CONTRACT_KEY, InputContract, annotated, from_json
 from ..folding import fold
 from ..graph import Graph, Node
 from ..infer import result_type
 from ..ops import Affine, AnyOp, ChannelsLast, Flatten, Scale
-from ..tensor import Array, TensorType
+from ..tensor import Array, TensorType, integer_range
 from .call import OPERATORS, Call, kind_of, plain
 from .live import End, Live, Steps, Window
 
+# Types of stored inputs that say what they hold.
+_STORED = {
+    onnx.TensorProto.UINT8: "UINT8",
+    onnx.TensorProto.INT8: "INT8",
+    onnx.TensorProto.UINT16: "UINT16",
+    onnx.TensorProto.INT16: "INT16",
+    onnx.TensorProto.UINT4: "UINT4",
+    onnx.TensorProto.INT4: "INT4",
+    onnx.TensorProto.BOOL: "BINARY",
+}
 # qonnx' own channels-last domain gives standard names another layout.
 _DOMAINS = re.compile(r"(ai\.onnx|onnx\.brevitas|(qonnx|finn|finn_plus)\.(?!.*channels_last).*)?$")
 
@@ -66,11 +77,11 @@ class Reader:
                 "[batch, features]",
                 f"input {item.name!r} has {shape} behind the batch",
             )
-        stored = {onnx.TensorProto.UINT8: "UINT8", onnx.TensorProto.INT8: "INT8"}
-        datatype = self.datatypes.get(item.name) or stored.get(kind.elem_type, "")
-        known = constants.integer_range(datatype)
+        datatype = self.datatypes.get(item.name) or _STORED.get(kind.elem_type, "")
+        known = integer_range(datatype)
         if known and known[1] >= 2**32:
             raise Problem(f"an input of type {datatype} is too wide", f"input {item.name!r}", "use up to 32 bits")
+        self.contract = self._contract(item.name, datatype if known is None else "")
         self.input = plain(item.name) or "image"
         self.types[self.input] = TensorType(shape, *known) if known else TensorType(shape)
         if len(shape) == 1 or (len(shape) == 3 and self._reads_channels_last(item.name)):
@@ -78,6 +89,16 @@ class Reader:
             return
         name = "channels_last" if self.input != "channels_last" else "channels_last0"
         self._bind(item.name, Live(self._push(name, ChannelsLast(), self.input), shape, first=True))
+
+    def _contract(self, name: str, datatype: str) -> InputContract | None:
+        """What the file says of its input besides an integer type: a contract of ours, or FINN's fixed point."""
+        texts = [entry.value for entry in self.model.metadata_props if entry.key == CONTRACT_KEY]
+        if texts:
+            return from_json(texts[0])
+        try:
+            return annotated(datatype)
+        except Problem as problem:
+            raise Problem(problem.what, f"annotation of input {name!r}", problem.hint) from problem
 
     def _reads_channels_last(self, name: str) -> bool:
         """Whether what reads a tensor takes channels last: FINN's units, as in its own intermediate models."""
@@ -107,7 +128,8 @@ class Reader:
             if node.name in needed:
                 needed.update(node.inputs)
                 kept.append(node)
-        return Graph(name, self.input, self.types[self.input], tuple(kept[::-1]), live.tensor, tuple(self.notes))
+        nodes, notes = tuple(kept[::-1]), tuple(self.notes)
+        return Graph(name, self.input, self.types[self.input], nodes, live.tensor, notes, self.contract)
 
     # -- the walk --------------------------------------------------------------------------------
 

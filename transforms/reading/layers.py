@@ -11,7 +11,7 @@ from bnnflow import Problem
 
 from .. import constants
 from ..ops import Affine, Conv, Dense, Pad, Sides, SumPool, XnorConv, XnorDense
-from ..tensor import Array, frozen
+from ..tensor import Array, frozen, integer_range
 from .call import Call, operator
 from .core import Reader
 from .live import Live, Window, graph_order, on_channels, per_channel
@@ -142,7 +142,7 @@ def _unflattened(x: Live) -> Problem:
 def _is_whole(reader: Reader, call: Call) -> bool:
     """Weights that FINN's data type says are integers bear no scale."""
     name = call.inputs[1] if call.has(1) else ""
-    return constants.integer_range(reader.datatypes.get(name, "")) is not None
+    return integer_range(reader.datatypes.get(name, "")) is not None
 
 
 def _bias(reader: Reader, call: Call, index: int, made: Live) -> Array:
