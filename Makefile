@@ -8,10 +8,10 @@ READY := $(VENV)/.ready
 
 .PHONY: demo test test-all check bench oracles clean
 
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml constraints.txt build-constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "bnnflow needs Python 3.11 or newer")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[test,check]'
+	PIP_CONSTRAINT=build-constraints.txt $(BIN)/python -m pip install --quiet -c constraints.txt -e '.[test,check,finn-base]'
 	touch $@
 
 demo: $(READY)

@@ -34,6 +34,7 @@ _PACKAGES = (
     ("matplotlib", "3.8", "", True),
     ("pillow", "10", "", True),
     ("threadpoolctl", "3", "", True),
+    ("finn-base", "0.0.3", "", False),
 )
 _CPU_FEATURES = ("avx2", "avx512bw", "avx512_vpopcntdq", "neon", "asimd", "sve")
 _LITTLE_MEMORY = 2 << 30

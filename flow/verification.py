@@ -9,6 +9,7 @@ import numpy as np
 
 from ..transforms.compile import LEVEL_NAMES, stages
 from ..transforms.read import read
+from . import finn_base
 from .context import LEVEL_FILES, QONNX, Build, Facts, Progress, set_threads
 from .oracles import onnxruntime_scores, qonnx_scores
 
@@ -69,6 +70,8 @@ def verify_network(build: Build, network: str, images: np.ndarray, progress: Cal
         made = qonnx_scores(build.file(network, LEVEL_FILES[level]), floats[: len(few)] if level == "network" else few)
         judged = in_doubt[: len(few)] if level == "network" else None
         results.append(judge(f"qonnx on {level}", images=few, scores=made, in_doubt=judged))
+    if finn_base.version() is not None:
+        results += [finn_base.judge(level, build.file(network, LEVEL_FILES[level]), few) for level in finn_base.LEVELS]
     results += compare(levels, images, progress=progress)
     everything = image_inputs(compiled[0].graph, build.dataset.test_images)
     right = Simulator.of(last).classes(everything) == build.dataset.test_labels

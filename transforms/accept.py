@@ -296,6 +296,9 @@ def check_first_layer(graph: Graph) -> None:
         Problem: names the layer.
     """
     contract = graph.input_contract
+    if contract is not None and (contract.partial or contract.host):
+        # All that the first quantizer gives comes in: the network itself is so.
+        return
     reached = {graph.input}
     for node in graph.nodes:
         if not reached & set(node.inputs):
@@ -308,10 +311,10 @@ def check_first_layer(graph: Graph) -> None:
             continue
         low, high = kind.range
         bounds = node.op.bounds
-        if np.all((bounds <= low) | (bounds > high)) and (contract is None or not contract.partial):
-            said = "as it is" if contract is None else f"as {contract.formula()}" if contract.knows_data else "as float"
+        if np.all((bounds <= low) | (bounds > high)):
+            said = graph.input_type.datatype.lower() if contract is None else contract.formula()
             raise Problem(
-                f"with the input {said}, every channel of {node.input!r} is constant behind its thresholds",
+                f"with the input as {said}, every channel of {node.input!r} is constant behind its thresholds",
                 f"{node.name!r} of {graph.name!r}",
-                choices(),
+                f'{choices()}; if it is meant so: --input "{said}, partial"',
             )

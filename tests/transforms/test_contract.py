@@ -50,7 +50,7 @@ def by_python(text: str, data: np.ndarray) -> np.ndarray:
 
 
 @given(formulas())
-@settings(max_examples=200)
+@settings(max_examples=100)
 def test_a_formula_means_what_python_says_and_survives_files(text: str) -> None:
     contract = parse(text)
     low, high, step = contract.data_range
@@ -163,7 +163,7 @@ def judged(case: Case, model: onnx.ModelProto, floats: np.ndarray) -> np.ndarray
 
 
 @given(cases())
-@settings(max_examples=120)
+@settings(max_examples=70)
 def test_every_level_computes_what_onnxruntime_computes_on_the_real_range(case: Case) -> None:
     """Compiled, and equal to the file on what the contract makes of data, in whatever form they are given; or refused
     with the words that say it is meant so."""
@@ -200,7 +200,7 @@ def test_every_level_computes_what_onnxruntime_computes_on_the_real_range(case: 
 
 
 @given(cases())
-@settings(max_examples=60)
+@settings(max_examples=30)
 def test_without_a_word_the_first_quantizer_is_the_border_or_the_input_is_asked_for(case: Case) -> None:
     """Floats of any size go in as the network was trained on them: onnxruntime's answers, or a question."""
     net = case.net()
