@@ -1,18 +1,20 @@
 """Cycles, LUTs and block RAMs of dataflow units by FINN's formulas.
 
 They are estimates of FINN's own hardware, not synthesis results, for UltraScale and 7-series parts alike. The model
-"finn" repeats FINN digit for digit, with its accumulator widths; "exact" takes widths that hold every sum, no
-UltraRAM, and counts the adders of joins and borders. As in FINN, pools and padding cost no LUTs.
+"finn" repeats FINN digit for digit, with its accumulator widths; "exact" takes widths that hold every sum, UltraRAM
+only where a unit asks for it, and counts the adders of joins and borders. As in FINN, pools and padding cost no LUTs.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from math import ceil, floor, prod
-from typing import Literal, assert_never
+from typing import Any, Literal, assert_never, cast
 
 import numpy as np
 
+from ..transforms.choices import stated
 from ..transforms.graph import Graph
 from ..transforms.infer import accumulator
 from ..transforms.ops import (
@@ -61,6 +63,7 @@ class UnitCost:
         bram18: block RAMs of 18 kbit.
         weight_bits: of its weights, however FINN would store them.
         uram, dsp: UltraRAMs and DSP slices; FINN's default choices take DSP slices nowhere here.
+        choices: FINN's attributes of its memories, products and windows (`transforms/choices.py`).
     """
 
     name: str
@@ -74,6 +77,7 @@ class UnitCost:
     weight_bits: int
     uram: int = 0
     dsp: int = 0
+    choices: Mapping[str, str | int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +111,16 @@ class Estimate:
     def bram18(self) -> int:
         """Block RAMs of 18 kbit of all units."""
         return sum(unit.bram18 for unit in self.units)
+
+    @property
+    def uram(self) -> int:
+        """UltraRAMs of all units."""
+        return sum(unit.uram for unit in self.units)
+
+    @property
+    def dsp(self) -> int:
+        """DSP slices of all units."""
+        return sum(unit.dsp for unit in self.units)
 
     @property
     def weight_bits(self) -> int:
@@ -194,7 +208,20 @@ def unit(name: str, op: Unit, x: TensorType, width: Widths | None = None, made: 
     pe, simd = getattr(op, "pe", 1), getattr(op, "simd", 1)
     bits = op.weight.size * op.weight_bits if isinstance(op, Mvau) else 0
     shape = _shape(op, x)
-    return UnitCost(name, finn_op(op), shape, pe, simd, cost.cycles, cost.lut, cost.bram18, bits, cost.uram, cost.dsp)
+    return UnitCost(
+        name,
+        finn_op(op),
+        shape,
+        pe,
+        simd,
+        cost.cycles,
+        cost.lut,
+        cost.bram18,
+        bits,
+        cost.uram,
+        cost.dsp,
+        stated(op),
+    )
 
 
 def _shape(op: Unit, x: TensorType) -> str:
@@ -220,10 +247,11 @@ def finn_op(op: Op, finn_plus: bool = False) -> str:
     """FINN's name of a unit, or finn-plus'; KeyError for what is none."""
     if finn_plus and type(op) in _IN_FINN_PLUS:
         return _IN_FINN_PLUS[type(op)]
+    if isinstance(op, Thresholding):
+        return f"Thresholding_{op.form}"
     return {
         Mvau: "MVAU_hls",
         SlidingWindow: "ConvolutionInputGenerator_rtl",
-        Thresholding: "Thresholding_rtl",
         StreamingMaxPool: "StreamingMaxPool_hls",
         Pool: "Pool_hls",
         FMPadding: "FMPadding_rtl",
@@ -250,16 +278,52 @@ def _cost(op: Unit, x: TensorType, width: Widths, made: TensorType | None) -> Fi
             signed = x.low is not None and x.low < 0
             sums = max(1, width.sums)
             (rows, columns), vectors = weight.shape, prod(x.shape[:-1])
-            return finn_formulas.mvau(rows, columns, pe, simd, vectors, max(1, width.weights), x.bits, signed, sums)
+            stored = op.has_bounds and op.ram_style_thresholds == "distributed"
+            cost = finn_formulas.mvau(
+                rows,
+                columns,
+                pe,
+                simd,
+                vectors,
+                max(1, width.weights),
+                x.bits,
+                signed,
+                sums,
+                ram_style=cast(finn_formulas.RamStyle, op.ram_style),
+                dsp=op.res_type == "dsp",
+                mem_mode=cast(finn_formulas.MemMode, op.mem_mode),
+                result_bits=_result_bits(op) if stored else 0,
+            )
+            # FINN counts deep embedded weights in both kinds of memory.
+            return replace(cost, uram=0) if exact and op.mem_mode == "internal_embedded" else cost
         case SlidingWindow(kernel, stride, simd, depthwise):
             height, columns, channels = x.shape
             return finn_formulas.sliding_window(
-                (height, columns, channels), kernel, stride, simd, x.bits, depthwise=depthwise
+                (height, columns, channels),
+                kernel,
+                stride,
+                simd,
+                x.bits,
+                depthwise=depthwise,
+                parallel=bool(op.parallel_window),
+                ram_style=cast(finn_formulas.RamStyle, op.ram_style),
             )
-        case Thresholding(bounds, _, pe):
-            levels = TensorType((), op.low, op.low + bounds.shape[1]).bits
+        case Thresholding(_, _, pe):
             vectors = prod(x.shape[:-1])
-            return finn_formulas.thresholding(x.channels, pe, vectors, max(1, width.bounds), levels, ultra=not exact)
+            if op.form == "hls":
+                style: Any = op.ram_style
+                return finn_formulas.thresholding_hls(x.channels, pe, vectors, x.bits, style)
+            return finn_formulas.thresholding(
+                x.channels,
+                pe,
+                vectors,
+                max(1, width.bounds),
+                _result_bits(op),
+                block_from=op.depth_trigger_bram,
+                ultra_from=op.depth_trigger_uram,
+                uniform=bool(op.uniform_thres),
+                literal=not exact,
+            )
         case StreamingMaxPool(kernel):
             # FINN's formula: h * w * (1 + 1 / kernel area), whatever the channels.
             return FinnCost(floor(x.shape[0] * x.shape[1] * (1 + 1 / (kernel[0] * kernel[1]))))
@@ -282,6 +346,11 @@ def _cost(op: Unit, x: TensorType, width: Widths, made: TensorType | None) -> Fi
             return finn_formulas.label_select(x.channels, pe)
         case _:
             assert_never(op)
+
+
+def _result_bits(op: Mvau | Thresholding) -> int:
+    """Bits of what a unit's thresholds make."""
+    return TensorType((), op.low, op.low + op.bounds.shape[1]).bits
 
 
 def _adder_lut(op: Unit, pe: int, made: TensorType) -> int:

@@ -22,6 +22,7 @@ from ..transforms.memories import slices
 from ..transforms.tensor import Array
 
 RamStyle = Literal["auto", "block", "distributed", "ultra"]
+MemMode = Literal["internal_decoupled", "internal_embedded", "external"]
 Pair = tuple[int, int]
 
 
@@ -49,10 +50,13 @@ def mvau(
     *,
     ram_style: RamStyle = "auto",
     dsp: bool = False,
+    mem_mode: MemMode = "internal_decoupled",
+    result_bits: int = 0,
 ) -> FinnCost:
-    """Cost of an `MVAU_hls` with weights in a memory of its own (`internal_decoupled`).
+    """Cost of an `MVAU_hls`.
 
-    Its thresholds, of any number of levels, cost nothing while `ram_style_thresholds` is "auto".
+    Weights that are embedded lie in LUTs up to a depth of 128, and beyond it, in FINN's estimate, in block RAMs and
+    UltraRAMs both. Thresholds, of any number of levels, cost nothing unless they lie in LUTs.
 
     Args:
         rows, columns: MH and MW.
@@ -63,6 +67,8 @@ def mvau(
         sum_bits: of `accumulator_type`.
         ram_style: of the weights.
         dsp: multiply in DSP slices (`resType` "dsp").
+        mem_mode: "internal_decoupled": a memory of its own; "internal_embedded": part of the unit; "external": none.
+        result_bits: of what the thresholds make, where they lie in LUTs (`ram_style_thresholds` "distributed"); else 0.
     """
     both = weight_bits + input_bits
     depth = rows * columns // (pe * simd)
@@ -70,14 +76,21 @@ def mvau(
     tree = both * (2 * simd - 1)
     alpha = log2(columns) + both - 1 - int(input_signed)
     accumulate = min(sum_bits, ceil(alpha + log2(1 + 2**-alpha) + 1))
-    memory = pe * simd * weight_bits * ceil(depth / 64) if ram_style == "distributed" else 0
-    lut = int(300 + 1.1 * (pe * (multiply + tree + accumulate)) + memory)
+    thresholds = (2**result_bits - 1) * accumulate
+    bounds, compare = thresholds * ceil(rows // pe / 64), thresholds
+    embedded = mem_mode == "internal_embedded"
+    if mem_mode == "internal_decoupled":
+        kinds = {"auto": {"bram"}, "block": {"bram"}, "distributed": {"lut"}, "ultra": {"uram"}}[ram_style]
+    else:
+        kinds = ({"lut"} if depth <= 128 else {"bram", "uram"}) if embedded else set()
     width = pe * simd * weight_bits
+    memory = width * ceil(depth / 64) if "lut" in kinds else 0
+    lut = int(300 + 1.1 * (pe * (multiply + tree + accumulate + bounds + compare)) + memory)
     return FinnCost(
         vectors * (rows // pe) * (columns // simd),
         lut,
-        block_rams(width, depth) if ram_style in ("auto", "block") else 0,
-        ceil(width / 72) * ceil(depth / 4096) if ram_style == "ultra" else 0,
+        block_rams(width, depth) if "bram" in kinds else 0,
+        ceil(width / 72) * ceil(depth / 4096) if "uram" in kinds else 0,
         pe * simd * ceil(both / 48) if dsp else 0,
     )
 
@@ -171,28 +184,75 @@ _PRIMITIVES: tuple[tuple[str, int, int], ...] = (
 
 
 def thresholding(
-    channels: int, pe: int, vectors: int, bound_bits: int, output_bits: int, *, ultra: bool = True
+    channels: int,
+    pe: int,
+    vectors: int,
+    bound_bits: int,
+    output_bits: int,
+    *,
+    block_from: int = 0,
+    ultra_from: int = 0,
+    uniform: bool = False,
+    literal: bool = True,
 ) -> FinnCost:
     """Cost of a `Thresholding_rtl`: one memory for each bit of its output, none for its comparators.
 
     Memory x = 0 .. output_bits - 1 of each of the `pe` lanes holds (channels / pe) * 2^x bounds, in the primitive that
-    wastes the least bits.
+    wastes the least bits, or in what `block_from` and `ultra_from` say.
 
     Args:
         channels, pe: pe divides the channels.
         vectors: pixels an image.
         bound_bits: of `bound_type`.
         output_bits: of the result's type.
-        ultra: whether UltraRAM may be taken; FINN never asks whether the part has any.
+        block_from, ultra_from: `depth_trigger_bram` and `depth_trigger_uram`: least depths of what must lie in block
+            RAM and in UltraRAM.
+        uniform: `uniform_thres`: memories of shrinking width, none for the first bit.
+        literal: as FINN's estimate has it, which takes an `ultra_from` of 0 beside a `block_from` for "all in
+            UltraRAM", and UltraRAM unasked whether or not a part has any; else as FINN's hardware has it: 0 is never,
+            `uniform` changes nothing, and UltraRAM is taken only above `ultra_from`.
     """
-    primitives = _PRIMITIVES if ultra else tuple(item for item in _PRIMITIVES if item[0] != "uram")
     counts = {"lut": 0, "bram18": 0, "uram": 0}
     for stage in range(output_bits):
-        depth = (channels // pe) << stage
-        options = [(kind, ceil(bound_bits / w) * ceil(depth / d), w * d) for kind, w, d in primitives]
+        depth, width = (channels // pe) << stage, bound_bits
+        if uniform and literal:
+            width = output_bits - stage
+            if stage == 0:
+                continue
+        kinds = _kinds(depth, block_from, ultra_from, literal)
+        primitives = [item for item in _PRIMITIVES if item[0] in kinds]
+        options = [(kind, ceil(width / w) * ceil(depth / d), w * d) for kind, w, d in primitives]
         kind, count, _ = min(options, key=lambda option: option[1] * option[2])
         counts[kind] += pe * count
     return FinnCost(vectors * (channels // pe), **counts)
+
+
+def _kinds(depth: int, block_from: int, ultra_from: int, literal: bool) -> tuple[str, ...]:
+    """Primitives that a memory of a `Thresholding_rtl` may lie in."""
+    if literal:
+        if (block_from or ultra_from) and depth >= ultra_from:
+            return ("uram",)
+        return ("bram18",) if ultra_from and depth >= block_from else ("uram", "bram18", "lut")
+    if ultra_from and depth >= ultra_from:
+        return ("uram",)
+    return ("bram18",) if block_from and depth >= block_from else ("bram18", "lut")
+
+
+def thresholding_hls(
+    channels: int, pe: int, vectors: int, input_bits: int, ram_style: Literal["distributed", "block"] = "distributed"
+) -> FinnCost:
+    """Cost of a `Thresholding_hls`, the same for any number of levels and any `mem_mode`.
+
+    Args:
+        channels, pe: pe divides the channels.
+        vectors: pixels an image.
+        input_bits: of a value that is compared.
+        ram_style: of the thresholds.
+    """
+    depth, width = channels // pe, pe * input_bits
+    stored = width * ceil(depth / 64) if ram_style == "distributed" and depth > 1 else 0
+    rams = ceil(width / 16) * ceil(depth / 1024) if ram_style == "block" and depth > 1 else 0
+    return FinnCost(vectors * depth, width + stored, rams)
 
 
 def pool(shape: tuple[int, int, int], kernel: Pair, pe: int) -> FinnCost:

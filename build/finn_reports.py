@@ -6,8 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from ..transforms.choices import stated
 from ..transforms.graph import Graph
-from ..transforms.ops import FMPadding, Mvau, SlidingWindow, StreamingConcat
+from ..transforms.ops import FMPadding, Mvau, SlidingWindow, StreamingConcat, Thresholding
 from .cost import estimate, finn_op
 
 
@@ -45,8 +46,8 @@ def reports(graph: Graph, counts: Mapping[str, int], clock_mhz: float) -> dict[s
     resources["total"] = {
         "BRAM_18K": cost.bram18,
         "LUT": cost.lut,
-        "URAM": sum(unit.uram for unit in cost.units),
-        "DSP": sum(unit.dsp for unit in cost.units),
+        "URAM": cost.uram,
+        "DSP": cost.dsp,
     }
     performance = {
         "critical_path_cycles": cost.latency_cycles,
@@ -76,10 +77,11 @@ def folding(graph: Graph, finn_plus: bool = False) -> dict[str, dict[str, Any]]:
     config: dict[str, dict[str, Any]] = {"Defaults": {}}
     for node in graph.nodes:
         if isinstance(node.op, Mvau):
-            settings = {"mem_mode": "internal_decoupled", "ram_style": "auto", "resType": "lut"}
-            config[names[node.name]] = {"PE": node.op.pe, "SIMD": node.op.simd, **settings}
+            config[names[node.name]] = {"PE": node.op.pe, "SIMD": node.op.simd, **stated(node.op)}
         elif isinstance(node.op, SlidingWindow):
-            config[names[node.name]] = {"SIMD": node.op.simd, "ram_style": "distributed"}
+            config[names[node.name]] = {"SIMD": node.op.simd, **stated(node.op)}
+        elif isinstance(node.op, Thresholding):
+            config[names[node.name]] = {"PE": node.op.pe, **stated(node.op)}
         elif isinstance(node.op, FMPadding | StreamingConcat):
             config[names[node.name]] = {"SIMD": node.op.simd}
         elif hasattr(node.op, "pe"):

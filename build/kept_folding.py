@@ -7,6 +7,7 @@ from dataclasses import replace
 from math import gcd, lcm, prod
 from typing import Any
 
+from ..transforms.choices import like
 from ..transforms.graph import Graph, Node
 from ..transforms.ops import Mvau, Pool, SlidingWindow, Unit
 from .schedule import divisors, whole
@@ -32,6 +33,9 @@ def keep_folding(graph: Graph, folded: Graph) -> Graph:
                     most, size = getattr(earlier, key), whole(graph, node, key)
                     change: dict[str, Any] = {key: max(d for d in divisors(size) if d <= most)}
                     op = replace(op, **change)
+                op = like(op, earlier)
+                if isinstance(op, SlidingWindow) and op.parallel_window and not op.depthwise:
+                    op = replace(op, simd=graph.types[node.input].channels)
             window = nodes.get(node.input)
             if window is not None and isinstance(window.op, SlidingWindow):
                 # A layer or pool takes the channels in the groups in which its window gives them.

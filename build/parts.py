@@ -14,25 +14,27 @@ from bnnflow import Problem
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Resources of an FPGA: 6-input look-up tables and block RAMs of 18 kbit."""
+    """Resources of an FPGA: 6-input look-up tables, block RAMs of 18 kbit, UltraRAMs and DSP slices."""
 
     name: str
     lut: int
     bram18: int
+    uram: int = 0
+    dsp: int = 0
 
 
 _PARTS = {
     part.name: part
     for part in (
-        Part("xc7a35t", 20_800, 100),
-        Part("xc7a100t", 63_400, 270),
-        Part("xc7z010", 17_600, 120),
-        Part("xc7z020", 53_200, 280),
-        Part("xc7z045", 218_600, 1_090),
-        Part("xczu3eg", 70_560, 432),
-        Part("xczu7ev", 230_400, 624),
-        Part("xczu9eg", 274_080, 1_824),
-        Part("xck26", 117_120, 288),
+        Part("xc7a35t", 20_800, 100, 0, 90),
+        Part("xc7a100t", 63_400, 270, 0, 240),
+        Part("xc7z010", 17_600, 120, 0, 80),
+        Part("xc7z020", 53_200, 280, 0, 220),
+        Part("xc7z045", 218_600, 1_090, 0, 900),
+        Part("xczu3eg", 70_560, 432, 0, 360),
+        Part("xczu7ev", 230_400, 624, 96, 1_728),
+        Part("xczu9eg", 274_080, 1_824, 0, 2_520),
+        Part("xck26", 117_120, 288, 64, 1_248),
     )
 }
 

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from difflib import get_close_matches
 from math import ceil, floor, gcd
 from typing import Any
 
 from bnnflow import CHECK_FAILED, Problem
 
 from ..transforms.graph import Graph, Node
-from ..transforms.ops import AnyOp, FMPadding, Mvau, Pool, SlidingWindow, StreamingConcat, StreamingMaxPool, Unit
+from ..transforms.ops import FMPadding, Mvau, Pool, SlidingWindow, StreamingConcat, StreamingMaxPool, Unit
 from .cost import Estimate, UnitCost, estimate, unit, unit_cycles, widths
-from .finn_reports import unit_names
 from .parts import Part
 
 HIGHEST_CLOCK_MHZ = 500
@@ -55,13 +52,19 @@ def schedule(graph: Graph, fps: float, clock_mhz: float, part: Part) -> Graph:
     cost = estimate(folded)
     if not fits(cost, part):
         raise Problem(
-            f"{_rate(fps)} images/s at {clock_mhz:g} MHz need {cost.lut:,} LUT and {cost.bram18:,} BRAM18; "
-            f"{part.name} has {part.lut:,} and {part.bram18:,}",
+            f"{_rate(fps)} images/s at {clock_mhz:g} MHz need {cost.lut:,} LUT and {cost.bram18:,} BRAM18"
+            f"{_more(cost)}; {part.name} has {part.lut:,} and {part.bram18:,}{_more(cost, part)}",
             "target rate",
             _what_fits(graph, clock_mhz, part, estimate(folded).cycles),
             CHECK_FAILED,
         )
     return folded
+
+
+def _more(cost: Estimate, part: Part | None = None) -> str:
+    """What units ask for beside LUTs and block RAMs: how much, or how much of it a part has."""
+    kinds = (("uram", "UltraRAM"), ("dsp", "DSP slices"))
+    return "".join(f", {getattr(part or cost, key):,} {name}" for key, name in kinds if getattr(cost, key))
 
 
 def _faster_clock(fps: float, cycles: int) -> str:
@@ -75,8 +78,9 @@ def _rate(fps: float) -> str:
 
 
 def fits(cost: Estimate, part: Part) -> bool:
-    """Whether an estimate is within a part's LUTs and block RAMs."""
-    return cost.lut <= part.lut and cost.bram18 <= part.bram18
+    """Whether an estimate is within what a part has."""
+    pairs = ((getattr(cost, kind), getattr(part, kind)) for kind in ("lut", "bram18", "uram", "dsp"))
+    return all(needed <= held for needed, held in pairs)
 
 
 def fastest_cycles(graph: Graph) -> UnitCost:
@@ -180,6 +184,8 @@ def _foldings(graph: Graph, node: Node) -> list[Unit]:
             rows, columns = op.weight.shape
             simds = [simd for simd in divisors(columns) if simd * 1024 >= columns]
             return [replace(op, pe=pe, simd=simd) for simd in simds for pe in divisors(rows)]
+        case SlidingWindow() if op.parallel_window and not op.depthwise:
+            return [replace(op, simd=x.channels)]
         case SlidingWindow() | FMPadding():
             return [replace(op, simd=simd) for simd in divisors(x.channels)]
         case StreamingConcat():
@@ -199,94 +205,6 @@ def _widest(graph: Graph, node: Node) -> list[Unit]:
     if isinstance(node.op, Mvau):
         return [replace(node.op, pe=node.op.weight.shape[0], simd=node.op.weight.shape[1])]
     return _foldings(graph, node)[-1:]
-
-
-# What FINN's folding files may say beside PE and SIMD, and does not change what is computed or counted here.
-_MEMORIES = {"ram_style", "ram_style_thresholds", "mem_mode", "runtime_writeable_weights", "resType"}
-_LEFT_TO_FINN = _MEMORIES | {"impl_style", "preferred_impl_style", "inFIFODepths", "outFIFODepths", "depth"}
-
-
-def apply_folding(graph: Graph, config: Mapping[str, Any]) -> Graph:
-    """The dataflow graph with the PE and SIMD of a FINN folding file.
-
-    Args:
-        graph: dataflow level.
-        config: {"Defaults": {attribute: [value, ["all" or operators]]}, unit: {attribute: value}}; units bear
-            FINN's positional names, such as MVAU_hls_0, MVAU_rtl_0 or MVAU_0. What a file does not name keeps its
-            folding. Memory and FIFO attributes are FINN's alone and change nothing here.
-
-    Raises:
-        Problem: a name that no unit has, an attribute that a unit has not, or a value that does not divide what
-            it folds; it names them all.
-    """
-    names = {finn: ours for ours, finn in unit_names(graph).items()}
-    known = {_abstract(finn): finn for finn in names}
-    faults: list[str] = []
-    settings: dict[str, dict[str, Any]] = {finn: {} for finn in names}
-    defaults = config.get("Defaults", {})
-    for key, default in (defaults if isinstance(defaults, Mapping) else {}).items():
-        if not isinstance(default, Sequence) or len(default) != 2 or not isinstance(default[1], Sequence):
-            faults.append(f"Defaults.{key} is not [value, [operators]]")
-            continue
-        for finn, found in settings.items():
-            kind = finn.rpartition("_")[0]
-            if "all" in default[1] or {kind, _abstract(kind)} & set(default[1]):
-                node = graph.node(names[finn])
-                # FINN sets a default only where a unit has the attribute.
-                if key not in ("PE", "SIMD") or hasattr(node.op, key.lower()):
-                    found[key] = default[0]
-    for name, stated in config.items():
-        if name == "Defaults":
-            continue
-        if _abstract(name) not in known:
-            close = get_close_matches(name, list(names), 1)
-            faults.append(f"no unit is named {name!r}" + (f" ({close[0]}?)" if close else ""))
-        elif not isinstance(stated, Mapping):
-            faults.append(f"{name} is not a mapping of attributes")
-        else:
-            settings[known[_abstract(name)]].update(stated)
-    nodes = {node.name: node for node in graph.nodes}
-    for finn, found in settings.items():
-        node = nodes[names[finn]]
-        nodes[node.name] = replace(node, op=_folded(graph, node, finn, found, faults))
-    for finn, ours in names.items():
-        # A pool takes the channels in the groups in which its window gives them.
-        pool, window = nodes[ours].op, nodes.get(nodes[ours].input)
-        if isinstance(pool, Pool) and window is not None and isinstance(window.op, SlidingWindow):
-            source = next(name for name, tensor in names.items() if tensor == window.name)
-            if window.op.simd != pool.pe and not faults:
-                faults.append(f"SIMD {window.op.simd} of {source} and PE {pool.pe} of {finn} must be equal")
-    if faults:
-        listed = "; ".join(faults[:8]) + (f"; and {len(faults) - 8} more" if len(faults) > 8 else "")
-        raise Problem(
-            f"the folding does not fit this graph: {listed}",
-            f"folding of {graph.name!r}",
-            f"its units are {', '.join(list(names)[:12])}{', ...' if len(names) > 12 else ''}",
-        )
-    return graph.with_nodes(tuple(nodes[node.name] for node in graph.nodes))
-
-
-def _abstract(name: str) -> str:
-    """A unit's or operator's name without its style."""
-    return re.sub(r"_(hls|rtl)(?=_\d+$|$)", "", name)
-
-
-def _folded(graph: Graph, node: Node, finn: str, settings: Mapping[str, Any], faults: list[str]) -> AnyOp:
-    """A unit's operation with the folding stated; what does not fit is added to `faults`."""
-    op = node.op
-    for key, value in settings.items():
-        if key in _LEFT_TO_FINN or (key == "parallel_window" and not value):
-            continue
-        if key not in ("PE", "SIMD") or not hasattr(op, key.lower()):
-            faults.append(f"{finn} has no attribute {key} here")
-            continue
-        size = whole(graph, node, key)
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1 or size % value:
-            faults.append(f"{key} {value!r} of {finn} does not divide {size}")
-            continue
-        changed: dict[str, Any] = {key.lower(): value}
-        op = replace(op, **changed)
-    return op
 
 
 def whole(graph: Graph, node: Node, key: str) -> int:

@@ -15,6 +15,34 @@ Rate = Annotated[
     float | None,
     typer.Option(min=0.001, max=1e9, help="Rate to fold for, images a second; default: 10,000.", show_default=False),
 ]
+Folding = Annotated[
+    Path | None,
+    typer.Option(
+        help="FINN's folding file (.json); with --fps, that is for what the file leaves out.", show_default=False
+    ),
+]
+TopK = Annotated[
+    int,
+    typer.Option(
+        "--top-k", min=0, help="Add LabelSelect for the K best classes where the network has none; 0: do not."
+    ),
+]
+KeepShape = Annotated[
+    bool,
+    typer.Option(
+        "--keep-shape", help="Keep neurons that are constant, repeated or never read, so that FINN's foldings fit."
+    ),
+]
+Depth = Annotated[int, typer.Option("--fifo", min=0, help="Depth of every FIFO, in words; 0: unbounded.")]
+Depths = Annotated[
+    Path | None,
+    typer.Option(
+        "--fifo-depths",
+        help='JSON with depths of single FIFOs: {"conv0 -> conv1": 32}, FINN\'s StreamingFIFO_rtl_0 with depth, '
+        "or inFIFODepths and outFIFODepths of units; default: what the folding file says of them.",
+        show_default=False,
+    ),
+]
 DataName = Annotated[str, typer.Option("--data", help="Data set to test on, as `flow data` lists them.")]
 
 
@@ -34,6 +62,8 @@ def compile_command(
     ] = False,
     finn_plus: Annotated[bool, typer.Option("--finn-plus", help="Use the units and names of finn-plus 1.6.")] = False,
     input: Contract = None,
+    top_k: TopK = 0,
+    keep_shape: KeepShape = False,
     json: Json = False,
 ) -> None:
     """Compile an ONNX file to integers, to popcounts and to FINN's dataflow units; one ONNX and text file a level."""
@@ -41,7 +71,18 @@ def compile_command(
     from .compile import compile_file
 
     folder = output or Path(f"{graph.stem}_compiled")
-    found = compile_file(graph, folder, to, check, dump, finn_base, finn_plus, inputs.contract_of(input))
+    found = compile_file(
+        graph,
+        folder,
+        to,
+        check,
+        dump,
+        finn_base,
+        finn_plus,
+        inputs.contract_of(input),
+        top_k=top_k,
+        keep_shape=keep_shape,
+    )
     screen.print_json(found) if json else screen_graphs.print_compiled(found, time)
 
 
@@ -146,10 +187,18 @@ def estimate(
     cost_model: Annotated[
         str, typer.Option(help="exact: widths that hold every sum; finn: FINN's figures digit for digit.")
     ] = "exact",
-    folding: Annotated[
-        Path | None, typer.Option(help="FINN's folding file (.json), in place of one for --fps.", show_default=False)
-    ] = None,
+    folding: Folding = None,
+    fifo: Depth = 2,
+    fifo_depths: Depths = None,
     finn_plus: Annotated[bool, typer.Option("--finn-plus", help="Compile to the units of finn-plus 1.6.")] = False,
+    top_k: TopK = 0,
+    keep_shape: KeepShape = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--output", help="Write the folded graph: a name ending in .onnx, or a folder.", show_default=False
+        ),
+    ] = None,
     unrolled: Annotated[
         bool, typer.Option("--unrolled", help="Also count every layer with its weights built in (PE = MH, SIMD = MW).")
     ] = False,
@@ -157,18 +206,14 @@ def estimate(
     json: Json = False,
 ) -> None:
     """Fold a graph for a rate and estimate cycles, LUTs and block RAMs of every unit."""
+    from ..build.parts import part as part_of
+    from . import folding as folds
     from . import graphs, inputs, screen, screen_graphs
 
-    found = graphs.estimate(
-        inputs.open_graph(graph, inputs.contract_of(input)),
-        part,
-        clock_mhz,
-        fps,
-        cost_model,
-        folding,
-        finn_plus,
-        unrolled,
-    )
+    wanted = folds.Wanted(part_of(part), clock_mhz, fps, folding, finn_plus, top_k, keep_shape)
+    depths = graphs.Fifos(fifo, fifo_depths)
+    opened = inputs.open_graph(graph, inputs.contract_of(input))
+    found = graphs.estimate(opened, wanted, cost_model, depths, output, unrolled)
     screen.print_json(found) if json else screen_graphs.print_estimate(found)
 
 
@@ -177,37 +222,24 @@ def cycles(
     part: Annotated[str, typer.Option(help="FPGA part.")] = "xc7z020clg400-1",
     clock_mhz: Annotated[float, typer.Option(min=1, max=1000, help="Clock in MHz.")] = 100,
     fps: Rate = None,
-    folding: Annotated[
-        Path | None, typer.Option(help="FINN's folding file (.json), in place of one for --fps.", show_default=False)
-    ] = None,
+    folding: Folding = None,
     images: Annotated[int, typer.Option(min=1, help="Images to send, one behind the other.")] = 3,
-    fifo: Annotated[int, typer.Option(min=0, help="Depth of every FIFO, in words; 0: unbounded.")] = 2,
-    fifo_depths: Annotated[
-        Path | None,
-        typer.Option(
-            help='JSON with depths of single FIFOs: {"conv0 -> conv1": 32}, FINN\'s StreamingFIFO_rtl_0 with depth, '
-            "or inFIFODepths and outFIFODepths of units.",
-            show_default=False,
-        ),
-    ] = None,
+    fifo: Depth = 2,
+    fifo_depths: Depths = None,
     finn_plus: Annotated[bool, typer.Option("--finn-plus", help="Compile to the units of finn-plus 1.6.")] = False,
     input: Contract = None,
+    top_k: TopK = 0,
+    keep_shape: KeepShape = False,
     json: Json = False,
 ) -> None:
     """Fold a graph for a rate and simulate when every word moves; exit status 1 if the FIFOs deadlock."""
+    from ..build.parts import part as part_of
+    from . import folding as folds
     from . import graphs, inputs, screen, screen_graphs
 
-    found = graphs.cycles(
-        inputs.open_graph(graph, inputs.contract_of(input)),
-        part,
-        clock_mhz,
-        fps,
-        images,
-        fifo,
-        folding,
-        finn_plus,
-        fifo_depths,
-    )
+    wanted = folds.Wanted(part_of(part), clock_mhz, fps, folding, finn_plus, top_k, keep_shape)
+    opened = inputs.open_graph(graph, inputs.contract_of(input))
+    found = graphs.cycles(opened, wanted, images, graphs.Fifos(fifo, fifo_depths))
     screen.print_json(found) if json else screen_graphs.print_cycles(found)
     if found["deadlock"] is not None:
         raise typer.Exit(CHECK_FAILED)

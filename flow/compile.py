@@ -16,6 +16,7 @@ from ..transforms.compile import LEVEL_NAMES, Stage, stages
 from ..transforms.contract import InputContract
 from ..transforms.graph import Graph
 from ..transforms.passes import Pass, Rewritten
+from ..transforms.ranked import left_to_host, ranked
 from ..transforms.write import write
 from .inputs import input_facts, open_graph
 from .run_files import explain, write_whole
@@ -87,6 +88,8 @@ def compile_file(
     finn_plus: bool = False,
     contract: InputContract | None = None,
     announce: Callable[[str], None] = lambda text: None,
+    top_k: int = 0,
+    keep_shape: bool = False,
 ) -> dict[str, Any]:
     """Compile an ONNX file of any level and write the levels behind it into a folder, as ONNX and as text.
 
@@ -103,6 +106,8 @@ def compile_file(
         finn_plus: lower to finn-plus' units.
         contract: what the input holds, where the file does not say so.
         announce: called with each level's name before it is written.
+        top_k: add the choice of the k best classes where the network has none; 0 for none.
+        keep_shape: keep neurons that are constant, repeated or never read.
 
     Returns:
         what was done, as plain values.
@@ -113,12 +118,12 @@ def compile_file(
     if to not in FILES:
         raise Problem(f"there is no level {to!r} to compile to", "--to", f"levels are: {', '.join(FILES)}")
     started = time.process_time()
-    graph = open_graph(path, contract)
+    graph = ranked(open_graph(path, contract), top_k)
     read_seconds = time.process_time() - started
     watch = Watch(check, folder / "passes" if dump else None)
     if watch.dump is not None:
         _made(watch.dump)
-    made = stages(graph, observe=watch, finn_plus=finn_plus)
+    made = stages(graph, observe=watch, finn_plus=finn_plus, keep_shape=keep_shape)
     if LEVEL_NAMES.index(made[0].level) >= LEVEL_NAMES.index(to):
         raise Problem(f"this graph is at the {made[0].level} level already", str(path), "give a later level with --to")
     if check and graph.input_type.is_float:
@@ -140,7 +145,7 @@ def compile_file(
             for r in watch.rows
         ],
         "checked": check,
-        "notes": [note for stage in made for note in stage.notes],
+        "notes": [note for stage in made for note in stage.notes] + left_to_host(made[-1].graph, top_k),
     }
 
 

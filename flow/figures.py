@@ -32,6 +32,8 @@ def cost_facts(graph: Graph, clock_mhz: float, model: Model = "exact") -> Facts:
         "latency_us": made.latency_us(clock_mhz),
         "lut": made.lut,
         "bram18": made.bram18,
+        "uram": made.uram,
+        "dsp": made.dsp,
         "weight_bits": made.weight_bits,
         **energy_nj(spent),
         "layers": layers,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from bnnflow import CHECK_FAILED, Problem
 from ..transforms.compile import stages
 from ..transforms.contract import InputContract
 from ..transforms.graph import Graph
-from .folding import FPS, compile_and_fold
+from .folding import FPS, Folded, Wanted, compile_and_fold
 from .inputs import input_facts, load_json, open_graph
 from .run_files import move_into_place, temporary_beside
 from .runs import verify_recorded
@@ -98,87 +98,112 @@ def save_results(output: Path, scores: np.ndarray, tensors: Mapping[str, np.ndar
 
 def estimate(
     graph: Graph,
-    part_name: str,
-    clock_mhz: float,
-    fps: float | None,
+    wanted: Wanted,
     model: str = "exact",
-    folding: Path | None = None,
-    finn_plus: bool = False,
+    fifos: Fifos | None = None,
+    output: Path | None = None,
     with_unrolled: bool = False,
 ) -> dict[str, Any]:
     """Cost of a graph of any level, compiled, folded, and estimated.
 
     Args:
         graph: of any level.
-        part_name, clock_mhz, fps: what to fold for; no rate: 10,000 images a second.
+        wanted: what to fold for.
         model: "exact" or "finn".
-        folding: FINN's folding file, to be taken in place of one found for a rate.
-        finn_plus: compile to finn-plus' units.
+        fifos: add "fifos": the rate with these FIFOs, simulated, as `rates.Rate.facts` gives it; left out of networks
+            so large that it takes long.
+        output: write the folded graph, as ONNX and as text: a file's name ending in .onnx, or a folder.
         with_unrolled: add "unrolled": every MVAU with its weights built in.
 
     Raises:
-        Problem: it does not compile, the part or the model is unknown, no folding reaches the rate, or the folding
-            file names no unit, does not fit, or is given beside a rate.
+        Problem: it does not compile, the model is unknown, no folding reaches the rate, the folding file or the FIFO
+            depths do not fit, or the output cannot be written.
     """
     from ..build.cost import MODELS
     from ..build.energy import SOURCE as ENERGY_SOURCE
-    from ..build.parts import part
     from .figures import cost_facts, network_operations
+    from .folded_files import places_of, write_folded
 
     if model not in MODELS:
         raise Problem(f"there is no cost model {model!r}", "--cost-model", f"models are: {', '.join(MODELS)}")
-    chip = part(part_name)
-    made, folded = compile_and_fold(graph, chip, clock_mhz, fps, folding, finn_plus)
-    facts = cost_facts(folded, clock_mhz, MODELS[model])
-    operations = network_operations(made["xnor"]) if "xnor" in made else {}
-    rate = None if folding is not None else FPS if fps is None else fps
-    target = {"part": chip.name, "clock_mhz": clock_mhz, "fps": rate, "lut": chip.lut, "bram18": chip.bram18}
-    found = {"name": graph.name, "input": input_facts(folded), "target": target, **operations, **facts}
-    found["energy_source"] = ENERGY_SOURCE
+    files = None if output is None else places_of(output)
+    made = compile_and_fold(graph, wanted)
+    facts = cost_facts(made.graph, wanted.clock_mhz, MODELS[model])
+    operations = network_operations(made.levels["xnor"]) if "xnor" in made.levels else {}
+    chip, rate = wanted.part, FPS if wanted.fps is None and wanted.folding is None else wanted.fps
+    holds = {kind: getattr(chip, kind) for kind in ("lut", "bram18", "uram", "dsp")}
+    target = {"part": chip.name, "clock_mhz": wanted.clock_mhz, "fps": rate, **holds}
+    found = {"name": graph.name, "input": input_facts(made.graph), "target": target, **operations, **facts}
+    found |= {"energy_source": ENERGY_SOURCE, "notes": list(made.notes)}
+    if fifos is not None:
+        found["fifos"] = _rate_facts(made, wanted, fifos)
+    if files is not None:
+        found["files"] = write_folded(made.graph, files, wanted.finn_plus)
     if with_unrolled:
         from ..build.unrolled import SOURCE, unrolled
 
-        found["unrolled"] = {"source": SOURCE, "layers": [asdict(cost) for cost in unrolled(folded)]}
+        found["unrolled"] = {"source": SOURCE, "layers": [asdict(cost) for cost in unrolled(made.graph)]}
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Fifos:
+    """Depths of FIFOs as a user gives them: `depth` words but for those in a JSON file, 0 for unbounded ones."""
+
+    depth: int = 2
+    depths: Path | None = None
+
+    def own(self, made: Folded, finn_plus: bool) -> dict[str, int]:
+        """Depths of single FIFOs: of the file, else those that the folding file states.
+
+        Raises:
+            Problem: they do not fit the graph.
+        """
+        from ..sim.pipeline import fifo_names
+        from .fifo_depths import fifo_depths
+
+        config = made.fifos if self.depths is None else load_json(self.depths, "file of FIFO depths")
+        return fifo_depths(config, made.graph, fifo_names(made.graph), finn_plus) if config else {}
+
+
+def _rate_facts(made: Folded, wanted: Wanted, fifos: Fifos) -> dict[str, Any] | None:
+    from .rates import affordable, rate
+
+    own = fifos.own(made, wanted.finn_plus)
+    if not affordable(made.graph):
+        return None
+    return rate(made.graph, fifos.depth, own).facts(fifos.depth, own, wanted.clock_mhz)
 
 
 def cycles(
     graph: Graph,
-    part_name: str,
-    clock_mhz: float,
-    fps: float | None,
+    wanted: Wanted,
     images: int,
-    depth: int,
-    folding: Path | None = None,
-    finn_plus: bool = False,
-    depths: Path | None = None,
+    fifos: Fifos,
 ) -> dict[str, Any]:
     """Timing of a graph of any level, compiled and folded as for `estimate`, word by word.
 
     After a deadlock, all figures but those under "deadlock" are those of the graph with the FIFOs that suffice.
+    "restoring_depths" are those with which FIFOs that lower the rate do so no longer.
 
     Args:
         graph: of any level.
-        part_name, clock_mhz, fps, folding, finn_plus: as for `estimate`.
+        wanted: as for `estimate`.
         images: sent through.
-        depth: of every FIFO, in words; 0 for unbounded ones.
-        depths: JSON file with those of single FIFOs, as `fifo_depths.fifo_depths` reads it.
+        fifos: depths.
 
     Raises:
-        Problem: as for `estimate`, and where the depths do not fit the graph.
+        Problem: as for `estimate`.
     """
     from ..build.cost import estimate as cost
-    from ..build.parts import part
-    from ..sim.pipeline import fifo_names
     from ..sim.pipeline import simulate as timing
-    from .fifo_depths import fifo_depths
+    from .rates import SOURCE, rate
 
-    _, folded = compile_and_fold(graph, part(part_name), clock_mhz, fps, folding, finn_plus)
-    own: dict[str, int] = {}
-    if depths is not None:
-        own = fifo_depths(load_json(depths, "file of FIFO depths"), folded, fifo_names(folded), finn_plus)
-    found = timing(folded, images, depth, own)
-    stuck = found.deadlock
+    made = compile_and_fold(graph, wanted)
+    folded, clock_mhz, depth = made.graph, wanted.clock_mhz, fifos.depth
+    own = fifos.own(made, wanted.finn_plus)
+    both = rate(folded, depth, own, images)
+    found, stuck = both.given, both.given.deadlock
     if stuck is not None:
         found = timing(folded, images, depth, own | dict(stuck.enough))
     assert found.latency is not None
@@ -188,15 +213,20 @@ def cycles(
         "input": input_facts(folded),
         "clock_mhz": clock_mhz,
         "images": images,
+        "notes": list(made.notes),
         "fifo_depth": depth,
         "fifo_depths": own,
-        "source": "simulated (word by word, bnnflow.sim.pipeline)",
+        "source": SOURCE,
         "interval_cycles": found.interval,
         "intervals": list(found.intervals),
         "fps": found.fps(clock_mhz),
         "latency_cycles": found.latency,
         "latency_us": found.latency / clock_mhz,
         "estimated_cycles": max(estimated.values()),
+        "estimated_fps": clock_mhz * 1e6 / max(estimated.values()),
+        "deep_interval_cycles": both.deep.interval,
+        "deep_fps": both.deep.fps(clock_mhz),
+        "restoring_depths": dict(both.restoring),
         "units": [asdict(unit) | {"estimated_cycles": estimated.get(unit.name)} for unit in found.units],
         "fifos": [asdict(fifo) for fifo in found.fifos],
         "deadlock": None if stuck is None else asdict(stuck),
@@ -226,6 +256,7 @@ def speed(
     Returns:
         device, threads, rows and missing, as `speed.network_rows` gives them.
     """
+    from ..build.parts import part
     from ..transforms.compile import level_of
     from .context import WEIGHTS
     from .speed import network_rows, processor
@@ -245,7 +276,7 @@ def speed(
         verify_recorded(weights)
         network = load_network(weights)
     try:
-        found = estimate(graph, part_name, clock_mhz, fps)
+        found = estimate(graph, Wanted(part(part_name), clock_mhz, fps))
     except Problem as problem:
         if problem.status != CHECK_FAILED:
             raise

@@ -96,19 +96,43 @@ def load_json(path: Path, what: str) -> dict[str, Any]:
     """A JSON object from a file.
 
     Raises:
-        Problem: the file is missing, or holds no JSON object.
+        Problem: the file is missing, holds no JSON object, or states a key twice.
     """
     try:
-        loaded = json.loads(path.read_text())
+        loaded = json.loads(path.read_text(), object_pairs_hook=_once, parse_constant=_no_number)
     except FileNotFoundError:
         raise Problem(f"there is no such {what}", str(path), "give a .json file") from None
     except OSError as error:
         raise explain(error, path) from error
-    except ValueError as error:
+    except _Twice as error:
+        hint = "only one of them would count: leave the others out"
+        raise Problem(f"the {what} states {error.key!r} more than once", str(path), hint) from error
+    except (ValueError, RecursionError) as error:
         raise Problem(f"the {what} is not JSON", str(path), str(error)) from error
     if not isinstance(loaded, dict):
         raise Problem(f"the {what} holds no object", str(path), 'write {"MVAU_hls_0": {"PE": 2, "SIMD": 4}}')
     return loaded
+
+
+class _Twice(ValueError):
+    """A key that stands twice in one JSON object."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(key)
+        self.key = key
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise _Twice(key)
+        found[key] = value
+    return found
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(f"{text} is no number of JSON")
 
 
 def test_images(name: str, folder: Path | None, limit: int | None) -> tuple[np.ndarray, np.ndarray]:

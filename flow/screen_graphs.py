@@ -125,15 +125,50 @@ def print_estimate(found: Mapping[str, Any]) -> None:
         table.add_row(layer["name"] + mark, layer["op"], layer["shape"], *map(str, cells))
     terminal().print(table)
     print_input(found["input"])
+    also = (("uram", "UltraRAM"), ("dsp", "DSP slices"))
+    more = "".join(f", {found[key]:,} {what} of {target[key]:,}" for key, what in also if found[key])
     print(
-        f"{found['lut']:,} LUT of {target['lut']:,}, {found['bram18']:,} BRAM18 of {target['bram18']:,} "
+        f"{found['lut']:,} LUT of {target['lut']:,}, {found['bram18']:,} BRAM18 of {target['bram18']:,}{more} "
         f"({target['part']}), {found['cycles']:,} cycles an image: {found['fps']:,.0f} images/s at "
-        f"{target['clock_mhz']:g} MHz; estimated by FINN's formulas"
+        f"{target['clock_mhz']:g} MHz with FIFOs that are deep enough; estimated by FINN's formulas"
     )
+    if "fifos" in found:
+        _print_rate(found["fifos"])
     parts = ", ".join(f"{kind} {found[f'energy_{kind}_nj']:,.1f}" for kind in ("operations", "memory", "streams"))
     print(f"{found['energy_nj']:,.1f} nJ an image ({parts}), {found['energy_source']}, not watts of a board")
     if "unrolled" in found:
         print_unrolled(found["unrolled"])
+    for note in found["notes"]:
+        print(f"note: {note}")
+    if "files" in found:
+        print(f"wrote {', '.join(found['files'])}")
+
+
+def _print_rate(found: Mapping[str, Any] | None) -> None:
+    """Print the rate with the FIFOs that were given, and the depths that restore what they cost."""
+    if found is None:
+        print("too large to simulate its FIFOs beside an estimate; `flow cycles` does")
+        return
+    given = f"FIFOs of depth {found['depth']:,}" if found["depth"] else "unbounded FIFOs"
+    given += " and those of the file" if found["depths"] else ""
+    if found["deadlock"]:
+        print(f"with {given} it deadlocks; simulated word by word (`flow cycles` says where)")
+    else:
+        print(
+            f"with {given}: {found['interval_cycles']:,} cycles an image, {found['fps']:,.0f} images/s; "
+            "simulated word by word"
+        )
+    _print_restoring(found)
+
+
+def _print_restoring(found: Mapping[str, Any]) -> None:
+    if found["restoring_depths"]:
+        print(
+            f"FIFO depths that give {found['deep_interval_cycles']:,} cycles an image, {found['deep_fps']:,.0f} "
+            "images/s, as unbounded ones do:"
+        )
+        for name, depth in found["restoring_depths"].items():
+            print(f"  {name}: {depth:,}")
 
 
 def print_cycles(found: Mapping[str, Any]) -> None:
@@ -165,10 +200,14 @@ def print_cycles(found: Mapping[str, Any]) -> None:
         for name, depth in stuck["enough"].items():
             print(f"  {name}: depth {depth:,}")
     print(
-        f"{found['interval_cycles']:,} cycles an image ({found['estimated_cycles']:,} by FINN's formulas): "
+        f"{found['interval_cycles']:,} cycles an image ({found['estimated_cycles']:,} by FINN's formulas, with FIFOs "
+        f"that are deep enough): "
         f"{found['fps']:,.0f} images/s at {found['clock_mhz']:g} MHz; first image after "
         f"{found['latency_cycles']:,} cycles, {found['latency_us']:,.1f} us; simulated word by word"
     )
+    _print_restoring(found)
+    for note in found["notes"]:
+        print(f"note: {note}")
 
 
 def print_unrolled(found: Mapping[str, Any]) -> None:

@@ -66,13 +66,16 @@ def level_of(graph: Graph) -> str:
     return "integer" if Threshold in kinds else "network"
 
 
-def stages(graph: Graph, observe: Observer | None = None, finn_plus: bool = False) -> tuple[Stage, ...]:
+def stages(
+    graph: Graph, observe: Observer | None = None, finn_plus: bool = False, keep_shape: bool = False
+) -> tuple[Stage, ...]:
     """Compile a graph from the level that it is at to dataflow; the first result is the graph itself on integers.
 
     Args:
         graph: a network of layers with integer weights, without loops.
         observe: called after every pass.
         finn_plus: compile to the units that finn-plus makes and has, where ours or those of FINN 0.10 are others.
+        keep_shape: keep all channels, also those that are constant, repeated or never read, as FINN does.
 
     Raises:
         Problem: something cannot be compiled exactly; it names the operation. What the input holds is not known, or
@@ -93,7 +96,8 @@ def stages(graph: Graph, observe: Observer | None = None, finn_plus: bool = Fals
             observe(step, before, result)
 
     for name, steps in (FINN_PLUS_STAGES if finn_plus else STAGES)[LEVEL_NAMES.index(level) :]:
-        result = passes.run(steps, made[-1].graph, watch)
+        kept = tuple(step for step in steps if not (keep_shape and isinstance(step, Reduce)))
+        result = passes.run(kept, made[-1].graph, watch)
         require(result.graph, name)
         made.append(Stage(name, result.graph, result.matches, result.notes, result.doubts))
     if not any(isinstance(node.op, Mvau) for node in made[-1].graph.nodes):

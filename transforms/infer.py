@@ -11,6 +11,7 @@ import numpy as np
 
 from bnnflow import Problem
 
+from .choices import check_choices
 from .ops import (
     Add,
     AddBorder,
@@ -68,6 +69,7 @@ def result_type(op: AnyOp, inputs: Sequence[TensorType], name: str = "") -> Tens
     joins = isinstance(op, Add | AddStreams | Concat | StreamingConcat)
     wanted = len(inputs) == 2 if isinstance(op, Add | AddStreams) else len(inputs) >= 2 if joins else len(inputs) == 1
     _need(wanted, f"{len(inputs)} inputs of {type(op).__name__}, the first", name, x)
+    check_choices(op, x.channels, name)
     match op:
         case ChannelsLast():
             _need(len(x.shape) in (2, 3), "a map is needed, not", name, x)

@@ -248,13 +248,16 @@ class SlidingWindow(Op):
     """FINN `ConvolutionInputGenerator`: (h, w, c) to (oh, ow, kernel h * kernel w * c), simd values a cycle.
 
     A window's values are ordered (kernel row, kernel column, channel), or, when depthwise, in groups of
-    simd channels: (channel / simd, kernel row, kernel column, channel % simd).
+    simd channels: (channel / simd, kernel row, kernel column, channel % simd). parallel_window: a word holds a
+    whole window of simd channels. These fields and ram_style, of the line buffer, are choices (`choices.py`).
     """
 
     kernel: Pair
     stride: Pair
     simd: int = 1
     depthwise: bool = False
+    parallel_window: int = 0
+    ram_style: str = "distributed"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -264,7 +267,9 @@ class Mvau(Op):
     With `xnor`, inputs are bits, weight is uint8 {0, 1}, (MH, MW), and the sum is the number of equal bits;
     otherwise weight is int8 or int16 and the sum that of products. bounds: int64, (MH, levels), ascending;
     the result is low + number of bounds reached; (0, 0) for none (the sums leave the unit).
-    pe divides MH, simd divides MW; one image takes vectors * (MH / pe) * (MW / simd) cycles.
+    pe divides MH, simd divides MW; one image takes vectors * (MH / pe) * (MW / simd) cycles. The other fields are
+    choices (`choices.py`): where the weights lie (mem_mode, ram_style) and the thresholds (ram_style_thresholds), what
+    multiplies (res_type), and whether weights can be written while it runs.
     """
 
     weight: Array
@@ -273,6 +278,11 @@ class Mvau(Op):
     low: int = 0
     pe: int = 1
     simd: int = 1
+    mem_mode: str = "internal_decoupled"
+    ram_style: str = "auto"
+    ram_style_thresholds: str = "auto"
+    res_type: str = "lut"
+    runtime_writeable_weights: int = 0
 
     @property
     def has_bounds(self) -> bool:
@@ -292,12 +302,21 @@ class Mvau(Op):
 class Thresholding(Op):
     """FINN `Thresholding`: low + number of bounds reached, as a unit of its own; pe channels a cycle.
 
-    bounds: int64, (channels, levels).
+    bounds: int64, (channels, levels). form: FINN's "rtl" or "hls". The fields behind it are choices (`choices.py`):
+    ram_style and mem_mode of the form hls; the depths from which on the form rtl takes block RAM and UltraRAM, 0 for
+    none, and uniform_thres.
     """
 
     bounds: Array
     low: int = 0
     pe: int = 1
+    form: str = "rtl"
+    mem_mode: str = "internal_decoupled"
+    ram_style: str = "distributed"
+    depth_trigger_bram: int = 0
+    depth_trigger_uram: int = 0
+    uniform_thres: int = 0
+    runtime_writeable_weights: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,6 +11,7 @@ from typing import Any, assert_never
 
 from bnnflow import Problem
 
+from .choices import stated
 from .infer import accumulator
 from .ops import (
     AddBorder,
@@ -97,7 +98,7 @@ def unit_node(
                 "SIMD": simd,
                 "depthwise": int(depthwise),
                 "is1D": 0,
-                "ram_style": "distributed",
+                **stated(op),
             }
             return UnitNode("ConvolutionInputGenerator", name, settings | types)
         case FMPadding(pads, value, simd):
@@ -132,6 +133,7 @@ def unit_node(
         case Thresholding(bounds, low, pe):
             kind = bound_type(x, bounds)
             settings = {"NumChannels": x.channels, "PE": pe, "numSteps": bounds.shape[1], "ActVal": low}
+            settings |= {"preferred_impl_style": op.form, **stated(op)}
             table = (f"{name}_bounds", bounds, kind)
             return UnitNode("Thresholding", name, settings | vectors | {"weightDataType": kind} | types, [table])
         case Mvau():
@@ -203,11 +205,8 @@ def _mvau(name: str, op: Mvau, x: TensorType, common: dict[str, Any]) -> UnitNod
         "ActVal": op.low,
         "binaryXnorMode": int(op.xnor),
         "noActivation": int(not op.has_bounds),
-        "mem_mode": "internal_decoupled",
-        "ram_style": "auto",
-        "resType": "lut",
+        **stated(op),
         # FINN takes DSP slices for products of 4 and more bits, which we do not count.
         "preferred_impl_style": "hls",
-        "runtime_writeable_weights": 0,
     }
     return UnitNode("MVAU", name, settings | common, tables)

@@ -25,6 +25,7 @@ The units:
 * `SlidingWindow`: reads pixels, SIMD channels a word, while it writes windows. A window begins when all its pixels are
   buffered and is written word by word. The buffer holds (kh - 1) * width + kw pixels and, where the stride goes beyond
   the kernel, what is skipped; a word is overwritten when the last window that needs it has passed its place there.
+  With `parallel_window` a word is a whole window of SIMD channels, written when its last pixel's word is there.
   Pixels of the next image are read when the last window has been written. While it does neither, it is blocked as
   long as a word of a window waits for a place, else starved.
 * `Thresholding`, `ChannelwiseMul`, `AddBorder`: one word in, one word out.
@@ -44,11 +45,11 @@ from collections.abc import Mapping
 from bnnflow import Problem
 
 from ...transforms.graph import Graph
-from .line import Line
+from .line import Fifo, Line
 from .timing import Deadlock, FifoTiming, Timing, UnitTiming
 from .units import line_of
 
-__all__ = ["Deadlock", "FifoTiming", "Timing", "UnitTiming", "fifo_names", "simulate"]
+__all__ = ["Deadlock", "FifoTiming", "Timing", "UnitTiming", "fifo_names", "fifos_of", "simulate"]
 
 UNBOUNDED = 0
 
@@ -59,7 +60,16 @@ def fifo_names(graph: Graph) -> tuple[str, ...]:
     Raises:
         Problem: an operation that is no unit, or words that a tensor does not fill.
     """
-    return tuple(fifo.name for fifo in line_of(graph, 1, UNBOUNDED, {}).fifos)
+    return tuple(fifo.name for fifo in fifos_of(graph))
+
+
+def fifos_of(graph: Graph) -> tuple[Fifo, ...]:
+    """The FIFOs of a folded graph, with the words that an image sends through them; none has moved yet.
+
+    Raises:
+        Problem: as `fifo_names`.
+    """
+    return tuple(line_of(graph, 1, UNBOUNDED, {}).fifos)
 
 
 def simulate(graph: Graph, images: int = 3, depth: int = 2, depths: Mapping[str, int] | None = None) -> Timing:

@@ -102,7 +102,9 @@ def _input_width(node: Node, x: TensorType) -> int:
 def _output_width(node: Node, graph: Graph) -> int:
     """Values a word of a unit's output."""
     match node.op:
-        case SlidingWindow() | FMPadding() | StreamingConcat():
+        case SlidingWindow(kernel, parallel_window=parallel, simd=simd):
+            return simd * prod(kernel) if parallel else simd
+        case FMPadding() | StreamingConcat():
             return node.op.simd
         case StreamingMaxPool():
             return graph.types[node.name].channels
@@ -159,16 +161,21 @@ def _window(node: Node, op: SlidingWindow, x: TensorType, images: int, entry: Fi
     words = places.reshape(rows * columns, area, 1) * fold + np.arange(fold)
     if op.depthwise:
         words = words.swapaxes(1, 2)
-    words = words.reshape(-1)
-    total, given = height * width * fold, len(words)
-    # Words that must have been read before a word of a window is written: all of its window.
-    newest = (places.reshape(rows * columns, area)[:, -1] + 1) * fold
-    needed = np.repeat(newest, area * fold)
+    last = places.reshape(rows * columns, area)[:, -1]
+    held = (kh - 1) * width + kw
+    total, buffer = height * width * fold, held * fold
+    if op.parallel_window:
+        # A word is a whole window of simd channels; FINN's buffer then holds (held - 1) * fold + 2 words.
+        buffer = (held - 1) * fold + 2
+        words, needed = words.reshape(-1, area), (last[:, None] * fold + np.arange(fold) + 1).reshape(-1)
+    else:
+        # Words that must have been read before a word of a window is written: all of its window.
+        words, needed = words.reshape(-1, 1), np.repeat((last + 1) * fold, area * fold)
+        buffer += max(0, (across - 1 - area) * fold) + max(0, ((down - 1) * width - area) * fold)
+    given = len(words)
     # Words that must have been written before a word is read: those that need the word whose place it takes.
-    buffer = ((kh - 1) * width + kw) * fold
-    buffer += max(0, (across - 1 - area) * fold) + max(0, ((down - 1) * width - area) * fold)
     uses = np.zeros(total, np.int64)
-    np.maximum.at(uses, words, np.arange(1, given + 1))
+    np.maximum.at(uses, words, np.arange(1, given + 1)[:, None])
     passed = np.zeros(total, np.int64)
     if total > buffer:
         passed[buffer:] = np.maximum.accumulate(uses[: total - buffer])

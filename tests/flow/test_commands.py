@@ -185,7 +185,6 @@ CASES = {
     "bad_rates": (["faults", "GRAPH", "--rates", "often"], 2),
     "rate_range": (["faults", "GRAPH", "--data", "digits", "--rates", "2"], 2),
     "empty_folding": (["estimate", "GRAPH", "--folding", "empty.json"], 2),
-    "folding_and_rate": (["estimate", "GRAPH", "--folding", "empty.json", "--fps", "5"], 2),
     "channels_last": (["simulate", "GRAPH", "--input", "last.npy"], 2),
     "no_run": (["show", "."], 2),
     "no_such_stage": (["build", "r.yaml", "--from", "trian"], 2),

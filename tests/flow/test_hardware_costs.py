@@ -10,8 +10,9 @@ import pytest
 
 from bnnflow.build.cost import estimate
 from bnnflow.build.finn_reports import unit_names
+from bnnflow.build.folding_file import apply_folding
 from bnnflow.build.parts import part
-from bnnflow.build.schedule import apply_folding, schedule
+from bnnflow.build.schedule import schedule
 from bnnflow.flow.hardware_costs import HardwareCosts
 from bnnflow.models.allocation.greedy import Objective, Space, allocate
 from bnnflow.models.allocation.sensitivity import Curve

@@ -104,6 +104,19 @@ def conserved(found: Timing) -> None:
         assert min(unit.busy, unit.starved, unit.blocked) >= 0
 
 
+@pytest.mark.parametrize("depthwise", [False, True])
+@pytest.mark.parametrize(("shape", "kernel", "stride"), [((8, 9), (3, 3), (1, 1)), ((9, 9), (3, 2), (2, 2))])
+def test_parallel_windows_take_as_many_cycles_as_finn_says(
+    shape: tuple[int, int], kernel: tuple[int, int], stride: tuple[int, int], depthwise: bool
+) -> None:
+    """FINN: height * width * fold + 2; the 2 are pipeline stages, which are left out here."""
+    unit = SlidingWindow(kernel, stride, 2 if depthwise else 6, depthwise, parallel_window=1)
+    found = simulate(chain((*shape, 6), unit), 3, 0)
+    wanted = shape[0] * shape[1] * (3 if depthwise else 1)
+    assert found.interval is not None and 0 <= wanted + 2 - found.interval <= 2
+    assert found.fifos[-1].width == unit.simd * kernel[0] * kernel[1]
+
+
 def test_one_unit_by_hand() -> None:
     """Word k enters in cycle k, is turned in cycle k + 1, and the next image follows without a gap."""
     found = simulate(chain((5,), sign(5)), 3)

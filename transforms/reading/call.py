@@ -98,6 +98,12 @@ def kind_of(op_type: str) -> str:
     return re.sub(r"_(hls|rtl|Batch)$", "", op_type)
 
 
+def form_of(op_type: str) -> str:
+    """The form that FINN's name of a unit states: "hls" (older versions wrote `_Batch`), "rtl", or nothing."""
+    ending = re.search(r"_(hls|rtl|Batch)$", op_type)
+    return "" if ending is None else {"Batch": "hls"}.get(ending[1], ending[1])
+
+
 def is_known(op_type: str) -> bool:
     """True for operators that can be read, or computed in advance."""
     return kind_of(op_type) in OPERATORS or op_type in FOLDED

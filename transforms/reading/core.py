@@ -23,7 +23,7 @@ from ..graph import Graph, Node
 from ..infer import result_type
 from ..ops import Affine, AnyOp, ChannelsLast, Flatten, Scale
 from ..tensor import Array, TensorType, integer_range
-from .call import OPERATORS, Call, kind_of, plain
+from .call import OPERATORS, Call, form_of, kind_of, plain
 from .live import End, Live, Steps, Window
 
 # Types of stored inputs that say what they hold.
@@ -177,7 +177,9 @@ class Reader:
 
     def _compute(self, node: onnx.NodeProto) -> None:
         settings = constants.attributes(node)
-        kind = kind_of(node.op_type)
+        kind, form = kind_of(node.op_type), form_of(node.op_type)
+        if form:
+            settings = {**settings, "preferred_impl_style": form}
         call = Call(kind, plain(node.name), tuple(node.input), tuple(node.output), settings)
         if kind in ("Shape", "Size"):
             self.constants[node.output[0]] = self._shape(call)

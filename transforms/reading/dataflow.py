@@ -8,6 +8,7 @@ import numpy as np
 
 from bnnflow import Problem
 
+from ..choices import with_choices
 from ..infer import accumulator
 from ..ops import (
     NO_BOUNDS,
@@ -74,7 +75,7 @@ def mvau(reader: Reader, call: Call, x: Live) -> Live:
         _no_bipolar(call)
         bounds = _rows(integer_bounds(reader, call, 2, accumulator(unit, reader.kind(x))), len(weight))
         low = call.integer("ActVal", 0)
-    op = Mvau(unit.weight, bounds, xnor, low, pe, simd)
+    op = with_choices(Mvau(unit.weight, bounds, xnor, low, pe, simd), call.settings)
     made = reader.add("mvau", op, x.tensor, call=call)
     return replace(x, tensor=made, shape=(*x.shape[:-1], len(weight)), order=None)
 
@@ -93,8 +94,9 @@ def thresholding(reader: Reader, call: Call, x: Live) -> Live:
     bounds = _rows(integer_bounds(reader, call, 1, reader.kind(x)), x.channels)
     if x.order is not None:
         bounds = graph_order(bounds.T, x.order).T
-    op = Thresholding(bounds, call.integer("ActVal", 0), call.integer("PE", 1))
-    return reader.on(x, "thresholding", op, call)
+    form = call.text("preferred_impl_style") or "rtl"
+    op = Thresholding(bounds, call.integer("ActVal", 0), call.integer("PE", 1), form)
+    return reader.on(x, "thresholding", with_choices(op, call.settings), call)
 
 
 @operator("ConvolutionInputGenerator")
@@ -105,7 +107,7 @@ def sliding_window(reader: Reader, call: Call, x: Live) -> Live:
         raise Problem("dilated sliding windows are not supported")
     kernel, stride = call.integers("ConvKernelDim", 2), call.integers("Stride", 2)
     simd, depthwise = call.integer("SIMD", 1), bool(call.integer("depthwise", 0))
-    op = SlidingWindow((kernel[0], kernel[1]), (stride[0], stride[1]), simd, depthwise)
+    op = with_choices(SlidingWindow((kernel[0], kernel[1]), (stride[0], stride[1]), simd, depthwise), call.settings)
     return reader.on_map(x, "window", op, call)
 
 
