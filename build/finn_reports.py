@@ -31,15 +31,16 @@ def unit_names(graph: Graph, finn_plus: bool = False) -> dict[str, str]:
     return names
 
 
-def reports(graph: Graph, counts: Mapping[str, int], clock_mhz: float) -> dict[str, str]:
+def reports(graph: Graph, counts: Mapping[str, int], clock_mhz: float, finn_plus: bool = False) -> dict[str, str]:
     """File name to JSON text of FINN's estimate reports.
 
     Args:
         graph: dataflow level, folded.
         counts: the fields of `Operations` of the network.
         clock_mhz: clock.
+        finn_plus: finn-plus' names, and FINN's own figures digit for digit, which hold for its file alone.
     """
-    names, cost = unit_names(graph), estimate(graph)
+    names, cost = unit_names(graph, finn_plus), estimate(graph, "finn" if finn_plus else "exact")
     resources: dict[str, Any] = {
         names[u.name]: {"BRAM_18K": u.bram18, "LUT": u.lut, "URAM": u.uram, "DSP": u.dsp} for u in cost.units
     }

@@ -15,7 +15,7 @@ Summary = Mapping[str, Any]
 
 TITLES = {"base": "unpruned", "pruned": "pruned"}
 _TEMPLATE = "report.html.j2"
-_OPTIONAL = ("faults", "notes", "pruning", "speed", "stages", "verify")
+_OPTIONAL = ("input", "finn", "faults", "notes", "pruning", "speed", "stages", "verify")
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,8 @@ from .context import (
 from .fault_campaign import fault_settings, run_campaign
 from .figures import cost_facts, network_operations, unrolled_facts
 from .folding import fold_for
+from .handover import hand_over
+from .inputs import input_facts
 from .pruning import RELEVANCE, prune_base, recovery_settings, step_cost_inputs, step_costs
 from .summary import summarize
 from .training import source_digest, taken_over, train_base
@@ -114,13 +116,15 @@ def streamline(build: Build) -> Facts:
 
     def work() -> Facts:
         notes: dict[str, list[str]] = {}
+        holds = {}
         for network in build.networks:
             made = stages(read(build.file(network, QONNX)))
             notes[network] = [note for stage in made for note in stage.notes]
+            holds[network] = input_facts(made[-1].graph)
             for stage in made:
                 if stage.level in ("integer", "xnor"):
                     write_graph(build.run, f"{network}/{LEVEL_FILES[stage.level]}", stage.graph)
-        return {"notes": notes}
+        return {"notes": notes, "input": holds}
 
     return build.stage("streamline", {"networks": build.files(QONNX)}, work)
 
@@ -146,21 +150,23 @@ def verify(build: Build) -> Facts:
 
 
 def schedule(build: Build) -> Facts:
-    """Fold every network for the target rate on the target part."""
+    """Fold every network for the target rate on the target part, and write what FINN takes of it."""
     target = build.recipe.target
 
     def work() -> Facts:
         from ..build.finn_reports import folding
         from ..build.parts import part
 
+        handed = {}
         for network in build.networks:
             folded = fold_for(build.recipe, read(build.file(network, LEVEL_FILES["dataflow"])))
             write_graph(build.run, f"{network}/{FOLDED}", folded)
             build.run.write(f"{network}/auto_folding_config.json", _json(folding(folded)))
+            handed[network] = hand_over(build, network)
         chip = part(target.part)
-        return {"part": chip.name, "lut": chip.lut, "bram18": chip.bram18}
+        return {"part": chip.name, "lut": chip.lut, "bram18": chip.bram18, "finn": handed}
 
-    inputs = {"graphs": build.files(LEVEL_FILES["dataflow"]), "target": target.model_dump(mode="json")}
+    inputs = {"graphs": build.files(LEVEL_FILES["dataflow"], QONNX), "target": target.model_dump(mode="json")}
     return build.stage("schedule", inputs, work)
 
 

@@ -39,6 +39,8 @@ def summarize(build: Build) -> dict[str, Any]:
             "bram18": chip["bram18"],
         },
         "networks": {name: _network(build, name) for name in build.networks},
+        "input": facts["streamline"]["input"]["base"],
+        "finn": facts["schedule"]["finn"],
         "verify": {name: facts["verify"][name] for name in build.networks},
         "pruning": pruning,
         "faults": facts["faults"] or None,

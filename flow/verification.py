@@ -71,7 +71,7 @@ def verify_network(build: Build, network: str, images: np.ndarray, progress: Cal
         judged = in_doubt[: len(few)] if level == "network" else None
         results.append(judge(f"qonnx on {level}", images=few, scores=made, in_doubt=judged))
     if finn_base.version() is not None:
-        results += [finn_base.judge(level, build.file(network, LEVEL_FILES[level]), few) for level in finn_base.LEVELS]
+        results += finn_base.judge({level: build.file(network, LEVEL_FILES[level]) for level in finn_base.LEVELS}, few)
     results += compare(levels, images, progress=progress)
     everything = image_inputs(compiled[0].graph, build.dataset.test_images)
     right = Simulator.of(last).classes(everything) == build.dataset.test_labels
