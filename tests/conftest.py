@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +11,12 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 from threadpoolctl import threadpool_limits
+
+# Texts as on no terminal, 100 columns wide, whatever the caller's terminal or CI service asks for; of one process.
+for _name in ("FORCE_COLOR", "CLICOLOR_FORCE", "PY_COLORS", "GITHUB_ACTIONS", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+    os.environ.pop(_name, None)
+for _name in ("COLUMNS", "LINES", "RANK", "WORLD_SIZE", "LOCAL_RANK"):
+    os.environ.pop(_name, None)
 
 # The same examples on every machine and run.
 settings.register_profile("fixed", derandomize=True, deadline=None)
@@ -20,6 +27,22 @@ GOLDEN = Path(__file__).parent / "golden"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="rewrite the files in tests/golden")
+    parser.addoption("--target", default="host", help="compile the simulator's kernels as for a lesser processor: avx2")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def kernels_for(request: pytest.FixtureRequest) -> Iterator[None]:
+    """With `--target avx2` (any of `kernels.llvm.TARGETS`), "host" means that processor in all tests."""
+    target = request.config.getoption("--target")
+    if target == "host":
+        yield
+        return
+    from bnnflow.sim.kernels import llvm
+
+    made = llvm.native
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(llvm, "native", lambda name, folder=None: made(target if name == "host" else name, folder))
+        yield
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import re
 import subprocess
 import sys
@@ -75,9 +76,12 @@ def test_every_package_that_is_imported_is_declared() -> None:
 
 def test_the_wheel_works_in_a_fresh_environment(wheel: Path, tmp_path: Path) -> None:
     """Installed without its dependencies, which are lent by path, every module imports from the wheel alone."""
-    venv.create(tmp_path / "env", with_pip=True)
+    pip_is_here = importlib.util.find_spec("pip") is not None
+    venv.create(tmp_path / "env", with_pip=not pip_is_here)
     python = tmp_path / "env" / "bin" / "python"
-    subprocess.run([python, "-m", "pip", "install", "-q", "--no-deps", wheel], check=True, cwd=tmp_path)
+    pip = [sys.executable, "-m", "pip", "--python", python] if pip_is_here else [python, "-m", "pip"]
+    pip += ["--disable-pip-version-check"]
+    subprocess.run([*pip, "install", "-q", "--no-deps", wheel], check=True, cwd=tmp_path)
     names = sorted(
         name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
         for name in wanted()
@@ -91,10 +95,11 @@ def test_the_wheel_works_in_a_fresh_environment(wheel: Path, tmp_path: Path) -> 
         "import bnnflow; print(bnnflow.__file__)\n"
         "from bnnflow.models.data.load import load; assert len(load('digits').train_images) == 1437"
     )
-    done = subprocess.run([python, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    # -I: a PYTHONPATH of the caller's must not stand before the wheel.
+    done = subprocess.run([python, "-I", "-c", code], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert str(tmp_path) in done.stdout
-    help_text = subprocess.run([python, "-m", "pip", "show", "-f", "bnnflow"], capture_output=True, text=True).stdout
+    help_text = subprocess.run([*pip, "show", "-f", "bnnflow"], capture_output=True, text=True, cwd=tmp_path).stdout
     assert "bin/flow" in help_text
     assert "bin/bnnflow" in help_text
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,16 +15,21 @@ import torch
 
 from bnnflow.flow import cli, context, stages
 from bnnflow.flow.runs import Run
+from bnnflow.sim.verify import class_sums, sums_of_scores
+from bnnflow.transforms.read import read
+
+from .killed import killed
 
 RECIPE = """\
 name: tiny
 data: {name: digits, train_images: 400, test_images: 60}
 model: {arch: cnn, channels: [8, 16], kernels: [3, 3], pools: [1, 2], hidden: [16]}
-train: {epochs: 30, learning_rate: 0.01, threads: 1}
-prune: {amount: 0.5, steps: 1, epochs: 3, images: 40, learning_rate: 0.005}
+train: {epochs: 16, learning_rate: 0.01, threads: 1}
+prune: {amount: 0.5, steps: 1, epochs: 3, images: 20, learning_rate: 0.005}
+verify: {images: 6}
 target: {fps: 20000}
 faults: {rates: [0.01, 0.1], maps: 2, images: 60}
-speed: {images: 60}
+speed: {images: 20}
 """
 NAMES = list(stages.STAGES)
 
@@ -83,21 +86,30 @@ def test_what_a_build_leaves(finished: Path) -> None:
     assert "http" not in page.replace("http://www.w3.org", "").replace("https://www.w3.org", "")
 
 
-def test_every_onnx_file_is_valid_and_simulates_to_the_same_scores(finished: Path, tmp_path: Path) -> None:
+def test_every_onnx_file_is_valid_and_simulates_to_the_same_integers(finished: Path, tmp_path: Path) -> None:
+    """A file's float scores are its integers times a float32 scale, and a float32 shift (docs/exactness.md)."""
     images = np.random.default_rng(0).integers(0, 241, (20, 1, 8, 8)).astype(np.uint8)
     np.save(tmp_path / "x.npy", images)
     np.save(tmp_path / "floats.npy", images.astype(np.float32))
-    results = []
     files = sorted((finished / "pruned").rglob("*.onnx"))
     assert len(files) == 5
-    for number, path in enumerate(files):
+    graphs, scores, sums = [read(path) for path in files], [], []
+    for number, (path, graph) in enumerate(zip(files, graphs, strict=True)):
         onnx.checker.check_model(onnx.load(path))
-        given = "floats" if number % 2 else "x"
-        arguments = ["simulate", str(path), "--input", str(tmp_path / f"{given}.npy")]
+        given, tap = "floats" if number % 2 else "x", class_sums(graph)[0]
+        arguments = ["simulate", str(path), "--input", str(tmp_path / f"{given}.npy"), "--tap", tap]
         assert cli.run([*arguments, "--output", str(tmp_path / "y.npy")]) == 0
-        results.append(np.load(tmp_path / "y.npy"))
-    for scores in results:
-        np.testing.assert_allclose(scores, results[0], rtol=1e-6)
+        scores.append(np.load(tmp_path / "y.npy"))
+        sums.append(np.load(tmp_path / f"y.{tap}.npy"))
+    affine = [class_sums(graph)[1:] for graph in graphs]
+    rounding = [np.abs(scale * made) + np.abs(shift) for (scale, shift), made in zip(affine, sums, strict=True)]
+    for graph, wanted, own in zip(graphs, sums, rounding, strict=True):
+        assert np.array_equal(wanted, np.rint(wanted)) and len(np.unique(wanted)) > 5
+        _, scale, shift = class_sums(graph)
+        for made, its in zip(scores, rounding, strict=True):
+            assert np.array_equal(sums_of_scores(graph, made), wanted), "each file's scores are every file's integers"
+            assert np.array_equal(made.argmax(axis=1), wanted.argmax(axis=1)), "one scale for all classes"
+            assert np.all(np.abs(made - scale * wanted - shift) <= 2.0**-23 * np.maximum(own, its))
 
 
 def test_a_second_build_does_nothing(recipe: Path, finished: Path) -> None:
@@ -149,70 +161,55 @@ def test_pruning_that_removes_nothing_says_so(recipe: Path, finished: Path, tmp_
     assert any("nothing was removed" in note for note in notes)
 
 
-@pytest.mark.parametrize("stage", NAMES[1:])
-def test_an_interrupted_stage_resumes_to_the_same_files(
-    stage: str, recipe: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_interrupted_stages_resume_to_the_same_files(
+    recipe: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Ctrl-C within each stage: exit status 130, and the next build ends with the same bytes."""
+    """Ctrl-C within every stage, one a build: exit status 130 each time; the last build ends with the same bytes."""
     import shutil
 
     folder = tmp_path / "run"
     shutil.copytree(finished, folder)
-    original = Run.stage
+    original, done = Run.stage, []
 
     def interrupted(self: Run, name: str, inputs: object, work: Callable[[], object]) -> object:
         def stopped() -> object:
             work()
+            done.append(name)
             raise KeyboardInterrupt
 
-        return original(self, name, inputs, stopped if name == stage else work)  # type: ignore[arg-type]
+        return original(self, name, inputs, work if name in done else stopped)  # type: ignore[arg-type]
 
     arguments = ["build", str(recipe), "--run", str(folder)]
     with monkeypatch.context() as patch:
         patch.setattr(Run, "stage", interrupted)
-        assert cli.run([*arguments, "--from", stage]) == 130
+        for stage in NAMES[1:]:
+            assert cli.run([*arguments, "--from", stage]) == 130
+            assert done[-1] == stage
+    assert done == NAMES[1:]
     assert cli.run(arguments) == 0
     assert contents(folder) == contents(finished)
 
 
-KILLER = """
-import os, signal, sys
-left = int(sys.argv[1])
-replace = os.replace
-def deadly(source, target):
-    global left
-    left -= 1
-    if left == 0:
-        os.kill(os.getpid(), signal.SIGKILL)
-    replace(source, target)
-os.replace = deadly
-from bnnflow.flow import cli
-raise SystemExit(cli.run(sys.argv[2:]))
-"""
-
-
-@pytest.mark.parametrize("moment", [4, 19])
-def test_a_killed_build_resumes_to_the_same_files(moment: int, recipe: Path, finished: Path, tmp_path: Path) -> None:
+def test_killed_builds_resume_to_the_same_files(recipe: Path, finished: Path, tmp_path: Path) -> None:
     """kill -9 just before a file is moved into place; nothing is half-written, the next build goes on."""
-    killed_and_resumed(moment, recipe, finished, tmp_path)
+    killed_and_resumed({4: "prune", 19: "report"}, recipe, finished, tmp_path)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("moment", range(1, 60, 3))
-def test_a_build_killed_anywhere_resumes(moment: int, recipe: Path, finished: Path, tmp_path: Path) -> None:
-    killed_and_resumed(moment, recipe, finished, tmp_path)
+def test_a_build_killed_anywhere_resumes(recipe: Path, finished: Path, tmp_path: Path) -> None:
+    killed_and_resumed(dict.fromkeys(range(1, 60, 3), "report"), recipe, finished, tmp_path)
 
 
-def killed_and_resumed(moment: int, recipe: Path, finished: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    arguments = ["build", str(recipe), "--run", str(folder)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", KILLER, str(moment), *arguments]
-    done = subprocess.run(command, capture_output=True, env=environment)
-    assert done.returncode in (-9, 0)
-    assert cli.run(arguments) == 0
-    assert contents(folder) == contents(finished)
-    assert not list(folder.rglob(".tmp-*"))
+def killed_and_resumed(moments: dict[int, str], recipe: Path, finished: Path, tmp_path: Path) -> None:
+    """Builds that are killed at a moment, and go on to a stage."""
+    folders = {moment: tmp_path / str(moment) / "run" for moment in moments}
+    assert set(killed(recipe, folders)) <= {-9, 0}
+    for moment, folder in folders.items():
+        assert cli.run(["build", str(recipe), "--run", str(folder), "--to", moments[moment]]) == 0
+        made = contents(folder)
+        assert made.items() <= contents(finished).items() and "pruned/weights.pt" in made
+        assert moments[moment] != "report" or made == contents(finished)
+        assert not list(folder.rglob(".tmp-*"))
 
 
 @pytest.mark.parametrize(
@@ -254,7 +251,7 @@ def test_a_full_disk_is_a_problem_and_the_build_goes_on_later(
         patch.setattr(os, "replace", full)
         assert cli.run([*arguments, "--from", stage]) == 2
     golden(f"problems/disk_full_{file.replace('/', '_').replace('.', '_')}", capsys.readouterr().err.strip())
-    assert cli.run(arguments) == 0
+    assert cli.run([*arguments, "--to", stage]) == 0, "what lies behind the stage is as it was"
     assert contents(folder) == contents(finished)
     assert not list(folder.rglob("*.tmp")) + list(folder.rglob(".tmp-*"))
 

@@ -27,7 +27,7 @@ prune: {epochs: 2, learning_rate: 0.003, batch: 50}
 target: {fps: 20000}
 faults: {rates: [0.01], maps: 1, images: 20}
 speed: {images: 20}
-verify: {images: 20}
+verify: {images: 6}
 """
 RESIDUAL = ["model.arch=resnet", "model.pools=[]", "model.hidden=[]"]
 METHODS = {

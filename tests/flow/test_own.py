@@ -67,6 +67,7 @@ prune: {{enabled: {prune}}}
 target: {{fps: 1000}}
 faults: {{rates: [0.01], maps: 1, images: 20}}
 speed: {{images: 20}}
+verify: {{images: 6}}
 """
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -25,7 +24,8 @@ from bnnflow.models.networks import Network
 from bnnflow.models.prune import groups, remove
 from bnnflow.models.saved import load_network, save_network
 
-from .test_build import KILLER, contents
+from .killed import killed
+from .test_build import contents
 
 Golden = Callable[[str, str], None]
 RECIPE = """\
@@ -34,6 +34,7 @@ data: {name: digits, train_images: 600, test_images: 60}
 model: {arch: cnn, channels: [16, 16], kernels: [3, 3], pools: [1, 2], hidden: [24]}
 train: {epochs: 10, learning_rate: 0.01, threads: 1, validation: 0.3}
 prune: {allocation: sensitivity, amount: 0.5, steps: 2, epochs: 1, images: 40, validation: 150, calibration: 100}
+verify: {images: 6}
 target: {fps: 20000}
 faults: {enabled: false}
 speed: {enabled: false}
@@ -103,18 +104,14 @@ def test_residual_networks_are_allocated_by_groups(capsys: pytest.CaptureFixture
     assert made["unpruned"]["kept"] != made["kept"]
 
 
-@pytest.mark.parametrize("moment", [9, 16, 20])
-def test_a_killed_allocation_resumes_to_the_same_files(
-    moment: int, recipe: Path, finished: Path, tmp_path: Path
-) -> None:
+def test_killed_allocations_resume_to_the_same_files(recipe: Path, finished: Path, tmp_path: Path) -> None:
     """kill -9 just before a cell, a checkpoint or a network is moved into place."""
-    folder = tmp_path / "run"
-    arguments = ["build", str(recipe), "--run", str(folder)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", KILLER, str(moment), *arguments]
-    assert subprocess.run(command, capture_output=True, env=environment).returncode == -9
-    assert cli.run(arguments) == 0
-    assert contents(folder) == contents(finished)
+    folders = {moment: tmp_path / str(moment) / "run" for moment in (9, 16, 20)}
+    assert killed(recipe, folders) == [-9, -9, -9]
+    for folder in folders.values():
+        assert cli.run(["build", str(recipe), "--run", str(folder), "--to", "prune"]) == 0
+        made = contents(folder)
+        assert made.items() <= contents(finished).items() and "pruned/weights.pt" in made
 
 
 def test_a_table_is_that_of_torch(finished: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

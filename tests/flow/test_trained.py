@@ -19,6 +19,7 @@ train: {epochs: 2, batch: 50, threads: 1, device: cpu}
 prune: {enabled: false}
 faults: {enabled: false}
 speed: {enabled: false}
+verify: {images: 6}
 """
 
 

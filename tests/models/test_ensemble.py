@@ -71,6 +71,7 @@ model: {arch: mlp, hidden: [16], input: binary%s}
 ensemble: {members: 3, method: %s}
 train: {epochs: 2, batch: 50, threads: 1, device: cpu}
 prune: {enabled: %s}
+verify: {images: 4}
 """
 
 

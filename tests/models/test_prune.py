@@ -14,7 +14,7 @@ from bnnflow import Problem
 from bnnflow.models.data.load import Dataset
 from bnnflow.models.evaluate import digest, predict
 from bnnflow.models.networks import Network, NetworkSpec
-from bnnflow.models.prune import PruneSpec, group_scores, groups, prune, remove
+from bnnflow.models.prune import PruneResult, PruneSpec, group_scores, groups, prune, remove
 from bnnflow.models.train import TrainSpec, train
 from bnnflow.models.twin import twin
 
@@ -145,8 +145,16 @@ def test_a_smaller_network_trains_on_with_bop(digits: Dataset) -> None:
         assert set(module.weight.detach().unique().tolist()) <= {-1.0, 1.0}, name
 
 
+@pytest.fixture(scope="module")
+def uninterrupted(digits: Dataset) -> PruneResult:
+    images, labels = digits.train_images[:200], digits.train_labels[:200]
+    return prune(lively(CNN, images), images, labels, SPEC)
+
+
 @pytest.mark.parametrize("stop", [(1, 2), (2, 1), (2, 2)])
-def test_a_resumed_pruning_has_the_same_bits(digits: Dataset, tmp_path: Path, stop: tuple[int, int]) -> None:
+def test_a_resumed_pruning_has_the_same_bits(
+    digits: Dataset, tmp_path: Path, stop: tuple[int, int], uninterrupted: PruneResult
+) -> None:
     images, labels = digits.train_images[:200], digits.train_labels[:200]
     network = lively(CNN, images)
     checkpoint = tmp_path / "prune.pt"
@@ -162,9 +170,8 @@ def test_a_resumed_pruning_has_the_same_bits(digits: Dataset, tmp_path: Path, st
         prune(network, images, labels, SPEC, checkpoint, interrupt)
     steps: list[int] = []
     resumed = prune(network, images, labels, SPEC, checkpoint, lambda step, _total, _m: steps.append(step))
-    whole = prune(network, images, labels, SPEC)
-    assert digest(resumed.network) == digest(whole.network)
-    assert resumed.steps == whole.steps
+    assert digest(resumed.network) == digest(uninterrupted.network)
+    assert resumed.steps == uninterrupted.steps
     batches = 6
     assert steps[0] == 1 + batches * ((stop[0] - 1) * RECOVERY.epochs + stop[1] - 1)
     assert steps[-1] == batches * SPEC.steps * RECOVERY.epochs

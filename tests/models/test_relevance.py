@@ -41,6 +41,9 @@ DRAWN: dict[str, NetworkSpec] = {
     "map": replace(CNN, head="map", hidden=(), pools=()),
     **RESIDUAL,
 }
+# Both joins and both shortcuts in two networks; in all their four pairs when slow tests run.
+PAIRS = ("integer-conv", "thresholded-pool")
+KINDS = [pytest.param(name, marks=[pytest.mark.slow] if name in PAIRS else []) for name in DRAWN]
 
 
 def drawn(name: str, digits: Dataset) -> Network:
@@ -61,7 +64,7 @@ def attributed(network: Network, method: str, some: Sample) -> dict[str, torch.T
     return next(attributions(network, method, some, len(some.images)))[0]
 
 
-@pytest.mark.parametrize("name", DRAWN)
+@pytest.mark.parametrize("name", KINDS)
 def test_deeplift_is_complete_at_pixels_and_every_cut(name: str, digits: Dataset) -> None:
     network = drawn(name, digits)
     found = score(network, "deeplift", sample(digits), batch=16)
@@ -92,7 +95,7 @@ def test_an_activation_outside_modules_is_found_out(tmp_path: Path, digits: Data
         score(own(tmp_path, functional=True), "deeplift", sample(digits))
 
 
-@pytest.mark.parametrize("name", DRAWN)
+@pytest.mark.parametrize("name", KINDS)
 def test_captums_deeplift_adds_up_and_agrees_behind_the_last_pool(name: str, digits: Dataset) -> None:
     network, some = drawn(name, digits), sample(digits, 12)
     check = score(network, "deeplift", some).captum

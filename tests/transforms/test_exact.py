@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Callable
 from fractions import Fraction
-from typing import Any, get_args
+from typing import get_args
 
 import numpy as np
 import onnx
@@ -22,7 +21,7 @@ from bnnflow.sim.verify import Level, images_in_doubt, sums_of_scores, verify
 from bnnflow.transforms.compile import STAGES, Stage, stages
 from bnnflow.transforms.graph import Graph
 from bnnflow.transforms.ops import AnyOp, DuplicateStreams
-from bnnflow.transforms.passes import Doubt, Pass, Rewritten, run
+from bnnflow.transforms.passes import Doubt, Pass, Rewritten
 from bnnflow.transforms.quantizers import threshold
 from bnnflow.transforms.read import read
 from bnnflow.transforms.standard import to_standard
@@ -34,18 +33,27 @@ from tests.networks import Builder, random_network
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example]
 
 
-def drawn(count: int, many: int) -> Callable[[Callable[[Drawn], None]], Any]:
-    """The test over `count` networks, and over `many` when slow tests run."""
+def few_or_many(few: int, many: int) -> pytest.MarkDecorator:
+    """How many examples, `many` when slow tests run."""
+    long = pytest.param(many, id="long", marks=pytest.mark.slow)
+    return pytest.mark.parametrize("examples", [pytest.param(few, id="fast"), long])
 
-    def make(judge: Callable[[Drawn], None]) -> Any:
-        def body(examples: int) -> None:
-            settings(max_examples=examples, deadline=None, suppress_health_check=SLOW)(given(networks())(judge))()
 
-        few, lots = pytest.param(count, id="fast"), pytest.param(many, id="long", marks=pytest.mark.slow)
-        body.__doc__, body.__name__ = judge.__doc__, judge.__name__
-        return pytest.mark.parametrize("examples", [few, lots])(body)
+class Case:
+    """A drawn network with what its judges share: every pass's result, every level, images, our tensors of each."""
 
-    return make
+    def __init__(self, net: Drawn) -> None:
+        self.net = net
+        self.passes: list[tuple[Pass, Graph, Rewritten]] = []
+        self.made = stages(read(net.model), observe=lambda *step: self.passes.append(step))
+        self.images = pixels(self.made[0].graph)
+        self._tensors: dict[int, dict[str, np.ndarray]] = {}
+
+    def tensors(self, graph: Graph) -> dict[str, np.ndarray]:
+        """The reference's tensors of a graph that this object holds."""
+        if id(graph) not in self._tensors:
+            self._tensors[id(graph)] = reference.run(graph, self.images)
+        return self._tensors[id(graph)]
 
 
 def pixels(graph: Graph, count: int = 3) -> np.ndarray:
@@ -80,68 +88,75 @@ def agrees(net: Drawn, graph: Graph, theirs: np.ndarray, images: np.ndarray) -> 
     return np.asarray((sums_of_scores(graph, theirs) == mine).all(axis=1))
 
 
-def test_the_drawn_networks_are_alive_and_varied() -> None:
-    """Most hidden values change from image to image, few images are in doubt, and every operation occurs."""
-    shares: list[float] = []
-    sure: list[float] = []
-    seen: Counter[str] = Counter()
+class Variety:
+    """How alive and varied the networks were that a test has drawn."""
 
-    @settings(max_examples=150, suppress_health_check=SLOW)
-    @given(networks())
-    def look(net: Drawn) -> None:
-        made = stages(read(net.model))
-        graph, images = made[-1].graph, pixels(made[0].graph, 20)[2:]
+    def __init__(self) -> None:
+        self.shares: list[float] = []
+        self.sure: list[float] = []
+        self.seen: Counter[str] = Counter()
+
+    def look(self, case: Case) -> None:
+        graph, images = case.made[-1].graph, pixels(case.made[0].graph, 20)[2:]
         tensors = reference.run(graph, images)
         narrow = [n for n in tensors if not graph.types[n].is_float and graph.types[n].bits <= 4]
-        shares.extend(float(np.mean(tensors[name].std(axis=0) > 0)) for name in narrow)
-        sure.append(1 - float(images_in_doubt(made[0].graph, doubts_of(made), images).mean()))
-        seen.update({type(node.op).__name__ for stage in made for node in stage.graph.nodes})
+        self.shares.extend(float(np.mean(tensors[name].std(axis=0) > 0)) for name in narrow)
+        self.sure.append(1 - float(images_in_doubt(case.made[0].graph, doubts_of(case.made), images).mean()))
+        self.seen.update({type(node.op).__name__ for stage in case.made for node in stage.graph.nodes})
 
-    look()
-    assert len(shares) > 500
-    assert np.mean(shares) > 0.6
-    assert np.mean(sure) > 0.6
-    assert np.mean(np.array(sure) == 1) > 0.4, "many networks hold no doubt at all"
-    missing = {kind.__name__ for kind in get_args(AnyOp)} - set(seen)
-    assert not missing, "operations that no drawn network holds"
+    def judge(self) -> None:
+        """Most hidden values change from image to image, few images are in doubt, and every operation occurs."""
+        assert len(self.shares) > 500
+        assert np.mean(self.shares) > 0.6
+        assert np.mean(self.sure) > 0.6
+        assert np.mean(np.array(self.sure) == 1) > 0.4, "many networks hold no doubt at all"
+        missing = {kind.__name__ for kind in get_args(AnyOp)} - set(self.seen)
+        assert not missing, "operations that no drawn network holds"
 
 
-@drawn(150, 1500)
-def test_every_pass_keeps_every_matched_tensor(net: Drawn) -> None:
+@few_or_many(120, 1500)
+def test_every_level_of_drawn_networks(examples: int) -> None:
+    """All judges but qonnx on the same networks, which are drawn and compiled once."""
+    variety = Variety()
+
+    @settings(max_examples=examples, deadline=None, suppress_health_check=SLOW)
+    @given(networks())
+    def judge(net: Drawn) -> None:
+        case = Case(net)
+        every_pass_keeps_every_matched_tensor(case)
+        engine_equals_reference_at_every_level(case)
+        files_and_text_hold_the_same_graph(case)
+        onnxruntime_computes_our_integers(case)
+        streams_of_the_dataflow_level_have_one_reader(case)
+        variety.look(case)
+
+    judge()
+    variety.judge()
+
+
+def every_pass_keeps_every_matched_tensor(case: Case) -> None:
     """For each registered pass: old == factor * new + offset on all tensors, and equal results."""
-    graph = stages(read(net.model))[0].graph
-    images = pixels(graph)
-    seen: list[str] = []
-
-    def judge(step: Pass, old: Graph, result: Rewritten) -> None:
-        assert result.matches
-        # `verify` allows floats of the network level to be off by rounding, integers by nothing.
-        level = Level(step.name, result.graph, result.matches, result.doubts)
-        (verified,) = verify([Level("before", old), level], images)
-        assert verified.values > 0
+    assert [step.name for step, _, _ in case.passes] == [step.name for _, steps in STAGES for step in steps]
+    # `verify` allows floats of the network level to be off by rounding, integers by nothing.
+    levels = [Level(step.name, result.graph, result.matches, result.doubts) for step, _, result in case.passes]
+    verified = verify([Level("before", case.passes[0][1]), *levels], case.images)
+    for (step, old, result), compared in zip(case.passes, verified, strict=True):
+        assert result.matches and compared.values > 0
         if all(not old.types[match.old].is_float for match in result.matches):
-            assert verified.differences == 0
-        before, after = (reference.run(g, images)[g.output] for g in (old, result.graph))
-        sure = ~images_in_doubt(old, result.doubts, images)
+            assert compared.differences == 0
+        before, after = (case.tensors(graph)[graph.output] for graph in (old, result.graph))
+        sure = ~images_in_doubt(old, result.doubts, case.images)
         if result.graph.output_type.is_float or old.output_type.is_float:
             # Integers behind class scores are matched tensors; the scores themselves are float64.
             np.testing.assert_allclose(after[sure], before[sure], rtol=1e-12, atol=1e-9)
         else:
             assert np.array_equal(after[sure], before[sure]), step.name
-        seen.append(step.name)
-
-    for _, steps in STAGES:
-        graph = run(steps, graph, judge).graph
-    assert seen == [step.name for _, steps in STAGES for step in steps]
 
 
-@drawn(150, 1500)
-def test_engine_equals_reference_at_every_level(net: Drawn) -> None:
-    made = stages(read(net.model))
-    for stage in made:
-        images = pixels(stage.graph)
-        fast, slow = Simulator.of(stage.graph).tensors(images), reference.run(stage.graph, images)
-        sure = ~images_in_doubt(stage.graph, doubts_of(made) if stage.level == "network" else [], images)
+def engine_equals_reference_at_every_level(case: Case) -> None:
+    for stage in case.made:
+        fast, slow = Simulator.of(stage.graph).tensors(case.images), case.tensors(stage.graph)
+        sure = ~images_in_doubt(stage.graph, doubts_of(case.made) if stage.level == "network" else [], case.images)
         for name, values in slow.items():
             kind = stage.graph.types[name]
             if kind.is_float:
@@ -153,28 +168,24 @@ def test_engine_equals_reference_at_every_level(net: Drawn) -> None:
             assert not np.any((values - low) % kind.step), (stage.level, name, "its type says fewer")
 
 
-@drawn(150, 1500)
-def test_files_and_text_hold_the_same_graph(net: Drawn) -> None:
+def files_and_text_hold_the_same_graph(case: Case) -> None:
     """What is written is read back with the same names and integers, at every level and in both forms."""
-    made = stages(read(net.model))
-    images = pixels(made[0].graph)
-    levels = [Level("network", made[0].graph)]
-    for stage in made[1:]:
+    levels = [Level("network", case.made[0].graph)]
+    for stage in case.made[1:]:
         assert Graph.parse(str(stage.graph)) == stage.graph
         written = write(stage.graph)
         onnx.checker.check_model(written)
         again = read(onnx.ModelProto.FromString(written.SerializeToString()))
         assert again.output_type.shape == stage.graph.output_type.shape
         levels.append(Level(stage.level, again, stage.matches, stage.doubts))
-    verified = verify(levels, images)
+    verified = verify(levels, case.images)
     assert all(item.values > 0 for item in verified)
     assert all(item.differences == 0 for item in verified[1:])
 
 
-@drawn(150, 1500)
-def test_onnxruntime_computes_our_integers(net: Drawn) -> None:
+def onnxruntime_computes_our_integers(case: Case) -> None:
     """onnxruntime on the network in standard operators, except on images where the compiler says float32 may err."""
-    made = stages(read(net.model))
+    net, made = case.net, case.made
     if any(node.op_type == "MultiThreshold" for node in net.model.graph.node):
         # It has no standard form; qonnx judges it.
         return
@@ -191,8 +202,20 @@ def test_onnxruntime_computes_our_integers(net: Drawn) -> None:
     assert agrees(net, graph, theirs, images)[sure].all()
 
 
-@drawn(50, 800)
-def test_qonnx_computes_every_tensor(net: Drawn) -> None:
+def streams_of_the_dataflow_level_have_one_reader(case: Case) -> None:
+    """What is read more than once is duplicated; what is duplicated is read more than once."""
+    graph = case.made[-1].graph
+    for name, kind in graph.types.items():
+        duplicated = isinstance(graph.maker(name), DuplicateStreams)
+        assert duplicated == (graph.uses(name) > 1 and not kind.is_float), name
+
+
+@few_or_many(30, 800)
+def test_qonnx_computes_every_tensor(examples: int) -> None:
+    settings(max_examples=examples, deadline=None, suppress_health_check=SLOW)(given(networks())(by_qonnx))()
+
+
+def by_qonnx(net: Drawn) -> None:
     """qonnx on the QONNX file gives our result; on our FINN-ONNX files it gives every one of our integers."""
     from qonnx.core.modelwrapper import ModelWrapper
     from qonnx.core.onnx_exec import execute_onnx
@@ -220,15 +243,6 @@ def test_qonnx_computes_every_tensor(net: Drawn) -> None:
                     np.testing.assert_allclose(found[tensor][0], values[index], rtol=1e-5, atol=1e-4)
                 else:
                     assert np.array_equal(found[tensor][0], values[index]), (stage.level, tensor)
-
-
-@drawn(80, 800)
-def test_streams_of_the_dataflow_level_have_one_reader(net: Drawn) -> None:
-    """What is read more than once is duplicated; what is duplicated is read more than once."""
-    graph = stages(read(net.model))[-1].graph
-    for name, kind in graph.types.items():
-        duplicated = isinstance(graph.maker(name), DuplicateStreams)
-        assert duplicated == (graph.uses(name) > 1 and not kind.is_float), name
 
 
 def test_a_tie_that_float32_rounds_differently_is_named() -> None:

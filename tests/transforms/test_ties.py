@@ -63,7 +63,7 @@ def exact_classes(graph: Graph, images: np.ndarray) -> np.ndarray:
     return np.array([np.argmax(rows @ row) for row in values])
 
 
-@settings(max_examples=60, deadline=None, phases=[Phase.explicit, Phase.generate])
+@settings(max_examples=40, deadline=None, phases=[Phase.explicit, Phase.generate])
 @given(
     st.integers(0, 10**6),
     st.sampled_from(SCALES),
