@@ -17,7 +17,8 @@ import typer
 from bnnflow import TOOL_MISSING, Problem, __version__
 
 from . import cli_faults, cli_finer, cli_graphs, cli_models, cli_prune, cli_rank
-from .cli_options import Contract, DataDir, Json, Overrides
+from .cli_options import Contract, DataDir, Json, Overrides, changes, useless
+from .run_files import check_file, explain
 
 app = typer.Typer(
     name="flow",
@@ -50,6 +51,7 @@ def new(
     from .recipe import new_recipe
     from .run_files import write_whole
 
+    check_file(path, (".yaml", ".yml"))
     text = new_recipe(arch)
     if path.exists() and not force:
         raise Problem("the file exists already", str(path), "give another name, or --force to overwrite it")
@@ -59,6 +61,7 @@ def new(
 
 @app.command()
 def check(
+    context: typer.Context,
     path: Annotated[Path, typer.Argument(help="Recipe (.yaml) or ONNX file.", show_default=False)],
     overrides: Overrides = None,
     input: Contract = None,
@@ -71,8 +74,10 @@ def check(
     is_recipe = path.suffix in (".yaml", ".yml")
     if is_recipe and input is not None:
         raise Problem("a recipe says itself what its input holds", "--input", f"give -s 'model.input={input}'")
+    if not is_recipe:
+        useless(context, ["overrides"], "in a network", "give a recipe, or leave it out")
     contract = inputs.contract_of(input)
-    checked = check_recipe(path, list(overrides or [])) if is_recipe else check_graph(path, contract)
+    checked = check_recipe(path, changes(overrides)) if is_recipe else check_graph(path, contract)
     if json:
         rows = [
             {
@@ -126,10 +131,8 @@ def build(
         raise Problem(
             "this is a network, not a recipe", str(recipe), "flow check, simulate and estimate take ONNX files"
         )
-    changes = list(overrides or [])
-    if data_dir is not None:
-        changes.append(f"data.dir={data_dir.absolute()}")
-    made = load(recipe, changes)
+    wanted = changes(overrides, [f"data.dir={data_dir.absolute()}"] if data_dir is not None else [])
+    made = load(recipe, wanted)
     folder = run or Path("runs") / made.name
     with processes.joined() as leads:
         if not leads:
@@ -142,7 +145,7 @@ def build(
     elif last == "report":
         screen_builds.print_summary(facts, folder)
     else:
-        again = ["flow", "build", str(recipe), "--run", str(folder), *(word for c in changes for word in ("-s", c))]
+        again = ["flow", "build", str(recipe), "--run", str(folder), *(word for c in wanted for word in ("-s", c))]
         print(f"stopped after {last}; the rest: {shlex.join(again)}")
 
 
@@ -270,9 +273,21 @@ def _run(arguments: list[str], debug: bool, interrupted: list[int]) -> int:
         done = app(arguments, standalone_mode=False)
         if done == INTERRUPTED:  # Typer makes this of Ctrl-C.
             return _interrupted(arguments)
+        sys.stdout.flush()
         return done if isinstance(done, int) else 0
     except typer.Exit as stop:
         return int(stop.exit_code)
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            sys.stderr.close()
+            return 0
+        if interrupted:
+            return _interrupted(arguments)
+        if debug:
+            raise
+        problem = explain(error, Path(str(error.filename or "output")))
+        print(f"error: {problem}", file=sys.stderr)
+        return problem.status
     except Problem as problem:
         if debug:
             traceback.print_exc()
@@ -285,9 +300,6 @@ def _run(arguments: list[str], debug: bool, interrupted: list[int]) -> int:
         return TOOL_MISSING
     except (KeyboardInterrupt, typer.Abort):
         return _interrupted(arguments)
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 0
     except Exception as error:
         if interrupted:
             return _interrupted(arguments)

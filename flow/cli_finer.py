@@ -9,7 +9,8 @@ import typer
 
 from bnnflow import Problem
 
-from .cli_options import Json
+from .cli_options import Json, useless
+from .run_files import check_file, check_folder
 
 if TYPE_CHECKING:
     from .recipe_section import Section
@@ -40,6 +41,22 @@ def checked(section: type[S], **values: Any) -> S:
         raise Problem(f"{detail['input']!r} is not allowed", f"--{detail['loc'][0]}", detail["msg"]) from None
 
 
+def _tuned(context: typer.Context, run: Path, epochs: int, output: Path | None) -> None:
+    """Refuse what changes nothing, and an output that cannot be written, before the work.
+
+    Raises:
+        Problem: a learning rate without epochs; an output in the place of the run's own files.
+    """
+    if epochs == 0:
+        useless(context, ["learning_rate"], "without epochs of fine-tuning", "give --epochs, or leave it out")
+    if output is not None:
+        from .context import QONNX, WEIGHTS
+
+        check_folder(output)
+        for name in (WEIGHTS, QONNX):
+            check_file(output / name, inputs=[run / which / name for which in ("base", "pruned")])
+
+
 def _one_goal(drop: int | None, max_loss: float | None, output: Path | None) -> float | None:
     """The loss that is allowed, 0 to 1."""
     if drop is None and max_loss is None and output is not None:
@@ -50,6 +67,7 @@ def _one_goal(drop: int | None, max_loss: float | None, output: Path | None) -> 
 
 
 def planes(
+    context: typer.Context,
     run: RunFolder,
     which: Which = "base",
     drop: Annotated[
@@ -69,12 +87,16 @@ def planes(
     from . import finer_commands, screen, screen_finer
 
     most = _one_goal(drop, max_loss, output)
+    if drop is None and max_loss is None:
+        useless(context, ["epochs", "learning_rate"], "where nothing is dropped", "give --drop or --max-loss")
+    _tuned(context, run, epochs, output)
     with screen.Bar("planes", quiet=json) as bar:
         found = finer_commands.planes(run, which, drop, most, (epochs, learning_rate), draws, output, bar.update)
     screen.print_json(found) if json else screen_finer.print_planes(found)
 
 
 def blocks(
+    context: typer.Context,
     run: RunFolder,
     which: Which = "base",
     drop: Annotated[
@@ -93,12 +115,16 @@ def blocks(
     from . import finer_commands, screen, screen_finer
 
     most = _one_goal(drop, max_loss, output)
+    if drop is None and max_loss is None:
+        useless(context, ["epochs", "learning_rate"], "where nothing is dropped", "give --drop or --max-loss")
+    _tuned(context, run, epochs, output)
     with screen.Bar("blocks", quiet=json) as bar:
         found = finer_commands.blocks(run, which, drop, most, (epochs, learning_rate), output, bar.update)
     screen.print_json(found) if json else screen_finer.print_blocks(found)
 
 
 def synapses(
+    context: typer.Context,
     run: RunFolder,
     share: Annotated[float, typer.Option(min=0, max=0.99, help="Share of synapses to remove.")] = 0.5,
     layer: Annotated[
@@ -120,6 +146,7 @@ def synapses(
     from .finer_commands import pruned
     from .recipe_prune import Synapses
 
+    _tuned(context, run, epochs, output)
     settings = checked(Synapses, share=share, layers=layer or [], criterion=criterion, steps=steps)
     with screen.Bar("synapses", quiet=json) as bar:
         found = pruned(finer.synapses, run, which, settings, (epochs, learning_rate), output, bar.update)
@@ -127,6 +154,7 @@ def synapses(
 
 
 def ecqx(
+    context: typer.Context,
     run: RunFolder,
     bits: Annotated[int, typer.Option(min=2, max=5, help="Bits of weights; 2: -1, 0 and +1.")] = 2,
     strength: Annotated[float, typer.Option(min=0, help="lambda: squared steps that a bit of code is worth.")] = 0.1,
@@ -143,6 +171,9 @@ def ecqx(
     from .finer_commands import pruned
     from .recipe_prune import Ecqx
 
+    _tuned(context, run, epochs, output)
+    if extra == 0:
+        useless(context, ["relevance"], "where it may add no zeros (--extra 0)", "give --extra, or leave it out")
     settings = checked(Ecqx, bits=bits, strength=strength, extra=extra, relevance=relevance)
     with screen.Bar("ecqx", quiet=json) as bar:
         found = pruned(finer.ecqx, run, which, settings, (epochs, learning_rate), output, bar.update)
@@ -150,6 +181,7 @@ def ecqx(
 
 
 def masks(
+    context: typer.Context,
     run: RunFolder,
     strength: Annotated[float, typer.Option(min=0, help="Weight of the penalty on channels that are on.")] = 1.0,
     order: Annotated[str, typer.Option(help="joint, or layers: one after the other from the input on.")] = "joint",
@@ -167,6 +199,7 @@ def masks(
     from .finer_commands import pruned
     from .recipe_prune import Masks
 
+    _tuned(context, run, epochs, output)
     given = {"strength": strength, "order": order, "grow": grow, "mask_epochs": mask_epochs, "mask_rate": mask_rate}
     settings = checked(Masks, **given)
     with screen.Bar("masks", quiet=json) as bar:

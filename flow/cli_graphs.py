@@ -9,7 +9,8 @@ import typer
 
 from bnnflow import CHECK_FAILED, Problem
 
-from .cli_options import Contract, DataDir, GraphFile, ImagesOrContract, Json
+from .cli_options import Contract, DataDir, GraphFile, ImagesOrContract, Json, useless
+from .run_files import check_file, check_folder
 
 Rate = Annotated[
     float | None,
@@ -47,6 +48,7 @@ DataName = Annotated[str, typer.Option("--data", help="Data set to test on, as `
 
 
 def compile_command(
+    context: typer.Context,
     graph: GraphFile,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Folder for the files; default: <name>_compiled.")
@@ -70,7 +72,10 @@ def compile_command(
     from . import inputs, screen, screen_graphs
     from .compile import compile_file
 
+    if to in ("integer", "xnor"):
+        useless(context, ["finn_plus"], "at the integer and xnor levels", "compile to dataflow, or leave it out")
     folder = output or Path(f"{graph.stem}_compiled")
+    check_folder(folder)
     found = compile_file(
         graph,
         folder,
@@ -104,6 +109,7 @@ def ops(json: Json = False) -> None:
 
 
 def simulate(
+    context: typer.Context,
     graph: GraphFile,
     input: ImagesOrContract = None,
     output: Annotated[
@@ -128,14 +134,19 @@ def simulate(
     from ..sim.inputs import graph_inputs, image_inputs
     from . import graphs, inputs, screen, screen_graphs
 
+    if not data:
+        useless(context, ["data_dir"], "without --data", "name the data set with --data")
     pictures, contract = inputs.images_and_contract(input)
+    for place in graphs.result_files(output, tap or []) if output is not None else []:
+        check_file(place, (".npy", ".csv"), [graph, pictures, labels])
     opened = inputs.open_graph(graph, contract)
-    if output is not None and output.is_dir():
-        raise Problem("the output is a folder", str(output), "give the name of an .npy file")
     truth = None
     if pictures is not None and not data:
-        pixels = graph_inputs(opened, inputs.load_array(pictures, "input")[:images])
-        truth = None if labels is None else inputs.load_array(labels, "labels")[:images]
+        stored = inputs.load_array(pictures, "input")
+        truth = None if labels is None else inputs.load_array(labels, "labels")
+        if truth is not None and stored.shape[1:] == opened.input_type.shape and len(truth) != len(stored):
+            raise Problem(f"{len(truth)} labels for {len(stored)} images", str(labels), "give one label an image")
+        pixels, truth = graph_inputs(opened, stored[:images]), None if truth is None else truth[:images]
     elif data and pictures is None and labels is None:
         stored, truth = inputs.test_images(data, data_dir, images)
         pixels = image_inputs(opened, stored)
@@ -210,6 +221,8 @@ def estimate(
     from . import folding as folds
     from . import graphs, inputs, screen, screen_graphs
 
+    if output is not None and output.suffix:
+        check_file(output, (".onnx",), [graph, folding])
     wanted = folds.Wanted(part_of(part), clock_mhz, fps, folding, finn_plus, top_k, keep_shape)
     depths = graphs.Fifos(fifo, fifo_depths)
     opened = inputs.open_graph(graph, inputs.contract_of(input))

@@ -9,7 +9,7 @@ import typer
 
 from bnnflow import CHECK_FAILED, Problem
 
-from .cli_options import DataDir, Json, Overrides
+from .cli_options import DataDir, Json, Overrides, changes
 
 
 def models(
@@ -40,7 +40,8 @@ def data(
     from .places import data_home, data_places
 
     if action == "get":
-        print(f"{name} is in {fetch(name, data_dir or data_home(), screen.say)}")
+        folder = fetch(name, data_dir or data_home(), screen.say)
+        screen.print_json({"name": name, "folder": str(folder)}) if json else print(f"{name} is in {folder}")
         return
     if action:
         raise Problem(f"there is no action {action!r}", "flow data", "`flow data`, or `flow data get NAME`")
@@ -96,7 +97,7 @@ def formats(
     with screen.Bar("formats", quiet=json) as bar:
         found = search(
             recipe,
-            list(overrides or []),
+            changes(overrides),
             tolerance,
             bits,
             lost,

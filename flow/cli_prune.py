@@ -9,7 +9,18 @@ import typer
 
 from bnnflow import Problem
 
-from .cli_options import DataDir, ImagesOrContract, Json, Overrides
+from .cli_options import (
+    DataDir,
+    ImagesOrContract,
+    Json,
+    Overrides,
+    changes,
+    given,
+    option,
+    together,
+    useless,
+)
+from .run_files import check_file, check_folder
 
 Source = Annotated[Path, typer.Argument(help="Run folder or recipe (.yaml).", show_default=False)]
 AnySource = Annotated[Path, typer.Argument(help="Run folder, recipe (.yaml) or QONNX file.", show_default=False)]
@@ -17,6 +28,7 @@ RunFolder = Annotated[Path | None, typer.Option("--run", help="Run folder of a r
 
 
 def sensitivity(
+    context: typer.Context,
     source: AnySource,
     run: RunFolder = None,
     criterion: Annotated[str, typer.Option(help="What filters are ranked by; default: the recipe's.")] = "",
@@ -49,13 +61,33 @@ def sensitivity(
     """Accuracy after removing each layer's lowest filters to each level, batch norms measured anew."""
     from . import inputs, screen, screen_pruning
     from . import pruning_commands as work
+    from .drawing import PICTURES
 
     pictures, contract = inputs.images_and_contract(input)
+    together(context, ["criterion", "scores"], "give one of them: filters are ranked once")
+    if data and pictures is not None:
+        raise Problem("--data has images and labels of its own", "--data", "give --data, or --input with --labels")
+    if pictures is None:
+        useless(context, ["labels"], "without --input", "give their images with --input")
+    if not data:
+        useless(context, ["data_dir"], "without --data", "name the data set with --data")
+    if source.suffix == ".onnx":
+        useless(context, ["run", "overrides"], "for a QONNX file", "give a run folder or recipe, or leave it out")
+    elif source.is_dir():
+        useless(context, ["run"], "for a run folder", "give one of them")
+    for path, endings in ((csv, (".csv",)), (plot, PICTURES)):
+        if path is not None:
+            check_file(path, endings, [source, scores, pictures, labels])
+    if store is not None:
+        check_folder(store)
+    wanted = changes(overrides)
+    _once(context, wanted, {"prune.criterion": "criterion", "prune.levels": "levels", "prune.unit": "unit"})
+    _once(context, wanted, {"prune.validation": "images", "prune.calibration": "calibration", "seed": "seed"})
     with screen.Bar("sensitivity", quiet=json) as bar:
         found = work.sensitivity(
             source,
             run,
-            list(overrides or []),
+            wanted,
             work.Wishes(criterion, scores, _shares(levels), unit, images, calibration, seed, jobs, store),
             work.Given(data, data_dir, pictures, labels, contract),
             bar.update,
@@ -74,7 +106,16 @@ def _shares(text: str) -> tuple[float, ...]:
         raise Problem(f"{text!r} is not a list of shares", "--levels", "for example 0.25,0.5,0.75") from None
 
 
+def _once(context: typer.Context, overrides: list[str], options: dict[str, str]) -> None:
+    """Refuse a recipe's key that is set by its option and by -s too."""
+    said = {text.partition("=")[0].strip() for text in overrides}
+    for key, name in options.items():
+        if key in said and given(context, [name]):
+            raise Problem(f"{option(context, name)} and -s {key} set one key twice", f"-s {key}", "give one of them")
+
+
 def prune(
+    context: typer.Context,
     source: Source,
     run: RunFolder = None,
     criterion: Annotated[str, typer.Option(help="What filters are ranked by.")] = "",
@@ -102,15 +143,19 @@ def prune(
     from . import screen, screen_pruning
 
     chosen = {"criterion": criterion, "allocation": allocation, "amount": amount, "steps": steps, "max_loss": max_loss}
-    changes = [f"prune.{key}={value}" for key, value in chosen.items() if value not in ("", None)]
-    changes += _parts(objective, "objective") + _parts(budget, "budget")
-    if (objective or budget) and not allocation:
-        changes.append("prune.allocation=sensitivity")
-    found = work.prune(source, run, [*changes, *(overrides or [])], json)
+    if source.is_dir():
+        useless(context, ["run"], "for a run folder", "give one of them")
+    options = [f"prune.{key}={value}" for key, value in chosen.items() if value not in ("", None)]
+    options += _parts(objective, "objective") + _parts(budget, "budget")
+    wanted = changes(overrides, options)
+    if (objective or budget) and not any(text.startswith("prune.allocation=") for text in wanted):
+        wanted.insert(0, "prune.allocation=sensitivity")
+    found = work.prune(source, run, wanted, json)
     screen.print_json(found) if json else screen_pruning.print_pruning(found)
 
 
 def study(
+    context: typer.Context,
     recipe: Annotated[Path, typer.Argument(help="Recipe (.yaml).", show_default=False)],
     folder: Annotated[
         Path | None, typer.Option(help="Of trained and pruned networks; default: runs/<name>-study.")
@@ -136,13 +181,18 @@ def study(
     """Compare criteria with chance: same networks, shares, rounds and fine-tuning; an interrupted study goes on."""
     from . import screen, screen_pruning, study_figures
     from . import study as work
-    from .drawing import check_picture
+    from .drawing import PICTURES
     from .run_files import write_whole
 
-    if plot is not None:
-        check_picture(plot)
+    for path, endings in ((plot, PICTURES), (markdown, (".md",))):
+        if path is not None:
+            check_file(path, endings, [recipe])
+    if folder is not None:
+        check_folder(folder)
+    wanted = changes(overrides)
+    _once(context, wanted, {"prune.steps": "steps", "prune.epochs": "epochs", "prune.amount": "amount"})
     wishes = work.Wishes(tuple(criterion or ()), tuple(amount or ()), seeds, draws, steps, epochs, jobs)
-    prepared = work.prepared(recipe, folder, list(overrides or []), wishes, json)
+    prepared = work.prepared(recipe, folder, wanted, wishes, json)
     with screen.Bar("study", quiet=json) as bar:
         found = prepared.run(bar.update)
     if markdown is not None:

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from ..models.criteria import CRITERIA, REDUCTIONS
-from .cli_options import DataDir, Json
+from .cli_options import DataDir, Json, useless
+from .run_files import check_file
 
 _CRITERIA = (
     f"Criterion; may be given several times. METHOD, METHOD:REDUCTION or borda(A,B,...). Methods: "
@@ -17,6 +18,7 @@ _CRITERIA = (
 
 
 def rank(
+    context: typer.Context,
     run: Annotated[Path, typer.Argument(help="Run folder, or the recipe of runs/<name>.", show_default=False)],
     criterion: Annotated[list[str], typer.Option(help=_CRITERIA)] = ["deeplift"],  # noqa: B006
     network: Annotated[str, typer.Option(help="base or pruned.")] = "base",
@@ -37,10 +39,13 @@ def rank(
     """Score every filter and neuron of a trained network by one or several criteria, and say how they agree."""
     from . import rank as work
     from . import rank_plots, screen, screen_pruning
-    from .drawing import check_picture
+    from .drawing import PICTURES
 
-    if plot is not None:
-        check_picture(plot)
+    if json:
+        useless(context, ["show"], "with --json, which has all filters")
+    for path, endings in ((csv, (".csv",)), (plot, PICTURES)):
+        if path is not None:
+            check_file(path, endings, [run])
     wanted = [*criterion, *(["ablation"] if ablation and "ablation" not in criterion else [])]
     facts, made, sample = work.rank(work.find_run(run), wanted, network, images, seed, threads, data_dir)
     if csv is not None:

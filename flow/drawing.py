@@ -6,11 +6,7 @@ import io
 import re
 from typing import TYPE_CHECKING
 
-from bnnflow import Problem
-
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -43,6 +39,8 @@ STYLE = {
     "legend.frameon": False,
     "lines.linewidth": 1.8,
 }
+# Endings of the files that `as_file` makes.
+PICTURES = (".svg", ".png", ".pdf")
 _WHITE = {INK: "#222222", FAINT: "#d0d0d0"}
 ON_WHITE = {key: _WHITE.get(value, value) if isinstance(value, str) else value for key, value in STYLE.items()}
 
@@ -74,17 +72,6 @@ def as_svg(figure: Figure, prefix: str) -> str:
     for stand_in, variable in VARIABLES.items():
         svg = svg.replace(stand_in, f"var({variable})")
     return re.sub(r"[ \t]+\n", "\n", svg)
-
-
-def check_picture(path: Path) -> None:
-    """Whether `as_file` can write what a file's name asks for.
-
-    Raises:
-        Problem: an ending of no picture format.
-    """
-    if path.suffix not in (".svg", ".png", ".pdf"):
-        said = path.suffix or "without an ending"
-        raise Problem(f"there is no picture format {said!r}", "--plot", ".svg, .png, .pdf")
 
 
 def as_file(figure: Figure, form: str) -> bytes:

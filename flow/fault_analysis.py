@@ -5,13 +5,16 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..transforms.graph import Graph
 from .faults import labelled
 from .run_files import write_whole
+
+if TYPE_CHECKING:
+    from ..sim.faults.attack import Search
 
 Facts = dict[str, Any]
 
@@ -62,14 +65,21 @@ def criticality(
     return {"images": len(images), "layers": rows, "output": None if output is None else str(output)}
 
 
-def margins(graph: Graph, images: np.ndarray, labels: np.ndarray | None, rate: float, flips: int) -> Facts:
-    """Certified flips of images, margins of neurons, chances of neurons at a rate, and a greedy attack.
+def margins(
+    graph: Graph, images: np.ndarray, labels: np.ndarray | None, rate: float, flips: int, weakest: int = 0
+) -> Facts:
+    """Certified flips of images, margins of neurons, chances of neurons at a rate, a greedy attack, and a search.
+
+    `exact` says of a layer's certificate that one flip more, well chosen, changes the class; `trivial_share` is the
+    share of images of which nothing is certified. With `weakest`, "found" of a layer has, for each of the first so
+    many images, how many flips the search of `sim.faults.attack.Search` found to be enough (None: it found none), and
+    "weakest" the fewest of them.
 
     Raises:
         Problem: images or labels do not fit the graph; an attack (`flips` above 0) without labels.
     """
     from ..sim.engine import Simulator, class_count
-    from ..sim.faults.attack import attack
+    from ..sim.faults.attack import Search, attack
     from ..sim.faults.margins import NEVER, certify, flip_probability, flips_needed, layer_of, layers
     from ..sim.images import checked_labels
 
@@ -96,6 +106,8 @@ def margins(graph: Graph, images: np.ndarray, labels: np.ndarray | None, rate: f
                 "constant_share": float((needed == NEVER).mean()),
                 "flip_probability": float(flip_probability(layer, rate).mean()),
                 "certified": _spread(certificate.layers[name], NEVER),
+                "exact": name in certificate.exact,
+                **(_found(Search.of(graph, name), images[:weakest]) if weakest else {}),
             }
         )
     harm = []
@@ -117,8 +129,17 @@ def margins(graph: Graph, images: np.ndarray, labels: np.ndarray | None, rate: f
     }
 
 
+def _found(search: Search, images: np.ndarray) -> Facts:
+    """Flips that change each image's class, and the fewest."""
+    every = [search.flips(image) for image in images]
+    enough = [(len(flips), place) for place, flips in enumerate(every) if flips is not None]
+    best = min(enough, default=None)
+    fewest = None if best is None else {"image": best[1], "flips": [list(flip[:2]) for flip in every[best[1]] or []]}
+    return {"found": [None if flips is None else len(flips) for flips in every], "weakest": fewest}
+
+
 def _spread(flips: np.ndarray, never: int) -> Facts:
-    """Least, tenth percentile and median over images; None where most images stand any number."""
+    """Least, tenth percentile and median over images, None where so many stand any number; share of bounds of 0."""
 
     def number(value: float) -> int | None:
         return None if value == never else int(value)
@@ -128,4 +149,5 @@ def _spread(flips: np.ndarray, never: int) -> Facts:
         "least": number(ordered[0]),
         "p10": number(ordered[len(ordered) // 10]),
         "median": number(ordered[len(ordered) // 2]),
+        "trivial_share": float((flips == 0).mean()),
     }

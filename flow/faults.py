@@ -12,7 +12,7 @@ from bnnflow import Problem
 
 from ..transforms.compile import stages
 from ..transforms.graph import Graph
-from .run_files import explain
+from .run_files import write_whole
 
 if TYPE_CHECKING:
     from ..sim.faults import Grid, Plan, Series, Workers
@@ -36,8 +36,10 @@ def judged_on(
     if data and (given is not None or labels is not None):
         raise Problem("--data has images and labels of its own", "--data", "give --data, or --input with --labels")
     if given is not None:
-        truth = None if labels is None else load_array(labels, "labels")[:limit]
-        return graph_inputs(graph, load_array(given, "input")[:limit]), truth
+        stored, truth = load_array(given, "input"), None if labels is None else load_array(labels, "labels")
+        if truth is not None and len(truth) != len(stored):
+            raise Problem(f"{len(truth)} labels for {len(stored)} images", str(labels), "give one label an image")
+        return graph_inputs(graph, stored[:limit]), None if truth is None else truth[:limit]
     if labels is not None:
         raise Problem("labels without images", "--labels", "give their images with --input")
     stored, truth = test_images(data or "digits", folder, limit)
@@ -70,7 +72,8 @@ def campaign(
 
     Returns:
         images, maps, rates and, for each network, the curve over the rates of the grid's first series (clean,
-        mean, low, high); series: all points; paired: the first network less each other, point by point; costs:
+        mean, low, high); series: all points; wanted: half width that was asked for, and not_reached, series that
+        the most maps allowed left wider; paired: the first network less each other, point by point; costs:
         of protections, memory by memory.
     """
     from ..sim.faults import Campaign, Store, Subject
@@ -90,6 +93,9 @@ def campaign(
     curves = {name: _curve(series, clean[name]) for name, series in found.items()}
     first = _first(next(iter(found.values())))
     counts = sorted({len(one.outcomes) for series in found.values() for one in series})
+    series = {name: [one.facts() for one in each] for name, each in found.items()}
+    drawn = [one for each in series.values() for one in each if "critical" not in one]
+    wider = 0 if plan.wanted is None else sum(one["half_width"] > plan.wanted * (1 + 1e-9) for one in drawn)
     return {
         "images": len(images),
         "maps": counts[0] if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}",
@@ -97,7 +103,9 @@ def campaign(
         "labels": [str(one.point.rates) for one in first],
         "what": f"{first[0].point.target}, {first[0].point.model}, {', '.join(first[0].point.layers) or 'all layers'}",
         "networks": curves,
-        "series": {name: [one.facts() for one in series] for name, series in found.items()},
+        "series": series,
+        "wanted": plan.wanted,
+        "not_reached": wider,
         "paired": _paired(found),
         "costs": {name: _costs(graph, grid) for name, graph in graphs.items()},
     }
@@ -131,7 +139,7 @@ def _paired(found: Mapping[str, Sequence[Series]]) -> list[Facts]:
             if other is None or one.point.model == "single":
                 continue
             maps = min(len(one.outcomes), len(other.outcomes))
-            gap = paired(one.accuracy[:maps], other.accuracy[:maps])
+            gap = paired(one.accuracy[:maps], other.accuracy[:maps], one.outcomes[0].images)
             rows.append(
                 {
                     "first": first,
@@ -140,6 +148,7 @@ def _paired(found: Mapping[str, Sequence[Series]]) -> list[Facts]:
                     "maps": gap.maps,
                     "difference": gap.mean,
                     "half_width": gap.half_width,
+                    "test_half_width": gap.image_half_width,
                     "wins": gap.wins,
                     "losses": gap.losses,
                     "p_sign": gap.p_sign,
@@ -149,18 +158,20 @@ def _paired(found: Mapping[str, Sequence[Series]]) -> list[Facts]:
 
 
 def _costs(graph: Graph, grid: Grid) -> list[Facts]:
-    """Cost of each protection of each memory that the grid hits."""
+    """Cost of each protection of each memory that the grid hits with it."""
     from dataclasses import asdict
 
-    from ..sim.faults import Protection, memories
-    from ..sim.faults.layout import KINDS
+    from ..sim.faults import Memory, Protection
 
-    kinds = [kind for kind in KINDS if any(kind in target.split("+") for target in grid.targets)]
-    safes = [Protection.parse(text) for text in grid.protections]
+    pairs = {
+        (place.name, point.protection): (place, Protection.parse(point.protection))
+        for point in grid.points(graph)
+        for place in point.places(graph)
+        if isinstance(place, Memory)
+    }
     return [
         {"memory": memory.name, "bits": memory.size, **asdict(safe.cost(memory))}
-        for memory in (memories(graph, kinds) if kinds else [])
-        for safe in safes
+        for memory, safe in pairs.values()
         if safe.code != "none"
     ]
 
@@ -185,20 +196,20 @@ def replay(graph: Graph, images: np.ndarray, labels: np.ndarray, path: Path) -> 
 
 
 def save_map(graph: Graph, grid: Grid, path: Path) -> Facts:
-    """Write map 0 of the grid's first point; its memories are without protection.
+    """Write map 0 of the grid's one point; its memories are without protection.
 
     Raises:
-        Problem: the point hits no memories, or its memories are protected.
+        Problem: the grid has several points, or its point hits no memories or protected ones.
     """
     from ..sim.faults import Memory, Model, draw
 
-    point = grid.points(graph)[0]
+    point, *others = grid.points(graph)
+    if others:
+        what = f"a file holds one fault map, but {1 + len(others)} series are asked for"
+        raise Problem(what, "--save-map", "give one rate, target, fault and group of layers: --rates 0.01")
     places = [place for place in point.places(graph) if isinstance(place, Memory)]
     if not places or point.protection != "none" or point.model == "single":
         raise Problem("only maps of memories without protection are written", "--save-map", "use --target weights")
     drawn = draw(graph, places, Model.parse(point.model), point.rates, point.seed, 0)
-    try:
-        drawn.save(path, graph)
-    except OSError as error:
-        raise explain(error, path) from error
+    write_whole(path, drawn.content(path.suffix, graph))
     return {"map": str(path), "cells": {name: len(cells.index) for name, cells in drawn.cells.items()}}

@@ -83,9 +83,8 @@ def save_results(output: Path, scores: np.ndarray, tensors: Mapping[str, np.ndar
     Returns:
         the files' names.
     """
-    files: list[tuple[Path, np.ndarray]] = [(output, scores)]
-    files += [(output.with_name(f"{output.stem}.{name}.npy"), values) for name, values in tensors.items()]
-    for path, values in files:
+    files = result_files(output, list(tensors))
+    for path, values in zip(files, (scores, *tensors.values()), strict=True):
         with temporary_beside(path) as temporary:
             with temporary.open("wb") as file:
                 if path.suffix == ".csv":
@@ -93,7 +92,12 @@ def save_results(output: Path, scores: np.ndarray, tensors: Mapping[str, np.ndar
                 else:
                     np.save(file, values)
             move_into_place(temporary, path)
-    return [str(path) for path, _ in files]
+    return [str(path) for path in files]
+
+
+def result_files(output: Path, names: Sequence[str]) -> list[Path]:
+    """The files of class scores, and of tensors beside them."""
+    return [output, *(output.with_name(f"{output.stem}.{name}.npy") for name in names)]
 
 
 def estimate(

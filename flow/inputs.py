@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -96,43 +97,36 @@ def load_json(path: Path, what: str) -> dict[str, Any]:
     """A JSON object from a file.
 
     Raises:
-        Problem: the file is missing, holds no JSON object, or states a key twice.
+        Problem: the file is missing, holds no JSON object, a key twice in one object, or NaN or infinity, which JSON
+            does not have.
     """
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        made: dict[str, Any] = {}
+        for key, value in pairs:
+            if key in made:
+                raise Problem(f"the {what} has the key {key!r} twice in one object", str(path), "keep one of them")
+            made[key] = value
+        return made
+
+    def number(text: str) -> float:
+        if not isfinite(float(text)):
+            raise Problem(f"the {what} holds {text}", str(path), "give finite numbers")
+        return float(text)
+
     try:
-        loaded = json.loads(path.read_text(), object_pairs_hook=_once, parse_constant=_no_number)
+        loaded = json.loads(
+            path.read_text(encoding="utf-8"), object_pairs_hook=once, parse_float=number, parse_constant=number
+        )
     except FileNotFoundError:
         raise Problem(f"there is no such {what}", str(path), "give a .json file") from None
     except OSError as error:
         raise explain(error, path) from error
-    except _Twice as error:
-        hint = "only one of them would count: leave the others out"
-        raise Problem(f"the {what} states {error.key!r} more than once", str(path), hint) from error
     except (ValueError, RecursionError) as error:
         raise Problem(f"the {what} is not JSON", str(path), str(error)) from error
     if not isinstance(loaded, dict):
         raise Problem(f"the {what} holds no object", str(path), 'write {"MVAU_hls_0": {"PE": 2, "SIMD": 4}}')
     return loaded
-
-
-class _Twice(ValueError):
-    """A key that stands twice in one JSON object."""
-
-    def __init__(self, key: str) -> None:
-        super().__init__(key)
-        self.key = key
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in found:
-            raise _Twice(key)
-        found[key] = value
-    return found
-
-
-def _no_number(text: str) -> float:
-    raise ValueError(f"{text} is no number of JSON")
 
 
 def test_images(name: str, folder: Path | None, limit: int | None) -> tuple[np.ndarray, np.ndarray]:

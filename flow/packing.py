@@ -9,6 +9,7 @@ from bnnflow import Problem
 
 from .context import WEIGHTS, trained_file
 from .recipe import Recipe, load
+from .run_files import check_file, explain
 from .runs import RECIPE, Run, verify_recorded
 
 if TYPE_CHECKING:
@@ -45,16 +46,18 @@ def pack_run(folder: Path, output: Path | None, network: str, machine: str, forc
     verify_recorded(weights)
     recipe = load(run.path(RECIPE))
     path = output or Path(f"{recipe.name}{SUFFIX}")
+    check_file(path, (SUFFIX,), [weights])
     if path.exists() and not force:
         raise Problem("the file exists already", str(path), "give another name, or --force to overwrite it")
-    if path.suffix != SUFFIX:
-        raise Problem("a packed network has another ending", str(path), f"name it {path.stem}{SUFFIX}")
     provenance = _provenance(run, recipe, network, machine)
     try:
         packed = pack(load_network(weights, str(recipe.folder)), provenance)
     except Problem as problem:
         raise Problem(problem.what, str(folder), problem.hint, problem.status) from problem
-    write_packed(packed, path)
+    try:
+        write_packed(packed, path)
+    except OSError as error:
+        raise explain(error, path) from error
     return {"file": str(path), "bytes": path.stat().st_size, **facts_of(path)}
 
 

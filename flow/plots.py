@@ -36,7 +36,7 @@ def faults(summary: Summary) -> str:
             axes.plot(rates, mean, color=colour, marker=marker, markersize=5, label=TITLES[key])
             axes.axhline(100 * curve["clean"], color=colour, linewidth=1, linestyle=(0, (2, 3)))
         axes.set_xscale("log")
-        axes.set_xlabel("bit error rate in the weight memories (dotted: no faults)")
+        axes.set_xlabel(f"fault rate of {campaign.get('what', 'weights, flip')} (dotted: no faults)")
         axes.set_ylabel("accuracy, %")
         axes.legend(loc="lower left")
         return as_svg(figure, "faults")

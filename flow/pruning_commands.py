@@ -235,15 +235,13 @@ def write_csv(path: Path, found: Mapping[str, Any]) -> None:
 
 
 def write_plot(path: Path, found: Mapping[str, Any]) -> None:
-    """Draw a table's curves; the format follows from the name's ending.
+    """Draw a table's curves; the format follows from the name's ending, one of `drawing.PICTURES`.
 
     Raises:
-        Problem: an ending of no picture format, or the file cannot be written.
+        Problem: the file cannot be written.
     """
-    from .drawing import check_picture
     from .pruning_plots import save_sensitivity
 
-    check_picture(path)
     write_whole(path, save_sensitivity(found["groups"], path.suffix[1:]))
 
 

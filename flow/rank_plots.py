@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..models.criteria import Criterion
-from .drawing import as_file, check_picture
+from .drawing import as_file
 from .run_files import write_whole
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ def plot(facts: dict[str, Any], network: Network | OwnNetwork, sample: Sample, p
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    check_picture(path)
     parsed = [Criterion.parse(row["criterion"]) for row in facts["criteria"]]
     methods = list(dict.fromkeys(c.method for c in parsed if c.reduction))
     maps = {method: found for method in methods if (found := _maps(network, method, sample))}

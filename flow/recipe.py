@@ -97,8 +97,10 @@ class Faults(Section):
         description="weights, thresholds, streams, fifos, accumulators, products; + joins memories",
     )
     layers: Texts = Field(default=("all",), description="all (at once), each (one by one), or names joined by +")
-    models: Texts = Field(
-        default=("flip",), description="such as flip, stuck-at-1, bit-line stuck-at-0, burst:4 flip, single"
+    models: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(strict=False, max_length=100)] = Field(
+        default=(),
+        description="such as flip, stuck-at-1, bit-line stuck-at-0, burst:4 flip, single; empty: flip, or asymmetric "
+        "for a table with p01 and p10",
     )
     protections: Texts = Field(default=("none",), description="none, parity, secded-72-64, secded-39-32:x4, tmr")
     seeds: Annotated[tuple[Annotated[int, Field(ge=0, le=2**32 - 1)], ...], Field(strict=False, max_length=100)] = (
@@ -108,9 +110,12 @@ class Faults(Section):
         default=None, description="CSV of rates over temperature or voltage, in place of rates"
     )
     interval: Annotated[float, Field(gt=0, lt=1)] | None = Field(
-        default=None, description="more maps until the mean is known to +- this accuracy; null: maps alone"
+        default=None,
+        description="as many maps as their mean takes to be known to +- this; null: maps alone",
     )
-    max_maps: Annotated[int, Field(ge=1, le=100_000)] = Field(default=100, description="maps at each rate at most")
+    max_maps: Annotated[int, Field(ge=1, le=100_000)] = Field(
+        default=100, description="most maps at each rate, with interval"
+    )
     fifo_depth: Annotated[int, Field(ge=1, le=1_000_000)] = Field(default=32, description="words of a FIFO")
     jobs: Annotated[int, Field(ge=1, le=4096)] = Field(default=1, description="processes that run maps")
     cluster: str = Field(default="", description="dask:tcp://HOST:PORT or ray; empty: this computer")

@@ -208,9 +208,8 @@ def _more_series(faults: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
 def fault_cells(one: Mapping[str, Any]) -> list[str]:
     """A series as texts: target, layers, fault, rate, protection, seed, maps, accuracy, intervals, worst map."""
     names = [one["target"], ", ".join(one["layers"]), one["model"], one["rates"], one["protection"], str(one["seed"])]
-    # One map says nothing of how maps differ.
-    over_maps = f"{100 * one['half_width']:.2f}" if one["maps"] > 1 else ""
-    figures = [percent(one["mean"]), over_maps, f"{100 * one['test_half_width']:.2f}"]
+    halves = (f"{100 * one[key]:.2f}" for key in ("half_width", "test_half_width"))
+    figures = [percent(one["mean"]), *halves]
     return [*names, str(one["maps"]), *figures, percent(one["worst"])]
 
 

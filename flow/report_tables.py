@@ -121,7 +121,7 @@ def series_tables(faults: Mapping[str, Any]) -> list[Table]:
     rest = [(name, one) for name, one in every if "critical" not in one]
     if len(rest) > sum(len(curve["mean"]) for curve in faults["networks"].values() if curve):
         columns = "network|target|layers|fault|>rate|protection|>seed|>maps|>accuracy %|>± maps|>± images|>worst"
-        caption = "± 95 % interval: of the mean over maps, and what the choice of test images adds (points)"
+        caption = "± at 95 %, points: what other fault maps would change, and what other test images would"
         rows = [[TITLES.get(name, name), *fault_cells(one)] for name, one in rest]
         # What is the same in every row is said once, above the table.
         shown = [place for place in range(12) if place > 6 or len({row[place] for row in rows}) > 1]
@@ -133,23 +133,26 @@ def series_tables(faults: Mapping[str, Any]) -> list[Table]:
             table.add_row(*(row[place] for place in shown))
         made.append(table)
     if single:
-        table = _table(
-            "single faults", "network|target|layers|protection|>cells|>drawn|>critical|>share %|95 % interval"
-        )
+        table = _table("single faults", "network|target|layers|protection|>cells|>drawn|>critical|>share %|interval")
         for key, one in single:
             names = [one["target"], ", ".join(one["layers"]), one["protection"]]
             counts = (number(one["population"]), number(one["maps"]), number(one["critical"]))
-            spread = f"{percent(one['critical_low'], 2)} to {percent(one['critical_high'], 2)}"
+            sure = "exact" if one["maps"] == one["population"] else f"{100 * one['confidence']:g} %"
+            spread = f"{percent(one['critical_low'], 2)} to {percent(one['critical_high'], 2)} ({sure})"
             table.add_row(TITLES.get(key, key), *names, *counts, percent(one["critical_share"], 2), spread)
         made.append(table)
     if faults.get("paired"):
         first, second = (TITLES.get(name, name) for name in (faults["paired"][0][key] for key in ("first", "second")))
-        columns = "target|layers|fault|>rate|protection|>points|>± maps|>better|>worse|>p (sign)"
-        table = _table(f"{first} less {second}", columns, "on the same images and fault maps; 95 % interval over maps")
+        columns = "target|layers|fault|>rate|protection|>points|>± maps|>± images|>better|>worse|>p (sign)"
+        caption = (
+            "on the same images and fault maps; ± at 95 %: what other maps, and other images at most, would change"
+        )
+        table = _table(f"{first} less {second}", columns, caption)
         for row in faults["paired"]:
             names = [row["target"], ", ".join(row["layers"]), row["model"], row["rates"], row["protection"]]
-            figures = (f"{100 * row['difference']:+.2f}", f"{100 * row['half_width']:.2f}", row["wins"], row["losses"])
-            table.add_row(*names, *map(str, figures), f"{row['p_sign']:.3f}")
+            halves = (f"{100 * row[key]:.2f}" for key in ("half_width", "test_half_width"))
+            counts = (str(row["wins"]), str(row["losses"]), f"{row['p_sign']:.3f}")
+            table.add_row(*names, f"{100 * row['difference']:+.2f}", *halves, *counts)
         made.append(table)
     costs = [(name, row) for name, rows in (faults.get("costs") or {}).items() for row in rows]
     if costs:
@@ -166,7 +169,10 @@ def fault_table(faults: Mapping[str, Any]) -> Table:
     """Accuracy against bit error rate; `faults` as in the summary, its networks under any name."""
     networks = [key for key, curve in faults["networks"].items() if curve]
     columns = "|".join([">bit error rate", *(f">{TITLES.get(key, key)} %|95 % interval" for key in networks)])
-    caption = f"measured on {plural(faults['images'], 'image')}, {plural(faults['maps'], 'fault map')} at each rate"
+    caption = (
+        f"measured on {plural(faults['images'], 'image')}, {plural(faults['maps'], 'fault map')} at each rate; "
+        "95 % intervals for other maps and other test images"
+    )
     table = _table(f"accuracy under faults ({faults.get('what', 'weights, flip')})", columns, caption)
     clean = (cell for key in networks for cell in (percent(faults["networks"][key]["clean"]), ""))
     table.add_row("no faults", *clean)
@@ -174,8 +180,7 @@ def fault_table(faults: Mapping[str, Any]) -> Table:
         cells = [faults["labels"][index] if faults.get("labels") else f"{rate:g}"]
         for key in networks:
             mean, low, high = (faults["networks"][key][part][index] for part in ("mean", "low", "high"))
-            interval = "" if str(faults["maps"]) == "1" else f"{percent(low, 1)} to {percent(high, 1)}"
-            cells += [percent(mean), interval]
+            cells += [percent(mean), f"{percent(low, 1)} to {percent(high, 1)}"]
         table.add_row(*cells)
     return table
 

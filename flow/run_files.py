@@ -1,4 +1,8 @@
-"""Files that are whole or not there: written to a temporary name, synced, moved into place."""
+"""Files that are whole or not there: written to a temporary name, synced, moved into place.
+
+Every file that a command is asked for goes through here: `check_file` and `check_folder` refuse, before the work, what
+could not be written after it; `write_whole` and `temporary_beside` refuse the same once more.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,8 @@ import hashlib
 import itertools
 import os
 import shutil
-from collections.abc import Iterator
+import stat
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -32,6 +37,8 @@ _DISK = {
     errno.EPERM: ("no permission to write here", "change the folder's permissions, or give another folder"),
     errno.EROFS: ("the disk is read-only", "give a folder on another disk"),
     errno.ENOTDIR: ("a file stands where a folder should be", "give another folder"),
+    errno.EISDIR: ("a folder stands where a file should be", "give another name"),
+    errno.ELOOP: ("the links of this path lead in a circle", "give another folder"),
     errno.ENAMETOOLONG: ("the name is too long for this disk", "give a shorter folder or recipe name"),
     errno.EIO: ("the disk fails (input/output error)", "check the disk, then run the same command again"),
 }
@@ -41,6 +48,94 @@ def explain(error: OSError, path: Path) -> Problem:
     """The Problem for a file error at `path`: full disk, missing permission and such, with what to do."""
     what, hint = _DISK.get(error.errno or 0, (f"the file cannot be used: {error.strerror or error}", ""))
     return Problem(what, str(path), hint)
+
+
+def check_file(path: Path, endings: Sequence[str] = (), inputs: Sequence[Path | None] = ()) -> None:
+    """Refuse a file to be written that cannot be, or that should not.
+
+    Args:
+        path: the file. Folders that are missing in front of it are made when it is written.
+        endings: of its name, each of a format; none: any.
+        inputs: files that the command reads.
+
+    Raises:
+        Problem: a name with another ending, a folder, device, pipe or link in its place, one of `inputs`, a folder
+            that cannot be written, or a full disk.
+    """
+    if endings and path.suffix not in endings:
+        said = repr(path.suffix) if path.suffix else "no ending"
+        raise Problem(
+            f"the name says no format that can be written: {said}", str(path), f"end it in {_either(endings)}"
+        )
+    _plain(path)
+    if any(given is not None and _same(path, given) for given in inputs):
+        raise Problem("the output would overwrite the input", str(path), "give another name")
+    if path.exists() and not os.access(path, os.W_OK):
+        raise Problem("the file is read-only", str(path), "give another name, or remove it")
+    _writable(path.parent, path)
+
+
+def check_folder(path: Path) -> None:
+    """Refuse a folder for files that cannot be made or written; one that is there may hold files.
+
+    Raises:
+        Problem: something else stands in its place, it cannot be made or written, or the disk is full.
+    """
+    _writable(path, path)
+
+
+def _either(endings: Sequence[str]) -> str:
+    return endings[0] if len(endings) == 1 else f"{', '.join(endings[:-1])} or {endings[-1]}"
+
+
+def _same(path: Path, other: Path) -> bool:
+    try:
+        return path.resolve() == other.resolve() or path.samefile(other)
+    except OSError:
+        return False
+
+
+def _plain(path: Path) -> None:
+    """Refuse what is there and is no ordinary file."""
+    try:
+        mode = path.lstat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        raise explain(error, path) from error
+    if stat.S_ISREG(mode):
+        return
+    kinds = {stat.S_IFDIR: "a folder", stat.S_IFLNK: "a link", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
+    what = f"the output is {kinds.get(stat.S_IFMT(mode), 'a device')}, not a file"
+    raise Problem(what, str(path), "give the name of a file; nothing else is overwritten")
+
+
+def _writable(folder: Path, path: Path) -> None:
+    """Refuse `path` where its folder, or the nearest one that is there, takes no files."""
+    there = folder.absolute()
+    try:
+        while not os.path.lexists(there):
+            if len(os.fsencode(there.name)) > os.pathconf("/", "PC_NAME_MAX"):
+                raise OSError(errno.ENAMETOOLONG, "")
+            there = there.parent
+        if not there.is_dir():
+            raise OSError(errno.ENOTDIR, "")
+        # Permission bits say little: of root, of read-only disks and of /proc.
+        trial = there / _temporary("")
+        try:
+            os.close(os.open(trial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        finally:
+            trial.unlink(missing_ok=True)
+        if _is_full(there):
+            raise OSError(errno.ENOSPC, "")
+    except FileNotFoundError:
+        raise explain(OSError(errno.EACCES, ""), path) from None
+    except OSError as error:
+        raise explain(error, path) from error
+
+
+def _temporary(suffix: str) -> str:
+    return f"{TEMPORARY}{os.getpid()}-{next(_counter)}{suffix}"
 
 
 def sha256_of(path: Path) -> str:
@@ -87,9 +182,11 @@ def temporary_beside(target: Path) -> Iterator[Path]:
     """A temporary path in the target's folder, with its suffix; gone after the block, however it ends.
 
     Raises:
-        Problem: an OSError of the block, or any error of it on a full disk (libraries wrap OSError).
+        Problem: the target is a folder, device, pipe or link; an OSError of the block, or any error of it on a full
+            disk (libraries wrap OSError).
     """
-    temporary = target.with_name(f"{TEMPORARY}{os.getpid()}-{next(_counter)}-{target.name}")
+    _plain(target)
+    temporary = target.with_name(_temporary(target.suffix))
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         yield temporary

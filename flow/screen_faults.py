@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.table import Table
 
 from . import report_tables
 from .report import plural
 from .screen import terminal
-
-if TYPE_CHECKING:
-    pass
 
 
 def print_faults(found: Mapping[str, Any]) -> None:
@@ -22,6 +19,11 @@ def print_faults(found: Mapping[str, Any]) -> None:
         console.print(report_tables.fault_table(found))
     for table in report_tables.series_tables(found):
         console.print(table)
+    if found.get("not_reached"):
+        print(
+            f"{plural(found['not_reached'], 'mean')} known less closely than ± {found['wanted']:g} with the most maps "
+            "that --max-maps allows"
+        )
     if found.get("store"):
         print(f"results: {found['store']}; the same command with more maps or other rates adds to them")
 
@@ -55,16 +57,29 @@ def print_margins(found: Mapping[str, Any]) -> None:
     """Print certified flips, margins of neurons and what the attack found."""
 
     def three(spread: Mapping[str, int | None]) -> list[str]:
-        return ["any" if spread[key] is None else f"{spread[key]:,}" for key in ("least", "p10", "median")]
+        texts = [
+            {None: "any", 0: "0 (trivial)"}.get(spread[key], f"{spread[key]}") for key in ("least", "p10", "median")
+        ]
+        return [*texts, f"{spread['trivial_share']:.1%}"]
 
     title = f"flips that provably change no class, {plural(found['images'], 'image')}"
-    table = Table("where", "least", "10 % of images", "median", title=title, title_justify="left")
-    table.add_row(f"weights of {found['last']} (last layer; exact)", *three(found["last_weights"]))
+    columns = ("where", "bound", "least", "10 % of images", "median", "trivial")
+    table = Table(*columns, title=title, title_justify="left")
+    table.add_row(f"weights of {found['last']} (last layer)", "exact", *three(found["last_weights"]))
     if found["last_inputs"]:
-        table.add_row(f"input bits of {found['last']}", *three(found["last_inputs"]))
+        table.add_row(f"input bits of {found['last']}", "exact", *three(found["last_inputs"]))
     for row in found["layers"]:
-        table.add_row(f"weights of {row['layer']}", *three(row["certified"]))
+        bound = "exact" if row["exact"] else "lower"
+        table.add_row(f"weights of {row['layer']}", bound, *three(row["certified"]))
     terminal().print(table)
+    print(
+        "exact: one flip more, well chosen, changes the class; lower: more may be safe; trivial: nothing is certified"
+    )
+    for row in found["layers"]:
+        if row.get("found"):
+            some = sorted(count for count in row["found"] if count is not None)
+            said = f"{some[0]:,} to {some[-1]:,} flips change the class" if some else "no flips were found"
+            print(f"search in {row['layer']}: {said}, of {len(some)} of {plural(len(row['found']), 'image')}")
     title = f"neurons, on {plural(found['neurons_on'], 'image')}"
     table = Table(
         "layer", "median flips", "one flip is enough", "constant", f"P(change) at {found['rate']:g}", title=title

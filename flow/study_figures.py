@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..sim.faults.statistics import Z95, student_t
+from ..sim.faults.statistics import Z95, student_t, unseen
 
 RANDOM = "random"
 Facts = dict[str, Any]
@@ -95,25 +95,34 @@ def _versus(rights: Sequence[np.ndarray], chance: Sequence[np.ndarray], within: 
     """One criterion against the draws: by seed (images,) and (draws, images); `within` as `_by_choice` takes it."""
     pairs = list(zip(rights, chance, strict=True))
     apart = np.array([right - drawn.mean(0) for right, drawn in pairs])
-    half = sqrt(_by_choice(apart.mean(1), within, len(chance[0])) ** 2 + _by_images(apart.mean(0)) ** 2)
+    by_choice = _by_choice(apart.mean(1), within, len(chance[0]), apart.shape[1])
+    half = sqrt(by_choice**2 + _by_images(apart.mean(0)) ** 2)
     gap = float(apart.mean())
     beaten = sum(int((right.mean() > drawn.mean(1)).sum()) for right, drawn in pairs)
     verdict = "better" if gap > half else "worse" if gap < -half else "-"
     return {"gap": gap, "half_width": half, "beaten": beaten, "verdict": verdict}
 
 
-def _by_choice(gaps: np.ndarray, within: float, draws: int) -> float:
-    """Half of the interval that networks, draws and orders leave: gaps (seeds,), sum of squares within the draws."""
+def _by_choice(gaps: np.ndarray, within: float, draws: int, images: int) -> float:
+    """Half of the interval that networks, draws and orders leave: gaps (seeds,), sum of squares within the draws.
+
+    No less than if one image came out differently in as many runs as can have gone unseen.
+    """
     seeds = len(gaps)
     freedom = seeds * (draws - 1) + seeds - 1
     # A gap has the variance of one run and of the mean of the draws.
     squares = within + float(((gaps - gaps.mean()) ** 2).sum()) / (1 + 1 / draws)
-    return student_t(freedom) * sqrt(squares / freedom * (1 + 1 / draws) / seeds)
+    spread = student_t(freedom) * sqrt(squares / freedom * (1 + 1 / draws) / seeds)
+    return max(spread, unseen(seeds * (draws + 1)) / images)
 
 
 def _by_images(apart: np.ndarray) -> float:
-    """Half of the interval that the choice of test images leaves: apart (images,), mean difference on each."""
-    return Z95 * float(apart.std(ddof=1)) / sqrt(len(apart))
+    """Half of the interval that the choice of test images leaves: apart (images,), mean difference on each.
+
+    No less than if as many images as can have gone unseen were told apart, each by 1.
+    """
+    spread = Z95 * float(apart.std(ddof=1)) / sqrt(len(apart)) if len(apart) > 1 else 1.0
+    return max(spread, unseen(len(apart)))
 
 
 HEADINGS = ("criterion", "accuracy, % (range)", "to unpruned", "to chance, 95 %", "beaten", "verdict")

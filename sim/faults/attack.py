@@ -1,8 +1,8 @@
 """Greedy searches for flips that do the most harm: upper bounds beside the certificates' lower bounds.
 
 `attack` flips, again and again, the one weight bit of some layers after which the fewest images are classified
-rightly; what each flip does is exact (`criticality`), only the greed is not. `weakest_flips` looks for few flips of
-one layer that change the class of one image.
+rightly; what each flip does is exact (`criticality`), only the greed is not. `Search` looks for few flips of one layer
+that change the class of one image.
 
 Source of the idea: Rakin, He, Fan, Bit-Flip Attack, ICCV 2019, which ranks bits by gradients.
 """
@@ -10,24 +10,27 @@ Source of the idea: Rakin, He, Fan, Bit-Flip Attack, ICCV 2019, which ranks bits
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from bnnflow import Problem
 
 from ...transforms.graph import Graph
-from ...transforms.ops import NO_BOUNDS, Mvau
+from ...transforms.ops import Mvau
 from ...transforms.tensor import Array
 from ..engine import Simulator, classes_of
-from ..walk import Walk, kernel_of
+from ..walk import Walk
 from .criticality import criticality
-from .layout import memories
+from .layout import chosen, memories
 from .maps import replaced
 from .margins import NEVER, Layer, flips_needed, layer_of
+from .margins import layers as layers_of
 from .tail import Tail
 
-_CANDIDATES = 64
+_CANDIDATES = 256
+_AT_ONCE = 64
+_ROUNDS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,69 +96,156 @@ def flipped(graph: Graph, layer: str, flips: Sequence[tuple[int, int, int]]) -> 
 
 
 def weakest_flips(graph: Graph, image: Array, layer: str, limit: int = 1000) -> list[tuple[int, int, int]] | None:
-    """Flips (row, column, 0) of one layer's weights that change one image's class; None where `limit` is not enough.
-
-    Neuron by neuron: the one whose change takes the lead of the best class down most, for each flip that it needs.
+    """Flips (row, column, 0) of one layer's weights that change one image's class; see `Search.flips`.
 
     Args:
         graph: dataflow level.
         image: (*input shape).
         layer: an MVAU with thresholds and weights of one bit.
         limit: flips at most.
+
+    Raises:
+        Problem: there is no such layer.
     """
-    simulator = Simulator.of(graph)
-    tail = Tail.of(simulator, Walk.of(graph, {}, {}), layer, image[None])
-    winner = int(tail.classes[0])
-    start = layer_of(graph, layer, tail.clean)
-    output = tail.clean[layer].reshape(-1, start.sums.shape[1]).copy()
-    weight, spent = start.op.weight.copy(), list[tuple[int, int, int]]()
-    kernel_input = tail.clean[graph.node(layer).input]
-    while len(spent) < limit:
-        now = replace(
-            start, op=replace(start.op, weight=weight), sums=_sums(graph, layer, start.op, weight, kernel_input)
-        )
-        needed = flips_needed(now).reshape(-1)
-        order = np.argsort(needed, kind="stable")[:_CANDIDATES]
-        order = order[needed[order] != NEVER]
-        if not len(order):
-            return None
-        tries = []
-        for place in order.tolist():
-            vector, row = divmod(place, weight.shape[0])
-            tries.append((row, _columns(now, vector, row, int(needed[place]))))
-        outputs = np.stack([_output(now, output, row, columns) for row, columns in tries])
-        scores = tail.scores_with(np.zeros(len(tries), np.int64), outputs.reshape(-1, *tail.clean[layer].shape[1:]))
-        found = classes_of(graph, scores)
-        costs = np.array([len(columns) for _, columns in tries])
-        if np.any(found != winner):
-            best = int(np.argmin(np.where(found != winner, costs, NEVER)))
-        elif scores.shape[1] > 1:
-            rivals = np.delete(scores, winner, axis=1).max(axis=1)
-            best = int(np.argmax((rivals - scores[:, winner] + _lead(tail.scores[0], winner)) / costs))
-        else:
-            best = 0
-        row, columns = tries[best]
-        spent += [(row, column, 0) for column in columns]
-        if found[best] != winner:
-            return _odd(spent) if len(spent) <= limit else None
-        weight = weight.copy()
-        weight[row, columns] = 1 - weight[row, columns] if start.op.xnor else -weight[row, columns]
-        output = outputs[best]
-    return None
+    return Search.of(graph, layer).flips(image, limit)
 
 
-def _lead(scores: Array, winner: int) -> float:
-    return float(scores[winner] - np.delete(scores, winner).max())
+@dataclass(frozen=True, slots=True)
+class Search:
+    """A search for few flips of one layer, image by image.
+
+    Attributes:
+        simulator, walk: of the graph.
+        layer: an MVAU with thresholds and weights of one bit.
+    """
+
+    simulator: Simulator
+    walk: Walk
+    layer: str
+
+    @staticmethod
+    def of(graph: Graph, layer: str) -> Search:
+        """Prepare a search.
+
+        Raises:
+            Problem: there is no such layer, or it has no thresholds.
+        """
+        can = [name for name in layers_of(graph) if graph.node(name).op.has_bounds]  # type: ignore[union-attr]
+        return Search(Simulator.of(graph), Walk.of(graph, {}, {}), chosen(layer, can, "layer with thresholds"))
+
+    def flips(self, image: Array, limit: int = 1000) -> list[tuple[int, int, int]] | None:
+        """Flips (row, column, 0) that change the class of an image, (*input shape); None where none were found.
+
+        In rounds: for each of the neurons that the fewest flips turn, the lead that the best class loses when it
+        turns; those that cost it most a flip are turned together, as many as it takes. Neurons that turn out not to
+        be needed are left out again. What is found changes the class; fewer flips might, too.
+        """
+        graph = self.walk.graph
+        tail = Tail.of(self.simulator, self.walk, self.layer, image[None])
+        state = _State.of(layer_of(graph, self.layer, tail.clean), tail)
+        winner, lead = int(tail.classes[0]), _leads(tail.scores, int(tail.classes[0]))[0]
+        turned: list[_Turn] = []
+        for _ in range(_ROUNDS):
+            turns = state.turns(turned)
+            if not turns:
+                return None
+            leads, changed = self._judged(tail, state, [[*turned, turn] for turn in turns], winner)
+            gain = (lead - leads) / np.array([len(turn.columns) for turn in turns])
+            order = dict[int, _Turn]()
+            for place in np.argsort(-gain, kind="stable").tolist():
+                if gain[place] >= 0:
+                    order.setdefault(turns[place].row, turns[place])
+            if not order:
+                return None
+            ranked = list(order.values())
+            sets = [[*turned, *ranked[: count + 1]] for count in range(len(ranked))]
+            leads, changed = self._judged(tail, state, sets, winner)
+            if changed.any():
+                best = self._needed(tail, state, sets[int(np.argmax(changed))], winner)
+                found = [(turn.row, column, 0) for turn in best for column in turn.columns]
+                return found if len(found) <= limit else None
+            turned, lead = sets[int(np.argmin(leads))], float(leads.min())
+            if sum(len(turn.columns) for turn in turned) > limit:
+                return None
+        return None
+
+    def _needed(self, tail: Tail, state: _State, turned: list[_Turn], winner: int) -> list[_Turn]:
+        """The turns without those that the class changes without, the costliest first."""
+        while len(turned) > 1:
+            sets = [turned[:place] + turned[place + 1 :] for place in range(len(turned))]
+            _, changed = self._judged(tail, state, sets, winner)
+            if not changed.any():
+                break
+            costs = np.array([len(turn.columns) for turn in turned])
+            del turned[int(np.argmax(np.where(changed, costs, 0)))]
+        return turned
+
+    def _judged(self, tail: Tail, state: _State, sets: list[list[_Turn]], winner: int) -> tuple[Array, Array]:
+        """The lead that the class keeps, and whether it is another, (sets,) each."""
+        parts = []
+        for first in range(0, len(sets), _AT_ONCE):
+            some = sets[first : first + _AT_ONCE]
+            outputs = np.stack([state.output(turned) for turned in some])
+            shape = tail.clean[self.layer].shape[1:]
+            parts.append(tail.scores_with(np.zeros(len(some), np.int64), outputs.reshape(-1, *shape)))
+        scores = np.concatenate(parts)
+        return _leads(scores, winner), classes_of(self.walk.graph, scores) != winner
 
 
-def _odd(flips: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
-    """Flips that are not undone by another."""
-    return [flip for flip in dict.fromkeys(flips) if flips.count(flip) % 2]
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """Flips of one row that carry a neuron over its nearest bound, and what the row gives then, (vectors,)."""
+
+    row: int
+    columns: tuple[int, ...]
+    output: Array
 
 
-def _sums(graph: Graph, layer: str, op: Mvau, weight: Array, x: Array) -> Array:
-    made: Array = kernel_of(graph, layer, replace(op, weight=weight, bounds=NO_BOUNDS, low=0))(x)
-    return made.astype(np.int64).reshape(-1, made.shape[-1])
+@dataclass(frozen=True, slots=True)
+class _State:
+    """A layer on one image, and its neurons by what turns them.
+
+    start: without flips. clean: its output, (vectors, rows). needed: (vectors * rows,) fewest flips.
+    """
+
+    start: Layer
+    clean: Array
+    needed: Array
+
+    @staticmethod
+    def of(start: Layer, tail: Tail) -> _State:
+        clean = tail.clean[start.name].reshape(-1, start.sums.shape[1])
+        return _State(start, clean, flips_needed(start).reshape(-1))
+
+    def turns(self, without: Sequence[_Turn]) -> list[_Turn]:
+        """Turns of the neurons that the fewest flips turn, of rows that are not turned yet."""
+        rows = self.start.sums.shape[1]
+        place = np.arange(len(self.needed))
+        free = (self.needed != NEVER) & ~np.isin(place % rows, [turn.row for turn in without])
+        every = place[free]
+        cheap = every[np.argsort(self.needed[every], kind="stable")[:_CANDIDATES]]
+        layer, step, turns = self.start, 1 if self.start.op.xnor else 2, {}
+        terms = _terms(layer.op)
+        for vector, row in (divmod(int(one), rows) for one in cheap):
+            columns = _columns(layer, vector, row, int(self.needed[vector * rows + row]))
+            if (row, tuple(columns)) not in turns:
+                sums = layer.sums[:, row] - step * (layer.x[:, columns] @ terms[row, columns])
+                made = layer.op.low + (sums[:, None] >= layer.op.bounds[row]).sum(axis=1)
+                turns[row, tuple(columns)] = _Turn(row, tuple(columns), made)
+        return list(turns.values())
+
+    def output(self, turned: Sequence[_Turn]) -> Array:
+        """The layer's output with these turns, of different rows."""
+        made = self.clean.copy()
+        for turn in turned:
+            made[:, turn.row] = turn.output
+        return made
+
+
+def _leads(scores: Array, winner: int) -> Array:
+    """By how much a class is ahead of the best other, (sets,); where it is the only one, its score."""
+    others = np.delete(scores, winner, axis=1)
+    return scores[:, winner] - (others.max(axis=1) if others.shape[1] else 0)
 
 
 def _terms(op: Mvau) -> Array:
@@ -175,12 +265,3 @@ def _columns(layer: Layer, vector: int, row: int, count: int) -> list[int]:
         if len(chosen) == count and int((after >= layer.op.bounds[row]).sum()) != level:
             return [int(column) for column in chosen]
     raise AssertionError("the count of flips was wrong")
-
-
-def _output(layer: Layer, output: Array, row: int, columns: list[int]) -> Array:
-    """The layer's output with these flips of one row."""
-    step = 1 if layer.op.xnor else 2
-    sums = layer.sums[:, row] - step * (layer.x[:, columns] * _terms(layer.op)[row, columns]).sum(axis=1)
-    made = output.copy()
-    made[:, row] = layer.op.low + (sums[:, None] >= layer.op.bounds[row]).sum(axis=1)
-    return made

@@ -12,8 +12,9 @@ import numpy as np
 from bnnflow import Problem
 
 from ...transforms.graph import Graph
+from .models import Rate
 from .rates import Rates
-from .statistics import half_width, image_half_width, leveugle, wilson
+from .statistics import both, clopper_pearson, half_width, image_half_width, leveugle, stein, unseen
 from .store import Store
 from .trials import SINGLE, Outcome, Point, Subject, population
 from .workers import Task, Workers
@@ -23,33 +24,54 @@ from .workers import Task, Workers
 class Plan:
     """How many maps a point gets.
 
-    Maps are looked at in rounds: `maps` first, then `step` more at a time, while the 95 % interval of the mean
-    over maps is wider than +- `wanted` and there are less than `most`. What stops a series depends on its maps
-    alone, not on who ran them in which order.
+    Without `wanted`, `maps`. With it, two stages (`statistics.stein`): the first maps, as many again while all of
+    them are equal and say nothing of how maps differ, decide by their deviation how many there are in all. That
+    depends on the maps alone, not on who ran them in which order, and no one looks at an interval in between.
 
     Attributes:
-        maps: of the first round; the only one while `wanted` is None.
-        wanted: half width of the mean accuracy to reach, 0.0025 for a quarter of a point; None: no more rounds.
-        step, most: maps of a later round, and in all.
+        maps: of the first stage.
+        wanted: half width of the mean over maps to reach at 95 %, 0.0025 for a quarter of a point; None: no second
+            stage.
+        most: maps in all, where `wanted` asks for more.
         error, confidence: of Leveugle's sample size, for the points of the model "single".
     """
 
     maps: int = 5
     wanted: float | None = None
-    step: int = 5
     most: int = 100
     error: float = 0.01
     confidence: float = 0.95
 
     def __post_init__(self) -> None:
-        if self.maps < 1 or self.step < 1 or self.most < 1:
-            raise Problem(f"{min(self.maps, self.step, self.most)} fault maps", "fault campaign", "give 1 or more")
-        if self.wanted is not None and not 0 < self.wanted < 1:
+        if self.maps < 1 or self.most < 1:
+            raise Problem(f"{min(self.maps, self.most)} fault maps", "fault campaign", "give 1 or more")
+        if self.wanted is None:
+            return
+        if not 0 < self.wanted < 1:
             hint = "give the half width in accuracy, 0.0025 for a quarter of a point"
             raise Problem(f"an interval of +- {self.wanted:g}", "fault campaign", hint)
-        if self.wanted is not None and self.most < self.maps:
+        if self.maps < 2:
+            hint = "begin with 5 or more; their deviation decides how many are needed"
+            raise Problem("one fault map says nothing of how maps differ", "fault campaign", hint)
+        if self.most < self.maps:
             what = f"at most {self.most} fault maps, but {self.maps} to begin with"
             raise Problem(what, "fault campaign", "allow more, or begin with fewer")
+
+    def stages(self, values: Sequence[float], unit: float) -> tuple[int, int]:
+        """Maps of the first stage, and in all, as far as these accuracies of maps 0, 1, 2, ... say.
+
+        Args:
+            values: of the maps that are there; where they are fewer than a stage, it is not over.
+            unit: 1 / images.
+        """
+        first = self.maps
+        if self.wanted is None:
+            return first, first
+        while len(values) >= first and len(set(values[:first])) == 1 and first < self.most:
+            first = min(self.most, first + self.maps)
+        if len(values) < first:
+            return first, first
+        return first, min(self.most, stein(values[:first], self.wanted, unit))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +82,15 @@ class Series:
         point: what they suffer.
         outcomes: trial 0, 1, 2, ...
         population: cells a single fault can hit; 0 for other models.
+        first: maps of the first stage of `Plan`; None: all.
+        confidence: of the interval of single faults.
     """
 
     point: Point
     outcomes: tuple[Outcome, ...]
     population: int = 0
+    first: int | None = None
+    confidence: float = 0.95
 
     @property
     def accuracy(self) -> list[float]:
@@ -72,38 +98,45 @@ class Series:
         return [one.right / one.images for one in self.outcomes]
 
     def facts(self) -> dict[str, Any]:
-        """Plain values: mean, 95 % interval over maps, the test set's part beside it, worst map, changed classes.
+        """Plain values: what was injected, mean, 95 % intervals, worst map, changed classes.
 
-        For single faults: the share that changes any class, with its score interval.
+        `low` and `high` hold for other maps and other test images; `half_width` is what the maps leave of that,
+        `test_half_width` what the images do. At 95 %, at most `worse_share` of all maps are worse than the worst one.
+        For single faults: the share that changes a class of these images, with its exact interval.
         """
         values, images = self.accuracy, self.outcomes[0].images
-        mean, half = float(np.mean(values)), half_width(values)
-        point = self.point
+        point, mean = self.point, float(np.mean(values))
+        # Nothing is drawn where nothing can be hit: all maps are the same one.
+        sure = point.model != SINGLE and point.rates.none
+        half = 0.0 if sure else half_width(values, 1 / images, self.first)
+        low, high = both(mean, half, images)
         facts: dict[str, Any] = {
             "target": point.target,
             "layers": list(point.layers) or ["all"],
             "model": point.model,
             "rate": point.rates.value,
             "rates": str(point.rates),
+            "injected": point.rates.facts(),
             "protection": point.protection,
             "seed": point.seed,
             "images": images,
             "maps": len(values),
             "mean": mean,
-            "low": max(0.0, mean - half),
-            "high": min(1.0, mean + half),
+            "low": low,
+            "high": high,
             "half_width": half,
             "test_half_width": image_half_width(mean, images),
             "worst": min(values),
+            "worse_share": 0.0 if sure else unseen(len(values)),
             "changed": float(np.mean([one.changed for one in self.outcomes])) / images,
         }
         if point.model == SINGLE:
             critical = sum(one.changed > 0 for one in self.outcomes)
-            low, high = wilson(critical, len(values))
+            low, high = clopper_pearson(critical, len(values), self.confidence)
             if len(values) == self.population:
                 low = high = critical / len(values)
             facts |= {"population": self.population, "critical": critical, "critical_share": critical / len(values)}
-            facts |= {"critical_low": low, "critical_high": high}
+            facts |= {"critical_low": low, "critical_high": high, "confidence": self.confidence}
         return facts
 
 
@@ -112,7 +145,8 @@ class Grid:
     """Every combination of its entries is a point.
 
     Attributes:
-        targets, models, protections: text forms, as in `Point`.
+        targets, models, protections: text forms, as in `Point`. No models: what the rates say, "asymmetric" where
+            they are given for each direction, else "flip".
         layers: names joined by "+", "all" (all at once) or "each" (one after another).
         rates, seeds: entries of the grid.
         fifo_depth: words of FIFOs.
@@ -121,7 +155,7 @@ class Grid:
     rates: Sequence[Rates]
     targets: Sequence[str] = ("weights",)
     layers: Sequence[str] = ("all",)
-    models: Sequence[str] = ("flip",)
+    models: Sequence[str] = ()
     protections: Sequence[str] = ("none",)
     seeds: Sequence[int] = (0,)
     fifo_depth: int = 32
@@ -133,14 +167,16 @@ class Grid:
             Problem: names that the graph or the models do not have; the hint names the closest.
         """
         made: list[Point] = []
-        axes = product(self.targets, self.layers, self.models, self.protections, self.seeds)
+        models = self.models or ("asymmetric" if any(rates.directed for rates in self.rates) else "flip",)
+        axes = product(self.targets, self.layers, models, self.protections, self.seeds)
         for target, named, model, protection, seed in axes:
-            whole = Point(target, (), model, Rates.of(0.0), protection, seed, self.fifo_depth)
+            # A single fault has no rate.
+            steps = [Rates.of(0.0)] if model == SINGLE else self.rates
+            nothing = Rates(Rate.of(0.0), {}, steps[0].directed or steps[0].one_way)
+            whole = Point(target, (), model, nothing, protection, seed, self.fifo_depth)
             known = tuple(dict.fromkeys(place.layer for place in whole.places(graph)))
             groups = [(name,) for name in known] if named == "each" else [() if named == "all" else _names(named)]
             for layers in groups:
-                # A single fault has no rate.
-                steps = [Rates.of(0.0)] if model == SINGLE else self.rates
                 made += [replace(whole, layers=layers, rates=rates) for rates in steps]
         for point in made:
             point.places(graph)
@@ -195,23 +231,29 @@ class Campaign:
                 progress(done, total)
 
     def _needed(self, point: Point, found: dict[int, Outcome], size: int) -> int:
-        """Maps of the present round: the first round at which the series may stop, or the first that is not whole."""
-        plan = self.plan
+        """Maps of the present stage."""
         if point.model == SINGLE:
-            return leveugle(size, plan.error, plan.confidence)
-        count = plan.maps
-        while plan.wanted is not None and count < plan.most and all(trial in found for trial in range(count)):
-            values = [found[trial].right / found[trial].images for trial in range(count)]
-            if count > 1 and half_width(values) <= plan.wanted:
-                break
-            count = min(plan.most, count + plan.step)
-        return count
+            return leveugle(size, self.plan.error, self.plan.confidence)
+        if point.rates.none:
+            return self.plan.maps
+        return self.plan.stages(_whole(found), 1 / len(self.subject.images))[1]
 
     def _missing(self, point: Point, found: dict[int, Outcome], needed: dict[str, int]) -> list[Task]:
         missing = [trial for trial in range(needed[point.key()]) if trial not in found]
         size = self.workers.chunk
         return [(point, tuple(missing[first : first + size])) for first in range(0, len(missing), size)]
 
-    @staticmethod
-    def _series(point: Point, found: dict[int, Outcome], needed: int, size: int) -> Series:
-        return Series(point, tuple(found[trial] for trial in range(needed)), size)
+    def _series(self, point: Point, found: dict[int, Outcome], needed: int, size: int) -> Series:
+        outcomes, first = tuple(found[trial] for trial in range(needed)), None
+        if self.plan.wanted is not None and point.model != SINGLE and not point.rates.none:
+            first = self.plan.stages(_whole(found), 1 / len(self.subject.images))[0]
+        return Series(point, outcomes, size, first, self.plan.confidence)
+
+
+def _whole(found: dict[int, Outcome]) -> list[float]:
+    """Accuracies of maps 0, 1, 2, ... up to the first that is missing."""
+    values: list[float] = []
+    while len(values) in found:
+        one = found[len(values)]
+        values.append(one.right / one.images)
+    return values

@@ -56,21 +56,20 @@ class FaultMap:
                 changed[memory.layer] = memory.holding(op, cells.on(memory.words(op)))
         return changed
 
-    def save(self, path: Path, graph: Graph | None = None) -> None:
-        """Write the map as .npz, or as .csv (by word and bit; needs the graph for the words' widths).
+    def content(self, suffix: str, graph: Graph) -> bytes:
+        """The map as a file: .npz, or .csv by word and bit, of the widths that the graph's memories have.
 
         Raises:
-            Problem: a name that ends otherwise.
+            Problem: another suffix.
         """
-        if _is_csv(path):
-            assert graph is not None, "a CSV file needs the graph"
-            path.write_text(self._csv(graph), encoding="utf-8")
-            return
+        if _is_csv(Path(f"map{suffix}")):
+            return self._csv(graph).encode()
         parts = {"checksum": np.array(self.checksum), "names": np.array(list(self.cells), np.str_)}
         for number, cells in enumerate(self.cells.values()):
             parts |= {f"index{number}": cells.index, f"effect{number}": cells.effect}
-        with path.open("wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **parts)
+        packed = io.BytesIO()
+        np.savez_compressed(packed, allow_pickle=False, **parts)
+        return packed.getvalue()
 
     def _csv(self, graph: Graph) -> str:
         widths = {memory.name: memory.width for memory in memories(graph, KINDS)}
@@ -164,9 +163,7 @@ def _read(
 ) -> Array:
     """What a unit reads from its memory at the end of the exposure; `words` itself where nothing was hit."""
     stored = protection.stored(memory)
-    if protection.code != "none" and (model.shape == "pe" or model.logical):
-        shape = "a PE's" if model.shape == "pe" else "logically addressed"
-        raise Problem(f"{shape} faults do not lie in a protected memory", "fault campaign", "use protection none")
+    check_protected(model, protection)
     intervals = protection.scrubs if model.effect in ("flip", "asymmetric") else 1
     if intervals > 1:
         rate = _share(rate, intervals)
@@ -179,6 +176,17 @@ def _read(
         if content is not None and interval < intervals - 1:
             content = protection.encode(memory, protection.decode(memory, content))
     return words if content is None else protection.decode(memory, content)
+
+
+def check_protected(model: Model, protection: Protection) -> None:
+    """Refuse faults that do not lie in a protected memory.
+
+    Raises:
+        Problem: a PE's or logically addressed cells, beside a code.
+    """
+    if protection.code != "none" and (model.shape == "pe" or model.logical):
+        shape = "a PE's" if model.shape == "pe" else "logically addressed"
+        raise Problem(f"{shape} faults do not lie in a protected memory", "fault campaign", "use protection none")
 
 
 def _share(rate: Rate, intervals: int) -> Rate:
@@ -237,6 +245,8 @@ def _from_npz(path: Path) -> FaultMap:
                 raise ValueError(f"the cells of {name} are no lists of whole numbers")
             if np.any(np.diff(index) <= 0) or not set(effect.tolist()) <= set(_EFFECTS.values()):
                 raise ValueError(f"the cells of {name} are not ascending, or have an effect that is not 0, 1 or flip")
+            if name in cells:
+                raise ValueError(f"{name} has two maps")
             cells[name] = Cells(index.astype(np.int64), effect.astype(np.uint8))
         return FaultMap(str(file["checksum"]), cells)
 
@@ -250,8 +260,9 @@ def _from_csv(path: Path, graph: Graph) -> FaultMap:
     back = {name: memory.physical() for name, memory in known.items()}
     found: dict[str, dict[int, int]] = {}
     columns = set(rows.fieldnames or ())
-    logical = {"channel", "value", "bit"} <= columns
-    if not {"memory", "effect"} <= columns or not (logical or {"word", "bit"} <= columns):
+    logical = "channel" in columns
+    wanted = {"memory", "effect", "bit", *(("channel", "value") if logical else ("word",))}
+    if columns != wanted or len(columns) < len(rows.fieldnames or ()):
         raise ValueError(f"the columns are {', '.join(rows.fieldnames or ())}")
     made = FaultMap(marks[0] if marks else "", {})
     made._fits(graph, str(path))

@@ -38,6 +38,7 @@ class Layer:
         x: (vectors, columns) int64, bits as -1 and +1 for XNOR units.
         sums: (vectors, rows) int64.
         images: vectors are (images, vectors / images).
+        bits: what its inputs can be: "xnor" (bits of an XNOR unit), "bipolar" (-1, +1), "binary" (0, 1), else "".
     """
 
     name: str
@@ -45,6 +46,7 @@ class Layer:
     x: Array
     sums: Array
     images: int
+    bits: str = ""
 
 
 def layers(graph: Graph) -> list[str]:
@@ -69,7 +71,9 @@ def layer_of(graph: Graph, name: str, tensors: dict[str, Array]) -> Layer:
     kernel = kernel_of(graph, name, replace(node.op, bounds=NO_BOUNDS, low=0))
     sums = kernel(given).astype(np.int64)
     x = given.reshape(-1, given.shape[-1]).astype(np.int64)
-    return Layer(name, node.op, 2 * x - 1 if node.op.xnor else x, sums.reshape(-1, sums.shape[-1]), len(given))
+    kind = graph.types[node.input]
+    bits = "xnor" if node.op.xnor else "bipolar" if kind.is_bipolar else "binary" if kind.is_binary else ""
+    return Layer(name, node.op, 2 * x - 1 if node.op.xnor else x, sums.reshape(-1, sums.shape[-1]), len(given), bits)
 
 
 def flips_needed(layer: Layer) -> Array:
@@ -133,16 +137,17 @@ class Certificate:
         last: name of the last layer.
         weights: (images,) any so many flips of weight bits of the last layer leave the class as it is; one more,
             well chosen, changes it (NEVER: none can).
-        inputs: (images,) the same for flips of the last layer's input bits: no fewer than this are safe; for
-            XNOR layers and inputs of -1 and +1 alone, else None.
-        layers: for each layer, (images,) flips of its weights that are safe: no output of the layer changes, or,
-            for a dense layer right in front of the last, too few of them do.
+        inputs: (images,) the same for flips of the last layer's input bits; None where they are no bits.
+        layers: for each other layer, (images,) flips of its weights that are safe. Of those in `exact`, one more, well
+            chosen, changes the class. Of the others no output changes; more flips may be safe.
+        exact: names of the dense layers that give the last layer, and no other, its input bits.
     """
 
     last: str
     weights: Array
     inputs: Array | None
     layers: dict[str, Array]
+    exact: frozenset[str] = frozenset()
 
 
 def certify(graph: Graph, images: Array, block: int = 100) -> Certificate:
@@ -153,29 +158,30 @@ def certify(graph: Graph, images: Array, block: int = 100) -> Certificate:
     """
     simulator, names = Simulator.of(graph), layers(graph)
     last, behind = _last(graph, names)
-    weights, inputs = [], []
+    direct = frozenset(name for name in names if name != last and _feeds(graph, name, last))
+    weights, inputs = list[Array](), list[Array]()
     fewest: dict[str, list[Array]] = {name: [] for name in names if name != last}
+    bits = ""
     for first in range(0, len(images), block):
         tensors = simulator.tensors(images[first : first + block])
         final = layer_of(graph, last, tensors)
-        winners = classes_of(graph, tensors[graph.output].astype(np.float64))
+        bits, winners = final.bits, classes_of(graph, tensors[graph.output].astype(np.float64))
         weights.append(_last_flips(final, behind, winners))
-        safe = _input_flips(final, behind, winners)
-        inputs.append(safe)
+        if bits:
+            inputs.append(_bit_flips(final, behind, winners, np.ones(final.x.shape, np.int64)))
         for name, found in fewest.items():
             layer = layer_of(graph, name, tensors)
-            if layer.op.has_bounds:
-                each = flips_needed(layer).reshape(layer.images, -1)
-                alone = safe is None or not _feeds(graph, name, last)
-                needed = 1 if alone or safe is None else np.minimum(safe, NEVER - 1) + 1
-                found.append(_cheapest(each, needed))
-            else:
+            if not layer.op.has_bounds:
                 found.append(np.zeros(layer.images, np.int64))
-    if any(part is None for part in inputs):
-        whole = None
-    else:
-        whole = np.concatenate([part for part in inputs if part is not None])
-    return Certificate(last, np.concatenate(weights), whole, {n: np.concatenate(f) for n, f in fewest.items()})
+                continue
+            each = flips_needed(layer).reshape(layer.images, -1)
+            if name in direct:
+                found.append(_bit_flips(final, behind, winners, each))
+            else:
+                least = each.min(axis=1)
+                found.append(np.where(least == NEVER, NEVER, least - 1))
+    made = {name: np.concatenate(found) for name, found in fewest.items()}
+    return Certificate(last, np.concatenate(weights), np.concatenate(inputs) if bits else None, made, direct)
 
 
 def _last(graph: Graph, names: list[str]) -> tuple[str, list[Node]]:
@@ -240,54 +246,65 @@ def _rivals(worst: Array, best: Array, winner: int, columns: int) -> int:
     return fewest
 
 
-def _input_flips(layer: Layer, behind: list[Node], winners: Array) -> Array | None:
-    """Flips of the last layer's input bits that are safe, (images,).
+def _bit_flips(layer: Layer, behind: list[Node], winners: Array, costs: Array) -> Array:
+    """What can be spent on the last layer's input bits without changing the class, where a flip costs `costs`.
 
-    One of them moves the difference of two classes by their products' difference; the greatest first.
+    A flip moves the difference of two classes by the difference of their products. Weights of -1 and +1 and one scale
+    a class leave no more than two such moves that help a rival, so that the cheapest flips of each, in order, are
+    enough: for every number of the one, the fewest of the other.
+
+    Args:
+        layer: the last one.
+        behind: scales of its classes.
+        winners: (images,).
+        costs: (images, columns) int64 of 1 or more, NEVER for bits that cannot be flipped.
+
+    Returns:
+        (images,) int64; NEVER where no flips change the class.
     """
-    if not layer.op.xnor and np.any(np.abs(layer.x) != 1):
-        return None
     rows = len(layer.op.weight)
     terms = 2 * layer.op.weight.astype(np.int64) - 1 if layer.op.xnor else layer.op.weight.astype(np.int64)
-    step = 1 if layer.op.xnor else 2
+    # What the flip of a bit takes from a sum, times the weight.
+    moves = {"xnor": layer.x, "bipolar": 2 * layer.x, "binary": 2 * layer.x - 1}[layer.bits]
     # Scores are affine in the sums: the slope of each class.
-    slope = _scored(behind, np.ones((1, rows))) - _scored(behind, np.zeros((1, rows)))
+    slope = (_scored(behind, np.ones((1, rows))) - _scored(behind, np.zeros((1, rows))))[0]
+    whole = bool(np.all(slope == np.floor(slope)))
     scores = _scored(behind, layer.sums)
     safe = np.empty(layer.images, np.int64)
     for image in range(layer.images):
         winner, fewest = int(winners[image]), int(NEVER)
         for rival in range(rows):
-            if rival == winner:
-                continue
-            gain = step * layer.x[image] * (slope[0, winner] * terms[winner] - slope[0, rival] * terms[rival])
-            reached = np.cumsum(-np.sort(-np.maximum(gain, 0)))
-            gap = scores[image, winner] - scores[image, rival]
-            # Rounding of float scores must not certify too much; whole scores are exact.
-            slack = 1e-9 * (1 + abs(gap)) if np.any(slope != np.floor(slope)) else 0.0
-            enough = reached >= gap - slack if rival < winner or slack else reached > gap
-            if enough.any():
-                fewest = min(fewest, int(np.argmax(enough)) + 1)
+            if rival != winner:
+                gain = moves[image] * (slope[winner] * terms[winner] - slope[rival] * terms[rival])
+                gap = float(scores[image, winner] - scores[image, rival])
+                # Rounding of float scores must not certify too much; whole scores are exact.
+                slack = 0.0 if whole else 1e-9 * (1 + abs(gap))
+                fewest = min(fewest, _cheapest(gain, costs[image], gap - slack, rival < winner or not whole))
         safe[image] = fewest - 1 if fewest != NEVER else NEVER
     return safe
+
+
+def _cheapest(gain: Array, costs: Array, gap: float, ties: bool) -> int:
+    """Least cost of bits whose gains together reach the gap (pass it, without `ties`); NEVER where none do."""
+    can = (gain > 0) & (costs != NEVER)
+    sizes = np.unique(gain[can])
+    if not len(sizes):
+        return int(NEVER)
+    assert len(sizes) <= 2, "weights of one bit and one scale a class leave two gains"
+    first, second = (np.sort(costs[can & (gain == size)]) for size in (sizes[0], sizes[-1]))
+    second = second if len(sizes) == 2 else second[:0]
+    spent, more = (np.concatenate([[0], np.cumsum(cost)]) for cost in (first, second))
+    left = gap - sizes[0] * np.arange(len(spent))
+    count = np.searchsorted(sizes[-1] * np.arange(len(more)), left, side="left" if ties else "right")
+    enough = count < len(more)
+    return int((spent[enough] + more[count[enough]]).min()) if enough.any() else int(NEVER)
 
 
 def _feeds(graph: Graph, name: str, last: str) -> bool:
     """The layer is dense, gives bits, and nothing but the last layer reads them."""
     reader = graph.sole_reader(name)
     made = graph.types[name]
-    return reader is not None and reader.name == last and len(made.shape) == 1 and (made.is_binary or made.is_bipolar)
-
-
-def _cheapest(each: Array, needed: Array | int) -> Array:
-    """Flips that leave fewer than `needed` outputs changed, (images,): the cheapest `needed` together, less one."""
-    count = np.broadcast_to(needed, len(each))
-    ordered = np.sort(each, axis=1)
-    never = ordered == NEVER
-    total = np.cumsum(np.where(never, 0, ordered), axis=1)
-    place = np.minimum(count, each.shape[1]) - 1
-    rows = np.arange(len(each))
-    impossible = never[rows, place] | (count > each.shape[1])
-    return np.where(impossible, NEVER, total[rows, place] - 1)
+    return reader is not None and reader.name == last and len(made.shape) == 1 and made.is_binary
 
 
 def flip_probability(layer: Layer, rate: float) -> Array:

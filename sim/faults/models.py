@@ -54,7 +54,7 @@ class Cells:
 class Rate:
     """How often units are hit: probability `up` of errors from 0 to 1, `down` of errors from 1 to 0.
 
-    Only asymmetric effects tell them apart; all others use `up`.
+    Only asymmetric effects can tell them apart; all others need `up` and `down` to be equal.
 
     Attributes:
         label: for tables, such as a temperature; the rate itself where it is empty.
@@ -74,10 +74,13 @@ class Rate:
         """The same rate in both directions."""
         return Rate(float(value), float(value), label)
 
+    @property
+    def figures(self) -> str:
+        """The rate as text; both directions where they differ."""
+        return f"{self.up:g}" if self.up == self.down else f"p01 {self.up:g} p10 {self.down:g}"
+
     def __str__(self) -> str:
-        if self.label:
-            return self.label
-        return f"{self.up:g}" if self.up == self.down else f"{self.up:g}/{self.down:g}"
+        return self.label or self.figures
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +164,10 @@ class Model:
             rate: of units.
             source: `draws.stream` of the seed, the trial and the memory.
         """
-        most = max(rate.up, rate.down) if self.effect == "asymmetric" else rate.up
+        if self.effect != "asymmetric" and rate.up != rate.down:
+            what = f"'{self}' has no directions, but the rates are {rate.figures}"
+            raise Problem(what, rate.label or "fault rates", "use the effect asymmetric, or give one rate for both")
+        most = max(rate.up, rate.down)
         units, values = uniforms(source, self.units(memory), most)
         match self.effect:
             case "flip":

@@ -6,12 +6,14 @@ import csv
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from bnnflow import Problem
 
-from .models import Rate
+from .models import Model, Rate
 
 CONDITIONS = ("temperature", "voltage", "condition")
+_NAMES = (*CONDITIONS, "memory", "rate", "p01", "p10")
 _COLUMNS = (
     "columns are: temperature, voltage or condition; memory (a layer, layer.weights or layer.thresholds; empty: all "
     "others); rate, or p01 and p10"
@@ -23,12 +25,15 @@ class Rates:
     """What every memory suffers at one step of a campaign.
 
     Attributes:
-        rest: of all memories that `by` does not name.
+        rest: of all memories that `by` does not name; None where a table says nothing of them.
         by: of a layer ("conv1") or of one memory ("conv1.weights"), which counts before its layer.
+        directed: rates of errors from 0 to 1 and from 1 to 0 were given apart, so that only asymmetric models can
+            suffer them.
     """
 
-    rest: Rate
+    rest: Rate | None
     by: Mapping[str, Rate] = field(default_factory=dict)
+    directed: bool = False
 
     @staticmethod
     def of(value: float) -> Rates:
@@ -36,22 +41,66 @@ class Rates:
         return Rates(Rate.of(value))
 
     def at(self, layer: str, kind: str) -> Rate:
-        """The rate of one memory or stream."""
-        return self.by.get(f"{layer}.{kind}", self.by.get(layer, self.rest))
+        """The rate of one memory or stream.
+
+        Raises:
+            Problem: the table names others alone.
+        """
+        found = self.by.get(f"{layer}.{kind}", self.by.get(layer, self.rest))
+        if found is None:
+            label = next((rate.label for rate in self.by.values()), "the table")
+            hint = f"add a row for {layer}.{kind}, or one with an empty memory for all others"
+            raise Problem(f"{label} has no rate for {layer}.{kind}", "rate table", hint)
+        return found
 
     @property
     def value(self) -> float:
-        """One number for axes: the greater of both directions, of all memories that are not named."""
-        return max(self.rest.up, self.rest.down)
+        """One number for axes: the greatest rate of both directions, of the memories that are not named if any."""
+        found = [self.rest] if self.rest is not None else list(self.by.values())
+        return max(max(rate.up, rate.down) for rate in found)
+
+    @property
+    def none(self) -> bool:
+        """Nothing can be hit: all rates are 0."""
+        return all(rate.up == rate.down == 0 for rate in self._every())
+
+    @property
+    def one_way(self) -> bool:
+        """Some memory suffers different rates in both directions."""
+        return any(rate.up != rate.down for rate in self._every())
+
+    def check(self, model: Model) -> None:
+        """Refuse a model that speaks of other errors than the rates.
+
+        Raises:
+            Problem: rates of each direction and a model without, or one rate and an asymmetric model.
+        """
+        one_way = model.effect == "asymmetric"
+        if self.directed and not one_way:
+            what = f"the rates are of errors from 0 to 1 and from 1 to 0 (p01, p10), but '{model}' has no directions"
+            raise Problem(what, "fault campaign", "leave the model out, use an asymmetric one, or give a table of rate")
+        if one_way and not self.directed and not self.one_way:
+            what = f"'{model}' takes a rate for each direction, but the rates have one for both"
+            raise Problem(what, "fault campaign", "give a table with p01 and p10; one rate for both directions is flip")
+
+    def _every(self) -> list[Rate]:
+        return [*([self.rest] if self.rest is not None else []), *self.by.values()]
 
     def __str__(self) -> str:
-        if self.rest.label or not self.by:
-            return str(self.rest)
-        return f"{self.rest} ({', '.join(f'{name} {rate}' for name, rate in self.by.items())})"
+        rest = [] if self.rest is None else [self.rest.figures]
+        label = next((rate.label for rate in self._every() if rate.label), "")
+        figures = ", ".join([*rest, *(f"{name} {rate.figures}" for name, rate in self.by.items())])
+        return f"{label}: {figures}" if label else figures
+
+    def facts(self) -> dict[str, Any]:
+        """What is injected, as plain values: p01 and p10 of the memories that are not named, and of those that are."""
+        both = {name: {"p01": rate.up, "p10": rate.down} for name, rate in self.by.items()}
+        rest = {"p01": None, "p10": None} if self.rest is None else {"p01": self.rest.up, "p10": self.rest.down}
+        return {**rest, "memories": both}
 
     def key(self) -> str:
         """A text that is the same for the same rates alone: exact numbers, no label."""
-        named = [("", self.rest), *sorted(self.by.items())]
+        named = [*([("", self.rest)] if self.rest is not None else []), *sorted(self.by.items())]
         return ";".join(f"{name}={rate.up!r}/{rate.down!r}" for name, rate in named)
 
 
@@ -62,29 +111,28 @@ def read_rates(path: Path) -> list[Rates]:
     and `p10` for errors from 0 to 1 and from 1 to 0; optionally `memory`. Lines that start with # are skipped.
 
     Raises:
-        Problem: the file cannot be read, columns are missing or unknown, or a value is no rate; with its line.
+        Problem: the file cannot be read, columns are missing, unknown, given twice or beside those that they
+            contradict, or a value is no rate; with its line.
     """
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:
             lines = [(number, line) for number, line in enumerate(file, 1) if line.strip() and line[0] != "#"]
     except (OSError, UnicodeDecodeError) as error:
         raise Problem("the rate table cannot be read", str(path), "give a CSV file") from error
     rows = list(csv.reader(line for _, line in lines))
-    if len(rows) < 2:
+    if len(rows) < 2 or len(rows) != len(lines):
         raise Problem("the rate table holds no rates", str(path), _COLUMNS)
     header = [name.strip() for name in rows[0]]
-    unknown = set(header) - {*CONDITIONS, "memory", "rate", "p01", "p10"}
-    condition = [name for name in CONDITIONS if name in header]
-    if unknown or len(condition) != 1 or not ({"rate"} <= set(header) or {"p01", "p10"} <= set(header)):
-        raise Problem(f"the rate table has the columns {', '.join(header)}", f"{path}:{lines[0][0]}", _COLUMNS)
+    condition = _header(header, f"{path}:{lines[0][0]}")
+    directed = "rate" not in header
     made: dict[str, dict[str, Rate]] = {}
     for (number, _), row in zip(lines[1:], rows[1:], strict=True):
         where = f"{path}:{number}"
         if len(row) != len(header):
             raise Problem(f"{len(row)} values for {len(header)} columns", where)
         cells = {name: value.strip() for name, value in zip(header, row, strict=True)}
-        label = f"{condition[0]} {cells[condition[0]]}"
-        names = ("rate", "rate") if "rate" in cells else ("p01", "p10")
+        label = f"{condition} {_condition(condition, cells[condition], where)}"
+        names = ("p01", "p10") if directed else ("rate", "rate")
         try:
             up, down = (float(cells[name]) for name in names)
         except ValueError:
@@ -96,6 +144,31 @@ def read_rates(path: Path) -> list[Rates]:
             raise Problem(f"{label} has two rates for the same memory", where)
         found[cells.get("memory", "")] = Rate(up, down, label)
     return [
-        Rates(found.get("", Rate(0.0, 0.0, label)), {name: rate for name, rate in found.items() if name})
-        for label, found in made.items()
+        Rates(found.get(""), {name: rate for name, rate in found.items() if name}, directed) for found in made.values()
     ]
+
+
+def _header(header: list[str], where: str) -> str:
+    """The column of conditions; refuses what cannot be a table's columns."""
+    condition = [name for name in CONDITIONS if name in header]
+    both, apart = "rate" in header, {"p01", "p10"} & set(header)
+    twice = [name for name in dict.fromkeys(header) if header.count(name) > 1]
+    if twice:
+        raise Problem(f"the rate table has the column {twice[0]!r} twice", where, "keep one of them")
+    if both and apart:
+        what = f"the rate table has the columns rate and {' and '.join(sorted(apart))}"
+        raise Problem(what, where, "give rate for both directions, or p01 and p10")
+    if set(header) - set(_NAMES) or len(condition) != 1 or not (both or len(apart) == 2):
+        raise Problem(f"the rate table has the columns {', '.join(header)}", where, _COLUMNS)
+    return condition[0]
+
+
+def _condition(column: str, text: str, where: str) -> str:
+    """A temperature, a voltage or the name of a condition, as it is written."""
+    try:
+        number = text if column == "condition" else float(text)
+    except ValueError:
+        raise Problem(f"{text!r} is no {column}", where, "give a number, or name the column condition") from None
+    if not text or number != number:
+        raise Problem(f"the {column} is missing", where, "give one in every row")
+    return text

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -13,12 +14,27 @@ from bnnflow import CHECK_FAILED, Problem
 from .trials import Outcome
 
 _VERSION = 1
+_WAIT_S = 60.0
 _TABLES = """
 CREATE TABLE IF NOT EXISTS trials (
     subject TEXT NOT NULL, point TEXT NOT NULL, trial INTEGER NOT NULL,
     images INTEGER NOT NULL, "right" INTEGER NOT NULL, changed INTEGER NOT NULL,
     PRIMARY KEY (subject, point, trial)) WITHOUT ROWID;
 """
+
+
+def _patiently(work: Callable[[], None]) -> None:
+    """Do it again while another program has the file: what changes its journal does not wait by itself."""
+    end = time.monotonic() + _WAIT_S
+    while True:
+        try:
+            return work()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                raise
+            if time.monotonic() > end:
+                raise
+        time.sleep(0.01)
 
 
 class Store:
@@ -36,17 +52,32 @@ class Store:
     def __init__(self, path: Path | None = None) -> None:
         self.path = path
         try:
-            self._base = sqlite3.connect(":memory:" if path is None else path, timeout=60)
-            version = self._base.execute("PRAGMA user_version").fetchone()[0]
-            tables = self._base.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-            if version != _VERSION and (version or tables):
-                raise Problem("this is not a file of fault results", str(path), "give another file name")
-            self._base.execute("PRAGMA journal_mode=WAL")
-            self._base.execute("PRAGMA synchronous=NORMAL")
-            self._base.executescript(_TABLES + f"PRAGMA user_version={_VERSION};")
+            self._base = sqlite3.connect(":memory:" if path is None else path, timeout=_WAIT_S, isolation_level=None)
+            _patiently(self._prepare)
         except sqlite3.Error as error:
             hint = "give the name of an SQLite file that can be written, or of a new one"
             raise Problem(f"the results cannot be kept: {error}", str(path), hint) from error
+
+    def _prepare(self) -> None:
+        """Make the tables where there are none: looked at and made in one transaction, so that one program does it."""
+        self._check()  # Before anything is changed in a file that is not ours.
+        self._base.execute("PRAGMA journal_mode=WAL")
+        self._base.execute("PRAGMA synchronous=NORMAL")
+        self._base.execute("BEGIN IMMEDIATE")
+        try:
+            self._check()
+            self._base.execute(_TABLES)
+            self._base.execute(f"PRAGMA user_version={_VERSION}")
+        except BaseException:
+            self._base.execute("ROLLBACK")
+            raise
+        self._base.execute("COMMIT")
+
+    def _check(self) -> None:
+        version = self._base.execute("PRAGMA user_version").fetchone()[0]
+        tables = self._base.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        if version != _VERSION and (version or tables):
+            raise Problem("this is not a file of fault results", str(self.path), "give another file name")
 
     def close(self) -> None:
         """Close the file."""
@@ -68,6 +99,7 @@ class Store:
         """
         rows = [(subject, point, one.trial, one.images, one.right, one.changed) for one in outcomes]
         try:
+            self._base.execute("BEGIN IMMEDIATE")
             with self._base:
                 self._base.executemany("INSERT OR IGNORE INTO trials VALUES (?, ?, ?, ?, ?, ?)", rows)
         except sqlite3.Error as error:

@@ -122,6 +122,18 @@ def split(graph: Graph, layers: Sequence[str]) -> Graph:
     return graph.with_nodes(tuple(nodes))
 
 
+def check_suffers(kind: str, model: Model) -> None:
+    """Refuse a model that streams of this kind cannot suffer.
+
+    Raises:
+        Problem: products flip alone; streams have no block RAMs and no logical addresses.
+    """
+    if kind == "products" and (model.shape, model.effect) != ("cell", "flip"):
+        raise Problem(f"products cannot suffer '{model}'", "fault campaign", "products flip: use 'flip'")
+    if model.shape.startswith("bram") or model.logical:
+        raise Problem(f"{kind} cannot suffer '{model}'", "fault campaign", "use a memory, or another model")
+
+
 def faulty_walk(
     graph: Graph, places: Sequence[Stream], model: Model, rates: Rates, seed: int, trial: int, fifo_depth: int = 32
 ) -> Walk:
@@ -133,12 +145,9 @@ def faulty_walk(
     changes: dict[str, Change] = {}
     for place in places:
         rate = rates.at(place.layer, place.kind)
+        check_suffers(place.kind, model)
         if place.kind == "products":
-            if (model.shape, model.effect) != ("cell", "flip"):
-                raise Problem(f"products cannot suffer '{model}'", "fault campaign", "products flip: use 'flip'")
             changes[place.tensor] = _Products(place, rate.up, seed, trial)
-        elif model.shape.startswith("bram") or model.logical:
-            raise Problem(f"{place.kind} cannot suffer '{model}'", "fault campaign", "use a memory, or another model")
         elif place.kind == "fifos":
             drawn = model.draw(place.cells(fifo_depth), rate, stream(seed, trial, _KEY, place.index, 1))
             changes[place.tensor] = _Fifo(place, drawn, fifo_depth)

@@ -23,11 +23,13 @@ class Sweep:
         rates: bit error rates, in [0, 1].
         accuracy: (rates, maps), share of images classified rightly.
         clean: the same share without faults, on the same images.
+        images: how many.
     """
 
     rates: tuple[float, ...]
     accuracy: Array
     clean: float
+    images: int
 
     @property
     def mean(self) -> Array:
@@ -36,8 +38,8 @@ class Sweep:
 
     @property
     def half_width(self) -> Array:
-        """Half of the 95 % confidence interval of the mean over maps (Student's t), (rates,); 0 for one map."""
-        return np.array([half_width(row.tolist()) for row in self.accuracy])
+        """Half of the 95 % interval that the choice of maps leaves to the mean (`statistics.half_width`), (rates,)."""
+        return np.array([half_width(row.tolist(), 1 / self.images) for row in self.accuracy])
 
 
 def sweep(
@@ -64,4 +66,4 @@ def sweep(
     series = Campaign(subject, points, Plan(maps=maps)).run(lambda done, total: progress(done))
     found = {one.point.rates.value: one.accuracy for one in series}
     clean = float(np.mean(subject.classes == labels))
-    return Sweep(tuple(rates), np.array([found[rate] for rate in rates]), clean)
+    return Sweep(tuple(rates), np.array([found[rate] for rate in rates]), clean, len(images))

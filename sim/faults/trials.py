@@ -17,13 +17,13 @@ from ..engine import Prefix, Simulator, class_count, classes_of
 from ..images import checked_labels
 from .draws import stream
 from .layout import KINDS, Memory, chosen, memories
-from .maps import faulty_ops
+from .maps import check_protected, faulty_ops
 from .models import FLIP, Cells, Model
 from .protect import Protection
 from .rates import Rates
 from .single import SingleFlips
 from .streams import KINDS as STREAMS
-from .streams import Stream, faulty_walk, streams
+from .streams import Stream, check_suffers, faulty_walk, streams
 
 TARGETS = (*KINDS, *STREAMS)
 SINGLE = "single"
@@ -68,19 +68,28 @@ class Point:
         kinds = self.target.split("+")
         for kind in kinds:
             chosen(kind, TARGETS, "fault target")
-        if self.model != SINGLE:
-            Model.parse(self.model)
         safe = Protection.parse(self.protection)
+        if self.model != SINGLE:
+            model = Model.parse(self.model)
+            self.rates.check(model)
+            check_protected(model, safe)
         if kinds[0] in KINDS and all(kind in KINDS for kind in kinds):
             found = memories(graph, kinds)
             named = self._named(graph, found)
-            return [place for place in found if place.layer in named]
+            hit = [place for place in found if place.layer in named]
+            for place in hit:
+                self.rates.at(place.layer, place.kind)
+            return hit
         if len(kinds) > 1 or self.model == SINGLE or safe.code != "none":
             what = f"the target {self.target!r} with model {self.model!r} and protection {self.protection!r}"
             raise Problem(what, "fault campaign", "only memories are joined by '+', protected or hit one by one")
+        check_suffers(kinds[0], model)
         flows = streams(graph, kinds[0])
         named = self._named(graph, flows)
-        return [place for place in flows if place.layer in named]
+        taken = [place for place in flows if place.layer in named]
+        for flow in taken:
+            self.rates.at(flow.layer, flow.kind)
+        return taken
 
     def _named(self, graph: Graph, found: Sequence[Memory | Stream]) -> tuple[str, ...]:
         known = tuple(dict.fromkeys(place.layer for place in found))
@@ -92,6 +101,8 @@ class Point:
             layer, _, kind = name.rpartition(".")
             layer = layer if kind in TARGETS else name
             chosen(layer, tuple(node.name for node in graph.nodes), "layer in the rates")
+            if kind in KINDS and name not in {place.name for place in memories(graph, [kind])}:
+                raise Problem(f"{layer} has no {kind}, but the rates name {name}", "rate table", "leave the row out")
         return self.layers or known
 
 

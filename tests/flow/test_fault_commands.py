@@ -112,7 +112,13 @@ def test_margins(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = json.loads(said(capsys, ["margins", "net.onnx", *DATA, "--attack", "2", "--json"]))
     assert found["last_weights"]["least"] >= 0 and len(found["attack"]) == 2
     assert found["attack"][1]["accuracy"] <= found["attack"][0]["accuracy"] < 1
-    assert "provably" in said(capsys, ["margins", "net.onnx", *DATA])
+    text = said(capsys, ["margins", "net.onnx", *DATA, "--weakest", "4"])
+    assert "provably" in text and "exact" in text and "trivial" in text and "search in hidden" in text
+    found = json.loads(said(capsys, ["margins", "net.onnx", *DATA, "--weakest", "4", "--json"]))
+    (row,) = found["layers"]
+    assert row["exact"] and len(row["found"]) == 4
+    enough = [count for count in row["found"] if count is not None]
+    assert len(row["weakest"]["flips"]) == min(enough) > row["certified"]["least"]
 
 
 BAD = {
@@ -133,16 +139,18 @@ BAD = {
     "data_and_input": (["--data", "digits"], 2),
     "fewer_maps": (["--interval", "0.01", "--maps", "9", "--max-maps", "8"], 2),
     "protection_option": (["--protection", "tmr:x4"], 2),
-    "save_protected": (["--save-map", "m.npz", "--protection", "tmr"], 2),
+    "save_protected": (["--save-map", "m.npz", "--protection", "tmr", "--rates", "0.1"], 2),
 }
 
 
 @pytest.mark.parametrize("name", BAD)
 def test_bad_input(name: str, folder: Path, capsys: pytest.CaptureFixture[str], golden: Golden) -> None:
     graph = read(Path("wide.onnx"))
-    draw(graph, memories(graph), Model(), Rates.of(0.1), 0, 0).save(Path("wide.npz"))
+    drawn = draw(graph, memories(graph), Model(), Rates.of(0.1), 0, 0)
+    Path("wide.npz").write_bytes(drawn.content(".npz", graph))
     arguments, status = BAD[name]
-    golden(f"problems/command_faults_{name}", said(capsys, ["faults", "net.onnx", *DATA, *arguments], status))
+    given = [] if name == "save_protected" else DATA
+    golden(f"problems/command_faults_{name}", said(capsys, ["faults", "net.onnx", *given, *arguments], status))
 
 
 RECIPE = """\
@@ -152,11 +160,19 @@ faults:
   rates: [0.1]
   models: [flip, bit-lin stuck-at-1]
 """
+RATES = "[1e-4, 1e-3, 1e-2, 3e-2, 1e-1]"  # The default, as a run's resolved recipe says it.
+FLIPS = ["-s", "faults.models=[flip]", "-s", f"faults.rates={RATES}"]
 RECIPES = {
     "models": ["-s", "faults.jobs=1"],
     "protections": ["-s", "faults.models=[flip]", "-s", "faults.protections=[tmr, secded]"],
     "cluster": ["-s", "faults.models=[flip]", "-s", "faults.cluster=dask"],
-    "table": ["-s", "faults.models=[flip]", "-s", "faults.table=none.csv"],
+    "rates_and_table": ["-s", "faults.models=[flip]", "-s", "faults.table=none.csv"],
+    "table": [*FLIPS, "-s", "faults.table=none.csv"],
+    "jobs_and_cluster": [*FLIPS, "-s", "faults.jobs=2", "-s", "faults.cluster=ray"],
+    "max_maps_alone": [*FLIPS, "-s", "faults.max_maps=7"],
+    "depth_without_fifos": [*FLIPS, "-s", "faults.fifo_depth=7"],
+    "single_with_maps": ["-s", "faults.models=[single]", "-s", "faults.rates=" + RATES, "-s", "faults.maps=7"],
+    "directions": [*FLIPS, "-s", "faults.table=t.csv"],
 }
 
 
@@ -165,6 +181,7 @@ def test_recipes_are_refused_before_any_training(
     name: str, folder: Path, capsys: pytest.CaptureFixture[str], golden: Golden
 ) -> None:
     Path("r.yaml").write_text(RECIPE)
+    Path("t.csv").write_text("voltage,p01,p10\n0.6,0.1,0.2\n")
     text = said(capsys, ["build", "r.yaml", *RECIPES[name]], 2)
     assert said(capsys, ["check", "r.yaml", *RECIPES[name]], 2) == text
     golden(f"problems/recipe_faults_{name}", text)
@@ -189,8 +206,7 @@ def test_damaged_maps_never_show_a_traceback(folder: Path, capsys: pytest.Captur
     """Cut off, with a byte turned, or no archive at all; a byte that says nothing about the cells may pass."""
     graph = read(Path("net.onnx"))
     drawn = draw(graph, memories(graph), Model(), Rates.of(0.1), 0, 0)
-    drawn.save(Path("m.npz"))
-    content = Path("m.npz").read_bytes()
+    content = drawn.content(".npz", graph)
     broken = [b"", b"hello", *(content[:size] for size in range(10, len(content), 200))]
     for one in [*broken, *(damaged(content, place) for place in range(0, len(content), 37))]:
         Path("d.npz").write_bytes(one)

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bnnflow import Problem
 from bnnflow.sim.engine import Simulator
 from bnnflow.sim.faults import (
     FaultMap,
+    Grid,
     Model,
     Rate,
     Rates,
@@ -27,7 +28,7 @@ from bnnflow.sim.faults import (
 )
 from bnnflow.sim.faults.draws import stream, uniforms
 from bnnflow.sim.faults.layout import KINDS
-from bnnflow.sim.faults.maps import replaced
+from bnnflow.sim.faults.maps import replaced, source
 from bnnflow.sim.reference import run
 from bnnflow.transforms.memories import slices
 from bnnflow.transforms.ops import NO_BOUNDS, Mvau
@@ -298,7 +299,7 @@ def test_map_files_replay_exactly_and_refuse_other_foldings(suffix: str, tmp_pat
     graph = cnn()
     drawn = draw(graph, memories(graph, KINDS), Model.parse("asymmetric"), Rates(Rate(0.1, 0.2)), 3, 4)
     path = tmp_path / f"map.{suffix}"
-    drawn.save(path, graph)
+    path.write_bytes(drawn.content(path.suffix, graph))
     again = FaultMap.load(path, graph)
     assert replaced(graph, again.ops(graph)) == replaced(graph, drawn.ops(graph))
     op = graph.node("conv2").op
@@ -333,7 +334,9 @@ def test_rate_tables(tmp_path: Path, golden: object) -> None:
     path = tmp_path / "rates.csv"
     path.write_text("# FeFET\ntemperature,memory,p01,p10\n25,,1e-4,2e-4\n85,,1e-3,4e-3\n85,conv2.weights,0.5,0\n")
     cold, hot = read_rates(path)
-    assert str(cold) == "temperature 25" and (cold.rest.up, cold.rest.down) == (1e-4, 2e-4)
+    assert str(cold) == "temperature 25: p01 0.0001 p10 0.0002"
+    assert str(hot) == "temperature 85: p01 0.001 p10 0.004, conv2.weights p01 0.5 p10 0"
+    assert cold.rest == Rate(1e-4, 2e-4, "temperature 25") and cold.directed
     assert (hot.at("conv2", "weights").up, hot.at("conv2", "thresholds").up) == (0.5, 1e-3)
     for name, text in {
         "rate_above_one": "voltage,rate\n0.6,1.5\n",
@@ -341,11 +344,80 @@ def test_rate_tables(tmp_path: Path, golden: object) -> None:
         "no_number": "voltage,rate\n0.6,often\n",
         "twice": "voltage,rate\n0.6,0.1\n0.6,0.2\n",
         "empty": "voltage,rate\n",
+        "column_twice": "voltage,rate,rate\n0.6,0.1,0.5\n",
+        "rate_and_p10": "voltage,rate,p10\n0.6,0.1,0.5\n",
+        "half_a_pair": "voltage,p01\n0.6,0.1\n",
+        "no_voltage": "voltage,rate\nlow,0.1\n",
+        "no_condition": "condition,rate\n,0.1\n",
+        "two_conditions": "voltage,temperature,rate\n0.6,25,0.1\n",
+        "not_a_number": "voltage,rate\n0.6,nan\n",
+        "short_row": "voltage,rate\n0.6\n",
     }.items():
         path.write_text(text)
         with pytest.raises(Problem) as found:
             read_rates(path)
         golden(f"problems/faults_table_{name}", str(found.value))  # type: ignore[operator]
+
+
+TABLES = st.tuples(st.sampled_from([0.0, 0.02, 0.1, 0.5, 1.0]), st.sampled_from([0.0, 0.05, 0.3, 1.0]), st.booleans())
+
+
+@settings(max_examples=12)
+@given(TABLES)
+def test_what_a_table_says_is_injected(
+    tmp_path_factory: pytest.TempPathFactory, drawn: tuple[float, float, bool]
+) -> None:
+    """The share of cells that turn from 0 to 1 and from 1 to 0, over 20 maps, is what the series prints."""
+    up, down, directed = drawn
+    path = tmp_path_factory.mktemp("tables") / "t.csv"
+    path.write_text(f"voltage,{'p01,p10' if directed else 'rate'}\n0.6,{f'{up},{down}' if directed else up}\n")
+    graph = cnn()
+    (point,) = Grid(read_rates(path)).points(graph)
+    assert point.model == ("asymmetric" if directed else "flip")
+    injected = point.rates.facts()
+    turned, there = np.zeros(2), np.zeros(2)
+    for trial in range(20):
+        drawn_map = draw(graph, memories(graph), Model.parse(point.model), point.rates, 0, trial)
+        for place in memories(graph):
+            before = place.words(graph.node(place.layer).op)
+            after = drawn_map.cells[place.name].on(before)
+            for value in (0, 1):
+                there[value] += (before == value).sum()
+                turned[value] += (after[before == value] != value).sum()
+    for value, rate in enumerate((injected["p01"], injected["p10"])):
+        spread = np.sqrt(rate * (1 - rate) / there[value])
+        assert abs(turned[value] / there[value] - rate) <= 5 * spread
+
+
+CONTRADICTIONS = {
+    "flip_of_directions": ("voltage,p01,p10\n0.6,0.1,0.2\n", {"models": ("flip",)}),
+    "stuck_of_directions": ("voltage,p01,p10\n0.6,0.1,0.1\n", {"models": ("bit-line stuck-at-1",)}),
+    "directions_of_one_rate": ("voltage,rate\n0.6,0.1\n", {"models": ("asymmetric",)}),
+    "memory_without_rate": ("voltage,memory,rate\n0.6,fc,0.1\n", {}),
+    "no_such_memory": ("voltage,memory,rate\n0.6,,0.1\n0.6,pool.weights,0.2\n", {}),
+    "products_of_directions": ("voltage,p01,p10\n0.6,0.1,0.2\n", {"targets": ("products",)}),
+}
+
+
+@pytest.mark.parametrize("name", CONTRADICTIONS)
+def test_tables_and_models_that_contradict_each_other(name: str, tmp_path: Path, golden: object) -> None:
+    text, axes = CONTRADICTIONS[name]
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(Problem) as found:
+        Grid(read_rates(tmp_path / "t.csv"), **axes).points(cnn())  # type: ignore[arg-type]
+    golden(f"problems/faults_table_{name}", str(found.value))  # type: ignore[operator]
+
+
+def test_a_table_of_some_layers_is_enough_for_these(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("voltage,memory,rate\n0.6,fc,0.1\n")
+    (point,) = Grid(read_rates(tmp_path / "t.csv"), layers=("fc",)).points(cnn())
+    assert point.rates.value == 0.1 and str(point.rates) == "voltage 0.6: fc 0.1"
+
+
+def test_models_without_directions_never_draw_one_of_two_rates() -> None:
+    place = memories(cnn())[0]
+    with pytest.raises(Problem, match="no directions"):
+        Model().draw(place, Rate(0.1, 0.2), source(place, 0, 0))
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,13 @@ from itertools import combinations, product
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bnnflow import Problem
 from bnnflow.sim.engine import Simulator
 from bnnflow.sim.faults import Model, Rates, memories
-from bnnflow.sim.faults.attack import attack, flipped, weakest_flips
+from bnnflow.sim.faults.attack import Search, attack, flipped, weakest_flips
 from bnnflow.sim.faults.criticality import criticality
 from bnnflow.sim.faults.maps import faulty_ops, replaced
 from bnnflow.sim.faults.margins import NEVER, certify, flip_probability, flips_needed, layer_of, layers
@@ -183,3 +185,64 @@ def test_what_cannot_be_certified(golden: object) -> None:
         with pytest.raises(Problem) as found:
             work()
         golden(f"problems/faults_certify_{name}", str(found.value))  # type: ignore[operator]
+
+
+def direct_net(seed: int, kind: str) -> Graph:
+    """3 inputs, 4 neurons of one bit, 3 classes: 12 weights in front of the last layer; all sets can be tried."""
+    rng = np.random.default_rng(seed)
+    if kind.startswith("xnor"):
+        first = Mvau(bits(seed, 4, 3), rng.integers(0, 4, (4, 1)), True)
+        last = Mvau(bits(seed + 1, 3, 4), NO_BOUNDS, True)
+        low, high = 0, 1
+    else:
+        first = Mvau(2 * bits(seed, 4, 3).astype(np.int8) - 1, rng.integers(-3, 5, (4, 1)), False)
+        last = Mvau(2 * bits(seed + 1, 3, 4).astype(np.int8) - 1, NO_BOUNDS, False)
+        low, high = 0, 3
+    nodes = [Node("a", first, ("x",)), Node("b", last, ("a",))]
+    if kind.endswith("scaled"):
+        nodes.append(Node("scores", Affine(rng.choice([-2.0, 1.0, 3.0], 3), rng.integers(-2, 3, 3) * 1.0), ("b",)))
+    return Graph("direct", "x", TensorType((3,), low, high), tuple(nodes), nodes[-1].name)
+
+
+@settings(max_examples=24)
+@given(st.integers(0, 10**6), st.sampled_from(["xnor", "xnor scaled", "integer", "integer scaled"]))
+def test_a_dense_layer_in_front_of_the_last_is_certified_exactly(seed: int, kind: str) -> None:
+    """All 4,096 sets of flips of 12 weights: the least that changes the class is one more than is certified."""
+    graph = direct_net(seed, kind)
+    images = pixels(seed, graph, 3)
+    found = certify(graph, images)
+    assert found.exact == {"a"} and found.inputs is not None
+    first, last = (node.op for node in graph.nodes[:2])
+    assert isinstance(first, Mvau) and isinstance(last, Mvau)
+    masks = (np.arange(4096)[:, None] >> np.arange(12)) & 1
+    flips = masks.reshape(-1, 4, 3)
+    weight = (first.weight ^ flips) if first.xnor else first.weight * (1 - 2 * flips)
+    for image, safe in zip(images.astype(np.int64), found.layers["a"].tolist(), strict=True):
+        sums = (weight == image).sum(axis=2) if first.xnor else (weight * image).sum(axis=2)
+        hidden = (sums >= first.bounds[:, 0]).astype(np.int64)
+        if last.xnor:
+            scores = (hidden[:, None] == last.weight).sum(axis=2).astype(np.float64)
+        else:
+            scores = (hidden @ last.weight.T.astype(np.int64)).astype(np.float64)
+        if len(graph.nodes) > 2:
+            scale = graph.nodes[2].op
+            assert isinstance(scale, Affine)
+            scores = scores * scale.scale + scale.shift
+        classes = scores.argmax(axis=1)
+        least = masks.sum(axis=1)[classes != classes[0]].min(initial=NEVER)
+        assert least == (NEVER if safe == NEVER else safe + 1)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_search_is_close_to_the_certificate(seed: int) -> None:
+    """In the layer in front of the last, the search finds no fewer flips than it takes, and seldom many more."""
+    graph = mlp(seed, (24, 16, 5))
+    images = pixels(seed, graph, 12)
+    safe, search = certify(graph, images).layers["d0"], Search.of(graph, "d0")
+    for image, least in zip(images, safe.tolist(), strict=True):
+        found = search.flips(image)
+        assert (found is None) == (least == NEVER)
+        if found is not None:
+            assert len(set(found)) == len(found) and least < len(found) <= 2 * least + 4
+            clean = Simulator.of(graph).classes(image[None])
+            assert Simulator.of(flipped(graph, "d0", found)).classes(image[None]) != clean
