@@ -39,6 +39,11 @@ _PARTS = {
 }
 
 
+def names() -> tuple[str, ...]:
+    """The known parts, by the beginnings of their names."""
+    return tuple(_PARTS)
+
+
 def part(name: str) -> Part:
     """The part of a full name such as xc7z020clg400-1, or of its beginning.
 

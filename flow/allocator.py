@@ -175,6 +175,9 @@ def objective_of(recipe: Recipe) -> Objective:
             if name not in (*PARTS_OF_COST, *more):
                 hint = f"parts are: {', '.join((*PARTS_OF_COST, *more))}"
                 raise recipe.problem(f"prune.{where}", f"there is no part {name!r} of the cost", hint)
+    for short, parts in (("part", ("lut", "bram18")), ("fps", ("cycles",))):
+        if short in settings.budget and (twice := [name for name in parts if name in settings.budget]):
+            raise recipe.problem("prune.budget", f"{short} says {twice[0]} already", "give one of them")
     budget: dict[str, float] = {}
     try:
         for name, value in settings.budget.items():

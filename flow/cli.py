@@ -30,6 +30,7 @@ app = typer.Typer(
 )
 
 OUR_BUG = 70
+SCHEMA = ".bnnflow-schema.json"
 INTERRUPTED = 130
 
 
@@ -48,14 +49,20 @@ def new(
     force: Annotated[bool, typer.Option(help="Overwrite an existing file.")] = False,
 ) -> None:
     """Write a commented recipe to start from."""
+    from json import dumps
+
     from .recipe import new_recipe
+    from .recipe import schema as recipe_schema
     from .run_files import write_whole
 
     check_file(path, (".yaml", ".yml"))
-    text = new_recipe(arch)
+    beside = path.with_name(SCHEMA)
+    text = new_recipe(arch, f"# yaml-language-server: $schema={SCHEMA}\n")
     if path.exists() and not force:
         raise Problem("the file exists already", str(path), "give another name, or --force to overwrite it")
     write_whole(path, text.encode())
+    # For editors that complete keys and mark what is misspelt.
+    write_whole(beside, (dumps(recipe_schema(), indent=1) + "\n").encode())
     print(f"wrote {path}; build it with: flow build {path}")
 
 
@@ -68,16 +75,26 @@ def check(
     json: Json = False,
 ) -> None:
     """Say what becomes of every operator, before any training; exit status 2 if it does not compile."""
-    from . import inputs, screen, screen_graphs
-    from .check import check_graph, check_recipe
+    if path.suffix in (".yaml", ".yml"):
+        if input is not None:
+            raise Problem("a recipe says itself what its input holds", "--input", f"give -s 'model.input={input}'")
+        # A misspelt key is answered before anything heavy is imported.
+        from .recipe import load
 
-    is_recipe = path.suffix in (".yaml", ".yml")
-    if is_recipe and input is not None:
-        raise Problem("a recipe says itself what its input holds", "--input", f"give -s 'model.input={input}'")
-    if not is_recipe:
+        recipe = load(path, changes(overrides))
+        from .validate import validate
+
+        found = validate(recipe, without_files=True)
+        checked, notes, left_out = found.checked, [*found.notes, *found.checked.notes], list(found.left_out)
+    else:
         useless(context, ["overrides"], "in a network", "give a recipe, or leave it out")
-    contract = inputs.contract_of(input)
-    checked = check_recipe(path, changes(overrides)) if is_recipe else check_graph(path, contract)
+        from . import inputs
+        from .check import check_graph
+
+        checked = check_graph(path, inputs.contract_of(input))
+        notes, left_out = list(checked.notes), []
+    from . import screen, screen_graphs
+
     if json:
         rows = [
             {
@@ -90,12 +107,12 @@ def check(
             for row in checked.rows
         ]
         screen.print_json(
-            {"compiles": checked.problem is None, "operators": rows, "notes": list(checked.notes)}
+            {"compiles": checked.problem is None, "operators": rows, "notes": notes, "left_out": left_out}
             | {"input": checked.input}
             | ({"problem": str(checked.problem)} if checked.problem else {})
         )
     else:
-        screen_graphs.print_check(checked)
+        screen_graphs.print_check(checked, notes, left_out)
     if checked.problem is not None:
         raise typer.Exit(checked.problem.status) if json else checked.problem
 
@@ -115,31 +132,31 @@ def build(
     json: Json = False,
 ) -> None:
     """Train, prune, export, compile, verify and cost a network; goes on where an earlier run stopped."""
-    from . import processes, screen, screen_builds
-    from .context import Build
     from .recipe import load
-    from .runs import Run
-    from .stages import STAGES, run_stages
-    from .training import follow
+    from .stage_names import STAGE_NAMES
 
     for name in filter(None, (first, last)):
-        if name not in STAGES:
-            raise Problem(f"there is no stage {name!r}", "--from, --to", f"stages are: {', '.join(STAGES)}")
-    if first and list(STAGES).index(first) > list(STAGES).index(last):
-        raise Problem(f"stage {first!r} comes after {last!r}", "--from, --to", f"stages are: {', '.join(STAGES)}")
+        if name not in STAGE_NAMES:
+            raise Problem(f"there is no stage {name!r}", "--from, --to", f"stages are: {', '.join(STAGE_NAMES)}")
+    if first and STAGE_NAMES.index(first) > STAGE_NAMES.index(last):
+        raise Problem(f"stage {first!r} comes after {last!r}", "--from, --to", f"stages are: {', '.join(STAGE_NAMES)}")
     if recipe.suffix == ".onnx":
         raise Problem(
             "this is a network, not a recipe", str(recipe), "flow check, simulate and estimate take ONNX files"
         )
     wanted = changes(overrides, [f"data.dir={data_dir.absolute()}"] if data_dir is not None else [])
+    # A misspelt key is answered before anything heavy is imported.
     made = load(recipe, wanted)
     folder = run or Path("runs") / made.name
+    from . import processes, screen, screen_builds
+    from .building import built
+    from .training import follow
+
     with processes.joined() as leads:
         if not leads:
             follow(made)
             return
-        with Run.open(folder, made.dump(), first) as opened, screen_builds.Stages(opened, quiet=json) as shown:
-            facts = run_stages(Build(opened, made, shown.progress), last, shown.announce)
+        facts = built(made, folder, last, first, quiet=json)
     if json:
         screen.print_json(facts)
     elif last == "report":
@@ -300,6 +317,7 @@ def _run(arguments: list[str], debug: bool, interrupted: list[int]) -> int:
         return TOOL_MISSING
     except (KeyboardInterrupt, typer.Abort):
         return _interrupted(arguments)
+
     except Exception as error:
         if interrupted:
             return _interrupted(arguments)

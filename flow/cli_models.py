@@ -9,7 +9,7 @@ import typer
 
 from bnnflow import CHECK_FAILED, Problem
 
-from .cli_options import DataDir, Json, Overrides, changes
+from .cli_options import DataDir, Json, Overrides, changes, read_recipe
 
 
 def models(
@@ -90,6 +90,7 @@ def formats(
     For each number of exponent bits, mantissas are tried from wide to narrow until one loses too much. Accuracy is
     that on training images held out. -s train.epochs=3 makes the trainings short.
     """
+    read_recipe(recipe, list(overrides or []))
     from . import screen
     from .formats import search
 

@@ -13,7 +13,10 @@ from bnnflow import Problem
 GraphFile = Annotated[Path, typer.Argument(help="ONNX file: QONNX, streamlined or dataflow.", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 Overrides = Annotated[
-    list[str] | None, typer.Option("-s", "--set", metavar="KEY=VALUE", help="Change a key of the recipe.")
+    list[str] | None,
+    typer.Option(
+        "-s", "--set", metavar="KEY=VALUE", help="Change a key of the recipe (null: its default); paths from here."
+    ),
 ]
 Contract = Annotated[
     str | None,
@@ -94,3 +97,11 @@ def changes(overrides: Sequence[str] | None, options: Iterable[str] = ()) -> lis
             twice = [text for text, name in zip(every, keys, strict=True) if name == key]
             raise Problem(f"{key} is set twice: {' and '.join(twice)}", f"-s {every[place]}", "set it once")
     return every
+
+
+def read_recipe(path: Path, changes: list[str]) -> None:
+    """Read a recipe for its faults alone, before a command imports anything heavy; files of other kinds pass."""
+    if path.suffix in (".yaml", ".yml"):
+        from .recipe import load
+
+        load(path, changes)

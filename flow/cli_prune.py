@@ -17,6 +17,7 @@ from .cli_options import (
     changes,
     given,
     option,
+    read_recipe,
     together,
     useless,
 )
@@ -59,6 +60,7 @@ def sensitivity(
     json: Json = False,
 ) -> None:
     """Accuracy after removing each layer's lowest filters to each level, batch norms measured anew."""
+    read_recipe(source, list(overrides or []))
     from . import inputs, screen, screen_pruning
     from . import pruning_commands as work
     from .drawing import PICTURES
@@ -139,9 +141,6 @@ def prune(
     json: Json = False,
 ) -> None:
     """Prune the trained network of a run, or of a recipe, and show every step."""
-    from . import pruning_commands as work
-    from . import screen, screen_pruning
-
     chosen = {"criterion": criterion, "allocation": allocation, "amount": amount, "steps": steps, "max_loss": max_loss}
     if source.is_dir():
         useless(context, ["run"], "for a run folder", "give one of them")
@@ -150,6 +149,10 @@ def prune(
     wanted = changes(overrides, options)
     if (objective or budget) and not any(text.startswith("prune.allocation=") for text in wanted):
         wanted.insert(0, "prune.allocation=sensitivity")
+    read_recipe(source, ["prune.enabled=true", *wanted])
+    from . import pruning_commands as work
+    from . import screen, screen_pruning
+
     found = work.prune(source, run, wanted, json)
     screen.print_json(found) if json else screen_pruning.print_pruning(found)
 
@@ -179,6 +182,7 @@ def study(
     json: Json = False,
 ) -> None:
     """Compare criteria with chance: same networks, shares, rounds and fine-tuning; an interrupted study goes on."""
+    read_recipe(recipe, list(overrides or []))
     from . import screen, screen_pruning, study_figures
     from . import study as work
     from .drawing import PICTURES

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 Facts = dict[str, Any]
 Progress = Callable[[int, int, dict[str, float]], None]
 
-EPOCHS = 10
 WEIGHTS = "weights.pt"
 FLIPS = "flips.npz"
 QONNX = "network.onnx"
@@ -120,8 +119,6 @@ def dataset(recipe: Recipe) -> Dataset:
     Raises:
         Problem: files are missing, damaged or not what their names say.
     """
-    from dataclasses import replace
-
     from ..models.data.load import load as load_data
 
     folder = recipe.data.dir
@@ -131,13 +128,20 @@ def dataset(recipe: Recipe) -> Dataset:
         whole = load_data(recipe.data.name, folder, data_places(), cache_folder())
     except Problem as problem:
         raise recipe.problem("data.name", *_placed(problem), problem.status) from problem
+    return cut_to(whole, recipe)
+
+
+def cut_to(images: Dataset, recipe: Recipe) -> Dataset:
+    """The first images of each part, as many as the recipe allows."""
+    from dataclasses import replace
+
     train_images, test_images = recipe.data.train_images, recipe.data.test_images
     return replace(
-        whole,
-        train_images=whole.train_images[:train_images],
-        train_labels=whole.train_labels[:train_images],
-        test_images=whole.test_images[:test_images],
-        test_labels=whole.test_labels[:test_images],
+        images,
+        train_images=images.train_images[:train_images],
+        train_labels=images.train_labels[:train_images],
+        test_images=images.test_images[:test_images],
+        test_labels=images.test_labels[:test_images],
     )
 
 
@@ -220,7 +224,7 @@ def trained_file(recipe: Recipe) -> Path:
     Raises:
         Problem: there is neither; the hint names the closest.
     """
-    from ..models.packed_file import trained
+    from ..models.trained_names import trained
 
     name, known = str(recipe.model.trained), trained()
     path = known.get(name, Path(name))
@@ -313,20 +317,28 @@ def make_network(recipe: Recipe, images: Dataset) -> Trained:
         assert isinstance(spec, NetworkSpec)
         return Ensemble(EnsembleSpec(spec, (1,) * recipe.ensemble.members), recipe.seed)
     try:
-        return network_of(spec, seed=recipe.seed)
+        network = network_of(spec, seed=recipe.seed)
     except Problem as problem:
         key = problem.where if problem.where.startswith("model.") else "model.arch"
         raise recipe.problem(key, problem.what, problem.hint) from problem
+    if recipe.model.weights is not None:
+        from ..models.checkpoint import load_weights
+        from ..models.own import OwnNetwork
+
+        assert isinstance(network, OwnNetwork)
+        try:
+            load_weights(network.body, recipe.model.weights)
+        except Problem as problem:
+            raise recipe.problem("model.weights", *_placed(problem)) from problem
+    return network
 
 
 def train_settings(recipe: Recipe) -> TrainSpec:
-    """How the recipe trains; 0 epochs where it starts from trained weights and does not say how many."""
+    """How the recipe trains; 0 epochs where weights are given and it does not say how many."""
     from ..models.train_spec import TrainSpec
 
-    settings = recipe.train.model_dump(exclude={"threads", "norm_images", "flip_window"})
-    if settings["epochs"] is None:
-        settings["epochs"] = 0 if recipe.model.kind == "trained" else EPOCHS
-    return TrainSpec(seed=recipe.seed, **settings)
+    settings = recipe.train.model_dump(exclude={"threads", "norm_images", "flip_window", "epochs"})
+    return TrainSpec(recipe.epochs, seed=recipe.seed, **settings)
 
 
 def set_threads(threads: int | None) -> None:

@@ -2,17 +2,39 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
-from bnnflow import Problem
+from bnnflow import CHECK_FAILED, Problem
 
 from .context import dataset, make_network, set_threads, train_settings
-from .recipe import load
+from .recipe import Recipe, load
 
 HELD_OUT = 0.1
+SURE = 0.99
+
+
+def _require_known(recipe: Recipe, images: int, accuracy: float, tolerance: float) -> float:
+    """Half of the 95 % interval of an accuracy on so many images, which must be within the tolerance.
+
+    Raises:
+        Problem: status 1; there are too few to tell.
+    """
+    from ..sim.faults.statistics import image_half_width
+
+    known = image_half_width(accuracy, images)
+    if known > tolerance:
+        what = f"{images:,} held-out images tell an accuracy of {accuracy:.0%} to +-{known:.1%}, not to {tolerance:.1%}"
+        needed = (
+            f"hold out {math.ceil(images * (known / tolerance) ** 2):,} (train.validation), or " if tolerance else ""
+        )
+        hint = f"{needed}--tolerance {math.ceil(1000 * known) / 1000:g}"
+        raise recipe.problem("train.validation", what, hint, CHECK_FAILED)
+    return known
 
 
 def search(
@@ -52,6 +74,10 @@ def search(
     if not spec.epochs:
         raise recipe.problem("train.epochs", "the search trains", "give epochs")
     spec = replace(spec, validation=spec.validation or HELD_OUT, patience=0)
+    held = round(len(images.train_images) * spec.validation)
+    for exponent, mantissa in product(*bits):
+        FloatFormat(exponent, mantissa)
+    _require_known(recipe, held, SURE, tolerance)
     set_threads(recipe.train.threads)
 
     def trial(form: FloatFormat | None) -> Trial:
@@ -67,9 +93,13 @@ def search(
                 raise
             raise recipe.problem(f"train.{problem.where}", problem.what, problem.hint) from problem
         lost = sum(row["lost_updates"] for row in rows) / len(rows)
+        if form is None:
+            _require_known(recipe, held, rows[-1]["validation"], tolerance)
         return Trial(form, rows[-1]["validation"], lost, int(sum(row["flips"] for row in rows)))
 
     best, tried = cheapest(trial, tolerance, *bits, greatest_loss)
+    from ..sim.faults.statistics import image_half_width
+
     rows = [
         {
             "format": str(one.form or "float32"),
@@ -80,5 +110,5 @@ def search(
         }
         for one in tried
     ]
-    held = round(len(images.train_images) * spec.validation)
-    return {"cheapest": best and str(best), "tolerance": tolerance, "images": held, "epochs": spec.epochs, "rows": rows}
+    known = {"tolerance": tolerance, "uncertain": image_half_width(tried[0].accuracy, held), "images": held}
+    return {"cheapest": best and str(best), **known, "epochs": spec.epochs, "rows": rows}

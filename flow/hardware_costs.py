@@ -17,8 +17,10 @@ from ..transforms.channels import ChannelGroup, channel_groups, cut
 from ..transforms.compile import stages
 from ..transforms.graph import Graph
 from ..transforms.ops import Affine, Conv, Dense, MaxPool, SumPool, Unit
+from .recipe_prune import PARTS_OF_COST
 
-PARTS_OF_COST = ("lut", "bram18", "cycles", "energy", "ops", "weight_bits")
+__all__ = ["ALL", "PARTS_OF_COST", "HardwareCosts", "slim"]
+
 ALL = ("lut", "bram18", "cycles", "energy")
 Folding = Literal["refold", "kept"]
 

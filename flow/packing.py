@@ -89,7 +89,10 @@ def _portable(recipe: Recipe) -> Recipe:
     model = recipe.model
     if model.kind == "trained":
         model = model.model_copy(update={"trained": trained_file(recipe).name})
-    return recipe.model_copy(update={"data": data, "model": model})
+    faults = recipe.faults
+    if faults.table is not None:
+        faults = faults.model_copy(update={"table": Path(faults.table.name)})
+    return recipe.model_copy(update={"data": data, "model": model, "faults": faults})
 
 
 def facts_of(path: Path) -> dict[str, Any]:

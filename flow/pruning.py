@@ -24,6 +24,8 @@ _ALWAYS_AS_TRAINED = (
     "bop_rate",
     "bop_threshold",
     "momentum_format",
+    "step_epochs",
+    "step_factor",
     "temperature",
     "device",
 )

@@ -139,7 +139,7 @@ def _of_run(
     from .allocator import graph_of
     from .context import FLIPS, train_settings
 
-    recipe, run = opened(source, folder, _recipe_changes(wishes, overrides))
+    recipe, run = opened(source, folder, overrides, _recipe_changes(wishes))
     build = Build(run, recipe, lambda name: lambda done, total, figures: None)
     network = trained(build)
     if not isinstance(network, Network):
@@ -149,7 +149,11 @@ def _of_run(
         )
     settings, data = recipe.prune, build.dataset
     out = held_out(len(data.train_images), train_settings(recipe))
-    subset = (settings.validation, settings.calibration, recipe.seed)
+    most = len(out) or len(data.train_images) // 2
+    validation = settings.validation if _said(recipe, wishes, "validation") else min(settings.validation, most)
+    left = len(data.train_images) - validation
+    calibration = settings.calibration if _said(recipe, wishes, "calibration") else min(settings.calibration, left)
+    subset = (validation, calibration, recipe.seed)
     judged, truth, plain = work.subsets(data.train_images, data.train_labels, *subset, out)
     measured_on = augment(plain, recipe.train.augment, np.random.default_rng([recipe.seed, 6]))
     if wishes.scores:
@@ -165,10 +169,16 @@ def _of_run(
     how = (settings.unit, settings.min_width, settings.levels)
     curves = work.table(candidates, scores, *how, store, wishes.jobs, progress)
     name = wishes.scores.name if wishes.scores else settings.criterion
-    return _facts(str(run.folder), name, recipe.seed, settings.validation, settings.calibration, curves)
+    return _facts(str(run.folder), name, recipe.seed, validation, calibration, curves)
 
 
-def _recipe_changes(wishes: Wishes, overrides: Sequence[str]) -> list[str]:
+def _said(recipe: Recipe, wishes: Wishes, key: str) -> bool:
+    """Whether a number of images was asked for; defaults are as many as there are at most."""
+    default = type(recipe.prune).model_fields[key].default
+    return getattr(wishes, key) is not None or getattr(recipe.prune, key) != default
+
+
+def _recipe_changes(wishes: Wishes) -> list[str]:
     """Overrides of a recipe that say what was wished."""
     wanted = {
         "prune.criterion": wishes.criterion or None,
@@ -178,10 +188,12 @@ def _recipe_changes(wishes: Wishes, overrides: Sequence[str]) -> list[str]:
         "prune.calibration": wishes.calibration,
         "seed": wishes.seed,
     }
-    return [*overrides, *(f"{key}={value}" for key, value in wanted.items() if value is not None)]
+    return [f"{key}={value}" for key, value in wanted.items() if value is not None]
 
 
-def opened(source: Path, folder: Path | None, overrides: Sequence[str]) -> tuple[Recipe, Run]:
+def opened(
+    source: Path, folder: Path | None, overrides: Sequence[str], wishes: Sequence[str] = ()
+) -> tuple[Recipe, Run]:
     """The recipe and the run folder of a run folder or a recipe file.
 
     Raises:
@@ -191,8 +203,8 @@ def opened(source: Path, folder: Path | None, overrides: Sequence[str]) -> tuple
         run = Run.find(source)
         if run is None:
             raise Problem("this is not a run folder", str(source), "give a folder that `flow build` made")
-        return load(run.path("model.yaml"), overrides), run
-    recipe = load(source, overrides)
+        return load(run.path("model.yaml"), overrides, wishes), run
+    recipe = load(source, overrides, wishes)
     place = folder or Path("runs") / recipe.name
     run = Run.find(place)
     if run is None:
@@ -254,8 +266,7 @@ def prune(source: Path, folder: Path | None, overrides: Sequence[str], quiet: bo
     Raises:
         Problem: as for `flow build`.
     """
-    from . import screen_builds
-    from .stages import run_stages
+    from .building import built
 
     if source.is_dir():
         recipe, found = opened(source, folder, ["prune.enabled=true", *overrides])
@@ -266,21 +277,21 @@ def prune(source: Path, folder: Path | None, overrides: Sequence[str], quiet: bo
     if recipe.model.onnx is not None:
         what = "an ONNX file has no weights that could recover"
         raise recipe.problem("model.onnx", what, "flow sensitivity takes QONNX files; pruning needs a trained network")
-    with Run.open(place, recipe.dump(), "") as run, screen_builds.Stages(run, quiet=quiet) as shown:
-        build = Build(run, recipe, shown.progress)
-        facts = run_stages(build, "prune", shown.announce)
-    costs = _with_costs(build, facts) if recipe.prune.method == "filters" else {}
-    return {"folder": str(place), **facts, **costs}
+    # Overrides of a run are of this command alone.
+    facts = built(recipe, place, "prune", quiet=quiet, keep_recipe=source.is_dir(), then=_with_costs)
+    return {"folder": str(place), **facts}
 
 
 def _with_costs(build: Build, facts: Facts) -> Facts:
-    """Costs of the unpruned network and after each step, from the same model."""
+    """The facts of the stage `prune`, with costs of the unpruned network and after each step, from the same model."""
     from ..models.networks import Network
     from .allocator import graph_of, hardware_costs
 
+    if build.recipe.prune.method != "filters":
+        return facts
     network = build.load("base")
     assert isinstance(network, Network)
     costs = hardware_costs(build.recipe, graph_of(network))
     steps = [{**step, "cost": costs(step["kept"])} for step in facts["steps"]]
     widths = {name: group.width for name, group in costs.prunable.items()}
-    return {"steps": steps, "unpruned": {"kept": widths, "cost": costs({})}}
+    return {**facts, "steps": steps, "unpruned": {"kept": widths, "cost": costs({})}}

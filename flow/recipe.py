@@ -5,38 +5,48 @@ Reading a recipe file is in `recipe_file`; this module holds the checked data al
 
 from __future__ import annotations
 
+import copy
 import difflib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, PrivateAttr, model_validator
 
-from bnnflow import Problem
+from bnnflow import Problem, __version__
 
-from .recipe_model import Model, map_sides
-from .recipe_prune import Prune
+from ..models import zoo
+from .recipe_model import SHAPES, Model, map_sides
+from .recipe_prune import PARTS_OF_COST, Prune
 from .recipe_section import Count, Rates, Section, Texts, cross_faults
 from .recipe_train import Train
 from .yaml_position import KeyPath, Source
 
 __all__ = ["Model", "Prune", "Recipe", "Section", "Train", "load", "map_sides", "new_recipe", "schema"]
 
+EPOCHS = 10
 IMAGE_SIDE = {"digits": 8, "mnist": 28, "fashion-mnist": 28, "cifar10": 32, "speech-commands": 32}
 DATA_SETS = (*IMAGE_SIDE, "folder", "npz")
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a recipe was read: positions in its file, and the `-s` text of every overridden key.
+    """Where a recipe was read.
 
     All origins are equal, so that recipes compare by what they say.
+
+    Attributes:
+        source: the file.
+        overrides: the `-s` text of every overridden key.
+        made_void: one sentence for each key of the file that has no effect beside an override.
     """
 
     source: Source | None = field(default=None, compare=False)
     overrides: dict[KeyPath, str] = field(default_factory=dict, compare=False)
+    made_void: tuple[str, ...] = field(default=(), compare=False)
 
 
 class Data(Section):
@@ -154,6 +164,32 @@ class Recipe(Section):
 
     _origin: Origin = PrivateAttr(default_factory=lambda: Origin())
 
+    @model_validator(mode="after")
+    def _learning_rate_arrives(self) -> Recipe:
+        train, epochs = self.train, self.epochs
+        faults: list[tuple[KeyPath, str, str]] = []
+        if epochs and train.warmup_epochs > epochs:
+            what = f"a warm-up of {train.warmup_epochs} in {epochs} epochs: the learning rate is never reached"
+            faults.append((("train", "warmup_epochs"), what, f"at most {epochs}"))
+        if epochs and train.schedule == "step" and train.step_epochs >= epochs:
+            what = f"steps of {train.step_epochs} in {epochs} epochs: the learning rate never falls"
+            key = "step_epochs" if "step_epochs" in train.model_fields_set else "schedule"
+            faults.append((("train", key), what, "give fewer, or set `schedule: constant`"))
+        tuned = self.prune.epochs
+        if tuned and self.prune.schedule == "step" and train.step_epochs >= tuned:
+            what = f"steps of {train.step_epochs} in {tuned} epochs: the learning rate never falls"
+            faults.append((("prune", "schedule"), what, "set train.step_epochs, or another schedule"))
+        if faults:
+            raise cross_faults(faults)
+        return self
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of training: of the recipe, else 0 where weights are given and `EPOCHS` where not."""
+        if self.train.epochs is not None:
+            return self.train.epochs
+        return 0 if self.model.has_weights or self.model.kind == "onnx" else EPOCHS
+
     def dump(self) -> str:
         """The resolved recipe as YAML: every key, in the schema's order; `load` gives it back."""
         from .recipe_file import dump
@@ -161,8 +197,21 @@ class Recipe(Section):
         return dump(self)
 
     @property
+    def made_void(self) -> tuple[str, ...]:
+        """One sentence for each key of the file that has no effect beside an override."""
+        return self._origin.made_void
+
+    def says(self, *keys: str) -> bool:
+        """Whether the file or an override gives one of these keys (dotted paths), rather than leaving its default."""
+        source = self._origin.source
+        given = {*self._origin.overrides, *(source.keys if source is not None else ())}
+        return any(tuple(key.split(".")) in given for key in keys)
+
+    @property
     def folder(self) -> Path:
-        """The folder of the recipe file, where modules of the user's are looked for; "." without a file."""
+        """Where modules of the user's are looked for: `model.dir`, or the folder of the recipe file."""
+        if self.model.dir is not None:
+            return self.model.dir
         source = self._origin.source
         return Path(source.name).parent.absolute() if source is not None else Path()
 
@@ -178,24 +227,34 @@ class Recipe(Section):
         return Problem(what, place_of(tuple(key.split(".")), self._origin), hint, status)
 
 
-def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
-    """Read a recipe file.
+def load(path: Path, overrides: Sequence[str] = (), wishes: Sequence[str] = ()) -> Recipe:
+    """Read a recipe file. Relative paths in it are from its folder, those of overrides from the present one.
 
     Args:
         path: a YAML file.
-        overrides: `key.sub=value` strings that replace or add a key; the value is a YAML scalar or list.
+        overrides: `key.sub=value` strings that replace or add a key; the value is a YAML scalar or list, null takes the
+            key out.
+        wishes: the same, from options of a command that uses the keys itself: a build need not.
 
     Raises:
-        Problem: the file cannot be read, is not YAML, or has keys or values that are not allowed. The
-            text gives file:line:column, the line with a caret, and a hint, for each of the faults.
+        Problem: the file cannot be read, is not YAML, or has keys or values that are not allowed, or keys that have no
+            effect. The text gives file:line:column, the line with a caret, and a hint, for each of the faults.
     """
     from .recipe_file import load
 
-    return load(path, overrides)
+    return load(path, overrides, wishes)
 
 
 def schema() -> dict[str, Any]:
-    """The JSON schema of a recipe, for editors; every key has a description."""
+    """The JSON schema of a recipe, for editors; every key has a description, and names are enumerated."""
+    made = copy.deepcopy(key_schema())
+    _name_words(made["$defs"])
+    return made
+
+
+@cache
+def key_schema() -> dict[str, Any]:
+    """The JSON schema of types and ranges, without the names that are checked beside them."""
     made = Recipe.model_json_schema()
     kernels = made["$defs"]["Model"]["properties"]["kernels"]
     either = {key: kernels.pop(key) for key in ("items", "maxItems", "type") if key in kernels}
@@ -205,11 +264,49 @@ def schema() -> dict[str, Any]:
     for key in made["properties"].values():
         if "$ref" in key:
             key["description"] = made["$defs"][key["$ref"].rpartition("/")[2]]["description"]
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **made, "title": "bnnflow recipe"}
+    about = {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": f"urn:bnnflow:recipe:{__version__}"}
+    return {**about, **made, "title": "bnnflow recipe"}
 
 
-def new_recipe(arch: Literal["mlp", "cnn"] | str = "cnn") -> str:
+def _name_words(sections: dict[str, Any]) -> None:
+    """Give keys whose names are checked beside the types the words they may hold, so that editors see misspelt ones."""
+    from ..build import parts
+    from ..models.criteria import CRITERIA, REDUCTIONS
+    from ..models.trained_names import trained
+
+    def either(section: str, key: str, words: Sequence[str], *patterns: str) -> None:
+        node = sections[section]["properties"][key]
+        kinds = node.get("anyOf", [node])
+        text = next(one for one in kinds if one.get("type") == "string")
+        limits = {name: text.pop(name) for name in list(text) if name in ("type", "minLength", "maxLength")}
+        choice: list[dict[str, Any]] = [{"enum": list(words)}] if words else []
+        choice += [{"type": "string", "pattern": pattern, **limits} for pattern in patterns]
+        others = [one for one in kinds if one is not text]
+        node["anyOf"] = [*choice, *others]
+
+    module = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
+    either("Data", "name", DATA_SETS, module)
+    either("Model", "arch", (*SHAPES, *zoo.names()), module)
+    either("Model", "trained", tuple(trained()), r"[/.]")
+    method = f"({'|'.join(CRITERIA)})(:({'|'.join(REDUCTIONS)}))?"
+    either("Prune", "criterion", tuple(CRITERIA), rf"^\s*{method}\s*$", r"^\s*borda\s*\(.*,.*\)\s*$")
+    either("Target", "part", (), _any_case(parts.names()))
+    properties = sections["Prune"]["properties"]
+    for key, more in (("objective", ("all",)), ("budget", ("part", "fps"))):
+        properties[key]["propertyNames"] = {"enum": [*PARTS_OF_COST, *more]}
+
+
+def _any_case(names: Sequence[str]) -> str:
+    """A pattern, as editors know them, for text that begins with one of the names in letters of any size."""
+    return f"^({'|'.join(''.join(f'[{c}{c.upper()}]' if c.isalpha() else c for c in name) for name in names)})"
+
+
+def new_recipe(arch: Literal["mlp", "cnn"] | str = "cnn", first: str = "") -> str:
     """The text of a commented recipe on the digits data: every key with a good value, one line each.
+
+    Args:
+        arch: kind of network.
+        first: lines to begin with.
 
     Raises:
         Problem: the architecture is not known.
@@ -227,4 +324,4 @@ def new_recipe(arch: Literal["mlp", "cnn"] | str = "cnn") -> str:
         prune=Prune(epochs=20, learning_rate=0.003),
         target=Target(fps=100_000.0),
     )
-    return commented(recipe)
+    return commented(recipe, first)

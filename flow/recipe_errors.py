@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic_core import ErrorDetails
 
-from .recipe import IMAGE_SIDE, Origin, Recipe, map_sides, schema
+from .recipe import IMAGE_SIDE, Origin, Recipe, key_schema, map_sides
 from .yaml_position import Fault, KeyPath
 
 
@@ -30,7 +30,7 @@ def faults_of(detail: ErrorDetails, origin: Origin) -> Iterator[Fault]:
         return
     dotted = ".".join(str(part) for part in path if isinstance(part, str))
     if detail["type"] == "missing":
-        hint = f"allowed: {_allowed(path)}" if _node(path).get("$ref") is None else _section_hint(path)
+        hint = _section_hint(path) if _properties(path) else f"allowed: {_allowed(path)}"
         yield Fault(f"the key '{dotted}' is missing", place_of(path[:-1], origin, of_key=True), hint)
         return
     if detail["type"] == "extra_forbidden":
@@ -69,7 +69,7 @@ def _complaint(kind: str) -> str:
 def _unknown_key(path: KeyPath, origin: Origin) -> Fault:
     section = ".".join(str(part) for part in path[:-1])
     key = str(path[-1])
-    known = list(_properties(path[:-1]))
+    known = _properties(path[:-1])
     elsewhere = [f"{name}.{key}" for name in Recipe.model_fields if key in _properties((name,)) and name != section]
     near = difflib.get_close_matches(key, known, 1, 0.6)
     if near:
@@ -84,7 +84,7 @@ def _unknown_key(path: KeyPath, origin: Origin) -> Fault:
 
 def _node(path: KeyPath) -> dict[str, Any]:
     """The JSON schema of the value at `path` ({}: there is none); a list position gives the entry's."""
-    root = schema()
+    root = key_schema()
     node: dict[str, Any] = root
     for part in path:
         if "$ref" in node:
@@ -97,11 +97,13 @@ def _node(path: KeyPath) -> dict[str, Any]:
     return node
 
 
-def _properties(path: KeyPath) -> dict[str, Any]:
-    node = _node(path)
-    if "$ref" in node:
-        node = schema()["$defs"][node["$ref"].rpartition("/")[2]]
-    return dict(node.get("properties", {}))
+def _properties(path: KeyPath) -> tuple[str, ...]:
+    """The keys of the section at `path`, if there is one; without the schema, which takes long to make."""
+    section: Any = Recipe
+    for part in path:
+        fields = getattr(section, "model_fields", {})
+        section = fields[part].annotation if part in fields else None
+    return tuple(getattr(section, "model_fields", ()))
 
 
 def _section_hint(path: KeyPath) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import json
+import os
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_origin
 
@@ -13,17 +16,23 @@ from pydantic import ValidationError
 
 from bnnflow import Problem
 
+from ..models.trained_names import trained
 from .recipe import Origin, Recipe
-from .recipe_errors import faults_of, map_faults
+from .recipe_errors import faults_of, map_faults, place_of
+from .recipe_unused import unused
 from .yaml_position import Fault, KeyPath, as_problem, parse, parse_value
 
 MAX_BYTES = 1 << 20
 _START_HINT = "`flow new` writes a recipe to start from"
 _COMMENT_COLUMN = 42
+PATHS = (
+    *(("model", "onnx"), ("model", "trained"), ("model", "weights"), ("model", "dir")),
+    *(("data", "dir"), ("faults", "table")),
+)
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_./-]*")
 
 
-def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+def load(path: Path, overrides: Sequence[str] = (), wishes: Sequence[str] = ()) -> Recipe:
     """Read, override and check a recipe file; see `recipe.load`."""
     text = _read(path)
     data, source, faults = parse(text, str(path))
@@ -35,7 +44,10 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         # A section whose keys are all commented out is null in YAML.
         if data[key] is None and key in Recipe.model_fields and key not in ("name", "seed"):
             data[key] = {}
+    _from_folder(data, path.parent.absolute())
+    mine = copy.deepcopy(data)
     origin = Origin(source, _override(data, overrides, faults))
+    _override(data, wishes, faults)
     if not data.get("name"):
         data["name"] = re.sub(r"[^a-z0-9._-]+", "-", path.stem.lower()).strip("-._")[:100] or "model"
     try:
@@ -44,11 +56,62 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         for detail in error.errors(include_url=False):
             faults += [f for f in faults_of(detail, origin) if f not in faults]
         raise as_problem(faults, str(path)) from None
-    faults += map_faults(recipe, origin)
+    void, made_void = _void(recipe, mine, origin)
+    faults += [*void, *map_faults(recipe, origin)]
     if faults:
         raise as_problem(faults, str(path))
-    recipe._origin = origin
+    recipe._origin = replace(origin, made_void=made_void)
     return recipe
+
+
+def _void(recipe: Recipe, mine: dict[str, Any], origin: Origin) -> tuple[list[Fault], tuple[str, ...]]:
+    """Keys without effect, as faults, and those of the file that only the overrides make so, as sentences.
+
+    Args:
+        recipe: with all overrides.
+        mine: the data of the file alone.
+        origin: of the recipe.
+    """
+    reasons = unused(recipe)
+    try:
+        alone = unused(Recipe.model_validate(mine)) if origin.overrides else reasons
+    except ValidationError:
+        alone = reasons
+    faults, sentences = [], []
+    for path, (why, repair) in reasons.items():
+        what = f"{'.'.join(map(str, path))} has no effect: {why}"
+        said = [key for key in origin.overrides if key[: len(path)] == path]
+        if said:
+            faults.append(Fault(what, place_of(said[0], origin), ", ".join(filter(None, ("leave it out", repair)))))
+        elif _is_given(mine, path):
+            if path in alone:
+                hint = ", ".join(filter(None, ("remove the key", repair)))
+                faults.append(Fault(what, place_of(path, origin, of_key=True), hint))
+            else:
+                sentences.append(what)
+    return faults, tuple(sentences)
+
+
+def _is_given(data: dict[str, Any], path: KeyPath) -> bool:
+    """Whether a file says something at a key; null says nothing."""
+    inner: Any = data
+    for part in path:
+        inner = inner.get(part) if isinstance(inner, dict) else None
+    return inner is not None and inner != {}
+
+
+def _from_folder(data: dict[str, Any], folder: Path) -> None:
+    """Make relative paths absolute, as from this folder."""
+    for section, key in PATHS:
+        inner = data.get(section)
+        if isinstance(inner, dict) and isinstance(inner.get(key), str) and inner[key]:
+            inner[key] = _absolute((section, key), inner[key], folder)
+
+
+def _absolute(key: KeyPath, value: str, folder: Path) -> str:
+    path = os.path.normpath(folder / Path(value).expanduser())
+    is_word = re.fullmatch(r"[\w-]+", value) and not os.path.exists(path)
+    return value if key == ("model", "trained") and (is_word or value in trained()) else path
 
 
 def _read(path: Path) -> str:
@@ -96,18 +159,47 @@ def _override(data: dict[str, Any], overrides: Sequence[str], faults: list[Fault
         except Problem as problem:
             faults.append(Fault(problem.what, f"-s {text}", problem.hint))
             continue
-        inner = data
-        for part in keys[:-1]:
-            if not isinstance(inner.get(part), dict):
-                inner[part] = {}
-            inner = inner[part]
+        if keys in PATHS and isinstance(value, str) and value:
+            value = _absolute(keys, value, Path().absolute())
+        inner = _section_of(data, keys[:-1])
+        if inner is None:
+            faults.append(Fault(f"'{'.'.join(keys[:-1])}' of the file is no section", f"-s {text}", "mend the file"))
+            continue
         if not _is_free(keys) and (isinstance(value, dict) or isinstance(inner.get(keys[-1]), dict)):
             hint = f"set one key at a time: -s {key}.KEY=VALUE"
             faults.append(Fault(f"'{key}' is a section or would become one", f"-s {text}", hint))
             continue
+        if value is None:
+            # Nothing is said about this key any more.
+            inner.pop(keys[-1], None)
+            places = {path: said for path, said in places.items() if path != keys}
+            if _exists(keys):
+                continue
         inner[keys[-1]] = value
         places[keys] = text
     return places
+
+
+def _section_of(data: dict[str, Any], keys: tuple[str, ...]) -> dict[str, Any] | None:
+    """The section at a path, made where it is absent; None where something else stands there."""
+    for key in keys:
+        if data.get(key) is None:
+            data[key] = {}
+        if not isinstance(data[key], dict):
+            return None
+        data = data[key]
+    return data
+
+
+def _exists(keys: tuple[str, ...]) -> bool:
+    """Whether a recipe has such a key."""
+    section: Any = Recipe
+    for key in keys:
+        fields = getattr(section, "model_fields", {})
+        if key not in fields:
+            return False
+        section = fields[key].annotation
+    return True
 
 
 def _is_free(keys: tuple[str, ...]) -> bool:
@@ -126,33 +218,46 @@ def _plain(recipe: Recipe) -> dict[str, Any]:
 
 
 def dump(recipe: Recipe) -> str:
-    """The resolved recipe as YAML; see `Recipe.dump`."""
-    return "".join(f"{key_value}\n" for key_value, _ in _lines(recipe))
+    """The resolved recipe as YAML, without keys that have no effect; see `Recipe.dump`."""
+    lines = [key_value for key_value, _, void in _lines(recipe) if not void]
+    kept = [a for a, b in zip(lines, [*lines[1:], "end:"], strict=True) if not (a.endswith(":") and b.endswith(":"))]
+    return "".join(f"{line}\n" for line in kept)
 
 
-def commented(recipe: Recipe) -> str:
-    """The recipe as YAML text with each section's and each key's description beside it."""
-    text = "# A bnnflow recipe, for `flow build`. On the command line, -s train.epochs=3 changes a key.\n"
-    for key_value, description in _lines(recipe):
+def commented(recipe: Recipe, first: str = "") -> str:
+    """The recipe as YAML text with each section's and each key's description beside it.
+
+    Keys that have no effect beside the others are comments.
+
+    Args:
+        recipe: what to write.
+        first: lines to begin with.
+    """
+    text = first + "# A bnnflow recipe, for `flow build`. On the command line, -s train.epochs=3 changes a key.\n"
+    for key_value, description, void in _lines(recipe):
         if key_value.endswith(":"):
             text += f"\n# {description}\n{key_value}\n"
         else:
-            text += f"{key_value.ljust(_COMMENT_COLUMN)}  # {description}\n"
+            line = f"  # {key_value.lstrip()}" if void else key_value
+            text += f"{line.ljust(_COMMENT_COLUMN)}  # {description}\n"
     return text
 
 
-def _lines(recipe: Recipe) -> Iterator[tuple[str, str]]:
-    """Each `key: value` line, and each `section:` line, with its description."""
+def _lines(recipe: Recipe) -> Iterator[tuple[str, str, bool]]:
+    """Each `key: value` line, and each `section:` line, with its description and whether it has no effect."""
+    void = unused(recipe)
     for key, value in _plain(recipe).items():
         field = Recipe.model_fields[key]
         if not isinstance(value, dict):
-            yield f"{key}: {_scalar(value)}", field.description or ""
+            yield f"{key}: {_scalar(value)}", field.description or "", False
             continue
         section = field.annotation
         assert section is not None
-        yield f"{key}:", " ".join((section.__doc__ or "").split())
+        yield f"{key}:", " ".join((section.__doc__ or "").split()), False
         for name, inner in value.items():
-            yield f"  {name}: {_scalar(inner)}", section.model_fields[name].description or ""
+            if isinstance(inner, dict) and (key, name) not in void:
+                inner = {part: one for part, one in inner.items() if (key, name, part) not in void}
+            yield f"  {name}: {_scalar(inner)}", section.model_fields[name].description or "", (key, name) in void
 
 
 def _scalar(value: object) -> str:

@@ -12,9 +12,11 @@ from pydantic import Field, model_validator
 from bnnflow import Problem
 
 from ..models import zoo
-from ..transforms.contract import InputContract, parse
 from .recipe_section import Kernels, Pools, Section, Widths, cross_faults
 from .yaml_position import KeyPath
+
+if TYPE_CHECKING:
+    from ..transforms.contract import InputContract
 
 SHAPES = ("mlp", "cnn", "resnet")
 INPUTS = ("bits8", "binary", "planes")
@@ -33,6 +35,8 @@ OPTIONS = (
     ),
     *("stochastic", "scores", "planes", "depths", "join", "join_bits", "shortcut"),
 )
+_RESIDUAL = ("join", "join_bits", "shortcut")
+_OWN_KEYS = ("args", "weights", "dir")
 Bits = Annotated[int, Field(ge=1, le=8)]
 
 Faults = list[tuple[KeyPath, str, str]]
@@ -53,6 +57,14 @@ class Model(Section):
         default=None,
         description="in place of arch: weights to start from, a name that `flow models` lists or a file of `flow pack` "
         "or weights.pt of a run; trained further only where train.epochs is given",
+    )
+    weights: Annotated[Path, Field(strict=False)] | None = Field(
+        default=None,
+        description="package.module:Class: file of its state dict (torch.save or .safetensors); trained further only "
+        "where train.epochs is given",
+    )
+    dir: Annotated[Path, Field(strict=False)] | None = Field(
+        default=None, description="package.module:Class: folder of the module; null: the recipe's"
     )
     args: dict[str, Any] = Field(default={}, description="package.module:Class: keyword arguments of the class")
     width: Annotated[float, Field(gt=0, le=16)] = Field(
@@ -123,7 +135,16 @@ class Model(Section):
         Raises:
             Problem: it says nothing that is understood.
         """
-        return None if self.input is None else parse(self.input, "recipe")
+        if self.input is None or self.kind not in ("onnx", "own"):
+            return None
+        from ..transforms.contract import parse
+
+        return parse(self.input, "recipe")
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether trained weights are given, so that training is not needed."""
+        return self.trained is not None or self.weights is not None
 
     def options(self) -> dict[str, Any]:
         """The options that are given, as fields of `NetworkSpec`."""
@@ -144,7 +165,7 @@ class Model(Section):
         if self.kind == "zoo":
             allowed.add("width")
         if self.kind == "own":
-            allowed.add("args")
+            allowed |= {"args", "weights", "dir"}
         return {k: v for k, v in self.model_dump(mode="json").items() if k in allowed and v is not None}
 
     @model_validator(mode="before")
@@ -187,7 +208,8 @@ def _faults(model: Model) -> Faults:
         case "cnn":
             return _cnn_faults(model) + _inputs(model)
         case "resnet":
-            return _foreign(model, ("kernels", "pools", "width", "args"), "a resnet") + _inputs(model)
+            faults = _foreign(model, ("kernels", "pools", "strides", "pool_order", "width", *_OWN_KEYS), "a resnet")
+            return faults + _option_faults(model) + _inputs(model)
     if OWN.fullmatch(model.arch):
         return _foreign(model, (*zoo.SHAPE_KEYS, *OPTIONS, "pool_order", "width"), "a class of yours") + _contract(
             model
@@ -195,8 +217,11 @@ def _faults(model: Model) -> Faults:
     if model.arch in zoo.names():
         hint = "remove the key: the network gives it; `width` scales it"
         shape = [key for key in zoo.SHAPE_KEYS if key in model.model_fields_set and getattr(model, key)]
-        faults = [((key,), f"{model.arch} has its own {key}", hint) for key in shape]
-        return faults + _foreign(model, ("args",), model.arch) + _inputs(model)
+        own = [((key,), f"{model.arch} has its own {key}", hint) for key in shape]
+        fields = zoo.row_of(model.arch).fields
+        foreign: tuple[str, ...] = () if fields["arch"] == "resnet" else _RESIDUAL
+        foreign += () if 2 in fields.get("pools", ()) else ("pool_order",)
+        return own + _foreign(model, (*foreign, *_OWN_KEYS), model.arch) + _option_faults(model) + _inputs(model)
     return [(("arch",), *unknown_network(model.arch))]
 
 
@@ -233,7 +258,9 @@ def unknown_network(name: str) -> tuple[str, str]:
 def _foreign(model: Model, keys: tuple[str, ...], what: str) -> Faults:
     hint = "remove the key" + ("; give `args`" if ":" in (model.arch or "") else "")
     set_ = [
-        key for key in dict.fromkeys(keys) if key in model.model_fields_set and getattr(model, key) not in (None, ())
+        key
+        for key in dict.fromkeys(keys)
+        if key in model.model_fields_set and getattr(model, key) not in (None, (), {})
     ]
     return [((key,), f"{what} has no {key}", hint) for key in set_]
 
@@ -247,7 +274,11 @@ def _mlp_faults(model: Model) -> Faults:
         faults.append((("pool_order",), "an mlp has no pools", "remove the key, or set `arch: cnn`"))
     if not model.hidden:
         faults.append((("hidden",), "an mlp needs at least one hidden layer", "for example [64, 64]"))
-    return faults + _foreign(model, ("strides", "padding", "depths", "width", "args"), "an mlp")
+    return (
+        faults
+        + _foreign(model, ("strides", "padding", "depths", *_RESIDUAL, "width", *_OWN_KEYS), "an mlp")
+        + (_option_faults(model))
+    )
 
 
 def _cnn_faults(model: Model) -> Faults:
@@ -262,7 +293,22 @@ def _cnn_faults(model: Model) -> Faults:
             given = len(value)
             what = f"{key} has {given} {'entry' if given == 1 else 'entries'}, channels has {layers}"
             faults.append(((key,), what, "give one entry for each convolution"))
-    return faults + _foreign(model, ("depths", "width", "args"), "a cnn")
+    if model.pool_order is not None and 2 not in model.pools:
+        faults.append((("pool_order",), "no convolution has a pool behind it", "remove the key, or set pools"))
+    return faults + _foreign(model, ("depths", *_RESIDUAL, "width", *_OWN_KEYS), "a cnn") + _option_faults(model)
+
+
+def _option_faults(model: Model) -> Faults:
+    """Options that another option makes void."""
+    row = zoo.row_of(model.arch).fields if model.arch in zoo.names() else {}
+    given = model.options()
+    faults: Faults = []
+    rules = (("planes", "input", "bits8", "planes"), ("join_bits", "join", "integer", "thresholded"))
+    for key, switch, default, wanted in rules:
+        if key in given and (now := given.get(switch, row.get(switch, default))) != wanted:
+            what, repair = f"{key} has no effect: {switch} is {now}", f"remove the key, or set `{switch}: {wanted}`"
+            faults.append(((key,), what, repair))
+    return faults
 
 
 def map_sides(model: Model, side: int) -> list[int]:

@@ -11,6 +11,7 @@ from bnnflow import Problem
 from ..models.criteria import Criterion
 from .recipe_section import Batch, Count, Rate, Section, Share, cross_faults
 
+PARTS_OF_COST = ("lut", "bram18", "cycles", "energy", "ops", "weight_bits")
 Method = Literal["filters", "masks", "ecqx", "synapses", "planes", "blocks"]
 
 

@@ -24,7 +24,8 @@ Texts = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(strict=
 class Section(BaseModel):
     """A frozen part of the recipe; unknown keys and silent type changes are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    # Built once, as parts of the whole recipe.
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, defer_build=True)
 
 
 def cross_faults(faults: list[tuple[KeyPath, str, str]]) -> PydanticCustomError:

@@ -13,8 +13,8 @@ from .yaml_position import KeyPath
 class Train(Section):
     """Training of the unpruned network."""
 
-    epochs: Annotated[int, Field(ge=1, le=10_000)] | None = Field(
-        default=None, description="passes over the training images; null: 10, or none from model.trained"
+    epochs: Annotated[int, Field(ge=0, le=10_000)] | None = Field(
+        default=None, description="passes over the training images; null: 10, or 0 where weights are given"
     )
     batch: Batch = Field(default=100, description="images per step")
     learning_rate: Rate = Field(default=0.003, description="of the first step; the schedule lowers it")

@@ -54,12 +54,12 @@ class Run:
         self._written: dict[str, str] | None = None
 
     @classmethod
-    def open(cls, folder: Path, recipe_text: str, force_from: str = "") -> Run:
+    def open(cls, folder: Path, recipe_text: str | None, force_from: str = "") -> Run:
         """Create or reopen a run folder, lock it, and sweep what a killed program left half-written.
 
         Args:
             folder: the run folder; new, empty, or an earlier run.
-            recipe_text: the resolved recipe, written to `model.yaml` in the folder.
+            recipe_text: the resolved recipe, written to `model.yaml` in the folder; None leaves what is there.
             force_from: the stage from which on nothing is skipped; empty: skip all that is up to date.
 
         Raises:
@@ -84,7 +84,8 @@ class Run:
             run = cls(folder, manifest, lock, force_from)
             for left in folder.rglob(f"{TEMPORARY}*"):
                 left.unlink(missing_ok=True)
-            run.write(RECIPE, recipe_text)
+            if recipe_text is not None:
+                run.write(RECIPE, recipe_text)
             run._save()
         except OSError as error:
             os.close(lock)

@@ -127,7 +127,8 @@ def print_formats(found: Mapping[str, Any]) -> None:
         table.add_row(row["format"], str(row["bits"]), lost, f"{row['flips']:,}", accuracy)
     terminal().print(table)
     images, epochs = found["images"], found["epochs"]
-    print(f"accuracy after {epochs} epochs, on {images:,} training images held out")
+    known = f"known to +-{found['uncertain']:.1%} (95 %)"
+    print(f"accuracy after {epochs} epochs, on {images:,} training images held out, {known}")
     print(f"cheapest: {found['cheapest'] or 'none'}, within {found['tolerance']:.2%} of float32")
 
 

@@ -96,6 +96,9 @@ def _say(stage: str, facts: Mapping[str, Any]) -> str:
 def print_summary(summary: Mapping[str, Any], folder: Path) -> None:
     """Print a run's tables and where its files are."""
     console = terminal()
+    copied = (summary.get("pruning") or {}).get("unpruned_copy")
+    if copied:
+        console.print(f"THE PRUNED NETWORK IS THE UNPRUNED ONE: {copied}", highlight=False, style="bold")
     for table in report_tables.tables(summary):
         console.print(table)
     for network, notes in (summary.get("notes") or {}).items():

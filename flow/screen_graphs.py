@@ -15,16 +15,18 @@ if TYPE_CHECKING:
     from .check import Checked
 
 
-def print_check(checked: Checked) -> None:
-    """Print what becomes of every operator and whether the whole compiles."""
+def print_check(checked: Checked, notes: Sequence[str], left_out: Sequence[str]) -> None:
+    """Print what becomes of every operator, what to know, what was not looked at, and whether the whole compiles."""
     table = Table("node", "operator", "becomes", "ends in", title="operators", title_justify="left")
     for row in checked.rows:
         refused = f"refused: {row.problem.what if row.problem else ''}"
         table.add_row(row.node, row.operator, row.becomes or refused, checked.end(row))
     terminal().print(table)
-    for note in checked.notes:
+    for note in notes:
         print(f"note: {note}")
     print_input(checked.input)
+    for said in left_out:
+        print(f"left out: {said}")
     if checked.problem is None:
         print("compiles to dataflow units")
 

@@ -76,6 +76,10 @@ def print_sensitivity(found: Mapping[str, Any]) -> None:
 
 def print_pruning(found: Mapping[str, Any]) -> None:
     """Print the steps of a pruning."""
+    whole = (found.get("unpruned") or {}).get("kept")
+    if whole is not None and whole == found["kept"]:
+        why = found["stop"] or "prune.amount is less than one prune.unit of every layer"
+        terminal().print(f"THE PRUNED NETWORK IS THE UNPRUNED ONE: {why}", highlight=False, style="bold")
     terminal().print(report_tables.pruning_table(found))
     print(f"test accuracy {found['accuracy']:.2%}; flow build goes on in {found['folder']}")
 

@@ -22,18 +22,19 @@ from .context import (
     WEIGHTS,
     Build,
     Facts,
+    make_network,
     network_spec,
     trained_file,
     write_graph,
 )
-from .fault_campaign import fault_settings, run_campaign
+from .fault_campaign import run_campaign
 from .figures import cost_facts, network_operations, unrolled_facts
 from .folding import fold_for
 from .handover import hand_over
 from .inputs import input_facts
 from .pruning import RELEVANCE, prune_base, recovery_settings, step_cost_inputs, step_costs
 from .summary import summarize
-from .training import source_digest, taken_over, train_base
+from .training import source_digest, state_digest, taken_over, train_base
 from .verification import verify_networks
 
 
@@ -62,6 +63,12 @@ def train(build: Build) -> Facts:
     if not build.trains:
         return build.skip("train")
     spec = network_spec(recipe, build.dataset)
+    start: Facts = {"start": trained_file(recipe)} if recipe.model.kind == "trained" else {}
+    if recipe.model.weights is not None:
+        start["start"] = recipe.model.weights
+    if recipe.model.kind == "own" and not recipe.epochs:
+        # A class may read weights of its own where it is made.
+        start["taken"] = state_digest(make_network(recipe, build.dataset))
     inputs = {
         "model": spec.to_dict(),
         "source": source_digest(spec),
@@ -69,7 +76,7 @@ def train(build: Build) -> Facts:
         "ensemble": recipe.ensemble.model_dump(mode="json"),
         "seed": recipe.seed,
         "data": build.facts["data"],
-        **({"start": trained_file(recipe)} if recipe.model.kind == "trained" else {}),
+        **start,
     }
     return build.stage("train", inputs, partial(train_base, build, spec))
 
@@ -98,7 +105,7 @@ def export(build: Build) -> Facts:
 
     def work() -> Facts:
         if onnx is not None:
-            build.run.write(f"base/{QONNX}", taken_over(build, onnx))
+            build.run.write(f"base/{QONNX}", taken_over(build.recipe, build.dataset, onnx))
             return {}
         from ..models.export import export_qonnx
 
@@ -283,9 +290,6 @@ def run_stages(build: Build, last: str = "report", announce: Callable[[str], Non
     """
     facts: Facts = {}
     STAGES[last]
-    if build.recipe.faults.enabled:
-        # Before any training: a misspelt fault model is no news for the end of it.
-        fault_settings(build.recipe)
     for name, stage in STAGES.items():
         announce(name)
         facts = stage(build)

@@ -21,11 +21,10 @@ import numpy as np
 from bnnflow import Problem
 
 from ..models.criteria import Criterion
-from .context import FLIPS, WEIGHTS, Build, dataset, network_spec, set_threads, train_settings
+from .context import FLIPS, WEIGHTS, dataset, network_spec, set_threads, train_settings
 from .pruning import recovery
 from .recipe import Recipe, load
 from .run_files import write_whole
-from .runs import Run
 from .study_figures import RANDOM, Cell, comparison
 
 if TYPE_CHECKING:
@@ -201,14 +200,11 @@ def _criteria(source: Path, changes: Sequence[str], wishes: Wishes) -> tuple[lis
 
 def _base(source: Path, folder: Path, changes: Sequence[str], quiet: bool) -> tuple[Path, float]:
     """The run folder of the network trained with a seed, and its accuracy on the test set."""
-    from . import screen_builds
-    from .stages import run_stages
+    from .building import built
 
     recipe = load(source, changes)
     place = folder / f"base-{recipe.seed}"
-    with Run.open(place, recipe.dump(), "") as run, screen_builds.Stages(run, quiet=quiet) as shown:
-        build = Build(run, recipe, shown.progress)
-        return place, float(run_stages(build, "train", shown.announce)["accuracy"])
+    return place, float(built(recipe, place, "train", quiet=quiet)["accuracy"])
 
 
 def _all(jobs: Sequence[_Job], processes: int) -> Iterable[Cell]:

@@ -42,7 +42,7 @@ def summarize(build: Build) -> dict[str, Any]:
         "input": facts["streamline"]["input"]["base"],
         "finn": facts["schedule"]["finn"],
         "verify": {name: facts["verify"][name] for name in build.networks},
-        "pruning": pruning,
+        "pruning": pruning and {**pruning, "unpruned_copy": unpruned_copy(facts)},
         "faults": facts["faults"] or None,
         "speed": facts["speed"] or None,
         "training": {
@@ -76,15 +76,23 @@ def _pruning(facts: dict[str, Any]) -> dict[str, Any] | None:
 
 def _notes(facts: dict[str, Any]) -> dict[str, list[str]]:
     notes = {name: list(found) for name, found in facts["streamline"]["notes"].items()}
-    if facts["prune"] and all(
-        facts["cost"]["pruned"].get(key) == facts["cost"]["base"].get(key) for key in ("weights", "neurons", "synapses")
-    ):
-        why = {
-            "filters": "prune.amount is less than one prune.unit of every layer",
-            "masks": "prune.masks.strength is too low for prune.masks.mask_epochs",
-        }.get(facts["prune"]["method"], "nothing can go")
-        notes["pruned"].append(f"nothing was removed: {facts['prune']['stop'] or why}")
+    copied = unpruned_copy(facts)
+    if copied:
+        notes["pruned"].insert(0, copied)
     return notes
+
+
+def unpruned_copy(facts: dict[str, Any]) -> str:
+    """One sentence where the pruned network has all that the unpruned one has; "" where something is gone."""
+    if not facts["prune"] or any(
+        facts["cost"]["pruned"].get(key) != facts["cost"]["base"].get(key) for key in ("weights", "neurons", "synapses")
+    ):
+        return ""
+    why = {
+        "filters": "prune.amount is less than one prune.unit of every layer",
+        "masks": "prune.masks.strength is too low for prune.masks.mask_epochs",
+    }.get(facts["prune"]["method"], "nothing can go")
+    return f"nothing was removed: {facts['prune']['stop'] or why}"
 
 
 def _network(build: Build, name: str) -> dict[str, Any]:

@@ -144,14 +144,23 @@ def source_digest(spec: NetworkSpec | OwnSpec | EnsembleSpec) -> str:
     return hashlib.sha256(Path(path).read_bytes()).hexdigest() if path else ""
 
 
-def taken_over(build: Build, path: Path) -> bytes:
+def state_digest(network: Trained) -> str:
+    """sha256 of a network's weights and statistics."""
+    total = hashlib.sha256()
+    for name, tensor in network.state_dict().items():
+        total.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode() + tensor.contiguous().numpy().tobytes())
+    return total.hexdigest()
+
+
+def taken_over(recipe: Recipe, images: Dataset, path: Path) -> bytes:
     """The content of an ONNX file that the recipe names in place of a network, with what the recipe says of its input.
+
 
     Raises:
         Problem: at its place in the recipe, as `onnx_graph` says.
     """
-    graph = onnx_graph(build.recipe, build.dataset)
-    if build.recipe.model.input is None:
+    graph = onnx_graph(recipe, images)
+    if recipe.model.input is None:
         return path.read_bytes()
     assert graph.contract is not None
     model = load(path)

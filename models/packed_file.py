@@ -14,9 +14,10 @@ import numpy as np
 from bnnflow import Problem
 
 from .store import load_sealed, save_sealed
+from .trained_names import SUFFIX, trained
 
-SUFFIX = ".bnn"
-FOLDER = Path(__file__).parent / "trained"
+__all__ = ["SUFFIX", "PackedNetwork", "Provenance", "is_packed", "read_about", "read_packed", "trained", "write_packed"]
+
 _MAGIC = b"bnnpack1"
 _KINDS = ("bits", "sizes", "others")
 
@@ -115,11 +116,6 @@ def is_packed(path: Path) -> bool:
             return file.read(len(_MAGIC)) == _MAGIC
     except OSError:
         return False
-
-
-def trained() -> dict[str, Path]:
-    """The files that come with the package, by name."""
-    return {path.stem: path for path in sorted(FOLDER.glob(f"*{SUFFIX}"))}
 
 
 def _open(path: Path) -> tuple[dict[str, Any], Provenance, np.lib.npyio.NpzFile]:

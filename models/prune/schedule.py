@@ -167,6 +167,11 @@ def _layers(parts: tuple[Group, ...], filters: dict[str, np.ndarray]) -> dict[st
     return {layer: part.rows(layer, filters[part.name]) for part in parts for layer in part.layers}
 
 
+def widths_after(shape: NetworkSpec, spec: PruneSpec) -> dict[str, int]:
+    """Channels that the same share of every group leaves after the last round."""
+    return {group.name: _width_after(group.width, spec, spec.steps - 1) for group in groups(shape)}
+
+
 def _width_after(width: int, spec: PruneSpec, step: int) -> int:
     """Filters left of `width` after step `step` (from 0): whole units, at least one, at most `width`."""
     share = 1.0 - spec.amount * (step + 1) / spec.steps

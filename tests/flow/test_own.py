@@ -62,7 +62,7 @@ class Number:
 RECIPE = """\
 data: {{name: digits, train_images: 200, test_images: 40}}
 model: {model}
-train: {{epochs: 1, batch: 50, threads: 1, device: cpu}}
+train: {train}
 prune: {{enabled: {prune}}}
 target: {{fps: 1000}}
 faults: {{rates: [0.01], maps: 1, images: 20}}
@@ -79,7 +79,8 @@ def one_thread() -> None:
 def recipe(tmp_path: Path, model: str, prune: bool = False) -> Path:
     (tmp_path / "mynets.py").write_text(NET)
     path = tmp_path / "net.yaml"
-    path.write_text(RECIPE.format(model=model, prune=str(prune).lower()))
+    train = "{}" if "onnx: " in model else "{epochs: 1, batch: 50, threads: 1, device: cpu}"
+    path.write_text(RECIPE.format(model=model, train=train, prune=str(prune).lower()))
     return path
 
 
@@ -102,7 +103,7 @@ def test_a_class_of_the_users_and_then_its_onnx_file_build(tmp_path: Path, capsy
     assert load(run / "model.yaml").model == load(path).model
 
     exported = run / "base" / "network.onnx"
-    second = recipe(tmp_path, f"{{onnx: {exported}}}", prune=True)
+    second = recipe(tmp_path, f"{{onnx: {exported}}}")
     again = json.loads(ran(capsys, "build", str(second), "--run", str(tmp_path / "run2"), "--json"))
     assert again["networks"]["base"]["accuracy_hw"] == summary["networks"]["base"]["accuracy_hw"]
     assert "torch (Brevitas)" not in {row["stage"] for row in again["verify"]["base"]["stages"]}
@@ -138,7 +139,7 @@ PROBLEMS = {
     "zoo_option": ("{arch: resnet20, weight_scale: channel}", False),
     "zoo_small_images": ("{arch: cnv}", False),
     "onnx_and_arch": ("{onnx: net.onnx, arch: mlp}", False),
-    "onnx_missing": ("{onnx: TMP/absent.onnx}", False),
+    "onnx_missing": ("{onnx: absent.onnx}", False),
     "no_arch": ("{width: 2}", False),
 }
 

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
 from bnnflow import Problem
 from bnnflow.flow.recipe import load, map_sides, new_recipe, schema
@@ -54,7 +56,7 @@ FAULTS = {
     "mlp_with_channels": MLP + "  channels: [8]\n  kernels: 3\n",
     "lengths_differ": CNN + "  kernels: [3]\n  pools: [1, 1, 2]\n",
     "map_too_small": CNN + "  kernels: [5, 5]\n",
-    "several": "data: {name: mnst}\nmodel: {arch: mlp, hiden: [64]}\ntrain: {epochs: 0}\nseed: -1\nseed: 3\n",
+    "several": "data: {name: mnst}\nmodel: {arch: mlp, hiden: [64]}\ntrain: {epochs: -1}\nseed: -1\nseed: 3\n",
     "wide_characters": "name: 日本\nmodel: {arch: mlp}\ndata: {dir: 日本, nme: digits}\n",
     "long_line": "data: {name: digits, dir: " + "x" * 150 + ", train_image: 3}\nmodel: {arch: mlp}\n",
 }  # fmt: skip
@@ -62,7 +64,7 @@ OVERRIDES = {
     "no_equals": ["train.epochs"],
     "no_key": ["train.=3"],
     "unknown": ["train.epoch=3"],
-    "range": ["train.epochs=0", "seed=-1"],
+    "range": ["train.batch=1", "seed=-1"],
     "not_yaml": ["model.hidden=[64"],
     "section": ["train=3"],
     "mapping": ["seed={a: 1}"],
@@ -104,9 +106,9 @@ def test_unreadable_files(tmp_path: Path, golden: Callable[[str, str], None]) ->
 def test_defaults_overrides_and_a_round_trip(tmp_path: Path) -> None:
     path = tmp_path / "My Net.yaml"
     path.write_text("\ufeff" + GOOD + "train:\n")
-    changes = ["train.epochs=3", "faults.rates=[1e-5, 0.5]", "data.dir=a b", "target.fps=1e6", "model.kernels=3"]
+    changes = ["train.epochs=3", "faults.rates=[1e-5, 0.5]", "name=a.b", "target.fps=1e6", "model.kernels=3"]
     recipe = load(path, changes)
-    assert recipe.name == "my-net"
+    assert (recipe.name, load(path).name) == ("a.b", "my-net")
     assert recipe.train.epochs == 3
     assert recipe.faults.rates == (1e-5, 0.5)
     assert recipe.model.kernels == (3, 3)
@@ -131,7 +133,7 @@ def test_new_recipe_loads_and_explains_every_key(arch: str, tmp_path: Path) -> N
     path = tmp_path / f"{arch}.yaml"
     path.write_text(text)
     assert load(path).model.arch == arch
-    keys = [line for line in text.splitlines() if ": " in line and not line.startswith("#")]
+    keys = [line for line in text.splitlines() if re.match(r" *(# )?\w+: ", line)]
     assert all("  # " in line and line.split("  # ")[1].strip() for line in keys)
     assert len(keys) > 30
 
@@ -157,3 +159,55 @@ def test_reading_a_recipe_imports_nothing_heavy() -> None:
     code = "import sys, bnnflow.flow.recipe_file; print(*sys.modules)"
     modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"numpy", "torch", "onnx", "rich", "matplotlib", "jinja2"} & set(modules)
+
+
+def test_the_schema_names_what_may_be_written() -> None:
+    from bnnflow.build.parts import part
+
+    made = schema()
+    assert made["$id"].startswith("urn:bnnflow:recipe:")
+
+    def allowed(section: str, key: str, value: str) -> bool:
+        kinds = made["$defs"][section]["properties"][key]["anyOf"]
+        return any(
+            value in kind.get("enum", ()) or ("pattern" in kind and re.search(kind["pattern"], value)) for kind in kinds
+        )
+
+    words = (
+        ("Data", "name", ("digits", "my.module:images"), ("digit", "mnst")),
+        ("Model", "arch", ("cnn", "resnet20", "nets:Net"), ("resnet-20", "cn", "nets:")),
+        ("Model", "trained", ("tfc-mnist", "a/b.pt", "b.bnn"), ("tfc-mnits",)),
+        ("Prune", "criterion", ("deeplift", "lrp:l2", "borda(lrp, latent)"), ("deeplft", "lrp:l3", "borda(lrp)")),
+        ("Target", "part", ("xc7z020clg400-1", "XCZU3EG"), ("xc9", "zynq")),
+    )
+    for section, key, right, wrong in words:
+        assert all(allowed(section, key, value) for value in right), key
+        assert not any(allowed(section, key, value) for value in wrong), key
+    assert part("XCZU3EG").name == "xczu3eg"
+    assert "lut" in made["$defs"]["Prune"]["properties"]["budget"]["propertyNames"]["enum"]
+
+
+def test_examples_are_what_trained_the_networks_that_come_with_it() -> None:
+    """Apart from threads and the format of products, which are the processor's."""
+    from bnnflow.models.packed_file import read_about
+    from bnnflow.models.trained_names import trained
+
+    names = {
+        "tfc-mnist": "mnist-tfc", "sfc-mnist": "mnist-sfc", "lfc-mnist": "mnist-lfc",
+        "cnv-cifar10": "cifar10-cnv-short",
+        "fashcnn-fashion-mnist": "fashion-mnist-fashcnn", "kws-cnn-speech-commands": "speech-commands-kws",
+    }  # fmt: skip
+    assert set(names) == set(trained())
+    for network, example in names.items():
+        path = ROOT / "examples" / f"{example}.yaml"
+        if not path.is_file():
+            pytest.skip("not a checkout: the recipes are not here")
+        _, provenance = read_about(trained()[network])
+        recipe = load(path)
+        said = YAML(typ="safe").load(provenance.recipe)
+        assert recipe.seed == said["seed"] and recipe.epochs == provenance.epochs
+        mine = recipe.train.model_dump(mode="json")
+        for key in ("learning_rate", "batch", "loss", "optimizer", "schedule", "augment", "distill", "norm_images"):
+            assert mine[key] == said["train"][key], (example, key)
+        model = recipe.model.given()
+        assert all(model.get(key, value) == value for key, value in said["model"].items()), example
