@@ -16,8 +16,8 @@ DataName = Annotated[
     str,
     typer.Option(
         "--data",
-        help="Data set to test on, as `flow data` lists them: digits (taken where no --input is given), mnist, "
-        "fashion-mnist, cifar10, ...",
+        help="Data set to test on, as `flow data` lists them: digits, mnist, fashion-mnist, cifar10, ...; default: "
+        "that of the run that the graph belongs to.",
         show_default=False,
     ),
 ]
@@ -168,7 +168,7 @@ def faults(
         found = work.save_map(first, grid, save_map)
         screen.print_json(found) if json else screen_faults.print_replay(found)
         return
-    pixels, kept = work.judged_on(first, data, data_dir, images, pictures, labels)
+    pixels, kept = work.judged_on(first, graph, data, data_dir, images, pictures, labels)
     truth = work.labelled(kept)
     if map is not None:
         found = work.replay(first, pixels, truth, map)
@@ -176,7 +176,7 @@ def faults(
         return
     with screen.Bar("faults", quiet=json) as bar:
         found = work.campaign(opened, pixels, truth, grid, plan, workers, store, bar.update)
-    found["store"] = None if store is None else str(store)
+    found |= {"store": None if store is None else str(store), "input": inputs.input_facts(first)}
     screen.print_json(found) if json else screen_faults.print_faults(found)
 
 
@@ -243,9 +243,10 @@ def criticality(
     if output is not None:
         check_file(output, (".npz",), [graph, pictures, labels])
     opened = faults.dataflow(inputs.open_graph(graph, contract))
-    pixels, truth = faults.judged_on(opened, data, data_dir, images, pictures, labels)
+    pixels, truth = faults.judged_on(opened, graph, data, data_dir, images, pictures, labels)
     with screen.Bar("criticality", len(pixels) * max(1, len(layer)), quiet=json) as bar:
         found = fault_analysis.criticality(opened, pixels, truth, layer, output, bar.update)
+    found["input"] = inputs.input_facts(opened)
     screen.print_json(found) if json else screen_faults.print_criticality(found)
 
 
@@ -273,6 +274,7 @@ def margins(
     pictures, contract = inputs.images_and_contract(input)
     check_images(context, data, data_dir, pictures, labels)
     opened = faults.dataflow(inputs.open_graph(graph, contract))
-    pixels, truth = faults.judged_on(opened, data, data_dir, images, pictures, labels)
+    pixels, truth = faults.judged_on(opened, graph, data, data_dir, images, pictures, labels)
     found = fault_analysis.margins(opened, pixels, truth, rate, attack, weakest)
+    found["input"] = inputs.input_facts(opened)
     screen.print_json(found) if json else screen_faults.print_margins(found)

@@ -21,18 +21,29 @@ Facts = dict[str, Any]
 
 
 def judged_on(
-    graph: Graph, data: str, folder: Path | None, limit: int | None, given: Path | None, labels: Path | None
+    graph: Graph,
+    source: Path,
+    data: str,
+    folder: Path | None,
+    limit: int | None,
+    given: Path | None,
+    labels: Path | None,
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Images as the graph's input wants them, and labels: of a data set (`digits` where none is named), or from files.
+    """Images as the graph's input wants them, and labels: from files, of a data set, or of the run of the graph's file.
 
     Labels are None for images from a file without a file of labels.
 
     Raises:
-        Problem: files are missing, or both a data set and files are given.
+        Problem: files are missing, both a data set and files are given, or neither for a graph of no run; the graph has
+            one output, and so no classes.
     """
+    from ..sim.engine import class_count
     from ..sim.inputs import graph_inputs, image_inputs
-    from .inputs import load_array, test_images
+    from .inputs import images_of_run, load_array, test_images
 
+    if class_count(graph) < 2:
+        what = "a network with one output tells no classes apart, so faults change no class"
+        raise Problem(what, str(source), "flow simulate --output writes what it gives")
     if data and (given is not None or labels is not None):
         raise Problem("--data has images and labels of its own", "--data", "give --data, or --input with --labels")
     if given is not None:
@@ -42,7 +53,7 @@ def judged_on(
         return graph_inputs(graph, stored[:limit]), None if truth is None else truth[:limit]
     if labels is not None:
         raise Problem("labels without images", "--labels", "give their images with --input")
-    stored, truth = test_images(data or "digits", folder, limit)
+    stored, truth = test_images(data, folder, limit) if data else images_of_run(source, limit)
     return image_inputs(graph, stored), truth
 
 

@@ -138,6 +138,24 @@ def test_images(name: str, folder: Path | None, limit: int | None) -> tuple[np.n
     return data.test_images[:limit], data.test_labels[:limit]
 
 
+def images_of_run(path: Path, limit: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """Test images (N, C, H, W) uint8 and labels (N,) of the run that a graph's file belongs to.
+
+    Raises:
+        Problem: the file belongs to no run, so that nothing says which images it is for.
+    """
+    from .context import dataset
+    from .recipe import load as load_recipe
+    from .runs import RECIPE, Run
+
+    run = Run.find(path)
+    if run is None:
+        hint = "give --data digits, or --input X.npy with --labels L.npy"
+        raise Problem("nothing says which images this network is for", str(path), hint)
+    data = dataset(load_recipe(run.path(RECIPE)))
+    return data.test_images[:limit], data.test_labels[:limit]
+
+
 def input_facts(graph: Graph) -> dict[str, Any] | None:
     """What a graph's input holds, as plain values for JSON; None where it is not known, as for a network on floats."""
     contract = graph.input_contract

@@ -17,7 +17,7 @@ from ..transforms.accept import AcceptInput
 from ..transforms.contract import InputContract
 from . import sensitivity as work
 from .context import Build
-from .inputs import load_array, load_json, open_graph
+from .inputs import input_facts, load_array, load_json, open_graph
 from .recipe import Recipe, load
 from .run_files import write_whole
 from .runs import Run
@@ -93,7 +93,7 @@ def _of_file(path: Path, wishes: Wishes, given: Given, progress: Callable[[int, 
     settings = (wishes.unit or 8, 1, wishes.levels or _SHARES)
     curves = work.table(candidates, scores, *settings, wishes.store, wishes.jobs, progress)
     name = wishes.scores.name if wishes.scores else "random"
-    return _facts(str(path), name, seed, validation, calibration, curves)
+    return _facts(str(path), name, seed, validation, calibration, curves) | {"input": input_facts(graph)}
 
 
 _SHARES = (0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875)

@@ -10,11 +10,13 @@ from rich.table import Table
 from . import report_tables
 from .report import plural
 from .screen import terminal
+from .screen_graphs import print_input
 
 
 def print_faults(found: Mapping[str, Any]) -> None:
     """Print accuracy against fault rates, and what a larger campaign gave beyond that."""
     console = terminal()
+    print_input(found["input"])
     if any(one["model"] != "single" for series in found["series"].values() for one in series):
         console.print(report_tables.fault_table(found))
     for table in report_tables.series_tables(found):
@@ -41,6 +43,7 @@ def print_replay(found: Mapping[str, Any]) -> None:
 
 def print_criticality(found: Mapping[str, Any]) -> None:
     """Print how critical the weight bits of each layer are."""
+    print_input(found["input"])
     title = f"every weight bit flipped, one at a time, on {plural(found['images'], 'image')}"
     table = Table("layer", "bits", "critical", "share", "mean changed", "worst bits", title=title, title_justify="left")
     for row in found["layers"]:
@@ -55,6 +58,7 @@ def print_criticality(found: Mapping[str, Any]) -> None:
 
 def print_margins(found: Mapping[str, Any]) -> None:
     """Print certified flips, margins of neurons and what the attack found."""
+    print_input(found["input"])
 
     def three(spread: Mapping[str, int | None]) -> list[str]:
         texts = [

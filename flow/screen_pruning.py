@@ -8,6 +8,7 @@ from typing import Any
 from rich.table import Table
 
 from . import report_tables, study_figures
+from .screen_graphs import print_input
 from .screen import terminal
 
 
@@ -51,6 +52,7 @@ def _captum(found: Mapping[str, Any] | None) -> str:
 
 def print_sensitivity(found: Mapping[str, Any]) -> None:
     """Print accuracy by group and level."""
+    print_input(found.get("input"))
     title = (
         f"accuracy without the lowest filters of one group, ranked by {found['criterion']}; "
         f"{found['validation']:,} validation images"
