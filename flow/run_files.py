@@ -62,12 +62,12 @@ def check_file(path: Path, endings: Sequence[str] = (), inputs: Sequence[Path | 
         Problem: a name with another ending, a folder, device, pipe or link in its place, one of `inputs`, a folder
             that cannot be written, or a full disk.
     """
+    _plain(path)
     if endings and path.suffix not in endings:
         said = repr(path.suffix) if path.suffix else "no ending"
         raise Problem(
             f"the name says no format that can be written: {said}", str(path), f"end it in {_either(endings)}"
         )
-    _plain(path)
     if any(given is not None and _same(path, given) for given in inputs):
         raise Problem("the output would overwrite the input", str(path), "give another name")
     if path.exists() and not os.access(path, os.W_OK):
