@@ -51,7 +51,8 @@ def check_graph(path: Path, contract: InputContract | None = None) -> Checked:
     if problem is None:
         try:
             made = stages(open_graph(path, contract))
-            ends = destinations(made[0].graph, made[-1].graph) if made[0].level == "network" else {}
+            steps = [stage.origins for stage in made[1:]]
+            ends = destinations(made[0].graph, made[-1].graph, steps) if made[0].level == "network" else {}
             notes = tuple(note for stage in made for note in stage.notes)
             graphs = {stage.level: stage.graph for stage in made}
             return Checked(rows, None, notes, ends, input_facts(made[-1].graph), graphs)

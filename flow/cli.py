@@ -16,7 +16,7 @@ import typer
 
 from bnnflow import TOOL_MISSING, Problem, __version__
 
-from . import cli_faults, cli_finer, cli_graphs, cli_models, cli_prune, cli_rank
+from . import cli_faults, cli_finer, cli_graphs, cli_models, cli_prune, cli_rank, streams
 from .cli_options import Contract, DataDir, Json, Overrides, changes, useless
 from .run_files import check_file, explain
 
@@ -279,7 +279,8 @@ def run(arguments: list[str]) -> int:
     with suppress(ValueError):  # Not in the main thread: there no signal arrives either.
         signal.signal(signal.SIGINT, note)
     try:
-        return _run(arguments, debug, interrupted)
+        with streams.shown():
+            return _run(arguments, debug, interrupted)
     finally:
         with suppress(ValueError):
             signal.signal(signal.SIGINT, usual)

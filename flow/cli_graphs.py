@@ -57,7 +57,9 @@ def compile_command(
     check: Annotated[
         bool, typer.Option("--check", help="Stop at the pass that changes a bit on probe images.")
     ] = False,
-    dump: Annotated[bool, typer.Option("--dump", help="Leave the graph behind every pass in <output>/passes.")] = False,
+    dump: Annotated[
+        bool, typer.Option("--dump", help="Leave every pass's graph in <output>/passes, as text and ONNX.")
+    ] = False,
     time: Annotated[bool, typer.Option("--time", help="Print the CPU time of reading and of every pass.")] = False,
     finn_base: Annotated[
         bool, typer.Option("--finn-base", help="Write the integer and xnor levels as finn-base 0.0.3 loads them.")

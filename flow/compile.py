@@ -43,13 +43,15 @@ class Watch:
 
     Attributes:
         check: simulate probes before and after each pass, and stop at the pass that changed a bit.
-        dump: folder for the text of the graph behind each pass; None for none.
+        dump: folder for the graph behind each pass, as text and as ONNX; None for none.
         rows: one a pass, in order.
+        unwritten: which graphs ONNX cannot hold, and why.
     """
 
     check: bool = False
     dump: Path | None = None
     rows: list[PassRow] = field(default_factory=list)
+    unwritten: list[str] = field(default_factory=list)
     _started: float = field(default_factory=time.process_time)
 
     def __call__(self, step: Pass, before: Graph, result: Rewritten) -> None:
@@ -58,8 +60,20 @@ class Watch:
         compared = self._compare(step, before, result) if self.check else 0
         self.rows.append(PassRow(step.name, seconds, len(before.nodes), len(result.graph.nodes), compared))
         if self.dump is not None:
-            write_whole(self.dump / f"{len(self.rows):02d}_{step.name}.txt", str(result.graph).encode())
+            self._write(self.dump, f"{len(self.rows):02d}_{step.name}", result.graph)
         self._started = time.process_time()
+
+    def _write(self, folder: Path, name: str, graph: Graph) -> None:
+        """The text of a graph, and beside it what viewers of ONNX open, or nothing where ONNX cannot hold it."""
+        write_whole(folder / f"{name}.txt", str(graph).encode())
+        model = folder / f"{name}.onnx"
+        try:
+            whole = write(graph).SerializeToString()
+        except Problem as problem:
+            self.unwritten.append(f"passes/{model.name} is not written, ONNX cannot hold this graph: {problem.what}")
+            _removed(model)
+            return
+        write_whole(model, whole)
 
     @staticmethod
     def _compare(step: Pass, before: Graph, result: Rewritten) -> int:
@@ -101,7 +115,7 @@ def compile_file(
         to: the last level.
         check: compare every pass's result with its input on probes, and the last with the network on floats as the
             file holds it, given what its input contract makes of the probes.
-        dump: leave the text of the graph behind every pass in folder/passes.
+        dump: leave the graph behind every pass in folder/passes, as text and as ONNX.
         finn_base: write the integer and xnor levels as finn-base 0.0.3 loads them; it has no dataflow units.
         finn_plus: lower to finn-plus' units.
         contract: what the input holds, where the file does not say so.
@@ -145,7 +159,11 @@ def compile_file(
             for r in watch.rows
         ],
         "checked": check,
-        "notes": [note for stage in made for note in stage.notes] + left_to_host(made[-1].graph, top_k),
+        "notes": [
+            *(note for stage in made for note in stage.notes),
+            *watch.unwritten,
+            *left_to_host(made[-1].graph, top_k),
+        ],
     }
 
 
@@ -170,12 +188,15 @@ def _clear(folder: Path, to: str, source: Path) -> None:
     levels = list(FILES)
     for level in levels[levels.index(to) + 1 :]:
         for stale in (folder / f"{FILES[level]}.onnx", folder / f"{FILES[level]}.txt"):
-            if stale.resolve() == source.resolve():
-                continue
-            try:
-                stale.unlink(missing_ok=True)
-            except OSError as error:
-                raise explain(error, stale) from error
+            if stale.resolve() != source.resolve():
+                _removed(stale)
+
+
+def _removed(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise explain(error, path) from error
 
 
 def _made(folder: Path) -> Path:

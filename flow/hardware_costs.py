@@ -16,7 +16,7 @@ from ..build.schedule import cycles_for, fastest_cycles, fold
 from ..transforms.channels import ChannelGroup, channel_groups, cut
 from ..transforms.compile import stages
 from ..transforms.graph import Graph
-from ..transforms.ops import Affine, Conv, Dense, MaxPool, SumPool, Unit
+from ..transforms.ops import Affine, Bias, Conv, Dense, MaxPool, SumPool, Unit
 from .recipe_prune import PARTS_OF_COST
 
 __all__ = ["ALL", "PARTS_OF_COST", "HardwareCosts", "slim"]
@@ -135,10 +135,12 @@ def slim(graph: Graph) -> Graph:
 
 def _a_channel(op: object) -> bool:
     """Whether an operation has numbers of its own for each channel."""
+    if isinstance(op, Bias):
+        return max(op.integers.size, op.scale.size) > 1
     return isinstance(op, Affine) and max(op.scale.size, op.shift.size, op.divisor.size) > 1
 
 
 def _behind_layer(graph: Graph, tensor: str) -> bool:
-    while isinstance(graph.maker(tensor), MaxPool | SumPool | Affine):
+    while isinstance(graph.maker(tensor), MaxPool | SumPool | Affine | Bias):
         tensor = graph.node(tensor).input
     return isinstance(graph.maker(tensor), Conv | Dense)

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bnnflow import visible
+
 Summary = Mapping[str, Any]
 
 TITLES = {"base": "unpruned", "pruned": "pruned"}
@@ -128,6 +130,11 @@ def source_of(summary: Summary, kind: str) -> str:
     return str(sources.get(kind) or (sources.get("accuracy") if kind == "accuracy_hw" else "") or "")
 
 
+def _shown(value: object) -> object:
+    """What a place of the template holds: text of files with its controls visible; markup of our own as it is."""
+    return visible(value) if type(value) is str else value
+
+
 def render(summary: Summary, relevance: bytes = b"") -> str:
     """The report as one self-contained HTML text: no scripts, no links to other files, same bytes each time.
 
@@ -141,7 +148,9 @@ def render(summary: Summary, relevance: bytes = b"") -> str:
 
     from . import plots, pruning_plots
 
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_shown
+    )
     environment.filters.update(number=number, quantity=quantity, percent=percent)
     environment.globals.update(change=change, speed_cells=speed_cells, speed_caption=speed_caption)
     template = environment.from_string(Path(__file__).with_name(_TEMPLATE).read_text(encoding="utf-8"))

@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING, Any, Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
+
+from bnnflow import visible
 
 if TYPE_CHECKING:
     from .doctor import Finding
@@ -23,7 +26,14 @@ WIDTH = 100
 
 
 class _Console(Console):
-    """A console that leaves a closed pipe (`flow ops | head`) to the program, which ends with status 0."""
+    """A console that shows text as it is, and leaves a closed pipe (`flow ops | head`) to the program's status 0.
+
+    Whatever is printed or put into a table goes through `render_str`: names in files are no markup, emoji or controls.
+    """
+
+    def render_str(self, text: str, **settings: Any) -> Text:
+        """The text with controls made visible, without markup."""
+        return super().render_str(visible(text), **{**settings, "markup": False, "emoji": False})
 
     def on_broken_pipe(self) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -46,13 +56,13 @@ class Bar:
 
     def __init__(self, title: str, total: int | None = None, quiet: bool = False) -> None:
         self._total = total
-        console = Console(stderr=True)
-        columns = (TextColumn("{task.description:<11}"), BarColumn(), MofNCompleteColumn())
-        times = (TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[figures]}"))
+        console = _Console(stderr=True)
+        columns = (TextColumn("{task.description:<11}", markup=False), BarColumn(), MofNCompleteColumn())
+        times = (TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[figures]}", markup=False))
         self._bar = Progress(
             *columns, *times, console=console, transient=True, disable=quiet or not console.is_terminal
         )
-        self._task = self._bar.add_task(title, total=total, figures="")
+        self._task = self._bar.add_task(visible(title), total=total, figures="")
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -69,7 +79,8 @@ class Bar:
         """Show so many steps done, of `total` where that is given, with the latest figures; a new title where given."""
         total = self._total if total is None else total
         text = "  ".join(f"{key} {value:.4g}" for key, value in (figures or {}).items())
-        self._bar.update(self._task, completed=done, total=total, figures=text, description=title)
+        title = None if title is None else visible(title)
+        self._bar.update(self._task, completed=done, total=total, figures=visible(text), description=title)
 
 
 def print_findings(findings: Sequence[Finding]) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 from rich.table import Table
 
 from . import report_tables, study_figures
-from .screen_graphs import print_input
 from .screen import terminal
+from .screen_graphs import print_input
 
 
 def print_rank(facts: Mapping[str, Any], show: int) -> None:

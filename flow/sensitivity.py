@@ -18,7 +18,7 @@ from bnnflow import Problem
 from ..transforms import passes
 from ..transforms.accept import AcceptInput
 from ..transforms.channels import ChannelGroup, channel_groups, cut
-from ..transforms.compile import STAGES, level_of
+from ..transforms.compile import STAGES, is_mixed, level_of
 from ..transforms.graph import Graph, Node
 from ..transforms.tensor import TensorType
 
@@ -56,7 +56,7 @@ class Candidates:
         """
         from ..sim.norms import norms, reestimate
 
-        if level_of(graph) != "network":
+        if level_of(graph) != "network" or is_mixed(graph):
             hint = "give the QONNX file that training wrote, such as base/network.onnx"
             raise Problem("channels are removed from networks that still have batch norms", graph.name, hint)
         graph = AcceptInput()(graph).graph

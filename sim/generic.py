@@ -21,6 +21,7 @@ from ..transforms.ops import (
     Affine,
     AnyOp,
     Best,
+    Bias,
     ChannelsLast,
     ChannelwiseMul,
     Clip,
@@ -66,13 +67,15 @@ def prepare(op: AnyOp, x: TensorType, made: TensorType) -> Kernel:
             return lambda v: v.reshape(len(v), -1)
         case Affine(scale, shift, divisor):
             return _affine(scale, shift, divisor)
+        case Bias(integers, scale):
+            return lambda v: v.astype(np.float64) + integers * scale
         case Clip(low, high):
             return lambda v: np.clip(v, low, high)
         case Quantize(scale, low, high, rounding):
             return lambda v: np.clip(rounded(v / scale, rounding), low, high) * scale
         case Sign(zero):
             if zero:
-                return lambda v: np.where(v >= 0, np.int8(1), np.int8(-1))
+                return lambda v: np.where(v >= 0 if zero > 0 else v > 0, np.int8(1), np.int8(-1))
             return lambda v: np.sign(v).astype(np.int8)
         case Stairs(bounds, low, step):
             return lambda v: low + step * (v[..., None] >= bounds).sum(axis=-1)

@@ -15,7 +15,7 @@ import numpy as np
 from bnnflow import Problem
 
 from ..transforms.graph import Graph
-from ..transforms.ops import Add, Affine, AnyOp, Concat, Conv, Dense, MaxPool, SumPool
+from ..transforms.ops import Add, Affine, AnyOp, Bias, Concat, Conv, Dense, MaxPool, SumPool
 from ..transforms.passes import Match, Rewritten
 from ..transforms.streamline import Streamline
 from ..transforms.tensor import Array
@@ -54,7 +54,7 @@ def norms(graph: Graph) -> tuple[Norm, ...]:
 
 def _source(graph: Graph, tensor: str) -> str:
     """The layer or join that makes a tensor, through pools and products; empty where none does."""
-    while isinstance(graph.maker(tensor), MaxPool | SumPool | Affine):
+    while isinstance(graph.maker(tensor), MaxPool | SumPool | Affine | Bias):
         tensor = graph.node(tensor).input
     return tensor if isinstance(graph.maker(tensor), Conv | Dense | Add | Concat) else ""
 
@@ -127,9 +127,12 @@ def _seen(graph: Graph, norm: Norm, lowered: Rewritten) -> tuple[Array, Array, M
     # The first of the two operations may hold a product that stood in front of the norm.
     factor, offset = before.scale / before.divisor, np.zeros(1)
     matches = {match.old: match for match in lowered.matches}
-    while tensor not in matches and isinstance(op := graph.maker(tensor), Affine):
-        offset = factor * op.shift + offset
-        factor = factor * op.scale / op.divisor
+    while tensor not in matches and isinstance(op := graph.maker(tensor), Affine | Bias):
+        if isinstance(op, Bias):
+            offset = factor * (op.integers * op.scale) + offset
+        else:
+            offset = factor * op.shift + offset
+            factor = factor * op.scale / op.divisor
         tensor = graph.node(tensor).input
     match = matches.get(tensor)
     if match is None or match.kept is not None:

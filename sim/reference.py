@@ -18,6 +18,7 @@ from ..transforms.ops import (
     Affine,
     AnyOp,
     Best,
+    Bias,
     ChannelsLast,
     ChannelwiseMul,
     Clip,
@@ -68,6 +69,8 @@ def apply(op: AnyOp, x: Array, *others: Array) -> Array:
             return x.reshape(len(x), -1)
         case Affine() | Clip() | Quantize() | Sign() | Stairs():
             return on_floats(op, x)
+        case Bias(integers, scale):
+            return x.astype(np.float64) + integers * scale
         case Pad(pads, value) | FMPadding(pads, value):
             return padded(x, pads, value)
         case Dense(weight):

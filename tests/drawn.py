@@ -114,10 +114,20 @@ class Sketch:
             settings["pads"] = pads
         inputs = [x, name]
         if self.pick(False, False, True):
-            bias = self.some_bias(made)
-            inputs.append(self.constant(bias))
+            name, bias = self.bias(made)
+            inputs.append(name)
             made = made + bias.reshape(1, -1, *(1,) * rank)
         return self.node("Conv", inputs, made, **settings)
+
+    def bias(self, made: np.ndarray) -> tuple[str, np.ndarray]:
+        """A bias as floats, or as integers with a scale."""
+        bias = self.some_bias(made)
+        if self.rng.integers(3):
+            return self.constant(bias), bias
+        scale = np.float32(0.25 if self.exact else 0.3)
+        levels = np.round(bias / scale)
+        name = self.node("DequantizeLinear", [self.constant(levels, np.int32), self.constant(scale)], None)
+        return name, levels * np.float64(scale)
 
     def some_bias(self, made: np.ndarray) -> np.ndarray:
         """A bias within the spread of the values that it is added to."""
@@ -138,8 +148,8 @@ class Sketch:
             return self.node("MatMul", [x, self.node("Transpose", [name], None, perm=[1, 0])], made)
         inputs = [x, name]
         if form == "gemm bias":
-            bias = self.some_bias(made)
-            inputs.append(self.constant(bias))
+            name, bias = self.bias(made)
+            inputs.append(name)
             made = made + bias
         return self.node("Gemm", inputs, made, transB=int(rows))
 

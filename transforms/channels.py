@@ -15,6 +15,7 @@ from .ops import (
     Affine,
     AnyOp,
     Best,
+    Bias,
     ChannelsLast,
     Clip,
     Concat,
@@ -32,7 +33,7 @@ from .ops import (
 )
 from .tensor import Array
 
-_KEEPS_CHANNELS = (ChannelsLast, Affine, Clip, Quantize, Sign, Stairs, Pad, MaxPool, SumPool, Scale, Threshold)
+_KEEPS_CHANNELS = (ChannelsLast, Affine, Bias, Clip, Quantize, Sign, Stairs, Pad, MaxPool, SumPool, Scale, Threshold)
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +243,8 @@ def _without(op: AnyOp, stays: Array, read: Array) -> AnyOp:
             return replace(op, weight=weight[stays][..., read])
         case Affine(scale, shift, divisor):
             return Affine(rows(scale), rows(shift), rows(divisor))
+        case Bias(integers, scale):
+            return Bias(rows(integers), rows(scale))
         case Quantize(scale):
             return replace(op, scale=rows(scale))
         case Stairs(bounds) | Threshold(bounds):

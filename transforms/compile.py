@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import get_args
 
 from bnnflow import Problem
@@ -10,11 +10,12 @@ from bnnflow import Problem
 from . import passes
 from .accept import AcceptInput, check_first_layer, check_levels
 from .graph import Graph
-from .levels import require
+from .levels import holds, require
 from .lower import FlattenEarly, Lower
 from .ops import AddBorder, Mvau, Op, Threshold, Unit, XnorConv, XnorDense
-from .passes import Doubt, Match, Observer, Pass, Rewritten
+from .passes import Doubt, Match, Observer, Origins, Pass, Rewritten
 from .pool import PoolAfterThreshold
+from .raised import Raise
 from .reduce import Reduce
 from .streamline import Streamline
 from .xnor import XnorPopcount
@@ -47,6 +48,7 @@ class Stage:
         matches: how its tensors equal those of the level before; empty for the first.
         notes: remarks of the reader and the passes, for people.
         doubts: where float32 programs may differ, in tensors of the level before.
+        origins: of which nodes of the level before its nodes were made; empty for the first.
     """
 
     level: str
@@ -54,16 +56,27 @@ class Stage:
     matches: tuple[Match, ...]
     notes: tuple[str, ...]
     doubts: tuple[Doubt, ...] = ()
+    origins: Origins = field(default_factory=dict)
 
 
 def level_of(graph: Graph) -> str:
-    """The level that a graph is at, by the operations it holds."""
+    """The level that a graph is at: that of its lowest operations where all others may stand there too, else network.
+
+    A graph of several levels, such as thresholds behind an unstreamlined layer, is compiled from the network level.
+    """
     kinds = {type(node.op) for node in graph.nodes}
+    lowest = "integer" if Threshold in kinds else "network"
+    if kinds & {XnorConv, XnorDense}:
+        lowest = "xnor"
     if kinds & set(_UNITS):
-        return "dataflow"
-    if kinds & {XnorConv, XnorDense, AddBorder}:
-        return "xnor"
-    return "integer" if Threshold in kinds else "network"
+        lowest = "dataflow"
+    return lowest if lowest == "network" or holds(graph, lowest) else "network"
+
+
+def is_mixed(graph: Graph) -> bool:
+    """Whether a graph of the network level holds operations of a later one."""
+    later = (Threshold, XnorConv, XnorDense, AddBorder, *_UNITS)
+    return level_of(graph) == "network" and any(isinstance(node.op, later) for node in graph.nodes)
 
 
 def stages(
@@ -96,10 +109,11 @@ def stages(
             observe(step, before, result)
 
     for name, steps in (FINN_PLUS_STAGES if finn_plus else STAGES)[LEVEL_NAMES.index(level) :]:
+        first: tuple[Pass, ...] = (Raise(),) if name == "integer" and is_mixed(graph) else ()
         kept = tuple(step for step in steps if not (keep_shape and isinstance(step, Reduce)))
-        result = passes.run(kept, made[-1].graph, watch)
+        result = passes.run((*first, *kept), made[-1].graph, watch)
         require(result.graph, name)
-        made.append(Stage(name, result.graph, result.matches, result.notes, result.doubts))
+        made.append(Stage(name, result.graph, result.matches, result.notes, result.doubts, result.origins))
     if not any(isinstance(node.op, Mvau) for node in made[-1].graph.nodes):
         raise Problem("this network has no layers with weights", f"graph {graph.name!r}", "check the file")
     return tuple(made)

@@ -71,7 +71,7 @@ class Constants:
     def __init__(self, model: onnx.ModelProto) -> None:
         self._stored = {item.name: item for item in model.graph.initializer}
         if len(self._stored) < len(model.graph.initializer):
-            raise Problem("two constants have the same name", model.graph.name, "the file may be damaged")
+            raise Problem("two constants have the same name", repr(model.graph.name), "the file may be damaged")
         self._known: dict[str, Constant] = {}
 
     def __contains__(self, name: str) -> bool:

@@ -263,14 +263,19 @@ _FOLDS: Mapping[str, Fold] = {
     "Expand": _expand,
     "Floor": _alone(np.floor),
     "Gather": _gather,
+    "And": _together(np.logical_and),
     "Greater": _together(np.greater),
+    "GreaterOrEqual": _together(np.greater_equal),
     "IntQuant": _quant,
     "Less": _together(np.less),
+    "LessOrEqual": _together(np.less_equal),
     "Log": _alone(np.log),
     "Max": _together(np.maximum),
     "Min": _together(np.minimum),
     "Mul": _together(np.multiply),
     "Neg": _alone(np.negative),
+    "Not": _alone(np.logical_not),
+    "Or": _together(np.logical_or),
     "Pow": _together(lambda a, b: np.power(a, b).astype(a.dtype)),
     "Quant": _quant,
     "QuantizeLinear": _quantize_linear,
@@ -292,6 +297,7 @@ _FOLDS: Mapping[str, Fold] = {
     "Sum": _together(np.add),
     "Tile": _tile,
     "Where": _where,
+    "Xor": _together(np.logical_xor),
 }
 
 # Operators that are computed in advance where all they read is constant.

@@ -19,6 +19,7 @@ from .ops import (
     Affine,
     AnyOp,
     Best,
+    Bias,
     ChannelsLast,
     ChannelwiseMul,
     Clip,
@@ -49,7 +50,7 @@ from .ops import (
     XnorDense,
 )
 from .rows import rows_of
-from .tensor import TensorType, bipolar
+from .tensor import Array, TensorType, bipolar
 
 
 def window_count(size: int, kernel: int, stride: int) -> int:
@@ -80,14 +81,20 @@ def result_type(op: AnyOp, inputs: Sequence[TensorType], name: str = "") -> Tens
             for size in {scale.size, shift.size, divisor.size} - {1}:
                 _need(size == x.channels, f"{size} factors for {x.channels} channels", name, x)
             return TensorType(x.shape)
+        case Bias(integers, scale):
+            for size in {integers.size, scale.size} - {1}:
+                _need(size == x.channels, f"{size} biases for {x.channels} channels", name, x)
+            return TensorType(x.shape)
         case Quantize(scale):
             _need(scale.size in (1, x.channels), f"{scale.size} scales for {x.channels} channels", name, x)
-            return TensorType(x.shape)
+            return _levels(x, op.low, op.high, scale)
         case Clip():
             return TensorType(x.shape)
         case Stairs(bounds):
             _need(bounds.shape[0] in (1, x.channels), f"{bounds.shape[0]} rows of thresholds on", name, x)
-            return TensorType(x.shape)
+            if not (float(op.low).is_integer() and float(op.step).is_integer()):
+                return TensorType(x.shape)
+            return TensorType(x.shape, int(op.low), int(op.low + op.step * bounds.shape[1]), int(op.step))
         case Sign(zero):
             return bipolar(x.shape) if zero else TensorType(x.shape, -1, 1)
         case Pad(pads, value) | FMPadding(pads, value):
@@ -130,6 +137,8 @@ def result_type(op: AnyOp, inputs: Sequence[TensorType], name: str = "") -> Tens
         case AddBorder(values, rows, columns):
             shape = (rows.size, columns.size, values.shape[2])
             _need(x.shape == shape or (1, 1, *x.shape) == shape, "a border on", name, x)
+            if x.is_float:
+                return x
             low, high = x.range
             least, greatest = min(0, int(values.min())), max(0, int(values.max()))
             return TensorType(x.shape, low + least, high + greatest)
@@ -163,6 +172,11 @@ def result_type(op: AnyOp, inputs: Sequence[TensorType], name: str = "") -> Tens
             return x
         case _:
             assert_never(op)
+
+
+def _levels(x: TensorType, low: int, high: int, scale: Array) -> TensorType:
+    """Type of a quantizer's results: integers where the scale is 1."""
+    return TensorType(x.shape, low, high) if scale.size == 1 and scale[0] == 1 else TensorType(x.shape)
 
 
 def accumulator(op: Mvau, x: TensorType) -> TensorType:

@@ -6,7 +6,7 @@ from typing import get_args
 
 from bnnflow import Problem
 
-from .graph import Graph
+from .graph import Graph, Node
 from .ops import (
     Add,
     AddBorder,
@@ -30,14 +30,24 @@ from .ops import (
 )
 
 _SHAPES: tuple[type[Op], ...] = (ChannelsLast, Flatten)
-_INTEGER = (*_SHAPES, Conv, Dense, MaxPool, SumPool, Pad, Add, Concat, Scale, Threshold)
+_INTEGER = (*_SHAPES, Conv, Dense, MaxPool, SumPool, Pad, Add, Concat, Scale, Threshold, AddBorder)
 _ON_THE_HOST = (Affine, Best)
 
 LEVELS: dict[str, tuple[type[Op], ...]] = {
     "integer": (*_INTEGER, *_ON_THE_HOST),
-    "xnor": (*_INTEGER, XnorConv, XnorDense, AddBorder, *_ON_THE_HOST),
+    "xnor": (*_INTEGER, XnorConv, XnorDense, *_ON_THE_HOST),
     "dataflow": (*_SHAPES, *get_args(Unit), *_ON_THE_HOST),
 }
+
+
+def holds(graph: Graph, level: str) -> bool:
+    """Whether a graph holds only operations that may exist at `level`, and class scores only at its end."""
+    return all(_may_stand(graph, node, level) for node in graph.nodes)
+
+
+def _may_stand(graph: Graph, node: Node, level: str) -> bool:
+    ends = all(isinstance(reader.op, _ON_THE_HOST) for reader in graph.readers(node.name))
+    return isinstance(node.op, LEVELS[level]) and (ends or not isinstance(node.op, _ON_THE_HOST))
 
 
 def require(graph: Graph, level: str) -> None:
@@ -47,8 +57,7 @@ def require(graph: Graph, level: str) -> None:
         Problem: names the first operation that may not be there.
     """
     for node in graph.nodes:
-        ends = all(isinstance(reader.op, _ON_THE_HOST) for reader in graph.readers(node.name))
-        if not isinstance(node.op, LEVELS[level]) or (isinstance(node.op, _ON_THE_HOST) and not ends):
+        if not _may_stand(graph, node, level):
             raise Problem(
                 f"operation {type(node.op).__name__} is left at the {level} level",
                 f"{node.name!r} in graph {graph.name!r}",

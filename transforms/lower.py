@@ -60,6 +60,7 @@ class FlattenEarly:
         now = {graph.input: graph.input}
         waiting: dict[str, Node] = {}
         for node in graph.nodes:
+            rewrite.of(node)
             reader = graph.sole_reader(node.name)
             if (
                 isinstance(node.op, Threshold)
@@ -75,6 +76,7 @@ class FlattenEarly:
                 places = int(np.prod(graph.types[node.input].shape[:-1]))
                 bounds = late.op.bounds if len(late.op.bounds) == 1 else np.tile(late.op.bounds, (places, 1))
                 flat = rewrite.emit(node.name, node.op, now[late.input])
+                rewrite.of(late)
                 now[node.name] = rewrite.emit(late.name, Threshold(bounds, late.op.low, late.op.step), flat)
             else:
                 now[node.name] = rewrite.emit(node.name, node.op, *(now[name] for name in node.inputs))
@@ -124,6 +126,7 @@ class _Walk:
         if isinstance(node.op, Threshold) and self._fused(node.input) is node:
             return
         fused = self._fused(node.name)
+        self.rewrite.of(*(part for part in (node, fused) if part is not None))
         self.now[node.name] = self._lower(node, None if fused is None else fused.op)
         old = node.name if fused is None else fused.name
         self.now[old] = self.now[node.name]

@@ -76,6 +76,17 @@ class Affine(Op):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Bias(Op):
+    """x + integers * scale: a quantized bias as its file holds it, where floats would round the product.
+
+    integers: int64, scale: float64, as stored in float32; each (channels,) or (1,).
+    """
+
+    integers: Array
+    scale: Array
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Clip(Op):
     """min(max(x, low), high): ReLU is Clip(0, inf)."""
 
@@ -99,7 +110,7 @@ class Quantize(Op):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sign(Op):
-    """+1 where x > 0, -1 where x < 0; at 0 it is `zero`: 1 as in QONNX `BipolarQuant`, 0 as in ONNX `Sign`."""
+    """+1 where x > 0, -1 where x < 0; at 0 it is `zero`: 1 as in QONNX `BipolarQuant`, 0 as in ONNX `Sign`, or -1."""
 
     zero: int = 1
 
@@ -402,6 +413,7 @@ AnyOp = (
     ChannelsLast
     | Flatten
     | Affine
+    | Bias
     | Clip
     | Quantize
     | Sign

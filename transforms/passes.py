@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -51,12 +51,19 @@ class Doubt:
 
 @dataclass(frozen=True, slots=True)
 class Rewritten:
-    """A pass's result: the new graph, what it has in common with the old one, and remarks for people."""
+    """A pass's result: the new graph, what it has in common with the old one, and remarks for people.
+
+    `origins` says for each node of the new graph which nodes of the old one it was made of.
+    """
 
     graph: Graph
     matches: tuple[Match, ...]
     notes: tuple[str, ...] = ()
     doubts: tuple[Doubt, ...] = ()
+    origins: Origins = field(default_factory=dict)
+
+
+Origins = Mapping[str, tuple[str, ...]]
 
 
 class Pass(Protocol):
@@ -88,7 +95,9 @@ def run(passes: Sequence[Pass], graph: Graph, observe: Observer | None = None) -
             whole = result
         else:
             matches = compose(whole.matches, result.matches)
-            whole = Rewritten(result.graph, matches, whole.notes + result.notes, whole.doubts + result.doubts)
+            origins = compose_origins(whole.origins, result.origins)
+            notes, doubts = whole.notes + result.notes, whole.doubts + result.doubts
+            whole = Rewritten(result.graph, matches, notes, doubts, origins)
     assert whole is not None, "at least one pass"
     return whole
 
@@ -97,6 +106,14 @@ def compose(first: Sequence[Match], second: Sequence[Match]) -> tuple[Match, ...
     """Matches from before `first` to after `second`, for tensors that both passes keep."""
     known = {match.new: match for match in first}
     return tuple(_joined(known[match.old], match) for match in second if match.old in known)
+
+
+def compose_origins(first: Origins, second: Origins) -> Origins:
+    """Origins of what `second` made in what `first` was given."""
+    return {
+        name: tuple(dict.fromkeys(old for middle in middles for old in first.get(middle, ())))
+        for name, middles in second.items()
+    }
 
 
 def _joined(first: Match, second: Match) -> Match:
@@ -120,9 +137,15 @@ class Rewrite:
     notes: list[str] = field(default_factory=list)
     doubts: list[Doubt] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
+    origins: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    _sources: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self.types[self.graph.input] = self.graph.input_type
+
+    def of(self, *nodes: Node) -> None:
+        """State which nodes of the old graph what is emitted from now on is made of."""
+        self._sources = tuple(node.name for node in nodes)
 
     def emit(self, name: str, op: AnyOp, *sources: str) -> str:
         """Append an operation; returns its tensor, named `name` where no other tensor is."""
@@ -130,6 +153,7 @@ class Rewrite:
             name += "_"
         self.types[name] = result_type(op, [self.types[source] for source in sources], name)
         self.nodes[name] = Node(name, op, sources)
+        self.origins[name] = self._sources
         return name
 
     def fresh(self, kind: str) -> str:
@@ -158,4 +182,4 @@ class Rewrite:
         graph = self.graph.with_nodes(tuple(self.nodes.values()), output)
         order = [self.graph.input, *self.nodes]
         matches = tuple(self.matches[tensor] for tensor in order if tensor in self.matches)
-        return Rewritten(graph, matches, tuple(self.notes), tuple(self.doubts))
+        return Rewritten(graph, matches, tuple(self.notes), tuple(self.doubts), self.origins)

@@ -25,6 +25,7 @@ class PoolAfterThreshold:
         now = {graph.input: graph.input}
         waiting: dict[str, Node] = {}
         for node in graph.nodes:
+            rewrite.of(node)
             reader = graph.sole_reader(node.name)
             if isinstance(node.op, MaxPool) and reader is not None and isinstance(reader.op, Threshold):
                 waiting[node.name] = node
@@ -32,6 +33,7 @@ class PoolAfterThreshold:
             if node.input in waiting:
                 pool = waiting[node.input]
                 inner = rewrite.emit(node.name, node.op, now[pool.input])
+                rewrite.of(pool)
                 now[node.name] = rewrite.emit(pool.name, pool.op, inner)
             else:
                 now[node.name] = rewrite.emit(node.name, node.op, *(now[name] for name in node.inputs))

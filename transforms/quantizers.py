@@ -10,7 +10,7 @@ import numpy as np
 
 from bnnflow import Problem
 
-from .ops import Quantize, Sign, Stairs
+from .ops import Quantize, Sign, Stairs, Threshold
 from .scaled import ONE, ZERO, Numbers, Scaled, fractions, is_power_of_two, spread
 from .tensor import Array, TensorType
 
@@ -24,7 +24,7 @@ _MOST_LEVELS = 2**12
 
 @dataclass(frozen=True, slots=True)
 class Quantizer:
-    """A staircase: unit * (low + step * number of edges that a value reaches).
+    """A staircase: base + unit * (low + step * number of edges that a value reaches).
 
     Attributes:
         halves: edge i is at halves[i] * unit / 2; ascending.
@@ -32,6 +32,7 @@ class Quantizer:
         unit: one a channel, or one for all.
         low, step: result below all edges, and height of a stair, in units.
         places: edges that are no such halves, a tuple a channel or one for all; None for none.
+        base: what is no whole multiple of the unit in the result below all edges.
     """
 
     halves: tuple[int, ...]
@@ -40,6 +41,7 @@ class Quantizer:
     low: int
     step: int
     places: tuple[Numbers, ...] | None = None
+    base: Fraction = Fraction(0)
 
     def edge(self, channel: int, index: int, unit: Fraction) -> Fraction:
         """Where stair `index` of a channel begins."""
@@ -48,13 +50,14 @@ class Quantizer:
         return self.places[channel if len(self.places) > 1 else 0][index]
 
     @staticmethod
-    def of(op: Quantize | Sign | Stairs, least: Fraction, greatest: Fraction) -> Quantizer:
+    def of(op: Quantize | Sign | Stairs | Threshold, least: Fraction, greatest: Fraction) -> Quantizer:
         """The staircase of an operation, as far as values from `least` to `greatest` reach."""
-        if isinstance(op, Stairs):
+        if isinstance(op, Stairs | Threshold):
             return _stairs(op)
         if isinstance(op, Sign):
             # sign(0) = 0 makes two edges, at 0 and just above it.
-            return Quantizer((0,), (True,), ONE, -1, 2) if op.zero else Quantizer((0, 0), (True, False), ONE, -1, 1)
+            closed = {1: (True,), -1: (False,), 0: (True, False)}[op.zero]
+            return Quantizer((0,) * len(closed), closed, ONE, -1, 2 if op.zero else 1)
         finest = min(fractions(op.scale))
         low = min(max(op.low, least // finest - 1), op.high - 1)
         high = max(min(op.high, -(-greatest // finest) + 1), low + 1)
@@ -65,19 +68,17 @@ class Quantizer:
         return Quantizer(halves, inclusive, fractions(op.scale), low, 1)
 
 
-def _stairs(op: Stairs) -> Quantizer:
+def _stairs(op: Stairs | Threshold) -> Quantizer:
     step, low = Fraction(op.step), Fraction(op.low)
     # Nothing in a network is as large as a float32 may be; an infinite bound stands beyond.
-    table = np.clip(op.bounds, -_BEYOND, _BEYOND)
+    table = np.clip(op.bounds.astype(np.float64), -_BEYOND, _BEYOND)
     places = tuple(fractions(row) for row in table)
     levels = op.bounds.shape[1]
     if levels == 1 and 2 * low == -step:
-        unit, first, height = step / 2, -1, 2
-    elif (low / step).denominator == 1:
-        unit, first, height = step, int(low / step), 1
+        unit, first, height, base = step / 2, -1, 2, Fraction(0)
     else:
-        raise Problem("a MultiThreshold's out_bias is no whole multiple of its out_scale")
-    return Quantizer((0,) * levels, (True,) * levels, (unit,), first, height, places)
+        unit, first, height, base = step, int(low // step), 1, low % step
+    return Quantizer((0,) * levels, (True,) * levels, (unit,), first, height, places, base)
 
 
 def _edge(level: int, rounding: str) -> tuple[int, bool]:
@@ -191,14 +192,14 @@ def _reaches(value: Fraction, edge: Fraction, closed: bool) -> bool:
     return value > edge or (closed and value == edge)
 
 
-def float32_rounds(op: Quantize | Sign | Stairs, x: Scaled) -> bool:
+def float32_rounds(op: Quantize | Sign | Stairs | Threshold, x: Scaled) -> bool:
     """Whether float32 rounds between the integers of `x` and the quantizer, so that ties are not safe there.
 
     A sign's edge is at 0: a product is 0 in float32 exactly where it is 0.
     """
     if isinstance(op, Sign):
         return False
-    if isinstance(op, Stairs):
+    if isinstance(op, Stairs | Threshold):
         return not all(map(is_power_of_two, (s for s in x.scale if s)))
     return not all(map(is_power_of_two, (*fractions(op.scale), *(s for s in x.scale if s))))
 
@@ -221,7 +222,7 @@ def unchanged(quantizer: Quantizer, table: Array, kind: TensorType) -> tuple[Num
     units = spread(quantizer.unit, len(table))
     slope = Fraction(quantizer.step, kind.step)
     scale = tuple(unit * slope for unit in quantizer.unit)
-    shift = tuple(unit * (int(level) - slope * low) for unit, level in zip(units, first, strict=True))
+    shift = tuple(quantizer.base + unit * (int(level) - slope * low) for unit, level in zip(units, first, strict=True))
     return scale, shift
 
 

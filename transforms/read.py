@@ -12,15 +12,15 @@ from pathlib import Path
 import onnx
 from google.protobuf.message import DecodeError, EncodeError
 
-from bnnflow import Problem
+from bnnflow import Problem, visible
 
 from .graph import Graph
-from .reading import dataflow, elementwise, layers, pools, quantizers, shapes
+from .reading import dataflow, elementwise, layers, pools, quantizers, shapes, signs
 from .reading.call import OPERATORS, is_known
 from .reading.core import Reader
 
 # Importing these files fills the table of operators.
-_FAMILIES = (elementwise, quantizers, layers, pools, shapes, dataflow)
+_FAMILIES = (elementwise, quantizers, layers, pools, shapes, dataflow, signs)
 _LARGE = 2**12
 
 
@@ -126,10 +126,11 @@ def survey(model: onnx.ModelProto) -> list[Surveyed]:
     for node in model.graph.node:
         before, blocked, becomes = len(reader.nodes), None, "not reached"
         names: tuple[str, ...] = ()
+        kind = visible(node.op_type, lines=False)
         if lost & set(node.input):
             lost.update(node.output)
             if not is_known(node.op_type):
-                blocked = Problem(f"operator {node.op_type} is not supported", f"{node.op_type} {node.name!r}")
+                blocked = Problem(f"operator {kind} is not supported", f"{kind} {node.name!r}")
         else:
             try:
                 reader.take(node)
@@ -140,8 +141,8 @@ def survey(model: onnx.ModelProto) -> list[Surveyed]:
             except Problem as problem:
                 blocked = problem
                 lost.update(node.output)
-        label = node.name or next(iter(node.output), "")
-        rows.append(Surveyed(label, node.op_type, "" if blocked else becomes, blocked, names))
+        label = visible(node.name or next(iter(node.output), ""), lines=False)
+        rows.append(Surveyed(label, kind, "" if blocked else becomes, blocked, names))
     return [replace(row, made=tuple(_last_name(reader, name) for name in row.made)) for row in rows]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from .graph import Graph, Node
 from .ops import Add, Affine, Concat, Conv, Dense, Flatten, MaxPool, Pad, Scale, SumPool, Threshold
-from .passes import Rewrite, Rewritten, compose
+from .passes import Rewrite, Rewritten, compose, compose_origins
 from .rows import rows_of
 from .scores import joined
 from .tensor import Array, TensorType
@@ -35,7 +35,8 @@ class Reduce:
         for tensor, kind in graph.types.items():
             if not kind.is_float:
                 rewrite.match(tensor, tensor)
-        whole = Rewritten(graph, tuple(rewrite.matches.values()))
+        same = {node.name: (node.name,) for node in graph.nodes}
+        whole = Rewritten(graph, tuple(rewrite.matches.values()), origins=same)
         totals: dict[str, int] = {}
         while True:
             plan = _plan(whole.graph, self.grain)
@@ -45,7 +46,8 @@ class Reduce:
                 for reason, count in part.reasons.items():
                     totals[reason] = totals.get(reason, 0) + count
             result = _Walk(whole.graph, plan).run()
-            whole = Rewritten(result.graph, compose(whole.matches, result.matches))
+            origins = compose_origins(whole.origins, result.origins)
+            whole = Rewritten(result.graph, compose(whole.matches, result.matches), origins=origins)
         notes = tuple(f"{count} {reason} left out" for reason, count in totals.items())
         return replace(whole, notes=notes)
 
@@ -233,6 +235,7 @@ class _Walk:
         layers = {part.layer: part for part in self.plan.values()}
         kept: dict[str, Array] = {}
         for node in self.graph.nodes:
+            rewrite.of(node)
             part = self.parts.get(node.input)
             op, inputs = node.op, node.inputs
             offset = np.zeros(1, np.int64)

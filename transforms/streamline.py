@@ -19,9 +19,11 @@ from bnnflow import Problem
 from .graph import Graph, Node
 from .ops import (
     Add,
+    AddBorder,
     Affine,
     AnyOp,
     Best,
+    Bias,
     ChannelsLast,
     Clip,
     Concat,
@@ -61,6 +63,8 @@ GREATEST = 2**24
 _WIDEST_WEIGHT = 2**15
 _WIDEST_INPUT_BITS = 16
 _MOST_PAD_STEPS = 16
+# A product of two float32 numbers is off by half of this, and so may be one of its factors.
+_FLOAT32_STEP = Fraction(1, 2**23)
 _QUANTIZE_FIRST = "put a quantizer in front (Brevitas QuantIdentity or QuantReLU, or a sign)"
 
 
@@ -115,6 +119,7 @@ class _Walk:
 
     def step(self, node: Node) -> None:
         """Give the tensor of one old node its form, and emit what makes it."""
+        self.rewrite.of(node)
         inputs = [self._input(name) for name in node.inputs]
         x = inputs[0]
         match node.op:
@@ -129,12 +134,18 @@ class _Walk:
                 inexact = x.fresh and not all(map(is_power_of_two, gain))
                 blurred = x.blurred or (any(bias) and not x.is_exact)
                 made = replace(x.affine(gain, bias), rounded=x.rounded or inexact, fresh=False, blurred=blurred)
+            case Bias(integers, scale):
+                bias = _biases(x, integers, scale)
+                blurred = x.blurred or (any(bias) and not x.is_exact)
+                made = replace(x.affine(ONE, bias), fresh=False, blurred=blurred)
             case Scale(factor):
                 made = replace(x.affine(fractions(factor), ZERO), fresh=False)
             case Clip(low, high):
                 made = x.clipped(low, high)
-            case Sign() | Quantize() | Stairs():
+            case Sign() | Quantize() | Stairs() | Threshold():
                 made = self._quantize(node, node.op, x)
+            case AddBorder():
+                made = self._border(node.op, self._plain(x))
             case Conv() | Dense():
                 made = self._layer(node.op, self._plain(x))
             case Pad(_, value):
@@ -286,7 +297,7 @@ class _Walk:
 
     # -- operations --------------------------------------------------------------------------------
 
-    def _quantize(self, node: Node, op: Quantize | Sign | Stairs, x: Scaled) -> Scaled:
+    def _quantize(self, node: Node, op: Quantize | Sign | Stairs | Threshold, x: Scaled) -> Scaled:
         quantizer = Quantizer.of(op, *x.ends(*self._kind(x).range))
         # Only a step between -1 and +1 is turned around by a sign of what it makes.
         even = len(quantizer.halves) == 1 and 2 * quantizer.low == -quantizer.step
@@ -305,10 +316,13 @@ class _Walk:
             and len(shrink(same[1])) == 1
         ):
             return Scaled(x.tensor, shrink(same[0]), shrink(same[1]))
-        table, low = bounds.table, quantizer.low
-        if quantizer.step == 1:
+        table, low, step = bounds.table, quantizer.low, quantizer.step
+        if (low, step, table.shape[1]) == (-1, 1, 2) and not _between(table, kind):
+            # A sign that is never 0.
+            table, step = table[:, :1], 2
+        elif step == 1:
             table, low = trimmed(table, kind, low)
-        made = self._emit("sign" if quantizer.step == 2 else "quantize", Threshold(table, low, quantizer.step), x)
+        made = self._emit("sign" if step == 2 else "quantize", Threshold(table, low, step), x)
         polarity = tuple(Fraction(-1 if flip else 1) for flip in bounds.flips)
         units = max(len(polarity), len(quantizer.unit))
         pairs = zip(
@@ -316,7 +330,7 @@ class _Walk:
             spread(quantizer.unit, units),
             strict=True,
         )
-        return Scaled(made, shrink(tuple(sign * unit for sign, unit in pairs)))
+        return Scaled(made, shrink(tuple(sign * unit for sign, unit in pairs)), (quantizer.base,))
 
     def _only_layers_read(self, tensor: str) -> bool:
         """Whether every way from an old tensor leads straight into a layer, whose weights can take a sign."""
@@ -364,7 +378,8 @@ class _Walk:
             strict=True,
         )
         if any(not low <= value <= high for low, high in ends):
-            raise Problem(f"a map that a ReLU or hard tanh cut is padded with {float(value):g}", hint=_QUANTIZE_FIRST)
+            # The border is beyond what the ReLU or hard tanh leaves: it has to be taken up first.
+            x = self._plain(x)
         if value or x.shift != ZERO:
             x = self._rising(x)
         size = max(len(x.scale), len(x.shift))
@@ -382,6 +397,25 @@ class _Walk:
         code = next(iter(codes))
         assert code is not None
         return replace(x, tensor=self._emit("pad", Pad(op.pads, float(code * finest)), x), layer="")
+
+    def _border(self, op: AddBorder, x: Scaled) -> Scaled:
+        """Whole numbers a place, in steps of the integers they are added to."""
+        x = self._rising(x)
+        scales = spread(x.scale, op.values.shape[2])
+        steps = [
+            Fraction(int(value)) / scale if scale else Fraction(int(value))
+            for row in op.values
+            for line in row
+            for value, scale in zip(line, scales, strict=True)
+        ]
+        finest = lcm(*(step.denominator for step in steps))
+        if any(scale == 0 for scale in scales) or finest > _MOST_PAD_STEPS:
+            raise Problem("what is added near a map's edges is no whole multiple of its scale")
+        x = self._scaled(x, [finest])
+        values = np.array([int(step * finest) for step in steps], np.int64).reshape(op.values.shape)
+        made = self._emit("border", replace(op, values=values, pe=1), x)
+        self._within_bounds(made)
+        return replace(x, tensor=made, layer="", fresh=False)
 
     def _add(self, a: Scaled, b: Scaled) -> Scaled:
         channels = self._kind(a).channels
@@ -422,6 +456,27 @@ class _Walk:
         terms, rounded = max(x.terms for x in inputs), any(x.rounded for x in inputs)
         blurred = any(x.blurred for x in inputs)
         return Scaled(made, shrink(scale), shrink(shift), terms=terms, rounded=rounded, blurred=blurred)
+
+
+def _biases(x: Scaled, integers: Array, scale: Array) -> Numbers:
+    """A quantized bias, one a channel: whole steps of the sums where its scale is their step as float32 rounds it.
+
+    The scale of such a bias is that of the inputs times that of the weights, stored as one number.
+    """
+    size = max(integers.size, scale.size, len(x.scale))
+    whole = [int(value) for value in np.broadcast_to(integers, size)]
+    made = []
+    for count, stored, step in zip(whole, spread(fractions(scale), size), spread(x.scale, size), strict=True):
+        same = step and abs(stored - step) <= abs(step) * _FLOAT32_STEP
+        made.append(count * (step if same else stored))
+    return shrink(tuple(made))
+
+
+def _between(table: Array, kind: TensorType) -> bool:
+    """Whether an integer of a type reaches the first of two bounds and not the second, on any channel."""
+    low, high = kind.range
+    first, second = (-((low - np.minimum(column, high + kind.step)) // kind.step) for column in table.T)
+    return bool(np.any(first != second))
 
 
 def _negated(weight: Array, rows: Array) -> Array | None:

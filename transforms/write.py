@@ -15,7 +15,6 @@ from onnx import TensorProto, helper, numpy_helper
 
 from bnnflow import Problem
 
-from .compile import level_of
 from .contract import CONTRACT_KEY
 from .graph import Graph, Node
 from .ops import (
@@ -25,6 +24,7 @@ from .ops import (
     AddStreams,
     Affine,
     Best,
+    Bias,
     ChannelsLast,
     ChannelwiseMul,
     Clip,
@@ -52,6 +52,7 @@ from .ops import (
     SumPool,
     Threshold,
     Thresholding,
+    Unit,
     XnorConv,
     XnorDense,
 )
@@ -60,6 +61,7 @@ from .write_units import FINN, UnitNode, bound_type, unit_node, weight_type
 
 QONNX = "qonnx.custom_op.general"
 _WHOLE_IN_FLOAT32 = 2**24
+_WIDEST_QUANTIZER = 8
 
 
 def write(graph: Graph, finn_plus: bool = False) -> onnx.ModelProto:
@@ -88,7 +90,7 @@ class _Writer:
         self.initializers: list[onnx.TensorProto] = []
         self.extra: list[tuple[str, TensorType]] = []
         self.datatypes: dict[str, str] = {}
-        self.dataflow = level_of(graph) == "dataflow"
+        self.dataflow = any(isinstance(node.op, Unit) and not isinstance(node.op, AddBorder) for node in graph.nodes)
         # Every reader of a duplicated stream has an output of its own.
         self.copies: dict[str, list[str]] = {}
         for name, kind in graph.types.items():
@@ -138,6 +140,16 @@ class _Writer:
             self.datatypes[name] = datatype
         return name
 
+    def _quantized(self, name: str, integers: Array, scale: Array) -> str:
+        """A constant that stays integers and a scale."""
+        if np.abs(integers).max() >= 2**31:
+            raise Problem("a quantized bias is above 2^31, which files hold", f"{name!r}")
+        whole, steps = f"{name}_integers", self._constant(f"{name}_scale", scale if scale.size > 1 else scale[0])
+        count = max(integers.size, scale.size)
+        self.initializers.append(numpy_helper.from_array(np.broadcast_to(integers, count).astype(np.int32), whole))
+        self._emit("DequantizeLinear", [whole, steps], name, axis=0)
+        return name
+
     def _whole(self, name: str, values: Sequence[int]) -> str:
         self.initializers.append(numpy_helper.from_array(np.array(values, np.int64), name))
         return name
@@ -167,6 +179,8 @@ class _Writer:
                 self._emit("Flatten", [x], name, axis=1)
             case Affine():
                 self._affine(x, name, op, made)
+            case Bias(integers, scale):
+                self._emit("Add", [x, self._quantized(f"{name}_bias", integers, scale)], name)
             case Clip(low, high):
                 ends = [
                     self._scalar(f"{name}_{k}", v) if np.isfinite(v) else "" for k, v in (("low", low), ("high", high))
@@ -175,7 +189,14 @@ class _Writer:
             case Quantize(scale, low, high, rounding):
                 self._quantize(x, name, scale, (low, high), rounding)
             case Sign(zero):
-                if zero:
+                if zero < 0:
+                    turned, signs = (
+                        self._inner(f"{name}_{key}", TensorType(made.shape)) for key in ("turned", "signs")
+                    )
+                    self._emit("Neg", [x], turned)
+                    self._emit("BipolarQuant", [turned, self._scalar(f"{name}_scale", 1.0)], signs, QONNX)
+                    self._emit("Neg", [signs], name)
+                elif zero:
                     self._emit("BipolarQuant", [x, self._scalar(f"{name}_scale", 1.0)], name, QONNX)
                 else:
                     self._emit("Sign", [x], name)
@@ -197,11 +218,11 @@ class _Writer:
             case XnorDense(weight):
                 self._xnor(name, x, weight)
             case MaxPool(kernel, stride, pads):
-                if pads != NO_PADS:
+                if pads != NO_PADS and not kind.is_float:
                     padded = self._inner(f"{name}_padded", _padded(kind, pads))
-                    self._pad(x, padded, pads, float("-inf") if kind.is_float else kind.range[0])
-                    x = padded
-                shape = {"kernel_shape": list(kernel), "strides": list(stride), "pads": [0, 0, 0, 0]}
+                    self._pad(x, padded, pads, kind.range[0])
+                    x, pads = padded, NO_PADS
+                shape = {"kernel_shape": list(kernel), "strides": list(stride), "pads": list(pads)}
                 self._emit("MaxPoolNHWC", [x], name, QONNX, **shape)
             case SumPool(kernel, stride):
                 self._sum_pool(node, x, kernel, stride)
@@ -277,18 +298,28 @@ class _Writer:
         low, high = limits
         bits = (high - low).bit_length()
         narrow = high - low == 2**bits - 2
-        if not narrow and high - low != 2**bits - 1:
-            raise Problem(f"a quantizer to {low}..{high} has no bit width", f"{name!r}")
         signed = low < 0
         zero = (-(2 ** (bits - 1)) + int(narrow) if signed else 0) - low
-        if rounding == "HALF_ODD" or (rounding == "ROUND" and zero % 2):
-            if (rounding == "HALF_ODD") != bool(zero % 2):
-                raise Problem("a quantizer's zero point and its rounding at ties do not fit", f"{name!r}")
-            rounding = "ROUND"
+        odd = rounding == "HALF_ODD"
+        # One signed bit is a sign in QONNX.
+        fits = (narrow or high - low == 2**bits - 1) and (bits > 1 or not signed)
+        if not fits or (rounding in ("ROUND", "HALF_ODD") and odd != bool(zero % 2)):
+            # A wider quantizer of the right zero point, and limits behind it.
+            signed, narrow, zero = True, False, int(odd)
+            bits = max((high + zero).bit_length(), (-low - zero - 1).bit_length() if low + zero < 0 else 0) + 1
+            if scale.size > 1 or bits > _WIDEST_QUANTIZER:
+                raise Problem(f"a quantizer to {low}..{high} has no bit width", f"{name!r}")
+            fits = False
+        rounding = "ROUND" if odd else rounding
         values = (("scale", scale), ("zero", np.array(float(zero))), ("bits", np.array(float(bits))))
         constants = [self._constant(f"{name}_{key}", value) for key, value in values]
         settings = {"signed": int(signed), "narrow": int(narrow), "rounding_mode": rounding}
-        self._emit("Quant", [x, *constants], name, QONNX, **settings)
+        wide = name if fits else f"{name}_wide"
+        self._emit("Quant", [x, *constants], wide, QONNX, **settings)
+        if not fits:
+            self.extra.append((wide, TensorType(self.graph.types[name].shape)))
+            ends = [self._scalar(f"{name}_{key}", end * scale[0]) for key, end in (("low", low), ("high", high))]
+            self._emit("Clip", [wide, *ends], name)
 
     def _pad(self, x: str, name: str, pads: Sides, value: float) -> None:
         top, left, bottom, right = pads

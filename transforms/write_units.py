@@ -191,6 +191,9 @@ def _elementwise(
 
 def _mvau(name: str, op: Mvau, x: TensorType, common: dict[str, Any]) -> UnitNode:
     kind = "BINARY" if op.xnor else weight_type(op.weight)
+    if kind == "BIPOLAR" and x.is_bipolar:
+        # FINN would count equal bits of BIPOLAR inputs and weights.
+        kind = "INT2"
     tables = [(f"{name}_weight", op.weight.T, kind)]
     sums = accumulator(op, x)
     if op.has_bounds:

@@ -83,6 +83,7 @@ class _Walk:
 
     def step(self, node: Node) -> None:
         """Emit the new form of one old node."""
+        self.rewrite.of(node)
         inputs = [self.codes[name] for name in node.inputs]
         x, op, name = inputs[0], node.op, node.name
         kind = self.rewrite.types[x.tensor]
@@ -113,6 +114,12 @@ class _Walk:
                 made = _Coded(self.rewrite.emit(name, op, *(p.tensor for p in parts)), parts[0].factor, offset)
             case Scale(factor):
                 made = _Coded(self.rewrite.emit(name, op, x.tensor), x.factor, x.offset * factor)
+            case AddBorder(values, rows, columns):
+                if np.any(values % x.factor):
+                    tensor = self.rewrite.emit(f"{name}_scaled", Scale(np.array([x.factor], np.int64)), x.tensor)
+                    x = _Coded(tensor, 1, x.offset)
+                border = AddBorder(values // x.factor, rows, columns)
+                made = _Coded(self.rewrite.emit(name, border, x.tensor), x.factor, x.offset)
             case Affine() if (whole := joined(op, x.factor, x.offset)) is not None:
                 made = _Coded(self.rewrite.emit(name, whole, x.tensor))
             case Affine():

@@ -6,12 +6,34 @@ this module holds only what all of them share.
 
 from __future__ import annotations
 
+import unicodedata
+
 __version__ = "0.1.0"
-__all__ = ["CHECK_FAILED", "TOOL_MISSING", "USER_INPUT", "Problem", "__version__"]
+__all__ = ["CHECK_FAILED", "TOOL_MISSING", "USER_INPUT", "Problem", "__version__", "visible"]
 
 CHECK_FAILED = 1
 USER_INPUT = 2
 TOOL_MISSING = 3
+
+
+# Controls, what turns the order of other characters or has no width, halves of characters, separators of lines.
+_OBEYED = ("Cc", "Cf", "Cs", "Zl", "Zp")
+
+
+def visible(text: str, lines: bool = True) -> str:
+    """Text of files as it may be shown: every character that a terminal would obey stands as its escape.
+
+    Args:
+        text: any.
+        lines: leave line ends as they are; else they are escaped, too.
+    """
+    if text.isprintable():
+        return text
+    kept = "\n\t" if lines else ""
+    return "".join(
+        one.encode("unicode_escape").decode() if unicodedata.category(one) in _OBEYED and one not in kept else one
+        for one in text
+    )
 
 
 class Problem(Exception):
@@ -34,9 +56,9 @@ class Problem(Exception):
 
     def __str__(self) -> str:
         """The lines a user sees: `what`, then `at:` and `hint:` where there are any."""
-        lines = [self.what]
+        lines = [visible(self.what)]
         if self.where:
-            lines.append(f"  at: {self.where}")
+            lines.append(f"  at: {visible(self.where)}")
         if self.hint:
-            lines.append(f"  hint: {self.hint}")
+            lines.append(f"  hint: {visible(self.hint)}")
         return "\n".join(lines)

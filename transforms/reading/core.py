@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from bnnflow import Problem
+from bnnflow import Problem, visible
 
 from .. import constants
 from ..constants import Constant, Levels
@@ -24,7 +24,9 @@ from ..infer import result_type
 from ..ops import Affine, AnyOp, ChannelsLast, Flatten, Scale
 from ..tensor import Array, TensorType, integer_range
 from .call import OPERATORS, Call, form_of, kind_of, plain
-from .live import End, Live, Steps, Window
+from .finite import check_attributes, check_made, check_read
+from .layout import reads_channels_last
+from .live import End, Live, Steps, Turned, Window
 
 # Types of stored inputs that say what they hold.
 _STORED = {
@@ -54,6 +56,7 @@ class Reader:
         self.notes: list[str] = []
         self.joined: dict[str, str] = {}
         self._places: dict[str, int] = {}
+        self._finite: set[tuple[str, str, int]] = set()
         self._names: Counter[str] = Counter()
         self._counts: Counter[str] = Counter()
         self.uses = Counter(name for node in model.graph.node for name in node.input)
@@ -63,7 +66,7 @@ class Reader:
         if len(inputs) != 1 or len(model.graph.output) != 1:
             raise Problem(
                 f"one input and one output are needed, this file has {len(inputs)} and {len(model.graph.output)}",
-                model.graph.name,
+                visible(model.graph.name, lines=False),
                 "export the network with a single image input and a single score output",
             )
         self._open(inputs[0])
@@ -84,7 +87,7 @@ class Reader:
         self.contract = self._contract(item.name, datatype if known is None else "")
         self.input = plain(item.name) or "image"
         self.types[self.input] = TensorType(shape, *known) if known else TensorType(shape)
-        if len(shape) == 1 or (len(shape) == 3 and self._reads_channels_last(item.name)):
+        if len(shape) == 1 or (len(shape) == 3 and reads_channels_last(self.model.graph, item.name)):
             self._bind(item.name, Live(self.input, shape))
             return
         name = "channels_last" if self.input != "channels_last" else "channels_last0"
@@ -99,12 +102,6 @@ class Reader:
             return annotated(datatype)
         except Problem as problem:
             raise Problem(problem.what, f"annotation of input {name!r}", problem.hint) from problem
-
-    def _reads_channels_last(self, name: str) -> bool:
-        """Whether what reads a tensor takes channels last: FINN's units, as in its own intermediate models."""
-        readers = [node for node in self.model.graph.node if name in node.input]
-        units = [node for node in readers if "fpgadataflow" in node.domain or node.op_type in ("Im2Col", "MaxPoolNHWC")]
-        return bool(units) and len(units) == len(readers)
 
     def graph(self, name: str) -> Graph:
         """The finished graph, without what its output does not depend on."""
@@ -137,7 +134,7 @@ class Reader:
         """Read one node: fold it when all its inputs are constant, else call its operator's reader."""
         if not node.output or not any(node.output):
             raise Problem("an operator makes nothing", f"{node.op_type} {node.name!r}", "the file may be damaged")
-        where = f"{node.op_type} {node.name or node.output[0]!r}"
+        where = f"{visible(node.op_type, lines=False)} {node.name or node.output[0]!r}"
         live = [name for name in node.input if name in self.live]
         unknown = [name for name in node.input if name and name not in self.live and name not in self.constants]
         if unknown:
@@ -146,8 +143,16 @@ class Reader:
         if again or len(set(filter(None, node.output))) < sum(map(bool, node.output)):
             raise Problem("two operations make the same tensor", f"{where} makes {(again or node.output)[0]!r}")
         if _DOMAINS.match(node.domain) is None:
-            raise Problem(f"operator {node.op_type} of domain {node.domain} is not supported", where)
+            kind, domain = (visible(text, lines=False) for text in (node.op_type, node.domain))
+            raise Problem(f"operator {kind} of domain {domain} is not supported", where)
+        check_attributes(node, where)
+        for index, name in enumerate(node.input):
+            if name and name not in self.live and (name, node.op_type, index) not in self._finite:
+                value = self.guarded(where, self.constants.__getitem__, name)
+                check_read(node, where, index, name, value, not live)
+                self._finite.add((name, node.op_type, index))
         self.guarded(where, self._compute if live else self._fold, node)
+        check_made(node, where, {name: self.constants[name] for name in node.output if name in self.constants})
         for name in node.input:
             # A folded view keeps a whole weight tensor alive.
             self._left[name] -= 1
@@ -187,7 +192,7 @@ class Reader:
         how = OPERATORS.get(kind)
         if how is None:
             raise Problem(
-                f"operator {node.op_type} is not supported",
+                f"operator {visible(node.op_type, lines=False)} is not supported",
                 hint=f"{_nearest(node.op_type)}`flow ops` lists what is supported",
             )
         lives = [self.live[name] for name in node.input if name in self.live]
@@ -200,7 +205,13 @@ class Reader:
         for x in lives:
             if x.pending is not None and not isinstance(x.pending, how.takes):
                 raise _unfinished(x.pending)
-        made = how.read(self, call, lives[0])
+        from .signs import computed, table_of
+
+        signs = table_of(self, node) if all(x.signs for x in lives) else None
+        table = None if signs is None else computed(self, call, lives[0], signs)
+        made = how.read(self, call, lives[0]) if table is None else table
+        if signs is not None and isinstance(made, Live):
+            made = replace(made, signs=signs)
         if isinstance(made, Live):
             made = {node.output[0]: made}
         for name in node.output:
@@ -249,13 +260,13 @@ class Reader:
 
     def on(self, x: Live, name: str, op: AnyOp, call: Call | None = None) -> Live:
         """Append an operation that keeps shape and layout."""
-        return replace(x, tensor=self.add(name, op, x.tensor, call=call))
+        return replace(x, tensor=self.add(name, op, x.tensor, call=call), signs=None)
 
     def on_map(self, x: Live, name: str, op: AnyOp, call: Call | None = None) -> Live:
         """Append an operation that makes a map of another size, laid out as `x`."""
         made = self.add(name, op, x.tensor, call=call)
         *places, channels = self.types[made].shape
-        return replace(x, tensor=made, shape=x.with_places(tuple(places), channels), pending=None)
+        return replace(x, tensor=made, shape=x.with_places(tuple(places), channels), pending=None, signs=None)
 
     def as_vector(self, x: Live) -> Live:
         """A map of one row and one column as the graph's vector, its ONNX shape kept."""
@@ -282,7 +293,7 @@ class Reader:
         self.types[name] = result_type(whole, [self.types[node.input]], name)
         self.nodes[place], self._places[name] = Node(name, whole, node.inputs), place
         self.joined[node.name] = name
-        return replace(x, tensor=name)
+        return replace(x, tensor=name, signs=None)
 
     def _product_before(self, call: Call, x: Live) -> tuple[Node, Affine] | None:
         """The product that made `x`, where nothing else reads it."""
@@ -337,7 +348,12 @@ def _numbers(value: Constant) -> Array:
     return value.value() if isinstance(value, Levels) else value
 
 
-def _unfinished(pending: Window | Steps | End) -> Problem:
+def _unfinished(pending: Window | Steps | End | Turned) -> Problem:
+    if isinstance(pending, Turned):
+        return Problem(
+            "transpositions leave the channels between height and width, or these swapped",
+            hint="only NCHW to NHWC and back are supported, in one step or several",
+        )
     if isinstance(pending, Window):
         return Problem("Im2Col must be followed by a matrix product")
     if isinstance(pending, Steps):

@@ -14,6 +14,7 @@ from ..ops import (
     NO_BOUNDS,
     AddBorder,
     AddStreams,
+    Affine,
     ChannelwiseMul,
     DuplicateStreams,
     Flatten,
@@ -23,8 +24,10 @@ from ..ops import (
     Mvau,
     Pool,
     SlidingWindow,
+    Stairs,
     StreamingConcat,
     StreamingMaxPool,
+    Threshold,
     Thresholding,
 )
 from ..tensor import Array
@@ -33,7 +36,8 @@ from .core import Reader
 from .elementwise import add, aligned, border_of, mul
 from .layers import as_sides
 from .live import End, Live, graph_order
-from .quantizers import integer_bounds
+from .quantizers import integer_bounds, whole_bounds
+from .quantizers import table as table_of
 from .weights import integer_weights
 
 
@@ -51,12 +55,6 @@ def _stream(reader: Reader, call: Call, x: Live) -> Live:
     return x
 
 
-def _no_bipolar(call: Call) -> None:
-    # FINN's units count from 0 and map two levels to -1 and +1 where the data type says so.
-    if call.text("outputDataType") == "BIPOLAR":
-        raise Problem(f"{call.kind} with BIPOLAR outputs is not supported", hint="use BINARY outputs")
-
-
 @operator("MVAU", "MatrixVectorActivation")
 def mvau(reader: Reader, call: Call, x: Live) -> Live:
     """FINN matrix-vector-activation unit: XNOR or integer weights of up to 16 bits, any number of thresholds a row."""
@@ -64,20 +62,42 @@ def mvau(reader: Reader, call: Call, x: Live) -> Live:
     xnor = bool(call.integer("binaryXnorMode", 0))
     weight, _ = integer_weights(reader.constant(call, 1, "weights"), (1, 0), whole=True)
     weight = graph_order(weight, x.order)
+    kind = reader.kind(x)
     if xnor:
-        if weight.min() < 0 or weight.max() > 1:
-            raise Problem("an MVAU with binaryXnorMode needs weights 0 and 1")
+        if weight.min() < 0 or weight.max() > 1 or not kind.is_binary:
+            raise Problem("an MVAU with binaryXnorMode needs bits (0, 1) on both sides")
         weight = weight.astype(np.uint8)
     pe, simd = call.integer("PE", 1), call.integer("SIMD", 1)
-    unit, low = Mvau(weight, NO_BOUNDS, xnor, 0, pe, simd), 0
-    bounds: Array = NO_BOUNDS
-    if not call.integer("noActivation", 0):
-        _no_bipolar(call)
-        bounds = _rows(integer_bounds(reader, call, 2, accumulator(unit, reader.kind(x))), len(weight))
-        low = call.integer("ActVal", 0)
-    op = with_choices(Mvau(unit.weight, bounds, xnor, low, pe, simd), call.settings)
-    made = reader.add("mvau", op, x.tensor, call=call)
-    return replace(x, tensor=made, shape=(*x.shape[:-1], len(weight)), order=None)
+    counts = not xnor and {call.text("inputDataType"), call.text("weightDataType")} == {"BIPOLAR"}
+    if counts and not (kind.is_bipolar and np.all(np.abs(weight) == 1)):
+        raise Problem("an MVAU of BIPOLAR inputs and weights needs -1 and +1 on both sides")
+    acts, bipolar = not call.integer("noActivation", 0), call.text("outputDataType") == "BIPOLAR"
+    low = call.integer("ActVal", 0)
+    unit = Mvau(weight, NO_BOUNDS, xnor, 0, pe, simd)
+    made = replace(x, shape=(*x.shape[:-1], len(weight)), order=None)
+    if acts and not (counts or bipolar or kind.is_float):
+        bounds = _rows(integer_bounds(reader, call, 2, accumulator(unit, kind)), len(weight))
+        whole = with_choices(Mvau(weight, bounds, xnor, low, pe, simd), call.settings)
+        return replace(made, tensor=reader.add("mvau", whole, x.tensor, call=call))
+    sums = with_choices(unit, call.settings)
+    # FINN counts equal bits of BIPOLAR inputs and weights; and maps two levels to -1 and +1, whatever ActVal is.
+    made = replace(made, tensor=reader.add("mvau", sums, x.tensor, call=None if acts or counts else call))
+    if counts:
+        half = Affine(np.full(1, 0.5), np.full(1, weight.shape[1] / 2))
+        made = reader.on(made, "affine", half, None if acts else call)
+    if acts:
+        made = _stairs(
+            reader, call, made, _rows(table_of(reader, call, 2), len(weight)), (-1, 2) if bipolar else (low, 1)
+        )
+    return made
+
+
+def _stairs(reader: Reader, call: Call, x: Live, table: Array, result: tuple[int, int]) -> Live:
+    """Thresholds that no unit of the graph holds; `result` is what they give below all, and the height of a step."""
+    kind = reader.kind(x)
+    if kind.is_float:
+        return reader.on(x, "threshold", Stairs(table, *map(float, result)), call)
+    return reader.on(x, "threshold", Threshold(whole_bounds(table, kind), *result), call)
 
 
 def _rows(bounds: Array, count: int) -> Array:
@@ -90,12 +110,17 @@ def _rows(bounds: Array, count: int) -> Array:
 def thresholding(reader: Reader, call: Call, x: Live) -> Live:
     """FINN thresholding unit, any number of levels, from ActVal upwards."""
     x = _stream(reader, call, x)
-    _no_bipolar(call)
-    bounds = _rows(integer_bounds(reader, call, 1, reader.kind(x)), x.channels)
+    table = _rows(table_of(reader, call, 1), x.channels)
     if x.order is not None:
-        bounds = graph_order(bounds.T, x.order).T
+        table = graph_order(table.T, x.order).T
+    low, kind = call.integer("ActVal", 0), reader.kind(x)
+    if call.text("outputDataType") == "BIPOLAR":
+        # FINN maps what it counts from ActVal on to -1 and +1.
+        return _stairs(reader, call, x, table, (2 * low - 1, 2))
+    if kind.is_float:
+        return _stairs(reader, call, x, table, (low, 1))
     form = call.text("preferred_impl_style") or "rtl"
-    op = Thresholding(bounds, call.integer("ActVal", 0), call.integer("PE", 1), form)
+    op = Thresholding(whole_bounds(table, kind), low, call.integer("PE", 1), form)
     return reader.on(x, "thresholding", with_choices(op, call.settings), call)
 
 

@@ -11,21 +11,23 @@ import onnx
 
 from bnnflow import Problem
 
-from ..ops import Add, AddBorder, Affine, Clip, Scale
+from ..constants import Constant, Levels
+from ..ops import Add, AddBorder, Affine, Bias, Clip, Scale
 from ..tensor import Array
 from .call import Call, operator
 from .core import Reader
-from .live import End, Live, Steps, on_channels, per_channel
+from .layers import quantized
+from .live import End, Live, Steps, Turned, on_channels, per_channel
 
 
-@operator("Add", joins=True)
+@operator("Add", joins=True, takes=(Turned,))
 def add(reader: Reader, call: Call, x: Live) -> Live:
     """Sum of two computed tensors of one shape, or of one and a constant, one for all or one a channel."""
     _count(call, 2)
     return _sum(reader, call, [name for name in call.inputs if name])
 
 
-@operator("Sum", joins=True)
+@operator("Sum", joins=True, takes=(Turned,))
 def sum_of_many(reader: Reader, call: Call, x: Live) -> Live:
     """Sum of computed tensors of one shape and of constants."""
     return _sum(reader, call, [name for name in call.inputs if name])
@@ -39,11 +41,13 @@ def _sum(reader: Reader, call: Call, names: list[str]) -> Live:
     assert made is not None
     for name in names:
         if name not in reader.live:
-            made = _shifted(reader, call, made, reader.constants.array(name))
+            made = _shifted(reader, call, made, reader.constants[name])
     return made
 
 
-def _shifted(reader: Reader, call: Call, x: Live, value: Array) -> Live:
+def _shifted(reader: Reader, call: Call, x: Live, value: Constant) -> Live:
+    if isinstance(value, Levels):
+        return reader.on(x, "bias", quantized(value, x, per_channel), call)
     if _is_border(reader, x, value):
         return reader.on(x, "border", border_of(value[0]), call)
     return reader.affine(call, x, Affine(np.ones(1), per_channel(value, x)))
@@ -89,7 +93,7 @@ def aligned(reader: Reader, lives: list[Live]) -> list[Live]:
         raise Problem(
             f"joining computed tensors of shapes {shapes} is not supported", hint="give all the same number of axes"
         )
-    if any(other.first != x.first and other.is_map for other in lives):
+    if any((other.first, other.pending) != (x.first, x.pending) and other.is_map for other in lives):
         raise Problem("tensors with channels first and last cannot be joined", hint="transpose one of them")
     if len({len(reader.kind(other).shape) for other in lives}) > 1:
         lives = [reader.as_vector(other) for other in lives]
@@ -105,10 +109,10 @@ def _pair(reader: Reader, call: Call, x: Live, other: Live) -> Live:
     x, other = aligned(reader, [x, other])
     if x.order != other.order:
         raise Problem("tensors that were flattened in different orders cannot be added", hint="add before Flatten")
-    return replace(x, tensor=reader.add("add", Add(), x.tensor, other.tensor, call=call))
+    return replace(x, tensor=reader.add("add", Add(), x.tensor, other.tensor, call=call), signs=None)
 
 
-@operator("Sub", joins=True)
+@operator("Sub", joins=True, takes=(Turned,))
 def sub(reader: Reader, call: Call, x: Live) -> Live:
     """Subtract a constant or a computed tensor of the same shape, or subtract from a constant."""
     _count(call, 2)
@@ -117,11 +121,15 @@ def sub(reader: Reader, call: Call, x: Live) -> Live:
         negative = reader.on(reader.live[right], "affine", Affine(-np.ones(1), np.zeros(1)))
         return _pair(reader, call, reader.live[left], negative)
     if left in reader.live:
-        return reader.affine(call, x, Affine(np.ones(1), -per_channel(reader.constants.array(right), x)))
+        value = reader.constants[right]
+        if isinstance(value, Levels):
+            bias = quantized(value, x, per_channel)
+            return reader.on(x, "bias", Bias(-bias.integers, bias.scale), call)
+        return reader.affine(call, x, Affine(np.ones(1), -per_channel(value, x)))
     return reader.affine(call, x, Affine(-np.ones(1), per_channel(reader.constants.array(left), x)))
 
 
-@operator("Mul", joins=True)
+@operator("Mul", joins=True, takes=(Turned,))
 def mul(reader: Reader, call: Call, x: Live) -> Live:
     """Multiply by a constant, one for all or one a channel."""
     _count(call, 2)
@@ -131,7 +139,7 @@ def mul(reader: Reader, call: Call, x: Live) -> Live:
     return reader.affine(call, x, Affine(value, np.zeros(1)))
 
 
-@operator("Div")
+@operator("Div", takes=(Turned,))
 def div(reader: Reader, call: Call, x: Live) -> Live:
     """Divide by a constant other than 0."""
     value = per_channel(reader.constant(call, 1, "what is below the line"), x)
@@ -140,10 +148,22 @@ def div(reader: Reader, call: Call, x: Live) -> Live:
     return reader.affine(call, x, Affine(np.ones(1), np.zeros(1), value))
 
 
-@operator("Neg")
+@operator("Neg", takes=(Turned,))
 def neg(reader: Reader, call: Call, x: Live) -> Live:
     """Change the sign."""
     return reader.affine(call, x, Affine(-np.ones(1), np.zeros(1)))
+
+
+def sub_of(reader: Reader, x: Live, name: str) -> Live:
+    """A computed tensor without a constant, or without another computed tensor."""
+    if name in reader.live:
+        negative = reader.on(reader.live[name], "affine", Affine(-np.ones(1), np.zeros(1)))
+        x, negative = aligned(reader, [x, negative])
+        if x.shape != negative.shape or x.order != negative.order:
+            raise Problem("tensors of different shapes are compared", hint="make the shapes equal")
+        return replace(x, tensor=reader.add("add", Add(), x.tensor, negative.tensor), signs=None)
+    value = per_channel(reader.constants.array(name), x)
+    return x if not value.any() else reader.on(x, "affine", Affine(np.ones(1), -value))
 
 
 def _factor(reader: Reader, call: Call, x: Live) -> Array:
@@ -182,13 +202,13 @@ def batch_normalization(reader: Reader, call: Call, x: Live) -> Live:
 # -- limits ----------------------------------------------------------------------------------------
 
 
-@operator("Relu")
+@operator("Relu", takes=(Turned,))
 def relu(reader: Reader, call: Call, x: Live) -> Live:
     """max(x, 0)."""
     return reader.on(x, "relu", Clip(0.0, math.inf), call)
 
 
-@operator("Clip", takes=(Steps,))
+@operator("Clip", takes=(Steps, Turned))
 def clip(reader: Reader, call: Call, x: Live) -> Live:
     """Limits of constant numbers, one for all channels."""
     ends = []
@@ -200,7 +220,7 @@ def clip(reader: Reader, call: Call, x: Live) -> Live:
     return _limited(reader, call, x, *ends)
 
 
-@operator("Min", "Max", joins=True)
+@operator("Min", "Max", joins=True, takes=(Turned,))
 def min_or_max(reader: Reader, call: Call, x: Live) -> Live:
     """The lesser, or the greater, of a computed tensor and constant numbers, one for all channels."""
     fixed = [name for name in call.inputs if name not in reader.live]
@@ -234,13 +254,13 @@ def _limited(reader: Reader, call: Call, x: Live, low: float, high: float) -> Li
 # -- what does nothing -----------------------------------------------------------------------------
 
 
-@operator("Identity", takes=(End, Steps))
+@operator("Identity", takes=(End, Steps, Turned))
 def identity(reader: Reader, call: Call, x: Live) -> Live:
     """Removed."""
     return x
 
 
-@operator("Dropout")
+@operator("Dropout", takes=(Turned,))
 def dropout(reader: Reader, call: Call, x: Live) -> Live:
     """Removed: it does nothing outside training."""
     if call.has(2) and np.any(reader.constant(call, 2, "training_mode")):
@@ -248,7 +268,7 @@ def dropout(reader: Reader, call: Call, x: Live) -> Live:
     return x
 
 
-@operator("Cast", takes=(End,))
+@operator("Cast", takes=(End, Turned))
 def cast(reader: Reader, call: Call, x: Live) -> Live:
     """Removed, to float32 or float64; of class indices, to any type."""
     wanted = call.integer("to")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from bnnflow import Problem
 
 from .. import constants
-from ..ops import Affine, Conv, Dense, Pad, Sides, SumPool, XnorConv, XnorDense
+from ..ops import Affine, Bias, Conv, Dense, Pad, Sides, SumPool, XnorConv, XnorDense
 from ..tensor import Array, frozen, integer_range
 from .call import Call, operator
 from .core import Reader
@@ -109,7 +110,7 @@ def gemm(reader: Reader, call: Call, x: Live) -> Live:
     if x.is_map:
         raise _unflattened(x)
     made = _product(reader, call, x, weight)
-    return finish(reader, call, made, scale * factors[0], _bias(reader, call, 2, made) * factors[1])
+    return finish(reader, call, made, scale * factors[0], _bias(reader, call, 2, made, factors[1]))
 
 
 def _product(reader: Reader, call: Call, x: Live, weight: Array) -> Live:
@@ -145,15 +146,30 @@ def _is_whole(reader: Reader, call: Call) -> bool:
     return integer_range(reader.datatypes.get(name, "")) is not None
 
 
-def _bias(reader: Reader, call: Call, index: int, made: Live) -> Array:
+def _bias(reader: Reader, call: Call, index: int, made: Live, factor: float = 1.0) -> Array | Bias:
+    """A layer's bias times a power of two: floats, or integers with their scale where it is quantized."""
     if not call.has(index):
         return np.zeros(1)
-    value = reader.constant(call, index, "a bias")
-    return on_channels(value, made) if call.kind == "Conv" and value.ndim == 1 else per_channel(value, made)
+    value = reader.parameter(call, index, "a bias")
+    spread = on_channels if call.kind == "Conv" and len(value.shape) == 1 else per_channel
+    if isinstance(value, constants.Levels):
+        return quantized(value, made, spread, factor)
+    return spread(value, made) * factor
 
 
-def finish(reader: Reader, call: Call, made: Live, scale: Array, shift: Array) -> Live:
-    """Weight scale and bias of a layer as an affine operation, where they do anything."""
+def quantized(value: constants.Levels, x: Live, spread: Callable[[Array, Live], Array], factor: float = 1.0) -> Bias:
+    """A quantized constant a channel."""
+    scale = np.broadcast_to(value.full_scale(), value.shape)
+    integers = spread(value.integers.astype(np.float64), x).astype(np.int64)
+    return Bias(integers, spread(scale, x) * factor)
+
+
+def finish(reader: Reader, call: Call, made: Live, scale: Array, shift: Array | Bias) -> Live:
+    """Weight scale and bias of a layer, where they do anything."""
+    if isinstance(shift, Bias):
+        if np.any(scale != 1):
+            made = reader.on(made, "affine", Affine(scale, np.zeros(1)))
+        return reader.on(made, "bias", shift, call) if shift.integers.any() else made
     if np.all(scale == 1) and not shift.any():
         return made
     return reader.affine(call, made, Affine(scale, shift))

@@ -40,6 +40,33 @@ class End:
 
 
 @dataclass(frozen=True, slots=True)
+class Turned:
+    """Transpositions on the way between channels first and channels last; those behind them have to complete it.
+
+    Attributes:
+        axes: the graph's axis (places, then channels) that each ONNX axis behind the batch is.
+    """
+
+    axes: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Signs:
+    """Values of a tensor that depends on a tensor of the graph only through its sign.
+
+    Attributes:
+        source: the graph's tensor.
+        values: where it is below, at and above 0; arrays without axes, of the file's type.
+    """
+
+    source: str
+    values: tuple[Array, Array, Array]
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+
+@dataclass(frozen=True, slots=True)
 class Live:
     """A tensor of the ONNX file that depends on the image.
 
@@ -49,13 +76,15 @@ class Live:
         first: its channels come first, while the graph's come last.
         order: of a flattened map, where it is not the graph's.
         pending: what the next operator has to complete.
+        signs: what it is of the sign of another tensor, where it is nothing else.
     """
 
     tensor: str
     shape: tuple[int, ...]
     first: bool = False
     order: Order | None = None
-    pending: Window | Steps | End | None = None
+    pending: Window | Steps | End | Turned | None = None
+    signs: Signs | None = None
 
     @property
     def is_map(self) -> bool:
@@ -65,6 +94,8 @@ class Live:
     @property
     def channel_axis(self) -> int:
         """Axis of the channels, the batch not counted."""
+        if isinstance(self.pending, Turned):
+            return self.pending.axes.index(len(self.shape) - 1)
         return 0 if self.first or not self.is_map else len(self.shape) - 1
 
     @property

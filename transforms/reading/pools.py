@@ -75,9 +75,9 @@ def global_average_pool(reader: Reader, call: Call, x: Live) -> Live:
     return _whole(reader, call, x, average=True)
 
 
-@operator("ReduceMean", "ReduceSum")
+@operator("ReduceMean", "ReduceSum", "ReduceMax")
 def reduce(reader: Reader, call: Call, x: Live) -> Live:
-    """Average, or sum, over all places of a map (its height and width, or its length)."""
+    """Average, sum or maximum over all places of a map (its height and width, or its length)."""
     axes = reader.whole(call, "axes", 1)
     rank = len(x.shape) + 1
     wanted = set(range(1, rank)) - {x.channel_axis + 1}
@@ -86,7 +86,10 @@ def reduce(reader: Reader, call: Call, x: Live) -> Live:
             f"{call.kind} over axes {list(axes or ())} of {[1, *x.shape]} is not supported",
             hint="reduce over the height and width of a map, both at once",
         )
-    made = _whole(reader, call, x, average=call.kind == "ReduceMean")
+    if call.kind == "ReduceMax" and len(reader.kind(x).shape) == 3:
+        made = reader.on_map(x, "pool", MaxPool(x.places, x.places), call)
+    else:
+        made = _whole(reader, call, x, average=call.kind == "ReduceMean")
     if call.integer("keepdims", 1):
         return made
     if len(reader.kind(made).shape) == 3:

@@ -15,13 +15,13 @@ from ..ops import Affine, Quantize, Sign, Stairs, Threshold
 from ..tensor import Array, TensorType
 from .call import Call, operator
 from .core import Reader
-from .live import Live, Steps, graph_order, per_channel
+from .live import Live, Signs, Steps, Turned, graph_order, per_channel
 
 _WIDEST = 8
 _UNBOUNDED = 2**31
 
 
-@operator("BipolarQuant")
+@operator("BipolarQuant", takes=(Turned,))
 def bipolar_quant(reader: Reader, call: Call, x: Live) -> Live:
     """+scale where x >= 0, else -scale; a positive scale, one for all or one a channel."""
     scale = _scale(reader, call, x, 1)
@@ -29,13 +29,15 @@ def bipolar_quant(reader: Reader, call: Call, x: Live) -> Live:
     return made if np.all(scale == 1) else reader.affine(call, made, Affine(scale, np.zeros(1)))
 
 
-@operator("Sign")
+@operator("Sign", takes=(Turned,))
 def sign(reader: Reader, call: Call, x: Live) -> Live:
     """-1, 0 or +1."""
-    return reader.on(x, "sign", Sign(0), call)
+    made = reader.on(x, "sign", Sign(0), call)
+    values = tuple(np.array(value, np.float32) for value in (-1, 0, 1))
+    return replace(made, signs=Signs(x.tensor, values))  # type: ignore[arg-type]
 
 
-@operator("Quant", "IntQuant")
+@operator("Quant", "IntQuant", takes=(Turned,))
 def quant(reader: Reader, call: Call, x: Live) -> Live:
     """Uniform quantizer of up to 8 bits: any zero point, positive scale (one or one a channel) and rounding."""
     kind = _width(reader, call, 3, 2)
@@ -200,7 +202,7 @@ def _linear_scale(reader: Reader, call: Call, x: Live) -> Array:
 
 @operator("MultiThreshold")
 def multi_threshold(reader: Reader, call: Call, x: Live) -> Live:
-    """FINN thresholds, any number of levels: on integers with whole output scale and bias, on floats with any."""
+    """FINN thresholds, any number of levels, output scale and bias."""
     step, low = call.number("out_scale", 1.0), call.number("out_bias", 0.0)
     if not all(map(math.isfinite, (step, low))) or step <= 0:
         raise Problem("thresholds need a positive output scale and a finite bias")
@@ -209,10 +211,9 @@ def multi_threshold(reader: Reader, call: Call, x: Live) -> Live:
     if x.is_map and last == x.first:
         raise Problem("data_layout does not say where this tensor's channels are", hint="NCHW or NHWC")
     op: Threshold | Stairs
-    if reader.kind(x).is_float:
-        op = Stairs(_ordered(_table(reader, call, 1), x), low, step)
-    elif step != int(step) or low != int(low) or step >= 2**15 or abs(low) >= 2**15:
-        raise Problem("thresholds on integers need a whole output scale and bias, below 32,768")
+    whole = step == int(step) and low == int(low) and step < 2**15 and abs(low) < 2**15
+    if reader.kind(x).is_float or not whole:
+        op = Stairs(_ordered(table(reader, call, 1), x), low, step)
     else:
         op = Threshold(_ordered(integer_bounds(reader, call, 1, reader.kind(x)), x), int(low), int(step))
     return reader.on(x, "threshold", op, call)
@@ -232,13 +233,19 @@ def integer_bounds(reader: Reader, call: Call, index: int, kind: TensorType) -> 
     """Thresholds on integers of a type: (channels or 1, levels), each in [low, high + 1]."""
     if kind.is_float:
         raise Problem("thresholds need an integer input")
+    return whole_bounds(table(reader, call, index), kind)
+
+
+def whole_bounds(bounds: Array, kind: TensorType) -> Array:
+    """Thresholds on integers of a type from any numbers."""
     low, high = kind.range
     # On integers, x >= t and x >= ceil(t) are the same; beyond the range all bounds are alike.
-    return np.clip(np.ceil(_table(reader, call, index)), low, high + 1).astype(np.int64)
+    return np.clip(np.ceil(bounds), low, high + 1).astype(np.int64)
 
 
-def _table(reader: Reader, call: Call, index: int) -> Array:
-    table = reader.constant(call, index, "thresholds")
-    if table.ndim != 2 or not table.size or np.any(np.isnan(table)) or np.any(table[:, 1:] < table[:, :-1]):
-        raise Problem("thresholds must be a table (channels, levels) that does not fall along the levels")
-    return np.asarray(table, np.float64)
+def table(reader: Reader, call: Call, index: int) -> Array:
+    """Thresholds as they are given: float64, (channels or 1, levels)."""
+    found = reader.constant(call, index, "thresholds")
+    if found.ndim != 2 or not found.size or np.any(np.isnan(found)) or np.any(found[:, 1:] < found[:, :-1]):
+        raise Problem("thresholds must be a table (channels, levels) without NaN that does not fall along the levels")
+    return np.asarray(found, np.float64)

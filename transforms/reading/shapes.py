@@ -14,7 +14,7 @@ from .call import Call, operator
 from .core import Reader
 from .elementwise import aligned
 from .layers import as_sides
-from .live import End, Live, flattened, joined
+from .live import End, Live, Turned, flattened, joined
 
 
 @operator("Flatten", takes=(End,))
@@ -123,19 +123,27 @@ def unsqueeze(reader: Reader, call: Call, x: Live) -> Live:
     return _shaped(reader, call, x, tuple(1 if axis in places else next(sizes) for axis in range(1, rank)))
 
 
-@operator("Transpose")
+@operator("Transpose", takes=(Turned,))
 def transpose(reader: Reader, call: Call, x: Live) -> Live:
-    """Channels first to channels last and back; any other transposition is refused."""
+    """Channels first to channels last and back, in one step or several; any other transposition is refused."""
     rank = len(x.shape) + 1
     permutation = call.integers("perm", rank, tuple(reversed(range(rank))))
     if permutation == tuple(range(rank)):
         return x
-    shape = tuple(x.shape[axis - 1] for axis in permutation[1:]) if 0 not in permutation[1:] else ()
-    if x.is_map and x.first and permutation == (0, *range(2, rank), 1):
-        return replace(x, shape=shape, first=False)
-    if x.is_map and not x.first and permutation == (0, rank - 1, *range(1, rank - 1)):
-        return replace(x, shape=shape, first=True)
-    raise Problem(f"transposition {list(permutation)} is not supported", hint="only NCHW to NHWC and back are")
+    if permutation[0] != 0 or sorted(permutation) != list(range(rank)) or not x.is_map:
+        raise Problem(f"transposition {list(permutation)} is not supported", hint="only NCHW to NHWC and back are")
+    last = tuple(range(rank - 1))
+    first = (last[-1], *last[:-1])
+    axes = x.pending.axes if isinstance(x.pending, Turned) else first if x.first else last
+    axes, shape = (tuple(values[axis - 1] for axis in permutation[1:]) for values in (axes, x.shape))
+    x = replace(x, shape=shape)
+    for known in (last, first) if axes != first else (first,):
+        # Axes of size 1 may stand anywhere.
+        sizes = tuple(shape[axes.index(axis)] for axis in known)
+        long = [[axis for axis in order if shape[axes.index(axis)] > 1] for order in (axes, known)]
+        if axes == known or (sizes == shape and long[0] == long[1]):
+            return replace(x, first=known == first, pending=None)
+    return replace(x, pending=Turned(axes))
 
 
 @operator("Pad")
