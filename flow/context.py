@@ -236,6 +236,19 @@ def trained_file(recipe: Recipe) -> Path:
     return path
 
 
+def export_properties(recipe: Recipe) -> dict[str, str]:
+    """What an exported file says of its input beside its annotation.
+
+    A class of the user's that is trained here is trained on just these pixels, however much of its first quantizer
+    they use; with weights from elsewhere, whether they fit is looked at.
+    """
+    from ..transforms.contract import CONTRACT_KEY, InputContract
+
+    if recipe.model.kind != "own" or recipe.epochs == 0:
+        return {}
+    return {CONTRACT_KEY: InputContract("UINT8", partial=True).to_json()}
+
+
 def onnx_graph(recipe: Recipe, images: Dataset) -> Graph:
     """The graph of the ONNX file that a recipe names, its input meaning what model.input or the file says.
 
@@ -256,13 +269,13 @@ def onnx_graph(recipe: Recipe, images: Dataset) -> Graph:
         contract = recipe.model.contract()
         graph = graph if contract is None else with_contract(graph, contract)
         accepted = AcceptInput()(graph).graph
+        known = accepted.input_contract
+        if known is not None and not known.knows_data:
+            what = "it is not known how pixels become the floats that this network takes"
+            raise Problem(what, hint="say it, for example `input: pixels/255` or `input: uint8`")
         made = image_inputs(accepted, images.test_images[:1])
     except Problem as problem:
         raise recipe.problem(key, *_placed(problem)) from problem
-    known = accepted.input_contract
-    if known is not None and not known.knows_data:
-        what = "it is not known how pixels become the floats that this network takes"
-        raise recipe.problem("model.input", what, "say it, for example `input: pixels/255` or `input: uint8`")
     wanted, given = accepted.input_type.shape, images.test_images.shape[1:]
     if made.shape[1:] != wanted:
         what = f"{path.name} takes images of {list(wanted)}, {recipe.data.name} has {list(given)}"

@@ -22,6 +22,7 @@ from .context import (
     WEIGHTS,
     Build,
     Facts,
+    export_properties,
     make_network,
     network_spec,
     trained_file,
@@ -112,7 +113,7 @@ def export(build: Build) -> Facts:
         for network in build.networks:
             loaded = build.load(network)
             with build.run.temporary(f"{network}/{QONNX}") as path:
-                export_qonnx(loaded, path, loaded.spec.input_shape)
+                export_qonnx(loaded, path, loaded.spec.input_shape, export_properties(build.recipe))
         return {}
 
     return build.stage("export", {"networks": build.files(WEIGHTS) if onnx is None else [onnx]}, work)

@@ -20,7 +20,7 @@ from bnnflow import TOOL_MISSING, Problem, __version__
 
 from ..transforms.read import read
 from .check import Checked, check_graph
-from .context import cut_to, dataset, make_network, network_spec, train_settings, trained_file
+from .context import cut_to, dataset, export_properties, make_network, network_spec, train_settings, trained_file
 from .fault_campaign import fault_settings
 from .folding import fold_for
 from .places import data_places
@@ -87,7 +87,7 @@ def validate(recipe: Recipe, without_files: bool = False) -> Validated:
         from ..models.export import export_qonnx
 
         exported = Path(folder) / "network.onnx"
-        export_qonnx(network.eval(), exported, network.spec.input_shape)
+        export_qonnx(network.eval(), exported, network.spec.input_shape, export_properties(recipe))
         checked = check_graph(exported)
         if checked.problem is not None:
             return Validated(images, checked, tuple(notes), left_out)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import copy
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 import onnx
 import torch
@@ -24,7 +25,12 @@ INPUT, OUTPUT = "image", "scores"
 OPSET, MAX_IR_VERSION = 13, 10
 
 
-def export_qonnx(network: nn.Module, path: Path, input_shape: tuple[int, ...] | None = None) -> None:
+def export_qonnx(
+    network: nn.Module,
+    path: Path,
+    input_shape: tuple[int, ...] | None = None,
+    properties: Mapping[str, str] = MappingProxyType({}),
+) -> None:
     """Write the eval mode of `network` to `path` as QONNX: opset 13, IR version of at most 10, batch of 1.
 
     The input `image` is (1, C, H, W) float32 holding pixels 0 to 255 and is annotated UINT8; the output
@@ -36,6 +42,7 @@ def export_qonnx(network: nn.Module, path: Path, input_shape: tuple[int, ...] | 
         network: a `Network`, or any module that ends in class scores; not changed.
         path: moved into place once complete.
         input_shape: channels, height, width; None takes the network's own.
+        properties: entries of the file's `metadata_props`.
     """
     plain = copy.deepcopy(network).eval()
     if isinstance(plain, Network):
@@ -53,6 +60,7 @@ def export_qonnx(network: nn.Module, path: Path, input_shape: tuple[int, ...] | 
     assert input_shape is not None
     with _quiet():
         model = _trace(plain, input_shape)
+    onnx.helper.set_model_props(model, dict(properties))
     write_atomically(path, lambda temporary: temporary.write_bytes(model.SerializeToString()))
 
 

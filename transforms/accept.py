@@ -18,6 +18,7 @@ from .tensor import Array, TensorType, bipolar
 _PIXEL_RANGES = ((0.0, 1.0), (-1.0, 1.0), (-0.5, 0.5), (-127.5, 127.5))
 _CLOSE = 1e-6
 _LOPSIDED = 0.99
+_CROWDED, _MANY_LEVELS = 0.4, 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +244,7 @@ def _place(graph: Graph) -> str:
 
 
 def check_levels(graph: Graph) -> None:
-    """Refuse a contract whose data reach half of the first quantizer's levels at most, or only one.
+    """Refuse a contract whose data reach half of the first quantizer's levels at most, or crowd on one.
 
     Args:
         graph: as `AcceptInput` gives it.
@@ -273,17 +274,19 @@ def check_levels(graph: Graph) -> None:
     reached = max(len(values) for values, _ in found)
     unit = float(codes.unit.max()) * codes.kind.step
     span = max((values[-1] - values[0]) / unit + 1 for values, _ in found)
-    # A sign that all data but one or two lie on one side of is meant for other data.
-    lopsided = len(data) > 4 and min(counts.max() / len(data) for _, counts in found) > _LOPSIDED
+    # A sign that all data but one or two lie on one side of, and many levels of which one takes nearly half of the
+    # data, are meant for other data.
+    share = min(counts.max() / len(data) for _, counts in found) if len(data) > 4 else 0.0
+    crowded = share > (_CROWDED if levels >= _MANY_LEVELS else _LOPSIDED)
     half = -(-levels // 2)
-    if reached > -(-min(levels, len(data)) // 2) and (span > half + _CLOSE or levels == 2) and not lopsided:
+    if reached > -(-min(levels, len(data)) // 2) and (span > half + _CLOSE or levels == 2) and not crowded:
         return
     said = contract.formula() if contract.knows_data else "float"
     values = f"{made.min():g} to {made.max():g}"
-    share = "a single one" if reached == 1 else f"{reached} ({values})"
-    rest = ", all data but a few the same" if lopsided and reached > 1 else ""
+    given = "a single one" if reached == 1 else f"{reached} ({values})"
+    rest = f", and one of them to {share:.0%} of all data" if crowded and reached > 1 else ""
     raise Problem(
-        f"with the input as {said}, the first quantizer gives {share} of its {levels} levels{rest}",
+        f"with the input as {said}, the first quantizer gives {given} of its {levels} levels{rest}",
         f"{chain.nodes[-1].name!r} of {graph.name!r}",
         f'{choices()}; if it is meant so: --input "{said}, partial"',
     )
