@@ -21,7 +21,7 @@ from bnnflow.sim.engine import Simulator
 from bnnflow.transforms.finn_base import for_finn_base
 from bnnflow.transforms.graph import Graph
 from bnnflow.transforms.ops import Mvau, Thresholding
-from bnnflow.transforms.read import read
+from bnnflow.transforms.read import load, read
 from bnnflow.transforms.tensor import TensorType
 from bnnflow.transforms.write import write
 
@@ -303,10 +303,19 @@ def _table(file: Path, shape: tuple[int, ...]) -> np.ndarray | None:
 def executed(case: Case, graph: Graph, images: np.ndarray, folder: Path, what: str) -> Row:
     """finn-base executes a level: every integer tensor against the simulator's."""
     folder.mkdir(parents=True)
-    onnx.save(for_finn_base(write(graph)), folder / "model.onnx")
-    np.save(folder / "images.npy", images)
+    onnx.save(write(graph), folder / "level.onnx")
     mine = Simulator.of(graph).tensors(images)
-    np.savez(folder / "ours.npz", **mine)
+    values, wrong = compare_tensors(folder / "level.onnx", graph, images, folder, mine)
+    return Row(what, "finn-base", case.name, f"{values:,} integers of {len(images)} images", tuple(wrong))
+
+
+def compare_tensors(
+    file: Path, graph: Graph, images: np.ndarray, folder: Path, mine: dict[str, np.ndarray]
+) -> tuple[int, list[str]]:
+    """Number of integers of a file's tensors that finn-base computes, and a line for each tensor that differs."""
+    folder.mkdir(parents=True, exist_ok=True)
+    onnx.save(for_finn_base(load(file)), folder / "model.onnx")
+    np.save(folder / "images.npy", images)
     judge("finn-base", {"model": str(folder / "model.onnx"), "images": str(folder / "images.npy")}, folder)
     values, wrong = 0, []
     with np.load(folder / "answer.npz") as theirs:
@@ -320,4 +329,4 @@ def executed(case: Case, graph: Graph, images: np.ndarray, folder: Path, what: s
             elif not np.array_equal(one.astype(np.float64), other):
                 place = tuple(int(i) for i in np.argwhere(one.astype(np.float64) != other)[0])
                 wrong.append(f"{node.name!r} at {place}: {one[place]:g} here, {other[place]:g} there")
-    return Row(what, "finn-base", case.name, f"{values:,} integers of {len(images)} images", tuple(wrong))
+    return values, wrong

@@ -35,6 +35,7 @@ from .compare import (
 )
 from .environments import FOLDER, PROGRAMS, ROOT, Refused
 from .networks import Case, cases, random_images
+from .run_files import SUBJECT, run_files
 
 PAGE = ROOT / "docs" / "results" / "interop.md"
 LINES = 10
@@ -56,6 +57,9 @@ def main(words: Sequence[str] = ()) -> int:
     for case in cases(work):
         if not words or any(word in case.name for word in words):
             rows += judged(case, work / re.sub(r"\W+", "-", case.name).strip("-"))
+    if not words or any(word in SUBJECT for word in words):
+        for what, program, check in run_files(work / "run"):
+            rows.append(_guarded(check, what, program, SUBJECT))
     failed = [row for row in rows if row.wrong]
     print(f"{len(rows) - len(failed)} of {len(rows)} comparisons as they should be")
     if not words:
