@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from . import screen, screen_builds
+from . import screen_builds
 from .context import Build, Facts
 from .recipe import Recipe
 from .runs import Run
@@ -41,7 +41,7 @@ def built(
     images, notes = validate_build(recipe, folder)
     if not quiet:
         for note in notes:
-            screen.say(f"note: {note}")
+            print(f"note: {note}", flush=True)
     text = None if keep_recipe else recipe.dump()
     with Run.open(folder, text, first) as run, screen_builds.Stages(run, quiet=quiet) as shown:
         run.write(MEMO, json.dumps({"key": memo_key(recipe, images)}))

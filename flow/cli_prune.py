@@ -182,18 +182,19 @@ def study(
     json: Json = False,
 ) -> None:
     """Compare criteria with chance: same networks, shares, rounds and fine-tuning; an interrupted study goes on."""
-    read_recipe(recipe, list(overrides or []))
-    from . import screen, screen_pruning, study_figures
-    from . import study as work
     from .drawing import PICTURES
-    from .run_files import write_whole
 
     for path, endings in ((plot, PICTURES), (markdown, (".md",))):
         if path is not None:
             check_file(path, endings, [recipe])
+    wanted = changes(overrides)
+    read_recipe(recipe, wanted)
+    from . import screen, screen_pruning, study_figures
+    from . import study as work
+    from .run_files import write_whole
+
     if folder is not None:
         check_folder(folder)
-    wanted = changes(overrides)
     _once(context, wanted, {"prune.steps": "steps", "prune.epochs": "epochs", "prune.amount": "amount"})
     wishes = work.Wishes(tuple(criterion or ()), tuple(amount or ()), seeds, draws, steps, epochs, jobs)
     prepared = work.prepared(recipe, folder, wanted, wishes, json)

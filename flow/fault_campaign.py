@@ -24,7 +24,6 @@ def fault_settings(recipe: Recipe) -> tuple[Grid, Plan, Workers]:
     from ..sim.faults import Grid, Model, Plan, Protection, Rates, Workers, read_rates
 
     settings, key = recipe.faults, "faults.table"
-    _check_keys(recipe)
     try:
         rates = read_rates(settings.table) if settings.table else [Rates.of(rate) for rate in settings.rates]
         key = "faults.models"
@@ -47,27 +46,6 @@ def fault_settings(recipe: Recipe) -> tuple[Grid, Plan, Workers]:
         rates, settings.targets, settings.layers, settings.models, settings.protections, seeds, settings.fifo_depth
     )
     return grid, plan, workers
-
-
-def _check_keys(recipe: Recipe) -> None:
-    """Refuse keys that others make void; one at its default may stand, as a run's resolved recipe has them all.
-
-    Raises:
-        Problem: at the key.
-    """
-    settings = recipe.faults
-    single = bool(settings.models) and set(settings.models) == {"single"}
-    void = {
-        "rates": ("beside a table of rates", settings.table is not None),
-        "jobs": ("on a cluster, which decides how many workers there are", bool(settings.cluster)),
-        "max_maps": ("without interval", settings.interval is None),
-        "fifo_depth": ("without the target fifos", "fifos" not in settings.targets),
-    }
-    alone = ("rates", "table", "maps", "interval", "max_maps")
-    void |= {key: ("for single faults, whose number Leveugle's formula gives", True) for key in alone if single}
-    for key, (why, useless) in void.items():
-        if useless and getattr(settings, key) != type(settings).model_fields[key].default:
-            raise recipe.problem(f"faults.{key}", f"{key} changes nothing {why}", "leave one of them out")
 
 
 def run_campaign(build: Build) -> Facts:

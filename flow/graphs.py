@@ -166,8 +166,10 @@ class Fifos:
         from ..sim.pipeline import fifo_names
         from .fifo_depths import fifo_depths
 
+        if self.depths is None and not made.fifos:
+            return {}
         config = made.fifos if self.depths is None else load_json(self.depths, "file of FIFO depths")
-        return fifo_depths(config, made.graph, fifo_names(made.graph), finn_plus) if config else {}
+        return fifo_depths(config, made.graph, fifo_names(made.graph), finn_plus)
 
 
 def _rate_facts(made: Folded, wanted: Wanted, fifos: Fifos) -> dict[str, Any] | None:

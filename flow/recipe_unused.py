@@ -115,6 +115,8 @@ def _faults(recipe: Recipe) -> Rules:
     if set(faults.models) == {"single"}:
         for key in ("rates", "table", "maps", "interval", "max_maps"):
             yield ("faults", key), "single faults have no rates and no maps", "or name another model"
+    if faults.cluster:
+        yield ("faults", "jobs"), "a cluster decides how many workers there are", "or the cluster"
     if faults.interval is None:
         yield ("faults", "max_maps"), "without an interval faults.maps are all there are", "or set `interval`"
     if not any("fifos" in target.split("+") for target in faults.targets):

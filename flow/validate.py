@@ -26,7 +26,7 @@ from .folding import fold_for
 from .places import data_places
 from .pruning_plan import check_costs, check_labels, check_plan
 from .recipe import Recipe
-from .run_files import sha256_of
+from .run_files import explain, sha256_of
 
 if TYPE_CHECKING:
     from ..models.data.load import Dataset
@@ -87,7 +87,10 @@ def validate(recipe: Recipe, without_files: bool = False) -> Validated:
         from ..models.export import export_qonnx
 
         exported = Path(folder) / "network.onnx"
-        export_qonnx(network.eval(), exported, network.spec.input_shape, export_properties(recipe))
+        try:
+            export_qonnx(network.eval(), exported, network.spec.input_shape, export_properties(recipe))
+        except OSError as error:
+            raise explain(error, exported.parent) from error
         checked = check_graph(exported)
         if checked.problem is not None:
             return Validated(images, checked, tuple(notes), left_out)

@@ -62,7 +62,10 @@ def test_every_package_that_is_imported_is_declared() -> None:
         extra: {re.split(r"[^\w.-]", line)[0].lower() for line in lines} | {"bnnflow"} for extra, lines in lists.items()
     }
     owners = packages_distributions()
-    for folder, extras in (*((name, ("", "dask", "ray")) for name in FOLDERS), ("tests", ("", "test", "dask"))):
+    for folder, extras in (
+        *((name, ("", "dask", "ray", "finn-base")) for name in FOLDERS),
+        ("tests", ("", "test", "dask")),
+    ):
         allowed = set().union(*(declared[extra] for extra in extras))
         for path in (ROOT / folder).rglob("*.py"):
             if "oracles" in path.parts:

@@ -60,7 +60,12 @@ class Store:
 
     def _prepare(self) -> None:
         """Make the tables where there are none: looked at and made in one transaction, so that one program does it."""
-        self._check()  # Before anything is changed in a file that is not ours.
+        # Before anything is changed in a file that is not ours; both looks at it in one transaction.
+        self._base.execute("BEGIN")
+        try:
+            self._check()
+        finally:
+            self._base.execute("ROLLBACK")
         self._base.execute("PRAGMA journal_mode=WAL")
         self._base.execute("PRAGMA synchronous=NORMAL")
         self._base.execute("BEGIN IMMEDIATE")

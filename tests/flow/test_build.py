@@ -7,13 +7,17 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 import torch
 
-from bnnflow.flow import cli, context, stages
+from bnnflow.build.cost import estimate
+from bnnflow.build.finn_reports import unit_names
+from bnnflow.build.folding_file import apply_folding
+from bnnflow.flow import cli, context, finn_base, stages
 from bnnflow.flow.runs import Run
 from bnnflow.sim.verify import class_sums, sums_of_scores
 from bnnflow.transforms.read import read
@@ -75,15 +79,30 @@ def test_what_a_build_leaves(finished: Path) -> None:
     for name in ("base", "pruned"):
         rows = {row["stage"]: row for row in summary["verify"][name]["stages"]}
         everything = {"torch (Brevitas)", "onnxruntime on QONNX", "integer", "xnor", "dataflow"}
+        if finn_base.version() is not None:
+            everything |= {"finn-base on integer", "finn-base on xnor"}
         assert everything | {"qonnx on network", "qonnx on integer", "qonnx on xnor"} == set(rows)
         assert all(row["differences"] == 0 and row["values"] > 0 for row in rows.values())
         cycles = json.loads((finished / name / "report/estimate_layer_cycles.json").read_text())
         assert max(cycles.values()) == summary["networks"][name]["cycles"]
         folding = json.loads((finished / name / "auto_folding_config.json").read_text())
         assert set(folding) - {"Defaults"} == {key for key in cycles if not key.startswith("StreamingMaxPool")}
+        _check_handed(finished / name / "finn", summary["finn"][name])
     page = (finished / "report.html").read_text()
     assert "<svg" in page
     assert "http" not in page.replace("http://www.w3.org", "").replace("https://www.w3.org", "")
+
+
+def _check_handed(folder: Path, said: dict[str, Any]) -> None:
+    """Graph, folding file, reports and headline of the hand-over are of one graph; finn-plus judges them in oracles."""
+    graph = read(folder / "dataflow.onnx")
+    cost, names = estimate(graph, "finn"), unit_names(graph, finn_plus=True)
+    assert (said["lut"], said["bram18"], said["cycles"]) == (cost.lut, cost.bram18, cost.cycles)
+    cycles = json.loads((folder / "report/estimate_layer_cycles.json").read_text())
+    assert cycles == {names[unit.name]: unit.cycles for unit in cost.units}
+    config = json.loads((folder / "auto_folding_config.json").read_text())
+    assert apply_folding(graph, config, finn_plus=True) == graph
+    assert json.loads((folder / "input.json").read_text())["datatype"] == "UINT8"
 
 
 def test_every_onnx_file_is_valid_and_simulates_to_the_same_integers(finished: Path, tmp_path: Path) -> None:
@@ -92,7 +111,7 @@ def test_every_onnx_file_is_valid_and_simulates_to_the_same_integers(finished: P
     np.save(tmp_path / "x.npy", images)
     np.save(tmp_path / "floats.npy", images.astype(np.float32))
     files = sorted((finished / "pruned").rglob("*.onnx"))
-    assert len(files) == 5
+    assert len(files) == 6
     graphs, scores, sums = [read(path) for path in files], [], []
     for number, (path, graph) in enumerate(zip(files, graphs, strict=True)):
         onnx.checker.check_model(onnx.load(path))
@@ -151,14 +170,25 @@ def test_stages_can_be_turned_off(recipe: Path, finished: Path, tmp_path: Path) 
     assert contents(folder) == contents(finished)
 
 
-def test_pruning_that_removes_nothing_says_so(recipe: Path, finished: Path, tmp_path: Path) -> None:
+def test_pruning_that_removes_nothing_says_so(
+    recipe: Path, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before any work where it is known; else first in what is printed."""
     import shutil
 
     folder = tmp_path / "run"
     shutil.copytree(finished, folder)
-    assert cli.run(["build", str(recipe), "--run", str(folder), "-s", "prune.unit=16"]) == 0
-    notes = json.loads((folder / "summary.json").read_text())["notes"]["pruned"]
-    assert any("nothing was removed" in note for note in notes)
+    before = contents(folder)
+    assert cli.run(["build", str(recipe), "--run", str(folder), "-s", "prune.unit=16"]) == 2
+    assert contents(folder) == before
+    undone = ["-s", "prune.max_loss=0", "-s", "prune.amount=0.9", "-s", "prune.unit=1", "-s", "prune.epochs=0"]
+    assert cli.run(["build", str(recipe), "--run", str(folder), *undone]) == 0
+    assert json.loads((folder / "summary.json").read_text())["notes"]["pruned"][0].startswith("nothing was removed")
+    capsys.readouterr()
+    assert cli.run(["show", str(folder)]) == 0
+    assert capsys.readouterr().out.startswith(
+        "THE PRUNED NETWORK IS THE UNPRUNED ONE: nothing was removed: step 1 lost"
+    )
 
 
 def test_interrupted_stages_resume_to_the_same_files(

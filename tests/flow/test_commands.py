@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -59,6 +60,7 @@ def incompatible_join() -> onnx.ModelProto:
     """A shortcut of whole numbers beside one of multiples of 0.3 (Bi-Real style, without a shared quantizer)."""
     build = Builder(np.random.default_rng(0))
     build.add("Flatten", axis=1)
+    build.add("Sub", build.constant(127.5))
     build.sign()
     left = build.last
     build.add("Gemm", build.binary_weight(16, 16), transB=1)
@@ -229,8 +231,12 @@ def test_no_permission_in_the_run_folder(
     monkeypatch.chdir(tmp_path)
     Path("r.yaml").write_text("data: {name: digits}\nmodel: {arch: mlp}\n")
 
-    def refused(self: Path, *args: object, **kwargs: object) -> None:
-        raise PermissionError(13, "Permission denied")
+    made = Path.mkdir
+
+    def refused(self: Path, *args: Any, **kwargs: Any) -> None:
+        if self.name == "locked":
+            raise PermissionError(13, "Permission denied")
+        made(self, *args, **kwargs)
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "mkdir", refused)
@@ -294,17 +300,17 @@ def test_a_network_that_others_trained(capsys: pytest.CaptureFixture[str]) -> No
     """TFC_1W1A of the QONNX model zoo on MNIST's 10,000 test images, and its cost."""
     import json
 
-    graph = str(ZOO / "qonnx_zoo" / "TFC_1W1A.onnx")
-    assert cli.run(["check", graph]) == 0
+    graph = [str(ZOO / "qonnx_zoo" / "TFC_1W1A.onnx"), "--input", "pixels/255"]
+    assert cli.run(["check", *graph]) == 0
     capsys.readouterr()
-    assert cli.run(["simulate", graph, "--data", "mnist", "--data-dir", str(ZOO / "mnist"), "--json"]) == 0
+    assert cli.run(["simulate", *graph, "--data", "mnist", "--data-dir", str(ZOO / "mnist"), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["images"], found["accuracy"]) == (10_000, 0.9296)
-    assert cli.run(["estimate", graph, "--fps", "100000", "--clock-mhz", "200", "--json"]) == 0
+    assert cli.run(["estimate", *graph, "--fps", "100000", "--clock-mhz", "200", "--json"]) == 0
     cost = json.loads(capsys.readouterr().out)
     assert cost["weights"] == 59_008
     assert cost["fps"] >= 100_000
-    assert cli.run(["cycles", graph, "--fps", "100000", "--clock-mhz", "200", "--fifo", "0", "--json"]) == 0
+    assert cli.run(["cycles", *graph, "--fps", "100000", "--clock-mhz", "200", "--fifo", "0", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["interval_cycles"] == cost["cycles"]
 
 

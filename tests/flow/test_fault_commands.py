@@ -160,18 +160,17 @@ faults:
   rates: [0.1]
   models: [flip, bit-lin stuck-at-1]
 """
-RATES = "[1e-4, 1e-3, 1e-2, 3e-2, 1e-1]"  # The default, as a run's resolved recipe says it.
-FLIPS = ["-s", "faults.models=[flip]", "-s", f"faults.rates={RATES}"]
+FLIPS = ["-s", "faults.models=[flip]", "-s", "faults.rates=null"]
 RECIPES = {
     "models": ["-s", "faults.jobs=1"],
     "protections": ["-s", "faults.models=[flip]", "-s", "faults.protections=[tmr, secded]"],
     "cluster": ["-s", "faults.models=[flip]", "-s", "faults.cluster=dask"],
-    "rates_and_table": ["-s", "faults.models=[flip]", "-s", "faults.table=none.csv"],
+    "rates_and_table": ["-s", "faults.models=[flip]", "-s", "faults.table=t.csv", "-s", "faults.rates=[0.2]"],
     "table": [*FLIPS, "-s", "faults.table=none.csv"],
     "jobs_and_cluster": [*FLIPS, "-s", "faults.jobs=2", "-s", "faults.cluster=ray"],
     "max_maps_alone": [*FLIPS, "-s", "faults.max_maps=7"],
     "depth_without_fifos": [*FLIPS, "-s", "faults.fifo_depth=7"],
-    "single_with_maps": ["-s", "faults.models=[single]", "-s", "faults.rates=" + RATES, "-s", "faults.maps=7"],
+    "single_with_maps": ["-s", "faults.models=[single]", "-s", "faults.rates=null", "-s", "faults.maps=7"],
     "directions": [*FLIPS, "-s", "faults.table=t.csv"],
 }
 

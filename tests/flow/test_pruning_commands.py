@@ -203,7 +203,7 @@ CASES = {
     "parts": (["prune", "RUN", "--budget", "lut"], 2),
     "few_validation": (["prune", "RUN", "-s", "prune.validation=5"], 2),
     "few_images": (["prune", "RUN", "-s", "prune.images=9"], 2),
-    "nan": (["build", "nan.yaml", "--run", "nan", "--to", "prune"], 1),
+    "nan": (["build", "nan.yaml", "--run", "nan", "--to", "prune"], 2),
     "no_run": (["prune", "."], 2),
     "sensitivity_subset": (["sensitivity", "RUN", "--images", "9"], 2),
     "sensitivity_images": (["sensitivity", "RUN", "--images", "300"], 2),
@@ -237,6 +237,7 @@ def test_bad_input(
     save_network(damaged, Path("nan.pt"))
     changed = [("{arch: cnn, channels: [16, 16], kernels: [3, 3], pools: [1, 2], hidden: [24]}", "{trained: nan.pt}")]
     changed += [("epochs: 10, learning_rate: 0.01, ", ""), ("allocation: sensitivity, ", "")]
+    changed += [(", validation: 150, calibration: 100", "")]
     text = RECIPE
     for old, new in changed:
         assert old in text

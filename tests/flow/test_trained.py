@@ -80,7 +80,7 @@ def test_packed_weights_have_no_latent_values(
 ) -> None:
     recipe, latent = str(tmp_path / "start.yaml"), ["-s", "prune.enabled=true", "-s", "prune.criterion=latent"]
     golden("problems/trained_latent", ran(capsys, "check", recipe, *latent, status=2))
-    ran(capsys, "check", recipe, *latent, "-s", "train.epochs=1")
+    ran(capsys, "check", recipe, *latent, "-s", "train.epochs=1", "-s", "prune.unit=4")
     run = str(tmp_path / "again")
     ran(capsys, "build", recipe, "--run", run, "--to", "train")
     for arguments in (("rank", run, "--criterion", "latent"), ("synapses", run), ("ecqx", run)):

@@ -19,7 +19,7 @@ RECIPE = """\
 data: {{name: npz, dir: {data}}}
 model: {model}
 train: {{epochs: 1, batch: 16, learning_rate: 0.01, threads: 1, device: cpu{train}}}
-prune: {{enabled: {prune}, amount: 0.5, steps: 1, epochs: 0, images: 10}}
+prune: {{enabled: {prune}, amount: 0.5, steps: 1, unit: 4, epochs: 0, images: 10}}
 verify: {{images: 6}}
 """
 OPTIONS: dict[str, dict[str, Any]] = {
