@@ -13,7 +13,8 @@ import numpy as np
 from bnnflow import Problem
 
 from ..transforms.accept import with_contract
-from ..transforms.contract import InputContract, parse
+from ..transforms.contract import InputContract
+from ..transforms.contract_text import parse
 from ..transforms.graph import Graph
 from ..transforms.read import read
 from .run_files import explain

@@ -137,7 +137,7 @@ class Model(Section):
         """
         if self.input is None or self.kind not in ("onnx", "own"):
             return None
-        from ..transforms.contract import parse
+        from ..transforms.contract_text import parse
 
         return parse(self.input, "recipe")
 

@@ -270,7 +270,7 @@ def test_what_check_accepts_build_never_refuses(made: dict[str, Any], tmp_path: 
 
 
 @pytest.mark.slow
-@settings(max_examples=150, suppress_health_check=_KEPT)
+@settings(max_examples=40, suppress_health_check=_KEPT)
 @given(made=recipes())
 def test_what_check_accepts_build_never_refuses_up_to_the_cost(made: dict[str, Any], tmp_path: Path) -> None:
     _holds(made, tmp_path, "faults")

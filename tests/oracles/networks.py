@@ -17,7 +17,7 @@ from bnnflow.models.export import export_qonnx
 from bnnflow.models.networks import Network, NetworkSpec
 from bnnflow.models.prune import remove
 from bnnflow.transforms.accept import with_contract
-from bnnflow.transforms.contract import parse
+from bnnflow.transforms.contract_text import parse
 from bnnflow.transforms.graph import Graph
 from bnnflow.transforms.read import read
 

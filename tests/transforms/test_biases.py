@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from bnnflow.sim import reference
 from bnnflow.transforms.accept import with_contract
 from bnnflow.transforms.compile import stages
-from bnnflow.transforms.contract import parse
+from bnnflow.transforms.contract_text import parse
 from bnnflow.transforms.graph import Graph
 from bnnflow.transforms.ops import Bias
 from bnnflow.transforms.read import read

@@ -17,7 +17,8 @@ from bnnflow.sim.inputs import float_inputs, graph_inputs, image_inputs
 from bnnflow.sim.verify import images_in_doubt
 from bnnflow.transforms.accept import AcceptInput, with_contract
 from bnnflow.transforms.compile import stages
-from bnnflow.transforms.contract import InputContract, from_json, parse
+from bnnflow.transforms.contract import InputContract, from_json
+from bnnflow.transforms.contract_text import parse
 from bnnflow.transforms.graph import Graph
 from bnnflow.transforms.read import read
 from bnnflow.transforms.standard import to_standard

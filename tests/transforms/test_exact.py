@@ -20,7 +20,7 @@ from bnnflow.sim.engine import Simulator
 from bnnflow.sim.verify import Level, images_in_doubt, sums_of_scores, verify
 from bnnflow.transforms.accept import with_contract
 from bnnflow.transforms.compile import STAGES, Stage, stages
-from bnnflow.transforms.contract import parse
+from bnnflow.transforms.contract_text import parse
 from bnnflow.transforms.graph import Graph
 from bnnflow.transforms.ops import AnyOp, DuplicateStreams
 from bnnflow.transforms.passes import Doubt, Pass, Rewritten

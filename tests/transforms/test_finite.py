@@ -12,7 +12,7 @@ from onnx import helper, numpy_helper
 from bnnflow import Problem
 from bnnflow.transforms.accept import with_contract
 from bnnflow.transforms.compile import stages
-from bnnflow.transforms.contract import parse
+from bnnflow.transforms.contract_text import parse
 from bnnflow.transforms.read import read
 from tests.drawn import Drawn, networks
 

@@ -249,9 +249,10 @@ def test_units_beside_layers_that_are_not_compiled(source: str, out: str) -> Non
         net.add("BipolarQuant", net.c(1.0), domain=DOMAIN)
         values = np.where(values >= 0, 1, -1)
     elif source == "UINT4":
-        net.add("Div", net.c(16.0))
+        net.add("Add", net.c(127.5))
+        net.add("Div", net.c(17.0))
         net.quant(4, 1.0, signed=0)
-        values = np.clip(np.round(values / 16), 0, 15)
+        values = np.round((values + 127.5) / 17)
     else:
         net.quant(3, 32.0)
         values = np.clip(np.round(values / 32), -4, 3) * 32

@@ -14,7 +14,7 @@ from bnnflow.sim.engine import Simulator
 from bnnflow.sim.verify import Level, images_in_doubt, sums_of_scores, verify, verify_scores
 from bnnflow.transforms.accept import with_contract
 from bnnflow.transforms.compile import stages
-from bnnflow.transforms.contract import parse
+from bnnflow.transforms.contract_text import parse
 from bnnflow.transforms.graph import Graph
 from bnnflow.transforms.read import load, read
 from bnnflow.transforms.standard import to_standard
