@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import re
 import subprocess
 import sys
 import tomllib
 import venv
 import zipfile
-from importlib.metadata import packages_distributions
+from importlib.metadata import distributions, packages_distributions
 from pathlib import Path
 
 import pytest
@@ -79,7 +78,8 @@ def test_every_package_that_is_imported_is_declared() -> None:
 
 def test_the_wheel_works_in_a_fresh_environment(wheel: Path, tmp_path: Path) -> None:
     """Installed without its dependencies, which are lent by path, every module imports from the wheel alone."""
-    pip_is_here = importlib.util.find_spec("pip") is not None
+    # Not by looking for its module: that has setuptools give way to the standard distutils from then on.
+    pip_is_here = any(dist.name == "pip" for dist in distributions())
     venv.create(tmp_path / "env", with_pip=not pip_is_here)
     python = tmp_path / "env" / "bin" / "python"
     pip = [sys.executable, "-m", "pip", "--python", python] if pip_is_here else [python, "-m", "pip"]

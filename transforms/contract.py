@@ -87,7 +87,7 @@ class InputContract:
         return made
 
     def formula(self) -> str:
-        """The network's inputs in terms of the data, as `contract_text.parse` reads it; with `partial` and the layout."""
+        """The network's inputs in terms of the data, as `contract_text.parse` reads it."""
         text = "pixels" if self.datatype == "UINT8" and self.steps else self.datatype.lower()
         match = FIXED.fullmatch(self.datatype)
         # The first step of fixed-point numbers is what their type says.
