@@ -155,14 +155,18 @@ def _on_host(graph: Graph, contract: InputContract, values: Array) -> Array:
     """The first quantizer's integers of the network's inputs."""
     if not np.all(np.isfinite(values)):
         return values
-    made = _channels_last(graph, values)
+    return _back(graph, _codes(contract, _channels_last(graph, values)))
+
+
+def _codes(contract: InputContract, values: Array) -> Array:
+    """What the host makes of the network's inputs, channels on the last axis."""
     for op in contract.host:
-        made = on_floats(op, made)
+        values = on_floats(op, values)
     last = contract.host[-1]
     assert isinstance(last, Quantize | Sign | Stairs)
     codes = codes_of(last)
     assert codes is not None
-    return _back(graph, np.rint((made - codes.offset) / codes.unit).astype(np.int64))
+    return np.rint((values - codes.offset) / codes.unit).astype(np.int64)
 
 
 def _codes_as_given(graph: Graph, data: Array) -> Array:
@@ -177,10 +181,9 @@ def _keeps_integers(graph: Graph) -> bool:
     """Whether the host makes of every integer of the graph's input that integer itself."""
     contract, (low, high) = graph.contract, graph.input_type.range
     assert contract is not None
-    same = np.arange(low, high + 1, graph.input_type.step)
-    size = (len(same), *graph.input_type.shape)
-    probe = np.broadcast_to(same.reshape(-1, *(1,) * (len(size) - 1)), size)
-    return np.array_equal(_on_host(graph, contract, probe.astype(np.float64)), probe)
+    channels = graph.input_type.shape[0 if graph.channels_first else -1]
+    same = np.repeat(np.arange(low, high + 1, graph.input_type.step)[:, None], channels, axis=1)
+    return np.array_equal(_codes(contract, same.astype(np.float64)), same)
 
 
 def _data_of(graph: Graph, contract: InputContract, values: Array) -> Array:
