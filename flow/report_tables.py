@@ -53,6 +53,8 @@ def _table(title: str, columns: str, caption: str = "") -> Table:
 
 
 def _headline_table(summary: Summary) -> Table:
+    from rich.text import Text
+
     target = summary["target"]
     has_pruned = bool(summary["networks"].get("pruned"))
     title = (
@@ -61,7 +63,7 @@ def _headline_table(summary: Summary) -> Table:
     table = _table(title, "|>unpruned|>pruned|>change|unit|source" if has_pruned else "|>unpruned|unit|source")
     colours = {1: "green", -1: "yellow", 0: ""}
     for row in headline(summary):
-        middle = [row.pruned, f"[{colours[row.better]}]{row.change}[/]" if row.better else row.change]
+        middle: list[str | Text] = [row.pruned, Text(row.change, colours[row.better])]
         table.add_row(row.label, row.base, *(middle if has_pruned else []), row.unit, row.source.partition(" ")[0])
     return table
 

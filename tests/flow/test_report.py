@@ -8,6 +8,7 @@ from rich.console import Console
 
 from bnnflow.flow.report import change, headline, number, render
 from bnnflow.flow.report_tables import tables
+from bnnflow.flow.screen import terminal
 
 from .sample_summary import sample_summary
 
@@ -25,11 +26,20 @@ def without(*keys: str) -> dict[str, Any]:
 
 
 def said(summary: dict[str, Any]) -> str:
-    console = Console(width=100, color_system=None)
+    """The tables as commands print them."""
+    console = terminal()
     with console.capture() as captured:
         for table in tables(summary):
             console.print(table)
     return captured.get()
+
+
+def test_tables_show_no_markup_and_a_terminal_has_colours() -> None:
+    assert "[/]" not in said(sample_summary()) and "[green" not in said(sample_summary())
+    console = Console(width=100, force_terminal=True, color_system="standard")
+    with console.capture() as captured:
+        console.print(tables(sample_summary())[0])
+    assert re.search(r"\x1b\[32m\s*−51\.6", captured.get()), "better is green"
 
 
 def test_change_has_a_sign_and_a_meaning() -> None:
