@@ -240,11 +240,12 @@ def export_properties(recipe: Recipe) -> dict[str, str]:
     """What an exported file says of its input beside its annotation.
 
     A class of the user's that is trained here is trained on just these pixels, however much of its first quantizer
-    they use; with weights from elsewhere, whether they fit is looked at.
+    they use; with weights from elsewhere, whether they fit is looked at, unless model.input says `partial`.
     """
     from ..transforms.contract import CONTRACT_KEY, InputContract
 
-    if recipe.model.kind != "own" or recipe.epochs == 0:
+    said = recipe.model.contract()
+    if recipe.model.kind != "own" or (recipe.epochs == 0 and not (said is not None and said.partial)):
         return {}
     return {CONTRACT_KEY: InputContract("UINT8", partial=True).to_json()}
 
