@@ -17,7 +17,7 @@ from bnnflow.sim.inputs import float_inputs, graph_inputs, image_inputs
 from bnnflow.sim.verify import images_in_doubt
 from bnnflow.transforms.accept import AcceptInput, with_contract
 from bnnflow.transforms.compile import stages
-from bnnflow.transforms.contract import InputContract, from_json
+from bnnflow.transforms.contract import CONTRACT_KEY, InputContract, from_json
 from bnnflow.transforms.contract_text import parse
 from bnnflow.transforms.graph import Graph
 from bnnflow.transforms.read import read
@@ -277,6 +277,23 @@ def test_what_contradicts_the_file_is_refused(text: str) -> None:
         with_contract(read(net.model()), parse(text))
     made = with_contract(read(net.model()), parse("pixels"))
     assert made.input_contract == InputContract("UINT8")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{}", "[1]", "null", '{"datatype": 3}', '{"datatype": "PIXELS"}', '{"datatype": "INT8"}',
+     '{"datatype": "UINT8", "steps": [{"op": "Sign", "zero": 1}]}', '{"datatype": "UINT8", "steps": [{"op": "Conv"}]}',
+     '{"datatype": "UINT8", "layout": "chwn"}', '{"datatype": "UINT8", "partial": "yes"}',
+     '{"datatype": "UINT8", "x": 1}',
+     '{"datatype": "UINT8", "steps": [{"op": "Affine", "scale": "a"}]}'],
+)  # fmt: skip
+def test_contracts_of_files_that_are_none_or_contradict_them_are_refused(text: str) -> None:
+    net = Net((4,), "UINT8")
+    net.dense(3, 4)
+    model = net.model()
+    onnx.helper.set_model_props(model, {CONTRACT_KEY: text})
+    with pytest.raises(Problem, match="contract"):
+        read(model)
 
 
 def test_an_input_that_two_operations_read_has_no_border() -> None:

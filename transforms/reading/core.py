@@ -85,6 +85,10 @@ class Reader:
         if known and known[1] >= 2**32:
             raise Problem(f"an input of type {datatype} is too wide", f"input {item.name!r}", "use up to 32 bits")
         self.contract = self._contract(item.name, datatype if known is None else "")
+        said = self.contract
+        if known and said is not None and said.knows_data and not said.host and said.data_range != known:
+            what = f"the file's input contract says {said.datatype}, its annotation {datatype}"
+            raise Problem(what, f"input {item.name!r}", "compile the network again")
         self.input = plain(item.name) or "image"
         self.types[self.input] = TensorType(shape, *known) if known else TensorType(shape)
         if len(shape) == 1 or (len(shape) == 3 and reads_channels_last(self.model.graph, item.name)):
