@@ -233,6 +233,7 @@ def estimate(
 
 
 def cycles(
+    context: typer.Context,
     graph: GraphFile,
     part: Annotated[str, typer.Option(help="FPGA part.")] = "xc7z020clg400-1",
     clock_mhz: Annotated[float, typer.Option(min=1, max=1000, help="Clock in MHz.")] = 100,
@@ -252,6 +253,8 @@ def cycles(
     from . import folding as folds
     from . import graphs, inputs, screen, screen_graphs
 
+    if folding is not None and fps is None:
+        useless(context, ["part"], "beside a folding file", "leave it out, or give --fps for what the file leaves out")
     wanted = folds.Wanted(part_of(part), clock_mhz, fps, folding, finn_plus, top_k, keep_shape)
     opened = inputs.open_graph(graph, inputs.contract_of(input))
     found = graphs.cycles(opened, wanted, images, graphs.Fifos(fifo, fifo_depths))

@@ -72,6 +72,7 @@ VOID: dict[str, list[str]] = {
     "simulate_labels": ["simulate", "net.onnx", "--input", "x.npy", "--labels", "y9.npy", "--images", "5"],
     "simulate_both": ["simulate", "net.onnx", *DATA, "--data", "digits"],
     "compile_finn_plus": ["compile", "net.onnx", "--to", "xnor", "--finn-plus"],
+    "cycles_part_and_folding": ["cycles", "net.onnx", "--folding", "f.json", "--part", "xc7z045ffg900-2"],
     "check_overrides": ["check", "net.onnx", "-s", "seed=1"],
     "check_twice": ["check", "r.yaml", "-s", "seed=1", "-s", "seed=2"],
     "build_twice": ["build", "r.yaml", "-s", "data.dir=a", "--data-dir", "b"],
