@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -353,6 +354,11 @@ def train_settings(recipe: Recipe) -> TrainSpec:
 
     settings = recipe.train.model_dump(exclude={"threads", "norm_images", "flip_window", "epochs"})
     return TrainSpec(recipe.epochs, seed=recipe.seed, **settings)
+
+
+def json_text(value: object) -> str:
+    """A value as the text of a JSON file; ValueError for NaN and infinity, which JSON does not have."""
+    return json.dumps(value, indent=2, allow_nan=False) + "\n"
 
 
 def set_threads(threads: int | None) -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-
 from bnnflow import Problem
 
 from ..transforms.compile import stages
 from ..transforms.read import read
 from ..transforms.write import write
-from .context import QONNX, Build, Facts
+from .context import QONNX, Build, Facts, json_text
 from .figures import network_operations
 from .folding import fold_for
 from .inputs import input_facts
@@ -24,25 +22,26 @@ def hand_over(build: Build, network: str) -> Facts:
     elementwise units. It is folded for the recipe's target; its figures are FINN's formulas digit for digit.
 
     Returns:
-        file (of the graph, in the run folder), and its units, cycles, fps, LUT and BRAM18; or "reason", why finn-plus
-        has no such network.
+        file (of the graph, in the run folder), and its units, cycles, fps, LUT and BRAM18; or "reason", why finn-plus'
+        units cannot make this network, or not at the target's rate on its part.
     """
     from ..build.cost import estimate
     from ..build.finn_reports import folding, reports
 
     target = build.recipe.target
-    made = stages(read(build.file(network, QONNX)), finn_plus=True)
-    folded = fold_for(build.recipe, made[-1].graph)
     try:
+        # Its units are not all ours: what fits the part and the rate with ours may not with its own.
+        made = stages(read(build.file(network, QONNX)), finn_plus=True)
+        folded = fold_for(build.recipe, made[-1].graph)
         content = write(folded, finn_plus=True).SerializeToString()
     except Problem as problem:
-        return {"reason": f"{problem.where}: {problem.what}" if problem.where else problem.what}
+        return {"reason": problem.what}
     counts = network_operations(next(stage.graph for stage in made if stage.level == "xnor"))
     files: dict[str, str | bytes] = {
         "dataflow.onnx": content,
         "dataflow.txt": str(folded),
-        "auto_folding_config.json": _json(folding(folded, finn_plus=True)),
-        "input.json": _json(input_facts(folded)),
+        "auto_folding_config.json": json_text(folding(folded, finn_plus=True)),
+        "input.json": json_text(input_facts(folded)),
         **reports(folded, counts, target.clock_mhz, finn_plus=True),
     }
     for name, text in files.items():
@@ -56,7 +55,3 @@ def hand_over(build: Build, network: str) -> Facts:
         "lut": cost.lut,
         "bram18": cost.bram18,
     }
-
-
-def _json(value: object) -> str:
-    return json.dumps(value, indent=2, allow_nan=False) + "\n"

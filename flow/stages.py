@@ -6,7 +6,6 @@ skipped when none of its inputs changed. `models`, `sim` and `build` meet only h
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from functools import partial
 
@@ -23,6 +22,7 @@ from .context import (
     Build,
     Facts,
     export_properties,
+    json_text,
     make_network,
     network_spec,
     trained_file,
@@ -169,7 +169,7 @@ def schedule(build: Build) -> Facts:
         for network in build.networks:
             folded = fold_for(build.recipe, read(build.file(network, LEVEL_FILES["dataflow"])))
             write_graph(build.run, f"{network}/{FOLDED}", folded)
-            build.run.write(f"{network}/auto_folding_config.json", _json(folding(folded)))
+            build.run.write(f"{network}/auto_folding_config.json", json_text(folding(folded)))
             handed[network] = hand_over(build, network)
         chip = part(target.part)
         return {"part": chip.name, "lut": chip.lut, "bram18": chip.bram18, "finn": handed}
@@ -264,16 +264,12 @@ def report(build: Build) -> Facts:
     pictures = [build.run.path(RELEVANCE)] if build.facts["prune"].get("relevance") else []
 
     def work() -> Facts:
-        build.run.write("summary.json", _json(summary))
+        build.run.write("summary.json", json_text(summary))
         build.run.write("report.html", render(summary, *(path.read_bytes() for path in pictures)))
         return {}
 
     build.stage("report", {"summary": summary, "pictures": pictures}, work)
     return summary
-
-
-def _json(value: object) -> str:
-    return json.dumps(value, indent=2, allow_nan=False) + "\n"
 
 
 STAGES: dict[str, Callable[[Build], Facts]] = {

@@ -349,3 +349,22 @@ def test_commands_on_finished_runs(finished: Path, capsys: pytest.CaptureFixture
     for arguments in (["show", str(finished)], ["compare", str(finished)], ["check", graph], ["estimate", graph]):
         assert cli.run(arguments) == 0
         assert len(capsys.readouterr().out) > 100
+
+
+def test_what_finn_plus_cannot_fold_is_said_and_stops_no_build(tmp_path: Path) -> None:
+    """Its max pool reads windows, two cycles an image slower than ours: the rate that ours just reaches is too much."""
+    recipe, run = tmp_path / "fast.yaml", tmp_path / "run"
+    recipe.write_text(
+        "data: {name: digits, train_images: 50, test_images: 10}\n"
+        "model: {arch: cnn, channels: [64, 8], kernels: [1, 3], pools: [2, 1], hidden: [16]}\n"
+        "train: {epochs: 0}\nprune: {enabled: false}\nfaults: {enabled: false}\nspeed: {enabled: false}\n"
+        "target: {fps: 1250000, part: xczu9eg-ffvb1156-2-e}\n"
+    )
+    assert cli.run(["check", str(recipe)]) == 0
+    assert cli.run(["build", str(recipe), "--run", str(run), "-s", "target.fps=1000"]) == 0
+    assert (run / "base/finn/dataflow.onnx").is_file()
+    assert cli.run(["build", str(recipe), "--run", str(run)]) == 0
+    said = json.loads((run / "summary.json").read_text())["finn"]["base"]
+    assert "82" in said["reason"], said
+    assert not (run / "base/finn/dataflow.onnx").exists(), "nothing is left of another rate"
+    assert "not written: " in (run / "report.html").read_text()
