@@ -155,7 +155,10 @@ def simulate(
     else:
         hint = "for example --data digits, or --input X.npy --labels L.npy"
         both = data and (pictures is not None or labels is not None)
-        what = "--data has images and labels of its own" if both else "either --input or --data is needed"
+        missing = (
+            "either --input or --data is needed" if contract is None else "--input says what images hold, not which"
+        )
+        what = "--data has images and labels of its own" if both else missing
         raise Problem(what, "flow simulate", hint)
     if tap and output is None:
         raise Problem("tapped tensors need a place", "--tap", "give --output; tensors are written beside it")

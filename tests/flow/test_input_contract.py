@@ -150,6 +150,7 @@ REFUSED: dict[str, list[str]] = {
     "channels": ["estimate", "plain.onnx", "--input", "pixels*[1,2,3]"],
     "neither_file": ["simulate", "plain.onnx", "--input", "absent"],
     "two_contracts": ["simulate", "plain.onnx", "--input", "x.npy", "--input", "uint8", "--input", "int8"],
+    "contract_alone": ["simulate", "plain.onnx", "--input", "uint8"],
     "two_files": ["simulate", "plain.onnx", "--input", "x.npy", "--input", "y.npy"],
     "data_set": ["simulate", "plain.onnx", "--data", "digits"],
     "data_set_of_others": ["simulate", "plain.onnx", "--data", "digits", "--input", "int8"],
