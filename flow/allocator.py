@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from bnnflow import Problem
 
 from ..transforms.graph import Graph
-from ..transforms.read import read
+from .context import export_properties
+from .exported import graph_of
 from .hardware_costs import ALL, PARTS_OF_COST, HardwareCosts
 from .recipe import Recipe
 from .sensitivity import Candidates, curves_of, table, table_facts
@@ -20,19 +20,10 @@ from .sensitivity import Candidates, curves_of, table, table_facts
 if TYPE_CHECKING:
     from ..models.allocation.greedy import Objective
     from ..models.networks import Network
+    from ..models.own import OwnNetwork
     from ..models.prune import Allocation, Situation
 
 Facts = dict[str, Any]
-
-
-def graph_of(network: Network) -> Graph:
-    """A torch network as a graph of the network level, through its QONNX file."""
-    from ..models.export import export_qonnx
-
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "network.onnx"
-        export_qonnx(network, path, network.spec.input_shape)
-        return read(path)
 
 
 def hardware_costs(recipe: Recipe, graph: Graph) -> HardwareCosts:
@@ -71,12 +62,12 @@ class SensitivityAllocator:
         """
         from ..models.allocation.greedy import Space, allocate, explore
         from ..models.allocation.sensitivity import Measured, lowest_removed
-        from ..models.prune import Allocation, groups
+        from ..models.prune import Allocation
 
         settings = self.recipe.prune
         objective = objective_of(self.recipe)
         costs = self._hardware(situation.original)
-        widths = {group.name: group.width for group in groups(situation.original.spec)}
+        widths = situation.widths
         present = {name: len(scores) for name, scores in situation.scores.items()}
         whole = costs(widths)
         now = objective.left(costs(present), whole)
@@ -119,9 +110,9 @@ class SensitivityAllocator:
             facts["curves"] = table_facts(curves)
         return Allocation(kept, facts, stop)
 
-    def _hardware(self, network: Network) -> HardwareCosts:
+    def _hardware(self, network: Network | OwnNetwork) -> HardwareCosts:
         if self._costs is None:
-            self._costs = hardware_costs(self.recipe, graph_of(network))
+            self._costs = hardware_costs(self.recipe, graph_of(network, export_properties(self.recipe)))
         return self._costs
 
     def _candidates(self, situation: Situation) -> Candidates:
@@ -133,7 +124,8 @@ class SensitivityAllocator:
             check_subset(labels, situation.original.spec.classes)
         except Problem as problem:
             raise self.recipe.problem("prune.validation", problem.what, problem.hint) from problem
-        return Candidates.of(graph_of(situation.network), situation.calibration[: settings.calibration], images, labels)
+        graph = graph_of(situation.network, export_properties(self.recipe))
+        return Candidates.of(graph, situation.calibration[: settings.calibration], images, labels)
 
     def _curves(self, situation: Situation, candidates: Candidates) -> Any:
         """The unpruned network's curves: measured at the first step, from the record at later ones."""

@@ -295,9 +295,6 @@ def onnx_graph(recipe: Recipe, images: Dataset) -> Graph:
 def _own_spec(recipe: Recipe, shape: tuple[int, int, int], classes: int) -> OwnSpec:
     from ..models.own import OwnSpec
 
-    if recipe.prune.enabled:
-        what = "only the networks of `flow models`, and mlp, cnn and resnet, can be pruned yet"
-        raise recipe.problem("prune.enabled", what, "set `prune: {enabled: false}`")
     if recipe.ensemble.members > 1:
         what = "only the networks of `flow models`, mlp, cnn and resnet, can be members of an ensemble"
         raise recipe.problem("ensemble.members", what, "use members: 1")
@@ -310,7 +307,9 @@ def _own_spec(recipe: Recipe, shape: tuple[int, int, int], classes: int) -> OwnS
             what = f"{size} numbers a channel for images of {shape[0]} channels"
             raise recipe.problem("model.input", what, "give one number, or one a channel")
     steps = tuple(tuple(tuple(part.tolist()) for part in (op.scale, op.shift, op.divisor)) for op in ops)
-    return OwnSpec(recipe.model.arch, recipe.model.args, shape, classes, str(recipe.folder), steps)
+    spec = OwnSpec(recipe.model.arch, recipe.model.args, shape, classes, str(recipe.folder), steps)
+    check_pruning(recipe, spec)
+    return spec
 
 
 def make_network(recipe: Recipe, images: Dataset) -> Trained:

@@ -13,6 +13,7 @@ from .recipe_prune import Blocks, Ecqx, Masks, Planes, Synapses
 
 if TYPE_CHECKING:
     from ..models.networks import Network
+    from ..models.own import OwnNetwork
     from ..models.prune.blocks import BlockLoss
     from ..models.train import Progress
     from ..models.train_spec import TrainSpec
@@ -56,7 +57,7 @@ class Made:
         stop: why it ended before its last step.
     """
 
-    network: Network
+    network: Network | OwnNetwork
     kept: dict[str, int]
     unit: str
     steps: list[Facts]

@@ -84,7 +84,9 @@ def save(network: Network, folder: Path) -> list[str]:
 def _done(have: Given, made: Made, output: Path | None) -> dict[str, Any]:
     """What the methods say alike, with test accuracy (0 to 1) before and after, and files where `output` asks."""
     from ..models.evaluate import accuracy
+    from ..models.networks import Network
 
+    assert isinstance(made.network, Network)
     return {
         "accuracy": accuracy(have.network, *have.held),
         "steps": made.steps,

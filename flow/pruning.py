@@ -53,8 +53,11 @@ def recovery(recipe: Recipe) -> TrainSpec:
     return TrainSpec(seed=recipe.seed, **recovery_settings(recipe))
 
 
-def pruned(build: Build, flips: Path | None = None) -> PruneResult:
+def pruned(build: Build, flips: Path | None = None) -> tuple[PruneResult, dict[str, int]]:
     """Prune the run's trained network as its recipe says; goes on where it was interrupted.
+
+    Returns:
+        What comes of it, and the channels that are left of each group.
 
     Args:
         build: the run.
@@ -63,11 +66,12 @@ def pruned(build: Build, flips: Path | None = None) -> PruneResult:
     Raises:
         Problem: at its place in the recipe.
     """
+    from ..models.ensemble import Ensemble
     from ..models.flips import FlipCounts
-    from ..models.networks import Network
     from ..models.prune import PruneSpec, prune
     from ..models.train import held_out
     from .allocator import SensitivityAllocator
+    from .exported import structure_of
 
     recipe, settings = build.recipe, build.recipe.prune
     set_threads(recipe.train.threads)
@@ -83,7 +87,8 @@ def pruned(build: Build, flips: Path | None = None) -> PruneResult:
         settings.min_width,
     )
     base = build.load("base")
-    assert isinstance(base, Network)
+    assert not isinstance(base, Ensemble)
+    structure = structure_of(base)
     report = build.progress("prune")
     allocator = None
     if settings.allocation == "sensitivity":
@@ -91,7 +96,7 @@ def pruned(build: Build, flips: Path | None = None) -> PruneResult:
         allocator = SensitivityAllocator(recipe, folder, lambda done, total: report(done, total, {}))
     images = build.dataset
     out = held_out(len(images.train_images), train_settings(recipe))
-    return prune(
+    result = prune(
         base,
         images.train_images,
         images.train_labels,
@@ -102,7 +107,10 @@ def pruned(build: Build, flips: Path | None = None) -> PruneResult:
         allocator.describe() if allocator else "",
         out if len(out) else None,
         FlipCounts.load(flips) if flips is not None else None,
+        structure,
     )
+    good = [step for step in result.steps if not step["rolled_back"]]
+    return result, good[-1]["kept"] if good else structure.widths
 
 
 def prune_base(build: Build, flips: Path | None) -> Facts:
@@ -136,13 +144,13 @@ def prune_base(build: Build, flips: Path | None) -> Facts:
 def _draw_relevance(build: Build) -> Facts:
     """Draw where the criterion finds relevance in images; its method and the layers, {} where it looks at none."""
     from ..models.criteria import Criterion
-    from ..models.networks import Network
+    from ..models.ensemble import Ensemble
     from .rank import drawn_sample
     from .rank_plots import draw_maps
 
     criterion = Criterion.parse(build.recipe.prune.criterion)
     base = build.load("base")
-    assert isinstance(base, Network)
+    assert not isinstance(base, Ensemble)
     if not criterion.reduction:
         return {}
     drawn = draw_maps(base, criterion.method, drawn_sample(build.dataset, build.recipe.seed))
@@ -176,10 +184,7 @@ def step_costs(build: Build) -> Facts:
 
 def _filters(build: Build, flips: Path | None) -> tuple[Made, float]:
     """What `pruned` makes, and accuracy of the unpruned network on the held-out images."""
-    from ..models.prune import groups
-
-    result, settings = pruned(build, flips), build.recipe.prune
-    kept = {group.name: group.width for group in groups(result.network.spec)}
+    (result, kept), settings = pruned(build, flips), build.recipe.prune
     facts = {"criterion": settings.criterion, "allocation": settings.allocation}
     return Made(result.network, kept, "filters and neurons", result.steps, facts, result.stop), result.accuracy
 

@@ -10,19 +10,23 @@ from bnnflow import Problem
 from .recipe import Recipe
 
 if TYPE_CHECKING:
+    from ..models.own import OwnSpec
     from ..models.saved import Trained
     from ..models.spec import NetworkSpec
 
 
-def check_pruning(recipe: Recipe, spec: NetworkSpec) -> None:
+def check_pruning(recipe: Recipe, spec: NetworkSpec | OwnSpec) -> None:
     """Whether the recipe's pruning, or its ensemble, fits a network.
 
     Raises:
         Problem: at its place in the recipe.
     """
+    from ..models.spec import NetworkSpec
+
     if recipe.ensemble.members > 1:
         from ..models.ensemble import EnsembleSpec
 
+        assert isinstance(spec, NetworkSpec)
         if recipe.train.flip_window:
             raise recipe.problem("train.flip_window", "flips of ensembles are not counted", "set it to 0")
         if recipe.prune.enabled:
@@ -38,8 +42,11 @@ def check_pruning(recipe: Recipe, spec: NetworkSpec) -> None:
         raise recipe.problem("prune.images", what, f"give {spec.classes} or more")
     if recipe.prune.method == "filters":
         _check_criterion(recipe)
-    else:
+    elif isinstance(spec, NetworkSpec):
         _check_method(recipe, spec)
+    else:
+        what = f"classes of your own are pruned by their filters alone yet, not by {recipe.prune.method}"
+        raise recipe.problem("prune.method", what, "use method: filters")
 
 
 def check_latent(recipe: Recipe, network: Trained) -> None:

@@ -131,22 +131,18 @@ def _of_run(
     source: Path, folder: Path | None, overrides: Sequence[str], wishes: Wishes, progress: Callable[[int, int], None]
 ) -> Facts:
     from ..models.augment import augment
+    from ..models.ensemble import Ensemble
     from ..models.flips import FlipCounts
-    from ..models.networks import Network
-    from ..models.prune import group_scores
     from ..models.prune.schedule import step_scores
     from ..models.train import held_out
-    from .allocator import graph_of
-    from .context import FLIPS, train_settings
+    from .context import FLIPS, export_properties, train_settings
+    from .exported import graph_of, structure_of
 
     recipe, run = opened(source, folder, overrides, _recipe_changes(wishes))
     build = Build(run, recipe, lambda name: lambda done, total, figures: None)
     network = trained(build)
-    if not isinstance(network, Network):
-        hint = "give the run's file base/network.onnx"
-        raise Problem(
-            "only the networks of `flow models`, and mlp, cnn and resnet, can be scored", str(run.folder), hint
-        )
+    if isinstance(network, Ensemble):
+        raise Problem("ensembles cannot be scored", str(run.folder), "give the run's file base/network.onnx")
     settings, data = recipe.prune, build.dataset
     out = held_out(len(data.train_images), train_settings(recipe))
     most = len(out) or len(data.train_images) // 2
@@ -163,8 +159,8 @@ def _of_run(
         flips = FlipCounts.load(counted) if recipe.train.flip_window else None
         draw = (settings.images, recipe.seed, 0)
         found = step_scores(network, data.train_images, data.train_labels, settings.criterion, *draw, flips)
-        scores = group_scores(network.spec, found.scores)
-    candidates = work.Candidates.of(graph_of(network), measured_on, judged, truth)
+        scores = structure_of(network).scores(network, found.scores)
+    candidates = work.Candidates.of(graph_of(network, export_properties(recipe)), measured_on, judged, truth)
     store = wishes.store or run.path("work/sensitivity")
     how = (settings.unit, settings.min_width, settings.levels)
     curves = work.table(candidates, scores, *how, store, wishes.jobs, progress)
@@ -284,14 +280,13 @@ def prune(source: Path, folder: Path | None, overrides: Sequence[str], quiet: bo
 
 def _with_costs(build: Build, facts: Facts) -> Facts:
     """The facts of the stage `prune`, with costs of the unpruned network and after each step, from the same model."""
-    from ..models.networks import Network
-    from .allocator import graph_of, hardware_costs
+    from .allocator import hardware_costs
+    from .context import export_properties
+    from .exported import graph_of
 
     if build.recipe.prune.method != "filters":
         return facts
-    network = build.load("base")
-    assert isinstance(network, Network)
-    costs = hardware_costs(build.recipe, graph_of(network))
+    costs = hardware_costs(build.recipe, graph_of(build.load("base"), export_properties(build.recipe)))
     steps = [{**step, "cost": costs(step["kept"])} for step in facts["steps"]]
     widths = {name: group.width for name, group in costs.prunable.items()}
     return {**facts, "steps": steps, "unpruned": {"kept": widths, "cost": costs({})}}

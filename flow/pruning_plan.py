@@ -18,34 +18,31 @@ from .recipe import Recipe
 if TYPE_CHECKING:
     from ..models.allocation.greedy import Objective
     from ..models.data.load import Dataset
-    from ..models.ensemble import EnsembleSpec
-    from ..models.own import OwnSpec
-    from ..models.spec import NetworkSpec
     from .hardware_costs import HardwareCosts
 
 _OFF = "or set `prune: {enabled: false}`"
 
 
-def check_plan(recipe: Recipe, spec: NetworkSpec | OwnSpec | EnsembleSpec) -> tuple[str, ...]:
+def check_plan(recipe: Recipe, whole: Mapping[str, int]) -> tuple[str, ...]:
     """Refuse a plan that by its numbers removes nothing; returns notes on parts that stay whole.
+
+    Args:
+        recipe: its pruning.
+        whole: channels of the unpruned network, by group.
 
     Raises:
         Problem: at its place in the recipe.
     """
-    from ..models.spec import NetworkSpec
-
-    assert isinstance(spec, NetworkSpec)
     settings = recipe.prune
     if settings.method == "synapses" and settings.synapses.share == 0:
         raise recipe.problem("prune.synapses.share", "a share of 0 removes nothing", f"give more, {_OFF}")
     if settings.method != "filters" or settings.allocation != "uniform":
         return ()
-    from ..models.prune import PruneSpec, groups
+    from ..models.prune import PruneSpec
     from ..models.prune.schedule import widths_after
 
     rounds = (settings.amount, settings.steps, settings.unit, settings.images, recovery(recipe), recipe.seed)
-    left = widths_after(spec, PruneSpec(*rounds, least=settings.min_width))
-    whole = {group.name: group.width for group in groups(spec)}
+    left = widths_after(whole, PruneSpec(*rounds, least=settings.min_width))
     stay = [name for name, width in whole.items() if left[name] == width]
     if len(stay) < len(whole):
         few = f"{', '.join(f'{name} {whole[name]:,}' for name in stay[:6])}{', ...' if len(stay) > 6 else ''}"
@@ -76,12 +73,12 @@ def _helpful_unit(whole: Mapping[str, int], amount: float) -> int:
     return unit
 
 
-def check_costs(recipe: Recipe, spec: NetworkSpec | OwnSpec | EnsembleSpec, graph: Graph) -> None:
+def check_costs(recipe: Recipe, widths: Mapping[str, int], graph: Graph) -> None:
     """Refuse a budget that is met already or never, and an objective that nothing can be saved of.
 
     Args:
         recipe: with or without allocation sensitivity.
-        spec: of the network.
+        widths: channels of the unpruned network, by group.
         graph: the network, at the network level.
 
     Raises:
@@ -89,15 +86,11 @@ def check_costs(recipe: Recipe, spec: NetworkSpec | OwnSpec | EnsembleSpec, grap
     """
     from ..models.allocation.greedy import Space, allocate
     from ..models.allocation.sensitivity import Curve, levels
-    from ..models.prune import groups
-    from ..models.spec import NetworkSpec
 
     settings = recipe.prune
     if settings.method != "filters" or settings.allocation != "sensitivity":
         return
-    assert isinstance(spec, NetworkSpec)
     objective, costs = objective_of(recipe), hardware_costs(recipe, graph)
-    widths = {group.name: group.width for group in groups(spec)}
     removed = {
         name: levels(width, settings.unit, settings.min_width, settings.levels) for name, width in widths.items()
     }

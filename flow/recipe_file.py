@@ -219,6 +219,9 @@ def _plain(recipe: Recipe) -> dict[str, Any]:
 
 def dump(recipe: Recipe) -> str:
     """The resolved recipe as YAML, without keys that have no effect; see `Recipe.dump`."""
+    if recipe.model.kind == "own":
+        # Read from another folder, it is to find the user's module where this one does.
+        recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"dir": recipe.folder})})
     lines = [key_value for key_value, _, void in _lines(recipe) if not void]
     kept = [a for a, b in zip(lines, [*lines[1:], "end:"], strict=True) if not (a.endswith(":") and b.endswith(":"))]
     return "".join(f"{line}\n" for line in kept)

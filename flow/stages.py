@@ -108,12 +108,11 @@ def export(build: Build) -> Facts:
         if onnx is not None:
             build.run.write(f"base/{QONNX}", taken_over(build.recipe, build.dataset, onnx))
             return {}
-        from ..models.export import export_qonnx
+        from .exported import export as write_qonnx
 
         for network in build.networks:
-            loaded = build.load(network)
             with build.run.temporary(f"{network}/{QONNX}") as path:
-                export_qonnx(loaded, path, loaded.spec.input_shape, export_properties(build.recipe))
+                write_qonnx(build.load(network), path, export_properties(build.recipe))
         return {}
 
     return build.stage("export", {"networks": build.files(WEIGHTS) if onnx is None else [onnx]}, work)

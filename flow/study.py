@@ -22,6 +22,7 @@ from bnnflow import Problem
 
 from ..models.criteria import Criterion
 from .context import FLIPS, WEIGHTS, dataset, network_spec, set_threads, train_settings
+from .exported import structure_of
 from .pruning import recovery
 from .recipe import Recipe, load
 from .run_files import write_whole
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from ..models.data.load import Dataset
     from ..models.flips import FlipCounts
     from ..models.networks import Network
+    from ..models.own import OwnNetwork
     from ..models.prune import PruneSpec
 
 Facts = dict[str, Any]
@@ -218,9 +220,9 @@ def _all(jobs: Sequence[_Job], processes: int) -> Iterable[Cell]:
 
 def _measured(job: _Job) -> Cell:
     """The cell as it is kept, or pruned and kept."""
+    from ..models.ensemble import Ensemble
     from ..models.evaluate import run_key
     from ..models.flips import FlipCounts
-    from ..models.networks import Network
     from ..models.prune import PruneSpec
     from ..models.saved import load_network
 
@@ -231,7 +233,7 @@ def _measured(job: _Job) -> Cell:
     rounds = (job.amount, settings.steps, settings.unit, settings.images, recovery(recipe), seed, job.criterion)
     spec = PruneSpec(*rounds, least=settings.min_width)
     network = load_network(job.base / "base" / WEIGHTS, str(recipe.folder))
-    assert isinstance(network, Network)
+    assert not isinstance(network, Ensemble)
     counted = job.base / "base" / FLIPS if "flips" in Criterion.parse(job.criterion).needs else None
     held = _held_out(recipe, images)
     total = hashlib.sha256(run_key(network, images.train_images, images.train_labels, spec).encode())
@@ -260,19 +262,31 @@ def _kept(path: Path) -> Cell | None:
 
 
 def _pruned(
-    network: Network, images: Dataset, spec: PruneSpec, held: np.ndarray, flips: FlipCounts | None, seed: int, job: _Job
+    network: Network | OwnNetwork,
+    images: Dataset,
+    spec: PruneSpec,
+    held: np.ndarray,
+    flips: FlipCounts | None,
+    seed: int,
+    job: _Job,
 ) -> Cell:
     from ..models.evaluate import predict
+    from ..models.networks import Network
     from ..models.prune import prune
     from ..models.zoo import figures
 
     began = time.perf_counter()
-    result = prune(network, images.train_images, images.train_labels, spec, held_out=held, flips=flips)
+    structure = structure_of(network)
+    arrays = (images.train_images, images.train_labels)
+    result = prune(network, *arrays, spec, held_out=held, flips=flips, structure=structure)
     right = predict(result.network, images.test_images, quick=True).argmax(1) == images.test_labels
-    macs = figures(network.spec).binary_macs, figures(result.network.spec).binary_macs
+    whole, left = (
+        figures(one.spec).binary_macs if isinstance(one, Network) else structure.macs(one)
+        for one in (network, result.network)
+    )
     before = tuple(step["accuracy_before"] for step in result.steps)
     taken = time.perf_counter() - began
-    return Cell(seed, job.criterion, job.draw, job.amount, np.asarray(right), before, *macs, taken)
+    return Cell(seed, job.criterion, job.draw, job.amount, np.asarray(right), before, whole, left, taken)
 
 
 def _held_out(recipe: Recipe, images: Dataset) -> np.ndarray:

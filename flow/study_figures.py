@@ -25,7 +25,7 @@ class Cell:
         amount: share of each group that went.
         right: (images,) bool, which test images are classified right.
         before: accuracy on held-out training images before the fine-tuning of each round, 0 to 1.
-        whole_macs, macs: binary products of an image, unpruned and pruned.
+        whole_macs, macs: binary products of an image (of a user's own network all of them), unpruned and pruned.
         seconds: that it took.
     """
 

@@ -16,11 +16,12 @@ from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bnnflow import TOOL_MISSING, Problem, __version__
+from bnnflow import TOOL_MISSING, USER_INPUT, Problem, __version__
 
 from ..transforms.read import read
 from .check import Checked, check_graph
 from .context import cut_to, dataset, export_properties, make_network, network_spec, train_settings, trained_file
+from .exported import export, structure_of
 from .fault_campaign import fault_settings
 from .folding import fold_for
 from .places import data_places
@@ -30,6 +31,8 @@ from .run_files import explain, sha256_of
 
 if TYPE_CHECKING:
     from ..models.data.load import Dataset
+    from ..models.networks import Network
+    from ..models.own import OwnNetwork
     from ..models.saved import Trained
     from ..sim.faults import Grid
     from ..transforms.graph import Graph
@@ -84,11 +87,11 @@ def validate(recipe: Recipe, without_files: bool = False) -> Validated:
     if recipe.epochs == 0 and recipe.model.kind in ("shape", "zoo"):
         notes.append("train.epochs is 0: the weights are random, and so are accuracies")
     with tempfile.TemporaryDirectory() as folder:
-        from ..models.export import export_qonnx
+        from ..models.ensemble import Ensemble
 
         exported = Path(folder) / "network.onnx"
         try:
-            export_qonnx(network.eval(), exported, network.spec.input_shape, export_properties(recipe))
+            export(network.eval(), exported, export_properties(recipe))
         except OSError as error:
             raise explain(error, exported.parent) from error
         checked = check_graph(exported)
@@ -96,8 +99,11 @@ def validate(recipe: Recipe, without_files: bool = False) -> Validated:
             return Validated(images, checked, tuple(notes), left_out)
         _check_hardware(recipe, checked.graphs["dataflow"])
         if recipe.prune.enabled:
-            notes += check_plan(recipe, network.spec)
-            check_costs(recipe, network.spec, read(exported))
+            assert not isinstance(network, Ensemble)
+            widths = _widths(recipe, network)
+            _try_criterion(recipe, network, images)
+            notes += check_plan(recipe, widths)
+            check_costs(recipe, widths, read(exported))
             check_labels(recipe, images, real)
     _check_optimizers(recipe, network)
     return Validated(images, checked, tuple(notes), left_out)
@@ -171,9 +177,42 @@ def _images(recipe: Recipe, without_files: bool) -> tuple[Dataset, tuple[str, ..
     return dataset(recipe), ()
 
 
+def _widths(recipe: Recipe, network: Network | OwnNetwork) -> dict[str, int]:
+    """Channels of the groups that can be removed of a network."""
+    try:
+        return structure_of(network).widths
+    except Problem as problem:
+        raise recipe.problem(problem.where, problem.what, problem.hint) from problem
+
+
+def _try_criterion(recipe: Recipe, network: Network | OwnNetwork, images: Dataset) -> None:
+    """Whether the criterion can look into such a network, by scoring the untrained one on two images.
+
+    What training counts, and checks that are about numbers, are left to the stage.
+    """
+    from ..models.criteria import Criterion
+    from ..models.relevance import Sample, score
+    from ..models.twin import twin
+
+    if recipe.prune.method != "filters":
+        return
+    wanted = Criterion.parse(recipe.prune.criterion)
+    two, labels = images.train_images[:2], images.train_labels[:2]
+    try:
+        for part in wanted.parts or (wanted,):
+            if "flips" in part.needs or part.method == "ablation":
+                twin(network)
+            else:
+                score(network, part, Sample(two, labels, two[::-1]), recipe.seed)
+    except Problem as problem:
+        if problem.status == USER_INPUT:
+            place = f"{problem.where}: {problem.what}" if problem.where not in ("", "model") else problem.what
+            raise recipe.problem("prune.criterion", place, problem.hint) from problem
+
+
 def _check_training(recipe: Recipe, network: Trained, images: Dataset) -> None:
     """Options of training that the network, its images or this computer cannot follow."""
-    from ..models.networks import Network
+    from ..models.ensemble import Ensemble
     from ..models.train import device_of, held_out
 
     try:
@@ -186,7 +225,7 @@ def _check_training(recipe: Recipe, network: Trained, images: Dataset) -> None:
     if recipe.epochs:
         left = len(images.train_images) - len(held_out(len(images.train_images), train_settings(recipe)))
         _check_batches(recipe, "train", left, recipe.train.batch, recipe.train.accumulate)
-    if recipe.prune.enabled and recipe.prune.epochs and isinstance(network, Network):
+    if recipe.prune.enabled and recipe.prune.epochs and not isinstance(network, Ensemble):
         from ..models.prune.spec import apart
 
         out = held_out(len(images.train_images), train_settings(recipe))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
@@ -12,6 +14,8 @@ from torch import nn
 from bnnflow import Problem
 
 from .user_code import import_user_module
+
+_READ = "inputs_read"  # 1 for each input that a layer reads, 0 for those that it takes for 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +30,8 @@ class OwnSpec:
         folder: searched for the module before Python's own path; "" for none.
         steps: what is done to pixels before the module sees them, such as over 255 and normalized: scale, shift and
             divisor of value = pixel * scale / divisor + shift one after the other, each one number or one a channel.
+        unread: by layer, ascending inputs (channels of a convolution, features of a dense layer) that it takes for 0:
+            what pruning removed of the layers in front, as if the weights of these inputs were 0.
     """
 
     target: str
@@ -34,13 +40,15 @@ class OwnSpec:
     classes: int
     folder: str = field(default="", compare=False)
     steps: tuple[tuple[tuple[float, ...], ...], ...] = ()
+    unread: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as numbers, strings and lists, fit for JSON; without the folder, which is this machine's."""
         fields = asdict(self)
         fields.pop("folder")
-        if not self.steps:
-            fields.pop("steps")
+        for key in ("steps", "unread"):
+            if not fields[key]:
+                fields.pop(key)
         return {**fields, "input_shape": list(self.input_shape)}
 
 
@@ -66,6 +74,7 @@ class OwnNetwork(nn.Module):
             except Exception as error:
                 hint = f"its arguments are {inspect.signature(made)}"
                 raise Problem(f"{spec.target} cannot be made: {error}", "model.args", hint) from error
+        self._leave_unread(spec.unread)
         self.steps = [[torch.tensor(part).view(-1, 1, 1) for part in step] for step in spec.steps]
         self._try()
 
@@ -84,6 +93,7 @@ class OwnNetwork(nn.Module):
         for hook in hooks:
             hook.remove()
         self._order = {name: ran.index(module) for name, module in self._by_name() if module in ran}
+        self._runs = {name: ran.count(module) for name, module in self._by_name()}
         self.train(training)
         if tuple(scores.shape) != (1, self.spec.classes):
             what = f"{self.spec.target} gives {list(scores.shape[1:])} for an image, not {self.spec.classes} scores"
@@ -99,6 +109,31 @@ class OwnNetwork(nn.Module):
         value: torch.Tensor = getattr(scores, "value", scores)
         return value
 
+    def runs(self, layer: str) -> int:
+        """How often a convolution or dense layer runs for one batch."""
+        return self._runs[layer]
+
+    def without(self, unread: Mapping[str, tuple[int, ...]]) -> OwnNetwork:
+        """A copy of the network whose layers take these inputs for 0, and no others; see `OwnSpec.unread`."""
+        made = copy.deepcopy(self)
+        made.spec = replace(self.spec, unread={name: inputs for name, inputs in unread.items() if inputs})
+        made._leave_unread(made.spec.unread)
+        return made
+
+    def _leave_unread(self, unread: Mapping[str, tuple[int, ...]]) -> None:
+        for name, layer in self._by_name():
+            if name not in unread and not hasattr(layer, _READ):
+                continue
+            if not hasattr(layer, _READ):
+                layer.register_buffer(_READ, None, persistent=False)
+                layer.register_forward_pre_hook(_read_some)
+            size = layer.in_features if isinstance(layer, nn.Linear) else layer.in_channels
+            mask = None
+            if name in unread:
+                mask = torch.ones(size, device=layer.weight.device)
+                mask[list(unread[name])] = 0.0
+            setattr(layer, _READ, mask)
+
     def weight_layers(self) -> list[tuple[str, nn.Conv2d | nn.Linear]]:
         """Name and module of every convolution and dense layer, in the order in which they first run.
 
@@ -108,6 +143,18 @@ class OwnNetwork(nn.Module):
 
     def _by_name(self) -> list[tuple[str, nn.Conv2d | nn.Linear]]:
         return [(name, m) for name, m in self.body.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+
+
+def _read_some(layer: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
+    """A hook in front of a layer: inputs that are left unread become 0."""
+    mask = getattr(layer, _READ)
+    if mask is None:
+        return None
+    x, *others = inputs
+    value = getattr(x, "value", x)
+    read = value * (mask if isinstance(layer, nn.Linear) else mask.view(-1, 1, 1)).to(value.dtype)
+    # A QuantTensor stays one: 0 is a value of every quantizer without an offset.
+    return (x.set(value=read) if hasattr(x, "set") and hasattr(x, "scale") else read, *others)
 
 
 def own_class(target: str, folder: str = "") -> type[nn.Module]:

@@ -57,7 +57,8 @@ def network_of(spec: dict[str, Any] | NetworkSpec | OwnSpec, folder: str = "", s
             return ensemble_of(spec)
         if "target" in spec:
             steps = tuple(tuple(tuple(part) for part in step) for step in spec.get("steps", ()))
-            fields = {**spec, "input_shape": tuple(spec["input_shape"]), "steps": steps}
+            unread = {name: tuple(inputs) for name, inputs in spec.get("unread", {}).items()}
+            fields = {**spec, "input_shape": tuple(spec["input_shape"]), "steps": steps, "unread": unread}
             spec = OwnSpec(**fields, folder=folder)
         else:
             spec = NetworkSpec.from_dict(spec)

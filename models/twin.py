@@ -151,6 +151,11 @@ def twin(network: Network | OwnNetwork) -> Twin:
     found = {id(module): name for name, module in body.named_modules()}
     paths = {name: found[id(module)] for name, module in body.weight_layers()}
     _replace(body, "", {})
+    if isinstance(body, OwnNetwork):
+        for name, inputs in body.spec.unread.items():
+            weight = body.get_submodule(paths[name]).weight
+            assert isinstance(weight, Tensor)
+            weight[:, list(inputs)] = 0.0
     made = Twin(body, paths)
     _try(network, made)
     return made

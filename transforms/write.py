@@ -76,13 +76,15 @@ def write(graph: Graph, finn_plus: bool = False) -> onnx.ModelProto:
     Raises:
         Problem: an integer constant is too large for the file's float32, or finn-plus has no such unit.
     """
-    writer = _Writer(graph, finn_plus)
+    writer = Writer(graph, finn_plus)
     for node in graph.nodes:
         writer.node(node)
     return writer.model()
 
 
-class _Writer:
+class Writer:
+    """Makes the ONNX nodes of a graph's operations; maps are channels last in the file, as FINN has them."""
+
     def __init__(self, graph: Graph, finn_plus: bool) -> None:
         self.graph = graph
         self.finn_plus = finn_plus
@@ -96,6 +98,11 @@ class _Writer:
         for name, kind in graph.types.items():
             self._annotate(name, kind)
 
+    def value(self, name: str, kind: TensorType, indices: bool = False) -> onnx.ValueInfoProto:
+        """The declaration of a tensor."""
+        shape = [1, *kind.shape]
+        return helper.make_tensor_value_info(name, TensorProto.INT64 if indices else TensorProto.FLOAT, shape)
+
     def _annotate(self, name: str, kind: TensorType) -> None:
         if not kind.is_float:
             self.datatypes[name] = kind.datatype
@@ -108,10 +115,10 @@ class _Writer:
         body = helper.make_graph(
             self.nodes,
             graph.name,
-            [_value(graph.input, graph.input_type)],
-            [_value(graph.output, graph.output_type, isinstance(graph.maker(graph.output), Best))],
+            [self.value(graph.input, graph.input_type)],
+            [self.value(graph.output, graph.output_type, isinstance(graph.maker(graph.output), Best))],
             self.initializers,
-            value_info=[_value(name, kind) for name, kind in inner + self.extra],
+            value_info=[self.value(name, kind) for name, kind in inner + self.extra],
         )
         known = made | {graph.input} | {item.name for item in self.initializers}
         for name, datatype in self.datatypes.items():
@@ -140,13 +147,18 @@ class _Writer:
             self.datatypes[name] = datatype
         return name
 
-    def _quantized(self, name: str, integers: Array, scale: Array) -> str:
+    def _a_channel(self, value: Array, kind: TensorType) -> Array:
+        """Numbers of a constant, one or one a channel, in the shape in which they meet a tensor of `kind`."""
+        return value
+
+    def _quantized(self, name: str, integers: Array, scale: Array, kind: TensorType) -> str:
         """A constant that stays integers and a scale."""
         if np.abs(integers).max() >= 2**31:
             raise Problem("a quantized bias is above 2^31, which files hold", f"{name!r}")
         whole, steps = f"{name}_integers", self._constant(f"{name}_scale", scale if scale.size > 1 else scale[0])
         count = max(integers.size, scale.size)
-        self.initializers.append(numpy_helper.from_array(np.broadcast_to(integers, count).astype(np.int32), whole))
+        shaped = self._a_channel(np.broadcast_to(integers, count), kind)
+        self.initializers.append(numpy_helper.from_array(shaped.astype(np.int32), whole))
         self._emit("DequantizeLinear", [whole, steps], name, axis=0)
         return name
 
@@ -180,7 +192,7 @@ class _Writer:
             case Affine():
                 self._affine(x, name, op, made)
             case Bias(integers, scale):
-                self._emit("Add", [x, self._quantized(f"{name}_bias", integers, scale)], name)
+                self._emit("Add", [x, self._quantized(f"{name}_bias", integers, scale, kind)], name)
             case Clip(low, high):
                 ends = [
                     self._scalar(f"{name}_{k}", v) if np.isfinite(v) else "" for k, v in (("low", low), ("high", high))
@@ -231,7 +243,7 @@ class _Writer:
             case Concat():
                 self._emit("Concat", sources, name, axis=len(made.shape))
             case Scale(factor):
-                self._emit("Mul", [x, self._constant(f"{name}_factor", factor)], name)
+                self._emit("Mul", [x, self._constant(f"{name}_factor", self._a_channel(factor, kind))], name)
             case AddBorder(values, rows, columns) if not self.dataflow:
                 full = values[rows[:, None], columns[None, :]].reshape(1, *kind.shape)
                 self._emit("Add", [x, self._constant(f"{name}_border", full)], name)
@@ -284,14 +296,15 @@ class _Writer:
         self._emit("Unsqueeze", [turned, self._whole(f"{name}_axes", [1])], name)
 
     def _affine(self, x: str, name: str, op: Affine, made: TensorType) -> None:
+        scale, shift, divisor = (self._a_channel(part, made) for part in (op.scale, op.shift, op.divisor))
         self.extra.append((f"{name}_scaled", made))
-        self._emit("Mul", [x, self._constant(f"{name}_scale", op.scale)], f"{name}_scaled")
+        self._emit("Mul", [x, self._constant(f"{name}_scale", scale)], f"{name}_scaled")
         x = f"{name}_scaled"
-        if np.any(op.divisor != 1):
+        if np.any(divisor != 1):
             self.extra.append((f"{name}_divided", made))
-            self._emit("Div", [x, self._constant(f"{name}_divisor", op.divisor)], f"{name}_divided")
+            self._emit("Div", [x, self._constant(f"{name}_divisor", divisor)], f"{name}_divided")
             x = f"{name}_divided"
-        self._emit("Add", [x, self._constant(f"{name}_shift", op.shift)], name)
+        self._emit("Add", [x, self._constant(f"{name}_shift", shift)], name)
 
     def _quantize(self, x: str, name: str, scale: Array, limits: Pair, rounding: str) -> None:
         """`Quant` with the zero point that turns a bit width into the limits."""
@@ -311,7 +324,8 @@ class _Writer:
                 raise Problem(f"a quantizer to {low}..{high} has no bit width", f"{name!r}")
             fits = False
         rounding = "ROUND" if odd else rounding
-        values = (("scale", scale), ("zero", np.array(float(zero))), ("bits", np.array(float(bits))))
+        shaped = self._a_channel(scale, self.graph.types[name])
+        values = (("scale", shaped), ("zero", np.array(float(zero))), ("bits", np.array(float(bits))))
         constants = [self._constant(f"{name}_{key}", value) for key, value in values]
         settings = {"signed": int(signed), "narrow": int(narrow), "rounding_mode": rounding}
         wide = name if fits else f"{name}_wide"
@@ -374,7 +388,3 @@ def _padded(kind: TensorType, pads: Sides) -> TensorType:
     height, width, channels = kind.shape
     shape = (height + pads[0] + pads[2], width + pads[1] + pads[3], channels)
     return TensorType(shape, kind.low, kind.high, kind.step)
-
-
-def _value(name: str, kind: TensorType, indices: bool = False) -> onnx.ValueInfoProto:
-    return helper.make_tensor_value_info(name, TensorProto.INT64 if indices else TensorProto.FLOAT, [1, *kind.shape])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,19 +14,20 @@ from ..augment import augment
 from ..batchnorm import NORM_IMAGES, reestimate
 from ..evaluate import accuracy, run_key
 from ..flips import FlipCounts
-from ..networks import Network, NetworkSpec
+from ..networks import Network
+from ..own import OwnNetwork
 from ..relevance import Relevance, Sample, score
+from ..saved import network_of
 from ..train import Extras, Progress, train
-from .groups import Group, group_scores, groups
 from .spec import Allocation, Allocator, PruneResult, PruneSpec, Situation, apart
-from .surgery import remove
+from .structure import SpecStructure, Structure
 
 
 @dataclass(slots=True)
 class _State:
     """What a checkpoint holds: the last good network, the filters it has, and what was done."""
 
-    network: Network
+    network: Network | OwnNetwork
     filters: dict[str, np.ndarray]
     accuracy: float
     records: list[dict[str, Any]] = field(default_factory=list)
@@ -35,7 +36,7 @@ class _State:
 
 
 def prune(
-    network: Network,
+    network: Network | OwnNetwork,
     images: np.ndarray,
     labels: np.ndarray,
     spec: PruneSpec,
@@ -45,6 +46,7 @@ def prune(
     allocation: str = "",
     held_out: np.ndarray | None = None,
     flips: FlipCounts | None = None,
+    structure: Structure[Any] | None = None,
 ) -> PruneResult:
     """Remove the filters and neurons of lowest relevance step by step, with recovery after each step.
 
@@ -67,31 +69,36 @@ def prune(
             best those that training kept out. None draws a tenth, at most 2,000; where the network was trained on them
             before, accuracies are optimistic, the unpruned network's most of all.
         flips: what training counted, for criteria that ask for it.
+        structure: of a user's own network; None is that of the network's shape.
     """
+    if structure is None:
+        assert isinstance(network, Network), "the structure of a user's own network is to be given"
+    parts: Structure[Any] = structure or SpecStructure(network.spec)  # type: ignore[arg-type]
+    widths = parts.widths
     key = f"{run_key(network, images, labels, spec)} {allocation} {held_out is None}"
     out, rest = apart(len(images), spec.seed, held_out)
     held_images, held_labels = images[out], labels[out]
     images, labels = images[rest], labels[rest]
-    state = _resumed(checkpoint, key) or _started(network, held_images, held_labels)
+    state = _resumed(network, checkpoint, key) or _started(network, widths, held_images, held_labels)
     for step in range(state.done, spec.steps):
         if state.stop:
             break
-        counts = flips.cut(_layers(groups(network.spec), state.filters)) if flips is not None else None
+        counts = parts.flips(flips, state.filters) if flips is not None else None
         draw = (spec.images, spec.seed, step)
         relevance = step_scores(state.network, images, labels, spec.criterion, *draw, counts)
-        scores = group_scores(state.network.spec, relevance.scores)
+        scores = parts.scores(state.network, relevance.scores)
         rng = np.random.default_rng([spec.seed, step, 2])
         calibration = augment(images[rng.permutation(len(images))[:NORM_IMAGES]], spec.recovery.augment, rng)
         present = {name: len(kept) for name, kept in state.filters.items()}
         if allocate is None:
-            decided = Allocation({g.name: _width_after(g.width, spec, step) for g in groups(network.spec)})
+            decided = Allocation({name: _width_after(width, spec, step) for name, width in widths.items()})
         else:
             held = (held_images, held_labels, calibration)
-            decided = allocate(Situation(network, state.network, scores, step, *held, state.records))
+            decided = allocate(Situation(network, state.network, widths, scores, step, *held, state.records))
         state.done, state.stop = step + 1, decided.stop
         if allocate is None or decided.kept != present:
             keep = {name: _highest(scores[name], decided.kept[name]) for name in present}
-            smaller = remove(state.network, keep)
+            smaller = parts.remove(state.network, keep)
             filters = {name: state.filters[name][keep[name]] for name in present}
             reestimate(smaller, calibration)
             before = after = accuracy(smaller, held_images, held_labels)
@@ -103,7 +110,7 @@ def prune(
                 reestimate(smaller, calibration)
                 after = accuracy(smaller, held_images, held_labels)
             bad = spec.max_loss is not None and after < state.accuracy - spec.max_loss
-            record = _record(step, smaller, filters, relevance, before, after)
+            record = _record(step, parts.macs(smaller), filters, relevance, before, after)
             state.records.append({**record, "rolled_back": bad, "allocation": decided.facts})
             if bad:
                 state.stop = f"step {step + 1} lost more than {100 * (spec.max_loss or 0):g} points, and was undone"
@@ -113,16 +120,17 @@ def prune(
     return PruneResult(state.network.eval(), state.records, state.accuracy, state.stop)
 
 
-def _started(network: Network, images: np.ndarray, labels: np.ndarray) -> _State:
-    whole = {group.name: np.arange(group.width) for group in groups(network.spec)}
+def _started(network: Network | OwnNetwork, widths: dict[str, int], images: np.ndarray, labels: np.ndarray) -> _State:
+    whole = {name: np.arange(width) for name, width in widths.items()}
     return _State(network, whole, accuracy(network, images, labels))
 
 
-def _resumed(checkpoint: Path | None, key: str) -> _State | None:
+def _resumed(start: Network | OwnNetwork, checkpoint: Path | None, key: str) -> _State | None:
     stored = store.load(checkpoint) if checkpoint is not None else None
     if stored is None or stored.get("key") != key:
         return None
-    network = Network(NetworkSpec.from_dict(stored["spec"])).eval()
+    network = network_of(stored["spec"], getattr(start.spec, "folder", "")).eval()
+    assert isinstance(network, Network | OwnNetwork)
     network.load_state_dict(stored["network"])
     filters = {name: np.asarray(kept) for name, kept in stored["filters"].items()}
     return _State(network, filters, stored["accuracy"], list(stored["records"]), stored["done"], stored["stop"])
@@ -138,7 +146,7 @@ def _save(state: _State, key: str, checkpoint: Path | None) -> None:
 
 
 def step_scores(
-    network: Network,
+    network: Network | OwnNetwork,
     images: np.ndarray,
     labels: np.ndarray,
     criterion: str,
@@ -162,14 +170,9 @@ def step_scores(
     return score(network, criterion, sample, int(rng.integers(2**31)), flips)
 
 
-def _layers(parts: tuple[Group, ...], filters: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The filters that are left of each layer, from the channels left of each group."""
-    return {layer: part.rows(layer, filters[part.name]) for part in parts for layer in part.layers}
-
-
-def widths_after(shape: NetworkSpec, spec: PruneSpec) -> dict[str, int]:
-    """Channels that the same share of every group leaves after the last round."""
-    return {group.name: _width_after(group.width, spec, spec.steps - 1) for group in groups(shape)}
+def widths_after(widths: Mapping[str, int], spec: PruneSpec) -> dict[str, int]:
+    """Channels that the same share of every group, of so many, leaves after the last round."""
+    return {name: _width_after(width, spec, spec.steps - 1) for name, width in widths.items()}
 
 
 def _width_after(width: int, spec: PruneSpec, step: int) -> int:
@@ -195,7 +198,7 @@ def _shifted(progress: Progress | None, step: int, steps: int) -> Progress | Non
 
 def _record(
     step: int,
-    network: Network,
+    macs: int,
     filters: dict[str, np.ndarray],
     relevance: Relevance,
     before: float,
@@ -206,7 +209,7 @@ def _record(
         "kept": {name: len(kept) for name, kept in filters.items()},
         "filters": {name: kept.tolist() for name, kept in filters.items()},
         "scores": {name: scores.tolist() for name, scores in relevance.scores.items()},
-        "macs": network.spec.macs(),
+        "macs": macs,
         "accuracy_before": before,
         "accuracy_after": after,
         "check": relevance.check,

@@ -12,6 +12,7 @@ from bnnflow import Problem
 
 from ..criteria import Criterion
 from ..networks import Network
+from ..own import OwnNetwork
 from ..train_spec import TrainSpec
 
 HELD_OUT = 0.1
@@ -72,6 +73,7 @@ class Situation:
 
     Attributes:
         original, network: the unpruned network, and the one to be pruned further.
+        widths: channels of `original` by group.
         scores: by group of `network`; higher matters more.
         step: from 0.
         images, labels: training images held out of scoring and fine-tuning.
@@ -79,8 +81,9 @@ class Situation:
         records: of earlier steps.
     """
 
-    original: Network
-    network: Network
+    original: Network | OwnNetwork
+    network: Network | OwnNetwork
+    widths: dict[str, int]
     scores: dict[str, np.ndarray]
     step: int
     images: np.ndarray
@@ -123,7 +126,7 @@ class PruneResult:
         stop: why pruning ended before its last step; empty where it did not.
     """
 
-    network: Network
+    network: Network | OwnNetwork
     steps: list[dict[str, Any]]
     accuracy: float
     stop: str = ""

@@ -63,7 +63,7 @@ RECIPE = """\
 data: {{name: digits, train_images: 200, test_images: 40}}
 model: {model}
 train: {train}
-prune: {{enabled: {prune}}}
+prune: {{enabled: false}}
 target: {{fps: 1000}}
 faults: {{rates: [0.01], maps: 1, images: 20}}
 speed: {{images: 20}}
@@ -76,11 +76,11 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def recipe(tmp_path: Path, model: str, prune: bool = False) -> Path:
+def recipe(tmp_path: Path, model: str) -> Path:
     (tmp_path / "mynets.py").write_text(NET)
     path = tmp_path / "net.yaml"
     train = "{}" if "onnx: " in model else "{epochs: 1, batch: 50, threads: 1, device: cpu}"
-    path.write_text(RECIPE.format(model=model, train=train, prune=str(prune).lower()))
+    path.write_text(RECIPE.format(model=model, train=train))
     return path
 
 
@@ -100,7 +100,7 @@ def test_a_class_of_the_users_and_then_its_onnx_file_build(tmp_path: Path, capsy
     assert all(row["differences"] == 0 for row in stages) and stages[0]["stage"] == "torch (Brevitas)"
     assert set(summary["networks"]) == {"base"} and summary["speed"]["rows"]
 
-    assert load(run / "model.yaml").model == load(path).model
+    assert load(run / "model.yaml").model == load(path, [f"model.dir={tmp_path}"]).model
 
     exported = run / "base" / "network.onnx"
     second = recipe(tmp_path, f"{{onnx: {exported}}}")
@@ -126,21 +126,20 @@ def test_a_changed_class_is_trained_again(tmp_path: Path, capsys: pytest.Capture
 
 
 PROBLEMS = {
-    "own_no_class": ("{arch: 'mynets:Number'}", False),
-    "own_no_module": ("{arch: 'absent_nets:Net'}", False),
-    "own_arguments": ("{arch: 'mynets:MyNet', args: {depth: 3}}", False),
-    "own_scores": ("{arch: 'mynets:MyNet', args: {head: 7}}", False),
-    "own_pruned": ("{arch: 'mynets:MyNet'}", True),
-    "own_operators": ("{arch: 'mynets:FloatNet'}", False),
-    "zoo_unknown": ("{arch: resnet-20}", False),
-    "zoo_no_guess": ("{arch: xyzzy}", False),
-    "zoo_own_shape": ("{arch: tfc, hidden: [32]}", False),
-    "zoo_padding": ("{arch: mlp, padding: 0}", False),
-    "zoo_option": ("{arch: resnet20, weight_scale: channel}", False),
-    "zoo_small_images": ("{arch: cnv}", False),
-    "onnx_and_arch": ("{onnx: net.onnx, arch: mlp}", False),
-    "onnx_missing": ("{onnx: absent.onnx}", False),
-    "no_arch": ("{width: 2}", False),
+    "own_no_class": "{arch: 'mynets:Number'}",
+    "own_no_module": "{arch: 'absent_nets:Net'}",
+    "own_arguments": "{arch: 'mynets:MyNet', args: {depth: 3}}",
+    "own_scores": "{arch: 'mynets:MyNet', args: {head: 7}}",
+    "own_operators": "{arch: 'mynets:FloatNet'}",
+    "zoo_unknown": "{arch: resnet-20}",
+    "zoo_no_guess": "{arch: xyzzy}",
+    "zoo_own_shape": "{arch: tfc, hidden: [32]}",
+    "zoo_padding": "{arch: mlp, padding: 0}",
+    "zoo_option": "{arch: resnet20, weight_scale: channel}",
+    "zoo_small_images": "{arch: cnv}",
+    "onnx_and_arch": "{onnx: net.onnx, arch: mlp}",
+    "onnx_missing": "{onnx: absent.onnx}",
+    "no_arch": "{width: 2}",
 }
 
 
@@ -148,8 +147,7 @@ PROBLEMS = {
 def test_what_does_not_fit_is_refused_before_training(
     name: str, tmp_path: Path, golden: Golden, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    model, prune = PROBLEMS[name]
-    path = recipe(tmp_path, model.replace("TMP", str(tmp_path)), prune)
+    path = recipe(tmp_path, PROBLEMS[name])
     golden(f"problems/model_{name}", ran(capsys, "check", str(path), status=2))
 
 

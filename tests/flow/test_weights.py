@@ -35,7 +35,7 @@ class Net(torch.nn.Module):
 """
 RECIPE = (
     'name: mine\r\nmodel: {arch: "nets:Net", weights: ckpt.pt}\r\ndata: {name: digits, test_images: 100}\r\n'
-    "prune: {enabled: false}\r\nfaults: {enabled: false}\r\nspeed: {enabled: false}\r\n"
+    "prune: {amount: 0.5, steps: 1, unit: 4, epochs: 1}\r\nfaults: {enabled: false}\r\nspeed: {enabled: false}\r\n"
 )
 
 
@@ -71,7 +71,10 @@ def test_a_checkpoint_of_data_parallel_on_a_gpu_is_taken_as_it_is(
     assert cli.run(["build", str(tmp_path / "recipe.yaml"), "--run", str(run), "--json"]) == 0
     summary = json.loads(capsys.readouterr().out)
     assert not summary["training"]["base"]
-    assert all(row["differences"] == 0 for row in summary["verify"]["base"]["stages"])
+    for one in ("base", "pruned"):
+        assert all(row["differences"] == 0 for row in summary["verify"][one]["stages"])
+    assert summary["pruning"]["kept"] == {"dense0": 16}
+    assert summary["networks"]["pruned"]["weight_bits"] < summary["networks"]["base"]["weight_bits"]
     images = torch.randint(0, 241, (50, 1, 8, 8))
     np.save(tmp_path / "x.npy", images.numpy().astype(np.uint8))
     arguments = ["simulate", str(run / "base/network.onnx"), "--input", str(tmp_path / "x.npy")]

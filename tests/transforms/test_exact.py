@@ -22,13 +22,14 @@ from bnnflow.transforms.accept import with_contract
 from bnnflow.transforms.compile import STAGES, Stage, stages
 from bnnflow.transforms.contract_text import parse
 from bnnflow.transforms.graph import Graph
-from bnnflow.transforms.ops import AnyOp, DuplicateStreams
+from bnnflow.transforms.ops import AnyOp, DuplicateStreams, Stairs, Threshold
 from bnnflow.transforms.passes import Doubt, Pass, Rewritten
 from bnnflow.transforms.quantizers import threshold
 from bnnflow.transforms.read import read
 from bnnflow.transforms.standard import to_standard
 from bnnflow.transforms.tensor import TensorType
 from bnnflow.transforms.write import write
+from bnnflow.transforms.write_network import write_network
 from tests.drawn import Drawn, networks
 from tests.networks import Builder, random_network
 
@@ -193,15 +194,19 @@ def onnxruntime_computes_our_integers(case: Case) -> None:
         return
     images = pixels(made[0].graph, 12)
     graph = made[-1].graph
-    # Fusing gains into weights moves exact ties; without it onnxruntime does what the file says.
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.intra_op_num_threads = 1
     standard = to_standard(net.model).SerializeToString()
-    session = onnxruntime.InferenceSession(standard, options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(standard, one_thread(), providers=["CPUExecutionProvider"])
     (theirs,) = session.run(None, {session.get_inputs()[0].name: images.astype(np.float32)})
     sure = ~images_in_doubt(made[0].graph, doubts_of(made), images)
     assert agrees(net, graph, theirs, images)[sure].all()
+
+
+def one_thread() -> onnxruntime.SessionOptions:
+    """Fusing gains into weights moves exact ties; without it onnxruntime does what the file says."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.intra_op_num_threads = 1
+    return options
 
 
 def streams_of_the_dataflow_level_have_one_reader(case: Case) -> None:
@@ -210,6 +215,41 @@ def streams_of_the_dataflow_level_have_one_reader(case: Case) -> None:
     for name, kind in graph.types.items():
         duplicated = isinstance(graph.maker(name), DuplicateStreams)
         assert duplicated == (graph.uses(name) > 1 and not kind.is_float), name
+
+
+@few_or_many(60, 800)
+def test_the_usual_form_of_qonnx_is_the_same_network(examples: int) -> None:
+    """Maps channels first: our reader and onnxruntime find the same integers in it, but where float32 may err."""
+    written = Counter[bool]()
+
+    @settings(max_examples=examples, deadline=None, suppress_health_check=SLOW)
+    @given(networks())
+    def judge(net: Drawn) -> None:
+        graph = read(net.model)
+        try:
+            model = write_network(graph)
+        except Problem as refused:
+            model, why = None, refused.what
+        written[model is not None] += 1
+        if model is None:
+            assert "channels last" in why or "has no bit width" in why
+            return
+        onnx.checker.check_model(model, full_check=True)
+        old, new = stages(graph), stages(read(onnx.ModelProto.FromString(model.SerializeToString())))
+        images = pixels(old[0].graph, 6)
+        sure = ~images_in_doubt(old[0].graph, doubts_of(old), images)
+        sure &= ~images_in_doubt(new[0].graph, doubts_of(new), images)
+        assert np.array_equal(*(results(net, made[-1].graph, images)[sure] for made in (old, new)))
+        if any(isinstance(node.op, Stairs | Threshold) for node in graph.nodes):
+            # It has no standard form.
+            return
+        standard = to_standard(model).SerializeToString()
+        session = onnxruntime.InferenceSession(standard, one_thread(), providers=["CPUExecutionProvider"])
+        (theirs,) = session.run(None, {graph.input: images.astype(np.float32)})
+        assert agrees(net, new[-1].graph, theirs, images)[sure].all()
+
+    judge()
+    assert written[True] > written[False]
 
 
 @few_or_many(30, 800)

@@ -1,0 +1,172 @@
+"""What can be removed of a network, in the one form that the schedule of pruning asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import numpy as np
+
+from bnnflow import Problem
+
+from ..flips import FlipCounts
+from ..networks import Network
+from ..own import OwnNetwork
+from ..spec import NetworkSpec
+from .groups import group_scores, groups
+from .surgery import remove
+
+N = TypeVar("N", Network, OwnNetwork)
+Arrays = Mapping[str, np.ndarray]
+
+
+class Structure(Protocol[N]):
+    """The groups of channels of a network, scores of them, and the network without some."""
+
+    @property
+    def widths(self) -> dict[str, int]:
+        """Channels of the unpruned network, by group."""
+        ...
+
+    def scores(self, network: N, scores: Arrays) -> dict[str, np.ndarray]:
+        """Scores of the channels that are left, by group, from those of each layer's filters."""
+        ...
+
+    def remove(self, network: N, keep: Arrays) -> N:
+        """The network with `keep` of the channels that are left, ascending, by group; others stay whole."""
+        ...
+
+    def flips(self, flips: FlipCounts, kept: Arrays) -> FlipCounts:
+        """What training counted of the unpruned network, for one with the channels `kept`."""
+        ...
+
+    def macs(self, network: N) -> int:
+        """Products of an image."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SpecStructure:
+    """Of a network of `NetworkSpec`, which becomes physically smaller."""
+
+    spec: NetworkSpec
+
+    @property
+    def widths(self) -> dict[str, int]:
+        """See `Structure`."""
+        return {group.name: group.width for group in groups(self.spec)}
+
+    def scores(self, network: Network, scores: Arrays) -> dict[str, np.ndarray]:
+        """See `Structure`."""
+        return group_scores(network.spec, scores)
+
+    def remove(self, network: Network, keep: Arrays) -> Network:
+        """See `Structure`."""
+        return remove(network, keep)
+
+    def flips(self, flips: FlipCounts, kept: Arrays) -> FlipCounts:
+        """See `Structure`."""
+        parts = groups(self.spec)
+        return flips.cut({layer: part.rows(layer, kept[part.name]) for part in parts for layer in part.layers})
+
+    def macs(self, network: Network) -> int:
+        """See `Structure`."""
+        return network.spec.macs()
+
+
+@dataclass(frozen=True, slots=True)
+class MaskedGroup:
+    """Channels of a user's network that stay or go at once in all layers that make and read them.
+
+    Attributes:
+        name: as `transforms.channels` calls the group in the exported graph.
+        width: number of channels.
+        rows: by layer that makes them, int64, (filters,): the channel that each filter is.
+        columns: by layer that reads them, int64, (inputs,): the channel that each input is, -1 for another group's.
+    """
+
+    name: str
+    width: int
+    rows: Arrays
+    columns: Arrays
+
+
+@dataclass(frozen=True, slots=True)
+class MaskedStructure:
+    """Of a user's own module, whose forward method nobody may change: readers take removed channels for 0.
+
+    That is what the network computes without these channels. The module keeps its size; its graph is cut when it is
+    exported.
+
+    Attributes:
+        groups: that can be removed.
+        places: by layer, how often an image uses each of its weights: positions of the map, times kernel area for
+            convolutions.
+    """
+
+    groups: tuple[MaskedGroup, ...]
+    places: Mapping[str, int]
+
+    @property
+    def widths(self) -> dict[str, int]:
+        """See `Structure`."""
+        return {group.name: group.width for group in self.groups}
+
+    def kept(self, network: OwnNetwork) -> dict[str, np.ndarray]:
+        """Ascending channels that are left of each group."""
+        made = {}
+        for group in self.groups:
+            stays = np.ones(group.width, bool)
+            for layer, columns in group.columns.items():
+                gone = columns[list(network.spec.unread.get(layer, ()))]
+                stays[gone[gone >= 0]] = False
+            made[group.name] = np.flatnonzero(stays)
+        return made
+
+    def scores(self, network: OwnNetwork, scores: Arrays) -> dict[str, np.ndarray]:
+        """See `Structure`.
+
+        Raises:
+            Problem: a layer's scores are missing or not finite.
+        """
+        left, made = self.kept(network), {}
+        for group in self.groups:
+            total = np.zeros(group.width)
+            for layer, channels in group.rows.items():
+                given = np.asarray(scores.get(layer, ()), np.float64)
+                if given.shape != channels.shape or not np.isfinite(given).all():
+                    raise Problem(f"no finite score for each of {len(channels)} filters", layer)
+                np.add.at(total, channels, given)
+            made[group.name] = total[left[group.name]]
+        return made
+
+    def remove(self, network: OwnNetwork, keep: Arrays) -> OwnNetwork:
+        """See `Structure`."""
+        left = self.kept(network)
+        unread = {layer: set(inputs) for layer, inputs in network.spec.unread.items()}
+        for group in self.groups:
+            if group.name not in keep:
+                continue
+            stays = left[group.name][keep[group.name]]
+            for layer, columns in group.columns.items():
+                gone = np.flatnonzero((columns >= 0) & ~np.isin(columns, stays))
+                unread.setdefault(layer, set()).update(gone.tolist())
+        return network.without({layer: tuple(sorted(inputs)) for layer, inputs in unread.items()})
+
+    def flips(self, flips: FlipCounts, kept: Arrays) -> FlipCounts:
+        """See `Structure`; the module has all its filters still."""
+        return flips
+
+    def macs(self, network: OwnNetwork) -> int:
+        """See `Structure`; of the layers of the exported graph."""
+        left, total = self.kept(network), 0
+        makers = {layer: (group, rows) for group in self.groups for layer, rows in group.rows.items()}
+        for name, layer in network.weight_layers():
+            if name in self.places:
+                filters, inputs = layer.weight.shape[:2]
+                if name in makers:
+                    group, rows = makers[name]
+                    filters = int(np.isin(rows, left[group.name]).sum())
+                total += self.places[name] * filters * (inputs - len(network.spec.unread.get(name, ())))
+        return total

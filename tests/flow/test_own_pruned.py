@@ -1,0 +1,254 @@
+"""Filters of a user's own module are removed without touching its code: readers take them for 0, its graph is cut."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from bnnflow.flow import cli
+from bnnflow.flow.exported import graph_of, structure_of
+from bnnflow.models.evaluate import predict
+from bnnflow.models.own import OwnNetwork, OwnSpec
+from bnnflow.models.saved import load_network
+from bnnflow.models.twin import twin
+from bnnflow.sim.engine import Simulator
+from bnnflow.sim.verify import images_in_doubt, sums_of_scores
+from bnnflow.transforms.accept import with_contract
+from bnnflow.transforms.compile import stages
+from bnnflow.transforms.contract_text import parse
+
+Golden = Callable[[str, str], None]
+NETS = '''
+import torch
+from brevitas.nn import QuantConv2d, QuantIdentity, QuantLinear
+from brevitas.quant import SignedBinaryActPerTensorConst as Act, SignedBinaryWeightPerTensorConst as Weight
+from torch import nn
+
+
+def conv(inputs, outputs, size=3, stride=1):
+    return QuantConv2d(inputs, outputs, size, stride, size // 2, bias=False, weight_quant=Weight)
+
+
+def sign():
+    return QuantIdentity(act_quant=Act)
+
+
+def few_bits(**more):
+    return QuantIdentity(bit_width=4, signed=True, scaling_impl_type="const", scaling_init=8.0, **more)
+
+
+class Block(nn.Module):
+    def __init__(self, inputs, outputs, stride=1):
+        super().__init__()
+        self.body = nn.Sequential(
+            sign(), conv(inputs, outputs, 3, stride), nn.BatchNorm2d(outputs),
+            sign(), conv(outputs, outputs), nn.BatchNorm2d(outputs), few_bits())
+        self.short = None
+        if inputs != outputs:
+            self.short = nn.Sequential(sign(), conv(inputs, outputs, 1, stride), nn.BatchNorm2d(outputs), few_bits())
+
+    def forward(self, x):
+        return self.body(x) + (x if self.short is None else self.short(x))
+
+
+class Residual(nn.Module):
+    """Joined channels, a map that becomes features, and a dense layer that reads several places of a channel."""
+
+    def __init__(self, width=8):
+        super().__init__()
+        self.image = QuantIdentity(bit_width=8, signed=False, scaling_impl_type="const", scaling_init=255.0)
+        self.stem = nn.Sequential(conv(1, width), nn.BatchNorm2d(width), few_bits())
+        self.first, self.second = Block(width, width), Block(width, 2 * width, 2)
+        self.pool = nn.MaxPool2d(2)
+        self.hidden = nn.Sequential(QuantLinear(8 * width, 16, bias=False, weight_quant=Weight), nn.BatchNorm1d(16))
+        self.scores = QuantLinear(16, 10, bias=False, weight_quant=Weight)
+        self.signs = nn.ModuleList([sign(), sign()])
+
+    def forward(self, x):
+        x = self.second(self.first(self.stem(self.image(x))))
+        x = self.signs[0](self.pool(x)).view(-1, self.hidden[0].in_features)
+        return self.scores(self.signs[1](self.hidden(x)))
+
+
+class Wider(nn.Module):
+    """Quant tensors between the layers, several bits, a bias that needs their scale, another output and no norm."""
+
+    def __init__(self):
+        super().__init__()
+        from brevitas.nn import QuantReLU
+        from brevitas.quant import Int32Bias
+        bits = {"weight_bit_width": 3, "bias_quant": Int32Bias}
+        self.image = QuantIdentity(bit_width=8, signed=False, return_quant_tensor=True)
+        self.a = QuantConv2d(1, 6, 3, **bits)
+        self.act = QuantReLU(bit_width=3, return_quant_tensor=True)
+        self.b = QuantConv2d(6, 5, 3, **bits)
+        self.c = QuantLinear(80, 10, **bits)
+
+    def forward(self, x):
+        x = self.act(self.b(self.act(self.a(self.image(x)))))
+        return self.c(x.flatten(1))
+
+
+class Twice(nn.Module):
+    """One layer that runs twice, in front of the scores."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = QuantLinear(64, 64, bias=False, weight_quant=Weight)
+        self.image = QuantIdentity(bit_width=8, signed=False, scaling_impl_type="const", scaling_init=255.0)
+        self.norm, self.sign = nn.BatchNorm1d(64), sign()
+        self.scores = QuantLinear(64, 10, bias=False, weight_quant=Weight)
+
+    def forward(self, x):
+        x = self.layer(self.image(x).flatten(1))
+        return self.scores(self.sign(self.norm(self.layer(self.sign(x)))))
+
+
+class NoNorm(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.image = QuantIdentity(bit_width=8, signed=False, scaling_impl_type="const", scaling_init=255.0)
+        self.hidden = QuantLinear(64, 16, bias=False, weight_quant=Weight)
+        self.sign = sign()
+        self.scores = QuantLinear(16, 10, bias=False, weight_quant=Weight)
+
+    def forward(self, x):
+        return self.scores(self.sign(self.hidden(self.image(x).flatten(1))))
+'''
+RECIPE = """\
+data: {{name: digits, train_images: 300, test_images: 60}}
+model: {{arch: "nets:{name}"}}
+train: {{epochs: 1, batch: 50, threads: 1, device: cpu}}
+prune: {prune}
+faults: {{enabled: false}}
+speed: {{enabled: false}}
+"""
+PRUNE = "{amount: 0.5, steps: 2, unit: 2, epochs: 1, batch: 50, images: 40}"
+
+
+@pytest.fixture(autouse=True)
+def nets(tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    (tmp_path / "nets.py").write_text(NETS)
+
+
+def ran(capsys: pytest.CaptureFixture[str], *arguments: str, status: int = 0) -> str:
+    capsys.readouterr()
+    assert cli.run(list(arguments)) == status, capsys.readouterr().err
+    said = capsys.readouterr()
+    return said.err if status else said.out
+
+
+def recipe(tmp_path: Path, name: str, prune: str = PRUNE) -> str:
+    (tmp_path / "net.yaml").write_text(RECIPE.format(name=name, prune=prune))
+    return str(tmp_path / "net.yaml")
+
+
+def network_of(tmp_path: Path, name: str) -> OwnNetwork:
+    """With norms and scales that were measured on images."""
+    made = OwnNetwork(OwnSpec(f"nets:{name}", {}, (1, 8, 8), 10, str(tmp_path)), seed=3)
+    made.train()
+    for seed in range(3):
+        made(torch.randint(0, 256, (64, 1, 8, 8), generator=torch.Generator().manual_seed(seed)).float())
+    return made.eval()
+
+
+@pytest.mark.parametrize("name", ["Residual", "Wider"])
+def test_what_readers_leave_unread_is_what_the_graph_loses(name: str, tmp_path: Path) -> None:
+    """Drawn channels: the module as it is, its plain copy, and the compiled cut graph give the same integers."""
+    network = network_of(tmp_path, name)
+    structure = structure_of(network)
+    whole = structure.macs(network)
+    images = np.random.default_rng(5).integers(0, 256, (40, 1, 8, 8), np.uint8)
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        keep = {
+            group: np.sort(rng.permutation(width)[: rng.integers(1, width + 1)])
+            for group, width in structure.widths.items()
+        }
+        small = structure.remove(network, keep)
+        assert structure.macs(small) < whole
+        graph = with_contract(graph_of(small), parse("uint8, partial"))
+        assert {g: graph.types[g].channels for g in keep} == {g: len(kept) for g, kept in keep.items()}
+        torch_scores = predict(small, images)
+        if name == "Residual":
+            np.testing.assert_allclose(predict(twin(small), images), torch_scores, rtol=1e-4, atol=1e-4)
+        compiled = stages(graph)
+        found = Simulator.of(compiled[-1].graph).scores(images)
+        doubts = [doubt for stage in compiled for doubt in stage.doubts]
+        sure = ~images_in_doubt(compiled[0].graph, doubts, images)
+        assert sure.mean() > 0.5
+        one, other = (sums_of_scores(compiled[-1].graph, scores)[sure] for scores in (torch_scores, found))
+        assert np.array_equal(one, other)
+        # Twice is as once: what is left of what was left.
+        again = structure.remove(small, {group: np.arange(len(kept)) for group, kept in keep.items()})
+        assert again.spec == small.spec
+    assert network.spec.unread == {}
+
+
+def test_macs_are_those_of_the_smaller_layers(tmp_path: Path) -> None:
+    network = network_of(tmp_path, "Residual")
+    structure = structure_of(network)
+    # stem 1 to 8, blocks 8 to 8 and 8 to 16 with a shortcut, 64 to 16, 16 to 10
+    whole = 64 * 9 * (8 + 64 + 64) + 16 * (9 * 128 + 9 * 256 + 128) + 64 * 16 + 160
+    assert structure.macs(network) == whole
+    half = {group: np.arange(width // 2) for group, width in structure.widths.items()}
+    less = 64 * 9 * (4 + 16 + 16) + 16 * (9 * 32 + 9 * 64 + 32) + 32 * 8 + 80
+    assert structure.macs(structure.remove(network, half)) == less
+
+
+def test_a_residual_network_of_the_users_is_pruned_and_resumes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, run = recipe(tmp_path, "Residual"), tmp_path / "run"
+    summary = json.loads(ran(capsys, "build", path, "--run", str(run), "--json"))
+    assert set(summary["networks"]) == {"base", "pruned"}
+    for network in ("base", "pruned"):
+        rows = summary["verify"][network]["stages"]
+        assert rows[0]["stage"] == "torch (Brevitas)" and all(row["differences"] == 0 for row in rows)
+    assert summary["pruning"]["kept"] == {"conv0": 4, "conv1": 4, "conv3": 8, "conv4": 8, "dense0": 8}
+    assert summary["networks"]["pruned"]["binary_macs"] < 0.5 * summary["networks"]["base"]["binary_macs"]
+    names = {node.op_type for node in onnx.load(run / "pruned/network.onnx").graph.node}
+    assert "Conv" in names and "Im2Col" not in names
+    saved = load_network(run / "pruned/weights.pt", str(tmp_path))
+    assert isinstance(saved, OwnNetwork) and saved.spec.unread["second.body.1"]
+    # From its last step on, with the same result.
+    wanted = (run / "pruned/weights.pt").read_bytes()
+    (run / "pruned/weights.pt").unlink()
+    ran(capsys, "build", path, "--run", str(run), "--to", "prune")
+    assert (run / "pruned/weights.pt").read_bytes() == wanted
+    assert json.loads(ran(capsys, "rank", str(run), "--network", "pruned", "--images", "20", "--json"))
+
+
+def test_sensitivity_decides_about_a_network_of_the_users(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    prune = (
+        "{amount: 0.3, steps: 1, unit: 2, epochs: 0, allocation: sensitivity, validation: 100, calibration: 60, "
+        "levels: [0.25, 0.5], explore: 2, images: 40}"
+    )
+    path, run = recipe(tmp_path, "Residual", prune), tmp_path / "run"
+    summary = json.loads(ran(capsys, "build", path, "--run", str(run), "--json"))
+    (step,) = summary["pruning"]["steps"]
+    assert step["allocation"]["left"] <= 0.7 and step["cost"]["lut"] < summary["pruning"]["unpruned"]["lut"]
+    table = json.loads(ran(capsys, "sensitivity", str(run), "--json"))
+    assert {row["group"] for row in table["groups"]} == set(step["kept"])
+
+
+REFUSED = {
+    "own_twice": ("Twice", PRUNE),
+    "own_no_norm": ("NoNorm", "{criterion: norm-gain, unit: 4}"),
+    "own_masks": ("NoNorm", "{method: masks}"),
+    "own_unit": ("NoNorm", "{unit: 32}"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_pruned_is_said_before_training(
+    name: str, tmp_path: Path, golden: Golden, capsys: pytest.CaptureFixture[str]
+) -> None:
+    golden(f"problems/pruned_{name}", ran(capsys, "check", recipe(tmp_path, *REFUSED[name]), status=2))
