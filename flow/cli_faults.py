@@ -124,6 +124,13 @@ def faults(
     ] = None,
     jobs: Annotated[int, typer.Option(help="Processes on this computer.")] = 1,
     cluster: Annotated[str, typer.Option(help="Running cluster: dask:tcp://HOST:PORT, ray or ray:ADDRESS.")] = "",
+    device: Annotated[
+        str,
+        typer.Option(
+            help="cpu, cuda (a GPU by torch) or cpu-torch; the same outcomes on all. Faults of streams and sums, and "
+            "single flips of weights, stay on the processor."
+        ),
+    ] = "cpu",
     map: Annotated[
         Path | None, typer.Option(help="Replay one fault map (.npz or .csv) instead.", show_default=False)
     ] = None,
@@ -171,11 +178,11 @@ def faults(
     pixels, kept = work.judged_on(first, graph, data, data_dir, images, pictures, labels)
     truth = work.labelled(kept)
     if map is not None:
-        found = work.replay(first, pixels, truth, map)
+        found = work.replay(first, pixels, truth, map, device)
         screen.print_json(found) if json else screen_faults.print_replay(found)
         return
     with screen.Bar("faults", quiet=json) as bar:
-        found = work.campaign(opened, pixels, truth, grid, plan, workers, store, bar.update)
+        found = work.campaign(opened, pixels, truth, grid, plan, workers, store, bar.update, device)
     found |= {"store": None if store is None else str(store), "input": inputs.input_facts(first)}
     screen.print_json(found) if json else screen_faults.print_faults(found)
 
@@ -183,13 +190,15 @@ def faults(
 # What draws and judges maps; a map from a file needs none of it, nor does one that is only written.
 _DRAWN = ("rates", "table", "seed", "target", "layers", "model", "protection", "fifo_depth")
 _MANY = ("maps", "interval", "max_maps", "error", "confidence", "against", "store", "jobs", "cluster")
-_JUDGED = ("data", "data_dir", "images", "input", "labels")
+_JUDGED = ("data", "data_dir", "images", "input", "labels", "device")
 
 
 def _check_faults(context: typer.Context, models: Several) -> None:
     """Refuse options of a campaign that another one makes void."""
     together(context, ["rates", "table"], "give the rates in one of them")
     together(context, ["jobs", "cluster"], "a cluster decides how many workers there are")
+    together(context, ["device", "cluster"], "workers of a cluster compute on their processors")
+    together(context, ["device", "jobs"], "several processes compute on the processor")
     together(context, ["fps", "folding", "pe_simd"], "give one of them")
     if "fps" not in given(context, ["fps"]):
         useless(context, ["part", "clock_mhz"], "without --fps", "give the rate to fold for")
@@ -201,6 +210,8 @@ def _check_faults(context: typer.Context, models: Several) -> None:
     if single and all(single):
         why = "for single faults, of which --error and --confidence decide the number"
         useless(context, ["rates", "table", "maps", "interval", "max_maps"], why)
+    if not any(kind in target for target in context.params["target"] for kind in ("weights", "thresholds")):
+        useless(context, ["device"], "for faults of streams and sums, which are simulated on the processor")
     if "fifos" not in context.params["target"]:
         useless(context, ["fifo_depth"], "without --target fifos", "give --target fifos")
 

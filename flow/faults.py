@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from ..transforms.graph import Graph
 from .run_files import write_whole
 
 if TYPE_CHECKING:
+    from ..sim.engine import Simulator
     from ..sim.faults import Grid, Plan, Series, Workers
 
 Facts = dict[str, Any]
@@ -78,8 +80,11 @@ def campaign(
     workers: Workers,
     store: Path | None,
     progress: Callable[[int, int], None],
+    device: str = "cpu",
 ) -> Facts:
     """Run one grid on every network, with the same maps and images.
+
+    `device` is "cpu", else one of `torch_engine.DEVICES`.
 
     Returns:
         images, maps, rates and, for each network, the curve over the rates of the grid's first series (clean,
@@ -93,7 +98,7 @@ def campaign(
     clean = {}
     with Store(store) as kept:
         for index, (name, graph) in enumerate(graphs.items()):
-            subject = Subject(graph, images, labels)
+            subject = Subject(graph, images, labels, simulators(device))
 
             def shown(done: int, total: int, index: int = index) -> None:
                 progress(index * total + done, len(graphs) * total)
@@ -187,14 +192,30 @@ def _costs(graph: Graph, grid: Grid) -> list[Facts]:
     ]
 
 
-def replay(graph: Graph, images: np.ndarray, labels: np.ndarray, path: Path) -> Facts:
+def simulators(device: str) -> Callable[[Graph], Simulator]:
+    """What makes simulators on a device: "cpu" for the compiled kernels, else one of `torch_engine.DEVICES`.
+
+    Raises:
+        Problem: no such device.
+    """
+    if device == "cpu":
+        from ..sim.engine import Simulator
+
+        return Simulator.of
+    from .torch_engine import check_device, torch_simulator
+
+    check_device(device)
+    return partial(torch_simulator, device=device)
+
+
+def replay(graph: Graph, images: np.ndarray, labels: np.ndarray, path: Path, device: str = "cpu") -> Facts:
     """Accuracy with one fault map from a file."""
     from dataclasses import asdict
 
     from ..sim.faults import FaultMap, Subject
 
     drawn = FaultMap.load(path, graph)
-    subject = Subject(graph, images, labels)
+    subject = Subject(graph, images, labels, simulators(device))
     outcome = subject.run(drawn.ops(graph))
     clean = int((subject.classes == labels).sum())
     return {

@@ -47,10 +47,10 @@ def simulate(
         scores = Simulator.of(graph, threads=threads).scores(images, batch)
     else:
         from .context import set_threads
-        from .torch_engine import TorchSimulator
+        from .torch_engine import torch_simulator
 
         set_threads(threads)
-        scores = TorchSimulator.of(graph, device).scores(images, batch)
+        scores = torch_simulator(graph, device).scores(images, batch)
     if labels is None:
         return scores, None, None
     classes = class_count(graph)

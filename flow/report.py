@@ -225,9 +225,14 @@ def fault_cells(one: Mapping[str, Any]) -> list[str]:
 def speed_cells(row: Mapping[str, Any]) -> list[str]:
     """A row of speeds as texts: batch, images/s, latency in ms of one image, source, remark."""
     batch, delay = row.get("batch"), row.get("latency_ms")
-    remark = f"inexact: {row['inexact']}" if row.get("inexact") else ""
+    remarks = [f"inexact: {row['inexact']}"] if row.get("inexact") else []
+    timed, asked, compared = (row.get(key) for key in ("images", "asked", "compared"))
+    if timed and asked and timed < asked:
+        remarks.append(f"timed on {number(timed)} of {number(asked)} images, for time")
+    if timed and compared and compared < timed:
+        remarks.append(f"{number(compared)} of them compared")
     pause = "–" if delay is None else f"{delay:.3g}" if delay < 100 else number(delay)
-    return [number(batch), quantity(row["images_per_second"]), pause, row.get("source", "measured"), remark]
+    return [number(batch), quantity(row["images_per_second"]), pause, row.get("source", "measured"), "; ".join(remarks)]
 
 
 def speed_caption(speed: Mapping[str, Any]) -> str:

@@ -15,7 +15,7 @@ from bnnflow import Problem
 
 from ..sim.engine import Simulator, classes_of
 from ..sim.inputs import float_inputs
-from ..sim.speed import latency, throughput
+from ..sim.speed import affordable, latency, throughput
 from ..transforms.graph import Graph
 from ..transforms.tensor import Array
 from .oracles import onnxruntime_session, openvino_program
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 BATCH = 128
 GPU_BATCH = 1024
 OPENVINO_BATCH = 32
+
+# Seconds of one pass over the images; a row takes a few, to judge, to warm up and to time.
+PASS = 2.0
 
 Scores = Callable[[Array], Array]
 
@@ -40,6 +43,9 @@ class Row:
         latency_ms: of one image alone, batch 1.
         batch: images at a time; None for the accelerator, into which images stream.
         source: "measured" or "estimated".
+        images, asked: that the rate was timed on, and that were given: more, where a pass over all takes too long; None
+            as for `batch`.
+        compared: of these, how many were compared.
         other_classes: images with another class than the integer network gives them; None where not compared.
         inexact: why results are not those of float32; empty where they are, or were not compared.
     """
@@ -49,6 +55,9 @@ class Row:
     latency_ms: float
     batch: int | None
     source: str = "measured"
+    images: int | None = None
+    asked: int | None = None
+    compared: int | None = None
     other_classes: int | None = None
     inexact: str = ""
 
@@ -79,6 +88,8 @@ def network_rows(
 ) -> dict[str, Any]:
     """Images a second and latency of one network in every program that is at hand, all on `threads` threads.
 
+    A program gets as many of the images as take it about `PASS` seconds; so does the simulator that judges classes.
+
     Args:
         qonnx: QONNX file for onnxruntime and OpenVINO; None leaves them out.
         graph: for our simulator, compiled as far as it goes.
@@ -92,7 +103,8 @@ def network_rows(
     """
     rows: list[Row] = []
     missing: list[dict[str, str]] = []
-    wanted = Simulator.of(graph, threads=threads).classes(images)
+    judge = Simulator.of(graph, threads=threads)
+    wanted = judge.classes(images[: affordable(judge.scores, images, PASS)])
     with threadpool_limits(threads, "blas"):
         for make in (_torch(network, threads), _ours(graph, threads), _files(qonnx, graph, threads)):
             for found in make:
@@ -113,14 +125,21 @@ def _absent(engine: str, reason: str) -> dict[str, str]:
 
 
 def _timed(found: Contender, graph: Graph, images: Array, wanted: Array) -> Row:
-    scores = found.scores(images)
-    other = int(np.count_nonzero(classes_of(graph, scores) != wanted))
-    inexact = f"{other} of {len(images)} images in another class" if other else ""
+    count = affordable(found.scores, images, PASS)
+    if count > found.batch and count < len(images):
+        count -= count % found.batch
+    compared = min(count, len(wanted))
+    if found.exact is not None:
+        compared = min(compared, affordable(found.exact, images[:compared], PASS))
+    scores = found.scores(images[:compared])
+    other = int(np.count_nonzero(classes_of(graph, scores) != wanted[:compared]))
+    inexact = f"{other} of {compared} images in another class" if other else ""
     if not inexact and found.exact is not None:
-        differ = int(np.count_nonzero((scores != found.exact(images)).any(axis=1)))
-        inexact = f"scores of {differ} of {len(images)} images differ, no class" if differ else ""
-    speed, delay = throughput(found.scores, images), latency(found.scores, images[:1])
-    return Row(found.engine, speed, delay, min(found.batch, len(images)), "measured", other, inexact)
+        differ = int(np.count_nonzero((scores != found.exact(images[:compared])).any(axis=1)))
+        inexact = f"scores of {differ} of {compared} images differ, no class" if differ else ""
+    speed, delay = throughput(found.scores, images[:count], seconds=2 * PASS), latency(found.scores, images[:1])
+    batch = min(found.batch, count)
+    return Row(found.engine, speed, delay, batch, "measured", count, len(images), compared, other, inexact)
 
 
 Found = Iterator[Contender | dict[str, str]]
@@ -165,9 +184,9 @@ def _ours(graph: Graph, threads: int) -> Found:
     if not torch.cuda.is_available():
         yield _absent("bnnflow simulator on a GPU", "torch finds no GPU")
         return
-    from .torch_engine import TorchSimulator
+    from .torch_engine import torch_simulator
 
-    on_gpu = TorchSimulator.of(graph, "cuda")
+    on_gpu = torch_simulator(graph, "cuda")
     yield Contender(f"bnnflow simulator, {torch.cuda.get_device_name()}", on_gpu.block, on_gpu.scores, simulator.scores)
 
 

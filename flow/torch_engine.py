@@ -1,298 +1,85 @@
-"""The packed simulator on torch tensors, on any device that torch has; the same integers as the processor's kernels.
+"""The packed simulator on a device of torch; the same integers as the processor's kernels.
 
-The steps are those that `sim/plan.py` makes for every backend; here their kernels are torch's bitwise and integer
-operations on 64-bit words that stay on the device, with population counts by adding bits, then pairs, then nibbles in
-parallel. Operations without a packed form run in numpy between them. It stands in flow/ because sim/ imports no torch.
+The steps are those that `sim/plan.py` makes for every backend: here by kernels of `cuda_kernels` on GPUs of NVIDIA's,
+else by those of `torch_kernels`. Operations without a packed form run in numpy between them. It stands in flow/ because
+sim/ imports no torch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+import math
+from collections.abc import Sequence
+from functools import cache
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from bnnflow import TOOL_MISSING, Problem
 
-from ..sim.engine import cycles
-from ..sim.images import admitted, portions
-from ..sim.kernels import Run
-from ..sim.packing import WORD, Window, pack, words_of
+from ..sim.engine import Simulator, cycles
 from ..sim.plan import Planner, Step
-from ..sim.values import Value
 from ..transforms.graph import Graph
-from ..transforms.ops import Sides
-from ..transforms.tensor import Array
+from .cuda_driver import Driver
+from .cuda_kernels import CudaKernels
+from .torch_kernels import TorchKernels
 
 DEVICES = ("cpu-torch", "cuda")
 
-_PAIRS, _NIBBLES, _BYTES = 0x5555555555555555, 0x3333333333333333, 0x0F0F0F0F0F0F0F0F
-_EVEN, _ADD = 0x00FF00FF00FF00FF, 0x0001000100010001
-# Words whose counts a byte holds, at most 8 each.
-_FULL = 31
+# Words in one round of torch's operations: they stay in a processor's cache, or fill a GPU.
+_ROUND = {"cpu": 2**16, "cuda": 2**25}
+# Clock cycles of a processor's work in one block of images, and the least and most images in it.
+_WORK, _LEAST, _MOST = 8e6, 16, 16_384
 
 
-@dataclass(frozen=True, slots=True)
-class TorchKernels:
-    """`sim.kernels.Kernels` on torch tensors; every method takes numpy arrays too.
+def torch_simulator(graph: Graph, device: str = "cuda") -> Simulator:
+    """The simulator of a graph on a device.
 
-    Attributes:
-        device: where tensors lie.
-        round: words in one round of exclusive or and count: they stay in a processor's cache, or fill a GPU.
+    Args:
+        graph: of any level; those of the XNOR and dataflow levels run on packed bits.
+        device: one of `DEVICES`.
+
+    Raises:
+        Problem: an unknown device, or one that torch does not find (status 3).
     """
-
-    device: torch.device
-    round: int
-
-    def tensor(self, x: Any) -> Tensor:
-        """A tensor on the device; words are int64 there."""
-        if isinstance(x, Tensor):
-            return x
-        x = np.ascontiguousarray(x)
-        x = x.view(np.int64) if x.dtype == np.uint64 else x
-        return torch.from_numpy(x if x.flags.writeable else x.copy()).to(self.device)
-
-    def xnor_bits(self, window: Window, weight: Array, bounds: Array, classes: Array) -> Run:
-        """See `Kernels`."""
-        rows = self._weights(weight)
-        most = np.clip(window.fan_in - bounds, -1, window.fan_in).astype(np.int32)
-        limits = self.tensor(most[0] if len(most) == 1 else most[classes])
-
-        def run(bits: Any) -> Any:
-            return _pack(self._unequal(_windows(self.tensor(bits), window), rows) <= limits)
-
-        return run
-
-    def xnor_sums(self, window: Window, weight: Array, factor: int, shift: Array) -> Run:
-        """See `Kernels`."""
-        rows = self._weights(weight)
-        start = self.tensor((shift + factor * window.fan_in).astype(np.int32))
-
-        def run(bits: Any) -> Any:
-            return start - factor * self._unequal(_windows(self.tensor(bits), window), rows)
-
-        return run
-
-    def dot_bits(self, window: Window, weight: Array, low: int, bounds: Array) -> Run:
-        """See `Kernels`."""
-        sums, limits = self._products(window, weight, low), self.tensor(np.array(bounds, np.int64))
-
-        def run(ints: Any) -> Any:
-            return _pack(sums(ints) >= limits)
-
-        return run
-
-    def dot_sums(self, window: Window, weight: Array, low: int) -> Run:
-        """See `Kernels`."""
-        return self._products(window, weight, low)
-
-    def pool(self, window: Window) -> Run:
-        """See `Kernels`."""
-        (height, width), (down, right) = window.kernel, window.stride
-
-        def run(bits: Any) -> Any:
-            x = self.tensor(bits)
-            maps = x.reshape(len(x), window.height, window.width, -1)
-            made = torch.zeros((len(x), window.rows, window.columns, window.words), dtype=x.dtype, device=x.device)
-            for row in range(height):
-                for column in range(width):
-                    part = maps[
-                        :, row : row + down * window.rows : down, column : column + right * window.columns : right
-                    ]
-                    made |= part[:, : window.rows, : window.columns]
-            return made
-
-        return run
-
-    def compare(self, bounds: Array, channels: int) -> Run:
-        """See `Kernels`."""
-        limits = self.tensor(np.array(bounds, np.int64))
-
-        def run(ints: Any) -> Any:
-            return _pack(self.tensor(ints) >= limits)
-
-        return run
-
-    def levels(self, bounds: Array, channels: int) -> Run:
-        """See `Kernels`."""
-        limits = self.tensor(np.array(bounds, np.int64))
-
-        def run(ints: Any) -> Any:
-            x = self.tensor(ints)
-            total = torch.zeros(x.shape, dtype=torch.uint8, device=x.device)
-            for level in range(limits.shape[1]):
-                total += x >= limits[:, level]
-            return total
-
-        return run
-
-    def channels_last(self, x: Array) -> Array:
-        """See `Kernels`."""
-        return self.tensor(x).movedim(1, -1).contiguous()  # type: ignore[return-value]
-
-    def border(self, shape: tuple[int, int], pads: Sides, fill: Array) -> Run:
-        """See `Kernels`."""
-        (height, width), (top, left, bottom, right) = shape, pads
-        pixel = self.tensor(fill)
-
-        def run(x: Any) -> Any:
-            x = self.tensor(x)
-            made = pixel.expand(len(x), height + top + bottom, width + left + right, -1).clone()
-            made[:, top : top + height, left : left + width] = x.reshape(len(x), height, width, -1)
-            return made
-
-        return run
-
-    def by_numpy(self, made: Array, source: Array) -> Array:
-        """See `Kernels`."""
-        return made
-
-    def apply(self, function: Callable[[Array], Array], source: Array) -> Array:
-        """See `Kernels`; by way of this computer's memory."""
-        return self.tensor(function(_host(source)))  # type: ignore[return-value]
-
-    def _weights(self, weight: Array) -> Tensor:
-        """(filters, kernel h, kernel w, channels) to words, (tap words, filters)."""
-        return self.tensor(np.ascontiguousarray(pack(weight > 0).reshape(len(weight), -1).T))
-
-    def _unequal(self, windows: Tensor, weights: Tensor) -> Tensor:
-        """Numbers of unequal bits, (images, rows, columns, filters) int32."""
-        taps, filters = weights.shape
-        flat = windows.reshape(-1, taps)
-        made = torch.zeros((len(flat), filters), dtype=torch.int32, device=flat.device)
-        step = max(1, self.round // filters)
-        for start in range(0, len(flat), step):
-            part, target = flat[start : start + step], made[start : start + step]
-            for first in range(0, taps, _FULL):
-                counts = _byte_counts(part[:, first, None] ^ weights[first])
-                for tap in range(first + 1, min(first + _FULL, taps)):
-                    counts += _byte_counts(part[:, tap, None] ^ weights[tap])
-                # Sums of bytes in four lanes of 16 bits, then all four in the uppermost.
-                lanes = ((counts >> 8) & _EVEN).add_(counts & _EVEN)
-                target += ((lanes * _ADD) >> 48) & 0xFFFF
-        return made.reshape(*windows.shape[:-1], filters)
-
-    def _products(self, window: Window, weight: Array, low: int) -> Callable[[Any], Any]:
-        """Sums of products, int32; by float matrix products, which are exact here.
-
-        float32 where no partial sum reaches 2^24 and every factor has 11 bits, which the shortened factors of
-        some GPUs (TF32) hold; else float64.
-        """
-        flat = weight.reshape(len(weight), -1).astype(np.int64)
-        largest = max(abs(low), abs(low + 255))
-        short = largest < 2**11 and int(np.abs(flat).sum(axis=1).max(initial=0)) * largest < 2**24
-        matrix = self.tensor(flat.T.astype(np.float32 if short else np.float64))
-
-        def run(ints: Any) -> Any:
-            x = self.tensor(ints)
-            maps = x.reshape(len(x), window.height, window.width, window.channels).to(matrix.dtype)
-            return (_windows(maps, window) @ matrix).to(torch.int32)
-
-        return run
+    check_device(device)
+    kernels = _cuda() if device == "cuda" else TorchKernels(torch.device("cpu"), _ROUND["cpu"])
+    steps = Planner(graph, kernels, (graph.output,)).steps()
+    block = _fitting(graph, steps) if device == "cuda" else max(_LEAST, int(_WORK / max(1.0, cycles(graph))))
+    return Simulator(graph, device, 1, kernels, steps, min(block, _MOST))
 
 
-@dataclass(frozen=True, slots=True)
-class TorchSimulator:
-    """A graph made ready to run on a device of torch; its class scores are those of `sim.engine.Simulator`.
+def check_device(device: str) -> None:
+    """Refuse what is no device, or not here.
 
-    Attributes:
-        graph: of any level.
-        kernels: on the device.
-        steps: what is done for class scores, in order.
+    Raises:
+        Problem: an unknown device, or one that torch does not find (status 3).
     """
-
-    graph: Graph
-    kernels: TorchKernels
-    steps: tuple[Step, ...]
-
-    @staticmethod
-    def of(graph: Graph, device: str = "cuda") -> TorchSimulator:
-        """Prepare every layer's weights once, on the device.
-
-        Args:
-            graph: of any level; those of the XNOR and dataflow levels run on packed bits.
-            device: one of `DEVICES`.
-
-        Raises:
-            Problem: an unknown device, or one that torch does not find (status 3).
-        """
-        if device not in DEVICES:
-            raise Problem(f"unknown device {device!r}", "--device", f"one of {', '.join(DEVICES)}")
-        if device == "cuda" and not torch.cuda.is_available():
-            hint = "use cpu-torch, or a computer with a GPU and torch built for it"
-            raise Problem("torch finds no GPU here", "--device cuda", hint, TOOL_MISSING)
-        on_gpu = device == "cuda"
-        kernels = TorchKernels(torch.device("cuda" if on_gpu else "cpu"), 2**25 if on_gpu else 2**16)
-        return TorchSimulator(graph, kernels, Planner(graph, kernels, (graph.output,)).steps())
-
-    @property
-    def block(self) -> int:
-        """Images that are computed at a time, so that the memory for maps does not grow with the images."""
-        work = 5e8 if self.kernels.device.type == "cuda" else 8e6
-        return int(min(max(work / max(1.0, cycles(self.graph)), 16), 4096))
-
-    @torch.inference_mode()
-    def scores(self, images: Array, batch: int | None = None) -> Array:
-        """Class scores, (images, classes) float64.
-
-        Args:
-            images: (images, *input shape).
-            batch: images at a time; None for as many as suit the network and the device.
-
-        Raises:
-            Problem: the images do not have the input's shape, range or are not finite.
-        """
-        graph, parts = self.graph, []
-        for part in portions(images, self.block if batch is None else batch):
-            values = {graph.input: Value(graph.input_type, None, admitted(graph, part))}
-            for step in self.steps:
-                read = [values[name] for name in step.reads]
-                values[step.makes] = step.run(*(read if step.native else map(_on_host, read)))
-            parts.append(_on_host(values[graph.output]).ints().astype(np.float64))
-        return np.concatenate(parts) if parts else np.zeros((0, *graph.output_type.shape))
+    if device not in DEVICES:
+        raise Problem(f"unknown device {device!r}", "--device", f"one of cpu, {', '.join(DEVICES)}")
+    if device == "cuda" and not torch.cuda.is_available():
+        hint = "use cpu-torch, or a computer with a GPU and torch built for it"
+        raise Problem("torch finds no GPU here", "--device cuda", hint, TOOL_MISSING)
 
 
-def _on_host(value: Value) -> Value:
-    packed = None if value.packed is None else _host(value.packed)
-    words = None if packed is None else packed.view(np.uint64)
-    return Value(value.kind, words, None if value.plain is None else _host(value.plain))
+@cache
+def _driver(index: int) -> Driver | None:
+    """The kernels, compiled once a process for torch's current GPU, which has this index."""
+    return Driver.found()
 
 
-def _host(x: Any) -> Array:
-    """A numpy array of a tensor's values; words are int64 still."""
-    made: Array = x.cpu().numpy() if isinstance(x, Tensor) else x
-    return made
+def _cuda() -> TorchKernels:
+    """The fastest kernels for torch's current GPU."""
+    index = torch.cuda.current_device()
+    device, driver = torch.device("cuda", index), _driver(index)
+    if driver is None:
+        return TorchKernels(device, _ROUND["cuda"])
+    return CudaKernels.of(device, _ROUND["cuda"], driver)
 
 
-def _windows(maps: Tensor, window: Window) -> Tensor:
-    """All windows of (images, height, width, values): (images, rows, columns, kernel h * kernel w * values)."""
-    maps = maps.reshape(len(maps), window.height, window.width, -1)
-    if window.kernel == (window.height, window.width):
-        return maps.reshape(len(maps), 1, 1, -1)
-    (height, width), (down, right) = window.kernel, window.stride
-    seen = maps.unfold(1, height, down).unfold(2, width, right).permute(0, 1, 2, 4, 5, 3)
-    return seen.reshape(*seen.shape[:3], -1)
+def _fitting(graph: Graph, steps: Sequence[Step]) -> int:
+    """Images whose maps take at most half of the GPU's free memory, and whose places kernels can count in 32 bits.
 
-
-def _byte_counts(x: Tensor) -> Tensor:
-    """Numbers of ones in every byte of 64-bit words; overwrites them.
-
-    Shifts of negative words bring ones in from the left, which the masks take away.
+    Several forms of the largest map are there at once, words of 8 bytes among them; of the others one byte a value.
     """
-    x -= (x >> 1) & _PAIRS
-    x = (x & _NIBBLES).add_((x >> 2) & _NIBBLES)
-    x += x >> 4
-    x &= _BYTES
-    return x
-
-
-def _pack(flags: Tensor) -> Tensor:
-    """(..., channels) bool to int64 words (..., words), bit c % 64 of word c / 64 for channel c; little-endian."""
-    channels = flags.shape[-1]
-    flags = torch.nn.functional.pad(flags.to(torch.uint8), (0, WORD * words_of(channels) - channels))
-    eights = flags.reshape(*flags.shape[:-1], -1, 8)
-    places = 1 << torch.arange(8, dtype=torch.uint8, device=flags.device)
-    return (eights * places).sum(-1, dtype=torch.uint8).view(torch.int64)
+    sizes = [math.prod(graph.types[name].shape) for name in (graph.input, *(step.makes for step in steps))]
+    free, _ = torch.cuda.mem_get_info()
+    return max(_LEAST, int(min(free / 2 / (32 * max(sizes) + sum(sizes)), 2**30 / max(sizes))))

@@ -25,7 +25,7 @@ from ..transforms.graph import Graph
 from ..transforms.ops import AnyOp, Best, Conv, Dense, LabelSelect, Mvau, XnorConv, XnorDense
 from ..transforms.tensor import Array
 from .images import admitted, portions
-from .kernels import Kernels
+from .kernels import Arrays, Kernels, NumpyArrays
 from .kernels.native import NativeKernels
 from .plan import Planner, Step
 from .replay import Replay
@@ -70,6 +70,7 @@ class Simulator:
         threads: blocks of images that are computed at the same time; results never depend on it.
         kernels: of the backend; None for "blas".
         steps: what is done for class scores, in order.
+        block: images that are computed at a time.
     """
 
     graph: Graph
@@ -77,6 +78,7 @@ class Simulator:
     threads: int
     kernels: Kernels | None
     steps: tuple[Step, ...]
+    block: int
 
     @staticmethod
     def of(
@@ -98,7 +100,8 @@ class Simulator:
         if threads < 1:
             raise Problem(f"threads must be at least 1, not {threads}", "argument threads")
         backend, kernels = _backend(backend, target, folder)
-        return Simulator(graph, backend, threads, kernels, Planner(graph, kernels, (graph.output,)).steps())
+        steps = Planner(graph, kernels, (graph.output,)).steps()
+        return Simulator(graph, backend, threads, kernels, steps, _block(graph))
 
     def tensors(self, images: Array, taps: Sequence[str] | None = None) -> dict[str, Array]:
         """Tensors of one batch; integers in any dtype that holds them exactly.
@@ -119,8 +122,8 @@ class Simulator:
             raise Problem("there are no images", f"input {graph.input!r} of {graph.name!r}")
         values = {graph.input: Value(graph.input_type, None, admitted(graph, np.asarray(images)))}
         for step in self.steps if set(names) <= {graph.output} else Planner(graph, self.kernels, names).steps():
-            values[step.makes] = step.run(*(values[name] for name in step.reads))
-        return {name: values[name].numbers() for name in names}
+            self._run((step,), values)
+        return {name: values[name].on_host(self._arrays).numbers() for name in names}
 
     def scores(self, images: Array | Iterable[Array], batch: int | None = None) -> Array:
         """Class scores, (images, classes) float64, in constant memory.
@@ -153,12 +156,12 @@ class Simulator:
         def run(part: Array) -> dict[str, Value]:
             values = {self.graph.input: Value(self.graph.input_type, None, admitted(self.graph, part))}
             made = self._run(before, values)
-            return {name: made[name].compact() for name in needed}
+            return {name: made[name].compact(self._arrays) for name in needed}
 
         parts = self._spread(run, portions(images, self.block))
         if not parts:
             raise Problem("there are no images", f"input {self.graph.input!r} of {self.graph.name!r}")
-        values = {name: Value.joined([part[name] for part in parts]) for name in needed}
+        values = {name: Value.joined([part[name] for part in parts], self._arrays) for name in needed}
         return Prefix(upto, len(next(iter(values.values()))), values)
 
     def resume(self, prefix: Prefix, upto: str) -> Prefix:
@@ -174,10 +177,11 @@ class Simulator:
 
         def run(values: dict[str, Value]) -> dict[str, Value]:
             made = self._run(until[len(before) :], values)
-            return {name: made[name].compact() for name in needed}
+            return {name: made[name].compact(self._arrays) for name in needed}
 
         parts = self._spread(run, self._parts(prefix))
-        return Prefix(upto, prefix.images, {name: Value.joined([part[name] for part in parts]) for name in needed})
+        values = {name: Value.joined([part[name] for part in parts], self._arrays) for name in needed}
+        return Prefix(upto, prefix.images, values)
 
     def blocks(self, prefix: Prefix, tensor: str) -> Iterator[Array]:
         """A tensor of a prefix's images, block by block; what stands between is not kept.
@@ -195,7 +199,7 @@ class Simulator:
                 if name not in known:
                     raise Problem(f"tensor {tensor!r} needs {name!r}, which the prefix left out", self.graph.name)
         for values in self._parts(prefix):
-            yield self._run(steps[::-1], values)[tensor].ints()
+            yield self._run(steps[::-1], values)[tensor].on_host(self._arrays).ints()
 
     def _parts(self, prefix: Prefix) -> Iterator[dict[str, Value]]:
         """The values of a prefix, block by block."""
@@ -253,9 +257,8 @@ class Simulator:
         return replace(self, graph=graph, steps=tuple(steps))
 
     @property
-    def block(self) -> int:
-        """Images that are computed at a time: as many as keep the time for calls small and the maps in the cache."""
-        return int(min(max(_BLOCK_CYCLES / max(1.0, cycles(self.graph)), _LEAST), _MOST))
+    def _arrays(self) -> Arrays:
+        return NumpyArrays() if self.kernels is None else self.kernels
 
     def _cut(self, upto: str) -> tuple[tuple[Step, ...], list[str]]:
         """The steps before node `upto`, and the tensors from there that the other steps read."""
@@ -272,7 +275,8 @@ class Simulator:
 
     def _run(self, steps: Sequence[Step], values: dict[str, Value]) -> dict[str, Value]:
         for step in steps:
-            values[step.makes] = step.run(*(values[name] for name in step.reads))
+            read = [values[name] for name in step.reads]
+            values[step.makes] = step.run(*(read if step.native else (x.on_host(self._arrays) for x in read)))
         return values
 
     def _admitted(self, parts: Iterable[Array]) -> Iterator[dict[str, Value]]:
@@ -293,7 +297,7 @@ class Simulator:
             else:
                 made = self._run(steps, values)
             # A copy, because replays write to the same memory again.
-            return made[output].ints().astype(np.float64)
+            return made[output].on_host(self._arrays).ints().astype(np.float64)
 
         return run
 
@@ -341,6 +345,11 @@ def cycles(graph: Graph) -> float:
             one_bit = two_valued(graph.types[node.input])
             total += float(products) / (1024 / 3 if one_bit else 64)
     return total
+
+
+def _block(graph: Graph) -> int:
+    """Images at a time: as many as keep the time for calls small and the maps in a processor's cache."""
+    return int(min(max(_BLOCK_CYCLES / max(1.0, cycles(graph)), _LEAST), _MOST))
 
 
 def _backend(name: str, target: str, folder: Path | None) -> tuple[str, Kernels | None]:

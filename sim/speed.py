@@ -33,6 +33,24 @@ def latency(run: Program, image: Array, repeats: int = 100, seconds: float = 1.0
     return 1e3 * _median_seconds(run, image, repeats, seconds)
 
 
+def affordable(run: Program, images: Array, seconds: float) -> int:
+    """Images, of these and at least 1, that a program computes in about so many seconds.
+
+    It runs on one image to warm up, then on more and more, for about half as long again in all.
+    """
+    run(images[:1])
+    size = 1
+    while True:
+        start = time.perf_counter()
+        run(images[:size])
+        taken = time.perf_counter() - start
+        if size == len(images) and taken <= seconds:
+            return size
+        if size == len(images) or 4 * taken > seconds:
+            return max(1, min(len(images), int(size * seconds / taken)))
+        size = min(4 * size, len(images))
+
+
 def _median_seconds(run: Program, images: Array, repeats: int, seconds: float) -> float:
     run(images)
     taken: list[float] = []

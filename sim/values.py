@@ -8,7 +8,7 @@ import numpy as np
 
 from ..transforms.tensor import Array, TensorType
 from .generic import holding
-from .kernels import Kernels
+from .kernels import Arrays, Kernels
 from .packing import unpack
 
 
@@ -66,20 +66,28 @@ class Value:
         plain = None if self.plain is None else self.plain[start:stop]
         return Value(self.kind, packed, plain)
 
-    def compact(self) -> Value:
+    def compact(self, arrays: Arrays) -> Value:
         """The same tensor in its smallest form alone, in memory of its own."""
         if self.packed is not None:
-            return Value(self.kind, self.packed.copy())
-        assert self.plain is not None
-        return Value(self.kind, None, np.ascontiguousarray(self.numbers()))
+            return Value(self.kind, arrays.copied(self.packed))
+        if isinstance(self.plain, np.ndarray):
+            return Value(self.kind, None, np.ascontiguousarray(self.numbers()))
+        return Value(self.kind, None, arrays.copied(self.there))
+
+    def on_host(self, arrays: Arrays) -> Value:
+        """The same tensor in numpy arrays."""
+        if all(x is None or isinstance(x, np.ndarray) for x in (self.packed, self.plain)):
+            return self
+        packed = None if self.packed is None else arrays.host(self.packed).view(np.uint64)
+        return Value(self.kind, packed, None if self.plain is None else arrays.host(self.plain))
 
     @staticmethod
-    def joined(parts: list[Value]) -> Value:
+    def joined(parts: list[Value], arrays: Arrays) -> Value:
         """Batches one behind the other; all hold the same form."""
         first = parts[0]
         if first.packed is not None:
-            return Value(first.kind, np.concatenate([part.there for part in parts]))
-        return Value(first.kind, None, np.concatenate([part.ints() for part in parts]))
+            return Value(first.kind, arrays.joined([part.there for part in parts]))
+        return Value(first.kind, None, arrays.joined([part.ints() for part in parts]))
 
     @property
     def there(self) -> Array:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -123,11 +123,14 @@ class Subject:
     Attributes:
         graph: dataflow level, folded as it will be built.
         images, labels: (N, *shape), (N,).
+        make: what makes simulators of graphs, on this computer's processor or on a device; outcomes never depend on it.
+            Faults of streams and sums, and single flips of weights, are simulated on the processor all the same.
     """
 
     graph: Graph
     images: Array
     labels: Array
+    make: Callable[[Graph], Simulator] = Simulator.of
     _simulator: Simulator | None = None
     _classes: Array | None = None
     _prefix: tuple[str, Prefix | None] | None = None
@@ -155,7 +158,7 @@ class Subject:
     def simulator(self) -> Simulator:
         """The graph without faults, ready to run."""
         if self._simulator is None:
-            self._simulator = Simulator.of(self.graph)
+            self._simulator = self.make(self.graph)
         return self._simulator
 
     @property
@@ -211,7 +214,9 @@ class Subject:
         if place.layer not in kept:
             taken = sum(self._bytes_of(name) for name, flips in kept.items() if flips is not None)
             fits = taken + self._bytes_of(place.layer) <= _CACHE_BYTES // 4
-            kept[place.layer] = SingleFlips.of(self.simulator, self.images, place) if fits else None
+            # Flips are laid into words in this computer's memory.
+            here = self.simulator if self.make is Simulator.of else Simulator.of(self.graph)
+            kept[place.layer] = SingleFlips.of(here, self.images, place) if fits else None
         return kept[place.layer]
 
     def run(self, replaced: dict[str, AnyOp], trial: int = 0) -> Outcome:

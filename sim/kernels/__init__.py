@@ -7,8 +7,10 @@ channels).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
+
+import numpy as np
 
 from ...transforms.ops import Sides
 from ...transforms.tensor import Array
@@ -17,7 +19,41 @@ from ..packing import Window
 Run = Callable[[Array], Array]
 
 
-class Kernels(Protocol):
+class Arrays(Protocol):
+    """Where a backend's arrays lie: this computer's memory, or a device's."""
+
+    def host(self, x: Array) -> Array:
+        """A numpy array of the same values; words may be int64."""
+        ...
+
+    def copied(self, x: Array) -> Array:
+        """The same, in memory of its own."""
+        ...
+
+    def joined(self, parts: Sequence[Array]) -> Array:
+        """Batches one behind the other."""
+        ...
+
+
+class NumpyArrays:
+    """`Arrays` of numpy."""
+
+    __slots__ = ()
+
+    def host(self, x: Array) -> Array:
+        """See `Arrays`."""
+        return x
+
+    def copied(self, x: Array) -> Array:
+        """See `Arrays`."""
+        return x.copy()
+
+    def joined(self, parts: Sequence[Array]) -> Array:
+        """See `Arrays`."""
+        return np.concatenate(parts)
+
+
+class Kernels(Arrays, Protocol):
     """A backend. All results are exact; methods may be called from any thread."""
 
     def xnor_bits(self, window: Window, weight: Array, bounds: Array, classes: Array) -> Run:

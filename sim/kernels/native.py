@@ -12,7 +12,7 @@ import numpy as np
 from ...transforms.ops import Sides
 from ...transforms.tensor import Array
 from ..packing import Window, address, aligned, blocked, pack, roomy, with_room, words_of
-from . import Run
+from . import NumpyArrays, Run
 from .machine import NARROW, WIDE, Machine
 
 # Tap words whose weights, 512 bytes each, fit into the first cache beside the activations.
@@ -51,7 +51,7 @@ class Recording:
 
 
 @dataclass(frozen=True, slots=True)
-class NativeKernels:
+class NativeKernels(NumpyArrays):
     """Kernels compiled for one processor.
 
     Attributes:

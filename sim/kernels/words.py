@@ -10,14 +10,14 @@ import numpy as np
 from ...transforms.ops import Sides
 from ...transforms.tensor import Array
 from ..packing import Window, pack
-from . import Run
+from . import NumpyArrays, Run
 
 # Words in one round of xor, count and add: their buffers stay in the second cache.
 _ROUND = 2**16
 
 
 @dataclass(frozen=True, slots=True)
-class NumpyKernels:
+class NumpyKernels(NumpyArrays):
     """Kernels by `numpy.bitwise_count`; sums of products of bytes by float matrix products, which are exact here."""
 
     def xnor_bits(self, window: Window, weight: Array, bounds: Array, classes: Array) -> Run:

@@ -72,6 +72,19 @@ def test_a_grid_with_kept_results(folder: Path, capsys: pytest.CaptureFixture[st
     assert all(word in text for word in ("all fault series", "thresholds", "word-line", "seed 0", "f.sqlite"))
 
 
+def test_devices_give_the_same_outcomes(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["faults", "net.onnx", *DATA, "--rates", "0.01,0.1", "--maps", "3", "--json"]
+    arguments += ["--target", "weights", "--target", "thresholds", "--target", "streams"]
+    arguments += ["--layers", "all", "--layers", "hidden", "--protection", "none"]
+    device = ["--device", "cpu-torch"]
+    assert json.loads(said(capsys, [*arguments, *device])) == json.loads(said(capsys, arguments))
+    single = ["faults", "net.onnx", *DATA, "--model", "single", "--error", "0.05", "--json"]
+    assert json.loads(said(capsys, [*single, *device])) == json.loads(said(capsys, single))
+    said(capsys, ["faults", "net.onnx", "--save-map", "m.csv", "--rates", "0.1"])
+    replay = ["faults", "net.onnx", *DATA, "--map", "m.csv", "--json"]
+    assert json.loads(said(capsys, [*replay, *device])) == json.loads(said(capsys, replay))
+
+
 def test_networks_in_pairs_and_protections(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["faults", "net.onnx", *DATA, "--against", "other.onnx", "--rates", "0.05", "--maps", "4"]
     arguments += ["--protection", "none", "--protection", "secded-72-64", "--protection", "tmr"]
@@ -127,6 +140,9 @@ BAD = {
     "protection": (["--protection", "secded-72"], 2),
     "model": (["--model", "burst"], 2),
     "jobs": (["--jobs", "0"], 2),
+    "device": (["--device", "tpu"], 2),
+    "device_and_jobs": (["--device", "cpu-torch", "--jobs", "2"], 2),
+    "device_of_streams": (["--device", "cpu-torch", "--target", "streams"], 2),
     "cluster": (["--cluster", "slurm"], 2),
     "maps": (["--maps", "0"], 2),
     "interval": (["--interval", "3"], 2),

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from bnnflow.flow import cli, oracles, speed
+from bnnflow.flow import cli, oracles, report, speed
 from bnnflow.models.export import export_qonnx
 from bnnflow.models.networks import Network, NetworkSpec
 from bnnflow.models.saved import save_network
 from bnnflow.sim.engine import Simulator
-from bnnflow.sim.speed import latency, throughput
+from bnnflow.sim.speed import affordable, latency, throughput
 from tests.graphs import images_for, two_layers
 
 
@@ -103,6 +104,40 @@ def test_times_are_medians_within_a_budget() -> None:
     calls: list[int] = []
     assert latency(lambda x: (calls.append(len(x)), time.sleep(0.002)), np.zeros((1, 1)), seconds=0) >= 2
     assert calls == [1, 1], "one to warm up, one that is timed"
+
+
+def test_as_many_images_as_a_pass_may_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program of 1/256 s an image, and 3 more seconds when it is first run, of a clock that it moves itself."""
+    clock, first = [0.0], [3.0]
+
+    def run(images: np.ndarray) -> None:
+        clock[0] += len(images) / 256 + (first.pop() if first else 0)
+
+    monkeypatch.setattr("bnnflow.sim.speed.time.perf_counter", lambda: clock[0])
+    assert affordable(run, np.zeros(4000), 2.0) == 512
+    assert clock[0] < 3 + 2 * 2.0
+    assert affordable(run, np.zeros(300), 2.0) == 300
+    assert affordable(run, np.zeros(1), 2.0) == 1
+    assert affordable(run, np.zeros(300), 0.001) == 1
+
+
+def test_slow_programs_are_cut_and_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = two_layers(5, 6)
+    images = images_for(graph, 600)
+    right = Simulator.of(graph).scores(images)
+
+    def slow(x: np.ndarray) -> np.ndarray:
+        time.sleep(0.001 * len(x))
+        return right[: len(x)]
+
+    monkeypatch.setattr(speed, "PASS", 0.05)
+    row = speed._timed(speed.Contender("x", 8, slow, slow), graph, images, right.argmax(axis=1))
+    assert row.images is not None and 8 <= row.images < 100 and row.images % 8 == 0
+    assert (row.asked, row.other_classes, row.inexact) == (600, 0, "")
+    assert f"timed on {row.images} of 600 images" in report.speed_cells(asdict(row))[-1]
+    short = speed._timed(speed.Contender("x", 8, lambda x: right[: len(x)]), graph, images, right[:7].argmax(axis=1))
+    assert (short.images, short.compared) == (600, 7)
+    assert report.speed_cells(asdict(short))[-1] == "7 of them compared"
 
 
 @pytest.mark.parametrize("arguments", [["none.onnx"], ["--threads", "0"], ["--images", "0"], ["--part", "xc0"]])

@@ -9,7 +9,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bnnflow import TOOL_MISSING, Problem
-from bnnflow.flow.torch_engine import TorchSimulator, _byte_counts, _pack
+from bnnflow.flow.torch_engine import torch_simulator
+from bnnflow.flow.torch_kernels import _byte_counts, _pack
 from bnnflow.sim import reference
 from bnnflow.sim.engine import Simulator
 from bnnflow.sim.packing import pack
@@ -27,7 +28,7 @@ def test_scores_of_random_graphs(device: str, seed: int) -> None:
     graph = random_graph(seed)
     images = images_for(graph, 5)
     wanted = reference.run(graph, images)[graph.output]
-    simulator = TorchSimulator.of(graph, device)
+    simulator = torch_simulator(graph, device)
     assert np.array_equal(simulator.scores(images), wanted)
     assert np.array_equal(simulator.scores(images, 2), wanted), "in blocks"
 
@@ -37,13 +38,13 @@ def test_scores_of_random_graphs(device: str, seed: int) -> None:
 def test_any_number_of_channels(device: str, channels: int, filters: int) -> None:
     graph = two_layers(channels, filters)
     images = images_for(graph, 40)
-    assert np.array_equal(TorchSimulator.of(graph, device).scores(images), Simulator.of(graph).scores(images))
+    assert np.array_equal(torch_simulator(graph, device).scores(images), Simulator.of(graph).scores(images))
 
 
 @pytest.mark.parametrize("device", HERE)
 def test_chains_run_on_the_device_alone(device: str) -> None:
     """No step of a chain of convolutions, pools and dense layers goes by numpy; so they run on GPUs as a whole."""
-    assert all(step.native for step in TorchSimulator.of(two_layers(70, 66), device).steps)
+    assert all(step.native for step in torch_simulator(two_layers(70, 66), device).steps)
 
 
 @pytest.mark.parametrize("device", HERE)
@@ -57,7 +58,7 @@ def test_sums_beyond_what_a_byte_of_counts_holds(device: str) -> None:
     for output in (x, y):
         graph = build.graph(output)
         images = images_for(graph, 6)
-        made = TorchSimulator.of(graph, device).scores(images)
+        made = torch_simulator(graph, device).scores(images)
         assert np.array_equal(made, reference.run(graph, images)[output])
 
 
@@ -71,7 +72,7 @@ def test_bytes_of_any_range_and_extreme_weights(device: str, low: int) -> None:
     images = np.random.default_rng(0).integers(low, low + 256, (6, 2, 3, 37))
     images[0], images[1] = low, low + 255
     wanted = reference.run(graph, images)[graph.output]
-    assert np.array_equal(TorchSimulator.of(graph, device).scores(images), wanted)
+    assert np.array_equal(torch_simulator(graph, device).scores(images), wanted)
 
 
 def test_counts_of_words() -> None:
@@ -90,12 +91,12 @@ def test_packing_is_that_of_the_simulator(channels: int) -> None:
 def test_bad_arguments_are_refused(golden, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
     graph = two_layers(3, 3)
     images = images_for(graph, 3)
-    simulator = TorchSimulator.of(graph, "cpu-torch")
+    simulator = torch_simulator(graph, "cpu-torch")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     text = []
     for run, status in (
-        (lambda: TorchSimulator.of(graph, "tpu"), 2),
-        (lambda: TorchSimulator.of(graph, "cuda"), TOOL_MISSING),
+        (lambda: torch_simulator(graph, "tpu"), 2),
+        (lambda: torch_simulator(graph, "cuda"), TOOL_MISSING),
         (lambda: simulator.scores(images, 0), 2),
         (lambda: simulator.scores(images[:, :2]), 2),
         (lambda: simulator.scores(images - 1000.0), 2),
