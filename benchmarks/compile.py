@@ -155,8 +155,8 @@ def measure(path: Path) -> dict[str, float]:
     """Compile a file in this process; seconds and bytes."""
     import resource
 
-    from bnnflow.transforms.compile import stages
-    from bnnflow.transforms.read import read
+    from bnnflow.transforms.passes.compile import stages
+    from bnnflow.transforms.reading.read import read
 
     def used() -> tuple[float, int]:
         usage = resource.getrusage(resource.RUSAGE_SELF)

@@ -18,12 +18,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from bnnflow.flow.speed import processor
-from bnnflow.models.networks import Network, NetworkSpec
-from bnnflow.sim.engine import Simulator
+from bnnflow.flow.graphs.speed import processor
+from bnnflow.models.networks.network import Network, NetworkSpec
+from bnnflow.sim.engine.simulator import Simulator
 from bnnflow.sim.faults import Point, Rates, Subject, memories
-from bnnflow.sim.faults.criticality import criticality
-from bnnflow.transforms.graph import Graph
+from bnnflow.sim.faults.analysis.criticality import criticality
+from bnnflow.transforms.ir.graph import Graph
 
 RATE = 1e-3
 CNV = NetworkSpec("cnn", (3, 32, 32), 10, (512, 512), (64, 64, 128, 128, 256, 256), (3,) * 6, (1, 2, 1, 2, 1, 1))
@@ -89,9 +89,9 @@ def compiled(network: Network) -> Graph:
     import tempfile
     from pathlib import Path
 
-    from bnnflow.models.export import export_qonnx
-    from bnnflow.transforms.compile import stages
-    from bnnflow.transforms.read import read
+    from bnnflow.models.files.export import export_qonnx
+    from bnnflow.transforms.passes.compile import stages
+    from bnnflow.transforms.reading.read import read
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "network.onnx"

@@ -30,17 +30,17 @@ import numpy as np
 import torch
 from graphs import network
 
-from bnnflow.flow.cuda_driver import Driver, Launcher
-from bnnflow.flow.cuda_kernels import CudaKernels
-from bnnflow.flow.torch_engine import torch_simulator
-from bnnflow.sim.engine import Simulator
+from bnnflow.flow.device.cuda_driver import Driver, Launcher
+from bnnflow.flow.device.cuda_kernels import CudaKernels
+from bnnflow.flow.device.engine import torch_simulator
+from bnnflow.sim.engine.kernels.words import NumpyKernels
+from bnnflow.sim.engine.packing import Window
+from bnnflow.sim.engine.plan import Planner
+from bnnflow.sim.engine.simulator import Simulator
+from bnnflow.sim.engine.values import Value
 from bnnflow.sim.faults import Point, Rates, Subject, memories
-from bnnflow.sim.kernels.words import NumpyKernels
-from bnnflow.sim.packing import Window
-from bnnflow.sim.plan import Planner
-from bnnflow.sim.values import Value
-from bnnflow.transforms.graph import Graph
-from bnnflow.transforms.ops import Mvau
+from bnnflow.transforms.ir.graph import Graph
+from bnnflow.transforms.ir.ops import Mvau
 
 # (height, width, channels), kernel, filters; conv0 reads bytes.
 LAYERS = {
@@ -385,7 +385,7 @@ def int8(bench: Bench) -> None:
 
 def speed(bench: Bench) -> None:
     """The rows of `flow speed` without Brevitas and the QONNX file."""
-    from bnnflow.flow.speed import network_rows
+    from bnnflow.flow.graphs.speed import network_rows
 
     graph = network("CNV")
     images = np.random.default_rng(0).integers(0, 256, (bench.images, *graph.input_type.shape)).astype(np.uint8)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from bnnflow.transforms.graph import Graph, Node
-from bnnflow.transforms.ops import (
+from bnnflow.transforms.ir.graph import Graph, Node
+from bnnflow.transforms.ir.ops import (
     NO_BOUNDS,
     Affine,
     AnyOp,
@@ -17,7 +17,7 @@ from bnnflow.transforms.ops import (
     StreamingMaxPool,
     Thresholding,
 )
-from bnnflow.transforms.tensor import TensorType
+from bnnflow.transforms.ir.tensor import TensorType
 
 # (channels, height, width); filters of 3x3 convolutions, padding, pool behind; neurons of hidden layers
 CNV = ((3, 32, 32), ((64, 0, 1), (64, 0, 2), (128, 0, 1), (128, 0, 2), (256, 0, 1), (256, 0, 1)), (512, 512))

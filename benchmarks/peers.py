@@ -16,9 +16,9 @@ import torch
 from graphs import CLASSES, NETWORKS
 from torch import nn
 
-from bnnflow.flow.oracles import openvino_compiled
-from bnnflow.models.export import export_qonnx
-from bnnflow.models.networks import Network, NetworkSpec
+from bnnflow.flow.graphs.oracles import openvino_compiled
+from bnnflow.models.files.export import export_qonnx
+from bnnflow.models.networks.network import Network, NetworkSpec
 
 Run = Callable[[np.ndarray], object]
 BATCH = 128

@@ -23,11 +23,11 @@ from graphs import NETWORKS, network
 from peers import peers
 
 from bnnflow import Problem
-from bnnflow.flow.speed import processor
-from bnnflow.sim.engine import Simulator, cycles
-from bnnflow.sim.kernels.native import NativeKernels
-from bnnflow.sim.packing import Window
-from bnnflow.transforms.ops import Mvau
+from bnnflow.flow.graphs.speed import processor
+from bnnflow.sim.engine.kernels.native import NativeKernels
+from bnnflow.sim.engine.packing import Window
+from bnnflow.sim.engine.simulator import Simulator, cycles
+from bnnflow.transforms.ir.ops import Mvau
 
 ROUNDS = 7
 BATCHES = 64
@@ -128,10 +128,10 @@ def networks(kernels: NativeKernels) -> None:
 _START = """
 import sys, time
 import numpy
-import bnnflow.sim.engine
+import bnnflow.sim.engine.simulator
 from pathlib import Path
 start = time.process_time()
-from bnnflow.sim.kernels.llvm import native
+from bnnflow.sim.engine.kernels.llvm import native
 native("host", Path(sys.argv[1]))
 print(time.process_time() - start)
 """

@@ -1,4 +1,4 @@
-"""How much of Brevitas' time a training step takes with the signs of `models/signs.py`, one thread.
+"""How much of Brevitas' time a training step takes with the signs of `models/networks/signs.py`, one thread.
 
     python benchmarks/training.py [ROUNDS]
 
@@ -17,11 +17,11 @@ import numpy as np
 import torch
 from brevitas.nn import QuantIdentity
 
-from bnnflow.models.networks import Network
-from bnnflow.models.signs import BinarySign
-from bnnflow.models.train import train
-from bnnflow.models.train_spec import Precision, TrainSpec
-from bnnflow.models.zoo import zoo_spec
+from bnnflow.models.networks.network import Network
+from bnnflow.models.networks.signs import BinarySign
+from bnnflow.models.networks.zoo import zoo_spec
+from bnnflow.models.training.train import train
+from bnnflow.models.training.train_spec import Precision, TrainSpec
 
 BATCH, STEPS = 128, 3
 NETWORKS = {"cnv": (3, 32, 32), "fashcnn": (1, 28, 28), "lfc": (1, 28, 28)}

@@ -14,10 +14,10 @@ from typing import Any, Literal, assert_never, cast
 
 import numpy as np
 
-from ..transforms.choices import stated
-from ..transforms.graph import Graph
-from ..transforms.infer import accumulator
-from ..transforms.ops import (
+from ..transforms.ir.choices import stated
+from ..transforms.ir.graph import Graph
+from ..transforms.ir.infer import accumulator
+from ..transforms.ir.ops import (
     AddBorder,
     AddStreams,
     Affine,
@@ -40,7 +40,7 @@ from ..transforms.ops import (
     XnorConv,
     XnorDense,
 )
-from ..transforms.tensor import TensorType
+from ..transforms.ir.tensor import TensorType
 from . import finn_formulas
 from .finn_formulas import FinnCost
 from .finn_types import finn_types, last_unit
@@ -63,7 +63,7 @@ class UnitCost:
         bram18: block RAMs of 18 kbit.
         weight_bits: of its weights, however FINN would store them.
         uram, dsp: UltraRAMs and DSP slices; FINN's default choices take DSP slices nowhere here.
-        choices: FINN's attributes of its memories, products and windows (`transforms/choices.py`).
+        choices: FINN's attributes of its memories, products and windows (`transforms/ir/choices.py`).
     """
 
     name: str

@@ -31,8 +31,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import log, prod
 
-from ..transforms.graph import Graph
-from ..transforms.ops import (
+from ..transforms.ir.graph import Graph
+from ..transforms.ir.ops import (
     AddBorder,
     AddStreams,
     ChannelwiseMul,
@@ -45,7 +45,7 @@ from ..transforms.ops import (
     Thresholding,
     Unit,
 )
-from ..transforms.tensor import Array, TensorType
+from ..transforms.ir.tensor import Array, TensorType
 from .cost import widths
 
 SOURCE = "estimated (Horowitz 2014, 45 nm; relative)"

@@ -1,8 +1,8 @@
 """The attributes of FINN's nodes by name: what a folding file may say of a unit, and what comes of it.
 
 Names and values are those of `get_nodeattr_types` in FINN 0.10, its development branch and finn-plus 1.6, and the
-operator names also those of older versions. PE, SIMD and the choices of `transforms/choices.py` change a unit. What the
-network fixes (MW, MH, types, ...) must be as the network has it. The rest changes neither results nor estimates.
+operator names also those of older versions. PE, SIMD and the choices of `transforms/ir/choices.py` change a unit. What
+the network fixes (MW, MH, types, ...) must be as the network has it. The rest changes neither results nor estimates.
 """
 
 from __future__ import annotations

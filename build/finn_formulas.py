@@ -18,8 +18,8 @@ from typing import Literal
 
 import numpy as np
 
+from ..transforms.ir.tensor import Array
 from ..transforms.memories import slices
-from ..transforms.tensor import Array
 
 RamStyle = Literal["auto", "block", "distributed", "ultra"]
 MemMode = Literal["internal_decoupled", "internal_embedded", "external"]

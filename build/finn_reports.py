@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from ..transforms.choices import stated
-from ..transforms.graph import Graph
-from ..transforms.ops import FMPadding, Mvau, SlidingWindow, StreamingConcat, Thresholding
+from ..transforms.ir.choices import stated
+from ..transforms.ir.graph import Graph
+from ..transforms.ir.ops import FMPadding, Mvau, SlidingWindow, StreamingConcat, Thresholding
 from .cost import estimate, finn_op
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from math import prod
 
-from ..transforms.graph import Graph, Node
-from ..transforms.ops import (
+from ..transforms.ir.graph import Graph, Node
+from ..transforms.ir.ops import (
     AddBorder,
     AddStreams,
     ChannelsLast,
@@ -21,7 +21,7 @@ from ..transforms.ops import (
     StreamingMaxPool,
     Unit,
 )
-from ..transforms.tensor import TensorType
+from ..transforms.ir.tensor import TensorType
 from . import finn_formulas as finn
 from .finn_formulas import FinnType
 

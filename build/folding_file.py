@@ -9,10 +9,10 @@ from typing import Any
 
 from bnnflow import Problem
 
-from ..transforms.choices import CHOICES, choices_of
-from ..transforms.graph import Graph, Node
-from ..transforms.ops import AnyOp, FMPadding, Mvau, Pool, SlidingWindow, Thresholding, Unit
-from ..transforms.write_units import unit_node
+from ..transforms.ir.choices import CHOICES, choices_of
+from ..transforms.ir.graph import Graph, Node
+from ..transforms.ir.ops import AnyOp, FMPadding, Mvau, Pool, SlidingWindow, Thresholding, Unit
+from ..transforms.writing.units import unit_node
 from .finn_attributes import FIFO_ATTRIBUTES, Known, Name, inserted_attributes, known_attributes, taken_apart
 from .finn_reports import unit_names
 from .schedule import divisors, whole

@@ -7,9 +7,9 @@ from dataclasses import replace
 from math import gcd, lcm, prod
 from typing import Any
 
-from ..transforms.choices import like
-from ..transforms.graph import Graph, Node
-from ..transforms.ops import Mvau, Pool, SlidingWindow, Unit
+from ..transforms.ir.choices import like
+from ..transforms.ir.graph import Graph, Node
+from ..transforms.ir.ops import Mvau, Pool, SlidingWindow, Unit
 from .schedule import divisors, whole
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..transforms.tensor import Array
+from ..transforms.ir.tensor import Array
 
 
 def weight_words(weight: Array, pe: int, simd: int) -> Array:

@@ -9,8 +9,8 @@ from typing import Any
 
 from bnnflow import CHECK_FAILED, Problem
 
-from ..transforms.graph import Graph, Node
-from ..transforms.ops import FMPadding, Mvau, Pool, SlidingWindow, StreamingConcat, StreamingMaxPool, Unit
+from ..transforms.ir.graph import Graph, Node
+from ..transforms.ir.ops import FMPadding, Mvau, Pool, SlidingWindow, StreamingConcat, StreamingMaxPool, Unit
 from .cost import Estimate, UnitCost, estimate, unit, unit_cycles, widths
 from .parts import Part
 

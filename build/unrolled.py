@@ -30,9 +30,9 @@ from math import ceil, prod
 
 import numpy as np
 
-from ..transforms.graph import Graph
-from ..transforms.ops import Mvau
-from ..transforms.tensor import Array, TensorType
+from ..transforms.ir.graph import Graph
+from ..transforms.ir.ops import Mvau
+from ..transforms.ir.tensor import Array, TensorType
 from .cost import unit
 
 SOURCE = "estimated (compressor trees of constant weights)"

@@ -8,8 +8,8 @@ import numpy as np
 
 from bnnflow import Problem
 
-from ..transforms.graph import Graph
-from ..transforms.tensor import Array
+from ..transforms.ir.graph import Graph
+from ..transforms.ir.tensor import Array
 
 
 def admitted(graph: Graph, images: Array) -> Array:

@@ -6,12 +6,12 @@ import numpy as np
 
 from bnnflow import Problem
 
-from ..transforms.accept import AcceptInput, codes_of, of_network
-from ..transforms.contract import InputContract, choices
-from ..transforms.floats import on_floats
-from ..transforms.graph import Graph
-from ..transforms.ops import Affine, Quantize, Sign, Stairs
-from ..transforms.tensor import Array
+from ..transforms.ir.contract import InputContract, choices
+from ..transforms.ir.graph import Graph
+from ..transforms.ir.ops import Affine, Quantize, Sign, Stairs
+from ..transforms.ir.tensor import Array
+from ..transforms.passes.accept import AcceptInput, codes_of, of_network
+from ..transforms.passes.floats import on_floats
 
 # How far from the value of a datum, in steps of the data, a float may lie to be taken for it.
 _NEAR = 1 / 16

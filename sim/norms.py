@@ -14,12 +14,12 @@ import numpy as np
 
 from bnnflow import Problem
 
-from ..transforms.graph import Graph
-from ..transforms.ops import Add, Affine, AnyOp, Bias, Concat, Conv, Dense, MaxPool, SumPool
-from ..transforms.passes import Match, Rewritten
-from ..transforms.streamline import Streamline
-from ..transforms.tensor import Array
-from .engine import Prefix, Simulator
+from ..transforms.ir.graph import Graph
+from ..transforms.ir.ops import Add, Affine, AnyOp, Bias, Concat, Conv, Dense, MaxPool, SumPool
+from ..transforms.ir.tensor import Array
+from ..transforms.passes.rewrite import Match, Rewritten
+from ..transforms.passes.streamline import Streamline
+from .engine.simulator import Prefix, Simulator
 
 # As float32 files state it.
 EPS = float(np.float32(1e-5))

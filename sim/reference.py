@@ -9,9 +9,8 @@ from typing import assert_never
 
 import numpy as np
 
-from ..transforms.floats import on_floats
-from ..transforms.graph import Graph
-from ..transforms.ops import (
+from ..transforms.ir.graph import Graph
+from ..transforms.ir.ops import (
     Add,
     AddBorder,
     AddStreams,
@@ -48,7 +47,8 @@ from ..transforms.ops import (
     XnorConv,
     XnorDense,
 )
-from ..transforms.tensor import Array
+from ..transforms.ir.tensor import Array
+from ..transforms.passes.floats import on_floats
 
 
 def run(graph: Graph, images: Array) -> dict[str, Array]:

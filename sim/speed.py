@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from statistics import median
 
-from ..transforms.tensor import Array
+from ..transforms.ir.tensor import Array
 
 Program = Callable[[Array], object]
 

@@ -9,11 +9,11 @@ import numpy as np
 
 from bnnflow import CHECK_FAILED, Problem
 
-from ..transforms.graph import Graph
-from ..transforms.ops import Affine, Best, LabelSelect
-from ..transforms.passes import Doubt, Match
-from ..transforms.tensor import Array
-from .engine import Simulator, classes_of
+from ..transforms.ir.graph import Graph
+from ..transforms.ir.ops import Affine, Best, LabelSelect
+from ..transforms.ir.tensor import Array
+from ..transforms.passes.rewrite import Doubt, Match
+from .engine.simulator import Simulator, classes_of
 from .images import batches
 
 # Doubts state how far float32 may err; the simulator computes a network's floats in float64.

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..transforms.graph import Graph
-from ..transforms.infer import result_type
-from ..transforms.ops import AnyOp
-from ..transforms.tensor import Array, TensorType
-from .generic import Kernel, prepare
+from ..transforms.ir.graph import Graph
+from ..transforms.ir.infer import result_type
+from ..transforms.ir.ops import AnyOp
+from ..transforms.ir.tensor import Array, TensorType
+from .engine.generic import Kernel, prepare
 from .images import admitted, batches
 
 BATCH = 250

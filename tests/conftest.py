@@ -37,7 +37,7 @@ def kernels_for(request: pytest.FixtureRequest) -> Iterator[None]:
     if target == "host":
         yield
         return
-    from bnnflow.sim.kernels import llvm
+    from bnnflow.sim.engine.kernels import llvm
 
     made = llvm.native
     with pytest.MonkeyPatch.context() as patch:

@@ -1,4 +1,4 @@
-"""Kernels of `flow/cuda_source.py` on the processor: compiled by the computer's C++ compiler, threads as fibers.
+"""Kernels of `flow/device/cuda_source.py` on the processor: compiled by the computer's C++ compiler, threads as fibers.
 
 What CUDA gives a kernel is written anew here in plain C++, tensor cores by the layout of fragments in NVIDIA's PTX
 ISA ("Matrix fragments for mma.m16n8k256"). A thread runs until a barrier or an exchange with its warp, then the next.
@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from bnnflow.flow.cuda_driver import KERNELS
-from bnnflow.flow.cuda_source import SOURCE, THREADS, Layer
+from bnnflow.flow.device.cuda_driver import KERNELS
+from bnnflow.flow.device.cuda_source import SOURCE, THREADS, Layer
 
 _BEFORE = r"""
 #include <algorithm>

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from bnnflow.transforms.graph import Graph, Node
-from bnnflow.transforms.infer import accumulator
-from bnnflow.transforms.ops import (
+from bnnflow.transforms.ir.graph import Graph, Node
+from bnnflow.transforms.ir.infer import accumulator
+from bnnflow.transforms.ir.ops import (
     NO_BOUNDS,
     Add,
     AddBorder,
@@ -37,7 +37,7 @@ from bnnflow.transforms.ops import (
     XnorConv,
     XnorDense,
 )
-from bnnflow.transforms.tensor import Array, TensorType
+from bnnflow.transforms.ir.tensor import Array, TensorType
 
 
 class Builder:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -17,12 +17,14 @@ ALLOWED = {
     "build": {"transforms"},
     "flow": {"models", "transforms", "build", "sim"},
 }
+FLOORS = ("cli", "commands", "stages", "show", "pruning", "graphs", "device", "recipe", "run")
 HEAVY = {"torch", "brevitas", "captum"}
 FILES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
+MODULES = {path.relative_to(ROOT).with_suffix("").parts: path for path in FILES}
 
 
 def imports(path: Path) -> Iterator[tuple[str, int]]:
-    """Absolute dotted names that a file imports, and their lines; relative ones start with their folder."""
+    """Absolute dotted names that a file imports anywhere, and their lines; relative ones start with their folder."""
     package = path.relative_to(ROOT).parent.parts
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -32,8 +34,25 @@ def imports(path: Path) -> Iterator[tuple[str, int]]:
                 yield node.module or "", node.lineno
                 continue
             base = ("bnnflow", *package)[: len(package) + 2 - node.level]
-            names = [node.module] if node.module else [alias.name for alias in node.names]
-            yield from ((".".join((*base, name)), node.lineno) for name in names)
+            whole = ".".join((*base, *([node.module] if node.module else [])))
+            yield from ((f"{whole}.{alias.name}", node.lineno) for alias in node.names)
+
+
+def module_of(name: str) -> tuple[str, ...] | None:
+    """Our module that a dotted name is of."""
+    parts = tuple(name.split(".")[1:]) if name.startswith("bnnflow.") else ()
+    while parts:
+        for found in (parts, (*parts, "__init__")):
+            if found in MODULES:
+                return found
+        parts = parts[:-1]
+    return None
+
+
+ARROWS = {
+    module: {(found, line) for name, line in imports(path) if (found := module_of(name)) and found != module}
+    for module, path in MODULES.items()
+}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -46,35 +65,52 @@ def test_arrows_only_fall(path: Path) -> None:
             assert parts[1] == mine or parts[1] in ALLOWED[mine], f"line {line}: {mine} may not import {name}"
         if parts[0] in HEAVY:
             assert mine in ("models", "flow"), f"line {line}: {mine} may not import {name}"
+        if parts[0] == "typer" and "options" not in name:
+            assert path.relative_to(ROOT).parts[:2] == ("flow", "cli"), f"line {line}: only flow/cli knows typer"
 
 
-def module_level(path: Path) -> set[str]:
-    """Our modules that a file imports when it is itself imported (not inside functions or TYPE_CHECKING)."""
-    tree = ast.parse(path.read_text())
-    package = path.relative_to(ROOT).parent.parts
-    found: set[str] = set()
-    for node in tree.body:
-        if isinstance(node, ast.ImportFrom) and node.level:
-            base = package[: len(package) + 1 - node.level]
-            names = [node.module] if node.module else [alias.name for alias in node.names]
-            found |= {"/".join((*base, *name.split("."))) for name in names}
-    return found
+def test_arrows_fall_between_the_rooms_of_flow() -> None:
+    for module, found in ARROWS.items():
+        for other, line in found:
+            if module[0] == other[0] == "flow" and len(module) > 2:
+                assert len(other) > 2, f"{'/'.join(module)}, line {line}: a name of a room itself"
+                high, low = FLOORS.index(module[1]), FLOORS.index(other[1])
+                assert high <= low, f"{'/'.join(module)}, line {line}: {module[1]} may not import {other[1]}"
 
 
-def test_no_circles() -> None:
-    graph = {str(path.relative_to(ROOT).with_suffix("")): module_level(path) for path in FILES}
-    done: set[str] = set()
+def circles(arrows: Mapping[tuple[str, ...], set[tuple[str, ...]]]) -> list[tuple[tuple[str, ...], ...]]:
+    """What leads back to itself, found by following every arrow once."""
+    found: list[tuple[tuple[str, ...], ...]] = []
+    done: set[tuple[str, ...]] = set()
 
-    def visit(name: str, trail: tuple[str, ...]) -> None:
-        assert name not in trail, f"circle: {' > '.join((*trail, name))}"
-        if name in graph and name not in done:
-            for other in graph[name]:
+    def visit(name: tuple[str, ...], trail: tuple[tuple[str, ...], ...]) -> None:
+        if name in trail:
+            found.append((*trail[trail.index(name) :], name))
+        elif name not in done:
+            for other in arrows.get(name, ()):
                 visit(other, (*trail, name))
             done.add(name)
 
-    for name in graph:
+    for name in arrows:
         visit(name, ())
-    assert len(done) == len(FILES)
+    return found
+
+
+def test_no_circles_between_modules() -> None:
+    """Imports inside functions and for types are arrows, too."""
+    assert not circles({module: {other for other, _ in found} for module, found in ARROWS.items()})
+
+
+def test_no_circles_between_rooms() -> None:
+    """A room is a folder in one of the five; what lies beside the rooms is a room of its own."""
+
+    def room(module: tuple[str, ...]) -> tuple[str, ...]:
+        return module[:2]
+
+    rooms: dict[tuple[str, ...], set[tuple[str, ...]]] = {}
+    for module, found in ARROWS.items():
+        rooms.setdefault(room(module), set()).update(room(other) for other, _ in found if room(other) != room(module))
+    assert not circles(rooms)
 
 
 def test_the_build_folder_is_no_package() -> None:
@@ -87,7 +123,8 @@ def test_light_commands_load_no_torch() -> None:
     import sys
 
     code = (
-        "import sys; import bnnflow.flow.cli, bnnflow.flow.check, bnnflow.flow.graphs, bnnflow.flow.stages;"
+        "import sys; import bnnflow.flow.cli.app, bnnflow.flow.graphs.check, bnnflow.flow.commands.graphs;"
+        "import bnnflow.flow.stages.all;"
         "import bnnflow.models.data.load;"
         "assert not {'torch', 'brevitas', 'captum', 'matplotlib'} & set(sys.modules), 'heavy import'"
     )

@@ -111,7 +111,7 @@ def test_doctor_looks_for_what_the_package_declares() -> None:
     import re
     import tomllib
 
-    from bnnflow.flow.doctor import examine
+    from bnnflow.flow.run.doctor import examine
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     declared = {re.split(r"[<>=]", name)[0] for name in project["dependencies"]}
@@ -123,7 +123,7 @@ def test_doctor_looks_for_what_the_package_declares() -> None:
 
 def test_the_list_of_operators_is_the_code(request: pytest.FixtureRequest) -> None:
     """docs/operators.md is made from the reader's docstrings; --update-golden writes it."""
-    from bnnflow.transforms.read import operator_help
+    from bnnflow.transforms.reading.read import operator_help
 
     rows = [f"| {name} | {text} |" for name, text in operator_help().items()]
     text = "\n".join(["# Operators that can be read", "", "| operator | what is supported |", "|---|---|", *rows, ""])

@@ -9,8 +9,8 @@ import numpy as np
 
 from bnnflow import Problem
 
-from .graph import Graph, Node
-from .ops import (
+from .ir.graph import Graph, Node
+from .ir.ops import (
     Add,
     Affine,
     AnyOp,
@@ -31,7 +31,7 @@ from .ops import (
     SumPool,
     Threshold,
 )
-from .tensor import Array
+from .ir.tensor import Array
 
 _KEEPS_CHANNELS = (ChannelsLast, Affine, Bias, Clip, Quantize, Sign, Stairs, Pad, MaxPool, SumPool, Scale, Threshold)
 

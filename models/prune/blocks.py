@@ -17,11 +17,11 @@ import numpy as np
 from bnnflow import Problem
 
 from .. import store
-from ..batchnorm import NORM_IMAGES, reestimate
-from ..evaluate import accuracy
-from ..networks import Network, NetworkSpec
-from ..train import Progress, TrainSpec, train
-from ..zoo import figures
+from ..networks.network import Network, NetworkSpec
+from ..networks.zoo import figures
+from ..training.batchnorm import NORM_IMAGES, reestimate
+from ..training.evaluate import accuracy
+from ..training.train import Progress, TrainSpec, train
 from .surgery import drop_blocks, droppable, most_droppable, stages_of_blocks
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..networks import Network
+from ..networks.network import Network
 from .gradients import values_of
 
 

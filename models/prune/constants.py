@@ -11,10 +11,10 @@ from torch import Tensor
 
 from bnnflow import Problem
 
-from ..layers import MapNorm, RowNorm, ScoreNorm
-from ..networks import Network
-from ..spec import NetworkSpec, WeightLayer
-from ..twin import binary_weights
+from ..networks.layers import MapNorm, RowNorm, ScoreNorm
+from ..networks.network import Network
+from ..networks.spec import NetworkSpec, WeightLayer
+from ..networks.twin import binary_weights
 from .groups import Group, groups, normed, norms
 
 

@@ -19,11 +19,11 @@ from torch import Tensor, nn
 
 from bnnflow import Problem
 
-from ..batchnorm import NORM_IMAGES, reestimate
-from ..latent import require_latent
-from ..networks import Network
+from ..networks.network import Network
 from ..relevance.lrp import weight_lrp
-from ..train import Extras, Progress, TrainSpec, train
+from ..training.batchnorm import NORM_IMAGES, reestimate
+from ..training.latent import require_latent
+from ..training.train import Extras, Progress, TrainSpec, train
 from .gradients import weight_relevance
 
 HALVINGS = 12

@@ -7,8 +7,8 @@ import torch
 from brevitas.nn import QuantConv2d, QuantLinear
 from torch.nn import functional
 
-from ..batchnorm import pixels
-from ..networks import Network
+from ..networks.network import Network
+from ..training.batchnorm import pixels
 
 
 def weight_relevance(

@@ -9,9 +9,9 @@ import numpy as np
 
 from bnnflow import Problem
 
-from ..layers import MapNorm, RowNorm
-from ..networks import Network
-from ..spec import NetworkSpec, WeightLayer
+from ..networks.layers import MapNorm, RowNorm
+from ..networks.network import Network
+from ..networks.spec import NetworkSpec, WeightLayer
 
 
 @dataclass(frozen=True, slots=True)

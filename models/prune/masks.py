@@ -27,10 +27,10 @@ from torch import Tensor, nn
 from bnnflow import Problem
 
 from .. import store
-from ..batchnorm import NORM_IMAGES, reestimate
-from ..evaluate import accuracy
-from ..networks import Network
-from ..train import Extras, Progress, TrainSpec, train
+from ..networks.network import Network
+from ..training.batchnorm import NORM_IMAGES, reestimate
+from ..training.evaluate import accuracy
+from ..training.train import Extras, Progress, TrainSpec, train
 from .surgery import remove
 
 Order = Literal["layers", "joint"]

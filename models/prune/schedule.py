@@ -10,15 +10,16 @@ from typing import Any
 import numpy as np
 
 from .. import store
-from ..augment import augment
-from ..batchnorm import NORM_IMAGES, reestimate
-from ..evaluate import accuracy, run_key
-from ..flips import FlipCounts
-from ..networks import Network
-from ..own import OwnNetwork
-from ..relevance import Relevance, Sample, score
-from ..saved import network_of
-from ..train import Extras, Progress, train
+from ..files.saved import network_of
+from ..networks.network import Network
+from ..networks.own import OwnNetwork
+from ..relevance.sample import Relevance, Sample
+from ..relevance.scores import score
+from ..training.augment import augment
+from ..training.batchnorm import NORM_IMAGES, reestimate
+from ..training.evaluate import accuracy, run_key
+from ..training.flips import FlipCounts
+from ..training.train import Extras, Progress, train
 from .spec import Allocation, Allocator, PruneResult, PruneSpec, Situation, apart
 from .structure import SpecStructure, Structure
 

@@ -10,10 +10,10 @@ import numpy as np
 
 from bnnflow import Problem
 
-from ..criteria import Criterion
-from ..networks import Network
-from ..own import OwnNetwork
-from ..train_spec import TrainSpec
+from ..networks.network import Network
+from ..networks.own import OwnNetwork
+from ..relevance.criteria import Criterion
+from ..training.train_spec import TrainSpec
 
 HELD_OUT = 0.1
 HELD_OUT_MOST = 2000

@@ -10,10 +10,10 @@ import numpy as np
 
 from bnnflow import Problem
 
-from ..flips import FlipCounts
-from ..networks import Network
-from ..own import OwnNetwork
-from ..spec import NetworkSpec
+from ..networks.network import Network
+from ..networks.own import OwnNetwork
+from ..networks.spec import NetworkSpec
+from ..training.flips import FlipCounts
 from .groups import group_scores, groups
 from .surgery import remove
 

@@ -11,9 +11,9 @@ from torch import nn
 
 from bnnflow import Problem
 
-from ..layers import ScoreNorm
-from ..networks import Network, NetworkSpec
-from ..spec import inner_widths
+from ..networks.layers import ScoreNorm
+from ..networks.network import Network, NetworkSpec
+from ..networks.spec import inner_widths
 from .constants import absorb, shifts
 from .groups import groups, normed, norms
 

@@ -17,12 +17,12 @@ import torch
 from bnnflow import Problem
 
 from .. import store
-from ..batchnorm import NORM_IMAGES, reestimate
-from ..evaluate import accuracy
-from ..flips import FlipCounts, needed
-from ..latent import require_latent
-from ..networks import Network
-from ..train import Progress, TrainSpec, train
+from ..networks.network import Network
+from ..training.batchnorm import NORM_IMAGES, reestimate
+from ..training.evaluate import accuracy
+from ..training.flips import FlipCounts, needed
+from ..training.latent import require_latent
+from ..training.train import Progress, TrainSpec, train
 from .gradients import weight_relevance
 
 CRITERIA = {

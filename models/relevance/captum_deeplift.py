@@ -22,9 +22,9 @@ from torch import Tensor, nn
 
 from bnnflow import CHECK_FAILED, Problem
 
-from ..networks import Network
-from ..own import OwnNetwork
-from ..twin import Quantize, Sign
+from ..networks.network import Network
+from ..networks.own import OwnNetwork
+from ..networks.twin import Quantize, Sign
 from .deep_lift import TOLERANCE, deeplift
 from .sample import CaptumCheck, Sample
 from .taps import ACTIVATIONS, Attributed, Probe

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..twin import Quantize, Sign
+from ..networks.twin import Quantize, Sign
 from .taps import ACTIVATIONS, Attributed, Probe, captured
 
 TOLERANCE = 1e-3

@@ -9,10 +9,10 @@ from torch.nn import functional
 
 from bnnflow import Problem
 
-from ..flips import FlipCounts, needed
-from ..latent import require_latent
-from ..networks import Network
-from ..own import OwnNetwork
+from ..networks.network import Network
+from ..networks.own import OwnNetwork
+from ..training.flips import FlipCounts, needed
+from ..training.latent import require_latent
 from .sample import Sample
 from .taps import Probe, captured
 

@@ -19,10 +19,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..layers import Pixels, SumMap
-from ..networks import Network
-from ..residual import Add
-from ..twin import Affine, Quantize, Sign
+from ..networks.layers import Pixels, SumMap
+from ..networks.network import Network
+from ..networks.residual import Add
+from ..networks.twin import Affine, Quantize, Sign
 from .taps import ACTIVATIONS, NORMS, Attributed, Probe, captured
 
 EPSILON = 1.0

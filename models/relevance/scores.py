@@ -11,12 +11,12 @@ from torch import Tensor
 
 from bnnflow import CHECK_FAILED, Problem
 
-from ..criteria import REDUCTIONS, Criterion
-from ..flips import FlipCounts
-from ..networks import Network
-from ..own import OwnNetwork
+from ..networks.network import Network
+from ..networks.own import OwnNetwork
+from ..training.flips import FlipCounts
 from . import figures
 from .captum_deeplift import captum_check, captum_deeplift
+from .criteria import REDUCTIONS, Criterion
 from .deep_lift import TOLERANCE, deeplift
 from .gradients import conductance, gradient_activation, integrated_gradients, taylor_activation
 from .lrp import GAMMA, lrp

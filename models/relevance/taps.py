@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from bnnflow import Problem
 
-from ..networks import Network
-from ..own import OwnNetwork
-from ..twin import Quantize, Sign, Twin, twin
+from ..networks.network import Network
+from ..networks.own import OwnNetwork
+from ..networks.twin import Quantize, Sign, Twin, twin
 
 # attributions by layer, what their sums miss by cut of the network, and what these should be, (N,)
 Attributed = tuple[dict[str, Tensor], dict[str, Tensor], Tensor]

@@ -7,17 +7,17 @@ judges every single bit of a layer; `margins` and `attack` bound what cannot and
 
 from __future__ import annotations
 
-from .campaign import Campaign, Grid, Plan, Series
-from .layout import Memory, from_memory, memories, memory
-from .maps import FaultMap, checksum, draw, flips, inject
-from .models import Cells, Model, Rate
-from .protect import Protection, ProtectionCost
-from .rates import Rates, read_rates
-from .statistics import leveugle, paired, student_t
-from .store import Store
-from .sweep import Sweep, sweep
-from .trials import TARGETS, Outcome, Point, Subject
-from .workers import Workers
+from .campaigns.campaign import Campaign, Grid, Plan, Series
+from .campaigns.statistics import leveugle, paired, student_t
+from .campaigns.store import Store
+from .campaigns.sweep import Sweep, sweep
+from .campaigns.workers import Workers
+from .injection.layout import Memory, from_memory, memories, memory
+from .injection.maps import FaultMap, checksum, draw, flips, inject
+from .injection.models import Cells, Model, Rate
+from .injection.protect import Protection, ProtectionCost
+from .injection.rates import Rates, read_rates
+from .injection.trials import TARGETS, Outcome, Point, Subject
 
 __all__ = [
     "TARGETS",

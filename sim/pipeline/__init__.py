@@ -44,7 +44,7 @@ from collections.abc import Mapping
 
 from bnnflow import Problem
 
-from ...transforms.graph import Graph
+from ...transforms.ir.graph import Graph
 from .line import Fifo, Line
 from .timing import Deadlock, FifoTiming, Timing, UnitTiming
 from .units import line_of

@@ -9,8 +9,8 @@ import numpy as np
 
 from bnnflow import Problem
 
-from ...transforms.graph import Graph, Node
-from ...transforms.ops import (
+from ...transforms.ir.graph import Graph, Node
+from ...transforms.ir.ops import (
     AddBorder,
     AddStreams,
     Affine,
@@ -30,7 +30,7 @@ from ...transforms.ops import (
     Thresholding,
     Unit,
 )
-from ...transforms.tensor import TensorType
+from ...transforms.ir.tensor import TensorType
 from .line import INPUT, OUTPUT, PASS, READ, WRITE, Fifo, Line, Process, Step
 
 

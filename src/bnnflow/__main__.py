@@ -1,5 +1,5 @@
 """`python -m bnnflow` is `flow`."""
 
-from .flow.cli import main
+from .flow.cli.app import main
 
 main()

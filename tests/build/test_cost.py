@@ -9,9 +9,9 @@ from bnnflow import CHECK_FAILED, Problem
 from bnnflow.build.cost import estimate, unit
 from bnnflow.build.parts import Part, part
 from bnnflow.build.schedule import cycles_for, divisors, fits, schedule
-from bnnflow.transforms.graph import Graph, Node
-from bnnflow.transforms.ops import Mvau, SlidingWindow, StreamingMaxPool, Thresholding
-from bnnflow.transforms.tensor import TensorType
+from bnnflow.transforms.ir.graph import Graph, Node
+from bnnflow.transforms.ir.ops import Mvau, SlidingWindow, StreamingMaxPool, Thresholding
+from bnnflow.transforms.ir.tensor import TensorType
 
 # FINN dev, estimate step of cnv-w1a1 and tfc-w1a1 at the foldings of finn-examples:
 # (MW, MH, PE, SIMD, vectors, fused thresholds, cycles, LUT, BRAM18).

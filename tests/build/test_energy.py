@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from bnnflow.build.energy import access_pj, add_pj, energy, energy_nj, multiply_pj
-from bnnflow.transforms.graph import Graph, Node
-from bnnflow.transforms.ops import AddStreams, DuplicateStreams, LabelSelect, Mvau, SlidingWindow, Thresholding
-from bnnflow.transforms.tensor import TensorType
+from bnnflow.transforms.ir.graph import Graph, Node
+from bnnflow.transforms.ir.ops import AddStreams, DuplicateStreams, LabelSelect, Mvau, SlidingWindow, Thresholding
+from bnnflow.transforms.ir.tensor import TensorType
 
 ADDER_BIT = 0.03 / 8
 SMALL = 10 / 64

@@ -10,8 +10,8 @@ from bnnflow.build.cost import estimate
 from bnnflow.build.finn_formulas import FinnCost, FinnType
 from bnnflow.build.finn_reports import unit_names
 from bnnflow.build.finn_types import finn_types
-from bnnflow.transforms.graph import Graph, Node
-from bnnflow.transforms.ops import (
+from bnnflow.transforms.ir.graph import Graph, Node
+from bnnflow.transforms.ir.ops import (
     AddBorder,
     AddStreams,
     DuplicateStreams,
@@ -22,7 +22,7 @@ from bnnflow.transforms.ops import (
     SlidingWindow,
     Thresholding,
 )
-from bnnflow.transforms.tensor import TensorType
+from bnnflow.transforms.ir.tensor import TensorType
 
 
 def test_matrix_units_equal_finn() -> None:

@@ -14,10 +14,10 @@ from bnnflow.build.folding_file import apply_folding, read_folding
 from bnnflow.build.parts import part
 from bnnflow.build.schedule import divisors, schedule
 from bnnflow.sim import reference
-from bnnflow.transforms.compile import stages
-from bnnflow.transforms.graph import Graph
-from bnnflow.transforms.ops import Mvau, Pool, SlidingWindow, Thresholding
-from bnnflow.transforms.read import read
+from bnnflow.transforms.ir.graph import Graph
+from bnnflow.transforms.ir.ops import Mvau, Pool, SlidingWindow, Thresholding
+from bnnflow.transforms.passes.compile import stages
+from bnnflow.transforms.reading.read import read
 from tests.networks import Builder, random_network
 
 Golden = Callable[[str, str], None]

@@ -21,13 +21,14 @@ from bnnflow.build.finn_types import finn_types, last_unit
 from bnnflow.build.folding_file import apply_folding
 from bnnflow.build.schedule import divisors
 from bnnflow.sim import reference
-from bnnflow.transforms.compile import stages
-from bnnflow.transforms.graph import Graph, Node
-from bnnflow.transforms.ops import LabelSelect, Mvau, Pool, SlidingWindow, StreamingConcat, Thresholding
-from bnnflow.transforms.ranked import ranked
-from bnnflow.transforms.read import read
-from bnnflow.transforms.tensor import TensorType
-from bnnflow.transforms.write import write
+from bnnflow.transforms.ir.graph import Graph, Node
+from bnnflow.transforms.ir.ops import LabelSelect, Mvau, Pool, SlidingWindow, StreamingConcat, Thresholding
+from bnnflow.transforms.ir.tensor import TensorType
+from bnnflow.transforms.ir.text import parse_graph
+from bnnflow.transforms.passes.compile import stages
+from bnnflow.transforms.passes.ranked import ranked
+from bnnflow.transforms.reading.read import read
+from bnnflow.transforms.writing.write import write
 from tests.build.test_folding import pooled
 from tests.networks import random_network
 
@@ -161,7 +162,7 @@ def test_every_folding_is_taken_as_it_stands_or_refused(drawn: tuple[Graph, dict
         for key, value in stated.items():
             if key not in ("inFIFODepths", "slr"):
                 assert entry[key] == value, (finn, key)
-    assert apply_folding(made, written) == made == Graph.parse(str(made))
+    assert apply_folding(made, written) == made == parse_graph(str(made))
     again = read(write(made))
     assert folding(again) == written
     _costs(graph, made)

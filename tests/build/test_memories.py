@@ -7,7 +7,7 @@ import pytest
 
 from bnnflow.build.memories import threshold_lines, threshold_table, weight_lines, weight_words
 from bnnflow.sim.faults import memory
-from bnnflow.transforms.ops import Mvau
+from bnnflow.transforms.ir.ops import Mvau
 
 LEVELS = np.arange(24).reshape(4, 6) * 7 % 5
 BITS = (LEVELS > 2).astype(np.int64)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from bnnflow.build.unrolled import columns_of, comparison_lut, sum_bits, tree, tree_lut, unrolled
-from bnnflow.transforms.graph import Graph, Node
-from bnnflow.transforms.ops import Mvau
-from bnnflow.transforms.tensor import TensorType
+from bnnflow.transforms.ir.graph import Graph, Node
+from bnnflow.transforms.ir.ops import Mvau
+from bnnflow.transforms.ir.tensor import TensorType
 
 
 def added(heights: tuple[int, ...], rng: np.random.Generator) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bnnflow.flow import finn_base
+from bnnflow.flow.graphs import finn_base
 
 # Where finn-base judges builds; elsewhere it would say the same of other networks, at seconds a build.
 JUDGED = ("test_build", "test_input_contract")

@@ -12,8 +12,9 @@ from pathlib import Path
 # Importing torch and Brevitas takes longer than a small build: it is done once, and each build is a fork.
 _SCRIPT = """
 import json, os, signal, sys
-import bnnflow.models.export, bnnflow.models.prune, bnnflow.models.saved, bnnflow.models.train, bnnflow.flow.report
-from bnnflow.flow import cli
+import bnnflow.models.files.export, bnnflow.models.prune.schedule, bnnflow.models.files.saved
+import bnnflow.models.training.train, bnnflow.flow.show.report
+from bnnflow.flow.cli import app as cli
 
 def build(left, arguments):
     replace = os.replace

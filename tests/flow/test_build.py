@@ -17,10 +17,13 @@ import torch
 from bnnflow.build.cost import estimate
 from bnnflow.build.finn_reports import unit_names
 from bnnflow.build.folding_file import apply_folding
-from bnnflow.flow import cli, context, finn_base, stages
-from bnnflow.flow.runs import Run
+from bnnflow.flow.cli import app as cli
+from bnnflow.flow.graphs import finn_base
+from bnnflow.flow.run.folder import Run
+from bnnflow.flow.stages import all as stages
+from bnnflow.flow.stages import build as context
 from bnnflow.sim.verify import class_sums, sums_of_scores
-from bnnflow.transforms.read import read
+from bnnflow.transforms.reading.read import read
 
 from .killed import killed
 
@@ -312,9 +315,9 @@ def test_a_wrong_graph_fails_verification_with_status_1(
     import shutil
     from dataclasses import replace
 
-    from bnnflow.transforms.graph import Graph
-    from bnnflow.transforms.ops import Mvau
-    from bnnflow.transforms.write import write
+    from bnnflow.transforms.ir.graph import Graph
+    from bnnflow.transforms.ir.ops import Mvau
+    from bnnflow.transforms.writing.write import write
 
     folder = tmp_path / "run"
     shutil.copytree(finished, folder)

@@ -14,7 +14,7 @@ import torch
 from onnx import helper
 
 from bnnflow import Problem
-from bnnflow.flow import cli
+from bnnflow.flow.cli import app as cli
 from tests.networks import Builder, random_network
 
 Golden = Callable[[str, str], None]
@@ -251,7 +251,7 @@ def test_the_parsers_own_complaints_have_status_2(capsys: pytest.CaptureFixture[
 
 
 def test_our_own_faults_have_status_70(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    from bnnflow.flow import recipe
+    from bnnflow.flow.recipe import schema as recipe
 
     def broken() -> None:
         raise ZeroDivisionError("oops")
@@ -264,7 +264,7 @@ def test_our_own_faults_have_status_70(monkeypatch: pytest.MonkeyPatch, capsys: 
 
 
 def test_a_missing_package_has_status_3(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    from bnnflow.flow import recipe
+    from bnnflow.flow.recipe import schema as recipe
 
     def absent() -> None:
         raise ModuleNotFoundError("No module named 'captum'", name="captum")
@@ -330,7 +330,7 @@ def test_simulate_writes_scores_as_text_and_tapped_tensors(tmp_path: Path, capsy
     import json
 
     from bnnflow.sim import reference
-    from bnnflow.transforms.read import read
+    from bnnflow.transforms.reading.read import read
 
     model = random_network(3, 1, 1)
     graph, path = read(model), saved(model, tmp_path)

@@ -9,10 +9,10 @@ import numpy as np
 import onnx
 import pytest
 
-from bnnflow.flow import cli
-from bnnflow.flow.compile import compile_file
-from bnnflow.sim.engine import Simulator
-from bnnflow.transforms.read import read
+from bnnflow.flow.cli import app as cli
+from bnnflow.flow.commands.compile import compile_file
+from bnnflow.sim.engine.simulator import Simulator
+from bnnflow.transforms.reading.read import read
 from tests.networks import random_network
 from tests.oracles.handmade import residual
 from tests.transforms.onnx_files import Net

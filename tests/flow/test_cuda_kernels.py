@@ -11,12 +11,12 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from bnnflow.flow.cuda_kernels import CudaKernels
+from bnnflow.flow.device.cuda_kernels import CudaKernels
 from bnnflow.sim import reference
-from bnnflow.sim.engine import Simulator
-from bnnflow.sim.plan import Planner
-from bnnflow.transforms.graph import Graph
-from bnnflow.transforms.ops import Conv, Dense, Mvau, Threshold, XnorConv
+from bnnflow.sim.engine.plan import Planner
+from bnnflow.sim.engine.simulator import Simulator
+from bnnflow.transforms.ir.graph import Graph
+from bnnflow.transforms.ir.ops import Conv, Dense, Mvau, Threshold, XnorConv
 from tests.cuda_host import Host, compiler, library
 from tests.graphs import Builder, images_for, random_graph, two_layers
 

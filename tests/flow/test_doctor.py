@@ -4,7 +4,7 @@ import importlib.metadata
 
 import pytest
 
-from bnnflow.flow.doctor import examine, release
+from bnnflow.flow.run.doctor import examine, release
 
 
 def found(monkeypatch: pytest.MonkeyPatch, **versions: str) -> dict[str, tuple[bool, str, str]]:

@@ -11,10 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from bnnflow import Problem
-from bnnflow.flow import compile as compiling
+from bnnflow.flow.commands import compile as compiling
 from bnnflow.sim import reference
-from bnnflow.transforms.graph import Graph
-from bnnflow.transforms.read import read
+from bnnflow.transforms.ir.graph import Graph
+from bnnflow.transforms.ir.text import parse_graph
+from bnnflow.transforms.reading.read import read
 from tests.drawn import Drawn, networks
 
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example]
@@ -31,7 +32,7 @@ def test_every_pass_leaves_an_onnx_file_of_its_graph(net: Drawn) -> None:
         texts = sorted((folder / "made/passes").glob("*.txt"))
         assert len(texts) == len(found["passes"])
         for text in texts:
-            graph = Graph.parse(text.read_text())
+            graph = parse_graph(text.read_text())
             model = onnx.load(str(text.with_suffix(".onnx")))
             onnx.checker.check_model(model)
             images = np.random.default_rng(0).integers(0, 256, (3, *graph.input_type.shape))

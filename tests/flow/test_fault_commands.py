@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 
 from bnnflow import Problem
-from bnnflow.flow import cli
+from bnnflow.flow.cli import app as cli
 from bnnflow.sim.faults import FaultMap, Model, Rates, draw, memories
-from bnnflow.sim.faults.maps import replaced
+from bnnflow.sim.faults.injection.maps import replaced
 from bnnflow.sim.reference import run
-from bnnflow.transforms.graph import Graph, Node
-from bnnflow.transforms.ops import Mvau
-from bnnflow.transforms.read import read
-from bnnflow.transforms.tensor import TensorType
-from bnnflow.transforms.write import write
+from bnnflow.transforms.ir.graph import Graph, Node
+from bnnflow.transforms.ir.ops import Mvau
+from bnnflow.transforms.ir.tensor import TensorType
+from bnnflow.transforms.reading.read import read
+from bnnflow.transforms.writing.write import write
 
 Golden = Callable[[str, str], None]
 

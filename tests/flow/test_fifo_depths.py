@@ -11,13 +11,13 @@ import pytest
 
 from bnnflow import Problem
 from bnnflow.build.finn_reports import unit_names
-from bnnflow.flow import cli
-from bnnflow.flow.fifo_depths import fifo_depths
+from bnnflow.flow.cli import app as cli
+from bnnflow.flow.graphs.fifo_depths import fifo_depths
 from bnnflow.sim.pipeline import fifo_names, simulate
-from bnnflow.transforms.graph import Graph, Node
-from bnnflow.transforms.ops import AddStreams, DuplicateStreams, Mvau
-from bnnflow.transforms.tensor import TensorType
-from bnnflow.transforms.write import write
+from bnnflow.transforms.ir.graph import Graph, Node
+from bnnflow.transforms.ir.ops import AddStreams, DuplicateStreams, Mvau
+from bnnflow.transforms.ir.tensor import TensorType
+from bnnflow.transforms.writing.write import write
 
 
 def layer(rows: int, columns: int, pe: int, simd: int) -> Mvau:

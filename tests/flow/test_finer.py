@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 import torch
 
-from bnnflow.flow import cli
-from bnnflow.flow.context import dataset
-from bnnflow.flow.recipe import load
+from bnnflow.flow.cli import app as cli
+from bnnflow.flow.recipe.file import load
+from bnnflow.flow.recipe.objects import dataset
 from bnnflow.models.data.load import load as load_data
-from bnnflow.models.evaluate import accuracy, predict
-from bnnflow.models.saved import load_network
+from bnnflow.models.files.saved import load_network
+from bnnflow.models.training.evaluate import accuracy, predict
 from bnnflow.sim.verify import class_sums, images_in_doubt, sums_of_scores
-from bnnflow.transforms.compile import stages
-from bnnflow.transforms.read import read
+from bnnflow.transforms.passes.compile import stages
+from bnnflow.transforms.reading.read import read
 
 RECIPE = """
 data: {name: digits, train_images: 400, test_images: 100}

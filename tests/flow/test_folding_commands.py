@@ -12,9 +12,9 @@ import numpy as np
 import onnx
 import pytest
 
-from bnnflow.flow import cli
-from bnnflow.transforms.ops import LabelSelect, Mvau
-from bnnflow.transforms.read import read
+from bnnflow.flow.cli import app as cli
+from bnnflow.transforms.ir.ops import LabelSelect, Mvau
+from bnnflow.transforms.reading.read import read
 from tests.networks import Builder, random_network
 
 Golden = Callable[[str, str], None]
@@ -206,7 +206,7 @@ def test_neurons_that_never_change_stay_where_a_folding_wants_them(
 def test_the_best_classes_are_those_of_the_scores(
     net: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from bnnflow.sim.engine import Simulator
+    from bnnflow.sim.engine.simulator import Simulator
 
     folder = tmp_path / "out"
     ran(capsys, "compile", net, "-o", folder, "--top-k", 2)

@@ -13,18 +13,18 @@ from bnnflow.build.finn_reports import unit_names
 from bnnflow.build.folding_file import apply_folding
 from bnnflow.build.parts import part
 from bnnflow.build.schedule import schedule
-from bnnflow.flow.hardware_costs import HardwareCosts
-from bnnflow.models.allocation.greedy import Objective, Space, allocate
-from bnnflow.models.allocation.sensitivity import Curve
-from bnnflow.models.batchnorm import reestimate
-from bnnflow.models.export import export_qonnx
-from bnnflow.models.networks import Network
-from bnnflow.models.zoo import zoo_spec
+from bnnflow.flow.pruning.hardware_costs import HardwareCosts
+from bnnflow.models.files.export import export_qonnx
+from bnnflow.models.networks.network import Network
+from bnnflow.models.networks.zoo import zoo_spec
+from bnnflow.models.prune.allocation.greedy import Objective, Space, allocate
+from bnnflow.models.prune.allocation.sensitivity import Curve
+from bnnflow.models.training.batchnorm import reestimate
 from bnnflow.transforms.channels import cut
-from bnnflow.transforms.compile import stages
-from bnnflow.transforms.graph import Graph
-from bnnflow.transforms.ops import Mvau, SlidingWindow
-from bnnflow.transforms.read import read
+from bnnflow.transforms.ir.graph import Graph
+from bnnflow.transforms.ir.ops import Mvau, SlidingWindow
+from bnnflow.transforms.passes.compile import stages
+from bnnflow.transforms.reading.read import read
 
 # Of Xilinx/finn-examples for CNV with binary weights and activations.
 PE = (16, 32, 16, 16, 4, 1, 1, 1, 5)

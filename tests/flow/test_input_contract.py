@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from bnnflow.flow import cli
+from bnnflow.flow.cli import app as cli
 
 Golden = Callable[[str, str], None]
 

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 import torch
 
-from bnnflow.flow import cli, cli_finer
-from bnnflow.flow.recipe_prune import Ecqx, Masks, Synapses
+from bnnflow.flow.cli import app as cli
+from bnnflow.flow.cli import methods as cli_finer
+from bnnflow.flow.recipe.prune import Ecqx, Masks, Synapses
 from bnnflow.models import store
 
 Golden = Callable[[str, str], None]

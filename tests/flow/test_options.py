@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from bnnflow import Problem
-from bnnflow.flow.inputs import load_json
-from bnnflow.transforms.read import read
+from bnnflow.flow.graphs.inputs import load_json
+from bnnflow.transforms.reading.read import read
 
 from .test_fault_commands import DATA, folder, said
 
@@ -123,9 +123,9 @@ def test_what_depends_on_the_folding_asks_for_it(
     """Of a graph whose PE and SIMD are all 1; with any of the three options it is measured."""
     from dataclasses import replace
 
-    from bnnflow.sim.faults.maps import replaced
-    from bnnflow.transforms.ops import Mvau
-    from bnnflow.transforms.write import write
+    from bnnflow.sim.faults.injection.maps import replaced
+    from bnnflow.transforms.ir.ops import Mvau
+    from bnnflow.transforms.writing.write import write
 
     graph = read(Path("net.onnx"))
     ops = {node.name: replace(node.op, pe=1, simd=1) for node in graph.nodes if isinstance(node.op, Mvau)}

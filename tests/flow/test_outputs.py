@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from bnnflow.flow import cli, run_files
-from bnnflow.flow.run_files import check_file, check_folder, explain, temporary_beside, write_whole
+from bnnflow.flow.run import files as run_files
+from bnnflow.flow.run.files import check_file, check_folder, explain, temporary_beside, write_whole
 
 from .test_fault_commands import DATA, folder, said
 
@@ -164,7 +164,7 @@ def test_every_error_of_the_disk_is_the_users(
             arguments, _ = FILES[name]
             assert explain(OSError(number, ""), Path("bits.npz")).what in said(capsys, [*arguments, "bits.npz"], 2)
     assert Path("bits.npz").read_bytes() == b"old" and not list(folder.glob(".tmp-*"))
-    monkeypatch.setattr(cli.cli_graphs, "check_folder", fails)
+    monkeypatch.setattr(cli_graphs, "check_folder", fails)
     assert explain(OSError(number, ""), Path("disk")).what in said(capsys, ["compile", "net.onnx"], 2)
 
 

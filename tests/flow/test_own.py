@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from bnnflow import Problem
-from bnnflow.flow import cli, processes
-from bnnflow.flow.fetch import fetch
-from bnnflow.flow.recipe import load
-from bnnflow.models.own import OwnNetwork, OwnSpec
+from bnnflow.flow.cli import app as cli
+from bnnflow.flow.commands.fetch import fetch
+from bnnflow.flow.recipe.file import load
+from bnnflow.flow.run import processes
+from bnnflow.models.networks.own import OwnNetwork, OwnSpec
 
 Golden = Callable[[str, str], None]
 NET = '''

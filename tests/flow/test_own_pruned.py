@@ -11,17 +11,17 @@ import onnx
 import pytest
 import torch
 
-from bnnflow.flow import cli
-from bnnflow.flow.exported import graph_of, structure_of
-from bnnflow.models.evaluate import predict
-from bnnflow.models.own import OwnNetwork, OwnSpec
-from bnnflow.models.saved import load_network
-from bnnflow.models.twin import twin
-from bnnflow.sim.engine import Simulator
+from bnnflow.flow.cli import app as cli
+from bnnflow.flow.pruning.structure import graph_of, structure_of
+from bnnflow.models.files.saved import load_network
+from bnnflow.models.networks.own import OwnNetwork, OwnSpec
+from bnnflow.models.networks.twin import twin
+from bnnflow.models.training.evaluate import predict
+from bnnflow.sim.engine.simulator import Simulator
 from bnnflow.sim.verify import images_in_doubt, sums_of_scores
-from bnnflow.transforms.accept import with_contract
-from bnnflow.transforms.compile import stages
-from bnnflow.transforms.contract_text import parse
+from bnnflow.transforms.ir.contract_text import parse
+from bnnflow.transforms.passes.accept import with_contract
+from bnnflow.transforms.passes.compile import stages
 
 Golden = Callable[[str, str], None]
 NETS = '''

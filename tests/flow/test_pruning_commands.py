@@ -14,15 +14,17 @@ import numpy as np
 import pytest
 import torch
 
-from bnnflow.flow import cli, recipe_file
-from bnnflow.flow.allocator import objective_of
-from bnnflow.models.allocation.greedy import Objective
-from bnnflow.models.allocation.sensitivity import lowest_removed
+from bnnflow.flow.cli import app as cli
+from bnnflow.flow.pruning.allocator import objective_of
+from bnnflow.flow.recipe import file as recipe_file
 from bnnflow.models.data.load import load
-from bnnflow.models.evaluate import accuracy
-from bnnflow.models.networks import Network
-from bnnflow.models.prune import groups, remove
-from bnnflow.models.saved import load_network, save_network
+from bnnflow.models.files.saved import load_network, save_network
+from bnnflow.models.networks.network import Network
+from bnnflow.models.prune.allocation.greedy import Objective
+from bnnflow.models.prune.allocation.sensitivity import lowest_removed
+from bnnflow.models.prune.groups import groups
+from bnnflow.models.prune.surgery import remove
+from bnnflow.models.training.evaluate import accuracy
 
 from .killed import killed
 from .test_build import contents
@@ -116,8 +118,8 @@ def test_killed_allocations_resume_to_the_same_files(recipe: Path, finished: Pat
 
 def test_a_table_is_that_of_torch(finished: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """The table by given scores, judged by removal and measuring in torch."""
-    from bnnflow.flow.sensitivity import subsets
-    from bnnflow.models.batchnorm import reestimate
+    from bnnflow.flow.pruning.sensitivity import subsets
+    from bnnflow.models.training.batchnorm import reestimate
 
     scores = {"conv1": np.random.default_rng(2).random(16).tolist()}
     (tmp_path / "scores.json").write_text(json.dumps(scores))
@@ -140,7 +142,7 @@ def test_a_qonnx_file_needs_no_torch(finished: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", data.train_images[:400])
     np.save(tmp_path / "y.npy", data.train_labels[:400])
     script = (
-        "import sys; from bnnflow.flow import cli; status = cli.run(sys.argv[1:]); "
+        "import sys; from bnnflow.flow.cli import app as cli; status = cli.run(sys.argv[1:]); "
         "assert 'torch' not in sys.modules, 'torch'; raise SystemExit(status)"
     )
     arguments = ["sensitivity", str(finished / "base/network.onnx"), "--input", str(tmp_path / "x.npy")]

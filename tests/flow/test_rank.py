@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from bnnflow import Problem
-from bnnflow.flow import cli
-from bnnflow.flow.rank import spearman
-from bnnflow.flow.recipe import load
+from bnnflow.flow.cli import app as cli
+from bnnflow.flow.commands.rank import spearman
+from bnnflow.flow.recipe.file import load
 
 Golden = Callable[[str, str], None]
 RECIPE = """\

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from bnnflow.flow.report import change, headline, number, render
-from bnnflow.flow.report_tables import tables
-from bnnflow.flow.screen import terminal
+from bnnflow.flow.show.report import change, headline, number, render
+from bnnflow.flow.show.tables import tables
+from bnnflow.flow.show.terminal import terminal
 
 from .sample_summary import sample_summary
 
@@ -94,7 +94,7 @@ def test_a_pruning_is_drawn_with_what_it_costs() -> None:
 
 @pytest.mark.parametrize("undone", [[False, False], [True, True]])
 def test_the_points_are_the_rounds(undone: list[bool]) -> None:
-    from bnnflow.flow.pruning_plots import costs
+    from bnnflow.flow.show.pruning_plots import costs
 
     pruning = with_costs()["pruning"]
     for step, one in zip(pruning["steps"], undone, strict=True):

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from bnnflow import Problem
-from bnnflow.flow.runs import Run, verify_recorded
+from bnnflow.flow.run.folder import Run, verify_recorded
 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from bnnflow.flow.runs import Run
+from bnnflow.flow.run.folder import Run
 run = Run.open(Path(sys.argv[1]), "")
 def work():
     run.write("a.txt", "half")

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from jinja2 import Environment
 
 from bnnflow import Problem, visible
-from bnnflow.flow.cli import run
-from bnnflow.flow.report import _shown
-from bnnflow.flow.screen import _Console
+from bnnflow.flow.cli.app import run
+from bnnflow.flow.show.report import _shown
+from bnnflow.flow.show.terminal import _Console
 from tests.transforms.onnx_files import Net
 
 EVIL = (
@@ -100,7 +100,7 @@ def test_tables_problems_prints_and_pages(word: str, monkeypatch: pytest.MonkeyP
     assert not obeyed(page)
     assert "<" not in page
     printed = io.StringIO()
-    from bnnflow.flow.streams import shown
+    from bnnflow.flow.show.streams import shown
 
     with contextlib.redirect_stdout(printed), shown():
         print(word)

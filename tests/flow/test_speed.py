@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from bnnflow.flow import cli, oracles, report, speed
-from bnnflow.models.export import export_qonnx
-from bnnflow.models.networks import Network, NetworkSpec
-from bnnflow.models.saved import save_network
-from bnnflow.sim.engine import Simulator
+from bnnflow.flow.cli import app as cli
+from bnnflow.flow.graphs import oracles, speed
+from bnnflow.flow.show import report
+from bnnflow.models.files.export import export_qonnx
+from bnnflow.models.files.saved import save_network
+from bnnflow.models.networks.network import Network, NetworkSpec
+from bnnflow.sim.engine.simulator import Simulator
 from bnnflow.sim.speed import affordable, latency, throughput
 from tests.graphs import images_for, two_layers
 

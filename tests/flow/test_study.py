@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bnnflow.flow import cli
-from bnnflow.flow.study_figures import RANDOM, Cell, comparison, conclusion, markdown
+from bnnflow.flow.cli import app as cli
+from bnnflow.flow.pruning.statistics import RANDOM, Cell, comparison, conclusion, markdown
 
 RECIPE = """\
 name: small

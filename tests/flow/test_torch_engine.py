@@ -9,12 +9,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bnnflow import TOOL_MISSING, Problem
-from bnnflow.flow.torch_engine import torch_simulator
-from bnnflow.flow.torch_kernels import _byte_counts, _pack
+from bnnflow.flow.device.engine import torch_simulator
+from bnnflow.flow.device.torch_kernels import _byte_counts, _pack
 from bnnflow.sim import reference
-from bnnflow.sim.engine import Simulator
-from bnnflow.sim.packing import pack
-from bnnflow.transforms.ops import Conv, Threshold, XnorConv
+from bnnflow.sim.engine.packing import pack
+from bnnflow.sim.engine.simulator import Simulator
+from bnnflow.transforms.ir.ops import Conv, Threshold, XnorConv
 from tests.graphs import Builder, images_for, random_graph, two_layers
 
 HERE = ["cpu-torch", *(["cuda"] if torch.cuda.is_available() else [])]

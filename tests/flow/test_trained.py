@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bnnflow.flow import cli
+from bnnflow.flow.cli import app as cli
 
 Golden = Callable[[str, str], None]
 RECIPE = """\

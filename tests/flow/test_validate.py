@@ -16,9 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bnnflow import Problem
-from bnnflow.flow import cli
-from bnnflow.flow.recipe import load
-from bnnflow.flow.validate import validate
+from bnnflow.flow.cli import app as cli
+from bnnflow.flow.recipe.file import dump, load
+from bnnflow.flow.stages.validate import validate
 
 Golden = Callable[[str, str], None]
 ROOT = Path(__file__).parents[2]
@@ -39,7 +39,7 @@ def test_a_misspelt_key_is_answered_without_anything_heavy(tmp_path: Path) -> No
     path.write_text("data: {name: digits}\nmodel: {arch: mlp, hiden: [32]}\n")
     commands = (["check"], ["build"], ["formats"], ["study"], ["prune"], ["sensitivity"])
     code = (
-        "import sys\nfrom bnnflow.flow.cli import run\n"
+        "import sys\nfrom bnnflow.flow.cli.app import run\n"
         f"assert all(run([*words, {str(path)!r}]) == 2 for words in {commands!r})\n"
         "assert run(['check', sys.argv[1], '-s', 'train.epoch=3']) == 2\nprint(*sys.modules)"
     )
@@ -149,7 +149,7 @@ def test_paths_are_from_the_recipe_s_folder(tmp_path: Path, monkeypatch: pytest.
         assert recipe.model.onnx == folder / "net.onnx"
         assert recipe.faults.table == tmp_path / "t.csv"
     again = tmp_path / "again.yaml"
-    again.write_text(recipe.dump())
+    again.write_text(dump(recipe))
     assert load(again) == recipe
 
 

@@ -16,8 +16,8 @@ import torch
 from torch import nn
 
 from bnnflow import Problem
-from bnnflow.flow import cli
-from bnnflow.models.checkpoint import load_weights, read_state
+from bnnflow.flow.cli import app as cli
+from bnnflow.models.files.checkpoint import load_weights, read_state
 
 Golden = Callable[[str, str], None]
 # After kuangliu/pytorch-cifar #153 and Xilinx/brevitas #104: a checkpoint of DataParallel on a GPU.
@@ -202,7 +202,7 @@ def test_what_is_refused(name: str, tmp_path: Path, golden: Golden) -> None:
 
 
 def test_a_run_s_own_file_is_named_as_such(tmp_path: Path, golden: Golden) -> None:
-    from bnnflow.models.trained_names import trained
+    from bnnflow.models.files.trained_names import trained
 
     with pytest.raises(Problem) as caught:
         read_state(trained()["tfc-mnist"])

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from bnnflow.flow import cli
-from bnnflow.models import zoo
+from bnnflow.flow.cli import app as cli
+from bnnflow.models.networks import zoo
 
 FAST = ("tfc", "cnv", "resnet20")
 RECIPE = """\

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from bnnflow.models.batchnorm import reestimate
 from bnnflow.models.data.load import Dataset, load
-from bnnflow.models.networks import Network, NetworkSpec
+from bnnflow.models.networks.network import Network, NetworkSpec
+from bnnflow.models.training.batchnorm import reestimate
 
 CNN = NetworkSpec("cnn", (1, 8, 8), 10, hidden=(12,), channels=(8, 6), kernels=(3, 3), pools=(1, 2))
 MLP = NetworkSpec("mlp", (1, 8, 8), 10, hidden=(16, 12))

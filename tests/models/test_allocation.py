@@ -8,8 +8,8 @@ from itertools import product
 import pytest
 
 from bnnflow import CHECK_FAILED, Problem
-from bnnflow.models.allocation.greedy import Objective, Space, allocate, explore
-from bnnflow.models.allocation.sensitivity import Curve
+from bnnflow.models.prune.allocation.greedy import Objective, Space, allocate, explore
+from bnnflow.models.prune.allocation.sensitivity import Curve
 
 WIDTHS = {"a": 32, "b": 32}
 REMOVED = (0, 8, 16, 24)

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from bnnflow.models.data.load import Dataset
-from bnnflow.models.networks import Network
-from bnnflow.models.relevance import Sample, attributions
+from bnnflow.models.networks.network import Network
+from bnnflow.models.relevance.sample import Sample
+from bnnflow.models.relevance.scores import attributions
 
 from .conftest import CNN, MLP, lively
 

@@ -8,14 +8,13 @@ from pathlib import Path
 import pytest
 
 from bnnflow import Problem
-from bnnflow.models.batchnorm import reestimate
 from bnnflow.models.data.load import Dataset
-from bnnflow.models.evaluate import accuracy, digest
-from bnnflow.models.networks import Network, NetworkSpec
-from bnnflow.models.prune import drop_blocks
+from bnnflow.models.networks.network import Network, NetworkSpec
 from bnnflow.models.prune.blocks import block_losses, reduce_blocks
-from bnnflow.models.prune.surgery import droppable, most_droppable, stages_of_blocks
-from bnnflow.models.train import TrainSpec, train
+from bnnflow.models.prune.surgery import drop_blocks, droppable, most_droppable, stages_of_blocks
+from bnnflow.models.training.batchnorm import reestimate
+from bnnflow.models.training.evaluate import accuracy, digest
+from bnnflow.models.training.train import TrainSpec, train
 
 from .conftest import CNN
 

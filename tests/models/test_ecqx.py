@@ -9,16 +9,17 @@ import pytest
 import torch
 
 from bnnflow import Problem
-from bnnflow.models.batchnorm import reestimate
 from bnnflow.models.data.load import Dataset
-from bnnflow.models.evaluate import accuracy, digest
-from bnnflow.models.networks import Network, NetworkSpec
+from bnnflow.models.networks.network import Network, NetworkSpec
 from bnnflow.models.prune.coding import coded_sizes
 from bnnflow.models.prune.ecqx import EcqxSpec, _in_steps, assign, ecqx, relevance_factor, shares_of
-from bnnflow.models.relevance import Sample, attributions
 from bnnflow.models.relevance.lrp import weight_lrp
+from bnnflow.models.relevance.sample import Sample
+from bnnflow.models.relevance.scores import attributions
 from bnnflow.models.relevance.taps import Probe, captured
-from bnnflow.models.train import TrainSpec, train
+from bnnflow.models.training.batchnorm import reestimate
+from bnnflow.models.training.evaluate import accuracy, digest
+from bnnflow.models.training.train import TrainSpec, train
 
 from .conftest import CNN, MLP, lively
 

@@ -12,14 +12,14 @@ import pytest
 import torch
 
 from bnnflow import Problem
-from bnnflow.flow import cli
-from bnnflow.models.batchnorm import reestimate
+from bnnflow.flow.cli import app as cli
 from bnnflow.models.data.load import Dataset
-from bnnflow.models.ensemble import Ensemble, EnsembleSpec, train_ensemble, whole_votes
-from bnnflow.models.evaluate import accuracy, predict
-from bnnflow.models.networks import Network
-from bnnflow.models.saved import load_network, save_network
-from bnnflow.models.train import TrainSpec
+from bnnflow.models.files.saved import load_network, save_network
+from bnnflow.models.networks.network import Network
+from bnnflow.models.training.batchnorm import reestimate
+from bnnflow.models.training.ensemble import Ensemble, EnsembleSpec, train_ensemble, whole_votes
+from bnnflow.models.training.evaluate import accuracy, predict
+from bnnflow.models.training.train import TrainSpec
 
 from .conftest import MLP
 

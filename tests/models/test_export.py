@@ -13,9 +13,9 @@ from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.core.onnx_exec import execute_onnx
 
 from bnnflow.models.data.load import Dataset
-from bnnflow.models.evaluate import digest, predict
-from bnnflow.models.export import export_qonnx
-from bnnflow.models.networks import NetworkSpec
+from bnnflow.models.files.export import export_qonnx
+from bnnflow.models.networks.network import NetworkSpec
+from bnnflow.models.training.evaluate import digest, predict
 
 from .conftest import CNN, MLP, lively
 

@@ -13,10 +13,11 @@ import torch
 
 from bnnflow import Problem
 from bnnflow.models.data.load import Dataset
-from bnnflow.models.flips import FlipCounts
-from bnnflow.models.networks import Network
-from bnnflow.models.relevance import Sample, score
-from bnnflow.models.train import TrainSpec, train
+from bnnflow.models.networks.network import Network
+from bnnflow.models.relevance.sample import Sample
+from bnnflow.models.relevance.scores import score
+from bnnflow.models.training.flips import FlipCounts
+from bnnflow.models.training.train import TrainSpec, train
 
 from .conftest import MLP
 

@@ -10,11 +10,11 @@ import torch
 
 from bnnflow import Problem
 from bnnflow.models.data.load import Dataset
-from bnnflow.models.evaluate import digest, predict
-from bnnflow.models.networks import Network
+from bnnflow.models.networks.network import Network
 from bnnflow.models.prune.masks import ChannelMask, MaskSpec, learn_masks, masked_signs, widened
 from bnnflow.models.prune.surgery import remove
-from bnnflow.models.train import TrainSpec, train
+from bnnflow.models.training.evaluate import digest, predict
+from bnnflow.models.training.train import TrainSpec, train
 
 from .conftest import CNN, MLP, lively
 

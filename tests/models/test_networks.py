@@ -11,7 +11,7 @@ import torch
 
 from bnnflow import Problem
 from bnnflow.models.data.load import Dataset
-from bnnflow.models.networks import Network, NetworkSpec
+from bnnflow.models.networks.network import Network, NetworkSpec
 
 from .conftest import CNN, MLP, lively
 

@@ -12,16 +12,16 @@ import torch
 
 from bnnflow import Problem
 from bnnflow.models.data.load import Dataset
-from bnnflow.models.ensemble import Ensemble, EnsembleSpec
-from bnnflow.models.evaluate import predict
-from bnnflow.models.export import export_qonnx
-from bnnflow.models.networks import Network, NetworkSpec
-from bnnflow.models.own import OwnNetwork, OwnSpec
-from bnnflow.models.pack import pack, unpack
-from bnnflow.models.packed_file import Provenance, read_packed, trained, write_packed
-from bnnflow.models.saved import Trained, load_network
-from bnnflow.transforms.compile import stages
-from bnnflow.transforms.read import read
+from bnnflow.models.files.export import export_qonnx
+from bnnflow.models.files.pack import pack, unpack
+from bnnflow.models.files.packed_file import Provenance, read_packed, trained, write_packed
+from bnnflow.models.files.saved import Trained, load_network
+from bnnflow.models.networks.network import Network, NetworkSpec
+from bnnflow.models.networks.own import OwnNetwork, OwnSpec
+from bnnflow.models.training.ensemble import Ensemble, EnsembleSpec
+from bnnflow.models.training.evaluate import predict
+from bnnflow.transforms.passes.compile import stages
+from bnnflow.transforms.reading.read import read
 
 from .conftest import CNN, MLP, lively
 

@@ -10,10 +10,10 @@ import torch
 
 from bnnflow import Problem
 from bnnflow.models.data.load import Dataset
-from bnnflow.models.evaluate import accuracy, digest, predict
-from bnnflow.models.networks import Network
+from bnnflow.models.networks.network import Network
 from bnnflow.models.prune.planes import drop_planes, plane_losses, reduce_planes
-from bnnflow.models.train import TrainSpec, train
+from bnnflow.models.training.evaluate import accuracy, digest, predict
+from bnnflow.models.training.train import TrainSpec, train
 
 from .conftest import CNN, lively
 

@@ -12,11 +12,14 @@ import torch
 
 from bnnflow import Problem
 from bnnflow.models.data.load import Dataset
-from bnnflow.models.evaluate import digest, predict
-from bnnflow.models.networks import Network, NetworkSpec
-from bnnflow.models.prune import PruneResult, PruneSpec, group_scores, groups, prune, remove
-from bnnflow.models.train import TrainSpec, train
-from bnnflow.models.twin import twin
+from bnnflow.models.networks.network import Network, NetworkSpec
+from bnnflow.models.networks.twin import twin
+from bnnflow.models.prune.groups import group_scores, groups
+from bnnflow.models.prune.schedule import prune
+from bnnflow.models.prune.spec import PruneResult, PruneSpec
+from bnnflow.models.prune.surgery import remove
+from bnnflow.models.training.evaluate import digest, predict
+from bnnflow.models.training.train import TrainSpec, train
 
 from .conftest import CNN, MLP, lively
 

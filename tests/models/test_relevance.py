@@ -14,16 +14,17 @@ from captum.attr._core.deep_lift import SUPPORTED_NON_LINEAR
 from torch.nn import functional
 
 from bnnflow import Problem
-from bnnflow.models.criteria import CRITERIA, REDUCTIONS, Criterion
 from bnnflow.models.data.load import Dataset
-from bnnflow.models.flips import FlipCounts
-from bnnflow.models.layers import SumMap
-from bnnflow.models.networks import Network, NetworkSpec
-from bnnflow.models.relevance import Sample, attributions, borda, captum_deeplift, deep_lift, lrp, ranks, score
-from bnnflow.models.relevance.scores import _FINISH, _PER_IMAGE
+from bnnflow.models.networks.layers import SumMap
+from bnnflow.models.networks.network import Network, NetworkSpec
+from bnnflow.models.networks.residual import Add
+from bnnflow.models.networks.twin import Sign, twin
+from bnnflow.models.relevance import captum_deeplift, deep_lift, lrp
+from bnnflow.models.relevance.criteria import CRITERIA, REDUCTIONS, Criterion
+from bnnflow.models.relevance.sample import Sample
+from bnnflow.models.relevance.scores import _FINISH, _PER_IMAGE, attributions, borda, ranks, score
 from bnnflow.models.relevance.taps import Probe, captured
-from bnnflow.models.residual import Add
-from bnnflow.models.twin import Sign, twin
+from bnnflow.models.training.flips import FlipCounts
 
 from .conftest import CNN, MLP, RESIDUAL, lively
 from .test_twin import own

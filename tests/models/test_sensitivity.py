@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bnnflow import Problem
-from bnnflow.models.allocation.sensitivity import (
+from bnnflow.models.prune.allocation.sensitivity import (
     Curve,
     Measured,
     check_subset,

@@ -12,21 +12,22 @@ import torch
 from torch import Tensor, nn
 
 from bnnflow import Problem
-from bnnflow.models.ensemble import Ensemble, EnsembleSpec
-from bnnflow.models.evaluate import digest, predict
-from bnnflow.models.export import export_qonnx
-from bnnflow.models.layers import MapNorm, RowNorm
-from bnnflow.models.networks import Network, NetworkSpec
-from bnnflow.models.prune import drop_blocks, group_scores, groups, remove, remove_inputs
-from bnnflow.models.saved import load_network, save_network
+from bnnflow.models.files.export import export_qonnx
+from bnnflow.models.files.saved import load_network, save_network
+from bnnflow.models.networks.layers import MapNorm, RowNorm
+from bnnflow.models.networks.network import Network, NetworkSpec
+from bnnflow.models.prune.groups import group_scores, groups
+from bnnflow.models.prune.surgery import drop_blocks, remove, remove_inputs
+from bnnflow.models.training.ensemble import Ensemble, EnsembleSpec
+from bnnflow.models.training.evaluate import digest, predict
 from bnnflow.sim import reference
-from bnnflow.transforms import passes
-from bnnflow.transforms.accept import AcceptInput
 from bnnflow.transforms.channels import channel_groups, cut
-from bnnflow.transforms.graph import Graph
-from bnnflow.transforms.ops import Threshold
-from bnnflow.transforms.read import read
-from bnnflow.transforms.streamline import Streamline
+from bnnflow.transforms.ir.graph import Graph
+from bnnflow.transforms.ir.ops import Threshold
+from bnnflow.transforms.passes import rewrite as passes
+from bnnflow.transforms.passes.accept import AcceptInput
+from bnnflow.transforms.passes.streamline import Streamline
+from bnnflow.transforms.reading.read import read
 
 from .conftest import CNN, MLP, lively
 

@@ -13,18 +13,18 @@ from brevitas.core.scaling import ConstScaling
 from bnnflow import Problem
 from bnnflow.models import relevance
 from bnnflow.models.data.load import Dataset
-from bnnflow.models.evaluate import accuracy, digest, predict
-from bnnflow.models.flips import FlipCounts
-from bnnflow.models.latent import layer_without_latent
-from bnnflow.models.networks import Network, NetworkSpec
-from bnnflow.models.pack import pack, unpack
-from bnnflow.models.packed_file import Provenance
+from bnnflow.models.files.pack import pack, unpack
+from bnnflow.models.files.packed_file import Provenance
+from bnnflow.models.files.saved import load_network, save_network
+from bnnflow.models.networks.network import Network, NetworkSpec
+from bnnflow.models.networks.ternary import Masked, Ternary, zero_shares
 from bnnflow.models.prune.ecqx import EcqxSpec, ecqx
 from bnnflow.models.prune.gradients import weight_relevance
 from bnnflow.models.prune.synapses import SynapseSpec, masked, masks, prune_synapses, score, synapses
-from bnnflow.models.saved import load_network, save_network
-from bnnflow.models.ternary import Masked, Ternary, zero_shares
-from bnnflow.models.train import TrainSpec, train
+from bnnflow.models.training.evaluate import accuracy, digest, predict
+from bnnflow.models.training.flips import FlipCounts
+from bnnflow.models.training.latent import layer_without_latent
+from bnnflow.models.training.train import TrainSpec, train
 
 from .conftest import CNN, MLP, lively
 

@@ -12,12 +12,12 @@ import torch
 
 from bnnflow import Problem
 from bnnflow.models import store
-from bnnflow.models.batchnorm import reestimate
 from bnnflow.models.data.load import Dataset
-from bnnflow.models.evaluate import accuracy, digest, predict
-from bnnflow.models.networks import Network
-from bnnflow.models.saved import load_network, save_network
-from bnnflow.models.train import TrainSpec, train
+from bnnflow.models.files.saved import load_network, save_network
+from bnnflow.models.networks.network import Network
+from bnnflow.models.training.batchnorm import reestimate
+from bnnflow.models.training.evaluate import accuracy, digest, predict
+from bnnflow.models.training.train import TrainSpec, train
 
 from .conftest import CNN, MLP, lively
 

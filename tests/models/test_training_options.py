@@ -15,19 +15,19 @@ from brevitas.nn import QuantIdentity
 from torch.nn import functional
 
 from bnnflow import Problem
-from bnnflow.models.augment import augment
-from bnnflow.models.batchnorm import pixels, reestimate
-from bnnflow.models.bop import Bop
 from bnnflow.models.data.load import Dataset
-from bnnflow.models.evaluate import accuracy, digest, predict
-from bnnflow.models.float_format import FloatFormat, Trial, cheapest
-from bnnflow.models.layers import Kit
-from bnnflow.models.losses import BOUND, distillation, make_loss
-from bnnflow.models.networks import Network, NetworkSpec
-from bnnflow.models.optimizers import drawn_weights
-from bnnflow.models.signs import BinarySign, SurrogateSign, quick_signs
-from bnnflow.models.train import Extras, train
-from bnnflow.models.train_spec import Precision, TrainSpec
+from bnnflow.models.networks.layers import Kit
+from bnnflow.models.networks.network import Network, NetworkSpec
+from bnnflow.models.networks.signs import BinarySign, SurrogateSign, quick_signs
+from bnnflow.models.training.augment import augment
+from bnnflow.models.training.batchnorm import pixels, reestimate
+from bnnflow.models.training.bop import Bop
+from bnnflow.models.training.evaluate import accuracy, digest, predict
+from bnnflow.models.training.float_format import FloatFormat, Trial, cheapest
+from bnnflow.models.training.losses import BOUND, distillation, make_loss
+from bnnflow.models.training.optimizers import drawn_weights
+from bnnflow.models.training.train import Extras, train
+from bnnflow.models.training.train_spec import Precision, TrainSpec
 
 from .conftest import CNN, MLP
 

@@ -14,12 +14,13 @@ from brevitas.quant import Int8ActPerTensorFloat
 from torch import nn
 
 from bnnflow import Problem
-from bnnflow.models import zoo
-from bnnflow.models.batchnorm import reestimate
-from bnnflow.models.networks import Network, NetworkSpec
-from bnnflow.models.own import OwnNetwork, OwnSpec
-from bnnflow.models.relevance import Sample, score
-from bnnflow.models.twin import Quantize, Sign, twin
+from bnnflow.models.networks import zoo
+from bnnflow.models.networks.network import Network, NetworkSpec
+from bnnflow.models.networks.own import OwnNetwork, OwnSpec
+from bnnflow.models.networks.twin import Quantize, Sign, twin
+from bnnflow.models.relevance.sample import Sample
+from bnnflow.models.relevance.scores import score
+from bnnflow.models.training.batchnorm import reestimate
 
 from .conftest import CNN, MLP, RESIDUAL, lively
 
@@ -181,7 +182,7 @@ def test_what_has_no_counterpart_is_named(tmp_path: Path) -> None:
 
 
 def test_a_copy_that_differs_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bnnflow.models.twin.binary_weights", lambda module: -module.quant_weight().value)
+    monkeypatch.setattr("bnnflow.models.networks.twin.binary_weights", lambda module: -module.quant_weight().value)
     network = Network(CNN)
     reestimate(network, np.random.default_rng(0).integers(0, 256, (20, 1, 8, 8)).astype(np.uint8))
     with pytest.raises(Problem, match="other scores"):

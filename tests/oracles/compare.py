@@ -17,13 +17,13 @@ from bnnflow.build.cost import estimate
 from bnnflow.build.finn_reports import folding
 from bnnflow.build.finn_types import finn_types
 from bnnflow.build.memories import threshold_lines, threshold_table, weight_lines
-from bnnflow.sim.engine import Simulator
-from bnnflow.transforms.finn_base import for_finn_base
-from bnnflow.transforms.graph import Graph
-from bnnflow.transforms.ops import Mvau, Thresholding
-from bnnflow.transforms.read import load, read
-from bnnflow.transforms.tensor import TensorType
-from bnnflow.transforms.write import write
+from bnnflow.sim.engine.simulator import Simulator
+from bnnflow.transforms.ir.graph import Graph
+from bnnflow.transforms.ir.ops import Mvau, Thresholding
+from bnnflow.transforms.ir.tensor import TensorType
+from bnnflow.transforms.reading.read import load, read
+from bnnflow.transforms.writing.finn_base import for_finn_base
+from bnnflow.transforms.writing.write import write
 
 from .environments import Refused, judge
 from .networks import Case

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from bnnflow.transforms.standard import to_standard
+from bnnflow.transforms.writing.standard import to_standard
 
 from ..transforms.onnx_files import QONNX, Net, by_onnxruntime
 

@@ -12,14 +12,14 @@ import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from bnnflow.models.batchnorm import reestimate
-from bnnflow.models.export import export_qonnx
-from bnnflow.models.networks import Network, NetworkSpec
-from bnnflow.models.prune import remove
-from bnnflow.transforms.accept import with_contract
-from bnnflow.transforms.contract_text import parse
-from bnnflow.transforms.graph import Graph
-from bnnflow.transforms.read import read
+from bnnflow.models.files.export import export_qonnx
+from bnnflow.models.networks.network import Network, NetworkSpec
+from bnnflow.models.prune.surgery import remove
+from bnnflow.models.training.batchnorm import reestimate
+from bnnflow.transforms.ir.contract_text import parse
+from bnnflow.transforms.ir.graph import Graph
+from bnnflow.transforms.passes.accept import with_contract
+from bnnflow.transforms.reading.read import read
 
 from .handmade import four_bits, residual
 

@@ -17,7 +17,7 @@ import torch
 from bnnflow import Problem
 from bnnflow.build.parts import part
 from bnnflow.build.schedule import schedule
-from bnnflow.transforms.compile import stages
+from bnnflow.transforms.passes.compile import stages
 
 from .compare import (
     CLOCK_MHZ,

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from bnnflow.flow import cli
-from bnnflow.sim.engine import Simulator
-from bnnflow.transforms.read import read
+from bnnflow.flow.cli import app as cli
+from bnnflow.sim.engine.simulator import Simulator
+from bnnflow.transforms.reading.read import read
 
 from .compare import Row, compare_tensors
 from .environments import ROOT, Refused, judge

@@ -10,10 +10,10 @@ from bnnflow.build import finn_formulas as finn
 from bnnflow.build.cost import UnitCost, estimate
 from bnnflow.build.finn_reports import folding, unit_names
 from bnnflow.build.finn_types import finn_types, last_unit
-from bnnflow.transforms.graph import Graph, Node
-from bnnflow.transforms.ops import AddBorder, Affine, Best, ChannelwiseMul, LabelSelect, Mvau, Thresholding, Unit
-from bnnflow.transforms.tensor import TensorType
-from bnnflow.transforms.write_units import unit_node
+from bnnflow.transforms.ir.graph import Graph, Node
+from bnnflow.transforms.ir.ops import AddBorder, Affine, Best, ChannelwiseMul, LabelSelect, Mvau, Thresholding, Unit
+from bnnflow.transforms.ir.tensor import TensorType
+from bnnflow.transforms.writing.units import unit_node
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from bnnflow.transforms.graph import Graph, Node
-from bnnflow.transforms.ops import (
+from bnnflow.transforms.ir.graph import Graph, Node
+from bnnflow.transforms.ir.ops import (
     NO_BOUNDS,
     AddStreams,
     ChannelsLast,
@@ -19,7 +19,7 @@ from bnnflow.transforms.ops import (
     StreamingMaxPool,
     Thresholding,
 )
-from bnnflow.transforms.tensor import Array, TensorType
+from bnnflow.transforms.ir.tensor import Array, TensorType
 
 
 def bits(seed: int, *shape: int) -> Array:

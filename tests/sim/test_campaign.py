@@ -33,12 +33,12 @@ from bnnflow.sim.faults import (
     leveugle,
     paired,
     student_t,
-    sweep,
 )
-from bnnflow.sim.faults.maps import faulty_ops
-from bnnflow.sim.faults.statistics import clopper_pearson, image_half_width
-from bnnflow.sim.faults.trials import population
-from bnnflow.sim.faults.workers import Task
+from bnnflow.sim.faults.campaigns import sweep
+from bnnflow.sim.faults.campaigns.statistics import clopper_pearson, image_half_width
+from bnnflow.sim.faults.campaigns.workers import Task
+from bnnflow.sim.faults.injection.maps import faulty_ops
+from bnnflow.sim.faults.injection.trials import population
 from bnnflow.sim.reference import run
 
 from .fault_graphs import cnn, mlp, pixels

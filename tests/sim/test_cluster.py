@@ -16,7 +16,7 @@ import pytest
 
 from bnnflow import CHECK_FAILED, TOOL_MISSING, Problem
 from bnnflow.sim.faults import Campaign, Grid, Plan, Rates, Store, Subject, Workers
-from bnnflow.sim.faults import workers as module
+from bnnflow.sim.faults.campaigns import workers as module
 
 from .fault_graphs import cnn, pixels
 

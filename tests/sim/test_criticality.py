@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from bnnflow import Problem
-from bnnflow.sim.engine import Simulator
+from bnnflow.sim.engine.simulator import Simulator
 from bnnflow.sim.faults import Subject, memories
-from bnnflow.sim.faults.criticality import criticality
-from bnnflow.sim.faults.maps import replaced
-from bnnflow.transforms.graph import Graph
+from bnnflow.sim.faults.analysis.criticality import criticality
+from bnnflow.sim.faults.injection.maps import replaced
+from bnnflow.transforms.ir.graph import Graph
 
 from .fault_graphs import cnn, mlp, pixels
 

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from bnnflow import TOOL_MISSING, Problem
 from bnnflow.sim import reference
-from bnnflow.sim.engine import Simulator, cycles
-from bnnflow.sim.kernels.llvm import TARGETS, assembly, native, read_checked, write_checked
-from bnnflow.sim.packing import pack, unpack
-from bnnflow.transforms.graph import Graph, Node
-from bnnflow.transforms.ops import Affine, Conv, Flatten, Mvau, Threshold, XnorConv, XnorDense
-from bnnflow.transforms.tensor import TensorType
+from bnnflow.sim.engine.kernels.llvm import TARGETS, assembly, native, read_checked, write_checked
+from bnnflow.sim.engine.packing import pack, unpack
+from bnnflow.sim.engine.simulator import Simulator, cycles
+from bnnflow.transforms.ir.graph import Graph, Node
+from bnnflow.transforms.ir.ops import Affine, Conv, Flatten, Mvau, Threshold, XnorConv, XnorDense
+from bnnflow.transforms.ir.tensor import TensorType
 from tests.graphs import Builder, images_for, random_graph, two_layers
 
 
@@ -232,7 +232,7 @@ def test_a_folder_that_cannot_be_written_does_no_harm(tmp_path: Path) -> None:
 
 def test_kept_code_needs_no_llvm(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from bnnflow.sim.kernels.llvm import native;"
+        "import sys; from pathlib import Path; from bnnflow.sim.engine.kernels.llvm import native;"
         f"native('host', Path({str(tmp_path)!r})); print('llvmlite' in sys.modules)"
     )
     runs = [subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True) for _ in "ab"]

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bnnflow import Problem
-from bnnflow.sim.engine import Simulator
+from bnnflow.sim.engine.simulator import Simulator
 from bnnflow.sim.faults import (
     FaultMap,
     Grid,
@@ -26,12 +26,12 @@ from bnnflow.sim.faults import (
     memory,
     read_rates,
 )
-from bnnflow.sim.faults.draws import stream, uniforms
-from bnnflow.sim.faults.layout import KINDS
-from bnnflow.sim.faults.maps import replaced, source
+from bnnflow.sim.faults.injection.draws import stream, uniforms
+from bnnflow.sim.faults.injection.layout import KINDS
+from bnnflow.sim.faults.injection.maps import replaced, source
 from bnnflow.sim.reference import run
+from bnnflow.transforms.ir.ops import NO_BOUNDS, Mvau
 from bnnflow.transforms.memories import slices
-from bnnflow.transforms.ops import NO_BOUNDS, Mvau
 
 from .fault_graphs import bits, cnn, mlp, pixels
 
@@ -285,7 +285,7 @@ def test_rows_and_columns_of_block_rams() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("seed", range(3))
 def test_faulty_graphs_run_the_same_in_engine_and_reference(kind: str, seed: int) -> None:
-    from bnnflow.sim.faults.maps import faulty_ops
+    from bnnflow.sim.faults.injection.maps import faulty_ops
 
     graph = cnn(seed)
     made = replaced(graph, faulty_ops(graph, memories(graph, (kind,)), Model(), Rates.of(0.1), 1, seed))

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bnnflow.flow.study_figures import Cell, comparison
+from bnnflow.flow.pruning.statistics import Cell, comparison
 from bnnflow.sim.faults import Outcome, Plan, Point, Rates, Series, paired, student_t
-from bnnflow.sim.faults.statistics import beta_share, both, clopper_pearson, half_width, stein, unseen
+from bnnflow.sim.faults.campaigns.statistics import beta_share, both, clopper_pearson, half_width, stein, unseen
 
 Draw = Callable[[np.random.Generator, int], np.ndarray]
 UNIT = 1 / 360

@@ -10,15 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bnnflow import Problem
-from bnnflow.sim.engine import Simulator
+from bnnflow.sim.engine.simulator import Simulator
 from bnnflow.sim.faults import Model, Rates, memories
-from bnnflow.sim.faults.attack import Search, attack, flipped, weakest_flips
-from bnnflow.sim.faults.criticality import criticality
-from bnnflow.sim.faults.maps import faulty_ops, replaced
-from bnnflow.sim.faults.margins import NEVER, certify, flip_probability, flips_needed, layer_of, layers
-from bnnflow.transforms.graph import Graph, Node
-from bnnflow.transforms.ops import NO_BOUNDS, Affine, LabelSelect, Mvau
-from bnnflow.transforms.tensor import TensorType
+from bnnflow.sim.faults.analysis.attack import Search, attack, flipped, weakest_flips
+from bnnflow.sim.faults.analysis.criticality import criticality
+from bnnflow.sim.faults.analysis.margins import NEVER, certify, flip_probability, flips_needed, layer_of, layers
+from bnnflow.sim.faults.injection.maps import faulty_ops, replaced
+from bnnflow.transforms.ir.graph import Graph, Node
+from bnnflow.transforms.ir.ops import NO_BOUNDS, Affine, LabelSelect, Mvau
+from bnnflow.transforms.ir.tensor import TensorType
 
 from .fault_graphs import bits, cnn, mlp, pixels
 

@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 import torch
 
-from bnnflow.models.batchnorm import reestimate as reestimate_in_torch
-from bnnflow.models.export import export_qonnx
-from bnnflow.models.networks import Network, NetworkSpec
-from bnnflow.models.prune import remove
-from bnnflow.sim.engine import Simulator
+from bnnflow.models.files.export import export_qonnx
+from bnnflow.models.networks.network import Network, NetworkSpec
+from bnnflow.models.prune.surgery import remove
+from bnnflow.models.training.batchnorm import reestimate as reestimate_in_torch
+from bnnflow.sim.engine.simulator import Simulator
 from bnnflow.sim.norms import norms, reestimate
 from bnnflow.transforms.channels import channel_groups, cut
-from bnnflow.transforms.compile import stages
-from bnnflow.transforms.graph import Graph
-from bnnflow.transforms.ops import Affine, AnyOp
-from bnnflow.transforms.read import read
+from bnnflow.transforms.ir.graph import Graph
+from bnnflow.transforms.ir.ops import Affine, AnyOp
+from bnnflow.transforms.passes.compile import stages
+from bnnflow.transforms.reading.read import read
 
 CNN = NetworkSpec("cnn", (1, 8, 8), 10, hidden=(12,), channels=(8, 6), kernels=(3, 3), pools=(1, 2))
 NETWORKS = {

@@ -13,9 +13,8 @@ from bnnflow import Problem
 from bnnflow.build.cost import unit_cycles
 from bnnflow.build.schedule import divisors
 from bnnflow.sim.pipeline import Timing, simulate
-from bnnflow.transforms.compile import stages
-from bnnflow.transforms.graph import Graph
-from bnnflow.transforms.ops import (
+from bnnflow.transforms.ir.graph import Graph
+from bnnflow.transforms.ir.ops import (
     NO_BOUNDS,
     AddStreams,
     AnyOp,
@@ -32,8 +31,9 @@ from bnnflow.transforms.ops import (
     Threshold,
     Thresholding,
 )
-from bnnflow.transforms.read import read
-from bnnflow.transforms.tensor import Array, TensorType
+from bnnflow.transforms.ir.tensor import Array, TensorType
+from bnnflow.transforms.passes.compile import stages
+from bnnflow.transforms.reading.read import read
 
 from ..drawn import Drawn, networks
 from ..graphs import Builder

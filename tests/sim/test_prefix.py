@@ -7,14 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bnnflow.sim.engine import Simulator
+from bnnflow.sim.engine.simulator import Simulator
 from bnnflow.sim.faults import Model, Rates, memories
-from bnnflow.sim.faults.layout import KINDS
-from bnnflow.sim.faults.maps import faulty_ops, replaced
+from bnnflow.sim.faults.injection.layout import KINDS
+from bnnflow.sim.faults.injection.maps import faulty_ops, replaced
 from bnnflow.sim.reference import run
-from bnnflow.transforms.graph import Graph, Node
-from bnnflow.transforms.ops import NO_BOUNDS, AddStreams, DuplicateStreams, Mvau
-from bnnflow.transforms.tensor import TensorType
+from bnnflow.transforms.ir.graph import Graph, Node
+from bnnflow.transforms.ir.ops import NO_BOUNDS, AddStreams, DuplicateStreams, Mvau
+from bnnflow.transforms.ir.tensor import TensorType
 
 from .fault_graphs import cnn, pixels
 

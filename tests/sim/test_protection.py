@@ -10,8 +10,8 @@ import pytest
 
 from bnnflow import Problem
 from bnnflow.sim.faults import Memory, Model, Point, Protection, Rates, Subject, memories
-from bnnflow.sim.faults.maps import faulty_ops
-from bnnflow.sim.faults.protect import odd_columns
+from bnnflow.sim.faults.injection.maps import faulty_ops
+from bnnflow.sim.faults.injection.protect import odd_columns
 
 from .fault_graphs import cnn, mlp, pixels
 

@@ -7,16 +7,16 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from bnnflow.sim.engine import Simulator
+from bnnflow.sim.engine.simulator import Simulator
 from bnnflow.sim.faults import Point, Rates, Subject, memories
-from bnnflow.sim.faults.criticality import criticality
-from bnnflow.sim.faults.maps import replaced
-from bnnflow.sim.faults.single import SingleFlips
-from bnnflow.sim.faults.trials import population
+from bnnflow.sim.faults.analysis.criticality import criticality
+from bnnflow.sim.faults.injection.maps import replaced
+from bnnflow.sim.faults.injection.single import SingleFlips
+from bnnflow.sim.faults.injection.trials import population
 from bnnflow.sim.reference import run
-from bnnflow.transforms.graph import Graph, Node
-from bnnflow.transforms.ops import NO_BOUNDS, Mvau, SlidingWindow
-from bnnflow.transforms.tensor import TensorType
+from bnnflow.transforms.ir.graph import Graph, Node
+from bnnflow.transforms.ir.ops import NO_BOUNDS, Mvau, SlidingWindow
+from bnnflow.transforms.ir.tensor import TensorType
 
 from .fault_graphs import bits, cnn, mlp, pixels
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from bnnflow import Problem
-from bnnflow.sim.engine import Simulator
+from bnnflow.sim.engine.simulator import Simulator
 from bnnflow.sim.faults import Model, Point, Rates, Subject
-from bnnflow.sim.faults.models import CLEAR, FLIP, SET, Cells
-from bnnflow.sim.faults.streams import KINDS, changed, faulty_walk, split, streams
+from bnnflow.sim.faults.injection.models import CLEAR, FLIP, SET, Cells
+from bnnflow.sim.faults.injection.streams import KINDS, changed, faulty_walk, split, streams
 from bnnflow.sim.reference import apply, run
-from bnnflow.transforms.tensor import TensorType, bipolar
+from bnnflow.transforms.ir.tensor import TensorType, bipolar
 
 from .fault_graphs import cnn, mlp, pixels
 

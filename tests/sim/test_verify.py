@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from bnnflow import CHECK_FAILED, Problem
-from bnnflow.sim.engine import Simulator
+from bnnflow.sim.engine.simulator import Simulator
 from bnnflow.sim.verify import Level, images_in_doubt, verify, verify_scores
-from bnnflow.transforms.compile import stages
-from bnnflow.transforms.graph import Node
-from bnnflow.transforms.ops import Mvau, Sign
-from bnnflow.transforms.passes import Doubt
-from bnnflow.transforms.read import read
+from bnnflow.transforms.ir.graph import Node
+from bnnflow.transforms.ir.ops import Mvau, Sign
+from bnnflow.transforms.passes.compile import stages
+from bnnflow.transforms.passes.rewrite import Doubt
+from bnnflow.transforms.reading.read import read
 from tests.networks import random_network
 
 

@@ -11,9 +11,10 @@ import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 from bnnflow.sim import reference
-from bnnflow.transforms.graph import Graph
-from bnnflow.transforms.read import read
-from bnnflow.transforms.standard import to_standard
+from bnnflow.transforms.ir.graph import Graph
+from bnnflow.transforms.ir.text import parse_graph
+from bnnflow.transforms.reading.read import read
+from bnnflow.transforms.writing.standard import to_standard
 
 QONNX = "qonnx.custom_op.general"
 FINN = "finn.custom_op.fpgadataflow"
@@ -127,7 +128,7 @@ def by_onnxruntime(model: onnx.ModelProto, x: np.ndarray) -> np.ndarray:
 
 def ours(model: onnx.ModelProto, x: np.ndarray) -> np.ndarray:
     graph = read(model)
-    assert Graph.parse(str(graph)) == graph
+    assert parse_graph(str(graph)) == graph
     return reference.run(graph, x)[graph.output]
 
 

@@ -14,13 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bnnflow.sim import reference
-from bnnflow.transforms.accept import with_contract
-from bnnflow.transforms.compile import stages
-from bnnflow.transforms.contract_text import parse
-from bnnflow.transforms.graph import Graph
-from bnnflow.transforms.ops import Bias
-from bnnflow.transforms.read import read
-from bnnflow.transforms.write import write
+from bnnflow.transforms.ir.contract_text import parse
+from bnnflow.transforms.ir.graph import Graph
+from bnnflow.transforms.ir.ops import Bias
+from bnnflow.transforms.ir.text import parse_graph
+from bnnflow.transforms.passes.accept import with_contract
+from bnnflow.transforms.passes.compile import stages
+from bnnflow.transforms.reading.read import read
+from bnnflow.transforms.writing.write import write
 
 from .onnx_files import Net, by_qonnx
 
@@ -90,7 +91,7 @@ def test_biases_of_brevitas(tmp_path: Path, kind: str, act: str) -> None:
     found = next(node.op for node in graph.nodes if isinstance(node.op, Bias))
     np.testing.assert_array_equal(found.integers, bias)
     made = stages(graph)
-    assert Graph.parse(str(graph)) == graph
+    assert parse_graph(str(graph)) == graph
     images = np.random.default_rng(0).integers(0, 256, (40, 1, 4, 4))
     want = by_rationals(made[0].graph, images)
     for stage in made:

@@ -11,14 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bnnflow import Problem
-from bnnflow.models.ensemble import Ensemble, EnsembleSpec
-from bnnflow.models.export import export_qonnx
-from bnnflow.models.networks import Network, NetworkSpec
+from bnnflow.models.files.export import export_qonnx
+from bnnflow.models.networks.network import Network, NetworkSpec
+from bnnflow.models.training.ensemble import Ensemble, EnsembleSpec
 from bnnflow.sim import reference
 from bnnflow.transforms.channels import ChannelGroup, channel_groups, cut
-from bnnflow.transforms.compile import stages
-from bnnflow.transforms.graph import Graph, Node
-from bnnflow.transforms.ops import (
+from bnnflow.transforms.ir.graph import Graph, Node
+from bnnflow.transforms.ir.ops import (
     Add,
     Affine,
     ChannelsLast,
@@ -31,8 +30,9 @@ from bnnflow.transforms.ops import (
     SumPool,
     Threshold,
 )
-from bnnflow.transforms.read import read
-from bnnflow.transforms.tensor import TensorType
+from bnnflow.transforms.ir.tensor import TensorType
+from bnnflow.transforms.passes.compile import stages
+from bnnflow.transforms.reading.read import read
 from tests.drawn import Drawn, networks
 
 from .test_exact import SLOW, pixels

@@ -12,17 +12,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bnnflow import Problem
-from bnnflow.sim.engine import Simulator
+from bnnflow.sim.engine.simulator import Simulator
 from bnnflow.sim.inputs import float_inputs, graph_inputs, image_inputs
 from bnnflow.sim.verify import images_in_doubt
-from bnnflow.transforms.accept import AcceptInput, with_contract
-from bnnflow.transforms.compile import stages
-from bnnflow.transforms.contract import CONTRACT_KEY, InputContract, from_json
-from bnnflow.transforms.contract_text import parse
-from bnnflow.transforms.graph import Graph
-from bnnflow.transforms.read import read
-from bnnflow.transforms.standard import to_standard
-from bnnflow.transforms.write import write
+from bnnflow.transforms.ir.contract import CONTRACT_KEY, InputContract, from_json
+from bnnflow.transforms.ir.contract_text import parse
+from bnnflow.transforms.ir.graph import Graph
+from bnnflow.transforms.ir.text import parse_graph
+from bnnflow.transforms.passes.accept import AcceptInput, with_contract
+from bnnflow.transforms.passes.compile import stages
+from bnnflow.transforms.reading.read import read
+from bnnflow.transforms.writing.standard import to_standard
+from bnnflow.transforms.writing.write import write
 
 from .onnx_files import QONNX, Net, by_onnxruntime, by_qonnx
 
@@ -194,7 +195,7 @@ def test_every_level_computes_what_onnxruntime_computes_on_the_real_range(case: 
     for stage in made:
         from_file = read(onnx.ModelProto.FromString(write(stage.graph).SerializeToString()))
         assert from_file.contract == stage.graph.contract
-        assert Graph.parse(str(stage.graph)) == stage.graph
+        assert parse_graph(str(stage.graph)) == stage.graph
         assert np.array_equal(scores(from_file, floats[sure]), wanted)
         if last.contract is not None and not last.contract.host:
             assert np.array_equal(scores(from_file, data[sure]), wanted)

@@ -8,13 +8,13 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bnnflow.transforms.compile import STAGES, stages
-from bnnflow.transforms.destinations import destinations
-from bnnflow.transforms.graph import Graph
-from bnnflow.transforms.ops import AddStreams, Conv, Dense, Mvau, Sign, Thresholding
-from bnnflow.transforms.passes import Rewritten, run
-from bnnflow.transforms.read import read
-from bnnflow.transforms.reduce import Reduce
+from bnnflow.transforms.ir.graph import Graph
+from bnnflow.transforms.ir.ops import AddStreams, Conv, Dense, Mvau, Sign, Thresholding
+from bnnflow.transforms.passes.compile import STAGES, stages
+from bnnflow.transforms.passes.destinations import destinations
+from bnnflow.transforms.passes.reduce import Reduce
+from bnnflow.transforms.passes.rewrite import Rewritten, run
+from bnnflow.transforms.reading.read import read
 from tests.drawn import Drawn, networks
 
 from .onnx_files import Net

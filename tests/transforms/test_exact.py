@@ -16,20 +16,21 @@ from hypothesis import strategies as st
 
 from bnnflow import Problem
 from bnnflow.sim import reference
-from bnnflow.sim.engine import Simulator
+from bnnflow.sim.engine.simulator import Simulator
 from bnnflow.sim.verify import Level, images_in_doubt, sums_of_scores, verify
-from bnnflow.transforms.accept import with_contract
-from bnnflow.transforms.compile import STAGES, Stage, stages
-from bnnflow.transforms.contract_text import parse
-from bnnflow.transforms.graph import Graph
-from bnnflow.transforms.ops import AnyOp, DuplicateStreams, Stairs, Threshold
-from bnnflow.transforms.passes import Doubt, Pass, Rewritten
-from bnnflow.transforms.quantizers import threshold
-from bnnflow.transforms.read import read
-from bnnflow.transforms.standard import to_standard
-from bnnflow.transforms.tensor import TensorType
-from bnnflow.transforms.write import write
-from bnnflow.transforms.write_network import write_network
+from bnnflow.transforms.ir.contract_text import parse
+from bnnflow.transforms.ir.graph import Graph
+from bnnflow.transforms.ir.ops import AnyOp, DuplicateStreams, Stairs, Threshold
+from bnnflow.transforms.ir.tensor import TensorType
+from bnnflow.transforms.ir.text import parse_graph
+from bnnflow.transforms.passes.accept import with_contract
+from bnnflow.transforms.passes.compile import STAGES, Stage, stages
+from bnnflow.transforms.passes.quantizers import threshold
+from bnnflow.transforms.passes.rewrite import Doubt, Pass, Rewritten
+from bnnflow.transforms.reading.read import read
+from bnnflow.transforms.writing.network import write_network
+from bnnflow.transforms.writing.standard import to_standard
+from bnnflow.transforms.writing.write import write
 from tests.drawn import Drawn, networks
 from tests.networks import Builder, random_network
 
@@ -175,7 +176,7 @@ def files_and_text_hold_the_same_graph(case: Case) -> None:
     """What is written is read back with the same names and integers, at every level and in both forms."""
     levels = [Level("network", case.made[0].graph)]
     for stage in case.made[1:]:
-        assert Graph.parse(str(stage.graph)) == stage.graph
+        assert parse_graph(str(stage.graph)) == stage.graph
         written = write(stage.graph)
         onnx.checker.check_model(written)
         again = read(onnx.ModelProto.FromString(written.SerializeToString()))
@@ -331,5 +332,5 @@ def test_threshold_is_exact_for_every_integer(scale: Fraction, shift: Fraction, 
 @pytest.mark.parametrize("line", ["%x : int[1] in 0..1 = Nothing(%pixels)", "what is this", "%y : float = Sign(%x) {a"])
 def test_unreadable_text_names_its_line(line: str) -> None:
     with pytest.raises(Problem) as caught:
-        Graph.parse(f"graph g\n%pixels : int[1] in 0..1\n{line}\nreturn %pixels\n")
+        parse_graph(f"graph g\n%pixels : int[1] in 0..1\n{line}\nreturn %pixels\n")
     assert "line 3" in str(caught.value)

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from onnx import helper, numpy_helper
 
 from bnnflow import Problem
-from bnnflow.transforms.accept import with_contract
-from bnnflow.transforms.compile import stages
-from bnnflow.transforms.contract_text import parse
-from bnnflow.transforms.read import read
+from bnnflow.transforms.ir.contract_text import parse
+from bnnflow.transforms.passes.accept import with_contract
+from bnnflow.transforms.passes.compile import stages
+from bnnflow.transforms.reading.read import read
 from tests.drawn import Drawn, networks
 
 from .onnx_files import QONNX, Net

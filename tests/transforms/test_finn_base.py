@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from bnnflow import Problem
-from bnnflow.transforms.compile import stages
-from bnnflow.transforms.finn_base import FINN_BASE, QONNX, for_finn_base
-from bnnflow.transforms.read import read
-from bnnflow.transforms.write import write
+from bnnflow.transforms.passes.compile import stages
+from bnnflow.transforms.reading.read import read
+from bnnflow.transforms.writing.finn_base import FINN_BASE, QONNX, for_finn_base
+from bnnflow.transforms.writing.write import write
 
 from ..networks import random_network
 

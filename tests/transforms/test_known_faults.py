@@ -18,15 +18,15 @@ from qonnx.transformation.infer_shapes import InferShapes
 
 from bnnflow.build.finn_reports import unit_names
 from bnnflow.sim import reference
-from bnnflow.sim.engine import Simulator
+from bnnflow.sim.engine.simulator import Simulator
 from bnnflow.sim.verify import sums_of_scores
-from bnnflow.transforms.compile import Stage, stages
-from bnnflow.transforms.graph import Graph
-from bnnflow.transforms.ops import Mvau, Threshold
-from bnnflow.transforms.passes import Match, compose
-from bnnflow.transforms.read import read
-from bnnflow.transforms.standard import to_standard
-from bnnflow.transforms.write import write
+from bnnflow.transforms.ir.graph import Graph
+from bnnflow.transforms.ir.ops import Mvau, Threshold
+from bnnflow.transforms.passes.compile import Stage, stages
+from bnnflow.transforms.passes.rewrite import Match, compose
+from bnnflow.transforms.reading.read import read
+from bnnflow.transforms.writing.standard import to_standard
+from bnnflow.transforms.writing.write import write
 from tests.networks import DOMAIN, Builder, random_network
 
 

@@ -15,9 +15,9 @@ from onnx import TensorProto, helper, numpy_helper
 from bnnflow import Problem
 from bnnflow.sim import reference
 from bnnflow.sim.verify import images_in_doubt
-from bnnflow.transforms.compile import stages
-from bnnflow.transforms.ops import ChannelsLast, Sign, Threshold
-from bnnflow.transforms.read import read
+from bnnflow.transforms.ir.ops import ChannelsLast, Sign, Threshold
+from bnnflow.transforms.passes.compile import stages
+from bnnflow.transforms.reading.read import read
 
 from .onnx_files import by_onnxruntime
 

@@ -16,12 +16,12 @@ from onnx import helper, numpy_helper
 from bnnflow import Problem
 from bnnflow.sim import reference
 from bnnflow.sim.verify import images_in_doubt
-from bnnflow.transforms.compile import Stage, is_mixed, level_of, stages
-from bnnflow.transforms.graph import Graph, Node
-from bnnflow.transforms.ops import Affine, Mvau, Sign, Stairs
-from bnnflow.transforms.passes import Match, compose
-from bnnflow.transforms.read import read
-from bnnflow.transforms.write import write
+from bnnflow.transforms.ir.graph import Graph, Node
+from bnnflow.transforms.ir.ops import Affine, Mvau, Sign, Stairs
+from bnnflow.transforms.passes.compile import Stage, is_mixed, level_of, stages
+from bnnflow.transforms.passes.rewrite import Match, compose
+from bnnflow.transforms.reading.read import read
+from bnnflow.transforms.writing.write import write
 from tests.drawn import DOMAIN, Drawn, networks
 
 from .onnx_files import FINN, Net, by_qonnx

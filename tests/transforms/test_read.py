@@ -12,9 +12,9 @@ from onnx import TensorProto, helper
 
 from bnnflow import Problem
 from bnnflow.sim import reference
-from bnnflow.transforms import ops
-from bnnflow.transforms.read import read
-from bnnflow.transforms.standard import to_standard
+from bnnflow.transforms.ir import ops
+from bnnflow.transforms.reading.read import read
+from bnnflow.transforms.writing.standard import to_standard
 
 from .onnx_files import FINN, QONNX, Net, by_onnxruntime, images, residual, same
 

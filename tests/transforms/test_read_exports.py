@@ -10,8 +10,8 @@ import onnx
 import pytest
 
 from bnnflow.sim import reference
-from bnnflow.transforms.read import read
-from bnnflow.transforms.standard import to_standard
+from bnnflow.transforms.reading.read import read
+from bnnflow.transforms.writing.standard import to_standard
 
 from .onnx_files import by_onnxruntime
 

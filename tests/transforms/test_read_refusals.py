@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from onnx import helper, numpy_helper
 
 from bnnflow import Problem
-from bnnflow.transforms.folding import FOLDED
-from bnnflow.transforms.read import load, read, supported_operators, survey
+from bnnflow.transforms.reading.constant_folding import FOLDED
+from bnnflow.transforms.reading.read import load, read, supported_operators, survey
 
 from .onnx_files import Net, residual
 

@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 
 from bnnflow import Problem
 from bnnflow.sim import reference
-from bnnflow.sim.engine import Simulator
+from bnnflow.sim.engine.simulator import Simulator
 from bnnflow.sim.verify import Level, class_sums, verify, verify_scores
-from bnnflow.transforms.compile import stages
-from bnnflow.transforms.graph import Graph, Node
-from bnnflow.transforms.ops import AddBorder, Affine, AnyOp, Best, Dense, LabelSelect, Sign
-from bnnflow.transforms.read import read
-from bnnflow.transforms.tensor import TensorType
-from bnnflow.transforms.write import write
+from bnnflow.transforms.ir.graph import Graph, Node
+from bnnflow.transforms.ir.ops import AddBorder, Affine, AnyOp, Best, Dense, LabelSelect, Sign
+from bnnflow.transforms.ir.tensor import TensorType
+from bnnflow.transforms.passes.compile import stages
+from bnnflow.transforms.reading.read import read
+from bnnflow.transforms.writing.write import write
 
 SCALES = [0.1, 0.37, 1.0, 1.5, 3.0]
 SHIFTS = [0.0, 0.3, -1.25, 7.1]

@@ -10,15 +10,15 @@ import onnxruntime
 import pytest
 
 from bnnflow.models.data.load import load as load_data
-from bnnflow.sim.engine import Simulator
+from bnnflow.sim.engine.simulator import Simulator
 from bnnflow.sim.verify import Level, images_in_doubt, sums_of_scores, verify, verify_scores
-from bnnflow.transforms.accept import with_contract
-from bnnflow.transforms.compile import stages
-from bnnflow.transforms.contract_text import parse
-from bnnflow.transforms.graph import Graph
-from bnnflow.transforms.read import load, read
-from bnnflow.transforms.standard import to_standard
-from bnnflow.transforms.write import write
+from bnnflow.transforms.ir.contract_text import parse
+from bnnflow.transforms.ir.graph import Graph
+from bnnflow.transforms.passes.accept import with_contract
+from bnnflow.transforms.passes.compile import stages
+from bnnflow.transforms.reading.read import load, read
+from bnnflow.transforms.writing.standard import to_standard
+from bnnflow.transforms.writing.write import write
 
 DATA = Path(os.environ.get("BNNFLOW_DATA", Path(__file__).parents[3] / "shared" / "data"))
 

@@ -5,15 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bnnflow import Problem
 
-from ..folding import FOLDED
+from .constant_folding import FOLDED
 from .live import Live
-
-if TYPE_CHECKING:
-    from .core import Reader
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +59,8 @@ class Call:
 
 
 Made = Live | dict[str, Live]
-Handler = Callable[["Reader", Call, Live], Made]
+Handler = Callable[[Any, Call, Live], Made]
+"""Called with the `Reader`, the operator and the tensor that it reads first."""
 
 
 @dataclass(frozen=True, slots=True)

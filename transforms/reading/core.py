@@ -15,18 +15,19 @@ import onnx
 
 from bnnflow import Problem, visible
 
-from .. import constants
-from ..constants import Constant, Levels
-from ..contract import CONTRACT_KEY, InputContract, annotated, from_json
-from ..folding import fold
-from ..graph import Graph, Node
-from ..infer import result_type
-from ..ops import Affine, AnyOp, ChannelsLast, Flatten, Scale
-from ..tensor import Array, TensorType, integer_range
+from ..ir.contract import CONTRACT_KEY, InputContract, annotated, from_json
+from ..ir.graph import Graph, Node
+from ..ir.infer import result_type
+from ..ir.ops import Affine, AnyOp, ChannelsLast, Flatten, Scale
+from ..ir.tensor import Array, TensorType, integer_range
+from . import constants
 from .call import OPERATORS, Call, form_of, kind_of, plain
+from .constant_folding import fold
+from .constants import Constant, Levels
 from .finite import check_attributes, check_made, check_read
 from .layout import reads_channels_last
 from .live import End, Live, Steps, Turned, Window
+from .sign_tables import computed, table_of
 
 # Types of stored inputs that say what they hold.
 _STORED = {
@@ -209,8 +210,6 @@ class Reader:
         for x in lives:
             if x.pending is not None and not isinstance(x.pending, how.takes):
                 raise _unfinished(x.pending)
-        from .signs import computed, table_of
-
         signs = table_of(self, node) if all(x.signs for x in lives) else None
         table = None if signs is None else computed(self, call, lives[0], signs)
         made = how.read(self, call, lives[0]) if table is None else table

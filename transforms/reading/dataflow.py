@@ -8,9 +8,9 @@ import numpy as np
 
 from bnnflow import Problem
 
-from ..choices import with_choices
-from ..infer import accumulator
-from ..ops import (
+from ..ir.choices import with_choices
+from ..ir.infer import accumulator
+from ..ir.ops import (
     NO_BOUNDS,
     AddBorder,
     AddStreams,
@@ -30,7 +30,7 @@ from ..ops import (
     Threshold,
     Thresholding,
 )
-from ..tensor import Array
+from ..ir.tensor import Array
 from .call import Call, Made, operator
 from .core import Reader
 from .elementwise import add, aligned, border_of, mul

@@ -11,10 +11,10 @@ import onnx
 
 from bnnflow import Problem
 
-from ..constants import Constant, Levels
-from ..ops import Add, AddBorder, Affine, Bias, Clip, Scale
-from ..tensor import Array
+from ..ir.ops import Add, AddBorder, Affine, Bias, Clip, Scale
+from ..ir.tensor import Array
 from .call import Call, operator
+from .constants import Constant, Levels
 from .core import Reader
 from .layers import quantized
 from .live import End, Live, Steps, Turned, on_channels, per_channel

@@ -9,9 +9,9 @@ import onnx
 
 from bnnflow import Problem
 
-from ..constants import Constant, Levels
-from ..tensor import Array
+from ..ir.tensor import Array
 from .call import kind_of
+from .constants import Constant, Levels
 
 # Inputs that may be infinite: limits, and thresholds that are always or never reached.
 _LIMITS = {"Clip": (1, 2), "MultiThreshold": (1,), "Thresholding": (1,), "MVAU": (2,), "MatrixVectorActivation": (2,)}

@@ -10,9 +10,9 @@ import numpy as np
 
 from bnnflow import Problem
 
-from .. import constants
-from ..ops import Affine, Bias, Conv, Dense, Pad, Sides, SumPool, XnorConv, XnorDense
-from ..tensor import Array, frozen, integer_range
+from ..ir.ops import Affine, Bias, Conv, Dense, Pad, Sides, SumPool, XnorConv, XnorDense
+from ..ir.tensor import Array, frozen, integer_range
+from . import constants
 from .call import Call, operator
 from .core import Reader
 from .live import Live, Window, graph_order, on_channels, per_channel

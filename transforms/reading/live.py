@@ -8,7 +8,7 @@ import numpy as np
 
 from bnnflow import Problem
 
-from ..tensor import Array
+from ..ir.tensor import Array
 
 # A flattened tensor in ONNX's order: parts of (channels, positions), the graph's being (positions, channels).
 Order = tuple[tuple[int, int], ...]

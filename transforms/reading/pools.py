@@ -8,7 +8,7 @@ import numpy as np
 
 from bnnflow import Problem
 
-from ..ops import Affine, Flatten, MaxPool, Pad, Sides, SumPool
+from ..ir.ops import Affine, Flatten, MaxPool, Pad, Sides, SumPool
 from .call import Call, operator
 from .core import Reader
 from .layers import as_sides, sides, strides

@@ -9,11 +9,11 @@ import numpy as np
 
 from bnnflow import Problem
 
-from .. import constants
-from ..constants import Width
-from ..ops import Affine, Quantize, Sign, Stairs, Threshold
-from ..tensor import Array, TensorType
+from ..ir.ops import Affine, Quantize, Sign, Stairs, Threshold
+from ..ir.tensor import Array, TensorType
+from . import constants
 from .call import Call, operator
+from .constants import Width
 from .core import Reader
 from .live import Live, Signs, Steps, Turned, graph_order, per_channel
 

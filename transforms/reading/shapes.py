@@ -9,7 +9,7 @@ import numpy as np
 
 from bnnflow import Problem
 
-from ..ops import Best, Concat, Flatten, Pad
+from ..ir.ops import Best, Concat, Flatten, Pad
 from .call import Call, operator
 from .core import Reader
 from .elementwise import aligned

@@ -9,8 +9,8 @@ import numpy as np
 
 from bnnflow import Problem
 
-from ..constants import Constant, Levels, smallest
-from ..tensor import Array
+from ..ir.tensor import Array
+from .constants import Constant, Levels, smallest
 
 _LARGEST = 127
 _TILE = 2**18

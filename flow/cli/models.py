@@ -1,0 +1,116 @@
+"""The commands on networks, data sets and training. Imports nothing heavy: every command loads what it needs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bnnflow import CHECK_FAILED, Problem
+
+from .options import DataDir, Json, Overrides, changes, read_recipe
+
+
+def models(
+    width: Annotated[float, typer.Option(min=0.01, max=16, help="Factor of all filters and neurons.")] = 1.0,
+    json: Json = False,
+) -> None:
+    """List the networks that a recipe can name, with their sizes, and the trained ones that come with bnnflow."""
+    from ..commands.models import rows
+    from ..commands.pack import trained_rows
+    from ..show import terminal as screen
+
+    found = {"networks": rows(width), "trained": trained_rows()}
+    screen.print_json(found) if json else screen.print_models(found["networks"], found["trained"])
+
+
+def data(
+    action: Annotated[str, typer.Argument(help="`get` fetches a data set.")] = "",
+    name: Annotated[str, typer.Argument(help="The data set to get.")] = "",
+    data_dir: DataDir = None,
+    json: Json = False,
+) -> None:
+    """Say which data sets are found where, and how to get the others; `flow data get NAME` fetches one."""
+    from dataclasses import asdict
+
+    from ...models.data.load import survey
+    from ..commands.fetch import fetch
+    from ..run.places import data_home, data_places
+    from ..show import terminal as screen
+
+    if action == "get":
+        folder = fetch(name, data_dir or data_home(), screen.say)
+        screen.print_json({"name": name, "folder": str(folder)}) if json else print(f"{name} is in {folder}")
+        return
+    if action:
+        raise Problem(f"there is no action {action!r}", "flow data", "`flow data`, or `flow data get NAME`")
+    found = [asdict(row) for row in survey(data_dir, data_places())]
+    screen.print_json(found) if json else screen.print_data(found)
+
+
+def pack(
+    run: Annotated[Path, typer.Argument(help="Run folder that `flow build` trained in.", show_default=False)],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="File to write; default: <recipe>.bnn.", show_default=False)
+    ] = None,
+    network: Annotated[str, typer.Option(help="base or pruned.")] = "base",
+    machine: Annotated[str, typer.Option(help="What it was trained on, where the run does not say it.")] = "",
+    force: Annotated[bool, typer.Option(help="Overwrite an existing file.")] = False,
+    json: Json = False,
+) -> None:
+    """Pack a run's trained network into one small file, one bit a binary weight, that `model: {trained: FILE}` takes.
+
+    What the network computes stays the same, bit for bit. The magnitudes of latent weights are lost but for one mean a
+    layer, from which further training starts. Weights with a scale or of several bits are kept as they are.
+    """
+    from ..commands.pack import pack_run
+    from ..show import terminal as screen
+
+    found = pack_run(run, output, network, machine, force)
+    if json:
+        screen.print_json(found)
+    else:
+        print(f"wrote {found['file']}: {found['bytes']:,} bytes, test accuracy {found['accuracy']:.2%}")
+
+
+def formats(
+    recipe: Annotated[Path, typer.Argument(help="Recipe file with `train: {optimizer: bop}`.", show_default=False)],
+    tolerance: Annotated[
+        float, typer.Option(min=0, max=1, help="Accuracy that may be lost against float32 momenta, 0 to 1.")
+    ] = 0.01,
+    exponents: Annotated[str, typer.Option(help="Numbers of exponent bits to try, comma separated.")] = "8,5,4,3",
+    mantissas: Annotated[str, typer.Option(help="Numbers of mantissa bits to try.")] = "7,3,2,1,0",
+    lost: Annotated[float, typer.Option(min=0, max=1, help="Share of updates that may be lost, 0 to 1.")] = 1.0,
+    overrides: Overrides = None,
+    json: Json = False,
+) -> None:
+    """Find the cheapest number format for Bop's momenta by short trainings; exit status 1 where none will do.
+
+    For each number of exponent bits, mantissas are tried from wide to narrow until one loses too much. Accuracy is
+    that on training images held out. -s train.epochs=3 makes the trainings short.
+    """
+    read_recipe(recipe, list(overrides or []))
+    from ..commands.formats import search
+    from ..show import terminal as screen
+
+    bits = (_numbers(exponents, "--exponents"), _numbers(mantissas, "--mantissas"))
+    with screen.Bar("formats", quiet=json) as bar:
+        found = search(
+            recipe,
+            changes(overrides),
+            tolerance,
+            bits,
+            lost,
+            lambda name, done, total, figures: bar.update(done, total, figures, name),
+        )
+    screen.print_json(found) if json else screen.print_formats(found)
+    if found["cheapest"] is None:
+        raise typer.Exit(CHECK_FAILED)
+
+
+def _numbers(text: str, option: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise Problem(f"{text!r} is no list of whole numbers", option, "for example 5,4,3") from None

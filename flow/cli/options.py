@@ -1,0 +1,107 @@
+"""Arguments and options that several commands share, and what options mean together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bnnflow import Problem
+
+GraphFile = Annotated[Path, typer.Argument(help="ONNX file: QONNX, streamlined or dataflow.", show_default=False)]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "-s", "--set", metavar="KEY=VALUE", help="Change a key of the recipe (null: its default); paths from here."
+    ),
+]
+Contract = Annotated[
+    str | None,
+    typer.Option(
+        "--input",
+        metavar="CONTRACT",
+        help='What the input holds, where the file does not say so: pixels/255, uint8, "normalize(0.5,0.5)", int8, '
+        'bipolar, "fixed<8,4>", a formula such as "int8/128", or float (the first quantizer runs on the host).',
+        show_default=False,
+    ),
+]
+ImagesOrContract = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--input",
+        metavar="X.npy|CONTRACT",
+        help="Images as .npy, in place of --data: integers as the data are, or floats as the network was trained on. "
+        "Also, given once more, what the input holds, where the file does not say so: pixels/255, uint8, ...",
+        show_default=False,
+    ),
+]
+DataDir = Annotated[Path | None, typer.Option(help="Folder of the data set's files.", show_default=False)]
+
+
+def given(context: typer.Context, names: Iterable[str]) -> list[str]:
+    """Those of a command's parameters that its command line sets, and not its defaults."""
+    return [name for name in names if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"]
+
+
+def option(context: typer.Context, name: str) -> str:
+    """How a parameter is written on the command line: "--data-dir" of "data_dir"."""
+    for parameter in context.command.params:
+        if parameter.name == name:
+            return max(parameter.opts, key=len)
+    return f"--{name.replace('_', '-')}"
+
+
+def useless(context: typer.Context, names: Iterable[str], why: str, hint: str = "") -> None:
+    """Refuse options that change nothing.
+
+    Args:
+        context: of the command.
+        names: parameters that have no meaning here.
+        why: goes on "--data-dir changes nothing ...".
+        hint: the repair; none: to leave them out.
+
+    Raises:
+        Problem: the command line sets one of them.
+    """
+    found = [option(context, name) for name in given(context, names)]
+    if found:
+        listed, one = ", ".join(found), len(found) == 1
+        repair = hint or f"leave {'it' if one else 'them'} out"
+        raise Problem(f"{listed} {'changes' if one else 'change'} nothing {why}", listed, repair)
+
+
+def together(context: typer.Context, names: Sequence[str], hint: str) -> None:
+    """Refuse options of which each says what the other does.
+
+    Raises:
+        Problem: the command line sets more than one of `names`.
+    """
+    found = [option(context, name) for name in given(context, names)]
+    if len(found) > 1:
+        raise Problem(f"{' and '.join(found)} contradict each other", ", ".join(found), hint)
+
+
+def changes(overrides: Sequence[str] | None, options: Iterable[str] = ()) -> list[str]:
+    """What the command line changes in a recipe: `options` that are keys of it, and `-s KEY=VALUE`.
+
+    Raises:
+        Problem: one key is changed twice.
+    """
+    every = [*options, *(overrides or [])]
+    keys = [text.partition("=")[0].strip() for text in every]
+    for place, key in enumerate(keys):
+        if key in keys[:place]:
+            twice = [text for text, name in zip(every, keys, strict=True) if name == key]
+            raise Problem(f"{key} is set twice: {' and '.join(twice)}", f"-s {every[place]}", "set it once")
+    return every
+
+
+def read_recipe(path: Path, changes: list[str]) -> None:
+    """Read a recipe for its faults alone, before a command imports anything heavy; files of other kinds pass."""
+    if path.suffix in (".yaml", ".yml"):
+        from ..recipe.file import load
+
+        load(path, changes)

@@ -1,0 +1,216 @@
+"""The commands on pruning. Imports nothing heavy: every command loads what it needs when it runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bnnflow import Problem
+
+from ..run.files import check_file, check_folder
+from .options import DataDir, ImagesOrContract, Json, Overrides, changes, given, option, read_recipe, together, useless
+
+Source = Annotated[Path, typer.Argument(help="Run folder or recipe (.yaml).", show_default=False)]
+AnySource = Annotated[Path, typer.Argument(help="Run folder, recipe (.yaml) or QONNX file.", show_default=False)]
+RunFolder = Annotated[Path | None, typer.Option("--run", help="Run folder of a recipe; default: runs/<name>.")]
+
+
+def sensitivity(
+    context: typer.Context,
+    source: AnySource,
+    run: RunFolder = None,
+    criterion: Annotated[str, typer.Option(help="What filters are ranked by; default: the recipe's.")] = "",
+    scores: Annotated[
+        Path | None, typer.Option(help='JSON file {"conv0": [...]} to rank by instead.', show_default=False)
+    ] = None,
+    levels: Annotated[str, typer.Option(help="Shares of a group that are removed, comma separated.")] = "",
+    unit: Annotated[int | None, typer.Option(min=1, help="Remove in multiples of this.", show_default=False)] = None,
+    images: Annotated[
+        int | None, typer.Option("--images", min=1, help="Validation images.", show_default=False)
+    ] = None,
+    calibration: Annotated[
+        int | None, typer.Option(min=1, help="Images that batch norms are measured on.", show_default=False)
+    ] = None,
+    data: Annotated[str, typer.Option("--data", help="Data set, for a QONNX file.")] = "",
+    data_dir: DataDir = None,
+    input: ImagesOrContract = None,
+    labels: Annotated[Path | None, typer.Option(help="Labels as .npy, for --input.", show_default=False)] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of all random choices.", show_default=False)] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes; the result does not depend on it.")] = 1,
+    store: Annotated[
+        Path | None,
+        typer.Option(help="Folder of measured cells; an interrupted table goes on. Default: in the run folder."),
+    ] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw the curves (.svg, .png, .pdf).", show_default=False)] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write the table as .csv.", show_default=False)] = None,
+    overrides: Overrides = None,
+    json: Json = False,
+) -> None:
+    """Accuracy after removing each layer's lowest filters to each level, batch norms measured anew."""
+    read_recipe(source, list(overrides or []))
+    from ..commands import pruning as work
+    from ..graphs import inputs
+    from ..show import pruning as screen_pruning
+    from ..show import terminal as screen
+    from ..show.drawing import PICTURES
+
+    pictures, contract = inputs.images_and_contract(input)
+    together(context, ["criterion", "scores"], "give one of them: filters are ranked once")
+    if data and pictures is not None:
+        raise Problem("--data has images and labels of its own", "--data", "give --data, or --input with --labels")
+    if pictures is None:
+        useless(context, ["labels"], "without --input", "give their images with --input")
+    if not data:
+        useless(context, ["data_dir"], "without --data", "name the data set with --data")
+    if source.suffix == ".onnx":
+        useless(context, ["run", "overrides"], "for a QONNX file", "give a run folder or recipe, or leave it out")
+    elif source.is_dir():
+        useless(context, ["run"], "for a run folder", "give one of them")
+    for path, endings in ((csv, (".csv",)), (plot, PICTURES)):
+        if path is not None:
+            check_file(path, endings, [source, scores, pictures, labels])
+    if store is not None:
+        check_folder(store)
+    wanted = changes(overrides)
+    _once(context, wanted, {"prune.criterion": "criterion", "prune.levels": "levels", "prune.unit": "unit"})
+    _once(context, wanted, {"prune.validation": "images", "prune.calibration": "calibration", "seed": "seed"})
+    with screen.Bar("sensitivity", quiet=json) as bar:
+        found = work.sensitivity(
+            source,
+            run,
+            wanted,
+            work.Wishes(criterion, scores, _shares(levels), unit, images, calibration, seed, jobs, store),
+            work.Given(data, data_dir, pictures, labels, contract),
+            bar.update,
+        )
+    if csv is not None:
+        work.write_csv(csv, found)
+    if plot is not None:
+        work.write_plot(plot, found)
+    screen.print_json(found) if json else screen_pruning.print_sensitivity(found)
+
+
+def _shares(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(share) for share in text.split(",")) if text else ()
+    except ValueError:
+        raise Problem(f"{text!r} is not a list of shares", "--levels", "for example 0.25,0.5,0.75") from None
+
+
+def _once(context: typer.Context, overrides: list[str], options: dict[str, str]) -> None:
+    """Refuse a recipe's key that is set by its option and by -s too."""
+    said = {text.partition("=")[0].strip() for text in overrides}
+    for key, name in options.items():
+        if key in said and given(context, [name]):
+            raise Problem(f"{option(context, name)} and -s {key} set one key twice", f"-s {key}", "give one of them")
+
+
+def prune(
+    context: typer.Context,
+    source: Source,
+    run: RunFolder = None,
+    criterion: Annotated[str, typer.Option(help="What filters are ranked by.")] = "",
+    allocation: Annotated[str, typer.Option(help="uniform or sensitivity.")] = "",
+    amount: Annotated[float | None, typer.Option(help="Share to remove in all.", show_default=False)] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Rounds.", show_default=False)] = None,
+    objective: Annotated[
+        str,
+        typer.Option(
+            metavar="PART=WEIGHT,...", help="What is saved: lut, bram18, cycles, energy, ops, weight_bits, or all."
+        ),
+    ] = "",
+    budget: Annotated[
+        str,
+        typer.Option(metavar="PART=LIMIT,...", help="Stop when met: part, fps, lut, bram18, cycles, energy (nJ), ops."),
+    ] = "",
+    max_loss: Annotated[
+        float | None, typer.Option(help="Accuracy points that may be lost.", show_default=False)
+    ] = None,
+    overrides: Overrides = None,
+    json: Json = False,
+) -> None:
+    """Prune the trained network of a run, or of a recipe, and show every step."""
+    chosen = {"criterion": criterion, "allocation": allocation, "amount": amount, "steps": steps, "max_loss": max_loss}
+    if source.is_dir():
+        useless(context, ["run"], "for a run folder", "give one of them")
+    options = [f"prune.{key}={value}" for key, value in chosen.items() if value not in ("", None)]
+    options += _parts(objective, "objective") + _parts(budget, "budget")
+    wanted = changes(overrides, options)
+    if (objective or budget) and not any(text.startswith("prune.allocation=") for text in wanted):
+        wanted.insert(0, "prune.allocation=sensitivity")
+    read_recipe(source, ["prune.enabled=true", *wanted])
+    from ..commands import pruning as work
+    from ..show import pruning as screen_pruning
+    from ..show import terminal as screen
+
+    found = work.prune(source, run, wanted, json)
+    screen.print_json(found) if json else screen_pruning.print_pruning(found)
+
+
+def study(
+    context: typer.Context,
+    recipe: Annotated[Path, typer.Argument(help="Recipe (.yaml).", show_default=False)],
+    folder: Annotated[
+        Path | None, typer.Option(help="Of trained and pruned networks; default: runs/<name>-study.")
+    ] = None,
+    criterion: Annotated[
+        list[str] | None, typer.Option(help="May be given several times; default: eleven of `flow rank`.")
+    ] = None,
+    amount: Annotated[
+        list[float] | None, typer.Option(help="Share of every layer; several times; default: the recipe's.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Networks that are trained.")] = 3,
+    draws: Annotated[int, typer.Option(help="Random prunings a network, to compare with; at least 5.")] = 5,
+    steps: Annotated[int | None, typer.Option(min=1, help="Rounds; default: the recipe's.", show_default=False)] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=0, help="Fine-tuning a round; default: the recipe's.", show_default=False)
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes; the result does not depend on it.")] = 1,
+    plot: Annotated[Path | None, typer.Option(help="Draw the result (.svg, .png, .pdf).", show_default=False)] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write the tables as .md.", show_default=False)] = None,
+    overrides: Overrides = None,
+    json: Json = False,
+) -> None:
+    """Compare criteria with chance: same networks, shares, rounds and fine-tuning; an interrupted study goes on."""
+    from ..show.drawing import PICTURES
+
+    for path, endings in ((plot, PICTURES), (markdown, (".md",))):
+        if path is not None:
+            check_file(path, endings, [recipe])
+    wanted = changes(overrides)
+    read_recipe(recipe, wanted)
+    from ..commands import study as work
+    from ..pruning import statistics as study_figures
+    from ..run.files import write_whole
+    from ..show import pruning as screen_pruning
+    from ..show import terminal as screen
+
+    if folder is not None:
+        check_folder(folder)
+    _once(context, wanted, {"prune.steps": "steps", "prune.epochs": "epochs", "prune.amount": "amount"})
+    wishes = work.Wishes(tuple(criterion or ()), tuple(amount or ()), seeds, draws, steps, epochs, jobs)
+    prepared = work.prepared(recipe, folder, wanted, wishes, json)
+    with screen.Bar("study", quiet=json) as bar:
+        found = prepared.run(bar.update)
+    if markdown is not None:
+        write_whole(markdown, study_figures.markdown(found).encode())
+    if plot is not None:
+        from ..show.study_plots import draw
+
+        write_whole(plot, draw(found, plot.suffix[1:]))
+    screen.print_json(found) if json else screen_pruning.print_study(found)
+
+
+def _parts(text: str, key: str) -> list[str]:
+    """The override that makes a recipe's mapping `part=number,part=number`; a weight that is not said is 1."""
+    if not text:
+        return []
+    pairs = [item.partition("=") for item in text.split(",")]
+    if key == "objective":
+        pairs = [(name, "=", value if equals else "1") for name, equals, value in pairs]
+    if any(not name.strip() or not value.strip() for name, _, value in pairs):
+        raise Problem(f"{text!r} is not a list of parts", f"--{key}", f"for example --{key} lut=1,bram18=1")
+    said = ", ".join(f"{name.strip()}: {value.strip()}" for name, _, value in pairs)
+    return [f"prune.{key}={{{said}}}"]

@@ -1,0 +1,295 @@
+"""The work behind the commands on single graphs: simulate, speed, estimate, cycles."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bnnflow import CHECK_FAILED, Problem
+
+from ...transforms.ir.contract import InputContract
+from ...transforms.ir.graph import Graph
+from ...transforms.passes.compile import stages
+from ..graphs.folding import FPS, Folded, Wanted, compile_and_fold
+from ..graphs.inputs import input_facts, load_json, open_graph
+from ..run.files import move_into_place, temporary_beside
+from ..run.folder import verify_recorded
+
+
+def simulate(
+    graph: Graph,
+    images: np.ndarray,
+    labels: np.ndarray | None,
+    batch: int | None = None,
+    threads: int = 1,
+    device: str = "cpu",
+) -> tuple[np.ndarray, float | None, list[list[int]] | None]:
+    """Class scores (N, classes) and, with labels, accuracy (0 to 1) and confusion: rows true, columns found classes.
+
+    `device` is "cpu" for the compiled kernels, else one of `torch_engine.DEVICES`.
+
+    Raises:
+        Problem: shapes or values do not fit; no images; labels of another number; no such device.
+    """
+    from ...sim.engine.simulator import Simulator, class_count, classes_of
+    from ...sim.images import checked_labels
+
+    if images.shape[1:] != graph.input_type.shape and images.shape == graph.input_type.shape:
+        images = images[None]
+    if not len(images):
+        raise Problem("there are no images", "input", "give at least one")
+    if device == "cpu":
+        scores = Simulator.of(graph, threads=threads).scores(images, batch)
+    else:
+        from ..device.engine import torch_simulator
+        from ..recipe.objects import set_threads
+
+        set_threads(threads)
+        scores = torch_simulator(graph, device).scores(images, batch)
+    if labels is None:
+        return scores, None, None
+    classes = class_count(graph)
+    checked_labels(labels, len(images), classes)
+    found = classes_of(graph, scores)
+    confusion = np.zeros((classes, classes), np.int64)
+    np.add.at(confusion, (labels, found), 1)
+    return scores, float(np.mean(found == labels)), confusion.tolist()
+
+
+def taps(graph: Graph, images: np.ndarray, names: Sequence[str], threads: int = 1) -> dict[str, np.ndarray]:
+    """Tensors of a graph for all images, by name.
+
+    Raises:
+        Problem: the graph has no such tensor.
+    """
+    from ...sim.engine.simulator import Simulator
+
+    for name in names:
+        if name not in graph.types:
+            close = get_close_matches(name, graph.types, 3)
+            hint = f"did you mean {' or '.join(close)}?" if close else f"it has {', '.join(graph.types)}"
+            raise Problem(f"the graph has no tensor {name!r}", "--tap", hint)
+    return Simulator.of(graph, threads=threads).tensors(images, taps=names) if names else {}
+
+
+def save_results(output: Path, scores: np.ndarray, tensors: Mapping[str, np.ndarray]) -> list[str]:
+    """Write scores as .npy or, by the name's ending, .csv; tensors beside them as <stem>.<tensor>.npy.
+
+    Returns:
+        the files' names.
+    """
+    files = result_files(output, list(tensors))
+    for path, values in zip(files, (scores, *tensors.values()), strict=True):
+        with temporary_beside(path) as temporary:
+            with temporary.open("wb") as file:
+                if path.suffix == ".csv":
+                    np.savetxt(file, values, delimiter=",", fmt="%.17g")
+                else:
+                    np.save(file, values)
+            move_into_place(temporary, path)
+    return [str(path) for path in files]
+
+
+def result_files(output: Path, names: Sequence[str]) -> list[Path]:
+    """The files of class scores, and of tensors beside them."""
+    return [output, *(output.with_name(f"{output.stem}.{name}.npy") for name in names)]
+
+
+def estimate(
+    graph: Graph,
+    wanted: Wanted,
+    model: str = "exact",
+    fifos: Fifos | None = None,
+    output: Path | None = None,
+    with_unrolled: bool = False,
+) -> dict[str, Any]:
+    """Cost of a graph of any level, compiled, folded, and estimated.
+
+    Args:
+        graph: of any level.
+        wanted: what to fold for.
+        model: "exact" or "finn".
+        fifos: add "fifos": the rate with these FIFOs, simulated, as `rates.Rate.facts` gives it; left out of networks
+            so large that it takes long.
+        output: write the folded graph, as ONNX and as text: a file's name ending in .onnx, or a folder.
+        with_unrolled: add "unrolled": every MVAU with its weights built in.
+
+    Raises:
+        Problem: it does not compile, the model is unknown, no folding reaches the rate, the folding file or the FIFO
+            depths do not fit, or the output cannot be written.
+    """
+    from ...build.cost import MODELS
+    from ...build.energy import SOURCE as ENERGY_SOURCE
+    from ..graphs.figures import cost_facts, network_operations
+    from ..graphs.folded_files import places_of, write_folded
+
+    if model not in MODELS:
+        raise Problem(f"there is no cost model {model!r}", "--cost-model", f"models are: {', '.join(MODELS)}")
+    files = None if output is None else places_of(output)
+    made = compile_and_fold(graph, wanted)
+    facts = cost_facts(made.graph, wanted.clock_mhz, MODELS[model])
+    operations = network_operations(made.levels["xnor"]) if "xnor" in made.levels else {}
+    chip, rate = wanted.part, FPS if wanted.fps is None and wanted.folding is None else wanted.fps
+    holds = {kind: getattr(chip, kind) for kind in ("lut", "bram18", "uram", "dsp")}
+    target = {"part": chip.name, "clock_mhz": wanted.clock_mhz, "fps": rate, **holds}
+    found = {"name": graph.name, "input": input_facts(made.graph), "target": target, **operations, **facts}
+    found |= {"energy_source": ENERGY_SOURCE, "notes": list(made.notes)}
+    if fifos is not None:
+        found["fifos"] = _rate_facts(made, wanted, fifos)
+    if files is not None:
+        found["files"] = write_folded(made.graph, files, wanted.finn_plus)
+    if with_unrolled:
+        from ...build.unrolled import SOURCE, unrolled
+
+        found["unrolled"] = {"source": SOURCE, "layers": [asdict(cost) for cost in unrolled(made.graph)]}
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Fifos:
+    """Depths of FIFOs as a user gives them: `depth` words but for those in a JSON file, 0 for unbounded ones."""
+
+    depth: int = 2
+    depths: Path | None = None
+
+    def own(self, made: Folded, finn_plus: bool) -> dict[str, int]:
+        """Depths of single FIFOs: of the file, else those that the folding file states.
+
+        Raises:
+            Problem: they do not fit the graph.
+        """
+        from ...sim.pipeline import fifo_names
+        from ..graphs.fifo_depths import fifo_depths
+
+        if self.depths is None and not made.fifos:
+            return {}
+        config = made.fifos if self.depths is None else load_json(self.depths, "file of FIFO depths")
+        return fifo_depths(config, made.graph, fifo_names(made.graph), finn_plus)
+
+
+def _rate_facts(made: Folded, wanted: Wanted, fifos: Fifos) -> dict[str, Any] | None:
+    from ..graphs.rates import affordable, rate
+
+    own = fifos.own(made, wanted.finn_plus)
+    if not affordable(made.graph):
+        return None
+    return rate(made.graph, fifos.depth, own).facts(fifos.depth, own, wanted.clock_mhz)
+
+
+def cycles(
+    graph: Graph,
+    wanted: Wanted,
+    images: int,
+    fifos: Fifos,
+) -> dict[str, Any]:
+    """Timing of a graph of any level, compiled and folded as for `estimate`, word by word.
+
+    After a deadlock, all figures but those under "deadlock" are those of the graph with the FIFOs that suffice.
+    "restoring_depths" are those with which FIFOs that lower the rate do so no longer.
+
+    Args:
+        graph: of any level.
+        wanted: as for `estimate`.
+        images: sent through.
+        fifos: depths.
+
+    Raises:
+        Problem: as for `estimate`.
+    """
+    from ...build.cost import estimate as cost
+    from ...sim.pipeline import simulate as timing
+    from ..graphs.rates import SOURCE, rate
+
+    made = compile_and_fold(graph, wanted)
+    folded, clock_mhz, depth = made.graph, wanted.clock_mhz, fifos.depth
+    own = fifos.own(made, wanted.finn_plus)
+    both = rate(folded, depth, own, images)
+    found, stuck = both.given, both.given.deadlock
+    if stuck is not None:
+        found = timing(folded, images, depth, own | dict(stuck.enough))
+    assert found.latency is not None
+    estimated = {unit.name: unit.cycles for unit in cost(folded).units}
+    return {
+        "name": graph.name,
+        "input": input_facts(folded),
+        "clock_mhz": clock_mhz,
+        "images": images,
+        "notes": list(made.notes),
+        "fifo_depth": depth,
+        "fifo_depths": own,
+        "source": SOURCE,
+        "interval_cycles": found.interval,
+        "intervals": list(found.intervals),
+        "fps": found.fps(clock_mhz),
+        "latency_cycles": found.latency,
+        "latency_us": found.latency / clock_mhz,
+        "estimated_cycles": max(estimated.values()),
+        "estimated_fps": clock_mhz * 1e6 / max(estimated.values()),
+        "deep_interval_cycles": both.deep.interval,
+        "deep_fps": both.deep.fps(clock_mhz),
+        "restoring_depths": dict(both.restoring),
+        "units": [asdict(unit) | {"estimated_cycles": estimated.get(unit.name)} for unit in found.units],
+        "fifos": [asdict(fifo) for fifo in found.fifos],
+        "deadlock": None if stuck is None else asdict(stuck),
+    }
+
+
+def speed(
+    path: Path,
+    count: int,
+    threads: int,
+    part_name: str,
+    clock_mhz: float,
+    fps: float,
+    contract: InputContract | None = None,
+) -> dict[str, Any]:
+    """Speed of a graph, compiled, in our simulator; of its file, if QONNX, in other programs; of its accelerator.
+
+    Images are random. The network in torch is the one whose weights.pt lies beside the file.
+
+    Args:
+        path: ONNX file of any level.
+        count: images a run.
+        threads: processor threads.
+        part_name, clock_mhz, fps: what the accelerator is folded for; one that no folding reaches is left out.
+        contract: what the input holds, where the file does not say so.
+
+    Returns:
+        device, threads, rows and missing, as `speed.network_rows` gives them.
+    """
+    from ...build.parts import part
+    from ...transforms.passes.compile import level_of
+    from ..graphs.speed import network_rows, processor
+    from ..run.names import WEIGHTS
+
+    graph = open_graph(path, contract)
+    compiled = stages(graph)[-1].graph
+    low, high, step = *compiled.input_type.range, compiled.input_type.step
+    levels = np.random.default_rng(0).integers(0, (high - low) // step + 1, (count, *compiled.input_type.shape))
+    images = low + step * levels
+    if low >= 0 and high <= 255:
+        images = images.astype(np.uint8)
+    qonnx = path if level_of(graph) == "network" else None
+    weights, network = path.with_name(WEIGHTS), None
+    if qonnx is not None and weights.is_file():
+        from ...models.files.saved import load_network
+
+        verify_recorded(weights)
+        network = load_network(weights)
+    try:
+        found = estimate(graph, Wanted(part(part_name), clock_mhz, fps))
+    except Problem as problem:
+        if problem.status != CHECK_FAILED:
+            raise
+        cost, reason = None, problem.what
+    else:
+        cost, reason = {**found, **found["target"], "fps": found["fps"]}, ""
+    made = network_rows(qonnx, compiled, images, threads, network, cost)
+    for row in made["missing"]:
+        row["reason"] = reason if row["engine"] == "accelerator" else row["reason"]
+    return {"device": processor(), "threads": threads, "input": input_facts(compiled), **made}

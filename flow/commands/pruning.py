@@ -1,0 +1,294 @@
+"""The work behind `flow sensitivity` and `flow prune`, as plain values."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bnnflow import Problem
+
+from ...transforms.ir.contract import InputContract
+from ...transforms.passes.accept import AcceptInput
+from ..graphs.inputs import input_facts, load_array, load_json, open_graph
+from ..pruning import sensitivity as work
+from ..recipe.file import load
+from ..recipe.schema import Recipe
+from ..run.files import write_whole
+from ..run.folder import Run
+from ..stages.build import Build
+
+if TYPE_CHECKING:
+    from ...transforms.ir.graph import Graph
+
+Facts = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """How a sensitivity table is made; what is empty or None is the recipe's."""
+
+    criterion: str = ""
+    scores: Path | None = None
+    levels: tuple[float, ...] = ()
+    unit: int | None = None
+    validation: int | None = None
+    calibration: int | None = None
+    seed: int | None = None
+    jobs: int = 1
+    store: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """The images of a QONNX file: a data set, or arrays in files; and what its input holds."""
+
+    data: str = ""
+    folder: Path | None = None
+    images: Path | None = None
+    labels: Path | None = None
+    contract: InputContract | None = None
+
+
+def sensitivity(
+    source: Path,
+    folder: Path | None,
+    overrides: Sequence[str],
+    wishes: Wishes,
+    given: Given,
+    progress: Callable[[int, int], None],
+) -> Facts:
+    """The sensitivity table of a trained run, a recipe's run, or a QONNX file.
+
+    Returns:
+        `network`, `criterion`, `seed`, `validation`, `calibration` (images), `accuracy` of the whole, and `groups` as
+        `sensitivity.table_facts` gives them.
+
+    Raises:
+        Problem: the source is none of these or not trained yet, or what `sensitivity.table` finds.
+    """
+    if source.suffix == ".onnx":
+        return _of_file(source, wishes, given, progress)
+    if given != Given():
+        raise Problem("a run has images of its own", "--data, --input", "leave them out, or give a QONNX file")
+    return _of_run(source, folder, overrides, wishes, progress)
+
+
+def _of_file(path: Path, wishes: Wishes, given: Given, progress: Callable[[int, int], None]) -> Facts:
+    graph = AcceptInput()(open_graph(path, given.contract)).graph
+    if wishes.criterion not in ("", "random"):
+        what = f"a QONNX file has nothing that {wishes.criterion!r} could look at"
+        raise Problem(what, "--criterion", "use random or --scores, or give a run folder")
+    images, labels = _images(graph, given)
+    seed, default = wishes.seed or 0, len(images) // 2
+    validation = wishes.validation or min(2000, default)
+    calibration = wishes.calibration or min(1000, default)
+    judged, truth, measured_on = work.subsets(images, labels, validation, calibration, seed)
+    candidates = work.Candidates.of(graph, measured_on, judged, truth)
+    scores = _scores_file(wishes.scores) if wishes.scores else work.random_group_scores(candidates.groups, seed)
+    settings = (wishes.unit or 8, 1, wishes.levels or _SHARES)
+    curves = work.table(candidates, scores, *settings, wishes.store, wishes.jobs, progress)
+    name = wishes.scores.name if wishes.scores else "random"
+    return _facts(str(path), name, seed, validation, calibration, curves) | {"input": input_facts(graph)}
+
+
+_SHARES = (0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875)
+
+
+def _images(graph: Graph, given: Given) -> tuple[np.ndarray, np.ndarray]:
+    if given.images is not None:
+        from ...sim.inputs import graph_inputs
+
+        if given.labels is None:
+            raise Problem("the images have no labels", "--input", "give --labels L.npy, one label an image")
+        images, labels = load_array(given.images, "input"), load_array(given.labels, "labels")
+        if labels.shape != (len(images),) or labels.dtype.kind not in "iu":
+            raise Problem(f"{labels.shape} labels for {len(images)} images", "--labels", "give one label an image")
+        return graph_inputs(graph, images), labels
+    if not given.data:
+        raise Problem("images are needed", "flow sensitivity", "give --data digits, or --input X.npy --labels L.npy")
+    from ...models.data.load import load as load_data
+    from ...sim.inputs import image_inputs
+    from ..run.places import cache_folder, data_places
+
+    found = load_data(given.data, given.folder, data_places(), cache_folder())
+    return image_inputs(graph, found.train_images), found.train_labels
+
+
+def _scores_file(path: Path) -> dict[str, np.ndarray]:
+    found = load_json(path, "scores file")
+    try:
+        return {name: np.array(values, np.float64).reshape(len(values)) for name, values in found.items()}
+    except (ValueError, TypeError):
+        raise Problem("scores are lists of numbers", str(path), 'write {"conv0": [0.1, 0.7]}') from None
+
+
+def _of_run(
+    source: Path, folder: Path | None, overrides: Sequence[str], wishes: Wishes, progress: Callable[[int, int], None]
+) -> Facts:
+    from ...models.prune.schedule import step_scores
+    from ...models.training.augment import augment
+    from ...models.training.ensemble import Ensemble
+    from ...models.training.flips import FlipCounts
+    from ...models.training.train import held_out
+    from ..pruning.structure import graph_of, structure_of
+    from ..recipe.objects import export_properties, train_settings
+    from ..run.names import FLIPS
+
+    recipe, run = opened(source, folder, overrides, _recipe_changes(wishes))
+    build = Build(run, recipe, lambda name: lambda done, total, figures: None)
+    network = trained(build)
+    if isinstance(network, Ensemble):
+        raise Problem("ensembles cannot be scored", str(run.folder), "give the run's file base/network.onnx")
+    settings, data = recipe.prune, build.dataset
+    out = held_out(len(data.train_images), train_settings(recipe))
+    most = len(out) or len(data.train_images) // 2
+    validation = settings.validation if _said(recipe, wishes, "validation") else min(settings.validation, most)
+    left = len(data.train_images) - validation
+    calibration = settings.calibration if _said(recipe, wishes, "calibration") else min(settings.calibration, left)
+    subset = (validation, calibration, recipe.seed)
+    judged, truth, plain = work.subsets(data.train_images, data.train_labels, *subset, out)
+    measured_on = augment(plain, recipe.train.augment, np.random.default_rng([recipe.seed, 6]))
+    if wishes.scores:
+        scores = _scores_file(wishes.scores)
+    else:
+        counted = run.path(f"base/{FLIPS}")
+        flips = FlipCounts.load(counted) if recipe.train.flip_window else None
+        draw = (settings.images, recipe.seed, 0)
+        found = step_scores(network, data.train_images, data.train_labels, settings.criterion, *draw, flips)
+        scores = structure_of(network).scores(network, found.scores)
+    candidates = work.Candidates.of(graph_of(network, export_properties(recipe)), measured_on, judged, truth)
+    store = wishes.store or run.path("work/sensitivity")
+    how = (settings.unit, settings.min_width, settings.levels)
+    curves = work.table(candidates, scores, *how, store, wishes.jobs, progress)
+    name = wishes.scores.name if wishes.scores else settings.criterion
+    return _facts(str(run.folder), name, recipe.seed, validation, calibration, curves)
+
+
+def _said(recipe: Recipe, wishes: Wishes, key: str) -> bool:
+    """Whether a number of images was asked for; defaults are as many as there are at most."""
+    default = type(recipe.prune).model_fields[key].default
+    return getattr(wishes, key) is not None or getattr(recipe.prune, key) != default
+
+
+def _recipe_changes(wishes: Wishes) -> list[str]:
+    """Overrides of a recipe that say what was wished."""
+    wanted = {
+        "prune.criterion": wishes.criterion or None,
+        "prune.levels": list(wishes.levels) or None,
+        "prune.unit": wishes.unit,
+        "prune.validation": wishes.validation,
+        "prune.calibration": wishes.calibration,
+        "seed": wishes.seed,
+    }
+    return [f"{key}={value}" for key, value in wanted.items() if value is not None]
+
+
+def opened(
+    source: Path, folder: Path | None, overrides: Sequence[str], wishes: Sequence[str] = ()
+) -> tuple[Recipe, Run]:
+    """The recipe and the run folder of a run folder or a recipe file.
+
+    Raises:
+        Problem: neither, or a recipe without a run yet.
+    """
+    if source.is_dir():
+        run = Run.find(source)
+        if run is None:
+            raise Problem("this is not a run folder", str(source), "give a folder that `flow build` made")
+        return load(run.path("model.yaml"), overrides, wishes), run
+    recipe = load(source, overrides, wishes)
+    place = folder or Path("runs") / recipe.name
+    run = Run.find(place)
+    if run is None:
+        raise Problem("this recipe is not trained yet", str(place), f"flow build {source} --to train")
+    return recipe, run
+
+
+def trained(build: Build) -> Any:
+    """The run's unpruned network.
+
+    Raises:
+        Problem: it is not trained, or its file was changed.
+    """
+    from ..run.folder import verify_recorded
+    from ..run.names import WEIGHTS
+
+    path = build.file("base", WEIGHTS)
+    if not path.is_file():
+        raise Problem("this run has no trained network", str(build.run.folder), "flow build its recipe --to train")
+    verify_recorded(path)
+    return build.load("base")
+
+
+def _facts(network: str, criterion: str, seed: int, validation: int, calibration: int, curves: Any) -> Facts:
+    rows = work.table_facts(curves)
+    counts = {"validation": validation, "calibration": calibration}
+    base = rows[0]["accuracy"][0] if rows else None
+    return {"network": network, "criterion": criterion, "seed": seed, **counts, "accuracy": base, "groups": rows}
+
+
+def write_csv(path: Path, found: Mapping[str, Any]) -> None:
+    """Write a table as CSV: group, width, removed, accuracy, loss; one row a cell."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["group", "width", "removed", "accuracy", "loss"])
+    for row in found["groups"]:
+        for cell in zip(row["removed"], row["accuracy"], row["loss"], strict=True):
+            writer.writerow([row["group"], row["width"], *cell])
+    write_whole(path, text.getvalue().encode())
+
+
+def write_plot(path: Path, found: Mapping[str, Any]) -> None:
+    """Draw a table's curves; the format follows from the name's ending, one of `drawing.PICTURES`.
+
+    Raises:
+        Problem: the file cannot be written.
+    """
+    from ..show.pruning_plots import save_sensitivity
+
+    write_whole(path, save_sensitivity(found["groups"], path.suffix[1:]))
+
+
+def prune(source: Path, folder: Path | None, overrides: Sequence[str], quiet: bool) -> Facts:
+    """Run the stage `prune`, and those before it that are not up to date.
+
+    Returns:
+        The stage's facts, with `folder`, and `unpruned`: widths by layer and cost.
+
+    Raises:
+        Problem: as for `flow build`.
+    """
+    from .build import built
+
+    if source.is_dir():
+        recipe, found = opened(source, folder, ["prune.enabled=true", *overrides])
+        place = found.folder
+    else:
+        recipe = load(source, ["prune.enabled=true", *overrides])
+        place = folder or Path("runs") / recipe.name
+    if recipe.model.onnx is not None:
+        what = "an ONNX file has no weights that could recover"
+        raise recipe.problem("model.onnx", what, "flow sensitivity takes QONNX files; pruning needs a trained network")
+    # Overrides of a run are of this command alone.
+    facts = built(recipe, place, "prune", quiet=quiet, keep_recipe=source.is_dir(), then=_with_costs)
+    return {"folder": str(place), **facts}
+
+
+def _with_costs(build: Build, facts: Facts) -> Facts:
+    """The facts of the stage `prune`, with costs of the unpruned network and after each step, from the same model."""
+    from ..pruning.allocator import hardware_costs
+    from ..pruning.structure import graph_of
+    from ..recipe.objects import export_properties
+
+    if build.recipe.prune.method != "filters":
+        return facts
+    costs = hardware_costs(build.recipe, graph_of(build.load("base"), export_properties(build.recipe)))
+    steps = [{**step, "cost": costs(step["kept"])} for step in facts["steps"]]
+    widths = {name: group.width for name, group in costs.prunable.items()}
+    return {**facts, "steps": steps, "unpruned": {"kept": widths, "cost": costs({})}}

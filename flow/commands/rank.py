@@ -1,0 +1,160 @@
+"""The work behind `flow rank`: relevance scores of a trained network by several criteria, and how they agree."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bnnflow import CHECK_FAILED, Problem
+
+from ...models.relevance.criteria import CRITERIA, Criterion
+from ..recipe.file import load
+from ..recipe.objects import dataset, set_threads
+from ..recipe.schema import Recipe
+from ..run.files import write_whole
+from ..run.folder import RECIPE, Run
+from ..run.names import FLIPS, WEIGHTS
+
+if TYPE_CHECKING:
+    from ...models.data.load import Dataset
+    from ...models.networks.network import Network
+    from ...models.networks.own import OwnNetwork
+    from ...models.relevance.sample import Sample
+
+Facts = dict[str, Any]
+
+
+def find_run(path: Path) -> Run:
+    """The run of a run folder, of a file in it, or of a recipe (runs/<its name> below the present folder).
+
+    Raises:
+        Problem: there is none, or (status 1) a file in it is missing or was changed.
+    """
+    folder = Path("runs") / load(path).name if path.suffix in (".yaml", ".yml") and not _in_run(path) else path
+    run = Run.find(folder) if folder.exists() else None
+    if run is None:
+        hint = f"`flow build {path} --to train` trains one" if folder != path else "give a run folder or its recipe"
+        raise Problem("there is no run with a trained network", str(folder), hint)
+    faults = run.check_files()
+    if faults:
+        raise Problem("; ".join(faults), str(run.folder), "flow build the recipe again", CHECK_FAILED)
+    return run
+
+
+def _in_run(path: Path) -> bool:
+    return path.exists() and Run.find(path) is not None
+
+
+def rank(
+    run: Run, criteria: Sequence[str], which: str, images: int, seed: int, threads: int, data_dir: Path | None = None
+) -> tuple[Facts, Network | OwnNetwork, Sample]:
+    """Scores of one network of a run by every criterion, on training images, and Spearman's correlation of each pair.
+
+    Args:
+        run: of `find_run`.
+        criteria: texts as `models.criteria` reads them.
+        which: "base" or "pruned".
+        images: how many, and as many others as baselines.
+        seed: of the images drawn and of random scores.
+        threads: processor threads.
+        data_dir: folder of the data set's files, in place of the recipe's.
+
+    Raises:
+        Problem: an unknown criterion, no such network in the run, too few images, or what `models.relevance.score`
+            finds wrong.
+    """
+    wanted = [Criterion.parse(text) for text in criteria]
+    network, recipe = _network(run, which, data_dir)
+    found = dataset(recipe)
+    sample = _sample(found, images, seed)
+    from ...models.relevance.scores import score
+    from ...models.training.flips import FlipCounts
+
+    set_threads(threads)
+    flips = FlipCounts.load(run.path(f"base/{FLIPS}")) if any("flips" in each.needs for each in wanted) else None
+    made = [score(network, each, sample, seed, flips) for each in wanted]
+    rows = [
+        {
+            "criterion": each.criterion,
+            "meaning": _meaning(criterion),
+            "check": each.check,
+            "check_is": CRITERIA[criterion.method].check if criterion.method in CRITERIA else "",
+            "captum": None if each.captum is None else asdict(each.captum),
+            "seconds": round(each.seconds, 3),
+            "images": each.images,
+            "scores": {name: values.tolist() for name, values in each.scores.items()},
+        }
+        for criterion, each in zip(wanted, made, strict=True)
+    ]
+    facts: Facts = {
+        "run": str(run.folder),
+        "network": which,
+        "images": len(sample.images),
+        "seed": seed,
+        "criteria": rows,
+        "spearman": {
+            name: [[spearman(a.scores[name], b.scores[name]) for b in made] for a in made] for name in made[0].scores
+        },
+    }
+    return facts, network, sample
+
+
+def _network(run: Run, which: str, data_dir: Path | None) -> tuple[Network | OwnNetwork, Recipe]:
+    from ...models.files.saved import load_network
+    from ...models.training.ensemble import Ensemble
+
+    changes = [f"data.dir={data_dir.absolute()}"] if data_dir is not None else []
+    recipe = load(run.path(RECIPE), changes)
+    path = run.path(f"{which}/{WEIGHTS}")
+    if which not in ("base", "pruned") or not path.is_file():
+        there = [name for name in ("base", "pruned") if run.path(f"{name}/{WEIGHTS}").is_file()]
+        hint = f"there is {' and '.join(there)}" if there else "`flow build` trains one"
+        raise Problem(f"the run has no trained network {which!r}", "--network", hint)
+    network = load_network(path, str(recipe.folder))
+    if isinstance(network, Ensemble):
+        raise Problem("filters of ensembles are not ranked", str(run.folder), "rank a single network")
+    return network, recipe
+
+
+def _sample(found: Dataset, images: int, seed: int) -> Sample:
+    from ...models.relevance.sample import Sample
+
+    classes = len(found.classes)
+    if images < classes:
+        raise Problem(f"{images} images for {classes} classes", "--images", f"give {classes} or more")
+    return Sample.draw(found.train_images, found.train_labels, images, np.random.default_rng([seed, 41]))
+
+
+def _meaning(criterion: Criterion) -> str:
+    if criterion.parts:
+        return "mean rank position over the criteria, 0 to 1"
+    return CRITERIA[criterion.method].meaning
+
+
+def spearman(a: np.ndarray, b: np.ndarray) -> float | None:
+    """Spearman's rank correlation, -1 to 1; None where one of both has no differences."""
+    from ...models.relevance.scores import ranks
+
+    first, second = (ranks(values) - (len(values) - 1) / 2.0 for values in (a, b))
+    size = float(np.sqrt((first**2).sum() * (second**2).sum()))
+    return float((first * second).sum() / size) if size else None
+
+
+def write_csv(facts: Facts, path: Path) -> None:
+    """One row a layer, filter and criterion, with its score and rank position from 0 (lowest)."""
+    from ...models.relevance.scores import ranks
+
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("layer", "filter", "criterion", "score", "rank"))
+    for row in facts["criteria"]:
+        for layer, scores in row["scores"].items():
+            for index, (value, place) in enumerate(zip(scores, ranks(np.array(scores)), strict=True)):
+                writer.writerow((layer, index, row["criterion"], repr(value), place))
+    write_whole(path, text.getvalue().encode())

@@ -1,0 +1,1 @@
+"""Work on graphs from files: inputs, folding, depths, speed, other programs as judges."""

@@ -1,0 +1,247 @@
+"""The work behind `flow faults` and the stage `faults`, as plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bnnflow import Problem
+
+from ...transforms.ir.graph import Graph
+from ...transforms.passes.compile import stages
+from ..run.files import write_whole
+
+if TYPE_CHECKING:
+    from ...sim.engine.simulator import Simulator
+    from ...sim.faults import Grid, Plan, Series, Workers
+
+Facts = dict[str, Any]
+
+
+def judged_on(
+    graph: Graph,
+    source: Path,
+    data: str,
+    folder: Path | None,
+    limit: int | None,
+    given: Path | None,
+    labels: Path | None,
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Images as the graph's input wants them, and labels: from files, of a data set, or of the run of the graph's file.
+
+    Labels are None for images from a file without a file of labels.
+
+    Raises:
+        Problem: files are missing, both a data set and files are given, or neither for a graph of no run; the graph has
+            one output, and so no classes.
+    """
+    from ...sim.engine.simulator import class_count
+    from ...sim.inputs import graph_inputs, image_inputs
+    from .inputs import images_of_run, load_array, test_images
+
+    if class_count(graph) < 2:
+        what = "a network with one output tells no classes apart, so faults change no class"
+        raise Problem(what, str(source), "flow simulate --output writes what it gives")
+    if data and (given is not None or labels is not None):
+        raise Problem("--data has images and labels of its own", "--data", "give --data, or --input with --labels")
+    if given is not None:
+        stored, truth = load_array(given, "input"), None if labels is None else load_array(labels, "labels")
+        if truth is not None and len(truth) != len(stored):
+            raise Problem(f"{len(truth)} labels for {len(stored)} images", str(labels), "give one label an image")
+        return graph_inputs(graph, stored[:limit]), None if truth is None else truth[:limit]
+    if labels is not None:
+        raise Problem("labels without images", "--labels", "give their images with --input")
+    stored, truth = test_images(data, folder, limit) if data else images_of_run(source, limit)
+    return image_inputs(graph, stored), truth
+
+
+def labelled(labels: np.ndarray | None) -> np.ndarray:
+    """The labels; a Problem where there are none."""
+    if labels is None:
+        raise Problem("the images have no labels", "--input", "give --labels L.npy, one label an image")
+    return labels
+
+
+def dataflow(graph: Graph) -> Graph:
+    """The graph in dataflow units; as it is folded where it has units already."""
+    return stages(graph)[-1].graph
+
+
+def campaign(
+    graphs: Mapping[str, Graph],
+    images: np.ndarray,
+    labels: np.ndarray,
+    grid: Grid,
+    plan: Plan,
+    workers: Workers,
+    store: Path | None,
+    progress: Callable[[int, int], None],
+    device: str = "cpu",
+) -> Facts:
+    """Run one grid on every network, with the same maps and images.
+
+    `device` is "cpu", else one of `torch_engine.DEVICES`.
+
+    Returns:
+        images, maps, rates and, for each network, the curve over the rates of the grid's first series (clean,
+        mean, low, high); series: all points; wanted: half width that was asked for, and not_reached, series that
+        the most maps allowed left wider; paired: the first network less each other, point by point; costs:
+        of protections, memory by memory.
+    """
+    from ...sim.faults import Campaign, Store, Subject
+
+    found: dict[str, list[Series]] = {}
+    clean = {}
+    with Store(store) as kept:
+        for index, (name, graph) in enumerate(graphs.items()):
+            subject = Subject(graph, images, labels, simulators(device))
+
+            def shown(done: int, total: int, index: int = index) -> None:
+                progress(index * total + done, len(graphs) * total)
+
+            points = grid.points(graph)
+            found[name] = Campaign(subject, points, plan, kept, workers).run(shown)
+            clean[name] = float(np.mean(subject.classes == labels))
+    curves = {name: _curve(series, clean[name]) for name, series in found.items()}
+    first = _first(next(iter(found.values())))
+    counts = sorted({len(one.outcomes) for series in found.values() for one in series})
+    series = {name: [one.facts() for one in each] for name, each in found.items()}
+    drawn = [one for each in series.values() for one in each if "critical" not in one]
+    wider = 0 if plan.wanted is None else sum(one["half_width"] > plan.wanted * (1 + 1e-9) for one in drawn)
+    return {
+        "images": len(images),
+        "maps": counts[0] if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}",
+        "rates": [one.point.rates.value for one in first],
+        "labels": [str(one.point.rates) for one in first],
+        "what": f"{first[0].point.target}, {first[0].point.model}, {', '.join(first[0].point.layers) or 'all layers'}",
+        "networks": curves,
+        "series": series,
+        "wanted": plan.wanted,
+        "not_reached": wider,
+        "paired": _paired(found),
+        "costs": {name: _costs(graph, grid) for name, graph in graphs.items()},
+    }
+
+
+def _first(series: Sequence[Series]) -> list[Series]:
+    """The series that differ from the first by their rates alone."""
+    head = series[0].point
+    axes = (head.target, head.layers, head.model, head.protection, head.seed)
+    return [
+        one
+        for one in series
+        if (one.point.target, one.point.layers, one.point.model, one.point.protection, one.point.seed) == axes
+    ]
+
+
+def _curve(series: Sequence[Series], clean: float) -> Facts:
+    facts = [one.facts() for one in _first(series)]
+    return {"clean": clean} | {key: [one[key] for one in facts] for key in ("mean", "low", "high")}
+
+
+def _paired(found: Mapping[str, Sequence[Series]]) -> list[Facts]:
+    from ...sim.faults import paired
+
+    (first, mine), *others = found.items()
+    rows = []
+    for name, theirs in others:
+        same = {one.point.key(): one for one in theirs}
+        for one in mine:
+            other = same.get(one.point.key())
+            if other is None or one.point.model == "single":
+                continue
+            maps = min(len(one.outcomes), len(other.outcomes))
+            gap = paired(one.accuracy[:maps], other.accuracy[:maps], one.outcomes[0].images)
+            rows.append(
+                {
+                    "first": first,
+                    "second": name,
+                    **{k: one.facts()[k] for k in ("target", "layers", "model", "rate", "rates", "protection", "seed")},
+                    "maps": gap.maps,
+                    "difference": gap.mean,
+                    "half_width": gap.half_width,
+                    "test_half_width": gap.image_half_width,
+                    "wins": gap.wins,
+                    "losses": gap.losses,
+                    "p_sign": gap.p_sign,
+                }
+            )
+    return rows
+
+
+def _costs(graph: Graph, grid: Grid) -> list[Facts]:
+    """Cost of each protection of each memory that the grid hits with it."""
+    from dataclasses import asdict
+
+    from ...sim.faults import Memory, Protection
+
+    pairs = {
+        (place.name, point.protection): (place, Protection.parse(point.protection))
+        for point in grid.points(graph)
+        for place in point.places(graph)
+        if isinstance(place, Memory)
+    }
+    return [
+        {"memory": memory.name, "bits": memory.size, **asdict(safe.cost(memory))}
+        for memory, safe in pairs.values()
+        if safe.code != "none"
+    ]
+
+
+def simulators(device: str) -> Callable[[Graph], Simulator]:
+    """What makes simulators on a device: "cpu" for the compiled kernels, else one of `torch_engine.DEVICES`.
+
+    Raises:
+        Problem: no such device.
+    """
+    if device == "cpu":
+        from ...sim.engine.simulator import Simulator
+
+        return Simulator.of
+    from ..device.engine import check_device, torch_simulator
+
+    check_device(device)
+    return partial(torch_simulator, device=device)
+
+
+def replay(graph: Graph, images: np.ndarray, labels: np.ndarray, path: Path, device: str = "cpu") -> Facts:
+    """Accuracy with one fault map from a file."""
+    from dataclasses import asdict
+
+    from ...sim.faults import FaultMap, Subject
+
+    drawn = FaultMap.load(path, graph)
+    subject = Subject(graph, images, labels, simulators(device))
+    outcome = subject.run(drawn.ops(graph))
+    clean = int((subject.classes == labels).sum())
+    return {
+        "map": str(path),
+        "cells": {name: len(cells.index) for name, cells in drawn.cells.items()},
+        "clean": clean / len(images),
+        "accuracy": outcome.right / outcome.images,
+        **asdict(outcome),
+    }
+
+
+def save_map(graph: Graph, grid: Grid, path: Path) -> Facts:
+    """Write map 0 of the grid's one point; its memories are without protection.
+
+    Raises:
+        Problem: the grid has several points, or its point hits no memories or protected ones.
+    """
+    from ...sim.faults import Memory, Model, draw
+
+    point, *others = grid.points(graph)
+    if others:
+        what = f"a file holds one fault map, but {1 + len(others)} series are asked for"
+        raise Problem(what, "--save-map", "give one rate, target, fault and group of layers: --rates 0.01")
+    places = [place for place in point.places(graph) if isinstance(place, Memory)]
+    if not places or point.protection != "none" or point.model == "single":
+        raise Problem("only maps of memories without protection are written", "--save-map", "use --target weights")
+    drawn = draw(graph, places, Model.parse(point.model), point.rates, point.seed, 0)
+    write_whole(path, drawn.content(path.suffix, graph))
+    return {"map": str(path), "cells": {name: len(cells.index) for name, cells in drawn.cells.items()}}

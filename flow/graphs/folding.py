@@ -1,0 +1,199 @@
+"""Folding a graph: for the target of a recipe, for a rate, or by FINN's folding file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bnnflow import CHECK_FAILED, Problem
+
+from ...transforms.ir.graph import Graph
+from ...transforms.passes.compile import Stage, stages
+from ...transforms.passes.ranked import left_to_host, ranked
+from .inputs import load_json
+
+if TYPE_CHECKING:
+    from ...build.parts import Part
+    from ..recipe.schema import Recipe
+
+FPS = 10_000.0
+
+
+def fold_for(recipe: Recipe, graph: Graph) -> Graph:
+    """A dataflow graph folded for the recipe's target.
+
+    Raises:
+        Problem: at its place in the recipe; an unknown part, or a rate that cannot be met (status 1).
+    """
+    from ...build.parts import part
+    from ...build.schedule import schedule as fold
+
+    target, key = recipe.target, "target.part"
+    try:
+        chip = part(target.part)
+        key = "target.fps"
+        return fold(graph, target.fps, target.clock_mhz, chip)
+    except Problem as problem:
+        raise recipe.problem(key, problem.what, problem.hint, problem.status) from problem
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a graph is folded for.
+
+    Attributes:
+        part, clock_mhz: of the hardware.
+        fps: images a second; None for `FPS`, or for what a folding file gives.
+        folding: FINN's folding file; with a rate beside it, that is for what the file leaves out.
+        finn_plus: compile to finn-plus' units.
+        top_k: add the choice of the k best classes where the network has none; 0 for none.
+        keep_shape: keep neurons that are constant, repeated or never read.
+    """
+
+    part: Part
+    clock_mhz: float
+    fps: float | None = None
+    folding: Path | None = None
+    finn_plus: bool = False
+    top_k: int = 0
+    keep_shape: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """A graph of every level, and what the last is folded.
+
+    Attributes:
+        levels: graph by level.
+        graph: folded.
+        notes: of reading, compiling and folding, for people.
+        fifos: what the folding file says of FIFOs, as `fifo_depths` reads it.
+    """
+
+    levels: Mapping[str, Graph]
+    graph: Graph
+    notes: tuple[str, ...]
+    fifos: Mapping[str, Any] = field(default_factory=dict)
+
+
+def compile_and_fold(graph: Graph, wanted: Wanted) -> Folded:
+    """Compile a graph of any level, and fold it for a rate or by FINN's folding file.
+
+    Without either, a graph that is folded keeps its folding, and the rate of others is `FPS` images a second.
+
+    Raises:
+        Problem: it does not compile; no folding reaches the rate; or the folding file names no unit or does not fit.
+    """
+    from ...build.schedule import schedule
+
+    made = _compiled(graph, wanted, wanted.keep_shape)
+    levels = {stage.level: stage.graph for stage in made}
+    notes = (*(note for stage in made for note in stage.notes), *left_to_host(made[-1].graph, wanted.top_k))
+    units = levels["dataflow"]
+    if wanted.folding is None and wanted.fps is None and _is_folded(units):
+        return Folded(levels, units, (*notes, "the graph is folded already and stays so; --fps folds it anew"))
+    if wanted.folding is None:
+        fps = FPS if wanted.fps is None else wanted.fps
+        return Folded(levels, schedule(units, fps, wanted.clock_mhz, wanted.part), notes)
+    config = load_json(wanted.folding, "folding file")
+    if not config:
+        raise Problem(
+            "the folding file names no unit", str(wanted.folding), 'write {"MVAU_hls_0": {"PE": 2, "SIMD": 4}}'
+        )
+    return _by_file(graph, wanted, config, Folded(levels, units, notes))
+
+
+def _is_folded(graph: Graph) -> bool:
+    """Whether any unit takes more than one value a cycle."""
+    return any(max(getattr(node.op, "pe", 1), getattr(node.op, "simd", 1)) > 1 for node in graph.nodes)
+
+
+def _compiled(graph: Graph, wanted: Wanted, keep_shape: bool) -> tuple[Stage, ...]:
+    return stages(ranked(graph, wanted.top_k), finn_plus=wanted.finn_plus, keep_shape=keep_shape)
+
+
+def _by_file(graph: Graph, wanted: Wanted, config: Mapping[str, Any], made: Folded) -> Folded:
+    from ...build.cost import estimate
+    from ...build.finn_reports import unit_names
+    from ...build.folding_file import read_folding
+    from ...build.schedule import cycles_for, schedule
+
+    rest = None
+    if wanted.fps is not None:
+        rest = schedule(made.graph, wanted.fps, wanted.clock_mhz, wanted.part)
+    try:
+        applied = read_folding(made.graph, config, wanted.finn_plus, rest)
+    except Problem as problem:
+        smaller = "does not divide" in problem.what and _why_smaller(graph, wanted, config, made.graph)
+        contract = made.graph.contract
+        if contract is not None and contract.host and any("Threshold" in name for name in config):
+            smaller = (
+                "the first quantizer runs on the host here; --input, such as pixels/255, brings it into the hardware"
+            )
+        hint = smaller or problem.hint
+        raise Problem(problem.what, str(wanted.folding), hint, problem.status) from problem
+    slowest = estimate(applied.graph).bottleneck
+    if wanted.fps is not None and slowest.cycles > cycles_for(wanted.fps, wanted.clock_mhz):
+        name = unit_names(applied.graph, wanted.finn_plus)[slowest.name]
+        raise Problem(
+            f"{name} takes {slowest.cycles:,} cycles an image as the folding file folds it, "
+            f"{wanted.fps:g} images/s at {wanted.clock_mhz:g} MHz leave {cycles_for(wanted.fps, wanted.clock_mhz):,}",
+            f"--folding {wanted.folding}, --fps",
+            "give it a wider PE or SIMD, or a lower rate",
+            CHECK_FAILED,
+        )
+    idle = f"{', '.join(applied.idle)} of the folding file: for FINN, without a part in any figure here"
+    ones = (
+        f"the folding file leaves out {', '.join(applied.at_one)}, and its Defaults are empty: folded by FINN's own 1; "
+        "--fps beside --folding folds them for a rate"
+    )
+    stated = applied.fifos
+    if any(not name.startswith("StreamingFIFO") for name in stated):
+        # FINN writes the same depths on units and on the FIFOs that it puts between them.
+        stated = {name: depths for name, depths in stated.items() if not name.startswith("StreamingFIFO")}
+    notes = (
+        *made.notes,
+        *([idle] if applied.idle else []),
+        *([ones] if applied.at_one else []),
+        *_not_on(wanted.part, applied.graph),
+    )
+    return Folded(made.levels, applied.graph, notes, stated)
+
+
+def _not_on(chip: Part, graph: Graph) -> tuple[str, ...]:
+    """Remarks on what a part has not at all."""
+    from ...build.cost import estimate
+
+    cost = estimate(graph)
+    return (
+        (f"{chip.name} has no UltraRAM, ram_style ultra asks for {cost.uram}",) if cost.uram and not chip.uram else ()
+    )
+
+
+def _why_smaller(graph: Graph, wanted: Wanted, config: Mapping[str, Any], units: Graph) -> str:
+    """Which layers are smaller than the network has them, and why; empty for none."""
+    from ...build.finn_reports import unit_names
+    from ...build.folding_file import read_folding
+    from ...build.schedule import whole
+    from ...transforms.ir.ops import Mvau
+
+    if wanted.keep_shape:
+        return ""
+    whole_shape, fits = _compiled(graph, wanted, keep_shape=True)[-1].graph, ", and the file fits"
+    try:
+        read_folding(whole_shape, config, wanted.finn_plus, None if wanted.fps is None else whole_shape)
+    except Problem:
+        fits = ""
+    names, before = unit_names(units, wanted.finn_plus), {node.name: node for node in whole_shape.nodes}
+    changed = []
+    for node in units.nodes:
+        if isinstance(node.op, Mvau) and node.name in before:
+            for key, side in (("PE", "MH"), ("SIMD", "MW")):
+                was, now = whole(whole_shape, before[node.name], key), whole(units, node, key)
+                if was != now:
+                    changed.append(f"{side} of {names[node.name]} {was} became {now}")
+    reasons = [note for stage in _compiled(graph, wanted, False) for note in stage.notes if note.endswith("left out")]
+    listed = ", ".join(changed[:4]) + (", ..." if len(changed) > 4 else "")
+    return f"{listed}: {', '.join(reasons)}; --keep-shape keeps them{fits}" if changed else ""

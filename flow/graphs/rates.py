@@ -1,0 +1,94 @@
+"""The rate of a folded graph with the FIFOs that it has, and the depths that restore what they cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ...sim.pipeline import Timing, fifos_of, simulate
+from ...transforms.ir.graph import Graph
+
+IMAGES = 3
+SOURCE = "simulated (word by word, bnnflow.sim.pipeline)"
+# Words through all FIFOs of an image beyond which an estimate is given alone: about ten seconds for all its runs.
+_MOST_WORDS = 300_000
+# Words that may be spent on finding which FIFOs can stay as they are.
+_WORDS_TO_SPARE = 1_000_000
+_STEP = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """What FIFOs make of a rate.
+
+    Attributes:
+        given: timing with the depths that were given; may be a deadlock.
+        deep: timing with unbounded FIFOs.
+        restoring: name to depth of FIFOs with which, the others as given, the rate is that of unbounded ones; empty
+            where the given depths keep it.
+    """
+
+    given: Timing
+    deep: Timing
+    restoring: Mapping[str, int]
+
+    def facts(self, depth: int, own: Mapping[str, int], clock_mhz: float) -> dict[str, Any]:
+        """As plain values; no figure with the given depths after a deadlock."""
+        return {
+            "depth": depth,
+            "depths": dict(own),
+            "source": SOURCE,
+            "deadlock": self.given.deadlock is not None,
+            "interval_cycles": self.given.interval,
+            "fps": self.given.fps(clock_mhz),
+            "deep_interval_cycles": self.deep.interval,
+            "deep_fps": self.deep.fps(clock_mhz),
+            "restoring_depths": dict(self.restoring),
+        }
+
+
+def rate(graph: Graph, depth: int, own: Mapping[str, int], images: int = IMAGES) -> Rate:
+    """Rate of a folded graph with FIFOs of `depth` words but for those in `own`, 0 for unbounded ones.
+
+    Raises:
+        Problem: as `sim.pipeline.simulate`.
+    """
+    given = simulate(graph, images, depth, own)
+    deep = simulate(graph, images, 0) if depth or any(own.values()) else given
+    return Rate(given, deep, {} if _keeps(given, deep) else _restoring(graph, given, deep, images))
+
+
+def affordable(graph: Graph) -> bool:
+    """Whether a graph is small enough to be simulated beside an estimate."""
+    words = sum(fifo.words for fifo in fifos_of(graph))
+    return words <= _MOST_WORDS
+
+
+def _keeps(timing: Timing, deep: Timing) -> bool:
+    assert deep.interval is not None
+    return timing.interval is not None and timing.interval <= deep.interval
+
+
+def _restoring(graph: Graph, given: Timing, deep: Timing, images: int) -> dict[str, int]:
+    """Depths that restore the rate, as few and as small as a short search finds.
+
+    All FIFOs grow alike until the rate is that of unbounded ones; what each then held at most is a depth with which not
+    one word moves otherwise. Those that can go back to their given depth do, one after the other.
+    """
+    stated = {fifo.name: fifo.depth for fifo in given.fifos}
+    depth = max(2, min((d for d in stated.values() if d), default=2))
+    while True:
+        depth *= _STEP
+        widened = {name: d and max(d, depth) for name, d in stated.items()}
+        timing = simulate(graph, images, depth, widened)
+        if _keeps(timing, deep):
+            break
+        assert depth <= _STEP * max(fifo.written for fifo in deep.fifos), "as deep as all words, a FIFO is never full"
+    found = {fifo.name: fifo.peak for fifo in timing.fifos if stated[fifo.name] and fifo.peak > stated[fifo.name]}
+    tries = max(1, _WORDS_TO_SPARE // max(1, sum(fifo.written for fifo in deep.fifos)))
+    for name in sorted(found, key=lambda key: -found[key])[:tries]:
+        fewer = {key: value for key, value in found.items() if key != name}
+        if fewer and _keeps(simulate(graph, images, depth, stated | fewer), deep):
+            found = fewer
+    return found

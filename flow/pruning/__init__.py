@@ -1,0 +1,1 @@
+"""What pruning asks of hardware and data: costs, sensitivity, methods, statistics."""

@@ -1,0 +1,221 @@
+"""Candidates of pruning on the packed engine, and the table of how much each group of channels matters.
+
+Everything here works on graphs; torch is not needed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bnnflow import Problem
+
+from ...transforms.channels import ChannelGroup, channel_groups, cut
+from ...transforms.ir.graph import Graph, Node
+from ...transforms.ir.tensor import TensorType
+from ...transforms.passes import rewrite as passes
+from ...transforms.passes.accept import AcceptInput
+from ...transforms.passes.compile import STAGES, is_mixed, level_of
+
+if TYPE_CHECKING:
+    from ...models.prune.allocation.sensitivity import Curve
+
+Facts = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Accuracy of a network without some of its channels, with batch norms measured anew.
+
+    Attributes:
+        name, input, input_type, nodes, output: of the graph, whose batch norms were measured on `calibration`.
+        calibration: images that batch norms are measured on, as the graph takes them.
+        images, labels: what accuracy is measured on.
+    """
+
+    name: str
+    input: str
+    input_type: TensorType
+    nodes: tuple[Node, ...]
+    output: str
+    calibration: np.ndarray
+    images: np.ndarray
+    labels: np.ndarray
+
+    @staticmethod
+    def of(graph: Graph, calibration: np.ndarray, images: np.ndarray, labels: np.ndarray) -> Candidates:
+        """Measure the whole network's batch norms.
+
+        Raises:
+            Problem: the graph is not of the network level, has no batch norms, or cannot be compiled.
+        """
+        from ...sim.norms import norms, reestimate
+
+        if level_of(graph) != "network" or is_mixed(graph):
+            hint = "give the QONNX file that training wrote, such as base/network.onnx"
+            raise Problem("channels are removed from networks that still have batch norms", graph.name, hint)
+        graph = AcceptInput()(graph).graph
+        if not norms(graph):
+            what = "this network has no batch norms to measure anew, so what is left of it cannot be judged"
+            raise Problem(what, graph.name, "export it without folding batch norms into other operations")
+        made = reestimate(graph, calibration)
+        return Candidates(made.name, made.input, made.input_type, made.nodes, made.output, calibration, images, labels)
+
+    @property
+    def graph(self) -> Graph:
+        """The whole network."""
+        return Graph(self.name, self.input, self.input_type, self.nodes, self.output)
+
+    @property
+    def groups(self) -> dict[str, ChannelGroup]:
+        """The groups of channels that can be cut, by name."""
+        return {group.name: group for group in channel_groups(self.graph) if not group.reason}
+
+    def cut(self, keep: Mapping[str, np.ndarray]) -> Graph:
+        """The network with what stays of its groups, batch norms behind the cuts measured anew."""
+        from ...sim.norms import reestimate
+
+        whole = self.graph
+        groups = {group.name: group for group in channel_groups(whole)}
+        smaller = cut(whole, keep)
+        changed = {
+            layer
+            for name, indices in keep.items()
+            if name in groups and len(indices) < groups[name].width
+            for layer in groups[name].readers
+        }
+        return reestimate(smaller, self.calibration, changed) if changed else smaller
+
+    def __call__(self, keep: Mapping[str, np.ndarray]) -> float:
+        """Accuracy, 0 to 1, of what stays."""
+        from ...sim.engine.simulator import Simulator
+
+        steps = [step for level, several in STAGES if level in ("integer", "xnor") for step in several]
+        lowered = passes.run(steps, self.cut(keep)).graph
+        return float(np.mean(Simulator.of(lowered).classes(self.images) == self.labels))
+
+    def digest(self) -> str:
+        """sha256 (hexadecimal) of all that an accuracy depends on."""
+        total = hashlib.sha256(str(self.graph).encode())
+        for node in self.nodes:
+            weight = getattr(node.op, "weight", None)
+            total.update(b"" if weight is None else np.ascontiguousarray(weight).tobytes())
+        for array in (self.calibration, self.images, self.labels):
+            total.update(str((array.shape, array.dtype.str)).encode())
+            total.update(np.ascontiguousarray(array).tobytes())
+        return total.hexdigest()
+
+
+def subsets(
+    images: np.ndarray,
+    labels: np.ndarray,
+    validation: int,
+    calibration: int,
+    seed: int,
+    held_out: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Validation images with labels, and other images to measure batch norms on, drawn at random.
+
+    Args:
+        images, labels: training images.
+        validation, calibration: how many.
+        seed: of the draw.
+        held_out: indices of images that training did not see; where there are any, only they are validation images.
+
+    Raises:
+        Problem: there are not so many, or not enough of them for the classes.
+    """
+    from ...models.prune.allocation.sensitivity import check_subset
+
+    order = np.random.default_rng([seed, 31]).permutation(len(images))
+    unseen = np.zeros(len(images), bool)
+    if held_out is not None:
+        unseen[held_out] = True
+        # Images that training did not see come first.
+        order = np.concatenate([order[unseen[order]], order[~unseen[order]]])
+    most = int(unseen.sum()) or len(images) - calibration
+    if validation > most or calibration > len(images) - validation:
+        what = f"{validation:,} validation and {calibration:,} calibration images of {len(images):,}"
+        left = f"at most {most:,} are left for validation" if most > 0 else "none are left for validation"
+        raise Problem(what, "validation", f"{left}; take fewer of both (prune.validation, prune.calibration)")
+    chosen, rest = np.sort(order[:validation]), np.sort(order[len(images) - calibration :])
+    check_subset(labels[chosen], int(labels.max()) + 1)
+    return images[chosen], labels[chosen], images[rest]
+
+
+def table(
+    candidates: Candidates,
+    scores: Mapping[str, np.ndarray],
+    unit: int,
+    least: int,
+    shares: Sequence[float],
+    folder: Path | None,
+    jobs: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Curve]:
+    """The sensitivity of every group that has scores.
+
+    Raises:
+        Problem: a share that is none, scores that do not fit a group, or a network that has no group to cut.
+    """
+    from ...models.prune.allocation.sensitivity import Measured, levels, sensitivity
+
+    for share in shares:
+        if not 0 < share < 1:
+            raise Problem(f"a level of {share:g}", "levels", "give shares between 0 and 1, such as 0.25")
+    groups = candidates.groups
+    check_groups(groups, scores, channel_groups(candidates.graph))
+    removed = {name: levels(len(values), unit, least, shares) for name, values in scores.items()}
+    measured = Measured(candidates, candidates.digest(), folder)
+    return sensitivity(scores, {n: counts for n, counts in removed.items() if counts}, measured, jobs, progress)
+
+
+def check_groups(
+    groups: Mapping[str, ChannelGroup], scores: Mapping[str, np.ndarray], every: Sequence[ChannelGroup]
+) -> None:
+    """Whether scores name groups that can be cut, with a number for each channel.
+
+    Raises:
+        Problem: says why a group cannot be cut, or which there are.
+    """
+    reasons = {group.name: group.reason for group in every if group.reason}
+    for name, values in scores.items():
+        if name not in groups:
+            what = f"this group cannot be pruned: {reasons[name]}" if name in reasons else "there is no such group"
+            raise Problem(what, name, f"groups are: {', '.join(groups)}")
+        if len(values) != groups[name].width:
+            raise Problem(f"{len(values)} scores for {groups[name].width} channels", name)
+
+
+def table_facts(curves: Mapping[str, Curve]) -> list[Facts]:
+    """A table as plain values: one entry a group."""
+    return [
+        {
+            "group": name,
+            "width": curve.width,
+            "removed": list(curve.removed),
+            "accuracy": list(curve.accuracy),
+            "loss": curve.losses().tolist(),
+        }
+        for name, curve in curves.items()
+    ]
+
+
+def curves_of(facts: Sequence[Mapping[str, Any]]) -> dict[str, Curve]:
+    """What `table_facts` was made from."""
+    from ...models.prune.allocation.sensitivity import Curve
+
+    return {
+        row["group"]: Curve(row["group"], row["width"], tuple(row["removed"]), tuple(row["accuracy"])) for row in facts
+    }
+
+
+def random_group_scores(groups: Mapping[str, ChannelGroup], seed: int) -> dict[str, np.ndarray]:
+    """Uniform random scores, for a graph without anything to rank by."""
+    rng = np.random.default_rng(seed)
+    return {name: rng.random(group.width) for name, group in groups.items()}

@@ -1,0 +1,158 @@
+"""The QONNX file of a trained network, and which of a user's own modules make and read which channels of it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bnnflow import Problem
+
+from ...transforms.channels import channel_groups, cut
+from ...transforms.ir.graph import Graph
+from ...transforms.ir.ops import Conv, Dense, Flatten
+from ...transforms.reading.read import read
+from ...transforms.writing.network import write_network
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from ...models.files.saved import Trained
+    from ...models.networks.own import OwnNetwork
+    from ...models.prune.structure import MaskedStructure, Structure
+
+_DIFFERENCE = 1e-4
+
+
+def export(network: Trained, path: Path, properties: Mapping[str, str] | None = None) -> None:
+    """Write a network as QONNX; a user's own module without the channels that its layers leave unread.
+
+    Raises:
+        Problem: channels are unread, and the modules that read them are not found in the exported graph.
+    """
+    from ...models.files.export import export_qonnx
+    from ...models.networks.own import OwnNetwork
+
+    export_qonnx(network, path, network.spec.input_shape, properties or {})
+    if isinstance(network, OwnNetwork) and network.spec.unread:
+        graph = read(path)
+        path.write_bytes(write_network(cut(graph, masked_structure(network, graph).kept(network))).SerializeToString())
+
+
+def graph_of(network: Trained, properties: Mapping[str, str] | None = None) -> Graph:
+    """A torch network as a graph of the network level, through its QONNX file."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "network.onnx"
+        export(network, path, properties)
+        return read(path)
+
+
+def structure_of(network: Trained) -> Structure:
+    """What can be removed of a network.
+
+    Raises:
+        Problem: of a user's own module, whose layers are not found in its graph; ensembles.
+    """
+    from ...models.networks.network import Network
+    from ...models.networks.own import OwnNetwork
+    from ...models.prune.structure import SpecStructure
+
+    if isinstance(network, Network):
+        return SpecStructure(network.spec)
+    if not isinstance(network, OwnNetwork):
+        raise Problem("ensembles cannot be pruned yet", "model")
+    return masked_structure(network, graph_of(network.without({})))
+
+
+def masked_structure(network: OwnNetwork, graph: Graph) -> MaskedStructure:
+    """The groups of channels of a user's own module that can be removed.
+
+    Modules are found by their weights, which are the graph's up to a factor a filter; groups with a layer that is not
+    found, or runs more than once, stay whole.
+
+    Args:
+        network: whose graph it is.
+        graph: of the network level, whole.
+
+    Raises:
+        Problem: no group is left that can be removed.
+    """
+    from ...models.prune.structure import MaskedGroup, MaskedStructure
+
+    found = _modules(network, graph)
+    groups = []
+    for group in channel_groups(graph):
+        around = {*group.producers, *group.readers}
+        if group.reason or not group.columns or not around <= found.keys():
+            continue
+        rows = {found[layer][0]: channels for layer, channels in group.rows.items()}
+        columns = {found[layer][0]: channels[found[layer][1]] for layer, channels in group.columns.items()}
+        groups.append(MaskedGroup(group.name, group.width, rows, columns))
+    if not groups:
+        what = f"no layer of {network.spec.target} can be made narrower"
+        hint = (
+            "its convolutions and dense layers have to run once each, behind one another; or `prune: {enabled: false}`"
+        )
+        raise Problem(what, "prune.enabled", hint)
+    places = {found[layer][0]: _places(graph, layer) for layer in found}
+    return MaskedStructure(tuple(groups), places)
+
+
+def _modules(network: OwnNetwork, graph: Graph) -> dict[str, tuple[str, np.ndarray]]:
+    """For layers of the graph the name of their module and, for each input of the module, the layer's input."""
+    left = [(name, _weights(module)) for name, module in network.weight_layers() if network.runs(name) == 1]
+    made = {}
+    for node in graph.nodes:
+        if not isinstance(node.op, Conv | Dense):
+            continue
+        orders = list(_orders(graph, node.name))
+        pairs = ((name, held, order) for name, held in left for order in orders)
+        same = next(((n, o) for n, held, o in pairs if _proportional(held, node.op.weight[..., o])), None)
+        if same is not None:
+            made[node.name] = same
+            left = [(name, held) for name, held in left if name != same[0]]
+    return made
+
+
+def _weights(module: nn.Conv2d | nn.Linear) -> np.ndarray:
+    """(filters, ..., inputs) as the graph has them: channels last."""
+    from brevitas.nn import QuantConv2d, QuantLinear
+
+    from ...models.networks.twin import binary_weights
+
+    quantized = isinstance(module, QuantConv2d | QuantLinear)
+    held = (binary_weights(module) if quantized else module.weight.detach()).cpu().numpy().astype(np.float64)
+    return np.moveaxis(held, 1, -1)
+
+
+def _orders(graph: Graph, layer: str) -> Iterator[np.ndarray]:
+    """Ways in which a module's inputs may be the layer's: as they are, or channels first where a map was flattened."""
+    node = graph.node(layer)
+    inputs = graph.types[node.input].channels
+    yield np.arange(inputs)
+    tensor = node.input
+    while tensor != graph.input and not isinstance(graph.maker(tensor), Flatten | Conv | Dense):
+        tensor = graph.node(tensor).input
+    if isinstance(graph.maker(tensor), Flatten):
+        shape = graph.types[graph.node(tensor).input].shape
+        yield np.moveaxis(np.arange(inputs).reshape(shape), -1, 0).reshape(-1)
+
+
+def _proportional(one: np.ndarray, other: np.ndarray) -> bool:
+    if one.shape != other.shape:
+        return False
+    flat, wanted = one.reshape(len(one), -1), other.reshape(len(other), -1).astype(np.float64)
+    square = (wanted * wanted).sum(1)
+    factor = (flat * wanted).sum(1) / np.where(square > 0, square, 1.0)
+    most = np.abs(flat).max(initial=0.0)
+    return bool((np.abs(flat - factor[:, None] * wanted) <= _DIFFERENCE * most).all())
+
+
+def _places(graph: Graph, layer: str) -> int:
+    op, shape = graph.node(layer).op, graph.types[layer].shape
+    if isinstance(op, Conv):
+        return int(np.prod(shape[:-1])) * int(np.prod(op.weight.shape[1:3]))
+    return int(np.prod(shape[:-1]))

@@ -1,0 +1,1 @@
+"""Recipes: their keys, reading, writing, errors, and what they name."""

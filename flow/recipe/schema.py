@@ -1,0 +1,258 @@
+"""The recipe: what `model.yaml` may say, its defaults and ranges.
+
+Reading a recipe file is in `file`; this module holds the checked data alone.
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import re
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, PrivateAttr, model_validator
+
+from bnnflow import Problem, __version__
+
+from ...models.networks import zoo
+from .model import SHAPES, Model, map_sides
+from .origin import Origin, place_of
+from .positions import KeyPath
+from .prune import PARTS_OF_COST, Prune
+from .section import Count, Rates, Section, Texts, cross_faults
+from .train import Train
+
+__all__ = ["Model", "Prune", "Recipe", "Section", "Train", "map_sides", "schema"]
+
+EPOCHS = 10
+IMAGE_SIDE = {"digits": 8, "mnist": 28, "fashion-mnist": 28, "cifar10": 32, "speech-commands": 32}
+DATA_SETS = (*IMAGE_SIDE, "folder", "npz")
+
+
+class Data(Section):
+    """Which images to train and test on."""
+
+    name: str = Field(
+        description="data set: digits comes with bnnflow, `flow data` lists the others; or module:function",
+        json_schema_extra={"examples": list(DATA_SETS)},
+    )
+    dir: Annotated[Path, Field(strict=False)] | None = Field(
+        default=None, description="folder of the files (npz: the file); null: the usual places"
+    )
+    train_images: Annotated[int, Field(ge=10, le=10_000_000)] | None = Field(
+        default=None, description="use only the first so many; null: all"
+    )
+    test_images: Count | None = Field(default=None, description="use only the first so many; null: all")
+
+    @model_validator(mode="after")
+    def _is_known(self) -> Data:
+        if self.name not in DATA_SETS and ":" not in self.name:
+            near = difflib.get_close_matches(self.name.lower(), DATA_SETS, 1, 0.6)
+            hint = f"did you mean '{near[0]}'?" if near else f"allowed: {', '.join(DATA_SETS)}, or module:function"
+            raise cross_faults([(("name",), f"data.name: '{self.name}' is not allowed", hint)])
+        if self.name in ("folder", "npz") and self.dir is None:
+            what = f"data set '{self.name}' needs its path"
+            raise cross_faults([((), what, "for example `dir: my-images`")])
+        return self
+
+
+class Ensemble(Section):
+    """Several networks of one shape, joined by an integer vote."""
+
+    members: Annotated[int, Field(ge=1, le=64)] = Field(default=1, description="number of networks; 1: no ensemble")
+    method: Literal["bagging", "boosting"] = Field(
+        default="bagging", description="bagging: bootstrap samples; boosting: harder images more often, and votes"
+    )
+
+
+class Target(Section):
+    """The FPGA and the speed the hardware is folded for."""
+
+    part: Annotated[str, Field(min_length=1, max_length=100)] = Field(
+        default="xc7z020clg400-1", description="FPGA part number"
+    )
+    clock_mhz: Annotated[float, Field(ge=1, le=1000)] = Field(default=100.0, description="clock in MHz")
+    fps: Annotated[float, Field(gt=0, le=1e9)] = Field(default=10_000.0, description="images a second to reach")
+
+
+class Faults(Section):
+    """Accuracy under faults of the hardware; every combination of targets, layers, models and so on is measured."""
+
+    enabled: bool = Field(default=True, description="false: leave this stage out")
+    rates: Rates = Field(default=(1e-4, 1e-3, 1e-2, 3e-2, 1e-1), description="bit error rates, each from 0 to 1")
+    maps: Annotated[int, Field(ge=1, le=1000)] = Field(default=5, description="random fault maps at each rate")
+    images: Count | None = Field(default=1000, description="test images at each map; null: all")
+    targets: Texts = Field(
+        default=("weights",),
+        description="weights, thresholds, streams, fifos, accumulators, products; + joins memories",
+    )
+    layers: Texts = Field(default=("all",), description="all (at once), each (one by one), or names joined by +")
+    models: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(strict=False, max_length=100)] = Field(
+        default=(),
+        description="such as flip, stuck-at-1, bit-line stuck-at-0, burst:4 flip, single; empty: flip, or asymmetric "
+        "for a table with p01 and p10",
+    )
+    protections: Texts = Field(default=("none",), description="none, parity, secded-72-64, secded-39-32:x4, tmr")
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0, le=2**32 - 1)], ...], Field(strict=False, max_length=100)] = (
+        Field(default=(), description="of the maps; empty: the recipe's seed")
+    )
+    table: Annotated[Path, Field(strict=False)] | None = Field(
+        default=None, description="CSV of rates over temperature or voltage, in place of rates"
+    )
+    interval: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        default=None,
+        description="as many maps as their mean takes to be known to +- this; null: maps alone",
+    )
+    max_maps: Annotated[int, Field(ge=1, le=100_000)] = Field(
+        default=100, description="most maps at each rate, with interval"
+    )
+    fifo_depth: Annotated[int, Field(ge=1, le=1_000_000)] = Field(default=32, description="words of a FIFO")
+    jobs: Annotated[int, Field(ge=1, le=4096)] = Field(default=1, description="processes that run maps")
+    cluster: str = Field(default="", description="dask:tcp://HOST:PORT or ray; empty: this computer")
+
+
+class Speed(Section):
+    """Images a second of the network on this computer."""
+
+    enabled: bool = Field(default=True, description="false: leave this stage out")
+    images: Count = Field(default=1000, description="images to time")
+    threads: Annotated[int, Field(ge=1, le=1024)] = Field(default=1, description="processor threads")
+
+
+class Verify(Section):
+    """The bit-for-bit comparison of every stage with the one before."""
+
+    images: Count | None = Field(default=None, description="test images to compare on; null: all")
+
+
+class Recipe(Section):
+    """A whole recipe. `load` reads one from a file and says where in the file a fault is."""
+
+    name: Annotated[str, Field(pattern=r"^([a-z0-9][a-z0-9._-]*)?$", max_length=100)] = Field(
+        default="", description="names the run folder; empty: the file's name"
+    )
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = Field(default=0, description="of everything random")
+    data: Data
+    model: Model
+    train: Train = Train()
+    ensemble: Ensemble = Ensemble()
+    prune: Prune = Prune()
+    target: Target = Target()
+    faults: Faults = Faults()
+    speed: Speed = Speed()
+    verify: Verify = Verify()
+
+    _origin: Origin = PrivateAttr(default_factory=lambda: Origin())
+
+    @model_validator(mode="after")
+    def _learning_rate_arrives(self) -> Recipe:
+        train, epochs = self.train, self.epochs
+        faults: list[tuple[KeyPath, str, str]] = []
+        if epochs and train.warmup_epochs > epochs:
+            what = f"a warm-up of {train.warmup_epochs} in {epochs} epochs: the learning rate is never reached"
+            faults.append((("train", "warmup_epochs"), what, f"at most {epochs}"))
+        if epochs and train.schedule == "step" and train.step_epochs >= epochs:
+            what = f"steps of {train.step_epochs} in {epochs} epochs: the learning rate never falls"
+            key = "step_epochs" if "step_epochs" in train.model_fields_set else "schedule"
+            faults.append((("train", key), what, "give fewer, or set `schedule: constant`"))
+        tuned = self.prune.epochs
+        if tuned and self.prune.schedule == "step" and train.step_epochs >= tuned:
+            what = f"steps of {train.step_epochs} in {tuned} epochs: the learning rate never falls"
+            faults.append((("prune", "schedule"), what, "set train.step_epochs, or another schedule"))
+        if faults:
+            raise cross_faults(faults)
+        return self
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of training: of the recipe, else 0 where weights are given and `EPOCHS` where not."""
+        if self.train.epochs is not None:
+            return self.train.epochs
+        return 0 if self.model.has_weights or self.model.kind == "onnx" else EPOCHS
+
+    @property
+    def made_void(self) -> tuple[str, ...]:
+        """One sentence for each key of the file that has no effect beside an override."""
+        return self._origin.made_void
+
+    def says(self, *keys: str) -> bool:
+        """Whether the file or an override gives one of these keys (dotted paths), rather than leaving its default."""
+        source = self._origin.source
+        given = {*self._origin.overrides, *(source.keys if source is not None else ())}
+        return any(tuple(key.split(".")) in given for key in keys)
+
+    @property
+    def folder(self) -> Path:
+        """Where modules of the user's are looked for: `model.dir`, or the folder of the recipe file."""
+        if self.model.dir is not None:
+            return self.model.dir
+        source = self._origin.source
+        return Path(source.name).parent.absolute() if source is not None else Path()
+
+    def problem(self, key: str, what: str, hint: str = "", status: int = 2) -> Problem:
+        """A Problem at a key of the recipe file, for faults that only a later stage can find.
+
+        Args:
+            key: dotted path, such as `target.part`; the nearest key that the file gives is shown.
+            what, hint, status: as for `Problem`.
+        """
+        return Problem(what, place_of(tuple(key.split(".")), self._origin), hint, status)
+
+
+def schema() -> dict[str, Any]:
+    """The JSON schema of a recipe, for editors; every key has a description, and names are enumerated."""
+    made = copy.deepcopy(key_schema())
+    _name_words(made["$defs"])
+    return made
+
+
+@cache
+def key_schema() -> dict[str, Any]:
+    """The JSON schema of types and ranges, without the names that are checked beside them."""
+    made = Recipe.model_json_schema()
+    kernels = made["$defs"]["Model"]["properties"]["kernels"]
+    either = {key: kernels.pop(key) for key in ("items", "maxItems", "type") if key in kernels}
+    kernels["anyOf"] = [either["items"], either]
+    for section in made["$defs"].values():
+        section["description"] = re.sub(r"\s+", " ", section["description"])
+    for key in made["properties"].values():
+        if "$ref" in key:
+            key["description"] = made["$defs"][key["$ref"].rpartition("/")[2]]["description"]
+    about = {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": f"urn:bnnflow:recipe:{__version__}"}
+    return {**about, **made, "title": "bnnflow recipe"}
+
+
+def _name_words(sections: dict[str, Any]) -> None:
+    """Give keys whose names are checked beside the types the words they may hold, so that editors see misspelt ones."""
+    from ...build import parts
+    from ...models.files.trained_names import trained
+    from ...models.relevance.criteria import CRITERIA, REDUCTIONS
+
+    def either(section: str, key: str, words: Sequence[str], *patterns: str) -> None:
+        node = sections[section]["properties"][key]
+        kinds = node.get("anyOf", [node])
+        text = next(one for one in kinds if one.get("type") == "string")
+        limits = {name: text.pop(name) for name in list(text) if name in ("type", "minLength", "maxLength")}
+        choice: list[dict[str, Any]] = [{"enum": list(words)}] if words else []
+        choice += [{"type": "string", "pattern": pattern, **limits} for pattern in patterns]
+        others = [one for one in kinds if one is not text]
+        node["anyOf"] = [*choice, *others]
+
+    module = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
+    either("Data", "name", DATA_SETS, module)
+    either("Model", "arch", (*SHAPES, *zoo.names()), module)
+    either("Model", "trained", tuple(trained()), r"[/.]")
+    method = f"({'|'.join(CRITERIA)})(:({'|'.join(REDUCTIONS)}))?"
+    either("Prune", "criterion", tuple(CRITERIA), rf"^\s*{method}\s*$", r"^\s*borda\s*\(.*,.*\)\s*$")
+    either("Target", "part", (), _any_case(parts.names()))
+    properties = sections["Prune"]["properties"]
+    for key, more in (("objective", ("all",)), ("budget", ("part", "fps"))):
+        properties[key]["propertyNames"] = {"enum": [*PARTS_OF_COST, *more]}
+
+
+def _any_case(names: Sequence[str]) -> str:
+    """A pattern, as editors know them, for text that begins with one of the names in letters of any size."""
+    return f"^({'|'.join(''.join(f'[{c}{c.upper()}]' if c.isalpha() else c for c in name) for name in names)})"

@@ -1,0 +1,123 @@
+"""Keys of a recipe that have no effect beside others, and why.
+
+One table for all: `recipe_file` refuses such a key where a file or `-s` gives it, a run's own recipe leaves it out, and
+`flow new` writes it as a comment. Switches that turn something off (`enabled: false`, `epochs: 0`) say so themselves:
+what they turn off may stay in the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from .positions import KeyPath
+
+if TYPE_CHECKING:
+    from .schema import Recipe
+
+Reason = tuple[str, str]
+
+METHODS = ("masks", "ecqx", "synapses", "planes", "blocks")
+OF_FILTERS = (
+    *("criterion", "amount", "steps", "unit", "images", "distill", "min_width", "allocation", "folding"),
+    *("objective", "budget", "levels", "validation", "calibration", "explore", "jobs"),
+)
+OF_SENSITIVITY = ("objective", "budget", "levels", "validation", "calibration", "explore", "jobs")
+OF_TRAINING = (
+    *("learning_rate", "warmup_epochs", "accumulate", "patience", "distill", "teacher_epochs", "weight_sign"),
+    *("norm_images", "flip_window"),
+)
+
+
+def unused(recipe: Recipe) -> dict[KeyPath, Reason]:
+    """Keys of sections but `model` that have no effect, each with the reason and a repair."""
+    found: dict[KeyPath, Reason] = {}
+    for rules in (_data(recipe), _train(recipe), _prune(recipe), _faults(recipe)):
+        for path, why, repair in rules:
+            found.setdefault(path, (why, repair))
+    return found
+
+
+Rules = Iterable[tuple[KeyPath, str, str]]
+
+
+def _data(recipe: Recipe) -> Rules:
+    if recipe.data.name == "digits":
+        yield ("data", "dir"), "digits comes with bnnflow", ""
+    if recipe.model.kind == "onnx":
+        for key in type(recipe.ensemble).model_fields:
+            yield ("ensemble", key), "an ONNX file is one network", ""
+    elif recipe.ensemble.members == 1:
+        yield ("ensemble", "method"), "one network has no method of joining several", "or set ensemble.members"
+
+
+def _train(recipe: Recipe) -> Rules:
+    train, prune = recipe.train, recipe.prune
+    if recipe.model.kind == "onnx":
+        for key in type(train).model_fields:
+            yield ("train", key), "an ONNX file is not trained", "or give `model.arch` in place of `model.onnx`"
+        return
+    if recipe.model.has_weights and train.epochs is None:
+        for key in OF_TRAINING:
+            yield ("train", key), "weights that are given are taken as they are", "or set train.epochs"
+    optimizers = {train.optimizer, prune.optimizer or train.optimizer}
+    if "sgd" not in optimizers:
+        yield ("train", "momentum"), f"{train.optimizer} has none", "or set `optimizer: sgd`"
+    if "bop" not in optimizers:
+        for key in ("bop_rate", "bop_threshold"):
+            yield ("train", key), f"the optimizer is {train.optimizer}", "or set `optimizer: bop`"
+    if train.loss == "cross-entropy":
+        yield ("train", "margin"), "cross-entropy has none", "or set `loss`"
+    if "step" not in (train.schedule, prune.schedule):
+        for key in ("step_epochs", "step_factor"):
+            yield ("train", key), f"the schedule is {train.schedule}", "or set `schedule: step`"
+    if not train.distill:
+        yield ("train", "teacher_epochs"), "there is no teacher", "or set `distill`"
+        if not prune.distill:
+            yield ("train", "temperature"), "there is no teacher", "or set `distill`"
+
+
+def _prune(recipe: Recipe) -> Rules:
+    prune = recipe.prune
+    if recipe.model.kind == "onnx":
+        repair = "or give `model.arch` or `model.trained` in place of `model.onnx`"
+        for key in type(prune).model_fields:
+            if key != "enabled" or prune.enabled:
+                yield ("prune", key), "an ONNX file is not pruned: it has no weights that could recover", repair
+        return
+    for method in METHODS:
+        if prune.method != method:
+            yield ("prune", method), f"prune.method is {prune.method}", f"or set `method: {method}`"
+    if prune.method != "filters":
+        for key in OF_FILTERS:
+            yield ("prune", key), f"it is of method filters, and prune.method is {prune.method}", ""
+        if prune.method not in ("planes", "blocks"):
+            why = f"{prune.method} go on to the end, whatever they lose"
+            yield ("prune", "max_loss"), why, "or use method: filters, planes or blocks"
+    elif prune.allocation == "uniform":
+        for key in OF_SENSITIVITY:
+            why = "with shares that are uniform prune.amount alone decides"
+            yield ("prune", key), why, "or set `allocation: sensitivity`"
+    elif prune.budget:
+        why = "prune.budget says where pruning ends"
+        yield ("prune", "amount"), why, "or the budget"
+        yield ("prune", "objective"), why, "or the budget"
+    if (prune.loss or recipe.train.loss) == "cross-entropy":
+        yield ("prune", "margin"), "cross-entropy has none", "or set `loss`"
+    if prune.ecqx.extra == 0:
+        yield ("prune", "ecqx", "relevance"), "with `extra: 0` relevance adds nothing", "or raise extra"
+
+
+def _faults(recipe: Recipe) -> Rules:
+    faults = recipe.faults
+    if faults.table is not None:
+        yield ("faults", "rates"), "faults.table says them", "or the table"
+    if set(faults.models) == {"single"}:
+        for key in ("rates", "table", "maps", "interval", "max_maps"):
+            yield ("faults", key), "single faults have no rates and no maps", "or name another model"
+    if faults.cluster:
+        yield ("faults", "jobs"), "a cluster decides how many workers there are", "or the cluster"
+    if faults.interval is None:
+        yield ("faults", "max_maps"), "without an interval faults.maps are all there are", "or set `interval`"
+    if not any("fifos" in target.split("+") for target in faults.targets):
+        yield ("faults", "fifo_depth"), "no target is fifos", "or name the target fifos"

@@ -1,0 +1,1 @@
+"""The run folder: files, manifest, lock; where things lie on this machine."""

@@ -1,0 +1,1 @@
+"""Text, tables, pictures and the report: what people see of results."""

@@ -1,0 +1,230 @@
+"""What the commands of `cli_graphs` and `flow check` show; it prints, as `screen` does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+
+from . import tables as report_tables
+from .report import plural
+from .terminal import terminal
+
+if TYPE_CHECKING:
+    from ..graphs.check import Checked
+
+
+def print_check(checked: Checked, notes: Sequence[str], left_out: Sequence[str]) -> None:
+    """Print what becomes of every operator, what to know, what was not looked at, and whether the whole compiles."""
+    table = Table("node", "operator", "becomes", "ends in", title="operators", title_justify="left")
+    for row in checked.rows:
+        refused = f"refused: {row.problem.what if row.problem else ''}"
+        table.add_row(row.node, row.operator, row.becomes or refused, checked.end(row))
+    terminal().print(table)
+    for note in notes:
+        print(f"note: {note}")
+    print_input(checked.input)
+    for said in left_out:
+        print(f"left out: {said}")
+    if checked.problem is None:
+        print("compiles to dataflow units")
+
+
+def print_input(contract: Mapping[str, Any] | None) -> None:
+    """Print what a graph's input holds, where it is known."""
+    if contract is not None:
+        shape = "x".join(map(str, contract["shape"]))
+        print(f"input {shape}: {contract['text']}")
+
+
+def print_compiled(found: Mapping[str, Any], times: bool) -> None:
+    """Print what was compiled, and how long each pass took."""
+    table = Table("pass", title="passes", title_justify="left")
+    for column in (
+        *(["CPU seconds"] if times else []),
+        "operations",
+        *(["values compared"] if found["checked"] else []),
+    ):
+        table.add_column(column, justify="right")
+    if times:
+        table.add_row("read", f"{found['read_seconds']:.3f}", *([""] * (len(table.columns) - 2)))
+    for row in found["passes"]:
+        seconds = [f"{row['seconds']:.3f}"] if times else []
+        compared = [f"{row['compared']:,}"] if found["checked"] else []
+        table.add_row(row["name"], *seconds, f"{row['before']} -> {row['after']}", *compared)
+    terminal().print(table)
+    print_input(found["input"])
+    for note in found["notes"]:
+        print(f"note: {note}")
+    if found["checked"]:
+        print("no pass changed a bit")
+    print(f"wrote {', '.join(found['files'])} to {found['folder']}")
+
+
+def print_ops(operators: Mapping[str, str], passes: Sequence[Mapping[str, str]]) -> None:
+    """Print the operators that can be read, and the passes."""
+    table = Table("operator", "supported", title="operators of ONNX, QONNX and FINN", title_justify="left")
+    for name, text in operators.items():
+        table.add_row(name, text)
+    terminal().print(table)
+    table = Table("level", "pass", "does", title="passes", title_justify="left")
+    for step in passes:
+        table.add_row(step["level"], step["name"], step["does"])
+    terminal().print(table)
+
+
+def print_simulation(found: Mapping[str, Any]) -> None:
+    """Print what a simulation gave."""
+    print(f"{plural(found['images'], 'image')} simulated bit by bit")
+    if found["accuracy"] is not None:
+        print(f"accuracy {found['accuracy']:.2%}")
+    if found["confusion"] and len(found["confusion"]) <= 20:
+        table = Table("true \\ found", title="confusion", title_justify="left")
+        for label in range(len(found["confusion"])):
+            table.add_column(str(label), justify="right")
+        for label, row in enumerate(found["confusion"]):
+            table.add_row(str(label), *(str(count) if count else "." for count in row))
+        terminal().print(table)
+    print_input(found["input"])
+    if found["output"]:
+        print(f"class scores: {found['output']}" + "".join(f", {name}" for name in found["files"][1:]))
+
+
+def print_speed(found: Mapping[str, Any]) -> None:
+    """Print images a second."""
+    print_input(found["input"])
+    rows = [{"network": "graph", **row} for row in found["rows"]]
+    terminal().print(report_tables.speed_table({**found, "rows": rows}))
+
+
+def print_estimate(found: Mapping[str, Any]) -> None:
+    """Print the cost of one folded graph."""
+    target = found["target"]
+    table = Table(
+        "unit",
+        "FINN unit",
+        "shape",
+        "PE",
+        "SIMD",
+        "cycles",
+        "LUT",
+        "BRAM18",
+        "nJ",
+        title=found["name"],
+        title_justify="left",
+    )
+    for layer in found["layers"]:
+        cells = (
+            layer["pe"],
+            layer["simd"],
+            f"{layer['cycles']:,}",
+            f"{layer['lut']:,}",
+            layer["bram18"],
+            f"{layer['energy_pj'] / 1000:,.2f}",
+        )
+        mark = " <- bottleneck" if layer["bottleneck"] else ""
+        table.add_row(layer["name"] + mark, layer["op"], layer["shape"], *map(str, cells))
+    terminal().print(table)
+    print_input(found["input"])
+    also = (("uram", "UltraRAM"), ("dsp", "DSP slices"))
+    more = "".join(f", {found[key]:,} {what} of {target[key]:,}" for key, what in also if found[key])
+    print(
+        f"{found['lut']:,} LUT of {target['lut']:,}, {found['bram18']:,} BRAM18 of {target['bram18']:,}{more} "
+        f"({target['part']}), {found['cycles']:,} cycles an image: {found['fps']:,.0f} images/s at "
+        f"{target['clock_mhz']:g} MHz with FIFOs that are deep enough; estimated by FINN's formulas"
+    )
+    if "fifos" in found:
+        _print_rate(found["fifos"])
+    parts = ", ".join(f"{kind} {found[f'energy_{kind}_nj']:,.1f}" for kind in ("operations", "memory", "streams"))
+    print(f"{found['energy_nj']:,.1f} nJ an image ({parts}), {found['energy_source']}, not watts of a board")
+    if "unrolled" in found:
+        print_unrolled(found["unrolled"])
+    for note in found["notes"]:
+        print(f"note: {note}")
+    if "files" in found:
+        print(f"wrote {', '.join(found['files'])}")
+
+
+def _print_rate(found: Mapping[str, Any] | None) -> None:
+    """Print the rate with the FIFOs that were given, and the depths that restore what they cost."""
+    if found is None:
+        print("too large to simulate its FIFOs beside an estimate; `flow cycles` does")
+        return
+    given = f"FIFOs of depth {found['depth']:,}" if found["depth"] else "unbounded FIFOs"
+    given += " and those of the file" if found["depths"] else ""
+    if found["deadlock"]:
+        print(f"with {given} it deadlocks; simulated word by word (`flow cycles` says where)")
+    else:
+        print(
+            f"with {given}: {found['interval_cycles']:,} cycles an image, {found['fps']:,.0f} images/s; "
+            "simulated word by word"
+        )
+    _print_restoring(found)
+
+
+def _print_restoring(found: Mapping[str, Any]) -> None:
+    if found["restoring_depths"]:
+        print(
+            f"FIFO depths that give {found['deep_interval_cycles']:,} cycles an image, {found['deep_fps']:,.0f} "
+            "images/s, as unbounded ones do:"
+        )
+        for name, depth in found["restoring_depths"].items():
+            print(f"  {name}: {depth:,}")
+
+
+def print_cycles(found: Mapping[str, Any]) -> None:
+    """Print where the cycles of a folded graph go."""
+    console = terminal()
+    table = Table("unit", "kind", title=f"{found['name']}: {plural(found['images'], 'image')}", title_justify="left")
+    for column in ("busy", "starved", "blocked", "estimated"):
+        table.add_column(column, justify="right")
+    for unit in found["units"]:
+        estimated = "" if unit["estimated_cycles"] is None else f"{unit['estimated_cycles']:,}"
+        cells = (f"{unit[key]:,}" for key in ("busy", "starved", "blocked"))
+        table.add_row(unit["name"], unit["kind"], *cells, estimated)
+    console.print(table)
+    table = Table("FIFO")
+    for column in ("values a word", "words an image", "depth", "most held"):
+        table.add_column(column, justify="right")
+    for fifo in found["fifos"]:
+        depth = f"{fifo['depth']:,}" if fifo["depth"] else "unbounded"
+        table.add_row(fifo["name"], str(fifo["width"]), f"{fifo['words']:,}", depth, f"{fifo['peak']:,}")
+    console.print(table)
+    print_input(found["input"])
+    stuck = found["deadlock"]
+    if stuck is not None:
+        others = " and those of the file" if found["fifo_depths"] else ""
+        print(f"deadlock with FIFOs of depth {found['fifo_depth']:,}{others} after cycle {stuck['cycle']:,}:")
+        for wait in stuck["waits"]:
+            print(f"  {wait}")
+        print(f"FIFO {stuck['fifo']} is too small; the figures above and below are those with:")
+        for name, depth in stuck["enough"].items():
+            print(f"  {name}: depth {depth:,}")
+    print(
+        f"{found['interval_cycles']:,} cycles an image ({found['estimated_cycles']:,} by FINN's formulas, with FIFOs "
+        f"that are deep enough): "
+        f"{found['fps']:,.0f} images/s at {found['clock_mhz']:g} MHz; first image after "
+        f"{found['latency_cycles']:,} cycles, {found['latency_us']:,.1f} us; simulated word by word"
+    )
+    _print_restoring(found)
+    for note in found["notes"]:
+        print(f"note: {note}")
+
+
+def print_unrolled(found: Mapping[str, Any]) -> None:
+    """Print what every layer takes with its weights built in."""
+    title = "every layer fully unrolled, weights built in: LUT"
+    table = Table("layer", "shape", "synapses", "kept ones", "all", title=title, title_justify="left")
+    for column in ("FINN's formula", "as folded", "cycles unrolled", "as folded"):
+        table.add_column(column, justify="right")
+    keys = ("lut", "dense_lut", "finn_lut", "folded_lut", "vectors", "folded_cycles")
+    for layer in found["layers"]:
+        share = layer["synapses"] / (layer["rows"] * layer["columns"])
+        shape = f"{layer['rows']}x{layer['columns']}"
+        table.add_row(
+            layer["name"], shape, f"{layer['synapses']:,} ({share:.0%})", *(f"{layer[key]:,}" for key in keys)
+        )
+    terminal().print(table)
+    kept, dense = (sum(layer[key] for layer in found["layers"]) for key in ("lut", "dense_lut"))
+    print(f"{kept:,} LUT with the synapses that are kept, {dense:,} with all; {found['source']}")

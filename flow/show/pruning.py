@@ -1,0 +1,102 @@
+"""What the commands of `cli_rank` and `cli_prune` show; it prints, as `screen` does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.table import Table
+
+from ..pruning import statistics as study_figures
+from . import tables as report_tables
+from .graphs import print_input
+from .terminal import terminal
+
+
+def print_rank(facts: Mapping[str, Any], show: int) -> None:
+    """Each criterion with its cost and self-check, the ends of each layer's ranking, and the correlations."""
+    console = terminal()
+    for row in facts["criteria"]:
+        check = f"; self-check {row['check']:.2g} ({row['check_is']})" if row["check"] is not None else ""
+        line = f"{row['criterion']}: {row['meaning']}; {row['seconds']:.1f} s, {row['images']} images{check}"
+        line += _captum(row["captum"])
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
+    table = Table("layer", "criterion", "lowest: filter score", "highest: filter score")
+    for layer in facts["criteria"][0]["scores"]:
+        for row in facts["criteria"]:
+            scores = row["scores"][layer]
+            order = sorted(range(len(scores)), key=scores.__getitem__)
+            ends = (order[:show], order[::-1][:show])
+            table.add_row(layer, row["criterion"], *("  ".join(f"{i} {scores[i]:.3g}" for i in end) for end in ends))
+    console.print(table)
+    names = [row["criterion"] for row in facts["criteria"]]
+    if len(names) < 2:
+        return
+    table = Table("layer", "rank correlation (Spearman)", *names, title_justify="left")
+    for layer, matrix in facts["spearman"].items():
+        for name, line in zip(names, matrix, strict=True):
+            table.add_row(layer, name, *("-" if value is None else f"{value:+.2f}" for value in line))
+    console.print(table)
+
+
+def _captum(found: Mapping[str, Any] | None) -> str:
+    """What Captum's DeepLIFT says to the attributions of deeplift."""
+    if found is None:
+        return ""
+    if not found["images"]:
+        return f"; not held against Captum ({found['reason']})"
+    apart = ""
+    if found["layers"]:
+        apart = f", attributions differ by {found['difference']:.2g} ({', '.join(found['layers'])})"
+    return f"; Captum's DeepLift on {found['images']} images: sums miss by {found['completeness']:.2g}{apart}"
+
+
+def print_sensitivity(found: Mapping[str, Any]) -> None:
+    """Print accuracy by group and level."""
+    print_input(found.get("input"))
+    title = (
+        f"accuracy without the lowest filters of one group, ranked by {found['criterion']}; "
+        f"{found['validation']:,} validation images"
+    )
+    shares = sorted({round(count / row["width"], 3) for row in found["groups"] for count in row["removed"][1:]})
+    table = Table("group", "width", title=title, title_justify="left")
+    columns = shares if len(shares) <= 8 else []
+    for share in columns:
+        table.add_column(f"{share:.1%}", justify="right")
+    if not columns:
+        table.add_column("removed: accuracy")
+    for row in found["groups"]:
+        cells = dict(zip(row["removed"], row["accuracy"], strict=True))
+        by_share = {round(count / row["width"], 3): f"{value:.2%}" for count, value in cells.items()}
+        listed = ", ".join(f"{count}: {value:.2%}" for count, value in cells.items() if count)
+        texts = [by_share.get(share, "") for share in columns] or [listed]
+        table.add_row(row["group"], f"{row['width']:,}", *texts)
+    terminal().print(table)
+    if found["accuracy"] is not None:
+        print(f"accuracy of the whole network {found['accuracy']:.2%}; simulated, batch norms measured anew on")
+        print(f"{found['calibration']:,} calibration images")
+
+
+def print_pruning(found: Mapping[str, Any]) -> None:
+    """Print the steps of a pruning."""
+    whole = (found.get("unpruned") or {}).get("kept")
+    if whole is not None and whole == found["kept"]:
+        why = found["stop"] or "prune.amount is less than one prune.unit of every layer"
+        terminal().print(f"THE PRUNED NETWORK IS THE UNPRUNED ONE: {why}", highlight=False, style="bold")
+    terminal().print(report_tables.pruning_table(found))
+    print(f"test accuracy {found['accuracy']:.2%}; flow build goes on in {found['folder']}")
+
+
+def print_study(found: Mapping[str, Any]) -> None:
+    """Print criteria against chance, a table for each amount."""
+    console = terminal()
+    for at in found["amounts"]:
+        table = Table(title=study_figures.title(found, at), title_justify="left")
+        for heading in study_figures.HEADINGS:
+            table.add_column(heading, min_width=14 if heading == "criterion" else None, overflow="fold")
+        for name, *figures in study_figures.table_rows(found, at):
+            table.add_row(name.replace(",", ", "), *figures)
+        console.print(table)
+        console.print(study_figures.conclusion(at), highlight=False, markup=False)
+    for criterion, why in found["left_out"].items():
+        console.print(f"left out: {criterion}: {why}", highlight=False, markup=False)

@@ -1,0 +1,107 @@
+"""What the stages of a build share: the run folder, the recipe, the images and what each stage has to say."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...transforms.ir.graph import Graph
+from ...transforms.writing.write import write
+from ..recipe.objects import dataset
+from ..recipe.schema import Recipe
+from ..run.files import explain
+from ..run.folder import Run
+from ..run.names import WEIGHTS
+
+if TYPE_CHECKING:
+    from ...models.data.load import Dataset
+    from ...models.files.saved import Trained
+
+Facts = dict[str, Any]
+Progress = Callable[[int, int, dict[str, float]], None]
+
+
+@dataclass(slots=True)
+class Build:
+    """What the stages of one build share.
+
+    Attributes:
+        run: the run folder.
+        recipe: the checked recipe.
+        progress: gives the progress function of a stage, called with steps done, total and figures.
+        facts: what each stage that ran or was skipped has to say.
+    """
+
+    run: Run
+    recipe: Recipe
+    progress: Callable[[str], Progress]
+    facts: dict[str, Facts] = field(default_factory=dict)
+    _dataset: Dataset | None = None
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """ "base" and, unless pruning is off, "pruned"."""
+        return ("base", "pruned") if self.prunes else ("base",)
+
+    @property
+    def prunes(self) -> bool:
+        """Whether there is a pruned network; an ONNX file is never pruned."""
+        return self.recipe.prune.enabled and self.trains
+
+    @property
+    def trains(self) -> bool:
+        """Whether the network is trained here; an ONNX file is not."""
+        return self.recipe.model.onnx is None
+
+    @property
+    def dataset(self) -> Dataset:
+        """The images; read when they are first needed."""
+        if self._dataset is None:
+            self._dataset = dataset(self.recipe)
+        return self._dataset
+
+    def file(self, network: str, name: str) -> Path:
+        """A file of one network in the run folder."""
+        return self.run.path(f"{network}/{name}")
+
+    def load(self, network: str) -> Trained:
+        """A trained network of this run."""
+        from ...models.files.saved import load_network
+
+        return load_network(self.file(network, WEIGHTS), str(self.recipe.folder))
+
+    def files(self, *names: str) -> list[Path]:
+        """The named files of all networks."""
+        return [self.file(network, name) for network in self.networks for name in names]
+
+    def skip(self, name: str) -> Facts:
+        """Leave out a stage that the recipe turns off; what an earlier run left of it goes."""
+        self.run.forget(name)
+        self.facts[name] = {}
+        return {}
+
+    def stage(self, name: str, inputs: Mapping[str, Any], work: Callable[[], Mapping[str, Any]]) -> Facts:
+        """Run or skip one stage and keep its facts.
+
+        Raises:
+            Problem: what the stage finds wrong, or a file that it cannot write (disk full, no permission).
+        """
+        try:
+            self.facts[name] = self.run.stage(name, inputs, work)
+        except OSError as error:
+            raise explain(error, Path(error.filename or self.run.folder)) from error
+        return self.facts[name]
+
+
+def json_text(value: object) -> str:
+    """A value as the text of a JSON file; ValueError for NaN and infinity, which JSON does not have."""
+    return json.dumps(value, indent=2, allow_nan=False) + "\n"
+
+
+def write_graph(run: Run, name: str, graph: Graph) -> None:
+    """Write a graph as ONNX and, beside it, as text."""
+    run.write(name, write(graph).SerializeToString())
+    run.write(name.removesuffix(".onnx") + ".txt", str(graph))

@@ -1,0 +1,72 @@
+"""The work behind the stage `faults`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bnnflow import Problem
+
+from ...transforms.reading.read import read
+from ..graphs.campaign import campaign
+from ..recipe.schema import Recipe
+from ..run.names import FOLDED
+from .build import Build, Facts
+
+if TYPE_CHECKING:
+    from ...sim.faults import Grid, Plan, Workers
+
+
+def fault_settings(recipe: Recipe) -> tuple[Grid, Plan, Workers]:
+    """The recipe's campaign.
+
+    Raises:
+        Problem: at its place in the recipe, for what is no model, protection, rate table or cluster.
+    """
+    from ...sim.faults import Grid, Model, Plan, Protection, Rates, Workers, read_rates
+
+    settings, key = recipe.faults, "faults.table"
+    try:
+        rates = read_rates(settings.table) if settings.table else [Rates.of(rate) for rate in settings.rates]
+        key = "faults.models"
+        for text in settings.models:
+            if text != "single":
+                model = Model.parse(text)
+                for each in rates:
+                    each.check(model)
+        key = "faults.protections"
+        for text in settings.protections:
+            Protection.parse(text)
+        key = "faults.cluster"
+        workers = Workers(settings.jobs, settings.cluster)
+        key = "faults.max_maps"
+        plan = Plan(settings.maps, settings.interval, settings.max_maps)
+    except Problem as problem:
+        raise recipe.problem(key, problem.what, problem.hint) from problem
+    seeds = settings.seeds or (recipe.seed,)
+    grid = Grid(
+        rates, settings.targets, settings.layers, settings.models, settings.protections, seeds, settings.fifo_depth
+    )
+    return grid, plan, workers
+
+
+def run_campaign(build: Build) -> Facts:
+    """Run the recipe's campaign on every network of a run; results are added to `work/faults.sqlite`.
+
+    Raises:
+        Problem: at its place in the recipe.
+    """
+    from ...sim.inputs import image_inputs
+
+    settings, recipe = build.recipe.faults, build.recipe
+    grid, plan, workers = fault_settings(recipe)
+    store = build.run.path("work/faults.sqlite")
+    store.parent.mkdir(exist_ok=True)
+    images = build.dataset.test_images[: settings.images]
+    labels = build.dataset.test_labels[: settings.images]
+    report = build.progress("faults")
+    graphs = {network: read(build.file(network, FOLDED)) for network in build.networks}
+    fed = image_inputs(next(iter(graphs.values())), images)
+    try:
+        return campaign(graphs, fed, labels, grid, plan, workers, store, lambda done, total: report(done, total, {}))
+    except Problem as problem:
+        raise recipe.problem("faults", f"{problem.where}: {problem.what}", problem.hint, problem.status) from problem

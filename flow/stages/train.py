@@ -1,0 +1,160 @@
+"""The work behind the stages `train` and `export`: on one process or several, and on files of others."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bnnflow import Problem
+
+from ...transforms.ir.contract import CONTRACT_KEY
+from ...transforms.reading.read import load
+from ..recipe.objects import make_network, network_spec, onnx_graph, set_threads, train_settings
+from ..recipe.schema import Recipe
+from ..run import processes
+from ..run.names import FLIPS, WEIGHTS
+from .build import Build, Facts, Progress
+
+if TYPE_CHECKING:
+    from ...models.data.load import Dataset
+    from ...models.files.saved import Trained
+    from ...models.networks.own import OwnSpec
+    from ...models.networks.spec import NetworkSpec
+    from ...models.training.ensemble import EnsembleSpec
+    from ...models.training.flips import FlipCounts
+
+
+def fit(
+    recipe: Recipe,
+    images: Dataset,
+    checkpoint: Path | None,
+    progress: Progress | None,
+    flips: FlipCounts | None = None,
+) -> tuple[Trained, list[dict[str, float]]]:
+    """Train the recipe's network; among several processes the first calls the others to take their part.
+
+    `flips` is filled with the sign changes of the weights; not for ensembles.
+
+    Returns:
+        The network, and a dict for each epoch as `models.train.train` gives it.
+    """
+    from ...models.networks.spec import NetworkSpec
+    from ...models.training.ensemble import Ensemble, train_ensemble
+    from ...models.training.train import train
+
+    set_threads(recipe.train.threads)
+    processes.call("train")
+    ensemble, method = recipe.ensemble.members, recipe.ensemble.method
+    try:
+        if ensemble > 1:
+            member = network_spec(recipe, images)
+            assert isinstance(member, NetworkSpec)
+            arrays = (images.train_images, images.train_labels)
+            return train_ensemble(member, ensemble, method, *arrays, train_settings(recipe), checkpoint, progress)
+        network = make_network(recipe, images)
+        if isinstance(network, Ensemble):
+            if train_settings(recipe).epochs:
+                raise Problem("a trained ensemble cannot be trained further", "epochs", "leave epochs out")
+            return network, []
+        arrays = (images.train_images, images.train_labels)
+        history = train(network, *arrays, train_settings(recipe), checkpoint, progress, flips)
+    except Problem as problem:
+        if problem.where not in type(recipe.train).model_fields:
+            raise
+        raise recipe.problem(f"train.{problem.where}", problem.what, problem.hint) from problem
+    return network, history
+
+
+def train_base(build: Build, spec: NetworkSpec | OwnSpec | EnsembleSpec) -> Facts:
+    """Train the run's network, then measure its batch norms anew; writes its weights and, where asked for, its flips.
+
+    Args:
+        build: the run.
+        spec: of the recipe's network.
+
+    Returns:
+        the history of epochs, test accuracy (0 to 1) before and after batch norms were measured anew, shares of zeros
+        where weights have more than one bit, and the device.
+    """
+    from ...models.files.saved import save_network
+    from ...models.networks.ternary import zero_shares
+    from ...models.training.batchnorm import reestimate
+    from ...models.training.evaluate import accuracy
+    from ...models.training.flips import FlipCounts
+    from ...models.training.train import device_of
+    from ..graphs.speed import device_name
+
+    recipe, images, window = build.recipe, build.dataset, build.recipe.train.flip_window
+    flips = FlipCounts(window) if window else None
+    network, history = fit(recipe, images, build.run.path("work/train.pt"), build.progress("train"), flips)
+    if flips is not None:
+        with build.run.temporary(f"base/{FLIPS}") as path:
+            flips.save(path)
+    device = device_of(recipe.train.device)
+    network.to(device)
+    before = after = accuracy(network, images.test_images, images.test_labels)
+    if history:
+        chosen = sample(images.train_images, recipe.train.norm_images, recipe.seed)
+        reestimate(network, chosen, recipe.train.augment, recipe.seed)
+        after = accuracy(network, images.test_images, images.test_labels)
+    with build.run.temporary(f"base/{WEIGHTS}") as path:
+        save_network(network.to("cpu"), path)
+    zeros = {"zeros": zero_shares(network)} if getattr(spec, "weight_bits", 1) > 1 else {}
+    facts = {"history": history, "accuracy_before_reestimation": before, "accuracy": after}
+    return {**facts, **zeros, "device": device_name(device.type)}
+
+
+def follow(recipe: Recipe) -> None:
+    """Take part in what the first process calls for, until it is done; writes nothing."""
+    from ..recipe.objects import dataset
+
+    while processes.await_call() == "train":
+        fit(recipe, dataset(recipe), None, None)
+
+
+def sample(images: np.ndarray, count: int | None, seed: int) -> np.ndarray:
+    """So many images, chosen at random but always the same; all where `count` is None."""
+    if count is None or count >= len(images):
+        return images
+    chosen: np.ndarray = images[np.sort(np.random.default_rng([seed, 21]).permutation(len(images))[:count])]
+    return chosen
+
+
+def source_digest(spec: NetworkSpec | OwnSpec | EnsembleSpec) -> str:
+    """sha256 of the file that defines a user's own network; "" for others."""
+    from ...models.networks.own import OwnSpec, own_class
+
+    if not isinstance(spec, OwnSpec):
+        return ""
+
+    path = inspect.getsourcefile(own_class(spec.target, spec.folder))
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest() if path else ""
+
+
+def state_digest(network: Trained) -> str:
+    """sha256 of a network's weights and statistics."""
+    total = hashlib.sha256()
+    for name, tensor in network.state_dict().items():
+        total.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode() + tensor.contiguous().numpy().tobytes())
+    return total.hexdigest()
+
+
+def taken_over(recipe: Recipe, images: Dataset, path: Path) -> bytes:
+    """The content of an ONNX file that the recipe names in place of a network, with what the recipe says of its input.
+
+
+    Raises:
+        Problem: at its place in the recipe, as `onnx_graph` says.
+    """
+    graph = onnx_graph(recipe, images)
+    if recipe.model.input is None:
+        return path.read_bytes()
+    assert graph.contract is not None
+    model = load(path)
+    model.metadata_props.add(key=CONTRACT_KEY, value=graph.contract.to_json())
+    content: bytes = model.SerializeToString()
+    return content

@@ -1,0 +1,318 @@
+"""All that can be wrong with a recipe, said before any training.
+
+`flow check` and `flow build` both ask here, so that neither accepts what the other refuses. What is cheap to see comes
+first; then the network is made, exported, compiled and folded without training, and everything that later stages take
+from the recipe is tried on it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from math import ceil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bnnflow import TOOL_MISSING, USER_INPUT, Problem, __version__
+
+from ...transforms.reading.read import read
+from ..graphs.check import Checked, check_graph
+from ..graphs.folding import fold_for
+from ..pruning.structure import export, structure_of
+from ..recipe.file import dump
+from ..recipe.objects import (
+    cut_to,
+    dataset,
+    export_properties,
+    make_network,
+    network_spec,
+    train_settings,
+    trained_file,
+)
+from ..recipe.schema import Recipe
+from ..run.files import explain, sha256_of
+from ..run.places import data_places
+from .faults import fault_settings
+from .plan import check_costs, check_labels, check_plan
+
+if TYPE_CHECKING:
+    from ...models.data.load import Dataset
+    from ...models.files.saved import Trained
+    from ...models.networks.network import Network
+    from ...models.networks.own import OwnNetwork
+    from ...sim.faults import Grid
+    from ...transforms.ir.graph import Graph
+
+MEMO = "work/checked.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Validated:
+    """A recipe in which nothing is wrong, or whose network does not compile.
+
+    Attributes:
+        images: the data set's, or such of its shape where its files are not here.
+        checked: what becomes of every operator; `problem` says why the network does not compile.
+        notes: what a user should know before training.
+        left_out: what could not be looked at.
+    """
+
+    images: Dataset
+    checked: Checked
+    notes: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+
+
+def validate(recipe: Recipe, without_files: bool = False) -> Validated:
+    """Look for everything in a recipe that a build would refuse.
+
+    Args:
+        recipe: of `recipe.load`.
+        without_files: whether the files of a published data set may be absent.
+
+    Raises:
+        Problem: at its place in the recipe, as the stage would say it; not for a network that does not compile, which
+            is in the result.
+    """
+    _check_names(recipe)
+    images, left_out = _images(recipe, without_files)
+    real = not left_out
+    notes = [*recipe.made_void, *slow_products(recipe)]
+    if recipe.model.onnx is not None:
+        from .train import taken_over
+
+        taken_over(recipe, images, recipe.model.onnx)
+        checked = check_graph(recipe.model.onnx, recipe.model.contract())
+        if checked.problem is None:
+            _check_hardware(recipe, checked.graphs["dataflow"])
+        return Validated(images, checked, tuple(notes), left_out)
+    if recipe.model.kind in ("shape", "zoo"):
+        network_spec(recipe, images)
+    network = make_network(recipe, images)
+    _check_training(recipe, network, images)
+    if recipe.epochs == 0 and recipe.model.kind in ("shape", "zoo"):
+        notes.append("train.epochs is 0: the weights are random, and so are accuracies")
+    with tempfile.TemporaryDirectory() as folder:
+        from ...models.training.ensemble import Ensemble
+
+        exported = Path(folder) / "network.onnx"
+        try:
+            export(network.eval(), exported, export_properties(recipe))
+        except OSError as error:
+            raise explain(error, exported.parent) from error
+        checked = check_graph(exported)
+        if checked.problem is not None:
+            return Validated(images, checked, tuple(notes), left_out)
+        _check_hardware(recipe, checked.graphs["dataflow"])
+        if recipe.prune.enabled:
+            assert not isinstance(network, Ensemble)
+            widths = _widths(recipe, network)
+            _try_criterion(recipe, network, images)
+            notes += check_plan(recipe, widths)
+            check_costs(recipe, widths, read(exported))
+            check_labels(recipe, images, real)
+    _check_optimizers(recipe, network)
+    return Validated(images, checked, tuple(notes), left_out)
+
+
+def validate_build(recipe: Recipe, folder: Path) -> tuple[Dataset, tuple[str, ...]]:
+    """`validate`, or nothing of it where a run folder says that the same was found right before.
+
+    Returns:
+        The images, and notes.
+
+    Raises:
+        Problem: as `validate`, and a network that does not compile.
+    """
+    try:
+        known = json.loads((folder / MEMO).read_text())["key"]
+    except (OSError, ValueError, TypeError, KeyError):
+        known = ""
+    images = dataset(recipe) if known else None
+    if images is not None and known == memo_key(recipe, images):
+        return images, ()
+    found = validate(recipe)
+    if found.checked.problem is not None:
+        raise found.checked.problem
+    return found.images, found.notes
+
+
+def memo_key(recipe: Recipe, images: Dataset) -> str:
+    """sha256 of all that `validate` looks at; "" where that cannot be said: modules of the user's may read anything."""
+    if recipe.model.kind == "own":
+        return ""
+    files = [path for path in (recipe.model.onnx, recipe.faults.table) if path is not None]
+    if recipe.model.kind == "trained":
+        files.append(trained_file(recipe))
+    counts = [list(images.train_images.shape), list(images.test_images.shape), images.files]
+    said = [__version__, dump(recipe), counts, [sha256_of(path) for path in files]]
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+def _check_names(recipe: Recipe) -> None:
+    """Words and numbers that mean something by themselves: fault models, the part, parts of the cost, packages."""
+    from ...build.parts import part
+    from ..pruning.allocator import objective_of
+
+    if recipe.faults.enabled:
+        fault_settings(recipe)
+    try:
+        part(recipe.target.part)
+    except Problem as problem:
+        raise recipe.problem("target.part", problem.what, problem.hint) from problem
+    if recipe.prune.enabled and recipe.prune.allocation == "sensitivity":
+        objective_of(recipe)
+    several = {"prune.jobs": recipe.prune.jobs if recipe.prune.enabled else 1}
+    several["faults.jobs"] = recipe.faults.jobs if recipe.faults.enabled else 1
+    for key, jobs in several.items():
+        if jobs > 1 and find_spec("joblib") is None:
+            what = f"{jobs} processes need the package joblib"
+            raise recipe.problem(key, what, "pip install joblib, or set it to 1", TOOL_MISSING)
+
+
+def _images(recipe: Recipe, without_files: bool) -> tuple[Dataset, tuple[str, ...]]:
+    from ...models.data.known import stand_in
+    from ...models.data.load import survey
+
+    name = recipe.data.name
+    if without_files and recipe.data.dir is None and (made := stand_in(name)) is not None:
+        found = next(row for row in survey(None, data_places()) if row.name == name)
+        if not found.where:
+            said = f"the files of {name} are not here, so whether they are whole, and labels, were not looked at"
+            return cut_to(made, recipe), (f"{said}: {found.how}",)
+    return dataset(recipe), ()
+
+
+def _widths(recipe: Recipe, network: Network | OwnNetwork) -> dict[str, int]:
+    """Channels of the groups that can be removed of a network."""
+    try:
+        return structure_of(network).widths
+    except Problem as problem:
+        raise recipe.problem(problem.where, problem.what, problem.hint) from problem
+
+
+def _try_criterion(recipe: Recipe, network: Network | OwnNetwork, images: Dataset) -> None:
+    """Whether the criterion can look into such a network, by scoring the untrained one on two images.
+
+    What training counts, and checks that are about numbers, are left to the stage.
+    """
+    from ...models.networks.twin import twin
+    from ...models.relevance.criteria import Criterion
+    from ...models.relevance.sample import Sample
+    from ...models.relevance.scores import score
+
+    if recipe.prune.method != "filters":
+        return
+    wanted = Criterion.parse(recipe.prune.criterion)
+    two, labels = images.train_images[:2], images.train_labels[:2]
+    try:
+        for part in wanted.parts or (wanted,):
+            if "flips" in part.needs or part.method == "ablation":
+                twin(network)
+            else:
+                score(network, part, Sample(two, labels, two[::-1]), recipe.seed)
+    except Problem as problem:
+        if problem.status == USER_INPUT:
+            place = f"{problem.where}: {problem.what}" if problem.where not in ("", "model") else problem.what
+            raise recipe.problem("prune.criterion", place, problem.hint) from problem
+
+
+def _check_training(recipe: Recipe, network: Trained, images: Dataset) -> None:
+    """Options of training that the network, its images or this computer cannot follow."""
+    from ...models.training.ensemble import Ensemble
+    from ...models.training.train import device_of, held_out
+
+    try:
+        device_of(recipe.train.device)
+    except Problem as problem:
+        raise recipe.problem("train.device", problem.what, problem.hint) from problem
+    if recipe.epochs and recipe.train.distill and recipe.model.kind == "own":
+        what = "only the networks of `flow models` have a float counterpart"
+        raise recipe.problem("train.distill", what, "leave it out")
+    if recipe.epochs:
+        left = len(images.train_images) - len(held_out(len(images.train_images), train_settings(recipe)))
+        _check_batches(recipe, "train", left, recipe.train.batch, recipe.train.accumulate)
+    if recipe.prune.enabled and recipe.prune.epochs and not isinstance(network, Ensemble):
+        from ...models.prune.spec import apart
+
+        out = held_out(len(images.train_images), train_settings(recipe))
+        left = len(apart(len(images.train_images), recipe.seed, out if len(out) else None)[1])
+        _check_batches(recipe, "prune", left, recipe.prune.batch, 1)
+
+
+def _check_batches(recipe: Recipe, section: str, images: int, batch: int, parts: int) -> None:
+    """Batch norms need 2 images in every part of every batch; batches differ by one image at most."""
+    steps = ceil(images / batch)
+    least = images // steps // parts if steps else 0
+    if least < 2:
+        what = f"{images} images in batches of {batch}" + (f" and {parts} parts" if parts > 1 else "")
+        hint = "batch norm needs 2 images or more: take more images or larger batches" + (
+            ", or fewer parts" if parts > 1 else ""
+        )
+        raise recipe.problem(f"{section}.batch", f"{what} leave parts of {least}", hint)
+
+
+def _check_optimizers(recipe: Recipe, network: Trained) -> None:
+    """Whether the optimizers take such weights; last, because bop makes signs of them."""
+    from ...models.training.optimizers import Optimizers
+    from .prune import recovery
+
+    plans = [("train", train_settings(recipe))] if recipe.epochs else []
+    if recipe.prune.enabled and recipe.prune.epochs and recipe.prune.method in ("filters", "masks", "planes", "blocks"):
+        plans.append(("prune", recovery(recipe)))
+    for section, plan in plans:
+        try:
+            Optimizers(network, plan)
+        except Problem as problem:
+            key = problem.where if getattr(getattr(recipe, section), problem.where, None) is not None else ""
+            place = f"{section}.{problem.where}" if key else f"train.{problem.where}"
+            raise recipe.problem(place, problem.what, problem.hint) from problem
+
+
+def _check_hardware(recipe: Recipe, graph: Graph) -> None:
+    """Whether the dataflow graph meets the target, and the faults find what they hit."""
+    folded = fold_for(recipe, graph)
+    if not recipe.faults.enabled:
+        return
+    grid, _, _ = fault_settings(recipe)
+    try:
+        grid.points(folded)
+    except Problem as problem:
+        said = f"{problem.where}: {problem.what}" if problem.where not in ("", "fault campaign") else problem.what
+        raise recipe.problem(_axis(grid, folded), said, problem.hint, problem.status) from problem
+
+
+def _axis(grid: Grid, graph: Graph) -> str:
+    """The key of `faults` whose entries a graph refuses by themselves; the section where only several together do."""
+    usual = {"targets": ("weights",), "layers": ("all",), "models": ("flip",), "protections": ("none",)}
+    for key in usual:
+        try:
+            replace(grid, **{name: entries for name, entries in usual.items() if name != key}).points(graph)  # type: ignore[arg-type]
+        except Problem:
+            return f"faults.{key}"
+    return "faults"
+
+
+def slow_products(recipe: Recipe) -> tuple[str, ...]:
+    """Where bfloat16 is asked for on a processor that has no products of its own for it, and no GPU is used."""
+    wanted = {"train.precision": recipe.train.precision if recipe.epochs else ""}
+    wanted["prune.precision"] = recipe.prune.precision or "" if recipe.prune.enabled and recipe.prune.epochs else ""
+    keys = [key for key, precision in wanted.items() if precision == "bfloat16"]
+    if not keys or _has_short_products(recipe.train.device):
+        return ()
+    return (f"{keys[0]} is bfloat16, which this processor computes up to 9 times slower than float32: set float32",)
+
+
+def _has_short_products(device: str) -> bool:
+    import torch
+
+    if device != "cpu" and torch.cuda.is_available():
+        return True
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return True
+    return any(name in flags for name in ("avx512_bf16", "amx_bf16", " bf16"))

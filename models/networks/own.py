@@ -1,0 +1,173 @@
+"""Networks of the user: any torch module of Brevitas layers, named as `package.module:Class`."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from bnnflow import Problem
+
+from ..user_code import import_user_module
+
+_READ = "inputs_read"  # 1 for each input that a layer reads, 0 for those that it takes for 0
+
+
+@dataclass(frozen=True, slots=True)
+class OwnSpec:
+    """Which module, made with which arguments, for which images.
+
+    Args:
+        target: "package.module:Class"; the class is a torch module that takes pixels (N, C, H, W), float32, whole
+            numbers 0 to 255 or what `steps` make of them, and gives class scores (N, classes).
+        args: keyword arguments of the class: numbers, strings, lists.
+        input_shape, classes: of the images.
+        folder: searched for the module before Python's own path; "" for none.
+        steps: what is done to pixels before the module sees them, such as over 255 and normalized: scale, shift and
+            divisor of value = pixel * scale / divisor + shift one after the other, each one number or one a channel.
+        unread: by layer, ascending inputs (channels of a convolution, features of a dense layer) that it takes for 0:
+            what pruning removed of the layers in front, as if the weights of these inputs were 0.
+    """
+
+    target: str
+    args: dict[str, Any]
+    input_shape: tuple[int, int, int]
+    classes: int
+    folder: str = field(default="", compare=False)
+    steps: tuple[tuple[tuple[float, ...], ...], ...] = ()
+    unread: dict[str, tuple[int, ...]] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as numbers, strings and lists, fit for JSON; without the folder, which is this machine's."""
+        fields = asdict(self)
+        fields.pop("folder")
+        for key in ("steps", "unread"):
+            if not fields[key]:
+                fields.pop(key)
+        return {**fields, "input_shape": list(self.input_shape)}
+
+
+class OwnNetwork(nn.Module):
+    """A user's module with what training and export need to know of it.
+
+    Args:
+        spec: what to make.
+        seed: of torch while the module is made, so that its first weights are the same every time.
+
+    Raises:
+        Problem: the module cannot be imported or made, or does not give class scores.
+    """
+
+    def __init__(self, spec: OwnSpec, seed: int = 0) -> None:
+        super().__init__()
+        self.spec = spec
+        made = own_class(spec.target, spec.folder)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            try:
+                self.body = made(**spec.args)
+            except Exception as error:
+                hint = f"its arguments are {inspect.signature(made)}"
+                raise Problem(f"{spec.target} cannot be made: {error}", "model.args", hint) from error
+        self._leave_unread(spec.unread)
+        self.steps = [[torch.tensor(part).view(-1, 1, 1) for part in step] for step in spec.steps]
+        self._try()
+
+    def _try(self) -> None:
+        training = self.training
+        self.eval()
+        ran: list[nn.Module] = []
+        hooks = [m.register_forward_pre_hook(lambda m, _: ran.append(m)) for _, m in self._by_name()]
+        try:
+            with torch.no_grad():
+                scores = self(torch.zeros(1, *self.spec.input_shape))
+        except Exception as error:
+            what = f"{self.spec.target} does not take images of {list(self.spec.input_shape)}: {error}"
+            given = "what model.input makes of pixels" if self.spec.steps else "float pixels 0 to 255"
+            raise Problem(what, "model.arch", f"it is given {given}, batch first") from error
+        for hook in hooks:
+            hook.remove()
+        self._order = {name: ran.index(module) for name, module in self._by_name() if module in ran}
+        self._runs = {name: ran.count(module) for name, module in self._by_name()}
+        self.train(training)
+        if tuple(scores.shape) != (1, self.spec.classes):
+            what = f"{self.spec.target} gives {list(scores.shape[1:])} for an image, not {self.spec.classes} scores"
+            raise Problem(what, "model.arch", "let its last layer give one score a class")
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, C, H, W) float32 pixels, whole numbers 0 to 255, to (N, classes) scores."""
+        for scale, shift, divisor in self.steps:
+            x = x * scale.to(x) if bool((scale != 1).any()) else x
+            x = x / divisor.to(x) if bool((divisor != 1).any()) else x
+            x = x + shift.to(x) if bool((shift != 0).any()) else x
+        scores = self.body(x)
+        value: torch.Tensor = getattr(scores, "value", scores)
+        return value
+
+    def runs(self, layer: str) -> int:
+        """How often a convolution or dense layer runs for one batch."""
+        return self._runs[layer]
+
+    def without(self, unread: Mapping[str, tuple[int, ...]]) -> OwnNetwork:
+        """A copy of the network whose layers take these inputs for 0, and no others; see `OwnSpec.unread`."""
+        made = copy.deepcopy(self)
+        made.spec = replace(self.spec, unread={name: inputs for name, inputs in unread.items() if inputs})
+        made._leave_unread(made.spec.unread)
+        return made
+
+    def _leave_unread(self, unread: Mapping[str, tuple[int, ...]]) -> None:
+        for name, layer in self._by_name():
+            if name not in unread and not hasattr(layer, _READ):
+                continue
+            if not hasattr(layer, _READ):
+                layer.register_buffer(_READ, None, persistent=False)
+                layer.register_forward_pre_hook(_read_some)
+            size = layer.in_features if isinstance(layer, nn.Linear) else layer.in_channels
+            mask = None
+            if name in unread:
+                mask = torch.ones(size, device=layer.weight.device)
+                mask[list(unread[name])] = 0.0
+            setattr(layer, _READ, mask)
+
+    def weight_layers(self) -> list[tuple[str, nn.Conv2d | nn.Linear]]:
+        """Name and module of every convolution and dense layer, in the order in which they first run.
+
+        Those that never run come first, so that the last one gives the scores.
+        """
+        return sorted(self._by_name(), key=lambda found: self._order.get(found[0], -1))
+
+    def _by_name(self) -> list[tuple[str, nn.Conv2d | nn.Linear]]:
+        return [(name, m) for name, m in self.body.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+
+
+def _read_some(layer: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
+    """A hook in front of a layer: inputs that are left unread become 0."""
+    mask = getattr(layer, _READ)
+    if mask is None:
+        return None
+    x, *others = inputs
+    value = getattr(x, "value", x)
+    read = value * (mask if isinstance(layer, nn.Linear) else mask.view(-1, 1, 1)).to(value.dtype)
+    # A QuantTensor stays one: 0 is a value of every quantizer without an offset.
+    return (x.set(value=read) if hasattr(x, "set") and hasattr(x, "scale") else read, *others)
+
+
+def own_class(target: str, folder: str = "") -> type[nn.Module]:
+    """The torch module class that `target` names.
+
+    Raises:
+        Problem: there is no such module or class, or it is no torch module.
+    """
+    module_name, _, class_name = target.partition(":")
+    module = import_user_module(module_name, folder, "model.arch")
+    found = getattr(module, class_name, None)
+    if not (inspect.isclass(found) and issubclass(found, nn.Module)):
+        classes = [n for n, c in vars(module).items() if inspect.isclass(c) and issubclass(c, nn.Module)]
+        hint = f"its torch modules: {', '.join(classes)}" if classes else "name a subclass of torch.nn.Module"
+        raise Problem(f"{class_name!r} in {module_name} is no torch module", "model.arch", hint)
+    return found

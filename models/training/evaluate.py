@@ -1,0 +1,69 @@
+"""What a network answers, how often it is right, and what tells it from others."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from contextlib import nullcontext
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..networks.network import Network
+from ..networks.own import OwnNetwork
+from ..networks.signs import quick_signs
+from .batchnorm import pixels
+
+AnyNetwork = Network | OwnNetwork
+
+
+@torch.no_grad()
+def predict(network: torch.nn.Module, images: np.ndarray, batch: int = 100, quick: bool = False) -> np.ndarray:
+    """The scores in eval mode; the network's mode is put back afterwards.
+
+    Args:
+        network: a `Network`, its twin, or any module that gives scores.
+        images: (N, C, H, W) uint8.
+        batch: images at a time.
+        quick: binary signs in one pass, in place of Brevitas' own: the same numbers, NaN apart.
+
+    Returns:
+        (N, classes) float32.
+    """
+    training = network.training
+    network.eval()
+    try:
+        with quick_signs(network) if quick else nullcontext():
+            parts = [
+                network(pixels(network, images[start : start + batch])).float().cpu().numpy()
+                for start in range(0, len(images), batch)
+            ]
+    finally:
+        network.train(training)
+    return np.concatenate(parts).astype(np.float32)
+
+
+def accuracy(network: torch.nn.Module, images: np.ndarray, labels: np.ndarray) -> float:
+    """The share, 0 to 1, of images (N, C, H, W) uint8 whose highest score is that of their label."""
+    return float((predict(network, images, quick=True).argmax(1) == labels).mean())
+
+
+def digest(network: AnyNetwork) -> str:
+    """sha256 (hexadecimal) of the network's shape, weights and statistics."""
+    total = hashlib.sha256(json.dumps(network.spec.to_dict(), sort_keys=True).encode())
+    for name, tensor in sorted(network.state_dict().items()):
+        total.update(name.encode())
+        total.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return total.hexdigest()
+
+
+def run_key(network: AnyNetwork, images: np.ndarray, labels: np.ndarray, spec: Any) -> str:
+    """sha256 (hexadecimal) of what a checkpoint must share with a run to be continued by it: spec, start, data."""
+    total = hashlib.sha256(json.dumps([type(spec).__name__, asdict(spec)], sort_keys=True).encode())
+    total.update(digest(network).encode())
+    for array in (images, labels):
+        total.update(str((array.shape, array.dtype.str)).encode())
+        total.update(np.ascontiguousarray(array).data)
+    return total.hexdigest()

@@ -1,0 +1,330 @@
+"""Training that resumes: the same bits whether or not a run was interrupted after an epoch."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bnnflow import Problem
+
+from .. import parallel, store
+from ..networks.network import Network
+from ..networks.signs import SurrogateSign, quick_signs
+from .augment import augment
+from .batchnorm import pixels
+from .evaluate import AnyNetwork, accuracy, run_key
+from .flips import FlipCounts
+from .losses import distillation, make_loss
+from .optimizers import Optimizers, drawn_weights
+from .train_spec import TrainSpec
+
+__all__ = ["Progress", "TrainSpec", "train"]
+
+Progress = Callable[[int, int, dict[str, float]], None]
+_VALIDATION_DRAW, _AUGMENT_DRAW, _SIGN_DRAW = 11, 12, 13
+
+
+@dataclass(frozen=True, slots=True)
+class Extras:
+    """What a method adds to training.
+
+    Attributes:
+        within: gives a context for forward and backward of each part of a batch, in which weights may be others.
+        penalty: a scalar that is added to the loss of every image.
+        key: says what the method does, so that a checkpoint of another is not taken.
+        state, restore: what the method carries from epoch to epoch, for a checkpoint, and putting it back.
+        teacher: of distillation, where the spec asks for it; None trains the float counterpart first.
+    """
+
+    within: Callable[[nn.Module], AbstractContextManager[Any]] = nullcontext
+    penalty: Callable[[nn.Module], Tensor] | None = None
+    key: str = ""
+    state: Callable[[], dict[str, Any]] = dict
+    restore: Callable[[dict[str, Any]], None] = lambda state: None
+    teacher: nn.Module | None = None
+
+
+@dataclass(slots=True)
+class _Run:
+    """What the epochs of one training share."""
+
+    network: AnyNetwork
+    optimizers: Optimizers
+    images: np.ndarray
+    labels: np.ndarray
+    spec: TrainSpec
+    progress: Progress | None
+    teacher: nn.Module | None = None
+    held: tuple[np.ndarray, np.ndarray] | None = None
+    flips: FlipCounts | None = None
+    best: dict[str, Tensor] = field(default_factory=dict)
+    extras: Extras = field(default_factory=Extras)
+
+    @property
+    def steps(self) -> int:
+        """Batches an epoch."""
+        return math.ceil(len(self.images) / self.spec.batch)
+
+
+def train(
+    network: AnyNetwork,
+    images: np.ndarray,
+    labels: np.ndarray,
+    spec: TrainSpec,
+    checkpoint: Path | None = None,
+    progress: Progress | None = None,
+    flips: FlipCounts | None = None,
+    extras: Extras | None = None,
+) -> list[dict[str, float]]:
+    """Train `network` in place; latent weights of a fixed scale are clipped to [-1, 1] at each step.
+
+    The batch norms' running statistics are left as training leaves them: call `batchnorm.reestimate`
+    afterwards. Among several processes (`parallel`) each computes its share of every batch.
+
+    Args:
+        network: its present weights are the start.
+        images: (N, C, H, W) uint8.
+        labels: (N,) integers.
+        spec: how to train.
+        checkpoint: written after each epoch. Where it already belongs to the same spec, data and starting
+            weights, training goes on after its last epoch; anything else in the file (another run, damage)
+            is ignored. A teacher has its own file beside it.
+        progress: called after each batch with the steps done, the total, and the epoch's `epoch`, `loss`,
+            `accuracy` so far.
+        flips: filled with the sign changes of the weights; a checkpoint without them, or of another window, is
+            ignored.
+        extras: what a method adds.
+
+    Returns:
+        For each epoch: `loss`, `accuracy` (share, on the training images as they went by) and `seconds`; with bop
+        `lost_updates` (share) and `flips`; with images held out `validation` (accuracy).
+
+    Raises:
+        Problem: images and labels do not fit the network, or the loss is no longer a number.
+    """
+    _check_data(network, images, labels)
+    extras = extras or Extras()
+    key = run_key(network, images, labels, spec) + extras.key
+    teacher = None
+    if spec.distill:
+        teacher = extras.teacher
+        if teacher is None:
+            teacher = _float_teacher(network, images, labels, spec, checkpoint, progress)
+    images, labels, held = _held_out(images, labels, spec)
+    with _placed(network, teacher, spec):
+        optimizers = Optimizers(network, spec)
+        run = _Run(network, optimizers, images, labels, spec, progress, teacher, held, flips, extras=extras)
+        history = _resumed(run, checkpoint, key)
+        _go_on(run, history, checkpoint, key)
+    return history
+
+
+@contextmanager
+def _placed(network: AnyNetwork, teacher: nn.Module | None, spec: TrainSpec) -> Iterator[None]:
+    """Within, both are on the training's device, in the layout in which short products are fastest."""
+    both = [one for one in (network, teacher) if one is not None]
+    device = device_of(spec.device)
+    try:
+        for one in both:
+            one.to(device)
+            if spec.precision == "bfloat16":
+                _lay_out(one, torch.channels_last)
+        with quick_signs(teacher.eval()) if teacher is not None else nullcontext():
+            yield
+    finally:
+        for one in both:
+            _lay_out(one.to("cpu"), torch.contiguous_format)
+
+
+def _resumed(run: _Run, checkpoint: Path | None, key: str) -> list[dict[str, float]]:
+    """The history of the epochs that a checkpoint has behind it, whose state is put back; [] begins anew."""
+    state = parallel.from_leader(store.load(checkpoint) if checkpoint is not None else None)
+    window = run.flips.window if run.flips is not None else None
+    counted: dict[str, Any] | None = None
+    history: list[dict[str, float]] = []
+    if state is not None and state.get("key") == key and window in (None, state.get("flips", {}).get("window")):
+        counted = state.get("flips")
+        run.network.load_state_dict(state["network"])
+        run.optimizers.load_state_dict(state["optimizer"])
+        run.best = state.get("best", {})
+        run.extras.restore(state.get("extras", {}))
+        history = list(state["history"])
+    if run.flips is not None:
+        run.flips.begin(run.network.weight_layers(), counted)
+    return history
+
+
+def _go_on(run: _Run, history: list[dict[str, float]], checkpoint: Path | None, key: str) -> None:
+    """The epochs that `history` lacks; where training ends early, the network becomes the best one."""
+    network, spec = run.network, run.spec
+    for epoch in range(len(history), spec.epochs):
+        if _is_over(history, spec):
+            break
+        history.append(_epoch(run, epoch))
+        if run.flips is not None:
+            run.flips.after_epoch(epoch, spec.epochs)
+        if run.held is not None:
+            history[-1]["validation"] = accuracy(network, *run.held)
+            if history[-1]["validation"] >= max(row["validation"] for row in history):
+                run.best = {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
+        if checkpoint is not None and parallel.leads():
+            done = {"network": network.state_dict(), "optimizer": run.optimizers.state_dict(), "history": history}
+            done["extras"] = run.extras.state()
+            optional = {"best": run.best} if run.best else {}
+            optional |= {"flips": run.flips.state_dict()} if run.flips is not None else {}
+            store.save({"key": key, **done, **optional}, checkpoint)
+    if spec.patience and run.best:
+        network.load_state_dict(run.best)
+
+
+def device_of(wanted: str) -> torch.device:
+    """The device that "auto", "cpu" or "cuda" means on this machine.
+
+    Raises:
+        Problem: "cuda" is wanted and there is none.
+    """
+    there = torch.cuda.is_available()
+    if wanted == "cuda" and not there:
+        raise Problem("torch finds no GPU here", "device", "use device: auto, or install torch for your GPU")
+    return torch.device("cuda" if there and wanted != "cpu" else "cpu")
+
+
+def _lay_out(network: nn.Module, layout: torch.memory_format) -> None:
+    for weights in network.parameters():
+        if weights.dim() == 4:
+            weights.data = weights.data.contiguous(memory_format=layout)
+
+
+def _float_teacher(
+    network: AnyNetwork,
+    images: np.ndarray,
+    labels: np.ndarray,
+    spec: TrainSpec,
+    checkpoint: Path | None,
+    progress: Progress | None,
+) -> nn.Module:
+    """The float counterpart, trained."""
+    if not isinstance(network, Network):
+        raise Problem("only the networks of `flow models` have a float counterpart", "distill", "leave it out")
+    teacher = Network(network.spec, spec.seed, quantized=False)
+    options = {"distill": 0.0, "optimizer": "adam", "momentum_format": "", "weight_sign": "exact"}
+    how = replace(spec, epochs=spec.teacher_epochs, **options)  # type: ignore[arg-type]
+    beside = checkpoint and checkpoint.with_name(f"{checkpoint.stem}-teacher{checkpoint.suffix}")
+    train(teacher, images, labels, how, beside, progress)
+    return teacher
+
+
+def _held_out(
+    images: np.ndarray, labels: np.ndarray, spec: TrainSpec
+) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, np.ndarray] | None]:
+    """The images to train on, and those held out for validation, if any."""
+    out = held_out(len(images), spec)
+    if not len(out):
+        return images, labels, None
+    rest = np.setdiff1d(np.arange(len(images)), out)
+    return images[rest], labels[rest], (images[out], labels[out])
+
+
+def held_out(count: int, spec: TrainSpec) -> np.ndarray:
+    """Ascending indices of the images, of so many, that training holds out for validation."""
+    order = np.random.default_rng([spec.seed, _VALIDATION_DRAW]).permutation(count)
+    return np.sort(order[: round(count * spec.validation)])
+
+
+def _is_over(history: list[dict[str, float]], spec: TrainSpec) -> bool:
+    if not spec.patience or len(history) <= spec.patience:
+        return False
+    seen = [row["validation"] for row in history]
+    return max(seen[-spec.patience :]) <= max(seen[: -spec.patience])
+
+
+def _epoch(run: _Run, epoch: int) -> dict[str, float]:
+    began, spec, steps = time.perf_counter(), run.spec, run.steps
+    run.network.train()
+    _seed_signs(run.network, spec, epoch)
+    order = np.random.default_rng([spec.seed, epoch]).permutation(len(run.images))
+    moves = np.random.default_rng([spec.seed, epoch, _AUGMENT_DRAW])
+    draws = torch.Generator().manual_seed(_draw_seed(spec, epoch, 1))
+    loss_sum = 0.0
+    right = seen = 0
+    for index, chosen in enumerate(np.array_split(order, steps)):
+        run.optimizers.set_rate(spec.rate(epoch * steps + index, steps))
+        batch = augment(run.images[chosen], spec.augment, moves)
+        loss, hits = _step(run, batch, run.labels[chosen].astype(np.int64), draws)
+        loss_sum += loss
+        right += hits
+        seen += len(chosen)
+        if not math.isfinite(loss):
+            raise Problem("the training loss is no longer a number", f"epoch {epoch + 1}", "lower the learning rate")
+        if run.progress is not None:
+            so_far = {"epoch": epoch + 1.0, "loss": loss_sum / seen, "accuracy": right / seen}
+            run.progress(epoch * steps + index + 1, steps * spec.epochs, so_far)
+    made = {"loss": loss_sum / seen, "accuracy": right / seen, "seconds": time.perf_counter() - began}
+    return made | run.optimizers.take_counts()
+
+
+def _step(run: _Run, batch: np.ndarray, labels: np.ndarray, draws: torch.Generator) -> tuple[float, int]:
+    """One update; the loss summed over the batch, and how many images were right."""
+    run.optimizers.zero_grad()
+    device = next(run.network.parameters()).device
+    loss_of = make_loss(run.spec.loss, run.spec.margin, run.network.spec)
+    mixed = run.spec.precision == "bfloat16"
+    mine = parallel.share(len(batch))
+    loss_sum, right = 0.0, 0
+    for part in np.array_split(np.arange(len(batch))[mine], run.spec.accumulate):
+        x, target = pixels(run.network, batch[part]), torch.from_numpy(labels[part]).to(device)
+        with (
+            drawn_weights(run.network, draws if run.spec.weight_sign == "stochastic" else None),
+            run.extras.within(run.network),
+            torch.autocast(device.type, torch.bfloat16, enabled=mixed),
+        ):
+            scores = run.network(x).float()
+            loss = loss_of(scores, target)
+            if run.teacher is not None:
+                with torch.no_grad():
+                    wanted = run.teacher(x).float()
+                soft = distillation(scores, wanted, run.spec.temperature)
+                loss = (1.0 - run.spec.distill) * loss + run.spec.distill * soft
+            if run.extras.penalty is not None:
+                loss = loss + run.extras.penalty(run.network) * len(part)
+            (loss / len(batch)).backward()
+        loss_sum += loss.item()
+        right += int((scores.argmax(1) == target).sum())
+    parallel.sum_gradients(run.network.parameters())
+    run.optimizers.step()
+    if run.flips is not None:
+        run.flips.after_step()
+    loss_sum, hits = parallel.sum_numbers(loss_sum, right)
+    return loss_sum, int(hits)
+
+
+def _seed_signs(network: nn.Module, spec: TrainSpec, epoch: int) -> None:
+    """Drawn signs depend on seed, epoch and place alone, so that a resumed run draws the same."""
+    for index, module in enumerate(network.modules()):
+        if isinstance(module, SurrogateSign) and module.stochastic:
+            module.generator = torch.Generator().manual_seed(_draw_seed(spec, epoch, index + 2))
+
+
+def _draw_seed(spec: TrainSpec, epoch: int, index: int) -> int:
+    return int(np.random.default_rng([spec.seed, epoch, _SIGN_DRAW, index]).integers(2**62))
+
+
+def _check_data(network: AnyNetwork, images: np.ndarray, labels: np.ndarray) -> None:
+    if images.shape[1:] != network.spec.input_shape:
+        raise Problem(f"images of {images.shape[1:]} for a network of input_shape {network.spec.input_shape}", "data")
+    if len(images) != len(labels) or len(images) < 2:
+        raise Problem(f"{len(images)} images and {len(labels)} labels", "data", "give 2 or more, and a label to each")
+    if labels.min() < 0 or labels.max() >= network.spec.classes:
+        raise Problem(
+            f"labels {labels.min()} to {labels.max()} for a network of {network.spec.classes} classes",
+            where="data",
+        )

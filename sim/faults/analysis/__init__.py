@@ -1,0 +1,1 @@
+"""What single faults and worst cases do, without drawing."""

@@ -1,0 +1,1 @@
+"""Campaigns and sweeps of trials, their statistics, stores and workers."""

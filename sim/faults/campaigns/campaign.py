@@ -1,0 +1,259 @@
+"""Campaigns: a grid of points, as many maps at each as its interval needs, results kept as they come."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from bnnflow import Problem
+
+from ....transforms.ir.graph import Graph
+from ..injection.models import Rate
+from ..injection.rates import Rates
+from ..injection.trials import SINGLE, Outcome, Point, Subject, population
+from .statistics import both, clopper_pearson, half_width, image_half_width, leveugle, stein, unseen
+from .store import Store
+from .workers import Task, Workers
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How many maps a point gets.
+
+    Without `wanted`, `maps`. With it, two stages (`statistics.stein`): the first maps, as many again while all of
+    them are equal and say nothing of how maps differ, decide by their deviation how many there are in all. That
+    depends on the maps alone, not on who ran them in which order, and no one looks at an interval in between.
+
+    Attributes:
+        maps: of the first stage.
+        wanted: half width of the mean over maps to reach at 95 %, 0.0025 for a quarter of a point; None: no second
+            stage.
+        most: maps in all, where `wanted` asks for more.
+        error, confidence: of Leveugle's sample size, for the points of the model "single".
+    """
+
+    maps: int = 5
+    wanted: float | None = None
+    most: int = 100
+    error: float = 0.01
+    confidence: float = 0.95
+
+    def __post_init__(self) -> None:
+        if self.maps < 1 or self.most < 1:
+            raise Problem(f"{min(self.maps, self.most)} fault maps", "fault campaign", "give 1 or more")
+        if self.wanted is None:
+            return
+        if not 0 < self.wanted < 1:
+            hint = "give the half width in accuracy, 0.0025 for a quarter of a point"
+            raise Problem(f"an interval of +- {self.wanted:g}", "fault campaign", hint)
+        if self.maps < 2:
+            hint = "begin with 5 or more; their deviation decides how many are needed"
+            raise Problem("one fault map says nothing of how maps differ", "fault campaign", hint)
+        if self.most < self.maps:
+            what = f"at most {self.most} fault maps, but {self.maps} to begin with"
+            raise Problem(what, "fault campaign", "allow more, or begin with fewer")
+
+    def stages(self, values: Sequence[float], unit: float) -> tuple[int, int]:
+        """Maps of the first stage, and in all, as far as these accuracies of maps 0, 1, 2, ... say.
+
+        Args:
+            values: of the maps that are there; where they are fewer than a stage, it is not over.
+            unit: 1 / images.
+        """
+        first = self.maps
+        if self.wanted is None:
+            return first, first
+        while len(values) >= first and len(set(values[:first])) == 1 and first < self.most:
+            first = min(self.most, first + self.maps)
+        if len(values) < first:
+            return first, first
+        return first, min(self.most, stein(values[:first], self.wanted, unit))
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """The trials of one point, and what they say.
+
+    Attributes:
+        point: what they suffer.
+        outcomes: trial 0, 1, 2, ...
+        population: cells a single fault can hit; 0 for other models.
+        first: maps of the first stage of `Plan`; None: all.
+        confidence: of the interval of single faults.
+    """
+
+    point: Point
+    outcomes: tuple[Outcome, ...]
+    population: int = 0
+    first: int | None = None
+    confidence: float = 0.95
+
+    @property
+    def accuracy(self) -> list[float]:
+        """Of each trial."""
+        return [one.right / one.images for one in self.outcomes]
+
+    def facts(self) -> dict[str, Any]:
+        """Plain values: what was injected, mean, 95 % intervals, worst map, changed classes.
+
+        `low` and `high` hold for other maps and other test images; `half_width` is what the maps leave of that,
+        `test_half_width` what the images do. At 95 %, at most `worse_share` of all maps are worse than the worst one.
+        For single faults: the share that changes a class of these images, with its exact interval.
+        """
+        values, images = self.accuracy, self.outcomes[0].images
+        point, mean = self.point, float(np.mean(values))
+        # Nothing is drawn where nothing can be hit: all maps are the same one.
+        sure = point.model != SINGLE and point.rates.none
+        half = 0.0 if sure else half_width(values, 1 / images, self.first)
+        low, high = both(mean, half, images)
+        facts: dict[str, Any] = {
+            "target": point.target,
+            "layers": list(point.layers) or ["all"],
+            "model": point.model,
+            "rate": point.rates.value,
+            "rates": str(point.rates),
+            "injected": point.rates.facts(),
+            "protection": point.protection,
+            "seed": point.seed,
+            "images": images,
+            "maps": len(values),
+            "mean": mean,
+            "low": low,
+            "high": high,
+            "half_width": half,
+            "test_half_width": image_half_width(mean, images),
+            "worst": min(values),
+            "worse_share": 0.0 if sure else unseen(len(values)),
+            "changed": float(np.mean([one.changed for one in self.outcomes])) / images,
+        }
+        if point.model == SINGLE:
+            critical = sum(one.changed > 0 for one in self.outcomes)
+            low, high = clopper_pearson(critical, len(values), self.confidence)
+            if len(values) == self.population:
+                low = high = critical / len(values)
+            facts |= {"population": self.population, "critical": critical, "critical_share": critical / len(values)}
+            facts |= {"critical_low": low, "critical_high": high, "confidence": self.confidence}
+        return facts
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Every combination of its entries is a point.
+
+    Attributes:
+        targets, models, protections: text forms, as in `Point`. No models: what the rates say, "asymmetric" where
+            they are given for each direction, else "flip".
+        layers: names joined by "+", "all" (all at once) or "each" (one after another).
+        rates, seeds: entries of the grid.
+        fifo_depth: words of FIFOs.
+    """
+
+    rates: Sequence[Rates]
+    targets: Sequence[str] = ("weights",)
+    layers: Sequence[str] = ("all",)
+    models: Sequence[str] = ()
+    protections: Sequence[str] = ("none",)
+    seeds: Sequence[int] = (0,)
+    fifo_depth: int = 32
+
+    def points(self, graph: Graph) -> list[Point]:
+        """All points, layer by layer, rates innermost; all are checked against the graph.
+
+        Raises:
+            Problem: names that the graph or the models do not have; the hint names the closest.
+        """
+        made: list[Point] = []
+        models = self.models or ("asymmetric" if any(rates.directed for rates in self.rates) else "flip",)
+        axes = product(self.targets, self.layers, models, self.protections, self.seeds)
+        for target, named, model, protection, seed in axes:
+            # A single fault has no rate.
+            steps = [Rates.of(0.0)] if model == SINGLE else self.rates
+            nothing = Rates(Rate.of(0.0), {}, steps[0].directed or steps[0].one_way)
+            whole = Point(target, (), model, nothing, protection, seed, self.fifo_depth)
+            known = tuple(dict.fromkeys(place.layer for place in whole.places(graph)))
+            groups = [(name,) for name in known] if named == "each" else [() if named == "all" else _names(named)]
+            for layers in groups:
+                made += [replace(whole, layers=layers, rates=rates) for rates in steps]
+        for point in made:
+            point.places(graph)
+        return list({point.key(): point for point in made}.values())
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split("+"))
+
+
+@dataclass(slots=True)
+class Campaign:
+    """A subject, its points and how far each is followed.
+
+    Attributes:
+        subject: the network and its images.
+        points: as `Grid.points` gives them.
+        plan: how many maps.
+        store: where results are kept; what lies there is not run again.
+        workers: who runs trials.
+    """
+
+    subject: Subject
+    points: Sequence[Point]
+    plan: Plan = field(default_factory=Plan)
+    store: Store = field(default_factory=Store)
+    workers: Workers = field(default_factory=Workers)
+
+    def run(self, progress: Callable[[int, int], None] = lambda done, total: None) -> list[Series]:
+        """Run what is missing.
+
+        Args:
+            progress: called with trials done and those that are sure to be needed.
+
+        Raises:
+            Problem: from trials or workers; what was gathered before is in the store.
+        """
+        digest = self.subject.digest
+        sizes = {p.key(): population(self.subject.graph, p) if p.model == SINGLE else 0 for p in self.points}
+        while True:
+            found = {point.key(): self.store.outcomes(digest, point.key()) for point in self.points}
+            needed = {p.key(): self._needed(p, found[p.key()], sizes[p.key()]) for p in self.points}
+            total = sum(needed.values())
+            done = sum(sum(trial < needed[key] for trial in outcomes) for key, outcomes in found.items())
+            progress(done, total)
+            tasks = [task for point in self.points for task in self._missing(point, found[point.key()], needed)]
+            if not tasks:
+                return [self._series(p, found[p.key()], needed[p.key()], sizes[p.key()]) for p in self.points]
+            for point, outcomes in self.workers.perform(self.subject, tasks):
+                self.store.add(digest, point.key(), outcomes)
+                done += len(outcomes)
+                progress(done, total)
+
+    def _needed(self, point: Point, found: dict[int, Outcome], size: int) -> int:
+        """Maps of the present stage."""
+        if point.model == SINGLE:
+            return leveugle(size, self.plan.error, self.plan.confidence)
+        if point.rates.none:
+            return self.plan.maps
+        return self.plan.stages(_whole(found), 1 / len(self.subject.images))[1]
+
+    def _missing(self, point: Point, found: dict[int, Outcome], needed: dict[str, int]) -> list[Task]:
+        missing = [trial for trial in range(needed[point.key()]) if trial not in found]
+        size = self.workers.chunk
+        return [(point, tuple(missing[first : first + size])) for first in range(0, len(missing), size)]
+
+    def _series(self, point: Point, found: dict[int, Outcome], needed: int, size: int) -> Series:
+        outcomes, first = tuple(found[trial] for trial in range(needed)), None
+        if self.plan.wanted is not None and point.model != SINGLE and not point.rates.none:
+            first = self.plan.stages(_whole(found), 1 / len(self.subject.images))[0]
+        return Series(point, outcomes, size, first, self.plan.confidence)
+
+
+def _whole(found: dict[int, Outcome]) -> list[float]:
+    """Accuracies of maps 0, 1, 2, ... up to the first that is missing."""
+    values: list[float] = []
+    while len(values) in found:
+        one = found[len(values)]
+        values.append(one.right / one.images)
+    return values

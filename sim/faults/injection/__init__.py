@@ -1,0 +1,1 @@
+"""Faults: models, rates, maps, memory layouts, protections, trials."""

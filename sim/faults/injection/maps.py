@@ -1,0 +1,292 @@
+"""Fault maps of memories: drawn, laid into a graph, and kept in files that replay them exactly."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from zipfile import BadZipFile, is_zipfile
+
+import numpy as np
+
+from bnnflow import Problem
+
+from ....transforms.ir.graph import Graph
+from ....transforms.ir.ops import AnyOp
+from ....transforms.ir.tensor import Array
+from .draws import stream
+from .layout import KINDS, Memory, memories
+from .models import FLIP, Cells, Model, Rate
+from .protect import Protection
+from .rates import Rates
+
+_NONE = Protection()
+_EFFECTS = {"0": 0, "1": 1, "flip": FLIP}
+_COLUMNS = "columns are: memory, effect (0, 1 or flip), and word and bit, or channel, value and bit"
+
+
+@dataclass(frozen=True, slots=True)
+class FaultMap:
+    """Faulty cells of a network's memories.
+
+    Attributes:
+        checksum: of the memories' shapes and folding, from `checksum`.
+        cells: by memory name ("conv1.weights").
+    """
+
+    checksum: str
+    cells: Mapping[str, Cells]
+
+    def ops(self, graph: Graph) -> dict[str, AnyOp]:
+        """The units that the map changes, as they are with it, by node name.
+
+        Raises:
+            Problem: the map belongs to another network or folding.
+        """
+        self._fits(graph, "fault map")
+        changed: dict[str, AnyOp] = {}
+        for memory in memories(graph, KINDS):
+            cells = self.cells.get(memory.name)
+            if cells is not None and len(cells.index):
+                op = changed.get(memory.layer, graph.node(memory.layer).op)
+                changed[memory.layer] = memory.holding(op, cells.on(memory.words(op)))
+        return changed
+
+    def content(self, suffix: str, graph: Graph) -> bytes:
+        """The map as a file: .npz, or .csv by word and bit, of the widths that the graph's memories have.
+
+        Raises:
+            Problem: another suffix.
+        """
+        if _is_csv(Path(f"map{suffix}")):
+            return self._csv(graph).encode()
+        parts = {"checksum": np.array(self.checksum), "names": np.array(list(self.cells), np.str_)}
+        for number, cells in enumerate(self.cells.values()):
+            parts |= {f"index{number}": cells.index, f"effect{number}": cells.effect}
+        packed = io.BytesIO()
+        np.savez_compressed(packed, allow_pickle=False, **parts)
+        return packed.getvalue()
+
+    def _csv(self, graph: Graph) -> str:
+        widths = {memory.name: memory.width for memory in memories(graph, KINDS)}
+        text = io.StringIO()
+        text.write(f"# checksum {self.checksum}\n")
+        rows = csv.writer(text, lineterminator="\n")
+        rows.writerow(("memory", "word", "bit", "effect"))
+        effects = {number: word for word, number in _EFFECTS.items()}
+        for name, cells in self.cells.items():
+            for index, effect in zip(cells.index.tolist(), cells.effect.tolist(), strict=True):
+                rows.writerow((name, *divmod(index, widths[name]), effects[effect]))
+        return text.getvalue()
+
+    @staticmethod
+    def load(path: Path, graph: Graph) -> FaultMap:
+        """Read a map for a graph from .npz or .csv.
+
+        Raises:
+            Problem: not such a file, cells that the memories do not have, or another network or folding.
+        """
+        try:
+            made = _from_csv(path, graph) if _is_csv(path) else _from_npz(path)
+        except (OSError, UnicodeDecodeError, KeyError, EOFError, BadZipFile, zlib.error, NotImplementedError) as error:
+            raise Problem("the fault map cannot be read", str(path), "give an .npz or .csv fault map") from error
+        except ValueError as error:
+            raise Problem(f"the fault map is damaged: {error}", str(path), _COLUMNS) from error
+        made._fits(graph, str(path))
+        return made
+
+    def _fits(self, graph: Graph, where: str) -> None:
+        mine = checksum(graph)
+        if self.checksum and self.checksum != mine:
+            raise Problem(
+                f"the fault map was made for another network or folding ({self.checksum[:12]}, not {mine[:12]})",
+                where,
+                "use the graph it was made for, or draw a new map",
+            )
+        sizes = {memory.name: memory.size for memory in memories(graph, KINDS)}
+        for name, cells in self.cells.items():
+            if name not in sizes or (
+                len(cells.index) and not 0 <= cells.index.min() <= cells.index.max() < sizes[name]
+            ):
+                what = f"{name} has no such cell" if name in sizes else f"there is no memory {name!r}"
+                raise Problem(f"the fault map does not fit: {what}", where, f"memories: {', '.join(sizes)}")
+
+
+def checksum(graph: Graph) -> str:
+    """sha256 over the shapes and the folding of all memories of a dataflow graph."""
+    lines = [
+        f"{m.name} {m.depth}x{m.width} lanes {m.lanes} bank {m.bank} bits {m.bits} simd {m.simd} {m.values}"
+        for m in memories(graph, KINDS)
+    ]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def draw(graph: Graph, places: Sequence[Memory], model: Model, rates: Rates, seed: int, trial: int) -> FaultMap:
+    """Fault map number `trial` of unprotected memories."""
+    return FaultMap(
+        checksum(graph),
+        {m.name: model.draw(m, rates.at(m.layer, m.kind), source(m, seed, trial)) for m in places},
+    )
+
+
+def source(memory: Memory, seed: int, trial: int, interval: int = 0) -> Callable[[int], np.random.Generator]:
+    """The random streams of one memory in one trial."""
+    return stream(seed, trial, memory.index, KINDS.index(memory.kind), interval)
+
+
+def faulty_ops(
+    graph: Graph,
+    places: Sequence[Memory],
+    model: Model,
+    rates: Rates,
+    seed: int,
+    trial: int,
+    protection: Protection = _NONE,
+) -> dict[str, AnyOp]:
+    """The units that one fault map changes, by node name, as they read their protected memories."""
+    changed: dict[str, AnyOp] = {}
+    for memory in places:
+        op = changed.get(memory.layer, graph.node(memory.layer).op)
+        words = memory.words(op)
+        read = _read(memory, words, model, rates.at(memory.layer, memory.kind), protection, seed, trial)
+        if read is not words and not np.array_equal(read, words):
+            changed[memory.layer] = memory.holding(op, read)
+    return changed
+
+
+def _read(
+    memory: Memory, words: Array, model: Model, rate: Rate, protection: Protection, seed: int, trial: int
+) -> Array:
+    """What a unit reads from its memory at the end of the exposure; `words` itself where nothing was hit."""
+    stored = protection.stored(memory)
+    check_protected(model, protection)
+    intervals = protection.scrubs if model.effect in ("flip", "asymmetric") else 1
+    if intervals > 1:
+        rate = _share(rate, intervals)
+    content: Array | None = None
+    # Without a code the memory is loaded again each time: only the last interval is left.
+    for interval in range(intervals - 1 if protection.code == "none" else 0, intervals):
+        cells = model.draw(stored, rate, source(memory, seed, trial, interval))
+        if len(cells.index):
+            content = cells.on(protection.encode(memory, words) if content is None else content)
+        if content is not None and interval < intervals - 1:
+            content = protection.encode(memory, protection.decode(memory, content))
+    return words if content is None else protection.decode(memory, content)
+
+
+def check_protected(model: Model, protection: Protection) -> None:
+    """Refuse faults that do not lie in a protected memory.
+
+    Raises:
+        Problem: a PE's or logically addressed cells, beside a code.
+    """
+    if protection.code != "none" and (model.shape == "pe" or model.logical):
+        shape = "a PE's" if model.shape == "pe" else "logically addressed"
+        raise Problem(f"{shape} faults do not lie in a protected memory", "fault campaign", "use protection none")
+
+
+def _share(rate: Rate, intervals: int) -> Rate:
+    """The rate of one of so many equal intervals that together flip a bit at `rate`: 1 - 2 p = (1 - 2 q)^n."""
+
+    def part(value: float) -> float:
+        if value >= 0.5:
+            return value
+        return float(-np.expm1(np.log1p(-2 * value) / intervals) / 2)
+
+    return Rate(part(rate.up), part(rate.down), rate.label)
+
+
+def inject(graph: Graph, seed: int, trial: int, rate: float, model: Model | None = None) -> Graph:
+    """The dataflow graph with one fault map in its weight memories."""
+    ops = faulty_ops(graph, memories(graph), model or Model(), Rates.of(rate), seed, trial)
+    return replaced(graph, ops)
+
+
+def replaced(graph: Graph, ops: Mapping[str, AnyOp]) -> Graph:
+    """The graph with other operations under these names."""
+    from dataclasses import replace
+
+    return graph.with_nodes(tuple(replace(node, op=ops.get(node.name, node.op)) for node in graph.nodes))
+
+
+def flips(seed: int, trial: int, layer: int, bits: int, rate: float) -> Array:
+    """Which of the first `bits` cells of a layer's weight memory are flipped: bool, (bits,).
+
+    The cells that flip at one rate flip at every higher rate too, and the first cells are the same whatever
+    `bits` is.
+    """
+    from .draws import uniforms
+
+    made = np.zeros(bits, bool)
+    made[uniforms(stream(seed, trial, layer, 0, 0), bits, rate)[0]] = True
+    return made
+
+
+def _is_csv(path: Path) -> bool:
+    """True for .csv, False for .npz; a Problem for other names."""
+    if path.suffix not in (".csv", ".npz"):
+        raise Problem("the name of a fault map ends in .npz or .csv", str(path), "give such a name")
+    return path.suffix == ".csv"
+
+
+def _from_npz(path: Path) -> FaultMap:
+    if path.is_file() and not is_zipfile(path):
+        raise BadZipFile("no archive, or cut off")
+    with np.load(path, allow_pickle=False) as file:
+        names = [str(name) for name in file["names"].reshape(-1)]
+        cells = {}
+        for i, name in enumerate(names):
+            index, effect = file[f"index{i}"], file[f"effect{i}"]
+            if index.ndim != 1 or index.shape != effect.shape or index.dtype.kind != "i" or effect.dtype.kind != "u":
+                raise ValueError(f"the cells of {name} are no lists of whole numbers")
+            if np.any(np.diff(index) <= 0) or not set(effect.tolist()) <= set(_EFFECTS.values()):
+                raise ValueError(f"the cells of {name} are not ascending, or have an effect that is not 0, 1 or flip")
+            if name in cells:
+                raise ValueError(f"{name} has two maps")
+            cells[name] = Cells(index.astype(np.int64), effect.astype(np.uint8))
+        return FaultMap(str(file["checksum"]), cells)
+
+
+def _from_csv(path: Path, graph: Graph) -> FaultMap:
+    """By word and bit, or by channel, value and bit; the checksum may be missing in files from elsewhere."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    marks = [line.split()[2] for line in lines if line.startswith("# checksum") and len(line.split()) == 3]
+    rows = csv.DictReader(line for line in lines if line.strip() and not line.startswith("#"))
+    known = {memory.name: memory for memory in memories(graph, KINDS)}
+    back = {name: memory.physical() for name, memory in known.items()}
+    found: dict[str, dict[int, int]] = {}
+    columns = set(rows.fieldnames or ())
+    logical = "channel" in columns
+    wanted = {"memory", "effect", "bit", *(("channel", "value") if logical else ("word",))}
+    if columns != wanted or len(columns) < len(rows.fieldnames or ()):
+        raise ValueError(f"the columns are {', '.join(rows.fieldnames or ())}")
+    made = FaultMap(marks[0] if marks else "", {})
+    made._fits(graph, str(path))
+    for row in rows:
+        name = row["memory"]
+        # The reader gives None for columns that a row lacks, and as the name of those that it has too many.
+        if None in row or None in row.values():
+            raise ValueError(f"a row has not as many values as there are columns: {name}")
+        if name not in known:
+            raise Problem(f"there is no memory {name!r}", str(path), f"memories: {', '.join(known)}")
+        memory, bit = known[name], int(row["bit"])
+        outer, inner, size = ("channel", "value", memory.bits) if logical else ("word", "bit", memory.width)
+        first, second = int(row[outer]), int(row[inner]) if logical else 0
+        fits = 0 <= bit < size and (
+            0 <= first < memory.values[0] and 0 <= second < memory.values[1] if logical else 0 <= first < memory.depth
+        )
+        if not fits or row["effect"] not in _EFFECTS:
+            raise ValueError(f"{name} has no such cell or effect: {', '.join(map(str, row.values()))}")
+        place = (first * memory.values[1] + second) * memory.bits + bit if logical else first * memory.width + bit
+        cell = int(back[name][place]) if logical else place
+        if found.setdefault(name, {}).setdefault(cell, _EFFECTS[row["effect"]]) != _EFFECTS[row["effect"]]:
+            raise ValueError(f"{name} has two effects on one cell: {', '.join(row.values())}")
+    cells = {}
+    for name, effects in found.items():
+        index = np.array(sorted(effects), np.int64)
+        cells[name] = Cells(index, np.array([effects[i] for i in index.tolist()], np.uint8))
+    return FaultMap(made.checksum, cells)

@@ -1,0 +1,252 @@
+"""One trial: a network with one fault map, on all images."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from bnnflow import Problem
+
+from ....transforms.ir.graph import Graph
+from ....transforms.ir.ops import AnyOp
+from ....transforms.ir.tensor import Array
+from ...engine.simulator import Prefix, Simulator, class_count, classes_of
+from ...images import checked_labels
+from .draws import stream
+from .layout import KINDS, Memory, chosen, memories
+from .maps import check_protected, faulty_ops
+from .models import FLIP, Cells, Model
+from .protect import Protection
+from .rates import Rates
+from .single import SingleFlips
+from .streams import KINDS as STREAMS
+from .streams import Stream, check_suffers, faulty_walk, streams
+
+TARGETS = (*KINDS, *STREAMS)
+SINGLE = "single"
+_CACHE_BYTES = 1 << 29
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """What one series of trials suffers.
+
+    Attributes:
+        target: one of TARGETS, or "weights+thresholds".
+        layers: names of units; empty: all that have such a target.
+        model: text form of a `Model`, or "single": trial t flips the t-th cell of a random order of all cells.
+        rates: what is hit how often.
+        protection: text form of a `Protection`.
+        seed: of the maps.
+        fifo_depth: words of a FIFO, for the target "fifos".
+    """
+
+    target: str
+    layers: tuple[str, ...]
+    model: str
+    rates: Rates
+    protection: str = "none"
+    seed: int = 0
+    fifo_depth: int = 32
+
+    def key(self) -> str:
+        """A text that is the same for the same series alone."""
+        depth = f"|fifo {self.fifo_depth}" if self.target == "fifos" else ""
+        parts = (self.target, ",".join(self.layers), self.model, self.rates.key(), self.protection, str(self.seed))
+        return "|".join(parts) + depth
+
+    def places(self, graph: Graph) -> list[Memory] | list[Stream]:
+        """The memories or streams that are hit, in the graph's order.
+
+        Raises:
+            Problem: an unknown target, model, protection or layer (the hint names the closest), or a pair that
+                does not go together.
+        """
+        kinds = self.target.split("+")
+        for kind in kinds:
+            chosen(kind, TARGETS, "fault target")
+        safe = Protection.parse(self.protection)
+        if self.model != SINGLE:
+            model = Model.parse(self.model)
+            self.rates.check(model)
+            check_protected(model, safe)
+        if kinds[0] in KINDS and all(kind in KINDS for kind in kinds):
+            found = memories(graph, kinds)
+            named = self._named(graph, found)
+            hit = [place for place in found if place.layer in named]
+            for place in hit:
+                self.rates.at(place.layer, place.kind)
+            return hit
+        if len(kinds) > 1 or self.model == SINGLE or safe.code != "none":
+            what = f"the target {self.target!r} with model {self.model!r} and protection {self.protection!r}"
+            raise Problem(what, "fault campaign", "only memories are joined by '+', protected or hit one by one")
+        check_suffers(kinds[0], model)
+        flows = streams(graph, kinds[0])
+        named = self._named(graph, flows)
+        taken = [place for place in flows if place.layer in named]
+        for flow in taken:
+            self.rates.at(flow.layer, flow.kind)
+        return taken
+
+    def _named(self, graph: Graph, found: Sequence[Memory | Stream]) -> tuple[str, ...]:
+        known = tuple(dict.fromkeys(place.layer for place in found))
+        if not known:
+            raise Problem(f"the network has no {self.target}", "fault campaign", f"targets: {', '.join(TARGETS)}")
+        for layer in self.layers:
+            chosen(layer, known, f"layer with {self.target}")
+        for name in self.rates.by:
+            layer, _, kind = name.rpartition(".")
+            layer = layer if kind in TARGETS else name
+            chosen(layer, tuple(node.name for node in graph.nodes), "layer in the rates")
+            if kind in KINDS and name not in {place.name for place in memories(graph, [kind])}:
+                raise Problem(f"{layer} has no {kind}, but the rates name {name}", "rate table", "leave the row out")
+        return self.layers or known
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One trial: images, how many were classified rightly, and how many changed their class."""
+
+    trial: int
+    images: int
+    right: int
+    changed: int
+
+
+@dataclass(slots=True)
+class Subject:
+    """A dataflow graph with the images that it is judged on.
+
+    Attributes:
+        graph: dataflow level, folded as it will be built.
+        images, labels: (N, *shape), (N,).
+        make: what makes simulators of graphs, on this computer's processor or on a device; outcomes never depend on it.
+            Faults of streams and sums, and single flips of weights, are simulated on the processor all the same.
+    """
+
+    graph: Graph
+    images: Array
+    labels: Array
+    make: Callable[[Graph], Simulator] = Simulator.of
+    _simulator: Simulator | None = None
+    _classes: Array | None = None
+    _prefix: tuple[str, Prefix | None] | None = None
+    _flips: tuple[str, dict[str, SingleFlips | None]] | None = None
+    _orders: dict[str, Array] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        checked_labels(self.labels, len(self.images), class_count(self.graph))
+
+    @property
+    def digest(self) -> str:
+        """sha256 of the network with its weights and folding, the images and the labels."""
+        made = hashlib.sha256()
+        for node in self.graph.nodes:
+            made.update(f"{node.name} {type(node.op).__name__} {node.inputs}".encode())
+            for name in node.op.__dataclass_fields__:
+                value = getattr(node.op, name)
+                made.update(f" {name}".encode())
+                made.update(_bytes(value) if isinstance(value, np.ndarray) else repr(value).encode())
+        for array in (self.images, self.labels):
+            made.update(_bytes(array))
+        return made.hexdigest()
+
+    @property
+    def simulator(self) -> Simulator:
+        """The graph without faults, ready to run."""
+        if self._simulator is None:
+            self._simulator = self.make(self.graph)
+        return self._simulator
+
+    @property
+    def classes(self) -> Array:
+        """Classes without faults, (N,)."""
+        if self._classes is None:
+            self._classes = self.simulator.classes(self.images)
+        return self._classes
+
+    def trial(self, point: Point, trial: int) -> Outcome:
+        """One fault map on all images.
+
+        Raises:
+            Problem: as for `Point.places`, or a model that the target cannot suffer.
+        """
+        places = point.places(self.graph)
+        if isinstance(places[0], Stream):
+            flows = [place for place in places if isinstance(place, Stream)]
+            model = Model.parse(point.model)
+            walk = faulty_walk(self.graph, flows, model, point.rates, point.seed, trial, point.fifo_depth)
+            return self._judged(trial, walk.scores(self.images))
+        cells = [place for place in places if isinstance(place, Memory)]
+        if point.model == SINGLE:
+            return self._single(point, cells, trial)
+        safe, model = Protection.parse(point.protection), Model.parse(point.model)
+        return self.run(faulty_ops(self.graph, cells, model, point.rates, point.seed, trial, safe), trial)
+
+    def _single(self, point: Point, places: list[Memory], trial: int) -> Outcome:
+        """One flipped cell: the trial's in a random order of all cells."""
+        safe = Protection.parse(point.protection)
+        sizes = [safe.stored(place).size for place in places]
+        order = self._orders.get(point.key())
+        if order is None:
+            order = self._orders[point.key()] = stream(point.seed, 0, 99)(0).permutation(sum(sizes))
+        cell = int(order[trial % len(order)])
+        number = int(np.searchsorted(np.cumsum(sizes), cell, side="right"))
+        place, cell = places[number], cell - sum(sizes[:number])
+        flips = self._flips_of(point, place) if safe.code == "none" else None
+        if flips is not None:
+            return self._judged(trial, flips.scores_with(cell))
+        op = self.graph.node(place.layer).op
+        hit = Cells(np.array([cell]), np.array([FLIP], np.uint8))
+        read = safe.decode(place, hit.on(safe.encode(place, place.words(op))))
+        return self.run({place.layer: place.holding(op, read)}, trial)
+
+    def _flips_of(self, point: Point, place: Memory) -> SingleFlips | None:
+        """What single flips of a layer's weights share; None where they have no short cut, or memory is short."""
+        if self._flips is None or self._flips[0] != point.key():
+            self._flips = (point.key(), {})
+        kept = self._flips[1]
+        if place.kind != "weights":
+            return None
+        if place.layer not in kept:
+            taken = sum(self._bytes_of(name) for name, flips in kept.items() if flips is not None)
+            fits = taken + self._bytes_of(place.layer) <= _CACHE_BYTES // 4
+            # Flips are laid into words in this computer's memory.
+            here = self.simulator if self.make is Simulator.of else Simulator.of(self.graph)
+            kept[place.layer] = SingleFlips.of(here, self.images, place) if fits else None
+        return kept[place.layer]
+
+    def run(self, replaced: dict[str, AnyOp], trial: int = 0) -> Outcome:
+        """The network with other units in place, on all images; what comes before them is computed once."""
+        if not replaced:
+            return Outcome(trial, len(self.images), int((self.classes == self.labels).sum()), 0)
+        first = next(node.name for node in self.graph.nodes if node.name in replaced)
+        if self._prefix is None or self._prefix[0] != first:
+            small = self._bytes_of(first) <= _CACHE_BYTES
+            self._prefix = (first, self.simulator.prefix(self.images, first) if small else None)
+        start = self._prefix[1]
+        if start is None:
+            return self._judged(trial, self.simulator.with_ops(replaced).scores(self.images))
+        return self._judged(trial, self.simulator.finish(start, replaced))
+
+    def _judged(self, trial: int, scores: Array) -> Outcome:
+        found = classes_of(self.graph, scores)
+        right, changed = int((found == self.labels).sum()), int((found != self.classes).sum())
+        return Outcome(trial, len(self.images), right, changed)
+
+    def _bytes_of(self, node: str) -> int:
+        """Memory of the prefix up to a node, for all images."""
+        return len(self.images) * self.simulator.prefix(self.images[:1], node).nbytes
+
+
+def population(graph: Graph, point: Point) -> int:
+    """Cells that a single fault can hit."""
+    safe = Protection.parse(point.protection)
+    return sum(safe.stored(place).size for place in point.places(graph) if isinstance(place, Memory))
+
+
+def _bytes(array: Array) -> bytes:
+    return f"{array.dtype} {array.shape}".encode() + np.ascontiguousarray(array).tobytes()

@@ -1,0 +1,1 @@
+"""The graph of all levels: operations, types, the input's contract, the text form."""

@@ -1,0 +1,1 @@
+"""Passes from a network to FINN's dataflow units."""

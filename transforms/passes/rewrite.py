@@ -1,0 +1,185 @@
+"""What a pass is, how passes follow each other, and what they tell about the tensors they touch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+import numpy as np
+
+from ..ir.graph import Graph, Node
+from ..ir.infer import result_type
+from ..ir.ops import AnyOp
+from ..ir.tensor import Array, TensorType
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """An equality that holds for every input: old[..., kept] == factor * new + offset.
+
+    Attributes:
+        old: tensor of the graph before the pass.
+        new: tensor of the graph after it; of the same shape but for channels that are left out.
+        factor, offset: float64, (channels,) or (1,), exactly representable.
+        kept: channels of `old` that `new` holds, in order; None for all.
+    """
+
+    old: str
+    new: str
+    factor: Array
+    offset: Array
+    kept: Array | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """Where programs that compute in float32 may see a value on the other side of a quantizer's edge.
+
+    Attributes:
+        tensor: of the graph before the pass; the input of a quantizer.
+        channels: those in doubt; a channel may stand more than once.
+        edges: for each, the value at which the quantizer's result changes.
+        widths: for each, how near to the edge a value must be for float32 to err on its side.
+    """
+
+    tensor: str
+    channels: tuple[int, ...]
+    edges: tuple[float, ...]
+    widths: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rewritten:
+    """A pass's result: the new graph, what it has in common with the old one, and remarks for people.
+
+    `origins` says for each node of the new graph which nodes of the old one it was made of.
+    """
+
+    graph: Graph
+    matches: tuple[Match, ...]
+    notes: tuple[str, ...] = ()
+    doubts: tuple[Doubt, ...] = ()
+    origins: Origins = field(default_factory=dict)
+
+
+Origins = Mapping[str, tuple[str, ...]]
+
+
+class Pass(Protocol):
+    """One exact rewriting of a graph."""
+
+    @property
+    def name(self) -> str:
+        """Short name, as in file names and reports."""
+
+    def __call__(self, graph: Graph) -> Rewritten:
+        """The rewritten graph; raises `Problem` for what it cannot do exactly."""
+
+
+Observer = Callable[[Pass, Graph, Rewritten], None]
+
+
+def run(passes: Sequence[Pass], graph: Graph, observe: Observer | None = None) -> Rewritten:
+    """Apply one or more passes in order; the result's matches span them all.
+
+    `observe(pass, before, result)` sees each step: timing, printing and checking are its business.
+    """
+    whole: Rewritten | None = None
+    for step in passes:
+        before = graph if whole is None else whole.graph
+        result = step(before)
+        if observe is not None:
+            observe(step, before, result)
+        if whole is None:
+            whole = result
+        else:
+            matches = compose(whole.matches, result.matches)
+            origins = compose_origins(whole.origins, result.origins)
+            notes, doubts = whole.notes + result.notes, whole.doubts + result.doubts
+            whole = Rewritten(result.graph, matches, notes, doubts, origins)
+    assert whole is not None, "at least one pass"
+    return whole
+
+
+def compose(first: Sequence[Match], second: Sequence[Match]) -> tuple[Match, ...]:
+    """Matches from before `first` to after `second`, for tensors that both passes keep."""
+    known = {match.new: match for match in first}
+    return tuple(_joined(known[match.old], match) for match in second if match.old in known)
+
+
+def compose_origins(first: Origins, second: Origins) -> Origins:
+    """Origins of what `second` made in what `first` was given."""
+    return {
+        name: tuple(dict.fromkeys(old for middle in middles for old in first.get(middle, ())))
+        for name, middles in second.items()
+    }
+
+
+def _joined(first: Match, second: Match) -> Match:
+    factor, offset, kept = first.factor, first.offset, second.kept
+    if kept is not None:
+        factor, offset = (value if value.size == 1 else value[kept] for value in (factor, offset))
+        kept = kept if first.kept is None else first.kept[kept]
+    else:
+        kept = first.kept
+    return Match(first.old, second.new, factor * second.factor, factor * second.offset + offset, kept)
+
+
+@dataclass(slots=True)
+class Rewrite:
+    """The new graph that grows along a walk over an old one."""
+
+    graph: Graph
+    nodes: dict[str, Node] = field(default_factory=dict)
+    types: dict[str, TensorType] = field(default_factory=dict)
+    matches: dict[str, Match] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    doubts: list[Doubt] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
+    origins: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    _sources: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        self.types[self.graph.input] = self.graph.input_type
+
+    def of(self, *nodes: Node) -> None:
+        """State which nodes of the old graph what is emitted from now on is made of."""
+        self._sources = tuple(node.name for node in nodes)
+
+    def emit(self, name: str, op: AnyOp, *sources: str) -> str:
+        """Append an operation; returns its tensor, named `name` where no other tensor is."""
+        while name in self.types:
+            name += "_"
+        self.types[name] = result_type(op, [self.types[source] for source in sources], name)
+        self.nodes[name] = Node(name, op, sources)
+        self.origins[name] = self._sources
+        return name
+
+    def fresh(self, kind: str) -> str:
+        """A name that no tensor of the new graph has: kind0, kind1, ..."""
+        while True:
+            number = self.counts.get(kind, 0)
+            self.counts[kind] = number + 1
+            if f"{kind}{number}" not in self.types:
+                return f"{kind}{number}"
+
+    def replace(self, tensor: str, op: AnyOp) -> None:
+        """Put another operation in the place of the one that makes `tensor`."""
+        node = replace(self.nodes[tensor], op=op)
+        self.nodes[tensor] = node
+        self.types[tensor] = result_type(op, [self.types[source] for source in node.inputs], tensor)
+
+    def match(
+        self, old: str, new: str, factor: Array | float = 1.0, offset: Array | float = 0.0, kept: Array | None = None
+    ) -> None:
+        """State that tensor `old`, or its channels `kept`, equals factor * `new` + offset."""
+        factors, offsets = (np.atleast_1d(np.asarray(value, np.float64)) for value in (factor, offset))
+        self.matches[new] = Match(old, new, factors, offsets, kept)
+
+    def done(self, output: str) -> Rewritten:
+        """The finished graph with its matches in the order of its nodes."""
+        graph = self.graph.with_nodes(tuple(self.nodes.values()), output)
+        order = [self.graph.input, *self.nodes]
+        matches = tuple(self.matches[tensor] for tensor in order if tensor in self.matches)
+        return Rewritten(graph, matches, tuple(self.notes), tuple(self.doubts), self.origins)

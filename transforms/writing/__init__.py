@@ -1,0 +1,1 @@
+"""Graphs as ONNX files, ours and for other programs."""
