@@ -96,15 +96,6 @@ def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
         start += parameter.numel()
 
 
-def sum_numbers(*numbers: float) -> list[float]:
-    """The sums of a few numbers over all processes."""
-    if not active():
-        return list(numbers)
-    total = torch.tensor(numbers, dtype=torch.float64)
-    dist.all_reduce(total)
-    return [float(number) for number in total]
-
-
 def from_leader(value: Any) -> Any:
     """What the first process holds under this name, in every process."""
     if not active():

@@ -19,12 +19,13 @@ from brevitas.quant import (
 from torch import Tensor, nn
 
 from .. import parallel
-from .signs import BinarySign, SurrogateSign
+from .signs import BinarySign, QuickBinaryQuant, SurrogateSign
 from .spec import NetworkSpec, WeightLayer
 from .ternary import MaskedWeight, StepWeight, TernaryWeight
 
 
 class _BinaryWeight(SignedBinaryWeightPerTensorConst):
+    tensor_quant = QuickBinaryQuant
     scaling_const = 1.0
 
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from brevitas.core.quant import ClampedBinaryQuant
 from brevitas.nn import QuantIdentity
 from torch import Tensor, nn
 
@@ -44,6 +45,22 @@ class BinarySign(QuantIdentity):
             quick: Tensor = _SignFunction.apply(input, "clip", None)
             return quick
         exact: Tensor = super().forward(input)
+        return exact
+
+
+class QuickBinaryQuant(ClampedBinaryQuant):
+    """Brevitas' binary weights of a constant scale 1, with the same values and gradients in training, but quicker.
+
+    Brevitas makes a number on the processor at each call and sends it to the weights' device, which waits for all that
+    runs there and cannot be part of a CUDA graph. In eval mode it is Brevitas' own, but within `quick_signs`.
+    """
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Latent weights to values, scale, zero point and bits, as Brevitas' quantizers give them."""
+        if self.training:
+            one = x.new_ones(1)
+            return _SignFunction.apply(x, "clip", None), one, x.new_zeros(()), one
+        exact: tuple[Tensor, Tensor, Tensor, Tensor] = super().forward(x)
         return exact
 
 
@@ -109,8 +126,9 @@ def through(grad: Tensor, x: Tensor, estimator: str) -> Tensor:
 
 @contextmanager
 def quick_signs(network: nn.Module) -> Iterator[None]:
-    """Within, binary signs of a network in eval mode go the quick way too: the same numbers, NaN apart."""
-    slow = [module for module in network.modules() if isinstance(module, BinarySign) and not module.training]
+    """Within, binary signs and weights of a network in eval mode go the quick way too: the same numbers, NaN apart."""
+    quick = (BinarySign, QuickBinaryQuant)
+    slow = [module for module in network.modules() if isinstance(module, quick) and not module.training]
     for module in slow:
         module.train()
     try:

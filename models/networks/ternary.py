@@ -31,7 +31,7 @@ class Ternary(nn.Module):
         """Latent weights to values, scale, zero point and bits, as Brevitas' quantizers give them."""
         with torch.no_grad():
             values = torch.where(x.abs() > self.threshold * x.abs().mean(), x.sign(), 0.0)
-        return x + (values - x).detach(), x.new_ones(()), x.new_zeros(()), x.new_tensor(2.0)
+        return x + (values - x).detach(), x.new_ones(()), x.new_zeros(()), x.new_full((), 2.0)
 
 
 class Masked(nn.Module):
@@ -43,7 +43,7 @@ class Masked(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Latent weights to values, scale, zero point and bits, as Brevitas' quantizers give them."""
         there = x * (x != 0).to(x.dtype)
-        return there + (x.sign() - there).detach(), x.new_ones(()), x.new_zeros(()), x.new_tensor(2.0)
+        return there + (x.sign() - there).detach(), x.new_ones(()), x.new_zeros(()), x.new_full((), 2.0)
 
 
 class TernaryWeight(SignedTernaryWeightPerTensorConst):

@@ -127,20 +127,21 @@ def ablation(network: Network | OwnNetwork, sample: Sample) -> Scores:
     probe = Probe.of(network, sums=False, precision=torch.float32)
     means, _ = _moments(probe, sample)
     labels = torch.from_numpy(np.array(sample.labels, np.int64))
-    rise = {name: torch.zeros(len(mean), dtype=torch.float64) for name, mean in means.items()}
+    # kept on the device: looking at each filter's loss would wait for it
+    rise = {name: torch.zeros_like(mean, dtype=torch.float64) for name, mean in means.items()}
     for start in range(0, len(sample.images), _BATCH):
         x = probe.tensor(sample.images[start : start + _BATCH])
         target = labels[start : start + _BATCH].to(x.device)
         for name, tap in probe.taps.items():
             tail, entry, inside = probe.tail(tap, x)
             with captured(tail, {name: inside}) as kept:
-                clean = float(functional.cross_entropy(tail(entry), target, reduction="sum"))
+                clean = functional.cross_entropy(tail(entry), target, reduction="sum").double()
             held = kept[name].clone()
             for index, mean in enumerate(means[name]):
                 was = held[:, index].clone()
                 held[:, index] = mean
                 with captured(tail, {name: inside}, lambda _n, _y, held=held: held):  # type: ignore[misc]
-                    loss = float(functional.cross_entropy(tail(entry), target, reduction="sum"))
+                    loss = functional.cross_entropy(tail(entry), target, reduction="sum").double()
                 held[:, index] = was
                 rise[name][index] += (loss - clean) / len(labels)
-    return {name: rises.numpy() for name, rises in rise.items()}
+    return {name: rises.cpu().numpy() for name, rises in rise.items()}

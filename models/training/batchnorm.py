@@ -4,6 +4,8 @@ still flip."""
 from __future__ import annotations
 
 import contextlib
+import math
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -15,6 +17,7 @@ from .augment import augment
 
 NORM_IMAGES = 5000
 _DRAW, _SAMPLE = 5, 6
+_BATCH = 100
 Norm = nn.BatchNorm1d | nn.BatchNorm2d | ScoreNorm
 
 
@@ -27,7 +30,7 @@ def reestimate(
     images: np.ndarray,
     kind: str = "none",
     seed: int = 0,
-    batch: int = 100,
+    batch: int | None = None,
     most: int | None = None,
 ) -> None:
     """Set the mean and variance of every norm to those of its inputs over `images`, and switch to eval mode.
@@ -44,7 +47,7 @@ def reestimate(
         kind, seed: how the images are augmented first, see `augment.augment`: as in training. A network that was
             trained on moved images knows the plain ones too well: on those an LFC had 98.1 % on MNIST's test images
             instead of 98.4 %, a keyword-spotting network 80.0 % instead of 81.6 %.
-        batch: images at a time; it has no influence on the result but for rounding.
+        batch: images at a time, see `in_batches`; it has no influence on the result but for rounding.
         most: of more images so many are drawn, by `seed`; None takes them all.
     """
     network.eval()
@@ -72,12 +75,33 @@ def _in_order(network: nn.Module, images: np.ndarray) -> list[Norm]:
 
 def pixels(network: nn.Module, images: np.ndarray) -> Tensor:
     """Images (N, C, H, W) uint8 as float32 on the device of the network."""
-    device = next((p.device for p in network.parameters()), torch.device("cpu"))
-    return torch.from_numpy(np.array(images)).to(device).float()
+    return sent(images, _device(network)).float()
+
+
+def sent(array: np.ndarray, device: torch.device) -> Tensor:
+    """A copy of an array on a device; the processor does not wait for a GPU to have it."""
+    made = torch.from_numpy(np.array(array))
+    return made.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else made.to(device)
+
+
+def in_batches(network: nn.Module, images: np.ndarray, batch: int | None) -> Iterator[Tensor]:
+    """Images (N, C, H, W) uint8 as float32 on the device of the network, so many at a time.
+
+    None: 100, on a GPU as many as have 4 million pixels, where that is more.
+    """
+    if batch is None:
+        many = 2**22 // max(1, math.prod(images.shape[1:])) if _device(network).type == "cuda" else 0
+        batch = max(_BATCH, many)
+    for start in range(0, len(images), batch):
+        yield pixels(network, images[start : start + batch])
+
+
+def _device(network: nn.Module) -> torch.device:
+    return next((p.device for p in network.parameters()), torch.device("cpu"))
 
 
 @torch.no_grad()
-def _measure(network: nn.Module, norm: Norm, images: np.ndarray, batch: int) -> None:
+def _measure(network: nn.Module, norm: Norm, images: np.ndarray, batch: int | None) -> None:
     """Mean and biased variance in float64, of each channel or, for a ScoreNorm, of all scores together."""
     total: Tensor | float = 0.0
     squares: Tensor | float = 0.0
@@ -94,9 +118,9 @@ def _measure(network: nn.Module, norm: Norm, images: np.ndarray, batch: int) -> 
 
     hook = norm.register_forward_pre_hook(stop)
     try:
-        for start in range(0, len(images), batch):
+        for x in in_batches(network, images, batch):
             with contextlib.suppress(_Reached):
-                network(pixels(network, images[start : start + batch]))
+                network(x)
     finally:
         hook.remove()
     mean = torch.as_tensor(total) / count

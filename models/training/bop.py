@@ -20,7 +20,7 @@ class Bop(torch.optim.Optimizer):
 
     Args:
         weights: tensors of +1 and -1.
-        rate: adaptivity gamma; a schedule may change it.
+        rate: adaptivity gamma; a schedule may change it, and may make it a tensor.
         threshold: tau.
         form: number format of the momenta; None for float32.
 
@@ -36,11 +36,12 @@ class Bop(torch.optim.Optimizer):
     ) -> None:
         super().__init__(weights, {"lr": rate, "threshold": threshold})
         self.form = form
-        self.updates = self.lost = self.flips = 0
+        device = self.param_groups[0]["params"][0].device
+        self.counts = torch.zeros(3, dtype=torch.int64, device=device)
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        """One update; adds to `updates` (momenta that were to change), `lost` and `flips`."""
+        """One update; adds to `counts`: momenta that were to change, those that did not, and flips."""
         for group in self.param_groups:
             for weight in group["params"]:
                 if weight.grad is None:
@@ -53,15 +54,15 @@ class Bop(torch.optim.Optimizer):
                 after = before + change
                 if self.form is not None:
                     after = self.form.round(after)
-                self.updates += int((change != 0).sum())
-                self.lost += int(((after == before) & (change != 0)).sum())
-                state["momentum"] = after
                 flips = (after.abs() > group["threshold"]) & (torch.sign(after) == torch.sign(weight))
-                self.flips += int(flips.sum())
-                weight[flips] = -weight[flips]
+                wanted = change != 0
+                self.counts += torch.stack([wanted.sum(), ((after == before) & wanted).sum(), flips.sum()])
+                # in place: a CUDA graph knows tensors by where they are
+                before.copy_(after)
+                weight.copy_(torch.where(flips, -weight, weight))
 
     def take_counts(self) -> dict[str, float]:
         """Share of updates that were lost, and flips, since the last call."""
-        counts = {"lost_updates": self.lost / max(1, self.updates), "flips": float(self.flips)}
-        self.updates = self.lost = self.flips = 0
-        return counts
+        updates, lost, flips = self.counts.tolist()
+        self.counts.zero_()
+        return {"lost_updates": lost / max(1, updates), "flips": float(flips)}

@@ -14,20 +14,20 @@ import torch
 from ..networks.network import Network
 from ..networks.own import OwnNetwork
 from ..networks.signs import quick_signs
-from .batchnorm import pixels
+from .batchnorm import in_batches
 
 AnyNetwork = Network | OwnNetwork
 
 
 @torch.no_grad()
-def predict(network: torch.nn.Module, images: np.ndarray, batch: int = 100, quick: bool = False) -> np.ndarray:
+def predict(network: torch.nn.Module, images: np.ndarray, batch: int | None = None, quick: bool = False) -> np.ndarray:
     """The scores in eval mode; the network's mode is put back afterwards.
 
     Args:
         network: a `Network`, its twin, or any module that gives scores.
         images: (N, C, H, W) uint8.
-        batch: images at a time.
-        quick: binary signs in one pass, in place of Brevitas' own: the same numbers, NaN apart.
+        batch: images at a time, see `batchnorm.in_batches`.
+        quick: binary signs and weights in one pass, in place of Brevitas' own: the same numbers, NaN apart.
 
     Returns:
         (N, classes) float32.
@@ -36,13 +36,12 @@ def predict(network: torch.nn.Module, images: np.ndarray, batch: int = 100, quic
     network.eval()
     try:
         with quick_signs(network) if quick else nullcontext():
-            parts = [
-                network(pixels(network, images[start : start + batch])).float().cpu().numpy()
-                for start in range(0, len(images), batch)
-            ]
+            # kept where they are until the last: each look at a GPU's numbers waits for them
+            parts = [network(x).float() for x in in_batches(network, images, batch)]
     finally:
         network.train(training)
-    return np.concatenate(parts).astype(np.float32)
+    scores: np.ndarray = torch.cat(parts).cpu().numpy()
+    return scores
 
 
 def accuracy(network: torch.nn.Module, images: np.ndarray, labels: np.ndarray) -> float:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from bnnflow import Problem
 
@@ -21,10 +21,12 @@ from .train_spec import TrainSpec
 class Optimizers:
     """Steps all parameters of a network, and clips latent weights of a fixed scale to [-1, 1] afterwards.
 
-    With bop, binary weights become their signs when training begins, and stay +1 or -1.
+    With bop, binary weights become their signs when training begins, and stay +1 or -1. On a GPU, rates are tensors
+    there and the updates of all parameters run in few kernels; `step` then waits for nothing and can be part of a CUDA
+    graph, but its numbers are rounded otherwise than on a processor.
 
     Args:
-        network: a `Network` or a user's own.
+        network: a `Network` or a user's own, on the device that it is trained on.
         spec: how to train.
 
     Raises:
@@ -47,20 +49,28 @@ class Optimizers:
             self.bop = Bop(self.binary, spec.bop_rate, spec.bop_threshold, form)
             mine = {id(weight) for weight in self.binary}
             parameters = [parameter for parameter in parameters if id(parameter) not in mine]
-        decay = spec.weight_decay
+        device = next(network.parameters()).device
+        self.on_gpu = device.type == "cuda"
+        options: dict[str, Any] = {"lr": spec.learning_rate, "weight_decay": spec.weight_decay}
+        if self.on_gpu:
+            options["fused"] = True
         self.main: torch.optim.Optimizer
         if spec.optimizer == "sgd":
-            self.main = torch.optim.SGD(parameters, spec.learning_rate, spec.momentum, weight_decay=decay)
+            self.main = torch.optim.SGD(parameters, momentum=spec.momentum, **options)
         else:
-            self.main = torch.optim.Adam(parameters, spec.learning_rate, weight_decay=decay)
+            self.main = torch.optim.Adam(parameters, capturable=self.on_gpu, **options)
+        if self.on_gpu:
+            for group in self.main.param_groups + (self.bop.param_groups if self.bop is not None else []):
+                group["lr"] = torch.full((), group["lr"], device=device)
 
     def set_rate(self, factor: float) -> None:
         """Set the learning rates (and gamma of bop) to their first values times `factor`."""
-        for group in self.main.param_groups:
-            group["lr"] = self.spec.learning_rate * factor
-        if self.bop is not None:
-            for group in self.bop.param_groups:
-                group["lr"] = self.spec.bop_rate * factor
+        for optimizer, rate in ((self.main, self.spec.learning_rate), (self.bop, self.spec.bop_rate)):
+            for group in optimizer.param_groups if optimizer is not None else ():
+                if isinstance(group["lr"], Tensor):
+                    group["lr"].fill_(rate * factor)
+                else:
+                    group["lr"] = rate * factor
 
     def zero_grad(self) -> None:
         """Forget all gradients."""
@@ -75,6 +85,10 @@ class Optimizers:
         if self.bop is not None:
             self.bop.step()
             return
+        if self.on_gpu and self.clipped:
+            torch._foreach_clamp_min_(self.clipped, -1.0)
+            torch._foreach_clamp_max_(self.clipped, 1.0)
+            return
         for weight in self.clipped:
             weight.clamp_(-1.0, 1.0)
 
@@ -82,15 +96,29 @@ class Optimizers:
         """What bop counted since the last call; empty without it."""
         return self.bop.take_counts() if self.bop is not None else {}
 
+    def tensors(self) -> list[Tensor]:
+        """What `step` changes in place besides the parameters; complete behind the first step, and 0 before it."""
+        optimizers = [self.main] if self.bop is None else [self.main, self.bop]
+        held = [value for one in optimizers for state in one.state.values() for value in state.values()]
+        return [value for value in held if isinstance(value, Tensor)] + ([] if self.bop is None else [self.bop.counts])
+
     def state_dict(self) -> dict[str, Any]:
         """All that the next step depends on."""
         return {"main": self.main.state_dict(), **({"bop": self.bop.state_dict()} if self.bop is not None else {})}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """The inverse of `state_dict`."""
-        self.main.load_state_dict(state["main"])
+        """The inverse of `state_dict`, whichever kind of device the state was kept on."""
+        _put_back(self.main, state["main"])
         if self.bop is not None:
-            self.bop.load_state_dict(state["bop"])
+            _put_back(self.bop, state["bop"])
+
+
+def _put_back(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Load a state, but for how and where this optimizer computes."""
+    how = ("lr", "fused", "capturable")
+    own = [{name: group[name] for name in how if name in group} for group in optimizer.param_groups]
+    groups = [{**group, **mine} for group, mine in zip(state["param_groups"], own, strict=True)]
+    optimizer.load_state_dict({**state, "param_groups": groups})
 
 
 def binary_weight_modules(network: nn.Module) -> list[nn.Conv2d | nn.Linear]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,66 +13,44 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.backends import cudnn
 
 from bnnflow import Problem
 
 from .. import parallel, store
 from ..networks.network import Network
 from ..networks.signs import SurrogateSign, quick_signs
-from .augment import augment
-from .batchnorm import pixels
 from .evaluate import AnyNetwork, accuracy, run_key
+from .feed import DeviceFeed, HostFeed, make_feed
 from .flips import FlipCounts
-from .losses import distillation, make_loss
-from .optimizers import Optimizers, drawn_weights
+from .optimizers import Optimizers
 from .train_spec import TrainSpec
+from .update import Extras, Replayed, Update, can_be_replayed
 
-__all__ = ["Progress", "TrainSpec", "train"]
+__all__ = ["Extras", "Progress", "TrainSpec", "train"]
 
 Progress = Callable[[int, int, dict[str, float]], None]
+_LOOK = 32
 _VALIDATION_DRAW, _AUGMENT_DRAW, _SIGN_DRAW = 11, 12, 13
-
-
-@dataclass(frozen=True, slots=True)
-class Extras:
-    """What a method adds to training.
-
-    Attributes:
-        within: gives a context for forward and backward of each part of a batch, in which weights may be others.
-        penalty: a scalar that is added to the loss of every image.
-        key: says what the method does, so that a checkpoint of another is not taken.
-        state, restore: what the method carries from epoch to epoch, for a checkpoint, and putting it back.
-        teacher: of distillation, where the spec asks for it; None trains the float counterpart first.
-    """
-
-    within: Callable[[nn.Module], AbstractContextManager[Any]] = nullcontext
-    penalty: Callable[[nn.Module], Tensor] | None = None
-    key: str = ""
-    state: Callable[[], dict[str, Any]] = dict
-    restore: Callable[[dict[str, Any]], None] = lambda state: None
-    teacher: nn.Module | None = None
 
 
 @dataclass(slots=True)
 class _Run:
     """What the epochs of one training share."""
 
-    network: AnyNetwork
-    optimizers: Optimizers
-    images: np.ndarray
-    labels: np.ndarray
-    spec: TrainSpec
+    update: Update
+    step: Update | Replayed
+    feed: HostFeed | DeviceFeed
+    count: int
     progress: Progress | None
-    teacher: nn.Module | None = None
     held: tuple[np.ndarray, np.ndarray] | None = None
     flips: FlipCounts | None = None
     best: dict[str, Tensor] = field(default_factory=dict)
-    extras: Extras = field(default_factory=Extras)
 
     @property
     def steps(self) -> int:
         """Batches an epoch."""
-        return math.ceil(len(self.images) / self.spec.batch)
+        return math.ceil(self.count / self.update.spec.batch)
 
 
 def train(
@@ -98,8 +76,8 @@ def train(
         checkpoint: written after each epoch. Where it already belongs to the same spec, data and starting
             weights, training goes on after its last epoch; anything else in the file (another run, damage)
             is ignored. A teacher has its own file beside it.
-        progress: called after each batch with the steps done, the total, and the epoch's `epoch`, `loss`,
-            `accuracy` so far.
+        progress: called after each batch (on a GPU each 32nd and an epoch's last, where the processor waits for it)
+            with the steps done, the total, and the epoch's `epoch`, `loss`, `accuracy` so far.
         flips: filled with the sign changes of the weights; a checkpoint without them, or of another window, is
             ignored.
         extras: what a method adds.
@@ -121,8 +99,11 @@ def train(
             teacher = _float_teacher(network, images, labels, spec, checkpoint, progress)
     images, labels, held = _held_out(images, labels, spec)
     with _placed(network, teacher, spec):
-        optimizers = Optimizers(network, spec)
-        run = _Run(network, optimizers, images, labels, spec, progress, teacher, held, flips, extras=extras)
+        device = device_of(spec.device)
+        update = Update(network, Optimizers(network, spec), spec, teacher, extras)
+        step = Replayed(update) if can_be_replayed(update, device) else update
+        feed = make_feed(images, labels, spec.augment, device)
+        run = _Run(update, step, feed, len(images), progress, held, flips)
         history = _resumed(run, checkpoint, key)
         _go_on(run, history, checkpoint, key)
     return history
@@ -133,7 +114,10 @@ def _placed(network: AnyNetwork, teacher: nn.Module | None, spec: TrainSpec) -> 
     """Within, both are on the training's device, in the layout in which short products are fastest."""
     both = [one for one in (network, teacher) if one is not None]
     device = device_of(spec.device)
+    kernels = (cudnn.benchmark, cudnn.deterministic)
     try:
+        # which kernels are fastest differs from run to run, and so would the bits
+        cudnn.benchmark, cudnn.deterministic = False, True
         for one in both:
             one.to(device)
             if spec.precision == "bfloat16":
@@ -141,6 +125,7 @@ def _placed(network: AnyNetwork, teacher: nn.Module | None, spec: TrainSpec) -> 
         with quick_signs(teacher.eval()) if teacher is not None else nullcontext():
             yield
     finally:
+        cudnn.benchmark, cudnn.deterministic = kernels
         for one in both:
             _lay_out(one.to("cpu"), torch.contiguous_format)
 
@@ -153,19 +138,19 @@ def _resumed(run: _Run, checkpoint: Path | None, key: str) -> list[dict[str, flo
     history: list[dict[str, float]] = []
     if state is not None and state.get("key") == key and window in (None, state.get("flips", {}).get("window")):
         counted = state.get("flips")
-        run.network.load_state_dict(state["network"])
-        run.optimizers.load_state_dict(state["optimizer"])
+        run.update.network.load_state_dict(state["network"])
+        run.update.optimizers.load_state_dict(state["optimizer"])
         run.best = state.get("best", {})
-        run.extras.restore(state.get("extras", {}))
+        run.update.extras.restore(state.get("extras", {}))
         history = list(state["history"])
     if run.flips is not None:
-        run.flips.begin(run.network.weight_layers(), counted)
+        run.flips.begin(run.update.network.weight_layers(), counted)
     return history
 
 
 def _go_on(run: _Run, history: list[dict[str, float]], checkpoint: Path | None, key: str) -> None:
     """The epochs that `history` lacks; where training ends early, the network becomes the best one."""
-    network, spec = run.network, run.spec
+    network, spec, update = run.update.network, run.update.spec, run.update
     for epoch in range(len(history), spec.epochs):
         if _is_over(history, spec):
             break
@@ -177,8 +162,8 @@ def _go_on(run: _Run, history: list[dict[str, float]], checkpoint: Path | None, 
             if history[-1]["validation"] >= max(row["validation"] for row in history):
                 run.best = {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
         if checkpoint is not None and parallel.leads():
-            done = {"network": network.state_dict(), "optimizer": run.optimizers.state_dict(), "history": history}
-            done["extras"] = run.extras.state()
+            done = {"network": network.state_dict(), "optimizer": update.optimizers.state_dict(), "history": history}
+            done["extras"] = update.extras.state()
             optional = {"best": run.best} if run.best else {}
             optional |= {"flips": run.flips.state_dict()} if run.flips is not None else {}
             store.save({"key": key, **done, **optional}, checkpoint)
@@ -248,63 +233,31 @@ def _is_over(history: list[dict[str, float]], spec: TrainSpec) -> bool:
 
 
 def _epoch(run: _Run, epoch: int) -> dict[str, float]:
-    began, spec, steps = time.perf_counter(), run.spec, run.steps
-    run.network.train()
-    _seed_signs(run.network, spec, epoch)
-    order = np.random.default_rng([spec.seed, epoch]).permutation(len(run.images))
-    moves = np.random.default_rng([spec.seed, epoch, _AUGMENT_DRAW])
-    draws = torch.Generator().manual_seed(_draw_seed(spec, epoch, 1))
-    loss_sum = 0.0
-    right = seen = 0
-    for index, chosen in enumerate(np.array_split(order, steps)):
-        run.optimizers.set_rate(spec.rate(epoch * steps + index, steps))
-        batch = augment(run.images[chosen], spec.augment, moves)
-        loss, hits = _step(run, batch, run.labels[chosen].astype(np.int64), draws)
-        loss_sum += loss
-        right += hits
-        seen += len(chosen)
+    update, spec, steps = run.update, run.update.spec, run.steps
+    began = time.perf_counter()
+    update.network.train()
+    _seed_signs(update.network, spec, epoch)
+    update.draws = torch.Generator().manual_seed(_draw_seed(spec, epoch, 1))
+    order = np.random.default_rng([spec.seed, epoch]).permutation(run.count)
+    batches = run.feed.epoch(order, steps, np.random.default_rng([spec.seed, epoch, _AUGMENT_DRAW]))
+    total, seen = torch.zeros(2, dtype=torch.float64, device=device_of(spec.device)), 0
+    so_far = {"loss": 0.0, "accuracy": 0.0}
+    for index, (images, labels) in enumerate(batches, start=1):
+        update.optimizers.set_rate(spec.rate(epoch * steps + index - 1, steps))
+        total += run.step(images, labels)
+        seen += len(images)
+        if run.flips is not None:
+            run.flips.after_step()
+        if images.is_cuda and index % _LOOK and index < steps:
+            continue
+        loss, right = total.tolist()
+        so_far = {"loss": loss / seen, "accuracy": right / seen}
         if not math.isfinite(loss):
             raise Problem("the training loss is no longer a number", f"epoch {epoch + 1}", "lower the learning rate")
         if run.progress is not None:
-            so_far = {"epoch": epoch + 1.0, "loss": loss_sum / seen, "accuracy": right / seen}
-            run.progress(epoch * steps + index + 1, steps * spec.epochs, so_far)
-    made = {"loss": loss_sum / seen, "accuracy": right / seen, "seconds": time.perf_counter() - began}
-    return made | run.optimizers.take_counts()
-
-
-def _step(run: _Run, batch: np.ndarray, labels: np.ndarray, draws: torch.Generator) -> tuple[float, int]:
-    """One update; the loss summed over the batch, and how many images were right."""
-    run.optimizers.zero_grad()
-    device = next(run.network.parameters()).device
-    loss_of = make_loss(run.spec.loss, run.spec.margin, run.network.spec)
-    mixed = run.spec.precision == "bfloat16"
-    mine = parallel.share(len(batch))
-    loss_sum, right = 0.0, 0
-    for part in np.array_split(np.arange(len(batch))[mine], run.spec.accumulate):
-        x, target = pixels(run.network, batch[part]), torch.from_numpy(labels[part]).to(device)
-        with (
-            drawn_weights(run.network, draws if run.spec.weight_sign == "stochastic" else None),
-            run.extras.within(run.network),
-            torch.autocast(device.type, torch.bfloat16, enabled=mixed),
-        ):
-            scores = run.network(x).float()
-            loss = loss_of(scores, target)
-            if run.teacher is not None:
-                with torch.no_grad():
-                    wanted = run.teacher(x).float()
-                soft = distillation(scores, wanted, run.spec.temperature)
-                loss = (1.0 - run.spec.distill) * loss + run.spec.distill * soft
-            if run.extras.penalty is not None:
-                loss = loss + run.extras.penalty(run.network) * len(part)
-            (loss / len(batch)).backward()
-        loss_sum += loss.item()
-        right += int((scores.argmax(1) == target).sum())
-    parallel.sum_gradients(run.network.parameters())
-    run.optimizers.step()
-    if run.flips is not None:
-        run.flips.after_step()
-    loss_sum, hits = parallel.sum_numbers(loss_sum, right)
-    return loss_sum, int(hits)
+            run.progress(epoch * steps + index, steps * spec.epochs, {"epoch": epoch + 1.0, **so_far})
+    made = {**so_far, "seconds": time.perf_counter() - began}
+    return made | update.optimizers.take_counts()
 
 
 def _seed_signs(network: nn.Module, spec: TrainSpec, epoch: int) -> None:

@@ -45,7 +45,7 @@ class TrainSpec:
         temperature, teacher_epochs: of distillation.
         weight_sign: "stochastic" draws the sign of each latent weight anew for each part of a batch, +1 with
             probability (w + 1) / 2; the trained network has the exact signs.
-        device: "auto" takes a GPU where there is one.
+        device: "auto" takes a GPU where there is one; docs/training-on-a-gpu.md says what is different there.
         precision: "bfloat16" computes products, and sums of more than 8 bits, in bfloat16: 1.4 to 2.5 times faster
             on processors with AVX-512 BF16, slower on those without.
 
