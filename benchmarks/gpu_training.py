@@ -40,8 +40,12 @@ from bnnflow.models.training.train_spec import TrainSpec
 
 BATCH = 256
 CNV = zoo_spec("cnv", (3, 32, 32), 10)
-# of shared/trained/cnv-cifar10.yaml
 RECIPE = TrainSpec(76, BATCH, 0.015, 0, warmup_epochs=3, augment="crop-flip", device="cuda")
+VGG = zoo_spec("vgg-small", (3, 32, 32), 10, padding=0, estimator="polynomial")
+LONG = {
+    "cnv": (CNV, RECIPE),
+    "vgg-small": (VGG, replace(RECIPE, learning_rate=0.003, precision="bfloat16")),
+}
 LIMITS = {"steps": 100, "bits": 90, "learning": 50, "evaluation": 40}
 
 
@@ -61,6 +65,7 @@ class Setting:
     out: Path
     minutes: float
     tiny: bool
+    name: str = "cnv"
 
     def network(self, seed: int = 0) -> Network:
         """Untrained."""
@@ -75,21 +80,13 @@ class Setting:
 @contextmanager
 def way(name: str) -> Iterator[None]:
     """Within, training goes a way: "host" (batches of the processor, each step waited for), "eager" (batches of the
-    device), "graph" (the one that is taken by itself), or "graph nhwc" (that, channels last whatever the precision)."""
+    device) or "graph" (the one that is taken by itself)."""
     with ExitStack() as stack:
         if name in ("host", "eager"):
             stack.enter_context(mock.patch.object(training, "can_be_replayed", return_value=False))
         if name == "host":
             stack.enter_context(mock.patch.object(training, "make_feed", HostFeed))
             stack.enter_context(mock.patch.object(training, "_LOOK", 1))
-        if name.endswith("nhwc"):
-            lay_out = training._lay_out
-            last = lambda network, layout: lay_out(network, torch.channels_last)  # noqa: E731
-            stack.enter_context(mock.patch.object(training, "_lay_out", last))
-            # _placed lays out for short products alone; the optimizers are made right behind it
-            made = training.Optimizers
-            here = lambda network, spec: last(network, None) or made(network, spec)  # noqa: E731
-            stack.enter_context(mock.patch.object(training, "Optimizers", here))
         yield
 
 
@@ -97,10 +94,8 @@ def steps(setting: Setting) -> dict[str, Any]:
     """Milliseconds a step, of whole epochs: everything that training does but checkpoints."""
     rows: dict[str, Any] = {}
     for precision in ("float32", "bfloat16"):
-        for name in ("graph", "graph nhwc", "eager", "host"):
-            if precision == "bfloat16" and name.endswith("nhwc"):
-                continue
-            epochs = 2 if setting.tiny else 5 if name.startswith("graph") else 3
+        for name in ("graph", "eager", "host"):
+            epochs = 2 if setting.tiny else 5 if name == "graph" else 3
             spec = replace(setting.spec, epochs=epochs, warmup_epochs=1, precision=precision)
             row = f"{precision} {name}"
             rows[row] = tried(lambda name=name, spec=spec: epoch_times(setting, spec, name))  # type: ignore[misc]
@@ -294,8 +289,8 @@ def long(setting: Setting) -> dict[str, Any]:
         reestimate(network, images, setting.spec.augment, 0, most=10_000)
         right = accuracy(network, *setting.held)
         network.to("cpu")
-        save_network(network, setting.out / "cnv-weights.pt")
-        (setting.out / "cnv-history.json").write_text(json.dumps(history or shown[-1:]))
+        save_network(network, setting.out / f"{setting.name}-weights.pt")
+        (setting.out / f"{setting.name}-history.json").write_text(json.dumps(history or shown[-1:]))
     last = history[-1] if history else shown[-1]
     return {"epochs": epochs, "images": len(images), "seconds": seconds, "last": last, "held-out accuracy": right}
 
@@ -357,11 +352,12 @@ def main() -> None:
     arguments.add_argument("--out", type=Path, required=True)
     arguments.add_argument("--data", type=Path)
     arguments.add_argument("--train-minutes", type=float, default=0.0)
+    arguments.add_argument("--train", choices=LONG, default="cnv")
     arguments.add_argument("--parts", default=",".join(LIMITS))
     arguments.add_argument("--rehearse", action="store_true")
     given = arguments.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
-    shape, spec = CNV, RECIPE
+    shape, spec = LONG[given.train]
     if given.rehearse:
         torch.set_num_threads(1)
         # pixels of CIFAR-10's shape, a few channels
@@ -377,6 +373,7 @@ def main() -> None:
         given.out,
         given.train_minutes,
         given.rehearse,
+        given.train,
     )
     print(f"{len(setting.images)} images{'' if given.data else ', drawn'}", flush=True)
     parts = {"steps": steps, "bits": bits, "learning": learning, "evaluation": evaluation}

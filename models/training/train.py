@@ -120,7 +120,7 @@ def _placed(network: AnyNetwork, teacher: nn.Module | None, spec: TrainSpec) -> 
         cudnn.benchmark, cudnn.deterministic = False, True
         for one in both:
             one.to(device)
-            if spec.precision == "bfloat16":
+            if spec.precision == "bfloat16" or device.type == "cuda":
                 _lay_out(one, torch.channels_last)
         with quick_signs(teacher.eval()) if teacher is not None else nullcontext():
             yield
@@ -128,6 +128,13 @@ def _placed(network: AnyNetwork, teacher: nn.Module | None, spec: TrainSpec) -> 
         cudnn.benchmark, cudnn.deterministic = kernels
         for one in both:
             _lay_out(one.to("cpu"), torch.contiguous_format)
+
+
+def load_state(network: nn.Module, state: dict[str, Tensor]) -> None:
+    """Load a network's state where it is: Brevitas makes its quantizers anew then, with constants on the processor."""
+    device = next(network.parameters()).device
+    network.load_state_dict(state)
+    network.to(device)
 
 
 def _resumed(run: _Run, checkpoint: Path | None, key: str) -> list[dict[str, float]]:
@@ -138,7 +145,7 @@ def _resumed(run: _Run, checkpoint: Path | None, key: str) -> list[dict[str, flo
     history: list[dict[str, float]] = []
     if state is not None and state.get("key") == key and window in (None, state.get("flips", {}).get("window")):
         counted = state.get("flips")
-        run.update.network.load_state_dict(state["network"])
+        load_state(run.update.network, state["network"])
         run.update.optimizers.load_state_dict(state["optimizer"])
         run.best = state.get("best", {})
         run.update.extras.restore(state.get("extras", {}))
@@ -168,7 +175,7 @@ def _go_on(run: _Run, history: list[dict[str, float]], checkpoint: Path | None, 
             optional |= {"flips": run.flips.state_dict()} if run.flips is not None else {}
             store.save({"key": key, **done, **optional}, checkpoint)
     if spec.patience and run.best:
-        network.load_state_dict(run.best)
+        load_state(network, run.best)
 
 
 def device_of(wanted: str) -> torch.device:

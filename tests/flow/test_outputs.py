@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from bnnflow.flow.cli import graphs as cli_graphs
 from bnnflow.flow.run import files as run_files
 from bnnflow.flow.run.files import check_file, check_folder, explain, temporary_beside, write_whole
 
