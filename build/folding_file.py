@@ -23,6 +23,10 @@ _ALL = "all"
 _EITHER_FORM = {"FMPadding"}
 
 
+MISFIT = "PE, SIMD"
+"""`Problem.key` of a folding whose PE or SIMD does not divide a size of the graph."""
+
+
 @dataclass(frozen=True, slots=True)
 class Applied:
     """A folding file on a graph.
@@ -84,6 +88,7 @@ class _Reading:
     def __init__(self, graph: Graph, config: Mapping[str, Any], finn_plus: bool, partial: bool) -> None:
         self.graph, self.config, self.partial, self.finn_plus = graph, config, partial, finn_plus
         self.faults: list[str] = []
+        self.misfit = False
         self.left_out: list[str] = []
         self.at_one: list[str] = []
         self.idle: dict[str, None] = {}
@@ -284,6 +289,7 @@ class _Reading:
         listed = divisors(size)
         shown = ", ".join(map(str, listed)) if len(listed) <= 16 else f"{', '.join(map(str, listed[:14]))}, ..., {size}"
         self.faults.append(f"{key} {value!r} of {where} does not divide {size} ({shown})")
+        self.misfit = True
         return False
 
     def _take_known(self, key: str, value: Any, known: Known, unit: _Unit, where: str) -> None:
@@ -333,6 +339,7 @@ class _Reading:
                 f"the folding does not fit this graph: {listed}",
                 where,
                 f"its units are {', '.join(names[:12])}{', ...' if len(names) > 12 else ''}",
+                key=MISFIT if self.misfit else "",
             )
         if self.left_out:
             missing = self.left_out

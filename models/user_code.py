@@ -24,7 +24,7 @@ def import_user_module(name: str, folder: str, where: str) -> Any:
         return importlib.import_module(name)
     except Exception as error:
         hint = "give package.module:name, importable from the recipe's folder or installed"
-        raise Problem(f"the module {name!r} cannot be imported: {error}", where, hint) from error
+        raise Problem(f"the module {name!r} cannot be imported: {error}", key=where, hint=hint) from error
 
 
 def _forget_namesake(name: str, folder: Path) -> None:

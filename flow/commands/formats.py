@@ -90,9 +90,9 @@ def search(
         try:
             rows = train(network, images.train_images, images.train_labels, how, None, show)
         except Problem as problem:
-            if problem.where not in type(recipe.train).model_fields:
+            if problem.key not in type(recipe.train).model_fields:
                 raise
-            raise recipe.problem(f"train.{problem.where}", problem.what, problem.hint) from problem
+            raise recipe.problem(f"train.{problem.key}", problem.what, problem.hint, problem.status) from problem
         lost = sum(row["lost_updates"] for row in rows) / len(rows)
         if form is None:
             _require_known(recipe, held, rows[-1]["validation"], tolerance)

@@ -55,7 +55,7 @@ def pack_run(folder: Path, output: Path | None, network: str, machine: str, forc
     try:
         packed = pack(load_network(weights, str(recipe.folder)), provenance)
     except Problem as problem:
-        raise Problem(problem.what, str(folder), problem.hint, problem.status) from problem
+        raise problem.at(str(folder)) from problem
     try:
         write_packed(packed, path)
     except OSError as error:

@@ -194,7 +194,7 @@ def _criteria(source: Path, changes: Sequence[str], wishes: Wishes) -> tuple[lis
             network_spec(load(source, [*changes, f"prune.criterion={json.dumps(text)}"]), images)
             fit.append(text)
         except Problem as problem:
-            if wishes.criteria or "prune.criterion" not in problem.where:
+            if wishes.criteria or problem.key != "prune.criterion":
                 raise
             left_out[text] = problem.what
     if not fit:

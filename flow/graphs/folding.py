@@ -30,13 +30,11 @@ def fold_for(recipe: Recipe, graph: Graph) -> Graph:
     from ...build.parts import part
     from ...build.schedule import schedule as fold
 
-    target, key = recipe.target, "target.part"
-    try:
+    target = recipe.target
+    with recipe.at("target.part"):
         chip = part(target.part)
-        key = "target.fps"
+    with recipe.at("target.fps"):
         return fold(graph, target.fps, target.clock_mhz, chip)
-    except Problem as problem:
-        raise recipe.problem(key, problem.what, problem.hint, problem.status) from problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +115,7 @@ def _compiled(graph: Graph, wanted: Wanted, keep_shape: bool) -> tuple[Stage, ..
 def _by_file(graph: Graph, wanted: Wanted, config: Mapping[str, Any], made: Folded) -> Folded:
     from ...build.cost import estimate
     from ...build.finn_reports import unit_names
-    from ...build.folding_file import read_folding
+    from ...build.folding_file import MISFIT, read_folding
     from ...build.schedule import cycles_for, schedule
 
     rest = None
@@ -126,7 +124,7 @@ def _by_file(graph: Graph, wanted: Wanted, config: Mapping[str, Any], made: Fold
     try:
         applied = read_folding(made.graph, config, wanted.finn_plus, rest)
     except Problem as problem:
-        smaller = "does not divide" in problem.what and _why_smaller(graph, wanted, config, made.graph)
+        smaller = problem.key == MISFIT and _why_smaller(graph, wanted, config, made.graph)
         contract = made.graph.contract
         if contract is not None and contract.host and any("Threshold" in name for name in config):
             smaller = (

@@ -80,13 +80,11 @@ class SensitivityAllocator:
         first, share = objective.left(whole, whole), (situation.step + 1) / settings.steps
         last = 1.0 if objective.budget else 1.0 - settings.amount
         goal = first + (last - first) * share
-        try:
+        with self.recipe.at("prune.budget"):
             if objective.budget and situation.step == 0:
                 # A budget out of reach is said before any fine-tuning.
                 allocate(space, costs, objective, 1.0)
             kept = allocate(space, costs, objective, goal)
-        except Problem as problem:
-            raise self.recipe.problem("prune.budget", problem.what, problem.hint, problem.status) from problem
         measured = Measured(candidates, candidates.digest(), self.folder)
 
         def accuracy(chosen: Mapping[str, int]) -> float:
@@ -120,10 +118,8 @@ class SensitivityAllocator:
 
         settings = self.recipe.prune
         images, labels = situation.images[: settings.validation], situation.labels[: settings.validation]
-        try:
+        with self.recipe.at("prune.validation"):
             check_subset(labels, situation.original.spec.classes)
-        except Problem as problem:
-            raise self.recipe.problem("prune.validation", problem.what, problem.hint) from problem
         graph = graph_of(situation.network, export_properties(self.recipe))
         return Candidates.of(graph, situation.calibration[: settings.calibration], images, labels)
 
@@ -160,7 +156,7 @@ def objective_of(recipe: Recipe) -> Objective:
     from ...build.schedule import cycles_for
     from ...models.prune.allocation.greedy import Objective
 
-    settings, key = recipe.prune, "prune.budget"
+    settings = recipe.prune
     shorthands = (("objective", settings.objective, ("all",)), ("budget", settings.budget, ("part", "fps")))
     for where, named, more in shorthands:
         for name in named:
@@ -171,7 +167,7 @@ def objective_of(recipe: Recipe) -> Objective:
         if short in settings.budget and (twice := [name for name in parts if name in settings.budget]):
             raise recipe.problem("prune.budget", f"{short} says {twice[0]} already", "give one of them")
     budget: dict[str, float] = {}
-    try:
+    with recipe.at("prune.budget"):
         for name, value in settings.budget.items():
             if name == "part":
                 chip = part(str(value))
@@ -182,10 +178,8 @@ def objective_of(recipe: Recipe) -> Objective:
                 budget["cycles"] = cycles_for(value, recipe.target.clock_mhz)
             else:
                 budget[name] = value
-        key = "prune.objective"
+    with recipe.at("prune.objective"):
         weights = {name: value for name, value in settings.objective.items() if name != "all"}
         for name in ALL if "all" in settings.objective else ():
             weights[name] = weights.get(name, 0.0) + settings.objective["all"]
         return Objective(weights, budget)
-    except Problem as problem:
-        raise recipe.problem(key, problem.what, problem.hint) from problem

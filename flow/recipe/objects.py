@@ -33,11 +33,8 @@ def dataset(recipe: Recipe) -> Dataset:
     folder = recipe.data.dir
     if ":" in recipe.data.name and folder is None:
         folder = recipe.folder
-    try:
-        whole = load_data(recipe.data.name, folder, data_places(), cache_folder())
-    except Problem as problem:
-        raise recipe.problem("data.name", *_placed(problem), problem.status) from problem
-    return cut_to(whole, recipe)
+    with recipe.at("data.name", named=True):
+        return cut_to(load_data(recipe.data.name, folder, data_places(), cache_folder()), recipe)
 
 
 def cut_to(images: Dataset, recipe: Recipe) -> Dataset:
@@ -52,11 +49,6 @@ def cut_to(images: Dataset, recipe: Recipe) -> Dataset:
         test_images=images.test_images[:test_images],
         test_labels=images.test_labels[:test_images],
     )
-
-
-def _placed(problem: Problem) -> tuple[str, str]:
-    """What is wrong, with its own place, and the hint."""
-    return (f"{problem.where}: {problem.what}" if problem.where else problem.what), problem.hint
 
 
 def network_spec(recipe: Recipe, images: Dataset) -> NetworkSpec | OwnSpec | EnsembleSpec:
@@ -86,9 +78,8 @@ def network_spec(recipe: Recipe, images: Dataset) -> NetworkSpec | OwnSpec | Ens
                 fields |= {"padding": 0, "head": "average"}
             spec = NetworkSpec(arch=model.arch, input_shape=shape, classes=classes, **fields | model.options())  # type: ignore[arg-type]
     except Problem as problem:
-        field = problem.where.partition("[")[0]
-        key = f"model.{field}" if field in type(model).model_fields else "model"
-        raise recipe.problem(key, *_placed(problem)) from problem
+        key = f"model.{problem.key}" if problem.key in type(model).model_fields else "model"
+        raise recipe.problem(key, problem.in_place, problem.hint, problem.status) from problem
     check_pruning(recipe, spec)
     return spec
 
@@ -104,10 +95,8 @@ def start_network(recipe: Recipe, images: Dataset) -> Trained:
     from ...models.networks.spec import NetworkSpec
 
     path = trained_file(recipe)
-    try:
+    with recipe.at("model.trained", named=True):
         network = load_network(path, str(recipe.folder))
-    except Problem as problem:
-        raise recipe.problem("model.trained", *_placed(problem)) from problem
     spec = network.spec
     given = (*images.train_images.shape[1:], len(images.classes))
     if (*spec.input_shape, spec.classes) != given:
@@ -171,11 +160,11 @@ def onnx_graph(recipe: Recipe, images: Dataset) -> Graph:
     from ...transforms.passes.accept import AcceptInput, with_contract
     from ...transforms.reading.read import read
 
-    path, key = recipe.model.onnx, "model.onnx"
+    path = recipe.model.onnx
     assert path is not None
-    try:
+    with recipe.at("model.onnx", named=True):
         graph = read(path)
-        key = "model.input"
+    with recipe.at("model.input", named=True):
         contract = recipe.model.contract()
         graph = graph if contract is None else with_contract(graph, contract)
         accepted = AcceptInput()(graph).graph
@@ -184,8 +173,6 @@ def onnx_graph(recipe: Recipe, images: Dataset) -> Graph:
             what = "it is not known how pixels become the floats that this network takes"
             raise Problem(what, hint="say it, for example `input: pixels/255` or `input: uint8`")
         made = image_inputs(accepted, images.test_images[:1])
-    except Problem as problem:
-        raise recipe.problem(key, *_placed(problem)) from problem
     wanted, given = accepted.input_type.shape, images.test_images.shape[1:]
     if made.shape[1:] != wanted:
         what = f"{path.name} takes images of {list(wanted)}, {recipe.data.name} has {list(given)}"
@@ -241,17 +228,14 @@ def make_network(recipe: Recipe, images: Dataset) -> Trained:
     try:
         network = network_of(spec, seed=recipe.seed)
     except Problem as problem:
-        key = problem.where if problem.where.startswith("model.") else "model.arch"
-        raise recipe.problem(key, problem.what, problem.hint) from problem
+        raise recipe.problem(problem.key or "model.arch", problem.what, problem.hint, problem.status) from problem
     if recipe.model.weights is not None:
         from ...models.files.checkpoint import load_weights
         from ...models.networks.own import OwnNetwork
 
         assert isinstance(network, OwnNetwork)
-        try:
+        with recipe.at("model.weights", named=True):
             load_weights(network.body, recipe.model.weights)
-        except Problem as problem:
-            raise recipe.problem("model.weights", *_placed(problem)) from problem
     return network
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import copy
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -199,7 +200,22 @@ class Recipe(Section):
             key: dotted path, such as `target.part`; the nearest key that the file gives is shown.
             what, hint, status: as for `Problem`.
         """
-        return Problem(what, place_of(tuple(key.split(".")), self._origin), hint, status)
+        return Problem(what, place_of(tuple(key.split(".")), self._origin), hint, status, key=key)
+
+    @contextmanager
+    def at(self, key: str, *, named: bool = False) -> Iterator[None]:
+        """Within, a Problem is raised again at a key of the recipe, with its hint and status.
+
+        Args:
+            key: dotted path.
+            named: its own place is said, too.
+        """
+        try:
+            yield
+        except Problem as problem:
+            raise self.problem(
+                key, problem.in_place if named else problem.what, problem.hint, problem.status
+            ) from problem
 
 
 def schema() -> dict[str, Any]:

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bnnflow import Problem
-
 from ...transforms.ir.graph import Graph
 from ..pruning.allocator import hardware_costs, objective_of
 from ..recipe.objects import train_settings
@@ -108,10 +106,8 @@ def check_costs(recipe: Recipe, widths: Mapping[str, int], graph: Graph) -> None
         if removed[name]
     }
     space = Space(widths, widths, costs.units(settings.unit), dict.fromkeys(widths, settings.min_width), curves)
-    try:
+    with recipe.at("prune.budget"):
         allocate(space, costs, objective, 1.0)
-    except Problem as problem:
-        raise recipe.problem("prune.budget", problem.what, problem.hint, problem.status) from problem
 
 
 def _check_worth(recipe: Recipe, objective: Objective, costs: HardwareCosts, least: Mapping[str, int]) -> None:
@@ -151,7 +147,5 @@ def check_labels(recipe: Recipe, images: Dataset, real: bool) -> None:
     trained = held_out(count, train_settings(recipe))
     out, _ = apart(count, recipe.seed, trained if len(trained) else None)
     labels = images.train_labels[out][: settings.validation]
-    try:
+    with recipe.at("prune.validation"):
         check_subset(labels if real else np.arange(len(labels)) % classes, classes)
-    except Problem as problem:
-        raise recipe.problem("prune.validation", problem.what, problem.hint) from problem

@@ -58,14 +58,14 @@ def fit(
         network = make_network(recipe, images)
         if isinstance(network, Ensemble):
             if train_settings(recipe).epochs:
-                raise Problem("a trained ensemble cannot be trained further", "epochs", "leave epochs out")
+                raise Problem("a trained ensemble cannot be trained further", key="epochs", hint="leave epochs out")
             return network, []
         arrays = (images.train_images, images.train_labels)
         history = train(network, *arrays, train_settings(recipe), checkpoint, progress, flips)
     except Problem as problem:
-        if problem.where not in type(recipe.train).model_fields:
+        if problem.key not in type(recipe.train).model_fields:
             raise
-        raise recipe.problem(f"train.{problem.where}", problem.what, problem.hint) from problem
+        raise recipe.problem(f"train.{problem.key}", problem.what, problem.hint, problem.status) from problem
     return network, history
 
 

@@ -159,10 +159,8 @@ def _check_names(recipe: Recipe) -> None:
 
     if recipe.faults.enabled:
         fault_settings(recipe)
-    try:
+    with recipe.at("target.part"):
         part(recipe.target.part)
-    except Problem as problem:
-        raise recipe.problem("target.part", problem.what, problem.hint) from problem
     if recipe.prune.enabled and recipe.prune.allocation == "sensitivity":
         objective_of(recipe)
     several = {"prune.jobs": recipe.prune.jobs if recipe.prune.enabled else 1}
@@ -188,10 +186,8 @@ def _images(recipe: Recipe, without_files: bool) -> tuple[Dataset, tuple[str, ..
 
 def _widths(recipe: Recipe, network: Network | OwnNetwork) -> dict[str, int]:
     """Channels of the groups that can be removed of a network."""
-    try:
+    with recipe.at("prune.enabled"):
         return structure_of(network).widths
-    except Problem as problem:
-        raise recipe.problem(problem.where, problem.what, problem.hint) from problem
 
 
 def _try_criterion(recipe: Recipe, network: Network | OwnNetwork, images: Dataset) -> None:
@@ -216,8 +212,7 @@ def _try_criterion(recipe: Recipe, network: Network | OwnNetwork, images: Datase
                 score(network, part, Sample(two, labels, two[::-1]), recipe.seed)
     except Problem as problem:
         if problem.status == USER_INPUT:
-            place = f"{problem.where}: {problem.what}" if problem.where not in ("", "model") else problem.what
-            raise recipe.problem("prune.criterion", place, problem.hint) from problem
+            raise recipe.problem("prune.criterion", problem.in_place, problem.hint) from problem
 
 
 def _check_training(recipe: Recipe, network: Trained, images: Dataset) -> None:
@@ -225,10 +220,8 @@ def _check_training(recipe: Recipe, network: Trained, images: Dataset) -> None:
     from ...models.training.ensemble import Ensemble
     from ...models.training.train import device_of, held_out
 
-    try:
+    with recipe.at("train.device"):
         device_of(recipe.train.device)
-    except Problem as problem:
-        raise recipe.problem("train.device", problem.what, problem.hint) from problem
     if recipe.epochs and recipe.train.distill and recipe.model.kind == "own":
         what = "only the networks of `flow models` have a float counterpart"
         raise recipe.problem("train.distill", what, "leave it out")
@@ -267,9 +260,9 @@ def _check_optimizers(recipe: Recipe, network: Trained) -> None:
         try:
             Optimizers(network, plan)
         except Problem as problem:
-            key = problem.where if getattr(getattr(recipe, section), problem.where, None) is not None else ""
-            place = f"{section}.{problem.where}" if key else f"train.{problem.where}"
-            raise recipe.problem(place, problem.what, problem.hint) from problem
+            said = getattr(getattr(recipe, section), problem.key, None) is not None
+            place = f"{section if said else 'train'}.{problem.key}"
+            raise recipe.problem(place, problem.what, problem.hint, problem.status) from problem
 
 
 def _check_hardware(recipe: Recipe, graph: Graph) -> None:
@@ -281,7 +274,7 @@ def _check_hardware(recipe: Recipe, graph: Graph) -> None:
     try:
         grid.points(folded)
     except Problem as problem:
-        said = f"{problem.where}: {problem.what}" if problem.where not in ("", "fault campaign") else problem.what
+        said = problem.in_place if problem.where != "fault campaign" else problem.what
         raise recipe.problem(_axis(grid, folded), said, problem.hint, problem.status) from problem
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 SUFFIX = ".bnn"
-FOLDER = Path(__file__).parent / "trained"
+FOLDER = Path(__file__).parents[1] / "trained"
 
 
 def trained() -> dict[str, Path]:

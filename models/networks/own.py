@@ -73,7 +73,7 @@ class OwnNetwork(nn.Module):
                 self.body = made(**spec.args)
             except Exception as error:
                 hint = f"its arguments are {inspect.signature(made)}"
-                raise Problem(f"{spec.target} cannot be made: {error}", "model.args", hint) from error
+                raise Problem(f"{spec.target} cannot be made: {error}", key="model.args", hint=hint) from error
         self._leave_unread(spec.unread)
         self.steps = [[torch.tensor(part).view(-1, 1, 1) for part in step] for step in spec.steps]
         self._try()
@@ -89,7 +89,7 @@ class OwnNetwork(nn.Module):
         except Exception as error:
             what = f"{self.spec.target} does not take images of {list(self.spec.input_shape)}: {error}"
             given = "what model.input makes of pixels" if self.spec.steps else "float pixels 0 to 255"
-            raise Problem(what, "model.arch", f"it is given {given}, batch first") from error
+            raise Problem(what, key="model.arch", hint=f"it is given {given}, batch first") from error
         for hook in hooks:
             hook.remove()
         self._order = {name: ran.index(module) for name, module in self._by_name() if module in ran}
@@ -97,7 +97,7 @@ class OwnNetwork(nn.Module):
         self.train(training)
         if tuple(scores.shape) != (1, self.spec.classes):
             what = f"{self.spec.target} gives {list(scores.shape[1:])} for an image, not {self.spec.classes} scores"
-            raise Problem(what, "model.arch", "let its last layer give one score a class")
+            raise Problem(what, key="model.arch", hint="let its last layer give one score a class")
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, C, H, W) float32 pixels, whole numbers 0 to 255, to (N, classes) scores."""
@@ -169,5 +169,5 @@ def own_class(target: str, folder: str = "") -> type[nn.Module]:
     if not (inspect.isclass(found) and issubclass(found, nn.Module)):
         classes = [n for n, c in vars(module).items() if inspect.isclass(c) and issubclass(c, nn.Module)]
         hint = f"its torch modules: {', '.join(classes)}" if classes else "name a subclass of torch.nn.Module"
-        raise Problem(f"{class_name!r} in {module_name} is no torch module", "model.arch", hint)
+        raise Problem(f"{class_name!r} in {module_name} is no torch module", key="model.arch", hint=hint)
     return found

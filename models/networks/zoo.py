@@ -185,7 +185,9 @@ def row_of(name: str) -> Row:
         close = difflib.get_close_matches(name.lower().replace("_", "-"), known, 1, 0.5)
         listed = f"networks are: {', '.join(known)}, or package.module:Class"
         raise Problem(
-            f"unknown network {name!r}", "model.arch", f"did you mean {close[0]!r}? {listed}" if close else listed
+            f"unknown network {name!r}",
+            key="model.arch",
+            hint=f"did you mean {close[0]!r}? {listed}" if close else listed,
         )
     return found
 

@@ -54,13 +54,13 @@ class PruneSpec:
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.amount <= 0.9:
-            raise Problem(f"an amount of {self.amount}", where="amount", hint="a share from 0 to 0.9")
+            raise Problem(f"an amount of {self.amount}", key="amount", hint="a share from 0 to 0.9")
         for name in ("steps", "unit", "images", "least"):
             if getattr(self, name) < 1:
-                raise Problem(f"{name} of {getattr(self, name)}", where=name, hint="1 or more")
+                raise Problem(f"{name} of {getattr(self, name)}", key=name, hint="1 or more")
         Criterion.parse(self.criterion)
         if self.max_loss is not None and not 0 <= self.max_loss <= 1:
-            raise Problem(f"a loss of {self.max_loss}", where="max_loss", hint="a share of the images, from 0 to 1")
+            raise Problem(f"a loss of {self.max_loss}", key="max_loss", hint="a share of the images, from 0 to 1")
 
     def fine_tuning(self, step: int) -> TrainSpec:
         """The training of step `step`; each has its own seed."""

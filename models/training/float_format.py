@@ -35,7 +35,7 @@ class FloatFormat:
     def __post_init__(self) -> None:
         if not (2 <= self.exponent <= 8 and 0 <= self.mantissa <= 23):
             hint = "2 to 8 exponent bits and 0 to 23 mantissa bits, for example e5m2"
-            raise Problem(f"no number format e{self.exponent}m{self.mantissa}", "momentum_format", hint)
+            raise Problem(f"no number format e{self.exponent}m{self.mantissa}", key="momentum_format", hint=hint)
 
     @staticmethod
     def parse(text: str) -> FloatFormat:
@@ -46,7 +46,7 @@ class FloatFormat:
         """
         found = re.fullmatch(r"e(\d)m(\d\d?)", text)
         if not found:
-            raise Problem(f"no number format {text!r}", "momentum_format", "for example e5m2")
+            raise Problem(f"no number format {text!r}", key="momentum_format", hint="for example e5m2")
         return FloatFormat(int(found[1]), int(found[2]))
 
     @property

@@ -151,7 +151,7 @@ def _check_plain(network: nn.Module, binary: list[torch.Tensor], spec: TrainSpec
     if scaled or not binary:
         field = "optimizer" if spec.optimizer == "bop" else "weight_sign"
         what = "weights have a scale" if scaled else "there are no binary weights"
-        raise Problem(f"{what}, but {field} {getattr(spec, field)!r} is for weights of +1 and -1", field)
+        raise Problem(f"{what}, but {field} {getattr(spec, field)!r} is for weights of +1 and -1", key=field)
 
 
 @contextmanager

@@ -186,7 +186,7 @@ def device_of(wanted: str) -> torch.device:
     """
     there = torch.cuda.is_available()
     if wanted == "cuda" and not there:
-        raise Problem("torch finds no GPU here", "device", "use device: auto, or install torch for your GPU")
+        raise Problem("torch finds no GPU here", key="device", hint="use device: auto, or install torch for your GPU")
     return torch.device("cuda" if there and wanted != "cpu" else "cpu")
 
 
@@ -206,7 +206,7 @@ def _float_teacher(
 ) -> nn.Module:
     """The float counterpart, trained."""
     if not isinstance(network, Network):
-        raise Problem("only the networks of `flow models` have a float counterpart", "distill", "leave it out")
+        raise Problem("only the networks of `flow models` have a float counterpart", key="distill", hint="leave it out")
     teacher = Network(network.spec, spec.seed, quantized=False)
     options = {"distill": 0.0, "optimizer": "adam", "momentum_format": "", "weight_sign": "exact"}
     how = replace(spec, epochs=spec.teacher_epochs, **options)  # type: ignore[arg-type]

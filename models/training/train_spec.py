@@ -82,13 +82,13 @@ class TrainSpec:
 
     def __post_init__(self) -> None:
         if self.epochs < 0:
-            raise Problem(f"{self.epochs} epochs", where="epochs", hint="0 or more")
+            raise Problem(f"{self.epochs} epochs", key="epochs", hint="0 or more")
         if self.batch < 2:
-            raise Problem(f"a batch of {self.batch}", where="batch", hint="batch norm needs 2 images or more")
+            raise Problem(f"a batch of {self.batch}", key="batch", hint="batch norm needs 2 images or more")
         if not (self.learning_rate > 0 and math.isfinite(self.learning_rate)):
-            raise Problem(f"a learning rate of {self.learning_rate}", where="learning_rate", hint="for example 0.001")
+            raise Problem(f"a learning rate of {self.learning_rate}", key="learning_rate", hint="for example 0.001")
         if self.seed < 0:
-            raise Problem(f"a seed of {self.seed}", where="seed", hint="0 or more")
+            raise Problem(f"a seed of {self.seed}", key="seed", hint="0 or more")
         words = (
             ("optimizer", Optimizer),
             ("loss", LossName),
@@ -101,23 +101,27 @@ class TrainSpec:
         for field, allowed in words:
             if getattr(self, field) not in get_args(allowed):
                 known = ", ".join(get_args(allowed))
-                raise Problem(f"{getattr(self, field)!r} is not one of {known}", where=field)
+                raise Problem(f"{getattr(self, field)!r} is not one of {known}", key=field)
         self._check_options()
 
     def _check_options(self) -> None:
         if self.batch < 2 * self.accumulate:
             what = f"a batch of {self.batch} in {self.accumulate} parts"
-            raise Problem(what, "accumulate", "batch norm needs 2 images or more in each part")
+            raise Problem(what, key="accumulate", hint="batch norm needs 2 images or more in each part")
         if self.patience and not self.validation:
-            raise Problem("patience needs images held out to stop by", "patience", "set validation, for example 0.1")
+            raise Problem(
+                "patience needs images held out to stop by", key="patience", hint="set validation, for example 0.1"
+            )
         if self.momentum_format:
             if self.optimizer != "bop":
-                raise Problem("only bop has momenta in a small format", "momentum_format", "set optimizer: bop")
+                raise Problem(
+                    "only bop has momenta in a small format", key="momentum_format", hint="set optimizer: bop"
+                )
             from .float_format import FloatFormat
 
             FloatFormat.parse(self.momentum_format)
         if self.weight_sign == "stochastic" and self.optimizer == "bop":
-            raise Problem("bop has no latent weights to draw signs from", "weight_sign", "use exact")
+            raise Problem("bop has no latent weights to draw signs from", key="weight_sign", hint="use exact")
 
     def rate(self, step: int, steps: int) -> float:
         """The factor of the learning rate at `step` (from 0) with `steps` steps an epoch."""

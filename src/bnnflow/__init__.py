@@ -41,18 +41,36 @@ class Problem(Exception):
 
     Args:
         what: one sentence that says what is wrong, without a full stop at the end.
-        where: the file, key, layer or tensor it was found in; may be empty.
+        where: the file, layer or tensor it was found in, for people to read; may be empty.
         hint: what the user can do about it; may be empty.
         status: the exit status of the program: `CHECK_FAILED` (1, a check or budget failed),
             `USER_INPUT` (2, the user's input) or `TOOL_MISSING` (3, a tool is not installed).
+        key: the field, recipe key or option that it is about, for programs; it is shown where `where` is empty.
+
+    Decisions are taken on `key`, `status` and the class, never on texts.
     """
 
-    def __init__(self, what: str, where: str = "", hint: str = "", status: int = USER_INPUT) -> None:
+    def __init__(self, what: str, where: str = "", hint: str = "", status: int = USER_INPUT, *, key: str = "") -> None:
         super().__init__(what)
         self.what = what
-        self.where = where
+        self.where = where or key
         self.hint = hint
         self.status = status
+        self.key = key
+
+    @property
+    def in_place(self) -> str:
+        """What is wrong, behind where it is; for a place that is said within another."""
+        return f"{self.where}: {self.what}" if self.where else self.what
+
+    def at(self, where: str, what: str = "", *, key: str = "") -> Problem:
+        """The same problem, status and hint, at another place.
+
+        Args:
+            where, key: of the new one.
+            what: in place of its sentence, such as `in_place`.
+        """
+        return Problem(what or self.what, where, self.hint, self.status, key=key)
 
     def __str__(self) -> str:
         """The lines a user sees: `what`, then `at:` and `hint:` where there are any."""

@@ -106,7 +106,7 @@ class Reader:
         try:
             return annotated(datatype)
         except Problem as problem:
-            raise Problem(problem.what, f"annotation of input {name!r}", problem.hint) from problem
+            raise problem.at(f"annotation of input {name!r}") from problem
 
     def graph(self, name: str) -> Graph:
         """The finished graph, without what its output does not depend on."""
@@ -169,7 +169,7 @@ class Reader:
         try:
             return work(*arguments)
         except Problem as problem:
-            raise Problem(problem.what, where, problem.hint, problem.status) from problem
+            raise problem.at(where) from problem
         except constants.STUMBLES as error:
             raise Problem(
                 f"this operator's attributes or constants do not fit it ({type(error).__name__}: {error})",
