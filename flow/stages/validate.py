@@ -193,7 +193,7 @@ def _widths(recipe: Recipe, network: Network | OwnNetwork) -> dict[str, int]:
 def _try_criterion(recipe: Recipe, network: Network | OwnNetwork, images: Dataset) -> None:
     """Whether the criterion can look into such a network, by scoring the untrained one on two images.
 
-    What training counts, and checks that are about numbers, are left to the stage.
+    What training leaves (flips, latent weights), and checks that are about numbers, are left to the stage.
     """
     from ...models.networks.twin import twin
     from ...models.relevance.criteria import Criterion
@@ -206,7 +206,7 @@ def _try_criterion(recipe: Recipe, network: Network | OwnNetwork, images: Datase
     two, labels = images.train_images[:2], images.train_labels[:2]
     try:
         for part in wanted.parts or (wanted,):
-            if "flips" in part.needs or part.method == "ablation":
+            if part.needs & {"flips", "latent weights"} or part.method == "ablation":
                 twin(network)
             else:
                 score(network, part, Sample(two, labels, two[::-1]), recipe.seed)
