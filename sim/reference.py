@@ -20,7 +20,6 @@ from ..transforms.ir.ops import (
     Bias,
     ChannelsLast,
     ChannelwiseMul,
-    Clip,
     Concat,
     Conv,
     Dense,
@@ -32,6 +31,7 @@ from ..transforms.ir.ops import (
     MaxPool,
     Mvau,
     Pad,
+    PiecewiseLinear,
     Pool,
     Quantize,
     Scale,
@@ -67,7 +67,7 @@ def apply(op: AnyOp, x: Array, *others: Array) -> Array:
             return np.moveaxis(x if x.ndim == 4 else x[:, :, None], 1, -1)
         case Flatten():
             return x.reshape(len(x), -1)
-        case Affine() | Clip() | Quantize() | Sign() | Stairs():
+        case Affine() | PiecewiseLinear() | Quantize() | Sign() | Stairs():
             return on_floats(op, x)
         case Bias(integers, scale):
             return x.astype(np.float64) + integers * scale

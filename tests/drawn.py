@@ -205,7 +205,8 @@ class Sketch:
     def quantizer(self, x: str) -> str:
         """Any quantizer, mostly a sign, at times behind a ReLU or a hard tanh."""
         kind = self.pick(
-            "bipolar", "bipolar", "bipolar", "quant", "quant", "relu", "hardtanh", "sign", "linear", "stairs"
+            *("bipolar", "bipolar", "bipolar", "quant", "quant", "relu", "hardtanh", "sign", "linear", "stairs"),
+            *("activation", "activation", "activation"),
         )
         values = self.values[x]
         if kind == "bipolar":
@@ -218,11 +219,50 @@ class Sketch:
         if kind == "hardtanh":
             x = self.node("Clip", [x, self.constant(-1.0), self.constant(1.0)], np.clip(values, -1, 1))
             return self.bipolar(x) if self.pick(True, False) else self.quant(x, signed=True)
+        if kind == "activation":
+            x = self.activation(x)
+            for _ in range(self.pick(0, 0, 1)):
+                # Gains of both signs, and at times another activation behind them.
+                x = self.norm(x)
+                x = self.activation(x) if self.seldom() else x
+            return self.bipolar(x) if self.seldom() else self.quant(x, signed=self.pick(True, False))
         if kind == "linear":
             return self.linear(x)
         if kind == "stairs":
             return self.stairs(x)
         return self.quant(x, signed=self.pick(True, False))
+
+    def activation(self, x: str) -> str:
+        """A monotone piecewise linear function, one for all channels or one a channel."""
+        values = self.values[x]
+        kind = self.pick("leaky", "prelu", "hard sigmoid", "clip", "min max", "thresholded", "shrink", "relu")
+        slope = 0.25 * self.number()
+        if kind == "leaky":
+            slope = float(np.float32(slope))
+            return self.node("LeakyRelu", [x], np.where(values >= 0, values, slope * values), alpha=slope)
+        if kind == "prelu":
+            count = self.pick(1, values.shape[1])
+            slopes = self.columns(x, self.rng.choice([0.0, 0.5, 1.0, 2.0, slope], count).astype(np.float32))
+            return self.node("PRelu", [x, self.constant(slopes)], np.where(values >= 0, values, slopes * values))
+        if kind == "hard sigmoid":
+            alpha = float(np.float32(self.pick(slope, -slope)))
+            return self.node("HardSigmoid", [x], np.clip(alpha * values + 0.5, 0, 1), alpha=alpha, beta=0.5)
+        if kind == "clip":
+            low, high = self.pick((0.0, 6.0), (-0.5, 1.0), (-np.inf, 0.5), (0.5, 0.5))
+            ends = ["" if np.isinf(end) else self.constant(end) for end in (low, high)]
+            return self.node("Clip", [x, *ends], np.clip(values, low, high))
+        if kind == "min max":
+            ends = self.columns(x, self.rng.integers(-4, 5, values.shape[1]) * 0.25)
+            word, made = self.pick(("Max", np.maximum), ("Min", np.minimum))
+            return self.node(word, [x, self.constant(ends)], made(values, ends))
+        if kind == "thresholded":
+            alpha = self.pick(0.25, 0.0, 1.0)
+            return self.node("ThresholdedRelu", [x], np.where(values > alpha, values, 0), alpha=alpha)
+        if kind == "shrink":
+            lambd, bias = self.pick((0.25, 0.25), (0.5, 0.0), (0.25, 0.0), (0.0, 0.0))
+            made = np.where(values < -lambd, values + bias, np.where(values > lambd, values - bias, 0))
+            return self.node("Shrink", [x], made, lambd=lambd, bias=bias)
+        return self.node("Relu", [x], np.maximum(values, 0))
 
     def bipolar(self, x: str, scale: float | None = None) -> str:
         scale = self.pick(1.0, 1.0, self.number()) if scale is None else scale

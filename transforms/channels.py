@@ -17,13 +17,13 @@ from .ir.ops import (
     Best,
     Bias,
     ChannelsLast,
-    Clip,
     Concat,
     Conv,
     Dense,
     Flatten,
     MaxPool,
     Pad,
+    PiecewiseLinear,
     Quantize,
     Scale,
     Sign,
@@ -33,7 +33,9 @@ from .ir.ops import (
 )
 from .ir.tensor import Array
 
-_KEEPS_CHANNELS = (ChannelsLast, Affine, Bias, Clip, Quantize, Sign, Stairs, Pad, MaxPool, SumPool, Scale, Threshold)
+_KEEPS_CHANNELS = (
+    *(ChannelsLast, Affine, Bias, PiecewiseLinear, Quantize, Sign, Stairs, Pad, MaxPool, SumPool, Scale, Threshold),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +249,8 @@ def _without(op: AnyOp, stays: Array, read: Array) -> AnyOp:
             return Bias(rows(integers), rows(scale))
         case Quantize(scale):
             return replace(op, scale=rows(scale))
+        case PiecewiseLinear(knots, slopes, intercepts):
+            return replace(op, knots=rows(knots), slopes=rows(slopes), intercepts=rows(intercepts))
         case Stairs(bounds) | Threshold(bounds):
             return replace(op, bounds=rows(bounds))
         case Scale(factor):

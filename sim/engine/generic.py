@@ -23,7 +23,6 @@ from ...transforms.ir.ops import (
     Bias,
     ChannelsLast,
     ChannelwiseMul,
-    Clip,
     Concat,
     Conv,
     Dense,
@@ -36,6 +35,7 @@ from ...transforms.ir.ops import (
     Mvau,
     Pad,
     Pair,
+    PiecewiseLinear,
     Pool,
     Quantize,
     Scale,
@@ -69,8 +69,8 @@ def prepare(op: AnyOp, x: TensorType, made: TensorType) -> Kernel:
             return _affine(scale, shift, divisor)
         case Bias(integers, scale):
             return lambda v: v.astype(np.float64) + integers * scale
-        case Clip(low, high):
-            return lambda v: np.clip(v, low, high)
+        case PiecewiseLinear():
+            return _pieces(op)
         case Quantize(scale, low, high, rounding):
             return lambda v: np.clip(rounded(v / scale, rounding), low, high) * scale
         case Sign(zero):
@@ -128,6 +128,23 @@ def prepare(op: AnyOp, x: TensorType, made: TensorType) -> Kernel:
             return lambda v: v
         case _:
             assert_never(op)
+
+
+def _pieces(op: PiecewiseLinear) -> Kernel:
+    """Of each value the piece in which it lies, by the knots below it, and what that makes of it."""
+    channels = max(len(op.slopes), len(op.intercepts))
+    slopes, intercepts = (np.broadcast_to(table, (channels, table.shape[1])) for table in (op.slopes, op.intercepts))
+    rows = np.arange(channels) if channels > 1 else 0
+
+    def run(v: Array) -> Array:
+        wide = v.astype(np.float64)
+        piece = np.zeros(v.shape, np.intp)
+        for knot, closed in zip(op.knots.T, op.closed, strict=True):
+            piece += np.where(closed, wide >= knot, wide > knot)
+        made: Array = slopes[rows, piece] * wide + intercepts[rows, piece]
+        return made
+
+    return run
 
 
 def _affine(scale: Array, shift: Array, divisor: Array) -> Kernel:

@@ -17,10 +17,11 @@ import numpy as np
 
 from bnnflow import Problem
 
-from .ops import Affine, Clip, Quantize, Sign, Stairs
+from .activations import limits, limits_of, slopes_of
+from .ops import Affine, PiecewiseLinear, Quantize, Sign, Stairs
 from .tensor import Array, TensorType, integer_range
 
-HostOp = Affine | Clip | Quantize | Sign | Stairs
+HostOp = Affine | PiecewiseLinear | Quantize | Sign | Stairs
 FLOAT = "FLOAT"
 LAYOUTS = ("nchw", "nhwc")
 MOST_BITS = 16
@@ -224,8 +225,8 @@ def describe_host(host: Sequence[HostOp]) -> str:
                 text += f"/{_short(divisor)}" if np.any(divisor != 1) else ""
                 text += f"+{_short(shift)}" if np.any(shift != 0) else ""
                 text = text.replace("+-", "-")
-            case Clip(low, high):
-                text = f"clip({text}, {low:g}, {high:g})"
+            case PiecewiseLinear():
+                text = _activation(op, text)
             case Quantize(scale, low, high, rounding):
                 inner = f"{_operand(text)}/{_short(scale)}" if np.any(scale != 1) else text
                 how = {"ROUND": "round", "HALF_ODD": "round half to odd", "ROUND_TO_ZERO": "trunc"}
@@ -238,6 +239,19 @@ def describe_host(host: Sequence[HostOp]) -> str:
     return "; ".join(parts) or text
 
 
+def _activation(op: PiecewiseLinear, text: str) -> str:
+    ends = limits_of(op)
+    if ends is not None:
+        low, high = (
+            default if end is None else _short(end) for end, default in zip(ends, ("-inf", "inf"), strict=True)
+        )
+        return f"clip({text}, {low}, {high})"
+    slopes = slopes_of(op)
+    if slopes is not None:
+        return f"leaky_relu({text}, {_short(slopes)})"
+    return f"piecewise({text}, slopes {_short(op.slopes.reshape(-1))} from {_short(op.knots.reshape(-1))} on)"
+
+
 def _short(values: Array) -> str:
     if values.size > 4:
         return f"[{values.size} values]"
@@ -247,7 +261,9 @@ def _short(values: Array) -> str:
 
 # -- in files --------------------------------------------------------------------------------------
 
-_OPS: dict[str, Callable[..., HostOp]] = {cls.__name__: cls for cls in (Affine, Clip, Quantize, Sign, Stairs)}
+_OPS: dict[str, Callable[..., HostOp]] = {
+    cls.__name__: cls for cls in (Affine, PiecewiseLinear, Quantize, Sign, Stairs)
+}
 
 
 def _op_json(op: HostOp) -> dict[str, object]:
@@ -291,7 +307,11 @@ def from_json(text: str) -> InputContract:
 
 
 def _op(item: dict[str, object]) -> HostOp:
-    cls = _OPS[str(item.pop("op"))]
+    name = str(item.pop("op"))
+    if name == "Clip":
+        # What earlier files call the limits of an activation.
+        return limits(float(str(item["low"])), float(str(item["high"])))
+    cls = _OPS[name]
     kinds = {entry.name: entry.type for entry in fields(cls)}  # type: ignore[arg-type]
     values: dict[str, object] = {}
     for key, value in item.items():
@@ -299,6 +319,8 @@ def _op(item: dict[str, object]) -> HostOp:
             values[key] = np.array(value, dtype=object).astype(np.float64)
         else:
             values[key] = float(value) if isinstance(value, str) and kinds[key] == "float" else value
+            if isinstance(value, list):
+                values[key] = tuple(value)
     made: HostOp = cls(**values)
     return made
 

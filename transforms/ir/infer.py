@@ -22,7 +22,6 @@ from .ops import (
     Bias,
     ChannelsLast,
     ChannelwiseMul,
-    Clip,
     Concat,
     Conv,
     Dense,
@@ -34,6 +33,7 @@ from .ops import (
     MaxPool,
     Mvau,
     Pad,
+    PiecewiseLinear,
     Pool,
     Quantize,
     Scale,
@@ -88,7 +88,11 @@ def result_type(op: AnyOp, inputs: Sequence[TensorType], name: str = "") -> Tens
         case Quantize(scale):
             _need(scale.size in (1, x.channels), f"{scale.size} scales for {x.channels} channels", name, x)
             return _levels(x, op.low, op.high, scale)
-        case Clip():
+        case PiecewiseLinear(knots, slopes, intercepts, closed):
+            count = len(closed)
+            for table, pieces in ((knots, count), (slopes, count + 1), (intercepts, count + 1)):
+                fits = table.ndim == 2 and table.shape[1] == pieces and table.shape[0] in (1, x.channels)
+                _need(fits, f"{table.shape} pieces of an activation on", name, x)
             return TensorType(x.shape)
         case Stairs(bounds):
             _need(bounds.shape[0] in (1, x.channels), f"{bounds.shape[0]} rows of thresholds on", name, x)

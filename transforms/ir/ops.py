@@ -87,11 +87,18 @@ class Bias(Op):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Clip(Op):
-    """min(max(x, low), high): ReLU is Clip(0, inf)."""
+class PiecewiseLinear(Op):
+    """slope * x + intercept of the piece in which x lies, in floats: ReLU, leaky ReLU, hard tanh and their like.
 
-    low: float
-    high: float
+    knots: float64, (channels or 1, k), ascending, where two pieces meet. slopes, intercepts: float64,
+    (channels or 1, k + 1). closed: for each knot, whether it belongs to the piece above it, which matters where the
+    function jumps. `activations` makes the usual ones.
+    """
+
+    knots: Array
+    slopes: Array
+    intercepts: Array
+    closed: tuple[bool, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -414,7 +421,7 @@ AnyOp = (
     | Flatten
     | Affine
     | Bias
-    | Clip
+    | PiecewiseLinear
     | Quantize
     | Sign
     | Stairs

@@ -10,7 +10,7 @@ from bnnflow import Problem
 
 from ..ir.contract import FLOAT, MOST_BITS, HostOp, InputContract, choices
 from ..ir.graph import Graph, Node
-from ..ir.ops import Affine, ChannelsLast, Flatten, Quantize, Sign, Stairs, Threshold
+from ..ir.ops import Affine, ChannelsLast, Flatten, PiecewiseLinear, Quantize, Sign, Stairs, Threshold
 from ..ir.tensor import Array, TensorType, bipolar
 from .floats import on_floats
 from .rewrite import Rewritten
@@ -134,6 +134,8 @@ def _entries(op: HostOp) -> int:
     match op:
         case Affine(scale, shift, divisor):
             return max(scale.size, shift.size, divisor.size)
+        case PiecewiseLinear(knots, slopes, intercepts):
+            return max(len(knots), len(slopes), len(intercepts))
         case Quantize(scale):
             return int(scale.size)
         case Stairs(bounds):

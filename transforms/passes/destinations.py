@@ -12,7 +12,6 @@ from ..ir.ops import (
     Best,
     Bias,
     ChannelsLast,
-    Clip,
     Concat,
     Conv,
     Dense,
@@ -25,6 +24,7 @@ from ..ir.ops import (
     Mvau,
     Op,
     Pad,
+    PiecewiseLinear,
     Pool,
     Quantize,
     Sign,
@@ -113,7 +113,7 @@ def _thresholds(network: Graph, node: Node, units: Mapping[str, list[Node]], fou
     readers = network.readers(node.name)
     if not readers:
         return _HOST
-    if isinstance(node.op, _QUANTIZERS) or not isinstance(node.op, Affine | Bias | Clip):
+    if isinstance(node.op, _QUANTIZERS) or not isinstance(node.op, Affine | Bias | PiecewiseLinear):
         # Every level is the integer in front of it.
         return _ORDER
     following = readers[0]

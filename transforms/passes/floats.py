@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..ir.ops import Affine, Clip, Quantize, Sign, Stairs
+from ..ir.ops import Affine, PiecewiseLinear, Quantize, Sign, Stairs
 from ..ir.tensor import Array
 
 
-def on_floats(op: Affine | Clip | Quantize | Sign | Stairs, x: Array) -> Array:
+def on_floats(op: Affine | PiecewiseLinear | Quantize | Sign | Stairs, x: Array) -> Array:
     """What `op` makes of an array whose last axis holds the channels; float64, whole numbers behind a sign."""
     match op:
         case Affine(scale, shift, divisor):
             return np.asarray(x.astype(np.float64) * scale / divisor + shift)
-        case Clip(low, high):
-            return np.clip(x.astype(np.float64), low, high)
+        case PiecewiseLinear(knots, slopes, intercepts, closed):
+            wide = x.astype(np.float64)
+            made = wide * slopes[:, 0] + intercepts[:, 0]
+            for i, belongs in enumerate(closed):
+                above = wide >= knots[:, i] if belongs else wide > knots[:, i]
+                made = np.where(above, wide * slopes[:, i + 1] + intercepts[:, i + 1], made)
+            return made
         case Quantize(scale, low, high, rounding):
             return np.asarray(np.clip(rounded(x.astype(np.float64) / scale, rounding), low, high) * scale)
         case Sign(zero):

@@ -12,7 +12,9 @@ from bnnflow import Problem
 
 from ..ir.ops import Quantize, Sign, Stairs, Threshold
 from ..ir.tensor import Array, TensorType
-from .scaled import ONE, ZERO, Numbers, Scaled, fractions, is_power_of_two, spread
+from .curves import STRAIGHT, Curve
+from .rationals import ONE, Numbers, fractions, is_power_of_two, spread
+from .scaled import Scaled
 
 # Half a unit in the last place of float32, relative; a batch norm rounds up to this many times.
 _FLOAT32_HALF_ULP = 2.0**-24
@@ -140,52 +142,134 @@ def bounds_of(quantizer: Quantizer, x: Scaled, kind: TensorType, inexact: bool) 
         kind: type of `x.tensor`.
         inexact: float32 rounds on the way, so that even exact ties may go either way there.
     """
-    count = max(map(len, (x.scale, x.shift, x.low or ONE, x.high or ONE, quantizer.unit, quantizer.places or ONE)))
-    low, high = kind.range
+    columns = x.columns
+    count = max(len(columns), len(quantizer.unit), len(quantizer.places or ONE))
     table = np.empty((count, len(quantizer.halves)), np.int64)
     flips = np.zeros(count, bool)
     doubtful: list[tuple[int, float, float]] = []
-    columns = (spread(v, count) for v in (x.scale, x.shift, x.low or ZERO, x.high or ZERO, quantizer.unit))
     roundings = (_BATCH_NORM_ROUNDINGS + (x.terms if x.rounded else 0)) * _FLOAT32_HALF_ULP
     inexact = inexact or x.rounded or x.blurred
-    for channel, (scale, shift, least, greatest, unit) in enumerate(zip(*columns, strict=True)):
+    columns = columns * count if len(columns) == 1 else columns
+    for channel, ((scale, shift, curve), unit) in enumerate(zip(columns, spread(quantizer.unit, count), strict=True)):
+        edges = _Edges(quantizer, channel, unit, kind, inexact, roundings)
         if scale == 0:
-            constant = shift if x.low is None else max(shift, least)
-            constant = constant if x.high is None else min(constant, greatest)
-            width = _BATCH_NORM_ROUNDINGS * _FLOAT32_HALF_ULP * max(1.0, abs(float(constant)))
-            for i, closed in enumerate(quantizer.inclusive):
-                edge = quantizer.edge(channel, i, unit)
-                table[channel, i] = low if _reaches(constant, edge, closed) else high + 1
-                if abs(constant - edge) < width and (inexact or constant != edge):
-                    doubtful.append((channel, float(edge), width))
-            continue
-        falls = scale < 0
-        assert not falls or len(quantizer.halves) == 1, "falling channels have one edge"
-        slope, start = (unit / (2 * scale) if quantizer.halves != (0,) else Fraction(0)), -shift / scale
-        # How far a float32 program may be off, in steps of the integer: a share of the greatest value on the way.
-        error = roundings * max(1, abs(low), abs(high), float(min(abs(start), _FAR)))
+            table[channel], doubts = edges.of_constant(curve(shift))
+        else:
+            flips[channel] = scale < 0
+            assert scale > 0 or len(quantizer.halves) == 1, "falling channels have one edge"
+            if curve == STRAIGHT:
+                table[channel], doubts = edges.of_line(scale, shift)
+            else:
+                table[channel], doubts = edges.of_curve(scale, shift, curve, x.loose)
+        doubtful += [(channel, *doubt) for doubt in doubts]
+    channels, places, widths = zip(*doubtful, strict=True) if doubtful else ((), (), ())
+    return Bounds(table, flips, channels, places, widths)
+
+
+_Found = tuple[list[int], list[tuple[float, float]]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Edges:
+    """The edges of a quantizer on one channel; what finds them gives the bounds, and edges and widths of doubts.
+
+    Attributes:
+        quantizer, channel, unit: whose edges.
+        kind: type of the integers.
+        inexact: ties are not safe in float32.
+        roundings: how far float32 may be off, as a share of the greatest value on the way.
+    """
+
+    quantizer: Quantizer
+    channel: int
+    unit: Fraction
+    kind: TensorType
+    inexact: bool
+    roundings: float
+
+    def of_constant(self, constant: Fraction) -> _Found:
+        """On a channel of one value."""
+        low, high = self.kind.range
+        width = _width(constant)
+        bounds, doubts = [], []
+        for i, closed in enumerate(self.quantizer.inclusive):
+            edge = self.quantizer.edge(self.channel, i, self.unit)
+            bounds.append(low if _reaches(constant, edge, closed) else high + 1)
+            if abs(constant - edge) < width and (self.inexact or constant != edge):
+                doubts.append((float(edge), width))
+        return bounds, doubts
+
+    def of_line(self, scale: Fraction, shift: Fraction) -> _Found:
+        """On scale * integer + shift."""
+        slope, start = (self.unit / (2 * scale) if self.quantizer.halves != (0,) else Fraction(0)), -shift / scale
         below = lcm(slope.denominator, start.denominator)
         slope_whole, start_whole = int(slope * below), int(start * below)
-        for i, (half, closed) in enumerate(zip(quantizer.halves, quantizer.inclusive, strict=True)):
-            if x.low is not None or x.high is not None:
-                edge = quantizer.edge(channel, i, unit)
-                always = x.low is not None and _reaches(least, edge, closed)
-                if always or (x.high is not None and not _reaches(greatest, edge, closed)):
-                    table[channel, i] = low if always else high + 1
-                    continue
+        error = self._error(start)
+        bounds, doubts = [], []
+        for i, (half, closed) in enumerate(zip(self.quantizer.halves, self.quantizer.inclusive, strict=True)):
             place = slope_whole * half + start_whole
-            if quantizer.places is not None:
-                exact = (quantizer.edge(channel, i, unit) - shift) / scale
+            if self.quantizer.places is not None:
+                exact = (self.quantizer.edge(self.channel, i, self.unit) - shift) / scale
                 place, below = exact.numerator, exact.denominator
-            bound = -(-place // below) if closed != falls else place // below + 1
-            table[channel, i] = min(max(bound, low), high + 1)
-            flips[channel] = falls
-            nearest = low + kind.step * round((place / below - low) / kind.step) if abs(place) < 2**60 * below else low
-            away = abs(place - min(max(nearest, low), high) * below)
-            if away < error * below and (inexact or away):
-                doubtful.append((channel, float(quantizer.edge(channel, i, unit)), float(abs(scale)) * error))
-    channels, edges, widths = zip(*doubtful, strict=True) if doubtful else ((), (), ())
-    return Bounds(table, flips, channels, edges, widths)
+            bounds.append(self._bound(place, below, closed != (scale < 0)))
+            if self._is_near(place, below, error):
+                doubts.append((self._float(i), float(abs(scale)) * error))
+        return bounds, doubts
+
+    def of_curve(self, scale: Fraction, shift: Fraction, curve: Curve, loose: bool) -> _Found:
+        """On curve(scale * integer + shift).
+
+        Where an edge lies in a jump, the doubt is whether the jump is reached, and named where the function stands.
+        """
+        low, high = self.kind.range
+        flats = [v for slope, v in zip(curve.slopes, curve.intercepts, strict=True) if not slope] if loose else []
+        bounds, doubts, first = [], [], 0
+        for i, closed in enumerate(self.quantizer.inclusive):
+            edge = self.quantizer.edge(self.channel, i, self.unit)
+            widths = (_width(flat) for flat in flats if abs(flat - edge) < _width(flat))
+            doubts += [(float(edge), width) for width in widths]
+            found = curve.reached(edge, closed, first)
+            if found is None:
+                bounds.append(high + 1)
+                continue
+            first, knot, reached = found
+            if knot is None:
+                bounds.append(low)
+                continue
+            place = (knot - shift) / scale
+            bounds.append(self._bound(place.numerator, place.denominator, reached != (scale < 0)))
+            slope = curve.slopes[first]
+            if slope and slope * knot + curve.intercepts[first] == edge:
+                gain = slope * scale
+                error = self._error((slope * shift + curve.intercepts[first]) / -gain)
+                if self._is_near(place.numerator, place.denominator, error):
+                    doubts.append((float(edge), float(abs(gain)) * error))
+        return bounds, doubts
+
+    def _error(self, start: Fraction) -> float:
+        """How far a float32 program may be off, in steps of the integer, whose value is 0 at `start`."""
+        low, high = self.kind.range
+        return self.roundings * max(1, abs(low), abs(high), float(min(abs(start), Fraction(_FAR))))
+
+    def _bound(self, place: int, below: int, from_place: bool) -> int:
+        """The first integer at or above place / below, or above it alone, in [low, high + 1]."""
+        low, high = self.kind.range
+        bound = -(-place // below) if from_place else place // below + 1
+        return min(max(bound, low), high + 1)
+
+    def _is_near(self, place: int, below: int, error: float) -> bool:
+        """Whether an integer lies so near to place / below that float32 may err."""
+        (low, high), step = self.kind.range, self.kind.step
+        nearest = low + step * round((place / below - low) / step) if abs(place) < 2**60 * below else low
+        away = abs(place - min(max(nearest, low), high) * below)
+        return away < error * below and (self.inexact or away > 0)
+
+    def _float(self, index: int) -> float:
+        return float(self.quantizer.edge(self.channel, index, self.unit))
+
+
+def _width(value: Fraction) -> float:
+    return _BATCH_NORM_ROUNDINGS * _FLOAT32_HALF_ULP * max(1.0, abs(float(value)))
 
 
 def _reaches(value: Fraction, edge: Fraction, closed: bool) -> bool:
@@ -200,8 +284,8 @@ def float32_rounds(op: Quantize | Sign | Stairs | Threshold, x: Scaled) -> bool:
     if isinstance(op, Sign):
         return False
     if isinstance(op, Stairs | Threshold):
-        return not all(map(is_power_of_two, (s for s in x.scale if s)))
-    return not all(map(is_power_of_two, (*fractions(op.scale), *(s for s in x.scale if s))))
+        return not all(map(is_power_of_two, (gain for gain in x.gains if gain)))
+    return not all(map(is_power_of_two, (*fractions(op.scale), *(gain for gain in x.gains if gain))))
 
 
 def unchanged(quantizer: Quantizer, table: Array, kind: TensorType) -> tuple[Numbers, Numbers] | None:

@@ -5,170 +5,158 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from math import gcd, lcm
-
-import numpy as np
+from typing import TypeVar
 
 from bnnflow import Problem
 
-from ..ir.tensor import Array
+from .curves import STRAIGHT, Curve
+from .rationals import ONE, ZERO, Numbers, is_power_of_two, is_short, plus, shrink, spread, times
 
-Numbers = tuple[Fraction, ...]
-
-ZERO, ONE = (Fraction(0),), (Fraction(1),)
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
 class Scaled:
-    """A tensor of an old graph as clip(scale * tensor + shift, low, high); one entry a channel, or one for all.
+    """A tensor of an old graph as curve(scale * tensor + shift); one entry a channel, or one for all.
 
     Attributes:
         tensor: of the new graph; integers.
         scale, shift: exact.
-        low, high: a ReLU or hard tanh that has yet to be taken up by a quantizer; None for none.
+        curves: rising; an activation that has yet to be taken up by a quantizer, with what follows it. Empty for none.
         layer: the new graph's layer that makes `tensor` and that no one else reads; its rows may be negated.
         terms: number of products in the layer behind it.
         rounded: whether float32 rounds those (not where they are whole numbers times powers of two).
         fresh: whether nothing stands between the layer and here.
         blurred: whether float32 rounds a sum that stands on rounded values, so that exact ties may be missed.
+        loose: whether float32 rounds what follows the flat pieces of the curves.
     """
 
     tensor: str
     scale: Numbers = ONE
     shift: Numbers = ZERO
-    low: Numbers | None = None
-    high: Numbers | None = None
+    curves: tuple[Curve, ...] = ()
     layer: str = ""
     terms: int = 0
     rounded: bool = False
     fresh: bool = False
     blurred: bool = False
+    loose: bool = False
+
+    @property
+    def columns(self) -> list[tuple[Fraction, Fraction, Curve]]:
+        """Scale, shift and curve of each channel, or those of all."""
+        size = max(len(self.scale), len(self.shift), len(self.curves))
+        curves = self.curves or (STRAIGHT,)
+        return list(zip(spread(self.scale, size), spread(self.shift, size), _every(curves, size), strict=True))
+
+    @property
+    def gains(self) -> Numbers:
+        """By what an integer is multiplied: the scales, on each piece of a curve that is not flat."""
+        if not self.curves:
+            return self.scale
+        return tuple({slope * scale for scale, _, curve in self.columns for slope in curve.slopes if slope})
 
     @property
     def is_exact(self) -> bool:
         """Whether float32 holds all values exactly."""
-        return all(map(is_power_of_two, self.scale)) and all(map(is_short, self.shift))
+        if not self.curves:
+            return all(map(is_power_of_two, self.scale)) and all(map(is_short, self.shift))
+        shifts = {
+            slope * shift + intercept
+            for _, shift, curve in self.columns
+            for slope, intercept in zip(curve.slopes, curve.intercepts, strict=True)
+            if slope
+        }
+        return all(map(is_power_of_two, self.gains)) and all(map(is_short, shifts))
 
     def affine(self, gain: Numbers, bias: Numbers) -> Scaled:
         """This tensor times `gain` plus `bias`."""
-        low, high = (None if end is None else plus(times(end, gain), bias) for end in (self.low, self.high))
-        if (low or high) and any(g < 0 for g in gain):
-            size = max(len(gain), len(low or ONE), len(high or ONE))
-            gains = spread(gain, size)
-            low, high = (None if end is None else spread(end, size) for end in (low, high))
-            ends = list(zip(low or (None,) * size, high or (None,) * size, gains, strict=True))
-            if low is None or (high is None and any(g > 0 for g in gains)):
-                raise Problem(
-                    "a ReLU is followed by factors of different signs",
-                    hint="quantize right behind the ReLU",
-                )
-            low, high = _ends(ends)
-        shift = plus(times(self.shift, gain), bias)
-        return replace(self, scale=times(self.scale, gain), shift=shift, low=low, high=high)
+        if not self.curves:
+            return replace(self, scale=times(self.scale, gain), shift=plus(times(self.shift, gain), bias))
+        size = max(len(gain), len(bias), *((len(self.columns),) if len(gain) > 1 or len(bias) > 1 else (1,)))
+        flats = (v for c in self.curves for s, v in zip(c.slopes, c.intercepts, strict=True) if not s)
+        loose = any(bias) and not all(map(is_short, (*gain, *bias, *flats)))
+        made = replace(self, loose=self.loose or loose)
+        if size == 1 and gain[0] > 0:
+            return replace(made, curves=tuple(curve.times(gain[0], bias[0]) for curve in self.curves))
+        size = max(size, len(self.columns))
+        columns = zip(_every(self.columns, size), spread(gain, size), spread(bias, size), strict=True)
+        return made._of([_multiplied(*column, factor, term) for column, factor, term in columns])
 
-    def clipped(self, low: float, high: float) -> Scaled:
-        """This tensor kept within [low, high]; either may be infinite."""
-        ends = []
-        for old, new, choose in ((self.low, low, max), (self.high, high, min)):
-            if not np.isfinite(new):
-                ends.append(old)
-            else:
-                ends.append(tuple(choose(value, Fraction(new)) for value in old) if old else (Fraction(new),))
-        least, greatest = ends
-        if least is not None and greatest is not None:
-            # Clip takes the lower end first: with low above high, all become high.
-            size = max(len(least), len(greatest))
-            least = tuple(min(a, b) for a, b in zip(spread(least, size), spread(greatest, size), strict=True))
-        return replace(self, low=least, high=greatest)
+    def bent(self, curves: Sequence[Curve], low: int, high: int) -> Scaled:
+        """A function of this tensor, whose integers are in [low, high].
+
+        Raises:
+            Problem: the function is not monotone there.
+        """
+        size = max(len(curves), len(self.columns))
+        made, channels = [], []
+        for channel, (new, column) in enumerate(zip(_every(curves, size), _every(self.columns, size), strict=True)):
+            if not (new.rises or new.falls):
+                new = new.within(*_ends(column, low, high))
+            if not (new.rises or new.falls):
+                channels.append(channel)
+            made.append(_bent(column, new))
+        if channels:
+            raise _not_monotone(channels, size)
+        return self._of(made)
+
+    def _of(self, columns: Sequence[tuple[Fraction, Fraction, Curve]]) -> Scaled:
+        scale, shift, curves = zip(*columns, strict=True)
+        if all(curve == STRAIGHT for curve in curves):
+            curves = ()
+        elif all(curve == curves[0] for curve in curves):
+            curves = curves[:1]
+        return replace(self, scale=shrink(scale), shift=shrink(shift), curves=curves)
 
     def ends(self, low: int, high: int) -> tuple[Fraction, Fraction]:
         """Least and greatest value, for integers in [low, high]."""
-        size = max(len(self.scale), len(self.shift))
-        pairs = list(zip(spread(self.scale, size), spread(self.shift, size), strict=True))
-        values = [scale * end + shift for scale, shift in pairs for end in (low, high)]
+        values = [value for column in self.columns for value in _ends(column, low, high)]
         return min(values), max(values)
 
     def tiled(self, places: int) -> Scaled:
         """The form of this map when it is flattened, channels fastest."""
-        values = {name: getattr(self, name) for name in ("scale", "shift", "low", "high")}
-        longer = {name: v if v is None or len(v) == 1 else v * places for name, v in values.items()}
-        return replace(self, **longer)
+
+        def longer(values: tuple[Item, ...]) -> tuple[Item, ...]:
+            return values if len(values) < 2 else values * places
+
+        return replace(self, scale=longer(self.scale), shift=longer(self.shift), curves=longer(self.curves))
 
 
-def _ends(items: list[tuple[Fraction | None, Fraction | None, Fraction]]) -> tuple[Numbers | None, Numbers | None]:
-    """Ends of clipped channels after multiplication by gains: they change places where a gain is negative."""
-    lows = [low if gain >= 0 else high for low, high, gain in items]
-    highs = [high if gain >= 0 else low for low, high, gain in items]
-    made = []
-    for ends in (lows, highs):
-        found = [end for end in ends if end is not None]
-        if found and len(found) != len(ends):
-            raise Problem("a ReLU is followed by factors of different signs", hint="quantize right behind the ReLU")
-        made.append(tuple(found) if found else None)
-    return made[0], made[1]
+def _every(values: Sequence[Item], count: int) -> Sequence[Item]:
+    return values if len(values) == count else list(values) * count
 
 
-def fractions(values: Array) -> Numbers:
-    """Floats as the rationals that they are."""
-    return tuple(Fraction(float(value)) for value in values.reshape(-1))
+def _ends(column: tuple[Fraction, Fraction, Curve], low: int, high: int) -> tuple[Fraction, Fraction]:
+    """Least and greatest value of a channel."""
+    scale, shift, curve = column
+    one, other = (curve(scale * end + shift) for end in (low, high))
+    return min(one, other), max(one, other)
 
 
-def quotients(values: Array, divisors: Array) -> Numbers:
-    """values / divisors without rounding."""
-    above, below = fractions(values), fractions(divisors)
-    size = max(len(above), len(below))
-    return tuple(a / b for a, b in zip(spread(above, size), spread(below, size), strict=True))
+def _multiplied(
+    scale: Fraction, shift: Fraction, curve: Curve, gain: Fraction, bias: Fraction
+) -> tuple[Fraction, Fraction, Curve]:
+    """gain * curve(scale * x + shift) + bias, with a rising curve."""
+    if not gain:
+        return Fraction(0), bias, STRAIGHT
+    if gain < 0:
+        return -scale, -shift, curve.mirrored().times(gain, bias)
+    return scale, shift, curve.times(gain, bias)
 
 
-def floats(values: Sequence[Fraction]) -> Array:
-    """The nearest floats."""
-    return np.array([float(value) for value in values])
+def _bent(column: tuple[Fraction, Fraction, Curve], new: Curve) -> tuple[Fraction, Fraction, Curve]:
+    """A monotone function of curve(scale * x + shift), with a rising curve."""
+    scale, shift, curve = column
+    if new.rises:
+        return scale, shift, new.after(curve)
+    return -scale, -shift, new.mirrored().after(curve.mirrored().times(Fraction(-1), Fraction(0)))
 
 
-def spread(values: Numbers, count: int) -> Numbers:
-    """One value a channel."""
-    return values * count if len(values) == 1 else values
-
-
-def shrink(values: Numbers) -> Numbers:
-    """One value for all channels where they are equal."""
-    return values[:1] if all(value == values[0] for value in values) else values
-
-
-def times(left: Numbers, right: Numbers) -> Numbers:
-    """Products, channel by channel; those with one value for all channels first."""
-    if len(left) == 1 and len(right) > 1:
-        left, right = right, left
-    if len(right) > 1:
-        return shrink(tuple(a * b for a, b in zip(left, right, strict=True)))
-    (factor,) = right
-    if factor == 1:
-        return left
-    return ZERO if factor == 0 else tuple(a * factor for a in left)
-
-
-def plus(left: Numbers, right: Numbers) -> Numbers:
-    """Sums, channel by channel."""
-    if len(left) == 1 and len(right) > 1:
-        left, right = right, left
-    if len(right) > 1:
-        return shrink(tuple(a + b for a, b in zip(left, right, strict=True)))
-    (term,) = right
-    return left if term == 0 else tuple(a + term for a in left)
-
-
-def common_step(values: Sequence[Fraction]) -> Fraction:
-    """The greatest rational of which all values are whole multiples; 0 where all are 0."""
-    below = lcm(*(value.denominator for value in values))
-    return Fraction(gcd(*(int(value * below) for value in values)), below)
-
-
-def is_power_of_two(value: Fraction) -> bool:
-    """True for plus or minus a power of two, whole or broken."""
-    numerator, denominator = abs(value.numerator), value.denominator
-    return numerator > 0 and numerator & (numerator - 1) == 0 and denominator & (denominator - 1) == 0
-
-
-def is_short(value: Fraction) -> bool:
-    """True where float32 holds the value exactly with bits to spare: a small whole number over a power of two."""
-    return abs(value.numerator) < 2**16 and value.denominator & (value.denominator - 1) == 0
+def _not_monotone(channels: Sequence[int], size: int) -> Problem:
+    listed = ", ".join(map(str, channels[:8])) + (", ..." if len(channels) > 8 else "")
+    where = f" on channels {listed}" if size > 1 else ""
+    return Problem(
+        f"this activation both rises and falls{where}, so that no thresholds stand for it and the quantizer behind it",
+        hint="keep the slopes of LeakyReLU and PReLU at 0 or above (clamp them in training), or quantize first",
+    )

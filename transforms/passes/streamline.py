@@ -25,13 +25,13 @@ from ..ir.ops import (
     Best,
     Bias,
     ChannelsLast,
-    Clip,
     Concat,
     Conv,
     Dense,
     Flatten,
     MaxPool,
     Pad,
+    PiecewiseLinear,
     Quantize,
     Scale,
     Sign,
@@ -41,13 +41,12 @@ from ..ir.ops import (
 )
 from ..ir.rows import rows_of
 from ..ir.tensor import Array, TensorType, frozen
-from .quantizers import Quantizer, bounds_of, doubt_text, float32_rounds, trimmed, unchanged
-from .rewrite import Doubt, Rewrite, Rewritten
-from .scaled import (
+from .curves import curves_of
+from .quantizers import Bounds, Quantizer, bounds_of, doubt_text, float32_rounds, trimmed, unchanged
+from .rationals import (
     ONE,
     ZERO,
     Numbers,
-    Scaled,
     common_step,
     floats,
     fractions,
@@ -57,12 +56,16 @@ from .scaled import (
     shrink,
     spread,
 )
+from .rewrite import Doubt, Rewrite, Rewritten
+from .scaled import Scaled
+from .unquantized import ActivationLevels
 
 # Files hold integers as float32, which is exact up to here.
 GREATEST = 2**24
 _WIDEST_WEIGHT = 2**15
 _WIDEST_INPUT_BITS = 16
 _MOST_PAD_STEPS = 16
+_MOST_ACTIVATION_LEVELS = 255
 # A product of two float32 numbers is off by half of this, and so may be one of its factors.
 _FLOAT32_STEP = Fraction(1, 2**23)
 _QUANTIZE_FIRST = "put a quantizer in front (Brevitas QuantIdentity or QuantReLU, or a sign)"
@@ -72,8 +75,8 @@ _QUANTIZE_FIRST = "put a quantizer in front (Brevitas QuantIdentity or QuantReLU
 class Streamline:
     """Make a float network an integer one.
 
-    Needs: an integer input and integer weights. Removes: `Quantize`, `Sign`, `Clip` and every `Affine`
-    but the last, which gives class scores. Exact: in the network's parameters as stored, with
+    Needs: an integer input and integer weights. Removes: `Quantize`, `Sign`, `PiecewiseLinear` and every
+    `Affine` but the last, which gives class scores. Exact: in the network's parameters as stored, with
     gain / sqrt(variance + epsilon) taken in float64; sign(0) = +1. Negative gains move into the weights
     of the layer in front, where nothing else reads it, or behind; gains of 0 make constant channels.
     Joined tensors are brought to their greatest common scale. A quantizer that maps neighbouring integers to
@@ -140,8 +143,8 @@ class _Walk:
                 made = replace(x.affine(ONE, bias), fresh=False, blurred=blurred)
             case Scale(factor):
                 made = replace(x.affine(fractions(factor), ZERO), fresh=False)
-            case Clip(low, high):
-                made = x.clipped(low, high)
+            case PiecewiseLinear():
+                made = self._bend(node, node.op, x)
             case Sign() | Quantize() | Stairs() | Threshold():
                 made = self._quantize(node, node.op, x)
             case AddBorder():
@@ -197,7 +200,7 @@ class _Walk:
 
     def _match(self, old: str, x: Scaled) -> None:
         """Record old == scale * new + shift where that holds and floats hold both numbers exactly."""
-        if x.low is not None or x.high is not None:
+        if x.curves:
             return
         if all(Fraction(float(value)) == value for value in (*x.scale, *x.shift)):
             if x.tensor in self.rewrite.matches and self.graph.types[old].is_float:
@@ -242,34 +245,22 @@ class _Walk:
         return replace(x, scale=shrink(tuple(abs(scale) for scale in x.scale)))
 
     def _plain(self, x: Scaled) -> Scaled:
-        """The tensor without a pending ReLU or hard tanh, which becomes thresholds that give whole integers."""
-        if x.low is None and x.high is None:
+        """The tensor without a pending activation, which becomes thresholds that give whole integers."""
+        if not x.curves:
             return x
         x = self._rising(x)
         kind = self._kind(x)
-        size = max(len(v) for v in (x.scale, x.shift, x.low or ONE, x.high or ONE))
-        ends: list[tuple[int, int]] = []
-        columns = (spread(v, size) for v in (x.scale, x.shift, x.low or ZERO, x.high or ZERO))
-        for scale, shift, low, high in zip(*columns, strict=True):
-            pair = []
-            for end, given, extreme in ((low, x.low, kind.range[0]), (high, x.high, kind.range[1])):
-                code = (end - shift) / scale if given and scale else Fraction(extreme)
-                code = min(max(code, Fraction(kind.range[0])), Fraction(kind.range[1]))
-                if (code - kind.range[0]) % kind.step:
-                    raise Problem("a ReLU or hard tanh cuts between two integers", hint=_QUANTIZE_FIRST)
-                pair.append(int(code))
-            ends.append((pair[0], max(pair)))
-        levels = max((high - low) // kind.step for low, high in ends)
-        if not 1 <= levels <= 255:
-            raise Problem(f"a ReLU or hard tanh leaves {levels + 1:,} values", hint=_QUANTIZE_FIRST)
-        table = np.full((size, levels), kind.range[1] + 1, np.int64)
-        for row, (low, high) in zip(table, ends, strict=True):
-            reached = range(low + kind.step, high + 1, kind.step)
-            row[: len(reached)] = reached
+        channels = [ActivationLevels.of(*column, kind) for column in x.columns]
+        most = max(channel.count for channel in channels)
+        if not 1 <= most <= _MOST_ACTIVATION_LEVELS:
+            raise Problem(f"an activation without a quantizer leaves {most + 1:,} values", hint=_QUANTIZE_FIRST)
+        table = np.full((len(channels), most), kind.range[1] + 1, np.int64)
+        for row, channel, column in zip(table, channels, x.columns, strict=True):
+            row[: channel.count] = channel.bounds(*column, kind)
         made = self._emit("relu", Threshold(table, 0, kind.step), x)
-        shifts = spread(x.shift, size), spread(x.scale, size)
-        moved = tuple(h + s * low for h, s, (low, _) in zip(*shifts, ends, strict=True))
-        return replace(x, tensor=made, shift=shrink(moved), low=None, high=None, layer="")
+        scale = tuple(channel.unit / kind.step for channel in channels)
+        shift = tuple(channel.first for channel in channels)
+        return replace(x, tensor=made, scale=shrink(scale), shift=shrink(shift), curves=(), layer="", loose=False)
 
     def _comparable(self, x: Scaled) -> Scaled:
         """The tensor with one positive scale and one shift for all channels, as floats where that needs it."""
@@ -297,6 +288,26 @@ class _Walk:
 
     # -- operations --------------------------------------------------------------------------------
 
+    def _bend(self, node: Node, op: PiecewiseLinear, x: Scaled) -> Scaled:
+        """An activation goes on with the tensor, until a quantizer behind it takes it up."""
+        curves = curves_of(op)
+        moves = any(s and v for curve in curves for s, v in zip(curve.slopes, curve.intercepts, strict=True))
+        blurred = x.blurred or (moves and not x.is_exact)
+        jumps = [index for index in range(len(op.closed)) if any(curve.jumps[index] for curve in curves)]
+        if jumps:
+            # Where float32 may err in whether a value is beyond a jump is to be seen here alone.
+            x = self._rising(x)
+            places = tuple(tuple(curve.knots[index] for index in jumps) for curve in curves)
+            closed = tuple(op.closed[index] for index in jumps)
+            steps = Quantizer((0,) * len(jumps), closed, ONE, 0, 1, places)
+            self._doubt(node, bounds_of(steps, x, self._kind(x), not all(map(is_power_of_two, filter(None, x.gains)))))
+        return replace(x.bent(curves, *self._kind(x).range), blurred=blurred)
+
+    def _doubt(self, node: Node, bounds: Bounds) -> None:
+        if bounds.channels:
+            self.rewrite.doubts.append(Doubt(node.input, bounds.channels, bounds.edges, bounds.widths))
+            self.rewrite.notes.append(doubt_text(node.name, bounds.channels))
+
     def _quantize(self, node: Node, op: Quantize | Sign | Stairs | Threshold, x: Scaled) -> Scaled:
         quantizer = Quantizer.of(op, *x.ends(*self._kind(x).range))
         # Only a step between -1 and +1 is turned around by a sign of what it makes.
@@ -305,9 +316,7 @@ class _Walk:
             x = self._rising(x)
         kind = self._kind(x)
         bounds = bounds_of(quantizer, x, kind, float32_rounds(op, x))
-        if bounds.channels:
-            self.rewrite.doubts.append(Doubt(node.input, bounds.channels, bounds.edges, bounds.widths))
-            self.rewrite.notes.append(doubt_text(node.name, bounds.channels))
+        self._doubt(node, bounds)
         if (
             not self.keep_quantizers
             and not bounds.flips.any()
@@ -363,7 +372,7 @@ class _Walk:
         made = self._emit("conv" if isinstance(op, Conv) else "dense", replace(op, weight=weight), x)
         self._within_bounds(made)
         rounded = not is_power_of_two(step) or not all(map(is_short, x.shift))
-        return Scaled(made, (step,), _weighted(op.weight, x.shift), None, None, made, op.weight[0].size, rounded, True)
+        return Scaled(made, (step,), _weighted(op.weight, x.shift), (), made, op.weight[0].size, rounded, True)
 
     def _one_scale(self, x: Scaled) -> tuple[Fraction, list[int]]:
         """The step of which all scales are multiples, and the multiples; (1, [1]) times a sign is free."""
@@ -373,20 +382,17 @@ class _Walk:
         return step, [int(scale / step) for scale in x.scale]
 
     def _pad(self, op: Pad, x: Scaled, value: Fraction) -> Scaled:
-        ends = zip(
-            *(spread(v, max(len(x.low or ONE), len(x.high or ONE))) for v in (x.low or (value,), x.high or (value,))),
-            strict=True,
-        )
-        if any(not low <= value <= high for low, high in ends):
-            # The border is beyond what the ReLU or hard tanh leaves: it has to be taken up first.
+        places = {curve: curve.place_of(value) for curve in x.curves}
+        if None in places.values():
+            # The border is beyond what the activation leaves: it has to be taken up first.
             x = self._plain(x)
         if value or x.shift != ZERO:
             x = self._rising(x)
-        size = max(len(x.scale), len(x.shift))
-        codes = {
-            (value - shift) / scale if scale else None if value != shift else Fraction(0)
-            for scale, shift in zip(spread(x.scale, size), spread(x.shift, size), strict=True)
-        }
+        codes: set[Fraction | None] = set()
+        for scale, shift, curve in x.columns:
+            place = curve.place_of(value)
+            at = None if place is None else place - shift
+            codes.add(at / scale if at is not None and scale else None if at else Fraction(0))
         finest = lcm(*(code.denominator for code in codes if code is not None))
         if len(codes) > 1 or None in codes or finest > _MOST_PAD_STEPS:
             raise Problem(

@@ -41,6 +41,11 @@ _STORED = {
 }
 # qonnx' own channels-last domain gives standard names another layout.
 _DOMAINS = re.compile(r"(ai\.onnx|onnx\.brevitas|(qonnx|finn|finn_plus)\.(?!.*channels_last).*)?$")
+# Activations that are not read, and why.
+_NO_STAIRS = {
+    **dict.fromkeys(("HardSwish", "Gelu", "Swish", "Mish"), "both rises and falls"),
+    **dict.fromkeys(("Sigmoid", "Tanh", "Elu", "Selu", "Celu", "Softplus", "Softsign"), "is not linear in pieces"),
+}
 
 
 class Reader:
@@ -195,6 +200,11 @@ class Reader:
             self.constants[node.output[0]] = self._shape(call)
             return
         how = OPERATORS.get(kind)
+        if how is None and kind in _NO_STAIRS:
+            raise Problem(
+                f"{kind} {_NO_STAIRS[kind]}, so that no thresholds stand for it and the quantizer behind it",
+                hint="train with ReLU, LeakyReLU, hard tanh or hard sigmoid in its place",
+            )
         if how is None:
             raise Problem(
                 f"operator {visible(node.op_type, lines=False)} is not supported",

@@ -1,8 +1,7 @@
-"""Operators on values at one place: sums, products, normalization, limits, and what does nothing."""
+"""Operators on values at one place: sums, products, normalization, and what does nothing."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from itertools import chain
 
@@ -11,7 +10,7 @@ import onnx
 
 from bnnflow import Problem
 
-from ..ir.ops import Add, AddBorder, Affine, Bias, Clip, Scale
+from ..ir.ops import Add, AddBorder, Affine, Bias, Scale
 from ..ir.tensor import Array
 from .call import Call, operator
 from .constants import Constant, Levels
@@ -197,58 +196,6 @@ def batch_normalization(reader: Reader, call: Call, x: Live) -> Live:
     centred = reader.affine(call, x, Affine(np.ones(1), on_channels(-mean, x)))
     scaled = Affine(on_channels(gain, x), on_channels(bias, x), on_channels(np.sqrt(spread), x))
     return reader.affine(call, centred, scaled)
-
-
-# -- limits ----------------------------------------------------------------------------------------
-
-
-@operator("Relu", takes=(Turned,))
-def relu(reader: Reader, call: Call, x: Live) -> Live:
-    """max(x, 0)."""
-    return reader.on(x, "relu", Clip(0.0, math.inf), call)
-
-
-@operator("Clip", takes=(Steps, Turned))
-def clip(reader: Reader, call: Call, x: Live) -> Live:
-    """Limits of constant numbers, one for all channels."""
-    ends = []
-    for index, key, default in ((1, "min", -math.inf), (2, "max", math.inf)):
-        stated = call.settings.get(key)
-        if call.has(index):
-            stated = _single(reader.constant(call, index, "a limit"))
-        ends.append(default if stated is None else float(stated))
-    return _limited(reader, call, x, *ends)
-
-
-@operator("Min", "Max", joins=True, takes=(Turned,))
-def min_or_max(reader: Reader, call: Call, x: Live) -> Live:
-    """The lesser, or the greater, of a computed tensor and constant numbers, one for all channels."""
-    fixed = [name for name in call.inputs if name not in reader.live]
-    if len(fixed) != len(call.inputs) - 1:
-        raise Problem(f"{call.kind} of two computed tensors is not supported", hint="one of them must be constant")
-    numbers = [_single(reader.constants.array(name)) for name in fixed]
-    if call.kind == "Min":
-        return _limited(reader, call, x, -math.inf, min([*numbers, math.inf]))
-    return _limited(reader, call, x, max([*numbers, -math.inf]), math.inf)
-
-
-def _single(value: Array) -> float:
-    if value.size != 1 or value.ndim > 1:
-        raise Problem("limits that differ between channels are not supported", hint="use one number for all")
-    return float(value.reshape(-1)[0])
-
-
-def _limited(reader: Reader, call: Call, x: Live, low: float, high: float) -> Live:
-    if not low <= high or low == math.inf or high == -math.inf:
-        raise Problem(f"limits from {low:g} to {high:g} are empty")
-    if isinstance(x.pending, Steps):
-        steps = x.pending
-        narrower = replace(steps, low=max(steps.low, math.ceil(max(low, -(2**15)))))
-        narrower = replace(narrower, high=min(steps.high, math.floor(min(high, 2**15))))
-        if narrower.low >= narrower.high:
-            raise Problem(f"limits from {low:g} to {high:g} leave a quantizer no choice")
-        return replace(x, pending=narrower)
-    return x if (low, high) == (-math.inf, math.inf) else reader.on(x, "clip", Clip(low, high), call)
 
 
 # -- what does nothing -----------------------------------------------------------------------------

@@ -10,8 +10,9 @@ from .call import kind_of
 # Operators that leave every axis where it is.
 _PASSES = (
     *("Abs", "Add", "BipolarQuant", "Cast", "Clip", "DequantizeLinear", "Div", "Dropout", "Equal", "Greater"),
-    *("GreaterOrEqual", "Identity", "IntQuant", "Less", "LessOrEqual", "Max", "Min", "Mul", "Neg", "Pad", "Quant"),
-    *("QuantizeLinear", "Relu", "Sign", "Sub", "Sum", "Trunc", "Where"),
+    *("GreaterOrEqual", "HardSigmoid", "Identity", "IntQuant", "LeakyRelu", "Less", "LessOrEqual", "Max", "Min"),
+    *("Mul", "Neg", "PRelu", "Pad", "Quant", "QuantizeLinear", "Relu", "Shrink", "Sign", "Sub", "Sum"),
+    *("ThresholdedRelu", "Trunc", "Where"),
 )
 _FIRST = ("AveragePool", "BatchNormalization", "Conv", "GlobalAveragePool", "GlobalMaxPool", "MaxPool")
 _LAST = ("Im2Col", "MatMul", "MaxPoolNHWC", "XnorPopcountMatMul")

@@ -15,12 +15,12 @@ from google.protobuf.message import DecodeError, EncodeError
 from bnnflow import Problem, visible
 
 from ..ir.graph import Graph
-from . import dataflow, elementwise, layers, pools, quantizers, shapes, signs
+from . import activations, dataflow, elementwise, layers, pools, quantizers, shapes, signs
 from .call import OPERATORS, is_known
 from .core import Reader
 
 # Importing these files fills the table of operators.
-_FAMILIES = (elementwise, quantizers, layers, pools, shapes, dataflow, signs)
+_FAMILIES = (elementwise, activations, quantizers, layers, pools, shapes, dataflow, signs)
 _LARGE = 2**12
 
 

@@ -27,7 +27,6 @@ from ..ir.ops import (
     Bias,
     ChannelsLast,
     ChannelwiseMul,
-    Clip,
     Concat,
     Conv,
     Dense,
@@ -40,6 +39,7 @@ from ..ir.ops import (
     Mvau,
     Pad,
     Pair,
+    PiecewiseLinear,
     Pool,
     Quantize,
     Scale,
@@ -57,6 +57,7 @@ from ..ir.ops import (
     XnorDense,
 )
 from ..ir.tensor import Array, TensorType
+from .activations import operators_of
 from .units import FINN, UnitNode, bound_type, unit_node, weight_type
 
 QONNX = "qonnx.custom_op.general"
@@ -193,11 +194,8 @@ class Writer:
                 self._affine(x, name, op, made)
             case Bias(integers, scale):
                 self._emit("Add", [x, self._quantized(f"{name}_bias", integers, scale, kind)], name)
-            case Clip(low, high):
-                ends = [
-                    self._scalar(f"{name}_{k}", v) if np.isfinite(v) else "" for k, v in (("low", low), ("high", high))
-                ]
-                self._emit("Clip", [x, *ends], name)
+            case PiecewiseLinear():
+                self._activation(x, name, op, kind)
             case Quantize(scale, low, high, rounding):
                 self._quantize(x, name, scale, (low, high), rounding)
             case Sign(zero):
@@ -294,6 +292,20 @@ class Writer:
         )
         self._emit("Transpose", [x], turned, perm=[0, 2, 1])
         self._emit("Unsqueeze", [turned, self._whole(f"{name}_axes", [1])], name)
+
+    def _activation(self, x: str, name: str, op: PiecewiseLinear, kind: TensorType) -> None:
+        operators = operators_of(op, name)
+        for index, operator in enumerate(operators):
+            made = name if index == len(operators) - 1 else self._inner(f"{name}_{index}", TensorType(kind.shape))
+            constants = []
+            for key, value in operator.constants.items():
+                if value is None:
+                    constants.append("")
+                else:
+                    shaped = value[0] if value.size == 1 else self._a_channel(value, kind)
+                    constants.append(self._constant(f"{name}_{key}", shaped))
+            self._emit(operator.kind, [x, *constants], made, **operator.settings)
+            x = made
 
     def _affine(self, x: str, name: str, op: Affine, made: TensorType) -> None:
         scale, shift, divisor = (self._a_channel(part, made) for part in (op.scale, op.shift, op.divisor))
