@@ -188,7 +188,7 @@ def _costs(graph: Graph, grid: Grid) -> list[Facts]:
     return [
         {"memory": memory.name, "bits": memory.size, **asdict(safe.cost(memory))}
         for memory, safe in pairs.values()
-        if safe.code != "none"
+        if safe.coded
     ]
 
 
@@ -233,7 +233,7 @@ def save_map(graph: Graph, grid: Grid, path: Path) -> Facts:
     Raises:
         Problem: the grid has several points, or its point hits no memories or protected ones.
     """
-    from ...sim.faults import Memory, Model, draw
+    from ...sim.faults import FaultModel, Memory, draw
 
     point, *others = grid.points(graph)
     if others:
@@ -242,6 +242,6 @@ def save_map(graph: Graph, grid: Grid, path: Path) -> Facts:
     places = [place for place in point.places(graph) if isinstance(place, Memory)]
     if not places or point.protection != "none" or point.model == "single":
         raise Problem("only maps of memories without protection are written", "--save-map", "use --target weights")
-    drawn = draw(graph, places, Model.parse(point.model), point.rates, point.seed, 0)
+    drawn = draw(graph, places, FaultModel.parse(point.model), point.rates, point.seed, 0)
     write_whole(path, drawn.content(path.suffix, graph))
     return {"map": str(path), "cells": {name: len(cells.index) for name, cells in drawn.cells.items()}}

@@ -79,14 +79,14 @@ def check_folding(graph: Graph, grid: Grid) -> None:
     Raises:
         Problem: a fault of more than cells, FIFOs, or a protection, which all depend on words and their number.
     """
-    from ...sim.faults import Model, Protection
+    from ...sim.faults import FaultModel, Protection
 
     for point in grid.points(graph):
-        shape = "cell" if point.model == "single" else Model.parse(point.model).shape
+        shape = None if point.model == "single" else FaultModel.parse(point.model).shape
         what = ""
-        if shape != "cell":
-            what = f"a {shape} is made of the words that PE and SIMD give a memory"
-        elif Protection.parse(point.protection).code != "none":
+        if shape is not None and shape.of_words:
+            what = f"a {shape.name} is made of the words that PE and SIMD give a memory"
+        elif Protection.parse(point.protection).coded:
             what = f"{point.protection} protects words, which PE and SIMD give a memory"
         elif point.target == "fifos":
             what = "a FIFO's words hold as many values as its unit has PEs"

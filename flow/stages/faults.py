@@ -22,7 +22,7 @@ def fault_settings(recipe: Recipe) -> tuple[Grid, Plan, Workers]:
     Raises:
         Problem: at its place in the recipe, for what is no model, protection, rate table or cluster.
     """
-    from ...sim.faults import Grid, Model, Plan, Protection, Rates, Workers, read_rates
+    from ...sim.faults import FaultModel, Grid, Plan, Protection, Rates, Workers, read_rates
 
     settings, key = recipe.faults, "faults.table"
     try:
@@ -30,7 +30,7 @@ def fault_settings(recipe: Recipe) -> tuple[Grid, Plan, Workers]:
         key = "faults.models"
         for text in settings.models:
             if text != "single":
-                model = Model.parse(text)
+                model = FaultModel.parse(text)
                 for each in rates:
                     each.check(model)
         key = "faults.protections"

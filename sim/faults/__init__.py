@@ -1,6 +1,6 @@
 """Faults of hardware in simulated networks: what breaks and where, campaigns, criticality, margins.
 
-`Grid` and `Campaign` run whole campaigns on a `Subject` (graph, images, labels); `Model`, `Rates` and `Protection`
+`Grid` and `Campaign` run whole campaigns on a `Subject` (graph, images, labels); `FaultModel`, `Rates` and `Protection`
 say what is hit, how often and behind what; `FaultMap` draws, keeps and replays maps of memories; `criticality`
 judges every single bit of a layer; `margins` and `attack` bound what cannot and what can go wrong.
 """
@@ -12,21 +12,28 @@ from .campaigns.statistics import leveugle, paired, student_t
 from .campaigns.store import Store
 from .campaigns.sweep import Sweep, sweep
 from .campaigns.workers import Workers
+from .injection.cells import Cells, Rate
+from .injection.effects import EFFECTS
 from .injection.layout import Memory, from_memory, memories, memory
 from .injection.maps import FaultMap, checksum, draw, flips, inject
-from .injection.models import Cells, Model, Rate
+from .injection.models import FaultModel
 from .injection.protect import Protection, ProtectionCost
 from .injection.rates import Rates, read_rates
 from .injection.trials import TARGETS, Outcome, Point, Subject
+from .protections import CODES
+from .shapes import SHAPES
 
 __all__ = [
+    "CODES",
+    "EFFECTS",
+    "SHAPES",
     "TARGETS",
     "Campaign",
     "Cells",
     "FaultMap",
+    "FaultModel",
     "Grid",
     "Memory",
-    "Model",
     "Outcome",
     "Plan",
     "Point",

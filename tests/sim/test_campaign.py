@@ -17,9 +17,9 @@ import pytest
 from bnnflow import Problem
 from bnnflow.sim.faults import (
     Campaign,
+    FaultModel,
     Grid,
     Memory,
-    Model,
     Outcome,
     Plan,
     Point,
@@ -34,8 +34,8 @@ from bnnflow.sim.faults import (
     paired,
     student_t,
 )
-from bnnflow.sim.faults.campaigns import sweep
 from bnnflow.sim.faults.campaigns.statistics import clopper_pearson, image_half_width
+from bnnflow.sim.faults.campaigns.sweep import sweep
 from bnnflow.sim.faults.campaigns.workers import Task
 from bnnflow.sim.faults.injection.maps import faulty_ops
 from bnnflow.sim.faults.injection.trials import population
@@ -278,7 +278,7 @@ def test_per_layer_rates_hit_those_layers() -> None:
     named = Rates(only.rest, {"conv2.weights": Rate.of(0.3), "fc": Rate.of(0.1)})
     place = Point("weights", (), "flip", named)
     cells = [found for found in place.places(one.graph) if isinstance(found, Memory)]
-    ops = faulty_ops(one.graph, cells, Model(), named, place.seed, 0)
+    ops = faulty_ops(one.graph, cells, FaultModel(), named, place.seed, 0)
     assert set(ops) == {"conv2", "fc"}
 
 

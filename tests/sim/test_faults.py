@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from bnnflow import Problem
 from bnnflow.sim.engine.simulator import Simulator
 from bnnflow.sim.faults import (
+    SHAPES,
     FaultMap,
+    FaultModel,
     Grid,
-    Model,
+    Memory,
     Rate,
     Rates,
     draw,
@@ -29,6 +31,7 @@ from bnnflow.sim.faults import (
 from bnnflow.sim.faults.injection.draws import stream, uniforms
 from bnnflow.sim.faults.injection.layout import KINDS
 from bnnflow.sim.faults.injection.maps import replaced, source
+from bnnflow.sim.faults.shapes.base import Coins, Shape
 from bnnflow.sim.reference import run
 from bnnflow.transforms.ir.ops import NO_BOUNDS, Mvau
 from bnnflow.transforms.memories import slices
@@ -207,14 +210,14 @@ def test_folding_changes_the_damage_and_logical_addresses_do_not() -> None:
     assert isinstance(op, Mvau)
     refolded = replaced(graph, {"d0": replace(op, pe=8, simd=2)})
 
-    def hit(where: object, model: Model) -> object:
+    def hit(where: object, model: FaultModel) -> object:
         assert isinstance(where, type(graph))
         made = inject(where, 0, 0, 0.2, model).nodes[0].op
         assert isinstance(made, Mvau)
         return made.weight.tolist()
 
-    assert hit(graph, Model()) != hit(refolded, Model())
-    assert hit(graph, Model.parse("logical flip")) == hit(refolded, Model.parse("logical flip"))
+    assert hit(graph, FaultModel()) != hit(refolded, FaultModel())
+    assert hit(graph, FaultModel.parse("logical flip")) == hit(refolded, FaultModel.parse("logical flip"))
     assert inject(graph, 0, 0, 0.0) == graph
 
 
@@ -223,7 +226,7 @@ def damage(model: str, rate: float, graph_seed: int = 0, up: float | None = None
     graph = cnn(graph_seed)
     one = next(m for m in memories(graph) if m.layer == "conv2")
     before = one.words(graph.node("conv2").op)
-    cells = Model.parse(model).draw(one, Rate(rate if up is None else up, rate), stream(5, 0, 1))
+    cells = FaultModel.parse(model).draw(one, Rate(rate if up is None else up, rate), stream(5, 0, 1))
     assert np.all(np.diff(cells.index) > 0)
     return before, cells.on(before)
 
@@ -260,26 +263,41 @@ def test_bursts_and_clusters_are_neighbours() -> None:
         rows = [np.flatnonzero(row) for row in before != after]
         assert all(len(np.unique(row)) == len(row) for row in rows)
     one = memories(cnn())[2]
-    model = Model("cluster", "stuck-at-1", 2, 3)
-    cells = model._spread(one, np.array([1 * 24 + 22]), np.array([1]))
-    assert [divmod(i, 24) for i in cells.index.tolist()] == [(1, 22), (1, 23), (2, 22), (2, 23)]
-    twice = Model("burst", "flip", 1, 3)._spread(one, np.array([0, 1]), np.array([2, 2]))
+    assert cells_of(FaultModel.parse("cluster:2x3 stuck-at-1").shape, one, 1 * 24 + 22) == area(1, 3, 22, 24)
+    every = Rate.of(1.0), stream(0, 0, 0)
+    twice = FaultModel.parse("burst:3 flip").hit(one, np.array([0, 1]), np.zeros(2), *every)
     assert twice.index.tolist() == [0, 3], "two flips of one cell cancel"
+    stuck = FaultModel.parse("burst:3 stuck").hit(one, np.array([0, 1]), np.array([2.0**-52, 0.0]), *every)
+    assert stuck.effect.tolist() == [1, 0, 0, 0], "of two stuck ones the last counts"
+
+
+def cells_of(shape: Shape, place: Memory, unit: int) -> set[tuple[int, int]]:
+    """Words and bits of a unit's cells."""
+    cells = shape.cells(place, unit, Coins(stream(0, 0, 0), unit)).tolist()
+    found = {divmod(cell, place.width) for cell in cells}
+    assert len(found) == len(cells)
+    return found
+
+
+def area(top: int, bottom: int, left: int, right: int) -> set[tuple[int, int]]:
+    return {(word, bit) for word in range(top, bottom) for bit in range(left, right)}
 
 
 def test_rows_and_columns_of_block_rams() -> None:
     """Words of 40 bits, 600 deep: RAMs of 1024 x 18, three across; each bound's place is a RAM of its own."""
     one = replace(memories(cnn())[2], depth=600, width=40, bank=40)
-    row, column = Model("bram-row", "flip"), Model("bram-column", "flip")
+    row, column = SHAPES["bram-row"](), SHAPES["bram-column"]()
     assert (row.units(one), column.units(one)) == (600 * 3, 40)
-    assert row._area(one, 3 * 7 + 2) == (7, 8, 36, 40)
-    assert column._area(one, 39) == (0, 600, 39, 40)
+    assert cells_of(row, one, 3 * 7 + 2) == area(7, 8, 36, 40)
+    assert cells_of(column, one, 39) == area(0, 600, 39, 40)
     deep = replace(one, depth=2000)
     assert column.units(deep) == 80
-    assert column._area(deep, 41) == (1024, 2000, 1, 2)
+    assert cells_of(column, deep, 41) == area(1024, 2000, 1, 2)
     banks = memories(cnn(), ("thresholds",))[0]
     assert row.units(banks) == banks.depth * 6
-    assert row._area(banks, 1 * 6 + 2) == (1, 2, 2 * 11, 3 * 11)
+    assert cells_of(row, banks, 1 * 6 + 2) == area(1, 2, 2 * 11, 3 * 11)
+    small = FaultModel.parse("bram-column:distributed flip")
+    assert small.shape.units(one) == 40 * 10 and cells_of(small.shape, one, 41) == area(64, 128, 1, 2)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -288,7 +306,7 @@ def test_faulty_graphs_run_the_same_in_engine_and_reference(kind: str, seed: int
     from bnnflow.sim.faults.injection.maps import faulty_ops
 
     graph = cnn(seed)
-    made = replaced(graph, faulty_ops(graph, memories(graph, (kind,)), Model(), Rates.of(0.1), 1, seed))
+    made = replaced(graph, faulty_ops(graph, memories(graph, (kind,)), FaultModel(), Rates.of(0.1), 1, seed))
     x = pixels(seed, graph, 12)
     assert np.array_equal(Simulator.of(made).scores(x), run(made, x)["fc"])
     assert not np.array_equal(run(made, x)["fc"], run(graph, x)["fc"])
@@ -297,7 +315,7 @@ def test_faulty_graphs_run_the_same_in_engine_and_reference(kind: str, seed: int
 @pytest.mark.parametrize("suffix", ["npz", "csv"])
 def test_map_files_replay_exactly_and_refuse_other_foldings(suffix: str, tmp_path: Path, golden: object) -> None:
     graph = cnn()
-    drawn = draw(graph, memories(graph, KINDS), Model.parse("asymmetric"), Rates(Rate(0.1, 0.2)), 3, 4)
+    drawn = draw(graph, memories(graph, KINDS), FaultModel.parse("asymmetric"), Rates(Rate(0.1, 0.2)), 3, 4)
     path = tmp_path / f"map.{suffix}"
     path.write_bytes(drawn.content(path.suffix, graph))
     again = FaultMap.load(path, graph)
@@ -377,7 +395,7 @@ def test_what_a_table_says_is_injected(
     injected = point.rates.facts()
     turned, there = np.zeros(2), np.zeros(2)
     for trial in range(20):
-        drawn_map = draw(graph, memories(graph), Model.parse(point.model), point.rates, 0, trial)
+        drawn_map = draw(graph, memories(graph), FaultModel.parse(point.model), point.rates, 0, trial)
         for place in memories(graph):
             before = place.words(graph.node(place.layer).op)
             after = drawn_map.cells[place.name].on(before)
@@ -417,7 +435,7 @@ def test_a_table_of_some_layers_is_enough_for_these(tmp_path: Path) -> None:
 def test_models_without_directions_never_draw_one_of_two_rates() -> None:
     place = memories(cnn())[0]
     with pytest.raises(Problem, match="no directions"):
-        Model().draw(place, Rate(0.1, 0.2), source(place, 0, 0))
+        FaultModel().draw(place, Rate(0.1, 0.2), source(place, 0, 0))
 
 
 @pytest.mark.parametrize(
@@ -432,10 +450,13 @@ def test_models_without_directions_never_draw_one_of_two_rates() -> None:
 )
 def test_bad_models(name: str, text: str, golden: object) -> None:
     with pytest.raises(Problem) as found:
-        Model.parse(text)
+        FaultModel.parse(text)
     golden(f"problems/faults_model_{name}", str(found.value))  # type: ignore[operator]
 
 
-@pytest.mark.parametrize("text", ["flip", "bit-line stuck-at-1", "burst:4 flip", "cluster:2x3 stuck", "logical stuck"])
+@pytest.mark.parametrize(
+    "text",
+    ["flip", "bit-line stuck-at-1", "burst:4 flip", "cluster:2x3 stuck", "logical stuck", "bram-row:distributed flip"],
+)
 def test_models_print_as_they_are_read(text: str) -> None:
-    assert str(Model.parse(text)) == text
+    assert str(FaultModel.parse(text)) == text

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bnnflow import Problem
 from bnnflow.sim.engine.simulator import Simulator
-from bnnflow.sim.faults import Model, Rates, memories
+from bnnflow.sim.faults import FaultModel, Rates, memories
 from bnnflow.sim.faults.analysis.attack import Search, attack, flipped, weakest_flips
 from bnnflow.sim.faults.analysis.criticality import criticality
 from bnnflow.sim.faults.analysis.margins import NEVER, certify, flip_probability, flips_needed, layer_of, layers
@@ -153,7 +153,7 @@ def test_flip_probabilities_meet_monte_carlo() -> None:
     exact = flip_probability(layer_of(graph, "d0", clean), 0.05).mean(axis=0)
     shares = []
     for trial in range(400):
-        made = replaced(graph, faulty_ops(graph, memories(graph)[:1], Model(), Rates.of(0.05), 0, trial))
+        made = replaced(graph, faulty_ops(graph, memories(graph)[:1], FaultModel(), Rates.of(0.05), 0, trial))
         shares.append((Simulator.of(made).tensors(images)["d0"] != clean["d0"]).mean(axis=0))
     error = np.std(shares, axis=0) / 20
     assert np.all(np.abs(np.mean(shares, axis=0) - exact) <= 5 * error + 1e-9)

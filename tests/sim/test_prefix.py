@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bnnflow.sim.engine.simulator import Simulator
-from bnnflow.sim.faults import Model, Rates, memories
+from bnnflow.sim.faults import FaultModel, Rates, memories
 from bnnflow.sim.faults.injection.layout import KINDS
 from bnnflow.sim.faults.injection.maps import faulty_ops, replaced
 from bnnflow.sim.reference import run
@@ -27,7 +27,7 @@ def test_every_node_is_a_place_to_go_on_from(place: int) -> None:
     start = simulator.prefix(x, name)
     assert np.array_equal(simulator.finish(start, {}), simulator.scores(x))
     later = {node.name for node in graph.nodes[place:]}
-    hit = faulty_ops(graph, memories(graph, KINDS), Model(), Rates.of(0.2), 0, 1)
+    hit = faulty_ops(graph, memories(graph, KINDS), FaultModel(), Rates.of(0.2), 0, 1)
     ops = {layer: op for layer, op in hit.items() if layer in later}
     wanted = run(replaced(graph, ops), x)[graph.output]
     assert np.array_equal(simulator.finish(start, ops), wanted)

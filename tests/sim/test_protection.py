@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from bnnflow import Problem
-from bnnflow.sim.faults import Memory, Model, Point, Protection, Rates, Subject, memories
+from bnnflow.sim.faults import FaultModel, Memory, Point, Protection, Rates, Subject, memories
 from bnnflow.sim.faults.injection.maps import faulty_ops
-from bnnflow.sim.faults.injection.protect import odd_columns
+from bnnflow.sim.faults.protections.secded import odd_columns
 
 from .fault_graphs import cnn, mlp, pixels
 
@@ -60,7 +60,7 @@ def test_every_single_error_is_corrected_and_every_double_one_is_no_worse(text: 
         assert np.array_equal(safe.decode(memory, hit), words), bit
     if text == "tmr":
         return
-    blank = replace(safe, on_error="zero")
+    blank = Protection.parse(f"{text}:zero")
     for pair in combinations(range(stored.size), 2):
         hit = stored.copy()
         hit[0, list(pair)] ^= 1
@@ -90,13 +90,13 @@ def test_parity_detects_odd_errors() -> None:
     memory = place(4, 8)
     words = content(memory, 3) | np.array([1, 0, 0, 0, 0, 0, 0, 1], np.uint8)
     for answer, wanted in {"zero": 0 * words[1], "last": words[0], "keep": words[1] ^ (np.arange(8) == 2)}.items():
-        safe = Protection("parity", on_error=answer)
+        safe = Protection.parse(f"parity:{answer}")
         hit = safe.encode(memory, words)
         hit[1, 2] ^= 1
         assert np.array_equal(safe.decode(memory, hit)[1], wanted)
         hit[1, 3] ^= 1
         assert np.array_equal(safe.decode(memory, hit)[1], words[1] ^ ((np.arange(8) == 2) | (np.arange(8) == 3)))
-    first = Protection("parity", on_error="last")
+    first = Protection.parse("parity:last")
     hit = first.encode(memory, words)
     hit[0, 0] ^= 1
     assert not first.decode(memory, hit)[0].any(), "before the first good word there is none"
@@ -125,7 +125,7 @@ def test_secded_corrects_what_salami_measured() -> None:
     wrong = {"none": 0, "secded-72-64": 0}
     for code in wrong:
         for trial in range(30):
-            ops = faulty_ops(graph, memories(graph), Model(), Rates.of(1e-3), 0, trial, Protection.parse(code))
+            ops = faulty_ops(graph, memories(graph), FaultModel(), Rates.of(1e-3), 0, trial, Protection.parse(code))
             for memory in memories(graph):
                 if memory.layer in ops:
                     changed = memory.words(ops[memory.layer]) != memory.words(graph.node(memory.layer).op)
@@ -140,7 +140,7 @@ def test_scrubbing_leaves_fewer_errors() -> None:
     for text in ("none", "none:scrub=10", "secded-72-64", "secded-72-64:scrub=10"):
         left[text] = 0
         for trial in range(20):
-            ops = faulty_ops(graph, memories(graph), Model(), Rates.of(0.02), 0, trial, Protection.parse(text))
+            ops = faulty_ops(graph, memories(graph), FaultModel(), Rates.of(0.02), 0, trial, Protection.parse(text))
             for memory in memories(graph):
                 before = memory.words(graph.node(memory.layer).op)
                 left[text] += int((memory.words(ops.get(memory.layer, graph.node(memory.layer).op)) != before).sum())

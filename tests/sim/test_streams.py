@@ -7,8 +7,8 @@ import pytest
 
 from bnnflow import Problem
 from bnnflow.sim.engine.simulator import Simulator
-from bnnflow.sim.faults import Model, Point, Rates, Subject
-from bnnflow.sim.faults.injection.models import CLEAR, FLIP, SET, Cells
+from bnnflow.sim.faults import FaultModel, Point, Rates, Subject
+from bnnflow.sim.faults.injection.cells import CLEAR, FLIP, SET, Cells
 from bnnflow.sim.faults.injection.streams import KINDS, changed, faulty_walk, split, streams
 from bnnflow.sim.reference import apply, run
 from bnnflow.transforms.ir.tensor import TensorType, bipolar
@@ -59,7 +59,7 @@ def test_walks_equal_the_reference(kind: str, seed: int) -> None:
     places = streams(graph, kind)
     assert places
     x = pixels(seed, graph, 7)
-    walk = faulty_walk(graph, places, Model(), Rates.of(0.05), 3, seed, 5)
+    walk = faulty_walk(graph, places, FaultModel(), Rates.of(0.05), 3, seed, 5)
     made = {graph.input: x.astype(np.int64)}
     for node in walk.graph.nodes:
         values = apply(node.op, *(made[name] for name in node.inputs))
@@ -67,7 +67,7 @@ def test_walks_equal_the_reference(kind: str, seed: int) -> None:
         made[node.name] = values if change is None else change(values, 0).astype(np.int64)
     assert np.array_equal(walk.scores(x), made["fc"])
     assert not np.array_equal(walk.scores(x), Simulator.of(graph).scores(x))
-    calm = faulty_walk(graph, places, Model(), Rates.of(0.0), 3, seed, 5)
+    calm = faulty_walk(graph, places, FaultModel(), Rates.of(0.0), 3, seed, 5)
     assert np.array_equal(calm.scores(x), Simulator.of(graph).scores(x))
 
 
@@ -77,7 +77,7 @@ def tensor(
     graph = cnn()
     place = [one for one in streams(graph, kind) if one.layer == layer]
     values = run(graph, pixels(0, graph, count))[layer]
-    walk = faulty_walk(graph, place, Model.parse(model), Rates.of(rate), 0, 0, depth)
+    walk = faulty_walk(graph, place, FaultModel.parse(model), Rates.of(rate), 0, 0, depth)
     return values, walk.changes[place[0].tensor](values, 0)
 
 
@@ -116,7 +116,7 @@ def test_products_flip_as_often_as_they_should() -> None:
     place = [one for one in streams(graph, "products") if one.layer == "d0"]
     x = pixels(0, graph, 200)
     sums = run(split(graph, ["d0"]), x)["d0__sums"]
-    made = faulty_walk(graph, place, Model(), Rates.of(0.1), 0, 0).changes["d0__sums"](sums, 0)
+    made = faulty_walk(graph, place, FaultModel(), Rates.of(0.1), 0, 0).changes["d0__sums"](sums, 0)
     off = (made - sums) - 0.1 * (200 - 2 * sums)
     assert abs(off.mean()) < 5 * (200 * 0.09 / off.size) ** 0.5
     assert abs(off.var() - 200 * 0.09) < 0.5

@@ -12,7 +12,7 @@ import numpy as np
 from bnnflow import Problem
 
 from ....transforms.ir.graph import Graph
-from ..injection.models import Rate
+from ..injection.cells import Rate
 from ..injection.rates import Rates
 from ..injection.trials import SINGLE, Outcome, Point, Subject, population
 from .statistics import both, clopper_pearson, half_width, image_half_width, leveugle, stein, unseen

@@ -18,9 +18,10 @@ from bnnflow import Problem
 from ....transforms.ir.graph import Graph
 from ....transforms.ir.ops import AnyOp
 from ....transforms.ir.tensor import Array
+from .cells import FLIP, Cells, Rate
 from .draws import stream
 from .layout import KINDS, Memory, memories
-from .models import FLIP, Cells, Model, Rate
+from .models import FaultModel
 from .protect import Protection
 from .rates import Rates
 
@@ -125,7 +126,7 @@ def checksum(graph: Graph) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def draw(graph: Graph, places: Sequence[Memory], model: Model, rates: Rates, seed: int, trial: int) -> FaultMap:
+def draw(graph: Graph, places: Sequence[Memory], model: FaultModel, rates: Rates, seed: int, trial: int) -> FaultMap:
     """Fault map number `trial` of unprotected memories."""
     return FaultMap(
         checksum(graph),
@@ -141,7 +142,7 @@ def source(memory: Memory, seed: int, trial: int, interval: int = 0) -> Callable
 def faulty_ops(
     graph: Graph,
     places: Sequence[Memory],
-    model: Model,
+    model: FaultModel,
     rates: Rates,
     seed: int,
     trial: int,
@@ -159,17 +160,17 @@ def faulty_ops(
 
 
 def _read(
-    memory: Memory, words: Array, model: Model, rate: Rate, protection: Protection, seed: int, trial: int
+    memory: Memory, words: Array, model: FaultModel, rate: Rate, protection: Protection, seed: int, trial: int
 ) -> Array:
     """What a unit reads from its memory at the end of the exposure; `words` itself where nothing was hit."""
     stored = protection.stored(memory)
     check_protected(model, protection)
-    intervals = protection.scrubs if model.effect in ("flip", "asymmetric") else 1
+    intervals = 1 if model.effect.lasting else protection.scrubs
     if intervals > 1:
         rate = _share(rate, intervals)
     content: Array | None = None
     # Without a code the memory is loaded again each time: only the last interval is left.
-    for interval in range(intervals - 1 if protection.code == "none" else 0, intervals):
+    for interval in range(intervals - 1 if not protection.coded else 0, intervals):
         cells = model.draw(stored, rate, source(memory, seed, trial, interval))
         if len(cells.index):
             content = cells.on(protection.encode(memory, words) if content is None else content)
@@ -178,15 +179,15 @@ def _read(
     return words if content is None else protection.decode(memory, content)
 
 
-def check_protected(model: Model, protection: Protection) -> None:
+def check_protected(model: FaultModel, protection: Protection) -> None:
     """Refuse faults that do not lie in a protected memory.
 
     Raises:
         Problem: a PE's or logically addressed cells, beside a code.
     """
-    if protection.code != "none" and (model.shape == "pe" or model.logical):
-        shape = "a PE's" if model.shape == "pe" else "logically addressed"
-        raise Problem(f"{shape} faults do not lie in a protected memory", "fault campaign", "use protection none")
+    if protection.coded and not model.shape.in_codes:
+        what = f"{model.shape.name} faults do not lie in a protected memory"
+        raise Problem(what, "fault campaign", "use protection none")
 
 
 def _share(rate: Rate, intervals: int) -> Rate:
@@ -200,9 +201,9 @@ def _share(rate: Rate, intervals: int) -> Rate:
     return Rate(part(rate.up), part(rate.down), rate.label)
 
 
-def inject(graph: Graph, seed: int, trial: int, rate: float, model: Model | None = None) -> Graph:
+def inject(graph: Graph, seed: int, trial: int, rate: float, model: FaultModel | None = None) -> Graph:
     """The dataflow graph with one fault map in its weight memories."""
-    ops = faulty_ops(graph, memories(graph), model or Model(), Rates.of(rate), seed, trial)
+    ops = faulty_ops(graph, memories(graph), model or FaultModel(), Rates.of(rate), seed, trial)
     return replaced(graph, ops)
 
 

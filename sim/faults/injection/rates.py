@@ -10,7 +10,8 @@ from typing import Any
 
 from bnnflow import Problem
 
-from .models import Model, Rate
+from .cells import Rate
+from .models import FaultModel
 
 CONDITIONS = ("temperature", "voltage", "condition")
 _NAMES = (*CONDITIONS, "memory", "rate", "p01", "p10")
@@ -69,13 +70,13 @@ class Rates:
         """Some memory suffers different rates in both directions."""
         return any(rate.up != rate.down for rate in self._every())
 
-    def check(self, model: Model) -> None:
+    def check(self, model: FaultModel) -> None:
         """Refuse a model that speaks of other errors than the rates.
 
         Raises:
             Problem: rates of each direction and a model without, or one rate and an asymmetric model.
         """
-        one_way = model.effect == "asymmetric"
+        one_way = model.effect.directed
         if self.directed and not one_way:
             what = f"the rates are of errors from 0 to 1 and from 1 to 0 (p01, p10), but '{model}' has no directions"
             raise Problem(what, "fault campaign", "leave the model out, use an asymmetric one, or give a table of rate")

@@ -32,9 +32,10 @@ from ....transforms.ir.ops import (
 )
 from ....transforms.ir.tensor import Array, TensorType
 from ...walk import BATCH, Change, Walk
+from .cells import FLIP, Cells
 from .draws import stream
 from .layout import Memory
-from .models import FLIP, Cells, Model
+from .models import FaultModel
 from .rates import Rates
 
 KINDS = ("streams", "fifos", "accumulators", "products")
@@ -122,20 +123,20 @@ def split(graph: Graph, layers: Sequence[str]) -> Graph:
     return graph.with_nodes(tuple(nodes))
 
 
-def check_suffers(kind: str, model: Model) -> None:
+def check_suffers(kind: str, model: FaultModel) -> None:
     """Refuse a model that streams of this kind cannot suffer.
 
     Raises:
         Problem: products flip alone; streams have no block RAMs and no logical addresses.
     """
-    if kind == "products" and (model.shape, model.effect) != ("cell", "flip"):
+    if kind == "products" and model != FaultModel():
         raise Problem(f"products cannot suffer '{model}'", "fault campaign", "products flip: use 'flip'")
-    if model.shape.startswith("bram") or model.logical:
+    if not model.shape.in_streams:
         raise Problem(f"{kind} cannot suffer '{model}'", "fault campaign", "use a memory, or another model")
 
 
 def faulty_walk(
-    graph: Graph, places: Sequence[Stream], model: Model, rates: Rates, seed: int, trial: int, fifo_depth: int = 32
+    graph: Graph, places: Sequence[Stream], model: FaultModel, rates: Rates, seed: int, trial: int, fifo_depth: int = 32
 ) -> Walk:
     """The network with one trial's faults in its streams, ready to run; images count from the first that runs.
 
@@ -151,7 +152,7 @@ def faulty_walk(
         elif place.kind == "fifos":
             drawn = model.draw(place.cells(fifo_depth), rate, stream(seed, trial, _KEY, place.index, 1))
             changes[place.tensor] = _Fifo(place, drawn, fifo_depth)
-        elif model.effect.startswith("stuck") or model.shape in ("bit-line", "pe"):
+        elif model.effect.lasting or model.shape.lasting:
             drawn = model.draw(place.cells(place.words), rate, stream(seed, trial, _KEY, place.index, 2))
             changes[place.tensor] = _Defects(place, drawn)
         else:
@@ -164,7 +165,7 @@ def faulty_walk(
 @dataclass(frozen=True, slots=True)
 class _Upsets:
     place: Stream
-    model: Model
+    model: FaultModel
     rates: Rates
     seed: int
     trial: int

@@ -15,10 +15,11 @@ from ....transforms.ir.ops import AnyOp
 from ....transforms.ir.tensor import Array
 from ...engine.simulator import Prefix, Simulator, class_count, classes_of
 from ...images import checked_labels
+from .cells import FLIP, Cells
 from .draws import stream
 from .layout import KINDS, Memory, chosen, memories
 from .maps import check_protected, faulty_ops
-from .models import FLIP, Cells, Model
+from .models import FaultModel
 from .protect import Protection
 from .rates import Rates
 from .single import SingleFlips
@@ -37,7 +38,7 @@ class Point:
     Attributes:
         target: one of TARGETS, or "weights+thresholds".
         layers: names of units; empty: all that have such a target.
-        model: text form of a `Model`, or "single": trial t flips the t-th cell of a random order of all cells.
+        model: text form of a `FaultModel`, or "single": trial t flips the t-th cell of a random order of all cells.
         rates: what is hit how often.
         protection: text form of a `Protection`.
         seed: of the maps.
@@ -70,7 +71,7 @@ class Point:
             chosen(kind, TARGETS, "fault target")
         safe = Protection.parse(self.protection)
         if self.model != SINGLE:
-            model = Model.parse(self.model)
+            model = FaultModel.parse(self.model)
             self.rates.check(model)
             check_protected(model, safe)
         if kinds[0] in KINDS and all(kind in KINDS for kind in kinds):
@@ -80,7 +81,7 @@ class Point:
             for place in hit:
                 self.rates.at(place.layer, place.kind)
             return hit
-        if len(kinds) > 1 or self.model == SINGLE or safe.code != "none":
+        if len(kinds) > 1 or self.model == SINGLE or safe.coded:
             what = f"the target {self.target!r} with model {self.model!r} and protection {self.protection!r}"
             raise Problem(what, "fault campaign", "only memories are joined by '+', protected or hit one by one")
         check_suffers(kinds[0], model)
@@ -177,13 +178,13 @@ class Subject:
         places = point.places(self.graph)
         if isinstance(places[0], Stream):
             flows = [place for place in places if isinstance(place, Stream)]
-            model = Model.parse(point.model)
+            model = FaultModel.parse(point.model)
             walk = faulty_walk(self.graph, flows, model, point.rates, point.seed, trial, point.fifo_depth)
             return self._judged(trial, walk.scores(self.images))
         cells = [place for place in places if isinstance(place, Memory)]
         if point.model == SINGLE:
             return self._single(point, cells, trial)
-        safe, model = Protection.parse(point.protection), Model.parse(point.model)
+        safe, model = Protection.parse(point.protection), FaultModel.parse(point.model)
         return self.run(faulty_ops(self.graph, cells, model, point.rates, point.seed, trial, safe), trial)
 
     def _single(self, point: Point, places: list[Memory], trial: int) -> Outcome:
@@ -196,7 +197,7 @@ class Subject:
         cell = int(order[trial % len(order)])
         number = int(np.searchsorted(np.cumsum(sizes), cell, side="right"))
         place, cell = places[number], cell - sum(sizes[:number])
-        flips = self._flips_of(point, place) if safe.code == "none" else None
+        flips = self._flips_of(point, place) if not safe.coded else None
         if flips is not None:
             return self._judged(trial, flips.scores_with(cell))
         op = self.graph.node(place.layer).op

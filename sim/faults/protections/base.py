@@ -1,0 +1,50 @@
+"""What a code must say: how a memory is stored with it, what is read from that, and what the decoder costs."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar, Self
+
+from ....transforms.entries import Registry
+from ....transforms.ir.tensor import Array
+from ..injection.layout import Memory
+
+
+class Code(ABC):
+    """How a memory is protected; its options are the fields of a dataclass, all with defaults.
+
+    Attributes:
+        name: in texts.
+        options: how each of its options is written, by an example.
+        coded: it stores more than the data.
+    """
+
+    name: ClassVar[str]
+    options: ClassVar[tuple[str, ...]] = ()
+    coded: ClassVar[bool] = True
+
+    def with_option(self, text: str) -> Self | None:
+        """The code with an option; None: it has no such option."""
+        return None
+
+    def __str__(self) -> str:
+        return self.name
+
+    @abstractmethod
+    def stored(self, memory: Memory) -> Memory:
+        """The memory that holds data and check bits: what faults are drawn on."""
+
+    @abstractmethod
+    def encode(self, memory: Memory, words: Array) -> Array:
+        """Data and check bits as they are stored, (depth, width) of `stored`, from (depth, width) of `memory`."""
+
+    @abstractmethod
+    def decode(self, memory: Memory, stored: Array) -> Array:
+        """What the unit reads: data bits behind correction, (depth, width) of `memory`."""
+
+    @abstractmethod
+    def lut(self, memory: Memory) -> int:
+        """LUTs of 6 inputs of the decoder, by the rules of `injection.protect.ProtectionCost`."""
+
+
+CODES: Registry[Code] = Registry()
