@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import MISSING, Field, fields, is_dataclass
 from importlib import import_module
 from pkgutil import iter_modules
@@ -18,8 +18,36 @@ E = TypeVar("E")
 C = TypeVar("C", bound=type)
 
 
+def about(entry: type) -> str:
+    """The first line of a class's own docstring; "" where it has none."""
+    text = entry.__dict__.get("__doc__") or ""
+    # A dataclass without one is given its signature.
+    made = text.startswith(f"{entry.__name__}(")
+    return "" if made else inspect.cleandoc(text).partition("\n")[0]
+
+
+def form_of(entry: type) -> str:
+    """How an entry is written: `burst:LENGTH`, `cluster:WORDSxBITS`; what may be left out in brackets."""
+    made, end = str(getattr(entry, "name", "")), ""
+    for number, field in enumerate(_fields(entry)):
+        mark = "x" if number else ":"
+        if field.default is not MISSING:
+            mark, end = f"[{mark}", f"{end}]"
+        kind = get_type_hints(entry)[field.name]
+        made += mark + ("|".join(get_args(kind)) if get_origin(kind) is Literal else field.name.upper())
+    return made + end
+
+
 class Registry(dict[str, type[E]]):
-    """Classes of entries by their `name`."""
+    """Classes of entries by their `name`.
+
+    Args:
+        form: how an entry is written, where not by name and parameters.
+    """
+
+    def __init__(self, form: Callable[[type[E]], str] | None = None) -> None:
+        super().__init__()
+        self._form = form or form_of
 
     def add(self, entry: C) -> C:
         """Register a class, as a decorator.
@@ -40,27 +68,7 @@ class Registry(dict[str, type[E]]):
 
     def lines(self) -> list[tuple[str, str]]:
         """How each entry is written, and its documentation, by name."""
-        return [(form(self[name]), about(self[name])) for name in sorted(self)]
-
-
-def about(entry: type) -> str:
-    """The first line of a class's own docstring; "" where it has none."""
-    text = entry.__dict__.get("__doc__") or ""
-    # A dataclass without one is given its signature.
-    made = text.startswith(f"{entry.__name__}(")
-    return "" if made else inspect.cleandoc(text).partition("\n")[0]
-
-
-def form(entry: type) -> str:
-    """How an entry is written: `burst:LENGTH`, `cluster:WORDSxBITS`; what may be left out in brackets."""
-    made, end = str(getattr(entry, "name", "")), ""
-    for number, field in enumerate(_fields(entry)):
-        mark = "x" if number else ":"
-        if field.default is not MISSING:
-            mark, end = f"[{mark}", f"{end}]"
-        kind = get_type_hints(entry)[field.name]
-        made += mark + ("|".join(get_args(kind)) if get_origin(kind) is Literal else field.name.upper())
-    return made + end
+        return [(self._form(self[name]), about(self[name])) for name in sorted(self)]
 
 
 def read(entry: type[E], text: str) -> E:

@@ -52,6 +52,14 @@ def check_images(
         raise Problem("labels without images", "--labels", "give their images with --input")
 
 
+def _listed(wanted: bool) -> None:
+    if wanted:
+        from ..show.entries import fault_entries, print_entries
+
+        print_entries(fault_entries())
+        raise typer.Exit
+
+
 def faults(
     context: typer.Context,
     graph: GraphFile,
@@ -75,16 +83,14 @@ def faults(
         Several | None,
         typer.Option(
             show_default=False,
-            help="[SHAPE ]EFFECT; default: flip, or asymmetric for a table with p01 and p10. Effects: flip, "
-            "stuck-at-0, stuck-at-1, stuck, asymmetric. Shapes: bit-line, "
-            "word-line, pe, burst:LENGTH, cluster:WORDSxBITS, bram-row, bram-column. 'logical flip' ignores the "
-            "folding; 'single' flips one cell a trial, by Leveugle's sample size.",
+            help="[SHAPE ]EFFECT, as --list says, such as 'stuck-at-1' or 'burst:4 flip'; default: flip, or asymmetric "
+            "for a table with p01 and p10. 'single' flips one cell a trial, by Leveugle's sample size.",
         ),
     ] = None,
     protection: Annotated[
         Several,
         typer.Option(
-            help="none, parity, secded-72-64, secded-39-32, tmr; options behind colons: x4 (interleaving), "
+            help="As --list says, such as tmr or secded-72-64; options behind colons: x4 (interleaving), "
             "zero, last or keep (what a detected error becomes), scrub=N (intervals)."
         ),
     ] = ["none"],  # noqa: B006
@@ -137,6 +143,10 @@ def faults(
     save_map: Annotated[
         Path | None, typer.Option(help="Write map 0 of one rate as .npz or .csv instead.", show_default=False)
     ] = None,
+    listed: Annotated[
+        bool,
+        typer.Option("--list", is_eager=True, callback=_listed, help="List shapes, effects and protections, and end."),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Accuracy while memories, streams or sums suffer faults."""

@@ -26,7 +26,7 @@ from bnnflow.sim.faults import (
 )
 from bnnflow.sim.faults.injection.draws import stream
 from bnnflow.sim.faults.shapes.base import Coins, Shape, block
-from bnnflow.transforms.entries import Registry, about, form
+from bnnflow.transforms.entries import Registry, about, form_of
 from bnnflow.transforms.ir.tensor import Array
 
 from .fault_graphs import cnn, pixels
@@ -171,4 +171,4 @@ def test_what_is_no_entry() -> None:
 
     with pytest.raises(ValueError, match="docstring"):
         registry.add(Bare)
-    assert about(Bare) == "" and form(Bare) == "bare"
+    assert about(Bare) == "" and form_of(Bare) == "bare"

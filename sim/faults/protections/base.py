@@ -47,4 +47,8 @@ class Code(ABC):
         """LUTs of 6 inputs of the decoder, by the rules of `injection.protect.ProtectionCost`."""
 
 
-CODES: Registry[Code] = Registry()
+def _form(code: type[Code]) -> str:
+    return code.name + (f"[:{'|'.join(code.options)}]" if code.options else "")
+
+
+CODES: Registry[Code] = Registry(_form)

@@ -1,0 +1,36 @@
+"""What can be chosen by name: tables of the entries' own documentation, for the terminal and for docs/."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+Entries = Mapping[str, Sequence[tuple[str, str]]]
+
+
+def fault_entries() -> Entries:
+    """Shapes and effects of fault models, and protections: how each is written, and what it is."""
+    from ...sim.faults import CODES, EFFECTS, SHAPES
+
+    return {"shape": SHAPES.lines(), "effect": EFFECTS.lines(), "protection": CODES.lines()}
+
+
+def print_entries(entries: Entries) -> None:
+    """Print a table of each kind."""
+    from rich.table import Table
+
+    from .terminal import terminal
+
+    for kind, rows in entries.items():
+        table = Table(kind, "what it is")
+        for name, about in rows:
+            table.add_row(name, about)
+        terminal().print(table)
+
+
+def markdown(entries: Entries) -> str:
+    """A table of each kind, for docs/."""
+    tables = []
+    for kind, rows in entries.items():
+        lines = [f"| `{name.replace('|', chr(92) + '|')}` | {about} |" for name, about in rows]
+        tables.append("\n".join([f"| {kind} | what it is |", "|---|---|", *lines]))
+    return "\n\n".join(tables) + "\n"
