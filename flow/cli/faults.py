@@ -10,30 +10,18 @@ import typer
 from bnnflow import Problem
 
 from ..run.files import check_file
-from .options import DataDir, GraphFile, ImagesOrContract, Json, given, together, useless
+from .commands import examples
+from .declare import KEY, Key, Own
+from .options import DataDir, DataOfRun, GraphFile, ImagesOrContract, Json, Labels, given, together, useless
 
-DataName = Annotated[
-    str,
-    typer.Option(
-        "--data",
-        help="Data set to test on, as `flow data` lists them: digits, mnist, fashion-mnist, cifar10, ...; default: "
-        "that of the run that the graph belongs to.",
-        show_default=False,
-    ),
-]
-Labels = Annotated[Path | None, typer.Option(help="Labels as .npy, for --input.", show_default=False)]
-Fps = Annotated[
+Rate = Annotated[
     float | None,
-    typer.Option(min=0.001, max=1e9, help="Fold the graph for this rate, images a second.", show_default=False),
+    Key("target.fps", help="Fold the graph for this rate, images a second.", default="as the graph is folded"),
 ]
-Folding = Annotated[Path | None, typer.Option(help="Fold it by FINN's folding file (.json).", show_default=False)]
-PeSimd = Annotated[
-    str,
-    typer.Option(metavar="PE,SIMD", help="Fold it alike everywhere: 1,1 is not folded at all.", show_default=False),
-]
+Folding = Annotated[Path | None, Own("Fold it by FINN's folding file (.json).")]
+PeSimd = Annotated[str, Own("Fold it alike everywhere: 1,1 is not folded at all.", metavar="PE,SIMD")]
 Several = list[str]
-STORES = (".sqlite", ".sqlite3", ".db")
-MAPS = (".npz", ".csv")
+TestImages = Annotated[int, Own("Test images.", least=1)]
 
 
 def check_images(
@@ -60,89 +48,88 @@ def _listed(wanted: bool) -> None:
         raise typer.Exit
 
 
+@examples(
+    "flow faults net.onnx --data digits --rates 1e-3,1e-2",
+    "flow faults net.onnx --data digits --target weights --target thresholds --layers each --maps 20",
+    "flow faults net.onnx --data digits --pe-simd 1,1 --model 'bit-line stuck-at-0' --protection secded-72-64",
+    "flow faults net.onnx --input uint8 --input x.npy --labels y.npy --store faults.sqlite  # Can go on.",
+)
 def faults(
     context: typer.Context,
     graph: GraphFile,
-    data: DataName = "",
+    data: DataOfRun = "",
     data_dir: DataDir = None,
     input: ImagesOrContract = None,
     labels: Labels = None,
-    rates: Annotated[str, typer.Option(help="Fault rates, comma separated.")] = "1e-4,1e-3,1e-2,3e-2,1e-1",
-    maps: Annotated[int, typer.Option(help="Fault maps a rate.")] = 5,
-    images: Annotated[int, typer.Option(min=1, help="Test images a map.")] = 1000,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the maps.")] = 0,
+    rates: Annotated[str, Key("faults.rates", more="Comma separated.")] = KEY,
+    maps: Annotated[int, Key("faults.maps")] = KEY,
+    images: Annotated[int, Key("faults.images")] = KEY,
+    seed: Annotated[int, Key("seed", help="Seed of the maps.")] = KEY,
     target: Annotated[
         Several,
-        typer.Option(
-            help="What is hit: weights, thresholds, streams, fifos, accumulators, products, weights+thresholds. "
-            "This and the next three may be given several times: every combination is measured."
-        ),
-    ] = ["weights"],  # noqa: B006
-    layers: Annotated[Several, typer.Option(help="all (at once), each (one by one), or names joined by +.")] = ["all"],  # noqa: B006
+        Key("faults.targets", more="Every combination of this and the next three is measured."),
+    ] = KEY,
+    layers: Annotated[Several, Key("faults.layers")] = KEY,
     model: Annotated[
-        Several | None,
-        typer.Option(
-            show_default=False,
-            help="[SHAPE ]EFFECT, as --list says, such as 'stuck-at-1' or 'burst:4 flip'; default: flip, or asymmetric "
-            "for a table with p01 and p10. 'single' flips one cell a trial, by Leveugle's sample size.",
+        Several,
+        Key(
+            "faults.models",
+            help="[SHAPE ]EFFECT, as --list says, such as 'stuck-at-1' or 'burst:4 flip'. 'single' flips one cell a "
+            "trial, by Leveugle's sample size.",
         ),
-    ] = None,
+    ] = KEY,
     protection: Annotated[
         Several,
-        typer.Option(
-            help="As --list says, such as tmr or secded-72-64; options behind colons: x4 (interleaving), "
-            "zero, last or keep (what a detected error becomes), scrub=N (intervals)."
+        Key(
+            "faults.protections",
+            help="As --list says, such as tmr or secded-72-64; options behind colons: x4 (interleaving), zero, last or "
+            "keep (what a detected error becomes), scrub=N (intervals).",
         ),
-    ] = ["none"],  # noqa: B006
+    ] = KEY,
     table: Annotated[
         Path | None,
-        typer.Option(
-            help="CSV of rates over temperature or voltage, in place of --rates; columns: temperature, voltage or "
-            "condition; memory (optional); rate, or p01 and p10.",
-            show_default=False,
+        Key(
+            "faults.table",
+            more="Columns: temperature, voltage or condition; memory (optional); rate, or p01 and p10.",
+            default="none",
         ),
     ] = None,
     interval: Annotated[
         float | None,
-        typer.Option(
+        Key(
+            "faults.interval",
             help="Run as many maps as the mean over maps takes to be known to +- this accuracy (95 %), 0.0025 for a "
             "quarter of a point; the first --maps decide it.",
-            show_default=False,
+            default="{field}",
         ),
     ] = None,
-    max_maps: Annotated[int, typer.Option(help="Maps a rate at most, with --interval.")] = 100,
-    error: Annotated[float, typer.Option(help="Half width of the share of critical faults, for 'single'.")] = 0.01,
-    confidence: Annotated[float, typer.Option(help="Its confidence: 0.9, 0.95, 0.99 or 0.999.")] = 0.95,
-    fifo_depth: Annotated[int, typer.Option(min=1, help="Words of a FIFO, for the target fifos.")] = 32,
-    fps: Fps = None,
+    max_maps: Annotated[int, Key("faults.max_maps")] = KEY,
+    error: Annotated[float, Own("Half width of the share of critical faults, for 'single'.")] = 0.01,
+    confidence: Annotated[float, Own("Its confidence: 0.9, 0.95, 0.99 or 0.999.")] = 0.95,
+    fifo_depth: Annotated[int, Key("faults.fifo_depth", more="For the target fifos.")] = KEY,
+    fps: Rate = None,
     folding: Folding = None,
     pe_simd: PeSimd = "",
-    part: Annotated[str, typer.Option(help="FPGA part, for --fps.")] = "xc7z020clg400-1",
-    clock_mhz: Annotated[float, typer.Option(min=1, max=1000, help="Clock in MHz, for --fps.")] = 100,
-    against: Annotated[
-        Path | None, typer.Option(help="Second graph: the same images and maps, compared in pairs.", show_default=False)
-    ] = None,
+    part: Annotated[str, Key("target.part", more="For --fps.")] = KEY,
+    clock_mhz: Annotated[float, Key("target.clock_mhz", more="For --fps.")] = KEY,
+    against: Annotated[Path | None, Own("Second graph: the same images and maps, compared in pairs.")] = None,
     store: Annotated[
-        Path | None,
-        typer.Option(
-            help="SQLite file that results are added to; an interrupted campaign goes on.", show_default=False
-        ),
+        Path | None, Own("SQLite file that results are added to; an interrupted campaign goes on.")
     ] = None,
-    jobs: Annotated[int, typer.Option(help="Processes on this computer.")] = 1,
-    cluster: Annotated[str, typer.Option(help="Running cluster: dask:tcp://HOST:PORT, ray or ray:ADDRESS.")] = "",
+    jobs: Annotated[int, Key("faults.jobs")] = KEY,
+    cluster: Annotated[
+        str, Key("faults.cluster", help="Running cluster: dask:tcp://HOST:PORT, ray or ray:ADDRESS.")
+    ] = KEY,
     device: Annotated[
         str,
-        typer.Option(
-            help="cpu, cuda (a GPU by torch) or cpu-torch; the same outcomes on all. Faults of streams and sums, and "
-            "single flips of weights, stay on the processor."
+        Own(
+            "Where it runs: cuda is a GPU by torch. The same outcomes on all; faults of streams and sums, and single "
+            "flips of weights, stay on the processor.",
+            choices=("cpu", "cuda", "cpu-torch"),
         ),
     ] = "cpu",
-    map: Annotated[
-        Path | None, typer.Option(help="Replay one fault map (.npz or .csv) instead.", show_default=False)
-    ] = None,
-    save_map: Annotated[
-        Path | None, typer.Option(help="Write map 0 of one rate as .npz or .csv instead.", show_default=False)
-    ] = None,
+    map: Annotated[Path | None, Own("Replay one fault map (.npz or .csv) instead.")] = None,
+    save_map: Annotated[Path | None, Own("Write map 0 of one rate as .npz or .csv instead.")] = None,
     listed: Annotated[
         bool,
         typer.Option("--list", is_eager=True, callback=_listed, help="List shapes, effects and protections, and end."),
@@ -151,52 +138,45 @@ def faults(
 ) -> None:
     """Accuracy while memories, streams or sums suffer faults."""
     from ...sim.faults import Grid, Plan, Rates, Workers, read_rates
-    from ..graphs import campaign as work
-    from ..graphs import fault_folding, inputs
+    from ..commands import faults as work
+    from ..commands.simulation import Images
+    from ..graphs import inputs
+    from ..graphs.fault_folding import Folding
     from ..show import faults as screen_faults
     from ..show import terminal as screen
 
-    _check_faults(context, model or [])
+    _check_faults(context, model)
     _check_replay(context)
     pictures, contract = inputs.images_and_contract(input)
     check_images(context, data, data_dir, pictures, labels)
-    if against is not None and against.resolve() == graph.resolve():
-        raise Problem("the graph is compared with itself", "--against", "give another graph")
-    for path, endings in ((store, STORES), (save_map, MAPS)):
-        if path is not None:
-            check_file(path, endings, [graph, against, pictures, labels, table])
-    try:
-        wanted = [float(rate) for rate in rates.split(",")]
-    except ValueError:
-        raise Problem(f"{rates!r} is not a list of numbers", "--rates", "for example 1e-3,1e-2") from None
-    if any(not 0 <= rate <= 1 for rate in wanted):
-        raise Problem(f"bit error rates of {wanted}", "--rates", "give numbers from 0 to 1")
-    steps = read_rates(table) if table is not None else [Rates.of(rate) for rate in wanted]
-    grid = Grid(steps, target, layers, model or (), protection, (seed,), fifo_depth)
-    plan = Plan(maps, interval, max_maps, error, confidence)
-    workers = Workers(jobs, cluster)
-    fold = fault_folding.Folding(fps, folding, pe_simd, part, clock_mhz)
-    first, known = fault_folding.folded(inputs.open_graph(graph, contract), fold, str(graph))
-    opened = {first.name: first}
-    if against is not None:
-        second, too = fault_folding.folded(inputs.open_graph(against, contract), fold, str(against))
-        opened, known = {str(graph): first, str(against): second}, known and too
-    if map is None and not known:
-        fault_folding.check_folding(first, grid)
-    if save_map is not None:
-        found = work.save_map(first, grid, save_map)
-        screen.print_json(found) if json else screen_faults.print_replay(found)
-        return
-    pixels, kept = work.judged_on(first, graph, data, data_dir, images, pictures, labels)
-    truth = work.labelled(kept)
-    if map is not None:
-        found = work.replay(first, pixels, truth, map, device)
+    fold = Folding(fps, folding, pe_simd, part, clock_mhz)
+    source = work.Source(graph, contract, fold, against, table)
+    judged = Images(pictures, labels, data, data_dir, images)
+    source.check(judged, (store, work.STORES), (save_map, work.MAPS))
+    steps = read_rates(table) if table is not None else [Rates.of(rate) for rate in _rates(rates)]
+    grid = Grid(steps, target, layers, model, protection, (seed,), fifo_depth)
+    plan, workers = Plan(maps, interval, max_maps, error, confidence), Workers(jobs, cluster)
+    if map is not None or save_map is not None:
+        if map is not None:
+            found = work.replay(source, judged, map, device)
+        else:
+            assert save_map is not None
+            found = work.save_map(source, grid, save_map)
         screen.print_json(found) if json else screen_faults.print_replay(found)
         return
     with screen.Bar("faults", quiet=json) as bar:
-        found = work.campaign(opened, pixels, truth, grid, plan, workers, store, bar.update, device)
-    found |= {"store": None if store is None else str(store), "input": inputs.input_facts(first)}
+        found = work.campaign(source, judged, grid, plan, workers, store=store, device=device, progress=bar.update)
     screen.print_json(found) if json else screen_faults.print_faults(found)
+
+
+def _rates(text: str) -> list[float]:
+    try:
+        rates = [float(rate) for rate in text.split(",")]
+    except ValueError:
+        raise Problem(f"{text!r} is not a list of numbers", "--rates", "for example 1e-3,1e-2") from None
+    if any(not 0 <= rate <= 1 for rate in rates):
+        raise Problem(f"bit error rates of {rates}", "--rates", "give numbers from 0 to 1")
+    return rates
 
 
 # What draws and judges maps; a map from a file needs none of it, nor does one that is only written.
@@ -205,7 +185,7 @@ _MANY = ("maps", "interval", "max_maps", "error", "confidence", "against", "stor
 _JUDGED = ("data", "data_dir", "images", "input", "labels", "device")
 
 
-def _check_faults(context: typer.Context, models: Several) -> None:
+def _check_faults(context: typer.Context, models: list[str]) -> None:
     """Refuse options of a campaign that another one makes void."""
     together(context, ["rates", "table"], "give the rates in one of them")
     together(context, ["jobs", "cluster"], "a cluster decides how many workers there are")
@@ -237,25 +217,22 @@ def _check_replay(context: typer.Context) -> None:
         useless(context, [*_MANY, *_JUDGED], "with --save-map: one map is written, and nothing judged")
 
 
+@examples("flow criticality net.onnx --data digits --layer hidden -o bits.npz")
 def criticality(
     context: typer.Context,
     graph: GraphFile,
-    layer: Annotated[Several, typer.Option(help="Name of a layer; may be given several times; all for every one.")] = [  # noqa: B006
-        "all"
-    ],
-    data: DataName = "",
+    layer: Annotated[Several, Own("Name of a layer, or all. May be given several times.")] = ["all"],  # noqa: B006
+    data: DataOfRun = "",
     data_dir: DataDir = None,
     input: ImagesOrContract = None,
     labels: Labels = None,
-    images: Annotated[int, typer.Option(min=1, help="Test images.")] = 100,
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Write the table of every bit as .npz.", show_default=False)
-    ] = None,
+    images: TestImages = 100,
+    output: Annotated[Path | None, Own("Write the table of every bit as .npz.", ("-o", "--output"))] = None,
     json: Json = False,
 ) -> None:
-    """Flip every weight bit of a layer, one at a time, and count the images whose class changes; exact.
+    """Flip every weight bit, and count images whose class changes.
 
-    No labels are needed: classes are compared with those of the network without faults.
+    One at a time; exact. No labels are needed: classes are compared with those of the network without faults.
     """
     from ..commands import fault_analysis
     from ..graphs import campaign as faults
@@ -277,25 +254,26 @@ def criticality(
     screen.print_json(found) if json else screen_faults.print_criticality(found)
 
 
+@examples("flow margins net.onnx --data digits --attack 100")
 def margins(
     context: typer.Context,
     graph: GraphFile,
-    data: DataName = "",
+    data: DataOfRun = "",
     data_dir: DataDir = None,
     input: ImagesOrContract = None,
     labels: Labels = None,
-    images: Annotated[int, typer.Option(min=1, help="Test images.")] = 1000,
-    rate: Annotated[
-        float, typer.Option(min=0, max=1, help="Weight error rate of the exact flip probabilities.")
-    ] = 0.01,
-    attack: Annotated[int, typer.Option(min=0, help="Flips of a greedy attack on 50 images; 0 for none.")] = 0,
+    images: TestImages = 1000,
+    rate: Annotated[float, Own("Weight error rate of the exact flip probabilities.", least=0, most=1)] = 0.01,
+    attack: Annotated[int, Own("Flips of a greedy attack on 50 images; 0: none.", least=0)] = 0,
     weakest: Annotated[
-        int,
-        typer.Option(min=0, help="Search, for the first so many images, few flips of each layer that are enough."),
+        int, Own("Search, for the first so many images, few flips of each layer that are enough; 0: none.", least=0)
     ] = 0,
     json: Json = False,
 ) -> None:
-    """Weight flips that provably change no class, margins and exact flip probabilities of neurons."""
+    """Weight flips that provably change no class, and margins.
+
+    Also exact flip probabilities of neurons.
+    """
     from ..commands import fault_analysis
     from ..graphs import campaign as faults
     from ..graphs import inputs

@@ -9,14 +9,20 @@ import typer
 
 from bnnflow import CHECK_FAILED, Problem
 
-from .options import DataDir, Json, Overrides, changes, read_recipe
+from .commands import examples
+from .declare import KEY, Key, Own
+from .options import DataDir, Json, Overrides, WhichNetwork, changes, read_recipe
 
 
+@examples("flow models --width 0.5")
 def models(
-    width: Annotated[float, typer.Option(min=0.01, max=16, help="Factor of all filters and neurons.")] = 1.0,
+    width: Annotated[float, Key("model.width", help="Factor of all filters and neurons, in multiples of 8.")] = KEY,
     json: Json = False,
 ) -> None:
-    """List the networks that a recipe can name, with their sizes, and the trained ones that come with bnnflow."""
+    """List the networks that a recipe can name, and trained ones.
+
+    With their sizes; the trained ones come with bnnflow.
+    """
     from ..commands.models import rows
     from ..commands.pack import trained_rows
     from ..show import terminal as screen
@@ -25,13 +31,17 @@ def models(
     screen.print_json(found) if json else screen.print_models(found["networks"], found["trained"])
 
 
+@examples("flow data", "flow data get mnist --data-dir data")
 def data(
-    action: Annotated[str, typer.Argument(help="`get` fetches a data set.")] = "",
-    name: Annotated[str, typer.Argument(help="The data set to get.")] = "",
+    action: Annotated[str, Own("`get` fetches a data set.", argument=True)] = "",
+    name: Annotated[str, Own("The data set to get.", argument=True)] = "",
     data_dir: DataDir = None,
     json: Json = False,
 ) -> None:
-    """Say which data sets are found where, and how to get the others; `flow data get NAME` fetches one."""
+    """Say which data sets are found where; `data get` fetches one.
+
+    It says how to get the others.
+    """
     from dataclasses import asdict
 
     from ...models.data.load import survey
@@ -49,17 +59,18 @@ def data(
     screen.print_json(found) if json else screen.print_data(found)
 
 
+@examples("flow pack runs/model -o model.bnn")
 def pack(
-    run: Annotated[Path, typer.Argument(help="Run folder that `flow build` trained in.", show_default=False)],
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="File to write; default: <recipe>.bnn.", show_default=False)
-    ] = None,
-    network: Annotated[str, typer.Option(help="base or pruned.")] = "base",
-    machine: Annotated[str, typer.Option(help="What it was trained on, where the run does not say it.")] = "",
-    force: Annotated[bool, typer.Option(help="Overwrite an existing file.")] = False,
+    run: Annotated[Path, Own("Run folder that `flow build` trained in.", argument=True)],
+    output: Annotated[Path | None, Own("File to write.", ("-o", "--output"), default="<recipe>.bnn")] = None,
+    network: WhichNetwork = "base",
+    machine: Annotated[str, Own("What it was trained on, where the run does not say it.")] = "",
+    force: Annotated[bool, Own("Overwrite an existing file.", ("--force",))] = False,
     json: Json = False,
 ) -> None:
-    """Pack a run's trained network into one small file, one bit a binary weight, that `model: {trained: FILE}` takes.
+    """Pack a run's trained network into one small file.
+
+    One bit a binary weight; `model: {trained: FILE}` of a recipe takes it.
 
     What the network computes stays the same, bit for bit. The magnitudes of latent weights are lost but for one mean a
     layer, from which further training starts. Weights with a scale or of several bits are kept as they are.
@@ -74,18 +85,19 @@ def pack(
         print(f"wrote {found['file']}: {found['bytes']:,} bytes, test accuracy {found['accuracy']:.2%}")
 
 
+@examples("flow formats model.yaml -s train.optimizer=bop -s train.epochs=3")
 def formats(
-    recipe: Annotated[Path, typer.Argument(help="Recipe file with `train: {optimizer: bop}`.", show_default=False)],
-    tolerance: Annotated[
-        float, typer.Option(min=0, max=1, help="Accuracy that may be lost against float32 momenta, 0 to 1.")
-    ] = 0.01,
-    exponents: Annotated[str, typer.Option(help="Numbers of exponent bits to try, comma separated.")] = "8,5,4,3",
-    mantissas: Annotated[str, typer.Option(help="Numbers of mantissa bits to try.")] = "7,3,2,1,0",
-    lost: Annotated[float, typer.Option(min=0, max=1, help="Share of updates that may be lost, 0 to 1.")] = 1.0,
+    recipe: Annotated[Path, Own("Recipe file with `train: {optimizer: bop}`.", argument=True)],
+    tolerance: Annotated[float, Own("Accuracy that may be lost against float32 momenta.", least=0, most=1)] = 0.01,
+    exponents: Annotated[str, Own("Numbers of exponent bits to try, comma separated.")] = "8,5,4,3",
+    mantissas: Annotated[str, Own("Numbers of mantissa bits to try.")] = "7,3,2,1,0",
+    lost: Annotated[float, Own("Share of updates that may be lost.", least=0, most=1)] = 1.0,
     overrides: Overrides = None,
     json: Json = False,
 ) -> None:
-    """Find the cheapest number format for Bop's momenta by short trainings; exit status 1 where none will do.
+    """Find the cheapest number format for Bop's momenta.
+
+    By short trainings; exit status 1 where no format will do.
 
     For each number of exponent bits, mantissas are tried from wide to narrow until one loses too much. Accuracy is
     that on training images held out. -s train.epochs=3 makes the trainings short.

@@ -10,35 +10,61 @@ import typer
 
 from bnnflow import Problem
 
-GraphFile = Annotated[Path, typer.Argument(help="ONNX file: QONNX, streamlined or dataflow.", show_default=False)]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+from .declare import Key, Own
+
+GraphFile = Annotated[Path, Own("ONNX file: QONNX, streamlined or dataflow.", argument=True)]
+Json = Annotated[bool, Own("Print one JSON object and nothing else.", ("--json",))]
 Overrides = Annotated[
     list[str] | None,
-    typer.Option(
-        "-s", "--set", metavar="KEY=VALUE", help="Change a key of the recipe (null: its default); paths from here."
+    Own(
+        "Change a key of the recipe (null: its default); paths from here. May be given several times.",
+        ("-s", "--set"),
+        metavar="KEY=VALUE",
     ),
 ]
 Contract = Annotated[
     str | None,
-    typer.Option(
-        "--input",
-        metavar="CONTRACT",
-        help='What the input holds, where the file does not say so: pixels/255, uint8, "normalize(0.5,0.5)", int8, '
+    Own(
+        'What the input holds, where the file does not say so: pixels/255, uint8, "normalize(0.5,0.5)", int8, '
         'bipolar, "fixed<8,4>", a formula such as "int8/128", or float (the first quantizer runs on the host).',
-        show_default=False,
+        ("--input",),
+        metavar="CONTRACT",
     ),
 ]
 ImagesOrContract = Annotated[
     list[str] | None,
-    typer.Option(
-        "--input",
-        metavar="X.npy|CONTRACT",
-        help="Images as .npy, in place of --data: integers as the data are, or floats as the network was trained on. "
+    Own(
+        "Images as .npy, in place of --data: integers as the data are, or floats as the network was trained on. "
         "Also, given once more, what the input holds, where the file does not say so: pixels/255, uint8, ...",
-        show_default=False,
+        ("--input",),
+        metavar="X.npy|CONTRACT",
     ),
 ]
-DataDir = Annotated[Path | None, typer.Option(help="Folder of the data set's files.", show_default=False)]
+Labels = Annotated[Path | None, Own("Labels as .npy, for --input.")]
+DataDir = Annotated[Path | None, Own("Folder of the data set's files.", default="the usual places")]
+DataName = Annotated[
+    str,
+    Own(
+        "Data set to test on, as `flow data` lists them: digits, mnist, fashion-mnist, cifar10, ...",
+        ("--data",),
+        metavar="NAME",
+    ),
+]
+DataOfRun = Annotated[
+    str,
+    Own(
+        "Data set to test on, as `flow data` lists them: digits, mnist, fashion-mnist, cifar10, ...",
+        ("--data",),
+        metavar="NAME",
+        default="that of the run that the graph belongs to",
+    ),
+]
+Part = Annotated[str, Key("target.part")]
+Clock = Annotated[float, Key("target.clock_mhz")]
+Device = Annotated[
+    str, Own("Where it runs: cuda is a GPU by torch. The same bits on all.", choices=("cpu", "cuda", "cpu-torch"))
+]
+WhichNetwork = Annotated[str, Own("Network of the run.", ("--network",), choices=("base", "pruned"))]
 
 
 def given(context: typer.Context, names: Iterable[str]) -> list[str]:

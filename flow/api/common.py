@@ -1,0 +1,48 @@
+"""What callers from Python may give: paths as text, arrays or their files, and changes of a recipe as a mapping."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    import numpy as np
+
+PathLike = str | os.PathLike[str]
+Changes = Mapping[str, Any] | Sequence[str]
+T = TypeVar("T")
+
+
+def path_of(given: PathLike | None) -> Path | None:
+    """A path; None for none."""
+    return None if given is None else Path(given)
+
+
+def array_of(given: np.ndarray | PathLike | None) -> np.ndarray | Path | None:
+    """An array, or the path of its .npy file."""
+    return Path(given) if isinstance(given, (str, os.PathLike)) else given
+
+
+def changes_of(changes: Changes) -> list[str]:
+    """Changes of a recipe as `key=value`: {"train.epochs": 3} or ["train.epochs=3"]."""
+    if isinstance(changes, Mapping):
+        return [f"{key}={_text(value)}" for key, value in changes.items()]
+    return list(changes)
+
+
+def _text(value: Any) -> str:
+    """A value as YAML: JSON is a part of it."""
+    return json.dumps(str(value) if isinstance(value, os.PathLike) else value, default=list)
+
+
+def given_or_default(value: T | None, key: str) -> T:
+    """A value that is given, else the recipe's one default of a key."""
+    if value is not None:
+        return value
+    from ..recipe.fields import default
+
+    found: T = default(key)
+    return found

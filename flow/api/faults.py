@@ -1,0 +1,115 @@
+"""Faults in Python: accuracy while memories, streams or sums suffer faults."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .common import PathLike, array_of, given_or_default, path_of
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["faults"]
+
+
+def faults(
+    path: PathLike,
+    images: np.ndarray | PathLike | None = None,
+    labels: np.ndarray | PathLike | None = None,
+    *,
+    data: str = "",
+    data_dir: PathLike | None = None,
+    count: int | None = None,
+    rates: Sequence[float] | None = None,
+    table: PathLike | None = None,
+    maps: int | None = None,
+    seed: int | None = None,
+    targets: Sequence[str] | None = None,
+    layers: Sequence[str] | None = None,
+    models: Sequence[str] | None = None,
+    protections: Sequence[str] | None = None,
+    interval: float | None = None,
+    max_maps: int | None = None,
+    error: float = 0.01,
+    confidence: float = 0.95,
+    fifo_depth: int | None = None,
+    fps: float | None = None,
+    folding: PathLike | None = None,
+    pe_simd: str = "",
+    part: str | None = None,
+    clock_mhz: float | None = None,
+    against: PathLike | None = None,
+    store: PathLike | None = None,
+    jobs: int | None = None,
+    cluster: str = "",
+    device: str = "cpu",
+    input: str | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Any:
+    """Accuracy of a graph under faults; every combination of targets, layers, models and protections is measured.
+
+    What is None is the recipe's default (docs/recipe.md, section `faults`).
+
+    Args:
+        path: ONNX file of any level.
+        images, labels: arrays or .npy files, or
+        data, data_dir: a data set's test images; without any: those of the run that the graph belongs to.
+        count: images at each map.
+        rates: bit error rates, 0 to 1, or
+        table: CSV of rates over temperature or voltage.
+        maps: random fault maps at each rate.
+        seed: of the maps.
+        targets, layers, models, protections: what is hit, where, how, and behind which protection.
+        interval: as many maps as the mean takes to be known to +- this; `max_maps` at most.
+        error, confidence: half width and confidence of the share of critical faults, for the model "single".
+        fifo_depth: words of a FIFO, for the target fifos.
+        fps, folding, pe_simd: how the graph is folded: for a rate on `part` at `clock_mhz`, by FINN's file, or alike
+            everywhere ("1,1"); none: as it is.
+        against: a second graph, compared in pairs.
+        store: SQLite file of results; an interrupted campaign goes on.
+        jobs, cluster, device: where it is computed; the same outcomes on all.
+        input: what the file's input holds, as for `load`.
+        progress: called with trials done and in all.
+
+    Raises:
+        Problem: what does not fit the graph, its folding or each other.
+
+    >>> found = bf.faults("net.onnx", x, y, rates=[0, 0.5], maps=2, input="uint8")
+    >>> found["rates"]
+    [0.0, 0.5]
+    """
+    from ...sim.faults import Grid, Plan, Rates, Workers, read_rates
+    from ..commands import faults as work
+    from ..commands.simulation import Images
+    from ..graphs.fault_folding import Folding
+    from ..graphs.inputs import contract_of
+
+    if table is not None:
+        steps = read_rates(Path(table))
+    else:
+        steps = [Rates.of(rate) for rate in given_or_default(rates, "faults.rates")]
+    grid = Grid(
+        steps,
+        given_or_default(targets, "faults.targets"),
+        given_or_default(layers, "faults.layers"),
+        given_or_default(models, "faults.models"),
+        given_or_default(protections, "faults.protections"),
+        (given_or_default(seed, "seed"),),
+        given_or_default(fifo_depth, "faults.fifo_depth"),
+    )
+    most = given_or_default(max_maps, "faults.max_maps")
+    plan = Plan(given_or_default(maps, "faults.maps"), interval, most, error, confidence)
+    chip, clock = given_or_default(part, "target.part"), given_or_default(clock_mhz, "target.clock_mhz")
+    fold = Folding(fps, path_of(folding), pe_simd, chip, clock)
+    return work.campaign(
+        work.Source(Path(path), contract_of(input), fold, path_of(against), path_of(table)),
+        Images(array_of(images), array_of(labels), data, path_of(data_dir), given_or_default(count, "faults.images")),
+        grid,
+        plan,
+        Workers(given_or_default(jobs, "faults.jobs"), cluster),
+        store=path_of(store),
+        device=device,
+        progress=progress,
+    )

@@ -1,0 +1,295 @@
+"""Graphs in Python: `load` opens one of any level; its methods compile, simulate, estimate and time it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..run.files import check_file, check_folder
+from .common import Changes, PathLike, array_of, changes_of, given_or_default, path_of
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ...transforms.ir.graph import Graph
+    from ..commands.check import CheckedModel
+    from ..commands.simulation import Simulation
+    from ..graphs.folding import Wanted
+
+__all__ = ["LoadedGraph", "check", "compile_file", "load"]
+
+
+def load(path: PathLike, input: str | None = None) -> LoadedGraph:
+    """Open an ONNX file of any level: QONNX, streamlined, or dataflow units.
+
+    Args:
+        path: of the file.
+        input: what its input holds, where the file does not say so: "uint8", "pixels/255", "normalize(0.5,0.5)",
+            "int8", "bipolar", "fixed<8,4>", a formula such as "int8/128", or "float".
+
+    Raises:
+        Problem: the file is missing, damaged, or holds what cannot be read.
+
+    >>> g = bf.load("net.onnx", input="uint8")
+    >>> g.level
+    'network'
+    """
+    from ..graphs.inputs import contract_of, open_graph
+
+    return LoadedGraph(open_graph(Path(path), contract_of(input)), Path(path))
+
+
+def check(path: PathLike, input: str | None = None, changes: Changes = ()) -> CheckedModel:
+    """Say what becomes of every operator of a recipe's network or an ONNX file; nothing is trained or written.
+
+    Args:
+        path: of a recipe (.yaml) or an ONNX file.
+        input: what an ONNX file's input holds, as for `load`.
+        changes: of a recipe, {"train.epochs": 3}.
+
+    Returns:
+        rows of operators, notes, and `problem`: the first reason why it does not compile, or None.
+
+    >>> bf.check("net.onnx", input="uint8").problem is None
+    True
+    """
+    from ..commands import check as work
+
+    return work.check(Path(path), input, changes_of(changes))
+
+
+def compile_file(
+    path: PathLike,
+    folder: PathLike | None = None,
+    *,
+    to: str = "dataflow",
+    check: bool = False,
+    dump: bool = False,
+    finn_base: bool = False,
+    finn_plus: bool = False,
+    input: str | None = None,
+    top_k: int = 0,
+    keep_shape: bool = False,
+) -> Any:
+    """Compile an ONNX file and write every level behind it, as ONNX and as text.
+
+    Args:
+        path: of the file.
+        folder: for the files; None: <name>_compiled.
+        to: last level: "integer", "xnor" or "dataflow".
+        check: stop at the pass that changes a bit on probe images.
+        dump: leave every pass's graph in folder/passes.
+        finn_base: write the integer and xnor levels as finn-base 0.0.3 loads them.
+        finn_plus: use the units and names of finn-plus 1.6.
+        input: what the file's input holds, as for `load`.
+        top_k: add LabelSelect for the k best classes where the network has none; 0: do not.
+        keep_shape: keep neurons that are constant, repeated or never read.
+
+    Raises:
+        Problem: the file cannot be read or compiled, or (status 1) a pass changed a bit.
+
+    >>> bf.compile_file("net.onnx", "compiled", input="uint8", check=True)["files"][-2:]
+    ['3_dataflow.onnx', '3_dataflow.txt']
+    """
+    from ..commands import compile as work
+    from ..graphs.inputs import contract_of
+
+    place = Path(folder) if folder is not None else Path(f"{Path(path).stem}_compiled")
+    check_folder(place)
+    more: dict[str, Any] = {"contract": contract_of(input), "top_k": top_k, "keep_shape": keep_shape}
+    return work.compile_file(Path(path), place, to, check, dump, finn_base, finn_plus, **more)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedGraph:
+    """A graph and the file that it comes from.
+
+    Attributes:
+        graph: the graph itself; `str(graph)` is its text.
+        path: of its file.
+    """
+
+    graph: Graph
+    path: Path
+
+    @property
+    def level(self) -> str:
+        """How far it is compiled: "network", "integer", "xnor" or "dataflow"."""
+        from ...transforms.passes.compile import level_of
+
+        return level_of(self.graph)
+
+    def compile(
+        self, to: str = "dataflow", *, finn_plus: bool = False, top_k: int = 0, keep_shape: bool = False
+    ) -> LoadedGraph:
+        """The graph of a later level; `compile_file` also writes and checks it.
+
+        Args:
+            to: "integer", "xnor" or "dataflow".
+            finn_plus, top_k, keep_shape: as for `compile_file`.
+
+        Raises:
+            Problem: it does not compile, or has no such level.
+
+        >>> g.compile("xnor").level
+        'xnor'
+        """
+        from bnnflow import Problem
+
+        from ...transforms.passes.compile import stages
+        from ...transforms.passes.ranked import ranked
+
+        made = stages(ranked(self.graph, top_k), finn_plus=finn_plus, keep_shape=keep_shape)
+        levels = {stage.level: stage.graph for stage in made}
+        if to not in levels:
+            raise Problem(f"there is no level {to!r} to compile to", "to", f"levels are: {', '.join(levels)}")
+        return LoadedGraph(levels[to], self.path)
+
+    def simulate(
+        self,
+        images: np.ndarray | PathLike | None = None,
+        labels: np.ndarray | PathLike | None = None,
+        *,
+        data: str = "",
+        data_dir: PathLike | None = None,
+        count: int | None = None,
+        batch: int | None = None,
+        threads: int | None = None,
+        device: str = "cpu",
+        taps: Sequence[str] = (),
+        output: PathLike | None = None,
+    ) -> Simulation:
+        """Run the graph bit for bit.
+
+        Args:
+            images: (N, C, H, W), or an .npy file: integers as the data are, or floats as the network was trained on.
+            labels: (N,), or an .npy file, for the accuracy.
+            data: a data set's test images, in place of both: "digits", "mnist", ...
+            data_dir: folder of its files; None: the usual places.
+            count: only the first so many; None: all.
+            batch: images at a time; None: what suits the network.
+            threads: processor threads, on which no bit depends; None: the recipe's default for speed.
+            device: "cpu", "cuda" (a GPU by torch) or "cpu-torch"; the same bits on all.
+            taps: tensors that are written beside `output`.
+            output: .npy or .csv file for the scores.
+
+        Returns:
+            `scores` (N, classes) and, with labels, `accuracy` (0 to 1) and `confusion`.
+
+        Raises:
+            Problem: shapes, values or labels do not fit; no images; no such data set, tensor or device.
+
+        >>> found = g.simulate(x, y)
+        >>> found.scores.shape
+        (20, 10)
+        """
+        from ..commands import simulation as work
+
+        given = work.Images(array_of(images), array_of(labels), data, path_of(data_dir), count)
+        return work.simulate(
+            self.graph,
+            given,
+            batch=batch,
+            threads=given_or_default(threads, "speed.threads"),
+            device=device,
+            taps=taps,
+            output=path_of(output),
+            source=self.path,
+        )
+
+    def estimate(
+        self,
+        fps: float | None = None,
+        *,
+        part: str | None = None,
+        clock_mhz: float | None = None,
+        folding: PathLike | None = None,
+        cost_model: str = "exact",
+        fifo: int = 2,
+        fifo_depths: PathLike | None = None,
+        finn_plus: bool = False,
+        top_k: int = 0,
+        keep_shape: bool = False,
+        output: PathLike | None = None,
+        unrolled: bool = False,
+    ) -> Any:
+        """Fold the graph for a rate and estimate cycles, LUTs and block RAMs of every unit.
+
+        Args:
+            fps: images a second to fold for; None: the recipe's default, or what the graph or `folding` is folded for.
+            part: FPGA part; None: the recipe's default.
+            clock_mhz: None: the recipe's default.
+            folding: FINN's folding file (.json); with `fps`, that is for what the file leaves out.
+            cost_model: "exact" (widths that hold every sum) or "finn" (FINN's figures digit for digit).
+            fifo: depth of every FIFO, in words; 0: unbounded.
+            fifo_depths: JSON file with depths of single FIFOs.
+            finn_plus, top_k, keep_shape: as for `compile_file`.
+            output: file (.onnx) or folder for the folded graph.
+            unrolled: also count every layer with its weights built in.
+
+        Raises:
+            Problem: it does not compile; an unknown part; (status 1) no folding reaches the rate; a folding file or
+                FIFO depths that do not fit.
+
+        >>> cost = g.estimate(fps=100_000)
+        >>> cost["fps"] >= 100_000
+        True
+        """
+        from ..commands import graphs
+
+        place = path_of(output)
+        if place is not None and place.suffix:
+            check_file(place, (".onnx",), [self.path, path_of(folding)])
+        wanted = _wanted(part, clock_mhz, fps, folding, finn_plus, top_k, keep_shape)
+        depths = graphs.Fifos(fifo, path_of(fifo_depths))
+        return graphs.estimate(self.graph, wanted, cost_model, depths, place, unrolled)
+
+    def cycles(
+        self,
+        fps: float | None = None,
+        *,
+        part: str | None = None,
+        clock_mhz: float | None = None,
+        folding: PathLike | None = None,
+        count: int = 3,
+        fifo: int = 2,
+        fifo_depths: PathLike | None = None,
+        finn_plus: bool = False,
+        top_k: int = 0,
+        keep_shape: bool = False,
+    ) -> Any:
+        """Fold the graph for a rate and simulate when every word moves; a deadlock is found, not raised.
+
+        Args:
+            fps, part, clock_mhz, folding, fifo, fifo_depths, finn_plus, top_k, keep_shape: as for `estimate`.
+            count: images to send, one behind the other.
+
+        Raises:
+            Problem: as for `estimate`.
+
+        >>> g.cycles(fps=1000)["deadlock"] is None
+        True
+        """
+        from ..commands import graphs
+
+        wanted = _wanted(part, clock_mhz, fps, folding, finn_plus, top_k, keep_shape)
+        return graphs.cycles(self.graph, wanted, count, graphs.Fifos(fifo, path_of(fifo_depths)))
+
+
+def _wanted(
+    part: str | None,
+    clock_mhz: float | None,
+    fps: float | None,
+    folding: PathLike | None,
+    finn_plus: bool,
+    top_k: int,
+    keep_shape: bool,
+) -> Wanted:
+    from ...build.parts import part as part_of
+    from ..graphs.folding import Wanted
+
+    chip = part_of(given_or_default(part, "target.part"))
+    clock = given_or_default(clock_mhz, "target.clock_mhz")
+    return Wanted(chip, clock, fps, path_of(folding), finn_plus, top_k, keep_shape)

@@ -1,0 +1,149 @@
+"""Runs in Python: a recipe is built, its network ranked and pruned, and runs are compared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .common import Changes, PathLike, changes_of, given_or_default, path_of
+
+__all__ = ["build", "compare", "prune", "rank"]
+
+
+def build(
+    recipe: PathLike = "model.yaml",
+    run: PathLike | None = None,
+    *,
+    changes: Changes = (),
+    first: str = "",
+    last: str = "report",
+    quiet: bool = True,
+) -> Any:
+    """Train, prune, export, compile, verify and cost a network; goes on where an earlier run stopped.
+
+    Args:
+        recipe: its file.
+        run: its folder; None: runs/<name>.
+        changes: of the recipe: {"train.epochs": 3} or ["train.epochs=3"].
+        first: stage from which on nothing is skipped.
+        last: the last stage.
+        quiet: print no progress.
+
+    Returns:
+        the summary, or what the last stage found.
+
+    Raises:
+        Problem: what the recipe has wrong, with file, line and column; or (status 1) a check that failed.
+
+    >>> summary = bf.build("model.yaml", changes={"train.epochs": 1})
+    >>> sorted(summary["networks"])
+    ['base', 'pruned']
+    """
+    from ..commands.planned import planned
+
+    return planned(Path(recipe), path_of(run), changes_of(changes), first, last).built(quiet)
+
+
+def rank(
+    run: PathLike,
+    criteria: Sequence[str] | str | None = None,
+    *,
+    network: str = "base",
+    count: int | None = None,
+    seed: int | None = None,
+    threads: int = 1,
+    data_dir: PathLike | None = None,
+    csv: PathLike | None = None,
+    plot: PathLike | None = None,
+) -> Any:
+    """Score every filter and neuron of a trained network by one or several criteria, and say how they agree.
+
+    Args:
+        run: folder, or the recipe of runs/<name>.
+        criteria: METHOD, METHOD:REDUCTION or borda(A,B,...); "ablation" is the slow reference; None: the recipe's
+            default.
+        network: "base" or "pruned".
+        count: training images to look at; None: the recipe's default.
+        seed: of the images drawn and of random scores.
+        threads: processor threads.
+        data_dir: folder of the data set's files.
+        csv: file for every score.
+        plot: picture of scores and relevance maps (.svg, .png, .pdf).
+
+    Raises:
+        Problem: no trained network, an unknown criterion, or too few images.
+
+    >>> found = bf.rank("runs/model", ["latent", "deeplift"], count=20)
+    >>> [row["criterion"] for row in found["criteria"]]
+    ['latent', 'deeplift']
+    """
+    from ..commands import rank as work
+    from ..run.files import check_file
+    from ..show.drawing import PICTURES
+
+    for path, endings in ((path_of(csv), (".csv",)), (path_of(plot), PICTURES)):
+        if path is not None:
+            check_file(path, endings, [Path(run)])
+    wanted = [criteria] if isinstance(criteria, str) else criteria or [given_or_default(None, "prune.criterion")]
+    images, drawn = given_or_default(count, "prune.images"), given_or_default(seed, "seed")
+    found = work.find_run(Path(run))
+    facts, made, sample = work.rank(found, wanted, network, images, drawn, threads, path_of(data_dir))
+    if csv is not None:
+        work.write_csv(facts, Path(csv))
+    if plot is not None:
+        from ..show import rank_plots
+
+        rank_plots.plot(facts, made, sample, Path(plot))
+    return facts
+
+
+def prune(
+    source: PathLike,
+    run: PathLike | None = None,
+    *,
+    changes: Changes = (),
+    quiet: bool = True,
+    **settings: Any,
+) -> Any:
+    """Prune the trained network of a run, or of a recipe.
+
+    Args:
+        source: run folder or recipe.
+        run: folder of a recipe; None: runs/<name>.
+        changes: of the recipe, as for `build`.
+        quiet: print no progress.
+        **settings: keys of the recipe's section `prune` (docs/recipe.md): amount=0.5, steps=1, objective={"lut": 1}.
+
+    Returns:
+        every step, the widths kept, and the cost before and after.
+
+    Raises:
+        Problem: as for `build`; a setting that is unknown or has no effect.
+
+    >>> found = bf.prune("runs/model", amount=0.5, steps=1, epochs=0, unit=4)
+    >>> found["kept"]
+    {'hidden0': 8}
+    """
+    from ..commands import pruning as work
+
+    said: Mapping[str, Any] = {f"prune.{key}": value for key, value in settings.items()}
+    wanted = [*changes_of(said), *changes_of(changes)]
+    by_cost = "prune.objective" in said or "prune.budget" in said
+    if by_cost and not any(text.startswith("prune.allocation=") for text in wanted):
+        wanted.insert(0, "prune.allocation=sensitivity")
+    return work.prune(Path(source), path_of(run), wanted, quiet)
+
+
+def compare(*runs: PathLike) -> list[Any]:
+    """The summaries of several runs, whose files are all as they were written.
+
+    Raises:
+        Problem: no run folder, or (status 1) a file that is missing or was changed.
+
+    >>> [summary["name"] for summary in bf.compare("runs/model", "runs/model")]
+    ['model', 'model']
+    """
+    from ..stages.summary import read_summary
+
+    return [read_summary(Path(run)) for run in runs]

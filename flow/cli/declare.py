@@ -1,0 +1,187 @@
+"""How options are declared: as a key of the recipe, or with a range and choices of their own.
+
+`Annotated[int, Key("faults.maps")] = KEY` is an option with the range, the choices, the default and the description of
+that field; `Annotated[str, Own("Number format.", choices=("a", "b"))] = "a"` one that no recipe has. Both are checked
+in the recipe's words, and the help shows range, choices and default of each. Nothing of the recipe is imported before a
+command with such options is built.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, get_args, get_origin
+
+import typer
+
+from bnnflow import Problem
+
+from ..recipe.bounds import Bounds, number, shown
+
+# The default of a parameter that is a key: that of its field. `None` in its place leaves the key to the recipe at hand.
+KEY: Any = object()
+_ANY = Bounds()
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """An option, or with `argument` an argument, that is no key of the recipe.
+
+    Attributes:
+        help: what it does: sentences.
+        names: as on the command line; none: made of the parameter's name.
+        choices: words that are allowed; empty: any.
+        least, above, most: range of numbers.
+        metavar: in place of its kind in the help.
+        default: says in words what no value means.
+        argument: whether it stands without a name.
+    """
+
+    help: str
+    names: tuple[str, ...] = ()
+    choices: tuple[str, ...] = ()
+    least: float | None = None
+    above: float | None = None
+    most: float | None = None
+    metavar: str = ""
+    default: str = ""
+    argument: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """An option that is a key of the recipe.
+
+    Attributes:
+        key: dotted path, such as "prune.amount".
+        names: as on the command line; none: made of the parameter's name.
+        help: in place of the field's description, where a command means something else by it.
+        more: sentences behind the description.
+        metavar: in place of its kind in the help.
+        default: says in words what no value means here, where that is not the field's default; {field} stands for it.
+    """
+
+    key: str
+    names: tuple[str, ...] = ()
+    help: str = ""
+    more: str = ""
+    metavar: str = ""
+    default: str = ""
+
+
+def typed(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function with a signature that typer reads: every `Key` and `Own` as its option."""
+    signature = inspect.signature(function, eval_str=True)
+    parameters = [_read(parameter) for parameter in signature.parameters.values()]
+
+    def command(**values: Any) -> Any:
+        return function(**values)
+
+    command.__name__, command.__doc__ = function.__name__, function.__doc__
+    command.__annotations__ = {one.name: one.annotation for one in parameters}
+    command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    return command
+
+
+def _read(parameter: inspect.Parameter) -> inspect.Parameter:
+    if get_origin(parameter.annotation) is not Annotated:
+        return parameter
+    kind, *found = get_args(parameter.annotation)
+    said = next((one for one in found if isinstance(one, (Own, Key))), None)
+    if said is None:
+        return parameter
+    made, default = _own(said, parameter) if isinstance(said, Own) else _key(said, parameter)
+    return parameter.replace(annotation=Annotated.__class_getitem__((kind, made)), default=default)
+
+
+def _own(said: Own, parameter: inspect.Parameter) -> tuple[Any, Any]:
+    bounds = Bounds(said.least, said.above, said.most)
+    given = parameter.default
+    default = said.default or _text(given)
+    made = typer.Argument if said.argument else typer.Option
+    return _option(made, parameter, said.names, said.help, said.choices, bounds, said.metavar, default), given
+
+
+def _key(said: Key, parameter: inspect.Parameter) -> tuple[Any, Any]:
+    from ..recipe.fields import field_facts
+
+    facts = field_facts(said.key)
+    listed, given = _is_list(parameter), parameter.default
+    of_field = f"{facts.default_text} ({said.key})".lstrip()
+    default = said.default.replace("{field}", of_field)
+    if given is KEY:
+        assert facts.default is not ..., f"{said.key} has no default"
+        given = facts.default
+        if listed:
+            given = list(given) if facts.many else [given]
+        elif facts.many:
+            given = shown(given)
+        default = default or of_field
+    elif not default:
+        default = f"the recipe's {said.key}" + (f", or {facts.default_text}" if facts.default_text else "")
+    several = "May be given several times." if listed else ""
+    help = " ".join(filter(None, (said.help or _sentence(facts.description), said.more, several)))
+    choices = tuple(str(word) for word in facts.choices)
+    return (
+        _option(typer.Option, parameter, said.names, help, choices, facts.bounds, said.metavar, default),
+        given,
+    )
+
+
+def _option(
+    made: Callable[..., Any],
+    parameter: inspect.Parameter,
+    names: Sequence[str],
+    help: str,
+    choices: tuple[str, ...],
+    bounds: Bounds,
+    metavar: str,
+    default: str,
+) -> Any:
+    beside = "; ".join(filter(None, (str(bounds), default and f"default: {default}")))
+    more: dict[str, Any] = {}
+    if choices or metavar:
+        more["metavar"] = metavar or f"[{'|'.join(choices)}]"
+    if choices or bounds != _ANY:
+        name = max(names, key=len) if names else f"--{parameter.name.replace('_', '-')}"
+        more["callback"] = _checker(name if made is typer.Option else parameter.name, choices, bounds)
+    return made(*names, help=f"{help}  [{beside}]" if beside else help, show_default=False, **more)
+
+
+def _checker(name: str, choices: tuple[str, ...], bounds: Bounds) -> Callable[[Any], Any]:
+    def check(value: Any) -> Any:
+        return _checked(name, choices, bounds, value)
+
+    return check
+
+
+def _checked(name: str, choices: tuple[str, ...], bounds: Bounds, value: Any) -> Any:
+    """Refuse a value that is none of the choices or out of range, in the recipe's words."""
+    for one in value if isinstance(value, (list, tuple)) else [value]:
+        if one is None or one == "":
+            continue
+        if choices and one not in choices:
+            near = difflib.get_close_matches(str(one).lower(), choices, 1, 0.7)
+            hint = f"did you mean '{near[0]}'?" if near else f"allowed: {', '.join(choices)}"
+            raise Problem(f"{name}: '{one}' is not allowed", name, hint)
+        if not choices and isinstance(one, (int, float)) and not bounds.holds(one):
+            kind = "whole number" if isinstance(one, int) else "number"
+            raise Problem(f"{name}: {number(one)} is out of range", name, f"allowed: a {kind}, {bounds}")
+    return value
+
+
+def _is_list(parameter: inspect.Parameter) -> bool:
+    kind, *_ = get_args(parameter.annotation)
+    return get_origin(kind) is list or any(get_origin(one) is list for one in get_args(kind))
+
+
+def _text(default: Any) -> str:
+    """A parameter's default as its help shows it; what is nothing or off is not shown."""
+    nothing = default is inspect.Parameter.empty or default is None or default is False or default in ("", [])
+    return "" if nothing else shown(default)
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}." if text else ""

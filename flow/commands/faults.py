@@ -1,0 +1,121 @@
+"""The work behind `flow faults`: graphs are opened and folded, images read, and a campaign run or a map replayed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bnnflow import Problem
+
+from ...sim.faults import Grid, Plan, Workers
+from ..graphs import campaign as work
+from ..graphs.fault_folding import Folding, check_folding, folded
+from ..graphs.inputs import input_facts, open_graph
+from ..run.files import check_file
+from .simulation import Images, array
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ...transforms.ir.contract import InputContract
+    from ...transforms.ir.graph import Graph
+
+Facts = dict[str, Any]
+STORES = (".sqlite", ".sqlite3", ".db")
+MAPS = (".npz", ".csv")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The graphs that faults are injected into.
+
+    Attributes:
+        path: of the graph.
+        contract: what its input holds, where the file does not say so.
+        folding: how it is folded.
+        against: a second graph, compared in pairs.
+        table: file of rates, if there is one; no output may replace it.
+    """
+
+    path: Path
+    contract: InputContract | None = None
+    folding: Folding = Folding()  # noqa: RUF009  (frozen)
+    against: Path | None = None
+    table: Path | None = None
+
+    def check(self, given: Images, *outputs: tuple[Path | None, tuple[str, ...]]) -> None:
+        """Refuse a second graph that is the first, and outputs that cannot be written or are inputs."""
+        if self.against is not None and self.against.resolve() == self.path.resolve():
+            raise Problem("the graph is compared with itself", "--against", "give another graph")
+        for path, endings in outputs:
+            if path is not None:
+                check_file(path, endings, [self.path, self.against, self.table, *given.files])
+
+    def open(self, path: Path) -> tuple[Graph, bool]:
+        """One of its graphs, folded, and whether anyone said how."""
+        return folded(open_graph(path, self.contract), self.folding, str(path))
+
+
+def judged_on(graph: Graph, source: Path, given: Images) -> tuple[np.ndarray, np.ndarray | None]:
+    """Images as the graph's input wants them, and labels, as `campaign.judged_on` reads them from files."""
+    paths = (given.images, given.labels)
+    if not any(one is not None and not isinstance(one, Path) for one in paths):
+        files = tuple(one if isinstance(one, Path) else None for one in paths)
+        return work.judged_on(graph, source, given.data, given.data_dir, given.count, *files)
+    from ...sim.inputs import graph_inputs
+
+    if given.images is None or given.data:
+        raise Problem("labels without images, or beside a data set's own", "labels", "give images with them")
+    stored = array(given.images, "input")
+    truth = None if given.labels is None else array(given.labels, "labels")
+    if truth is not None and len(truth) != len(stored):
+        raise Problem(f"{len(truth)} labels for {len(stored)} images", "labels", "give one label an image")
+    return graph_inputs(graph, stored[: given.count]), None if truth is None else truth[: given.count]
+
+
+def campaign(
+    source: Source,
+    given: Images,
+    grid: Grid,
+    plan: Plan,
+    workers: Workers,
+    *,
+    store: Path | None = None,
+    device: str = "cpu",
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Facts:
+    """Accuracy of one or two graphs under every combination of faults, as `graphs.campaign.campaign` gives it.
+
+    Raises:
+        Problem: files that are missing or cannot be written; faults that do not fit the graph or its folding.
+    """
+    source.check(given, (store, STORES))
+    first, known = source.open(source.path)
+    opened = {first.name: first}
+    if source.against is not None:
+        second, too = source.open(source.against)
+        opened, known = {str(source.path): first, str(source.against): second}, known and too
+    if not known:
+        check_folding(first, grid)
+    pixels, kept = judged_on(first, source.path, given)
+    found = work.campaign(opened, pixels, work.labelled(kept), grid, plan, workers, store, progress, device)
+    return found | {"store": None if store is None else str(store), "input": input_facts(first)}
+
+
+def replay(source: Source, given: Images, path: Path, device: str = "cpu") -> Facts:
+    """Accuracy with the one fault map of a file."""
+    source.check(given)
+    graph, _ = source.open(source.path)
+    pixels, kept = judged_on(graph, source.path, given)
+    return work.replay(graph, pixels, work.labelled(kept), path, device)
+
+
+def save_map(source: Source, grid: Grid, path: Path) -> Facts:
+    """Write map 0 of the grid's one point; nothing is judged."""
+    source.check(Images(), (path, MAPS))
+    graph, known = source.open(source.path)
+    if not known:
+        check_folding(graph, grid)
+    return work.save_map(graph, grid, path)

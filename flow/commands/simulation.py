@@ -1,0 +1,134 @@
+"""The work behind `flow simulate`: a graph on images of a file or a data set, and files of what comes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bnnflow import Problem
+
+from ..graphs.inputs import load_array, test_images
+from ..run.files import check_file
+from . import graphs
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ...transforms.ir.graph import Graph
+
+
+@dataclass(frozen=True, slots=True)
+class Simulation:
+    """What a graph gives for images.
+
+    Attributes:
+        scores: class scores (N, classes), or what else its output holds.
+        accuracy: 0 to 1; None without labels.
+        confusion: rows true, columns found classes; None without labels.
+        files: that were written.
+    """
+
+    scores: np.ndarray
+    accuracy: float | None
+    confusion: list[list[int]] | None
+    files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """Images that are given, or a data set's test images.
+
+    Attributes:
+        images: (N, C, H, W) or as the graph wants them, or the .npy file that holds them: integers as the data are, or
+            floats as the network was trained on.
+        labels: (N,), or their .npy file.
+        data: name of a data set, in place of both.
+        data_dir: folder of its files.
+        count: only the first so many; None: all.
+    """
+
+    images: np.ndarray | Path | None = None
+    labels: np.ndarray | Path | None = None
+    data: str = ""
+    data_dir: Path | None = None
+    count: int | None = None
+
+    @property
+    def files(self) -> list[Path]:
+        """The files they are read from."""
+        return [one for one in (self.images, self.labels) if isinstance(one, Path)]
+
+
+def array(given: np.ndarray | Path, what: str) -> np.ndarray:
+    """An array as it is, or the one of a file."""
+    return load_array(given, what) if isinstance(given, Path) else given
+
+
+def simulate(
+    graph: Graph,
+    given: Images,
+    *,
+    batch: int | None = None,
+    threads: int = 1,
+    device: str = "cpu",
+    taps: Sequence[str] = (),
+    output: Path | None = None,
+    source: Path | None = None,
+) -> Simulation:
+    """Run a graph bit for bit.
+
+    Args:
+        graph: of any level.
+        given: images.
+        batch: images at a time; None: what suits the network.
+        threads: processor threads; the bits do not depend on them.
+        device: "cpu", "cuda" or "cpu-torch".
+        taps: tensors that are written beside `output`.
+        output: .npy or .csv file of the scores; None writes none.
+        source: the graph's file, which no output may replace.
+
+    Raises:
+        Problem: no images, or two sources of them; shapes, values or labels that do not fit; no such tensor or device.
+    """
+    from ...sim.inputs import graph_inputs, image_inputs
+
+    for place in graphs.result_files(output, taps) if output is not None else []:
+        check_file(place, (".npy", ".csv"), [source, *given.files])
+    truth = None
+    if given.images is not None and not given.data:
+        stored = array(given.images, "input")
+        truth = None if given.labels is None else array(given.labels, "labels")
+        if truth is not None and stored.shape[1:] == graph.input_type.shape and len(truth) != len(stored):
+            where = str(given.labels) if isinstance(given.labels, Path) else "labels"
+            raise Problem(f"{len(truth)} labels for {len(stored)} images", where, "give one label an image")
+        pixels, truth = graph_inputs(graph, stored[: given.count]), None if truth is None else truth[: given.count]
+    elif given.data and given.images is None and given.labels is None:
+        stored, truth = test_images(given.data, given.data_dir, given.count)
+        pixels = image_inputs(graph, stored)
+    else:
+        hint = "for example --data digits, or --input X.npy --labels L.npy"
+        both = "--data has images and labels of its own"
+        raise Problem(both if given.data else "either --input or --data is needed", "flow simulate", hint)
+    if taps and output is None:
+        raise Problem("tapped tensors need a place", "--tap", "give --output; tensors are written beside it")
+    scores, accuracy, confusion = graphs.simulate(graph, pixels, truth, batch, threads, device)
+    tensors = {} if output is None else graphs.taps(graph, pixels, taps, threads)
+    files = [] if output is None else graphs.save_results(output, scores, tensors)
+    return Simulation(scores, accuracy, confusion, tuple(files))
+
+
+def facts(found: Simulation, graph: Graph, source: Path, output: Path | None) -> dict[str, Any]:
+    """A simulation as plain values, for JSON; scores stay in their file."""
+    from ..graphs.inputs import input_facts
+
+    return {
+        "graph": str(source),
+        "images": len(found.scores),
+        "accuracy": found.accuracy,
+        "confusion": found.confusion,
+        "output": output and str(output),
+        "files": list(found.files),
+        "input": input_facts(graph),
+    }
