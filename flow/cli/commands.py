@@ -40,11 +40,6 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
         "sensitivity": "pruning:sensitivity",
         "prune": "pruning:prune",
         "study": "pruning:study",
-        "planes": "methods:planes",
-        "blocks": "methods:blocks",
-        "synapses": "methods:synapses",
-        "ecqx": "methods:ecqx",
-        "masks": "methods:masks",
     },
     "Networks and data": {
         "models": "models:models",
@@ -58,7 +53,7 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
     },
 }
 # Examples of what people use daily, by command; `examples` puts them there.
-_EXAMPLES = "examples"
+_EXAMPLES, _CLASS = "examples", "command_class"
 _PLACES = {name: place for group in COMMANDS.values() for name, place in group.items()}
 
 
@@ -67,6 +62,16 @@ def examples(*lines: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 
     def put(function: Callable[..., Any]) -> Callable[..., Any]:
         setattr(function, _EXAMPLES, lines)
+        return function
+
+    return put
+
+
+def made_as(kind: type[TyperCommand]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """A command of another class than `Command`."""
+
+    def put(function: Callable[..., Any]) -> Callable[..., Any]:
+        setattr(function, _CLASS, kind)
         return function
 
     return put
@@ -88,7 +93,8 @@ def command_of(name: str) -> Any:
     """A command with its options, as typer runs it."""
     function = function_of(name)
     one = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-    one.command(name, cls=Command, epilog="\n".join(getattr(function, _EXAMPLES, ())))(typed(function))
+    kind = getattr(function, _CLASS, Command)
+    one.command(name, cls=kind, epilog="\n".join(getattr(function, _EXAMPLES, ())))(typed(function))
     return typer.main.get_command(one)
 
 

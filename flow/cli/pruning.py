@@ -10,6 +10,8 @@ import typer
 from bnnflow import Problem
 
 from ..run.files import check_file, check_folder
+from .commands import made_as
+from .method_options import PruneCommand, method_changes
 from .options import DataDir, ImagesOrContract, Json, Overrides, changes, given, option, read_recipe, together, useless
 
 Source = Annotated[Path, typer.Argument(help="Run folder or recipe (.yaml).", show_default=False)]
@@ -21,6 +23,8 @@ def sensitivity(
     context: typer.Context,
     source: AnySource,
     run: RunFolder = None,
+    method: Annotated[str, typer.Option(help="Of what: filters, planes or blocks (one by one).")] = "filters",
+    draws: Annotated[int, typer.Option(min=1, help="With --method planes: of the noise in place of a plane.")] = 3,
     criterion: Annotated[str, typer.Option(help="What filters are ranked by; default: the recipe's.")] = "",
     scores: Annotated[
         Path | None, typer.Option(help='JSON file {"conv0": [...]} to rank by instead.', show_default=False)
@@ -48,8 +52,18 @@ def sensitivity(
     overrides: Overrides = None,
     json: Json = False,
 ) -> None:
-    """Accuracy after removing each layer's lowest filters to each level, batch norms measured anew."""
+    """Accuracy after removing each layer's lowest filters to each level, batch norms re-estimated.
+
+    With --method planes or blocks: what each input bit plane or residual unit of a run is worth.
+    """
     read_recipe(source, list(overrides or []))
+    if method != "filters":
+        useless(context, _OF_FILTERS, f"with --method {method}", "leave it out")
+        if source.is_dir():
+            useless(context, ["run"], "for a run folder", "give one of them")
+        _measure(source, run, method, changes(overrides, [] if seed is None else [f"seed={seed}"]), draws, json)
+        return
+    useless(context, ["draws"], "without --method planes", "leave it out")
     from ..commands import pruning as work
     from ..graphs import inputs
     from ..show import pruning as screen_pruning
@@ -92,6 +106,23 @@ def sensitivity(
     screen.print_json(found) if json else screen_pruning.print_sensitivity(found)
 
 
+_OF_FILTERS = (
+    *("criterion", "scores", "levels", "unit", "images", "calibration", "data", "data_dir", "input", "labels"),
+    *("jobs", "store", "plot", "csv"),
+)
+
+
+def _measure(source: Path, run: Path | None, method: str, wanted: list[str], draws: int, json: bool) -> None:
+    """What each thing that a method removes is worth."""
+    from ..commands import pruning as work
+    from ..show import pruning as screen_pruning
+    from ..show import terminal as screen
+
+    with screen.Bar("sensitivity", quiet=json) as bar:
+        found = work.measure(source, run, method, wanted, draws, bar.update)
+    screen.print_json({"method": method, **found.facts}) if json else screen_pruning.print_lines(found.shown)
+
+
 def _shares(text: str) -> tuple[float, ...]:
     try:
         return tuple(float(share) for share in text.split(",")) if text else ()
@@ -107,11 +138,15 @@ def _once(context: typer.Context, overrides: list[str], options: dict[str, str])
             raise Problem(f"{option(context, name)} and -s {key} set one key twice", f"-s {key}", "give one of them")
 
 
+@made_as(PruneCommand)
 def prune(
     context: typer.Context,
     source: Source,
     run: RunFolder = None,
-    criterion: Annotated[str, typer.Option(help="What filters are ranked by.")] = "",
+    method: Annotated[
+        str, typer.Option(help="What is removed: filters, or a method below; default: the recipe's.")
+    ] = "",
+    criterion: Annotated[str, typer.Option(help="What filters are ranked by (`flow rank --help`).")] = "",
     allocation: Annotated[str, typer.Option(help="uniform or sensitivity.")] = "",
     amount: Annotated[float | None, typer.Option(help="Share to remove in all.", show_default=False)] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Rounds.", show_default=False)] = None,
@@ -128,14 +163,38 @@ def prune(
     max_loss: Annotated[
         float | None, typer.Option(help="Accuracy points that may be lost.", show_default=False)
     ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=0, help="Fine-tuning a round; default: the recipe's.", show_default=False)
+    ] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="Of fine-tuning; default: the recipe's.", show_default=False)
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--output", help="Folder for weights.pt and network.onnx; the run stays as it is.", show_default=False
+        ),
+    ] = None,
+    network: Annotated[str, typer.Option(help="With --output: which one to prune, base or pruned.")] = "base",
     overrides: Overrides = None,
     json: Json = False,
 ) -> None:
-    """Prune the trained network of a run, or of a recipe, and show every step."""
-    chosen = {"criterion": criterion, "allocation": allocation, "amount": amount, "steps": steps, "max_loss": max_loss}
+    """Prune the trained network of a run, or of a recipe, by any method, and show every step."""
     if source.is_dir():
         useless(context, ["run"], "for a run folder", "give one of them")
-    options = [f"prune.{key}={value}" for key, value in chosen.items() if value not in ("", None)]
+    if epochs == 0:
+        useless(context, ["learning_rate"], "without epochs of fine-tuning", "give --epochs, or leave it out")
+    if output is None:
+        useless(context, ["network"], "without --output", "say with --output where its pruned network is to be written")
+    else:
+        _check_output(output, source, run)
+    for name in ("objective", "budget"):
+        if given(context, [name]) and method not in ("", "filters"):
+            raise Problem(f"--{name} is no setting of method {method}", f"--{name}", "leave it out")
+    shared = {"criterion": criterion, "steps": steps, "amount": amount, "allocation": allocation}
+    options = method_changes(context, source, method, shared, list(overrides or []))
+    common = {"max_loss": max_loss, "epochs": epochs, "learning_rate": learning_rate}
+    options += [f"prune.{key}={value}" for key, value in common.items() if value is not None]
     options += _parts(objective, "objective") + _parts(budget, "budget")
     wanted = changes(overrides, options)
     if (objective or budget) and not any(text.startswith("prune.allocation=") for text in wanted):
@@ -145,8 +204,22 @@ def prune(
     from ..show import pruning as screen_pruning
     from ..show import terminal as screen
 
-    found = work.prune(source, run, wanted, json)
+    if output is None:
+        found = work.prune(source, run, wanted, json)
+    else:
+        with screen.Bar("prune", quiet=json) as bar:
+            found = work.prune_to(output, source, run, wanted, network, bar.update)
     screen.print_json(found) if json else screen_pruning.print_pruning(found)
+
+
+def _check_output(output: Path, source: Path, run: Path | None) -> None:
+    """Refuse an output that cannot be written, and the run's own files, before the work."""
+    from ..run.names import QONNX, WEIGHTS
+
+    check_folder(output)
+    folders = [folder for folder in (source, run) if folder is not None and folder.is_dir()]
+    for name in (WEIGHTS, QONNX):
+        check_file(output / name, inputs=[folder / one / name for folder in folders for one in ("base", "pruned")])
 
 
 def study(

@@ -18,12 +18,16 @@ from ...transforms.passes.accept import AcceptInput
 from ..graphs.inputs import input_facts, load_array, load_json, open_graph
 from ..pruning import sensitivity as work
 from ..recipe.file import load
+from ..recipe.methods.method import Given as MethodGiven
+from ..recipe.methods.method import Measured
+from ..recipe.pruning_checks import check_kind, check_pruning
 from ..recipe.schema import Recipe
 from ..run.files import write_whole
 from ..run.folder import Run
 from ..stages.build import Build
 
 if TYPE_CHECKING:
+    from ...models.training.train import Progress
     from ...transforms.ir.graph import Graph
 
 Facts = dict[str, Any]
@@ -210,20 +214,23 @@ def opened(
     return recipe, run
 
 
-def trained(build: Build) -> Any:
-    """The run's unpruned network.
+def trained(build: Build, which: str = "base") -> Any:
+    """A trained network of the run: base or pruned.
 
     Raises:
-        Problem: it is not trained, or its file was changed.
+        Problem: there is none, or its file was changed.
     """
     from ..run.folder import verify_recorded
     from ..run.names import WEIGHTS
 
-    path = build.file("base", WEIGHTS)
-    if not path.is_file():
-        raise Problem("this run has no trained network", str(build.run.folder), "flow build its recipe --to train")
+    path = build.file(which, WEIGHTS)
+    if which not in ("base", "pruned") or not path.is_file():
+        if which == "base":
+            hint = "flow build its recipe --to train"
+            raise Problem("this run has no trained network", str(build.run.folder), hint)
+        raise Problem(f"this run has no network {which!r}", "--network", "base or, where `flow build` made it, pruned")
     verify_recorded(path)
-    return build.load("base")
+    return build.load(which)
 
 
 def _facts(network: str, criterion: str, seed: int, validation: int, calibration: int, curves: Any) -> Facts:
@@ -278,6 +285,89 @@ def prune(source: Path, folder: Path | None, overrides: Sequence[str], quiet: bo
     # Overrides of a run are of this command alone.
     facts = built(recipe, place, "prune", quiet=quiet, keep_recipe=source.is_dir(), then=_with_costs)
     return {"folder": str(place), **facts}
+
+
+def prune_to(
+    output: Path,
+    source: Path,
+    folder: Path | None,
+    overrides: Sequence[str],
+    which: str,
+    progress: Progress,
+) -> Facts:
+    """Prune a trained network of a run into a folder of its own; the run stays as it is.
+
+    Args:
+        output: folder for the weights and the QONNX file.
+        source, folder, overrides: as for `prune`.
+        which: base or pruned.
+        progress: as for `train`.
+
+    Returns:
+        What the stage says, with `folder` and `files`.
+
+    Raises:
+        Problem: there is no such network, the recipe does not fit it, or the files cannot be written.
+    """
+    from ...models.files.saved import save_network
+    from ..pruning.prune import pruned
+    from ..pruning.structure import export
+    from ..recipe.objects import export_properties
+    from ..run.files import explain
+    from ..run.names import QONNX, WEIGHTS
+
+    recipe, build, network = _opened_network(source, folder, ["prune.enabled=true", *overrides], which)
+    check_pruning(recipe, network.spec)
+    made, facts = pruned(recipe, _given(build, network, progress), build.dataset)
+    files = [output / WEIGHTS, output / QONNX]
+    try:
+        save_network(made, files[0])
+        export(made, files[1], export_properties(recipe))
+    except OSError as error:
+        raise explain(error, output) from error
+    return {"folder": str(output), **facts, "files": [str(path) for path in files]}
+
+
+def measure(
+    source: Path, folder: Path | None, method: str, overrides: Sequence[str], draws: int, progress: Progress
+) -> Measured:
+    """What each thing that a method could remove of a run's network is worth.
+
+    Args:
+        source, folder, overrides: as for `prune`.
+        method: of `prune.method`.
+        draws: of what is drawn.
+        progress: as for `train`.
+
+    Raises:
+        Problem: the method does not measure single things, or the network has none of them.
+    """
+    recipe, build, network = _opened_network(source, folder, [f"prune.method={method}", *overrides], "base")
+    check_kind(recipe, network.spec)
+    return recipe.prune.chosen.measure(_given(build, network, progress), draws)
+
+
+def _opened_network(
+    source: Path, folder: Path | None, overrides: Sequence[str], which: str
+) -> tuple[Recipe, Build, Any]:
+    from ...models.training.ensemble import Ensemble
+    from ..recipe.objects import set_threads
+
+    recipe, run = opened(source, folder, overrides)
+    build = Build(run, recipe, lambda name: lambda done, total, figures: None)
+    network = trained(build, which)
+    if isinstance(network, Ensemble):
+        raise Problem("ensembles cannot be pruned yet", str(run.folder), "prune a single network")
+    set_threads(recipe.train.threads)
+    return recipe, build, network
+
+
+def _given(build: Build, network: Any, progress: Progress) -> MethodGiven:
+    from ..pruning.prune import given_of
+    from ..run.names import FLIPS
+
+    flips = build.file("base", FLIPS) if build.recipe.train.flip_window else None
+    return given_of(build.recipe, network, build.dataset, flips, progress)
 
 
 def _with_costs(build: Build, facts: Facts) -> Facts:

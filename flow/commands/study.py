@@ -21,6 +21,7 @@ import numpy as np
 from bnnflow import Problem
 
 from ...models.relevance.criteria import Criterion
+from ..pruning.prune import recovery
 from ..pruning.statistics import RANDOM, Cell, comparison
 from ..pruning.structure import structure_of
 from ..recipe.file import load
@@ -28,7 +29,6 @@ from ..recipe.objects import dataset, network_spec, set_threads, train_settings
 from ..recipe.schema import Recipe
 from ..run.files import write_whole
 from ..run.names import FLIPS, WEIGHTS
-from ..stages.prune import recovery
 
 if TYPE_CHECKING:
     from ...models.data.load import Dataset

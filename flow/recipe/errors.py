@@ -23,7 +23,7 @@ def faults_of(detail: ErrorDetails, origin: Origin) -> Iterator[Fault]:
         return
     dotted = ".".join(str(part) for part in path if isinstance(part, str))
     if detail["type"] == "missing":
-        hint = _section_hint(path) if _properties(path) else f"allowed: {_allowed(path)}"
+        hint = _section_hint(path) if _properties(path) else f"allowed: {allowed(path)}"
         yield Fault(f"the key '{dotted}' is missing", place_of(path[:-1], origin, of_key=True), hint)
         return
     if detail["type"] == "extra_forbidden":
@@ -31,7 +31,7 @@ def faults_of(detail: ErrorDetails, origin: Origin) -> Iterator[Fault]:
         return
     value = detail["input"]
     what = f"{dotted}: {_shown(value)} {_complaint(detail['type'])}"
-    hint = _near_value(path, value) or f"allowed: {_allowed(path)}"
+    hint = _near_value(path, value) or f"allowed: {allowed(path)}"
     yield Fault(what, place_of(path, origin), hint)
 
 
@@ -104,7 +104,8 @@ def _section_hint(path: KeyPath) -> str:
     return f"for example `{first.get(str(path[-1]), '')}`"
 
 
-def _allowed(path: KeyPath) -> str:
+def allowed(path: KeyPath) -> str:
+    """What the value at `path` may be, in plain words."""
     keys = _properties(path)
     if keys:
         return f"a section with the keys {', '.join(keys)}"

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from .methods.all import METHODS, heeding_loss
 from .positions import KeyPath
 
 if TYPE_CHECKING:
@@ -17,12 +18,6 @@ if TYPE_CHECKING:
 
 Reason = tuple[str, str]
 
-METHODS = ("masks", "ecqx", "synapses", "planes", "blocks")
-OF_FILTERS = (
-    *("criterion", "amount", "steps", "unit", "images", "distill", "min_width", "allocation", "folding"),
-    *("objective", "budget", "levels", "validation", "calibration", "explore", "jobs"),
-)
-OF_SENSITIVITY = ("objective", "budget", "levels", "validation", "calibration", "explore", "jobs")
 OF_TRAINING = (
     *("learning_rate", "warmup_epochs", "accumulate", "patience", "distill", "teacher_epochs", "weight_sign"),
     *("norm_images", "flip_window"),
@@ -85,27 +80,21 @@ def _prune(recipe: Recipe) -> Rules:
             if key != "enabled" or prune.enabled:
                 yield ("prune", key), "an ONNX file is not pruned: it has no weights that could recover", repair
         return
-    for method in METHODS:
-        if prune.method != method:
-            yield ("prune", method), f"prune.method is {prune.method}", f"or set `method: {method}`"
-    if prune.method != "filters":
-        for key in OF_FILTERS:
-            yield ("prune", key), f"it is of method filters, and prune.method is {prune.method}", ""
-        if prune.method not in ("planes", "blocks"):
-            why = f"{prune.method} go on to the end, whatever they lose"
-            yield ("prune", "max_loss"), why, "or use method: filters, planes or blocks"
-    elif prune.allocation == "uniform":
-        for key in OF_SENSITIVITY:
-            why = "with shares that are uniform prune.amount alone decides"
-            yield ("prune", key), why, "or set `allocation: sensitivity`"
-    elif prune.budget:
-        why = "prune.budget says where pruning ends"
-        yield ("prune", "amount"), why, "or the budget"
-        yield ("prune", "objective"), why, "or the budget"
+    for name, method in METHODS.items():
+        if prune.method == name:
+            continue
+        if method.in_prune:
+            for key in method.model_fields:
+                yield ("prune", key), f"it is of method {name}, and prune.method is {prune.method}", ""
+        else:
+            yield ("prune", name), f"prune.method is {prune.method}", f"or set `method: {name}`"
+    if not prune.chosen.heeds_loss:
+        why, *others = f"{prune.method} go on to the end, whatever they lose", *heeding_loss()
+        yield ("prune", "max_loss"), why, f"or use method: {', '.join(others[:-1])} or {others[-1]}"
+    for key, why, repair in prune.chosen.unused():
+        yield (*prune.chosen.key(key).split("."),), why, repair
     if (prune.loss or recipe.train.loss) == "cross-entropy":
         yield ("prune", "margin"), "cross-entropy has none", "or set `loss`"
-    if prune.ecqx.extra == 0:
-        yield ("prune", "ecqx", "relevance"), "with `extra: 0` relevance adds nothing", "or raise extra"
 
 
 def _faults(recipe: Recipe) -> Rules:

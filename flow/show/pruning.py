@@ -1,4 +1,4 @@
-"""What the commands of `cli_rank` and `cli_prune` show; it prints, as `screen` does."""
+"""What the commands on ranking and pruning show; it prints, as `terminal` does."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any
 from rich.table import Table
 
 from ..pruning import statistics as study_figures
+from ..recipe.methods.all import METHODS
+from ..recipe.methods.method import Lines
 from . import tables as report_tables
 from .graphs import print_input
 from .terminal import terminal
@@ -84,7 +86,21 @@ def print_pruning(found: Mapping[str, Any]) -> None:
         why = found["stop"] or "prune.amount is less than one prune.unit of every layer"
         terminal().print(f"THE PRUNED NETWORK IS THE UNPRUNED ONE: {why}", highlight=False, style="bold")
     terminal().print(report_tables.pruning_table(found))
-    print(f"test accuracy {found['accuracy']:.2%}; flow build goes on in {found['folder']}")
+    print_lines(METHODS[found["method"]].lines(found))
+    rest = f"wrote {', '.join(found['files'])}" if "files" in found else f"flow build goes on in {found['folder']}"
+    print(f"test accuracy {found['accuracy']:.2%}; {rest}")
+
+
+def print_lines(lines: Lines) -> None:
+    """Print texts and tables one below the other."""
+    for line in lines:
+        if isinstance(line, str):
+            print(line)
+            continue
+        table = Table(*line.headings, title=line.title or None, title_justify="left")
+        for row in line.rows:
+            table.add_row(*row)
+        terminal().print(table)
 
 
 def print_study(found: Mapping[str, Any]) -> None:

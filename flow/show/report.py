@@ -180,16 +180,9 @@ def render(summary: Summary, relevance: bytes = b"") -> str:
 
 def removed_by(pruning: Mapping[str, Any]) -> str:
     """What the method of a pruning removed, and how, in words."""
-    return {
-        "masks": "Filters and neurons chosen by masks trained with the weights, cut and fine-tuned",
-        "ecqx": "Weights assigned to few levels by distance, entropy and relevance while training",
-        "synapses": f"Synapses ranked by {pruning.get('criterion')}, removed and fine-tuned",
-        "planes": "Lowest input bit planes dropped, and fine-tuned",
-        "blocks": "Residual units dropped, least needed first, and fine-tuned",
-    }.get(
-        pruning.get("method", ""),
-        f"Filters and neurons scored by {pruning.get('criterion')}, removed and fine-tuned",
-    )
+    from ..recipe.methods.all import METHODS
+
+    return METHODS.get(pruning.get("method", ""), METHODS["filters"]).headline(pruning)
 
 
 def _curves(steps: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:

@@ -16,12 +16,13 @@ from ...transforms.reading.read import read
 from ..graphs.figures import cost_facts, network_operations, unrolled_facts
 from ..graphs.folding import fold_for
 from ..graphs.inputs import input_facts
+from ..pruning.prune import recovery_settings
 from ..recipe.objects import export_properties, make_network, network_spec, trained_file
 from ..run.names import FLIPS, FOLDED, LEVEL_FILES, QONNX, WEIGHTS
 from .build import Build, Facts, json_text, write_graph
 from .faults import run_campaign
 from .handover import hand_over
-from .prune import RELEVANCE, prune_base, recovery_settings, step_cost_inputs, step_costs
+from .prune import RELEVANCE, prune_base, step_cost_inputs, step_costs
 from .summary import summarize
 from .train import source_digest, state_digest, taken_over, train_base
 from .verify import verify_networks
@@ -171,7 +172,7 @@ def cost(build: Build) -> Facts:
     Where pruning leaves zeros among the weights, unrolled hardware is estimated, too: it alone leaves them out.
     """
     clock = build.recipe.target.clock_mhz
-    zeros = build.prunes and build.recipe.prune.method in ("ecqx", "synapses")
+    zeros = build.prunes and build.recipe.prune.chosen.leaves_zeros
 
     def work() -> Facts:
         from ...build.finn_reports import reports

@@ -9,9 +9,9 @@ import numpy as np
 
 from ...transforms.ir.graph import Graph
 from ..pruning.allocator import hardware_costs, objective_of
+from ..pruning.prune import recovery
 from ..recipe.objects import train_settings
 from ..recipe.schema import Recipe
-from .prune import recovery
 
 if TYPE_CHECKING:
     from ...models.data.load import Dataset
@@ -32,8 +32,6 @@ def check_plan(recipe: Recipe, whole: Mapping[str, int]) -> tuple[str, ...]:
         Problem: at its place in the recipe.
     """
     settings = recipe.prune
-    if settings.method == "synapses" and settings.synapses.share == 0:
-        raise recipe.problem("prune.synapses.share", "a share of 0 removes nothing", f"give more, {_OFF}")
     if settings.method != "filters" or settings.allocation != "uniform":
         return ()
     from ...models.prune.schedule import widths_after

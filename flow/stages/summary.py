@@ -11,6 +11,7 @@ from bnnflow import CHECK_FAILED, Problem
 from ...build.cost import SOURCE
 from ...build.energy import SOURCE as ENERGY_SOURCE
 from ...build.unrolled import SOURCE as UNROLLED_SOURCE
+from ..recipe.methods.all import METHODS
 from ..run.folder import Run
 
 if TYPE_CHECKING:
@@ -88,10 +89,7 @@ def unpruned_copy(facts: dict[str, Any]) -> str:
         facts["cost"]["pruned"].get(key) != facts["cost"]["base"].get(key) for key in ("weights", "neurons", "synapses")
     ):
         return ""
-    why = {
-        "filters": "prune.amount is less than one prune.unit of every layer",
-        "masks": "prune.masks.strength is too low for prune.masks.mask_epochs",
-    }.get(facts["prune"]["method"], "nothing can go")
+    why = METHODS[facts["prune"]["method"]].why_nothing
     return f"nothing was removed: {facts['prune']['stop'] or why}"
 
 

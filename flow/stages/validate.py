@@ -251,10 +251,10 @@ def _check_batches(recipe: Recipe, section: str, images: int, batch: int, parts:
 def _check_optimizers(recipe: Recipe, network: Trained) -> None:
     """Whether the optimizers take such weights; last, because bop makes signs of them."""
     from ...models.training.optimizers import Optimizers
-    from .prune import recovery
+    from ..pruning.prune import recovery
 
     plans = [("train", train_settings(recipe))] if recipe.epochs else []
-    if recipe.prune.enabled and recipe.prune.epochs and recipe.prune.method in ("filters", "masks", "planes", "blocks"):
+    if recipe.prune.enabled and recipe.prune.epochs and not recipe.prune.chosen.leaves_zeros:
         plans.append(("prune", recovery(recipe)))
     for section, plan in plans:
         try:

@@ -16,12 +16,12 @@ import numpy as np
 
 from bnnflow import Problem
 
-from .. import store
 from ..networks.network import Network, NetworkSpec
 from ..networks.zoo import figures
 from ..training.batchnorm import NORM_IMAGES, reestimate
 from ..training.evaluate import accuracy
-from ..training.train import Progress, TrainSpec, train
+from ..training.train import Progress, TrainSpec
+from .recovery import Recovery, Removal, rounds
 from .surgery import drop_blocks, droppable, most_droppable, stages_of_blocks
 
 
@@ -129,30 +129,28 @@ def reduce_blocks(
     if count is not None and count > can:
         raise Problem(f"{count} residual units, of which {can} can go", "drop", f"at most {can}")
     shown = None if progress is None else lambda done, total: progress(done, total, {})
-    floor = accuracy(network, *held) - most
-    best = drop_blocks(network, [])
-    names = list(stages_of_blocks(best.spec))
-    steps: list[BlockStep] = []
-    while len(steps) < (can if count is None else count):
+    recover = Recovery(images, labels, held, recovery, checkpoint, progress)
+    start = drop_blocks(network, [])
+    names = list(stages_of_blocks(start.spec))
+    dropped: list[str] = []
+
+    def least_needed(best: Network, number: int) -> Removal | None:
+        if number > (can if count is None else count):
+            return None
         worth = measured
-        if steps or not measured:
+        if number > 1 or not measured:
             worth = block_losses(best, *held, images, recovery.augment, recovery.seed, shown)
         least = max(worth, key=lambda one: one.without)
         small = drop_blocks(best, [least.name])
-        reestimate(small, images, recovery.augment, recovery.seed, most=NORM_IMAGES)
-        if recovery.epochs:
-            own = store.beside(checkpoint, f"blocks{_count(small.spec)}")
-            train(small, images, labels, recovery, own, progress)
-            reestimate(small, images, recovery.augment, recovery.seed, most=NORM_IMAGES)
-        after = accuracy(small, *held)
-        undone = count is None and after < floor
-        dropped = names[int(least.name.removeprefix("block"))]
-        steps.append(BlockStep(dropped, _count(small.spec), small.spec.macs(), least.without, after, undone))
-        if undone:
-            break
-        best = small
-        names.remove(dropped)
-    return best.eval(), steps
+        dropped.append(names.pop(int(least.name.removeprefix("block"))))
+        return Removal(small, f"blocks{_count(small.spec)}")
+
+    floor = recover.judge(network) - most if count is None else None
+    made, done = rounds(start, least_needed, recover, floor)
+    return made, [
+        BlockStep(name, _count(one.network.spec), one.network.spec.macs(), one.before, one.after, one.undone)
+        for name, one in zip(dropped, done, strict=True)
+    ]
 
 
 def _count(spec: NetworkSpec) -> int:

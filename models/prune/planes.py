@@ -18,11 +18,11 @@ from torch import Tensor, nn
 
 from bnnflow import Problem
 
-from .. import store
 from ..networks.network import Network
 from ..training.batchnorm import NORM_IMAGES, reestimate
 from ..training.evaluate import accuracy
-from ..training.train import Progress, TrainSpec, train
+from ..training.train import Progress, TrainSpec
+from .recovery import Recovery, Removal, rounds
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,22 +146,18 @@ def reduce_planes(
     Raises:
         Problem: as for `drop_planes`.
     """
-    floor = accuracy(network, *held) - most
-    steps: list[PlaneStep] = []
-    best = drop_planes(network, 0)
     sizes = (count,) if count else (1,) * (network.spec.planes - 1) if count is None else ()
-    for size in sizes:
-        small = drop_planes(best, size)
-        reestimate(small, images, recovery.augment, recovery.seed, most=NORM_IMAGES)
-        before = accuracy(small, *held)
-        if recovery.epochs:
-            train(small, images, labels, recovery, store.beside(checkpoint, f"planes{small.spec.planes}"), progress)
-            reestimate(small, images, recovery.augment, recovery.seed, most=NORM_IMAGES)
-        steps.append(PlaneStep(small.spec.planes, before, accuracy(small, *held)))
-        if count is None and steps[-1].after < floor:
-            break
-        best = small
-    return best.eval(), steps
+
+    def lowest(best: Network, number: int) -> Removal | None:
+        if number > len(sizes):
+            return None
+        small = drop_planes(best, sizes[number - 1])
+        return Removal(small, f"planes{small.spec.planes}")
+
+    recover = Recovery(images, labels, held, recovery, checkpoint, progress)
+    floor = recover.judge(network) - most if count is None else None
+    made, done = rounds(drop_planes(network, 0), lowest, recover, floor)
+    return made, [PlaneStep(one.network.spec.planes, one.before, one.after) for one in done]
 
 
 @torch.no_grad()

@@ -16,10 +16,11 @@ from ..networks.own import OwnNetwork
 from ..relevance.sample import Relevance, Sample
 from ..relevance.scores import score
 from ..training.augment import augment
-from ..training.batchnorm import NORM_IMAGES, reestimate
+from ..training.batchnorm import NORM_IMAGES
 from ..training.evaluate import accuracy, run_key
 from ..training.flips import FlipCounts
-from ..training.train import Extras, Progress, train
+from ..training.train import Extras, Progress
+from .recovery import Recovery
 from .spec import Allocation, Allocator, PruneResult, PruneSpec, Situation, apart
 from .structure import SpecStructure, Structure
 
@@ -101,15 +102,17 @@ def prune(
             keep = {name: _highest(scores[name], decided.kept[name]) for name in present}
             smaller = parts.remove(state.network, keep)
             filters = {name: state.filters[name][keep[name]] for name in present}
-            reestimate(smaller, calibration)
-            before = after = accuracy(smaller, held_images, held_labels)
-            if spec.recovery.epochs:
-                own = store.beside(checkpoint, f"step{step + 1}")
-                shown = _shifted(progress, step, spec.steps)
-                taught = Extras(teacher=network)
-                train(smaller, images, labels, spec.fine_tuning(step), own, shown, extras=taught)
-                reestimate(smaller, calibration)
-                after = accuracy(smaller, held_images, held_labels)
+            recover = Recovery(
+                images,
+                labels,
+                (held_images, held_labels),
+                spec.fine_tuning(step),
+                checkpoint,
+                _shifted(progress, step, spec.steps),
+                calibration,
+                Extras(teacher=network),
+            )
+            before, after = recover(smaller, f"step{step + 1}")
             bad = spec.max_loss is not None and after < state.accuracy - spec.max_loss
             record = _record(step, parts.macs(smaller), filters, relevance, before, after)
             state.records.append({**record, "rolled_back": bad, "allocation": decided.facts})

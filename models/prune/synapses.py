@@ -16,14 +16,12 @@ import torch
 
 from bnnflow import Problem
 
-from .. import store
 from ..networks.network import Network
-from ..training.batchnorm import NORM_IMAGES, reestimate
-from ..training.evaluate import accuracy
 from ..training.flips import FlipCounts, needed
 from ..training.latent import require_latent
-from ..training.train import Progress, TrainSpec, train
+from ..training.train import Progress, TrainSpec
 from .gradients import weight_relevance
+from .recovery import Recovery, Removal, rounds
 
 CRITERIA = {
     "latent": "|latent weight|: what training is sure of; refused where there are none",
@@ -122,19 +120,17 @@ def prune_synapses(
     Raises:
         Problem: the weights are not -1 and +1, or `score` lacks what the criterion needs.
     """
-    made, steps = masked(network, {}), []
-    for step in range(1, spec.steps + 1):
-        found = score(made, spec, images, labels, step, flips)
-        made = masked(made, masks(made, found, spec.shares(made, step)))
-        reestimate(made, images, recovery.augment, recovery.seed, most=NORM_IMAGES)
-        before = after = accuracy(made, *held)
-        if recovery.epochs:
-            how = replace(recovery, seed=recovery.seed + step)
-            train(made, images, labels, how, store.beside(checkpoint, f"step{step}"), progress)
-            reestimate(made, images, recovery.augment, recovery.seed, most=NORM_IMAGES)
-            after = accuracy(made, *held)
-        steps.append(SynapseStep({name: kept for name, (kept, _) in synapses(made).items()}, before, after))
-    return made.eval(), steps
+
+    def lowest(best: Network, step: int) -> Removal | None:
+        if step > spec.steps:
+            return None
+        found = score(best, spec, images, labels, step, flips)
+        small = masked(best, masks(best, found, spec.shares(best, step)))
+        return Removal(small, f"step{step}", replace(recovery, seed=recovery.seed + step))
+
+    recover = Recovery(images, labels, held, recovery, checkpoint, progress)
+    made, done = rounds(masked(network, {}), lowest, recover)
+    return made, [SynapseStep(kept_synapses(one.network), one.before, one.after) for one in done]
 
 
 def score(
@@ -235,6 +231,11 @@ def synapses(network: Network) -> dict[str, tuple[int, int]]:
         name: (int(_there(network, module.weight).sum()), module.weight.numel())
         for name, module in network.weight_layers()
     }
+
+
+def kept_synapses(network: Network) -> dict[str, int]:
+    """Synapses kept, of every layer by name."""
+    return {name: kept for name, (kept, _) in synapses(network).items()}
 
 
 def _there(network: Network, weight: torch.Tensor) -> np.ndarray:

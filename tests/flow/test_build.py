@@ -250,7 +250,7 @@ def killed_and_resumed(moments: dict[int, str], recipe: Path, finished: Path, tm
     [
         ("train", "work/train.pt"),
         ("train", "base/weights.pt"),
-        ("prune", "work/prune.pt"),
+        ("prune", "work/filters.pt"),
         ("export", "pruned/network.onnx"),
         ("lower", "pruned/intermediate_models/3_dataflow.txt"),
         ("report", "report.html"),

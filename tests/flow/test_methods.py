@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import shutil
 from collections.abc import Callable
@@ -14,8 +13,8 @@ import pytest
 import torch
 
 from bnnflow.flow.cli import app as cli
-from bnnflow.flow.cli import methods as cli_finer
-from bnnflow.flow.recipe.prune import Ecqx, Masks, Synapses
+from bnnflow.flow.recipe.methods.all import METHODS as METHODS_OF_RECIPES
+from bnnflow.flow.recipe.methods.method import Method
 from bnnflow.models import store
 
 Golden = Callable[[str, str], None]
@@ -185,13 +184,24 @@ def test_what_does_not_go_together_is_said_before_training(
     golden(f"problems/method_{name}", capsys.readouterr().err)
 
 
-@pytest.mark.parametrize(("command", "section"), [("masks", Masks), ("ecqx", Ecqx), ("synapses", Synapses)])
-def test_commands_and_recipes_have_the_same_defaults(command: str, section: type) -> None:
-    options = {name: one.default for name, one in inspect.signature(getattr(cli_finer, command)).parameters.items()}
-    settings = section().model_dump()
-    if command == "synapses":
-        assert (options.pop("layer"), settings.pop("layers")) == (None, ())
-    assert {name: options[name] for name in settings} == settings
+def test_every_setting_is_an_option_with_its_help(capsys: pytest.CaptureFixture[str]) -> None:
+    """Of `flow prune`: by the name of the key, with the words and the default of the recipe."""
+    assert cli.run(["prune", "--help"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    for name, method in METHODS_OF_RECIPES.items():
+        if method.in_prune:
+            continue
+        part = text.partition(f"With --method {name}:")[2].partition("With --method")[0]
+        for key, field in method.model_fields.items():
+            said = part.partition(f"--{key.replace('_', '-')} ")[2]
+            assert said.startswith(field.description or "?"), key
+            assert field.default in (None, ()) or f"[default: {field.default}]" in said
+
+
+def test_every_method_says_what_it_is() -> None:
+    for name, method in METHODS_OF_RECIPES.items():
+        assert method.name() == name and (method.__doc__ or "").startswith(f"Method {name}: ")
+        assert method.counts and method.headline({"criterion": "latent"}) != Method.headline({})
 
 
 def test_noise_goes_on_where_a_checkpoint_left_it() -> None:

@@ -88,11 +88,14 @@ VOID: dict[str, list[str]] = {
     "sensitivity_twice": ["sensitivity", "r.yaml", "--seed", "1", "-s", "seed=2"],
     "sensitivity_folder_and_run": ["sensitivity", ".", "--run", "runs/x"],
     "rank_show": ["rank", "r.yaml", "--show", "3", "--json"],
-    "planes_epochs": ["planes", "run", "--epochs", "1"],
-    "blocks_rate": ["blocks", "run", "--learning-rate", "0.1"],
-    "synapses_rate": ["synapses", "run", "--epochs", "0", "--learning-rate", "0.1"],
-    "ecqx_relevance": ["ecqx", "run", "--extra", "0", "--relevance", "lrp"],
-    "masks_rate": ["masks", "run", "--epochs", "0", "--learning-rate", "0.1"],
+    "sensitivity_method": ["sensitivity", "r.yaml", "--method", "planes", "--levels", "0.5"],
+    "sensitivity_draws": ["sensitivity", "r.yaml", "--draws", "5"],
+    "prune_network": ["prune", "r.yaml", "--network", "pruned"],
+    "prune_rate": ["prune", "r.yaml", "--epochs", "0", "--learning-rate", "0.1"],
+    "prune_drop": ["prune", "r.yaml", "--drop", "1"],
+    "prune_amount": ["prune", "r.yaml", "--method", "masks", "--amount", "0.5"],
+    "prune_objective": ["prune", "r.yaml", "--method", "masks", "--objective", "lut=1"],
+    "prune_relevance": ["prune", "r.yaml", "--method", "ecqx", "--extra", "0", "--relevance", "lrp"],
 }
 
 

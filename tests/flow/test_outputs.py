@@ -40,11 +40,8 @@ FILES: dict[str, tuple[list[str], str]] = {
 }
 FOLDERS: dict[str, list[str]] = {
     "compile": ["compile", "net.onnx", "-o"],
-    "planes": ["planes", "run", "--drop", "1", "-o"],
-    "blocks": ["blocks", "run", "--drop", "1", "-o"],
-    "synapses": ["synapses", "run", "-o"],
-    "ecqx": ["ecqx", "run", "-o"],
-    "masks": ["masks", "run", "-o"],
+    "prune": ["prune", "r.yaml", "-o"],
+    "prune_planes": ["prune", "r.yaml", "--method", "planes", "--drop", "1", "-o"],
     "sensitivity_store": ["sensitivity", "net.onnx", *DATA, "--store"],
     "study_folder": ["study", "r.yaml", "--folder"],
 }

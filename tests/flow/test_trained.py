@@ -83,7 +83,9 @@ def test_packed_weights_have_no_latent_values(
     ran(capsys, "check", recipe, *latent, "-s", "train.epochs=1", "-s", "prune.unit=4")
     run = str(tmp_path / "again")
     ran(capsys, "build", recipe, "--run", run, "--to", "train")
-    for arguments in (("rank", run, "--criterion", "latent"), ("synapses", run), ("ecqx", run)):
+    assert "no latent values" in ran(capsys, "rank", run, "--criterion", "latent", status=2)
+    for method in ("synapses", "ecqx"):
+        arguments = ("prune", run, "--method", method, "-o", str(tmp_path / "o"))
         assert "no latent values" in ran(capsys, *arguments, status=2)
 
 

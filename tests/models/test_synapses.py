@@ -11,7 +11,6 @@ from brevitas.core.quant.ternary import TernaryQuant
 from brevitas.core.scaling import ConstScaling
 
 from bnnflow import Problem
-from bnnflow.models import relevance
 from bnnflow.models.data.load import Dataset
 from bnnflow.models.files.pack import pack, unpack
 from bnnflow.models.files.packed_file import Provenance
@@ -21,6 +20,8 @@ from bnnflow.models.networks.ternary import Masked, Ternary, zero_shares
 from bnnflow.models.prune.ecqx import EcqxSpec, ecqx
 from bnnflow.models.prune.gradients import weight_relevance
 from bnnflow.models.prune.synapses import SynapseSpec, masked, masks, prune_synapses, score, synapses
+from bnnflow.models.relevance import scores as relevance
+from bnnflow.models.relevance.sample import Sample
 from bnnflow.models.training.evaluate import accuracy, digest, predict
 from bnnflow.models.training.flips import FlipCounts
 from bnnflow.models.training.latent import layer_without_latent
@@ -148,7 +149,7 @@ def test_weights_without_latent_ones_are_not_ranked_by_them(digits: Dataset) -> 
         with pytest.raises(Problem, match="no latent values"):
             ecqx(without, images, labels, EcqxSpec(), NONE)
         with pytest.raises(Problem, match="no latent values"):
-            relevance.score(without, "latent", relevance.Sample(images, labels, images))
+            relevance.score(without, "latent", Sample(images, labels, images))
     scaled = unpack(pack(Network(replace(MLP, weight_scale="channel")), about))  # packed with its latent weights
     assert layer_without_latent(scaled, scaled.weight_layers()) == ""  # type: ignore[arg-type]
 

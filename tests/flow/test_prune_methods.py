@@ -1,9 +1,10 @@
-"""The commands that prune other things than filters, from a run folder to a network that simulates."""
+"""`flow prune --method` and `flow sensitivity --method`, from a run folder to a network that simulates."""
 
 from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,7 @@ def exact(capsys: pytest.CaptureFixture[str], made: dict[str, Any], folder: Path
     """
     network, data = load_network(folder / "weights.pt"), load_data("digits")
     images, labels = data.test_images[:100], data.test_labels[:100]
-    assert accuracy(network, images, labels) == made["reduced_test_accuracy"]
+    assert accuracy(network, images, labels) == made["accuracy"]
     levels = stages(read(folder / "network.onnx"))
     sure = ~images_in_doubt(levels[0].graph, [doubt for level in levels for doubt in level.doubts], images)
     assert cli.run(["compile", str(folder / "network.onnx"), "-o", str(folder / "compiled"), "--check"]) == 0
@@ -75,12 +76,18 @@ def exact(capsys: pytest.CaptureFixture[str], made: dict[str, Any], folder: Path
 def test_planes_are_dropped_and_the_rest_compiles(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    made = found(capsys, "planes", str(run), "--drop", "4", "--epochs", "1", "--draws", "1", "-o", str(tmp_path / "p"))
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    arguments = ("prune", str(run), "--method", "planes", "--drop", "4", "--epochs", "1")
+    made = found(capsys, *arguments, "-o", str(tmp_path / "p"))
     assert made["kept"] == {"planes": 4}
     assert made["first_layer_weights"] == [8 * 8 * 9, 4 * 8 * 9]
     exact(capsys, made, tmp_path / "p")
-    assert cli.run(["planes", str(run), "--draws", "1"]) == 0
-    assert "kept" not in capsys.readouterr().out
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+    assert cli.run(["sensitivity", str(run), "--method", "planes", "--draws", "1"]) == 0
+    shown = capsys.readouterr().out
+    assert "7 (bit of 1)" in shown and "no fine-tuning" in shown
+    rows = found(capsys, "sensitivity", str(run), "--method", "planes", "--draws", "2")["planes"]
+    assert [row["value"] for row in rows] == [128, 64, 32, 16, 8, 4, 2, 1]
 
 
 def built(capsys: pytest.CaptureFixture[str], tmp_path: Path, network: Path) -> None:
@@ -95,7 +102,7 @@ def built(capsys: pytest.CaptureFixture[str], tmp_path: Path, network: Path) -> 
 def test_masked_synapses_are_exact_and_cost_less_unrolled(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ("synapses", str(run), "--share", "0.6", "--steps", "2", "--epochs", "1")
+    arguments = ("prune", str(run), "--method", "synapses", "--share", "0.6", "--steps", "2", "--epochs", "1")
     made = found(capsys, *arguments, "-o", str(tmp_path / "s"))
     network = tmp_path / "s" / "network.onnx"
     assert sum(made["steps"][-1]["kept"].values()) == pytest.approx(0.4 * sum(made["whole"].values()), abs=4)
@@ -110,25 +117,41 @@ def test_masked_synapses_are_exact_and_cost_less_unrolled(
 
 
 def test_assigned_weights_are_exact(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    made = found(
-        capsys, "ecqx", str(run), "--bits", "3", "--relevance", "lrp", "--epochs", "1", "-o", str(tmp_path / "e")
-    )
+    arguments = ("prune", str(run), "--method", "ecqx", "-o", str(tmp_path / "e"))
+    made = found(capsys, *arguments, "--bits", "3", "--relevance", "lrp", "--epochs", "1")
     network = tmp_path / "e" / "network.onnx"
     exact(capsys, made, tmp_path / "e")
     built(capsys, tmp_path, network)
     assert all(row["entropy_bits"] < row["plain_bits"] for row in made["after"].values())
-    assert cli.run(["ecqx", str(run), "--epochs", "0"]) == 0
+    assert cli.run([*arguments, "--epochs", "0"]) == 0
     assert "times less than float32" in capsys.readouterr().out
 
 
 def test_masks_leave_a_smaller_network(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ("masks", str(run), "--strength", "8", "--mask-rate", "0.02", "--epochs", "1")
-    made = found(capsys, *arguments, "-o", str(tmp_path / "m"))
-    assert made["macs"][1] < made["macs"][0]
+    arguments = ("prune", str(run), "--method", "masks", "-o", str(tmp_path / "m"))
+    made = found(capsys, *arguments, "--strength", "8", "--mask-rate", "0.02", "--epochs", "1")
+    whole = load_network(run / "base" / "weights.pt")
+    assert made["steps"][0]["macs"] < whole.spec.macs()  # type: ignore[union-attr]
     assert {name: len(left) for name, left in made["steps"][0]["filters"].items()} == made["kept"]
     exact(capsys, made, tmp_path / "m")
-    assert cli.run([*arguments[:2], "--grow", "1.5", "--mask-epochs", "1", "--epochs", "0"]) == 0
+    assert cli.run([*arguments, "--grow", "1.5", "--mask-epochs", "1", "--epochs", "0"]) == 0
     assert "conv0 8 to " in capsys.readouterr().out
+
+
+def test_filters_and_a_pruned_network_go_to_a_folder_of_their_own(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Twice: of the run's network, and of its pruned one, which the command on the run alone leaves there."""
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    arguments = ("--amount", "0.5", "--steps", "1", "--epochs", "0", "-s", "prune.unit=2")
+    of_stage = found(capsys, "prune", str(copy), *arguments)
+    made = found(capsys, "prune", str(run), *arguments, "-o", str(tmp_path / "f"))
+    assert made["kept"] == of_stage["kept"] == {"conv0": 4, "conv1": 4, "dense0": 8}
+    assert load_network(tmp_path / "f" / "weights.pt").spec == load_network(copy / "pruned" / "weights.pt").spec
+    exact(capsys, made, tmp_path / "f")
+    again = found(capsys, "prune", str(copy), "--network", "pruned", *arguments, "-o", str(tmp_path / "g"))
+    assert again["kept"] == {"conv0": 2, "conv1": 2, "dense0": 4}
 
 
 def test_bop_leaves_no_latent_weights_to_rank_by(
@@ -137,18 +160,21 @@ def test_bop_leaves_no_latent_weights_to_rank_by(
     (tmp_path / "bop.yaml").write_text(RECIPE.replace("epochs: 4", "epochs: 1, optimizer: bop, flip_window: 1"))
     run = str(tmp_path / "run")
     assert cli.run(["build", str(tmp_path / "bop.yaml"), "--run", run, "--to", "train", "--json"]) == 0
+    prune = ["prune", run, "-o", str(tmp_path / "o"), "--method"]
     for name, arguments in {
-        "synapses_latent": ["synapses", run],
-        "ecqx_latent": ["ecqx", run, "--relevance", "lrp"],
+        "synapses_latent": [*prune, "synapses"],
+        "ecqx_latent": [*prune, "ecqx", "--relevance", "lrp"],
         "rank_latent": ["rank", run, "--criterion", "latent"],
         "sensitivity_latent": ["sensitivity", run, "--criterion", "latent", "--images", "50", "--calibration", "50"],
-        "synapses_criterion": ["synapses", run, "--criterion", "magic"],
-        "ecqx_relevance": ["ecqx", run, "--relevance", "magic"],
+        "synapses_criterion": [*prune, "synapses", "--criterion", "magic"],
+        "ecqx_relevance": [*prune, "ecqx", "--relevance", "magic"],
+        "no_setting": [*prune, "ecqx", "--drop", "3"],
+        "no_method": [*prune, "plane"],
     }.items():
         capsys.readouterr()
         assert cli.run(arguments) == 2
         golden(f"problems/finer_{name}", capsys.readouterr().err)
-    made = found(capsys, "synapses", run, "--criterion", "flips-step", "--steps", "1", "--epochs", "0")
+    made = found(capsys, *prune, "synapses", "--criterion", "flips-step", "--steps", "1", "--epochs", "0")
     assert made["criterion"] == "flips-step" and len(made["steps"]) == 1
 
 
@@ -159,37 +185,43 @@ def test_units_are_shown_and_dropped(
     lines = [f"model: {model}" if line.startswith("model") else line for line in RECIPE.splitlines()]
     run = str(trained(tmp_path, "\n".join(lines)))
     capsys.readouterr()
-    assert cli.run(["blocks", run]) == 0
+    assert cli.run(["sensitivity", run, "--method", "blocks"]) == 0
     shown = capsys.readouterr().out
     # Accuracies are this training's; 5.00% and 100.00% are of another width.
     shown = re.sub(r"\d+\.\d\d%( +│)", lambda cell: "xx.xx%".ljust(len(cell[0]) - 1) + "│", shown)
     golden("blocks_shown", re.sub(r"\d+\.\d\d%", "xx.xx%", shown))
-    made = found(capsys, "blocks", run, "--drop", "2", "--epochs", "1", "-o", str(tmp_path / "b"))
-    assert [row["name"] for row in made["blocks"]] == ["block0", "block1", "block2", "block4"]
+    rows = found(capsys, "sensitivity", run, "--method", "blocks")
+    assert [row["name"] for row in rows["blocks"]] == ["block0", "block1", "block2", "block4"]
+    arguments = ["prune", run, "--method", "blocks", "-o", str(tmp_path / "b")]
+    made = found(capsys, *arguments, "--drop", "2", "--epochs", "1")
     assert (len(made["dropped"]), made["kept"]) == (2, {"blocks": 3})
-    less = sum(row["macs"] for row in made["blocks"] if row["name"] in made["dropped"])
-    assert made["macs"][0] - made["macs"][1] == less > 0
+    less = sum(row["macs"] for row in rows["blocks"] if row["name"] in made["dropped"])
+    assert rows["macs"][0] - made["steps"][-1]["macs"] == less > 0
     written, digits = load_network(tmp_path / "b" / "weights.pt"), dataset(load(tmp_path / "model.yaml"))
-    assert accuracy(written, digits.test_images, digits.test_labels) == made["reduced_test_accuracy"]
+    assert accuracy(written, digits.test_images, digits.test_labels) == made["accuracy"]
     built(capsys, tmp_path, tmp_path / "b" / "network.onnx")
-    assert cli.run(["blocks", run, "--max-loss", "0", "--epochs", "0"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    steps = [line for line in lines if "units left" in line]
-    gone = [line.split()[0] for line in steps if not line.endswith("; undone")]
-    assert steps and lines[-1].startswith(f"dropped {', '.join(gone) or 'none'}: test accuracy")
-    assert cli.run(["blocks", run, "--drop", "5"]) == 2
-    assert "5 residual units, of which 4 can go\n  at: --drop" in capsys.readouterr().err
+    arguments[-1] = str(tmp_path / "c")
+    assert cli.run([*arguments, "--max-loss", "0", "--epochs", "0"]) == 0
+    shown = capsys.readouterr().out
+    least = found(capsys, *arguments, "--max-loss", "0", "--epochs", "0")
+    assert f"dropped {', '.join(least['dropped']) or 'none'}\n" in shown
+    assert ("undone" in shown) == least["steps"][-1]["rolled_back"]
+    assert cli.run([*arguments, "--drop", "5"]) == 2
+    assert "5 residual units, of which 4 can go\n  at: -s prune.blocks.drop=5" in capsys.readouterr().err
 
 
 def test_no_run_folder_and_two_goals_are_refused(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    to, planes = ["-o", str(tmp_path / "o")], ["--method", "planes"]
     for arguments, said in (
-        (["planes", str(tmp_path)], "no run folder"),
-        (["planes", str(run), "--network", "pruned"], "no trained network 'pruned'"),
-        (["planes", str(run), "--drop", "2", "--max-loss", "1"], "both are given"),
-        (["planes", str(run), "-o", str(tmp_path / "o")], "no network to write"),
-        (["blocks", str(run)], "no units to drop"),
-        (["blocks", str(run), "--drop", "2", "--max-loss", "1"], "both are given"),
-        (["synapses", str(run), "--criterion", "flips"], "were not counted"),
+        (["prune", str(tmp_path), *planes, "--drop", "1", *to], "not a run folder"),
+        (["prune", str(run), "--network", "pruned", *planes, "--drop", "1", *to], "no network 'pruned'"),
+        (["prune", str(run), *planes, "--drop", "2", "--max-loss", "1"], "prune.max_loss says it, too"),
+        (["prune", str(run), *planes, *to], "nothing says how many planes"),
+        (["prune", str(run), "--method", "blocks", "--drop", "1", *to], "no units to drop"),
+        (["sensitivity", str(run), "--method", "blocks"], "no units to drop"),
+        (["sensitivity", str(run), "--method", "masks"], "not measured by masks"),
+        (["prune", str(run), "--method", "synapses", "--criterion", "flips", *to], "not counted in training"),
+        (["prune", str(run), *planes, "--drop", "1", "-o", str(run / "base")], "base/weights.pt"),
     ):
         assert cli.run(arguments) == 2
-        assert said in capsys.readouterr().err
+        assert said in capsys.readouterr().err, arguments

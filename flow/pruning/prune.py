@@ -1,0 +1,131 @@
+"""A recipe's pruning done to a trained network: what its method is given, and what is told of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..recipe.methods.method import Facts, Given
+from ..recipe.objects import train_settings
+from ..recipe.schema import Recipe
+from .allocator import SensitivityAllocator
+from .structure import structure_of
+
+if TYPE_CHECKING:
+    from ...models.data.load import Dataset
+    from ...models.networks.network import Network
+    from ...models.networks.own import OwnNetwork
+    from ...models.prune.spec import Allocator
+    from ...models.training.train import Progress
+    from ...models.training.train_spec import TrainSpec
+
+_AS_TRAINED = ("optimizer", "loss", "margin", "schedule", "augment", "precision")
+_ALWAYS_AS_TRAINED = (
+    "momentum",
+    "weight_decay",
+    "bop_rate",
+    "bop_threshold",
+    "momentum_format",
+    "step_epochs",
+    "step_factor",
+    "temperature",
+    "device",
+)
+_OWN = ("epochs", "batch", "learning_rate", "distill")
+
+
+def recovery_settings(recipe: Recipe) -> dict[str, Any]:
+    """How the recipe fine-tunes after removal, by the keys of `TrainSpec` but the seed."""
+    own, train = recipe.prune, recipe.train
+    fields = {key: getattr(train, key) for key in _ALWAYS_AS_TRAINED}
+    for key in _AS_TRAINED:
+        given = getattr(own, key)
+        fields[key] = getattr(train, key) if given is None else given
+    if fields["optimizer"] != "bop":
+        fields["momentum_format"] = ""
+    if own.loss is not None and own.loss != train.loss and own.margin is None:
+        fields["margin"] = None
+    return fields | {key: getattr(own, key) for key in _OWN}
+
+
+def recovery(recipe: Recipe) -> TrainSpec:
+    """How the recipe fine-tunes after removal."""
+    from ...models.training.train_spec import TrainSpec
+
+    return TrainSpec(seed=recipe.seed, **recovery_settings(recipe))
+
+
+def given_of(
+    recipe: Recipe,
+    network: Network | OwnNetwork,
+    data: Dataset,
+    flips: Path | None,
+    progress: Progress,
+    work: Path | None = None,
+) -> Given:
+    """What a method works with.
+
+    Args:
+        recipe: says seed, fine-tuning and what may be lost.
+        network: trained; its eval mode is pruned.
+        data: the recipe's images; those that its training held out decide, or a tenth.
+        flips: file of what training counted; None where it did not.
+        progress: as for `train`.
+        work: folder of what is kept, so that the same call goes on from there; None keeps nothing.
+    """
+    from ...models.training.train import held_out
+
+    settings = recipe.prune
+    out = held_out(len(data.train_images), train_settings(recipe))
+
+    def allocator() -> tuple[Allocator, str]:
+        folder = work / "sensitivity" if work is not None else None
+        made = SensitivityAllocator(recipe, folder, lambda done, total: progress(done, total, {}))
+        return made, made.describe()
+
+    return Given(
+        network.eval(),
+        data.train_images,
+        data.train_labels,
+        out if len(out) else None,
+        recipe.seed,
+        recovery(recipe),
+        None if settings.max_loss is None else settings.max_loss / 100,
+        flips,
+        work / f"{settings.method}.pt" if work is not None else None,
+        progress,
+        lambda: structure_of(network),
+        allocator if settings.allocation == "sensitivity" else None,
+    )
+
+
+def pruned(recipe: Recipe, given: Given, data: Dataset) -> tuple[Network | OwnNetwork, Facts]:
+    """Prune by the recipe's method.
+
+    Args:
+        recipe: names it.
+        given: of `given_of`.
+        data: whose test images the accuracy is of.
+
+    Returns:
+        The smaller network; method, steps, accuracy on held-out and on test images (0 to 1), why it stopped, what is
+        left (`kept`, by group or layer, and `unit`, what it counts), and what the method adds.
+
+    Raises:
+        Problem: the network does not have what is to be removed.
+    """
+    from ...models.training.evaluate import accuracy
+
+    held = accuracy(given.network, *given.held)
+    method = recipe.prune.chosen
+    made = method.prune(given)
+    return made.network, {
+        "method": recipe.prune.method,
+        **made.facts,
+        "steps": [step.to_facts(number) for number, step in enumerate(made.steps, 1)],
+        "held_out_accuracy": held,
+        "stop": made.stop,
+        "kept": made.kept,
+        "unit": method.counts,
+        "accuracy": accuracy(made.network, data.test_images, data.test_labels),
+    }

@@ -1,0 +1,94 @@
+"""Whole residual units: each time the one whose loss is least."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field
+
+from bnnflow import Problem
+
+from .method import Asked, Columns, Dropping, Given, Lines, Measured, Pruned, Step
+
+
+class Blocks(Dropping):
+    """Method blocks: whole residual units (what one join adds), each time the one whose loss is least."""
+
+    drop: Annotated[int, Field(ge=1, le=1000)] | None = Field(
+        default=None, description="so many; null: as many as prune.max_loss allows"
+    )
+
+    counts: ClassVar[str] = "residual units"
+    thing: ClassVar[str] = "unit"
+
+    def check(self, asked: Asked) -> None:
+        """Refuse networks without units that can go, or with fewer."""
+        from ....models.prune.surgery import most_droppable
+
+        spec = asked.shape
+        if spec.is_chain:
+            what = f"{spec.arch} has no residual joins, and no units to drop"
+            raise Problem(what, "prune.method", "use `model: {arch: resnet}`, or another method")
+        can = most_droppable(spec)
+        if not can:
+            what = (
+                "no residual unit can go: the first of every later stage shrinks the map, and the first stage keeps one"
+            )
+            raise Problem(what, "prune.method", "give the first stage two blocks, or use `join: integer`")
+        self.check_goal(asked)
+        if self.drop is not None and self.drop > can:
+            what = f"{self.drop} residual units, of which {can} can go"
+            raise Problem(what, self.key("drop"), f"at most {can}")
+
+    def prune(self, given: Given) -> Pruned:
+        """Drop `drop` units, or as many as the loss allows."""
+        from ....models.prune.blocks import reduce_blocks
+        from ....models.prune.surgery import stages_of_blocks
+
+        most = given.max_loss or 0.0
+        made, taken = reduce_blocks(*given.work, given.plan, self.drop, most, given.progress, given.checkpoint)
+        steps = [
+            Step({"blocks": one.left}, one.macs, one.before, one.after, one.undone, {"dropped": one.dropped})
+            for one in taken
+        ]
+        facts = {"dropped": [one.dropped for one in taken if not one.undone]}
+        kept = {"blocks": len(stages_of_blocks(made.spec))}
+        return Pruned(made, kept, steps, facts, self.stopped(steps, given))
+
+    def measure(self, given: Given, draws: int) -> Measured:
+        """What goes with each unit, and accuracy without it; nothing is drawn."""
+        from ....models.networks.zoo import figures
+        from ....models.prune.blocks import block_losses
+        from ....models.training.evaluate import accuracy
+
+        progress, spec = given.progress, given.built_in.spec
+        shown = None if progress is None else lambda done, total: progress(done, total, {})
+        losses = block_losses(given.built_in, *given.held, given.images, given.plan.augment, given.seed, shown)
+        whole, weights, macs = accuracy(given.built_in, *given.held), figures(spec).weights, spec.macs()
+        images = len(given.held[1])
+        rows = [
+            (one.name, f"{one.macs / macs:.1%}", f"{one.weights / weights:.1%}", f"{one.without:.2%}") for one in losses
+        ]
+        facts = {"images": images, "weights": weights, "blocks": [asdict(one) for one in losses]}
+        return Measured(
+            facts | {"accuracy": whole, "macs": [macs]},
+            (
+                f"accuracy on {images:,} held training images, {whole:.2%} with all units",
+                Columns("", ("unit", "operations", "weights", "accuracy without it"), tuple(rows)),
+                "operations, weights: share of the network's that goes with the unit; accuracy: batch norms "
+                "re-estimated, no",
+                "fine-tuning. Units that must stay are not listed: the first of every later stage shrinks the map.",
+            ),
+        )
+
+    @classmethod
+    def headline(cls, facts: Mapping[str, Any]) -> str:
+        """For the report."""
+        return "Residual units dropped, least needed first, and fine-tuned"
+
+    @classmethod
+    def lines(cls, facts: Mapping[str, Any]) -> Lines:
+        """Which are gone."""
+        return (f"dropped {', '.join(facts['dropped']) or 'none'}",)
