@@ -220,12 +220,14 @@ class Sketch:
             x = self.node("Clip", [x, self.constant(-1.0), self.constant(1.0)], np.clip(values, -1, 1))
             return self.bipolar(x) if self.pick(True, False) else self.quant(x, signed=True)
         if kind == "activation":
-            x = self.activation(x)
+            made = self.activation(x)
             for _ in range(self.pick(0, 0, 1)):
                 # Gains of both signs, and at times another activation behind them.
-                x = self.norm(x)
-                x = self.activation(x) if self.seldom() else x
-            return self.bipolar(x) if self.seldom() else self.quant(x, signed=self.pick(True, False))
+                made = self.norm(made)
+                made = self.activation(made) if self.seldom() else made
+            made = self.bipolar(made) if self.seldom() else self.quant(made, signed=self.pick(True, False))
+            # What gives one value alone is refused behind the first layer.
+            return made if np.ptp(self.values[made]) else self.quant(x, signed=True)
         if kind == "linear":
             return self.linear(x)
         if kind == "stairs":
@@ -248,7 +250,7 @@ class Sketch:
             alpha = float(np.float32(self.pick(slope, -slope)))
             return self.node("HardSigmoid", [x], np.clip(alpha * values + 0.5, 0, 1), alpha=alpha, beta=0.5)
         if kind == "clip":
-            low, high = self.pick((0.0, 6.0), (-0.5, 1.0), (-np.inf, 0.5), (0.5, 0.5))
+            low, high = self.pick((0.0, 6.0), (-0.5, 1.0), (-np.inf, 0.5))
             ends = ["" if np.isinf(end) else self.constant(end) for end in (low, high)]
             return self.node("Clip", [x, *ends], np.clip(values, low, high))
         if kind == "min max":

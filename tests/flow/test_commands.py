@@ -92,6 +92,32 @@ def unquantized_relu() -> onnx.ModelProto:
     return build.model((1, 4, 4), 3, annotate=True)
 
 
+def falling_prelu() -> onnx.ModelProto:
+    build = Builder(np.random.default_rng(0))
+    build.add("Flatten", axis=1)
+    build.add("Gemm", build.binary_weight(4, 16), transB=1)
+    build.nodes.append(
+        helper.make_node("PRelu", [build.last, build.constant([0.25, -0.1, 0.0, -2.0])], ["bent"], name="prelu")
+    )
+    build.last = "bent"
+    build.sign()
+    build.add("Gemm", build.binary_weight(3, 4), transB=1)
+    return build.model((1, 4, 4), 3, annotate=True)
+
+
+def hard_swish() -> onnx.ModelProto:
+    build = Builder(np.random.default_rng(0))
+    build.add("Flatten", axis=1)
+    build.add("Gemm", build.binary_weight(4, 16), transB=1)
+    build.add("HardSwish")
+    build.sign()
+    build.add("Gemm", build.binary_weight(3, 4), transB=1)
+    model = build.model((1, 4, 4), 3, annotate=True)
+    # HardSwish is an operator from there on.
+    model.opset_import[0].version = 14
+    return model
+
+
 def no_layers() -> onnx.ModelProto:
     build = Builder(np.random.default_rng(0))
     build.add("Flatten", axis=1)
@@ -119,6 +145,8 @@ REFUSED = [
     incompatible_join,
     dilated,
     unquantized_relu,
+    falling_prelu,
+    hard_swish,
     no_layers,
     map_output,
     broken_shapes,

@@ -69,6 +69,11 @@ class Curve:
     def within(self, low: Fraction, high: Fraction) -> Curve:
         """The pieces that values from low to high reach."""
         first, last = self.piece(low), self.piece(high)
+        # Of a piece that is reached at a knot alone, the slope says nothing.
+        while first < last and self.knots[first] == low and not self.jumps[first]:
+            first += 1
+        while first < last and self.knots[last - 1] == high and not self.jumps[last - 1]:
+            last -= 1
         ends, pieces = slice(first, last), slice(first, last + 1)
         return Curve(self.knots[ends], self.slopes[pieces], self.intercepts[pieces], self.closed[ends])
 

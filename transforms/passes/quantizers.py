@@ -13,7 +13,7 @@ from bnnflow import Problem
 from ..ir.ops import Quantize, Sign, Stairs, Threshold
 from ..ir.tensor import Array, TensorType
 from .curves import STRAIGHT, Curve
-from .rationals import ONE, Numbers, fractions, is_power_of_two, spread
+from .rationals import ONE, Numbers, fractions, is_power_of_two, is_short, spread
 from .scaled import Scaled
 
 # Half a unit in the last place of float32, relative; a batch norm rounds up to this many times.
@@ -222,7 +222,8 @@ class _Edges:
         Where an edge lies in a jump, the doubt is whether the jump is reached, and named where the function stands.
         """
         low, high = self.kind.range
-        flats = [v for slope, v in zip(curve.slopes, curve.intercepts, strict=True) if not slope] if loose else []
+        pieces = zip(curve.slopes, curve.intercepts, strict=True)
+        flats = [value for slope, value in pieces if loose and not slope and not is_short(value)]
         bounds, doubts, first = [], [], 0
         for i, closed in enumerate(self.quantizer.inclusive):
             edge = self.quantizer.edge(self.channel, i, self.unit)

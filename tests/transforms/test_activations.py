@@ -1,0 +1,243 @@
+"""Activations between a layer and its quantizer: onnxruntime on every integer that reaches them, and exact curves."""
+
+from __future__ import annotations
+
+import warnings
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx import TensorProto, helper
+
+from bnnflow import Problem
+from bnnflow.sim import reference
+from bnnflow.sim.verify import images_in_doubt
+from bnnflow.transforms.channels import channel_groups, cut
+from bnnflow.transforms.ir.contract import FLOAT, InputContract, describe_host, from_json
+from bnnflow.transforms.ir.graph import Graph
+from bnnflow.transforms.ir.ops import PiecewiseLinear
+from bnnflow.transforms.ir.text import parse_graph
+from bnnflow.transforms.passes.compile import stages
+from bnnflow.transforms.passes.curves import STRAIGHT, Curve
+from bnnflow.transforms.reading.read import read
+from bnnflow.transforms.writing.network import write_network
+from bnnflow.transforms.writing.standard import to_standard
+from tests.networks import Builder
+
+EVERY = np.arange(256, dtype=np.uint8).reshape(-1, 1, 1, 1)
+CHANNELS = 4
+
+
+def network(kind: str, *constants: object, behind: tuple[object, object] | None = None, **stated: float) -> Builder:
+    """Four channels, one pixel a channel and one falling, an activation of (pixel - 128) / 32, norm and quantizer."""
+    build = Builder(np.random.default_rng(3))
+    weight = np.array([1.0, 1.0, -1.0, -1.0]).reshape(-1, 1, 1, 1)
+    build.add("Conv", build.constant(weight), build.constant([-128.0, -127.0, 128.0, 96.0]), kernel_shape=[1, 1])
+    build.add("Mul", build.constant(2.0**-5))
+    build.add(kind, *("" if value is None else build.constant(value) for value in constants), **stated)
+    for operator, value in zip(("Mul", "Add"), behind or (), strict=False):
+        build.add(operator, build.constant(value))
+    return build
+
+
+def ended(build: Builder) -> onnx.ModelProto:
+    """A quantizer to 4 bits and scores behind what was built."""
+    names = [build.constant(value) for value in (0.25, 0.0, 4.0)]
+    build.add("Quant", *names, domain="qonnx.custom_op.general", signed=1, narrow=0, rounding_mode="ROUND")
+    build.add("Flatten", axis=1)
+    build.add("Gemm", build.binary_weight(3, CHANNELS), transB=1)
+    return build.model((1, 1, 1), 3, annotate=True)
+
+
+def by_onnxruntime(model: onnx.ModelProto) -> np.ndarray:
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    content = to_standard(model).SerializeToString()
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    (made,) = session.run(None, {session.get_inputs()[0].name: EVERY.astype(np.float32)})
+    return np.asarray(made)
+
+
+SLOPES = np.array([0.1, 0.0, 0.5, 3.0]).reshape(-1, 1, 1)
+LIMITS = np.array([-1.0, 0.3, 0.0, 0.55]).reshape(-1, 1, 1)
+MIXED = (np.array([-1.0, 0.5, 0.0, -2.0]).reshape(-1, 1, 1), np.array([0.25, 0.0, 0.6, 1.0]).reshape(-1, 1, 1))
+ACTIVATIONS = {
+    "relu": lambda **k: network("Relu", **k),
+    "leaky": lambda **k: network("LeakyRelu", alpha=0.1, **k),
+    "leaky by default": lambda **k: network("LeakyRelu", **k),
+    "prelu": lambda **k: network("PRelu", SLOPES, **k),
+    "one prelu": lambda **k: network("PRelu", [0.25], **k),
+    "hard sigmoid": lambda **k: network("HardSigmoid", alpha=1 / 6, beta=0.5, **k),
+    "falling hard sigmoid": lambda **k: network("HardSigmoid", alpha=-0.25, **k),
+    "hard tanh": lambda **k: network("Clip", -1.0, 1.0, **k),
+    "relu6": lambda **k: network("Clip", 0.0, 6.0, **k),
+    "upper limit": lambda **k: network("Clip", None, 0.7, **k),
+    "lower limits": lambda **k: network("Max", LIMITS, **k),
+    "upper limits": lambda **k: network("Min", LIMITS, **k),
+    "jump": lambda **k: network("ThresholdedRelu", alpha=0.5, **k),
+    "soft shrink": lambda **k: network("Shrink", lambd=0.5, bias=0.5, **k),
+    "hard shrink": lambda **k: network("Shrink", lambd=0.75, **k),
+    "little shrink": lambda **k: network("Shrink", lambd=0.5, bias=0.25, **k),
+}
+
+
+@pytest.mark.parametrize("behind", [None, (-1.0, 0.1875), MIXED], ids=["plain", "turned", "mixed"])
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_every_integer_meets_the_same_thresholds_as_in_onnxruntime(name: str, behind: object) -> None:
+    model = ended(ACTIVATIONS[name](behind=behind))
+    made = stages(read(model))
+    doubts = [doubt for stage in made for doubt in stage.doubts]
+    sure = ~images_in_doubt(made[0].graph, doubts, EVERY)
+    assert sure.sum() > 200
+    theirs = by_onnxruntime(model)
+    for stage in made:
+        ours = np.asarray(reference.run(stage.graph, EVERY)[stage.graph.output], np.float64)
+        np.testing.assert_allclose(ours[sure], theirs[sure], rtol=0, atol=1e-6, err_msg=stage.level)
+    graph = made[0].graph
+    assert parse_graph(str(graph)) == graph
+    again = read(onnx.ModelProto.FromString(write_network(graph).SerializeToString()))
+    mine, new = (reference.run(g, EVERY)[g.output] for g in (graph, stages(again)[0].graph))
+    np.testing.assert_allclose(new, mine, rtol=1e-6, atol=1e-6)
+
+
+def test_a_channel_takes_its_slope_along_when_others_are_cut() -> None:
+    graph = read(ended(ACTIVATIONS["prelu"]()))
+    group = next(group for group in channel_groups(graph) if not group.reason)
+    smaller = cut(graph, {group.name: [1, 3]})
+    (op,) = (node.op for node in smaller.nodes if isinstance(node.op, PiecewiseLinear))
+    assert op.slopes[:, 0].tolist() == [0.0, 3.0]
+    tensors = [reference.run(g, EVERY) for g in (graph, smaller)]
+    (name,) = (node.name for node in smaller.nodes if isinstance(node.op, PiecewiseLinear))
+    assert np.array_equal(tensors[0][name][..., [1, 3]], tensors[1][name])
+
+
+def test_an_activation_may_stand_on_the_host() -> None:
+    graph = read(ended(ACTIVATIONS["leaky"]()))
+    ops = tuple(node.op for node in graph.nodes if isinstance(node.op, PiecewiseLinear))
+    contract = InputContract(FLOAT, host=ops)
+    assert from_json(contract.to_json()) == contract
+    assert describe_host(ops) == "leaky_relu(x, 0.100000001)"
+    clip = from_json('{"datatype": "FLOAT", "host": [{"op": "Clip", "low": 0.0, "high": "inf"}]}')
+    assert describe_host(clip.host) == "clip(x, 0, inf)"
+
+
+def test_an_activation_that_falls_only_where_no_integer_is_stays() -> None:
+    """Behind a ReLU the slope below 0 is never met."""
+    build = network("Relu")
+    build.add("PRelu", build.constant([-0.5]))
+    graph = stages(read(ended(build)))[-1].graph
+    plain = stages(read(ended(ACTIVATIONS["relu"]())))[-1].graph
+    assert np.array_equal(*(reference.run(g, EVERY)[g.output] for g in (graph, plain)))
+
+
+@pytest.mark.parametrize(
+    ("build", "what"),
+    [
+        (lambda: network("PRelu", np.array([0.5, -0.1, 0.0, -2.0]).reshape(-1, 1, 1)), "channels 1, 3"),
+        (lambda: network("LeakyRelu", alpha=-0.5), "rises and falls"),
+        (lambda: network("Shrink", lambd=0.25, bias=0.5), "rises and falls"),
+        (lambda: network("ThresholdedRelu", alpha=-1.0), "rises and falls"),
+        (lambda: network("Elu"), "Elu is not linear in pieces"),
+        (lambda: network("Shrink", lambd=-1.0), "lambd"),
+        (lambda: network("Clip", 1.0, -1.0), "are empty"),
+    ],
+)
+def test_what_is_not_monotone_or_not_linear_is_refused(build, what: str) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(Problem) as caught:
+        stages(read(ended(build())))
+    assert what in str(caught.value)
+    assert caught.value.hint or "empty" in what
+
+
+def test_an_unquantized_activation_of_few_values_goes_into_a_layer() -> None:
+    """Leaky ReLU on -4 to 4 with slope 1/4: ten values in steps of a quarter of the greatest ones."""
+    build = Builder(np.random.default_rng(0))
+    build.add("Sub", build.constant(128.0))
+    build.add("Div", build.constant(32.0))
+    names = [build.constant(value) for value in (1.0, 0.0, 4.0)]
+    build.add("Quant", *names, domain="qonnx.custom_op.general", signed=1, narrow=0, rounding_mode="ROUND")
+    build.add("LeakyRelu", alpha=0.25)
+    build.add("Flatten", axis=1)
+    build.add("Gemm", build.binary_weight(3, 1), transB=1)
+    model = build.model((1, 1, 1), 3, annotate=True)
+    made = stages(read(model))
+    theirs = by_onnxruntime(model)
+    for stage in made:
+        assert np.array_equal(reference.run(stage.graph, EVERY)[stage.graph.output], theirs), stage.level
+
+
+@pytest.mark.parametrize("dynamo", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_modules_of_torch(dynamo: bool, tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    nn = torch.nn
+    chain = (nn.LeakyReLU(0.1), nn.PReLU(4), nn.Hardtanh(-0.5, 2.0), nn.Hardsigmoid(), nn.ReLU6(), nn.PReLU())
+    body = nn.Sequential(*chain).eval()
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        x = 4 * torch.randn(50, 4, 1, 1)
+        where = str(tmp_path / "body.onnx")
+        torch.onnx.export(body, (x[:1],), where, dynamo=dynamo, opset_version=18 if dynamo else 13, verbose=False)
+        wanted = body(x).numpy().reshape(50, 4)
+    model = onnx.load(where)
+    last = model.graph.output[0].name
+    model.graph.node.append(helper.make_node("Flatten", [last], ["flat"], axis=1))
+    del model.graph.output[:]
+    model.graph.output.append(helper.make_tensor_value_info("flat", TensorProto.FLOAT, [1, 4]))
+    graph: Graph = read(model)
+    assert sum(isinstance(node.op, PiecewiseLinear) for node in graph.nodes) == len(chain)
+    np.testing.assert_allclose(reference.run(graph, x.numpy())[graph.output], wanted, rtol=1e-5, atol=1e-6)
+
+
+# -- curves ----------------------------------------------------------------------------------------
+
+small = st.fractions(-3, 3, max_denominator=4)
+
+
+@st.composite
+def curves(draw: st.DrawFn) -> Curve:
+    """A rising curve with flat pieces, jumps and knots at one place."""
+    knots = sorted(draw(st.lists(small, max_size=3)))
+    slopes = [
+        draw(st.sampled_from([Fraction(0), Fraction(1), Fraction(1, 3), Fraction(2)])) for _ in range(len(knots) + 1)
+    ]
+    # A place that belongs below one knot belongs below all behind it.
+    closed: list[bool] = []
+    for index, knot in enumerate(knots):
+        same = index > 0 and knots[index - 1] == knot and not closed[-1]
+        closed.append(not same and draw(st.booleans()))
+    intercepts = [draw(small)]
+    for index, knot in enumerate(knots):
+        jump = draw(st.sampled_from([Fraction(0), Fraction(0), Fraction(1, 2)]))
+        intercepts.append(intercepts[-1] + (slopes[index] - slopes[index + 1]) * knot + jump)
+    return Curve(tuple(knots), tuple(slopes), tuple(intercepts), tuple(closed))
+
+
+GRID = [Fraction(n, 12) for n in range(-42, 43)]
+
+
+@settings(max_examples=40, deadline=None)
+@given(curves(), curves(), small)
+def test_curves_are_the_functions_that_they_say(one: Curve, other: Curve, edge: Fraction) -> None:
+    assert one.rises
+    both, mirrored = one.after(other), one.mirrored()
+    assert both.rises and mirrored.falls
+    part = one.within(Fraction(-1), Fraction(2))
+    for x in GRID:
+        assert both(x) == one(other(x))
+        assert mirrored(x) == one(-x)
+        assert one.times(Fraction(-2), Fraction(1, 3))(x) == Fraction(1, 3) - 2 * one(x)
+        assert not -1 <= x <= 2 or part(x) == one(x)
+    assert one.after(STRAIGHT) == one
+    for inclusive in (True, False):
+        found = one.reached(edge, inclusive)
+        for x in GRID:
+            value = one(x)
+            begun = found is not None and (found[1] is None or x > found[1] or (found[2] and x == found[1]))
+            assert (value > edge or (inclusive and value == edge)) == begun
+    place = one.place_of(edge)
+    assert place is None or one(place) == edge
