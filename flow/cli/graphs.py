@@ -194,6 +194,14 @@ def speed(
     screen.print_json(found) if json else screen_graphs.print_speed(found)
 
 
+def _listed(wanted: bool) -> None:
+    if wanted:
+        from ..show.entries import cost_entries, print_entries
+
+        print_entries(cost_entries())
+        raise typer.Exit
+
+
 @examples(
     "flow estimate net.onnx --fps 10000",
     "flow estimate net.onnx --part xczu3eg-sbva484-1-e --clock-mhz 200 --fps 50000 -o folded.onnx",
@@ -205,8 +213,7 @@ def estimate(
     clock_mhz: Clock = KEY,
     fps: Rate = None,
     cost_model: Annotated[
-        str,
-        Own("exact: widths that hold every sum; finn: FINN's figures digit for digit.", choices=("exact", "finn")),
+        str, Own("exact: widths that hold every sum; finn: FINN's figures digit for digit; all are what --list says.")
     ] = "exact",
     folding: Folding = None,
     fifo: Depth = 2,
@@ -221,6 +228,9 @@ def estimate(
         bool, Own("Also count every layer with its weights built in (PE = MH, SIMD = MW).", ("--unrolled",))
     ] = False,
     input: Contract = None,
+    listed: Annotated[
+        bool, typer.Option("--list", is_eager=True, callback=_listed, help="List cost models and parts, and end.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Fold a graph for a rate; cycles, LUTs, RAMs of every unit."""

@@ -113,7 +113,7 @@ def estimate(
     Args:
         graph: of any level.
         wanted: what to fold for.
-        model: "exact" or "finn".
+        model: a name of `COST_MODELS`.
         fifos: add "fifos": the rate with these FIFOs, simulated, as `rates.Rate.facts` gives it; left out of networks
             so large that it takes long.
         output: write the folded graph, as ONNX and as text: a file's name ending in .onnx, or a folder.
@@ -123,16 +123,18 @@ def estimate(
         Problem: it does not compile, the model is unknown, no folding reaches the rate, the folding file or the FIFO
             depths do not fit, or the output cannot be written.
     """
-    from ...build.cost import MODELS
+    from ...build.cost_models import COST_MODELS
     from ...build.energy import SOURCE as ENERGY_SOURCE
     from ..graphs.figures import cost_facts, network_operations
     from ..graphs.folded_files import places_of, write_folded
 
-    if model not in MODELS:
-        raise Problem(f"there is no cost model {model!r}", "--cost-model", f"models are: {', '.join(MODELS)}")
+    if model not in COST_MODELS:
+        raise Problem(
+            f"there is no cost model {model!r}", "--cost-model", f"models are: {', '.join(sorted(COST_MODELS))}"
+        )
     files = None if output is None else places_of(output)
     made = compile_and_fold(graph, wanted)
-    facts = cost_facts(made.graph, wanted.clock_mhz, MODELS[model])
+    facts = cost_facts(made.graph, wanted.clock_mhz, model)
     operations = network_operations(made.levels["xnor"]) if "xnor" in made.levels else {}
     chip, rate = wanted.part, FPS if wanted.fps is None and wanted.folding is None else wanted.fps
     holds = {kind: getattr(chip, kind) for kind in ("lut", "bram18", "uram", "dsp")}

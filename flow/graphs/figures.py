@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from ...build.cost import Model, estimate, operations
+from ...build.cost import estimate, operations
+from ...build.cost_models import COST_MODELS, CostModel
+from ...build.cost_models.base import RESOURCES
 from ...build.energy import energy, energy_nj
 from ...build.unrolled import unrolled
 from ...transforms.ir.graph import Graph
@@ -18,26 +20,32 @@ def network_operations(graph: Graph) -> Facts:
     return asdict(operations(graph))
 
 
-def cost_facts(graph: Graph, clock_mhz: float, model: Model = "exact") -> Facts:
-    """The estimate of a folded dataflow graph as plain values; energy is that of `build.energy` under either model."""
-    made, spent = estimate(graph, model), energy(graph)
+def cost_facts(graph: Graph, clock_mhz: float, model: str = "exact") -> Facts:
+    """The estimate of a folded dataflow graph as plain values; energy is that of `build.energy` under every model.
+
+    "counted" says which figures a model gives that are not FINN's, and from where; without it they are resources of an
+    FPGA by FINN's formulas. Resources that a model does not count are left out.
+    """
+    made, spent, kind = estimate(graph, model), energy(graph), COST_MODELS[model]
+    unknown = {*RESOURCES, "counts"} - {*kind.figures}
     layers = [
-        asdict(unit) | {"energy_pj": used.total, "bottleneck": unit is made.bottleneck}
+        {key: value for key, value in asdict(unit).items() if key not in unknown}
+        | dict(unit.counts)
+        | {"energy_pj": used.total, "bottleneck": unit is made.bottleneck}
         for unit, used in zip(made.units, spent, strict=True)
     ]
-    return {
+    facts = {
         "cycles": made.cycles,
         "latency_cycles": made.latency_cycles,
         "fps": made.fps(clock_mhz),
         "latency_us": made.latency_us(clock_mhz),
-        "lut": made.lut,
-        "bram18": made.bram18,
-        "uram": made.uram,
-        "dsp": made.dsp,
-        "weight_bits": made.weight_bits,
+        **{key: sum(layer[key] for layer in layers) for key in (*kind.figures, "weight_bits")},
         **energy_nj(spent),
         "layers": layers,
     }
+    if kind.figures == RESOURCES and kind.source == CostModel.source:
+        return facts
+    return facts | {"counted": {"figures": dict(kind.figures), "source": kind.source}}
 
 
 def unrolled_facts(graph: Graph) -> Facts:

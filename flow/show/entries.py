@@ -14,6 +14,14 @@ def fault_entries() -> Entries:
     return {"shape": SHAPES.lines(), "effect": EFFECTS.lines(), "protection": CODES.lines()}
 
 
+def cost_entries() -> Entries:
+    """Cost models and parts."""
+    from ...build.cost_models import COST_MODELS
+    from ...build.parts import lines
+
+    return {"cost model": COST_MODELS.lines(), "part": lines()}
+
+
 def print_entries(entries: Entries) -> None:
     """Print a table of each kind."""
     from rich.table import Table

@@ -98,9 +98,13 @@ def print_speed(found: Mapping[str, Any]) -> None:
     terminal().print(report_tables.speed_table({**found, "rows": rows}))
 
 
+_COLUMNS, _ALSO = {"lut": "LUT", "bram18": "BRAM18"}, {"uram": "UltraRAM", "dsp": "DSP slices"}
+
+
 def print_estimate(found: Mapping[str, Any]) -> None:
     """Print the cost of one folded graph."""
-    target = found["target"]
+    target, counted = found["target"], found.get("counted", {"source": "estimated by FINN's formulas"})
+    figures = counted.get("figures", _COLUMNS)
     table = Table(
         "unit",
         "FINN unit",
@@ -108,8 +112,7 @@ def print_estimate(found: Mapping[str, Any]) -> None:
         "PE",
         "SIMD",
         "cycles",
-        "LUT",
-        "BRAM18",
+        *figures.values(),
         "nJ",
         title=found["name"],
         title_justify="left",
@@ -119,20 +122,21 @@ def print_estimate(found: Mapping[str, Any]) -> None:
             layer["pe"],
             layer["simd"],
             f"{layer['cycles']:,}",
-            f"{layer['lut']:,}",
-            layer["bram18"],
+            *(f"{layer[key]:,}" for key in figures),
             f"{layer['energy_pj'] / 1000:,.2f}",
         )
         mark = " <- bottleneck" if layer["bottleneck"] else ""
         table.add_row(layer["name"] + mark, layer["op"], layer["shape"], *map(str, cells))
     terminal().print(table)
     print_input(found["input"])
-    also = (("uram", "UltraRAM"), ("dsp", "DSP slices"))
-    more = "".join(f", {found[key]:,} {what} of {target[key]:,}" for key, what in also if found[key])
+    totals = figures | {key: what for key, what in _ALSO.items() if found.get(key)}
+    amounts = ", ".join(
+        f"{found[key]:,} {what}" + (f" of {target[key]:,}" if key in target else "") for key, what in totals.items()
+    )
+    amounts += f" ({target['part']})" if totals.keys() & target.keys() else ""
     print(
-        f"{found['lut']:,} LUT of {target['lut']:,}, {found['bram18']:,} BRAM18 of {target['bram18']:,}{more} "
-        f"({target['part']}), {found['cycles']:,} cycles an image: {found['fps']:,.0f} images/s at "
-        f"{target['clock_mhz']:g} MHz with FIFOs that are deep enough; estimated by FINN's formulas"
+        f"{amounts}, {found['cycles']:,} cycles an image: {found['fps']:,.0f} images/s at "
+        f"{target['clock_mhz']:g} MHz with FIFOs that are deep enough; {counted['source']}"
     )
     if "fifos" in found:
         _print_rate(found["fifos"])
