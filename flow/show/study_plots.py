@@ -12,8 +12,6 @@ from .drawing import ON_WHITE, as_file
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Criteria that look at what the network answers are drawn solid, those that do not dashed.
-_BLIND = {"flips", "flips-step", "latent", "entropy", "norm-gain"}
 _GREY, _CHANCE = "#666666", "#dddddd"
 
 
@@ -83,5 +81,4 @@ def _gaps(axes: Axes, at: Mapping[str, Any], names: list[str], colours: Mapping[
 
 def _blind(name: str) -> bool:
     """Whether a criterion looks at no answer of the network."""
-    parsed = Criterion.parse(name)
-    return all(part.method in _BLIND for part in parsed.parts or (parsed,))
+    return all(method.blind for method in Criterion.parse(name).methods)

@@ -206,7 +206,7 @@ def _try_criterion(recipe: Recipe, network: Network | OwnNetwork, images: Datase
     two, labels = images.train_images[:2], images.train_labels[:2]
     try:
         for part in wanted.parts or (wanted,):
-            if part.needs & {"flips", "latent weights"} or part.method == "ablation":
+            if part.needs & {"flips", "latent weights"} or any(method.slow for method in part.methods):
                 twin(network)
             else:
                 score(network, part, Sample(two, labels, two[::-1]), recipe.seed)

@@ -233,6 +233,11 @@ def synapses(network: Network) -> dict[str, tuple[int, int]]:
     }
 
 
+def present(network: Network) -> dict[str, np.ndarray]:
+    """Which synapses are there: bool of the shape of the weights, of every layer by name."""
+    return {name: _there(network, module.weight) for name, module in network.weight_layers()}
+
+
 def kept_synapses(network: Network) -> dict[str, int]:
     """Synapses kept, of every layer by name."""
     return {name: kept for name, (kept, _) in synapses(network).items()}

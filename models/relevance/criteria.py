@@ -1,11 +1,16 @@
-"""The criteria by which filters and neurons are ranked: their names, what their numbers mean, and how to write them."""
+"""The criteria by which filters and neurons are ranked: one table of what each is, and how to write them.
+
+Nothing here imports torch: a recipe is read without it.
+"""
 
 from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from importlib import import_module
+from typing import Any, Literal
 
 from bnnflow import Problem
 
@@ -23,103 +28,176 @@ REDUCTIONS: dict[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """One way of scoring.
+    """One way of scoring: a row of `CRITERIA` is all that there is to a criterion beside its function.
 
     Args:
         kind: "attribution": a number for each cell of the output map of each image, to be reduced; "figure": one
             number a filter.
         meaning: what a number says.
         cost: what it takes.
+        function: "module:name" in this folder, loaded when it is first asked for. Of an attribution (probe, x, base,
+            target) to `taps.Attributed`; of a figure (`sample.Asked`) to (filters,) float64 by layer.
         check: what `Relevance.check` is; "" where there is nothing to check.
         needs: "" or what the network or its training must have had.
         reduction: of attributions where none is given. What is output times gradient has the same magnitude for all
             neurons in front of a binary layer's sum, so that only its sign tells them apart: possum.
+        complete: its attributions must add up to the change of the label's sum, image by image.
+        captum: Captum is asked for the same, too.
+        of_loss: it looks at the loss, so that the network gives scores and not sums.
+        looks: a figure looks at images.
+        blind: it looks at no answer of the network.
+        slow: it is not tried before training.
     """
 
     kind: Kind
     meaning: str
     cost: str
-    check: str
+    function: str
+    check: str = ""
     needs: str = ""
     reduction: str = "imgabs"
+    complete: bool = False
+    captum: bool = False
+    of_loss: bool = False
+    looks: bool = True
+    blind: bool = False
+    slow: bool = False
 
+    def load(self) -> Callable[..., Any]:
+        """Its function; imports torch."""
+        module, _, name = self.function.partition(":")
+        found: Callable[..., Any] = getattr(import_module(f"{__package__}.{module}"), name)
+        return found
+
+
+_SUM_OF_ONE = "greatest |sum of A - change of the sum| / max(1, |change|) over images and cuts of the network"
+_SUM_OF_ALL = (
+    "sum of |sum of A - change| / sum of |change|, at the cut that misses most (gradients of signs are stand-ins)"
+)
+_LRP_SUM = "sum of |sum of relevance - sum of the label| / sum of |sum of the label|, at the cut that loses most"
 
 CRITERIA: dict[str, Method] = {
     "deeplift": Method(
         "attribution",
         "share of the change of the label's sum against another image (rescale rule, exact for signs)",
         "two forward passes and a backward one for all layers",
-        "greatest |sum of A - change of the sum| / max(1, |change|) over images and cuts of the network",
+        "deep_lift:deeplift",
+        _SUM_OF_ONE,
+        complete=True,
+        captum=True,
     ),
     "deeplift-captum": Method(
         "attribution",
         "as deeplift, by Captum: differs in front of max pools, whose winners get all of a change",
         "two forward passes and a backward one a layer",
-        "greatest |sum of A - change of the sum| / max(1, |change|) over images and cuts of the network",
+        "captum_deeplift:captum_deeplift",
+        _SUM_OF_ONE,
+        complete=True,
     ),
     "integrated-gradients": Method(
         "attribution",
         "change against another image times the mean gradient between both, in the layer's own space",
         "20 forward and backward passes a layer",
-        "sum of |sum of A - change| / sum of |change|, at the cut that misses most (gradients of signs are stand-ins)",
+        "gradients:integrated_gradients",
+        _SUM_OF_ALL,
     ),
     "conductance": Method(
         "attribution",
         "gradient times change of the output, along a straight path from another image",
         "20 forward and backward passes a layer",
-        "sum of |sum of A - change| / sum of |change|, at the cut that misses most (gradients of signs are stand-ins)",
+        "gradients:conductance",
+        _SUM_OF_ALL,
     ),
     "gradient-activation": Method(
         "attribution",
         "output times gradient of the label's sum",
         "one forward and backward pass a layer",
-        "",
+        "gradients:gradient_activation",
         reduction="possum",
     ),
     "taylor-activation": Method(
-        "attribution", "first-order change of the loss if the output were 0", "one forward and backward pass", ""
+        "attribution",
+        "first-order change of the loss if the output were 0",
+        "one forward and backward pass",
+        "gradients:taylor_activation",
+        of_loss=True,
     ),
     "lrp": Method(
         "attribution",
         "relevance of the label's sum, handed back in proportion to each product (epsilon rule)",
         "one forward and two backward passes",
-        "sum of |sum of relevance - sum of the label| / sum of |sum of the label|, at the cut that loses most",
+        "lrp:lrp_epsilon",
+        _LRP_SUM,
         reduction="possum",
     ),
     "lrp-gamma": Method(
         "attribution",
         "as lrp, positive products counted 1.25 times (gamma rule)",
         "one forward and six backward passes",
-        "sum of |sum of relevance - sum of the label| / sum of |sum of the label|, at the cut that loses most",
+        "lrp:lrp_gamma",
+        _LRP_SUM,
         reduction="possum",
     ),
     "taylor-weight": Method(
-        "figure", "sum over the filter of |weight * gradient of the mean loss|", "one forward and backward pass", ""
+        "figure",
+        "sum over the filter of |weight * gradient of the mean loss|",
+        "one forward and backward pass",
+        "figures:taylor_weight",
     ),
     "ablation": Method(
         "figure",
         "increase of the loss when the output is held at its mean; the reference for one filter alone",
         "a forward pass a filter, from its layer on",
-        "",
+        "figures:ablation",
+        slow=True,
     ),
     "flips": Method(
         "figure",
         "1 / (1 + sign changes a weight from epoch to epoch, in the last window of training)",
         "counted in training",
-        "",
-        "flips",
+        "figures:flips_of_epochs",
+        needs="flips",
+        looks=False,
+        blind=True,
     ),
     "flips-step": Method(
         "figure",
         "1 / (1 + sign changes a weight from update to update, in the last window of training)",
         "counted in training",
-        "",
-        "flips",
+        "figures:flips_of_steps",
+        needs="flips",
+        looks=False,
+        blind=True,
     ),
-    "latent": Method("figure", "mean |latent weight|, by the layer's mean", "nothing", "", "latent weights"),
-    "entropy": Method("figure", "variance of the output; for signs p (1 - p)", "one forward pass", ""),
-    "norm-gain": Method("figure", "|gain| of the batch norm behind the layer", "nothing", "", "a norm a layer"),
-    "random": Method("figure", "nothing: the control that a criterion has to beat", "nothing", ""),
+    "latent": Method(
+        "figure",
+        "mean |latent weight|, by the layer's mean",
+        "nothing",
+        "figures:latent",
+        needs="latent weights",
+        looks=False,
+        blind=True,
+    ),
+    "entropy": Method(
+        "figure", "variance of the output; for signs p (1 - p)", "one forward pass", "figures:entropy", blind=True
+    ),
+    "norm-gain": Method(
+        "figure",
+        "|gain| of the batch norm behind the layer",
+        "nothing",
+        "figures:norm_gain",
+        needs="a norm a layer",
+        looks=False,
+        blind=True,
+    ),
+    "random": Method(
+        "figure",
+        "nothing: the control that a criterion has to beat",
+        "nothing",
+        "figures:random",
+        looks=False,
+        blind=True,
+    ),
 }
 
 
@@ -148,6 +226,11 @@ class Criterion:
         if self.parts:
             return {need for part in self.parts for need in part.needs}
         return {CRITERIA[self.method].needs} - {""}
+
+    @property
+    def methods(self) -> tuple[Method, ...]:
+        """Its row of `CRITERIA`, or those of its parts."""
+        return tuple(CRITERIA[part.method] for part in self.parts or (self,))
 
     @staticmethod
     def parse(text: str) -> Criterion:

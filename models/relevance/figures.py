@@ -11,9 +11,9 @@ from bnnflow import Problem
 
 from ..networks.network import Network
 from ..networks.own import OwnNetwork
-from ..training.flips import FlipCounts, needed
+from ..training.flips import needed
 from ..training.latent import require_latent
-from .sample import Sample
+from .sample import Asked, Sample
 from .taps import Probe, captured
 
 Scores = dict[str, np.ndarray]
@@ -25,13 +25,13 @@ def hidden_layers(network: Network | OwnNetwork) -> dict[str, torch.nn.Conv2d | 
     return dict(network.weight_layers()[:-1])
 
 
-def random(network: Network | OwnNetwork, seed: int) -> Scores:
+def random(asked: Asked) -> Scores:
     """Uniform numbers from 0 to 1, layer by layer."""
-    rng = np.random.default_rng(seed)
-    return {name: rng.random(len(module.weight)) for name, module in hidden_layers(network).items()}
+    rng = np.random.default_rng(asked.seed)
+    return {name: rng.random(len(module.weight)) for name, module in hidden_layers(asked.network).items()}
 
 
-def latent(network: Network | OwnNetwork) -> Scores:
+def latent(asked: Asked) -> Scores:
     """Mean |latent weight| of each filter by the mean of its layer.
 
     Raises:
@@ -39,8 +39,8 @@ def latent(network: Network | OwnNetwork) -> Scores:
 
     Source: Chen, Anderson and Kim, ASP-DAC 2023 (there single weights; filters are our definition).
     """
-    layers = hidden_layers(network)
-    require_latent(network, list(layers.items()))
+    layers = hidden_layers(asked.network)
+    require_latent(asked.network, list(layers.items()))
     made = {}
     for name, module in layers.items():
         size = module.weight.detach().double().abs()
@@ -49,26 +49,36 @@ def latent(network: Network | OwnNetwork) -> Scores:
     return made
 
 
-def flips(network: Network | OwnNetwork, counts: FlipCounts | None, kind: str) -> Scores:
+def flips_of_epochs(asked: Asked) -> Scores:
+    """Of epochs; see `_flips`."""
+    return _flips(asked, "epoch")
+
+
+def flips_of_steps(asked: Asked) -> Scores:
+    """Of updates; see `_flips`."""
+    return _flips(asked, "step")
+
+
+def _flips(asked: Asked, kind: str) -> Scores:
     """1 / (1 + flips a weight in the last window): filters whose weights keep flipping matter least.
 
     Raises:
         Problem: flips were not counted, or of a network of another shape (pruned since).
     """
-    filters = {name: (len(module.weight),) for name, module in hidden_layers(network).items()}
-    counted = needed(counts).of(kind, filters)
+    filters = {name: (len(module.weight),) for name, module in hidden_layers(asked.network).items()}
+    counted = needed(asked.flips).of(kind, filters)
     return {name: 1.0 / (1.0 + count.reshape(len(count), -1).mean(1)) for name, count in counted.items()}
 
 
-def norm_gain(network: Network | OwnNetwork) -> Scores:
+def norm_gain(asked: Asked) -> Scores:
     """|gain| of the norm that reads each layer.
 
     Raises:
         Problem: a layer has no norm of its own, as in front of an integer join.
     """
-    norms = Probe.of(network).norms
+    norms = Probe.of(asked.network).norms
     made = {}
-    for name in hidden_layers(network):
+    for name in hidden_layers(asked.network):
         if name not in norms:
             raise Problem("no batch norm of its own stands behind it", name, "use another criterion than norm-gain")
         made[name] = norms[name].weight.detach().abs().double().cpu().numpy()
@@ -76,9 +86,9 @@ def norm_gain(network: Network | OwnNetwork) -> Scores:
 
 
 @torch.no_grad()
-def entropy(network: Network | OwnNetwork, sample: Sample) -> Scores:
+def entropy(asked: Asked) -> Scores:
     """Variance of each filter's output over images and map, a quarter of it for +1 and -1: then it is p (1 - p)."""
-    first, second = _moments(Probe.of(network), sample)
+    first, second = _moments(Probe.of(asked.network), asked.sample)
     return {name: ((second[name] - first[name] ** 2).clamp(min=0.0) / 4.0).cpu().numpy() for name in first}
 
 
@@ -98,12 +108,13 @@ def _moments(probe: Probe, sample: Sample) -> tuple[dict[str, Tensor], dict[str,
     return first, second
 
 
-def taylor_weight(network: Network | OwnNetwork, sample: Sample) -> Scores:
+def taylor_weight(asked: Asked) -> Scores:
     """Sum over each filter of |b * dL/db|, b the quantized weights, L the mean cross entropy of the sample.
 
     Source: Molchanov et al., Importance Estimation for Neural Network Pruning, arXiv:1906.10771.
     """
-    probe = Probe.of(network, sums=False)
+    probe = Probe.of(asked.network, sums=False)
+    sample = asked.sample
     weights = {name: module.weight.requires_grad_() for name, module in probe.model.weight_layers()[:-1]}
     labels = torch.from_numpy(np.array(sample.labels, np.int64))
     for start in range(0, len(sample.images), _BATCH):
@@ -119,12 +130,13 @@ def taylor_weight(network: Network | OwnNetwork, sample: Sample) -> Scores:
 
 
 @torch.no_grad()
-def ablation(network: Network | OwnNetwork, sample: Sample) -> Scores:
+def ablation(asked: Asked) -> Scores:
     """Increase of the mean cross entropy when one filter's output is held at its mean over the sample.
 
     Runs in float32 from the module that holds the layer on; what comes before is computed once a batch.
     """
-    probe = Probe.of(network, sums=False, precision=torch.float32)
+    probe = Probe.of(asked.network, sums=False, precision=torch.float32)
+    sample = asked.sample
     means, _ = _moments(probe, sample)
     labels = torch.from_numpy(np.array(sample.labels, np.int64))
     # kept on the device: looking at each filter's loss would wait for it

@@ -130,6 +130,9 @@ def lrp(
     return attribute
 
 
+lrp_epsilon, lrp_gamma = lrp(0.0), lrp(GAMMA)
+
+
 def weight_lrp(
     network: Network, images: np.ndarray, labels: np.ndarray, latent: bool = False, batch: int = 100
 ) -> dict[str, np.ndarray]:

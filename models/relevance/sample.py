@@ -8,6 +8,10 @@ import numpy as np
 
 from bnnflow import Problem
 
+from ..networks.network import Network
+from ..networks.own import OwnNetwork
+from ..training.flips import FlipCounts
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
@@ -44,6 +48,23 @@ class Sample:
         """Its first `count` images, each with its own baseline."""
         rows = np.arange(min(count, len(self.images)))
         return Sample(self.images[rows], self.labels[rows], self.baselines[rows % len(self.baselines)])
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a figure of every filter is made of.
+
+    Attributes:
+        network: its eval mode is analysed; it is not changed.
+        sample: of images.
+        seed: of what is drawn.
+        flips: what training counted; None where it did not.
+    """
+
+    network: Network | OwnNetwork
+    sample: Sample
+    seed: int = 0
+    flips: FlipCounts | None = None
 
 
 @dataclass(frozen=True, slots=True)

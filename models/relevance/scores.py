@@ -14,28 +14,14 @@ from bnnflow import CHECK_FAILED, Problem
 from ..networks.network import Network
 from ..networks.own import OwnNetwork
 from ..training.flips import FlipCounts
-from . import figures
-from .captum_deeplift import captum_check, captum_deeplift
-from .criteria import REDUCTIONS, Criterion
-from .deep_lift import TOLERANCE, deeplift
-from .gradients import conductance, gradient_activation, integrated_gradients, taylor_activation
-from .lrp import GAMMA, lrp
-from .sample import CaptumCheck, Relevance, Sample
-from .taps import Attributed, Probe
+from .captum_deeplift import captum_check
+from .criteria import CRITERIA, REDUCTIONS, Criterion
+from .deep_lift import TOLERANCE
+from .sample import Asked, CaptumCheck, Relevance, Sample
+from .taps import Probe
 
 BATCH = 64
 
-_ATTRIBUTIONS: dict[str, Callable[[Probe, Tensor, Tensor, Tensor], Attributed]] = {
-    "deeplift": deeplift,
-    "deeplift-captum": captum_deeplift,
-    "integrated-gradients": integrated_gradients,
-    "conductance": conductance,
-    "gradient-activation": gradient_activation,
-    "taylor-activation": taylor_activation,
-    "lrp": lrp(0.0),
-    "lrp-gamma": lrp(GAMMA),
-}
-_COMPLETE = ("deeplift", "deeplift-captum")
 _PER_IMAGE: dict[str, Callable[[Tensor], Tensor]] = {
     "meanabs": lambda a: a.abs().mean(2),
     "absmean": lambda a: a.mean(2),
@@ -84,11 +70,12 @@ def score(
         images = max(each.images for each in found)
     elif wanted.reduction:
         scores, check = _reduced(network, wanted, sample, batch)
-        captum = captum_check(network, sample) if wanted.method == "deeplift" else None
+        captum = captum_check(network, sample) if CRITERIA[wanted.method].captum else None
         images = len(sample.images)
     else:
-        scores = _figures(network, wanted.method, sample, seed, flips)
-        images = len(sample.images) if wanted.method in ("taylor-weight", "ablation", "entropy") else 0
+        row = CRITERIA[wanted.method]
+        scores = row.load()(Asked(network, sample, seed, flips))
+        images = len(sample.images) if row.looks else 0
     for name, values in scores.items():
         if not np.isfinite(values).all():
             what = f"{wanted} gives filter {int(np.argmin(np.isfinite(values)))} no number"
@@ -137,14 +124,15 @@ def attributions(
     Raises:
         Problem: DeepLift's completeness is missed.
     """
-    probe = Probe.of(network, sums=method != "taylor-activation")
+    row = CRITERIA[method]
+    probe, attribute = Probe.of(network, sums=not row.of_loss), row.load()
     for start in range(0, len(sample.images), batch):
         rows = np.arange(start, min(start + batch, len(sample.images)))
         x, base = probe.tensor(sample.images[rows]), probe.tensor(sample.baselines[rows % len(sample.baselines)])
         target = torch.from_numpy(np.array(sample.labels[rows], np.int64)).to(x.device)
-        parts, missed, whole = _ATTRIBUTIONS[method](probe, x, base, target)
+        parts, missed, whole = attribute(probe, x, base, target)
         misses, total = {name: m.cpu().numpy() for name, m in missed.items()}, whole.cpu().numpy()
-        if method in _COMPLETE:
+        if row.complete:
             _assert_complete(misses, total)
         yield parts, misses, total
 
@@ -155,13 +143,13 @@ def _reduced(
     """Reduced attributions, and the self-check."""
     totals: dict[str, np.ndarray | float] = {}
     missed: dict[str, float] = {}
-    whole = 0.0
+    whole, complete = 0.0, CRITERIA[wanted.method].complete
     for parts, misses, change in attributions(network, wanted.method, sample, batch):
         for name, part in parts.items():
             cells = part.reshape(*part.shape[:2], -1)
             totals[name] = totals.get(name, 0.0) + _PER_IMAGE[wanted.reduction](cells).sum(0).cpu().numpy()
         for name, miss in misses.items():
-            if wanted.method in _COMPLETE:
+            if complete:
                 worst = float((np.abs(miss) / np.maximum(1.0, np.abs(change))).max())
                 missed[name] = max(missed.get(name, 0.0), worst)
             else:
@@ -172,7 +160,7 @@ def _reduced(
     if not missed:
         return scores, None
     worst = max(missed.values())
-    return scores, worst if wanted.method in _COMPLETE else worst / max(whole, 1e-12)
+    return scores, worst if complete else worst / max(whole, 1e-12)
 
 
 def _assert_complete(misses: dict[str, np.ndarray], change: np.ndarray) -> None:
@@ -188,22 +176,3 @@ def _assert_complete(misses: dict[str, np.ndarray], change: np.ndarray) -> None:
                 "activation a module",
                 status=CHECK_FAILED,
             )
-
-
-def _figures(
-    network: Network | OwnNetwork, method: str, sample: Sample, seed: int, flips: FlipCounts | None
-) -> dict[str, np.ndarray]:
-    match method:
-        case "random":
-            return figures.random(network, seed)
-        case "latent":
-            return figures.latent(network)
-        case "flips" | "flips-step":
-            return figures.flips(network, flips, "epoch" if method == "flips" else "step")
-        case "norm-gain":
-            return figures.norm_gain(network)
-        case "entropy":
-            return figures.entropy(network, sample)
-        case "taylor-weight":
-            return figures.taylor_weight(network, sample)
-    return figures.ablation(network, sample)

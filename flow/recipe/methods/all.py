@@ -1,4 +1,4 @@
-"""The table of methods: every file of this folder that holds one."""
+"""The table of methods: of every file of this folder the class of its name."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from .method import Method
 
 
 def _found() -> dict[str, type[Method]]:
-    found: dict[str, type[Method]] = {}
     package = __name__.rpartition(".")[0]
+    found: dict[str, type[Method]] = {}
     for name in sorted(one.name for one in iter_modules(import_module(package).__path__)):
         for made in vars(import_module(f"{package}.{name}")).values():
-            if isinstance(made, type) and issubclass(made, Method) and made.__module__.endswith(f".{name}"):
+            if isinstance(made, type) and issubclass(made, Method) and made.__name__.lower() == name != "method":
                 found[name] = made
-    del found["method"]
     # What is meant where nothing is said comes first.
     return {"filters": found.pop("filters"), **found}
 

@@ -230,7 +230,8 @@ class Measured:
 class Method(Section):
     """A way of pruning; the fields of a subclass are its settings, its docstring says what it removes.
 
-    The class of a file in this folder is found by itself; the file's name is the method's.
+    The class of a file in this folder that has the file's name, in capitals where it likes, is found by itself: a new
+    method is a new file.
     """
 
     counts: ClassVar[str]

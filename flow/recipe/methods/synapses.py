@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -11,14 +11,14 @@ from bnnflow import Problem
 
 from .method import FLIP_HINT, OFF, Asked, Given, LatentUse, Lines, Method, Pruned, Step
 
+if TYPE_CHECKING:
+    from ....models.networks.network import Network
+    from ....models.training.flips import FlipCounts
 
-class Synapses(Method):
-    """Method synapses: single synapses of binary layers, which become weights of 0."""
 
-    share: Annotated[float, Field(ge=0, le=0.99)] = Field(default=0.5, description="of the synapses to remove")
-    layers: Annotated[tuple[str, ...], Field(strict=False, max_length=1000)] = Field(
-        default=(), description="only in these; empty: in all"
-    )
+class RankedSynapses(Method):
+    """What methods that remove single synapses share: by what, in how many steps, and of which weights."""
+
     criterion: Literal["latent", "taylor", "flips", "flips-step", "random"] = Field(
         default="latent", description="|w|, |w dL/dw|, sign changes counted in training, or drawn"
     )
@@ -28,21 +28,14 @@ class Synapses(Method):
     leaves_zeros: ClassVar[bool] = True
 
     def check(self, asked: Asked) -> None:
-        """Refuse other weights than -1 and +1, criteria that have nothing to go by, and layers that are not there."""
-        spec = asked.shape
-        names = [layer.name for layer in spec.layers()]
-        if not (spec.weight_bits == 1 and spec.has_unit_weights):
+        """Refuse other weights than -1 and +1, and criteria that have nothing to go by."""
+        if not (asked.shape.weight_bits == 1 and asked.shape.has_unit_weights):
             what = "only synapses of weights -1 and +1 can be removed"
             raise Problem(what, "prune.method", "train with weight_bits: 1 and weight_scale: none")
         if (use := self.latent_use()) is not None:
             use.refuse(asked.optimizer)
         if self.criterion.startswith("flips") and not asked.flip_window:
             raise Problem("flips are not counted in training", self.key("criterion"), FLIP_HINT)
-        for name in self.layers:
-            if name not in names:
-                raise Problem(f"there is no layer {name!r}", self.key("layers"), f"one of {', '.join(names)}")
-        if self.share == 0:
-            raise Problem("a share of 0 removes nothing", self.key("share"), f"give more, or {OFF}")
 
     def latent_use(self) -> LatentUse | None:
         """Of criterion latent."""
@@ -51,32 +44,55 @@ class Synapses(Method):
         asks = "synapses are ranked by latent weights"
         return LatentUse(self.key("criterion"), asks, "use taylor, or another optimizer")
 
-    def prune(self, given: Given) -> Pruned:
-        """Remove the share, step by step."""
-        from ....models.prune.synapses import SynapseSpec, prune_synapses, synapses
+    def counted(self, given: Given) -> FlipCounts | None:
+        """What training counted, where the criterion asks for it."""
+        return given.flips() if self.criterion.startswith("flips") else None
 
-        wanted = dict.fromkeys(self.layers, self.share) if self.layers else self.share
-        spec = SynapseSpec(wanted, self.steps, self.criterion, seed=given.seed)
-        flips = given.flips() if self.criterion.startswith("flips") else None
-        made, taken = prune_synapses(*given.work, spec, given.plan, flips, given.progress, given.checkpoint)
-        steps = [Step(one.kept, made.spec.macs(), one.before, one.after) for one in taken]
+    def told(self, made: Network, steps: Sequence[Step]) -> Pruned:
+        """What came of it."""
+        from ....models.prune.synapses import synapses
+
         found = synapses(made)
         whole = {name: total for name, (_, total) in found.items()}
         kept = {name: left for name, (left, _) in found.items()}
         return Pruned(made, kept, steps, {"whole": whole, "criterion": self.criterion})
 
     @classmethod
+    def lines(cls, facts: Mapping[str, Any]) -> Lines:
+        """What is left of all, and where that pays."""
+        share = sum(facts["kept"].values()) / sum(facts["whole"].values())
+        return (f"{share:.1%} of synapses left; unrolled hardware leaves them out: flow estimate GRAPH --unrolled",)
+
+
+class Synapses(RankedSynapses):
+    """Method synapses: single synapses of binary layers, which become weights of 0."""
+
+    share: Annotated[float, Field(ge=0, le=0.99)] = Field(default=0.5, description="of the synapses to remove")
+    layers: Annotated[tuple[str, ...], Field(strict=False, max_length=1000)] = Field(
+        default=(), description="only in these; empty: in all"
+    )
+
+    def check(self, asked: Asked) -> None:
+        """Refuse, too, layers that are not there, and a share of 0."""
+        super().check(asked)
+        names = [layer.name for layer in asked.shape.layers()]
+        for name in self.layers:
+            if name not in names:
+                raise Problem(f"there is no layer {name!r}", self.key("layers"), f"one of {', '.join(names)}")
+        if self.share == 0:
+            raise Problem("a share of 0 removes nothing", self.key("share"), f"give more, or {OFF}")
+
+    def prune(self, given: Given) -> Pruned:
+        """Remove the share, step by step."""
+        from ....models.prune.synapses import SynapseSpec, prune_synapses
+
+        wanted = dict.fromkeys(self.layers, self.share) if self.layers else self.share
+        spec = SynapseSpec(wanted, self.steps, self.criterion, seed=given.seed)
+        how = (given.plan, self.counted(given), given.progress, given.checkpoint)
+        made, taken = prune_synapses(*given.work, spec, *how)
+        return self.told(made, [Step(one.kept, made.spec.macs(), one.before, one.after) for one in taken])
+
+    @classmethod
     def headline(cls, facts: Mapping[str, Any]) -> str:
         """For the report."""
         return f"Synapses ranked by {facts.get('criterion')}, removed and fine-tuned"
-
-    @classmethod
-    def lines(cls, facts: Mapping[str, Any]) -> Lines:
-        """What is left, and where it pays."""
-        return share_left(facts)
-
-
-def share_left(facts: Mapping[str, Any]) -> Lines:
-    """What is left of all synapses, and where that pays."""
-    share = sum(facts["kept"].values()) / sum(facts["whole"].values())
-    return (f"{share:.1%} of synapses left; unrolled hardware leaves them out: flow estimate GRAPH --unrolled",)
