@@ -127,6 +127,7 @@ def test_light_commands_load_no_torch() -> None:
         "import bnnflow.flow.stages.all, bnnflow.flow.api.graphs, bnnflow.flow.api.faults, bnnflow.flow.api.runs;"
         "from bnnflow.flow.cli.commands import COMMANDS, command_of;"
         "[command_of(name) for group in COMMANDS.values() for name in group];"
+        "import bnnflow.flow.recipe.pruning_page;"
         "import bnnflow.models.data.load;"
         "assert not {'torch', 'brevitas', 'captum', 'matplotlib'} & set(sys.modules), 'heavy import'"
     )

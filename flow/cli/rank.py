@@ -18,6 +18,15 @@ _CRITERIA = (
 )
 
 
+def _list(wanted: bool) -> None:
+    """Print the table of criteria and stop."""
+    if wanted:
+        from ..show.pruning import print_criteria
+
+        print_criteria()
+        raise typer.Exit
+
+
 @examples(
     "flow rank runs/model",
     "flow rank runs/model --criterion deeplift --criterion latent --csv scores.csv --plot scores.svg",
@@ -37,6 +46,9 @@ def rank(
     csv: Annotated[Path | None, Own("Write every score as CSV.")] = None,
     plot: Annotated[Path | None, Own("Draw scores and relevance maps (.svg, .png, .pdf).")] = None,
     data_dir: DataDir = None,
+    listed: Annotated[
+        bool, typer.Option("--list", is_eager=True, callback=_list, help="List the criteria and what each says.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Score every filter and neuron of a trained network.

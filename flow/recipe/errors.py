@@ -132,6 +132,8 @@ def _describe(node: dict[str, Any]) -> str:
             return "true or false"
         case "null":
             return "null"
+        case "object":
+            return "a mapping of names to values"
         case "array":
             some = "of one or more entries" if node.get("minItems") else "that may be empty"
             return f"a list {some}, each {_describe(node['items'])}"

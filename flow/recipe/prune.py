@@ -63,8 +63,9 @@ if TYPE_CHECKING:
     class Prune(_Prune):
         """The section, with one of `METHODS` a key."""
 else:
+    # Defaults as they are: to check them would build each section once more, and a recipe is to be read at once.
     _sections = {
-        name: (one, Field(default=one(), description=f"of method {name}"))
+        name: (one, Field(default=one.model_construct(), description=f"of method {name}"))
         for name, one in METHODS.items()
         if not one.in_prune
     }

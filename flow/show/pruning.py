@@ -7,12 +7,24 @@ from typing import Any
 
 from rich.table import Table
 
+from ...models.relevance.criteria import CRITERIA, REDUCTIONS
 from ..pruning import statistics as study_figures
 from ..recipe.methods.all import METHODS
 from ..recipe.methods.method import Lines
 from . import tables as report_tables
 from .graphs import print_input
 from .terminal import terminal
+
+
+def print_criteria() -> None:
+    """Print what every criterion says, costs and needs."""
+    table = Table("criterion", "a score is", "cost", "needs")
+    table.columns[0].overflow = "fold"
+    for name, one in CRITERIA.items():
+        table.add_row(name, one.meaning, one.cost, one.needs)
+    terminal().print(table)
+    for name, meaning in REDUCTIONS.items():
+        terminal().print(f":{name}  {meaning}, A the attributions", highlight=False, markup=False)
 
 
 def print_rank(facts: Mapping[str, Any], show: int) -> None:

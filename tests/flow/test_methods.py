@@ -15,6 +15,7 @@ import torch
 from bnnflow.flow.cli import app as cli
 from bnnflow.flow.recipe.methods.all import METHODS as METHODS_OF_RECIPES
 from bnnflow.flow.recipe.methods.method import Method
+from bnnflow.flow.recipe.pruning_page import criteria_page, methods_page
 from bnnflow.models import store
 
 Golden = Callable[[str, str], None]
@@ -202,6 +203,19 @@ def test_every_method_says_what_it_is() -> None:
     for name, method in METHODS_OF_RECIPES.items():
         assert method.name() == name and (method.__doc__ or "").startswith(f"Method {name}: ")
         assert method.counts and method.headline({"criterion": "latent"}) != Method.headline({})
+
+
+def test_the_page_of_methods_and_criteria_is_the_code(request: pytest.FixtureRequest) -> None:
+    """Both tables of docs/pruning.md; --update-golden writes them."""
+    path = Path(__file__).parents[2] / "docs" / "pruning.md"
+    text = path.read_text()
+    for name, part in (("methods", methods_page()), ("criteria", criteria_page())):
+        begin = f"<!-- {name}: made by flow/recipe/pruning_page.py -->\n"
+        head, rest = text.split(begin)
+        text = f"{head}{begin}\n{part.rstrip()}\n\n<!-- end -->{rest.partition('<!-- end -->')[2]}"
+    if request.config.getoption("--update-golden"):
+        path.write_text(text)
+    assert path.read_text() == text
 
 
 def test_noise_goes_on_where_a_checkpoint_left_it() -> None:

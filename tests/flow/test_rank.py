@@ -135,3 +135,11 @@ def test_spearman_by_hand() -> None:
     assert spearman(a, a**3) == pytest.approx(1.0)
     assert spearman(a, np.array([5.0, 6.0, 7.0, 8.0, 7.0])) == pytest.approx(0.8207826816681233)  # scipy's figure
     assert spearman(a, np.ones(5)) is None
+
+
+def test_the_list_of_criteria_needs_no_run(capsys: pytest.CaptureFixture[str]) -> None:
+    from bnnflow.models.relevance.criteria import CRITERIA, REDUCTIONS
+
+    assert cli.run(["rank", "--list"]) == 0
+    text = capsys.readouterr().out
+    assert all(name in text for name in (*CRITERIA, *REDUCTIONS))

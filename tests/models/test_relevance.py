@@ -20,7 +20,7 @@ from bnnflow.models.networks.network import Network, NetworkSpec
 from bnnflow.models.networks.residual import Add
 from bnnflow.models.networks.twin import Sign, twin
 from bnnflow.models.relevance import captum_deeplift, deep_lift, lrp
-from bnnflow.models.relevance.criteria import CRITERIA, REDUCTIONS, Criterion
+from bnnflow.models.relevance.criteria import CRITERIA, REDUCTIONS, Criterion, Method
 from bnnflow.models.relevance.sample import Sample
 from bnnflow.models.relevance.scores import _FINISH, _PER_IMAGE, attributions, borda, ranks, score
 from bnnflow.models.relevance.taps import Probe, captured
@@ -411,3 +411,24 @@ def test_every_method_runs_on_every_kind_of_network(digits: Dataset) -> None:
             found: Any = score(network, method, sample(digits, 8)).scores
             assert list(found) == [layer.name for layer in network.spec.layers()[:-1]]
             assert all(values.dtype == np.float64 for values in found.values())
+
+
+def test_every_row_names_its_function() -> None:
+    """And says what a reader of the table needs; the table itself loads no torch (tests/test_layers.py)."""
+    for name, row in CRITERIA.items():
+        assert callable(row.load()), name
+        assert row.meaning and row.cost and (row.kind == "attribution" or not (row.complete or row.captum))
+    assert {need for row in CRITERIA.values() if (need := row.needs)} == {"flips", "latent weights", "a norm a layer"}
+
+
+def test_a_criterion_is_one_row(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new row is parsed, scored and reduced like any other."""
+    row = Method("figure", "one number a filter", "nothing", "figures:latent")
+    monkeypatch.setitem(CRITERIA, "twice", row)
+    network = drawn("mlp", digits)
+    found = score(network, "borda(twice, latent)", sample(digits))
+    assert found.criterion == "borda(twice,latent)"
+    assert (
+        score(network, "twice", sample(digits)).scores["dense0"]
+        == score(network, "latent", sample(digits)).scores["dense0"]
+    ).all()

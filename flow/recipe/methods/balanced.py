@@ -1,7 +1,8 @@
-"""As many synapses of every neuron: N of every M inputs that lie side by side stay.
+"""As many synapses of every neuron: of every M inputs that lie side by side N stay.
 
-Unrolled, all neurons of a layer are then trees of one size and depth, where removal by a layer's share leaves some
-whole. Source: Mishra et al., Accelerating Sparse Deep Neural Networks, arXiv:2104.08378 (2 of 4, of float weights).
+Needs what `synapses` needs. Unrolled, all neurons of a layer are then trees of one size and depth, where removal by a
+layer's share leaves some whole. Source: Mishra et al., Accelerating Sparse Deep Neural Networks, arXiv:2104.08378 (2 of
+4, of float weights).
 """
 
 from __future__ import annotations

@@ -1,4 +1,8 @@
-"""Whole residual units: each time the one whose loss is least."""
+"""Whole residual units: each time the one whose loss is least.
+
+Needs `model.arch: resnet`. With `join: integer` a unit is one convolution, with `thresholded` a block of two; the first
+of every later stage shrinks the map and stays.
+"""
 
 from __future__ import annotations
 

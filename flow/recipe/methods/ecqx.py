@@ -1,4 +1,8 @@
-"""Weights of few levels, many of them 0, that code to few bits."""
+"""Weights of few levels, many of them 0, that code to few bits.
+
+Weights are assigned while they are trained, which is the fine-tuning, too, and become those of `weight_kind: steps`.
+Needs latent weights, so that bop does not do, and joins that take such weights.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Filters and neurons chosen by masks that are trained with the weights (Main/Subsidiary, RA-Growth)."""
+"""Filters and neurons by masks that are trained with the weights (Main/Subsidiary, RA-Growth), cut and fine-tuned.
+
+Needs a network without residual joins.
+"""
 
 from __future__ import annotations
 

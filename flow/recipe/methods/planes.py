@@ -1,4 +1,7 @@
-"""Input bit planes: the lowest bits of pixels are not read any more."""
+"""Input bit planes: the lowest bits of pixels are not read any more.
+
+Needs `model: {input: planes}`. The first layer loses the channels of the planes that go.
+"""
 
 from __future__ import annotations
 

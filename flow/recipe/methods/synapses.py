@@ -1,4 +1,9 @@
-"""Single synapses of binary layers, which become weights of 0; it pays in unrolled hardware."""
+"""Single synapses of binary layers become weights of 0.
+
+Needs weights -1 and +1 without a scale (`weight_bits: 1`, `weight_scale: none`) and, by latent weights, another
+optimizer than bop. A layer with zeros is no XNOR layer: folded it has 2-bit weights (its sums are exact, its memory
+twice as large); unrolled hardware alone leaves the zeros out, and the report adds its LUTs.
+"""
 
 from __future__ import annotations
 
