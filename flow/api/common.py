@@ -39,10 +39,25 @@ def _text(value: Any) -> str:
 
 
 def given_or_default(value: T | None, key: str) -> T:
-    """A value that is given, else the recipe's one default of a key."""
-    if value is not None:
-        return value
+    """A value that is given, else the recipe's one default of a key.
+
+    Raises:
+        Problem: it is out of the key's range.
+    """
     from ..recipe.fields import default
 
-    found: T = default(key)
+    found: T = default(key) if value is None else checked(value, key)
     return found
+
+
+def checked(value: T, key: str) -> T:
+    """A value, which is allowed for a key of the recipe; None is.
+
+    Raises:
+        Problem: it is out of range, or none of the choices.
+    """
+    from ..recipe.bounds import checked
+    from ..recipe.fields import field_facts
+
+    facts = field_facts(key)
+    return checked(key, value, [str(word) for word in facts.choices], facts.bounds)

@@ -74,9 +74,9 @@ def rank(
     Raises:
         Problem: no trained network, an unknown criterion, or too few images.
 
-    >>> found = bf.rank("runs/model", ["latent", "deeplift"], count=20)
+    >>> found = bf.rank("runs/model", ["latent", "deeplift:l2"], count=20)
     >>> [row["criterion"] for row in found["criteria"]]
-    ['latent', 'deeplift']
+    ['latent', 'deeplift:l2']
     """
     from ..commands import rank as work
     from ..run.files import check_file
@@ -123,7 +123,7 @@ def prune(
 
     >>> found = bf.prune("runs/model", amount=0.5, steps=1, epochs=0, unit=4)
     >>> found["kept"]
-    {'hidden0': 8}
+    {'dense0': 8}
     """
     from ..commands import pruning as work
 

@@ -52,7 +52,7 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
         "doctor": "tools:doctor",
     },
 }
-# Examples of what people use daily, by command; `examples` puts them there.
+# What `examples` and `made_as` leave on a command's function.
 _EXAMPLES, _CLASS = "examples", "command_class"
 _PLACES = {name: place for group in COMMANDS.values() for name, place in group.items()}
 
@@ -67,8 +67,8 @@ def examples(*lines: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     return put
 
 
-def made_as(kind: type[TyperCommand]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """A command of another class than `Command`."""
+def made_as(kind: type[Command]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The class of a command that makes options or help of its own."""
 
     def put(function: Callable[..., Any]) -> Callable[..., Any]:
         setattr(function, _CLASS, kind)
@@ -93,8 +93,8 @@ def command_of(name: str) -> Any:
     """A command with its options, as typer runs it."""
     function = function_of(name)
     one = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-    kind = getattr(function, _CLASS, Command)
-    one.command(name, cls=kind, epilog="\n".join(getattr(function, _EXAMPLES, ())))(typed(function))
+    kind, lines = getattr(function, _CLASS, Command), getattr(function, _EXAMPLES, ())
+    one.command(name, cls=kind, epilog="\n".join(lines))(typed(function))
     return typer.main.get_command(one)
 
 

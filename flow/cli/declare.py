@@ -8,17 +8,15 @@ command with such options is built.
 
 from __future__ import annotations
 
-import difflib
 import inspect
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, get_args, get_origin
 
 import typer
 
-from bnnflow import Problem
-
-from ..recipe.bounds import Bounds, number, shown
+from ..recipe.bounds import Bounds, checked, shown
 
 # The default of a parameter that is a key: that of its field. `None` in its place leaves the key to the recipe at hand.
 KEY: Any = object()
@@ -152,24 +150,9 @@ def _option(
 
 def _checker(name: str, choices: tuple[str, ...], bounds: Bounds) -> Callable[[Any], Any]:
     def check(value: Any) -> Any:
-        return _checked(name, choices, bounds, value)
+        return checked(name, value, choices, bounds)
 
     return check
-
-
-def _checked(name: str, choices: tuple[str, ...], bounds: Bounds, value: Any) -> Any:
-    """Refuse a value that is none of the choices or out of range, in the recipe's words."""
-    for one in value if isinstance(value, (list, tuple)) else [value]:
-        if one is None or one == "":
-            continue
-        if choices and one not in choices:
-            near = difflib.get_close_matches(str(one).lower(), choices, 1, 0.7)
-            hint = f"did you mean '{near[0]}'?" if near else f"allowed: {', '.join(choices)}"
-            raise Problem(f"{name}: '{one}' is not allowed", name, hint)
-        if not choices and isinstance(one, (int, float)) and not bounds.holds(one):
-            kind = "whole number" if isinstance(one, int) else "number"
-            raise Problem(f"{name}: {number(one)} is out of range", name, f"allowed: a {kind}, {bounds}")
-    return value
 
 
 def _is_list(parameter: inspect.Parameter) -> bool:
@@ -184,4 +167,6 @@ def _text(default: Any) -> str:
 
 
 def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:]}." if text else ""
+    """A description as a sentence; one that begins with a value keeps it as it is written."""
+    begins_with_value = re.match(r"[\w|-]+(,|:| \()", text)
+    return f"{text if begins_with_value else text[:1].upper() + text[1:]}." if text else ""

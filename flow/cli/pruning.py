@@ -10,7 +10,7 @@ import typer
 from bnnflow import Problem
 
 from ..run.files import check_file, check_folder
-from .commands import made_as
+from .commands import examples, made_as
 from .method_options import PruneCommand, method_changes
 from .options import DataDir, ImagesOrContract, Json, Overrides, changes, given, option, read_recipe, together, useless
 
@@ -19,6 +19,7 @@ AnySource = Annotated[Path, typer.Argument(help="Run folder, recipe (.yaml) or Q
 RunFolder = Annotated[Path | None, typer.Option("--run", help="Run folder of a recipe; default: runs/<name>.")]
 
 
+@examples("flow sensitivity runs/model --levels 0.25,0.5 --plot curves.svg")
 def sensitivity(
     context: typer.Context,
     source: AnySource,
@@ -139,6 +140,10 @@ def _once(context: typer.Context, overrides: list[str], options: dict[str, str])
 
 
 @made_as(PruneCommand)
+@examples(
+    "flow prune runs/model --amount 0.5 --steps 2",
+    "flow prune model.yaml --objective lut=1,bram18=1 --budget lut=20000 --max-loss 1",
+)
 def prune(
     context: typer.Context,
     source: Source,
@@ -222,6 +227,7 @@ def _check_output(output: Path, source: Path, run: Path | None) -> None:
         check_file(output / name, inputs=[folder / one / name for folder in folders for one in ("base", "pruned")])
 
 
+@examples("flow study model.yaml --criterion deeplift --criterion latent --amount 0.5")
 def study(
     context: typer.Context,
     recipe: Annotated[Path, typer.Argument(help="Recipe (.yaml).", show_default=False)],

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
+
+from bnnflow import Problem
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +43,7 @@ class Bounds:
 
 def number(value: float) -> str:
     """A number as people read it: 10,000,000, 0.25, 1e-09."""
-    return f"{int(value):,}" if value == int(value) and abs(value) < 1e15 else f"{value:g}"
+    return f"{value:,.0f}" if abs(value) < 1e15 and value == int(value) else f"{value:g}"
 
 
 def shown(value: Any) -> str:
@@ -53,3 +59,22 @@ def shown(value: Any) -> str:
             return ",".join(shown(one) for one in value)
         case _:
             return str(value)
+
+
+def checked(name: str, value: T, choices: Sequence[str], bounds: Bounds) -> T:
+    """A value, or every entry of a list, as it is.
+
+    Raises:
+        Problem: it is none of the choices, or out of range; in the recipe's words.
+    """
+    for one in value if isinstance(value, (list, tuple)) else [value]:
+        if one is None or one == "":
+            continue
+        if choices and one not in choices:
+            near = difflib.get_close_matches(str(one).lower(), choices, 1, 0.7)
+            hint = f"did you mean '{near[0]}'?" if near else f"allowed: {', '.join(choices)}"
+            raise Problem(f"{name}: '{one}' is not allowed", name, hint)
+        if not choices and isinstance(one, (int, float)) and not bounds.holds(one):
+            kind = "whole number" if isinstance(one, int) else "number"
+            raise Problem(f"{name}: {number(one)} is out of range", name, f"allowed: a {kind}, {bounds}")
+    return value

@@ -45,6 +45,18 @@ class FieldFacts:
     without: str
 
     @property
+    def allowed(self) -> str:
+        """What it may hold, for people: "whole number, 1 to 100", "list of text", "adam, sgd, bop"."""
+        if self.choices:
+            return ", ".join(str(word) for word in self.choices)
+        names = {int: "whole number", float: "number", bool: "true, false", str: "text", Path: "path"}
+        kind = names.get(self.kind, "mapping" if self.kind is dict else "any")
+        bounds = str(self.bounds)
+        if self.many:
+            kind, bounds = f"list of {kind}{'' if self.kind is str else 's'}", f"each {bounds}" if bounds else ""
+        return f"{kind}, {bounds}" if bounds else kind
+
+    @property
     def default_text(self) -> str:
         """The default as people read it; empty where there is none."""
         if self.default is ...:
@@ -130,3 +142,36 @@ def _bounds(metadata: list[Any]) -> Bounds:
         return next((getattr(one, name) for one in flat if getattr(one, name, None) is not None), None)
 
     return Bounds(of("ge"), of("gt"), of("le"), of("lt"))
+
+
+def markdown() -> str:
+    """docs/recipe.md: every key with what it may hold, its default and its meaning."""
+    lines = [
+        "# The recipe",
+        "",
+        "What `model.yaml` may say. Made from `flow/recipe/*.py`, as the options of commands, `flow new` and "
+        "`flow schema` are; `pytest --update-golden` writes it. Every key of it is `-s KEY=VALUE` on the command line; "
+        "[recipe-rules.md](recipe-rules.md) says which keys go together.",
+    ]
+    section = ""
+    for key in keys():
+        path, _, name = key.rpartition(".")
+        if path != section or len(lines) == 3:
+            section, about = path, Recipe
+            for part in filter(None, path.split(".")):
+                about = about.model_fields[part].annotation  # type: ignore[assignment]
+            heading = [f"## {path}", "", " ".join((about.__doc__ or "").split()), ""] if path else []
+            lines += ["", *heading, "| key | allowed | default | meaning |", "|---|---|---|---|"]
+        facts = field_facts(key)
+        cells = (f"`{name}`", facts.allowed, _cell(facts), facts.description)
+        lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _cell(facts: FieldFacts) -> str:
+    if facts.default is ...:
+        return "must be given"
+    if facts.default is None or facts.default in ((), "", {}):
+        nothing = "null" if facts.default is None else "empty"
+        return f"{nothing}: {facts.without}" if facts.without else nothing
+    return f"`{facts.default_text}`"

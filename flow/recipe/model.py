@@ -72,9 +72,9 @@ class Model(Section):
     )
     input: str | None = Field(
         default=None,
-        description="bits8: 8-bit pixels; binary: pixels as +1 or -1; planes: their bits; null: as usual. ONNX files "
-        "and classes of yours: what pixels become before them: uint8 (0 to 255 as they are), pixels/255, "
-        "normalize(0.5,0.5)",
+        description="bits8: 8-bit pixels; binary: pixels as +1 or -1; planes: their bits; ONNX files and classes of "
+        "yours: what pixels become before them: uint8 (0 to 255 as they are), pixels/255, normalize(0.5,0.5); null: as "
+        "usual",
         json_schema_extra={"examples": [*INPUTS, "pixels/255", "uint8", "normalize(0.5,0.5)"]},
     )
     channels: Widths = Field(default=(), description="cnn: filters of each convolution; resnet: of each stage")

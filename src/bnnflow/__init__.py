@@ -1,15 +1,40 @@
 """bnnflow: from a trained binary neural network to verified FPGA dataflow hardware.
 
-The package's parts live in the folders `flow`, `models`, `transforms`, `build` and `sim`;
-this module holds only what all of them share.
+`import bnnflow as bf` offers what `__all__` names (docs/api.md); all but errors is imported when it is first used.
+The package's parts live in the folders `flow`, `models`, `transforms`, `build` and `sim`; this module itself holds only
+what all of them share.
 """
 
 from __future__ import annotations
 
+import sys
 import unicodedata
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .flow.api.faults import faults as faults
+    from .flow.api.graphs import LoadedGraph as LoadedGraph
+    from .flow.api.graphs import check as check
+    from .flow.api.graphs import compile_file as compile_file
+    from .flow.api.graphs import load as load
+    from .flow.api.runs import build as build
+    from .flow.api.runs import compare as compare
+    from .flow.api.runs import prune as prune
+    from .flow.api.runs import rank as rank
 
 __version__ = "0.1.0"
-__all__ = ["CHECK_FAILED", "TOOL_MISSING", "USER_INPUT", "Problem", "__version__", "visible"]
+__all__ = [
+    *("CHECK_FAILED", "TOOL_MISSING", "USER_INPUT", "LoadedGraph", "Problem", "__version__", "build", "check"),
+    *("compare", "compile_file", "faults", "load", "prune", "rank", "visible"),
+]
+# Names of the Python API, by the module of flow/api that holds them.
+_API = {
+    **dict.fromkeys(("LoadedGraph", "check", "compile_file", "load"), "graphs"),
+    **dict.fromkeys(("build", "compare", "prune", "rank"), "runs"),
+    "faults": "faults",
+}
 
 CHECK_FAILED = 1
 USER_INPUT = 2
@@ -80,3 +105,37 @@ class Problem(Exception):
         if self.hint:
             lines.append(f"  hint: {visible(self.hint)}")
         return "\n".join(lines)
+
+
+class _Build(ModuleType):
+    """The package `bnnflow.build`, which is also the function `build`: both have this name."""
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        """Build a recipe: see `bnnflow.flow.api.runs.build`."""
+        return import_module(".flow.api.runs", __name__).build(*arguments, **options)
+
+
+class _Package(ModuleType):
+    """This module; the import of its package `build`, by whomever, makes that one callable."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "build" and isinstance(value, ModuleType):
+            value.__class__ = _Build
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
+
+
+def __getattr__(name: str) -> Any:
+    if name == "build":
+        return import_module(".build", __name__)
+    if name not in _API:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(import_module(f".flow.api.{_API[name]}", __name__), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,156 @@
+"""The Python API: its examples, what it loads, and that it says what the commands say."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import inspect
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import bnnflow as bf
+from bnnflow.flow.cli import app as cli
+
+RECIPE = """
+data: {name: digits, train_images: 200, test_images: 100}
+model: {arch: mlp, hidden: [16]}
+train: {epochs: 1}
+prune: {amount: 0.5, steps: 1, unit: 4, epochs: 0}
+target: {fps: 1000}
+faults: {rates: [0.1], maps: 2, images: 20}
+speed: {enabled: false}
+"""
+MODULES = [importlib.import_module(f"bnnflow.flow.api.{name}") for name in ("runs", "graphs", "faults")]
+# A run first: the other examples read it.
+EXAMPLES = [test for module in MODULES for test in doctest.DocTestFinder().find(module) if test.examples]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A recipe, its run, its network and images."""
+    made = tmp_path_factory.mktemp("api")
+    (made / "model.yaml").write_text(RECIPE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(made)
+        bf.build("model.yaml", last="export")
+    (made / "net.onnx").write_bytes((made / "runs/model/base/network.onnx").read_bytes())
+    return made
+
+
+@pytest.fixture
+def inside(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture
+def digits(inside: Path) -> tuple[np.ndarray, np.ndarray]:
+    from bnnflow.flow.graphs.inputs import test_images
+
+    return test_images("digits", None, 20)
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.name.rpartition("api.")[2])
+def test_example(example: doctest.DocTest, digits: tuple[np.ndarray, np.ndarray]) -> None:
+    example.globs = {"bf": bf, "g": bf.load("net.onnx"), "x": digits[0], "y": digits[1]}
+    told: list[str] = []
+    failed = doctest.DocTestRunner().run(example, out=told.append, clear_globs=False).failed
+    assert not failed, "".join(told)
+
+
+def test_every_function_has_an_example() -> None:
+    shown = {example.name.rpartition(".")[2] for example in EXAMPLES}
+    functions = [name for name in bf.__all__ if inspect.isfunction(getattr(bf, name)) and name != "visible"]
+    methods = [name for name, _ in inspect.getmembers(bf.LoadedGraph, inspect.isfunction) if name[0] != "_"]
+    assert {*functions, *methods, "build"} <= shown
+
+
+def test_it_says_what_the_commands_say(
+    digits: tuple[np.ndarray, np.ndarray], capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save("x.npy", digits[0])
+    np.save("y.npy", digits[1])
+
+    def said(*words: str) -> object:
+        capsys.readouterr()
+        assert cli.run([*words, "--json"]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    g = bf.load("net.onnx")
+    assert said("estimate", "net.onnx", "--fps", "1000") == _plain(g.estimate(fps=1000))
+    assert said("estimate", "net.onnx") == _plain(g.estimate())
+    assert said("cycles", "net.onnx", "--fps", "1000") == _plain(g.cycles(fps=1000))
+    assert said("check", "net.onnx") == _plain(bf.check("net.onnx").facts())
+    found = said("simulate", "net.onnx", "--input", "x.npy", "--labels", "y.npy")
+    assert isinstance(found, dict)
+    mine = g.simulate("x.npy", "y.npy")
+    assert (found["accuracy"], found["confusion"]) == (mine.accuracy, mine.confusion)
+    assert np.array_equal(mine.scores, g.simulate(*digits).scores)
+    words = ["--rates", "0.1,0.3", "--maps", "2", "--input", "x.npy", "--labels", "y.npy"]
+    assert said("faults", "net.onnx", *words) == _plain(bf.faults("net.onnx", *digits, rates=[0.1, 0.3], maps=2))
+
+
+def _plain(value: object) -> object:
+    return json.loads(json.dumps(value, default=list))
+
+
+def test_importing_it_loads_nothing() -> None:
+    code = (
+        "import sys, bnnflow as bf; bf.load, bf.build, bf.rank, bf.prune, bf.compare, bf.LoadedGraph;"
+        "assert not {'torch', 'brevitas', 'numpy', 'onnx', 'pydantic', 'typer'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("first", ["import bnnflow.build.cost", "import bnnflow as bf; bf.build", "pass"])
+def test_build_is_a_function_and_a_package(first: str) -> None:
+    """Whichever is asked for first."""
+    code = (
+        f"{first}\nimport bnnflow as bf\nassert callable(bf.build)\n"
+        "import bnnflow.build.parts as parts\nassert bf.build.parts is parts\n"
+        "from bnnflow.build import cost\nassert bf.build.cost is cost\n"
+        "try: bf.build('nowhere.yaml')\nexcept bf.Problem as problem: assert 'no such recipe' in str(problem)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_unknown_names_are_refused() -> None:
+    with pytest.raises(AttributeError, match="nothing"):
+        _ = bf.nothing  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda g: g.compile("zlib"),
+        lambda g: g.simulate(),
+        lambda g: g.simulate(np.zeros((2, 3, 3))),
+        lambda g: g.simulate(np.zeros((2, 1, 8, 8), np.uint8), [1]),
+        lambda g: g.simulate(data="nothing"),
+        lambda g: g.estimate(part="zx81"),
+        lambda g: g.estimate(cost_model="best"),
+        lambda g: g.estimate(fps=-1),
+        lambda g: g.estimate(clock_mhz=0),
+        lambda g: g.simulate(data="digits", threads=0),
+        lambda g: bf.load("nowhere.onnx"),
+        lambda g: bf.check("model.yaml", changes={"train.epochz": 1}),
+        lambda g: bf.build("model.yaml", last="nowhere"),
+        lambda g: bf.rank("runs/model", "best"),
+        lambda g: bf.rank("runs/model", count=0),
+        lambda g: bf.prune("runs/model", amuont=0.5),
+        lambda g: bf.compare("nowhere"),
+        lambda g: bf.faults("net.onnx", rates=[2], data="digits"),
+        lambda g: bf.faults("net.onnx", labels=np.zeros(3)),
+        lambda g: bf.faults("net.onnx", data="digits", interval=2),
+        lambda g: bf.faults("net.onnx", data="digits", maps=0),
+    ],
+)
+def test_what_cannot_be_is_a_problem(call: object, inside: Path) -> None:
+    assert callable(call)
+    with pytest.raises(bf.Problem):
+        call(bf.load("net.onnx"))
