@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import signal
 import sys
 import traceback
@@ -43,6 +45,10 @@ def program(
 
 def main() -> NoReturn:
     """Run the program; the process ends with its exit status."""
+    # Both for commands that end at once, on a misspelt key: imports make thousands of objects and free none, and
+    # pydantic would look through all installed packages for plugins of its own.
+    gc.set_threshold(50_000, *gc.get_threshold()[1:])
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     raise SystemExit(run(sys.argv[1:]))
 
 
