@@ -41,7 +41,7 @@ class FaultModel:
         """
         words = text.split()
         if len(words) == 1:
-            named = words[0].partition(":")[0]
+            named = chosen(words[0].partition(":")[0], (*EFFECTS, *SHAPES), "fault model")
             words = [words[0], "flip"] if named in SHAPES else ["cell", words[0]]
         if len(words) != 2:
             hint = "for example 'flip', 'bit-line stuck-at-1', 'burst:4 flip', 'cluster:2x3 stuck'"
