@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -172,3 +174,27 @@ def test_what_is_no_entry() -> None:
     with pytest.raises(ValueError, match="docstring"):
         registry.add(Bare)
     assert about(Bare) == "" and form_of(Bare) == "bare"
+
+
+def test_every_file_of_a_folder_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a new entry is a new file and nothing else; and every file of ours holds one, but for the bases."""
+    package = tmp_path / "entries_of_a_test"
+    package.mkdir()
+    (package / "__init__.py").write_text(
+        "from bnnflow.transforms.entries import Registry\nKNOWN = Registry()\nKNOWN.load(__name__, __path__)\n"
+    )
+    body = "from . import KNOWN\n\n\n@KNOWN.add\nclass One:\n    '''Found.'''\n\n    name = 'one'\n"
+    (package / "one.py").write_text(body)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert import_module("entries_of_a_test").KNOWN.lines() == [("one", "Found.")]
+    for registry, bases in ((SHAPES, {"base"}), (CODES, {"base", "codewords"})):
+        homes = {entry.__module__ for entry in registry.values()}
+        folder = Path(str(import_module(next(iter(homes)).rpartition(".")[0]).__file__)).parent
+        assert {home.rpartition(".")[2] for home in homes} | bases == {p.stem for p in folder.glob("[!_]*.py")}
+
+
+@pytest.mark.parametrize("shape", ["pe", "logical"])
+def test_shapes_that_lie_in_no_code(shape: str, golden: object) -> None:
+    with pytest.raises(Problem) as found:
+        Point("weights", (), f"{shape} flip", Rates.of(0.1), "tmr").places(cnn())
+    golden(f"problems/faults_{shape}_behind_a_code", str(found.value))  # type: ignore[operator]
