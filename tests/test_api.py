@@ -6,6 +6,7 @@ import doctest
 import importlib
 import inspect
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -68,6 +69,14 @@ def test_every_function_has_an_example() -> None:
     functions = [name for name in bf.__all__ if inspect.isfunction(getattr(bf, name)) and name != "visible"]
     methods = [name for name, _ in inspect.getmembers(bf.LoadedGraph, inspect.isfunction) if name[0] != "_"]
     assert {*functions, *methods, "build"} <= shown
+
+
+def test_the_page_names_what_there_is() -> None:
+    text = (Path(__file__).parent.parent / "docs" / "api.md").read_text()
+    named = set(re.findall(r"\bbf\.(\w+)", text))
+    assert named <= {*bf.__all__, "__all__"}
+    assert {name for name in bf.__all__ if name.islower() and name not in ("visible", "__version__")} <= named
+    assert {"compile", "simulate", "estimate", "cycles"} <= set(re.findall(r"\bg\.(\w+)\(", text))
 
 
 def test_it_says_what_the_commands_say(

@@ -17,6 +17,7 @@ from ...transforms.ir.contract import InputContract
 from ...transforms.passes.accept import AcceptInput
 from ..graphs.inputs import input_facts, load_array, load_json, open_graph
 from ..pruning import sensitivity as work
+from ..recipe.fields import default
 from ..recipe.file import load
 from ..recipe.methods.method import Given as MethodGiven
 from ..recipe.methods.method import Measured
@@ -89,19 +90,16 @@ def _of_file(path: Path, wishes: Wishes, given: Given, progress: Callable[[int, 
         what = f"a QONNX file has nothing that {wishes.criterion!r} could look at"
         raise Problem(what, "--criterion", "use random or --scores, or give a run folder")
     images, labels = _images(graph, given)
-    seed, default = wishes.seed or 0, len(images) // 2
-    validation = wishes.validation or min(2000, default)
-    calibration = wishes.calibration or min(1000, default)
+    seed, half = wishes.seed or default("seed"), len(images) // 2
+    validation = wishes.validation or min(default("prune.validation"), half)
+    calibration = wishes.calibration or min(default("prune.calibration"), half)
     judged, truth, measured_on = work.subsets(images, labels, validation, calibration, seed)
     candidates = work.Candidates.of(graph, measured_on, judged, truth)
     scores = _scores_file(wishes.scores) if wishes.scores else work.random_group_scores(candidates.groups, seed)
-    settings = (wishes.unit or 8, 1, wishes.levels or _SHARES)
+    settings = (wishes.unit or default("prune.unit"), 1, wishes.levels or default("prune.levels"))
     curves = work.table(candidates, scores, *settings, wishes.store, wishes.jobs, progress)
     name = wishes.scores.name if wishes.scores else "random"
     return _facts(str(path), name, seed, validation, calibration, curves) | {"input": input_facts(graph)}
-
-
-_SHARES = (0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875)
 
 
 def _images(graph: Graph, given: Given) -> tuple[np.ndarray, np.ndarray]:

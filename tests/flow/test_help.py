@@ -203,6 +203,14 @@ def test_bounds_are_those_of_the_field(data: st.DataObject) -> None:
             checked(key, value, (), facts.bounds)
 
 
+def test_defaults_below_the_commands_are_the_same() -> None:
+    from bnnflow.flow.graphs.fault_folding import Folding
+    from bnnflow.flow.graphs.folding import FPS
+
+    assert default("target.fps") == FPS
+    assert (Folding().part, Folding().clock_mhz) == (default("target.part"), default("target.clock_mhz"))
+
+
 def test_intervals_as_text() -> None:
     texts = [
         Bounds(),

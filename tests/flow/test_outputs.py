@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bnnflow.flow.cli import graphs as cli_graphs
+from bnnflow.flow.api import graphs as api_graphs
 from bnnflow.flow.run import files as run_files
 from bnnflow.flow.run.files import check_file, check_folder, explain, temporary_beside, write_whole
 
@@ -162,7 +162,7 @@ def test_every_error_of_the_disk_is_the_users(
             arguments, _ = FILES[name]
             assert explain(OSError(number, ""), Path("bits.npz")).what in said(capsys, [*arguments, "bits.npz"], 2)
     assert Path("bits.npz").read_bytes() == b"old" and not list(folder.glob(".tmp-*"))
-    monkeypatch.setattr(cli_graphs, "check_folder", fails)
+    monkeypatch.setattr(api_graphs, "check_folder", fails)
     assert explain(OSError(number, ""), Path("disk")).what in said(capsys, ["compile", "net.onnx"], 2)
 
 
