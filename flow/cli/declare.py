@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, get_args, get_origin
 
@@ -30,22 +30,29 @@ class Own:
     Attributes:
         help: what it does: sentences.
         names: as on the command line; none: made of the parameter's name.
-        choices: words that are allowed; empty: any.
+        choices: words that are allowed, or what gives them when the command is built; empty: any.
         least, above, most: range of numbers.
         metavar: in place of its kind in the help.
         default: says in words what no value means.
         argument: whether it stands without a name.
+        instead: of a flag: what is done in place of the command's work, before other options are looked at.
     """
 
     help: str
     names: tuple[str, ...] = ()
-    choices: tuple[str, ...] = ()
+    choices: tuple[str, ...] | Callable[[], Iterable[str]] = ()
     least: float | None = None
     above: float | None = None
     most: float | None = None
     metavar: str = ""
     default: str = ""
     argument: bool = False
+    instead: Callable[[], None] | None = None
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The words that are allowed."""
+        return tuple(self.choices() if callable(self.choices) else self.choices)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +105,20 @@ def _own(said: Own, parameter: inspect.Parameter) -> tuple[Any, Any]:
     bounds = Bounds(said.least, said.above, said.most)
     given = parameter.default
     default = said.default or _text(given)
+    if said.instead is not None:
+        once = _once(said.instead)
+        return typer.Option(*said.names, help=said.help, is_eager=True, callback=once, show_default=False), given
     made = typer.Argument if said.argument else typer.Option
-    return _option(made, parameter, said.names, said.help, said.choices, bounds, said.metavar, default), given
+    return _option(made, parameter, said.names, said.help, said.words, bounds, said.metavar, default), given
+
+
+def _once(work: Callable[[], None]) -> Callable[[bool], None]:
+    def do(wanted: bool) -> None:
+        if wanted:
+            work()
+            raise typer.Exit
+
+    return do
 
 
 def _key(said: Key, parameter: inspect.Parameter) -> tuple[Any, Any]:

@@ -202,6 +202,12 @@ def _listed(wanted: bool) -> None:
         raise typer.Exit
 
 
+def _cost_models() -> tuple[str, ...]:
+    from ...build.cost_models import COST_MODELS
+
+    return tuple(COST_MODELS)
+
+
 @examples(
     "flow estimate net.onnx --fps 10000",
     "flow estimate net.onnx --part xczu3eg-sbva484-1-e --clock-mhz 200 --fps 50000 -o folded.onnx",
@@ -213,7 +219,8 @@ def estimate(
     clock_mhz: Clock = KEY,
     fps: Rate = None,
     cost_model: Annotated[
-        str, Own("exact: widths that hold every sum; finn: FINN's figures digit for digit; all are what --list says.")
+        str,
+        Own("exact: widths that hold every sum; finn: FINN's digit for digit; --list says all.", choices=_cost_models),
     ] = "exact",
     folding: Folding = None,
     fifo: Depth = 2,

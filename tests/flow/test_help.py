@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
 
 import pytest
+import typer
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -75,7 +76,7 @@ def test_nothing_is_cut_off(name: str, capsys: pytest.CaptureFixture[str]) -> No
 def test_choices_are_shown_and_others_refused(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     for key, parameter in declared(name).items():
         one, field = said_of(parameter, Own), said_of(parameter, Key)
-        choices = one.choices if one else field_facts(field.key).choices if field else ()
+        choices = one.words if one else field_facts(field.key).choices if field else ()
         if not choices:
             continue
         option = options(name)[key]
@@ -230,6 +231,20 @@ def test_a_key_of_the_recipe_at_hand_has_no_default_of_its_own() -> None:
     made = inspect.signature(typed(command)).parameters["amount"]
     assert made.default is None
     assert "default: the recipe's prune.amount, or 0.25" in get_args(made.annotation)[1].help
+
+
+def test_a_flag_in_place_of_the_work(capsys: pytest.CaptureFixture[str]) -> None:
+    def command(graph: Annotated[Path, Own("Graph.", argument=True)], listed: Listed = False) -> None:
+        """Never reached."""
+        raise AssertionError
+
+    one = typer.Typer(add_completion=False)
+    one.command()(typed(command))
+    assert typer.main.get_command(one).main(["--list"], standalone_mode=False) in (None, 0)
+    assert capsys.readouterr().out == "listed\n"
+
+
+Listed = Annotated[bool, Own("List.", ("--list",), instead=lambda: print("listed"))]
 
 
 def test_misspelt_commands_are_named(capsys: pytest.CaptureFixture[str]) -> None:
