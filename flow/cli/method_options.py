@@ -55,19 +55,25 @@ def _options() -> list[Any]:
 
     from ..recipe.methods.all import METHODS
 
-    names = {key for method in METHODS.values() if not method.in_prune for key in method.model_fields} - {*SHARED}
+    fields = {
+        key: field
+        for method in METHODS.values()
+        if not method.in_prune
+        for key, field in method.model_fields.items()
+        if key not in SHARED
+    }
 
     def settings(**_: Any) -> None:
         """Takes them; only the options that typer makes of it are used."""
 
-    taken = [Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=_Text) for name in sorted(names)]
+    taken = [Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=_Text) for name in sorted(fields)]
     settings.__signature__ = Signature(taken)  # type: ignore[attr-defined]
-    settings.__annotations__ = dict.fromkeys(names, _Text)
+    settings.__annotations__ = dict.fromkeys(fields, _Text)
     app = typer.Typer(add_completion=False)
     app.command()(settings)
-    made = [one for one in typer.main.get_command(app).params if one.name in names]
+    made = [one for one in typer.main.get_command(app).params if one.name in fields]
     for one in made:
-        one.expose_value, one.callback = False, _note
+        one.expose_value, one.callback, one.help = False, _note, fields[one.name].description
     return made
 
 
