@@ -40,7 +40,8 @@ class PruneCommand(Command):
             if method.in_prune:
                 continue
             about = " ".join((method.__doc__ or "").split()).removeprefix(f"Method {name}: ")
-            with formatter.section(f"With --method {name}: {about.rstrip('.')}"):
+            with formatter.section(f"With --method {name}"):
+                formatter.write_text(about)
                 rows = []
                 for key, field in method.model_fields.items():
                     default = "" if field.default in (None, ()) else f"  [default: {field.default}]"
@@ -73,7 +74,8 @@ def _options() -> list[Any]:
     app.command()(settings)
     made = [one for one in typer.main.get_command(app).params if one.name in fields]
     for one in made:
-        one.expose_value, one.callback, one.help = False, _note, fields[one.name].description
+        one.expose_value, one.callback = False, _note
+        one.help = fields[str(one.name)].description
     return made
 
 
