@@ -11,11 +11,13 @@ from typing import Any
 
 import numpy as np
 import onnx
+from hypothesis import reject
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 DOMAIN = "qonnx.custom_op.general"
 SAMPLES = 16
+_QUANTIZERS = ("BipolarQuant", "IntQuant", "MultiThreshold", "Quant", "QuantizeLinear", "Sign")
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 
 # Parameters that float32 holds, and some that it does not.
@@ -62,6 +64,10 @@ class Sketch:
         self.nodes.append(helper.make_node(kind, list(inputs), [out], name=f"n_{out}", domain=domain, **settings))
         if value is not None:
             self.values[out] = value
+            axes = (0, *range(2, value.ndim))
+            if kind in _QUANTIZERS and not np.any(np.ptp(value, axis=axes)):
+                # Constant channels alone are refused behind the first layer.
+                reject()
         return out
 
     def columns(self, x: str, value: np.ndarray) -> np.ndarray:
@@ -220,14 +226,12 @@ class Sketch:
             x = self.node("Clip", [x, self.constant(-1.0), self.constant(1.0)], np.clip(values, -1, 1))
             return self.bipolar(x) if self.pick(True, False) else self.quant(x, signed=True)
         if kind == "activation":
-            made = self.activation(x)
+            x = self.activation(x)
             for _ in range(self.pick(0, 0, 1)):
                 # Gains of both signs, and at times another activation behind them.
-                made = self.norm(made)
-                made = self.activation(made) if self.seldom() else made
-            made = self.bipolar(made) if self.seldom() else self.quant(made, signed=self.pick(True, False))
-            # What gives one value alone is refused behind the first layer.
-            return made if np.ptp(self.values[made]) else self.quant(x, signed=True)
+                x = self.norm(x)
+                x = self.activation(x) if self.seldom() else x
+            return self.bipolar(x) if self.seldom() else self.quant(x, signed=self.pick(True, False))
         if kind == "linear":
             return self.linear(x)
         if kind == "stairs":

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ...sim.faults.campaigns.statistics import Z95, student_t, unseen
+from ...sim.faults.campaigns.statistics import normal, student_t, unseen
 
 RANDOM = "random"
 Facts = dict[str, Any]
@@ -121,7 +121,7 @@ def _by_images(apart: np.ndarray) -> float:
 
     No less than if as many images as can have gone unseen were told apart, each by 1.
     """
-    spread = Z95 * float(apart.std(ddof=1)) / sqrt(len(apart)) if len(apart) > 1 else 1.0
+    spread = normal() * float(apart.std(ddof=1)) / sqrt(len(apart)) if len(apart) > 1 else 1.0
     return max(spread, unseen(len(apart)))
 
 

@@ -26,6 +26,7 @@ _PACKAGES = (
     ("pydantic", "2.7", "3", True),
     ("pydantic-core", "2.18", "", True),
     ("ruamel.yaml", "0.18", "", True),
+    ("scipy", "1.13", "", True),
     ("typer", "0.12", "", True),
     ("rich", "13", "", True),
     ("jinja2", "3.1", "", True),

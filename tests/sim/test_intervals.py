@@ -13,7 +13,16 @@ from hypothesis import strategies as st
 
 from bnnflow.flow.pruning.statistics import Cell, comparison
 from bnnflow.sim.faults import Outcome, Plan, Point, Rates, Series, paired, student_t
-from bnnflow.sim.faults.campaigns.statistics import beta_share, both, clopper_pearson, half_width, stein, unseen
+from bnnflow.sim.faults.campaigns.statistics import (
+    binomial_pmf,
+    binomial_tail,
+    both,
+    clopper_pearson,
+    half_width,
+    normal,
+    stein,
+    unseen,
+)
 
 Draw = Callable[[np.random.Generator, int], np.ndarray]
 UNIT = 1 / 360
@@ -110,11 +119,19 @@ def found_point() -> Point:
 
 
 @given(st.integers(1, 12), st.integers(0, 60), st.integers(1, 99))
-def test_the_beta_function_is_the_binomial_tail(hits: int, more: int, percent: int) -> None:
-    """I_p(k, n - k + 1) = P(Bin(n, p) >= k), in rational arithmetic."""
+def test_binomial_probabilities(hits: int, more: int, percent: int) -> None:
+    """In rational arithmetic; Clopper and Pearson's lower limit is where as many hits have a chance of 2.5 %."""
     draws, p = hits + more, Fraction(percent, 100)
-    tail = sum(comb(draws, k) * p**k * (1 - p) ** (draws - k) for k in range(hits, draws + 1))
-    assert beta_share(percent / 100, hits, draws - hits + 1) == pytest.approx(float(tail), rel=1e-9, abs=1e-13)
+    chances = [comb(draws, k) * p**k * (1 - p) ** (draws - k) for k in range(draws + 1)]
+    assert binomial_tail(hits, draws, percent / 100) == pytest.approx(float(sum(chances[hits:])), rel=1e-9, abs=1e-13)
+    np.testing.assert_allclose(binomial_pmf(draws, percent / 100), np.array(chances, float), rtol=1e-9, atol=1e-13)
+    least = clopper_pearson(hits, draws)[0]
+    assert binomial_tail(hits, draws, least) == pytest.approx(0.025, rel=1e-9)
+
+
+def test_chances_of_0_and_1() -> None:
+    assert binomial_pmf(3, 0.0).tolist() == [1, 0, 0, 0] and binomial_pmf(3, 1.0).tolist() == [0, 0, 0, 1]
+    assert binomial_tail(0, 3, 0.0) == 1 and binomial_tail(1, 3, 0.0) == 0 and binomial_tail(4, 3, 0.5) == 0
 
 
 def test_printed_quantiles_and_limits() -> None:
@@ -122,6 +139,8 @@ def test_printed_quantiles_and_limits() -> None:
     for freedom, printed in ((1, 12.706), (2, 4.303), (9, 2.262), (29, 2.045), (1000, 1.962)):
         assert student_t(freedom) == pytest.approx(printed, abs=5e-4)
     assert student_t(4, 0.99) == pytest.approx(4.604, abs=5e-4)
+    for confidence, printed in ((0.9, 1.645), (0.95, 1.96), (0.99, 2.576), (0.999, 3.291)):
+        assert normal(confidence) == pytest.approx(printed, abs=5e-4)
     assert unseen(300) == pytest.approx(3 / 300, rel=0.01)
     low, high = zip(*(clopper_pearson(hits, 100) for hits in (89, 89.5, 90)), strict=True)
     assert sorted(low) == list(low) and sorted(high) == list(high)
