@@ -46,6 +46,15 @@ def kernels_for(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True, scope="session")
+def kept_kernels() -> None:
+    """Every process of a test run would compile them."""
+    from bnnflow.flow.run.places import cache_folder
+    from bnnflow.sim.engine.kept import keep_in
+
+    keep_in(cache_folder)
+
+
+@pytest.fixture(autouse=True, scope="session")
 def one_thread() -> Iterator[None]:
     """Small products are slower on two threads, and much slower on a busy machine."""
     import numpy as np  # noqa: F401  (its BLAS must be loaded to be limited)

@@ -212,7 +212,7 @@ class Sketch:
         """Any quantizer, mostly a sign, at times behind a ReLU or a hard tanh."""
         kind = self.pick(
             *("bipolar", "bipolar", "bipolar", "quant", "quant", "relu", "hardtanh", "sign", "linear", "stairs"),
-            *("activation", "activation", "activation"),
+            *("activation", "activation"),
         )
         values = self.values[x]
         if kind == "bipolar":
@@ -227,7 +227,7 @@ class Sketch:
             return self.bipolar(x) if self.pick(True, False) else self.quant(x, signed=True)
         if kind == "activation":
             x = self.activation(x)
-            for _ in range(self.pick(0, 0, 1)):
+            if self.seldom():
                 # Gains of both signs, and at times another activation behind them.
                 x = self.norm(x)
                 x = self.activation(x) if self.seldom() else x
@@ -242,7 +242,9 @@ class Sketch:
         """A monotone piecewise linear function, one for all channels or one a channel."""
         values = self.values[x]
         kind = self.pick("leaky", "prelu", "hard sigmoid", "clip", "min max", "thresholded", "shrink", "relu")
-        slope = 0.25 * self.number()
+        # Slopes that float32 rounds, and flat pieces at a tie, leave whole images in doubt.
+        slope = 0.25 * (float(self.pick(1.0, 2.0, 0.5)) if self.exact else self.number())
+        aside = 33 / 512
         if kind == "leaky":
             slope = float(np.float32(slope))
             return self.node("LeakyRelu", [x], np.where(values >= 0, values, slope * values), alpha=slope)
@@ -252,13 +254,15 @@ class Sketch:
             return self.node("PRelu", [x, self.constant(slopes)], np.where(values >= 0, values, slopes * values))
         if kind == "hard sigmoid":
             alpha = float(np.float32(self.pick(slope, -slope)))
-            return self.node("HardSigmoid", [x], np.clip(alpha * values + 0.5, 0, 1), alpha=alpha, beta=0.5)
+            return self.node(
+                "HardSigmoid", [x], np.clip(alpha * values + 0.5 + aside, 0, 1), alpha=alpha, beta=0.5 + aside
+            )
         if kind == "clip":
-            low, high = self.pick((0.0, 6.0), (-0.5, 1.0), (-np.inf, 0.5))
+            low, high = self.pick((0.0, 6.0), (-0.5 + aside, 1 + aside), (-np.inf, 0.5 + aside))
             ends = ["" if np.isinf(end) else self.constant(end) for end in (low, high)]
             return self.node("Clip", [x, *ends], np.clip(values, low, high))
         if kind == "min max":
-            ends = self.columns(x, self.rng.integers(-4, 5, values.shape[1]) * 0.25)
+            ends = self.columns(x, self.rng.integers(-4, 5, values.shape[1]) * 0.25 + aside)
             word, made = self.pick(("Max", np.maximum), ("Min", np.minimum))
             return self.node(word, [x, self.constant(ends)], made(values, ends))
         if kind == "thresholded":

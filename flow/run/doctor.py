@@ -27,6 +27,8 @@ _PACKAGES = (
     ("pydantic-core", "2.18", "", True),
     ("ruamel.yaml", "0.18", "", True),
     ("scipy", "1.13", "", True),
+    ("platformdirs", "4", "", True),
+    ("filelock", "4", "", True),
     ("typer", "0.12", "", True),
     ("rich", "13", "", True),
     ("jinja2", "3.1", "", True),

@@ -7,7 +7,6 @@ could not be written after it; `write_whole` and `temporary_beside` refuse the s
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import itertools
 import os
@@ -16,10 +15,15 @@ import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bnnflow import Problem
 
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
 TEMPORARY = ".tmp-"
+_NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL)
 _FULL_BELOW_BYTES = 1 << 16
 _counter = itertools.count()
 
@@ -218,24 +222,24 @@ def _sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
-def lock_folder(folder: Path) -> int:
-    """Take the lock of a run folder; closing the handle that is returned releases it.
+def lock_folder(folder: Path) -> BaseFileLock:
+    """Take the lock of a run folder, which `release` gives back.
 
     Raises:
         Problem: another program has it, or its file cannot be made.
     """
+    from filelock import FileLock, Timeout
+
     path = folder / ".lock"
+    # Whichever thread takes it, any other may give it back.
+    lock = FileLock(path, timeout=0, mode=0o644, thread_local=False)
     try:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise explain(error, path) from error
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
+        lock.acquire()
+    except Timeout:
         hint = "wait until it ends, or give another run folder"
         raise Problem("another program is building in this run folder", str(folder), hint) from None
-    except OSError:
+    except OSError as error:
         # Some network file systems have no locks; building alone in a folder still works there.
-        pass
-    return handle
+        if error.errno not in _NO_LOCKS:
+            raise explain(error, path) from error
+    return lock

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from bnnflow import Problem
 
@@ -28,6 +27,9 @@ from .manifest import (
     versions,
 )
 
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
 RECIPE = "model.yaml"
 SCRATCH = "work"
 
@@ -44,7 +46,9 @@ class Run:
         timeline: the stages of this session so far, in order.
     """
 
-    def __init__(self, folder: Path, manifest: dict[str, Any], lock: int | None = None, force_from: str = "") -> None:
+    def __init__(
+        self, folder: Path, manifest: dict[str, Any], lock: BaseFileLock | None = None, force_from: str = ""
+    ) -> None:
         self.folder = folder
         self.manifest = manifest
         self.timeline: list[StageTime] = []
@@ -88,10 +92,10 @@ class Run:
                 run.write(RECIPE, recipe_text)
             run._save()
         except OSError as error:
-            os.close(lock)
+            lock.release()
             raise explain(error, folder) from error
         except BaseException:
-            os.close(lock)
+            lock.release()
             raise
         return run
 
@@ -111,7 +115,7 @@ class Run:
     def close(self) -> None:
         """Release the lock."""
         if self._lock is not None:
-            os.close(self._lock)
+            self._lock.release()
             self._lock = None
 
     def __enter__(self) -> Self:

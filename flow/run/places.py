@@ -1,4 +1,7 @@
-"""Where data sets and their caches lie on this computer."""
+"""Where data sets, their caches and compiled kernels lie on this computer, as its system has it.
+
+On Linux these are $XDG_DATA_HOME (~/.local/share) and $XDG_CACHE_HOME (~/.cache).
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,14 @@ import os
 from pathlib import Path
 
 
-def _home(variable: str, usual: str) -> Path:
-    given = os.environ.get(variable)
-    return Path(given) if given else Path.home() / usual
-
-
 def data_home() -> Path:
     """Where `flow data get` puts data sets: $BNNFLOW_DATA, or bnnflow in the user's folder for data."""
     given = os.environ.get("BNNFLOW_DATA")
-    return Path(given) if given else _home("XDG_DATA_HOME", ".local/share") / "bnnflow"
+    if given:
+        return Path(given)
+    from platformdirs import user_data_path
+
+    return user_data_path("bnnflow", appauthor=False)
 
 
 def data_places() -> tuple[Path, ...]:
@@ -23,5 +25,7 @@ def data_places() -> tuple[Path, ...]:
 
 
 def cache_folder() -> Path:
-    """Where decoded data sets are kept."""
-    return _home("XDG_CACHE_HOME", ".cache") / "bnnflow"
+    """Where decoded data sets and compiled kernels are kept."""
+    from platformdirs import user_cache_path
+
+    return user_cache_path("bnnflow", appauthor=False)

@@ -92,7 +92,7 @@ class Simulator:
             threads: at least 1.
             target: what the llvm backend compiles for: "host", or a lesser processor by the name of
                 `kernels.llvm.TARGETS`.
-            folder: where machine code is kept; None for the user's cache folder.
+            folder: where machine code is kept; None for the one that `kept.keep_in` was told.
 
         Raises:
             Problem: an unknown backend or target, one that is not installed, or threads below 1.

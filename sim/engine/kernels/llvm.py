@@ -1,4 +1,4 @@
-"""Compiling the kernels by LLVM, once a processor: machine code is kept in a folder of the user's.
+"""Compiling the kernels by LLVM, once a processor: machine code is kept in a folder that is said from above.
 
 llvmlite is imported when it is first needed.
 """
@@ -16,6 +16,7 @@ from typing import Any
 
 from bnnflow import TOOL_MISSING, Problem
 
+from ..kept import kept_in
 from .image import Image
 from .machine import Machine
 from .native import NativeKernels
@@ -31,18 +32,13 @@ _SOURCES = (
 _FORCED = {"avx512": "znver4", "avx2": "haswell", "x86-64": "x86-64"}
 
 
-def default_folder() -> Path:
-    """Where machine code is kept when no folder is given."""
-    return Path.home() / ".cache" / "bnnflow"
-
-
 @cache
 def native(target: str = "host", folder: Path | None = None) -> NativeKernels:
     """The kernels for a target, from the folder or compiled.
 
     Args:
         target: one of `TARGETS`.
-        folder: of the kept machine code; None for `default_folder()`. A folder that cannot be written and
+        folder: of the kept machine code; None for `kept.kept_in()`. A folder that cannot be written and
             files that are damaged do no harm.
 
     Raises:
@@ -51,8 +47,9 @@ def native(target: str = "host", folder: Path | None = None) -> NativeKernels:
     if target not in TARGETS:
         raise Problem(f"unknown target {target!r}", "argument target", f"one of {', '.join(TARGETS)}")
     key = _key(target)
-    path = (default_folder() if folder is None else folder) / f"kernels-{zlib.crc32(key):08x}-{target}.bin"
-    return _kept(path, key) or _made(target, path, key)
+    folder = kept_in() if folder is None else folder
+    path = None if folder is None else folder / f"kernels-{zlib.crc32(key):08x}-{target}.bin"
+    return (None if path is None else _kept(path, key)) or _made(target, path, key)
 
 
 def _kept(path: Path, key: bytes) -> NativeKernels | None:
@@ -67,7 +64,7 @@ def _kept(path: Path, key: bytes) -> NativeKernels | None:
     return NativeKernels.at(Machine(int(notes["lanes"]), notes["dot"]), *loaded)
 
 
-def _made(target: str, path: Path, key: bytes) -> NativeKernels:
+def _made(target: str, path: Path | None, key: bytes) -> NativeKernels:
     """Kernels compiled now, and kept where their code can be laid out as an image."""
     llvm = _llvmlite()
     cpu, features = _processor(llvm, target)
@@ -84,7 +81,8 @@ def _made(target: str, path: Path, key: bytes) -> NativeKernels:
     image = Image.of_object(bytes(builder("small").emit_object(module)))
     loaded = None if image is None else image.load()
     if image is not None and loaded is not None:
-        write_checked(path, key, image.to_bytes({"lanes": str(machine.lanes), "dot": machine.dot}))
+        if path is not None:
+            write_checked(path, key, image.to_bytes({"lanes": str(machine.lanes), "dot": machine.dot}))
         return NativeKernels.at(machine, *loaded)
     engine = llvm.create_mcjit_compiler(module, builder("jitdefault"))
     engine.finalize_object()

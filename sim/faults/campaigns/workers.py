@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from bnnflow import CHECK_FAILED, TOOL_MISSING, Problem
 
 from ....transforms.ir.graph import Graph, Node
 from ....transforms.ir.tensor import Array, TensorType
+from ...engine.kept import keep_in, kept_in
 from ..injection.trials import Outcome, Point, Subject
 
 CLUSTERS = ("dask", "ray")
@@ -32,16 +34,18 @@ class Parcel:
     output: str
     images: Array
     labels: Array
+    kept: Path | None
 
     @staticmethod
     def of(subject: Subject) -> Parcel:
         """Pack a subject."""
-        g = subject.graph
-        return Parcel(subject.digest, g.name, g.input, g.input_type, g.nodes, g.output, subject.images, subject.labels)
+        g, images, labels = subject.graph, subject.images, subject.labels
+        return Parcel(subject.digest, g.name, g.input, g.input_type, g.nodes, g.output, images, labels, kept_in())
 
     def subject(self) -> Subject:
         """The subject, with what it has cached in this process."""
         if self.digest not in _SUBJECTS:
+            keep_in(lambda: self.kept)
             graph = Graph(self.name, self.input, self.input_type, self.nodes, self.output)
             _SUBJECTS[self.digest] = Subject(graph, self.images, self.labels)
             while len(_SUBJECTS) > 2:
