@@ -231,7 +231,8 @@ class Sketch:
                 # Gains of both signs, and at times another activation behind them.
                 x = self.norm(x)
                 x = self.activation(x) if self.seldom() else x
-            return self.bipolar(x) if self.seldom() else self.quant(x, signed=self.pick(True, False))
+            # Other roundings tie at 0, where many values of a flat piece lie.
+            return self.bipolar(x) if self.seldom() else self.quant(x, signed=self.pick(True, False), rounding="ROUND")
         if kind == "linear":
             return self.linear(x)
         if kind == "stairs":
@@ -280,14 +281,20 @@ class Sketch:
         return self.node("BipolarQuant", [x, self.constant(scale)], made, DOMAIN)
 
     def quant(
-        self, x: str, signed: bool, scale: float | None = None, bits: int | None = None, centred: bool = False
+        self,
+        x: str,
+        signed: bool,
+        scale: float | None = None,
+        bits: int | None = None,
+        centred: bool = False,
+        rounding: str = "",
     ) -> str:
         """`Quant` with any width, zero point (0 where it is `centred`) and rounding."""
         bits = int(self.pick(2, 3, 4, 8, 2 if signed else 1)) if bits is None else bits
         narrow = int(self.pick(0, 1)) if signed or bits > 2 else 0
         zero = 0
         # qonnx 1.0 knows ROUND_TO_ZERO under its other name only.
-        rounding = self.pick("ROUND", "ROUND", "FLOOR", "CEIL", "DOWN")
+        rounding = rounding or self.pick("ROUND", "ROUND", "FLOOR", "CEIL", "DOWN")
         if not centred and self.seldom():
             zero, rounding = int(self.pick(1, 2, -1)), self.pick("ROUND", "FLOOR", "CEIL")
         if scale is None:

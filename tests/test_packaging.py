@@ -121,6 +121,17 @@ def test_doctor_looks_for_what_the_package_declares() -> None:
     assert all(f"\n{name.lower()}==" in f"\n{pinned}" for name in declared)
 
 
+def test_licence_and_citation_speak_of_this_package() -> None:
+    import tomllib
+
+    from bnnflow import __version__
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    citation = (ROOT / "CITATION.cff").read_text()
+    assert f"license: {project['license']}\n" in citation and f"version: {__version__}\n" in citation
+    assert (ROOT / project["license-files"][0]).read_text().startswith("BSD 3-Clause License")
+
+
 def test_the_list_of_operators_is_the_code(request: pytest.FixtureRequest) -> None:
     """docs/operators.md is made from the reader's docstrings; --update-golden writes it."""
     from bnnflow.transforms.reading.read import operator_help
