@@ -75,7 +75,7 @@ def _options() -> list[Any]:
     made = [one for one in typer.main.get_command(app).params if one.name in fields]
     for one in made:
         one.expose_value, one.callback = False, _note
-        one.help = fields[str(one.name)].description
+        one.help = fields[str(one.name)].description  # type: ignore[attr-defined]
     return made
 
 
