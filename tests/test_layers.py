@@ -17,7 +17,7 @@ ALLOWED = {
     "build": {"transforms"},
     "flow": {"models", "transforms", "build", "sim"},
 }
-FLOORS = ("cli", "api", "commands", "stages", "show", "pruning", "graphs", "device", "recipe", "run")
+FLOORS = ("cli", "api", "commands", "stages", "show", "pruning", "graphs", "device", "recipe", "results", "run")
 HEAVY = {"torch", "brevitas", "captum"}
 FILES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
 MODULES = {path.relative_to(ROOT).with_suffix("").parts: path for path in FILES}

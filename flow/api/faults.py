@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .common import PathLike, array_of, checked, given_or_default, path_of
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from ..results.faults import GraphCampaign
 
 __all__ = ["faults"]
 
@@ -47,7 +49,7 @@ def faults(
     device: str = "cpu",
     input: str | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Any:
+) -> GraphCampaign:
     """Accuracy of a graph under faults; every combination of targets, layers, models and protections is measured.
 
     What is None is the recipe's default (docs/recipe.md, section `faults`).
@@ -77,7 +79,7 @@ def faults(
         Problem: what does not fit the graph, its folding or each other.
 
     >>> found = bf.faults("net.onnx", x, y, rates=[0, 0.5], maps=2, input="uint8")
-    >>> found["rates"]
+    >>> found.rates
     [0.0, 0.5]
     """
     from ...sim.faults import Grid, Plan, Rates, Workers, read_rates

@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     import numpy as np
 
     from ...transforms.ir.graph import Graph
-    from ..commands.check import CheckedModel
-    from ..commands.simulation import Simulation
     from ..graphs.folding import Wanted
+    from ..results.costs import GraphCost
+    from ..results.graphs import CheckResult, CompileResult, Simulation
+    from ..results.timing import Cycles
 
 __all__ = ["LoadedGraph", "check", "compile_file", "load"]
 
@@ -41,7 +42,7 @@ def load(path: PathLike, input: str | None = None) -> LoadedGraph:
     return LoadedGraph(open_graph(Path(path), contract_of(input)), Path(path))
 
 
-def check(path: PathLike, input: str | None = None, changes: Changes = ()) -> CheckedModel:
+def check(path: PathLike, input: str | None = None, changes: Changes = ()) -> CheckResult:
     """Say what becomes of every operator of a recipe's network or an ONNX file; nothing is trained or written.
 
     Args:
@@ -50,7 +51,7 @@ def check(path: PathLike, input: str | None = None, changes: Changes = ()) -> Ch
         changes: of a recipe, {"train.epochs": 3}.
 
     Returns:
-        rows of operators, notes, and `problem`: the first reason why it does not compile, or None.
+        `operators`, `notes`, and `problem`: the first reason why it does not compile, or None.
 
     >>> bf.check("net.onnx", input="uint8").problem is None
     True
@@ -72,7 +73,7 @@ def compile_file(
     input: str | None = None,
     top_k: int = 0,
     keep_shape: bool = False,
-) -> Any:
+) -> CompileResult:
     """Compile an ONNX file and write every level behind it, as ONNX and as text.
 
     Args:
@@ -90,7 +91,7 @@ def compile_file(
     Raises:
         Problem: the file cannot be read or compiled, or (status 1) a pass changed a bit.
 
-    >>> bf.compile_file("net.onnx", "compiled", input="uint8", check=True)["files"][-2:]
+    >>> bf.compile_file("net.onnx", "compiled", input="uint8", check=True).files[-2:]
     ['3_dataflow.onnx', '3_dataflow.txt']
     """
     from ..commands import compile as work
@@ -191,12 +192,12 @@ class LoadedGraph:
         return work.simulate(
             self.graph,
             given,
+            self.path,
             batch=batch,
             threads=given_or_default(threads, "speed.threads"),
             device=device,
             taps=taps,
             output=path_of(output),
-            source=self.path,
         )
 
     def estimate(
@@ -214,7 +215,7 @@ class LoadedGraph:
         keep_shape: bool = False,
         output: PathLike | None = None,
         unrolled: bool = False,
-    ) -> Any:
+    ) -> GraphCost:
         """Fold the graph for a rate and estimate cycles, LUTs and block RAMs of every unit.
 
         Args:
@@ -234,7 +235,7 @@ class LoadedGraph:
                 FIFO depths that do not fit.
 
         >>> cost = g.estimate(fps=100_000)
-        >>> cost["fps"] >= 100_000
+        >>> cost.fps >= 100_000
         True
         """
         from ..commands import graphs
@@ -259,7 +260,7 @@ class LoadedGraph:
         finn_plus: bool = False,
         top_k: int = 0,
         keep_shape: bool = False,
-    ) -> Any:
+    ) -> Cycles:
         """Fold the graph for a rate and simulate when every word moves; a deadlock is found, not raised.
 
         Args:
@@ -269,7 +270,7 @@ class LoadedGraph:
         Raises:
             Problem: as for `estimate`.
 
-        >>> g.cycles(fps=1000)["deadlock"] is None
+        >>> g.cycles(fps=1000).deadlock is None
         True
         """
         from ..commands import graphs

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .common import Changes, PathLike, changes_of, given_or_default, path_of
+
+if TYPE_CHECKING:
+    from ..results.stages import PrunedRun
+    from ..results.summary import Summary
 
 __all__ = ["build", "compare", "prune", "rank"]
 
@@ -31,13 +35,13 @@ def build(
         quiet: print no progress.
 
     Returns:
-        the summary, or what the last stage found.
+        the `Summary`, or the result of the last stage.
 
     Raises:
         Problem: what the recipe has wrong, with file, line and column; or (status 1) a check that failed.
 
     >>> summary = bf.build("model.yaml", changes={"train.epochs": 1})
-    >>> sorted(summary["networks"])
+    >>> sorted(summary.networks)
     ['base', 'pruned']
     """
     from ..commands.planned import planned
@@ -105,7 +109,7 @@ def prune(
     changes: Changes = (),
     quiet: bool = True,
     **settings: Any,
-) -> Any:
+) -> PrunedRun:
     """Prune the trained network of a run, or of a recipe.
 
     Args:
@@ -122,7 +126,7 @@ def prune(
         Problem: as for `build`; a setting that is unknown or has no effect.
 
     >>> found = bf.prune("runs/model", amount=0.5, steps=1, epochs=0, unit=4)
-    >>> found["kept"]
+    >>> found.kept
     {'dense0': 8}
     """
     from ..commands import pruning as work
@@ -135,13 +139,13 @@ def prune(
     return work.prune(Path(source), path_of(run), wanted, quiet)
 
 
-def compare(*runs: PathLike) -> list[Any]:
+def compare(*runs: PathLike) -> list[Summary]:
     """The summaries of several runs, whose files are all as they were written.
 
     Raises:
         Problem: no run folder, or (status 1) a file that is missing or was changed.
 
-    >>> [summary["name"] for summary in bf.compare("runs/model", "runs/model")]
+    >>> [summary.name for summary in bf.compare("runs/model", "runs/model")]
     ['model', 'model']
     """
     from ..stages.summary import read_summary

@@ -142,6 +142,7 @@ def faults(
     from ..commands.simulation import Images
     from ..graphs import inputs
     from ..graphs.fault_folding import Folding
+    from ..results.faults import FaultMapCells
     from ..show import faults as screen_faults
     from ..show import terminal as screen
 
@@ -158,11 +159,11 @@ def faults(
     plan, workers = Plan(maps, interval, max_maps, error, confidence), Workers(jobs, cluster)
     if map is not None or save_map is not None:
         if map is not None:
-            found = work.replay(source, judged, map, device)
+            drawn: FaultMapCells = work.replay(source, judged, map, device)
         else:
             assert save_map is not None
-            found = work.save_map(source, grid, save_map)
-        screen.print_json(found) if json else screen_faults.print_replay(found)
+            drawn = work.save_map(source, grid, save_map)
+        screen.print_json(drawn) if json else screen_faults.print_replay(drawn)
         return
     with screen.Bar("faults", quiet=json) as bar:
         found = work.campaign(source, judged, grid, plan, workers, store=store, device=device, progress=bar.update)
@@ -250,7 +251,6 @@ def criticality(
     pixels, truth = faults.judged_on(opened, graph, data, data_dir, images, pictures, labels)
     with screen.Bar("criticality", len(pixels) * max(1, len(layer)), quiet=json) as bar:
         found = fault_analysis.criticality(opened, pixels, truth, layer, output, bar.update)
-    found["input"] = inputs.input_facts(opened)
     screen.print_json(found) if json else screen_faults.print_criticality(found)
 
 
@@ -285,5 +285,4 @@ def margins(
     opened = faults.dataflow(inputs.open_graph(graph, contract))
     pixels, truth = faults.judged_on(opened, graph, data, data_dir, images, pictures, labels)
     found = fault_analysis.margins(opened, pixels, truth, rate, attack, weakest)
-    found["input"] = inputs.input_facts(opened)
     screen.print_json(found) if json else screen_faults.print_margins(found)

@@ -103,18 +103,17 @@ def ops(json: Json = False) -> None:
     """List the operators that can be read, and the passes."""
     from ...transforms.passes.compile import STAGES
     from ...transforms.reading.read import operator_help
+    from ..results.graphs import Operators, PassDoc
     from ..show import graphs as screen_graphs
     from ..show import terminal as screen
 
-    operators = operator_help()
     passes = [
-        {"level": level, "name": step.name, "does": " ".join((type(step).__doc__ or "").split("\n\n")[0].split())}
+        PassDoc(level=level, name=step.name, does=" ".join((type(step).__doc__ or "").split("\n\n")[0].split()))
         for level, steps in STAGES
         for step in steps
     ]
-    screen.print_json({"operators": operators, "passes": passes}) if json else screen_graphs.print_ops(
-        operators, passes
-    )
+    found = Operators(operators=operator_help(), passes=passes)
+    screen.print_json(found) if json else screen_graphs.print_ops(found)
 
 
 @examples(
@@ -142,7 +141,6 @@ def simulate(
     Accuracy and confusion where labels are known.
     """
     from ..api.graphs import LoadedGraph
-    from ..commands import simulation
     from ..graphs import inputs
     from ..show import graphs as screen_graphs
     from ..show import terminal as screen
@@ -154,7 +152,7 @@ def simulate(
     if pictures is None and contract is not None and not data:
         hint = "for example --data digits, or --input X.npy --labels L.npy"
         raise Problem("--input says what images hold, not which", "flow simulate", hint)
-    made = opened.simulate(
+    found = opened.simulate(
         pictures,
         labels,
         data=data,
@@ -166,7 +164,6 @@ def simulate(
         taps=tap or (),
         output=output,
     )
-    found = simulation.facts(made, opened.graph, graph, output)
     screen.print_json(found) if json else screen_graphs.print_simulation(found)
 
 
@@ -302,5 +299,5 @@ def cycles(
         keep_shape=keep_shape,
     )
     screen.print_json(found) if json else screen_graphs.print_cycles(found)
-    if found["deadlock"] is not None:
+    if found.deadlock is not None:
         raise typer.Exit(CHECK_FAILED)

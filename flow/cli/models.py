@@ -117,7 +117,7 @@ def formats(
             lambda name, done, total, figures: bar.update(done, total, figures, name),
         )
     screen.print_json(found) if json else screen.print_formats(found)
-    if found["cheapest"] is None:
+    if found.cheapest is None:
         raise typer.Exit(CHECK_FAILED)
 
 

@@ -69,12 +69,9 @@ def check(
     from ..show import graphs as screen_graphs
     from ..show import terminal as screen
 
-    if json:
-        screen.print_json(found.facts())
-    else:
-        screen_graphs.print_check(found.checked, found.notes, found.left_out)
-    if found.problem is not None:
-        raise typer.Exit(found.problem.status) if json else found.problem
+    screen.print_json(found) if json else screen_graphs.print_check(found)
+    if found.refusal is not None:
+        raise typer.Exit(found.refusal.status) if json else found.refusal
 
 
 @examples(

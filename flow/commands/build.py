@@ -12,7 +12,7 @@ from ..recipe.schema import Recipe
 from ..run.folder import Run
 from ..show import builds as screen_builds
 from ..stages.all import run_stages
-from ..stages.build import Build, Facts
+from ..stages.build import Build
 from ..stages.validate import MEMO, memo_key, validate_build
 
 
@@ -23,7 +23,7 @@ def built(
     first: str = "",
     quiet: bool = False,
     keep_recipe: bool = False,
-    then: Callable[[Build, Facts], Any] = lambda build, facts: facts,
+    then: Callable[[Build, Any], Any] = lambda build, found: found,
 ) -> Any:
     """Run or skip the stages up to `last`; nothing in the folder changes where the recipe is refused.
 
@@ -34,7 +34,7 @@ def built(
         first: the stage from which on nothing is skipped; empty skips all that is up to date.
         quiet: prints nothing.
         keep_recipe: leaves the run's own recipe as it is.
-        then: made of the build and the facts of `last`; what it gives is returned.
+        then: made of the build and the result of `last`; what it gives is returned.
 
     Raises:
         Problem: what the recipe has wrong, or a stage finds.

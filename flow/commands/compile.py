@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -18,23 +17,13 @@ from ...transforms.passes.compile import LEVEL_NAMES, Stage, stages
 from ...transforms.passes.ranked import left_to_host, ranked
 from ...transforms.passes.rewrite import Pass, Rewritten
 from ...transforms.writing.write import write
-from ..graphs.inputs import input_facts, open_graph
+from ..graphs.inputs import input_held, open_graph
+from ..results.graphs import CompileResult, LevelSize, PassRow
 from ..run.files import explain, write_whole
 
 FILES = {"integer": "1_integer", "xnor": "2_xnor", "dataflow": "3_dataflow"}
 _PROBES = 4
 _FLOAT_PROBES = 32
-
-
-@dataclass(frozen=True, slots=True)
-class PassRow:
-    """What one pass did: its name, CPU seconds, nodes before and after, and integers compared (0 without check)."""
-
-    name: str
-    seconds: float
-    before: int
-    after: int
-    compared: int
 
 
 @dataclass(slots=True)
@@ -104,7 +93,7 @@ def compile_file(
     announce: Callable[[str], None] = lambda text: None,
     top_k: int = 0,
     keep_shape: bool = False,
-) -> dict[str, Any]:
+) -> CompileResult:
     """Compile an ONNX file of any level and write the levels behind it into a folder, as ONNX and as text.
 
     Levels behind the last that an earlier compilation left in the folder are removed.
@@ -122,9 +111,6 @@ def compile_file(
         announce: called with each level's name before it is written.
         top_k: add the choice of the k best classes where the network has none; 0 for none.
         keep_shape: keep neurons that are constant, repeated or never read.
-
-    Returns:
-        what was done, as plain values.
 
     Raises:
         Problem: the file cannot be read or compiled, or (status 1) a pass changed a bit.
@@ -147,24 +133,21 @@ def compile_file(
     for stage in made[1 : LEVEL_NAMES.index(to) - LEVEL_NAMES.index(made[0].level) + 1]:
         announce(stage.level)
         files += _write(stage, _made(folder), finn_base, finn_plus)
-    return {
-        "graph": str(path),
-        "folder": str(folder),
-        "input": input_facts(made[-1].graph),
-        "files": files,
-        "read_seconds": read_seconds,
-        "levels": [{"level": s.level, "operations": len(s.graph.nodes)} for s in made],
-        "passes": [
-            {"name": r.name, "seconds": r.seconds, "before": r.before, "after": r.after, "compared": r.compared}
-            for r in watch.rows
-        ],
-        "checked": check,
-        "notes": [
+    return CompileResult(
+        graph=str(path),
+        folder=str(folder),
+        input=input_held(made[-1].graph),
+        files=files,
+        read_seconds=read_seconds,
+        levels=[LevelSize(level=stage.level, operations=len(stage.graph.nodes)) for stage in made],
+        passes=watch.rows,
+        checked=check,
+        notes=[
             *(note for stage in made for note in stage.notes),
             *watch.unwritten,
             *left_to_host(made[-1].graph, top_k),
         ],
-    }
+    )
 
 
 def _against_floats(graph: Graph, made: Sequence[Stage]) -> PassRow:

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bnnflow import Problem
 
 from ...sim.faults import Grid, Plan, Workers
 from ..graphs import campaign as work
 from ..graphs.fault_folding import Folding, check_folding, folded
-from ..graphs.inputs import input_facts, open_graph
+from ..graphs.inputs import input_held, open_graph
+from ..results.faults import FaultMapCells, FaultMapReplay, GraphCampaign
 from ..run.files import check_file
+from ..run.typed_json import extended
 from .simulation import Images, array
 
 if TYPE_CHECKING:
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
     from ...transforms.ir.contract import InputContract
     from ...transforms.ir.graph import Graph
 
-Facts = dict[str, Any]
 STORES = (".sqlite", ".sqlite3", ".db")
 MAPS = (".npz", ".csv")
 
@@ -85,7 +86,7 @@ def campaign(
     store: Path | None = None,
     device: str = "cpu",
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Facts:
+) -> GraphCampaign:
     """Accuracy of one or two graphs under every combination of faults, as `graphs.campaign.campaign` gives it.
 
     Raises:
@@ -101,10 +102,11 @@ def campaign(
         check_folding(first, grid)
     pixels, kept = judged_on(first, source.path, given)
     found = work.campaign(opened, pixels, work.labelled(kept), grid, plan, workers, store, progress, device)
-    return found | {"store": None if store is None else str(store), "input": input_facts(first)}
+    place = None if store is None else str(store)
+    return extended(GraphCampaign, found, store=place, input=input_held(first))
 
 
-def replay(source: Source, given: Images, path: Path, device: str = "cpu") -> Facts:
+def replay(source: Source, given: Images, path: Path, device: str = "cpu") -> FaultMapReplay:
     """Accuracy with the one fault map of a file."""
     source.check(given)
     graph, _ = source.open(source.path)
@@ -112,7 +114,7 @@ def replay(source: Source, given: Images, path: Path, device: str = "cpu") -> Fa
     return work.replay(graph, pixels, work.labelled(kept), path, device)
 
 
-def save_map(source: Source, grid: Grid, path: Path) -> Facts:
+def save_map(source: Source, grid: Grid, path: Path) -> FaultMapCells:
     """Write map 0 of the grid's one point; nothing is judged."""
     source.check(Images(), (path, MAPS))
     graph, known = source.open(source.path)

@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 from bnnflow import CHECK_FAILED, Problem
 
 from ..recipe.file import load
 from ..recipe.objects import dataset, make_network, set_threads, train_settings
 from ..recipe.schema import Recipe
+from ..results.graphs import FormatSearch, FormatTrial
 
 HELD_OUT = 0.1
 SURE = 0.99
@@ -45,7 +45,7 @@ def search(
     bits: tuple[Sequence[int], Sequence[int]],
     greatest_loss: float,
     report: Callable[[str, int, int, dict[str, float]], None],
-) -> dict[str, Any]:
+) -> FormatSearch:
     """Train a recipe's network with float32 momenta, then with narrower and narrower formats.
 
     Accuracy is measured behind the last epoch on images held out of training: the share train.validation of them, or
@@ -102,14 +102,20 @@ def search(
     from ...sim.faults.campaigns.statistics import image_half_width
 
     rows = [
-        {
-            "format": str(one.form or "float32"),
-            "bits": one.form.bits if one.form else 32,
-            "lost_updates": one.lost,
-            "flips": one.flips,
-            "accuracy": one.accuracy,
-        }
+        FormatTrial(
+            format=str(one.form or "float32"),
+            bits=one.form.bits if one.form else 32,
+            lost_updates=one.lost,
+            flips=one.flips,
+            accuracy=one.accuracy,
+        )
         for one in tried
     ]
-    known = {"tolerance": tolerance, "uncertain": image_half_width(tried[0].accuracy, held), "images": held}
-    return {"cheapest": best and str(best), **known, "epochs": spec.epochs, "rows": rows}
+    return FormatSearch(
+        cheapest=None if best is None else str(best),
+        tolerance=tolerance,
+        uncertain=image_half_width(tried[0].accuracy, held),
+        images=held,
+        epochs=spec.epochs,
+        rows=rows,
+    )

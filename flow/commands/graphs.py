@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -16,9 +15,13 @@ from ...transforms.ir.contract import InputContract
 from ...transforms.ir.graph import Graph
 from ...transforms.passes.compile import stages
 from ..graphs.folding import FPS, Folded, Wanted, compile_and_fold
-from ..graphs.inputs import input_facts, load_json, open_graph
+from ..graphs.inputs import input_held, load_json, open_graph
+from ..results.costs import FifoRate, GraphCost, StreamedGraphCost, Target, Unrolled
+from ..results.speed import GraphSpeed
+from ..results.timing import Cycles, TimedUnit
 from ..run.files import move_into_place, temporary_beside
 from ..run.folder import verify_recorded
+from ..run.typed_json import extended
 
 
 def simulate(
@@ -107,25 +110,25 @@ def estimate(
     fifos: Fifos | None = None,
     output: Path | None = None,
     with_unrolled: bool = False,
-) -> dict[str, Any]:
+) -> GraphCost:
     """Cost of a graph of any level, compiled, folded, and estimated.
 
     Args:
         graph: of any level.
         wanted: what to fold for.
         model: a name of `COST_MODELS`.
-        fifos: add "fifos": the rate with these FIFOs, simulated, as `rates.Rate.facts` gives it; left out of networks
-            so large that it takes long.
+        fifos: add the rate with these FIFOs, simulated; None of networks so large that it takes long.
         output: write the folded graph, as ONNX and as text: a file's name ending in .onnx, or a folder.
-        with_unrolled: add "unrolled": every MVAU with its weights built in.
+        with_unrolled: add every MVAU with its weights built in.
 
     Raises:
         Problem: it does not compile, the model is unknown, no folding reaches the rate, the folding file or the FIFO
             depths do not fit, or the output cannot be written.
     """
+    from ...build.cost import operations
     from ...build.cost_models import COST_MODELS
     from ...build.energy import SOURCE as ENERGY_SOURCE
-    from ..graphs.figures import cost_facts, network_operations
+    from ..graphs.figures import cost_counts
     from ..graphs.folded_files import places_of, write_folded
 
     if model not in COST_MODELS:
@@ -134,22 +137,28 @@ def estimate(
         )
     files = None if output is None else places_of(output)
     made = compile_and_fold(graph, wanted)
-    facts = cost_facts(made.graph, wanted.clock_mhz, model)
-    operations = network_operations(made.levels["xnor"]) if "xnor" in made.levels else {}
+    counts = asdict(operations(made.levels["xnor"])) if "xnor" in made.levels else {}
     chip, rate = wanted.part, FPS if wanted.fps is None and wanted.folding is None else wanted.fps
     holds = {kind: getattr(chip, kind) for kind in ("lut", "bram18", "uram", "dsp")}
-    target = {"part": chip.name, "clock_mhz": wanted.clock_mhz, "fps": rate, **holds}
-    found = {"name": graph.name, "input": input_facts(made.graph), "target": target, **operations, **facts}
-    found |= {"energy_source": ENERGY_SOURCE, "notes": list(made.notes)}
-    if fifos is not None:
-        found["fifos"] = _rate_facts(made, wanted, fifos)
-    if files is not None:
-        found["files"] = write_folded(made.graph, files, wanted.finn_plus)
-    if with_unrolled:
-        from ...build.unrolled import SOURCE, unrolled
+    found = extended(
+        GraphCost,
+        cost_counts(made.graph, wanted.clock_mhz, model),
+        name=graph.name,
+        input=input_held(made.graph),
+        target=Target(part=chip.name, clock_mhz=wanted.clock_mhz, fps=rate, **holds),
+        energy_source=ENERGY_SOURCE,
+        notes=list(made.notes),
+        files=None if files is None else write_folded(made.graph, files, wanted.finn_plus),
+        unrolled=_unrolled(made.graph) if with_unrolled else None,
+        **counts,
+    )
+    return found if fifos is None else extended(StreamedGraphCost, found, fifos=_rate(made, wanted, fifos))
 
-        found["unrolled"] = {"source": SOURCE, "layers": [asdict(cost) for cost in unrolled(made.graph)]}
-    return found
+
+def _unrolled(graph: Graph) -> Unrolled:
+    from ...build.unrolled import SOURCE, unrolled
+
+    return Unrolled(source=SOURCE, layers=list(unrolled(graph)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,13 +183,13 @@ class Fifos:
         return fifo_depths(config, made.graph, fifo_names(made.graph), finn_plus)
 
 
-def _rate_facts(made: Folded, wanted: Wanted, fifos: Fifos) -> dict[str, Any] | None:
+def _rate(made: Folded, wanted: Wanted, fifos: Fifos) -> FifoRate | None:
     from ..graphs.rates import affordable, rate
 
     own = fifos.own(made, wanted.finn_plus)
     if not affordable(made.graph):
         return None
-    return rate(made.graph, fifos.depth, own).facts(fifos.depth, own, wanted.clock_mhz)
+    return rate(made.graph, fifos.depth, own).at(fifos.depth, own, wanted.clock_mhz)
 
 
 def cycles(
@@ -188,11 +197,8 @@ def cycles(
     wanted: Wanted,
     images: int,
     fifos: Fifos,
-) -> dict[str, Any]:
+) -> Cycles:
     """Timing of a graph of any level, compiled and folded as for `estimate`, word by word.
-
-    After a deadlock, all figures but those under "deadlock" are those of the graph with the FIFOs that suffice.
-    "restoring_depths" are those with which FIFOs that lower the rate do so no longer.
 
     Args:
         graph: of any level.
@@ -211,34 +217,36 @@ def cycles(
     folded, clock_mhz, depth = made.graph, wanted.clock_mhz, fifos.depth
     own = fifos.own(made, wanted.finn_plus)
     both = rate(folded, depth, own, images)
+    restored = both.at(depth, own, clock_mhz)
     found, stuck = both.given, both.given.deadlock
     if stuck is not None:
         found = timing(folded, images, depth, own | dict(stuck.enough))
-    assert found.latency is not None
+    interval, fps = found.interval, found.fps(clock_mhz)
+    assert found.latency is not None and interval is not None and fps is not None
     estimated = {unit.name: unit.cycles for unit in cost(folded).units}
-    return {
-        "name": graph.name,
-        "input": input_facts(folded),
-        "clock_mhz": clock_mhz,
-        "images": images,
-        "notes": list(made.notes),
-        "fifo_depth": depth,
-        "fifo_depths": own,
-        "source": SOURCE,
-        "interval_cycles": found.interval,
-        "intervals": list(found.intervals),
-        "fps": found.fps(clock_mhz),
-        "latency_cycles": found.latency,
-        "latency_us": found.latency / clock_mhz,
-        "estimated_cycles": max(estimated.values()),
-        "estimated_fps": clock_mhz * 1e6 / max(estimated.values()),
-        "deep_interval_cycles": both.deep.interval,
-        "deep_fps": both.deep.fps(clock_mhz),
-        "restoring_depths": dict(both.restoring),
-        "units": [asdict(unit) | {"estimated_cycles": estimated.get(unit.name)} for unit in found.units],
-        "fifos": [asdict(fifo) for fifo in found.fifos],
-        "deadlock": None if stuck is None else asdict(stuck),
-    }
+    return Cycles(
+        name=graph.name,
+        input=input_held(folded),
+        clock_mhz=clock_mhz,
+        images=images,
+        notes=list(made.notes),
+        fifo_depth=depth,
+        fifo_depths=own,
+        source=SOURCE,
+        interval_cycles=interval,
+        intervals=list(found.intervals),
+        fps=fps,
+        latency_cycles=found.latency,
+        latency_us=found.latency / clock_mhz,
+        estimated_cycles=max(estimated.values()),
+        estimated_fps=clock_mhz * 1e6 / max(estimated.values()),
+        deep_interval_cycles=restored.deep_interval_cycles,
+        deep_fps=restored.deep_fps,
+        restoring_depths=restored.restoring_depths,
+        units=[extended(TimedUnit, unit, estimated_cycles=estimated.get(unit.name)) for unit in found.units],
+        fifos=list(found.fifos),
+        deadlock=stuck,
+    )
 
 
 def speed(
@@ -249,7 +257,7 @@ def speed(
     clock_mhz: float,
     fps: float,
     contract: InputContract | None = None,
-) -> dict[str, Any]:
+) -> GraphSpeed:
     """Speed of a graph, compiled, in our simulator; of its file, if QONNX, in other programs; of its accelerator.
 
     Images are random. The network in torch is the one whose weights.pt lies beside the file.
@@ -260,13 +268,10 @@ def speed(
         threads: processor threads.
         part_name, clock_mhz, fps: what the accelerator is folded for; one that no folding reaches is left out.
         contract: what the input holds, where the file does not say so.
-
-    Returns:
-        device, threads, rows and missing, as `speed.network_rows` gives them.
     """
     from ...build.parts import part
     from ...transforms.passes.compile import level_of
-    from ..graphs.speed import network_rows, processor
+    from ..graphs.speed import Accelerator, network_rows, processor
     from ..run.names import WEIGHTS
 
     graph = open_graph(path, contract)
@@ -288,10 +293,8 @@ def speed(
     except Problem as problem:
         if problem.status != CHECK_FAILED:
             raise
-        cost, reason = None, problem.what
+        accelerator, reason = None, problem.what
     else:
-        cost, reason = {**found, **found["target"], "fps": found["fps"]}, ""
-    made = network_rows(qonnx, compiled, images, threads, network, cost)
-    for row in made["missing"]:
-        row["reason"] = reason if row["engine"] == "accelerator" else row["reason"]
-    return {"device": processor(), "threads": threads, "input": input_facts(compiled), **made}
+        accelerator, reason = Accelerator(found.target.part, clock_mhz, found.fps, found.latency_us), ""
+    rows, missing = network_rows(qonnx, compiled, images, threads, network, accelerator, reason)
+    return GraphSpeed(device=processor(), threads=threads, input=input_held(compiled), rows=rows, missing=missing)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from bnnflow import Problem
 
 from ...transforms.ir.contract import InputContract
 from ...transforms.passes.accept import AcceptInput
-from ..graphs.inputs import input_facts, load_array, load_json, open_graph
+from ..graphs.inputs import input_held, load_array, load_json, open_graph
 from ..pruning import sensitivity as work
 from ..recipe.fields import default
 from ..recipe.file import load
@@ -23,8 +23,10 @@ from ..recipe.methods.method import Given as MethodGiven
 from ..recipe.methods.method import Measured
 from ..recipe.pruning_checks import check_kind, check_pruning
 from ..recipe.schema import Recipe
+from ..results.stages import PrunedRun, PruningResult, Unpruned
 from ..run.files import write_whole
 from ..run.folder import Run
+from ..run.typed_json import extended
 from ..stages.build import Build
 
 if TYPE_CHECKING:
@@ -99,7 +101,7 @@ def _of_file(path: Path, wishes: Wishes, given: Given, progress: Callable[[int, 
     settings = (wishes.unit or default("prune.unit"), 1, wishes.levels or default("prune.levels"))
     curves = work.table(candidates, scores, *settings, wishes.store, wishes.jobs, progress)
     name = wishes.scores.name if wishes.scores else "random"
-    return _facts(str(path), name, seed, validation, calibration, curves) | {"input": input_facts(graph)}
+    return _facts(str(path), name, seed, validation, calibration, curves) | {"input": input_held(graph)}
 
 
 def _images(graph: Graph, given: Given) -> tuple[np.ndarray, np.ndarray]:
@@ -260,11 +262,8 @@ def write_plot(path: Path, found: Mapping[str, Any]) -> None:
     write_whole(path, save_sensitivity(found["groups"], path.suffix[1:]))
 
 
-def prune(source: Path, folder: Path | None, overrides: Sequence[str], quiet: bool) -> Facts:
+def prune(source: Path, folder: Path | None, overrides: Sequence[str], quiet: bool) -> PrunedRun:
     """Run the stage `prune`, and those before it that are not up to date.
-
-    Returns:
-        The stage's facts, with `folder`, and `unpruned`: widths by layer and cost.
 
     Raises:
         Problem: as for `flow build`.
@@ -281,8 +280,8 @@ def prune(source: Path, folder: Path | None, overrides: Sequence[str], quiet: bo
         what = "an ONNX file has no weights that could recover"
         raise recipe.problem("model.onnx", what, "flow sensitivity takes QONNX files; pruning needs a trained network")
     # Overrides of a run are of this command alone.
-    facts = built(recipe, place, "prune", quiet=quiet, keep_recipe=source.is_dir(), then=_with_costs)
-    return {"folder": str(place), **facts}
+    made: PrunedRun = built(recipe, place, "prune", quiet=quiet, keep_recipe=source.is_dir(), then=_with_costs)
+    return made
 
 
 def prune_to(
@@ -292,7 +291,7 @@ def prune_to(
     overrides: Sequence[str],
     which: str,
     progress: Progress,
-) -> Facts:
+) -> PrunedRun:
     """Prune a trained network of a run into a folder of its own; the run stays as it is.
 
     Args:
@@ -300,9 +299,6 @@ def prune_to(
         source, folder, overrides: as for `prune`.
         which: base or pruned.
         progress: as for `train`.
-
-    Returns:
-        What the stage says, with `folder` and `files`.
 
     Raises:
         Problem: there is no such network, the recipe does not fit it, or the files cannot be written.
@@ -316,14 +312,14 @@ def prune_to(
 
     recipe, build, network = _opened_network(source, folder, ["prune.enabled=true", *overrides], which)
     check_pruning(recipe, network.spec)
-    made, facts = pruned(recipe, _given(build, network, progress), build.dataset)
+    made, found = pruned(recipe, _given(build, network, progress), build.dataset)
     files = [output / WEIGHTS, output / QONNX]
     try:
         save_network(made, files[0])
         export(made, files[1], export_properties(recipe))
     except OSError as error:
         raise explain(error, output) from error
-    return {"folder": str(output), **facts, "files": [str(path) for path in files]}
+    return extended(PrunedRun, found, folder=str(output), files=[str(path) for path in files])
 
 
 def measure(
@@ -368,15 +364,16 @@ def _given(build: Build, network: Any, progress: Progress) -> MethodGiven:
     return given_of(build.recipe, network, build.dataset, flips, progress)
 
 
-def _with_costs(build: Build, facts: Facts) -> Facts:
-    """The facts of the stage `prune`, with costs of the unpruned network and after each step, from the same model."""
+def _with_costs(build: Build, found: PruningResult) -> PrunedRun:
+    """The result of the stage `prune`, with costs of the unpruned network and after each step, from the same model."""
     from ..pruning.allocator import hardware_costs
     from ..pruning.structure import graph_of
     from ..recipe.objects import export_properties
 
+    folder = str(build.run.folder)
     if build.recipe.prune.method != "filters":
-        return facts
+        return extended(PrunedRun, found, folder=folder)
     costs = hardware_costs(build.recipe, graph_of(build.load("base"), export_properties(build.recipe)))
-    steps = [{**step, "cost": costs(step["kept"])} for step in facts["steps"]]
+    steps = [replace(step, cost=costs(step.kept)) for step in found.steps]
     widths = {name: group.width for name, group in costs.prunable.items()}
-    return {**facts, "steps": steps, "unpruned": {"kept": widths, "cost": costs({})}}
+    return extended(PrunedRun, found, steps=steps, folder=folder, unpruned=Unpruned(kept=widths, cost=costs({})))

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bnnflow import Problem
 
-from ..graphs.inputs import load_array, test_images
+from ..graphs.inputs import input_held, load_array, test_images
+from ..results.graphs import Simulation
 from ..run.files import check_file
 from . import graphs
 
@@ -17,23 +18,6 @@ if TYPE_CHECKING:
     import numpy as np
 
     from ...transforms.ir.graph import Graph
-
-
-@dataclass(frozen=True, slots=True)
-class Simulation:
-    """What a graph gives for images.
-
-    Attributes:
-        scores: class scores (N, classes), or what else its output holds.
-        accuracy: 0 to 1; None without labels.
-        confusion: rows true, columns found classes; None without labels.
-        files: that were written.
-    """
-
-    scores: np.ndarray
-    accuracy: float | None
-    confusion: list[list[int]] | None
-    files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,25 +53,25 @@ def array(given: np.ndarray | Path, what: str) -> np.ndarray:
 def simulate(
     graph: Graph,
     given: Images,
+    source: Path,
     *,
     batch: int | None = None,
     threads: int = 1,
     device: str = "cpu",
     taps: Sequence[str] = (),
     output: Path | None = None,
-    source: Path | None = None,
 ) -> Simulation:
     """Run a graph bit for bit.
 
     Args:
         graph: of any level.
         given: images.
+        source: the graph's file, which no output may replace.
         batch: images at a time; None: what suits the network.
         threads: processor threads; the bits do not depend on them.
         device: "cpu", "cuda" or "cpu-torch".
         taps: tensors that are written beside `output`.
         output: .npy or .csv file of the scores; None writes none.
-        source: the graph's file, which no output may replace.
 
     Raises:
         Problem: no images, or two sources of them; shapes, values or labels that do not fit; no such tensor or device.
@@ -116,19 +100,13 @@ def simulate(
     scores, accuracy, confusion = graphs.simulate(graph, pixels, truth, batch, threads, device)
     tensors = {} if output is None else graphs.taps(graph, pixels, taps, threads)
     files = [] if output is None else graphs.save_results(output, scores, tensors)
-    return Simulation(scores, accuracy, confusion, tuple(files))
-
-
-def facts(found: Simulation, graph: Graph, source: Path, output: Path | None) -> dict[str, Any]:
-    """A simulation as plain values, for JSON; scores stay in their file."""
-    from ..graphs.inputs import input_facts
-
-    return {
-        "graph": str(source),
-        "images": len(found.scores),
-        "accuracy": found.accuracy,
-        "confusion": found.confusion,
-        "output": output and str(output),
-        "files": list(found.files),
-        "input": input_facts(graph),
-    }
+    return Simulation(
+        graph=str(source),
+        images=len(scores),
+        accuracy=accuracy,
+        confusion=confusion,
+        input=input_held(graph),
+        output=None if output is None else str(output),
+        files=files,
+        scores=scores,
+    )

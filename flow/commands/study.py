@@ -208,7 +208,7 @@ def _base(source: Path, folder: Path, changes: Sequence[str], quiet: bool) -> tu
 
     recipe = load(source, changes)
     place = folder / f"base-{recipe.seed}"
-    return place, float(built(recipe, place, "train", quiet=quiet)["accuracy"])
+    return place, float(built(recipe, place, "train", quiet=quiet).accuracy)
 
 
 def _all(jobs: Sequence[_Job], processes: int) -> Iterable[Cell]:

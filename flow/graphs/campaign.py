@@ -1,11 +1,11 @@
-"""The work behind `flow faults` and the stage `faults`, as plain values."""
+"""The work behind `flow faults` and the stage `faults`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,13 +13,22 @@ from bnnflow import Problem
 
 from ...transforms.ir.graph import Graph
 from ...transforms.passes.compile import stages
+from ..results.faults import (
+    FaultCampaign,
+    FaultCurve,
+    FaultMapCells,
+    FaultMapReplay,
+    FaultSeries,
+    MemoryProtection,
+    PairedSeries,
+    SingleFaultSeries,
+)
 from ..run.files import write_whole
+from ..run.typed_json import extended, from_json
 
 if TYPE_CHECKING:
     from ...sim.engine.simulator import Simulator
     from ...sim.faults import Grid, Plan, Series, Workers
-
-Facts = dict[str, Any]
 
 
 def judged_on(
@@ -81,16 +90,10 @@ def campaign(
     store: Path | None,
     progress: Callable[[int, int], None],
     device: str = "cpu",
-) -> Facts:
+) -> FaultCampaign:
     """Run one grid on every network, with the same maps and images.
 
     `device` is "cpu", else one of `torch_engine.DEVICES`.
-
-    Returns:
-        images, maps, rates and, for each network, the curve over the rates of the grid's first series (clean,
-        mean, low, high); series: all points; wanted: half width that was asked for, and not_reached, series that
-        the most maps allowed left wider; paired: the first network less each other, point by point; costs:
-        of protections, memory by memory.
     """
     from ...sim.faults import Campaign, Store, Subject
 
@@ -106,25 +109,28 @@ def campaign(
             points = grid.points(graph)
             found[name] = Campaign(subject, points, plan, kept, workers).run(shown)
             clean[name] = float(np.mean(subject.classes == labels))
-    curves = {name: _curve(series, clean[name]) for name, series in found.items()}
     first = _first(next(iter(found.values())))
     counts = sorted({len(one.outcomes) for series in found.values() for one in series})
-    series = {name: [one.facts() for one in each] for name, each in found.items()}
-    drawn = [one for each in series.values() for one in each if "critical" not in one]
-    wider = 0 if plan.wanted is None else sum(one["half_width"] > plan.wanted * (1 + 1e-9) for one in drawn)
-    return {
-        "images": len(images),
-        "maps": counts[0] if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}",
-        "rates": [one.point.rates.value for one in first],
-        "labels": [str(one.point.rates) for one in first],
-        "what": f"{first[0].point.target}, {first[0].point.model}, {', '.join(first[0].point.layers) or 'all layers'}",
-        "networks": curves,
-        "series": series,
-        "wanted": plan.wanted,
-        "not_reached": wider,
-        "paired": _paired(found),
-        "costs": {name: _costs(graph, grid) for name, graph in graphs.items()},
-    }
+    series = {name: [_series(one) for one in each] for name, each in found.items()}
+    drawn = [one for each in series.values() for one in each if not isinstance(one, SingleFaultSeries)]
+    wider = 0 if plan.wanted is None else sum(one.half_width > plan.wanted * (1 + 1e-9) for one in drawn)
+    return FaultCampaign(
+        images=len(images),
+        maps=counts[0] if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}",
+        rates=[one.point.rates.value for one in first],
+        labels=[str(one.point.rates) for one in first],
+        what=f"{first[0].point.target}, {first[0].point.model}, {', '.join(first[0].point.layers) or 'all layers'}",
+        networks={name: _curve(one, clean[name]) for name, one in found.items()},
+        series=series,
+        wanted=plan.wanted,
+        not_reached=wider,
+        paired=_paired(found),
+        costs={name: _costs(graph, grid) for name, graph in graphs.items()},
+    )
+
+
+def _series(one: Series) -> FaultSeries:
+    return from_json(SingleFaultSeries if one.point.model == "single" else FaultSeries, one.facts())
 
 
 def _first(series: Sequence[Series]) -> list[Series]:
@@ -138,12 +144,13 @@ def _first(series: Sequence[Series]) -> list[Series]:
     ]
 
 
-def _curve(series: Sequence[Series], clean: float) -> Facts:
-    facts = [one.facts() for one in _first(series)]
-    return {"clean": clean} | {key: [one[key] for one in facts] for key in ("mean", "low", "high")}
+def _curve(series: Sequence[Series], clean: float) -> FaultCurve:
+    points = [_series(one) for one in _first(series)]
+    mean, low, high = ([getattr(one, key) for one in points] for key in ("mean", "low", "high"))
+    return FaultCurve(clean=clean, mean=mean, low=low, high=high)
 
 
-def _paired(found: Mapping[str, Sequence[Series]]) -> list[Facts]:
+def _paired(found: Mapping[str, Sequence[Series]]) -> list[PairedSeries]:
     from ...sim.faults import paired
 
     (first, mine), *others = found.items()
@@ -156,27 +163,32 @@ def _paired(found: Mapping[str, Sequence[Series]]) -> list[Facts]:
                 continue
             maps = min(len(one.outcomes), len(other.outcomes))
             gap = paired(one.accuracy[:maps], other.accuracy[:maps], one.outcomes[0].images)
+            point = _series(one)
             rows.append(
-                {
-                    "first": first,
-                    "second": name,
-                    **{k: one.facts()[k] for k in ("target", "layers", "model", "rate", "rates", "protection", "seed")},
-                    "maps": gap.maps,
-                    "difference": gap.mean,
-                    "half_width": gap.half_width,
-                    "test_half_width": gap.image_half_width,
-                    "wins": gap.wins,
-                    "losses": gap.losses,
-                    "p_sign": gap.p_sign,
-                }
+                PairedSeries(
+                    first=first,
+                    second=name,
+                    target=point.target,
+                    layers=point.layers,
+                    model=point.model,
+                    rate=point.rate,
+                    rates=point.rates,
+                    protection=point.protection,
+                    seed=point.seed,
+                    maps=gap.maps,
+                    difference=gap.mean,
+                    half_width=gap.half_width,
+                    test_half_width=gap.image_half_width,
+                    wins=gap.wins,
+                    losses=gap.losses,
+                    p_sign=gap.p_sign,
+                )
             )
     return rows
 
 
-def _costs(graph: Graph, grid: Grid) -> list[Facts]:
+def _costs(graph: Graph, grid: Grid) -> list[MemoryProtection]:
     """Cost of each protection of each memory that the grid hits with it."""
-    from dataclasses import asdict
-
     from ...sim.faults import Memory, Protection
 
     pairs = {
@@ -186,7 +198,7 @@ def _costs(graph: Graph, grid: Grid) -> list[Facts]:
         if isinstance(place, Memory)
     }
     return [
-        {"memory": memory.name, "bits": memory.size, **asdict(safe.cost(memory))}
+        extended(MemoryProtection, safe.cost(memory), memory=memory.name, bits=memory.size)
         for memory, safe in pairs.values()
         if safe.coded
     ]
@@ -208,26 +220,25 @@ def simulators(device: str) -> Callable[[Graph], Simulator]:
     return partial(torch_simulator, device=device)
 
 
-def replay(graph: Graph, images: np.ndarray, labels: np.ndarray, path: Path, device: str = "cpu") -> Facts:
+def replay(graph: Graph, images: np.ndarray, labels: np.ndarray, path: Path, device: str = "cpu") -> FaultMapReplay:
     """Accuracy with one fault map from a file."""
-    from dataclasses import asdict
-
     from ...sim.faults import FaultMap, Subject
 
     drawn = FaultMap.load(path, graph)
     subject = Subject(graph, images, labels, simulators(device))
     outcome = subject.run(drawn.ops(graph))
     clean = int((subject.classes == labels).sum())
-    return {
-        "map": str(path),
-        "cells": {name: len(cells.index) for name, cells in drawn.cells.items()},
-        "clean": clean / len(images),
-        "accuracy": outcome.right / outcome.images,
-        **asdict(outcome),
-    }
+    return extended(
+        FaultMapReplay,
+        outcome,
+        map=str(path),
+        cells={name: len(cells.index) for name, cells in drawn.cells.items()},
+        clean=clean / len(images),
+        accuracy=outcome.right / outcome.images,
+    )
 
 
-def save_map(graph: Graph, grid: Grid, path: Path) -> Facts:
+def save_map(graph: Graph, grid: Grid, path: Path) -> FaultMapCells:
     """Write map 0 of the grid's one point; its memories are without protection.
 
     Raises:
@@ -244,4 +255,4 @@ def save_map(graph: Graph, grid: Grid, path: Path) -> Facts:
         raise Problem("only maps of memories without protection are written", "--save-map", "use --target weights")
     drawn = draw(graph, places, FaultModel.parse(point.model), point.rates, point.seed, 0)
     write_whole(path, drawn.content(path.suffix, graph))
-    return {"map": str(path), "cells": {name: len(cells.index) for name, cells in drawn.cells.items()}}
+    return FaultMapCells(map=str(path), cells={name: len(cells.index) for name, cells in drawn.cells.items()})

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from bnnflow import Problem
 
@@ -14,7 +13,9 @@ from ...transforms.ir.graph import Graph
 from ...transforms.passes.compile import stages
 from ...transforms.passes.destinations import destinations
 from ...transforms.reading.read import Surveyed, load, survey
-from .inputs import input_facts, open_graph, verify_file
+from ..results.costs import InputHeld
+from ..results.graphs import CheckResult, OperatorCheck
+from .inputs import input_held, open_graph, verify_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ class Checked:
         problem: None where the whole compiles.
         notes: remarks of the compiler.
         ends: the graph's node names to where they end in hardware, where the whole compiles.
-        input: what the compiled graph's input holds, as `inputs.input_facts` gives it, where the whole compiles.
+        input: what the compiled graph's input holds, where the whole compiles and it is known.
         graphs: of every level, where the whole compiles.
     """
 
@@ -34,12 +35,34 @@ class Checked:
     problem: Problem | None
     notes: tuple[str, ...] = ()
     ends: Mapping[str, str] = field(default_factory=dict)
-    input: Mapping[str, Any] | None = None
+    input: InputHeld | None = None
     graphs: Mapping[str, Graph] = field(default_factory=dict)
 
     def end(self, row: Surveyed) -> str:
         """Where an operator ends in hardware; empty where nothing is known or nothing is left of it."""
         return ", ".join(dict.fromkeys(self.ends[name] for name in row.made if name in self.ends))
+
+    def result(self, notes: Sequence[str], left_out: Sequence[str]) -> CheckResult:
+        """What `flow check` says, with what a user should know and what could not be looked at."""
+        operators = [
+            OperatorCheck(
+                node=row.node,
+                operator=row.operator,
+                becomes=row.becomes,
+                ends_in=self.end(row),
+                problem=row.problem.what if row.problem else None,
+            )
+            for row in self.rows
+        ]
+        return CheckResult(
+            compiles=self.problem is None,
+            operators=operators,
+            notes=list(notes),
+            left_out=list(left_out),
+            input=self.input,
+            problem=str(self.problem) if self.problem else None,
+            refusal=self.problem,
+        )
 
 
 def check_graph(path: Path, contract: InputContract | None = None) -> Checked:
@@ -55,7 +78,7 @@ def check_graph(path: Path, contract: InputContract | None = None) -> Checked:
             ends = destinations(made[0].graph, made[-1].graph, steps) if made[0].level == "network" else {}
             notes = tuple(note for stage in made for note in stage.notes)
             graphs = {stage.level: stage.graph for stage in made}
-            return Checked(rows, None, notes, ends, input_facts(made[-1].graph), graphs)
+            return Checked(rows, None, notes, ends, input_held(made[-1].graph), graphs)
         except Problem as found:
             problem = found
     return Checked(rows, problem)

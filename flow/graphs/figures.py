@@ -1,54 +1,94 @@
-"""Figures of graphs as plain values, as summaries and commands print them."""
+"""Figures of folded graphs, as summaries and commands print them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict
-from typing import Any
 
-from ...build.cost import estimate, operations
+from ...build.cost import Estimate, Operations, UnitCost, estimate
 from ...build.cost_models import COST_MODELS, CostModel
 from ...build.cost_models.base import RESOURCES
 from ...build.energy import energy, energy_nj
 from ...build.unrolled import unrolled
 from ...transforms.ir.graph import Graph
-
-Facts = dict[str, Any]
-
-
-def network_operations(graph: Graph) -> Facts:
-    """Weights, operations and neurons of a graph at the XNOR level."""
-    return asdict(operations(graph))
+from ..results.costs import CostCounts, Counted, GraphFigures, LayerCost, LayerCounts, LayerFigures, NetworkCost
+from ..run.typed_json import extended
 
 
-def cost_facts(graph: Graph, clock_mhz: float, model: str = "exact") -> Facts:
-    """The estimate of a folded dataflow graph as plain values; energy is that of `build.energy` under every model.
+def cost_counts(graph: Graph, clock_mhz: float, model: str = "exact") -> CostCounts:
+    """The estimate of a folded dataflow graph by a model of `COST_MODELS`."""
+    made, kind = estimate(graph, model), COST_MODELS[model]
+    resources = [key for key in RESOURCES if key in kind.figures]
+    others = [key for key in kind.figures if key not in {*RESOURCES, "weight_bits"}]
+    finns = kind.figures == RESOURCES and kind.source == CostModel.source
+    return extended(
+        CostCounts,
+        _figures(graph, made, clock_mhz),
+        layers=[
+            extended(LayerCounts, layer, counts=unit.counts, **_amounts(unit, resources))
+            for unit, layer in _layers(graph, made)
+        ],
+        counted=None if finns else Counted(figures=kind.figures, source=kind.source),
+        counts={key: sum(unit.counts[key] for unit in made.units) for key in others},
+        **_amounts(made, resources),
+    )
 
-    "counted" says which figures a model gives that are not FINN's, and from where; without it they are resources of an
-    FPGA by FINN's formulas. Resources that a model does not count are left out.
+
+def network_cost(graph: Graph, counts: Operations, clock_mhz: float, zeros: bool = False) -> NetworkCost:
+    """The exact estimate of a network.
+
+    Args:
+        graph: folded.
+        counts: of its graph at the XNOR level.
+        clock_mhz: in MHz.
+        zeros: whether some weights are 0: unrolled hardware, which alone leaves them out, is estimated, too.
     """
-    made, spent, kind = estimate(graph, model), energy(graph), COST_MODELS[model]
-    unknown = {*RESOURCES, "counts"} - {*kind.figures}
-    layers = [
-        {key: value for key, value in asdict(unit).items() if key not in unknown}
-        | dict(unit.counts)
-        | {"energy_pj": used.total, "bottleneck": unit is made.bottleneck}
-        for unit, used in zip(made.units, spent, strict=True)
+    made = estimate(graph)
+    layers = unrolled(graph) if zeros else ()
+    return extended(
+        NetworkCost,
+        _figures(graph, made, clock_mhz),
+        layers=[extended(LayerCost, layer, **_amounts(unit, RESOURCES)) for unit, layer in _layers(graph, made)],
+        unrolled_lut=sum(cost.lut for cost in layers) if zeros else None,
+        synapses=sum(cost.synapses for cost in layers) if zeros else None,
+        **_amounts(made, RESOURCES),
+        **asdict(counts),
+    )
+
+
+def _figures(graph: Graph, made: Estimate, clock_mhz: float) -> GraphFigures:
+    """What every model says; energy is that of `build.energy` under all of them."""
+    return GraphFigures(
+        cycles=made.cycles,
+        latency_cycles=made.latency_cycles,
+        fps=made.fps(clock_mhz),
+        latency_us=made.latency_us(clock_mhz),
+        weight_bits=made.weight_bits,
+        **energy_nj(energy(graph)),
+    )
+
+
+def _layers(graph: Graph, made: Estimate) -> list[tuple[UnitCost, LayerFigures]]:
+    """The same of every unit, beside its estimate."""
+    return [
+        (
+            unit,
+            LayerFigures(
+                name=unit.name,
+                op=unit.op,
+                shape=unit.shape,
+                pe=unit.pe,
+                simd=unit.simd,
+                cycles=unit.cycles,
+                weight_bits=unit.weight_bits,
+                choices=unit.choices,
+                energy_pj=used.total,
+                bottleneck=unit is made.bottleneck,
+            ),
+        )
+        for unit, used in zip(made.units, energy(graph), strict=True)
     ]
-    facts = {
-        "cycles": made.cycles,
-        "latency_cycles": made.latency_cycles,
-        "fps": made.fps(clock_mhz),
-        "latency_us": made.latency_us(clock_mhz),
-        **{key: sum(layer[key] for layer in layers) for key in (*kind.figures, "weight_bits")},
-        **energy_nj(spent),
-        "layers": layers,
-    }
-    if kind.figures == RESOURCES and kind.source == CostModel.source:
-        return facts
-    return facts | {"counted": {"figures": dict(kind.figures), "source": kind.source}}
 
 
-def unrolled_facts(graph: Graph) -> Facts:
-    """Of a dataflow graph whose layers are fully unrolled: LUTs, and weights that are not 0 (`build.unrolled`)."""
-    layers = unrolled(graph)
-    return {"unrolled_lut": sum(cost.lut for cost in layers), "synapses": sum(cost.synapses for cost in layers)}
+def _amounts(of: Estimate | UnitCost, keys: Iterable[str]) -> dict[str, int]:
+    return {key: getattr(of, key) for key in keys}

@@ -17,8 +17,10 @@ from ...transforms.ir.contract_text import parse
 from ...transforms.ir.graph import Graph
 from ...transforms.passes.accept import with_contract
 from ...transforms.reading.read import read
+from ..results.costs import InputHeld
 from ..run.files import explain
 from ..run.folder import verify_recorded
+from ..run.typed_json import from_json
 
 
 def open_graph(path: Path, contract: InputContract | None = None) -> Graph:
@@ -157,7 +159,7 @@ def images_of_run(path: Path, limit: int | None) -> tuple[np.ndarray, np.ndarray
     return data.test_images[:limit], data.test_labels[:limit]
 
 
-def input_facts(graph: Graph) -> dict[str, Any] | None:
-    """What a graph's input holds, as plain values for JSON; None where it is not known, as for a network on floats."""
+def input_held(graph: Graph) -> InputHeld | None:
+    """What a graph's input holds; None where it is not known, as for a network on floats."""
     contract = graph.input_contract
-    return None if contract is None else contract.facts(graph.input_type)
+    return None if contract is None else from_json(InputHeld, contract.facts(graph.input_type))

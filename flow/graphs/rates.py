@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from ...sim.pipeline import Timing, fifos_of, simulate
 from ...transforms.ir.graph import Graph
+from ..results.costs import FifoRate
 
 IMAGES = 3
 SOURCE = "simulated (word by word, bnnflow.sim.pipeline)"
@@ -33,19 +33,21 @@ class Rate:
     deep: Timing
     restoring: Mapping[str, int]
 
-    def facts(self, depth: int, own: Mapping[str, int], clock_mhz: float) -> dict[str, Any]:
-        """As plain values; no figure with the given depths after a deadlock."""
-        return {
-            "depth": depth,
-            "depths": dict(own),
-            "source": SOURCE,
-            "deadlock": self.given.deadlock is not None,
-            "interval_cycles": self.given.interval,
-            "fps": self.given.fps(clock_mhz),
-            "deep_interval_cycles": self.deep.interval,
-            "deep_fps": self.deep.fps(clock_mhz),
-            "restoring_depths": dict(self.restoring),
-        }
+    def at(self, depth: int, own: Mapping[str, int], clock_mhz: float) -> FifoRate:
+        """At a clock in MHz; no figure with the given depths after a deadlock."""
+        deep_interval, deep_fps = self.deep.interval, self.deep.fps(clock_mhz)
+        assert deep_interval is not None and deep_fps is not None, "unbounded FIFOs cannot be full"
+        return FifoRate(
+            depth=depth,
+            depths=dict(own),
+            source=SOURCE,
+            deadlock=self.given.deadlock is not None,
+            interval_cycles=self.given.interval,
+            fps=self.given.fps(clock_mhz),
+            deep_interval_cycles=deep_interval,
+            deep_fps=deep_fps,
+            restoring_depths=dict(self.restoring),
+        )
 
 
 def rate(graph: Graph, depth: int, own: Mapping[str, int], images: int = IMAGES) -> Rate:

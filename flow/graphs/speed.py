@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -18,6 +18,7 @@ from ...sim.inputs import float_inputs
 from ...sim.speed import affordable, latency, throughput
 from ...transforms.ir.graph import Graph
 from ...transforms.ir.tensor import Array
+from ..results.speed import LeftOut, SpeedRow
 from .oracles import onnxruntime_session, openvino_program
 
 if TYPE_CHECKING:
@@ -34,32 +35,20 @@ Scores = Callable[[Array], Array]
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One program on one network.
+class Accelerator:
+    """What is known of an accelerator.
 
     Attributes:
-        engine: name of the program, its arithmetic and, where it is not the processor, its device.
-        images_per_second: in batches of `batch`.
-        latency_ms: of one image alone, batch 1.
-        batch: images at a time; None for the accelerator, into which images stream.
-        source: "measured" or "estimated".
-        images, asked: that the rate was timed on, and that were given: more, where a pass over all takes too long; None
-            as for `batch`.
-        compared: of these, how many were compared.
-        other_classes: images with another class than the integer network gives them; None where not compared.
-        inexact: why results are not those of float32; empty where they are, or were not compared.
+        part: its name.
+        clock_mhz: in MHz.
+        fps: images a second.
+        latency_us: of one image, in microseconds.
     """
 
-    engine: str
-    images_per_second: float
-    latency_ms: float
-    batch: int | None
-    source: str = "measured"
-    images: int | None = None
-    asked: int | None = None
-    compared: int | None = None
-    other_classes: int | None = None
-    inexact: str = ""
+    part: str
+    clock_mhz: float
+    fps: float
+    latency_us: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +56,7 @@ class Contender:
     """A program that is timed.
 
     Attributes:
-        engine, batch: as of `Row`.
+        engine, batch: as of `SpeedRow`.
         scores: (images, ...) to (images, classes).
         exact: scores that it must equal to count as exact; None where only classes are compared.
     """
@@ -84,8 +73,9 @@ def network_rows(
     images: Array,
     threads: int,
     network: Trained | None = None,
-    cost: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
+    accelerator: Accelerator | None = None,
+    why_not: str = "it was not folded for a rate",
+) -> tuple[list[SpeedRow], list[LeftOut]]:
     """Images a second and latency of one network in every program that is at hand, all on `threads` threads.
 
     A program gets as many of the images as take it about `PASS` seconds; so does the simulator that judges classes.
@@ -96,13 +86,14 @@ def network_rows(
         images: (images, C, H, W) as the graph's input wants them.
         threads: processor threads.
         network: the Brevitas network for torch, on the GPU too where there is one; None leaves it out.
-        cost: fps, latency_us, part and clock_mhz of the accelerator; None leaves it out.
+        accelerator: None leaves it out.
+        why_not: why it is left out.
 
     Returns:
-        rows: `Row` as dicts; missing: engine and reason of what is left out.
+        one row a program, and what is left out.
     """
-    rows: list[Row] = []
-    missing: list[dict[str, str]] = []
+    rows: list[SpeedRow] = []
+    missing: list[LeftOut] = []
     judge = Simulator.of(graph, threads=threads)
     wanted = judge.classes(images[: affordable(judge.scores, images, PASS)])
     with threadpool_limits(threads, "blas"):
@@ -112,19 +103,15 @@ def network_rows(
                     rows.append(_timed(found, graph, images, wanted))
                 else:
                     missing.append(found)
-    if cost is None:
-        missing.append(_absent("accelerator", "it was not folded for a rate"))
+    if accelerator is None:
+        missing.append(LeftOut("accelerator", why_not))
     else:
-        name = f"accelerator, {cost['part']} at {cost['clock_mhz']:g} MHz"
-        rows.append(Row(name, cost["fps"], cost["latency_us"] / 1e3, None, "estimated"))
-    return {"rows": [asdict(row) for row in rows], "missing": missing}
+        name = f"accelerator, {accelerator.part} at {accelerator.clock_mhz:g} MHz"
+        rows.append(SpeedRow(name, accelerator.fps, accelerator.latency_us / 1e3, None, "estimated"))
+    return rows, missing
 
 
-def _absent(engine: str, reason: str) -> dict[str, str]:
-    return {"engine": engine, "reason": reason}
-
-
-def _timed(found: Contender, graph: Graph, images: Array, wanted: Array) -> Row:
+def _timed(found: Contender, graph: Graph, images: Array, wanted: Array) -> SpeedRow:
     count = affordable(found.scores, images, PASS)
     if count > found.batch and count < len(images):
         count -= count % found.batch
@@ -139,16 +126,16 @@ def _timed(found: Contender, graph: Graph, images: Array, wanted: Array) -> Row:
         inexact = f"scores of {differ} of {compared} images differ, no class" if differ else ""
     speed, delay = throughput(found.scores, images[:count], seconds=2 * PASS), latency(found.scores, images[:1])
     batch = min(found.batch, count)
-    return Row(found.engine, speed, delay, batch, "measured", count, len(images), compared, other, inexact)
+    return SpeedRow(found.engine, speed, delay, batch, "measured", count, len(images), compared, other, inexact)
 
 
-Found = Iterator[Contender | dict[str, str]]
+Found = Iterator[Contender | LeftOut]
 
 
 def _torch(network: Trained | None, threads: int) -> Found:
     """The network that was trained, as it was trained."""
     if network is None:
-        yield _absent("torch (Brevitas)", "there are no weights.pt of this network")
+        yield LeftOut("torch (Brevitas)", "there are no weights.pt of this network")
         return
     import torch
 
@@ -166,7 +153,7 @@ def _torch(network: Trained | None, threads: int) -> Found:
     yield Contender("torch (Brevitas) float32", BATCH, float32)
     yield Contender("torch (Brevitas) bf16", BATCH, on("cpu", BATCH, True), float32)
     if not torch.cuda.is_available():
-        yield _absent("torch (Brevitas) on a GPU", "torch finds no GPU")
+        yield LeftOut("torch (Brevitas) on a GPU", "torch finds no GPU")
         return
     name = torch.cuda.get_device_name()
     network.to("cuda")
@@ -182,7 +169,7 @@ def _ours(graph: Graph, threads: int) -> Found:
     import torch
 
     if not torch.cuda.is_available():
-        yield _absent("bnnflow simulator on a GPU", "torch finds no GPU")
+        yield LeftOut("bnnflow simulator on a GPU", "torch finds no GPU")
         return
     from ..device.engine import torch_simulator
 
@@ -194,7 +181,7 @@ def _files(qonnx: Path | None, graph: Graph, threads: int) -> Found:
     """Programs that read the QONNX file in its standard form."""
     if qonnx is None:
         reason = "the file is no QONNX file of a whole network"
-        yield from (_absent(engine, reason) for engine in ("onnxruntime float32", "OpenVINO float32"))
+        yield from (LeftOut(engine, reason) for engine in ("onnxruntime float32", "OpenVINO float32"))
         return
 
     def batched(run: Scores, batch: int) -> Scores:
@@ -208,12 +195,12 @@ def _files(qonnx: Path | None, graph: Graph, threads: int) -> Found:
     name = session.get_inputs()[0].name
     yield Contender("onnxruntime float32", BATCH, batched(lambda x: session.run(None, {name: x})[0], BATCH))
     if importlib.util.find_spec("openvino") is None:
-        yield _absent("OpenVINO float32", "openvino is not installed")
+        yield LeftOut("OpenVINO float32", "openvino is not installed")
         return
     try:
         program = openvino_program(qonnx, threads)
     except Problem as problem:
-        yield _absent("OpenVINO float32", problem.what)
+        yield LeftOut("OpenVINO float32", problem.what)
         return
     yield Contender("OpenVINO float32", OPENVINO_BATCH, batched(program, OPENVINO_BATCH))
 

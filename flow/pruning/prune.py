@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..recipe.methods.method import Facts, Given
+from ..recipe.methods.method import Given
 from ..recipe.objects import train_settings
 from ..recipe.schema import Recipe
+from ..results.stages import PruningResult
+from ..run.typed_json import from_json
 from .allocator import SensitivityAllocator
 from .structure import structure_of
 
@@ -99,7 +101,7 @@ def given_of(
     )
 
 
-def pruned(recipe: Recipe, given: Given, data: Dataset) -> tuple[Network | OwnNetwork, Facts]:
+def pruned(recipe: Recipe, given: Given, data: Dataset) -> tuple[Network | OwnNetwork, PruningResult]:
     """Prune by the recipe's method.
 
     Args:
@@ -108,8 +110,7 @@ def pruned(recipe: Recipe, given: Given, data: Dataset) -> tuple[Network | OwnNe
         data: whose test images the accuracy is of.
 
     Returns:
-        The smaller network; method, steps, accuracy on held-out and on test images (0 to 1), why it stopped, what is
-        left (`kept`, by group or layer, and `unit`, what it counts), and what the method adds.
+        The smaller network and all that is to be said of it.
 
     Raises:
         Problem: the network does not have what is to be removed.
@@ -119,7 +120,7 @@ def pruned(recipe: Recipe, given: Given, data: Dataset) -> tuple[Network | OwnNe
     held = accuracy(given.network, *given.held)
     method = recipe.prune.chosen
     made = method.prune(given)
-    return made.network, {
+    facts = {
         "method": recipe.prune.method,
         **made.facts,
         "steps": [step.to_facts(number) for number, step in enumerate(made.steps, 1)],
@@ -129,3 +130,4 @@ def pruned(recipe: Recipe, given: Given, data: Dataset) -> tuple[Network | OwnNe
         "unit": method.counts,
         "accuracy": accuracy(made.network, data.test_images, data.test_labels),
     }
+    return made.network, from_json(PruningResult, facts)

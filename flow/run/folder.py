@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from bnnflow import Problem
 
@@ -26,6 +26,9 @@ from .manifest import (
     stage_key,
     versions,
 )
+from .typed_json import Misfit, from_json, to_json
+
+T = TypeVar("T")
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -159,17 +162,18 @@ class Run:
             digest = move_into_place(temporary, target)
         self._record(relative, digest)
 
-    def stage(self, name: str, inputs: Mapping[str, Any], work: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
-        """Run a stage, or skip it when nothing that it depends on has changed since it last ran.
+    def stage(self, name: str, inputs: Mapping[str, Any], work: Callable[[], T], kind: type[T]) -> T:
+        """Do a stage's work, unless an earlier session did it with the same inputs and left all its files.
 
         Args:
             name: the stage's name, the same in every run.
             inputs: all that the work depends on. A Path (or a list of Paths) counts by the content of the
                 file; everything else must be JSON and counts by value.
-            work: writes its files through `write` and `temporary`, and returns facts (JSON without NaN).
+            work: writes its files through `write` and `temporary`, and returns its result, without NaN.
+            kind: of the result. A record that is not of this kind, of another version of it, is as none.
 
         Returns:
-            the facts, as JSON gives them back (tuples are lists), whether the work was done now or earlier.
+            the result, as JSON gives it back, whether the work was done now or earlier.
 
         Raises:
             Problem: a recorded file was changed or damaged since it was written (status 1), or a file
@@ -177,15 +181,21 @@ class Run:
         """
         key = self._key(name, inputs)
         self._forcing = self._forcing or name == self._force_from
-        known = self.manifest["stages"].get(name)
+        known, again = self.manifest["stages"].get(name), ""
         if known is not None and known["key"] == key and not self._forcing and self._is_whole(name):
-            self.timeline.append(StageTime(name, known["seconds"], True))
-            return dict(known["facts"])
+            try:
+                found = from_json(kind, known["facts"])
+            except Misfit as misfit:
+                again = f"its record is of another version of bnnflow: {misfit}"
+            else:
+                self.timeline.append(StageTime(name, known["seconds"], True, found))
+                return found
         stale = self._begin(name)
         self._written = {}
         started = time.monotonic()
         try:
-            facts = json.loads(json.dumps(dict(work()), allow_nan=False))
+            facts = json.loads(json.dumps(to_json(work()), allow_nan=False))
+            found = from_json(kind, facts)
             seconds = round(time.monotonic() - started, 3)
             written = self._written
         finally:
@@ -195,8 +205,8 @@ class Run:
         self._save()
         for relative in stale - set(self._records()):
             self.path(relative).unlink(missing_ok=True)
-        self.timeline.append(StageTime(name, seconds, False))
-        return dict(facts)
+        self.timeline.append(StageTime(name, seconds, False, found, again))
+        return found
 
     def forget(self, name: str) -> None:
         """Drop a stage that the recipe no longer has: its record and its files."""

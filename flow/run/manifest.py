@@ -23,11 +23,21 @@ _PACKAGES = ("brevitas", "captum", "numpy", "onnx", "onnxruntime", "qonnx", "tor
 
 @dataclass(frozen=True, slots=True)
 class StageTime:
-    """A stage of this session: its name, the seconds of its last run, and whether it was skipped now."""
+    """A stage of this session.
+
+    Attributes:
+        name: its name.
+        seconds: of its last run.
+        skipped: whether it was up to date.
+        result: what it found.
+        again: why a stage that is up to date ran again nevertheless; empty where it did not.
+    """
 
     name: str
     seconds: float
     skipped: bool
+    result: object
+    again: str = ""
 
 
 def new_manifest() -> dict[str, Any]:

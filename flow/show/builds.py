@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from rich.table import Table
 
+from ..results.stages import CostResult, DataResult, PruningResult, TrainResult, VerifyResult
+from ..results.summary import Summary
 from . import tables as report_tables
 from .report import TITLES, plural
 from .terminal import Bar, terminal
@@ -57,62 +59,62 @@ class Stages:
         for done in self._run.timeline[self._shown :]:
             self._shown += 1
             if not self._quiet:
-                facts = self._run.manifest["stages"].get(done.name, {}).get("facts", {})
+                if done.again:
+                    print(f"note: {done.name} runs again: {done.again}", flush=True)
                 took = "up to date" if done.skipped else f"{done.seconds:.1f} s"
-                print(f"  {done.name:<11}{took:>11}   {_say(done.name, facts)}".rstrip(), flush=True)
+                print(f"  {done.name:<11}{took:>11}   {_say(done.result)}".rstrip(), flush=True)
 
 
-def _say(stage: str, facts: Mapping[str, Any]) -> str:
-    """A stage's facts in one line."""
-    match stage:
-        case "data":
-            return f"{facts['train']:,} training and {facts['test']:,} test images"
-        case "train":
-            before, after = facts["accuracy_before_reestimation"], facts["accuracy"]
-            if not facts["history"]:
-                return f"test accuracy {after:.2%}, of trained weights as they are"
-            zeros = ", ".join(f"{name} {share:.0%}" for name, share in facts.get("zeros", {}).items())
-            said = f"test accuracy {after:.2%} ({before:.2%} before batch norms were measured anew)"
+def _say(found: object) -> str:
+    """A stage's result in one line; empty where there is little to say."""
+    match found:
+        case DataResult():
+            return f"{found.train:,} training and {found.test:,} test images"
+        case TrainResult():
+            if not found.history:
+                return f"test accuracy {found.accuracy:.2%}, of trained weights as they are"
+            zeros = ", ".join(f"{name} {share:.0%}" for name, share in (found.zeros or {}).items())
+            before = f"{found.accuracy_before_reestimation:.2%} before batch norms were measured anew"
+            said = f"test accuracy {found.accuracy:.2%} ({before})"
             return said + (f"; weights of 0: {zeros}" if zeros else "")
-        case "prune":
-            left = ", ".join(f"{name} {count:,}" for name, count in facts["kept"].items())
-            of = "" if facts["unit"] == "filters and neurons" else f" {facts['unit']}"
-            ended = f"; {facts['stop']}" if facts["stop"] else ""
-            return f"test accuracy {facts['accuracy']:.2%}; left: {left}{of}{ended}"
-        case "verify":
-            values = sum(row["values"] for network in facts.values() for row in network["stages"])
-            differ = sum(row["differences"] for network in facts.values() for row in network["stages"])
-            images = next(iter(facts.values()))["images"]
-            sizes = f"{plural(len(facts), 'network')} x {plural(images, 'image')}"
-            ties = sum(row.get("ties", 0) for network in facts.values() for row in network["stages"])
+        case PruningResult():
+            left = ", ".join(f"{name} {count:,}" for name, count in found.kept.items())
+            of = "" if found.unit == "filters and neurons" else f" {found.unit}"
+            ended = f"; {found.stop}" if found.stop else ""
+            return f"test accuracy {found.accuracy:.2%}; left: {left}{of}{ended}"
+        case VerifyResult():
+            rows = [row for network in found.networks.values() for row in network.stages]
+            values, differ = sum(row.values for row in rows), sum(row.differences for row in rows)
+            images, ties = next(iter(found.networks.values())).images, sum(row.ties for row in rows)
+            sizes = f"{plural(len(found.networks), 'network')} x {plural(images, 'image')}"
             said = f"{sizes}, {values:,} values compared, {differ:,} differ"
             return said + (f"; float32 splits {plural(ties, 'tie')} of class scores" if ties else "")
-        case "cost":
-            networks = [(name, facts[name]) for name in TITLES if name in facts]
-            return "; ".join(f"{name}: {n['lut']:,} LUT, {n['bram18']:,} BRAM18" for name, n in networks)
+        case CostResult():
+            costs = found.networks.items()
+            return "; ".join(f"{name}: {cost.lut:,} LUT, {cost.bram18:,} BRAM18" for name, cost in costs)
     return ""
 
 
-def print_summary(summary: Mapping[str, Any], folder: Path) -> None:
+def print_summary(summary: Summary, folder: Path) -> None:
     """Print a run's tables and where its files are."""
     console = terminal()
-    copied = (summary.get("pruning") or {}).get("unpruned_copy")
-    if copied:
-        console.print(f"THE PRUNED NETWORK IS THE UNPRUNED ONE: {copied}", highlight=False, style="bold")
+    if summary.pruning is not None and summary.pruning.unpruned_copy:
+        said = f"THE PRUNED NETWORK IS THE UNPRUNED ONE: {summary.pruning.unpruned_copy}"
+        console.print(said, highlight=False, style="bold")
     for table in report_tables.tables(summary):
         console.print(table)
-    for network, notes in (summary.get("notes") or {}).items():
+    for network, notes in summary.notes.items():
         for note in notes:
             console.print(f"note ({network}): {note}", highlight=False)
     console.print(f"report: {folder / 'report.html'}", highlight=False, soft_wrap=True)
 
 
-def print_comparison(summaries: Sequence[Mapping[str, Any]]) -> None:
+def print_comparison(summaries: Sequence[Summary]) -> None:
     """Print the headline figures of several runs side by side."""
     table = Table("run", "network", "accuracy", "binary MAC", "cycles", "LUT", "BRAM18", "images/s")
     for summary in summaries:
-        for name, network in summary["networks"].items():
-            numbers = (network[key] for key in ("binary_macs", "cycles", "lut", "bram18", "fps"))
+        for name, network in summary.networks.items():
+            numbers = (network.binary_macs, network.cycles, network.lut, network.bram18, network.fps)
             cells = (f"{number:,.0f}" for number in numbers)
-            table.add_row(summary["folder"], TITLES[name], f"{network['accuracy']:.2%}", *cells)
+            table.add_row(summary.folder, TITLES[name], f"{network.accuracy:.2%}", *cells)
     terminal().print(table)

@@ -2,97 +2,102 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from rich.table import Table
 
+from ..results.faults import (
+    Criticality,
+    FaultMapCells,
+    FaultMapReplay,
+    FlipSpread,
+    GraphCampaign,
+    Margins,
+    SearchedMargins,
+)
 from . import tables as report_tables
 from .graphs import print_input
 from .report import plural
 from .terminal import terminal
 
 
-def print_faults(found: Mapping[str, Any]) -> None:
+def print_faults(found: GraphCampaign) -> None:
     """Print accuracy against fault rates, and what a larger campaign gave beyond that."""
     console = terminal()
-    print_input(found["input"])
-    if any(one["model"] != "single" for series in found["series"].values() for one in series):
+    print_input(found.input)
+    if any(one.model != "single" for series in found.series.values() for one in series):
         console.print(report_tables.fault_table(found))
     for table in report_tables.series_tables(found):
         console.print(table)
-    if found.get("not_reached"):
+    if found.not_reached:
         print(
-            f"{plural(found['not_reached'], 'mean')} known less closely than ± {found['wanted']:g} with the most maps "
+            f"{plural(found.not_reached, 'mean')} known less closely than ± {found.wanted:g} with the most maps "
             "that --max-maps allows"
         )
-    if found.get("store"):
-        print(f"results: {found['store']}; the same command with more maps or other rates adds to them")
+    if found.store:
+        print(f"results: {found.store}; the same command with more maps or other rates adds to them")
 
 
-def print_replay(found: Mapping[str, Any]) -> None:
+def print_replay(found: FaultMapCells) -> None:
     """Print what one fault map does."""
-    cells = ", ".join(f"{name} {count:,}" for name, count in found["cells"].items() if count)
-    print(f"fault map {found['map']}: faulty cells {cells or 'none'}")
-    if "accuracy" in found:
+    cells = ", ".join(f"{name} {count:,}" for name, count in found.cells.items() if count)
+    print(f"fault map {found.map}: faulty cells {cells or 'none'}")
+    if isinstance(found, FaultMapReplay):
         print(
-            f"accuracy {found['accuracy']:.2%} ({found['clean']:.2%} without faults), "
-            f"{found['changed']:,} of {plural(found['images'], 'image')} change their class"
+            f"accuracy {found.accuracy:.2%} ({found.clean:.2%} without faults), "
+            f"{found.changed:,} of {plural(found.images, 'image')} change their class"
         )
 
 
-def print_criticality(found: Mapping[str, Any]) -> None:
+def print_criticality(found: Criticality) -> None:
     """Print how critical the weight bits of each layer are."""
-    print_input(found["input"])
-    title = f"every weight bit flipped, one at a time, on {plural(found['images'], 'image')}"
+    print_input(found.input)
+    title = f"every weight bit flipped, one at a time, on {plural(found.images, 'image')}"
     table = Table("layer", "bits", "critical", "share", "mean changed", "worst bits", title=title, title_justify="left")
-    for row in found["layers"]:
-        worst = ", ".join(f"{w['row']}/{w['column']}/{w['bit']}: {w['changed']:,}" for w in row["worst"][:3])
-        shares = (f"{row['critical_share']:.2%}", f"{row['mean_changed']:.4%}")
-        table.add_row(row["layer"], f"{row['bits']:,}", f"{row['critical']:,}", *shares, worst or "none")
+    for row in found.layers:
+        worst = ", ".join(f"{w.row}/{w.column}/{w.bit}: {w.changed:,}" for w in row.worst[:3])
+        shares = (f"{row.critical_share:.2%}", f"{row.mean_changed:.4%}")
+        table.add_row(row.layer, f"{row.bits:,}", f"{row.critical:,}", *shares, worst or "none")
     terminal().print(table)
     print("critical: changes the class of an image; worst bits: row/column/bit: images whose class changes; exact")
-    if found["output"]:
-        print(f"images changed by every bit, (rows, columns, bits) a layer: {found['output']}")
+    if found.output:
+        print(f"images changed by every bit, (rows, columns, bits) a layer: {found.output}")
 
 
-def print_margins(found: Mapping[str, Any]) -> None:
+def print_margins(found: Margins) -> None:
     """Print certified flips, margins of neurons and what the attack found."""
-    print_input(found["input"])
+    print_input(found.input)
 
-    def three(spread: Mapping[str, int | None]) -> list[str]:
-        texts = [
-            {None: "any", 0: "0 (trivial)"}.get(spread[key], f"{spread[key]}") for key in ("least", "p10", "median")
-        ]
-        return [*texts, f"{spread['trivial_share']:.1%}"]
+    def three(spread: FlipSpread) -> list[str]:
+        figures = (spread.least, spread.p10, spread.median)
+        texts = [{None: "any", 0: "0 (trivial)"}.get(figure, f"{figure}") for figure in figures]
+        return [*texts, f"{spread.trivial_share:.1%}"]
 
-    title = f"flips that provably change no class, {plural(found['images'], 'image')}"
+    title = f"flips that provably change no class, {plural(found.images, 'image')}"
     columns = ("where", "bound", "least", "10 % of images", "median", "trivial")
     table = Table(*columns, title=title, title_justify="left")
-    table.add_row(f"weights of {found['last']} (last layer)", "exact", *three(found["last_weights"]))
-    if found["last_inputs"]:
-        table.add_row(f"input bits of {found['last']}", "exact", *three(found["last_inputs"]))
-    for row in found["layers"]:
-        bound = "exact" if row["exact"] else "lower"
-        table.add_row(f"weights of {row['layer']}", bound, *three(row["certified"]))
+    table.add_row(f"weights of {found.last} (last layer)", "exact", *three(found.last_weights))
+    if found.last_inputs:
+        table.add_row(f"input bits of {found.last}", "exact", *three(found.last_inputs))
+    for row in found.layers:
+        bound = "exact" if row.exact else "lower"
+        table.add_row(f"weights of {row.layer}", bound, *three(row.certified))
     terminal().print(table)
     print(
         "exact: one flip more, well chosen, changes the class; lower: more may be safe; trivial: nothing is certified"
     )
-    for row in found["layers"]:
-        if row.get("found"):
-            some = sorted(count for count in row["found"] if count is not None)
+    for row in found.layers:
+        if isinstance(row, SearchedMargins):
+            some = sorted(count for count in row.found if count is not None)
             said = f"{some[0]:,} to {some[-1]:,} flips change the class" if some else "no flips were found"
-            print(f"search in {row['layer']}: {said}, of {len(some)} of {plural(len(row['found']), 'image')}")
-    title = f"neurons, on {plural(found['neurons_on'], 'image')}"
+            print(f"search in {row.layer}: {said}, of {len(some)} of {plural(len(row.found), 'image')}")
+    title = f"neurons, on {plural(found.neurons_on, 'image')}"
     table = Table(
-        "layer", "median flips", "one flip is enough", "constant", f"P(change) at {found['rate']:g}", title=title
+        "layer", "median flips", "one flip is enough", "constant", f"P(change) at {found.rate:g}", title=title
     )
     table.title_justify = "left"
-    for row in found["layers"]:
-        shares = (f"{row[key]:.2%}" for key in ("one_flip_share", "constant_share", "flip_probability"))
-        table.add_row(row["layer"], "" if row["median_flips"] is None else f"{row['median_flips']:g}", *shares)
+    for row in found.layers:
+        shares = (f"{share:.2%}" for share in (row.one_flip_share, row.constant_share, row.flip_probability))
+        table.add_row(row.layer, "" if row.median_flips is None else f"{row.median_flips:g}", *shares)
     terminal().print(table)
-    for count, flip in enumerate(found["attack"], 1):
-        place = f"row {flip['row']}, column {flip['column']}, bit {flip['bit']}"
-        print(f"attack, {plural(count, 'flip')}: {flip['layer']} {place}: accuracy {flip['accuracy']:.2%}")
+    for count, flip in enumerate(found.attack, 1):
+        place = f"row {flip.row}, column {flip.column}, bit {flip.bit}"
+        print(f"attack, {plural(count, 'flip')}: {flip.layer} {place}: accuracy {flip.accuracy:.2%}")

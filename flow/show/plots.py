@@ -2,52 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from ..results.costs import LayerCost
+from ..results.summary import Summary
 from .drawing import BASE, COLOURS, MARK, STYLE, TITLES, as_svg, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-Summary = Mapping[str, Any]
 
 
 def faults(summary: Summary) -> str:
     """Mean accuracy against bit error rate with its 95 % interval; empty where the run has none."""
     from matplotlib import rc_context
 
-    campaign = summary.get("faults")
-    if not campaign:
+    campaign = summary.faults
+    if campaign is None:
         return ""
-    positive = [index for index, rate in enumerate(campaign["rates"]) if rate > 0]
+    positive = [index for index, rate in enumerate(campaign.rates) if rate > 0]
     if not positive:
         return ""
     with rc_context(STYLE):
         figure, (axes,) = new_figure(7.2, 3.3, 1)
-        rates = [campaign["rates"][index] for index in positive]
+        rates = [campaign.rates[index] for index in positive]
         for key, marker in (("base", "o"), ("pruned", "s")):
-            curve = campaign["networks"].get(key)
-            if not curve:
+            curve = campaign.networks.get(key)
+            if curve is None:
                 continue
-            mean, low, high = ([100 * curve[part][i] for i in positive] for part in ("mean", "low", "high"))
+            mean, low, high = ([100 * values[i] for i in positive] for values in (curve.mean, curve.low, curve.high))
             colour = COLOURS[key]
             axes.fill_between(rates, low, high, color=colour, alpha=0.18, linewidth=0)
             axes.plot(rates, mean, color=colour, marker=marker, markersize=5, label=TITLES[key])
-            axes.axhline(100 * curve["clean"], color=colour, linewidth=1, linestyle=(0, (2, 3)))
+            axes.axhline(100 * curve.clean, color=colour, linewidth=1, linestyle=(0, (2, 3)))
         axes.set_xscale("log")
-        axes.set_xlabel(f"fault rate of {campaign.get('what', 'weights, flip')} (dotted: no faults)")
+        axes.set_xlabel(f"fault rate of {campaign.what} (dotted: no faults)")
         axes.set_ylabel("accuracy, %")
         axes.legend(loc="lower left")
         return as_svg(figure, "faults")
 
 
-def layer_rows(summary: Summary) -> list[dict[str, Any]]:
+@dataclass(frozen=True, slots=True)
+class LayerRow:
+    """A layer of either network or of both; where it is in one alone, the other is None."""
+
+    name: str
+    base: LayerCost | None
+    pruned: LayerCost | None
+
+    def of(self, network: str) -> LayerCost | None:
+        """The layer of "base" or "pruned"."""
+        return self.base if network == "base" else self.pruned
+
+
+def layer_rows(summary: Summary) -> list[LayerRow]:
     """One row for each layer of the unpruned network, with the pruned network's layer of that name beside it."""
-    networks = summary["networks"]
-    pruned = {layer["name"]: layer for layer in (networks.get("pruned") or {}).get("layers", [])}
-    rows = [{"base": layer, "pruned": pruned.pop(layer["name"], None)} for layer in networks["base"]["layers"]]
-    return rows + [{"base": None, "pruned": layer} for layer in pruned.values()]
+    pruned = {layer.name: layer for layer in (summary.pruned.layers if summary.pruned else ())}
+    rows = [LayerRow(layer.name, layer, pruned.pop(layer.name, None)) for layer in summary.base.layers]
+    return rows + [LayerRow(name, None, layer) for name, layer in pruned.items()]
 
 
 def layers(summary: Summary) -> str:
@@ -57,32 +69,32 @@ def layers(summary: Summary) -> str:
     rows = layer_rows(summary)
     if not rows:
         return ""
-    keys = [key for key in TITLES if summary["networks"].get(key)]
+    keys = [key for key in TITLES if key in summary.networks]
     with rc_context(STYLE):
         figure, axes = new_figure(7.2, 0.9 + len(rows) * (0.2 + 0.17 * len(keys)), 2, sharey=True)
         for one, figure_key, title in zip(axes, ("cycles", "lut"), ("cycles an image", "LUT"), strict=True):
             _bars(one, rows, keys, figure_key)
             one.set_title(title)
-        axes[0].set_yticks(range(len(rows)), [(row["base"] or row["pruned"])["name"] for row in rows])
+        axes[0].set_yticks(range(len(rows)), [row.name for row in rows])
         axes[0].invert_yaxis()
         handles, labels = axes[1].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
         return as_svg(figure, "layers")
 
 
-def _bars(axes: Axes, rows: list[dict[str, Any]], keys: list[str], figure_key: str) -> None:
+def _bars(axes: Axes, rows: list[LayerRow], keys: list[str], figure_key: str) -> None:
     from matplotlib.ticker import EngFormatter, MaxNLocator
 
     height = 0.78 / len(keys)
     for index, key in enumerate(keys):
         places = [row + (index - (len(keys) - 1) / 2) * height for row in range(len(rows))]
-        found = [row[key] or {} for row in rows]
-        values = [layer.get(figure_key) or 0 for layer in found]
+        found = [row.of(key) for row in rows]
+        values = [0 if layer is None else layer.cycles if figure_key == "cycles" else layer.lut for layer in found]
         axes.barh(places, values, height=height * 0.9, color=COLOURS[key], label=TITLES[key])
         if figure_key != "cycles":
             continue
         for place, value, layer in zip(places, values, found, strict=True):
-            if layer.get("bottleneck"):
+            if layer is not None and layer.bottleneck:
                 axes.annotate(
                     "◀ bottleneck", (value, place), (3, 0), textcoords="offset points", va="center", color=MARK
                 )
@@ -99,14 +111,18 @@ def training(summary: Summary) -> str:
     from matplotlib import rc_context
     from matplotlib.ticker import MaxNLocator
 
-    history = (summary.get("training") or {}).get("base")
+    history = summary.training.base
     if not history:
         return ""
     with rc_context(STYLE):
         figure, axes = new_figure(7.2, 2.6, 2)
         epochs = range(1, len(history) + 1)
-        for one, key, title, scale in zip(axes, ("loss", "accuracy"), ("loss", "accuracy, %"), (1, 100), strict=True):
-            one.plot(epochs, [scale * entry[key] for entry in history], color=BASE, marker="o", markersize=4)
+        curves = {
+            "loss": [epoch.loss for epoch in history],
+            "accuracy, %": [100 * epoch.accuracy for epoch in history],
+        }
+        for one, (title, values) in zip(axes, curves.items(), strict=True):
+            one.plot(epochs, values, color=BASE, marker="o", markersize=4)
             one.set_title(title)
             one.set_xlabel("epoch")
             one.xaxis.set_major_locator(MaxNLocator(6, integer=True))

@@ -11,6 +11,7 @@ from ...models.relevance.criteria import CRITERIA, REDUCTIONS
 from ..pruning import statistics as study_figures
 from ..recipe.methods.all import METHODS
 from ..recipe.methods.method import Lines
+from ..results.stages import PrunedRun
 from . import tables as report_tables
 from .graphs import print_input
 from .terminal import terminal
@@ -91,16 +92,15 @@ def print_sensitivity(found: Mapping[str, Any]) -> None:
         print(f"{found['calibration']:,} calibration images")
 
 
-def print_pruning(found: Mapping[str, Any]) -> None:
+def print_pruning(found: PrunedRun) -> None:
     """Print the steps of a pruning."""
-    whole = (found.get("unpruned") or {}).get("kept")
-    if whole is not None and whole == found["kept"]:
-        why = found["stop"] or "prune.amount is less than one prune.unit of every layer"
+    if found.unpruned is not None and found.unpruned.kept == found.kept:
+        why = found.stop or "prune.amount is less than one prune.unit of every layer"
         terminal().print(f"THE PRUNED NETWORK IS THE UNPRUNED ONE: {why}", highlight=False, style="bold")
     terminal().print(report_tables.pruning_table(found))
-    print_lines(METHODS[found["method"]].lines(found))
-    rest = f"wrote {', '.join(found['files'])}" if "files" in found else f"flow build goes on in {found['folder']}"
-    print(f"test accuracy {found['accuracy']:.2%}; {rest}")
+    print_lines(METHODS[found.method].lines(found))
+    rest = f"flow build goes on in {found.folder}" if found.files is None else f"wrote {', '.join(found.files)}"
+    print(f"test accuracy {found.accuracy:.2%}; {rest}")
 
 
 def print_lines(lines: Lines) -> None:

@@ -5,35 +5,37 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..results.summary import PruningSummary
 from .drawing import BASE, FAINT, MARK, ON_WHITE, PRUNED, STYLE, as_file, as_svg, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def costs(pruning: Mapping[str, Any] | None) -> str:
+def costs(pruning: PruningSummary | None) -> str:
     """Accuracy of the unpruned network and after each round against what it costs; empty where costs are not known."""
     from matplotlib import rc_context
     from matplotlib.ticker import EngFormatter, MaxNLocator
 
-    steps = [step for step in (pruning or {}).get("steps", []) if step.get("cost")]
-    whole, held = (pruning or {}).get("unpruned"), (pruning or {}).get("held_out_accuracy")
-    if not steps or not whole or held is None:
+    points = [(step, step.cost) for step in pruning.steps if step.cost] if pruning else []
+    if pruning is None or not points or not pruning.unpruned:
         return ""
-    kept = [step for step in steps if not step.get("rolled_back")]
+    whole, held = pruning.unpruned, pruning.held_out_accuracy
+    kept = [step for step, _ in points if not step.rolled_back]
     with rc_context(STYLE):
         figure, axes = new_figure(7.2, 2.9, len(_COSTS), sharey=True)
         for one, (key, title) in zip(axes, _COSTS.items(), strict=True):
-            path = [(whole[key], 100 * held), *((step["cost"][key], 100 * step["accuracy_after"]) for step in kept)]
+            path = [(whole[key], 100 * held)]
+            path += [(cost[key], 100 * step.accuracy_after) for step, cost in points if not step.rolled_back]
             one.plot(*zip(*path, strict=True), color=FAINT, zorder=1)
             one.plot(*path[0], "o", color=BASE, markersize=7, label="unpruned")
-            for number, (step, colour) in enumerate((step, PRUNED if step in kept else MARK) for step in steps):
-                point = step["cost"][key], 100 * step["accuracy_after"]
+            for number, (step, cost) in enumerate(points):
+                point, colour = (cost[key], 100 * step.accuracy_after), MARK if step.rolled_back else PRUNED
                 last = bool(kept) and step is kept[-1]
-                marker = "s" if last else "o" if step in kept else "x"
+                marker = "s" if last else "x" if step.rolled_back else "o"
                 label = {"s": "pruned", "o": "round", "x": "undone"}[marker]
                 one.plot(*point, marker, color=colour, markersize=7 if last else 5, label=label)
-                if len(steps) > 1:
+                if len(points) > 1:
                     one.annotate(str(number + 1), point, (0, 6), textcoords="offset points", ha="center", fontsize=8)
             one.set_title(title)
             one.set_xlim(left=0, right=1.12 * whole[key])
@@ -59,14 +61,14 @@ def sensitivity(rows: Sequence[Mapping[str, Any]]) -> str:
         return as_svg(_curves(rows), "sensitivity")
 
 
-def kept(pruning: Mapping[str, Any] | None) -> str:
+def kept(pruning: PruningSummary | None) -> str:
     """Which filters of each layer are left after the last step that was kept; empty where the record does not say."""
     from matplotlib import rc_context
 
-    steps = [step for step in (pruning or {}).get("steps", []) if not step.get("rolled_back")]
-    if not steps or not steps[-1].get("filters"):
+    steps = [step for step in pruning.steps if not step.rolled_back] if pruning else []
+    if pruning is None or not steps or not steps[-1].filters:
         return ""
-    left, scores = steps[-1]["filters"], (pruning or {})["steps"][0].get("scores") or {}
+    left, scores = steps[-1].filters, pruning.steps[0].scores or {}
     with rc_context(STYLE):
         figure, (axes,) = new_figure(7.2, 0.9 + 0.32 * len(left), 1)
         for row, (name, filters) in enumerate(left.items()):

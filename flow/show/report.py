@@ -1,23 +1,25 @@
 """The report of a run: one HTML file that opens offline, and the texts of its figures.
 
-It is made from the run's `summary.json` alone. Keys that a run did not produce (pruning, faults, speed,
-the pruned network) may be missing or None.
+It is made from the run's summary alone. Parts that a run did not produce (pruning, faults, speed, the pruned network)
+are None or empty.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bnnflow import visible
 
-Summary = Mapping[str, Any]
+from ..results.faults import FaultCampaign, FaultSeries
+from ..results.speed import GraphSpeed, Speed, SpeedRow
+from ..results.stages import PruneStep, PruningResult, RelevanceMaps
+from ..results.summary import NetworkSummary, Summary
 
 TITLES = {"base": "unpruned", "pruned": "pruned"}
 _TEMPLATE = "report.html.j2"
-_OPTIONAL = ("input", "finn", "faults", "notes", "pruning", "speed", "stages", "verify")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,23 +44,23 @@ class Headline:
     source: str
 
 
-# label, unit, key, 1 where more is better (0: neither), kind of source
-_ROWS = (
-    ("test accuracy", "%", "accuracy", 1, "accuracy"),
-    ("accuracy, integer network", "%", "accuracy_hw", 1, "accuracy_hw"),
-    ("weights", "", "weights", -1, "counted"),
-    ("weights that are not 0", "", "synapses", -1, "counted"),
-    ("weight memory", "bit", "weight_bits", -1, "counted"),
-    ("binary operations (MAC)", "", "binary_macs", -1, "counted"),
-    ("multi-bit operations (MAC)", "", "int8_macs", -1, "counted"),
-    ("neurons and filters", "", "neurons", -1, "counted"),
-    ("initiation interval", "cycles", "cycles", -1, "cost"),
-    ("throughput", "images/s", "fps", 1, "cost"),
-    ("latency", "µs", "latency_us", -1, "cost"),
-    ("LUT", "", "lut", -1, "cost"),
-    ("BRAM18", "", "bram18", -1, "cost"),
-    ("LUT, layers unrolled", "", "unrolled_lut", -1, "unrolled"),
-    ("energy an image, 45 nm", "nJ", "energy_nj", -1, "energy"),
+# label, unit, figure, 1 where more is better, kind of source
+_ROWS: tuple[tuple[str, str, Callable[[NetworkSummary], float | None], int, str], ...] = (
+    ("test accuracy", "%", lambda network: network.accuracy, 1, "accuracy"),
+    ("accuracy, integer network", "%", lambda network: network.accuracy_hw, 1, "accuracy_hw"),
+    ("weights", "", lambda network: network.weights, -1, "counted"),
+    ("weights that are not 0", "", lambda network: network.synapses, -1, "counted"),
+    ("weight memory", "bit", lambda network: network.weight_bits, -1, "counted"),
+    ("binary operations (MAC)", "", lambda network: network.binary_macs, -1, "counted"),
+    ("multi-bit operations (MAC)", "", lambda network: network.int8_macs, -1, "counted"),
+    ("neurons and filters", "", lambda network: network.neurons, -1, "counted"),
+    ("initiation interval", "cycles", lambda network: network.cycles, -1, "cost"),
+    ("throughput", "images/s", lambda network: network.fps, 1, "cost"),
+    ("latency", "µs", lambda network: network.latency_us, -1, "cost"),
+    ("LUT", "", lambda network: network.lut, -1, "cost"),
+    ("BRAM18", "", lambda network: network.bram18, -1, "cost"),
+    ("LUT, layers unrolled", "", lambda network: network.unrolled_lut, -1, "unrolled"),
+    ("energy an image, 45 nm", "nJ", lambda network: network.energy_nj, -1, "energy"),
 )
 
 
@@ -103,11 +105,10 @@ def _signed(value: float, digits: int) -> str:
 
 def headline(summary: Summary) -> list[Headline]:
     """The rows of the headline table; a row that no network has a value for is left out."""
-    base = summary["networks"]["base"]
-    pruned = summary["networks"].get("pruned") or {}
+    pruned = summary.pruned
     rows = []
-    for label, unit, key, more_is_better, source in _ROWS:
-        before, after = base.get(key), pruned.get(key)
+    for label, unit, figure, more_is_better, source in _ROWS:
+        before, after = figure(summary.base), None if pruned is None else figure(pruned)
         if not before and not after:
             continue
         is_share = unit == "%"
@@ -126,8 +127,7 @@ def headline(summary: Summary) -> list[Headline]:
 
 def source_of(summary: Summary, kind: str) -> str:
     """Where the figures of a kind (`accuracy`, `accuracy_hw`, `cost`, `speed`, `counted`) come from."""
-    sources = {"counted": "counted", **(summary.get("sources") or {})}
-    return str(sources.get(kind) or (sources.get("accuracy") if kind == "accuracy_hw" else "") or "")
+    return "counted" if kind == "counted" else summary.sources.get(kind, "")
 
 
 def _shown(value: object) -> object:
@@ -139,7 +139,7 @@ def render(summary: Summary, relevance: bytes = b"") -> str:
     """The report as one self-contained HTML text: no scripts, no links to other files, same bytes each time.
 
     Args:
-        summary: the content of summary.json.
+        summary: of the run.
         relevance: PNG of relevance maps; empty where there are none.
     """
     from base64 import b64encode
@@ -154,83 +154,87 @@ def render(summary: Summary, relevance: bytes = b"") -> str:
     environment.filters.update(number=number, quantity=quantity, percent=percent)
     environment.globals.update(change=change, speed_cells=speed_cells, speed_caption=speed_caption)
     template = environment.from_string(Path(__file__).with_name(_TEMPLATE).read_text(encoding="utf-8"))
-    steps = (summary.get("pruning") or {}).get("steps", [])
-    networks = {TITLES[key]: summary["networks"][key] for key in TITLES if summary["networks"].get(key)}
+    steps = summary.pruning.steps if summary.pruning else []
+    networks = {TITLES[key]: summary.networks[key] for key in TITLES if key in summary.networks}
     return template.render(
         summary=summary,
         titles=TITLES,
         networks=networks,
         headline=headline(summary),
-        optional={key: summary.get(key) for key in _OPTIONAL},
         source_of=lambda kind: source_of(summary, kind),
         use=_use(summary, networks),
         fault_plot=plots.faults(summary),
-        fault_series=_more_series(summary.get("faults") or {}),
+        fault_series=_more_series(summary.faults),
         layer_plot=plots.layers(summary),
         training_plot=plots.training(summary),
-        pruning_costs=bool(steps) and all(step.get("cost") for step in steps),
+        pruning_costs=bool(steps) and all(step.cost for step in steps),
         sensitivity_plot=pruning_plots.sensitivity(_curves(steps)),
-        kept_plot=pruning_plots.kept(summary.get("pruning")),
-        cost_plot=pruning_plots.costs(summary.get("pruning")),
+        kept_plot=pruning_plots.kept(summary.pruning),
+        cost_plot=pruning_plots.costs(summary.pruning),
         relevance_picture=b64encode(relevance).decode(),
-        pruning_checks=any(step.get("check") is not None for step in steps),
+        relevance_of=summary.pruning.relevance
+        if summary.pruning and isinstance(summary.pruning.relevance, RelevanceMaps)
+        else None,
+        pruning_checks=any(step.check is not None for step in steps),
         removed_by=removed_by,
     )
 
 
-def removed_by(pruning: Mapping[str, Any]) -> str:
+def removed_by(pruning: PruningResult) -> str:
     """What the method of a pruning removed, and how, in words."""
     from ..recipe.methods.all import METHODS
 
-    return METHODS.get(pruning.get("method", ""), METHODS["filters"]).headline(pruning)
+    return METHODS.get(pruning.method, METHODS["filters"]).headline(pruning)
 
 
-def _curves(steps: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+def _curves(steps: Sequence[PruneStep]) -> Sequence[Mapping[str, Any]]:
     """The sensitivity curves that the steps of a pruning carry; empty where there are none."""
-    return next((step["allocation"]["curves"] for step in steps if "curves" in (step.get("allocation") or {})), ())
+    return next((step.allocation["curves"] for step in steps if step.allocation and "curves" in step.allocation), ())
 
 
-def _use(summary: Summary, networks: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def _use(summary: Summary, networks: Mapping[str, NetworkSummary]) -> list[str]:
     """A sentence a resource: how much of the part each network takes."""
+    target = summary.target
     said = []
-    for key in ("lut", "bram18"):
-        available = summary["target"].get(key)
-        if available:
-            shares = (f"{percent(net[key] / available, 1)} % ({title})" for title, net in networks.items())
-            said.append(f"{' and '.join(shares)} of the part's {number(available)} {key.upper()}")
+    for name, there, taken in (
+        ("LUT", target.lut, {title: one.lut for title, one in networks.items()}),
+        ("BRAM18", target.bram18, {title: one.bram18 for title, one in networks.items()}),
+    ):
+        shares = " and ".join(f"{percent(count / there, 1)} % ({title})" for title, count in taken.items())
+        said.append(f"{shares} of the part's {number(there)} {name}")
     return said
 
 
-def _more_series(faults: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
+def _more_series(faults: FaultCampaign | None) -> list[tuple[str, list[str]]]:
     """Network and cells of every series, where there are more than the curves show."""
-    every = [(name, fault_cells(one)) for name, series in (faults.get("series") or {}).items() for one in series]
-    return every if len(every) > sum(len(curve["mean"]) for curve in faults.get("networks", {}).values()) else []
+    if faults is None:
+        return []
+    every = [(name, fault_cells(one)) for name, series in faults.series.items() for one in series]
+    return every if len(every) > sum(len(curve.mean) for curve in faults.networks.values()) else []
 
 
-def fault_cells(one: Mapping[str, Any]) -> list[str]:
+def fault_cells(one: FaultSeries) -> list[str]:
     """A series as texts: target, layers, fault, rate, protection, seed, maps, accuracy, intervals, worst map."""
-    names = [one["target"], ", ".join(one["layers"]), one["model"], one["rates"], one["protection"], str(one["seed"])]
-    halves = (f"{100 * one[key]:.2f}" for key in ("half_width", "test_half_width"))
-    figures = [percent(one["mean"]), *halves]
-    return [*names, str(one["maps"]), *figures, percent(one["worst"])]
+    names = [one.target, ", ".join(one.layers), one.model, one.rates, one.protection, str(one.seed)]
+    halves = (f"{100 * half:.2f}" for half in (one.half_width, one.test_half_width))
+    return [*names, str(one.maps), percent(one.mean), *halves, percent(one.worst)]
 
 
-def speed_cells(row: Mapping[str, Any]) -> list[str]:
+def speed_cells(row: SpeedRow) -> list[str]:
     """A row of speeds as texts: batch, images/s, latency in ms of one image, source, remark."""
-    batch, delay = row.get("batch"), row.get("latency_ms")
-    remarks = [f"inexact: {row['inexact']}"] if row.get("inexact") else []
-    timed, asked, compared = (row.get(key) for key in ("images", "asked", "compared"))
+    delay, timed, asked, compared = row.latency_ms, row.images, row.asked, row.compared
+    remarks = [f"inexact: {row.inexact}"] if row.inexact else []
     if timed and asked and timed < asked:
         remarks.append(f"timed on {number(timed)} of {number(asked)} images, for time")
     if timed and compared and compared < timed:
         remarks.append(f"{number(compared)} of them compared")
-    pause = "–" if delay is None else f"{delay:.3g}" if delay < 100 else number(delay)
-    return [number(batch), quantity(row["images_per_second"]), pause, row.get("source", "measured"), "; ".join(remarks)]
+    pause = f"{delay:.3g}" if delay < 100 else number(delay)
+    return [number(row.batch), quantity(row.images_per_second), pause, row.source, "; ".join(remarks)]
 
 
-def speed_caption(speed: Mapping[str, Any]) -> str:
+def speed_caption(speed: Speed | GraphSpeed) -> str:
     """Machine, threads, how it was measured, and what is missing and why."""
-    threads = f"{speed['threads']} thread{'' if speed['threads'] == 1 else 's'}"
+    threads = plural(speed.threads, "thread")
     how = "medians of wall time; latency is that of one image in a batch of 1, the accelerator's at most"
-    missing = "; ".join(f"{row['engine']}: {row['reason']}" for row in speed.get("missing") or ())
-    return f"measured on {speed['device']}, {threads}; {how}" + (f". Not here: {missing}" if missing else "")
+    missing = "; ".join(f"{one.engine}: {one.reason}" for one in speed.missing)
+    return f"measured on {speed.device}, {threads}; {how}" + (f". Not here: {missing}" if missing else "")

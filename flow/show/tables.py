@@ -1,13 +1,16 @@
-"""The tables of the terminal, made from a run's `summary.json` or from what a command found."""
+"""The tables of the terminal, made from a run's summary or from what a command found."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
+from ..results.faults import FaultCampaign, SingleFaultSeries
+from ..results.speed import GraphSpeed, Speed, SpeedRow
+from ..results.stages import PrunedRun
+from ..results.summary import StageSummary, Summary
 from .report import (
     TITLES,
-    Summary,
     fault_cells,
     headline,
     number,
@@ -27,16 +30,17 @@ def tables(summary: Summary) -> list[Table]:
     """The terminal's tables, as rich renderables: headline, layers, faults, speed, wall time.
 
     Args:
-        summary: the content of summary.json.
+        summary: of the run.
     """
     made = [_headline_table(summary), *_layer_tables(summary)]
-    if summary.get("faults"):
-        made.append(fault_table(summary["faults"]))
-        made += series_tables(summary["faults"])
-    if summary.get("speed"):
-        made.append(speed_table(summary["speed"]))
-    if summary.get("stages"):
-        made.append(_stage_table(summary["stages"]))
+    if summary.faults is not None:
+        made.append(fault_table(summary.faults))
+        made += series_tables(summary.faults)
+    if summary.speed is not None:
+        rows = [(TITLES.get(row.network, row.network), row) for row in summary.speed.rows]
+        made.append(speed_table(summary.speed, rows))
+    if summary.stages:
+        made.append(_stage_table(summary.stages))
     return made
 
 
@@ -55,11 +59,8 @@ def _table(title: str, columns: str, caption: str = "") -> Table:
 def _headline_table(summary: Summary) -> Table:
     from rich.text import Text
 
-    target = summary["target"]
-    has_pruned = bool(summary["networks"].get("pruned"))
-    title = (
-        f"{summary['name']} on {target['part']}, {target['clock_mhz']:g} MHz, {quantity(target['fps'])} images/s asked"
-    )
+    target, has_pruned = summary.target, summary.pruned is not None
+    title = f"{summary.name} on {target.part}, {target.clock_mhz:g} MHz, {quantity(target.fps)} images/s asked"
     table = _table(title, "|>unpruned|>pruned|>change|unit|source" if has_pruned else "|>unpruned|unit|source")
     colours = {1: "green", -1: "yellow", 0: ""}
     for row in headline(summary):
@@ -71,38 +72,33 @@ def _headline_table(summary: Summary) -> Table:
 def _layer_tables(summary: Summary) -> list[Table]:
     made = []
     for key, title in TITLES.items():
-        network = summary["networks"].get(key)
-        if not network:
+        network = summary.networks.get(key)
+        if network is None:
             continue
         columns = "layer|op|shape|>PE|>SIMD|>cycles|>LUT|>BRAM18"
         caption = f"▶ slowest, sets the throughput; {source_of(summary, 'cost')}"
         table = _table(f"layers, {title}", columns, caption)
-        for layer in network["layers"]:
-            cells = [layer["name"], layer["op"], str(layer["shape"])]
-            cells += [number(layer.get(figure)) for figure in ("pe", "simd", "cycles", "lut", "bram18")]
-            slow = bool(layer.get("bottleneck"))
-            cells[1] = cells[1].removesuffix("_hls").removesuffix("_rtl")
-            cells[5] = f"▶ {cells[5]}" if slow else cells[5]
-            table.add_row(*cells, style="bold" if slow else "")
+        for layer in network.layers:
+            kind = layer.op.removesuffix("_hls").removesuffix("_rtl")
+            cycles = f"▶ {number(layer.cycles)}" if layer.bottleneck else number(layer.cycles)
+            cells = [layer.name, kind, layer.shape, number(layer.pe), number(layer.simd), cycles]
+            table.add_row(*cells, number(layer.lut), number(layer.bram18), style="bold" if layer.bottleneck else "")
         made.append(table)
     return made
 
 
-def pruning_table(found: Mapping[str, Any]) -> Table:
+def pruning_table(found: PrunedRun) -> Table:
     """The steps of a pruning: what was kept, its cost where it is known, and held-out accuracy."""
     columns = "step|kept|>binary ops|>LUT|>BRAM18|>cycles|>nJ|>before %|>after %|"
     caption = "accuracy on held-out training images, right after removal and after fine-tuning; costs estimated"
-    how = f"by {found['criterion']}, {found['allocation']}" if "allocation" in found else f"of {found['unit']}"
+    how = f"of {found.unit}" if found.allocation is None else f"by {found.criterion}, {found.allocation}"
     table = _table(f"pruning {how}", columns, caption)
-    unpruned = found.get("unpruned") or {"kept": {}, "cost": {}}
-    held = found.get("held_out_accuracy")
-    table.add_row("0", _widths(unpruned["kept"]), *_cost_cells(unpruned["cost"]), "", percent(held))
-    for step in found["steps"]:
-        cost = step.get("cost") or (step.get("allocation") or {}).get("cost") or {}
-        before, after = percent(step["accuracy_before"]), percent(step["accuracy_after"])
-        mark = "undone" if step.get("rolled_back") else ""
-        cells = [str(step["step"]), _widths(step["kept"]), *_cost_cells(cost), before, after]
-        table.add_row(*cells, mark)
+    kept, cost = ({}, {}) if found.unpruned is None else (found.unpruned.kept, found.unpruned.cost)
+    table.add_row("0", _widths(kept), *_cost_cells(cost), "", percent(found.held_out_accuracy))
+    for step in found.steps:
+        before, after = percent(step.accuracy_before), percent(step.accuracy_after)
+        mark = "undone" if step.rolled_back else ""
+        table.add_row(str(step.step), _widths(step.kept), *_cost_cells(step.cost or {}), before, after, mark)
     return table
 
 
@@ -115,13 +111,13 @@ def _widths(kept: Mapping[str, int]) -> str:
     return " ".join(map(str, kept.values()))
 
 
-def series_tables(faults: Mapping[str, Any]) -> list[Table]:
+def series_tables(faults: FaultCampaign) -> list[Table]:
     """What a fault campaign gave beyond one curve: all series, protections' costs, networks in pairs."""
     made = []
-    every = [(name, one) for name, series in (faults.get("series") or {}).items() for one in series]
-    single = [(name, one) for name, one in every if "critical" in one]
-    rest = [(name, one) for name, one in every if "critical" not in one]
-    if len(rest) > sum(len(curve["mean"]) for curve in faults["networks"].values() if curve):
+    every = [(name, one) for name, series in faults.series.items() for one in series]
+    single = [(name, one) for name, one in every if isinstance(one, SingleFaultSeries)]
+    rest = [(name, one) for name, one in every if not isinstance(one, SingleFaultSeries)]
+    if len(rest) > sum(len(curve.mean) for curve in faults.networks.values()):
         columns = "network|target|layers|fault|>rate|protection|>seed|>maps|>accuracy %|>± maps|>± images|>worst"
         caption = "± at 95 %, points: what other fault maps would change, and what other test images would"
         rows = [[TITLES.get(name, name), *fault_cells(one)] for name, one in rest]
@@ -137,68 +133,67 @@ def series_tables(faults: Mapping[str, Any]) -> list[Table]:
     if single:
         table = _table("single faults", "network|target|layers|protection|>cells|>drawn|>critical|>share %|interval")
         for key, one in single:
-            names = [one["target"], ", ".join(one["layers"]), one["protection"]]
-            counts = (number(one["population"]), number(one["maps"]), number(one["critical"]))
-            sure = "exact" if one["maps"] == one["population"] else f"{100 * one['confidence']:g} %"
-            spread = f"{percent(one['critical_low'], 2)} to {percent(one['critical_high'], 2)} ({sure})"
-            table.add_row(TITLES.get(key, key), *names, *counts, percent(one["critical_share"], 2), spread)
+            names = [one.target, ", ".join(one.layers), one.protection]
+            counts = (number(one.population), number(one.maps), number(one.critical))
+            sure = "exact" if one.maps == one.population else f"{100 * one.confidence:g} %"
+            spread = f"{percent(one.critical_low, 2)} to {percent(one.critical_high, 2)} ({sure})"
+            table.add_row(TITLES.get(key, key), *names, *counts, percent(one.critical_share, 2), spread)
         made.append(table)
-    if faults.get("paired"):
-        first, second = (TITLES.get(name, name) for name in (faults["paired"][0][key] for key in ("first", "second")))
+    if faults.paired:
+        first, second = (TITLES.get(name, name) for name in (faults.paired[0].first, faults.paired[0].second))
         columns = "target|layers|fault|>rate|protection|>points|>± maps|>± images|>better|>worse|>p (sign)"
         caption = (
             "on the same images and fault maps; ± at 95 %: what other maps, and other images at most, would change"
         )
         table = _table(f"{first} less {second}", columns, caption)
-        for row in faults["paired"]:
-            names = [row["target"], ", ".join(row["layers"]), row["model"], row["rates"], row["protection"]]
-            halves = (f"{100 * row[key]:.2f}" for key in ("half_width", "test_half_width"))
-            counts = (str(row["wins"]), str(row["losses"]), f"{row['p_sign']:.3f}")
-            table.add_row(*names, f"{100 * row['difference']:+.2f}", *halves, *counts)
+        for gap in faults.paired:
+            names = [gap.target, ", ".join(gap.layers), gap.model, gap.rates, gap.protection]
+            halves = (f"{100 * half:.2f}" for half in (gap.half_width, gap.test_half_width))
+            counts = (str(gap.wins), str(gap.losses), f"{gap.p_sign:.3f}")
+            table.add_row(*names, f"{100 * gap.difference:+.2f}", *halves, *counts)
         made.append(table)
-    costs = [(name, row) for name, rows in (faults.get("costs") or {}).items() for row in rows]
+    costs = [(name, row) for name, rows in faults.costs.items() for row in rows]
     if costs:
         columns = "network|memory|protection|>bits|>extra bits|>BRAM18|>without|>LUT"
         table = _table("protection of memories", columns, "estimated; block RAMs were all memories in block RAMs")
-        for key, row in costs:
-            numbers = (row[figure] for figure in ("bits", "extra_bits", "bram18", "bram18_plain", "lut"))
-            table.add_row(TITLES.get(key, key), row["memory"], row["protection"], *map(number, numbers))
+        for key, cost in costs:
+            numbers = (cost.bits, cost.extra_bits, cost.bram18, cost.bram18_plain, cost.lut)
+            table.add_row(TITLES.get(key, key), cost.memory, cost.protection, *map(number, numbers))
         made.append(table)
     return made
 
 
-def fault_table(faults: Mapping[str, Any]) -> Table:
-    """Accuracy against bit error rate; `faults` as in the summary, its networks under any name."""
-    networks = [key for key, curve in faults["networks"].items() if curve]
-    columns = "|".join([">bit error rate", *(f">{TITLES.get(key, key)} %|95 % interval" for key in networks)])
+def fault_table(faults: FaultCampaign) -> Table:
+    """Accuracy against bit error rate, networks under any name."""
+    curves = faults.networks.values()
+    columns = "|".join([">bit error rate", *(f">{TITLES.get(key, key)} %|95 % interval" for key in faults.networks)])
     caption = (
-        f"measured on {plural(faults['images'], 'image')}, {plural(faults['maps'], 'fault map')} at each rate; "
+        f"measured on {plural(faults.images, 'image')}, {plural(faults.maps, 'fault map')} at each rate; "
         "95 % intervals for other maps and other test images"
     )
-    table = _table(f"accuracy under faults ({faults.get('what', 'weights, flip')})", columns, caption)
-    clean = (cell for key in networks for cell in (percent(faults["networks"][key]["clean"]), ""))
-    table.add_row("no faults", *clean)
-    for index, rate in enumerate(faults["rates"]):
-        cells = [faults["labels"][index] if faults.get("labels") else f"{rate:g}"]
-        for key in networks:
-            mean, low, high = (faults["networks"][key][part][index] for part in ("mean", "low", "high"))
-            cells += [percent(mean), f"{percent(low, 1)} to {percent(high, 1)}"]
+    table = _table(f"accuracy under faults ({faults.what})", columns, caption)
+    table.add_row("no faults", *(cell for curve in curves for cell in (percent(curve.clean), "")))
+    for index, label in enumerate(faults.labels):
+        cells = [label]
+        for curve in curves:
+            interval = f"{percent(curve.low[index], 1)} to {percent(curve.high[index], 1)}"
+            cells += [percent(curve.mean[index]), interval]
         table.add_row(*cells)
     return table
 
 
-def speed_table(speed: Mapping[str, Any]) -> Table:
-    """Images a second and latency of each engine; `speed` as in the summary."""
+def speed_table(speed: Speed | GraphSpeed, rows: Sequence[tuple[str, SpeedRow]]) -> Table:
+    """Images a second and latency of each engine, on networks by their names."""
     columns = "engine|network|>batch|>images/s|>latency ms|source|remark"
     table = _table("speed", columns, speed_caption(speed))
-    for row in speed["rows"]:
-        table.add_row(row["engine"], TITLES.get(row["network"], row["network"]), *speed_cells(row))
+    for network, row in rows:
+        table.add_row(row.engine, network, *speed_cells(row))
     return table
 
 
-def _stage_table(stages: list[Mapping[str, Any]]) -> Table:
-    spent = sum(stage["seconds"] for stage in stages if not stage["skipped"])
+def _stage_table(stages: Sequence[StageSummary]) -> Table:
+    spent = sum(stage.seconds for stage in stages if not stage.skipped)
     table = _table("wall time", "stage|>seconds|", f"{number(spent, 1)} s in this run")
     for stage in stages:
-        table.add_row(stage["name"], number(stage["seconds"], 1), "up to date" if stage["skipped"] else "")
+        table.add_row(stage.name, number(stage.seconds, 1), "up to date" if stage.skipped else "")
     return table

@@ -19,6 +19,9 @@ from rich.text import Text
 
 from bnnflow import visible
 
+from ..results.graphs import FormatSearch
+from ..run.typed_json import to_json
+
 if TYPE_CHECKING:
     from ..run.doctor import Finding
 
@@ -47,8 +50,8 @@ def terminal() -> Console:
 
 
 def print_json(value: object) -> None:
-    """Print one JSON value and nothing else."""
-    print(json.dumps(value, indent=2, allow_nan=False))
+    """Print a result as one JSON value and nothing else."""
+    print(json.dumps(to_json(value), indent=2, allow_nan=False))
 
 
 class Bar:
@@ -128,19 +131,19 @@ def print_models(rows: Sequence[Mapping[str, Any]], trained: Sequence[Mapping[st
     console.print(table)
 
 
-def print_formats(found: Mapping[str, Any]) -> None:
+def print_formats(found: FormatSearch) -> None:
     """The trials of a search for a number format, and what was found."""
     table = Table("format", title="formats of Bop's momenta", title_justify="left")
     for column in ("bits", "lost updates", "flips", "accuracy"):
         table.add_column(column, justify="right")
-    for row in found["rows"]:
-        lost, accuracy = f"{row['lost_updates']:.2%}", f"{row['accuracy']:.2%}"
-        table.add_row(row["format"], str(row["bits"]), lost, f"{row['flips']:,}", accuracy)
+    for row in found.rows:
+        lost, accuracy = f"{row.lost_updates:.2%}", f"{row.accuracy:.2%}"
+        table.add_row(row.format, str(row.bits), lost, f"{row.flips:,}", accuracy)
     terminal().print(table)
-    images, epochs = found["images"], found["epochs"]
-    known = f"known to +-{found['uncertain']:.1%} (95 %)"
+    images, epochs = found.images, found.epochs
+    known = f"known to +-{found.uncertain:.1%} (95 %)"
     print(f"accuracy after {epochs} epochs, on {images:,} training images held out, {known}")
-    print(f"cheapest: {found['cheapest'] or 'none'}, within {found['tolerance']:.2%} of float32")
+    print(f"cheapest: {found.cheapest or 'none'}, within {found.tolerance:.2%} of float32")
 
 
 def print_data(rows: Sequence[Mapping[str, Any]]) -> None:

@@ -1,25 +1,43 @@
 """The stages of `flow build`: one function each, with the verb's name.
 
-A stage reads what earlier stages left in the run folder and leaves files and facts of its own; it is
+A stage reads what earlier stages left in the run folder and leaves files and a result of its own; it is
 skipped when none of its inputs changed. `models`, `sim` and `build` meet only here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
+from typing import Any
 
 import numpy as np
 
+from ...build.cost import operations
 from ...transforms.passes.compile import stages
 from ...transforms.reading.read import read
-from ..graphs.figures import cost_facts, network_operations, unrolled_facts
+from ..graphs.figures import network_cost
 from ..graphs.folding import fold_for
-from ..graphs.inputs import input_facts
+from ..graphs.inputs import input_held
 from ..pruning.prune import recovery_settings
 from ..recipe.objects import export_properties, make_network, network_spec, trained_file
+from ..results.faults import FaultCampaign
+from ..results.speed import LeftOut, NetworkSpeedRow, Speed
+from ..results.stages import (
+    CostResult,
+    DataResult,
+    NoResult,
+    PruningResult,
+    RelevanceMaps,
+    ScheduleResult,
+    StreamlineResult,
+    TrainResult,
+    VerifyResult,
+)
+from ..results.summary import Summary
 from ..run.names import FLIPS, FOLDED, LEVEL_FILES, QONNX, WEIGHTS
-from .build import Build, Facts, json_text, write_graph
+from ..run.typed_json import extended, to_json
+from .build import Build, json_text, write_graph
 from .faults import run_campaign
 from .handover import hand_over
 from .prune import RELEVANCE, prune_base, step_cost_inputs, step_costs
@@ -28,32 +46,32 @@ from .train import source_digest, state_digest, taken_over, train_base
 from .verify import verify_networks
 
 
-def data(build: Build) -> Facts:
+def data(build: Build) -> DataResult:
     """Find and check the images."""
     images, recipe = build.dataset, build.recipe
 
-    def work() -> Facts:
-        return {
-            "train": len(images.train_images),
-            "test": len(images.test_images),
-            "shape": list(images.train_images.shape[1:]),
-            "classes": len(images.classes),
-            "source": images.source,
-            "files": images.files,
-        }
+    def work() -> DataResult:
+        return DataResult(
+            train=len(images.train_images),
+            test=len(images.test_images),
+            shape=list(images.train_images.shape[1:]),
+            classes=len(images.classes),
+            source=images.source,
+            files=images.files,
+        )
 
     limits = {"train_images": recipe.data.train_images, "test_images": recipe.data.test_images}
-    return build.stage("data", {"name": recipe.data.name, "files": images.files, **limits}, work)
+    return build.stage("data", {"name": recipe.data.name, "files": images.files, **limits}, work, DataResult)
 
 
-def train(build: Build) -> Facts:
-    """Train the network, then measure its batch-norm statistics anew; an ONNX file, or trained weights without
+def train(build: Build) -> TrainResult | NoResult:
+    """Train the network, then re-estimate its batch norms; an ONNX file, or trained weights without
     epochs, are left as they are."""
     recipe = build.recipe
     if not build.trains:
         return build.skip("train")
     spec = network_spec(recipe, build.dataset)
-    start: Facts = {"start": trained_file(recipe)} if recipe.model.kind == "trained" else {}
+    start: dict[str, Any] = {"start": trained_file(recipe)} if recipe.model.kind == "trained" else {}
     if recipe.model.weights is not None:
         start["start"] = recipe.model.weights
     if recipe.model.kind == "own" and not recipe.epochs:
@@ -65,13 +83,13 @@ def train(build: Build) -> Facts:
         "train": recipe.train.model_dump(mode="json", exclude={"threads"}),
         "ensemble": recipe.ensemble.model_dump(mode="json"),
         "seed": recipe.seed,
-        "data": build.facts["data"],
+        "data": to_json(build.result(DataResult)),
         **start,
     }
-    return build.stage("train", inputs, partial(train_base, build, spec))
+    return build.stage("train", inputs, partial(train_base, build, spec), TrainResult)
 
 
-def prune(build: Build) -> Facts:
+def prune(build: Build) -> PruningResult | NoResult:
     """Remove the least relevant filters and neurons, and let the network recover."""
     recipe = build.recipe
     if not build.prunes:
@@ -84,72 +102,72 @@ def prune(build: Build) -> Facts:
         "train": recovery_settings(recipe),
         "target": recipe.target.model_dump(mode="json") if recipe.prune.allocation == "sensitivity" else {},
         "seed": recipe.seed,
-        "data": build.facts["data"],
+        "data": to_json(build.result(DataResult)),
     }
-    return build.stage("prune", inputs, partial(prune_base, build, counted))
+    return build.stage("prune", inputs, partial(prune_base, build, counted), PruningResult)
 
 
-def export(build: Build) -> Facts:
+def export(build: Build) -> NoResult:
     """Write each network as QONNX; an ONNX file is taken over as it is."""
     onnx = build.recipe.model.onnx
 
-    def work() -> Facts:
+    def work() -> NoResult:
         if onnx is not None:
             build.run.write(f"base/{QONNX}", taken_over(build.recipe, build.dataset, onnx))
-            return {}
+            return NoResult()
         from ..pruning.structure import export as write_qonnx
 
         for network in build.networks:
             with build.run.temporary(f"{network}/{QONNX}") as path:
                 write_qonnx(build.load(network), path, export_properties(build.recipe))
-        return {}
+        return NoResult()
 
-    return build.stage("export", {"networks": build.files(WEIGHTS) if onnx is None else [onnx]}, work)
+    return build.stage("export", {"networks": build.files(WEIGHTS) if onnx is None else [onnx]}, work, NoResult)
 
 
-def streamline(build: Build) -> Facts:
+def streamline(build: Build) -> StreamlineResult:
     """Make integer thresholds of scales, biases and batch norms, then XNOR and popcount of binary layers."""
 
-    def work() -> Facts:
+    def work() -> StreamlineResult:
         notes: dict[str, list[str]] = {}
         holds = {}
         for network in build.networks:
             made = stages(read(build.file(network, QONNX)))
             notes[network] = [note for stage in made for note in stage.notes]
-            holds[network] = input_facts(made[-1].graph)
+            holds[network] = input_held(made[-1].graph)
             for stage in made:
                 if stage.level in ("integer", "xnor"):
                     write_graph(build.run, f"{network}/{LEVEL_FILES[stage.level]}", stage.graph)
-        return {"notes": notes, "input": holds}
+        return StreamlineResult(notes=notes, input=holds)
 
-    return build.stage("streamline", {"networks": build.files(QONNX)}, work)
+    return build.stage("streamline", {"networks": build.files(QONNX)}, work, StreamlineResult)
 
 
-def lower(build: Build) -> Facts:
+def lower(build: Build) -> NoResult:
     """Turn the XNOR graph into FINN's dataflow units."""
 
-    def work() -> Facts:
+    def work() -> NoResult:
         for network in build.networks:
             made = stages(read(build.file(network, LEVEL_FILES["xnor"])))
             write_graph(build.run, f"{network}/{LEVEL_FILES['dataflow']}", made[-1].graph)
-        return {}
+        return NoResult()
 
-    return build.stage("lower", {"graphs": build.files(LEVEL_FILES["xnor"])}, work)
+    return build.stage("lower", {"graphs": build.files(LEVEL_FILES["xnor"])}, work, NoResult)
 
 
-def verify(build: Build) -> Facts:
+def verify(build: Build) -> VerifyResult:
     """Prove on test images that every file of every level computes the same integers."""
     limit = build.recipe.verify.images
     files = build.files(*([WEIGHTS] if build.trains else []), *LEVEL_FILES.values())
-    inputs = {"files": files, "images": limit, "data": build.facts["data"]}
-    return build.stage("verify", inputs, partial(verify_networks, build))
+    inputs = {"files": files, "images": limit, "data": to_json(build.result(DataResult))}
+    return build.stage("verify", inputs, partial(verify_networks, build), VerifyResult)
 
 
-def schedule(build: Build) -> Facts:
+def schedule(build: Build) -> ScheduleResult:
     """Fold every network for the target rate on the target part, and write what FINN takes of it."""
     target = build.recipe.target
 
-    def work() -> Facts:
+    def work() -> ScheduleResult:
         from ...build.finn_reports import folding
         from ...build.parts import part
 
@@ -160,13 +178,13 @@ def schedule(build: Build) -> Facts:
             build.run.write(f"{network}/auto_folding_config.json", json_text(folding(folded)))
             handed[network] = hand_over(build, network)
         chip = part(target.part)
-        return {"part": chip.name, "lut": chip.lut, "bram18": chip.bram18, "finn": handed}
+        return ScheduleResult(part=chip.name, lut=chip.lut, bram18=chip.bram18, finn=handed)
 
     inputs = {"graphs": build.files(LEVEL_FILES["dataflow"], QONNX), "target": target.model_dump(mode="json")}
-    return build.stage("schedule", inputs, work)
+    return build.stage("schedule", inputs, work, ScheduleResult)
 
 
-def cost(build: Build) -> Facts:
+def cost(build: Build) -> CostResult:
     """Estimate cycles, LUTs, block RAMs and energy, and write FINN's report files.
 
     Where pruning leaves zeros among the weights, unrolled hardware is estimated, too: it alone leaves them out.
@@ -174,23 +192,23 @@ def cost(build: Build) -> Facts:
     clock = build.recipe.target.clock_mhz
     zeros = build.prunes and build.recipe.prune.chosen.leaves_zeros
 
-    def work() -> Facts:
+    def work() -> CostResult:
         from ...build.finn_reports import reports
 
-        facts: Facts = {}
+        costs = {}
         for network in build.networks:
             graph = read(build.file(network, FOLDED))
-            counts = network_operations(read(build.file(network, LEVEL_FILES["xnor"])))
-            facts[network] = cost_facts(graph, clock) | counts | (unrolled_facts(graph) if zeros else {})
-            for name, text in reports(graph, counts, clock).items():
+            counts = operations(read(build.file(network, LEVEL_FILES["xnor"])))
+            costs[network] = network_cost(graph, counts, clock, zeros)
+            for name, text in reports(graph, asdict(counts), clock).items():
                 build.run.write(f"{network}/{name}", text)
-        return facts | step_costs(build)
+        return CostResult(networks=costs, **step_costs(build))
 
     inputs = {"graphs": build.files(FOLDED, LEVEL_FILES["xnor"]), "clock_mhz": clock, "zeros": zeros}
-    return build.stage("cost", inputs | step_cost_inputs(build), work)
+    return build.stage("cost", inputs | step_cost_inputs(build), work, CostResult)
 
 
-def faults(build: Build) -> Facts:
+def faults(build: Build) -> FaultCampaign | NoResult:
     """Measure accuracy under faults: the recipe's grid on every network, with the same maps and images."""
     settings, recipe = build.recipe.faults, build.recipe
     if not settings.enabled:
@@ -201,83 +219,85 @@ def faults(build: Build) -> Facts:
         "faults": settings.model_dump(mode="json", exclude={"jobs", "cluster"}),
         "table": [settings.table] if settings.table else [],
         "seed": recipe.seed,
-        "data": build.facts["data"],
+        "data": to_json(build.result(DataResult)),
     }
-    return build.stage("faults", inputs, partial(run_campaign, build))
+    return build.stage("faults", inputs, partial(run_campaign, build), FaultCampaign)
 
 
-def speed(build: Build) -> Facts:
+def speed(build: Build) -> Speed | NoResult:
     """Measure each network in other programs and our simulator here, beside its accelerator's estimate."""
     settings = build.recipe.speed
     if not settings.enabled:
         return build.skip("speed")
-    target = {"part": build.recipe.target.part, "clock_mhz": build.recipe.target.clock_mhz}
+    target, costs = build.recipe.target, build.result(CostResult).networks
 
-    def work() -> Facts:
+    def work() -> Speed:
         from ...sim.inputs import image_inputs
-        from ..graphs.speed import network_rows, processor
+        from ..graphs.speed import Accelerator, network_rows, processor
 
         images = build.dataset.test_images
         images = np.resize(images, (settings.images, *images.shape[1:]))
-        rows, missing = [], []
+        rows: list[NetworkSpeedRow] = []
+        missing: list[LeftOut] = []
         for network in build.networks:
             graph = read(build.file(network, LEVEL_FILES["dataflow"]))
-            found = network_rows(
+            found, missing = network_rows(
                 build.file(network, QONNX),
                 graph,
                 image_inputs(graph, images),
                 settings.threads,
                 build.load(network) if build.trains else None,
-                cost={**target, **build.facts["cost"][network]},
+                Accelerator(target.part, target.clock_mhz, costs[network].fps, costs[network].latency_us),
             )
-            rows += [{"network": network, **row} for row in found["rows"]]
-            missing = found["missing"]
-        return {"device": processor(), "threads": settings.threads, "rows": rows, "missing": missing}
+            rows += [extended(NetworkSpeedRow, row, network=network) for row in found]
+        return Speed(device=processor(), threads=settings.threads, rows=rows, missing=missing)
 
     inputs = {
         "networks": build.files(*([WEIGHTS] if build.trains else []), QONNX, LEVEL_FILES["dataflow"]),
         "speed": settings.model_dump(mode="json"),
-        "cost": {network: build.facts["cost"][network]["latency_us"] for network in build.networks},
-        "target": target,
-        "data": build.facts["data"],
+        "cost": {network: costs[network].latency_us for network in build.networks},
+        "target": {"part": target.part, "clock_mhz": target.clock_mhz},
+        "data": to_json(build.result(DataResult)),
     }
-    return build.stage("speed", inputs, work)
+    return build.stage("speed", inputs, work, Speed)
 
 
-def report(build: Build) -> Facts:
+def report(build: Build) -> Summary:
     """Write summary.json and report.html."""
     from ..show.report import render
 
     summary = summarize(build)
-    pictures = [build.run.path(RELEVANCE)] if build.facts["prune"].get("relevance") else []
+    pruned = build.result_if_any(PruningResult)
+    drawn = pruned is not None and isinstance(pruned.relevance, RelevanceMaps)
+    pictures = [build.run.path(RELEVANCE)] if drawn else []
 
-    def work() -> Facts:
-        build.run.write("summary.json", json_text(summary))
+    def work() -> NoResult:
+        build.run.write("summary.json", json_text(to_json(summary)))
         build.run.write("report.html", render(summary, *(path.read_bytes() for path in pictures)))
-        return {}
+        return NoResult()
 
-    build.stage("report", {"summary": summary, "pictures": pictures}, work)
+    build.stage("report", {"summary": to_json(summary), "pictures": pictures}, work, NoResult)
     return summary
 
 
-STAGES: dict[str, Callable[[Build], Facts]] = {
+STAGES: dict[str, Callable[[Build], object]] = {
     stage.__name__: stage
     for stage in (data, train, prune, export, streamline, lower, verify, schedule, cost, faults, speed, report)
 }
 
 
-def run_stages(build: Build, last: str = "report", announce: Callable[[str], None] = lambda name: None) -> Facts:
-    """Run or skip every stage up to `last`; returns the facts of `last` (the summary for "report").
+def run_stages(build: Build, last: str = "report", announce: Callable[[str], None] = lambda name: None) -> object:
+    """Run or skip every stage up to `last`; returns the result of `last` (the summary for "report").
 
     Raises:
         Problem: what a stage finds wrong.
         KeyError: there is no such stage.
     """
-    facts: Facts = {}
+    found: object = None
     STAGES[last]
     for name, stage in STAGES.items():
         announce(name)
-        facts = stage(build)
+        found = stage(build)
         if name == last:
             break
-    return facts
+    return found

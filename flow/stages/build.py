@@ -6,12 +6,13 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ...transforms.ir.graph import Graph
 from ...transforms.writing.write import write
 from ..recipe.objects import dataset
 from ..recipe.schema import Recipe
+from ..results.stages import NoResult
 from ..run.files import explain
 from ..run.folder import Run
 from ..run.names import WEIGHTS
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from ...models.data.load import Dataset
     from ...models.files.saved import Trained
 
-Facts = dict[str, Any]
+T = TypeVar("T")
 Progress = Callable[[int, int, dict[str, float]], None]
 
 
@@ -32,13 +33,13 @@ class Build:
         run: the run folder.
         recipe: the checked recipe.
         progress: gives the progress function of a stage, called with steps done, total and figures.
-        facts: what each stage that ran or was skipped has to say.
+        results: of each stage that ran or was up to date, by their classes.
     """
 
     run: Run
     recipe: Recipe
     progress: Callable[[str], Progress]
-    facts: dict[str, Facts] = field(default_factory=dict)
+    results: dict[type, object] = field(default_factory=dict)
     _dataset: Dataset | None = None
 
     @property
@@ -77,23 +78,32 @@ class Build:
         """The named files of all networks."""
         return [self.file(network, name) for network in self.networks for name in names]
 
-    def skip(self, name: str) -> Facts:
+    def result(self, kind: type[T]) -> T:
+        """The result of this class; KeyError where its stage was left out or is still to come."""
+        found: T = self.results[kind]  # type: ignore[assignment]
+        return found
+
+    def result_if_any(self, kind: type[T]) -> T | None:
+        """The same; None where its stage was left out."""
+        return self.result(kind) if kind in self.results else None
+
+    def skip(self, name: str) -> NoResult:
         """Leave out a stage that the recipe turns off; what an earlier run left of it goes."""
         self.run.forget(name)
-        self.facts[name] = {}
-        return {}
+        return NoResult()
 
-    def stage(self, name: str, inputs: Mapping[str, Any], work: Callable[[], Mapping[str, Any]]) -> Facts:
-        """Run or skip one stage and keep its facts.
+    def stage(self, name: str, inputs: Mapping[str, Any], work: Callable[[], T], kind: type[T]) -> T:
+        """Run or skip one stage and keep its result, of the class `kind`.
 
         Raises:
             Problem: what the stage finds wrong, or a file that it cannot write (disk full, no permission).
         """
         try:
-            self.facts[name] = self.run.stage(name, inputs, work)
+            found = self.run.stage(name, inputs, work, kind)
         except OSError as error:
             raise explain(error, Path(error.filename or self.run.folder)) from error
-        return self.facts[name]
+        self.results[kind] = found
+        return found
 
 
 def json_text(value: object) -> str:

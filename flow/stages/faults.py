@@ -9,8 +9,9 @@ from bnnflow import Problem
 from ...transforms.reading.read import read
 from ..graphs.campaign import campaign
 from ..recipe.schema import Recipe
+from ..results.faults import FaultCampaign
 from ..run.names import FOLDED
-from .build import Build, Facts
+from .build import Build
 
 if TYPE_CHECKING:
     from ...sim.faults import Grid, Plan, Workers
@@ -49,7 +50,7 @@ def fault_settings(recipe: Recipe) -> tuple[Grid, Plan, Workers]:
     return grid, plan, workers
 
 
-def run_campaign(build: Build) -> Facts:
+def run_campaign(build: Build) -> FaultCampaign:
     """Run the recipe's campaign on every network of a run; results are added to `work/faults.sqlite`.
 
     Raises:

@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from bnnflow import Problem
 
 from ...transforms.passes.compile import stages
 from ...transforms.reading.read import read
 from ...transforms.writing.write import write
-from ..graphs.figures import network_operations
 from ..graphs.folding import fold_for
-from ..graphs.inputs import input_facts
+from ..graphs.inputs import input_held
+from ..results.stages import HandedOver, NotHandedOver
 from ..run.names import QONNX
-from .build import Build, Facts, json_text
+from ..run.typed_json import to_json
+from .build import Build, json_text
 
 FOLDER = "finn"
 
 
-def hand_over(build: Build, network: str) -> Facts:
+def hand_over(build: Build, network: str) -> HandedOver | NotHandedOver:
     """Write `finn/` of one network: dataflow.onnx, auto_folding_config.json, input.json and FINN's report files.
 
     All of them are of one graph, as finn-plus 1.6 compiles it: the image's quantizer stays a unit, and joins are
     elementwise units. It is folded for the recipe's target; its figures are FINN's formulas digit for digit.
 
     Returns:
-        file (of the graph, in the run folder), and its units, cycles, fps, LUT and BRAM18; or "reason", why finn-plus'
-        units cannot make this network, or not at the target's rate on its part.
+        what was written; or why finn-plus' units cannot make this network, or not at the target's rate on its part.
     """
-    from ...build.cost import estimate
+    from ...build.cost import estimate, operations
     from ...build.finn_reports import folding, reports
 
     target = build.recipe.target
@@ -36,23 +38,23 @@ def hand_over(build: Build, network: str) -> Facts:
         folded = fold_for(build.recipe, made[-1].graph)
         content = write(folded, finn_plus=True).SerializeToString()
     except Problem as problem:
-        return {"reason": problem.what}
-    counts = network_operations(next(stage.graph for stage in made if stage.level == "xnor"))
+        return NotHandedOver(reason=problem.what)
+    counts = operations(next(stage.graph for stage in made if stage.level == "xnor"))
     files: dict[str, str | bytes] = {
         "dataflow.onnx": content,
         "dataflow.txt": str(folded),
         "auto_folding_config.json": json_text(folding(folded, finn_plus=True)),
-        "input.json": json_text(input_facts(folded)),
-        **reports(folded, counts, target.clock_mhz, finn_plus=True),
+        "input.json": json_text(to_json(input_held(folded))),
+        **reports(folded, asdict(counts), target.clock_mhz, finn_plus=True),
     }
     for name, text in files.items():
         build.run.write(f"{network}/{FOLDER}/{name}", text)
     cost = estimate(folded, "finn")
-    return {
-        "file": f"{network}/{FOLDER}/dataflow.onnx",
-        "units": len(cost.units),
-        "cycles": cost.cycles,
-        "fps": cost.fps(target.clock_mhz),
-        "lut": cost.lut,
-        "bram18": cost.bram18,
-    }
+    return HandedOver(
+        file=f"{network}/{FOLDER}/dataflow.onnx",
+        units=len(cost.units),
+        cycles=cost.cycles,
+        fps=cost.fps(target.clock_mhz),
+        lut=cost.lut,
+        bram18=cost.bram18,
+    )

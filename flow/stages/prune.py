@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..pruning.prune import given_of, pruned
 from ..recipe.objects import set_threads
+from ..results.stages import NoResult, PruningResult, RelevanceMaps
 from ..run.names import QONNX, WEIGHTS
-from .build import Build, Facts
+from .build import Build
 
 RELEVANCE = "base/relevance.png"
 
 
-def prune_base(build: Build, flips: Path | None) -> Facts:
+def prune_base(build: Build, flips: Path | None) -> PruningResult:
     """Prune the run's trained network by the recipe's method, and write the weights of the smaller one.
 
     Goes on where it was interrupted.
@@ -37,14 +40,17 @@ def prune_base(build: Build, flips: Path | None) -> Facts:
     base = build.load("base")
     assert not isinstance(base, Ensemble)
     given = given_of(recipe, base, build.dataset, flips, build.progress("prune"), build.run.path("work"))
-    network, facts = pruned(recipe, given, build.dataset)
+    network, found = pruned(recipe, given, build.dataset)
     with build.run.temporary(f"pruned/{WEIGHTS}") as path:
         save_network(network, path)
-    return {"relevance": _draw_relevance(build) if recipe.prune.method == "filters" else {}, **facts}
+    if found.relevance is None:
+        filters = recipe.prune.method == "filters"
+        found = replace(found, relevance=_draw_relevance(build) if filters else NoResult())
+    return found
 
 
-def _draw_relevance(build: Build) -> Facts:
-    """Draw where the criterion finds relevance in images; its method and the layers, {} where it looks at none."""
+def _draw_relevance(build: Build) -> RelevanceMaps | NoResult:
+    """Draw where the criterion finds relevance in images; nothing where it looks at none."""
     from ...models.relevance.criteria import Criterion
     from ...models.relevance.sample import Sample
     from ...models.training.ensemble import Ensemble
@@ -54,29 +60,29 @@ def _draw_relevance(build: Build) -> Facts:
     base = build.load("base")
     assert not isinstance(base, Ensemble)
     if not criterion.reduction:
-        return {}
+        return NoResult()
     # As many images as there are classes, and as many baselines: enough for a picture.
     images, rng = build.dataset, np.random.default_rng([build.recipe.seed, 41])
     few = Sample.draw(images.train_images, images.train_labels, len(images.classes), rng)
     drawn = draw_maps(base, criterion.method, few)
     if drawn is None:
-        return {}
+        return NoResult()
     picture, layers = drawn
     build.run.write(RELEVANCE, picture)
-    return {"method": criterion.method, "layers": layers}
+    return RelevanceMaps(method=criterion.method, layers=list(layers))
 
 
-def step_cost_inputs(build: Build) -> Facts:
+def step_cost_inputs(build: Build) -> dict[str, Any]:
     """What `step_costs` depends on."""
     recipe = build.recipe
     if not build.prunes or recipe.prune.method != "filters":
         return {}
-    kept = [step["kept"] for step in build.facts["prune"]["steps"]]
+    kept = [dict(step.kept) for step in build.result(PruningResult).steps]
     chosen = {key: getattr(recipe.prune, key) for key in ("budget", "folding")}
     return {"base": build.file("base", QONNX), "target": recipe.target.model_dump(mode="json"), "kept": kept, **chosen}
 
 
-def step_costs(build: Build) -> Facts:
+def step_costs(build: Build) -> dict[str, Any]:
     """Costs of the unpruned network, as `unpruned`, and after each step of removing filters, as `steps`."""
     from ...transforms.reading.read import read
     from ..pruning.allocator import hardware_costs
@@ -84,4 +90,4 @@ def step_costs(build: Build) -> Facts:
     if not step_cost_inputs(build):
         return {}
     costs = hardware_costs(build.recipe, read(build.file("base", QONNX)))
-    return {"unpruned": costs({}), "steps": [costs(step["kept"]) for step in build.facts["prune"]["steps"]]}
+    return {"unpruned": costs({}), "steps": [costs(step.kept) for step in build.result(PruningResult).steps]}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bnnflow import CHECK_FAILED, Problem
 
@@ -12,50 +13,70 @@ from ...build.cost import SOURCE
 from ...build.energy import SOURCE as ENERGY_SOURCE
 from ...build.unrolled import SOURCE as UNROLLED_SOURCE
 from ..recipe.methods.all import METHODS
-from ..run.folder import Run
+from ..results.faults import FaultCampaign
+from ..results.speed import Speed
+from ..results.stages import (
+    CostResult,
+    DataResult,
+    PruningResult,
+    ScheduleResult,
+    StreamlineResult,
+    TrainResult,
+    VerifyResult,
+)
+from ..results.summary import (
+    VERSION,
+    NamedData,
+    NetworkSummary,
+    PruningSummary,
+    RunTarget,
+    StageSummary,
+    Summary,
+    TrainingSummary,
+)
+from ..run.folder import RECIPE, Run
+from ..run.typed_json import Misfit, extended, from_json
 
 if TYPE_CHECKING:
     from .build import Build
 
 
-def summarize(build: Build) -> dict[str, Any]:
-    """Everything a reader of a run wants to know, from the facts of its stages.
-
-    The keys are stable; `networks.base` and, where pruning ran, `networks.pruned` hold accuracy (0 to 1),
-    operations an image, cycles, LUTs and block RAMs of 18 kbit.
-    """
-    facts, recipe, manifest = build.facts, build.recipe, build.run.manifest
-    pruning = _pruning(facts)
-    chip = facts["schedule"]
-    return {
-        "name": recipe.name,
-        "created": manifest["created"],
-        "bnnflow": manifest["versions"]["bnnflow"],
-        "data": {"name": recipe.data.name, **facts["data"]},
-        "target": {
-            "part": recipe.target.part,
-            "clock_mhz": recipe.target.clock_mhz,
-            "fps": recipe.target.fps,
-            "lut": chip["lut"],
-            "bram18": chip["bram18"],
+def summarize(build: Build) -> Summary:
+    """Everything a reader of a run wants to know, from the results of its stages."""
+    recipe, manifest = build.recipe, build.run.manifest
+    compiled, chip = build.result(StreamlineResult), build.result(ScheduleResult)
+    trained = build.result_if_any(TrainResult)
+    copied = unpruned_copy(build)
+    return Summary(
+        version=VERSION,
+        name=recipe.name,
+        created=manifest["created"],
+        bnnflow=manifest["versions"]["bnnflow"],
+        data=extended(NamedData, build.result(DataResult), name=recipe.data.name),
+        target=RunTarget(
+            part=recipe.target.part,
+            clock_mhz=recipe.target.clock_mhz,
+            fps=recipe.target.fps,
+            lut=chip.lut,
+            bram18=chip.bram18,
+        ),
+        networks={name: _network(build, name) for name in build.networks},
+        input=compiled.input["base"],
+        finn=chip.finn,
+        verify=build.result(VerifyResult).networks,
+        pruning=_pruning(build, copied),
+        faults=build.result_if_any(FaultCampaign),
+        speed=build.result_if_any(Speed),
+        training=TrainingSummary(
+            base=trained.history if trained else [],
+            accuracy_before_reestimation=trained.accuracy_before_reestimation if trained else None,
+        ),
+        notes={
+            name: [*([copied] if copied and name == "pruned" else []), *notes] for name, notes in compiled.notes.items()
         },
-        "networks": {name: _network(build, name) for name in build.networks},
-        "input": facts["streamline"]["input"]["base"],
-        "finn": facts["schedule"]["finn"],
-        "verify": {name: facts["verify"][name] for name in build.networks},
-        "pruning": pruning and {**pruning, "unpruned_copy": unpruned_copy(facts)},
-        "faults": facts["faults"] or None,
-        "speed": facts["speed"] or None,
-        "training": {
-            "base": facts["train"].get("history", []),
-            "accuracy_before_reestimation": facts["train"].get("accuracy_before_reestimation"),
-        },
-        "notes": _notes(facts),
-        "stages": [
-            {"name": done.name, "seconds": done.seconds, "skipped": done.skipped} for done in build.run.timeline
-        ],
-        "versions": manifest["versions"],
-        "sources": {
+        stages=[StageSummary(name=one.name, seconds=one.seconds, skipped=one.skipped) for one in build.run.timeline],
+        versions=manifest["versions"],
+        sources={
             "accuracy": "measured on the test images",
             "accuracy_hw": "simulated bit by bit on the test images",
             "cost": SOURCE,
@@ -63,51 +84,48 @@ def summarize(build: Build) -> dict[str, Any]:
             "unrolled": UNROLLED_SOURCE,
             "speed": "measured",
         },
-    }
+    )
 
 
-def _pruning(facts: dict[str, Any]) -> dict[str, Any] | None:
-    """What the stage `prune` says, with the cost of each step where the stage `cost` knows it."""
-    if not facts["prune"]:
+def _pruning(build: Build, copied: str) -> PruningSummary | None:
+    """The result of the stage `prune`, with the cost of each step where the stage `cost` knows it."""
+    pruned = build.result_if_any(PruningResult)
+    if pruned is None:
         return None
-    costs = facts["cost"].get("steps") or [{} for _ in facts["prune"]["steps"]]
-    steps = [{**step, "cost": cost} for step, cost in zip(facts["prune"]["steps"], costs, strict=True)]
-    return {**facts["prune"], "steps": steps, "unpruned": facts["cost"].get("unpruned")}
+    costs = build.result(CostResult)
+    known = costs.steps or [{} for _ in pruned.steps]
+    steps = [replace(step, cost=cost) for step, cost in zip(pruned.steps, known, strict=True)]
+    return extended(PruningSummary, pruned, steps=steps, unpruned=costs.unpruned, unpruned_copy=copied)
 
 
-def _notes(facts: dict[str, Any]) -> dict[str, list[str]]:
-    notes = {name: list(found) for name, found in facts["streamline"]["notes"].items()}
-    copied = unpruned_copy(facts)
-    if copied:
-        notes["pruned"].insert(0, copied)
-    return notes
-
-
-def unpruned_copy(facts: dict[str, Any]) -> str:
+def unpruned_copy(build: Build) -> str:
     """One sentence where the pruned network has all that the unpruned one has; "" where something is gone."""
-    if not facts["prune"] or any(
-        facts["cost"]["pruned"].get(key) != facts["cost"]["base"].get(key) for key in ("weights", "neurons", "synapses")
-    ):
+    pruned, costs = build.result_if_any(PruningResult), build.result(CostResult).networks
+    if pruned is None:
         return ""
-    why = METHODS[facts["prune"]["method"]].why_nothing
-    return f"nothing was removed: {facts['prune']['stop'] or why}"
+    before, after = ((cost.weights, cost.neurons, cost.synapses) for cost in (costs["base"], costs["pruned"]))
+    if before != after:
+        return ""
+    return f"nothing was removed: {pruned.stop or METHODS[pruned.method].why_nothing}"
 
 
-def _network(build: Build, name: str) -> dict[str, Any]:
-    facts = build.facts
-    trained = facts["train" if name == "base" else "prune"]
-    return {
-        "accuracy": trained.get("accuracy", facts["verify"][name]["accuracy"]),
-        "accuracy_hw": facts["verify"][name]["accuracy"],
-        **facts["cost"][name],
-    }
+def _network(build: Build, name: str) -> NetworkSummary:
+    trained = build.result_if_any(TrainResult) if name == "base" else build.result_if_any(PruningResult)
+    simulated = build.result(VerifyResult).networks[name].accuracy
+    return extended(
+        NetworkSummary,
+        build.result(CostResult).networks[name],
+        accuracy=trained.accuracy if trained else simulated,
+        accuracy_hw=simulated,
+    )
 
 
-def read_summary(folder: Path) -> dict[str, Any]:
+def read_summary(folder: Path) -> Summary:
     """The summary of a run folder whose files are all as they were written.
 
     Raises:
-        Problem: not a run folder, not finished, or (status 1) a file is missing or was changed.
+        Problem: not a run folder, not finished, (status 1) a file is missing or was changed, or of another version of
+            bnnflow.
     """
     run = Run.find(folder)
     if run is None:
@@ -118,4 +136,8 @@ def read_summary(folder: Path) -> dict[str, Any]:
     path = run.path("summary.json")
     if not path.is_file():
         raise Problem("this run is not finished", str(run.folder), "flow build goes on with it")
-    return {**json.loads(path.read_text()), "folder": str(folder)}
+    try:
+        return replace(from_json(Summary, json.loads(path.read_text())), folder=str(folder))
+    except Misfit as misfit:
+        what = f"this summary is of another version of bnnflow: {misfit}"
+        raise Problem(what, str(path), f"flow build {run.path(RECIPE)} --run {run.folder}") from misfit

@@ -15,9 +15,11 @@ from ...transforms.ir.contract import CONTRACT_KEY
 from ...transforms.reading.read import load
 from ..recipe.objects import make_network, network_spec, onnx_graph, set_threads, train_settings
 from ..recipe.schema import Recipe
+from ..results.stages import Epoch, TrainResult
 from ..run import processes
 from ..run.names import FLIPS, WEIGHTS
-from .build import Build, Facts, Progress
+from ..run.typed_json import from_json
+from .build import Build, Progress
 
 if TYPE_CHECKING:
     from ...models.data.load import Dataset
@@ -69,16 +71,12 @@ def fit(
     return network, history
 
 
-def train_base(build: Build, spec: NetworkSpec | OwnSpec | EnsembleSpec) -> Facts:
-    """Train the run's network, then measure its batch norms anew; writes its weights and, where asked for, its flips.
+def train_base(build: Build, spec: NetworkSpec | OwnSpec | EnsembleSpec) -> TrainResult:
+    """Train the run's network, then re-estimate its batch norms; writes its weights and, where asked for, its flips.
 
     Args:
         build: the run.
         spec: of the recipe's network.
-
-    Returns:
-        the history of epochs, test accuracy (0 to 1) before and after batch norms were measured anew, shares of zeros
-        where weights have more than one bit, and the device.
     """
     from ...models.files.saved import save_network
     from ...models.networks.ternary import zero_shares
@@ -103,9 +101,13 @@ def train_base(build: Build, spec: NetworkSpec | OwnSpec | EnsembleSpec) -> Fact
         after = accuracy(network, images.test_images, images.test_labels)
     with build.run.temporary(f"base/{WEIGHTS}") as path:
         save_network(network.to("cpu"), path)
-    zeros = {"zeros": zero_shares(network)} if getattr(spec, "weight_bits", 1) > 1 else {}
-    facts = {"history": history, "accuracy_before_reestimation": before, "accuracy": after}
-    return {**facts, **zeros, "device": device_name(device.type)}
+    return TrainResult(
+        history=[from_json(Epoch, epoch) for epoch in history],
+        accuracy_before_reestimation=before,
+        accuracy=after,
+        zeros=zero_shares(network) if getattr(spec, "weight_bits", 1) > 1 else None,
+        device=device_name(device.type),
+    )
 
 
 def follow(recipe: Recipe) -> None:

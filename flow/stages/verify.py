@@ -12,14 +12,15 @@ from ...transforms.reading.read import read
 from ..graphs import finn_base
 from ..graphs.oracles import onnxruntime_scores, qonnx_scores
 from ..recipe.objects import set_threads
+from ..results.stages import NetworkVerified, VerifyResult, VerifyRow
 from ..run.names import LEVEL_FILES, QONNX
-from .build import Build, Facts, Progress
+from .build import Build, Progress
 
 QONNX_IMAGES = 16
 
 
-def verify_networks(build: Build) -> Facts:
-    """Verify every network of a run on the recipe's number of test images; a dict a network, as of `verify_network`.
+def verify_networks(build: Build) -> VerifyResult:
+    """Verify every network of a run on the recipe's number of test images.
 
     Raises:
         Problem: status 1; something differs.
@@ -27,18 +28,18 @@ def verify_networks(build: Build) -> Facts:
     images = build.dataset.test_images[: build.recipe.verify.images]
     report = build.progress("verify")
     total = len(images) * len(build.networks)
-    facts: Facts = {}
+    found = {}
     for index, network in enumerate(build.networks):
         count = partial(_count, report, index * len(images), total)
-        facts[network] = verify_network(build, network, images, count)
-    return facts
+        found[network] = verify_network(build, network, images, count)
+    return VerifyResult(networks=found)
 
 
 def _count(report: Progress, before: int, total: int, done: int) -> None:
     report(before + done, total, {})
 
 
-def verify_network(build: Build, network: str, images: np.ndarray, progress: Callable[[int], None]) -> Facts:
+def verify_network(build: Build, network: str, images: np.ndarray, progress: Callable[[int], None]) -> NetworkVerified:
     """Hold all levels of one network, as they lie on disk, against each other and against other programs.
 
     Raises:
@@ -78,7 +79,7 @@ def verify_network(build: Build, network: str, images: np.ndarray, progress: Cal
     everything = image_inputs(compiled[0].graph, build.dataset.test_images)
     right = Simulator.of(last).classes(everything) == build.dataset.test_labels
     rows = [
-        {"stage": r.name, "images": r.images, "values": r.values, "differences": r.differences, "ties": r.ties}
+        VerifyRow(stage=r.name, images=r.images, values=r.values, differences=r.differences, ties=r.ties)
         for r in results
     ]
-    return {"images": len(images), "stages": rows, "accuracy": float(right.mean())}
+    return NetworkVerified(images=len(images), stages=rows, accuracy=float(right.mean()))

@@ -96,6 +96,17 @@ def test_what_a_build_leaves(finished: Path) -> None:
     assert "http" not in page.replace("http://www.w3.org", "").replace("https://www.w3.org", "")
 
 
+def test_summaries_are_as_the_published_schema_says(finished: Path) -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    schema = json.loads((Path(__file__).parents[2] / "docs" / "summary.schema.json").read_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    judge = jsonschema.Draft202012Validator(schema)
+    summary = json.loads((finished / "summary.json").read_text())
+    judge.validate(summary)
+    for other in ({"version": 0}, {"lut": 3}, {"networks": {"base": {}}}):
+        assert not judge.is_valid(summary | other)
+
+
 def _check_handed(folder: Path, said: dict[str, Any]) -> None:
     """Graph, folding file, reports and headline of the hand-over are of one graph; finn-plus judges them in oracles."""
     graph = read(folder / "dataflow.onnx")

@@ -16,6 +16,7 @@ from bnnflow.flow.cli import app as cli
 from bnnflow.flow.recipe.methods.all import METHODS as METHODS_OF_RECIPES
 from bnnflow.flow.recipe.methods.method import Method
 from bnnflow.flow.recipe.pruning_page import criteria_page, methods_page
+from bnnflow.flow.results.stages import PruningResult
 from bnnflow.models import store
 
 Golden = Callable[[str, str], None]
@@ -200,9 +201,12 @@ def test_every_setting_is_an_option_with_its_help(capsys: pytest.CaptureFixture[
 
 
 def test_every_method_says_what_it_is() -> None:
+    found = PruningResult(
+        method="x", criterion="latent", steps=[], held_out_accuracy=1, stop="", kept={}, unit="", accuracy=1
+    )
     for name, method in METHODS_OF_RECIPES.items():
         assert method.name() == name and (method.__doc__ or "").startswith(f"Method {name}: ")
-        assert method.counts and method.headline({"criterion": "latent"}) != Method.headline({})
+        assert method.counts and method.headline(found) != Method.headline(found)
 
 
 def test_the_page_of_methods_and_criteria_is_the_code(request: pytest.FixtureRequest) -> None:

@@ -5,14 +5,16 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from bnnflow import Problem
+from bnnflow.flow.results.stages import NoResult
 from bnnflow.flow.run.folder import Run, verify_recorded
+from bnnflow.flow.run.typed_json import OPTIONAL
 
 KILLED = """
 import os, signal, sys
@@ -24,31 +26,38 @@ def work():
     with run.temporary("b.onnx") as path:
         path.write_bytes(b"not finished")
         os.kill(os.getpid(), signal.SIGKILL)
-run.stage("first", {"x": 1}, work)
+run.stage("first", {"x": 1}, work, dict)
 """
 
 
-def build(folder: Path, calls: list[str], x: object = 1, force_from: str = "") -> dict[str, Any]:
+@dataclass(frozen=True)
+class Found:
+    shape: tuple[int, int]
+    x: int
+    names: list[str] | None = field(default=None, metadata=OPTIONAL)
+
+
+def build(folder: Path, calls: list[str], x: int = 1, force_from: str = "") -> Found:
     """Two stages, the second of which reads what the first wrote."""
     with Run.open(folder, "recipe", force_from) as run:
 
-        def first() -> Mapping[str, Any]:
+        def first() -> Found:
             calls.append("first")
             run.write("out/a.txt", "even" if x in (1, 3) else "odd")
             run.write("work/checkpoint.pt", b"scratch")
-            return {"shape": (1, 2), "x": x}
+            return Found((1, 2), x)
 
-        def second() -> Mapping[str, Any]:
+        def second() -> NoResult:
             calls.append("second")
             with run.temporary("out/b.onnx") as path:
                 assert path.suffix == ".onnx"
                 path.write_bytes(run.path("out/a.txt").read_bytes() * 2)
-            return {}
+            return NoResult()
 
-        facts = run.stage("first", {"x": x}, first)
-        run.stage("second", {"graphs": [run.path("out/a.txt")]}, second)
+        found = run.stage("first", {"x": x}, first, Found)
+        run.stage("second", {"graphs": [run.path("out/a.txt")]}, second, NoResult)
         assert [done.name for done in run.timeline] == ["first", "second"]
-    return facts
+    return found
 
 
 def problem(action: Callable[[], object]) -> Problem:
@@ -60,7 +69,7 @@ def problem(action: Callable[[], object]) -> Problem:
 def test_only_what_changed_runs_again(tmp_path: Path) -> None:
     calls: list[str] = []
     fresh = build(tmp_path / "run", calls)
-    assert fresh == build(tmp_path / "run", calls) == {"shape": [1, 2], "x": 1}
+    assert fresh == build(tmp_path / "run", calls) == Found((1, 2), 1)
     assert calls == ["first", "second"]
     build(tmp_path / "run", calls, x=3)
     assert calls[2:] == ["first"], "the second stage depends on content, which is the same"
@@ -72,6 +81,23 @@ def test_only_what_changed_runs_again(tmp_path: Path) -> None:
     build(tmp_path / "run", calls, x=2)
     assert calls[6:] == ["first"]
     assert Run.find(tmp_path / "run").check_files() == []  # type: ignore[union-attr]
+
+
+def test_a_record_of_another_kind_is_as_none(tmp_path: Path) -> None:
+    """As an earlier version left it: the stage runs again and says why; what depends on its files alone does not."""
+
+    @dataclass(frozen=True)
+    class Newer:
+        shape: tuple[int, int]
+        size: float
+
+    with Run.open(tmp_path / "run", "") as run:
+        assert run.stage("first", {}, lambda: Found((1, 2), 3), Found) == Found((1, 2), 3)
+    for again in ("its record is of another version of bnnflow: size is missing", ""):
+        with Run.open(tmp_path / "run", "") as run:
+            assert run.stage("first", {}, lambda: Newer((1, 2), 0.5), Newer) == Newer((1, 2), 0.5)
+            (done,) = run.timeline
+            assert (done.skipped, done.again, done.result) == (not again, again, Newer((1, 2), 0.5))
 
 
 @pytest.mark.parametrize("name", ["out/a.txt", "out/b.onnx"])
@@ -112,7 +138,7 @@ def test_a_kill_leaves_nothing_half_written(tmp_path: Path) -> None:
     with Run.open(folder, "") as run:
         assert not list(folder.rglob(".tmp-*"))
         assert run.manifest["stages"] == {}
-        run.stage("first", {"x": 1}, lambda: {"a": run.write("a.txt", "whole").name})
+        run.stage("first", {"x": 1}, lambda: {"a": run.write("a.txt", "whole").name}, dict)
     assert Run.find(folder).check_files() == []  # type: ignore[union-attr]
 
 
@@ -122,12 +148,12 @@ def test_an_interrupted_stage_is_not_taken_for_done(tmp_path: Path) -> None:
     build(tmp_path / "run", calls, x=1)
     with Run.open(tmp_path / "run", "recipe") as run:
 
-        def stopped() -> Mapping[str, Any]:
+        def stopped() -> NoResult:
             run.write("out/a.txt", "half of the new files")
             raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            run.stage("first", {"x": 2}, stopped)
+            run.stage("first", {"x": 2}, stopped, NoResult)
     build(tmp_path / "run", calls, x=1)
     assert calls == ["first", "second", "first"]
 
@@ -135,7 +161,8 @@ def test_an_interrupted_stage_is_not_taken_for_done(tmp_path: Path) -> None:
 def test_files_that_a_stage_no_longer_writes_go(tmp_path: Path) -> None:
     with Run.open(tmp_path / "run", "") as run:
         for names in (["a", "b"], ["b"]):
-            run.stage("s", {"names": names}, lambda names=names: {"n": [run.write(n, n).name for n in names]})
+            written = lambda names=names: Found((0, 0), 0, [run.write(n, n).name for n in names])  # noqa: E731
+            run.stage("s", {"names": names}, written, Found)
         assert not run.path("a").exists()
         assert run.path("b").exists()
         run.forget("s")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ import torch
 
 from bnnflow.flow.cli import app as cli
 from bnnflow.flow.graphs import oracles, speed
+from bnnflow.flow.results.speed import SpeedRow
 from bnnflow.flow.show import report
 from bnnflow.models.files.export import export_qonnx
 from bnnflow.models.files.saved import save_network
@@ -80,7 +80,7 @@ def test_results_that_differ_are_flagged() -> None:
     right = Simulator.of(graph).scores(images)
     classes = right.argmax(axis=1)
 
-    def row(scores: np.ndarray) -> speed.Row:
+    def row(scores: np.ndarray) -> SpeedRow:
         contender = speed.Contender("x", 128, lambda x: scores[: len(x)], lambda x: right[: len(x)])
         return speed._timed(contender, graph, images, classes)
 
@@ -136,10 +136,10 @@ def test_slow_programs_are_cut_and_say_so(monkeypatch: pytest.MonkeyPatch) -> No
     row = speed._timed(speed.Contender("x", 8, slow, slow), graph, images, right.argmax(axis=1))
     assert row.images is not None and 8 <= row.images < 100 and row.images % 8 == 0
     assert (row.asked, row.other_classes, row.inexact) == (600, 0, "")
-    assert f"timed on {row.images} of 600 images" in report.speed_cells(asdict(row))[-1]
+    assert f"timed on {row.images} of 600 images" in report.speed_cells(row)[-1]
     short = speed._timed(speed.Contender("x", 8, lambda x: right[: len(x)]), graph, images, right[:7].argmax(axis=1))
     assert (short.images, short.compared) == (600, 7)
-    assert report.speed_cells(asdict(short))[-1] == "7 of them compared"
+    assert report.speed_cells(short)[-1] == "7 of them compared"
 
 
 @pytest.mark.parametrize("arguments", [["none.onnx"], ["--threads", "0"], ["--images", "0"], ["--part", "xc0"]])

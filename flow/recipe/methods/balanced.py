@@ -7,8 +7,7 @@ layer's share leaves some whole. Source: Mishra et al., Accelerating Sparse Deep
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 
     from ....models.networks.network import Network
     from ....models.prune.recovery import Removal
+    from ...results.stages import PruningResult
 
 
 class Balanced(RankedSynapses):
@@ -65,9 +65,9 @@ class Balanced(RankedSynapses):
         return self.told(made, [Step(kept_synapses(one.network), macs, one.before, one.after) for one in done])
 
     @classmethod
-    def headline(cls, facts: Mapping[str, Any]) -> str:
+    def headline(cls, found: PruningResult) -> str:
         """For the report."""
-        return f"Synapses ranked by {facts.get('criterion')}, as many removed of every neuron, and fine-tuned"
+        return f"Synapses ranked by {found.criterion}, as many removed of every neuron, and fine-tuned"
 
 
 def highest(scores: np.ndarray, keep: int, of: int) -> np.ndarray:

@@ -6,15 +6,17 @@ of every later stage shrinks the map and stays.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
 from bnnflow import Problem
 
 from .method import Asked, Columns, Dropping, Given, Lines, Measured, Pruned, Step
+
+if TYPE_CHECKING:
+    from ...results.stages import PruningResult
 
 
 class Blocks(Dropping):
@@ -88,11 +90,11 @@ class Blocks(Dropping):
         )
 
     @classmethod
-    def headline(cls, facts: Mapping[str, Any]) -> str:
+    def headline(cls, found: PruningResult) -> str:
         """For the report."""
         return "Residual units dropped, least needed first, and fine-tuned"
 
     @classmethod
-    def lines(cls, facts: Mapping[str, Any]) -> Lines:
+    def lines(cls, found: PruningResult) -> Lines:
         """Which are gone."""
-        return (f"dropped {', '.join(facts['dropped']) or 'none'}",)
+        return (f"dropped {', '.join(found.more['dropped']) or 'none'}",)

@@ -6,15 +6,18 @@ Needs latent weights, so that bop does not do, and joins that take such weights.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, replace
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from bnnflow import Problem
 
 from .method import Asked, Columns, Given, LatentUse, Lines, Method, Pruned, Step
+
+if TYPE_CHECKING:
+    from ...results.stages import PruningResult
 
 
 class Ecqx(Method):
@@ -70,22 +73,23 @@ class Ecqx(Method):
         return Pruned(made, kept, [Step(kept, made.spec.macs(), None, accuracy(made, *held))], facts)
 
     @classmethod
-    def headline(cls, facts: Mapping[str, Any]) -> str:
+    def headline(cls, found: PruningResult) -> str:
         """For the report."""
         return "Weights assigned to few levels by distance, entropy and relevance while training"
 
     @classmethod
-    def lines(cls, facts: Mapping[str, Any]) -> Lines:
+    def lines(cls, found: PruningResult) -> Lines:
         """What the weights of every layer code to."""
         rows = []
-        for name, row in facts["after"].items():
+        for name, row in found.more["after"].items():
             numbers = (f"{row['plain_bits']:,}", f"{row['entropy_bits']:,.0f}", f"{row['lzma_bytes']:,}")
             rows.append((name, f"{row['weights']:,}", f"{row['zeros']:.0%}", *numbers))
-        title = f"weights of {facts['bits']} bits, relevance {facts['relevance']}"
+        title = f"weights of {found.more['bits']} bits, relevance {found.relevance}"
         headings = ("layer", "weights", "zeros", "stored bits", "entropy bits", "lzma bytes")
-        before, after = (sum(row["entropy_bits"] for row in facts[key].values()) / 8 for key in ("before", "after"))
-        floats = 4 * sum(row["weights"] for row in facts["after"].values())
-        packed = sum(row["lzma_bytes"] for row in facts["after"].values())
+        both = (found.more["before"], found.more["after"])
+        before, after = (sum(row["entropy_bits"] for row in sizes.values()) / 8 for sizes in both)
+        floats = 4 * sum(row["weights"] for row in found.more["after"].values())
+        packed = sum(row["lzma_bytes"] for row in found.more["after"].values())
         return (
             Columns(title, headings, tuple(rows)),
             f"all weights: {floats:,} bytes in float32, {before:,.0f} by entropy before, {after:,.0f} now "

@@ -7,7 +7,7 @@ stages; a convolution inside a block loses its own. The only method that prunes 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -16,6 +16,9 @@ from bnnflow import Problem
 from ....models.relevance.criteria import Criterion
 from ..section import Count, Share, cross_faults
 from .method import FLIP_HINT, Asked, Given, LatentUse, Method, Pruned, Step
+
+if TYPE_CHECKING:
+    from ...results.stages import PruningResult
 
 OF_SENSITIVITY = ("objective", "budget", "levels", "validation", "calibration", "explore", "jobs")
 
@@ -131,9 +134,9 @@ class Filters(Method):
         return Pruned(result.network, kept, [_step(record) for record in result.steps], facts, result.stop)
 
     @classmethod
-    def headline(cls, facts: Mapping[str, Any]) -> str:
+    def headline(cls, found: PruningResult) -> str:
         """For the report."""
-        return f"Filters and neurons scored by {facts.get('criterion')}, removed and fine-tuned"
+        return f"Filters and neurons scored by {found.criterion}, removed and fine-tuned"
 
 
 def _step(record: Mapping[str, Any]) -> Step:

@@ -5,8 +5,7 @@ Needs a network without residual joins.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -14,6 +13,9 @@ from bnnflow import Problem
 
 from ..section import Rate
 from .method import Asked, Given, Lines, Method, Pruned, Step
+
+if TYPE_CHECKING:
+    from ...results.stages import PruningResult
 
 
 class Masks(Method):
@@ -58,11 +60,11 @@ class Masks(Method):
         return Pruned(made.eval(), kept, [step], {"whole": whole})
 
     @classmethod
-    def headline(cls, facts: Mapping[str, Any]) -> str:
+    def headline(cls, found: PruningResult) -> str:
         """For the report."""
         return "Filters and neurons chosen by masks trained with the weights, cut and fine-tuned"
 
     @classmethod
-    def lines(cls, facts: Mapping[str, Any]) -> Lines:
+    def lines(cls, found: PruningResult) -> Lines:
         """The widths that masks chose."""
-        return (", ".join(f"{name} {facts['whole'][name]} to {now}" for name, now in facts["kept"].items()),)
+        return (", ".join(f"{name} {found.more['whole'][name]} to {now}" for name, now in found.kept.items()),)

@@ -6,7 +6,7 @@ and of docs/pruning.md. Nothing here imports torch: a recipe is read without it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ....models.training.flips import FlipCounts
     from ....models.training.train import Progress
     from ....models.training.train_spec import TrainSpec
+    from ...results.stages import PruningResult
 
 Facts = dict[str, Any]
 OFF = "set `prune: {enabled: false}`"
@@ -294,13 +295,13 @@ class Method(Section):
         raise Problem(f"single {self.counts} are not measured by {self.name()}", "--method", hint)
 
     @classmethod
-    def headline(cls, facts: Mapping[str, Any]) -> str:
-        """What was removed, and how, in words; `facts` of the stage `prune`."""
+    def headline(cls, found: PruningResult) -> str:
+        """What was removed, and how, in words."""
         return (cls.__doc__ or "").partition("\n")[0].rstrip(".")
 
     @classmethod
-    def lines(cls, facts: Mapping[str, Any]) -> Lines:
-        """What is to be said in the terminal beside the table of steps; `facts` of the stage `prune`."""
+    def lines(cls, found: PruningResult) -> Lines:
+        """What is to be said in the terminal beside the table of steps."""
         return ()
 
 

@@ -5,15 +5,17 @@ Needs `model: {input: planes}`. The first layer loses the channels of the planes
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, replace
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
 from bnnflow import Problem
 
 from .method import Asked, Columns, Dropping, Given, Lines, Measured, Pruned, Step
+
+if TYPE_CHECKING:
+    from ...results.stages import PruningResult
 
 
 class Planes(Dropping):
@@ -84,12 +86,12 @@ class Planes(Dropping):
         return Measured({"images": images, "planes": [asdict(one) for one in losses], "accuracy": whole}, shown)
 
     @classmethod
-    def headline(cls, facts: Mapping[str, Any]) -> str:
+    def headline(cls, found: PruningResult) -> str:
         """For the report."""
         return "Lowest input bit planes dropped, and fine-tuned"
 
     @classmethod
-    def lines(cls, facts: Mapping[str, Any]) -> Lines:
+    def lines(cls, found: PruningResult) -> Lines:
         """What the first layer saves."""
-        weights, fewer = facts["first_layer_weights"]
-        return (f"{facts['kept']['planes']} planes left: weights of the first layer {weights:,} to {fewer:,}",)
+        weights, fewer = found.more["first_layer_weights"]
+        return (f"{found.kept['planes']} planes left: weights of the first layer {weights:,} to {fewer:,}",)

@@ -7,8 +7,8 @@ twice as large); unrolled hardware alone leaves the zeros out, and the report ad
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -19,6 +19,7 @@ from .method import FLIP_HINT, OFF, Asked, Given, LatentUse, Lines, Method, Prun
 if TYPE_CHECKING:
     from ....models.networks.network import Network
     from ....models.training.flips import FlipCounts
+    from ...results.stages import PruningResult
 
 
 class RankedSynapses(Method):
@@ -63,9 +64,9 @@ class RankedSynapses(Method):
         return Pruned(made, kept, steps, {"whole": whole, "criterion": self.criterion})
 
     @classmethod
-    def lines(cls, facts: Mapping[str, Any]) -> Lines:
+    def lines(cls, found: PruningResult) -> Lines:
         """What is left of all, and where that pays."""
-        share = sum(facts["kept"].values()) / sum(facts["whole"].values())
+        share = sum(found.kept.values()) / sum(found.more["whole"].values())
         return (f"{share:.1%} of synapses left; unrolled hardware leaves them out: flow estimate GRAPH --unrolled",)
 
 
@@ -98,6 +99,6 @@ class Synapses(RankedSynapses):
         return self.told(made, [Step(one.kept, made.spec.macs(), one.before, one.after) for one in taken])
 
     @classmethod
-    def headline(cls, facts: Mapping[str, Any]) -> str:
+    def headline(cls, found: PruningResult) -> str:
         """For the report."""
-        return f"Synapses ranked by {facts.get('criterion')}, removed and fine-tuned"
+        return f"Synapses ranked by {found.criterion}, removed and fine-tuned"

@@ -1,0 +1,377 @@
+"""What fault campaigns and analyses find."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .costs import InputHeld
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FaultCurve:
+    """Accuracy of one network over the rates of a campaign's first series; all from 0 to 1.
+
+    Attributes:
+        clean: without faults.
+        mean: over the fault maps, by rate.
+        low, high: of the 95 % interval for other maps and other test images.
+    """
+
+    clean: float
+    mean: list[float]
+    low: list[float]
+    high: list[float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FaultSeries:
+    """Fault maps of one point of a campaign's grid.
+
+    Attributes:
+        target: what is hit.
+        layers: of the memories hit; ["all"] for every one.
+        model: the fault.
+        rate: 0 to 1; of a table, the greatest or that of memories not named.
+        rates: for people.
+        injected: the rates of a flip from 0 to 1 and from 1 to 0, by memory.
+        protection: of the memories.
+        seed: of the maps.
+        images, maps: that were judged on, and drawn.
+        mean, low, high: accuracy (0 to 1) and its 95 % interval for other maps and other images.
+        half_width, test_half_width: what the maps and what the images leave of that interval.
+        worst: accuracy of the worst map.
+        worse_share: at 95 %, of all maps at most so many are worse, 0 to 1.
+        changed: share of images whose class changes, 0 to 1.
+    """
+
+    target: str
+    layers: list[str]
+    model: str
+    rate: float
+    rates: str
+    injected: Mapping[str, Any]
+    protection: str
+    seed: int
+    images: int
+    maps: int
+    mean: float
+    low: float
+    high: float
+    half_width: float
+    test_half_width: float
+    worst: float
+    worse_share: float
+    changed: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SingleFaultSeries(FaultSeries):
+    """Single faults, each a "map" of its own.
+
+    Attributes:
+        population: faults that there are.
+        critical: of those drawn, how many change the class of an image.
+        critical_share, critical_low, critical_high: of all, 0 to 1, with the interval at `confidence`.
+        confidence: 0 to 1.
+    """
+
+    population: int
+    critical: int
+    critical_share: float
+    critical_low: float
+    critical_high: float
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairedSeries:
+    """One network less another, on the same images and fault maps.
+
+    Attributes:
+        first, second: names of the networks.
+        target, layers, model, rate, rates, protection, seed: as of `FaultSeries`.
+        maps: that both have.
+        difference: of mean accuracies, -1 to 1.
+        half_width, test_half_width: of it, at 95 %, for other maps and at most for other images.
+        wins, losses: maps on which the first is better or worse.
+        p_sign: of the two-sided sign test.
+    """
+
+    first: str
+    second: str
+    target: str
+    layers: list[str]
+    model: str
+    rate: float
+    rates: str
+    protection: str
+    seed: int
+    maps: int
+    difference: float
+    half_width: float
+    test_half_width: float
+    wins: int
+    losses: int
+    p_sign: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryProtection:
+    """What a protection costs one memory, estimated.
+
+    Attributes:
+        memory: its name.
+        bits: that it holds without protection.
+        protection: its name.
+        extra_bits: check bits, copies and unused rests.
+        bram18, bram18_plain: block RAMs of 18 kbit with and without it, were the memory in block RAMs.
+        lut: of decoders.
+    """
+
+    memory: str
+    bits: int
+    protection: str
+    extra_bits: int
+    bram18: int
+    bram18_plain: int
+    lut: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FaultCampaign:
+    """One grid on some networks, with the same maps and images.
+
+    Attributes:
+        images: that were judged on.
+        maps: a series; "least to most" where they differ.
+        rates: of the first series, 0 to 1.
+        labels: the same for people.
+        what: target, fault and layers of the first series.
+        networks: the curve of each.
+        series: all points of each.
+        wanted: half width that was asked for; None for none.
+        not_reached: series that the most maps allowed left wider.
+        paired: the first network less each other, point by point.
+        costs: of protections, memory by memory.
+    """
+
+    images: int
+    maps: int | str
+    rates: list[float]
+    labels: list[str]
+    what: str
+    networks: Mapping[str, FaultCurve]
+    series: Mapping[str, list[SingleFaultSeries | FaultSeries]]
+    wanted: float | None
+    not_reached: int
+    paired: list[PairedSeries]
+    costs: Mapping[str, list[MemoryProtection]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GraphCampaign(FaultCampaign):
+    """What `flow faults` finds.
+
+    Attributes:
+        store: the file that holds the results; None for none.
+        input: what the first graph's input holds; None where it is not known.
+    """
+
+    store: str | None
+    input: InputHeld | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FaultMapCells:
+    """A fault map that was written.
+
+    Attributes:
+        map: its file.
+        cells: faulty ones of each memory.
+    """
+
+    map: str
+    cells: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FaultMapReplay(FaultMapCells):
+    """What one fault map does.
+
+    Attributes:
+        clean, accuracy: without and with it, 0 to 1.
+        trial: 0.
+        images, right, changed: that were judged on, that are classified rightly, whose class changes.
+    """
+
+    clean: float
+    accuracy: float
+    trial: int
+    images: int
+    right: int
+    changed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorstBit:
+    """A weight bit that changes many classes.
+
+    Attributes:
+        row, column, bit: its place in the matrix of weights.
+        changed: images whose class it changes.
+        right: images that are still classified rightly.
+    """
+
+    row: int
+    column: int
+    bit: int
+    changed: int
+    right: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerCriticality:
+    """Every weight bit of a layer flipped, one at a time.
+
+    Attributes:
+        layer: its name.
+        bits: that it has.
+        critical: bits that change the class of an image.
+        critical_share: of them, 0 to 1.
+        mean_changed: mean share of images whose class a bit changes, 0 to 1.
+        clean: accuracy without faults, 0 to 1; None without labels.
+        worst: the bits that change most.
+    """
+
+    layer: str
+    bits: int
+    critical: int
+    critical_share: float
+    mean_changed: float
+    clean: float | None
+    worst: list[WorstBit]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Criticality:
+    """What `flow criticality` finds.
+
+    Attributes:
+        images: that were judged on.
+        layers: those asked for.
+        output: file of the tables of all bits; None for none.
+        input: what the graph's input holds; None where it is not known.
+    """
+
+    images: int
+    layers: list[LayerCriticality]
+    output: str | None
+    input: InputHeld | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlipSpread:
+    """Certified flips over images; None where so many stand any number.
+
+    Attributes:
+        least, p10, median: least, tenth percentile and median.
+        trivial_share: of images of which nothing is certified, 0 to 1.
+    """
+
+    least: int | None
+    p10: int | None
+    median: int | None
+    trivial_share: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FewestFlips:
+    """The fewest flips that a search found to change a class.
+
+    Attributes:
+        image: its index.
+        flips: row and column of each.
+    """
+
+    image: int
+    flips: list[list[int]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerMargins:
+    """Margins of a layer.
+
+    Attributes:
+        layer: its name.
+        median_flips: of input flips that turn a neuron; None where none can be turned.
+        one_flip_share: of neurons that one flip turns, 0 to 1.
+        constant_share: of neurons that none turn, 0 to 1.
+        flip_probability: mean, of a neuron, at the rate asked for.
+        certified: flips of weights that provably change no class.
+        exact: whether one flip more, well chosen, changes it.
+    """
+
+    layer: str
+    median_flips: float | None
+    one_flip_share: float
+    constant_share: float
+    flip_probability: float
+    certified: FlipSpread
+    exact: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchedMargins(LayerMargins):
+    """Margins of a layer, and what a search found.
+
+    Attributes:
+        found: for each of the first images, flips found to be enough; None where none were found.
+        weakest: the fewest of them; None where none were found.
+    """
+
+    found: list[int | None]
+    weakest: FewestFlips | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttackFlip:
+    """One flip of a greedy attack.
+
+    Attributes:
+        layer, row, column, bit: its place.
+        accuracy: with it and those before, 0 to 1.
+    """
+
+    layer: str
+    row: int
+    column: int
+    bit: int
+    accuracy: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Margins:
+    """What `flow margins` finds.
+
+    Attributes:
+        images: that were judged on.
+        rate: of the flips of inputs, 0 to 1.
+        last: name of the last layer.
+        last_weights, last_inputs: certified flips there; the latter None where its inputs are no bits.
+        layers: all but the last.
+        neurons_on: images that margins of neurons are of.
+        attack: flips, in order.
+        input: what the graph's input holds; None where it is not known.
+    """
+
+    images: int
+    rate: float
+    last: str
+    last_weights: FlipSpread
+    last_inputs: FlipSpread | None
+    layers: list[SearchedMargins | LayerMargins]
+    neurons_on: int
+    attack: list[AttackFlip]
+    input: InputHeld | None
