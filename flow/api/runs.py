@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .common import Changes, PathLike, changes_of, given_or_default, path_of
 
 if TYPE_CHECKING:
+    from ..results.rankings import Ranking
     from ..results.stages import PrunedRun
     from ..results.summary import Summary
 
@@ -60,7 +61,7 @@ def rank(
     data_dir: PathLike | None = None,
     csv: PathLike | None = None,
     plot: PathLike | None = None,
-) -> Any:
+) -> Ranking:
     """Score every filter and neuron of a trained network by one or several criteria, and say how they agree.
 
     Args:
@@ -79,7 +80,7 @@ def rank(
         Problem: no trained network, an unknown criterion, or too few images.
 
     >>> found = bf.rank("runs/model", ["latent", "deeplift:l2"], count=20)
-    >>> [row["criterion"] for row in found["criteria"]]
+    >>> [row.criterion for row in found.criteria]
     ['latent', 'deeplift:l2']
     """
     from ..commands import rank as work
@@ -92,14 +93,14 @@ def rank(
     wanted = [criteria] if isinstance(criteria, str) else criteria or [given_or_default(None, "prune.criterion")]
     images, drawn = given_or_default(count, "prune.images"), given_or_default(seed, "seed")
     found = work.find_run(Path(run))
-    facts, made, sample = work.rank(found, wanted, network, images, drawn, threads, path_of(data_dir))
+    scored, made, sample = work.rank(found, wanted, network, images, drawn, threads, path_of(data_dir))
     if csv is not None:
-        work.write_csv(facts, Path(csv))
+        work.write_csv(scored, Path(csv))
     if plot is not None:
         from ..show import rank_plots
 
-        rank_plots.plot(facts, made, sample, Path(plot))
-    return facts
+        rank_plots.plot(scored, made, sample, Path(plot))
+    return scored
 
 
 def prune(

@@ -62,7 +62,7 @@ def rank(
     if json:
         useless(context, ["show"], "with --json, which has all filters")
     criteria = [*criterion, *(["ablation"] if ablation and "ablation" not in criterion else [])]
-    facts = api(
+    found = api(
         run,
         criteria,
         network=network,
@@ -73,4 +73,4 @@ def rank(
         csv=csv,
         plot=plot,
     )
-    screen.print_json(facts) if json else screen_pruning.print_rank(facts, show)
+    screen.print_json(found) if json else screen_pruning.print_rank(found, show)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,17 +16,17 @@ from ...models.relevance.criteria import CRITERIA, Criterion
 from ..recipe.file import load
 from ..recipe.objects import dataset, set_threads
 from ..recipe.schema import Recipe
+from ..results.rankings import CaptumComparison, CriterionScores, Ranking
 from ..run.files import write_whole
 from ..run.folder import RECIPE, Run
 from ..run.names import FLIPS, WEIGHTS
+from ..run.typed_json import extended
 
 if TYPE_CHECKING:
     from ...models.data.load import Dataset
     from ...models.networks.network import Network
     from ...models.networks.own import OwnNetwork
     from ...models.relevance.sample import Sample
-
-Facts = dict[str, Any]
 
 
 def find_run(path: Path) -> Run:
@@ -53,7 +52,7 @@ def _in_run(path: Path) -> bool:
 
 def rank(
     run: Run, criteria: Sequence[str], which: str, images: int, seed: int, threads: int, data_dir: Path | None = None
-) -> tuple[Facts, Network | OwnNetwork, Sample]:
+) -> tuple[Ranking, Network | OwnNetwork, Sample]:
     """Scores of one network of a run by every criterion, on training images, and Spearman's correlation of each pair.
 
     Args:
@@ -80,29 +79,29 @@ def rank(
     flips = FlipCounts.load(run.path(f"base/{FLIPS}")) if any("flips" in each.needs for each in wanted) else None
     made = [score(network, each, sample, seed, flips) for each in wanted]
     rows = [
-        {
-            "criterion": each.criterion,
-            "meaning": _meaning(criterion),
-            "check": each.check,
-            "check_is": CRITERIA[criterion.method].check if criterion.method in CRITERIA else "",
-            "captum": None if each.captum is None else asdict(each.captum),
-            "seconds": round(each.seconds, 3),
-            "images": each.images,
-            "scores": {name: values.tolist() for name, values in each.scores.items()},
-        }
+        CriterionScores(
+            criterion=each.criterion,
+            meaning=_meaning(criterion),
+            check=each.check,
+            check_is=CRITERIA[criterion.method].check if criterion.method in CRITERIA else "",
+            captum=None if each.captum is None else extended(CaptumComparison, each.captum),
+            seconds=round(each.seconds, 3),
+            images=each.images,
+            scores={name: values.tolist() for name, values in each.scores.items()},
+        )
         for criterion, each in zip(wanted, made, strict=True)
     ]
-    facts: Facts = {
-        "run": str(run.folder),
-        "network": which,
-        "images": len(sample.images),
-        "seed": seed,
-        "criteria": rows,
-        "spearman": {
+    ranking = Ranking(
+        run=str(run.folder),
+        network=which,
+        images=len(sample.images),
+        seed=seed,
+        criteria=rows,
+        spearman={
             name: [[spearman(a.scores[name], b.scores[name]) for b in made] for a in made] for name in made[0].scores
         },
-    }
-    return facts, network, sample
+    )
+    return ranking, network, sample
 
 
 def _network(run: Run, which: str, data_dir: Path | None) -> tuple[Network | OwnNetwork, Recipe]:
@@ -146,15 +145,15 @@ def spearman(a: np.ndarray, b: np.ndarray) -> float | None:
     return float((first * second).sum() / size) if size else None
 
 
-def write_csv(facts: Facts, path: Path) -> None:
+def write_csv(ranking: Ranking, path: Path) -> None:
     """One row a layer, filter and criterion, with its score and rank position from 0 (lowest)."""
     from ...models.relevance.scores import ranks
 
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("layer", "filter", "criterion", "score", "rank"))
-    for row in facts["criteria"]:
-        for layer, scores in row["scores"].items():
+    for row in ranking.criteria:
+        for layer, scores in row.scores.items():
             for index, (value, place) in enumerate(zip(scores, ranks(np.array(scores)), strict=True)):
-                writer.writerow((layer, index, row["criterion"], repr(value), place))
+                writer.writerow((layer, index, row.criterion, repr(value), place))
     write_whole(path, text.getvalue().encode())

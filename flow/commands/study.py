@@ -11,10 +11,10 @@ import base64
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -27,8 +27,10 @@ from ..pruning.structure import structure_of
 from ..recipe.file import load
 from ..recipe.objects import dataset, network_spec, set_threads, train_settings
 from ..recipe.schema import Recipe
+from ..results.rankings import StudyResult
 from ..run.files import write_whole
 from ..run.names import FLIPS, WEIGHTS
+from ..run.typed_json import extended
 
 if TYPE_CHECKING:
     from ...models.data.load import Dataset
@@ -37,7 +39,6 @@ if TYPE_CHECKING:
     from ...models.prune.spec import PruneSpec
     from ...models.training.flips import FlipCounts
 
-Facts = dict[str, Any]
 CRITERIA = (
     *("deeplift", "integrated-gradients", "gradient-activation", "taylor-weight", "taylor-activation", "lrp"),
     *("flips", "latent", "entropy", "norm-gain", "borda(deeplift,taylor-activation,latent)"),
@@ -99,25 +100,29 @@ class Study:
     """A study whose networks are trained.
 
     Attributes:
-        facts: `recipe`, `folder`, `steps`, `epochs`, `left_out` (reasons, by criterion).
+        recipe: its file.
+        folder: of the networks.
+        steps, epochs: rounds of pruning, and of fine-tuning in each.
+        left_out: why a criterion was left out, by its name.
         unpruned: accuracy of the networks on the test set, 0 to 1, by seed.
         jobs: cells to be measured.
         processes: that measure them.
     """
 
-    facts: Facts
+    recipe: str
+    folder: str
+    steps: int
+    epochs: int
+    left_out: Mapping[str, str]
     unpruned: list[float]
     jobs: list[_Job]
     processes: int
 
-    def run(self, progress: Callable[[int, int], None]) -> Facts:
+    def run(self, progress: Callable[[int, int], None]) -> StudyResult:
         """Prune what is missing, and compare.
 
         Args:
             progress: called with cells done and in all.
-
-        Returns:
-            `facts`, and what `study_figures.comparison` returns.
 
         Raises:
             Problem: what pruning finds wrong.
@@ -126,7 +131,15 @@ class Study:
         for cell in _all(self.jobs, self.processes):
             cells.append(cell)
             progress(len(cells), len(self.jobs))
-        return self.facts | comparison(cells, self.unpruned)
+        return extended(
+            StudyResult,
+            comparison(cells, self.unpruned),
+            recipe=self.recipe,
+            folder=self.folder,
+            steps=self.steps,
+            epochs=self.epochs,
+            left_out=self.left_out,
+        )
 
 
 def prepared(source: Path, place: Path | None, overrides: Sequence[str], wishes: Wishes, quiet: bool = False) -> Study:
@@ -160,8 +173,8 @@ def prepared(source: Path, place: Path | None, overrides: Sequence[str], wishes:
         for name, draw in wanted
     ]
     used = load(source, changes).prune
-    facts = {"recipe": str(source), "folder": str(folder), "steps": used.steps, "epochs": used.epochs}
-    return Study(facts | {"left_out": left_out}, [accuracy for _, accuracy in bases], jobs, wishes.jobs)
+    unpruned = [accuracy for _, accuracy in bases]
+    return Study(str(source), str(folder), used.steps, used.epochs, left_out, unpruned, jobs, wishes.jobs)
 
 
 def _said(wishes: Wishes) -> list[str]:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
-from typing import Any
 
 import numpy as np
 
 from ...sim.faults.campaigns.statistics import normal, student_t, unseen
+from ..results.rankings import ComparedRow, Comparison, StudyAmount, StudyRow
+from ..run.typed_json import extended
 
 RANDOM = "random"
-Facts = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Cell:
         return float(self.right.mean())
 
 
-def comparison(cells: Sequence[Cell], unpruned: Sequence[float]) -> Facts:
+def comparison(cells: Sequence[Cell], unpruned: Sequence[float]) -> Comparison:
     """Every criterion against the random draws of the same seed and amount.
 
     The interval of a difference is 95 % and has two parts, added in squares. One is what another network, draw, or
@@ -57,41 +57,38 @@ def comparison(cells: Sequence[Cell], unpruned: Sequence[float]) -> Facts:
     Args:
         cells: of all seeds, criteria, draws and amounts.
         unpruned: accuracy by seed, 0 to 1.
-
-    Returns:
-        `unpruned`, `images`, `seeds`, `draws`, and `amounts`: for each `amount`, `fewer` (share of the binary products
-        that went), and `rows`, best first: `criterion`,
-        `accuracies`, `mean`, `against_unpruned`, and but for random ones `gap`, `half_width`, `beaten` (random draws of
-        the same seed that were less accurate) and `verdict`; shares of 1 all.
     """
     seeds = list(dict.fromkeys(cell.seed for cell in cells))
     amounts = [_at(amount, cells, seeds, unpruned) for amount in dict.fromkeys(cell.amount for cell in cells)]
     draws = len({cell.draw for cell in cells if cell.criterion == RANDOM})
-    counts = {"images": len(cells[0].right), "seeds": seeds, "draws": draws}
-    return {"unpruned": list(unpruned), **counts, "amounts": amounts}
+    return Comparison(unpruned=list(unpruned), images=len(cells[0].right), seeds=seeds, draws=draws, amounts=amounts)
 
 
-def _at(amount: float, every: Sequence[Cell], seeds: Sequence[int], unpruned: Sequence[float]) -> Facts:
+def _at(amount: float, every: Sequence[Cell], seeds: Sequence[int], unpruned: Sequence[float]) -> StudyAmount:
     cells = [cell for cell in every if cell.amount == amount]
     chance = [np.array([c.right for c in cells if c.criterion == RANDOM and c.seed == seed]) for seed in seeds]
     within = sum(float(((right.mean(1) - right.mean()) ** 2).sum()) for right in chance)
-    rows: list[Facts] = []
+    rows: list[ComparedRow | StudyRow] = []
     for name in dict.fromkeys(cell.criterion for cell in cells):
         if name == RANDOM:
-            values, versus = [float(value) for right in chance for value in right.mean(1)], {}
+            rows.append(_row(name, [float(value) for right in chance for value in right.mean(1)], unpruned))
         else:
             mine = {cell.seed: cell.right for cell in cells if cell.criterion == name}
             rights = [mine[seed] for seed in seeds]
-            values, versus = [float(right.mean()) for right in rights], _versus(rights, chance, within)
-        mean = float(np.mean(values))
-        lost = mean - float(np.mean(unpruned))
-        rows.append({"criterion": name, "accuracies": values, "mean": mean, "against_unpruned": lost, **versus})
-    rows.sort(key=lambda row: -float(row["mean"]))
+            row = _row(name, [float(right.mean()) for right in rights], unpruned)
+            rows.append(_versus(row, rights, chance, within))
+    rows.sort(key=lambda row: -row.mean)
     fewer = 1 - cells[0].macs / cells[0].whole_macs
-    return {"amount": amount, "fewer": fewer, "rows": rows}
+    return StudyAmount(amount=amount, fewer=fewer, rows=rows)
 
 
-def _versus(rights: Sequence[np.ndarray], chance: Sequence[np.ndarray], within: float) -> Facts:
+def _row(name: str, accuracies: list[float], unpruned: Sequence[float]) -> StudyRow:
+    mean = float(np.mean(accuracies))
+    lost = mean - float(np.mean(unpruned))
+    return StudyRow(criterion=name, accuracies=accuracies, mean=mean, against_unpruned=lost)
+
+
+def _versus(row: StudyRow, rights: Sequence[np.ndarray], chance: Sequence[np.ndarray], within: float) -> ComparedRow:
     """One criterion against the draws: by seed (images,) and (draws, images); `within` as `_by_choice` takes it."""
     pairs = list(zip(rights, chance, strict=True))
     apart = np.array([right - drawn.mean(0) for right, drawn in pairs])
@@ -100,7 +97,7 @@ def _versus(rights: Sequence[np.ndarray], chance: Sequence[np.ndarray], within: 
     gap = float(apart.mean())
     beaten = sum(int((right.mean() > drawn.mean(1)).sum()) for right, drawn in pairs)
     verdict = "better" if gap > half else "worse" if gap < -half else "-"
-    return {"gap": gap, "half_width": half, "beaten": beaten, "verdict": verdict}
+    return extended(ComparedRow, row, gap=gap, half_width=half, beaten=beaten, verdict=verdict)
 
 
 def _by_choice(gaps: np.ndarray, within: float, draws: int, images: int) -> float:
@@ -128,36 +125,37 @@ def _by_images(apart: np.ndarray) -> float:
 HEADINGS = ("criterion", "accuracy, % (range)", "to unpruned", "to chance, 95 %", "beaten", "verdict")
 
 
-def table_rows(found: Mapping[str, Any], at: Mapping[str, Any]) -> list[tuple[str, ...]]:
+def table_rows(found: Comparison, at: StudyAmount) -> list[tuple[str, ...]]:
     """The lines of one amount's table, as texts under `HEADINGS`; differences in points, "beaten" of random draws."""
-    draws = found["draws"] * len(found["seeds"])
+    draws = found.draws * len(found.seeds)
     lines: list[tuple[str, ...]] = []
-    for row in at["rows"]:
-        low, high = 100 * min(row["accuracies"]), 100 * max(row["accuracies"])
-        figures = [f"{100 * row['mean']:.2f} ({low:.2f}-{high:.2f})", f"{100 * row['against_unpruned']:+.2f}"]
-        if "gap" in row:
-            gap, half = 100 * row["gap"], 100 * row["half_width"]
-            figures += [f"{gap:+.2f} ± {half:.2f}", f"{row['beaten']}/{draws}", row["verdict"]]
+    for row in at.rows:
+        low, high = 100 * min(row.accuracies), 100 * max(row.accuracies)
+        figures = [f"{100 * row.mean:.2f} ({low:.2f}-{high:.2f})", f"{100 * row.against_unpruned:+.2f}"]
+        if isinstance(row, ComparedRow):
+            gap, half = 100 * row.gap, 100 * row.half_width
+            figures += [f"{gap:+.2f} ± {half:.2f}", f"{row.beaten}/{draws}", row.verdict]
         else:
             figures += ["", f"({draws})", ""]
-        lines.append((row["criterion"], *figures))
+        lines.append((row.criterion, *figures))
     return lines
 
 
-def title(found: Mapping[str, Any], at: Mapping[str, Any]) -> str:
+def title(found: Comparison, at: StudyAmount) -> str:
     """What an amount's table is of."""
-    accuracy = 100 * float(np.mean(found["unpruned"]))
-    seeds = f"{len(found['seeds'])} seed{'s' if len(found['seeds']) > 1 else ''}"
+    accuracy = 100 * float(np.mean(found.unpruned))
+    seeds = f"{len(found.seeds)} seed{'s' if len(found.seeds) > 1 else ''}"
     return (
-        f"{100 * at['amount']:g} % of every layer, {100 * at['fewer']:.1f} % fewer binary operations; "
-        f"unpruned {accuracy:.2f} % (mean of {seeds}, {found['images']:,} test images)"
+        f"{100 * at.amount:g} % of every layer, {100 * at.fewer:.1f} % fewer binary operations; "
+        f"unpruned {accuracy:.2f} % (mean of {seeds}, {found.images:,} test images)"
     )
 
 
-def conclusion(at: Mapping[str, Any]) -> str:
+def conclusion(at: StudyAmount) -> str:
     """What an amount's table shows and what not, in a sentence."""
-    rivals = len(at["rows"]) - 1
-    told = {word: [r["criterion"] for r in at["rows"] if r.get("verdict") == word] for word in ("better", "worse")}
+    rivals = len(at.rows) - 1
+    compared = [row for row in at.rows if isinstance(row, ComparedRow)]
+    told = {word: [row.criterion for row in compared if row.verdict == word] for word in ("better", "worse")}
     said = [f"{word} than chance: {', '.join(names)}" for word, names in told.items() if names]
     if not said:
         return "No criterion is told apart from chance."
@@ -167,10 +165,10 @@ def conclusion(at: Mapping[str, Any]) -> str:
     )
 
 
-def markdown(found: Mapping[str, Any]) -> str:
+def markdown(found: Comparison) -> str:
     """The tables of all amounts."""
     parts = []
-    for at in found["amounts"]:
+    for at in found.amounts:
         lines = [f"| {' | '.join(line)} |" for line in (HEADINGS, ("---",) * len(HEADINGS), *table_rows(found, at))]
         parts.append("\n".join([f"**{title(found, at)}**", "", *lines, "", conclusion(at)]))
     return "\n\n".join(parts) + "\n"

@@ -11,6 +11,7 @@ from ...models.relevance.criteria import CRITERIA, REDUCTIONS
 from ..pruning import statistics as study_figures
 from ..recipe.methods.all import METHODS
 from ..recipe.methods.method import Lines
+from ..results.rankings import CaptumComparison, Ranking, StudyResult
 from ..results.stages import PrunedRun
 from . import tables as report_tables
 from .graphs import print_input
@@ -28,42 +29,42 @@ def print_criteria() -> None:
         terminal().print(f":{name}  {meaning}, A the attributions", highlight=False, markup=False)
 
 
-def print_rank(facts: Mapping[str, Any], show: int) -> None:
+def print_rank(ranking: Ranking, show: int) -> None:
     """Each criterion with its cost and self-check, the ends of each layer's ranking, and the correlations."""
     console = terminal()
-    for row in facts["criteria"]:
-        check = f"; self-check {row['check']:.2g} ({row['check_is']})" if row["check"] is not None else ""
-        line = f"{row['criterion']}: {row['meaning']}; {row['seconds']:.1f} s, {row['images']} images{check}"
-        line += _captum(row["captum"])
+    for row in ranking.criteria:
+        check = f"; self-check {row.check:.2g} ({row.check_is})" if row.check is not None else ""
+        line = f"{row.criterion}: {row.meaning}; {row.seconds:.1f} s, {row.images} images{check}"
+        line += _captum(row.captum)
         console.print(line, soft_wrap=True, highlight=False, markup=False)
     table = Table("layer", "criterion", "lowest: filter score", "highest: filter score")
-    for layer in facts["criteria"][0]["scores"]:
-        for row in facts["criteria"]:
-            scores = row["scores"][layer]
+    for layer in ranking.criteria[0].scores:
+        for row in ranking.criteria:
+            scores = row.scores[layer]
             order = sorted(range(len(scores)), key=scores.__getitem__)
             ends = (order[:show], order[::-1][:show])
-            table.add_row(layer, row["criterion"], *("  ".join(f"{i} {scores[i]:.3g}" for i in end) for end in ends))
+            table.add_row(layer, row.criterion, *("  ".join(f"{i} {scores[i]:.3g}" for i in end) for end in ends))
     console.print(table)
-    names = [row["criterion"] for row in facts["criteria"]]
+    names = [row.criterion for row in ranking.criteria]
     if len(names) < 2:
         return
     table = Table("layer", "rank correlation (Spearman)", *names, title_justify="left")
-    for layer, matrix in facts["spearman"].items():
-        for name, line in zip(names, matrix, strict=True):
-            table.add_row(layer, name, *("-" if value is None else f"{value:+.2f}" for value in line))
+    for layer, matrix in ranking.spearman.items():
+        for name, values in zip(names, matrix, strict=True):
+            table.add_row(layer, name, *("-" if value is None else f"{value:+.2f}" for value in values))
     console.print(table)
 
 
-def _captum(found: Mapping[str, Any] | None) -> str:
+def _captum(found: CaptumComparison | None) -> str:
     """What Captum's DeepLIFT says to the attributions of deeplift."""
     if found is None:
         return ""
-    if not found["images"]:
-        return f"; not held against Captum ({found['reason']})"
+    if not found.images:
+        return f"; not held against Captum ({found.reason})"
     apart = ""
-    if found["layers"]:
-        apart = f", attributions differ by {found['difference']:.2g} ({', '.join(found['layers'])})"
-    return f"; Captum's DeepLift on {found['images']} images: sums miss by {found['completeness']:.2g}{apart}"
+    if found.layers:
+        apart = f", attributions differ by {found.difference:.2g} ({', '.join(found.layers)})"
+    return f"; Captum's DeepLift on {found.images} images: sums miss by {found.completeness:.2g}{apart}"
 
 
 def print_sensitivity(found: Mapping[str, Any]) -> None:
@@ -115,10 +116,10 @@ def print_lines(lines: Lines) -> None:
         terminal().print(table)
 
 
-def print_study(found: Mapping[str, Any]) -> None:
+def print_study(found: StudyResult) -> None:
     """Print criteria against chance, a table for each amount."""
     console = terminal()
-    for at in found["amounts"]:
+    for at in found.amounts:
         table = Table(title=study_figures.title(found, at), title_justify="left")
         for heading in study_figures.HEADINGS:
             table.add_column(heading, min_width=14 if heading == "criterion" else None, overflow="fold")
@@ -126,5 +127,5 @@ def print_study(found: Mapping[str, Any]) -> None:
             table.add_row(name.replace(",", ", "), *figures)
         console.print(table)
         console.print(study_figures.conclusion(at), highlight=False, markup=False)
-    for criterion, why in found["left_out"].items():
+    for criterion, why in found.left_out.items():
         console.print(f"left out: {criterion}: {why}", highlight=False, markup=False)

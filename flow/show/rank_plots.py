@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...models.relevance.criteria import Criterion
+from ..results.rankings import Ranking
 from ..run.files import write_whole
 from .drawing import as_file
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 IMAGES = 6
 
 
-def plot(facts: dict[str, Any], network: Network | OwnNetwork, sample: Sample, path: Path) -> None:
+def plot(ranking: Ranking, network: Network | OwnNetwork, sample: Sample, path: Path) -> None:
     """Sorted scores of every layer by every criterion; below, for criteria that attribute, maps of a few images.
 
     A map is the sum over the first layers' filters of the attributions at each place, drawn over the image: red speaks
@@ -31,10 +32,10 @@ def plot(facts: dict[str, Any], network: Network | OwnNetwork, sample: Sample, p
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    parsed = [Criterion.parse(row["criterion"]) for row in facts["criteria"]]
+    parsed = [Criterion.parse(row.criterion) for row in ranking.criteria]
     methods = list(dict.fromkeys(c.method for c in parsed if c.reduction))
     maps = {method: found for method in methods if (found := _maps(network, method, sample))}
-    layers = list(facts["criteria"][0]["scores"])
+    layers = list(ranking.criteria[0].scores)
     wide, rows = 1.7 * IMAGES, sum(len(found) for found in maps.values())
     columns = min(len(layers), 4)
     high = -(-len(layers) // columns)
@@ -42,7 +43,7 @@ def plot(facts: dict[str, Any], network: Network | OwnNetwork, sample: Sample, p
         figure = Figure(figsize=(wide, 2.4 * high + 0.6 + 1.75 * rows), layout="constrained")
         heights = [2.4 * high + 0.6] + ([1.75 * rows] if rows else [])
         parts = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
-        _spread(parts[0].subplots(high, columns, squeeze=False).ravel().tolist(), layers, facts, parts[0])
+        _spread(parts[0].subplots(high, columns, squeeze=False).ravel().tolist(), layers, ranking, parts[0])
         if rows:
             _draw_maps(parts[1].subplots(rows, IMAGES, squeeze=False), maps, sample)
             parts[1].supxlabel("relevance, sum over the filters: red speaks for the label, blue against it", fontsize=8)
@@ -72,13 +73,13 @@ def draw_maps(network: Network | OwnNetwork, method: str, sample: Sample) -> tup
     return picture.getvalue(), list(found)
 
 
-def _spread(axes: list[Axes], layers: list[str], facts: dict[str, Any], figure: Any) -> None:
+def _spread(axes: list[Axes], layers: list[str], ranking: Ranking, figure: Any) -> None:
     """Scores from the highest down, each criterion by its highest magnitude."""
     for one, layer in zip(axes, layers, strict=False):
-        for row in facts["criteria"]:
-            scores = np.sort(np.array(row["scores"][layer]))[::-1]
+        for row in ranking.criteria:
+            scores = np.sort(np.array(row.scores[layer]))[::-1]
             top = float(np.abs(scores).max()) or 1.0
-            one.plot((np.arange(len(scores)) + 0.5) / len(scores), scores / top, label=row["criterion"], linewidth=1.3)
+            one.plot((np.arange(len(scores)) + 0.5) / len(scores), scores / top, label=row.criterion, linewidth=1.3)
         one.set_title(f"{layer} ({len(scores)})", loc="left", fontweight="bold")
         one.axhline(0.0, color="0.8", linewidth=0.6, zorder=0)
         one.set_xlim(0, 1)

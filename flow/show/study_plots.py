@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...models.relevance.criteria import Criterion
 from ..pruning.statistics import RANDOM
+from ..results.rankings import ComparedRow, Comparison, StudyAmount
 from .drawing import ON_WHITE, as_file
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 _GREY, _CHANCE = "#666666", "#dddddd"
 
 
-def draw(found: Mapping[str, Any], form: str) -> bytes:
+def draw(found: Comparison, form: str) -> bytes:
     """The picture of what `study.study` returns, as svg, png or pdf.
 
     With several amounts the first panel shows mean accuracy against binary operations; then each amount has a panel
@@ -24,8 +25,8 @@ def draw(found: Mapping[str, Any], form: str) -> bytes:
     from matplotlib import colormaps, rc_context
     from matplotlib.figure import Figure
 
-    amounts = found["amounts"]
-    names = [row["criterion"] for row in amounts[-1]["rows"] if row["criterion"] != RANDOM]
+    amounts = found.amounts
+    names = [row.criterion for row in amounts[-1].rows if row.criterion != RANDOM]
     palette = colormaps["tab20"]
     colours = {name: palette((2 * index + index // 10) % 20) for index, name in enumerate(names)}
     curves = len(amounts) > 1
@@ -43,39 +44,38 @@ def draw(found: Mapping[str, Any], form: str) -> bytes:
         return as_file(figure, form)
 
 
-def _curves(axes: Axes, found: Mapping[str, Any], colours: Mapping[str, Any]) -> None:
-    start = (0.0, 100 * sum(found["unpruned"]) / len(found["unpruned"]))
-    places = [100 * at["fewer"] for at in found["amounts"]]
-    tables = [{row["criterion"]: row for row in at["rows"]} for at in found["amounts"]]
+def _curves(axes: Axes, found: Comparison, colours: Mapping[str, Any]) -> None:
+    start = (0.0, 100 * sum(found.unpruned) / len(found.unpruned))
+    places = [100 * at.fewer for at in found.amounts]
+    tables = [{row.criterion: row for row in at.rows} for at in found.amounts]
     order = sorted(range(len(places)), key=places.__getitem__)
-    chance = [tables[index][RANDOM]["accuracies"] for index in order]
+    chance = [tables[index][RANDOM].accuracies for index in order]
     across = [start[0], *(places[index] for index in order)]
     low, high = ([start[1], *(100 * end(values) for values in chance)] for end in (min, max))
     axes.fill_between(across, low, high, color=_CHANCE, linewidth=0, zorder=0)
     for name, colour in colours.items():
-        values = [start[1], *(100 * tables[index][name]["mean"] for index in order)]
+        values = [start[1], *(100 * tables[index][name].mean for index in order)]
         axes.plot(across, values, "--" if _blind(name) else "-", color=colour, marker="o", markersize=3, linewidth=1.3)
     axes.set_xlabel("fewer binary operations, %")
     axes.set_ylabel("test accuracy, %")
 
 
-def _gaps(axes: Axes, at: Mapping[str, Any], names: list[str], colours: Mapping[str, Any], labelled: bool) -> None:
-    rows = {row["criterion"]: row for row in at["rows"]}
+def _gaps(axes: Axes, at: StudyAmount, names: list[str], colours: Mapping[str, Any], labelled: bool) -> None:
+    rows = {row.criterion: row for row in at.rows}
     chance = rows[RANDOM]
-    low, high = (100 * (end(chance["accuracies"]) - chance["mean"]) for end in (min, max))
+    low, high = (100 * (end(chance.accuracies) - chance.mean) for end in (min, max))
     axes.axvspan(low, high, color=_CHANCE, linewidth=0, zorder=0)
     axes.axvline(0, color=_GREY, linewidth=0.8, zorder=1)
     for place, name in enumerate(names):
         row = rows[name]
+        assert isinstance(row, ComparedRow)
         mark = {"mfc": "white" if _blind(name) else colours[name], "color": colours[name]}
-        axes.errorbar(
-            100 * row["gap"], place, xerr=100 * row["half_width"], fmt="o", markersize=5, linewidth=1.3, **mark
-        )
+        axes.errorbar(100 * row.gap, place, xerr=100 * row.half_width, fmt="o", markersize=5, linewidth=1.3, **mark)
     shown = [name.replace(",", ",\n ") if labelled else "" for name in names]
     axes.set_yticks(range(len(names)), shown, fontsize=9)
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.grid(visible=False, axis="y")
-    axes.set_title(f"{100 * at['amount']:g} % of every layer")
+    axes.set_title(f"{100 * at.amount:g} % of every layer")
     axes.set_xlabel("points above chance, 95 %")
 
 

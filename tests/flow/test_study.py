@@ -11,6 +11,7 @@ import pytest
 
 from bnnflow.flow.cli import app as cli
 from bnnflow.flow.pruning.statistics import RANDOM, Cell, comparison, conclusion, markdown
+from bnnflow.flow.results.rankings import ComparedRow, Comparison, StudyAmount, StudyRow
 
 RECIPE = """\
 name: small
@@ -35,13 +36,15 @@ def cells(rng: np.random.Generator, better: float, spread: float = 0.01, images:
     return made
 
 
-def mine(found: dict[str, Any]) -> dict[str, Any]:
-    return next(row for row in found["amounts"][0]["rows"] if row["criterion"] == "mine")
+def mine(found: Comparison) -> ComparedRow:
+    (row,) = (row for row in found.amounts[0].rows if row.criterion == "mine")
+    assert isinstance(row, ComparedRow)
+    return row
 
 
 def test_a_criterion_that_is_chance_is_told_apart_in_about_one_study_of_twenty() -> None:
     rng = np.random.default_rng(0)
-    verdicts = [mine(comparison(cells(rng, 0.0), [0.9] * 3))["verdict"] for _ in range(300)]
+    verdicts = [mine(comparison(cells(rng, 0.0), [0.9] * 3)).verdict for _ in range(300)]
     told = sum(verdict != "-" for verdict in verdicts)
     assert 3 <= told <= 24  # 5 % of 300 is 15; the two parts of the interval make it somewhat wide
 
@@ -49,9 +52,9 @@ def test_a_criterion_that_is_chance_is_told_apart_in_about_one_study_of_twenty()
 def test_a_criterion_that_is_better_by_more_than_the_spread_is_told_apart() -> None:
     rng = np.random.default_rng(1)
     rows = [mine(comparison(cells(rng, 0.03), [0.9] * 3)) for _ in range(50)]
-    assert sum(row["verdict"] == "better" for row in rows) >= 45
-    assert all(abs(row["gap"] - 0.03) < 2.5 * row["half_width"] for row in rows)
-    assert {mine(comparison(cells(rng, -0.05), [0.9] * 3))["verdict"] for _ in range(10)} == {"worse"}
+    assert sum(row.verdict == "better" for row in rows) >= 45
+    assert all(abs(row.gap - 0.03) < 2.5 * row.half_width for row in rows)
+    assert {mine(comparison(cells(rng, -0.05), [0.9] * 3)).verdict for _ in range(10)} == {"worse"}
 
 
 def test_differences_are_to_the_draws_of_the_same_network() -> None:
@@ -64,18 +67,27 @@ def test_differences_are_to_the_draws_of_the_same_network() -> None:
         best = max(draws, key=lambda right: right.mean())
         made.append(Cell(seed, "mine", 0, 0.5, best, (), 100, 40, 0.0))
     found = comparison(made, [0.5, 0.7, 0.9])
-    row, chance = mine(found), found["amounts"][0]["rows"][1]
-    assert chance["criterion"] == RANDOM and len(chance["accuracies"]) == 15
-    assert row["beaten"] == 12 and row["gap"] == pytest.approx(row["mean"] - chance["mean"])
-    assert found["amounts"][0]["fewer"] == 0.6
+    row, chance = mine(found), found.amounts[0].rows[1]
+    assert chance.criterion == RANDOM and len(chance.accuracies) == 15
+    assert row.beaten == 12 and row.gap == pytest.approx(row.mean - chance.mean)
+    assert found.amounts[0].fewer == 0.6
     assert "| mine |" in markdown(found)
 
 
 def test_what_a_table_does_not_show_is_said() -> None:
-    at = {"rows": [{"criterion": RANDOM}, {"criterion": "a", "verdict": "-"}, {"criterion": "b", "verdict": "-"}]}
-    assert conclusion(at) == "No criterion is told apart from chance."
-    at["rows"][1]["verdict"] = "better"
-    assert conclusion(at) == "Better than chance: a. Of 2 criteria alike, 0.1 would be told apart by luck."
+    def amount(*verdicts: str) -> StudyAmount:
+        figures = {"accuracies": [0.5], "mean": 0.5, "against_unpruned": 0.0}
+        compared = (
+            ComparedRow(criterion=name, **figures, gap=0.0, half_width=0.0, beaten=0, verdict=verdict)  # type: ignore[arg-type]
+            for name, verdict in zip("ab", verdicts, strict=True)
+        )
+        return StudyAmount(amount=0.5, fewer=0.5, rows=[StudyRow(criterion=RANDOM, **figures), *compared])  # type: ignore[arg-type]
+
+    assert conclusion(amount("-", "-")) == "No criterion is told apart from chance."
+    assert (
+        conclusion(amount("better", "-"))
+        == "Better than chance: a. Of 2 criteria alike, 0.1 would be told apart by luck."
+    )
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bnnflow.flow.pruning.statistics import Cell, comparison
+from bnnflow.flow.results.rankings import ComparedRow
 from bnnflow.sim.faults import Outcome, Plan, Point, Rates, Series, paired, student_t
 from bnnflow.sim.faults.campaigns.statistics import (
     binomial_pmf,
@@ -157,6 +158,6 @@ def test_studies_of_equal_networks_leave_an_interval() -> None:
         for name, draws in (("random", 5), ("lrp", 1))
         for draw in range(draws)
     ]
-    (at,) = comparison(cells, [1.0, 1.0])["amounts"]
-    row = next(row for row in at["rows"] if "gap" in row)
-    assert row["gap"] == 0 and row["verdict"] == "-" and row["half_width"] >= unseen(360)
+    (at,) = comparison(cells, [1.0, 1.0]).amounts
+    row = next(row for row in at.rows if isinstance(row, ComparedRow))
+    assert row.gap == 0 and row.verdict == "-" and row.half_width >= unseen(360)

@@ -1,0 +1,158 @@
+"""How criteria rank filters, and how they do against chance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaptumComparison:
+    """What Captum's DeepLIFT says to ours.
+
+    Attributes:
+        images: how many were compared; 0 where Captum cannot follow the network.
+        completeness: greatest |sum of Captum's attributions - change| / max(1, |change|); None without images.
+        difference: greatest |Captum's attribution - ours| / max(1, |change|) in `layers`; None without.
+        layers: with no pool behind them, where both rules are the same.
+        reason: why Captum cannot follow the network; empty where it can.
+    """
+
+    images: int
+    completeness: float | None
+    difference: float | None
+    layers: tuple[str, ...]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CriterionScores:
+    """Scores by one criterion.
+
+    Attributes:
+        criterion: its name.
+        meaning: of a score.
+        check: of the scores; None where the criterion has none.
+        check_is: what the check is; empty where there is none.
+        captum: of deeplift-captum; None of others.
+        seconds: that scoring took.
+        images: that were looked at.
+        scores: of the filters, by layer.
+    """
+
+    criterion: str
+    meaning: str
+    check: float | None
+    check_is: str
+    captum: CaptumComparison | None
+    seconds: float
+    images: int
+    scores: Mapping[str, list[float]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ranking:
+    """What `flow rank` finds.
+
+    Attributes:
+        run: its folder.
+        network: "base" or "pruned".
+        images: that were drawn.
+        seed: of the images and of random scores.
+        criteria: in the order asked for.
+        spearman: rank correlations of each pair, -1 to 1, by layer; None where one of both has no differences.
+    """
+
+    run: str
+    network: str
+    images: int
+    seed: int
+    criteria: list[CriterionScores]
+    spearman: Mapping[str, list[list[float | None]]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyRow:
+    """Networks pruned by one criterion.
+
+    Attributes:
+        criterion: its name; of random draws "random".
+        accuracies: on the test images, by seed (and draw), 0 to 1.
+        mean: of them.
+        against_unpruned: mean less that of the unpruned networks.
+    """
+
+    criterion: str
+    accuracies: list[float]
+    mean: float
+    against_unpruned: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparedRow(StudyRow):
+    """A criterion against chance.
+
+    Attributes:
+        gap: mean less that of the random draws of the same seeds.
+        half_width: of its 95 % interval.
+        beaten: random draws of the same seed that were less accurate.
+        verdict: "better", "worse" or "-", where it is not told apart.
+    """
+
+    gap: float
+    half_width: float
+    beaten: int
+    verdict: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyAmount:
+    """Criteria at one amount.
+
+    Attributes:
+        amount: share of each group that went, 0 to 1.
+        fewer: share of the binary products that went, 0 to 1.
+        rows: the best first.
+    """
+
+    amount: float
+    fewer: float
+    rows: list[ComparedRow | StudyRow]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Criteria against chance.
+
+    Attributes:
+        unpruned: accuracy by seed, 0 to 1.
+        images: test images.
+        seeds: of the unpruned networks.
+        draws: random ones a seed.
+        amounts: in the order asked for.
+    """
+
+    unpruned: list[float]
+    images: int
+    seeds: list[int]
+    draws: int
+    amounts: list[StudyAmount]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyResult(Comparison):
+    """What `flow study` finds.
+
+    Attributes:
+        recipe: its file.
+        folder: of the networks.
+        steps: rounds of pruning.
+        epochs: of fine-tuning a round.
+        left_out: why a criterion was left out, by its name.
+    """
+
+    recipe: str
+    folder: str
+    steps: int
+    epochs: int
+    left_out: Mapping[str, str]
