@@ -19,10 +19,10 @@ from rich.text import Text
 
 from bnnflow import visible
 
-from ..results.graphs import FormatSearch
 from ..run.typed_json import to_json
 
 if TYPE_CHECKING:
+    from ..results.graphs import FormatSearch
     from ..run.doctor import Finding
 
 WIDTH = 100

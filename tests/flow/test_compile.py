@@ -139,6 +139,6 @@ def test_levels_of_an_earlier_compilation_do_not_stay(tmp_path: Path) -> None:
     (folder / "notes.txt").write_text("mine")
     assert (folder / "3_dataflow.onnx").exists()
     found = compile_file(path, folder, to="integer")
-    assert sorted(file.name for file in folder.iterdir()) == sorted([*found["files"], "notes.txt"])
+    assert sorted(file.name for file in folder.iterdir()) == sorted([*found.files, "notes.txt"])
     compile_file(folder / "1_integer.onnx", folder, to="xnor")
     assert (folder / "1_integer.onnx").exists()

@@ -28,9 +28,9 @@ def test_every_pass_leaves_an_onnx_file_of_its_graph(net: Drawn) -> None:
         folder = Path(name)
         onnx.save(net.model, str(folder / "net.onnx"))
         found = compiling.compile_file(folder / "net.onnx", folder / "made", dump=True)
-        assert not any("is not written" in note for note in found["notes"])
+        assert not any("is not written" in note for note in found.notes)
         texts = sorted((folder / "made/passes").glob("*.txt"))
-        assert len(texts) == len(found["passes"])
+        assert len(texts) == len(found.passes)
         for text in texts:
             graph = parse_graph(text.read_text())
             model = onnx.load(str(text.with_suffix(".onnx")))
