@@ -215,13 +215,13 @@ def test_interrupted_stages_resume_to_the_same_files(
     shutil.copytree(finished, folder)
     original, done = Run.stage, []
 
-    def interrupted(self: Run, name: str, inputs: object, work: Callable[[], object]) -> object:
+    def interrupted(self: Run, name: str, inputs: object, work: Callable[[], object], kind: type) -> object:
         def stopped() -> object:
             work()
             done.append(name)
             raise KeyboardInterrupt
 
-        return original(self, name, inputs, work if name in done else stopped)  # type: ignore[arg-type]
+        return original(self, name, inputs, work if name in done else stopped, kind)  # type: ignore[arg-type]
 
     arguments = ["build", str(recipe), "--run", str(folder)]
     with monkeypatch.context() as patch:
