@@ -34,7 +34,7 @@ from ..results.summary import (
     Summary,
     TrainingSummary,
 )
-from ..run.folder import RECIPE, Run
+from ..run.folder import Run
 from ..run.typed_json import Misfit, extended, from_json
 
 if TYPE_CHECKING:
@@ -140,4 +140,4 @@ def read_summary(folder: Path) -> Summary:
         return replace(from_json(Summary, json.loads(path.read_text())), folder=str(folder))
     except Misfit as misfit:
         what = f"this summary is of another version of bnnflow: {misfit}"
-        raise Problem(what, str(path), f"flow build {run.path(RECIPE)} --run {run.folder}") from misfit
+        raise Problem(what, str(path), "flow build the recipe again") from misfit

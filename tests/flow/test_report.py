@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import re
+import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from rich.console import Console
 
+from bnnflow import Problem
 from bnnflow.flow.cli import app as cli
 from bnnflow.flow.graphs import finn_base, speed
 from bnnflow.flow.results.stages import NoResult, PruneStep
 from bnnflow.flow.results.summary import PruningSummary, Summary
+from bnnflow.flow.run.files import sha256_of
+from bnnflow.flow.run.folder import Run
 from bnnflow.flow.show import plots
 from bnnflow.flow.show.pruning_plots import costs
 from bnnflow.flow.show.report import change, headline, number, removed_by, render
@@ -202,3 +209,38 @@ def test_rates_of_zero(summary: Summary) -> None:
     some = replace(summary, faults=replace(summary.faults, rates=[0, 0.1]))
     none = replace(summary, faults=replace(summary.faults, rates=[0, 0]))
     assert plots.faults(some).startswith("<svg") and not plots.faults(none)
+
+
+def resaved(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    """Change a run's manifest and seal it again, as another version might have left it."""
+    run = Run.find(folder)
+    assert run is not None
+    change(run.manifest)
+    run._save()
+
+
+def test_a_summary_of_another_version_is_refused(
+    folder: Path, tmp_path: Path, golden: Callable[[str, str], None]
+) -> None:
+    shutil.copytree(folder, tmp_path / "run")
+    path = tmp_path / "run" / "summary.json"
+    said = json.loads(path.read_text())
+    del said["version"]
+    path.write_text(json.dumps(said))
+    resaved(tmp_path / "run", lambda kept: kept["stages"]["report"]["files"].update({path.name: sha256_of(path)}))
+    with pytest.raises(Problem) as caught:
+        read_summary(tmp_path / "run")
+    golden("problems/summary_of_another_version", str(caught.value))
+
+
+def test_a_stage_whose_record_does_not_fit_runs_again_and_says_why(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(folder, tmp_path / "run")
+    before = (tmp_path / "run" / "summary.json").read_text()
+    resaved(tmp_path / "run", lambda kept: kept["stages"]["cost"]["facts"]["base"].pop("uram"))
+    assert cli.run(["build", str(folder.parent / "tiny.yaml"), "--run", str(tmp_path / "run"), "--to", "cost"]) == 0
+    printed = capsys.readouterr().out
+    assert "note: cost runs again: its record is of another version of bnnflow: base.uram is missing" in printed
+    assert "schedule    up to date" in printed and "cost        up to date" not in printed
+    assert (tmp_path / "run" / "summary.json").read_text() == before
