@@ -100,6 +100,7 @@ class PruneStep:
         dropped: the residual unit that went.
         more: what else the method says of a step.
         cost: parts of the cost of what is left, by name; {} where they are not known. Of the summary alone.
+        more: what the method adds.
     """
 
     step: int
