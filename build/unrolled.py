@@ -147,7 +147,7 @@ def comparison_lut(bits: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class UnrolledStep:
     """One counter of a tree: `inputs` bits of weight 2^weight become `outputs` bits of that weight and the next."""
 
     weight: int
@@ -161,13 +161,13 @@ class Step:
 
 
 @cache
-def tree(heights: Columns) -> tuple[tuple[Step, ...], Columns]:
+def tree(heights: Columns) -> tuple[tuple[UnrolledStep, ...], Columns]:
     """The counters of a compressor tree, stage by stage, and how many bits of each weight it leaves: at most 2.
 
     In every stage each column is cut into groups of six; what is left of a column that is still too high, into threes.
     A column of up to two bits waits for the final adder.
     """
-    steps: list[Step] = []
+    steps: list[UnrolledStep] = []
     columns = list(heights)
     while any(count > 2 for count in columns):
         after = [0] * (len(columns) + 2)
@@ -175,7 +175,7 @@ def tree(heights: Columns) -> tuple[tuple[Step, ...], Columns]:
             left = count
             for size, outputs in ((6, 3), (3, 2)):
                 while left >= size:
-                    steps.append(Step(weight, size, outputs))
+                    steps.append(UnrolledStep(weight, size, outputs))
                     left -= size
                     for place in range(outputs):
                         after[weight + place] += 1

@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 
 from bnnflow.flow.device.cuda_driver import KERNELS
-from bnnflow.flow.device.cuda_source import SOURCE, THREADS, Layer
+from bnnflow.flow.device.cuda_source import SOURCE, THREADS, LayerArguments
 
 _BEFORE = r"""
 #include <algorithm>
@@ -135,7 +135,7 @@ class Host:
     library: ctypes.CDLL
     capability: tuple[int, int]
 
-    def launch(self, kernel: str, grid: tuple[int, int], layer: Layer) -> None:
+    def launch(self, kernel: str, grid: tuple[int, int], layer: LayerArguments) -> None:
         assert kernel in KERNELS
         self.library.launch(self.library[kernel], *grid, THREADS, ctypes.byref(layer))
 

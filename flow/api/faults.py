@@ -106,7 +106,7 @@ def faults(
     chip, clock = given_or_default(part, "target.part"), given_or_default(clock_mhz, "target.clock_mhz")
     fold = Folding(checked(fps, "target.fps"), path_of(folding), pe_simd, chip, clock)
     return work.campaign(
-        work.Source(Path(path), contract_of(input), fold, path_of(against), path_of(table)),
+        work.FaultedGraph(Path(path), contract_of(input), fold, path_of(against), path_of(table)),
         Images(array_of(images), array_of(labels), data, path_of(data_dir), given_or_default(count, "faults.images")),
         grid,
         plan,

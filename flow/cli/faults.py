@@ -151,7 +151,7 @@ def faults(
     pictures, contract = inputs.images_and_contract(input)
     check_images(context, data, data_dir, pictures, labels)
     fold = Folding(fps, folding, pe_simd, part, clock_mhz)
-    source = work.Source(graph, contract, fold, against, table)
+    source = work.FaultedGraph(graph, contract, fold, against, table)
     judged = Images(pictures, labels, data, data_dir, images)
     source.check(judged, (store, work.STORES), (save_map, work.MAPS))
     steps = read_rates(table) if table is not None else [Rates.of(rate) for rate in _rates(rates)]

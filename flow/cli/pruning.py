@@ -96,8 +96,8 @@ def sensitivity(
             source,
             run,
             wanted,
-            work.Wishes(criterion, scores, _shares(levels), unit, images, calibration, seed, jobs, store),
-            work.Given(data, data_dir, pictures, labels, contract),
+            work.SensitivityOptions(criterion, scores, _shares(levels), unit, images, calibration, seed, jobs, store),
+            work.LabelledInput(data, data_dir, pictures, labels, contract),
             bar.update,
         )
     if csv is not None:
@@ -269,7 +269,7 @@ def study(
     if folder is not None:
         check_folder(folder)
     _once(context, wanted, {"prune.steps": "steps", "prune.epochs": "epochs", "prune.amount": "amount"})
-    wishes = work.Wishes(tuple(criterion or ()), tuple(amount or ()), seeds, draws, steps, epochs, jobs)
+    wishes = work.StudyOptions(tuple(criterion or ()), tuple(amount or ()), seeds, draws, steps, epochs, jobs)
     prepared = work.prepared(recipe, folder, wanted, wishes, json)
     with screen.Bar("study", quiet=json) as bar:
         found = prepared.run(bar.update)

@@ -14,7 +14,7 @@ from ..graphs.campaign import labelled
 from ..graphs.inputs import input_held
 from ..results.faults import (
     AttackFlip,
-    Criticality,
+    CriticalityResult,
     FewestFlips,
     FlipSpread,
     LayerCriticality,
@@ -37,7 +37,7 @@ def criticality(
     layers: Sequence[str],
     output: Path | None,
     progress: Callable[[int], None],
-) -> Criticality:
+) -> CriticalityResult:
     """Single-bit criticality of layers ("all" for every one); tables of all bits as .npz in `output`.
 
     Without labels, "clean" is None and "right" counts the images that keep their class.
@@ -73,7 +73,7 @@ def criticality(
         packed = io.BytesIO()
         np.savez_compressed(packed, allow_pickle=False, **tables)
         write_whole(output, packed.getvalue())
-    return Criticality(
+    return CriticalityResult(
         images=len(images),
         layers=rows,
         output=None if output is None else str(output),

@@ -29,7 +29,7 @@ MAPS = (".npz", ".csv")
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class FaultedGraph:
     """The graphs that faults are injected into.
 
     Attributes:
@@ -77,7 +77,7 @@ def judged_on(graph: Graph, source: Path, given: Images) -> tuple[np.ndarray, np
 
 
 def campaign(
-    source: Source,
+    source: FaultedGraph,
     given: Images,
     grid: Grid,
     plan: Plan,
@@ -106,7 +106,7 @@ def campaign(
     return extended(GraphCampaign, found, store=place, input=input_held(first))
 
 
-def replay(source: Source, given: Images, path: Path, device: str = "cpu") -> FaultMapReplay:
+def replay(source: FaultedGraph, given: Images, path: Path, device: str = "cpu") -> FaultMapReplay:
     """Accuracy with the one fault map of a file."""
     source.check(given)
     graph, _ = source.open(source.path)
@@ -114,7 +114,7 @@ def replay(source: Source, given: Images, path: Path, device: str = "cpu") -> Fa
     return work.replay(graph, pixels, work.labelled(kept), path, device)
 
 
-def save_map(source: Source, grid: Grid, path: Path) -> FaultMapCells:
+def save_map(source: FaultedGraph, grid: Grid, path: Path) -> FaultMapCells:
     """Write map 0 of the grid's one point; nothing is judged."""
     source.check(Images(), (path, MAPS))
     graph, known = source.open(source.path)

@@ -61,7 +61,7 @@ def search(
     Raises:
         Problem: the recipe does not train with bop, or asks for an ensemble.
     """
-    from ...models.training.ensemble import Ensemble
+    from ...models.training.ensemble import EnsembleNetwork
     from ...models.training.float_format import FloatFormat, Trial, cheapest
     from ...models.training.train import train
 
@@ -84,7 +84,7 @@ def search(
     def trial(form: FloatFormat | None) -> Trial:
         name = str(form or "float32")
         network = make_network(recipe, images)
-        assert not isinstance(network, Ensemble)
+        assert not isinstance(network, EnsembleNetwork)
         how = replace(spec, momentum_format=str(form or ""))
         show = lambda done, total, figures: report(name, done, total, figures)  # noqa: E731
         try:

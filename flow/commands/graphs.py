@@ -16,7 +16,7 @@ from ...transforms.ir.graph import Graph
 from ...transforms.passes.compile import stages
 from ..graphs.folding import FPS, Folded, Wanted, compile_and_fold
 from ..graphs.inputs import input_held, load_json, open_graph
-from ..results.costs import FifoRate, GraphCost, StreamedGraphCost, Target, Unrolled
+from ..results.costs import CostTarget, FifoRate, GraphCost, StreamedGraphCost, Unrolled
 from ..results.speed import GraphSpeed
 from ..results.timing import Cycles, TimedUnit
 from ..run.files import move_into_place, temporary_beside
@@ -145,7 +145,7 @@ def estimate(
         cost_counts(made.graph, wanted.clock_mhz, model),
         name=graph.name,
         input=input_held(made.graph),
-        target=Target(part=chip.name, clock_mhz=wanted.clock_mhz, fps=rate, **holds),
+        target=CostTarget(part=chip.name, clock_mhz=wanted.clock_mhz, fps=rate, **holds),
         energy_source=ENERGY_SOURCE,
         notes=list(made.notes),
         files=None if files is None else write_folded(made.graph, files, wanted.finn_plus),

@@ -19,8 +19,7 @@ from ..graphs.inputs import input_held, load_array, load_json, open_graph
 from ..pruning import sensitivity as work
 from ..recipe.fields import default
 from ..recipe.file import load
-from ..recipe.methods.method import Given as MethodGiven
-from ..recipe.methods.method import Measured
+from ..recipe.methods.method import Measured, MethodInput
 from ..recipe.pruning_checks import check_kind, check_pruning
 from ..recipe.schema import Recipe
 from ..results.stages import PrunedRun, PruningResult, Unpruned
@@ -37,7 +36,7 @@ Facts = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class SensitivityOptions:
     """How a sensitivity table is made; what is empty or None is the recipe's."""
 
     criterion: str = ""
@@ -52,7 +51,7 @@ class Wishes:
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class LabelledInput:
     """The images of a QONNX file: a data set, or arrays in files; and what its input holds."""
 
     data: str = ""
@@ -66,8 +65,8 @@ def sensitivity(
     source: Path,
     folder: Path | None,
     overrides: Sequence[str],
-    wishes: Wishes,
-    given: Given,
+    wishes: SensitivityOptions,
+    given: LabelledInput,
     progress: Callable[[int, int], None],
 ) -> Facts:
     """The sensitivity table of a trained run, a recipe's run, or a QONNX file.
@@ -81,12 +80,14 @@ def sensitivity(
     """
     if source.suffix == ".onnx":
         return _of_file(source, wishes, given, progress)
-    if given != Given():
+    if given != LabelledInput():
         raise Problem("a run has images of its own", "--data, --input", "leave them out, or give a QONNX file")
     return _of_run(source, folder, overrides, wishes, progress)
 
 
-def _of_file(path: Path, wishes: Wishes, given: Given, progress: Callable[[int, int], None]) -> Facts:
+def _of_file(
+    path: Path, wishes: SensitivityOptions, given: LabelledInput, progress: Callable[[int, int], None]
+) -> Facts:
     graph = AcceptInput()(open_graph(path, given.contract)).graph
     if wishes.criterion not in ("", "random"):
         what = f"a QONNX file has nothing that {wishes.criterion!r} could look at"
@@ -104,7 +105,7 @@ def _of_file(path: Path, wishes: Wishes, given: Given, progress: Callable[[int, 
     return _facts(str(path), name, seed, validation, calibration, curves) | {"input": input_held(graph)}
 
 
-def _images(graph: Graph, given: Given) -> tuple[np.ndarray, np.ndarray]:
+def _images(graph: Graph, given: LabelledInput) -> tuple[np.ndarray, np.ndarray]:
     if given.images is not None:
         from ...sim.inputs import graph_inputs
 
@@ -133,11 +134,15 @@ def _scores_file(path: Path) -> dict[str, np.ndarray]:
 
 
 def _of_run(
-    source: Path, folder: Path | None, overrides: Sequence[str], wishes: Wishes, progress: Callable[[int, int], None]
+    source: Path,
+    folder: Path | None,
+    overrides: Sequence[str],
+    wishes: SensitivityOptions,
+    progress: Callable[[int, int], None],
 ) -> Facts:
     from ...models.prune.schedule import step_scores
     from ...models.training.augment import augment
-    from ...models.training.ensemble import Ensemble
+    from ...models.training.ensemble import EnsembleNetwork
     from ...models.training.flips import FlipCounts
     from ...models.training.train import held_out
     from ..pruning.structure import graph_of, structure_of
@@ -147,7 +152,7 @@ def _of_run(
     recipe, run = opened(source, folder, overrides, _recipe_changes(wishes))
     build = Build(run, recipe, lambda name: lambda done, total, figures: None)
     network = trained(build)
-    if isinstance(network, Ensemble):
+    if isinstance(network, EnsembleNetwork):
         raise Problem("ensembles cannot be scored", str(run.folder), "give the run's file base/network.onnx")
     settings, data = recipe.prune, build.dataset
     out = held_out(len(data.train_images), train_settings(recipe))
@@ -174,13 +179,13 @@ def _of_run(
     return _facts(str(run.folder), name, recipe.seed, validation, calibration, curves)
 
 
-def _said(recipe: Recipe, wishes: Wishes, key: str) -> bool:
+def _said(recipe: Recipe, wishes: SensitivityOptions, key: str) -> bool:
     """Whether a number of images was asked for; defaults are as many as there are at most."""
     default = type(recipe.prune).model_fields[key].default
     return getattr(wishes, key) is not None or getattr(recipe.prune, key) != default
 
 
-def _recipe_changes(wishes: Wishes) -> list[str]:
+def _recipe_changes(wishes: SensitivityOptions) -> list[str]:
     """Overrides of a recipe that say what was wished."""
     wanted = {
         "prune.criterion": wishes.criterion or None,
@@ -344,19 +349,19 @@ def measure(
 def _opened_network(
     source: Path, folder: Path | None, overrides: Sequence[str], which: str
 ) -> tuple[Recipe, Build, Any]:
-    from ...models.training.ensemble import Ensemble
+    from ...models.training.ensemble import EnsembleNetwork
     from ..recipe.objects import set_threads
 
     recipe, run = opened(source, folder, overrides)
     build = Build(run, recipe, lambda name: lambda done, total, figures: None)
     network = trained(build, which)
-    if isinstance(network, Ensemble):
+    if isinstance(network, EnsembleNetwork):
         raise Problem("ensembles cannot be pruned yet", str(run.folder), "prune a single network")
     set_threads(recipe.train.threads)
     return recipe, build, network
 
 
-def _given(build: Build, network: Any, progress: Progress) -> MethodGiven:
+def _given(build: Build, network: Any, progress: Progress) -> MethodInput:
     from ..pruning.prune import given_of
     from ..run.names import FLIPS
 

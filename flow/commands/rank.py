@@ -106,7 +106,7 @@ def rank(
 
 def _network(run: Run, which: str, data_dir: Path | None) -> tuple[Network | OwnNetwork, Recipe]:
     from ...models.files.saved import load_network
-    from ...models.training.ensemble import Ensemble
+    from ...models.training.ensemble import EnsembleNetwork
 
     changes = [f"data.dir={data_dir.absolute()}"] if data_dir is not None else []
     recipe = load(run.path(RECIPE), changes)
@@ -116,7 +116,7 @@ def _network(run: Run, which: str, data_dir: Path | None) -> tuple[Network | Own
         hint = f"there is {' and '.join(there)}" if there else "`flow build` trains one"
         raise Problem(f"the run has no trained network {which!r}", "--network", hint)
     network = load_network(path, str(recipe.folder))
-    if isinstance(network, Ensemble):
+    if isinstance(network, EnsembleNetwork):
         raise Problem("filters of ensembles are not ranked", str(run.folder), "rank a single network")
     return network, recipe
 

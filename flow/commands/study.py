@@ -22,7 +22,7 @@ from bnnflow import Problem
 
 from ...models.relevance.criteria import Criterion
 from ..pruning.prune import recovery
-from ..pruning.statistics import RANDOM, Cell, comparison
+from ..pruning.statistics import RANDOM, StudyCell, comparison
 from ..pruning.structure import structure_of
 from ..recipe.file import load
 from ..recipe.objects import dataset, network_spec, set_threads, train_settings
@@ -49,7 +49,7 @@ _WINDOW = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class StudyOptions:
     """What is compared; what is empty or None is the recipe's.
 
     Args:
@@ -142,7 +142,9 @@ class Study:
         )
 
 
-def prepared(source: Path, place: Path | None, overrides: Sequence[str], wishes: Wishes, quiet: bool = False) -> Study:
+def prepared(
+    source: Path, place: Path | None, overrides: Sequence[str], wishes: StudyOptions, quiet: bool = False
+) -> Study:
     """Check what is to be compared, and train the networks that are missing.
 
     Args:
@@ -177,13 +179,13 @@ def prepared(source: Path, place: Path | None, overrides: Sequence[str], wishes:
     return Study(str(source), str(folder), used.steps, used.epochs, left_out, unpruned, jobs, wishes.jobs)
 
 
-def _said(wishes: Wishes) -> list[str]:
+def _said(wishes: StudyOptions) -> list[str]:
     fixed = ["prune.enabled=true", "prune.method=filters", "prune.allocation=uniform", "prune.max_loss=null"]
     given = {"prune.steps": wishes.steps, "prune.epochs": wishes.epochs}
     return [*fixed, *(f"{key}={value}" for key, value in given.items() if value is not None)]
 
 
-def _window(recipe: Recipe, wishes: Wishes) -> list[str]:
+def _window(recipe: Recipe, wishes: StudyOptions) -> list[str]:
     """Counts flips in the last epochs where the network is trained here and a criterion asks for them."""
     wanted = [Criterion.parse(text) for text in wishes.criteria or CRITERIA]
     trains = recipe.model.kind != "trained" or recipe.train.epochs is not None
@@ -192,7 +194,7 @@ def _window(recipe: Recipe, wishes: Wishes) -> list[str]:
     return [f"train.flip_window={_WINDOW}"]
 
 
-def _criteria(source: Path, changes: Sequence[str], wishes: Wishes) -> tuple[list[str], dict[str, str]]:
+def _criteria(source: Path, changes: Sequence[str], wishes: StudyOptions) -> tuple[list[str], dict[str, str]]:
     """The criteria to compare, and why others of the usual ones are left out.
 
     Raises:
@@ -224,20 +226,22 @@ def _base(source: Path, folder: Path, changes: Sequence[str], quiet: bool) -> tu
     return place, float(built(recipe, place, "train", quiet=quiet).accuracy)
 
 
-def _all(jobs: Sequence[_Job], processes: int) -> Iterable[Cell]:
+def _all(jobs: Sequence[_Job], processes: int) -> Iterable[StudyCell]:
     if processes == 1:
         return map(_measured, jobs)
     from joblib import Parallel, delayed
 
-    made: Iterable[Cell] = Parallel(n_jobs=processes, return_as="generator")(delayed(_measured)(job) for job in jobs)
+    made: Iterable[StudyCell] = Parallel(n_jobs=processes, return_as="generator")(
+        delayed(_measured)(job) for job in jobs
+    )
     return made
 
 
-def _measured(job: _Job) -> Cell:
+def _measured(job: _Job) -> StudyCell:
     """The cell as it is kept, or pruned and kept."""
     from ...models.files.saved import load_network
     from ...models.prune.spec import PruneSpec
-    from ...models.training.ensemble import Ensemble
+    from ...models.training.ensemble import EnsembleNetwork
     from ...models.training.evaluate import run_key
     from ...models.training.flips import FlipCounts
 
@@ -248,7 +252,7 @@ def _measured(job: _Job) -> Cell:
     rounds = (job.amount, settings.steps, settings.unit, settings.images, recovery(recipe), seed, job.criterion)
     spec = PruneSpec(*rounds, least=settings.min_width)
     network = load_network(job.base / "base" / WEIGHTS, str(recipe.folder))
-    assert not isinstance(network, Ensemble)
+    assert not isinstance(network, EnsembleNetwork)
     counted = job.base / "base" / FLIPS if "flips" in Criterion.parse(job.criterion).needs else None
     held = _held_out(recipe, images)
     total = hashlib.sha256(run_key(network, images.train_images, images.train_labels, spec).encode())
@@ -266,12 +270,12 @@ def _measured(job: _Job) -> Cell:
     return found
 
 
-def _kept(path: Path) -> Cell | None:
+def _kept(path: Path) -> StudyCell | None:
     """What a file says; None where it is absent or damaged."""
     try:
         found = json.loads(path.read_text())
         bits = np.unpackbits(np.frombuffer(base64.b64decode(found["right"]), np.uint8), count=found.pop("images"))
-        return Cell(**{**found, "right": bits.astype(bool)})
+        return StudyCell(**{**found, "right": bits.astype(bool)})
     except (OSError, ValueError, TypeError, KeyError):
         return None
 
@@ -284,7 +288,7 @@ def _pruned(
     flips: FlipCounts | None,
     seed: int,
     job: _Job,
-) -> Cell:
+) -> StudyCell:
     from ...models.networks.network import Network
     from ...models.networks.zoo import figures
     from ...models.prune.schedule import prune
@@ -301,7 +305,7 @@ def _pruned(
     )
     before = tuple(step["accuracy_before"] for step in result.steps)
     taken = time.perf_counter() - began
-    return Cell(seed, job.criterion, job.draw, job.amount, np.asarray(right), before, whole, left, taken)
+    return StudyCell(seed, job.criterion, job.draw, job.amount, np.asarray(right), before, whole, left, taken)
 
 
 def _held_out(recipe: Recipe, images: Dataset) -> np.ndarray:

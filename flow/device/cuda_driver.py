@@ -16,7 +16,7 @@ from typing import Protocol
 
 import torch
 
-from .cuda_source import SOURCE, THREADS, Layer
+from .cuda_source import SOURCE, THREADS, LayerArguments
 
 _TEXT = ctypes.c_char_p
 _SUPPORTED = 75  # the least architecture that NVRTC 13 compiles for, and of which the source was compiled
@@ -30,7 +30,7 @@ class Launcher(Protocol):
         """Compute capability, (major, minor)."""
         ...
 
-    def launch(self, kernel: str, grid: tuple[int, int], layer: Layer) -> None:
+    def launch(self, kernel: str, grid: tuple[int, int], layer: LayerArguments) -> None:
         """Queue a kernel on torch's stream; the memory that the layer names is torch's."""
         ...
 

@@ -14,7 +14,7 @@ from ...sim.engine.kernels import Run
 from ...sim.engine.packing import WORD, Window, pack
 from ...transforms.ir.tensor import Array
 from .cuda_driver import Launcher
-from .cuda_source import GROUP, THREADS, Layer
+from .cuda_source import GROUP, THREADS, LayerArguments
 from .torch_kernels import TorchKernels
 
 _INT32 = np.iinfo(np.int32)
@@ -131,15 +131,15 @@ class CudaKernels(TorchKernels):
 
         return run
 
-    def _start(self, kernel: str, grid: tuple[int, int], layer: Layer) -> None:
+    def _start(self, kernel: str, grid: tuple[int, int], layer: LayerArguments) -> None:
         if layer.places:
             self.launcher.launch(kernel, grid, layer)
 
 
-def _layer(window: Window, size: int, x: Tensor, made: Tensor, offsets: Tensor, filters: int) -> Layer:
+def _layer(window: Window, size: int, x: Tensor, made: Tensor, offsets: Tensor, filters: int) -> LayerArguments:
     (down, right), line = window.stride, window.width * size
     area = window.rows * window.columns
-    return Layer(
+    return LayerArguments(
         x=x.data_ptr(),
         made=made.data_ptr(),
         offsets=offsets.data_ptr(),

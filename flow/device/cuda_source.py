@@ -23,7 +23,7 @@ GROUP = 64
 THREADS = 128
 
 
-class Layer(ctypes.Structure):
+class LayerArguments(ctypes.Structure):
     """What a kernel is given: `struct Layer` of the source.
 
     Attributes:

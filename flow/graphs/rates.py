@@ -19,7 +19,7 @@ _STEP = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Rate:
+class FrameRate:
     """What FIFOs make of a rate.
 
     Attributes:
@@ -50,7 +50,7 @@ class Rate:
         )
 
 
-def rate(graph: Graph, depth: int, own: Mapping[str, int], images: int = IMAGES) -> Rate:
+def rate(graph: Graph, depth: int, own: Mapping[str, int], images: int = IMAGES) -> FrameRate:
     """Rate of a folded graph with FIFOs of `depth` words but for those in `own`, 0 for unbounded ones.
 
     Raises:
@@ -58,7 +58,7 @@ def rate(graph: Graph, depth: int, own: Mapping[str, int], images: int = IMAGES)
     """
     given = simulate(graph, images, depth, own)
     deep = simulate(graph, images, 0) if depth or any(own.values()) else given
-    return Rate(given, deep, {} if _keeps(given, deep) else _restoring(graph, given, deep, images))
+    return FrameRate(given, deep, {} if _keeps(given, deep) else _restoring(graph, given, deep, images))
 
 
 def affordable(graph: Graph) -> bool:

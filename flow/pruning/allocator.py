@@ -61,7 +61,7 @@ class SensitivityAllocator:
             Problem: a budget that no network meets (status 1), or images that cannot judge; at its place in the recipe.
         """
         from ...models.prune.allocation.greedy import Space, allocate, explore
-        from ...models.prune.allocation.sensitivity import Measured, lowest_removed
+        from ...models.prune.allocation.sensitivity import MeasuredAccuracy, lowest_removed
         from ...models.prune.spec import Allocation
 
         settings = self.recipe.prune
@@ -85,7 +85,7 @@ class SensitivityAllocator:
                 # A budget out of reach is said before any fine-tuning.
                 allocate(space, costs, objective, 1.0)
             kept = allocate(space, costs, objective, goal)
-        measured = Measured(candidates, candidates.digest(), self.folder)
+        measured = MeasuredAccuracy(candidates, candidates.digest(), self.folder)
 
         def accuracy(chosen: Mapping[str, int]) -> float:
             gone = {name: present[name] - width for name, width in chosen.items() if width < present[name]}

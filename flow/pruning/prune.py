@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..recipe.methods.method import Given
+from ..recipe.methods.method import MethodInput
 from ..recipe.objects import train_settings
 from ..recipe.schema import Recipe
 from ..results.stages import PruningResult
@@ -64,7 +64,7 @@ def given_of(
     flips: Path | None,
     progress: Progress,
     work: Path | None = None,
-) -> Given:
+) -> MethodInput:
     """What a method works with.
 
     Args:
@@ -85,7 +85,7 @@ def given_of(
         made = SensitivityAllocator(recipe, folder, lambda done, total: progress(done, total, {}))
         return made, made.describe()
 
-    return Given(
+    return MethodInput(
         network.eval(),
         data.train_images,
         data.train_labels,
@@ -101,7 +101,7 @@ def given_of(
     )
 
 
-def pruned(recipe: Recipe, given: Given, data: Dataset) -> tuple[Network | OwnNetwork, PruningResult]:
+def pruned(recipe: Recipe, given: MethodInput, data: Dataset) -> tuple[Network | OwnNetwork, PruningResult]:
     """Prune by the recipe's method.
 
     Args:

@@ -23,7 +23,7 @@ from ...transforms.passes.accept import AcceptInput
 from ...transforms.passes.compile import STAGES, is_mixed, level_of
 
 if TYPE_CHECKING:
-    from ...models.prune.allocation.sensitivity import Curve
+    from ...models.prune.allocation.sensitivity import SensitivityCurve
 
 Facts = dict[str, Any]
 
@@ -157,13 +157,13 @@ def table(
     folder: Path | None,
     jobs: int = 1,
     progress: Callable[[int, int], None] | None = None,
-) -> dict[str, Curve]:
+) -> dict[str, SensitivityCurve]:
     """The sensitivity of every group that has scores.
 
     Raises:
         Problem: a share that is none, scores that do not fit a group, or a network that has no group to cut.
     """
-    from ...models.prune.allocation.sensitivity import Measured, levels, sensitivity
+    from ...models.prune.allocation.sensitivity import MeasuredAccuracy, levels, sensitivity
 
     for share in shares:
         if not 0 < share < 1:
@@ -171,7 +171,7 @@ def table(
     groups = candidates.groups
     check_groups(groups, scores, channel_groups(candidates.graph))
     removed = {name: levels(len(values), unit, least, shares) for name, values in scores.items()}
-    measured = Measured(candidates, candidates.digest(), folder)
+    measured = MeasuredAccuracy(candidates, candidates.digest(), folder)
     return sensitivity(scores, {n: counts for n, counts in removed.items() if counts}, measured, jobs, progress)
 
 
@@ -192,7 +192,7 @@ def check_groups(
             raise Problem(f"{len(values)} scores for {groups[name].width} channels", name)
 
 
-def table_facts(curves: Mapping[str, Curve]) -> list[Facts]:
+def table_facts(curves: Mapping[str, SensitivityCurve]) -> list[Facts]:
     """A table as plain values: one entry a group."""
     return [
         {
@@ -206,12 +206,13 @@ def table_facts(curves: Mapping[str, Curve]) -> list[Facts]:
     ]
 
 
-def curves_of(facts: Sequence[Mapping[str, Any]]) -> dict[str, Curve]:
+def curves_of(facts: Sequence[Mapping[str, Any]]) -> dict[str, SensitivityCurve]:
     """What `table_facts` was made from."""
-    from ...models.prune.allocation.sensitivity import Curve
+    from ...models.prune.allocation.sensitivity import SensitivityCurve
 
     return {
-        row["group"]: Curve(row["group"], row["width"], tuple(row["removed"]), tuple(row["accuracy"])) for row in facts
+        row["group"]: SensitivityCurve(row["group"], row["width"], tuple(row["removed"]), tuple(row["accuracy"]))
+        for row in facts
     }
 
 

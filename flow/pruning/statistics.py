@@ -16,7 +16,7 @@ RANDOM = "random"
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class StudyCell:
     """One pruned network.
 
     Args:
@@ -45,7 +45,7 @@ class Cell:
         return float(self.right.mean())
 
 
-def comparison(cells: Sequence[Cell], unpruned: Sequence[float]) -> Comparison:
+def comparison(cells: Sequence[StudyCell], unpruned: Sequence[float]) -> Comparison:
     """Every criterion against the random draws of the same seed and amount.
 
     The interval of a difference is 95 % and has two parts, added in squares. One is what another network, draw, or
@@ -64,7 +64,7 @@ def comparison(cells: Sequence[Cell], unpruned: Sequence[float]) -> Comparison:
     return Comparison(unpruned=list(unpruned), images=len(cells[0].right), seeds=seeds, draws=draws, amounts=amounts)
 
 
-def _at(amount: float, every: Sequence[Cell], seeds: Sequence[int], unpruned: Sequence[float]) -> StudyAmount:
+def _at(amount: float, every: Sequence[StudyCell], seeds: Sequence[int], unpruned: Sequence[float]) -> StudyAmount:
     cells = [cell for cell in every if cell.amount == amount]
     chance = [np.array([c.right for c in cells if c.criterion == RANDOM and c.seed == seed]) for seed in seeds]
     within = sum(float(((right.mean(1) - right.mean()) ** 2).sum()) for right in chance)

@@ -219,12 +219,12 @@ def make_network(recipe: Recipe, images: Dataset) -> Trained:
         return start_network(recipe, images)
     spec = network_spec(recipe, images)
     from ...models.networks.spec import NetworkSpec
-    from ...models.training.ensemble import Ensemble, EnsembleSpec
+    from ...models.training.ensemble import EnsembleNetwork, EnsembleSpec
 
     assert not isinstance(spec, EnsembleSpec)
     if recipe.ensemble.members > 1:
         assert isinstance(spec, NetworkSpec)
-        return Ensemble(EnsembleSpec(spec, (1,) * recipe.ensemble.members), recipe.seed)
+        return EnsembleNetwork(EnsembleSpec(spec, (1,) * recipe.ensemble.members), recipe.seed)
     try:
         network = network_of(spec, seed=recipe.seed)
     except Problem as problem:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .positions import KeyPath, Source
+from .positions import KeyPath, RecipeText
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class Origin:
         made_void: one sentence for each key of the file that has no effect beside an override.
     """
 
-    source: Source | None = field(default=None, compare=False)
+    source: RecipeText | None = field(default=None, compare=False)
     overrides: dict[KeyPath, str] = field(default_factory=dict, compare=False)
     made_void: tuple[str, ...] = field(default=(), compare=False)
 

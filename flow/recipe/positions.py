@@ -41,7 +41,7 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class RecipeText:
     """The lines of a YAML text and where its keys and values stand.
 
     Args:
@@ -101,7 +101,7 @@ def as_problem(faults: list[Fault], name: str) -> Problem:
     return Problem(f"{len(faults)} faults in {name}\n\n{listed}")
 
 
-def parse(text: str, name: str) -> tuple[Any, Source, list[Fault]]:
+def parse(text: str, name: str) -> tuple[Any, RecipeText, list[Fault]]:
     """Parse one YAML 1.2 document into dict, list and scalars.
 
     Nothing but plain data is built: no tags that make objects, no anchors or aliases.
@@ -117,7 +117,7 @@ def parse(text: str, name: str) -> tuple[Any, Source, list[Fault]]:
     Raises:
         Problem: the text is not YAML, or uses what a recipe may not use.
     """
-    source = Source(name, tuple(text.splitlines()))
+    source = RecipeText(name, tuple(text.splitlines()))
     yaml = YAML(typ="safe", pure=True)
     try:
         root = yaml.compose(text)
@@ -147,14 +147,14 @@ def parse_value(text: str) -> Any:
     return parse(text, "value")[0]
 
 
-def _too_deep(source: Source) -> Problem:
+def _too_deep(source: RecipeText) -> Problem:
     return Problem(f"more than {MAX_NESTING} levels of nesting", source.name, "a recipe needs 3")
 
 
 class _Reader:
     """The walk over composed nodes that builds data and notes positions."""
 
-    def __init__(self, yaml: YAML, source: Source) -> None:
+    def __init__(self, yaml: YAML, source: RecipeText) -> None:
         self.yaml = yaml
         self.source = source
         self.faults: list[Fault] = []
@@ -240,7 +240,7 @@ _SYNTAX = (
 )
 
 
-def _syntax_problem(error: MarkedYAMLError, source: Source) -> Problem:
+def _syntax_problem(error: MarkedYAMLError, source: RecipeText) -> Problem:
     text = f"{error.context or ''} {error.problem or ''}"
     mark = error.problem_mark or error.context_mark
     what, hint = f"this is not valid YAML: {text.strip()}", "see https://yaml.org/spec/1.2.2 for the syntax"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from bnnflow import Problem
 
-from .methods.method import Asked
+from .methods.method import MethodRequest
 from .schema import Recipe
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def check_pruning(recipe: Recipe, spec: NetworkSpec | OwnSpec) -> None:
     method, train = recipe.prune.chosen, recipe.train
     tuner = recipe.prune.optimizer or train.optimizer
     try:
-        method.check(Asked(spec, train.optimizer, tuner, train.flip_window, recipe.prune.max_loss))
+        method.check(MethodRequest(spec, train.optimizer, tuner, train.flip_window, recipe.prune.max_loss))
     except Problem as problem:
         raise recipe.problem(problem.where, problem.what, problem.hint) from problem
 

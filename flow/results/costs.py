@@ -204,7 +204,7 @@ class NetworkCost(CostEstimate):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
+class CostTarget:
     """What a graph is folded for.
 
     Attributes:
@@ -283,7 +283,7 @@ class GraphCost(CostCounts):
 
     name: str
     input: InputHeld | None
-    target: Target
+    target: CostTarget
     energy_source: str
     notes: list[str]
     weights: int | None = field(default=None, metadata=OPTIONAL)
@@ -305,7 +305,7 @@ class StreamedGraphCost(GraphCost):
     fifos: FifoRate | None
 
 
-def _resources(of: LayerCounts | CostCounts | Target) -> dict[str, int]:
+def _resources(of: LayerCounts | CostCounts | CostTarget) -> dict[str, int]:
     """The resources that are known."""
     found = {"lut": of.lut, "bram18": of.bram18, "uram": of.uram, "dsp": of.dsp}
     return {key: amount for key, amount in found.items() if amount is not None}

@@ -255,7 +255,7 @@ class LayerCriticality:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Criticality:
+class CriticalityResult:
     """What `flow criticality` finds.
 
     Attributes:

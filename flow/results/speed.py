@@ -61,7 +61,7 @@ class LeftOut:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Speed:
+class SpeedResult:
     """Programs on the networks of a run.
 
     Attributes:
@@ -82,7 +82,7 @@ class GraphSpeed:
     """What `flow speed` finds.
 
     Attributes:
-        device, threads, missing: as of `Speed`.
+        device, threads, missing: as of `SpeedResult`.
         input: what the graph's input holds; None where it is not known.
         rows: one a program.
     """

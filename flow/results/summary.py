@@ -9,7 +9,7 @@ from typing import Any, Literal
 from ..run.typed_json import OPTIONAL, json_schema
 from .costs import InputHeld, NetworkCost
 from .faults import FaultCampaign
-from .speed import Speed
+from .speed import SpeedResult
 from .stages import DataResult, Epoch, HandedOver, NetworkVerified, NotHandedOver, PruningResult
 
 # Of the keys of summary.json and what they mean; a key that is added keeps it.
@@ -137,7 +137,7 @@ class Summary:
     verify: Mapping[str, NetworkVerified]
     pruning: PruningSummary | None
     faults: FaultCampaign | None
-    speed: Speed | None
+    speed: SpeedResult | None
     training: TrainingSummary
     notes: Mapping[str, list[str]]
     stages: list[StageSummary]

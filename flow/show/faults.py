@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.table import Table
 
 from ..results.faults import (
-    Criticality,
+    CriticalityResult,
     FaultMapCells,
     FaultMapReplay,
     FlipSpread,
@@ -47,7 +47,7 @@ def print_replay(found: FaultMapCells) -> None:
         )
 
 
-def print_criticality(found: Criticality) -> None:
+def print_criticality(found: CriticalityResult) -> None:
     """Print how critical the weight bits of each layer are."""
     print_input(found.input)
     title = f"every weight bit flipped, one at a time, on {plural(found.images, 'image')}"

@@ -14,7 +14,7 @@ from typing import Any
 from bnnflow import visible
 
 from ..results.faults import FaultCampaign, FaultSeries
-from ..results.speed import GraphSpeed, Speed, SpeedRow
+from ..results.speed import GraphSpeed, SpeedResult, SpeedRow
 from ..results.stages import PruneStep, PruningResult, RelevanceMaps
 from ..results.summary import NetworkSummary, Summary
 
@@ -232,7 +232,7 @@ def speed_cells(row: SpeedRow) -> list[str]:
     return [number(row.batch), quantity(row.images_per_second), pause, row.source, "; ".join(remarks)]
 
 
-def speed_caption(speed: Speed | GraphSpeed) -> str:
+def speed_caption(speed: SpeedResult | GraphSpeed) -> str:
     """Machine, threads, how it was measured, and what is missing and why."""
     threads = plural(speed.threads, "thread")
     how = "medians of wall time; latency is that of one image in a batch of 1, the accelerator's at most"

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..results.faults import FaultCampaign, SingleFaultSeries
-from ..results.speed import GraphSpeed, Speed, SpeedRow
+from ..results.speed import GraphSpeed, SpeedResult, SpeedRow
 from ..results.stages import PrunedRun
 from ..results.summary import StageSummary, Summary
 from .report import (
@@ -182,7 +182,7 @@ def fault_table(faults: FaultCampaign) -> Table:
     return table
 
 
-def speed_table(speed: Speed | GraphSpeed, rows: Sequence[tuple[str, SpeedRow]]) -> Table:
+def speed_table(speed: SpeedResult | GraphSpeed, rows: Sequence[tuple[str, SpeedRow]]) -> Table:
     """Images a second and latency of each engine, on networks by their names."""
     columns = "engine|network|>batch|>images/s|>latency ms|source|remark"
     table = _table("speed", columns, speed_caption(speed))

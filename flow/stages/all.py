@@ -22,7 +22,7 @@ from ..graphs.inputs import input_held
 from ..pruning.prune import recovery_settings
 from ..recipe.objects import export_properties, make_network, network_spec, trained_file
 from ..results.faults import FaultCampaign
-from ..results.speed import LeftOut, NetworkSpeedRow, Speed
+from ..results.speed import LeftOut, NetworkSpeedRow, SpeedResult
 from ..results.stages import (
     CostResult,
     DataResult,
@@ -224,14 +224,14 @@ def faults(build: Build) -> FaultCampaign | NoResult:
     return build.stage("faults", inputs, partial(run_campaign, build), FaultCampaign)
 
 
-def speed(build: Build) -> Speed | NoResult:
+def speed(build: Build) -> SpeedResult | NoResult:
     """Measure each network in other programs and our simulator here, beside its accelerator's estimate."""
     settings = build.recipe.speed
     if not settings.enabled:
         return build.skip("speed")
     target, costs = build.recipe.target, build.result(CostResult).networks
 
-    def work() -> Speed:
+    def work() -> SpeedResult:
         from ...sim.inputs import image_inputs
         from ..graphs.speed import Accelerator, network_rows, processor
 
@@ -250,7 +250,7 @@ def speed(build: Build) -> Speed | NoResult:
                 Accelerator(target.part, target.clock_mhz, costs[network].fps, costs[network].latency_us),
             )
             rows += [extended(NetworkSpeedRow, row, network=network) for row in found]
-        return Speed(device=processor(), threads=settings.threads, rows=rows, missing=missing)
+        return SpeedResult(device=processor(), threads=settings.threads, rows=rows, missing=missing)
 
     inputs = {
         "networks": build.files(*([WEIGHTS] if build.trains else []), QONNX, LEVEL_FILES["dataflow"]),
@@ -259,7 +259,7 @@ def speed(build: Build) -> Speed | NoResult:
         "target": {"part": target.part, "clock_mhz": target.clock_mhz},
         "data": to_json(build.result(DataResult)),
     }
-    return build.stage("speed", inputs, work, Speed)
+    return build.stage("speed", inputs, work, SpeedResult)
 
 
 def report(build: Build) -> Summary:

@@ -81,7 +81,7 @@ def check_costs(recipe: Recipe, widths: Mapping[str, int], graph: Graph) -> None
         Problem: at its place in the recipe; status 1 for a budget that no network meets.
     """
     from ...models.prune.allocation.greedy import Space, allocate
-    from ...models.prune.allocation.sensitivity import Curve, levels
+    from ...models.prune.allocation.sensitivity import SensitivityCurve, levels
 
     settings = recipe.prune
     if settings.method != "filters" or settings.allocation != "sensitivity":
@@ -99,7 +99,7 @@ def check_costs(recipe: Recipe, widths: Mapping[str, int], graph: Graph) -> None
         return
     # Nearly always the narrowest network is the cheapest; where it is too dear, the others are asked, too.
     curves = {
-        name: Curve(name, width, (0, *removed[name]), (1.0,) * (len(removed[name]) + 1))
+        name: SensitivityCurve(name, width, (0, *removed[name]), (1.0,) * (len(removed[name]) + 1))
         for name, width in widths.items()
         if removed[name]
     }

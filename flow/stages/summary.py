@@ -14,7 +14,7 @@ from ...build.energy import SOURCE as ENERGY_SOURCE
 from ...build.unrolled import SOURCE as UNROLLED_SOURCE
 from ..recipe.methods.all import METHODS
 from ..results.faults import FaultCampaign
-from ..results.speed import Speed
+from ..results.speed import SpeedResult
 from ..results.stages import (
     CostResult,
     DataResult,
@@ -66,7 +66,7 @@ def summarize(build: Build) -> Summary:
         verify=build.result(VerifyResult).networks,
         pruning=_pruning(build, copied),
         faults=build.result_if_any(FaultCampaign),
-        speed=build.result_if_any(Speed),
+        speed=build.result_if_any(SpeedResult),
         training=TrainingSummary(
             base=trained.history if trained else [],
             accuracy_before_reestimation=trained.accuracy_before_reestimation if trained else None,

@@ -45,7 +45,7 @@ def fit(
         The network, and a dict for each epoch as `models.train.train` gives it.
     """
     from ...models.networks.spec import NetworkSpec
-    from ...models.training.ensemble import Ensemble, train_ensemble
+    from ...models.training.ensemble import EnsembleNetwork, train_ensemble
     from ...models.training.train import train
 
     set_threads(recipe.train.threads)
@@ -58,7 +58,7 @@ def fit(
             arrays = (images.train_images, images.train_labels)
             return train_ensemble(member, ensemble, method, *arrays, train_settings(recipe), checkpoint, progress)
         network = make_network(recipe, images)
-        if isinstance(network, Ensemble):
+        if isinstance(network, EnsembleNetwork):
             if train_settings(recipe).epochs:
                 raise Problem("a trained ensemble cannot be trained further", key="epochs", hint="leave epochs out")
             return network, []

@@ -96,7 +96,7 @@ def validate(recipe: Recipe, without_files: bool = False) -> Validated:
     if recipe.epochs == 0 and recipe.model.kind in ("shape", "zoo"):
         notes.append("train.epochs is 0: the weights are random, and so are accuracies")
     with tempfile.TemporaryDirectory() as folder:
-        from ...models.training.ensemble import Ensemble
+        from ...models.training.ensemble import EnsembleNetwork
 
         exported = Path(folder) / "network.onnx"
         try:
@@ -108,7 +108,7 @@ def validate(recipe: Recipe, without_files: bool = False) -> Validated:
             return Validated(images, checked, tuple(notes), left_out)
         _check_hardware(recipe, checked.graphs["dataflow"])
         if recipe.prune.enabled:
-            assert not isinstance(network, Ensemble)
+            assert not isinstance(network, EnsembleNetwork)
             widths = _widths(recipe, network)
             _try_criterion(recipe, network, images)
             notes += check_plan(recipe, widths)
@@ -217,7 +217,7 @@ def _try_criterion(recipe: Recipe, network: Network | OwnNetwork, images: Datase
 
 def _check_training(recipe: Recipe, network: Trained, images: Dataset) -> None:
     """Options of training that the network, its images or this computer cannot follow."""
-    from ...models.training.ensemble import Ensemble
+    from ...models.training.ensemble import EnsembleNetwork
     from ...models.training.train import device_of, held_out
 
     with recipe.at("train.device"):
@@ -228,7 +228,7 @@ def _check_training(recipe: Recipe, network: Trained, images: Dataset) -> None:
     if recipe.epochs:
         left = len(images.train_images) - len(held_out(len(images.train_images), train_settings(recipe)))
         _check_batches(recipe, "train", left, recipe.train.batch, recipe.train.accumulate)
-    if recipe.prune.enabled and recipe.prune.epochs and not isinstance(network, Ensemble):
+    if recipe.prune.enabled and recipe.prune.epochs and not isinstance(network, EnsembleNetwork):
         from ...models.prune.spec import apart
 
         out = held_out(len(images.train_images), train_settings(recipe))

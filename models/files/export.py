@@ -18,9 +18,9 @@ from torch import nn
 
 from ..networks.network import Network, ScoreNorm
 from ..networks.own import OwnNetwork
-from ..networks.twin import Affine, binary_weights
+from ..networks.twin import PlainAffine, binary_weights
 from ..store import write_atomically
-from ..training.ensemble import Ensemble, binarize
+from ..training.ensemble import EnsembleNetwork, binarize
 
 INPUT, OUTPUT = "image", "scores"
 OPSET, MAX_IR_VERSION = 13, 10
@@ -56,11 +56,11 @@ def export_qonnx(
                     module.weight.copy_(binary_weights(module))
             score = plain.layers["score"]
             if isinstance(score, ScoreNorm):
-                plain.layers["score"] = Affine(*score.affine())
+                plain.layers["score"] = PlainAffine(*score.affine())
         input_shape = input_shape or plain.spec.input_shape
-    if isinstance(plain, Ensemble):
+    if isinstance(plain, EnsembleNetwork):
         binarize(plain, binary_weights)
-        plain.score = Affine(*plain.score.affine())  # type: ignore[assignment]
+        plain.score = PlainAffine(*plain.score.affine())  # type: ignore[assignment]
     assert input_shape is not None
     with _quiet():
         model = _trace(plain, input_shape)

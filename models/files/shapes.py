@@ -6,9 +6,9 @@ from typing import Any
 
 from ..networks.network import Network, NetworkSpec
 from ..networks.own import OwnNetwork, OwnSpec
-from ..training.ensemble import Ensemble, ensemble_of
+from ..training.ensemble import EnsembleNetwork, ensemble_of
 
-Trained = Network | OwnNetwork | Ensemble
+Trained = Network | OwnNetwork | EnsembleNetwork
 
 
 def network_of(spec: dict[str, Any] | NetworkSpec | OwnSpec, folder: str = "", seed: int = 0) -> Trained:

@@ -86,7 +86,7 @@ class Pixels(nn.Module):
         return (x - self.middle) / self.middle
 
 
-class Planes(nn.Module):
+class BitPlanes(nn.Module):
     """The highest bits of pixels as channels of +1 and -1, by successive approximation, as a converter does it.
 
     Bit b of a pixel is the sign of x - 127.5 - sum over higher bits h of sign_h * 2^(h - 1); all of it is sums and
@@ -251,7 +251,7 @@ class Kit:
         """The modules in front of the first layer, by name."""
         if self.spec.input == "planes":
             signs = [BinarySign(act_quant=_BinaryAct, return_quant_tensor=False) for _ in range(self.spec.planes)]
-            return {"input": Planes(list(signs))}
+            return {"input": BitPlanes(list(signs))}
         if self.spec.input == "bits8":
             quant = QuantIdentity(act_quant=_PixelAct, bit_width=8, return_quant_tensor=False)
             return {"pixels": Pixels(128.0), "input": quant if self.quantized else nn.Identity()}

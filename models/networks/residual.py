@@ -25,7 +25,7 @@ class Repeat(nn.Module):
         return torch.cat([x] * self.times, 1) if self.times > 1 else x
 
 
-class Add(nn.Module):
+class ResidualSum(nn.Module):
     """The sum of two maps; a module of its own so that tools see where a sum is made."""
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
@@ -47,7 +47,7 @@ class IntegerJoin(nn.Module):
         super().__init__()
         self.layers = nn.ModuleDict(layers)
         self.shortcut = nn.ModuleDict(shortcut)
-        self.add = Add()
+        self.add = ResidualSum()
 
     def forward(self, r: Tensor) -> Tensor:
         """(N, C, H, W) integers to integers."""
@@ -79,7 +79,7 @@ class ThresholdedJoin(nn.Module):
         self.shortcut = nn.ModuleDict(shortcut)
         self.of_bits = of_bits
         self.join = join
-        self.add = Add()
+        self.add = ResidualSum()
 
     def forward(self, r: Tensor) -> Tensor:
         """(N, C, H, W) k-bit numbers to k-bit numbers of the same step."""

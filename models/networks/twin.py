@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from bnnflow import Problem
 
-from .layers import Planes, ScoreNorm, UnitStep
+from .layers import BitPlanes, ScoreNorm, UnitStep
 from .network import Network
 from .own import OwnNetwork
 from .signs import SurrogateSign
@@ -33,7 +33,7 @@ class _StepFunction(torch.autograd.Function):
         return torch.where(near, grad * ctx.gain, torch.zeros_like(grad)), None, None, None  # type: ignore[attr-defined]
 
 
-class Sign(nn.Module):
+class PlainSign(nn.Module):
     """`high` where x >= at, else `low`; the gradient, (high - low) / 2, passes where |x - at| <= 1 (straight-through
     estimator)."""
 
@@ -59,7 +59,7 @@ class _RoundFunction(torch.autograd.Function):
         return grad * inside, None, None
 
 
-class Quantize(nn.Module):
+class PlainQuantize(nn.Module):
     """scale * (clip(round(x / scale + zero), low, high) - zero), halves to even; the gradient passes inside the range.
 
     Args:
@@ -81,7 +81,7 @@ class Quantize(nn.Module):
         return (whole - self.zero) * self.scale
 
 
-class Affine(nn.Module):
+class PlainAffine(nn.Module):
     """x * scale + shift with two constants."""
 
     def __init__(self, scale: Tensor, shift: Tensor) -> None:
@@ -131,7 +131,7 @@ class Twin(nn.Module):
 
     def with_sums(self) -> Twin:
         """This twin, its scores now the last sums themselves where one scale and shift stands behind them all."""
-        if isinstance(self.body, Network) and isinstance(self.layers["score"], Affine):
+        if isinstance(self.body, Network) and isinstance(self.layers["score"], PlainAffine):
             self.layers["score"] = nn.Identity()
         return self
 
@@ -140,8 +140,8 @@ class Twin(nn.Module):
 def twin(network: Network | OwnNetwork) -> Twin:
     """A copy of `network` in plain torch modules that computes what its eval mode computes.
 
-    Convolutions and dense layers hold the quantized weights; activations are `Sign` or `Quantize`; a user's own
-    modules and torch's are taken over as they are, so what their forward methods do besides calling modules stays.
+    Convolutions and dense layers hold the quantized weights; activations are `PlainSign` or `PlainQuantize`; a user's
+    own modules and torch's are taken over as they are, so what their forward methods do besides calling modules stays.
     The result is tried on drawn images.
 
     Raises:
@@ -210,13 +210,13 @@ def _plain(module: nn.Module, path: str) -> nn.Module:
             dense = nn.Linear(module.in_features, module.out_features, bias=module.bias is not None)
             return _filled(dense, module, path)
         case UnitStep():
-            return Sign(0.5, 0.0, 1.0)
+            return PlainSign(0.5, 0.0, 1.0)
         case SurrogateSign():
-            return Sign()
+            return PlainSign()
         case ScoreNorm():
-            return Affine(*module.affine())
-        case Planes():
-            return Planes([Sign() for _ in module.signs])
+            return PlainAffine(*module.affine())
+        case BitPlanes():
+            return BitPlanes([PlainSign() for _ in module.signs])
         case QuantNonLinearActLayer():
             return _activation(module, path)
     if type(module).__module__.startswith("brevitas"):
@@ -236,7 +236,7 @@ def _filled(plain: nn.Conv2d | nn.Linear, module: QuantConv2d | QuantLinear, pat
 
 
 def _activation(module: nn.Module, path: str) -> nn.Module:
-    """`Sign` for one signed bit, else `Quantize`; behind the activation function where there is one."""
+    """`PlainSign` for one signed bit, else `PlainQuantize`; behind the activation function where there is one."""
     quant = module.act_quant
     before = getattr(getattr(quant, "fused_activation_quant_proxy", None), "activation_impl", nn.Identity())
     if not quant.is_quant_enabled:  # type: ignore[union-attr]
@@ -251,11 +251,11 @@ def _activation(module: nn.Module, path: str) -> nn.Module:
         raise Problem("its quantizer has no plain counterpart", path, "use criterion: random")
     made: nn.Module
     if bits == 1 and signed:
-        made = Sign() if float(scale) == 1.0 else Sign(0.0, -float(scale), float(scale))
+        made = PlainSign() if float(scale) == 1.0 else PlainSign(0.0, -float(scale), float(scale))
     else:
         low = -(2.0 ** (bits - 1)) + narrow if signed else 0.0
         high = 2.0 ** (bits - 1) - 1.0 if signed else 2.0**bits - 1.0 - narrow
-        made = Quantize(scale, zero, low, high)
+        made = PlainQuantize(scale, zero, low, high)
     return made if isinstance(before, nn.Identity | nn.ReLU) else nn.Sequential(copy.deepcopy(before), made)
 
 

@@ -70,7 +70,7 @@ class MaskSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class Masks:
+class ChannelMasks:
     """What masks chose.
 
     Attributes:
@@ -133,7 +133,7 @@ def learn_masks(
     training: TrainSpec,
     progress: Progress | None = None,
     checkpoint: Path | None = None,
-) -> Masks:
+) -> ChannelMasks:
     """Train masks and weights together, and cut what the masks left out.
 
     Args:
@@ -175,7 +175,7 @@ def learn_masks(
     small = remove(whole, keep)
     reestimate(small, images, training.augment, training.seed, most=NORM_IMAGES)
     widths = {name: (before[name], len(kept)) for name, kept in keep.items()}
-    return Masks(small, whole.eval(), keep, widths, accuracy(small, *held))
+    return ChannelMasks(small, whole.eval(), keep, widths, accuracy(small, *held))
 
 
 def _noise_state(masks: dict[str, ChannelMask]) -> dict[str, Any]:

@@ -24,15 +24,15 @@ from bnnflow import CHECK_FAILED, Problem
 
 from ..networks.network import Network
 from ..networks.own import OwnNetwork
-from ..networks.twin import Quantize, Sign
+from ..networks.twin import PlainQuantize, PlainSign
 from .deep_lift import TOLERANCE, deeplift
 from .sample import CaptumCheck, Sample
 from .taps import ACTIVATIONS, Attributed, Probe
 
 IMAGES = 4
-_RULED = (Sign, Quantize, nn.MaxPool2d, *ACTIVATIONS)
+_RULED = (PlainSign, PlainQuantize, nn.MaxPool2d, *ACTIVATIONS)
 
-for _kind in (Sign, Quantize, *ACTIVATIONS):
+for _kind in (PlainSign, PlainQuantize, *ACTIVATIONS):
     SUPPORTED_NON_LINEAR.setdefault(_kind, nonlinear)
 
 

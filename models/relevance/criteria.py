@@ -27,7 +27,7 @@ REDUCTIONS: dict[str, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Method:
+class ScoringMethod:
     """One way of scoring: a row of `CRITERIA` is all that there is to a criterion beside its function.
 
     Args:
@@ -76,8 +76,8 @@ _SUM_OF_ALL = (
 )
 _LRP_SUM = "sum of |sum of relevance - sum of the label| / sum of |sum of the label|, at the cut that loses most"
 
-CRITERIA: dict[str, Method] = {
-    "deeplift": Method(
+CRITERIA: dict[str, ScoringMethod] = {
+    "deeplift": ScoringMethod(
         "attribution",
         "share of the change of the label's sum against another image (rescale rule, exact for signs)",
         "two forward passes and a backward one for all layers",
@@ -86,7 +86,7 @@ CRITERIA: dict[str, Method] = {
         complete=True,
         captum=True,
     ),
-    "deeplift-captum": Method(
+    "deeplift-captum": ScoringMethod(
         "attribution",
         "as deeplift, by Captum: differs in front of max pools, whose winners get all of a change",
         "two forward passes and a backward one a layer",
@@ -94,35 +94,35 @@ CRITERIA: dict[str, Method] = {
         _SUM_OF_ONE,
         complete=True,
     ),
-    "integrated-gradients": Method(
+    "integrated-gradients": ScoringMethod(
         "attribution",
         "change against another image times the mean gradient between both, in the layer's own space",
         "20 forward and backward passes a layer",
         "gradients:integrated_gradients",
         _SUM_OF_ALL,
     ),
-    "conductance": Method(
+    "conductance": ScoringMethod(
         "attribution",
         "gradient times change of the output, along a straight path from another image",
         "20 forward and backward passes a layer",
         "gradients:conductance",
         _SUM_OF_ALL,
     ),
-    "gradient-activation": Method(
+    "gradient-activation": ScoringMethod(
         "attribution",
         "output times gradient of the label's sum",
         "one forward and backward pass a layer",
         "gradients:gradient_activation",
         reduction="possum",
     ),
-    "taylor-activation": Method(
+    "taylor-activation": ScoringMethod(
         "attribution",
         "first-order change of the loss if the output were 0",
         "one forward and backward pass",
         "gradients:taylor_activation",
         of_loss=True,
     ),
-    "lrp": Method(
+    "lrp": ScoringMethod(
         "attribution",
         "relevance of the label's sum, handed back in proportion to each product (epsilon rule)",
         "one forward and two backward passes",
@@ -130,7 +130,7 @@ CRITERIA: dict[str, Method] = {
         _LRP_SUM,
         reduction="possum",
     ),
-    "lrp-gamma": Method(
+    "lrp-gamma": ScoringMethod(
         "attribution",
         "as lrp, positive products counted 1.25 times (gamma rule)",
         "one forward and six backward passes",
@@ -138,20 +138,20 @@ CRITERIA: dict[str, Method] = {
         _LRP_SUM,
         reduction="possum",
     ),
-    "taylor-weight": Method(
+    "taylor-weight": ScoringMethod(
         "figure",
         "sum over the filter of |weight * gradient of the mean loss|",
         "one forward and backward pass",
         "figures:taylor_weight",
     ),
-    "ablation": Method(
+    "ablation": ScoringMethod(
         "figure",
         "increase of the loss when the output is held at its mean; the reference for one filter alone",
         "a forward pass a filter, from its layer on",
         "figures:ablation",
         slow=True,
     ),
-    "flips": Method(
+    "flips": ScoringMethod(
         "figure",
         "1 / (1 + sign changes a weight from epoch to epoch, in the last window of training)",
         "counted in training",
@@ -160,7 +160,7 @@ CRITERIA: dict[str, Method] = {
         looks=False,
         blind=True,
     ),
-    "flips-step": Method(
+    "flips-step": ScoringMethod(
         "figure",
         "1 / (1 + sign changes a weight from update to update, in the last window of training)",
         "counted in training",
@@ -169,7 +169,7 @@ CRITERIA: dict[str, Method] = {
         looks=False,
         blind=True,
     ),
-    "latent": Method(
+    "latent": ScoringMethod(
         "figure",
         "mean |latent weight|, by the layer's mean",
         "nothing",
@@ -178,10 +178,10 @@ CRITERIA: dict[str, Method] = {
         looks=False,
         blind=True,
     ),
-    "entropy": Method(
+    "entropy": ScoringMethod(
         "figure", "variance of the output; for signs p (1 - p)", "one forward pass", "figures:entropy", blind=True
     ),
-    "norm-gain": Method(
+    "norm-gain": ScoringMethod(
         "figure",
         "|gain| of the batch norm behind the layer",
         "nothing",
@@ -190,7 +190,7 @@ CRITERIA: dict[str, Method] = {
         looks=False,
         blind=True,
     ),
-    "random": Method(
+    "random": ScoringMethod(
         "figure",
         "nothing: the control that a criterion has to beat",
         "nothing",
@@ -228,7 +228,7 @@ class Criterion:
         return {CRITERIA[self.method].needs} - {""}
 
     @property
-    def methods(self) -> tuple[Method, ...]:
+    def methods(self) -> tuple[ScoringMethod, ...]:
         """Its row of `CRITERIA`, or those of its parts."""
         return tuple(CRITERIA[part.method] for part in self.parts or (self,))
 

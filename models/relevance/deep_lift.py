@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..networks.twin import Quantize, Sign
+from ..networks.twin import PlainQuantize, PlainSign
 from .taps import ACTIVATIONS, Attributed, Probe, captured
 
 TOLERANCE = 1e-3
@@ -94,7 +94,7 @@ def _rules(model: nn.Module, seen: dict[str, list[tuple[Tensor, Tensor]]], basel
 
         return hook
 
-    ruled = (Sign, Quantize, nn.MaxPool2d, *ACTIVATIONS)
+    ruled = (PlainSign, PlainQuantize, nn.MaxPool2d, *ACTIVATIONS)
     handles = [m.register_forward_hook(rule(path)) for path, m in model.named_modules() if isinstance(m, ruled)]
     try:
         yield

@@ -13,7 +13,7 @@ from ..networks.network import Network
 from ..networks.own import OwnNetwork
 from ..training.flips import needed
 from ..training.latent import require_latent
-from .sample import Asked, Sample
+from .sample import Sample, ScoringRequest
 from .taps import Probe, captured
 
 Scores = dict[str, np.ndarray]
@@ -25,13 +25,13 @@ def hidden_layers(network: Network | OwnNetwork) -> dict[str, torch.nn.Conv2d | 
     return dict(network.weight_layers()[:-1])
 
 
-def random(asked: Asked) -> Scores:
+def random(asked: ScoringRequest) -> Scores:
     """Uniform numbers from 0 to 1, layer by layer."""
     rng = np.random.default_rng(asked.seed)
     return {name: rng.random(len(module.weight)) for name, module in hidden_layers(asked.network).items()}
 
 
-def latent(asked: Asked) -> Scores:
+def latent(asked: ScoringRequest) -> Scores:
     """Mean |latent weight| of each filter by the mean of its layer.
 
     Raises:
@@ -49,17 +49,17 @@ def latent(asked: Asked) -> Scores:
     return made
 
 
-def flips_of_epochs(asked: Asked) -> Scores:
+def flips_of_epochs(asked: ScoringRequest) -> Scores:
     """Of epochs; see `_flips`."""
     return _flips(asked, "epoch")
 
 
-def flips_of_steps(asked: Asked) -> Scores:
+def flips_of_steps(asked: ScoringRequest) -> Scores:
     """Of updates; see `_flips`."""
     return _flips(asked, "step")
 
 
-def _flips(asked: Asked, kind: str) -> Scores:
+def _flips(asked: ScoringRequest, kind: str) -> Scores:
     """1 / (1 + flips a weight in the last window): filters whose weights keep flipping matter least.
 
     Raises:
@@ -70,7 +70,7 @@ def _flips(asked: Asked, kind: str) -> Scores:
     return {name: 1.0 / (1.0 + count.reshape(len(count), -1).mean(1)) for name, count in counted.items()}
 
 
-def norm_gain(asked: Asked) -> Scores:
+def norm_gain(asked: ScoringRequest) -> Scores:
     """|gain| of the norm that reads each layer.
 
     Raises:
@@ -86,7 +86,7 @@ def norm_gain(asked: Asked) -> Scores:
 
 
 @torch.no_grad()
-def entropy(asked: Asked) -> Scores:
+def entropy(asked: ScoringRequest) -> Scores:
     """Variance of each filter's output over images and map, a quarter of it for +1 and -1: then it is p (1 - p)."""
     first, second = _moments(Probe.of(asked.network), asked.sample)
     return {name: ((second[name] - first[name] ** 2).clamp(min=0.0) / 4.0).cpu().numpy() for name in first}
@@ -108,7 +108,7 @@ def _moments(probe: Probe, sample: Sample) -> tuple[dict[str, Tensor], dict[str,
     return first, second
 
 
-def taylor_weight(asked: Asked) -> Scores:
+def taylor_weight(asked: ScoringRequest) -> Scores:
     """Sum over each filter of |b * dL/db|, b the quantized weights, L the mean cross entropy of the sample.
 
     Source: Molchanov et al., Importance Estimation for Neural Network Pruning, arXiv:1906.10771.
@@ -130,7 +130,7 @@ def taylor_weight(asked: Asked) -> Scores:
 
 
 @torch.no_grad()
-def ablation(asked: Asked) -> Scores:
+def ablation(asked: ScoringRequest) -> Scores:
     """Increase of the mean cross entropy when one filter's output is held at its mean over the sample.
 
     Runs in float32 from the module that holds the layer on; what comes before is computed once a batch.

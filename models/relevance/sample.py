@@ -51,7 +51,7 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ScoringRequest:
     """What a figure of every filter is made of.
 
     Attributes:

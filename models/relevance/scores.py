@@ -17,7 +17,7 @@ from ..training.flips import FlipCounts
 from .captum_deeplift import captum_check
 from .criteria import CRITERIA, REDUCTIONS, Criterion
 from .deep_lift import TOLERANCE
-from .sample import Asked, CaptumCheck, Relevance, Sample
+from .sample import CaptumCheck, Relevance, Sample, ScoringRequest
 from .taps import Probe
 
 BATCH = 64
@@ -74,7 +74,7 @@ def score(
         images = len(sample.images)
     else:
         row = CRITERIA[wanted.method]
-        scores = row.load()(Asked(network, sample, seed, flips))
+        scores = row.load()(ScoringRequest(network, sample, seed, flips))
         images = len(sample.images) if row.looks else 0
     for name, values in scores.items():
         if not np.isfinite(values).all():

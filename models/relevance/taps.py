@@ -15,7 +15,7 @@ from bnnflow import Problem
 
 from ..networks.network import Network
 from ..networks.own import OwnNetwork
-from ..networks.twin import Quantize, Sign, Twin, twin
+from ..networks.twin import PlainQuantize, PlainSign, Twin, twin
 
 # attributions by layer, what their sums miss by cut of the network, and what these should be, (N,)
 Attributed = tuple[dict[str, Tensor], dict[str, Tensor], Tensor]
@@ -171,11 +171,11 @@ def _follow(
             tap, module = events[place][:2]
             if isinstance(module, NORMS) and name not in norms:
                 norms[name] = module
-            elif isinstance(module, (Sign, Quantize, *ACTIVATIONS)):
+            elif isinstance(module, (PlainSign, PlainQuantize, *ACTIVATIONS)):
                 taps[name] = tap
             elif not isinstance(module, POOLS):
                 break
-            if isinstance(module, Sign | Quantize):
+            if isinstance(module, PlainSign | PlainQuantize):
                 break
     return taps, norms, tuple(event[0].path for event in events)
 

@@ -63,7 +63,7 @@ class EnsembleSpec:
         return {"member": self.member.to_dict(), "votes": list(self.votes)}
 
 
-class Ensemble(nn.Module):
+class EnsembleNetwork(nn.Module):
     """The sum over members of vote * sums of the last layer, behind one scale and shift for all classes.
 
     In hardware: the image is duplicated, each member is a pipeline of its own, and adders join the streams of their
@@ -111,7 +111,7 @@ def train_ensemble(
     spec: TrainSpec,
     checkpoint: Path | None = None,
     progress: Progress | None = None,
-) -> tuple[Ensemble, list[dict[str, float]]]:
+) -> tuple[EnsembleNetwork, list[dict[str, float]]]:
     """Train `count` networks and join them.
 
     bagging: each learns from a bootstrap sample (as many images, drawn with repetition) and has one vote. boosting
@@ -148,7 +148,7 @@ def train_ensemble(
         if method == "boosting":
             strength, weights = _boost(network, images, labels, weights, rng)
         strengths.append(strength)
-    made = Ensemble(EnsembleSpec(member, whole_votes(strengths)), spec.seed)
+    made = EnsembleNetwork(EnsembleSpec(member, whole_votes(strengths)), spec.seed)
     for slot, network in zip(made.members, networks, strict=True):
         slot.load_state_dict(network.state_dict())
     return made, history
@@ -181,12 +181,12 @@ def _numbered(progress: Progress | None, index: int, count: int) -> Callable[...
     return lambda done, total, figures: report(index * total + done, count * total, {"member": index + 1.0, **figures})
 
 
-def ensemble_of(fields: dict[str, Any]) -> Ensemble:
+def ensemble_of(fields: dict[str, Any]) -> EnsembleNetwork:
     """The inverse of `EnsembleSpec.to_dict`, as an untrained ensemble."""
-    return Ensemble(EnsembleSpec(NetworkSpec.from_dict(fields["member"]), tuple(fields["votes"])))
+    return EnsembleNetwork(EnsembleSpec(NetworkSpec.from_dict(fields["member"]), tuple(fields["votes"])))
 
 
-def binarize(ensemble: Ensemble, values: Callable[[Any], Tensor]) -> None:
+def binarize(ensemble: EnsembleNetwork, values: Callable[[Any], Tensor]) -> None:
     """Replace all latent weights by `values` of their layers."""
     with torch.no_grad():
         for _, module in ensemble.weight_layers():

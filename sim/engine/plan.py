@@ -64,7 +64,7 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class StepInput:
     """The map that a layer reads, and its windows there."""
 
     tensor: str
@@ -148,21 +148,21 @@ class Planner:
             tensor = self.graph.node(tensor).input
         return tensor
 
-    def source(self, node: Node, op: _Layer) -> Source:
+    def source(self, node: Node, op: _Layer) -> StepInput:
         """The map behind a layer's input."""
         tensor = self._through(node.input)
         kind, maker = self._type(tensor), self.graph.maker(tensor)
         if isinstance(op, Conv | XnorConv):
             kernel = (op.weight.shape[1], op.weight.shape[2])
-            return Source(tensor, Window(*_map(kind), kernel, op.stride))
+            return StepInput(tensor, Window(*_map(kind), kernel, op.stride))
         if isinstance(maker, SlidingWindow) and not maker.depthwise and isinstance(op, Mvau):
             tensor = self._through(self.graph.node(tensor).input)
-            return Source(tensor, Window(*_map(self._type(tensor)), maker.kernel, maker.stride))
+            return StepInput(tensor, Window(*_map(self._type(tensor)), maker.kernel, maker.stride))
         if isinstance(maker, Flatten):
             behind = self._through(self.graph.node(tensor).input)
             height, width, channels = _map(self._type(behind))
-            return Source(behind, Window(height, width, channels, (height, width), (1, 1)))
-        return Source(tensor, Window(*_map(kind), (1, 1), (1, 1)))
+            return StepInput(behind, Window(height, width, channels, (height, width), (1, 1)))
+        return StepInput(tensor, Window(*_map(kind), (1, 1), (1, 1)))
 
     def _layer(
         self,

@@ -12,7 +12,7 @@ from .campaigns.statistics import leveugle, paired, student_t
 from .campaigns.store import Store
 from .campaigns.sweep import Sweep, sweep
 from .campaigns.workers import Workers
-from .injection.cells import Cells, Rate
+from .injection.cells import CellRate, Cells
 from .injection.effects import EFFECTS
 from .injection.layout import Memory, from_memory, memories, memory
 from .injection.maps import FaultMap, checksum, draw, flips, inject

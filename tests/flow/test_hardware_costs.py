@@ -18,7 +18,7 @@ from bnnflow.models.files.export import export_qonnx
 from bnnflow.models.networks.network import Network
 from bnnflow.models.networks.zoo import zoo_spec
 from bnnflow.models.prune.allocation.greedy import Objective, Space, allocate
-from bnnflow.models.prune.allocation.sensitivity import Curve
+from bnnflow.models.prune.allocation.sensitivity import SensitivityCurve
 from bnnflow.models.training.batchnorm import reestimate
 from bnnflow.transforms.channels import cut
 from bnnflow.transforms.ir.graph import Graph
@@ -107,7 +107,7 @@ def test_allocation_keeps_units_that_the_folding_divides(kept: HardwareCosts) ->
         "dense1": 1
     }
     widths = {name: group.width for name, group in kept.prunable.items()}
-    curves = {name: Curve(name, width, (0, width // 2), (0.9, 0.9)) for name, width in widths.items()}
+    curves = {name: SensitivityCurve(name, width, (0, width // 2), (0.9, 0.9)) for name, width in widths.items()}
     space = Space(widths, widths, units, dict.fromkeys(widths, 1), curves)
     chosen = allocate(space, kept, Objective({"lut": 1.0, "ops": 1.0}), 0.7)
     assert chosen != widths

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from bnnflow.flow.cli import app as cli
-from bnnflow.flow.pruning.statistics import RANDOM, Cell, comparison, conclusion, markdown
+from bnnflow.flow.pruning.statistics import RANDOM, StudyCell, comparison, conclusion, markdown
 from bnnflow.flow.results.rankings import ComparedRow, Comparison, StudyAmount, StudyRow
 
 RECIPE = """\
@@ -22,7 +22,7 @@ prune: {amount: 0.5, steps: 1, epochs: 1, images: 20}
 """
 
 
-def cells(rng: np.random.Generator, better: float, spread: float = 0.01, images: int = 2000) -> list[Cell]:
+def cells(rng: np.random.Generator, better: float, spread: float = 0.01, images: int = 2000) -> list[StudyCell]:
     """Three networks, five draws and one criterion that is so much better than they are on average."""
     made = []
     hard = rng.random(images)
@@ -32,7 +32,7 @@ def cells(rng: np.random.Generator, better: float, spread: float = 0.01, images:
             truth = level + spread * rng.standard_normal() + (better if name == "mine" else 0.0)
             # easy images are right in all networks, the others by luck: pairs of networks err alike
             right = hard + 0.1 * rng.standard_normal(images) < np.quantile(hard, min(truth, 1.0))
-            made.append(Cell(seed, name, draw, 0.5, right, (), 100, 40, 0.0))
+            made.append(StudyCell(seed, name, draw, 0.5, right, (), 100, 40, 0.0))
     return made
 
 
@@ -63,9 +63,9 @@ def test_differences_are_to_the_draws_of_the_same_network() -> None:
     made = []
     for seed, level in enumerate((0.5, 0.7, 0.9)):
         draws = [rng.random(1000) < level for _ in range(5)]
-        made += [Cell(seed, RANDOM, draw, 0.5, right, (), 100, 40, 0.0) for draw, right in enumerate(draws)]
+        made += [StudyCell(seed, RANDOM, draw, 0.5, right, (), 100, 40, 0.0) for draw, right in enumerate(draws)]
         best = max(draws, key=lambda right: right.mean())
-        made.append(Cell(seed, "mine", 0, 0.5, best, (), 100, 40, 0.0))
+        made.append(StudyCell(seed, "mine", 0, 0.5, best, (), 100, 40, 0.0))
     found = comparison(made, [0.5, 0.7, 0.9])
     row, chance = mine(found), found.amounts[0].rows[1]
     assert chance.criterion == RANDOM and len(chance.accuracies) == 15

@@ -9,7 +9,7 @@ import pytest
 
 from bnnflow import CHECK_FAILED, Problem
 from bnnflow.models.prune.allocation.greedy import Objective, Space, allocate, explore
-from bnnflow.models.prune.allocation.sensitivity import Curve
+from bnnflow.models.prune.allocation.sensitivity import SensitivityCurve
 
 WIDTHS = {"a": 32, "b": 32}
 REMOVED = (0, 8, 16, 24)
@@ -22,7 +22,7 @@ def cost(kept: Mapping[str, int]) -> dict[str, float]:
 def space(a: float = 0.01, b: float = 0.01, least: int = 1) -> Space:
     """Groups that lose so much accuracy for every 8 channels."""
     curves = {
-        name: Curve(name, 32, REMOVED, tuple(0.9 - rate * count / 8 for count in REMOVED))
+        name: SensitivityCurve(name, 32, REMOVED, tuple(0.9 - rate * count / 8 for count in REMOVED))
         for name, rate in (("a", a), ("b", b))
     }
     return Space(WIDTHS, WIDTHS, dict.fromkeys(WIDTHS, 8), dict.fromkeys(WIDTHS, least), curves)

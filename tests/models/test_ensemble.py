@@ -17,7 +17,7 @@ from bnnflow.models.data.load import Dataset
 from bnnflow.models.files.saved import load_network, save_network
 from bnnflow.models.networks.network import Network
 from bnnflow.models.training.batchnorm import reestimate
-from bnnflow.models.training.ensemble import Ensemble, EnsembleSpec, train_ensemble, whole_votes
+from bnnflow.models.training.ensemble import EnsembleNetwork, EnsembleSpec, train_ensemble, whole_votes
 from bnnflow.models.training.evaluate import accuracy, predict
 from bnnflow.models.training.train import TrainSpec
 
@@ -62,7 +62,7 @@ def test_votes_are_whole_numbers_in_proportion() -> None:
     with pytest.raises(Problem, match="votes of"):
         EnsembleSpec(MLP, ())
     with pytest.raises(Problem, match="no scale"):
-        Ensemble(EnsembleSpec(replace(MLP, weight_scale="tensor"), (1,)))
+        EnsembleNetwork(EnsembleSpec(replace(MLP, weight_scale="tensor"), (1,)))
 
 
 RECIPE = """\

@@ -18,7 +18,7 @@ from bnnflow.models.files.packed_file import Provenance, read_packed, trained, w
 from bnnflow.models.files.saved import Trained, load_network
 from bnnflow.models.networks.network import Network, NetworkSpec
 from bnnflow.models.networks.own import OwnNetwork, OwnSpec
-from bnnflow.models.training.ensemble import Ensemble, EnsembleSpec
+from bnnflow.models.training.ensemble import EnsembleNetwork, EnsembleSpec
 from bnnflow.models.training.evaluate import predict
 from bnnflow.transforms.passes.compile import stages
 from bnnflow.transforms.reading.read import read
@@ -57,7 +57,7 @@ def test_a_packed_network_compiles_to_the_same_integers(name: str, digits: Datas
 
 
 def test_members_of_an_ensemble_are_packed(digits: Dataset, tmp_path: Path) -> None:
-    network = Ensemble(EnsembleSpec(MLP, (1, 3))).eval()
+    network = EnsembleNetwork(EnsembleSpec(MLP, (1, 3))).eval()
     again = through_a_file(network, tmp_path)
     assert again.spec == network.spec
     np.testing.assert_array_equal(predict(again, digits.test_images[:9]), predict(network, digits.test_images[:9]))

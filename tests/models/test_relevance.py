@@ -17,10 +17,10 @@ from bnnflow import Problem
 from bnnflow.models.data.load import Dataset
 from bnnflow.models.networks.layers import SumMap
 from bnnflow.models.networks.network import Network, NetworkSpec
-from bnnflow.models.networks.residual import Add
-from bnnflow.models.networks.twin import Sign, twin
+from bnnflow.models.networks.residual import ResidualSum
+from bnnflow.models.networks.twin import PlainSign, twin
 from bnnflow.models.relevance import captum_deeplift, deep_lift, lrp
-from bnnflow.models.relevance.criteria import CRITERIA, REDUCTIONS, Criterion, Method
+from bnnflow.models.relevance.criteria import CRITERIA, REDUCTIONS, Criterion, ScoringMethod
 from bnnflow.models.relevance.sample import Sample
 from bnnflow.models.relevance.scores import _FINISH, _PER_IMAGE, attributions, borda, ranks, score
 from bnnflow.models.relevance.taps import Probe, captured
@@ -136,7 +136,7 @@ def test_captums_deeplift_is_captums(digits: Dataset) -> None:
 def test_captums_deeplift_without_the_rule_is_found_out(
     rule: Any, said: str, digits: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(SUPPORTED_NON_LINEAR, Sign, rule)
+    monkeypatch.setitem(SUPPORTED_NON_LINEAR, PlainSign, rule)
     with pytest.raises(Problem, match=said) as caught:
         score(drawn("cnn", digits), "deeplift", sample(digits))
     assert caught.value.status == 1
@@ -207,7 +207,13 @@ def test_lrp_rules_hand_on_all_but_the_stabilisers_share(gamma: float) -> None:
     x, y = (torch.randn(3, 4, 5, 5, generator=generator, dtype=torch.float64) for _ in range(2))
     conv = torch.nn.Conv2d(4, 6, 3, padding=1, bias=False, dtype=torch.float64)
     dense = torch.nn.Linear(5, 7, bias=False, dtype=torch.float64)
-    for module, inputs in ((conv, [x]), (dense, [x]), (SumMap(), [x]), (Add(), [x, y]), (torch.nn.AvgPool2d(5), [x])):
+    for module, inputs in (
+        (conv, [x]),
+        (dense, [x]),
+        (SumMap(), [x]),
+        (ResidualSum(), [x, y]),
+        (torch.nn.AvgPool2d(5), [x]),
+    ):
         z = module(*inputs).detach()
         if gamma and isinstance(module, torch.nn.Conv2d | torch.nn.Linear):
             flat = {"weight": module.weight.detach()}
@@ -423,7 +429,7 @@ def test_every_row_names_its_function() -> None:
 
 def test_a_criterion_is_one_row(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     """A new row is parsed, scored and reduced like any other."""
-    row = Method("figure", "one number a filter", "nothing", "figures:latent")
+    row = ScoringMethod("figure", "one number a filter", "nothing", "figures:latent")
     monkeypatch.setitem(CRITERIA, "twice", row)
     network = drawn("mlp", digits)
     found = score(network, "borda(twice, latent)", sample(digits))

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from bnnflow import Problem
 from bnnflow.models.prune.allocation.sensitivity import (
-    Curve,
-    Measured,
+    MeasuredAccuracy,
+    SensitivityCurve,
     check_subset,
     levels,
     lowest_removed,
@@ -48,7 +48,7 @@ def test_what_goes_are_the_lowest_scores() -> None:
         asked.append({name: kept.tolist() for name, kept in keep.items()})
         return share(keep)
 
-    table = sensitivity(SCORES, REMOVED, Measured(measure, "x"))
+    table = sensitivity(SCORES, REMOVED, MeasuredAccuracy(measure, "x"))
     whole, rest = asked[0], asked[1:]
     assert whole == {}
     assert rest == [{"a": [0, 1, 2, 3, 4]}, {"a": [0, 2, 3, 4]}, {"a": [3, 4]}, {"b": [0, 2]}]
@@ -75,24 +75,26 @@ def test_an_interrupted_table_goes_on_and_damaged_cells_are_measured_again(tmp_p
         return share(keep)
 
     with pytest.raises(KeyboardInterrupt):
-        sensitivity(SCORES, REMOVED, Measured(measure, "x", tmp_path))
-    found = sensitivity(SCORES, REMOVED, Measured(measure, "x", tmp_path))
+        sensitivity(SCORES, REMOVED, MeasuredAccuracy(measure, "x", tmp_path))
+    found = sensitivity(SCORES, REMOVED, MeasuredAccuracy(measure, "x", tmp_path))
     assert calls == 3 + 3
-    assert found == sensitivity(SCORES, REMOVED, Measured(share, "x"))
+    assert found == sensitivity(SCORES, REMOVED, MeasuredAccuracy(share, "x"))
     next(iter(tmp_path.iterdir())).write_text("{")
-    assert sensitivity(SCORES, REMOVED, Measured(measure, "x", tmp_path)) == found
+    assert sensitivity(SCORES, REMOVED, MeasuredAccuracy(measure, "x", tmp_path)) == found
     assert calls == 7
-    sensitivity(SCORES, REMOVED, Measured(measure, "another network", tmp_path))
+    sensitivity(SCORES, REMOVED, MeasuredAccuracy(measure, "another network", tmp_path))
     assert calls == 12
 
 
 @pytest.mark.slow
 def test_two_processes_find_the_same() -> None:
-    assert sensitivity(SCORES, REMOVED, Measured(share, "x"), 2) == sensitivity(SCORES, REMOVED, Measured(share, "x"))
+    assert sensitivity(SCORES, REMOVED, MeasuredAccuracy(share, "x"), 2) == sensitivity(
+        SCORES, REMOVED, MeasuredAccuracy(share, "x")
+    )
 
 
 def test_losses_never_fall_and_start_at_nothing() -> None:
-    curve = Curve("a", 8, (0, 2, 4, 6), (0.9, 0.92, 0.88, 0.7))
+    curve = SensitivityCurve("a", 8, (0, 2, 4, 6), (0.9, 0.92, 0.88, 0.7))
     np.testing.assert_allclose(curve.losses(), [0, 0, 0.03, 0.21], atol=1e-12)
     assert curve.loss(5) == pytest.approx(0.12)
 
@@ -100,7 +102,7 @@ def test_losses_never_fall_and_start_at_nothing() -> None:
 def test_scores_and_images_that_cannot_judge_are_refused() -> None:
     for values in (np.nan, np.inf):
         with pytest.raises(Problem, match="channel 1") as caught:
-            sensitivity({"a": np.array([0.0, values])}, {"a": (1,)}, Measured(share, "x"))
+            sensitivity({"a": np.array([0.0, values])}, {"a": (1,)}, MeasuredAccuracy(share, "x"))
         assert caught.value.where == "a"
     with pytest.raises(Problem, match="3 validation images for 4 classes"):
         check_subset(np.arange(3), 4)

@@ -18,7 +18,7 @@ from bnnflow.models.networks.layers import MapNorm, RowNorm
 from bnnflow.models.networks.network import Network, NetworkSpec
 from bnnflow.models.prune.groups import group_scores, groups
 from bnnflow.models.prune.surgery import drop_blocks, remove, remove_inputs
-from bnnflow.models.training.ensemble import Ensemble, EnsembleSpec
+from bnnflow.models.training.ensemble import EnsembleNetwork, EnsembleSpec
 from bnnflow.models.training.evaluate import digest, predict
 from bnnflow.sim import reference
 from bnnflow.transforms.channels import channel_groups, cut
@@ -318,7 +318,7 @@ def test_networks_that_keep_their_shape_are_refused() -> None:
         lambda net: remove_inputs(net, np.arange(1)),
     ):
         with pytest.raises(Problem, match="filters of Ensemble cannot be removed"):
-            work(Ensemble(spec))  # type: ignore[arg-type]
+            work(EnsembleNetwork(spec))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from bnnflow import Problem
 from bnnflow.models.networks import zoo
 from bnnflow.models.networks.network import Network, NetworkSpec
 from bnnflow.models.networks.own import OwnNetwork, OwnSpec
-from bnnflow.models.networks.twin import Quantize, Sign, twin
+from bnnflow.models.networks.twin import PlainQuantize, PlainSign, twin
 from bnnflow.models.relevance.sample import Sample
 from bnnflow.models.relevance.scores import score
 from bnnflow.models.training.batchnorm import reestimate
@@ -111,7 +111,7 @@ def test_a_network_of_the_users_own(tmp_path: Path) -> None:
     x = torch.tensor(np.random.default_rng(3).integers(0, 256, (64, 1, 8, 8)), dtype=torch.float32)
     assert (network(x) - copy(x)).abs().max() <= 1e-5
     assert [name for name, _ in copy.weight_layers()] == ["first", "second", "scores"]
-    assert isinstance(copy.body.body.act, Quantize)
+    assert isinstance(copy.body.body.act, PlainQuantize)
 
 
 SHARED = '''
@@ -157,7 +157,7 @@ def test_modules_that_run_twice_or_not_at_all(tmp_path: Path, times: int) -> Non
     assert torch.equal(network(x), copy(x))
     assert not any(type(module).__module__.startswith("brevitas") for module in copy.modules())
     body = copy.body.body
-    assert body.middle is body.again and body.inner[0] is body.sign and type(body.sign) is Sign
+    assert body.middle is body.again and body.inner[0] is body.sign and type(body.sign) is PlainSign
     some = Sample(images, rng.integers(0, 10, 20), images[::-1].copy())
     for criterion in ("deeplift", "lrp", "ablation", "entropy"):
         if times == 1:
@@ -191,14 +191,14 @@ def test_a_copy_that_differs_is_refused(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_sign_passes_the_gradient_between_minus_one_and_one() -> None:
     x = torch.tensor([-2.0, -1.0, 0.0, 1.0, 1.5], requires_grad=True)
-    Sign()(x).backward(torch.arange(1.0, 6.0))
+    PlainSign()(x).backward(torch.arange(1.0, 6.0))
     assert x.grad is not None and x.grad.tolist() == [0.0, 2.0, 3.0, 4.0, 0.0]
-    assert Sign()(torch.tensor([0.0, -0.0, -1e-30])).tolist() == [1.0, 1.0, -1.0]
-    assert Sign(0.5, 0.0, 1.0)(torch.tensor([0.5, 0.49, 1.0])).tolist() == [1.0, 0.0, 1.0]
+    assert PlainSign()(torch.tensor([0.0, -0.0, -1e-30])).tolist() == [1.0, 1.0, -1.0]
+    assert PlainSign(0.5, 0.0, 1.0)(torch.tensor([0.5, 0.49, 1.0])).tolist() == [1.0, 0.0, 1.0]
 
 
 def test_quantize_rounds_halves_to_even_and_clips() -> None:
-    module = Quantize(torch.tensor(0.5), torch.tensor(0.0), -2.0, 1.0)
+    module = PlainQuantize(torch.tensor(0.5), torch.tensor(0.0), -2.0, 1.0)
     x = torch.tensor([-9.0, -1.0, -0.25, 0.25, 0.75, 0.4, 7.0], requires_grad=True)
     made = module(x)
     assert made.tolist() == [-1.0, -1.0, 0.0, 0.0, 0.5, 0.5, 0.5]

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bnnflow.flow.pruning.statistics import Cell, comparison
+from bnnflow.flow.pruning.statistics import StudyCell, comparison
 from bnnflow.flow.results.rankings import ComparedRow
 from bnnflow.sim.faults import Outcome, Plan, Point, Rates, Series, paired, student_t
 from bnnflow.sim.faults.campaigns.statistics import (
@@ -153,7 +153,7 @@ def test_studies_of_equal_networks_leave_an_interval() -> None:
     """All runs alike: no criterion is told apart from chance, and the interval is not 0."""
     right = np.ones(360, bool)
     cells = [
-        Cell(seed, name, draw, 0.5, right, (), 10, 5, 0.0)
+        StudyCell(seed, name, draw, 0.5, right, (), 10, 5, 0.0)
         for seed in (0, 1)
         for name, draws in (("random", 5), ("lrp", 1))
         for draw in range(draws)

@@ -23,7 +23,7 @@ from bnnflow.transforms.ir.graph import Graph
 from bnnflow.transforms.ir.ops import PiecewiseLinear
 from bnnflow.transforms.ir.text import parse_graph
 from bnnflow.transforms.passes.compile import stages
-from bnnflow.transforms.passes.curves import STRAIGHT, Curve
+from bnnflow.transforms.passes.curves import STRAIGHT, MonotoneCurve
 from bnnflow.transforms.reading.read import read
 from bnnflow.transforms.writing.network import write_network
 from bnnflow.transforms.writing.standard import to_standard
@@ -199,7 +199,7 @@ small = st.fractions(-3, 3, max_denominator=4)
 
 
 @st.composite
-def curves(draw: st.DrawFn) -> Curve:
+def curves(draw: st.DrawFn) -> MonotoneCurve:
     """A rising curve with flat pieces, jumps and knots at one place."""
     knots = sorted(draw(st.lists(small, max_size=3)))
     slopes = [
@@ -214,7 +214,7 @@ def curves(draw: st.DrawFn) -> Curve:
     for index, knot in enumerate(knots):
         jump = draw(st.sampled_from([Fraction(0), Fraction(0), Fraction(1, 2)]))
         intercepts.append(intercepts[-1] + (slopes[index] - slopes[index + 1]) * knot + jump)
-    return Curve(tuple(knots), tuple(slopes), tuple(intercepts), tuple(closed))
+    return MonotoneCurve(tuple(knots), tuple(slopes), tuple(intercepts), tuple(closed))
 
 
 GRID = [Fraction(n, 12) for n in range(-42, 43)]
@@ -222,7 +222,7 @@ GRID = [Fraction(n, 12) for n in range(-42, 43)]
 
 @settings(max_examples=40, deadline=None)
 @given(curves(), curves(), small)
-def test_curves_are_the_functions_that_they_say(one: Curve, other: Curve, edge: Fraction) -> None:
+def test_curves_are_the_functions_that_they_say(one: MonotoneCurve, other: MonotoneCurve, edge: Fraction) -> None:
     assert one.rises
     both, mirrored = one.after(other), one.mirrored()
     assert both.rises and mirrored.falls

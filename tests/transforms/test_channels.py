@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from bnnflow import Problem
 from bnnflow.models.files.export import export_qonnx
 from bnnflow.models.networks.network import Network, NetworkSpec
-from bnnflow.models.training.ensemble import Ensemble, EnsembleSpec
+from bnnflow.models.training.ensemble import EnsembleNetwork, EnsembleSpec
 from bnnflow.sim import reference
 from bnnflow.transforms.channels import ChannelGroup, channel_groups, cut
 from bnnflow.transforms.ir.graph import Graph, Node
@@ -174,7 +174,7 @@ def test_shortcuts_with_weights_leave_each_stage_its_own_group(tmp_path: Path) -
 def test_members_of_an_ensemble_are_cut_on_their_own(tmp_path: Path) -> None:
     """Members share the image and, added, the scores; their hidden layers are groups of their own."""
     member = NetworkSpec("cnn", (1, 8, 8), 4, (6,), (5,), (3,))
-    export_qonnx(Ensemble(EnsembleSpec(member, (1, 2))).eval(), tmp_path / "network.onnx", member.input_shape)
+    export_qonnx(EnsembleNetwork(EnsembleSpec(member, (1, 2))).eval(), tmp_path / "network.onnx", member.input_shape)
     graph = read(tmp_path / "network.onnx")
     groups = channel_groups(graph)
     assert [group.width for group in groups if not group.reason] == [5, 6, 5, 6]

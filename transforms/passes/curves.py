@@ -12,7 +12,7 @@ from .rationals import ONE, ZERO, Numbers, fractions
 
 
 @dataclass(frozen=True, slots=True)
-class Curve:
+class MonotoneCurve:
     """slope * x + intercept of the piece in which x lies.
 
     Attributes:
@@ -52,21 +52,21 @@ class Curve:
         """Whether no value lies above that of a lesser x."""
         return all(step <= 0 for step in (*self.slopes, *self.jumps))
 
-    def times(self, gain: Fraction, bias: Fraction) -> Curve:
+    def times(self, gain: Fraction, bias: Fraction) -> MonotoneCurve:
         """gain * value + bias."""
         intercepts = tuple(gain * value + bias for value in self.intercepts)
-        return Curve(self.knots, tuple(gain * slope for slope in self.slopes), intercepts, self.closed)
+        return MonotoneCurve(self.knots, tuple(gain * slope for slope in self.slopes), intercepts, self.closed)
 
-    def mirrored(self) -> Curve:
+    def mirrored(self) -> MonotoneCurve:
         """The value at -x."""
-        return Curve(
+        return MonotoneCurve(
             tuple(-knot for knot in self.knots[::-1]),
             tuple(-slope for slope in self.slopes[::-1]),
             self.intercepts[::-1],
             tuple(not closed for closed in self.closed[::-1]),
         )
 
-    def within(self, low: Fraction, high: Fraction) -> Curve:
+    def within(self, low: Fraction, high: Fraction) -> MonotoneCurve:
         """The pieces that values from low to high reach."""
         first, last = self.piece(low), self.piece(high)
         # Of a piece that is reached at a knot alone, the slope says nothing.
@@ -75,7 +75,7 @@ class Curve:
         while first < last and self.knots[last - 1] == high and not self.jumps[last - 1]:
             last -= 1
         ends, pieces = slice(first, last), slice(first, last + 1)
-        return Curve(self.knots[ends], self.slopes[pieces], self.intercepts[pieces], self.closed[ends])
+        return MonotoneCurve(self.knots[ends], self.slopes[pieces], self.intercepts[pieces], self.closed[ends])
 
     def reached(self, edge: Fraction, inclusive: bool, first: int = 0) -> tuple[int, Fraction | None, bool] | None:
         """From which x on a rising curve gives at least `edge`, or more than it where not `inclusive`.
@@ -111,7 +111,7 @@ class Curve:
                 return place
         return None
 
-    def after(self, inner: Curve) -> Curve:
+    def after(self, inner: MonotoneCurve) -> MonotoneCurve:
         """This rising curve of the values of another."""
         if inner == STRAIGHT:
             return self
@@ -139,19 +139,19 @@ class Curve:
                 knots.append(knot)
                 ends.append(not opens)
         slopes, intercepts = zip(*pieces, strict=True)
-        return Curve(tuple(knots), slopes, intercepts, tuple(ends))
+        return MonotoneCurve(tuple(knots), slopes, intercepts, tuple(ends))
 
-    def _composed(self, outer: int, inner: Curve, piece: int) -> tuple[Fraction, Fraction]:
+    def _composed(self, outer: int, inner: MonotoneCurve, piece: int) -> tuple[Fraction, Fraction]:
         gain = self.slopes[outer]
         return gain * inner.slopes[piece], gain * inner.intercepts[piece] + self.intercepts[outer]
 
 
-STRAIGHT = Curve((), ONE, ZERO, ())
+STRAIGHT = MonotoneCurve((), ONE, ZERO, ())
 
 
-def curves_of(op: PiecewiseLinear) -> tuple[Curve, ...]:
+def curves_of(op: PiecewiseLinear) -> tuple[MonotoneCurve, ...]:
     """The curve of each channel, or one for all."""
     tables = (op.knots, op.slopes, op.intercepts)
     count = max(map(len, tables))
     rows = [[fractions(row) for row in table] * (1 if len(table) == count else count) for table in tables]
-    return tuple(Curve(*row, closed=op.closed) for row in zip(rows[0], rows[1], rows[2], strict=True))
+    return tuple(MonotoneCurve(*row, closed=op.closed) for row in zip(rows[0], rows[1], rows[2], strict=True))

@@ -12,7 +12,7 @@ from bnnflow import Problem
 
 from ..ir.ops import Quantize, Sign, Stairs, Threshold
 from ..ir.tensor import Array, TensorType
-from .curves import STRAIGHT, Curve
+from .curves import STRAIGHT, MonotoneCurve
 from .rationals import ONE, Numbers, fractions, is_power_of_two, is_short, spread
 from .scaled import Scaled
 
@@ -117,7 +117,7 @@ def threshold(
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class ThresholdBounds:
     """A quantizer's bounds on the integers of a tensor.
 
     Attributes:
@@ -133,7 +133,7 @@ class Bounds:
     widths: tuple[float, ...]
 
 
-def bounds_of(quantizer: Quantizer, x: Scaled, kind: TensorType, inexact: bool) -> Bounds:
+def bounds_of(quantizer: Quantizer, x: Scaled, kind: TensorType, inexact: bool) -> ThresholdBounds:
     """Integer bounds of a quantizer that reads `x`, whose integers are of type `kind`.
 
     Args:
@@ -163,7 +163,7 @@ def bounds_of(quantizer: Quantizer, x: Scaled, kind: TensorType, inexact: bool) 
                 table[channel], doubts = edges.of_curve(scale, shift, curve, x.loose)
         doubtful += [(channel, *doubt) for doubt in doubts]
     channels, places, widths = zip(*doubtful, strict=True) if doubtful else ((), (), ())
-    return Bounds(table, flips, channels, places, widths)
+    return ThresholdBounds(table, flips, channels, places, widths)
 
 
 _Found = tuple[list[int], list[tuple[float, float]]]
@@ -216,7 +216,7 @@ class _Edges:
                 doubts.append((self._float(i), float(abs(scale)) * error))
         return bounds, doubts
 
-    def of_curve(self, scale: Fraction, shift: Fraction, curve: Curve, loose: bool) -> _Found:
+    def of_curve(self, scale: Fraction, shift: Fraction, curve: MonotoneCurve, loose: bool) -> _Found:
         """On curve(scale * integer + shift).
 
         Where an edge lies in a jump, the doubt is whether the jump is reached, and named where the function stands.

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from bnnflow import Problem
 
-from .curves import STRAIGHT, Curve
+from .curves import STRAIGHT, MonotoneCurve
 from .rationals import ONE, ZERO, Numbers, is_power_of_two, is_short, plus, shrink, spread, times
 
 Item = TypeVar("Item")
@@ -34,7 +34,7 @@ class Scaled:
     tensor: str
     scale: Numbers = ONE
     shift: Numbers = ZERO
-    curves: tuple[Curve, ...] = ()
+    curves: tuple[MonotoneCurve, ...] = ()
     layer: str = ""
     terms: int = 0
     rounded: bool = False
@@ -43,7 +43,7 @@ class Scaled:
     loose: bool = False
 
     @property
-    def columns(self) -> list[tuple[Fraction, Fraction, Curve]]:
+    def columns(self) -> list[tuple[Fraction, Fraction, MonotoneCurve]]:
         """Scale, shift and curve of each channel, or those of all."""
         size = max(len(self.scale), len(self.shift), len(self.curves))
         curves = self.curves or (STRAIGHT,)
@@ -83,7 +83,7 @@ class Scaled:
         columns = zip(_every(self.columns, size), spread(gain, size), spread(bias, size), strict=True)
         return made._of([_multiplied(*column, factor, term) for column, factor, term in columns])
 
-    def bent(self, curves: Sequence[Curve], low: int, high: int) -> Scaled:
+    def bent(self, curves: Sequence[MonotoneCurve], low: int, high: int) -> Scaled:
         """A function of this tensor, whose integers are in [low, high].
 
         Raises:
@@ -101,7 +101,7 @@ class Scaled:
             raise _not_monotone(channels, size)
         return self._of(made)
 
-    def _of(self, columns: Sequence[tuple[Fraction, Fraction, Curve]]) -> Scaled:
+    def _of(self, columns: Sequence[tuple[Fraction, Fraction, MonotoneCurve]]) -> Scaled:
         scale, shift, curves = zip(*columns, strict=True)
         if all(curve == STRAIGHT for curve in curves):
             curves = ()
@@ -127,7 +127,7 @@ def _every(values: Sequence[Item], count: int) -> Sequence[Item]:
     return values if len(values) == count else list(values) * count
 
 
-def _ends(column: tuple[Fraction, Fraction, Curve], low: int, high: int) -> tuple[Fraction, Fraction]:
+def _ends(column: tuple[Fraction, Fraction, MonotoneCurve], low: int, high: int) -> tuple[Fraction, Fraction]:
     """Least and greatest value of a channel."""
     scale, shift, curve = column
     one, other = (curve(scale * end + shift) for end in (low, high))
@@ -135,8 +135,8 @@ def _ends(column: tuple[Fraction, Fraction, Curve], low: int, high: int) -> tupl
 
 
 def _multiplied(
-    scale: Fraction, shift: Fraction, curve: Curve, gain: Fraction, bias: Fraction
-) -> tuple[Fraction, Fraction, Curve]:
+    scale: Fraction, shift: Fraction, curve: MonotoneCurve, gain: Fraction, bias: Fraction
+) -> tuple[Fraction, Fraction, MonotoneCurve]:
     """gain * curve(scale * x + shift) + bias, with a rising curve."""
     if not gain:
         return Fraction(0), bias, STRAIGHT
@@ -145,7 +145,9 @@ def _multiplied(
     return scale, shift, curve.times(gain, bias)
 
 
-def _bent(column: tuple[Fraction, Fraction, Curve], new: Curve) -> tuple[Fraction, Fraction, Curve]:
+def _bent(
+    column: tuple[Fraction, Fraction, MonotoneCurve], new: MonotoneCurve
+) -> tuple[Fraction, Fraction, MonotoneCurve]:
     """A monotone function of curve(scale * x + shift), with a rising curve."""
     scale, shift, curve = column
     if new.rises:

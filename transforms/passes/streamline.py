@@ -42,7 +42,7 @@ from ..ir.ops import (
 from ..ir.rows import rows_of
 from ..ir.tensor import Array, TensorType, frozen
 from .curves import curves_of
-from .quantizers import Bounds, Quantizer, bounds_of, doubt_text, float32_rounds, trimmed, unchanged
+from .quantizers import Quantizer, ThresholdBounds, bounds_of, doubt_text, float32_rounds, trimmed, unchanged
 from .rationals import (
     ONE,
     ZERO,
@@ -303,7 +303,7 @@ class _Walk:
             self._doubt(node, bounds_of(steps, x, self._kind(x), not all(map(is_power_of_two, filter(None, x.gains)))))
         return replace(x.bent(curves, *self._kind(x).range), blurred=blurred)
 
-    def _doubt(self, node: Node, bounds: Bounds) -> None:
+    def _doubt(self, node: Node, bounds: ThresholdBounds) -> None:
         if bounds.channels:
             self.rewrite.doubts.append(Doubt(node.input, bounds.channels, bounds.edges, bounds.widths))
             self.rewrite.notes.append(doubt_text(node.name, bounds.channels))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from ..ir.tensor import TensorType
-from .curves import Curve
+from .curves import MonotoneCurve
 from .rationals import common_step
 
 
@@ -19,7 +19,7 @@ class ActivationLevels:
     count: int
 
     @staticmethod
-    def of(scale: Fraction, shift: Fraction, curve: Curve, kind: TensorType) -> ActivationLevels:
+    def of(scale: Fraction, shift: Fraction, curve: MonotoneCurve, kind: TensorType) -> ActivationLevels:
         """Those of curve(scale * x + shift), rising, for integers of a type."""
         low, high = kind.range
         first, last = (curve(scale * end + shift) for end in (low, high))
@@ -35,7 +35,7 @@ class ActivationLevels:
         unit = common_step(steps)
         return ActivationLevels(first, unit or scale * kind.step, int((last - first) / unit) if unit else 0)
 
-    def bounds(self, scale: Fraction, shift: Fraction, curve: Curve, kind: TensorType) -> list[int]:
+    def bounds(self, scale: Fraction, shift: Fraction, curve: MonotoneCurve, kind: TensorType) -> list[int]:
         """The integers from which each value is reached."""
         made = []
         for level in range(1, self.count + 1):

@@ -26,7 +26,7 @@ from .constant_folding import fold
 from .constants import Constant, Levels
 from .finite import check_attributes, check_made, check_read
 from .layout import reads_channels_last
-from .live import End, Live, Steps, Turned, Window
+from .live import End, Live, PendingWindow, Steps, Turned
 from .sign_tables import computed, table_of
 
 # Types of stored inputs that say what they hold.
@@ -361,13 +361,13 @@ def _numbers(value: Constant) -> Array:
     return value.value() if isinstance(value, Levels) else value
 
 
-def _unfinished(pending: Window | Steps | End | Turned) -> Problem:
+def _unfinished(pending: PendingWindow | Steps | End | Turned) -> Problem:
     if isinstance(pending, Turned):
         return Problem(
             "transpositions leave the channels between height and width, or these swapped",
             hint="only NCHW to NHWC and back are supported, in one step or several",
         )
-    if isinstance(pending, Window):
+    if isinstance(pending, PendingWindow):
         return Problem("Im2Col must be followed by a matrix product")
     if isinstance(pending, Steps):
         return Problem("QuantizeLinear must be followed by DequantizeLinear", hint="export in the QDQ form")

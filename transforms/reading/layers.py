@@ -15,7 +15,7 @@ from ..ir.tensor import Array, frozen, integer_range
 from . import constants
 from .call import Call, operator
 from .core import Reader
-from .live import Live, Window, graph_order, on_channels, per_channel
+from .live import Live, PendingWindow, graph_order, on_channels, per_channel
 from .weights import integer_weights
 
 
@@ -85,7 +85,7 @@ def as_sides(pads: tuple[int, ...], x: Live) -> Sides:
     return found
 
 
-@operator("MatMul", takes=(Window,))
+@operator("MatMul", takes=(PendingWindow,))
 def matmul(reader: Reader, call: Call, x: Live) -> Live:
     """Matrix product with constant quantized weights on the right."""
     weight, scale = integer_weights(
@@ -114,7 +114,7 @@ def gemm(reader: Reader, call: Call, x: Live) -> Live:
 
 
 def _product(reader: Reader, call: Call, x: Live, weight: Array) -> Live:
-    if isinstance(x.pending, Window):
+    if isinstance(x.pending, PendingWindow):
         kernel, stride = x.pending.kernel, x.pending.stride
         if np.array_equal(weight, np.tile(np.eye(len(weight), dtype=weight.dtype), kernel[0] * kernel[1])):
             return reader.on_map(x, "pool", SumPool(kernel, stride), call)
@@ -129,7 +129,7 @@ def _product(reader: Reader, call: Call, x: Live, weight: Array) -> Live:
     return Live(reader.add("dense", op, x.tensor, call=call), (len(weight),))
 
 
-def _unrolled(rows: Array, x: Live, window: Window) -> Array:
+def _unrolled(rows: Array, x: Live, window: PendingWindow) -> Array:
     """A matrix behind a sliding window as kernels."""
     if rows.shape[1] != window.kernel[0] * window.kernel[1] * x.channels:
         raise Problem(f"weights for {rows.shape[1]} inputs on windows of {list(window.kernel)} x {x.channels}")
@@ -189,17 +189,17 @@ def im2col(reader: Reader, call: Call, x: Live) -> Live:
     if any(pads):
         x = reader.on_map(x, "pad", Pad(pads, float(call.integer("pad_value", 0))))
     kernel, stride = call.integers("kernel_size", 2), call.integers("stride", 2)
-    return replace(x, pending=Window((kernel[0], kernel[1]), (stride[0], stride[1])))
+    return replace(x, pending=PendingWindow((kernel[0], kernel[1]), (stride[0], stride[1])))
 
 
-@operator("XnorPopcountMatMul", takes=(Window,))
+@operator("XnorPopcountMatMul", takes=(PendingWindow,))
 def xnor_popcount(reader: Reader, call: Call, x: Live) -> Live:
     """Number of equal bits of a row and each column of constant bits."""
     weight = reader.constant(call, 1, "weights")
     if weight.ndim != 2 or not np.all((weight == 0) | (weight == 1)) or not reader.kind(x).is_binary:
         raise Problem("an XNOR product needs bits (0, 1) on both sides")
     bits = np.ascontiguousarray(weight.T.astype(np.uint8))
-    if isinstance(x.pending, Window):
+    if isinstance(x.pending, PendingWindow):
         return reader.on_map(x, "conv", XnorConv(_unrolled(bits, x, x.pending), x.pending.stride), call)
     if x.is_map:
         return reader.on_map(x, "conv", XnorConv(bits[:, None, None]), call)

@@ -15,7 +15,7 @@ Order = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class PendingWindow:
     """An `Im2Col` that a matrix product has yet to take up."""
 
     kernel: tuple[int, int]
@@ -83,7 +83,7 @@ class Live:
     shape: tuple[int, ...]
     first: bool = False
     order: Order | None = None
-    pending: Window | Steps | End | Turned | None = None
+    pending: PendingWindow | Steps | End | Turned | None = None
     signs: Signs | None = None
 
     @property

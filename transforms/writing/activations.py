@@ -13,7 +13,7 @@ from ..ir.tensor import Array
 
 
 @dataclass(frozen=True, slots=True)
-class Operator:
+class OnnxOperator:
     """An ONNX operator that reads a tensor and constants.
 
     Attributes:
@@ -28,7 +28,7 @@ class Operator:
     settings: dict[str, Any] = field(default_factory=dict)
 
 
-def operators_of(op: PiecewiseLinear, where: str) -> list[Operator]:
+def operators_of(op: PiecewiseLinear, where: str) -> list[OnnxOperator]:
     """The ONNX operators, one behind the other, that an activation is.
 
     Raises:
@@ -38,15 +38,15 @@ def operators_of(op: PiecewiseLinear, where: str) -> list[Operator]:
     if ends is not None:
         low, high = ends
         if all(end is None or len(end) == 1 for end in ends):
-            return [Operator("Clip", {"low": low, "high": high})]
+            return [OnnxOperator("Clip", {"low": low, "high": high})]
         found = [("Max", "low", low), ("Min", "high", high)]
-        return [Operator(kind, {key: end}) for kind, key, end in found if end is not None]
+        return [OnnxOperator(kind, {key: end}) for kind, key, end in found if end is not None]
     if slopes is not None and len(slopes) == 1:
-        return [Operator("LeakyRelu", settings={"alpha": float(slopes[0])})]
+        return [OnnxOperator("LeakyRelu", settings={"alpha": float(slopes[0])})]
     if slopes is not None:
-        return [Operator("PRelu", {"slope": slopes})]
+        return [OnnxOperator("PRelu", {"slope": slopes})]
     if alpha is not None:
-        return [Operator("ThresholdedRelu", settings={"alpha": alpha})]
+        return [OnnxOperator("ThresholdedRelu", settings={"alpha": alpha})]
     if shrunk is not None:
-        return [Operator("Shrink", settings={"lambd": shrunk[0], "bias": shrunk[1]})]
+        return [OnnxOperator("Shrink", settings={"lambd": shrunk[0], "bias": shrunk[1]})]
     raise Problem("this activation is no ONNX operator", f"{where!r}", "write it as Clip, PRelu, Max, Min or Shrink")

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from bnnflow import Problem
 
-from .method import Asked, Given, Pruned, Step
+from .method import MethodInput, MethodRequest, Pruned, RemovalStep
 from .synapses import RankedSynapses
 
 if TYPE_CHECKING:
@@ -32,14 +32,14 @@ class Balanced(RankedSynapses):
         default=4, description="M, inputs side by side, channels first; at the end of a neuron fewer, and N as a share"
     )
 
-    def check(self, asked: Asked) -> None:
+    def check(self, asked: MethodRequest) -> None:
         """Refuse, too, to keep all."""
         super().check(asked)
         if self.keep >= self.of:
             what = f"{self.keep} of every {self.of} synapses stay, so that nothing is removed"
             raise Problem(what, self.key("keep"), f"at most {self.of - 1}")
 
-    def prune(self, given: Given) -> Pruned:
+    def prune(self, given: MethodInput) -> Pruned:
         """Remove the lowest of every M, one more a step, with recovery after each."""
         import numpy as np
 
@@ -62,7 +62,7 @@ class Balanced(RankedSynapses):
 
         made, done = rounds(masked(network, {}), lowest, given.recovery)
         macs = made.spec.macs()
-        return self.told(made, [Step(kept_synapses(one.network), macs, one.before, one.after) for one in done])
+        return self.told(made, [RemovalStep(kept_synapses(one.network), macs, one.before, one.after) for one in done])
 
     @classmethod
     def headline(cls, found: PruningResult) -> str:

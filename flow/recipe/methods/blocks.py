@@ -13,7 +13,7 @@ from pydantic import Field
 
 from bnnflow import Problem
 
-from .method import Asked, Columns, Dropping, Given, Lines, Measured, Pruned, Step
+from .method import Columns, Dropping, Lines, Measured, MethodInput, MethodRequest, Pruned, RemovalStep
 
 if TYPE_CHECKING:
     from ...results.stages import PruningResult
@@ -29,7 +29,7 @@ class Blocks(Dropping):
     counts: ClassVar[str] = "residual units"
     thing: ClassVar[str] = "unit"
 
-    def check(self, asked: Asked) -> None:
+    def check(self, asked: MethodRequest) -> None:
         """Refuse networks without units that can go, or with fewer."""
         from ....models.prune.surgery import most_droppable
 
@@ -48,7 +48,7 @@ class Blocks(Dropping):
             what = f"{self.drop} residual units, of which {can} can go"
             raise Problem(what, self.key("drop"), f"at most {can}")
 
-    def prune(self, given: Given) -> Pruned:
+    def prune(self, given: MethodInput) -> Pruned:
         """Drop `drop` units, or as many as the loss allows."""
         from ....models.prune.blocks import reduce_blocks
         from ....models.prune.surgery import stages_of_blocks
@@ -56,14 +56,14 @@ class Blocks(Dropping):
         most = given.max_loss or 0.0
         made, taken = reduce_blocks(*given.work, given.plan, self.drop, most, given.progress, given.checkpoint)
         steps = [
-            Step({"blocks": one.left}, one.macs, one.before, one.after, one.undone, {"dropped": one.dropped})
+            RemovalStep({"blocks": one.left}, one.macs, one.before, one.after, one.undone, {"dropped": one.dropped})
             for one in taken
         ]
         facts = {"dropped": [one.dropped for one in taken if not one.undone]}
         kept = {"blocks": len(stages_of_blocks(made.spec))}
         return Pruned(made, kept, steps, facts, self.stopped(steps, given))
 
-    def measure(self, given: Given, draws: int) -> Measured:
+    def measure(self, given: MethodInput, draws: int) -> Measured:
         """What goes with each unit, and accuracy without it; nothing is drawn."""
         from ....models.networks.zoo import figures
         from ....models.prune.blocks import block_losses

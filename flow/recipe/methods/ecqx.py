@@ -14,7 +14,7 @@ from pydantic import Field
 
 from bnnflow import Problem
 
-from .method import Asked, Columns, Given, LatentUse, Lines, Method, Pruned, Step
+from .method import Columns, LatentUse, Lines, Method, MethodInput, MethodRequest, Pruned, RemovalStep
 
 if TYPE_CHECKING:
     from ...results.stages import PruningResult
@@ -35,7 +35,7 @@ class Ecqx(Method):
     counts: ClassVar[str] = "weights that are not 0"
     leaves_zeros: ClassVar[bool] = True
 
-    def check(self, asked: Asked) -> None:
+    def check(self, asked: MethodRequest) -> None:
         """Refuse optimizers without latent weights, and networks whose joins do not take such weights."""
         self.latent_use().refuse(asked.optimizer, asked.tuner)
         try:
@@ -52,7 +52,7 @@ class Ecqx(Method):
         """Always."""
         return LatentUse("prune.method", "ecqx assigns latent weights", "use another optimizer")
 
-    def prune(self, given: Given) -> Pruned:
+    def prune(self, given: MethodInput) -> Pruned:
         """Train with assigned weights, which is the fine-tuning, too; and say what they code to."""
         from ....models.prune.coding import coded_sizes
         from ....models.prune.ecqx import EcqxSpec, ecqx
@@ -70,7 +70,7 @@ class Ecqx(Method):
             "before": {name: asdict(size) for name, size in before.items()},
             "after": {name: asdict(size) for name, size in after.items()},
         }
-        return Pruned(made, kept, [Step(kept, made.spec.macs(), None, accuracy(made, *held))], facts)
+        return Pruned(made, kept, [RemovalStep(kept, made.spec.macs(), None, accuracy(made, *held))], facts)
 
     @classmethod
     def headline(cls, found: PruningResult) -> str:

@@ -15,7 +15,7 @@ from bnnflow import Problem
 
 from ....models.relevance.criteria import Criterion
 from ..section import Count, Share, cross_faults
-from .method import FLIP_HINT, Asked, Given, LatentUse, Method, Pruned, Step
+from .method import FLIP_HINT, LatentUse, Method, MethodInput, MethodRequest, Pruned, RemovalStep
 
 if TYPE_CHECKING:
     from ...results.stages import PruningResult
@@ -88,7 +88,7 @@ class Filters(Method):
             raise cross_faults([(("criterion",), problem.what, problem.hint)]) from None
         return self
 
-    def check(self, asked: Asked) -> None:
+    def check(self, asked: MethodRequest) -> None:
         """Refuse too few images, and criteria that have nothing to go by."""
         if self.images < asked.spec.classes:
             what = f"scores on {self.images} images of {asked.spec.classes} classes"
@@ -115,7 +115,7 @@ class Filters(Method):
         repair = "use another criterion, such as deeplift, or another optimizer"
         return LatentUse("prune.criterion", f"{self.criterion} ranks by latent weights", repair)
 
-    def prune(self, given: Given) -> Pruned:
+    def prune(self, given: MethodInput) -> Pruned:
         """Remove channels in rounds, by the given structure and allocator."""
         from ....models.prune.schedule import prune
         from ....models.prune.spec import PruneSpec
@@ -139,9 +139,9 @@ class Filters(Method):
         return f"Filters and neurons scored by {found.criterion}, removed and fine-tuned"
 
 
-def _step(record: Mapping[str, Any]) -> Step:
+def _step(record: Mapping[str, Any]) -> RemovalStep:
     """A record of the schedule."""
     told = ("kept", "macs", "accuracy_before", "accuracy_after", "rolled_back")
     kept, macs, before, after, undone = (record[key] for key in told)
     rest = {key: value for key, value in record.items() if key not in ("step", *told)}
-    return Step(kept, macs, before, after, undone, rest)
+    return RemovalStep(kept, macs, before, after, undone, rest)

@@ -12,7 +12,7 @@ from pydantic import Field
 from bnnflow import Problem
 
 from ..section import Rate
-from .method import Asked, Given, Lines, Method, Pruned, Step
+from .method import Lines, Method, MethodInput, MethodRequest, Pruned, RemovalStep
 
 if TYPE_CHECKING:
     from ...results.stages import PruningResult
@@ -34,13 +34,13 @@ class Masks(Method):
     counts: ClassVar[str] = "filters and neurons"
     why_nothing: ClassVar[str] = "prune.masks.strength is too low for prune.masks.mask_epochs"
 
-    def check(self, asked: Asked) -> None:
+    def check(self, asked: MethodRequest) -> None:
         """Refuse residual networks."""
         if not asked.shape.is_chain:
             what = "masks of channels that residual joins share are not trained yet"
             raise Problem(what, "prune.method", "use method: filters")
 
-    def prune(self, given: Given) -> Pruned:
+    def prune(self, given: MethodInput) -> Pruned:
         """Train masks, cut what they leave out, and fine-tune."""
         from dataclasses import replace
 
@@ -55,7 +55,7 @@ class Masks(Method):
         facts = {}
         if self.grow == 1.0:
             facts["filters"] = {name: indices.tolist() for name, indices in chosen.keep.items()}
-        step = Step(kept, made.spec.macs(), chosen.accuracy, recovery.judge(made), facts=facts)
+        step = RemovalStep(kept, made.spec.macs(), chosen.accuracy, recovery.judge(made), facts=facts)
         whole = {name: was for name, (was, _) in chosen.widths.items()}
         return Pruned(made.eval(), kept, [step], {"whole": whole})
 

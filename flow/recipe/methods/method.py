@@ -36,7 +36,7 @@ FLIP_HINT = "set `train: {flip_window: 20}`"
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class MethodRequest:
     """What a method's check may look at beside its settings.
 
     Attributes:
@@ -82,7 +82,7 @@ class LatentUse:
 
 
 @dataclass(frozen=True)
-class Given:
+class MethodInput:
     """A trained network, its images, and how it recovers.
 
     Attributes:
@@ -165,7 +165,7 @@ class Given:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class RemovalStep:
     """One removal and its recovery.
 
     Attributes:
@@ -203,7 +203,7 @@ class Pruned:
 
     network: Network | OwnNetwork
     kept: dict[str, int]
-    steps: Sequence[Step]
+    steps: Sequence[RemovalStep]
     facts: Facts = field(default_factory=dict)
     stop: str = ""
 
@@ -258,7 +258,7 @@ class Method(Section):
         """A setting's key in a recipe."""
         return f"prune.{field}" if cls.in_prune else f"prune.{cls.name()}.{field}"
 
-    def check(self, asked: Asked) -> None:
+    def check(self, asked: MethodRequest) -> None:
         """Whether the settings fit a network and its training.
 
         Raises:
@@ -273,7 +273,7 @@ class Method(Section):
         """Where the method goes by latent weights, if it does."""
         return None
 
-    def prune(self, given: Given) -> Pruned:
+    def prune(self, given: MethodInput) -> Pruned:
         """Remove what the settings say, with recovery.
 
         Raises:
@@ -281,7 +281,7 @@ class Method(Section):
         """
         raise NotImplementedError
 
-    def measure(self, given: Given, draws: int) -> Measured:
+    def measure(self, given: MethodInput, draws: int) -> Measured:
         """What each thing that could be removed is worth.
 
         Args:
@@ -315,7 +315,7 @@ class Dropping(Method):
     if TYPE_CHECKING:
         drop: int | None
 
-    def check_goal(self, asked: Asked) -> None:
+    def check_goal(self, asked: MethodRequest) -> None:
         """Refuse settings in which not exactly one of both says how many go."""
         if self.drop is None and asked.max_loss is None:
             what = f"nothing says how many {self.name()} are dropped"
@@ -323,7 +323,7 @@ class Dropping(Method):
         if self.drop is not None and asked.max_loss is not None:
             raise Problem("prune.max_loss says it, too", self.key("drop"), "give one of them")
 
-    def stopped(self, steps: Sequence[Step], given: Given) -> str:
+    def stopped(self, steps: Sequence[RemovalStep], given: MethodInput) -> str:
         """Why it ended."""
         if not (steps and steps[-1].undone):
             return ""

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from bnnflow import Problem
 
-from .method import Asked, Columns, Dropping, Given, Lines, Measured, Pruned, Step
+from .method import Columns, Dropping, Lines, Measured, MethodInput, MethodRequest, Pruned, RemovalStep
 
 if TYPE_CHECKING:
     from ...results.stages import PruningResult
@@ -28,7 +28,7 @@ class Planes(Dropping):
     counts: ClassVar[str] = "input planes"
     thing: ClassVar[str] = "plane"
 
-    def check(self, asked: Asked) -> None:
+    def check(self, asked: MethodRequest) -> None:
         """Refuse networks without planes, and dropping all of them."""
         spec = asked.shape
         if spec.input != "planes":
@@ -39,7 +39,7 @@ class Planes(Dropping):
             what = f"{self.drop} of {spec.planes} planes cannot be dropped"
             raise Problem(what, self.key("drop"), f"at most {spec.planes - 1}")
 
-    def prune(self, given: Given) -> Pruned:
+    def prune(self, given: MethodInput) -> Pruned:
         """Drop `drop` planes at once, or one by one."""
         from ....models.prune.planes import reduce_planes
 
@@ -48,7 +48,7 @@ class Planes(Dropping):
             *given.work, given.plan, self.drop, most, progress=given.progress, checkpoint=given.checkpoint
         )
         steps = [
-            Step(
+            RemovalStep(
                 {"planes": one.planes},
                 replace(made.spec, planes=one.planes).macs(),
                 one.before,
@@ -61,7 +61,7 @@ class Planes(Dropping):
         facts = {"first_layer_weights": first}
         return Pruned(made, {"planes": made.spec.planes}, steps, facts, self.stopped(steps, given))
 
-    def measure(self, given: Given, draws: int) -> Measured:
+    def measure(self, given: MethodInput, draws: int) -> Measured:
         """Accuracy with each plane made noise, made constant, and dropped with all lower ones."""
         from ....models.prune.planes import plane_losses
         from ....models.training.evaluate import accuracy

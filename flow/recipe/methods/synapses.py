@@ -14,7 +14,7 @@ from pydantic import Field
 
 from bnnflow import Problem
 
-from .method import FLIP_HINT, OFF, Asked, Given, LatentUse, Lines, Method, Pruned, Step
+from .method import FLIP_HINT, OFF, LatentUse, Lines, Method, MethodInput, MethodRequest, Pruned, RemovalStep
 
 if TYPE_CHECKING:
     from ....models.networks.network import Network
@@ -33,7 +33,7 @@ class RankedSynapses(Method):
     counts: ClassVar[str] = "synapses"
     leaves_zeros: ClassVar[bool] = True
 
-    def check(self, asked: Asked) -> None:
+    def check(self, asked: MethodRequest) -> None:
         """Refuse other weights than -1 and +1, and criteria that have nothing to go by."""
         if not (asked.shape.weight_bits == 1 and asked.shape.has_unit_weights):
             what = "only synapses of weights -1 and +1 can be removed"
@@ -50,11 +50,11 @@ class RankedSynapses(Method):
         asks = "synapses are ranked by latent weights"
         return LatentUse(self.key("criterion"), asks, "use taylor, or another optimizer")
 
-    def counted(self, given: Given) -> FlipCounts | None:
+    def counted(self, given: MethodInput) -> FlipCounts | None:
         """What training counted, where the criterion asks for it."""
         return given.flips() if self.criterion.startswith("flips") else None
 
-    def told(self, made: Network, steps: Sequence[Step]) -> Pruned:
+    def told(self, made: Network, steps: Sequence[RemovalStep]) -> Pruned:
         """What came of it."""
         from ....models.prune.synapses import synapses
 
@@ -78,7 +78,7 @@ class Synapses(RankedSynapses):
         default=(), description="only in these; empty: in all"
     )
 
-    def check(self, asked: Asked) -> None:
+    def check(self, asked: MethodRequest) -> None:
         """Refuse, too, layers that are not there, and a share of 0."""
         super().check(asked)
         names = [layer.name for layer in asked.shape.layers()]
@@ -88,7 +88,7 @@ class Synapses(RankedSynapses):
         if self.share == 0:
             raise Problem("a share of 0 removes nothing", self.key("share"), f"give more, or {OFF}")
 
-    def prune(self, given: Given) -> Pruned:
+    def prune(self, given: MethodInput) -> Pruned:
         """Remove the share, step by step."""
         from ....models.prune.synapses import SynapseSpec, prune_synapses
 
@@ -96,7 +96,7 @@ class Synapses(RankedSynapses):
         spec = SynapseSpec(wanted, self.steps, self.criterion, seed=given.seed)
         how = (given.plan, self.counted(given), given.progress, given.checkpoint)
         made, taken = prune_synapses(*given.work, spec, *how)
-        return self.told(made, [Step(one.kept, made.spec.macs(), one.before, one.after) for one in taken])
+        return self.told(made, [RemovalStep(one.kept, made.spec.macs(), one.before, one.after) for one in taken])
 
     @classmethod
     def headline(cls, found: PruningResult) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 
 from bnnflow import CHECK_FAILED, Problem
 
-from .sensitivity import Curve
+from .sensitivity import SensitivityCurve
 
 Widths = Mapping[str, int]
 Cost = Mapping[str, float]
@@ -75,7 +75,7 @@ class Space:
     kept: Widths
     units: Widths
     least: Widths
-    curves: Mapping[str, Curve]
+    curves: Mapping[str, SensitivityCurve]
 
     def loss(self, kept: Widths) -> float:
         """Predicted accuracy lost: the sum over all groups."""

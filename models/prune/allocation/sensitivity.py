@@ -26,7 +26,7 @@ Measure = Callable[[Keep], float]
 
 
 @dataclass(frozen=True, slots=True)
-class Curve:
+class SensitivityCurve:
     """Accuracy of the network without the lowest channels of one group.
 
     Attributes:
@@ -52,7 +52,7 @@ class Curve:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class MeasuredAccuracy:
     """A measure that remembers, in a folder, what it measured.
 
     Attributes:
@@ -123,10 +123,10 @@ def lowest_removed(scores: np.ndarray, count: int) -> np.ndarray:
 def sensitivity(
     scores: Mapping[str, np.ndarray],
     removed: Mapping[str, Sequence[int]],
-    measure: Measured,
+    measure: MeasuredAccuracy,
     jobs: int = 1,
     progress: Callable[[int, int], None] | None = None,
-) -> dict[str, Curve]:
+) -> dict[str, SensitivityCurve]:
     """Measure the network with the lowest channels of one group removed, for each group and each number.
 
     Args:
@@ -149,12 +149,14 @@ def sensitivity(
             progress(len(found), len(cells))
     table = dict(zip(cells, found, strict=True))
     return {
-        name: Curve(name, len(scores[name]), (0, *counts), (found[0], *(table[name, count] for count in counts)))
+        name: SensitivityCurve(
+            name, len(scores[name]), (0, *counts), (found[0], *(table[name, count] for count in counts))
+        )
         for name, counts in removed.items()
     }
 
 
-def _all(measure: Measured, keeps: Sequence[Keep], jobs: int) -> Iterable[float]:
+def _all(measure: MeasuredAccuracy, keeps: Sequence[Keep], jobs: int) -> Iterable[float]:
     if jobs == 1:
         return map(measure, keeps)
     from joblib import Parallel, delayed

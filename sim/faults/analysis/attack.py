@@ -25,7 +25,7 @@ from ..injection.layout import chosen, memories
 from ..injection.maps import replaced
 from ..injection.tail import Tail
 from .criticality import criticality
-from .margins import NEVER, Layer, flips_needed, layer_of
+from .margins import NEVER, MarginLayer, flips_needed, layer_of
 from .margins import layers as layers_of
 
 _CANDIDATES = 256
@@ -34,7 +34,7 @@ _ROUNDS = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Flip:
+class BitFlip:
     """One flipped weight bit, and how many images are classified rightly with it and all flips before."""
 
     layer: str
@@ -51,7 +51,7 @@ def attack(
     layers: Sequence[str],
     flips: int,
     progress: Callable[[int], None] = lambda done: None,
-) -> list[Flip]:
+) -> list[BitFlip]:
     """Flip up to so many weight bits, each the worst for these images; ends early where no flip changes a class.
 
     Args:
@@ -66,9 +66,9 @@ def attack(
     """
     if flips < 1:
         raise Problem(f"an attack of {flips} flips", "attack", "give 1 or more")
-    made: list[Flip] = []
+    made: list[BitFlip] = []
     for done in range(flips):
-        best: tuple[tuple[int, int], Flip] | None = None
+        best: tuple[tuple[int, int], BitFlip] | None = None
         for layer in layers:
             found = criticality(graph, images, labels, layer)
             # Fewest right; among these, most changed classes.
@@ -77,7 +77,7 @@ def attack(
             row, column, bit = (int(i) for i in np.unravel_index(place, score.shape))
             rank = (int(found.right[row, column, bit]), -int(found.changed[row, column, bit]))
             if rank[1] and (best is None or rank < best[0]):
-                best = rank, Flip(layer, row, column, bit, rank[0])
+                best = rank, BitFlip(layer, row, column, bit, rank[0])
         if best is None:
             break
         made.append(best[1])
@@ -208,12 +208,12 @@ class _State:
     start: without flips. clean: its output, (vectors, rows). needed: (vectors * rows,) fewest flips.
     """
 
-    start: Layer
+    start: MarginLayer
     clean: Array
     needed: Array
 
     @staticmethod
-    def of(start: Layer, tail: Tail) -> _State:
+    def of(start: MarginLayer, tail: Tail) -> _State:
         clean = tail.clean[start.name].reshape(-1, start.sums.shape[1])
         return _State(start, clean, flips_needed(start).reshape(-1))
 
@@ -252,7 +252,7 @@ def _terms(op: Mvau) -> Array:
     return 2 * op.weight.astype(np.int64) - 1 if op.xnor else op.weight.astype(np.int64)
 
 
-def _columns(layer: Layer, vector: int, row: int, count: int) -> list[int]:
+def _columns(layer: MarginLayer, vector: int, row: int, count: int) -> list[int]:
     """The columns whose flips carry a neuron over its nearest bound: the greatest products of the right sign."""
     products = layer.x[vector] * _terms(layer.op)[row]
     step = 1 if layer.op.xnor else 2

@@ -30,7 +30,7 @@ NEVER = np.iinfo(np.int64).max
 
 
 @dataclass(frozen=True, slots=True)
-class Layer:
+class MarginLayer:
     """One MVAU with weights of one bit, and the values that one block of images brings it.
 
     Attributes:
@@ -58,7 +58,7 @@ def layers(graph: Graph) -> list[str]:
     return found
 
 
-def layer_of(graph: Graph, name: str, tensors: dict[str, Array]) -> Layer:
+def layer_of(graph: Graph, name: str, tensors: dict[str, Array]) -> MarginLayer:
     """A layer with its sums.
 
     Raises:
@@ -73,10 +73,12 @@ def layer_of(graph: Graph, name: str, tensors: dict[str, Array]) -> Layer:
     x = given.reshape(-1, given.shape[-1]).astype(np.int64)
     kind = graph.types[node.input]
     bits = "xnor" if node.op.xnor else "bipolar" if kind.is_bipolar else "binary" if kind.is_binary else ""
-    return Layer(name, node.op, 2 * x - 1 if node.op.xnor else x, sums.reshape(-1, sums.shape[-1]), len(given), bits)
+    return MarginLayer(
+        name, node.op, 2 * x - 1 if node.op.xnor else x, sums.reshape(-1, sums.shape[-1]), len(given), bits
+    )
 
 
-def flips_needed(layer: Layer) -> Array:
+def flips_needed(layer: MarginLayer) -> Array:
     """Fewest flips of weights of a neuron's row that change its output, (vectors, rows) int64; NEVER where none can.
 
     Flips of the row's input bits count alike in XNOR units. For one bound T and a popcount s of K: s - T + 1
@@ -103,7 +105,7 @@ def flips_needed(layer: Layer) -> Array:
     return fewest
 
 
-def _even_flips(layer: Layer) -> Array:
+def _even_flips(layer: MarginLayer) -> Array:
     """All flips count alike: 1 of popcounts, 2 of sums of -1 and +1."""
     columns = layer.x.shape[1]
     step = 1 if layer.op.xnor else 2
@@ -118,7 +120,7 @@ def _even_flips(layer: Layer) -> Array:
     return fewest
 
 
-def _reach(layer: Layer) -> tuple[Callable[[int], Array], Callable[[int], Array]]:
+def _reach(layer: MarginLayer) -> tuple[Callable[[int], Array], Callable[[int], Array]]:
     """Functions of a row: sums of its greatest gains downwards and upwards, (vectors, columns), by number of flips."""
     terms = layer.op.weight.astype(np.int64)
 
@@ -212,7 +214,7 @@ def _scored(behind: list[Node], sums: Array) -> Array:
     return made
 
 
-def _last_flips(layer: Layer, behind: list[Node], winners: Array) -> Array:
+def _last_flips(layer: MarginLayer, behind: list[Node], winners: Array) -> Array:
     """Flips of the last layer's weights that no image's class can suffer from, (images,)."""
     rows, columns = layer.op.weight.shape
     step = 1 if layer.op.xnor else 2
@@ -246,7 +248,7 @@ def _rivals(worst: Array, best: Array, winner: int, columns: int) -> int:
     return fewest
 
 
-def _bit_flips(layer: Layer, behind: list[Node], winners: Array, costs: Array) -> Array:
+def _bit_flips(layer: MarginLayer, behind: list[Node], winners: Array, costs: Array) -> Array:
     """What can be spent on the last layer's input bits without changing the class, where a flip costs `costs`.
 
     A flip moves the difference of two classes by the difference of their products. Weights of -1 and +1 and one scale
@@ -307,7 +309,7 @@ def _feeds(graph: Graph, name: str, last: str) -> bool:
     return reader is not None and reader.name == last and len(made.shape) == 1 and made.is_binary
 
 
-def flip_probability(layer: Layer, rate: float) -> Array:
+def flip_probability(layer: MarginLayer, rate: float) -> Array:
     """Exact probability that a neuron's output changes under independent flips of its weights, (vectors, rows).
 
     A sum moves by -step per hit among the products that raise it and +step among the others: the difference of

@@ -12,7 +12,7 @@ import numpy as np
 from bnnflow import Problem
 
 from ....transforms.ir.graph import Graph
-from ..injection.cells import Rate
+from ..injection.cells import CellRate
 from ..injection.rates import Rates
 from ..injection.trials import SINGLE, Outcome, Point, Subject, population
 from .statistics import both, clopper_pearson, half_width, image_half_width, leveugle, stein, unseen
@@ -172,7 +172,7 @@ class Grid:
         for target, named, model, protection, seed in axes:
             # A single fault has no rate.
             steps = [Rates.of(0.0)] if model == SINGLE else self.rates
-            nothing = Rates(Rate.of(0.0), {}, steps[0].directed or steps[0].one_way)
+            nothing = Rates(CellRate.of(0.0), {}, steps[0].directed or steps[0].one_way)
             whole = Point(target, (), model, nothing, protection, seed, self.fifo_depth)
             known = tuple(dict.fromkeys(place.layer for place in whole.places(graph)))
             groups = [(name,) for name in known] if named == "each" else [() if named == "all" else _names(named)]

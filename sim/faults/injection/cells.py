@@ -33,7 +33,7 @@ class Cells:
 
 
 @dataclass(frozen=True, slots=True)
-class Rate:
+class CellRate:
     """How often units are hit: probability `up` of errors from 0 to 1, `down` of errors from 1 to 0.
 
     Only asymmetric effects can tell them apart; all others need `up` and `down` to be equal.
@@ -52,9 +52,9 @@ class Rate:
                 raise Problem(f"a fault rate of {value:g}", self.label, "give a number from 0 to 1")
 
     @staticmethod
-    def of(value: float, label: str = "") -> Rate:
+    def of(value: float, label: str = "") -> CellRate:
         """The same rate in both directions."""
-        return Rate(float(value), float(value), label)
+        return CellRate(float(value), float(value), label)
 
     @property
     def figures(self) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ....transforms.entries import Registry
 from ....transforms.ir.tensor import Array
-from .cells import CLEAR, FLIP, SET, Rate
+from .cells import CLEAR, FLIP, SET, CellRate
 
 
 class Effect(ABC):
@@ -29,7 +29,7 @@ class Effect(ABC):
     cancels: ClassVar[bool] = False
 
     @abstractmethod
-    def of(self, values: Array, rate: Rate) -> Array:
+    def of(self, values: Array, rate: CellRate) -> Array:
         """What hit units do: uint8, CLEAR, SET or FLIP, one a unit.
 
         Args:
@@ -49,7 +49,7 @@ class Flip(Effect):
     name = "flip"
     cancels = True
 
-    def of(self, values: Array, rate: Rate) -> Array:
+    def of(self, values: Array, rate: CellRate) -> Array:
         """All flip."""
         return np.full(len(values), FLIP, np.uint8)
 
@@ -62,7 +62,7 @@ class Asymmetric(Effect):
     name = "asymmetric"
     directed = True
 
-    def of(self, values: Array, rate: Rate) -> Array:
+    def of(self, values: Array, rate: CellRate) -> Array:
         """Below both rates a cell flips, below one it goes that way alone."""
         up, down = values < rate.up, values < rate.down
         return np.where(up & down, FLIP, np.where(up, SET, CLEAR)).astype(np.uint8)
@@ -76,7 +76,7 @@ class StuckAt0(Effect):
     name = "stuck-at-0"
     lasting = True
 
-    def of(self, values: Array, rate: Rate) -> Array:
+    def of(self, values: Array, rate: CellRate) -> Array:
         """All hold 0."""
         return np.full(len(values), CLEAR, np.uint8)
 
@@ -89,7 +89,7 @@ class StuckAt1(Effect):
     name = "stuck-at-1"
     lasting = True
 
-    def of(self, values: Array, rate: Rate) -> Array:
+    def of(self, values: Array, rate: CellRate) -> Array:
         """All hold 1."""
         return np.full(len(values), SET, np.uint8)
 
@@ -102,7 +102,7 @@ class Stuck(Effect):
     name = "stuck"
     lasting = True
 
-    def of(self, values: Array, rate: Rate) -> Array:
+    def of(self, values: Array, rate: CellRate) -> Array:
         """Half of them hold 0."""
         # Which half of [0, rate) would break nesting: the number's low digits are as good as a coin.
         return (np.floor(values * 2.0**52) % 2).astype(np.uint8)

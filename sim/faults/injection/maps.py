@@ -18,7 +18,7 @@ from bnnflow import Problem
 from ....transforms.ir.graph import Graph
 from ....transforms.ir.ops import AnyOp
 from ....transforms.ir.tensor import Array
-from .cells import FLIP, Cells, Rate
+from .cells import FLIP, CellRate, Cells
 from .draws import stream
 from .layout import KINDS, Memory, memories
 from .models import FaultModel
@@ -160,7 +160,7 @@ def faulty_ops(
 
 
 def _read(
-    memory: Memory, words: Array, model: FaultModel, rate: Rate, protection: Protection, seed: int, trial: int
+    memory: Memory, words: Array, model: FaultModel, rate: CellRate, protection: Protection, seed: int, trial: int
 ) -> Array:
     """What a unit reads from its memory at the end of the exposure; `words` itself where nothing was hit."""
     stored = protection.stored(memory)
@@ -190,7 +190,7 @@ def check_protected(model: FaultModel, protection: Protection) -> None:
         raise Problem(what, "fault campaign", "use protection none")
 
 
-def _share(rate: Rate, intervals: int) -> Rate:
+def _share(rate: CellRate, intervals: int) -> CellRate:
     """The rate of one of so many equal intervals that together flip a bit at `rate`: 1 - 2 p = (1 - 2 q)^n."""
 
     def part(value: float) -> float:
@@ -198,7 +198,7 @@ def _share(rate: Rate, intervals: int) -> Rate:
             return value
         return float(-np.expm1(np.log1p(-2 * value) / intervals) / 2)
 
-    return Rate(part(rate.up), part(rate.down), rate.label)
+    return CellRate(part(rate.up), part(rate.down), rate.label)
 
 
 def inject(graph: Graph, seed: int, trial: int, rate: float, model: FaultModel | None = None) -> Graph:

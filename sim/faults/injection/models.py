@@ -17,7 +17,7 @@ from ....transforms.entries import form_of, read, written
 from ....transforms.ir.tensor import Array
 from ..shapes import SHAPES, Shape
 from ..shapes.base import Streams
-from .cells import FLIP, Cells, Rate
+from .cells import FLIP, CellRate, Cells
 from .draws import uniforms
 from .effects import EFFECTS, Effect, Flip
 from .layout import Memory, chosen
@@ -52,7 +52,7 @@ class FaultModel:
         shape = "" if self.shape == _CELL else f"{written(self.shape)} "
         return f"{shape}{self.effect.name}"
 
-    def draw(self, memory: Memory, rate: Rate, source: Streams) -> Cells:
+    def draw(self, memory: Memory, rate: CellRate, source: Streams) -> Cells:
         """The faulty cells of one map; nested over rates.
 
         Args:
@@ -66,7 +66,7 @@ class FaultModel:
         units, values = uniforms(source, self.shape.units(memory), max(rate.up, rate.down))
         return self.hit(memory, units, values, rate, source)
 
-    def hit(self, memory: Memory, units: Array, values: Array, rate: Rate, source: Streams) -> Cells:
+    def hit(self, memory: Memory, units: Array, values: Array, rate: CellRate, source: Streams) -> Cells:
         """The faulty cells of units that are hit, of which `values` are the uniform numbers."""
         index, which = self.shape.reach(memory, units, source)
         if self.effect.cancels and self.shape.cancels:

@@ -10,7 +10,7 @@ from typing import Any
 
 from bnnflow import Problem
 
-from .cells import Rate
+from .cells import CellRate
 from .models import FaultModel
 
 CONDITIONS = ("temperature", "voltage", "condition")
@@ -32,16 +32,16 @@ class Rates:
             suffer them.
     """
 
-    rest: Rate | None
-    by: Mapping[str, Rate] = field(default_factory=dict)
+    rest: CellRate | None
+    by: Mapping[str, CellRate] = field(default_factory=dict)
     directed: bool = False
 
     @staticmethod
     def of(value: float) -> Rates:
         """One rate for all memories."""
-        return Rates(Rate.of(value))
+        return Rates(CellRate.of(value))
 
-    def at(self, layer: str, kind: str) -> Rate:
+    def at(self, layer: str, kind: str) -> CellRate:
         """The rate of one memory or stream.
 
         Raises:
@@ -84,7 +84,7 @@ class Rates:
             what = f"'{model}' takes a rate for each direction, but the rates have one for both"
             raise Problem(what, "fault campaign", "give a table with p01 and p10; one rate for both directions is flip")
 
-    def _every(self) -> list[Rate]:
+    def _every(self) -> list[CellRate]:
         return [*([self.rest] if self.rest is not None else []), *self.by.values()]
 
     def __str__(self) -> str:
@@ -126,7 +126,7 @@ def read_rates(path: Path) -> list[Rates]:
     header = [name.strip() for name in rows[0]]
     condition = _header(header, f"{path}:{lines[0][0]}")
     directed = "rate" not in header
-    made: dict[str, dict[str, Rate]] = {}
+    made: dict[str, dict[str, CellRate]] = {}
     for (number, _), row in zip(lines[1:], rows[1:], strict=True):
         where = f"{path}:{number}"
         if len(row) != len(header):
@@ -143,7 +143,7 @@ def read_rates(path: Path) -> list[Rates]:
         found = made.setdefault(label, {})
         if cells.get("memory", "") in found:
             raise Problem(f"{label} has two rates for the same memory", where)
-        found[cells.get("memory", "")] = Rate(up, down, label)
+        found[cells.get("memory", "")] = CellRate(up, down, label)
     return [
         Rates(found.get(""), {name: rate for name, rate in found.items() if name}, directed) for found in made.values()
     ]
