@@ -112,6 +112,17 @@ def _own(said: Own, parameter: inspect.Parameter) -> tuple[Any, Any]:
     return _option(made, parameter, said.names, said.help, said.words, bounds, said.metavar, default), given
 
 
+def row_of(key: str) -> tuple[str, str]:
+    """An option by the name of a key's last part, and its help, for options that a command makes of its own."""
+    from ..recipe.fields import field_facts
+
+    facts = field_facts(key)
+    beside = "; ".join(filter(None, (str(facts.bounds), facts.default_text and f"default: {facts.default_text}")))
+    words = f" [{'|'.join(map(str, facts.choices))}]" if facts.choices else ""
+    said = _sentence(facts.description) + (f"  [{beside}]" if beside else "")
+    return f"--{key.rpartition('.')[2].replace('_', '-')}{words}", said
+
+
 def _once(work: Callable[[], None]) -> Callable[[bool], None]:
     def do(wanted: bool) -> None:
         if wanted:
@@ -139,7 +150,8 @@ def _key(said: Key, parameter: inspect.Parameter) -> tuple[Any, Any]:
     elif not default:
         default = f"the recipe's {said.key}" + (f", or {facts.default_text}" if facts.default_text else "")
     several = "May be given several times." if listed else ""
-    help = " ".join(filter(None, (said.help or _sentence(facts.description), said.more, several)))
+    described = said.help or _sentence(facts.description.removeprefix("sensitivity: "))
+    help = " ".join(filter(None, (described, said.more, several)))
     choices = tuple(str(word) for word in facts.choices)
     return (
         _option(typer.Option, parameter, said.names, help, choices, facts.bounds, said.metavar, default),

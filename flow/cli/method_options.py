@@ -11,6 +11,7 @@ import typer
 from bnnflow import Problem
 
 from .commands import Command
+from .declare import row_of
 from .options import option
 
 _Text = Annotated[str | None, typer.Option(show_default=False)]
@@ -33,7 +34,6 @@ class PruneCommand(Command):
         every, self.params = self.params, [one for one in self.params if one.expose_value or one.name == "help"]
         super().format_options(ctx, formatter)
         self.params = every
-        from ..recipe.errors import allowed
         from ..recipe.methods.all import METHODS
 
         for name, method in METHODS.items():
@@ -41,12 +41,8 @@ class PruneCommand(Command):
                 continue
             about = " ".join((method.__doc__ or "").split()).removeprefix(f"Method {name}: ")
             with formatter.section(f"With --method {name}"):
-                formatter.write_text(about)
-                rows = []
-                for key, field in method.model_fields.items():
-                    default = "" if field.default in (None, ()) else f"  [default: {field.default}]"
-                    said = f"{field.description}; {allowed(('prune', name, key))}{default}"
-                    rows.append((f"--{key.replace('_', '-')}", said))
+                formatter.write_text(f"{about[:1].upper()}{about[1:]}")
+                rows = [row_of(f"prune.{name}.{key}") for key in method.model_fields]
                 formatter.write_dl(rows)
 
 
@@ -56,26 +52,19 @@ def _options() -> list[Any]:
 
     from ..recipe.methods.all import METHODS
 
-    fields = {
-        key: field
-        for method in METHODS.values()
-        if not method.in_prune
-        for key, field in method.model_fields.items()
-        if key not in SHARED
-    }
+    names = {key for method in METHODS.values() if not method.in_prune for key in method.model_fields} - {*SHARED}
 
     def settings(**_: Any) -> None:
         """Takes them; only the options that typer makes of it are used."""
 
-    taken = [Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=_Text) for name in sorted(fields)]
+    taken = [Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=_Text) for name in sorted(names)]
     settings.__signature__ = Signature(taken)  # type: ignore[attr-defined]
-    settings.__annotations__ = dict.fromkeys(fields, _Text)
+    settings.__annotations__ = dict.fromkeys(names, _Text)
     app = typer.Typer(add_completion=False)
     app.command()(settings)
-    made = [one for one in typer.main.get_command(app).params if one.name in fields]
+    made = [one for one in typer.main.get_command(app).params if one.name in names]
     for one in made:
         one.expose_value, one.callback = False, _note
-        one.help = fields[str(one.name)].description  # type: ignore[attr-defined]
     return made
 
 

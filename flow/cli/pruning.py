@@ -11,12 +11,27 @@ from bnnflow import Problem
 
 from ..run.files import check_file, check_folder
 from .commands import examples, made_as
+from .declare import KEY, Key, Own
 from .method_options import PruneCommand, method_changes
-from .options import DataDir, ImagesOrContract, Json, Overrides, changes, given, option, read_recipe, together, useless
+from .options import (
+    DataDir,
+    ImagesOrContract,
+    Json,
+    Labels,
+    Overrides,
+    changes,
+    given,
+    option,
+    read_recipe,
+    together,
+    useless,
+)
 
-Source = Annotated[Path, typer.Argument(help="Run folder or recipe (.yaml).", show_default=False)]
-AnySource = Annotated[Path, typer.Argument(help="Run folder, recipe (.yaml) or QONNX file.", show_default=False)]
-RunFolder = Annotated[Path | None, typer.Option("--run", help="Run folder of a recipe; default: runs/<name>.")]
+Source = Annotated[Path, Own("Run folder or recipe (.yaml).", argument=True)]
+AnySource = Annotated[Path, Own("Run folder, recipe (.yaml) or QONNX file.", argument=True)]
+RunFolder = Annotated[Path | None, Own("Run folder of a recipe.", ("--run",), default="runs/<name>")]
+Criterion = Annotated[str, Key("prune.criterion", help="What filters are ranked by, as `flow rank --list` says.")]
+Jobs = Annotated[int, Key("prune.jobs", help="Processes; the result does not depend on it.")]
 
 
 @examples("flow sensitivity runs/model --levels 0.25,0.5 --plot curves.svg")
@@ -24,38 +39,35 @@ def sensitivity(
     context: typer.Context,
     source: AnySource,
     run: RunFolder = None,
-    method: Annotated[str, typer.Option(help="Of what: filters, planes or blocks (one by one).")] = "filters",
-    draws: Annotated[int, typer.Option(min=1, help="With --method planes: of the noise in place of a plane.")] = 3,
-    criterion: Annotated[str, typer.Option(help="What filters are ranked by; default: the recipe's.")] = "",
-    scores: Annotated[
-        Path | None, typer.Option(help='JSON file {"conv0": [...]} to rank by instead.', show_default=False)
-    ] = None,
-    levels: Annotated[str, typer.Option(help="Shares of a group that are removed, comma separated.")] = "",
-    unit: Annotated[int | None, typer.Option(min=1, help="Remove in multiples of this.", show_default=False)] = None,
-    images: Annotated[
-        int | None, typer.Option("--images", min=1, help="Validation images.", show_default=False)
-    ] = None,
-    calibration: Annotated[
-        int | None, typer.Option(min=1, help="Images that batch norms are measured on.", show_default=False)
-    ] = None,
-    data: Annotated[str, typer.Option("--data", help="Data set, for a QONNX file.")] = "",
+    method: Annotated[
+        str, Own("Of what: the last two one by one.", choices=("filters", "planes", "blocks"))
+    ] = "filters",
+    draws: Annotated[int, Own("With --method planes: of the noise in place of a plane.", least=1)] = 3,
+    criterion: Criterion = "",
+    scores: Annotated[Path | None, Own('JSON file {"conv0": [...]} to rank by instead.')] = None,
+    levels: Annotated[str, Key("prune.levels", more="Comma separated.")] = "",
+    unit: Annotated[int | None, Key("prune.unit")] = None,
+    images: Annotated[int | None, Key("prune.validation", ("--images",))] = None,
+    calibration: Annotated[int | None, Key("prune.calibration")] = None,
+    data: Annotated[str, Own("Data set, for a QONNX file.", ("--data",), metavar="NAME")] = "",
     data_dir: DataDir = None,
     input: ImagesOrContract = None,
-    labels: Annotated[Path | None, typer.Option(help="Labels as .npy, for --input.", show_default=False)] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Of all random choices.", show_default=False)] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Processes; the result does not depend on it.")] = 1,
+    labels: Labels = None,
+    seed: Annotated[int | None, Key("seed", help="Of all random choices.")] = None,
+    jobs: Jobs = KEY,
     store: Annotated[
         Path | None,
-        typer.Option(help="Folder of measured cells; an interrupted table goes on. Default: in the run folder."),
+        Own("Folder of measured cells; an interrupted table goes on.", default="in the run folder"),
     ] = None,
-    plot: Annotated[Path | None, typer.Option(help="Draw the curves (.svg, .png, .pdf).", show_default=False)] = None,
-    csv: Annotated[Path | None, typer.Option(help="Write the table as .csv.", show_default=False)] = None,
+    plot: Annotated[Path | None, Own("Draw the curves (.svg, .png, .pdf).")] = None,
+    csv: Annotated[Path | None, Own("Write the table as .csv.")] = None,
     overrides: Overrides = None,
     json: Json = False,
 ) -> None:
-    """Accuracy after removing each layer's lowest filters to each level, batch norms re-estimated.
+    """Accuracy after removing each layer's lowest filters.
 
-    With --method planes or blocks: what each input bit plane or residual unit of a run is worth.
+    To each level, batch norms re-estimated. With --method planes or blocks: what each input bit plane or residual unit
+    of a run is worth.
     """
     read_recipe(source, list(overrides or []))
     if method != "filters":
@@ -143,48 +155,42 @@ def _once(context: typer.Context, overrides: list[str], options: dict[str, str])
 @examples(
     "flow prune runs/model --amount 0.5 --steps 2",
     "flow prune model.yaml --objective lut=1,bram18=1 --budget lut=20000 --max-loss 1",
+    "flow prune runs/model --method synapses --share 0.5 -o sparse  # The run stays as it is.",
 )
 def prune(
     context: typer.Context,
     source: Source,
     run: RunFolder = None,
-    method: Annotated[
-        str, typer.Option(help="What is removed: filters, or a method below; default: the recipe's.")
-    ] = "",
-    criterion: Annotated[str, typer.Option(help="What filters are ranked by (`flow rank --help`).")] = "",
-    allocation: Annotated[str, typer.Option(help="uniform or sensitivity.")] = "",
-    amount: Annotated[float | None, typer.Option(help="Share to remove in all.", show_default=False)] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Rounds.", show_default=False)] = None,
-    objective: Annotated[
-        str,
-        typer.Option(
-            metavar="PART=WEIGHT,...", help="What is saved: lut, bram18, cycles, energy, ops, weight_bits, or all."
-        ),
-    ] = "",
+    method: Annotated[str, Key("prune.method", help="What is removed: filters, or by a method below.")] = "",
+    criterion: Criterion = "",
+    allocation: Annotated[str, Key("prune.allocation")] = "",
+    amount: Annotated[float | None, Key("prune.amount")] = None,
+    steps: Annotated[int | None, Key("prune.steps")] = None,
+    objective: Annotated[str, Key("prune.objective", metavar="PART=WEIGHT,...")] = "",
     budget: Annotated[
         str,
-        typer.Option(metavar="PART=LIMIT,...", help="Stop when met: part, fps, lut, bram18, cycles, energy (nJ), ops."),
-    ] = "",
-    max_loss: Annotated[
-        float | None, typer.Option(help="Accuracy points that may be lost.", show_default=False)
-    ] = None,
-    epochs: Annotated[
-        int | None, typer.Option(min=0, help="Fine-tuning a round; default: the recipe's.", show_default=False)
-    ] = None,
-    learning_rate: Annotated[
-        float | None, typer.Option(help="Of fine-tuning; default: the recipe's.", show_default=False)
-    ] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "-o", "--output", help="Folder for weights.pt and network.onnx; the run stays as it is.", show_default=False
+        Key(
+            "prune.budget",
+            help="Stop when met, in place of --amount: part, fps, lut, bram18, cycles, energy (nJ), ops.",
+            metavar="PART=LIMIT,...",
         ),
+    ] = "",
+    max_loss: Annotated[float | None, Key("prune.max_loss")] = None,
+    epochs: Annotated[int | None, Key("prune.epochs")] = None,
+    learning_rate: Annotated[float | None, Key("prune.learning_rate")] = None,
+    output: Annotated[
+        Path | None, Own("Folder for weights.pt and network.onnx; the run stays as it is.", ("-o", "--output"))
     ] = None,
-    network: Annotated[str, typer.Option(help="With --output: which one to prune, base or pruned.")] = "base",
+    network: Annotated[
+        str, Own("With --output: which one to prune.", ("--network",), choices=("base", "pruned"))
+    ] = "base",
     overrides: Overrides = None,
     json: Json = False,
 ) -> None:
-    """Prune the trained network of a run, or of a recipe, by any method, and show every step."""
+    """Prune the trained network of a run or recipe, by any method.
+
+    Every step is shown.
+    """
     if source.is_dir():
         useless(context, ["run"], "for a run folder", "give one of them")
     if epochs == 0:
@@ -230,29 +236,26 @@ def _check_output(output: Path, source: Path, run: Path | None) -> None:
 @examples("flow study model.yaml --criterion deeplift --criterion latent --amount 0.5")
 def study(
     context: typer.Context,
-    recipe: Annotated[Path, typer.Argument(help="Recipe (.yaml).", show_default=False)],
-    folder: Annotated[
-        Path | None, typer.Option(help="Of trained and pruned networks; default: runs/<name>-study.")
-    ] = None,
+    recipe: Annotated[Path, Own("Recipe (.yaml).", argument=True)],
+    folder: Annotated[Path | None, Own("Of trained and pruned networks.", default="runs/<name>-study")] = None,
     criterion: Annotated[
-        list[str] | None, typer.Option(help="May be given several times; default: eleven of `flow rank`.")
+        list[str] | None, Own("May be given several times.", default="eleven of those that `flow rank --list` says")
     ] = None,
-    amount: Annotated[
-        list[float] | None, typer.Option(help="Share of every layer; several times; default: the recipe's.")
-    ] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Networks that are trained.")] = 3,
-    draws: Annotated[int, typer.Option(help="Random prunings a network, to compare with; at least 5.")] = 5,
-    steps: Annotated[int | None, typer.Option(min=1, help="Rounds; default: the recipe's.", show_default=False)] = None,
-    epochs: Annotated[
-        int | None, typer.Option(min=0, help="Fine-tuning a round; default: the recipe's.", show_default=False)
-    ] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Processes; the result does not depend on it.")] = 1,
-    plot: Annotated[Path | None, typer.Option(help="Draw the result (.svg, .png, .pdf).", show_default=False)] = None,
-    markdown: Annotated[Path | None, typer.Option(help="Write the tables as .md.", show_default=False)] = None,
+    amount: Annotated[list[float] | None, Key("prune.amount", help="Share of every layer to remove.")] = None,
+    seeds: Annotated[int, Own("Networks that are trained.", least=1)] = 3,
+    draws: Annotated[int, Own("Random prunings a network, to compare with; at least 5.")] = 5,
+    steps: Annotated[int | None, Key("prune.steps")] = None,
+    epochs: Annotated[int | None, Key("prune.epochs")] = None,
+    jobs: Jobs = KEY,
+    plot: Annotated[Path | None, Own("Draw the result (.svg, .png, .pdf).")] = None,
+    markdown: Annotated[Path | None, Own("Write the tables as .md.")] = None,
     overrides: Overrides = None,
     json: Json = False,
 ) -> None:
-    """Compare criteria with chance: same networks, shares, rounds and fine-tuning; an interrupted study goes on."""
+    """Compare criteria with chance, all else being the same.
+
+    Same networks, shares, rounds and fine-tuning; an interrupted study goes on.
+    """
     from ..show.drawing import PICTURES
 
     for path, endings in ((plot, PICTURES), (markdown, (".md",))):

@@ -98,7 +98,6 @@ class PruneStep:
         scores: of the filters before, by layer, where they were scored.
         allocation: what the allocator says; {} of the uniform one.
         dropped: the residual unit that went.
-        more: what else the method says of a step.
         cost: parts of the cost of what is left, by name; {} where they are not known. Of the summary alone.
         more: what the method adds.
     """
