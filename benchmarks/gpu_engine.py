@@ -193,7 +193,7 @@ class Bench:
 
     @property
     def limit(self) -> float:
-        """Binary products a second by population counts; of an H100 at 1,980 MHz where none was measured."""
+        """Binary products per second by population counts; of an H100 at 1,980 MHz where none was measured."""
         return float(self.found.get("peaks", {}).get("limit", 16 * 132 * 1.98e9 * 32))
 
 
@@ -317,7 +317,7 @@ def whole(bench: Bench) -> None:
     graph = network("CNV")
     binary = sum(n.op.weight.size * np.prod(graph.types[n.name].shape[:-1]) for n in graph.nodes if _is_binary(n.op))
     limit = bench.limit / binary
-    print(f"CNV: {binary / 1e6:.2f} M binary products an image; popcount limit {limit:,.0f} images/s")
+    print(f"CNV: {binary / 1e6:.2f} M binary products per image; popcount limit {limit:,.0f} images/s")
     for count in (3,) if bench.rehearse else (bench.images, 4 * bench.images):
         images = np.random.default_rng(0).integers(0, 256, (count, *graph.input_type.shape)).astype(np.uint8)
         wanted = Simulator.of(graph).scores(images)

@@ -292,7 +292,7 @@ def long(setting: Setting) -> dict[str, Any]:
         right = accuracy(network, *setting.held)
         network.to("cpu")
         save_network(network, setting.out / f"{setting.name}-weights.pt")
-        # a bit a weight: small enough to be fetched from anywhere
+        # a bit per weight: small enough to be fetched from anywhere
         about = Provenance("", "cifar10", 0, epochs, seconds, "", right, len(setting.held[0]), "base", {})
         write_packed(pack(network, about), setting.out / f"{setting.name}.bnn")
         (setting.out / f"{setting.name}-history.json").write_text(json.dumps(history or shown[-1:]))

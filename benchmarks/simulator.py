@@ -2,7 +2,7 @@
 
     make bench
 
-Every figure is images or products a second of processor time on one thread (wall time for two threads),
+Every figure is images or products per second of processor time on one thread (wall time for two threads),
 median of rounds in which all contenders take turns. The limit of a network is the time that its products
 take at the measured rate of exclusive or, population count and add in registers, and 64 products of bytes
 a cycle.
@@ -53,7 +53,7 @@ def seconds(run: Callable[[], object], clock: Callable[[], float] = time.process
 
 
 def rate(kernels: NativeKernels) -> float:
-    """Binary products a second in registers alone."""
+    """Binary products per second in registers alone."""
     rounds, words = 2_000_000, np.arange(64, dtype=np.int64)
     products = rounds * 8 * 64 * kernels.machine.lanes
     return products / seconds(lambda: kernels.call("peak", rounds, words, np.empty(64, np.int64)))

@@ -54,7 +54,7 @@ class UnitCost:
         name, op: of the node; op is FINN's name of the unit.
         shape: for people, such as "64x784".
         pe, simd: folding; 1 where a unit has none.
-        cycles: clock cycles an image.
+        cycles: clock cycles per image.
         lut: 6-input look-up tables.
         bram18: block RAMs of 18 kbit.
         weight_bits: of its weights, however FINN would store them.
@@ -92,7 +92,7 @@ class Estimate:
 
     @property
     def bottleneck(self) -> UnitCost:
-        """The unit with the most cycles an image."""
+        """The unit with the most cycles per image."""
         return max(self.units, key=lambda unit: unit.cycles)
 
     @property

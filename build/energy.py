@@ -83,7 +83,7 @@ def energy(graph: Graph) -> tuple[UnitEnergy, ...]:
 
 
 def energy_nj(units: tuple[UnitEnergy, ...]) -> dict[str, float]:
-    """Energy of all units, and of each kind of event, in nJ an image."""
+    """Energy of all units, and of each kind of event, in nJ per image."""
     parts = {kind: sum(getattr(unit, kind) for unit in units) / 1000 for kind in ("operations", "memory", "streams")}
     return {"energy_nj": sum(parts.values()), **{f"energy_{kind}_nj": value for kind, value in parts.items()}}
 
@@ -149,7 +149,7 @@ def _operations(op: Unit, x: TensorType, made: TensorType) -> float:
 
 
 def _memory(op: Unit, x: TensorType, made: TensorType) -> float:
-    """Of weights, thresholds, and values a channel or place."""
+    """Of weights, thresholds, and values per channel or place."""
     values, width = prod(made.shape), widths(op, x)
     match op:
         case Mvau(weight, bounds):

@@ -1,4 +1,4 @@
-"""FINN's estimates of its units, as functions of plain numbers: cycles an image, LUTs, memories, DSP slices.
+"""FINN's estimates of its units, as functions of plain numbers: cycles per image, LUTs, memories, DSP slices.
 
 These are the formulas behind `estimate_layer_cycles.json` and `estimate_layer_resources.json` of Xilinx/finn dev and of
 finn-plus 1.6.1 (the variants that their build takes by default: MVAU in HLS, sliding window and thresholding in RTL).
@@ -28,7 +28,7 @@ Pair = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class FinnCost:
-    """What FINN expects of one unit: cycles an image, 6-input LUTs, 18-kbit block RAMs, UltraRAMs, DSP slices."""
+    """What FINN expects of one unit: cycles per image, 6-input LUTs, 18-kbit block RAMs, UltraRAMs, DSP slices."""
 
     cycles: int
     lut: int = 0
@@ -61,7 +61,7 @@ def mvau(
     Args:
         rows, columns: MH and MW.
         pe, simd: divide rows and columns.
-        vectors: matrix-vector products an image.
+        vectors: matrix-vector products per image.
         weight_bits, input_bits: as FINN types them: see `weight_type`; BIPOLAR and BINARY have one bit.
         input_signed: true for INT and BIPOLAR inputs.
         sum_bits: of `accumulator_type`.
@@ -124,7 +124,7 @@ def sliding_window(
     """
     height, width, channels = shape
     fold, area = channels // simd, kernel[0] * kernel[1]
-    held = (kernel[0] - 1) * width + kernel[1]  # values a channel group that a window spans
+    held = (kernel[0] - 1) * width + kernel[1]  # values per channel group that a window spans
     if parallel or area == 1:
         depth, cycles = (held - 1) * fold + 2, height * width * fold + 2
     else:

@@ -1,4 +1,4 @@
-"""The folding of one graph on a narrower one: what an accelerator keeps that is not folded anew."""
+"""The folding of one graph on a narrower one: what an accelerator keeps that is not refolded."""
 
 from __future__ import annotations
 

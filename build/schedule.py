@@ -18,7 +18,7 @@ HIGHEST_CLOCK_MHZ = 500
 
 
 def cycles_for(fps: float, clock_mhz: float) -> int:
-    """Clock cycles that one image may take at a rate in images a second."""
+    """Clock cycles that one image may take at a rate in images per second."""
     return floor(clock_mhz * 1e6 / fps)
 
 
@@ -31,7 +31,7 @@ def schedule(graph: Graph, fps: float, clock_mhz: float, part: Part) -> Graph:
 
     Args:
         graph: dataflow level; its folding is ignored.
-        fps: target rate, images a second.
+        fps: target rate, images per second.
         clock_mhz: clock.
         part: what it must fit.
 
@@ -43,7 +43,7 @@ def schedule(graph: Graph, fps: float, clock_mhz: float, part: Part) -> Graph:
     if folded is None:
         fastest = fastest_cycles(graph)
         raise Problem(
-            f"{_rate(fps)} images/s at {clock_mhz:g} MHz leave {cycles_for(fps, clock_mhz)} cycles an image, "
+            f"{_rate(fps)} images/s at {clock_mhz:g} MHz leave {cycles_for(fps, clock_mhz)} cycles per image, "
             f"{fastest.name!r} needs {fastest.cycles}",
             "target rate",
             f"at most {floor(clock_mhz * 1e6 / fastest.cycles):,} images/s{_faster_clock(fps, fastest.cycles)}",
@@ -100,7 +100,7 @@ def _costs(graph: Graph, node: Node, ops: Iterable[Unit]) -> list[UnitCost]:
 
 
 def _what_fits(graph: Graph, clock_mhz: float, part: Part, too_fast: int) -> str:
-    """The highest rate whose folding fits, found by bisection over cycles an image."""
+    """The highest rate whose folding fits, found by bisection over cycles per image."""
     low, high = too_fast, too_fast
     while True:
         high *= 2

@@ -47,7 +47,7 @@ class UnrolledCost:
         name: of its node.
         rows, columns: MH and MW.
         synapses: weights that are not 0.
-        vectors: cycles an image: one vector a cycle.
+        vectors: cycles per image: one vector a cycle.
         lut: of the circuit with the synapses that are there.
         dense_lut: of the same with as many terms as a neuron has inputs, all of weight -1 or +1 (of bits and ternary
             weights), else with its own.

@@ -54,7 +54,7 @@ def _order(given: tuple[int, ...], wanted: tuple[int, ...]) -> str:
 
 
 def checked_labels(labels: Array, images: int, classes: int) -> Array:
-    """The labels themselves, where there is one an image and each is a class.
+    """The labels themselves, where there is one per image and each is a class.
 
     Raises:
         Problem: another number of labels than images, no images, or values that are not whole numbers of classes.
@@ -62,7 +62,7 @@ def checked_labels(labels: Array, images: int, classes: int) -> Array:
     if not images:
         raise Problem("there are no images", "input", "give at least one")
     if labels.shape != (images,):
-        raise Problem(f"{labels.shape} labels for {images} images", "labels", "give one label an image")
+        raise Problem(f"{labels.shape} labels for {images} images", "labels", "give one label per image")
     if classes < 2:
         what = "a network with one output tells no classes apart, so it has no accuracy"
         raise Problem(what, "labels", "compare its output (flow simulate --output) with what it should be")

@@ -1,4 +1,4 @@
-"""Batch norms of a graph, measured anew on integers.
+"""Batch norms of a graph, re-estimated on integers.
 
 A batch norm is read as two operations: x - mean, then (x * gain) / sqrt(variance + eps) + bias. Removing channels in
 front of it changes what it sees; mean and variance are then taken from the exact sums of a sample of images, norm by

@@ -1,4 +1,4 @@
-"""Images a second, and the time of one image, of any program that maps a batch to scores; both of wall time."""
+"""Images a second, and the time of one image, of any program that maps per batch to scores; both of wall time."""
 
 from __future__ import annotations
 

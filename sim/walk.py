@@ -1,4 +1,4 @@
-"""A graph node by node on ordinary arrays: for what lays faults into tensors, or goes on from a changed tensor.
+"""A graph node by node on ordinary arrays: for what injects faults into tensors, or goes on from a changed tensor.
 
 The packed simulator joins operations and leaves tensors out; here every tensor is made, by the kernels of `generic.py`,
 and may hold values that only a fault can reach.
@@ -30,7 +30,7 @@ def kernel_of(graph: Graph, node: str, op: AnyOp) -> Kernel:
 
 @dataclass(frozen=True, slots=True)
 class Walk:
-    """A graph that runs with functions laid into some of its tensors.
+    """A graph that runs with functions injected into some of its tensors.
 
     Types behind a changed tensor are inferred again from its bits, so that all sums stay exact.
 

@@ -240,7 +240,7 @@ class Sketch:
         return self.quant(x, signed=self.pick(True, False))
 
     def activation(self, x: str) -> str:
-        """A monotone piecewise linear function, one for all channels or one a channel."""
+        """A monotone piecewise linear function, one for all channels or one per channel."""
         values = self.values[x]
         kind = self.pick("leaky", "prelu", "hard sigmoid", "clip", "min max", "thresholded", "shrink", "relu")
         # Slopes that float32 rounds, and flat pieces at a tie, leave whole images in doubt.
@@ -322,7 +322,7 @@ class Sketch:
         return self.node("DequantizeLinear", [out, step, point], (codes - zero) * np.float64(scale))
 
     def stairs(self, x: str) -> str:
-        """FINN's MultiThreshold on floats: thresholds a channel or for all, any scale and bias of the result."""
+        """FINN's MultiThreshold on floats: thresholds per channel or for all, any scale and bias of the result."""
         values = self.values[x]
         rows, levels = self.pick(1, values.shape[1]), int(self.pick(1, 3, 7))
         bounds = np.sort(self.rng.normal(0, 1, (rows, levels)), axis=1)

@@ -99,7 +99,7 @@ def random_network(
         convolutions, hidden: number of layers.
         pool: "none", "before-norm" or "after-sign"; one pool behind the first convolution.
         image: "bits8" (Quant), "raw" (pixels into the first layer), or "binary" (sign of the pixel).
-        closing: "scale" (one scale and shift), "none", "classes" (a scale and shift a class) or "divide".
+        closing: "scale" (one scale and shift), "none", "classes" (a scale and shift per class) or "divide".
     """
     rng = np.random.default_rng(seed)
     build = Builder(rng)

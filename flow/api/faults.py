@@ -70,7 +70,7 @@ def faults(
         fps, folding, pe_simd: how the graph is folded: for a rate on `part` at `clock_mhz`, by FINN's file, or alike
             everywhere ("1,1"); none: as it is.
         against: a second graph, compared in pairs.
-        store: SQLite file of results; an interrupted campaign goes on.
+        store: SQLite file of results; an interrupted campaign resumes.
         jobs, cluster, device: where it is computed; the same outcomes on all.
         input: what the file's input holds, as for `load`.
         progress: called with trials done and in all.

@@ -85,7 +85,7 @@ def compile_file(
         finn_base: write the integer and xnor levels as finn-base 0.0.3 loads them.
         finn_plus: use the units and names of finn-plus 1.6.
         input: what the file's input holds, as for `load`.
-        top_k: add LabelSelect for the k best classes where the network has none; 0: do not.
+        top_k: add LabelSelect for the top-k classes where the network has none; 0: do not.
         keep_shape: keep neurons that are constant, repeated or never read.
 
     Raises:
@@ -219,7 +219,8 @@ class LoadedGraph:
         """Fold the graph for a rate and estimate cycles, LUTs and block RAMs of every unit.
 
         Args:
-            fps: images a second to fold for; None: the recipe's default, or what the graph or `folding` is folded for.
+            fps: images per second to fold for; None: the recipe's default, or what the graph or `folding` is
+                folded for.
             part: FPGA part; None: the recipe's default.
             clock_mhz: None: the recipe's default.
             folding: FINN's folding file (.json); with `fps`, that is for what the file leaves out.

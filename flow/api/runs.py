@@ -25,7 +25,7 @@ def build(
     last: str = "report",
     quiet: bool = True,
 ) -> Any:
-    """Train, prune, export, compile, verify and cost a network; goes on where an earlier run stopped.
+    """Train, prune, export, compile, verify and cost a network; resumes where an earlier run stopped.
 
     Args:
         recipe: its file.

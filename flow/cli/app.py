@@ -55,7 +55,7 @@ def main() -> NoReturn:
 def _interrupted(arguments: list[str]) -> int:
     """Say that Ctrl-C ended the command, and whether it can go on; returns the exit status."""
     goes_on = "build" in arguments or "--store" in arguments
-    print("\ninterrupted" + "; the same command goes on where this one stopped" * goes_on, file=sys.stderr)
+    print("\ninterrupted" + "; the same command resumes where this one stopped" * goes_on, file=sys.stderr)
     return INTERRUPTED
 
 

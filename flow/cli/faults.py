@@ -16,7 +16,7 @@ from .options import DataDir, DataOfRun, GraphFile, ImagesOrContract, Json, Labe
 
 Rate = Annotated[
     float | None,
-    Key("target.fps", help="Fold the graph for this rate, images a second.", default="as the graph is folded"),
+    Key("target.fps", help="Fold the graph for this rate, images per second.", default="as the graph is folded"),
 ]
 Folding = Annotated[Path | None, Own("Fold it by FINN's folding file (.json).")]
 PeSimd = Annotated[str, Own("Fold it alike everywhere: 1,1 is not folded at all.", metavar="PE,SIMD")]
@@ -114,7 +114,7 @@ def faults(
     clock_mhz: Annotated[float, Key("target.clock_mhz", more="For --fps.")] = KEY,
     against: Annotated[Path | None, Own("Second graph: the same images and maps, compared in pairs.")] = None,
     store: Annotated[
-        Path | None, Own("SQLite file that results are added to; an interrupted campaign goes on.")
+        Path | None, Own("SQLite file that results are added to; an interrupted campaign resumes.")
     ] = None,
     jobs: Annotated[int, Key("faults.jobs")] = KEY,
     cluster: Annotated[

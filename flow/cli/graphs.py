@@ -28,7 +28,7 @@ Rate = Annotated[
     float | None,
     Key(
         "target.fps",
-        help="Rate to fold for, images a second.",
+        help="Rate to fold for, images per second.",
         default="{field}, or as the graph or --folding is folded",
     ),
 ]
@@ -125,7 +125,7 @@ def simulate(
     context: typer.Context,
     graph: GraphFile,
     input: ImagesOrContract = None,
-    output: Annotated[Path | None, Own("Write class scores as .npy or .csv, a row an image.")] = None,
+    output: Annotated[Path | None, Own("Write class scores as .npy or .csv, a row per image.")] = None,
     labels: Annotated[Path | None, Own("Labels as .npy, for the accuracy.")] = None,
     data: DataName = "",
     data_dir: DataDir = None,
@@ -174,7 +174,7 @@ def speed(
     threads: Annotated[int, Key("speed.threads")] = KEY,
     part: Part = KEY,
     clock_mhz: Clock = KEY,
-    fps: Annotated[float, Key("target.fps", help="Rate to fold the accelerator for, images a second.")] = KEY,
+    fps: Annotated[float, Key("target.fps", help="Rate to fold the accelerator for, images per second.")] = KEY,
     input: Contract = None,
     json: Json = False,
 ) -> None:

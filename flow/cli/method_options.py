@@ -52,7 +52,8 @@ def _options() -> list[Any]:
 
     from ..recipe.methods.all import METHODS
 
-    names = {key for method in METHODS.values() if not method.in_prune for key in method.model_fields} - {*SHARED}
+    keys = {key: name for name, one in METHODS.items() if not one.in_prune for key in one.model_fields}
+    names = keys.keys() - {*SHARED}
 
     def settings(**_: Any) -> None:
         """Takes them; only the options that typer makes of it are used."""
@@ -65,6 +66,8 @@ def _options() -> list[Any]:
     made = [one for one in typer.main.get_command(app).params if one.name in names]
     for one in made:
         one.expose_value, one.callback = False, _note
+        _, told = row_of(f"prune.{keys[str(one.name)]}.{one.name}")
+        one.help = told.partition("  [")[0]  # type: ignore[attr-defined]
     return made
 
 

@@ -57,7 +57,7 @@ def sensitivity(
     jobs: Jobs = KEY,
     store: Annotated[
         Path | None,
-        Own("Folder of measured cells; an interrupted table goes on.", default="in the run folder"),
+        Own("Folder of measured cells; an interrupted table resumes.", default="in the run folder"),
     ] = None,
     plot: Annotated[Path | None, Own("Draw the curves (.svg, .png, .pdf).")] = None,
     csv: Annotated[Path | None, Own("Write the table as .csv.")] = None,
@@ -254,7 +254,7 @@ def study(
 ) -> None:
     """Compare criteria with chance, all else being the same.
 
-    Same networks, shares, rounds and fine-tuning; an interrupted study goes on.
+    Same networks, shares, rounds and fine-tuning; an interrupted study resumes.
     """
     from ..show.drawing import PICTURES
 

@@ -77,7 +77,7 @@ def check(
 @examples(
     "flow build model.yaml",
     "flow build model.yaml -s train.epochs=3 --run runs/short",
-    "flow build model.yaml --to train  # Stop before pruning; the same command without --to goes on.",
+    "flow build model.yaml --to train  # Stop before pruning; the same command without --to continues.",
 )
 def build(
     recipe: Annotated[Path, Own("Recipe file.", argument=True)] = Path("model.yaml"),

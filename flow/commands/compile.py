@@ -109,7 +109,7 @@ def compile_file(
         finn_plus: lower to finn-plus' units.
         contract: what the input holds, where the file does not say so.
         announce: called with each level's name before it is written.
-        top_k: add the choice of the k best classes where the network has none; 0 for none.
+        top_k: add the choice of the top-k classes where the network has none; 0 for none.
         keep_shape: keep neurons that are constant, repeated or never read.
 
     Raises:

@@ -72,7 +72,7 @@ def judged_on(graph: Graph, source: Path, given: Images) -> tuple[np.ndarray, np
     stored = array(given.images, "input")
     truth = None if given.labels is None else array(given.labels, "labels")
     if truth is not None and len(truth) != len(stored):
-        raise Problem(f"{len(truth)} labels for {len(stored)} images", "labels", "give one label an image")
+        raise Problem(f"{len(truth)} labels for {len(stored)} images", "labels", "give one label per image")
     return graph_inputs(graph, stored[: given.count]), None if truth is None else truth[: given.count]
 
 

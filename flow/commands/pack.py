@@ -44,7 +44,7 @@ def pack_run(folder: Path, output: Path | None, network: str, machine: str, forc
         raise Problem(f"there is no network {network!r}", "--network", "base or pruned")
     weights = run.path(f"{network}/{WEIGHTS}")
     if not run.manifest["stages"].get(stage, {}).get("facts") or not weights.is_file():
-        raise Problem(f"this run has no {network} network yet", str(folder), f"flow build goes on with it to {stage}")
+        raise Problem(f"this run has no {network} network yet", str(folder), f"flow build continues with it to {stage}")
     verify_recorded(weights)
     recipe = load(run.path(RECIPE))
     path = output or Path(f"{recipe.name}{SUFFIX}")

@@ -110,10 +110,10 @@ def _images(graph: Graph, given: LabelledInput) -> tuple[np.ndarray, np.ndarray]
         from ...sim.inputs import graph_inputs
 
         if given.labels is None:
-            raise Problem("the images have no labels", "--input", "give --labels L.npy, one label an image")
+            raise Problem("the images have no labels", "--input", "give --labels L.npy, one label per image")
         images, labels = load_array(given.images, "input"), load_array(given.labels, "labels")
         if labels.shape != (len(images),) or labels.dtype.kind not in "iu":
-            raise Problem(f"{labels.shape} labels for {len(images)} images", "--labels", "give one label an image")
+            raise Problem(f"{labels.shape} labels for {len(images)} images", "--labels", "give one label per image")
         return graph_inputs(graph, images), labels
     if not given.data:
         raise Problem("images are needed", "flow sensitivity", "give --data digits, or --input X.npy --labels L.npy")

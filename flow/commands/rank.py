@@ -146,7 +146,7 @@ def spearman(a: np.ndarray, b: np.ndarray) -> float | None:
 
 
 def write_csv(ranking: Ranking, path: Path) -> None:
-    """One row a layer, filter and criterion, with its score and rank position from 0 (lowest)."""
+    """One row per layer, filter and criterion, with its score and rank position from 0 (lowest)."""
     from ...models.relevance.scores import ranks
 
     text = io.StringIO()

@@ -86,7 +86,7 @@ def simulate(
         truth = None if given.labels is None else array(given.labels, "labels")
         if truth is not None and stored.shape[1:] == graph.input_type.shape and len(truth) != len(stored):
             where = str(given.labels) if isinstance(given.labels, Path) else "labels"
-            raise Problem(f"{len(truth)} labels for {len(stored)} images", where, "give one label an image")
+            raise Problem(f"{len(truth)} labels for {len(stored)} images", where, "give one label per image")
         pixels, truth = graph_inputs(graph, stored[: given.count]), None if truth is None else truth[: given.count]
     elif given.data and given.images is None and given.labels is None:
         stored, truth = test_images(given.data, given.data_dir, given.count)

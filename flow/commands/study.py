@@ -2,7 +2,7 @@
 
 For every seed the recipe's network is trained; then each criterion prunes it, and so do random draws, all with the same
 share of each group, rounds and fine-tuning. What differs is the choice of channels alone. Cells are kept in a folder,
-so that an interrupted study goes on, and do not depend on the number of processes.
+so that an interrupted study resumes, and do not depend on the number of processes.
 """
 
 from __future__ import annotations

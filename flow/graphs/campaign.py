@@ -60,7 +60,7 @@ def judged_on(
     if given is not None:
         stored, truth = load_array(given, "input"), None if labels is None else load_array(labels, "labels")
         if truth is not None and len(truth) != len(stored):
-            raise Problem(f"{len(truth)} labels for {len(stored)} images", str(labels), "give one label an image")
+            raise Problem(f"{len(truth)} labels for {len(stored)} images", str(labels), "give one label per image")
         return graph_inputs(graph, stored[:limit]), None if truth is None else truth[:limit]
     if labels is not None:
         raise Problem("labels without images", "--labels", "give their images with --input")
@@ -71,7 +71,7 @@ def judged_on(
 def labelled(labels: np.ndarray | None) -> np.ndarray:
     """The labels; a Problem where there are none."""
     if labels is None:
-        raise Problem("the images have no labels", "--input", "give --labels L.npy, one label an image")
+        raise Problem("the images have no labels", "--input", "give --labels L.npy, one label per image")
     return labels
 
 

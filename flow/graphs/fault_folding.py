@@ -24,7 +24,7 @@ class Folding:
     """How a graph is folded: for a rate, by FINN's file, or alike everywhere; nothing: as it is.
 
     Attributes:
-        fps: images a second; None: not for a rate.
+        fps: images per second; None: not for a rate.
         file: FINN's folding file.
         pe_simd: "PE,SIMD" of every layer that weighs.
         part, clock_mhz: what a rate is met on.

@@ -43,10 +43,10 @@ class Wanted:
 
     Attributes:
         part, clock_mhz: of the hardware.
-        fps: images a second; None for `FPS`, or for what a folding file gives.
+        fps: images per second; None for `FPS`, or for what a folding file gives.
         folding: FINN's folding file; with a rate beside it, that is for what the file leaves out.
         finn_plus: compile to finn-plus' units.
-        top_k: add the choice of the k best classes where the network has none; 0 for none.
+        top_k: add the choice of the top-k classes where the network has none; 0 for none.
         keep_shape: keep neurons that are constant, repeated or never read.
     """
 
@@ -79,7 +79,7 @@ class Folded:
 def compile_and_fold(graph: Graph, wanted: Wanted) -> Folded:
     """Compile a graph of any level, and fold it for a rate or by FINN's folding file.
 
-    Without either, a graph that is folded keeps its folding, and the rate of others is `FPS` images a second.
+    Without either, a graph that is folded keeps its folding, and the rate of others is `FPS` images per second.
 
     Raises:
         Problem: it does not compile; no folding reaches the rate; or the folding file names no unit or does not fit.
@@ -91,7 +91,7 @@ def compile_and_fold(graph: Graph, wanted: Wanted) -> Folded:
     notes = (*(note for stage in made for note in stage.notes), *left_to_host(made[-1].graph, wanted.top_k))
     units = levels["dataflow"]
     if wanted.folding is None and wanted.fps is None and _is_folded(units):
-        return Folded(levels, units, (*notes, "the graph is folded already and stays so; --fps folds it anew"))
+        return Folded(levels, units, (*notes, "the graph is folded already and stays so; --fps refolds it"))
     if wanted.folding is None:
         fps = FPS if wanted.fps is None else wanted.fps
         return Folded(levels, schedule(units, fps, wanted.clock_mhz, wanted.part), notes)
@@ -136,7 +136,7 @@ def _by_file(graph: Graph, wanted: Wanted, config: Mapping[str, Any], made: Fold
     if wanted.fps is not None and slowest.cycles > cycles_for(wanted.fps, wanted.clock_mhz):
         name = unit_names(applied.graph, wanted.finn_plus)[slowest.name]
         raise Problem(
-            f"{name} takes {slowest.cycles:,} cycles an image as the folding file folds it, "
+            f"{name} takes {slowest.cycles:,} cycles per image as the folding file folds it, "
             f"{wanted.fps:g} images/s at {wanted.clock_mhz:g} MHz leave {cycles_for(wanted.fps, wanted.clock_mhz):,}",
             f"--folding {wanted.folding}, --fps",
             "give it a wider PE or SIMD, or a lower rate",

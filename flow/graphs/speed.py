@@ -41,7 +41,7 @@ class Accelerator:
     Attributes:
         part: its name.
         clock_mhz: in MHz.
-        fps: images a second.
+        fps: images per second.
         latency_us: of one image, in microseconds.
     """
 

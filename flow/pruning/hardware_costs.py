@@ -29,7 +29,7 @@ Folding = Literal["refold", "kept"]
 class HardwareCosts:
     """Costs of a network by what stays of its groups of channels; estimates by FINN's formulas.
 
-    Batch norms are replaced by one threshold a layer, which is much faster to compile and costs the same: what is
+    Batch norms are replaced by one threshold per layer, which is much faster to compile and costs the same: what is
     costed is the network's shape, with no channel found constant.
 
     Attributes:
@@ -77,7 +77,7 @@ class HardwareCosts:
         return {n: legal_unit(self.base, group.producers, group.readers) for n, group in self.prunable.items()}
 
     def __call__(self, kept: Mapping[str, int]) -> dict[str, float]:
-        """LUT, BRAM18, cycles and nJ an image, latency, operations and weight bits with so many channels."""
+        """LUT, BRAM18, cycles and nJ per image, latency, operations and weight bits with so many channels."""
         widths = {name: kept.get(name, group.width) for name, group in self.prunable.items()}
         key = tuple(widths.values())
         if key not in self.known:
@@ -116,7 +116,7 @@ class HardwareCosts:
 
 
 def _folded_or_fastest(graph: Graph, cycles: int, part: Part, known: dict[Any, Unit]) -> Graph:
-    """Folded for so many cycles an image, or as fast as can be where that is out of reach."""
+    """Folded for so many cycles per image, or as fast as can be where that is out of reach."""
     folded = fold(graph, cycles, part, known) or fold(graph, fastest_cycles(graph).cycles, part)
     assert folded is not None
     return folded

@@ -73,7 +73,7 @@ def given_of(
         data: the recipe's images; those that its training held out decide, or a tenth.
         flips: file of what training counted; None where it did not.
         progress: as for `train`.
-        work: folder of what is kept, so that the same call goes on from there; None keeps nothing.
+        work: folder of what is kept, so that the same call resumes from there; None keeps nothing.
     """
     from ...models.training.train import held_out
 

@@ -30,7 +30,7 @@ Facts = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """Accuracy of a network without some of its channels, with batch norms measured anew.
+    """Accuracy of a network without some of its channels, with batch norms re-estimated.
 
     Attributes:
         name, input, input_type, nodes, output: of the graph, whose batch norms were measured on `calibration`.
@@ -61,7 +61,7 @@ class Candidates:
             raise Problem("channels are removed from networks that still have batch norms", graph.name, hint)
         graph = AcceptInput()(graph).graph
         if not norms(graph):
-            what = "this network has no batch norms to measure anew, so what is left of it cannot be judged"
+            what = "this network has no batch norms to re-estimate, so what is left of it cannot be judged"
             raise Problem(what, graph.name, "export it without folding batch norms into other operations")
         made = reestimate(graph, calibration)
         return Candidates(made.name, made.input, made.input_type, made.nodes, made.output, calibration, images, labels)
@@ -77,7 +77,7 @@ class Candidates:
         return {group.name: group for group in channel_groups(self.graph) if not group.reason}
 
     def cut(self, keep: Mapping[str, np.ndarray]) -> Graph:
-        """The network with what stays of its groups, batch norms behind the cuts measured anew."""
+        """The network with what stays of its groups, batch norms behind the cuts re-estimated."""
         from ...sim.norms import reestimate
 
         whole = self.graph

@@ -107,7 +107,7 @@ class Model(Section):
     )
     stochastic: bool | None = Field(default=None, description="draw the signs of activations in training")
     scores: Literal["one", "class", "none"] | None = Field(
-        default=None, description="scale of the last sums: one for all, a batch norm a class, or none"
+        default=None, description="scale of the last sums: one for all, a batch norm per class, or none"
     )
     planes: Bits | None = Field(default=None, description="input planes: how many of the highest bits")
     depths: Kernels | None = Field(default=None, description="resnet: blocks of two convolutions in each stage")

@@ -179,7 +179,7 @@ def onnx_graph(recipe: Recipe, images: Dataset) -> Graph:
         raise recipe.problem("model.onnx", what, "use the data set that the network was trained on")
     classes = class_count(graph)
     if classes == 1:
-        what = f"{path.name} gives one number an image, of which no accuracy can be told"
+        what = f"{path.name} gives one number per image, of which no accuracy can be told"
         raise recipe.problem("model.onnx", what, "flow compile and flow estimate take it")
     if classes != len(images.classes):
         what = f"{path.name} tells {classes} classes apart, {recipe.data.name} has {len(images.classes)}"
@@ -199,8 +199,8 @@ def _own_spec(recipe: Recipe, shape: tuple[int, int, int], classes: int) -> OwnS
     for op in ops:
         size = max(op.scale.size, op.shift.size, op.divisor.size)
         if size not in (1, shape[0]):
-            what = f"{size} numbers a channel for images of {shape[0]} channels"
-            raise recipe.problem("model.input", what, "give one number, or one a channel")
+            what = f"{size} numbers per channel for images of {shape[0]} channels"
+            raise recipe.problem("model.input", what, "give one number, or one per channel")
     steps = tuple(tuple(tuple(part.tolist()) for part in (op.scale, op.shift, op.divisor)) for op in ops)
     spec = OwnSpec(recipe.model.arch, recipe.model.args, shape, classes, str(recipe.folder), steps)
     check_pruning(recipe, spec)

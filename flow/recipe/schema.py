@@ -76,7 +76,7 @@ class Target(Section):
         default="xc7z020clg400-1", description="FPGA part number"
     )
     clock_mhz: Annotated[float, Field(ge=1, le=1000)] = Field(default=100.0, description="clock in MHz")
-    fps: Annotated[float, Field(gt=0, le=1e9)] = Field(default=10_000.0, description="images a second to reach")
+    fps: Annotated[float, Field(gt=0, le=1e9)] = Field(default=10_000.0, description="images per second to reach")
 
 
 class Faults(Section):

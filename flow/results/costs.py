@@ -106,9 +106,9 @@ class GraphFigures:
     """What every cost model says of a folded dataflow graph.
 
     Attributes:
-        cycles: initiation interval, clock cycles an image.
+        cycles: initiation interval, clock cycles per image.
         latency_cycles: clock cycles of one image's way through, at most.
-        fps: images a second.
+        fps: images per second.
         latency_us: of one image, in microseconds.
         weight_bits: of all weights, however FINN would store them.
         energy_nj: of one image, in nJ, relative (45 nm).
@@ -210,7 +210,7 @@ class CostTarget:
     Attributes:
         part: its name.
         clock_mhz: in MHz.
-        fps: images a second that are asked for; None where a folding file says how to fold.
+        fps: images per second that are asked for; None where a folding file says how to fold.
         lut, bram18, uram, dsp: that the part has.
     """
 
@@ -237,7 +237,7 @@ class FifoRate:
         depths: of single FIFOs, by name.
         source: of the figures.
         deadlock: whether it comes to a halt.
-        interval_cycles, fps: cycles an image and images a second; None after a deadlock.
+        interval_cycles, fps: cycles per image and images per second; None after a deadlock.
         deep_interval_cycles, deep_fps: the same with unbounded FIFOs.
         restoring_depths: name to depth of FIFOs that make the rate that of unbounded ones; empty where it is.
     """

@@ -248,8 +248,8 @@ class HandedOver:
     Attributes:
         file: the graph, in the run folder.
         units: number of them.
-        cycles: initiation interval, clock cycles an image.
-        fps: images a second.
+        cycles: initiation interval, clock cycles per image.
+        fps: images per second.
         lut, bram18: 6-input look-up tables and block RAMs of 18 kbit.
     """
 

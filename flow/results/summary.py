@@ -34,7 +34,7 @@ class RunTarget:
     Attributes:
         part: its name.
         clock_mhz: in MHz.
-        fps: images a second that are asked for.
+        fps: images per second that are asked for.
         lut, bram18: that the part has.
     """
 

@@ -35,7 +35,7 @@ class Cycles:
         source: of the figures.
         interval_cycles: cycles between the last two images.
         intervals: between all images.
-        fps: images a second.
+        fps: images per second.
         latency_cycles, latency_us: of the first image, in cycles and microseconds.
         estimated_cycles, estimated_fps: by FINN's formulas.
         deep_interval_cycles, deep_fps: with unbounded FIFOs.

@@ -30,7 +30,7 @@ _counter = itertools.count()
 _DISK = {
     errno.ENOSPC: (
         "the disk is full",
-        "make room, then run the same command again; it goes on where it stopped",
+        "make room, then run the same command again; it resumes where it stopped",
     ),
     errno.EDQUOT: ("the disk quota is used up", "make room, then run the same command again"),
     errno.EFBIG: (

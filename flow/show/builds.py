@@ -74,7 +74,7 @@ def _say(found: object) -> str:
             if not found.history:
                 return f"test accuracy {found.accuracy:.2%}, of trained weights as they are"
             zeros = ", ".join(f"{name} {share:.0%}" for name, share in (found.zeros or {}).items())
-            before = f"{found.accuracy_before_reestimation:.2%} before batch norms were measured anew"
+            before = f"{found.accuracy_before_reestimation:.2%} before batch norms were re-estimated"
             said = f"test accuracy {found.accuracy:.2%} ({before})"
             return said + (f"; weights of 0: {zeros}" if zeros else "")
         case PruningResult():

@@ -89,7 +89,7 @@ def print_simulation(found: Simulation) -> None:
 
 
 def print_speed(found: GraphSpeed) -> None:
-    """Print images a second."""
+    """Print images per second."""
     print_input(found.input)
     terminal().print(report_tables.speed_table(found, [("graph", row) for row in found.rows]))
 
@@ -133,7 +133,7 @@ def print_estimate(found: GraphCost) -> None:
     )
     said += f" ({target.part})" if totals.keys() & there.keys() else ""
     print(
-        f"{said}, {found.cycles:,} cycles an image: {found.fps:,.0f} images/s at {target.clock_mhz:g} MHz "
+        f"{said}, {found.cycles:,} cycles per image: {found.fps:,.0f} images/s at {target.clock_mhz:g} MHz "
         f"with FIFOs that are deep enough; {source}"
     )
     if isinstance(found, StreamedGraphCost):
@@ -142,7 +142,7 @@ def print_estimate(found: GraphCost) -> None:
         f"operations {found.energy_operations_nj:,.1f}, memory {found.energy_memory_nj:,.1f}, "
         f"streams {found.energy_streams_nj:,.1f}"
     )
-    print(f"{found.energy_nj:,.1f} nJ an image ({parts}), {found.energy_source}, not watts of a board")
+    print(f"{found.energy_nj:,.1f} nJ per image ({parts}), {found.energy_source}, not watts of a board")
     if found.unrolled is not None:
         print_unrolled(found.unrolled)
     for note in found.notes:
@@ -162,7 +162,7 @@ def _print_rate(found: FifoRate | None) -> None:
         print(f"with {given} it deadlocks; simulated word by word (`flow cycles` says where)")
     else:
         print(
-            f"with {given}: {found.interval_cycles:,} cycles an image, {found.fps:,.0f} images/s; "
+            f"with {given}: {found.interval_cycles:,} cycles per image, {found.fps:,.0f} images/s; "
             "simulated word by word"
         )
     _print_restoring(found)
@@ -171,7 +171,7 @@ def _print_rate(found: FifoRate | None) -> None:
 def _print_restoring(found: FifoRate | Cycles) -> None:
     if found.restoring_depths:
         print(
-            f"FIFO depths that give {found.deep_interval_cycles:,} cycles an image, {found.deep_fps:,.0f} "
+            f"FIFO depths that give {found.deep_interval_cycles:,} cycles per image, {found.deep_fps:,.0f} "
             "images/s, as unbounded ones do:"
         )
         for name, depth in found.restoring_depths.items():
@@ -190,7 +190,7 @@ def print_cycles(found: Cycles) -> None:
         table.add_row(unit.name, unit.kind, *cells, estimated)
     console.print(table)
     table = Table("FIFO")
-    for column in ("values a word", "words an image", "depth", "most held"):
+    for column in ("values per word", "words per image", "depth", "most held"):
         table.add_column(column, justify="right")
     for fifo in found.fifos:
         depth = f"{fifo.depth:,}" if fifo.depth else "unbounded"
@@ -207,7 +207,7 @@ def print_cycles(found: Cycles) -> None:
         for name, words in stuck.enough.items():
             print(f"  {name}: depth {words:,}")
     print(
-        f"{found.interval_cycles:,} cycles an image ({found.estimated_cycles:,} by FINN's formulas, with FIFOs "
+        f"{found.interval_cycles:,} cycles per image ({found.estimated_cycles:,} by FINN's formulas, with FIFOs "
         f"that are deep enough): "
         f"{found.fps:,.0f} images/s at {found.clock_mhz:g} MHz; first image after "
         f"{found.latency_cycles:,} cycles, {found.latency_us:,.1f} us; simulated word by word"

@@ -72,7 +72,7 @@ def layers(summary: Summary) -> str:
     keys = [key for key in TITLES if key in summary.networks]
     with rc_context(STYLE):
         figure, axes = new_figure(7.2, 0.9 + len(rows) * (0.2 + 0.17 * len(keys)), 2, sharey=True)
-        for one, figure_key, title in zip(axes, ("cycles", "lut"), ("cycles an image", "LUT"), strict=True):
+        for one, figure_key, title in zip(axes, ("cycles", "lut"), ("cycles per image", "LUT"), strict=True):
             _bars(one, rows, keys, figure_key)
             one.set_title(title)
         axes[0].set_yticks(range(len(rows)), [row.name for row in rows])

@@ -89,7 +89,7 @@ def print_sensitivity(found: Mapping[str, Any]) -> None:
         table.add_row(row["group"], f"{row['width']:,}", *texts)
     terminal().print(table)
     if found["accuracy"] is not None:
-        print(f"accuracy of the whole network {found['accuracy']:.2%}; simulated, batch norms measured anew on")
+        print(f"accuracy of the whole network {found['accuracy']:.2%}; simulated, batch norms re-estimated on")
         print(f"{found['calibration']:,} calibration images")
 
 
@@ -100,7 +100,7 @@ def print_pruning(found: PrunedRun) -> None:
         terminal().print(f"THE PRUNED NETWORK IS THE UNPRUNED ONE: {why}", highlight=False, style="bold")
     terminal().print(report_tables.pruning_table(found))
     print_lines(METHODS[found.method].lines(found))
-    rest = f"flow build goes on in {found.folder}" if found.files is None else f"wrote {', '.join(found.files)}"
+    rest = f"flow build continues in {found.folder}" if found.files is None else f"wrote {', '.join(found.files)}"
     print(f"test accuracy {found.accuracy:.2%}; {rest}")
 
 

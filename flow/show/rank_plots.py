@@ -27,7 +27,7 @@ def plot(ranking: Ranking, network: Network | OwnNetwork, sample: Sample, path: 
     """Sorted scores of every layer by every criterion; below, for criteria that attribute, maps of a few images.
 
     A map is the sum over the first layers' filters of the attributions at each place, drawn over the image: red speaks
-    for the label, blue against it, in one scale an image. Maps are stretched over the whole image.
+    for the label, blue against it, in one scale per image. Maps are stretched over the whole image.
     """
     from matplotlib import rc_context
     from matplotlib.figure import Figure

@@ -135,7 +135,7 @@ def read_summary(folder: Path) -> Summary:
         raise Problem("; ".join(faults), str(run.folder), "flow build the recipe again", CHECK_FAILED)
     path = run.path("summary.json")
     if not path.is_file():
-        raise Problem("this run is not finished", str(run.folder), "flow build goes on with it")
+        raise Problem("this run is not finished", str(run.folder), "flow build continues with it")
     try:
         return replace(from_json(Summary, json.loads(path.read_text())), folder=str(folder))
     except Misfit as misfit:

@@ -148,7 +148,7 @@ def from_arrays(
     labels = [np.asarray(y) for y in (train_y, test_y)]
     for x, y in zip(images, labels, strict=True):
         if y.shape != (len(x),) or y.dtype.kind not in "iu" or not len(y) or y.min() < 0:
-            raise Problem(f"labels {y.shape} {y.dtype} for {len(x)} images", source, "give one whole number an image")
+            raise Problem(f"labels {y.shape} {y.dtype} for {len(x)} images", source, "give one whole number per image")
     count = max(int(y.max()) for y in labels) + 1
     if classes and len(classes) < count:
         raise Problem(f"{len(classes)} class names, but labels up to {count - 1}", source)

@@ -29,7 +29,7 @@ class OwnSpec:
         input_shape, classes: of the images.
         folder: searched for the module before Python's own path; "" for none.
         steps: what is done to pixels before the module sees them, such as over 255 and normalized: scale, shift and
-            divisor of value = pixel * scale / divisor + shift one after the other, each one number or one a channel.
+            divisor of value = pixel * scale / divisor + shift one after the other, each one number or one per channel.
         unread: by layer, ascending inputs (channels of a convolution, features of a dense layer) that it takes for 0:
             what pruning removed of the layers in front, as if the weights of these inputs were 0.
     """

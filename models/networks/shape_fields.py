@@ -107,7 +107,7 @@ class ShapeFields:
         stochastic: signs of activations are drawn in training, +1 with probability clip((x + 1) / 2, 0, 1);
             the network that is exported is deterministic.
         scores: scale of the last sums: "one" positive scale and shift for all classes, "class" a batch norm with
-            its own scale and shift a class, "none" the sums themselves.
+            its own scale and shift per class, "none" the sums themselves.
         planes: of input "planes", 1 to 8.
         depths: resnet: blocks of two convolutions in each stage.
         join: resnet: "integer" adds accumulators (every convolution but the first two has its own shortcut, batch

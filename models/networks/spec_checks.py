@@ -143,7 +143,7 @@ def _check_units(spec: ShapeFields) -> None:
     if spec.units and (
         len(spec.units) != len(spec.channels) or min(spec.units[1:], default=1) < 1 or spec.units[0] < 0
     ):
-        hint = "one number a stage, at least 1 in each but the first"
+        hint = "one number per stage, at least 1 in each but the first"
         raise Problem(f"units of {list(spec.units)} for {len(spec.channels)} stages", key="units", hint=hint)
     wanted = len(shapes.inner_widths(spec))
     if spec.inner and len(spec.inner) != wanted:

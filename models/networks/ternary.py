@@ -16,7 +16,7 @@ class Ternary(nn.Module):
     """Signs of latent weights, and 0 where |w| <= threshold * mean |w| of the layer; the scale is 1.
 
     The gradient passes unchanged (straight-through estimator). Threshold 0.7 is that of Li, Zhang, Liu, Ternary Weight
-    Networks, arXiv:1605.04711, whose scale a batch norm takes up here. It gives back weights that are -1, 0 and +1
+    Networks, arXiv:1605.04711, whose scale per batch norm takes up here. It gives back weights that are -1, 0 and +1
     already.
 
     Args:

@@ -63,7 +63,7 @@ class PlainQuantize(nn.Module):
     """scale * (clip(round(x / scale + zero), low, high) - zero), halves to even; the gradient passes inside the range.
 
     Args:
-        scale, zero: constants, one or one a channel.
+        scale, zero: constants, one or one per channel.
         low, high: whole numbers.
     """
 

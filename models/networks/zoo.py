@@ -111,7 +111,7 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         "nin",
-        "conv 192(5x5)-160-96-P-192(5x5)-192-192-P-192(3x3)-192-classes, average of maps; a scale a filter",
+        "conv 192(5x5)-160-96-P-192(5x5)-192-192-P-192(3x3)-192-classes, average of maps; a scale per filter",
         "Rastegari et al., XNOR-Net, arXiv:1603.05279 (network in network)",
         "cifar10",
         _CIFAR,

@@ -22,7 +22,7 @@ from ..training.batchnorm import NORM_IMAGES, reestimate
 from ..training.evaluate import accuracy
 from ..training.train import Progress, TrainSpec
 from .recovery import Recovery, Removal, rounds
-from .surgery import drop_blocks, droppable, most_droppable, stages_of_blocks
+from .surgery import drop_blocks, most_removable, removable, stages_of_blocks
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class BlockLoss:
     Attributes:
         name: block0, block1, ...
         macs, weights: of an image, and of the network, that go with it.
-        without: accuracy (0 to 1) without it, batch norms measured anew.
+        without: accuracy (0 to 1) without it, batch norms re-estimated.
     """
 
     name: str
@@ -83,7 +83,7 @@ def block_losses(
     Raises:
         Problem: the network has no residual joins.
     """
-    names, whole, rows = droppable(network.spec), figures(network.spec).weights, []
+    names, whole, rows = removable(network.spec), figures(network.spec).weights, []
     for name in names:
         small = drop_blocks(network, [name])
         reestimate(small, norm_images, augment, seed, most=NORM_IMAGES)
@@ -116,7 +116,7 @@ def reduce_blocks(
         count: units to drop; None for as many as `most` allows.
         most: accuracy that may be lost without `count`, 0 to 1; the step that loses more is undone, and is the last.
         progress: as for `train`, for each step anew; while units are measured, called with those done, all, and {}.
-        checkpoint: beside it the epochs of each step are kept, so that the same call goes on from there.
+        checkpoint: beside it the epochs of each step are kept, so that the same call resumes from there.
         measured: what `block_losses` says of the network with the recovery's augmentation and seed; else it is asked.
 
     Returns:
@@ -125,7 +125,7 @@ def reduce_blocks(
     Raises:
         Problem: the network has no residual joins, or fewer than `count` units that can go.
     """
-    can = most_droppable(network.spec)
+    can = most_removable(network.spec)
     if count is not None and count > can:
         raise Problem(f"{count} residual units, of which {can} can go", "drop", f"at most {can}")
     shown = None if progress is None else lambda done, total: progress(done, total, {})

@@ -30,7 +30,7 @@ def shifts(network: Network, kept: Mapping[str, np.ndarray], constants: Mapping[
         By layer, (filters,) float32 whole numbers; at the class scores summed over the map where scores are means.
 
     Raises:
-        Problem: an unknown group; values other than -1 and +1, or not one a removed channel; a group that residual
+        Problem: an unknown group; values other than -1 and +1, or not one per removed channel; a group that residual
             joins share; activations that are not signs; weights with a scale, which is measured on the weights that
             are left; a layer behind that is padded with another value than the constant, so that its border differs
             from its inside; class scores that would move by different amounts.

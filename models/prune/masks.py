@@ -143,7 +143,7 @@ def learn_masks(
         spec: of the masks.
         training: of weights and masks, 1 epoch or more; for each layer where masks are trained one after the other.
         progress: as for `train`, for each layer anew.
-        checkpoint: beside it the epochs of each training are kept, so that the same call goes on from there.
+        checkpoint: beside it the epochs of each training are kept, so that the same call resumes from there.
 
     Raises:
         Problem: the network has joins.

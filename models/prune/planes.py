@@ -137,7 +137,7 @@ def reduce_planes(
         count: planes to drop; None for as many as `most` allows.
         most: accuracy that may be lost, 0 to 1.
         progress: as for `train`, for each step anew.
-        checkpoint: beside it the epochs of each step are kept, so that the same call goes on from there.
+        checkpoint: beside it the epochs of each step are kept, so that the same call resumes from there.
 
     Returns:
         The network in eval mode, and the steps; the last is one that lost too much where it has fewer planes than the

@@ -27,7 +27,7 @@ class Recovery:
         images, labels: (N, C, H, W) uint8 and (N,), to fine-tune on.
         held: images and labels to judge by.
         plan: of fine-tuning; its 0 epochs re-estimate the batch norms alone.
-        checkpoint: beside it the epochs of each removal are kept, so that the same call goes on from there.
+        checkpoint: beside it the epochs of each removal are kept, so that the same call resumes from there.
         progress: as for `train`, for each removal anew.
         calibration: images that batch norms are re-estimated on, as they are; None takes `images`, drawn and augmented
             as the plan says, `NORM_IMAGES` at most.
@@ -69,7 +69,7 @@ class Recovery:
         return True
 
     def reestimate(self, network: Network | OwnNetwork) -> None:
-        """Measure the batch norms' statistics anew, in place."""
+        """Measure the batch norms' statistics re-estimated, in place."""
         if self.calibration is not None:
             reestimate(network, self.calibration)
         else:

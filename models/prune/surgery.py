@@ -167,7 +167,7 @@ def stages_of_blocks(spec: NetworkSpec) -> dict[str, int]:
     return {f"block{index}": stage for index, stage in enumerate(stages[1:])}
 
 
-def droppable(spec: NetworkSpec) -> tuple[str, ...]:
+def removable(spec: NetworkSpec) -> tuple[str, ...]:
     """The residual units of which `drop_blocks` can take any one, from input to output.
 
     Raises:
@@ -180,14 +180,14 @@ def droppable(spec: NetworkSpec) -> tuple[str, ...]:
     return tuple(name for name, stage in blocks if name not in shrinking and not (alone and stage == 0))
 
 
-def most_droppable(spec: NetworkSpec) -> int:
+def most_removable(spec: NetworkSpec) -> int:
     """How many residual units `drop_blocks` can take in all.
 
     Raises:
         Problem: a network without joins.
     """
     stays = spec.join == "thresholded" and spec.depths[0] > 1
-    return len(droppable(spec)) - stays
+    return len(removable(spec)) - stays
 
 
 def _check_joins(spec: NetworkSpec) -> None:

@@ -112,7 +112,7 @@ def prune_synapses(
         recovery: fine-tuning of each step; step t has its seed plus t.
         flips: what training counted, for "flips" and "flips-step"; the same in every step.
         progress: as for `train`, for each step anew.
-        checkpoint: beside it the epochs of each step are kept, so that the same call goes on from there.
+        checkpoint: beside it the epochs of each step are kept, so that the same call resumes from there.
 
     Returns:
         The masked network in eval mode, and the steps.

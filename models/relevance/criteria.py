@@ -32,7 +32,7 @@ class ScoringMethod:
 
     Args:
         kind: "attribution": a number for each cell of the output map of each image, to be reduced; "figure": one
-            number a filter.
+            number per filter.
         meaning: what a number says.
         cost: what it takes.
         function: "module:name" in this folder, loaded when it is first asked for. Of an attribution (probe, x, base,
@@ -89,7 +89,7 @@ CRITERIA: dict[str, ScoringMethod] = {
     "deeplift-captum": ScoringMethod(
         "attribution",
         "as deeplift, by Captum: differs in front of max pools, whose winners get all of a change",
-        "two forward passes and a backward one a layer",
+        "two forward passes and a backward one per layer",
         "captum_deeplift:captum_deeplift",
         _SUM_OF_ONE,
         complete=True,
@@ -186,7 +186,7 @@ CRITERIA: dict[str, ScoringMethod] = {
         "|gain| of the batch norm behind the layer",
         "nothing",
         "figures:norm_gain",
-        needs="a norm a layer",
+        needs="a norm per layer",
         looks=False,
         blind=True,
     ),
@@ -251,7 +251,7 @@ class Criterion:
             raise _unknown("criterion", method, (*CRITERIA, "borda(A, B, ...)"))
         if CRITERIA[method].kind == "figure":
             if colon:
-                raise Problem(f"{method} gives one number a filter", "criterion", f"leave out ':{reduction}'")
+                raise Problem(f"{method} gives one number per filter", "criterion", f"leave out ':{reduction}'")
             return Criterion(method)
         if colon and reduction not in REDUCTIONS:
             raise _unknown("reduction", reduction, tuple(REDUCTIONS))

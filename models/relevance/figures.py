@@ -1,4 +1,4 @@
-"""Criteria that give one number a filter: from weights, activations, training, or by trying each filter."""
+"""Criteria that give one number per filter: from weights, activations, training, or by trying each filter."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from .float_format import FloatFormat
 class Bop(torch.optim.Optimizer):
     """m <- (1 - rate) m + rate g; a weight flips where |m| > threshold and m has its sign.
 
-    With a format, m is rounded to it after every step: it then needs `format.bits` bits a weight in place of the 32
+    With a format, m is rounded to it after every step: it then needs `format.bits` bits per weight in place of the 32
     of a latent weight and the 64 of Adam's moments. An update is lost where rate (g - m) is not 0 but m stays as it
     was, because the step was below half a unit in the last place.
 

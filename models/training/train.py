@@ -74,7 +74,7 @@ def train(
         labels: (N,) integers.
         spec: how to train.
         checkpoint: written after each epoch. Where it already belongs to the same spec, data and starting
-            weights, training goes on after its last epoch; anything else in the file (another run, damage)
+            weights, training resumes after its last epoch; anything else in the file (another run, damage)
             is ignored. A teacher has its own file beside it.
         progress: called after each batch (on a GPU each 32nd and an epoch's last, where the processor waits for it)
             with the steps done, the total, and the epoch's `epoch`, `loss`, `accuracy` so far.

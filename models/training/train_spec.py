@@ -124,7 +124,7 @@ class TrainSpec:
             raise Problem("bop has no latent weights to draw signs from", key="weight_sign", hint="use exact")
 
     def rate(self, step: int, steps: int) -> float:
-        """The factor of the learning rate at `step` (from 0) with `steps` steps an epoch."""
+        """The factor of the learning rate at `step` (from 0) with `steps` steps per epoch."""
         warm = min(self.warmup_epochs, self.epochs) * steps
         if step < warm:
             return (step + 1) / warm

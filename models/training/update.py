@@ -111,7 +111,7 @@ class Replayed:
 
     A recording needs all that it changes to stay where it is, so the network and the optimizers must keep their tensors
     as long as this lives; learning rates are read from theirs. The trial updates before a recording are taken back: a
-    run that goes on from a checkpoint has the bits of one that was not interrupted.
+    run that resumes from a checkpoint has the bits of one that was not interrupted.
 
     Args:
         update: for which `can_be_replayed`.

@@ -377,7 +377,7 @@ def _has_llvmlite() -> bool:
 
 
 def _behind(graph: Graph, step: Step) -> Iterator[str]:
-    """The nodes whose operations a step does or reads through."""
+    """The nodes whose operations per step does or reads through."""
     for name in step.covers:
         yield name
         for tensor in graph.node(name).inputs:

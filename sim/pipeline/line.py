@@ -51,7 +51,7 @@ class Process:
         steps, count: an order of steps, and how often it is repeated over all images.
         inputs, outputs: FIFOs.
         after: for each step, the words of a FIFO that must have been read (or written) before it: see `_window`.
-        watched: the cycles that `after` counts in, and its words an image.
+        watched: the cycles that `after` counts in, and its words per image.
         need: which wait `after` is: "starved" or "blocked".
         entry: the unit's input, where `after` stands for it.
         time: cycle of the last step.

@@ -33,8 +33,8 @@ class FifoTiming:
     Attributes:
         name: "unit -> unit".
         depth: places; 0 where it is unbounded.
-        width: values a word.
-        words: words an image.
+        width: values per word.
+        words: words per image.
         written, read: words in all.
         peak: most words that it held at a time.
     """

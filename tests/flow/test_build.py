@@ -366,7 +366,7 @@ def test_commands_on_finished_runs(finished: Path, capsys: pytest.CaptureFixture
 
 
 def test_what_finn_plus_cannot_fold_is_said_and_stops_no_build(tmp_path: Path) -> None:
-    """Its max pool reads windows, two cycles an image slower than ours: the rate that ours just reaches is too much."""
+    """Its max pool reads windows, two cycles per image slower than ours: a rate that ours just reaches is too much."""
     recipe, run = tmp_path / "fast.yaml", tmp_path / "run"
     recipe.write_text(
         "data: {name: digits, train_images: 50, test_images: 10}\n"

@@ -65,7 +65,7 @@ def test_a_model_of_bits_is_shown_with_its_own_figures(tmp_path: Path, capsys: p
     onnx.save(random_network(0, 1, 1), tmp_path / "net.onnx")
     assert run(["estimate", str(tmp_path / "net.onnx"), "--cost-model", "bits"]) == 0
     said = capsys.readouterr().out
-    assert "3,989 bit operations, 923 weight bits, 78 threshold bits, 896 cycles an image" in said
+    assert "3,989 bit operations, 923 weight bits, 78 threshold bits, 896 cycles per image" in said
     assert "counted; no technology" in said and "LUT" not in said
 
 

@@ -194,7 +194,7 @@ def test_energy_may_be_an_objective_or_a_budget(
     made = found(capsys, ["prune", str(folder), "--objective", "energy", "--amount", "0.3", "--steps", "1"])
     cost = made["steps"][0]["cost"]
     assert made["steps"][0]["allocation"]["left"] == cost["energy"] / made["unpruned"]["cost"]["energy"] <= 0.7
-    # What was costed with one shift a batch norm is what the whole compilation costs.
+    # What was costed with one shift per batch norm is what the whole compilation costs.
     assert made["unpruned"]["cost"]["energy"] == pytest.approx(whole["energy_nj"], rel=1e-12)
 
 

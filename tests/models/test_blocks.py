@@ -11,7 +11,7 @@ from bnnflow import Problem
 from bnnflow.models.data.load import Dataset
 from bnnflow.models.networks.network import Network, NetworkSpec
 from bnnflow.models.prune.blocks import block_losses, reduce_blocks
-from bnnflow.models.prune.surgery import drop_blocks, droppable, most_droppable, stages_of_blocks
+from bnnflow.models.prune.surgery import drop_blocks, most_removable, removable, stages_of_blocks
 from bnnflow.models.training.batchnorm import reestimate
 from bnnflow.models.training.evaluate import accuracy, digest
 from bnnflow.models.training.train import TrainSpec, train
@@ -41,11 +41,11 @@ def test_what_can_go_is_what_drop_blocks_takes(spec: NetworkSpec) -> None:
         except Problem:
             continue
         taken.append(name)
-    assert droppable(spec) == tuple(taken)
+    assert removable(spec) == tuple(taken)
     left, count = network, 0
-    while droppable(left.spec):
-        left, count = drop_blocks(left, droppable(left.spec)[:1]), count + 1
-    assert count == most_droppable(spec)
+    while removable(left.spec):
+        left, count = drop_blocks(left, removable(left.spec)[:1]), count + 1
+    assert count == most_removable(spec)
 
 
 def test_a_units_worth_is_accuracy_without_it(digits: Dataset, trained: Network) -> None:
@@ -97,4 +97,4 @@ def test_a_step_that_loses_too_much_is_undone(digits: Dataset, trained: Network,
     assert accuracy(made, *held) >= floor
     assert [step.undone for step in steps[:-1]] == [False] * (len(steps) - 1)
     allowed, all_steps = reduce_blocks(trained, images[:50], labels[:50], held, TrainSpec(0, 50, 0.003, 0), most=1.0)
-    assert len(all_steps) == most_droppable(INTEGER) and allowed.spec.units == (0, 1)
+    assert len(all_steps) == most_removable(INTEGER) and allowed.spec.units == (0, 1)

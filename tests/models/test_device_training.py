@@ -133,7 +133,7 @@ def run(digits: Dataset, spec: TrainSpec, device: bool, checkpoint: Path | None 
 
 @pytest.mark.parametrize("name", OPTIONS)
 def test_a_replayed_training_has_the_bits_of_another(name: str, digits: Dataset, tmp_path: Path) -> None:
-    """Trial updates leave nothing behind, in a run from the start and in one that goes on from a checkpoint."""
+    """Trial updates leave nothing behind, in a run from the start and in one that resumes from a checkpoint."""
     spec = replace(SPEC, **OPTIONS[name])  # batches of 28 and 27 images
     whole = run(digits, spec, False)
     assert run(digits, spec, True) == whole

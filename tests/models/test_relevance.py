@@ -424,12 +424,12 @@ def test_every_row_names_its_function() -> None:
     for name, row in CRITERIA.items():
         assert callable(row.load()), name
         assert row.meaning and row.cost and (row.kind == "attribution" or not (row.complete or row.captum))
-    assert {need for row in CRITERIA.values() if (need := row.needs)} == {"flips", "latent weights", "a norm a layer"}
+    assert {need for row in CRITERIA.values() if (need := row.needs)} == {"flips", "latent weights", "a norm per layer"}
 
 
 def test_a_criterion_is_one_row(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     """A new row is parsed, scored and reduced like any other."""
-    row = ScoringMethod("figure", "one number a filter", "nothing", "figures:latent")
+    row = ScoringMethod("figure", "one number per filter", "nothing", "figures:latent")
     monkeypatch.setitem(CRITERIA, "twice", row)
     network = drawn("mlp", digits)
     found = score(network, "borda(twice, latent)", sample(digits))

@@ -44,7 +44,7 @@ class Case:
     Attributes:
         name: for people.
         file: QONNX.
-        fps: images a second at 200 MHz that it is folded for.
+        fps: images per second at 200 MHz that it is folded for.
         images: how many images other programs execute.
         refused: why finn-plus does not convert the QONNX itself; None where it does.
         misconverted: finn-plus converts it to something else. Here, and where it refuses, it judges our dataflow

@@ -99,7 +99,7 @@ def test_upsets_differ_from_image_to_image_and_defects_do_not() -> None:
 
 
 def test_a_fifos_cell_meets_every_fifth_word() -> None:
-    """Stream `bit`: 25 words an image; through 5 words a slot meets words s, s + 5, ..., of every image."""
+    """Stream `bit`: 25 words per image; through 5 words a slot meets words s, s + 5, ..., of every image."""
     before, after = tensor("fifos", "bit", "stuck-at-1", 0.1)
     words_before, words_after = before.reshape(-1, 1), after.reshape(-1, 1)
     slots = np.arange(len(words_before)) % 5

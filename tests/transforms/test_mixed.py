@@ -288,7 +288,7 @@ def test_units_beside_layers_that_are_not_compiled(source: str, out: str) -> Non
     for stage in stages_:
         np.testing.assert_array_equal(reference.run(stage.graph, x)[stage.graph.output], want, stage.level)
     assert sum(isinstance(node.op, Mvau) for node in stages_[-1].graph.nodes) == 2
-    assert any("folded anew" in note for stage in stages_ for note in stage.notes)
+    assert any("refolded" in note for stage in stages_ for note in stage.notes)
 
 
 @pytest.mark.parametrize("act", [0, -1])

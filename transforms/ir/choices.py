@@ -1,7 +1,7 @@
 """What FINN lets its users choose of a unit beside PE and SIMD: memories, multipliers, windows.
 
 Each choice is a field of the unit's operation. No choice changes a result; they change what a unit costs and, of
-sliding windows, how many values a word holds. Attribute names and values are those of FINN 0.10, its development
+sliding windows, how many values per word holds. Attribute names and values are those of FINN 0.10, its development
 branch and finn-plus 1.6 (`get_nodeattr_types`).
 """
 

@@ -48,7 +48,7 @@ class InputContract:
     Attributes:
         datatype: FINN's name of the data's type, UINT8, INT8, BIPOLAR, FIXED<8,4> (integers over 2^4), ...; FLOAT where
             nothing is known of the data but that the network's inputs are floats.
-        steps: from data to the network's inputs, one value or one a channel each.
+        steps: from data to the network's inputs, one value or one per channel each.
         host: from the network's inputs to the graph's, on the host; empty where the graph takes the data itself.
         layout: "nchw" or "nhwc": order of the values of an image in an input without axes; "" where it has axes, or one
             channel.

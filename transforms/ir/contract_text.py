@@ -23,9 +23,9 @@ def parse(text: str, source: str = "option") -> InputContract:
     """The contract that a text states.
 
     Data types (uint8, int8, uint4, bipolar, binary, ternary, fixed<8,4>; `pixels` is uint8), a formula of them
-    ("pixels/255", "(pixels/255-0.5)/0.5", "int8*0.0078125"; one number, or a list with one a channel), "normalize(mean,
-    std)" or "Normalize((0.485,0.456,0.406),(0.229,0.224,0.225))" of pixels over 255, or "float". Behind a comma may
-    stand nchw or nhwc, and partial.
+    ("pixels/255", "(pixels/255-0.5)/0.5", "int8*0.0078125"; one number, or a list with one per channel),
+    "normalize(mean, std)" or "Normalize((0.485,0.456,0.406),(0.229,0.224,0.225))" of pixels over 255, or "float".
+    Behind a comma may stand nchw or nhwc, and partial.
 
     Raises:
         Problem: it states none of these; the hint lists what does.
@@ -151,7 +151,7 @@ def _constant(node: ast.expr) -> Array | None:
         case ast.List(elts=items) | ast.Tuple(elts=items) if items:
             parts = [_constant(item) for item in items]
             if any(part is None or part.size != 1 for part in parts):
-                raise Problem("a list holds one number a channel")
+                raise Problem("a list holds one number per channel")
             made = np.concatenate([part for part in parts if part is not None])
         case ast.UnaryOp(op=ast.USub(), operand=inner):
             found = _constant(inner)

@@ -172,7 +172,7 @@ def codes_of(op: Quantize | Sign | Stairs) -> Codes | None:
 
 
 def _on_data(graph: Graph, contract: InputContract) -> Graph:
-    """The graph on the data themselves, their steps in front; those with a value a channel behind the turn of axes."""
+    """The graph on the data themselves, their steps in front; those with a value per channel behind the turned axes."""
     low, high, step = contract.data_range
     kind = TensorType(graph.input_type.shape, low, high, step)
     single = all(_entries(op) == 1 for op in contract.steps)
@@ -182,8 +182,8 @@ def _on_data(graph: Graph, contract: InputContract) -> Graph:
     channels = graph.types[places[0]].channels
     for op in contract.steps:
         if _entries(op) not in (1, channels):
-            what = f"{_entries(op)} numbers a channel are given for an input of {channels} channels"
-            raise Problem(what, _place(graph), "give one number, or one a channel")
+            what = f"{_entries(op)} numbers per channel are given for an input of {channels} channels"
+            raise Problem(what, _place(graph), "give one number, or one per channel")
     nodes, ends = [] if turned else _scaled(graph, contract, graph.input), {}
     if not turned:
         ends[graph.input] = nodes[-1].name if nodes else graph.input

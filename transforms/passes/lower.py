@@ -206,5 +206,5 @@ def _by_depth(nodes: Collection[Node]) -> list[Node]:
 
 
 def _unit_bounds(op: Threshold, channels: int) -> Array:
-    """One row of bounds a channel; units count by one, so a stair of height n stands n times."""
+    """One row of bounds per channel; units count by one, so a stair of height n stands n times."""
     return np.repeat(np.broadcast_to(op.bounds, (channels, op.bounds.shape[1])), op.step, axis=1)

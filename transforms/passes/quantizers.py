@@ -31,7 +31,7 @@ class Quantizer:
     Attributes:
         halves: edge i is at halves[i] * unit / 2; ascending.
         inclusive: whether a value at the edge reaches it.
-        unit: one a channel, or one for all.
+        unit: one per channel, or one for all.
         low, step: result below all edges, and height of a stair, in units.
         places: edges that are no such halves, a tuple a channel or one for all; None for none.
         base: what is no whole multiple of the unit in the result below all edges.

@@ -60,7 +60,7 @@ class Raise:
             walk.step(node)
         made = walk.rewrite.done(walk.now[graph.output])
         folded = sum(getattr(n.op, "pe", 1) > 1 or getattr(n.op, "simd", 1) > 1 for n in graph.nodes)
-        note = f"the graph holds units beside what is not compiled: {folded} units are folded anew"
+        note = f"the graph holds units beside what is not compiled: {folded} units are refolded"
         return replace(made, notes=(note,) * bool(folded))
 
 

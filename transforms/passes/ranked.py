@@ -12,7 +12,7 @@ from .compile import level_of
 
 
 def ranked(graph: Graph, k: int) -> Graph:
-    """The graph with the choice of its k best classes at the end, as FINN's `InsertTopK` adds it; as it is for k = 0.
+    """The graph with the choice of its top-k classes at the end, as FINN's `InsertTopK` adds it; as it is for k = 0.
 
     In hardware it is a `LabelSelect`, where the integers rank as the scores do; a scale and shift that all scores have
     in common changes no order and goes.

@@ -1,4 +1,4 @@
-"""Rationals, one a channel or one for all channels."""
+"""Rationals, one per channel or one for all channels."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def floats(values: Sequence[Fraction]) -> Array:
 
 
 def spread(values: Numbers, count: int) -> Numbers:
-    """One value a channel."""
+    """One value per channel."""
     return values * count if len(values) == 1 else values
 
 

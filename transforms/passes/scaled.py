@@ -1,4 +1,4 @@
-"""Tensors as scaled integers: scale * integer + shift a channel, in rational arithmetic."""
+"""Tensors as scaled integers: scale * integer + shift per channel, in rational arithmetic."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Class scores of integers: a whole number a class is added as such, so that equal scores stay equal."""
+"""Class scores of integers: a whole number per class is added as such, so that equal scores stay equal."""
 
 from __future__ import annotations
 

@@ -321,7 +321,7 @@ class _Walk:
             not self.keep_quantizers
             and not bounds.flips.any()
             and (same := unchanged(quantizer, bounds.table, kind)) is not None
-            # A shift a channel would leave no one integer to pad with.
+            # A shift per channel would leave no one integer to pad with.
             and len(shrink(same[1])) == 1
         ):
             return Scaled(x.tensor, shrink(same[0]), shrink(same[1]))
@@ -465,7 +465,7 @@ class _Walk:
 
 
 def _biases(x: Scaled, integers: Array, scale: Array) -> Numbers:
-    """A quantized bias, one a channel: whole steps of the sums where its scale is their step as float32 rounds it.
+    """A quantized bias, one per channel: whole steps of the sums where its scale is their step as float32 rounds it.
 
     The scale of such a bias is that of the inputs times that of the weights, stored as one number.
     """

@@ -34,7 +34,7 @@ def leaky_relu(reader: Reader, call: Call, x: Live) -> Live:
 
 @operator("PRelu", takes=(Turned,))
 def prelu(reader: Reader, call: Call, x: Live) -> Live:
-    """x where x >= 0, else slope * x; slopes of 0 or more, one for all or one a channel."""
+    """x where x >= 0, else slope * x; slopes of 0 or more, one for all or one per channel."""
     return reader.on(x, "prelu", leaky(per_channel(reader.constant(call, 1, "the slope of PRelu"), x)), call)
 
 
@@ -71,7 +71,7 @@ def clip(reader: Reader, call: Call, x: Live) -> Live:
 
 @operator("Min", "Max", joins=True, takes=(Turned,))
 def min_or_max(reader: Reader, call: Call, x: Live) -> Live:
-    """The lesser, or the greater, of a computed tensor and constant numbers, one for all or one a channel."""
+    """The lesser, or the greater, of a computed tensor and constant numbers, one for all or one per channel."""
     fixed = [name for name in call.inputs if name not in reader.live]
     if len(fixed) != len(call.inputs) - 1:
         raise Problem(f"{call.kind} of two computed tensors is not supported", hint="one of them must be constant")

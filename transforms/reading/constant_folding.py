@@ -235,7 +235,7 @@ def _quantize_linear(settings: Settings, x: Inputs) -> Array:
 
 def _dequantize_linear(settings: Settings, x: Inputs) -> Levels:
     if settings.get("block_size", 0):
-        raise Problem("quantization in blocks is not supported", hint="use one scale for all or one a filter")
+        raise Problem("quantization in blocks is not supported", hint="use one scale for all or one per filter")
     axis, rank = int(settings.get("axis", 1)), x[0].ndim
     zero = np.asarray(x[2]).reshape(-1) if len(x) > 2 and x[2] is not None else np.zeros(1, np.int64)
     if x[0].dtype.kind not in "iu":

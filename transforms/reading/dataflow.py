@@ -217,7 +217,7 @@ def duplicate_streams(reader: Reader, call: Call, x: Live) -> dict[str, Live]:
 
 @operator("ChannelwiseOp")
 def channelwise(reader: Reader, call: Call, x: Live) -> Live:
-    """FINN product with one whole number a channel (Func mul)."""
+    """FINN product with one whole number per channel (Func mul)."""
     if call.text("Func", "mul") != "mul":
         raise Problem(f"a ChannelwiseOp with Func {call.text('Func')} is not supported", hint="use mul")
     return _factors(reader, call, x)
@@ -227,7 +227,7 @@ def _factors(reader: Reader, call: Call, x: Live) -> Live:
     _last(x, call)
     value = reader.constant(call, 1, "factors").reshape(-1)
     if not np.all(value == np.rint(value)) or not np.all(np.abs(value) < 2**31) or value.size not in (1, x.channels):
-        raise Problem("a ChannelwiseOp needs one whole number a channel")
+        raise Problem("a ChannelwiseOp needs one whole number per channel")
     factor = graph_order(np.broadcast_to(value.astype(np.int64), (x.channels,)).copy(), x.order)
     return reader.on(x, "scale", ChannelwiseMul(factor, call.integer("PE", 1)), call)
 
@@ -242,7 +242,7 @@ def elementwise_add(reader: Reader, call: Call, x: Live) -> Made:
 
 @operator("ElementwiseMul")
 def elementwise_mul(reader: Reader, call: Call, x: Live) -> Made:
-    """FINN product of a stream with one number a channel: whole ones, or floats at the end."""
+    """FINN product of a stream with one number per channel: whole ones, or floats at the end."""
     return mul(reader, call, x) if _is_float(reader, call, x) else _factors(reader, call, x)
 
 
@@ -254,7 +254,7 @@ def _is_float(reader: Reader, call: Call, x: Live) -> bool:
 
 @operator("AddBorder")
 def add_border(reader: Reader, call: Call, x: Live) -> Live:
-    """What zero padding changes near the edges: whole numbers a class of rows, a class of columns and a channel."""
+    """What zero padding changes near the edges: whole numbers per class of rows, a class of columns and a channel."""
     return _border(reader, call, x)
 
 

@@ -21,7 +21,7 @@ from .live import End, Live, Steps, Turned, on_channels, per_channel
 
 @operator("Add", joins=True, takes=(Turned,))
 def add(reader: Reader, call: Call, x: Live) -> Live:
-    """Sum of two computed tensors of one shape, or of one and a constant, one for all or one a channel."""
+    """Sum of two computed tensors of one shape, or of one and a constant, one for all or one per channel."""
     _count(call, 2)
     return _sum(reader, call, [name for name in call.inputs if name])
 
@@ -130,7 +130,7 @@ def sub(reader: Reader, call: Call, x: Live) -> Live:
 
 @operator("Mul", joins=True, takes=(Turned,))
 def mul(reader: Reader, call: Call, x: Live) -> Live:
-    """Multiply by a constant, one for all or one a channel."""
+    """Multiply by a constant, one for all or one per channel."""
     _count(call, 2)
     value = _factor(reader, call, x)
     if not reader.kind(x).is_float and np.all(value == np.rint(value)) and np.all(np.abs(value) < 2**31):

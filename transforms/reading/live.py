@@ -165,7 +165,7 @@ def per_channel(value: Array, x: Live) -> Array:
     if spare < 0 or any(size not in (1, full) for size, full in zip(sizes, (1, *x.shape), strict=True)):
         raise Problem(
             f"a constant of shape {list(value.shape)} does not fit a tensor of shape {[1, *x.shape]}",
-            hint="give one value, or one a channel",
+            hint="give one value, or one per channel",
         )
     if not np.all(np.isfinite(value)):
         raise Problem("a constant holds NaN or infinity", hint="train again or repair the file")

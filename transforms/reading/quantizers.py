@@ -23,7 +23,7 @@ _UNBOUNDED = 2**31
 
 @operator("BipolarQuant", takes=(Turned,))
 def bipolar_quant(reader: Reader, call: Call, x: Live) -> Live:
-    """+scale where x >= 0, else -scale; a positive scale, one for all or one a channel."""
+    """+scale where x >= 0, else -scale; a positive scale, one for all or one per channel."""
     scale = _scale(reader, call, x, 1)
     made = reader.on(x, "sign", Sign(), call)
     return made if np.all(scale == 1) else reader.affine(call, made, Affine(scale, np.zeros(1)))
@@ -39,7 +39,7 @@ def sign(reader: Reader, call: Call, x: Live) -> Live:
 
 @operator("Quant", "IntQuant", takes=(Turned,))
 def quant(reader: Reader, call: Call, x: Live) -> Live:
-    """Uniform quantizer of up to 8 bits: any zero point, positive scale (one or one a channel) and rounding."""
+    """Uniform quantizer of up to 8 bits: any zero point, positive scale (one or one per channel) and rounding."""
     kind = _width(reader, call, 3, 2)
     scale = _scale(reader, call, x, 1)
     if kind.is_sign:
@@ -157,7 +157,7 @@ def _scale(reader: Reader, call: Call, x: Live, index: int) -> Array:
 
 @operator("QuantizeLinear")
 def quantize_linear(reader: Reader, call: Call, x: Live) -> Live:
-    """With DequantizeLinear behind it: quantizer of up to 8 bits, one scale for all or one a channel."""
+    """With DequantizeLinear behind it: quantizer of up to 8 bits, one scale for all or one per channel."""
     zeros = reader.constant(call, 2, "a zero point") if call.has(2) else np.zeros(1, np.uint8)
     if zeros.dtype.kind not in "iu" or zeros.dtype.itemsize > 1:
         raise Problem(f"a quantizer to {zeros.dtype} is not supported", hint="use int8 or uint8")
@@ -184,12 +184,12 @@ def dequantize_linear(reader: Reader, call: Call, x: Live) -> Live:
 def _linear_scale(reader: Reader, call: Call, x: Live) -> Array:
     scale = reader.constant(call, 1, "a quantizer's scale")
     if call.integer("block_size", 0):
-        raise Problem("quantization in blocks is not supported", hint="use one scale for all or one a channel")
+        raise Problem("quantization in blocks is not supported", hint="use one scale for all or one per channel")
     if scale.size > 1:
         axis = call.integer("axis", 1)
         axis = axis + len(x.shape) + 1 if axis < 0 else axis
         if scale.ndim != 1 or not 1 <= axis <= len(x.shape):
-            raise Problem("a quantizer's scale must be one number, or one a channel")
+            raise Problem("a quantizer's scale must be one number, or one per channel")
         scale = scale.reshape(-1, *(1,) * (len(x.shape) - axis))
     scale = per_channel(scale, x)
     if np.any(scale <= 0):

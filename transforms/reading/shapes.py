@@ -66,7 +66,7 @@ def _shaped(reader: Reader, call: Call, x: Live, target: tuple[int, ...]) -> Liv
     if len(target) > 3:
         raise _not_reshaped(x, (1, *target))
     if x.is_point and x.order is None and prod(target) in target:
-        # One value a channel: the channels are where the values are, first where all is of size 1.
+        # One value per channel: the channels are where the values are, first where all is of size 1.
         first = target[0] == prod(target)
         if first or target[-1] == prod(target):
             return replace(reader.as_vector(x) if x.is_map else x, shape=target, first=first)

@@ -1,4 +1,4 @@
-"""Weights as integers with one scale a filter, from quantizers or from floats that are whole multiples."""
+"""Weights as integers with one scale per filter, from quantizers or from floats that are whole multiples."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ def integer_weights(constant: Constant, axes: tuple[int, ...], whole: bool) -> t
         rows = scale.reshape(len(scale), -1)
         if not np.all(rows == rows[:, :1]):
             raise Problem(
-                "weights with a scale an input channel are not supported", hint="use one scale for all, or one a filter"
+                "weights with a scale an input channel are not supported",
+                hint="use one scale for all, or one per filter",
             )
         _finite(rows)
         return _narrowed(np.transpose(constant.integers, axes)), _short(rows[:, 0])
@@ -115,7 +116,7 @@ def _whole_numbers(table: Array) -> tuple[Array, Array] | None:
 
 
 def _multiples(table: Array) -> tuple[Array, Array]:
-    """Integers n and a scale a filter with n * scale == weight in the weights' own precision."""
+    """Integers n and a scale per filter with n * scale == weight in the weights' own precision."""
     integers, scales = np.empty(table.shape, np.int8), np.ones(len(table))
     step = table.dtype.type(0)
     for index, row in enumerate(table):

@@ -149,7 +149,7 @@ class Writer:
         return name
 
     def _a_channel(self, value: Array, kind: TensorType) -> Array:
-        """Numbers of a constant, one or one a channel, in the shape in which they meet a tensor of `kind`."""
+        """Numbers of a constant, one or one per channel, in the shape in which they meet a tensor of `kind`."""
         return value
 
     def _quantized(self, name: str, integers: Array, scale: Array, kind: TensorType) -> str:

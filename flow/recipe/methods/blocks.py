@@ -31,13 +31,13 @@ class Blocks(Dropping):
 
     def check(self, asked: MethodRequest) -> None:
         """Refuse networks without units that can go, or with fewer."""
-        from ....models.prune.surgery import most_droppable
+        from ....models.prune.surgery import most_removable
 
         spec = asked.shape
         if spec.is_chain:
             what = f"{spec.arch} has no residual joins, and no units to drop"
             raise Problem(what, "prune.method", "use `model: {arch: resnet}`, or another method")
-        can = most_droppable(spec)
+        can = most_removable(spec)
         if not can:
             what = (
                 "no residual unit can go: the first of every later stage shrinks the map, and the first stage keeps one"

@@ -57,7 +57,7 @@ class Filters(Method):
         description="sensitivity: end when met, in place of amount: {part: xc7z020, fps: 10000} or {energy: 50} (nJ)",
     )
     folding: Literal["refold", "kept"] = Field(
-        default="refold", description="sensitivity: cost of the hardware folded anew, or with PE and SIMD kept"
+        default="refold", description="sensitivity: cost of the hardware refolded, or with PE and SIMD kept"
     )
     levels: Annotated[
         tuple[Annotated[float, Field(gt=0, lt=1)], ...], Field(strict=False, min_length=1, max_length=64)

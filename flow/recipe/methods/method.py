@@ -93,7 +93,7 @@ class MethodInput:
         plan: of fine-tuning.
         max_loss: accuracy that may be lost, 0 to 1; None: no limit.
         flips_file: of what training counted; None where it did not.
-        checkpoint: beside it the work is kept, so that the same call goes on from there.
+        checkpoint: beside it the work is kept, so that the same call resumes from there.
         progress: as for `train`.
         structure: what can be removed of the network.
         allocator: makes what decides how many channels each group keeps; None: the same share of each.

@@ -1,7 +1,7 @@
 """How accuracy falls as one group of channels after the other loses its lowest ones.
 
 A candidate is what stays of every group; how its accuracy is measured is the caller's business. What was measured is
-kept in a folder, one file a candidate, so that an interrupted table goes on, and is the same for any number of
+kept in a folder, one file a candidate, so that an interrupted table resumes, and is the same for any number of
 processes.
 """
 

@@ -292,7 +292,7 @@ def _cheapest(gain: Array, costs: Array, gap: float, ties: bool) -> int:
     sizes = np.unique(gain[can])
     if not len(sizes):
         return int(NEVER)
-    assert len(sizes) <= 2, "weights of one bit and one scale a class leave two gains"
+    assert len(sizes) <= 2, "weights of one bit and one scale per class leave two gains"
     first, second = (np.sort(costs[can & (gain == size)]) for size in (sizes[0], sizes[-1]))
     second = second if len(sizes) == 2 else second[:0]
     spent, more = (np.concatenate([[0], np.cumsum(cost)]) for cost in (first, second))

@@ -108,7 +108,7 @@ class Store:
             with self._base:
                 self._base.executemany("INSERT OR IGNORE INTO trials VALUES (?, ?, ?, ?, ?, ?)", rows)
         except sqlite3.Error as error:
-            hint = "free some space; the same command goes on where this one stopped"
+            hint = "free some space; the same command resumes where this one stopped"
             raise Problem(f"the results cannot be kept: {error}", str(self.path), hint, CHECK_FAILED) from error
 
     def outcomes(self, subject: str, point: str) -> dict[int, Outcome]:

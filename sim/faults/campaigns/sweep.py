@@ -57,7 +57,7 @@ def sweep(
         graph: dataflow level, folded as it will be built.
         images, labels: what accuracy is measured on.
         rates: bit error rates.
-        maps: fault maps a rate; map m of one network is map m of every other.
+        maps: fault maps per rate; map m of one network is map m of every other.
         seed: of the maps.
         progress: called with the number of simulated maps.
     """

@@ -163,7 +163,7 @@ def _guarded(work: Callable[[], Iterable[Any]], cluster: str) -> Iterator[Any]:
         raise Problem(f"a worker lacks the package {error.name}", cluster, hint, TOOL_MISSING) from error
     except Exception as error:
         lost = f"the cluster went away: {type(error).__name__}" if cluster else f"a worker died: {type(error).__name__}"
-        hint = "results so far are kept; the same command goes on where this one stopped"
+        hint = "results so far are kept; the same command resumes where this one stopped"
         raise Problem(lost, cluster or "--jobs", hint, CHECK_FAILED) from error
 
 

@@ -42,7 +42,7 @@ def uniforms(source: Callable[[int], np.random.Generator], count: int, below: fl
     """The units among the first `count` whose uniform number is below a rate, and their numbers.
 
     Returns:
-        units, ascending int64, and values, float64, one a unit.
+        units, ascending int64, and values, float64, one per unit.
     """
     if count < 1 or below <= 0:
         return np.zeros(0, np.int64), np.zeros(0)

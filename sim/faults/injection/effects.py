@@ -30,7 +30,7 @@ class Effect(ABC):
 
     @abstractmethod
     def of(self, values: Array, rate: CellRate) -> Array:
-        """What hit units do: uint8, CLEAR, SET or FLIP, one a unit.
+        """What hit units do: uint8, CLEAR, SET or FLIP, one per unit.
 
         Args:
             values: the units' uniform numbers, below the greater rate of both directions.

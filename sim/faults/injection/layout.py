@@ -41,7 +41,7 @@ class Memory:
         lanes: PEs; each owns width / lanes neighbouring bits.
         bank: bits of a word of one physical memory; `width`, or one bound's bits.
         bits: of one value.
-        values: logical shape, (channels, values a channel).
+        values: logical shape, (channels, values per channel).
         simd: weights of one PE in a word; all levels for thresholds.
         signed, least, most: how values are stored.
     """

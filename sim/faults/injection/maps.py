@@ -1,4 +1,4 @@
-"""Fault maps of memories: drawn, laid into a graph, and kept in files that replay them exactly."""
+"""Fault maps of memories: drawn, injected into a graph, and kept in files that replay them exactly."""
 
 from __future__ import annotations
 

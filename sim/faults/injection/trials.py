@@ -215,7 +215,7 @@ class Subject:
         if place.layer not in kept:
             taken = sum(self._bytes_of(name) for name, flips in kept.items() if flips is not None)
             fits = taken + self._bytes_of(place.layer) <= _CACHE_BYTES // 4
-            # Flips are laid into words in this computer's memory.
+            # Flips are injected into words in this computer's memory.
             here = self.simulator if self.make is Simulator.of else Simulator.of(self.graph)
             kept[place.layer] = SingleFlips.of(here, self.images, place) if fits else None
         return kept[place.layer]
