@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from fractions import Fraction
 from math import lcm
@@ -199,14 +200,15 @@ class _Edges:
                 doubts.append((float(edge), width))
         return bounds, doubts
 
-    def of_line(self, scale: Fraction, shift: Fraction) -> _Found:
-        """On scale * integer + shift."""
+    def of_line(self, scale: Fraction, shift: Fraction, edges: slice = slice(None)) -> _Found:
+        """On scale * integer + shift; of some of the edges."""
         slope, start = (self.unit / (2 * scale) if self.quantizer.halves != (0,) else Fraction(0)), -shift / scale
         below = lcm(slope.denominator, start.denominator)
         slope_whole, start_whole = int(slope * below), int(start * below)
         error = self._error(start)
         bounds, doubts = [], []
-        for i, (half, closed) in enumerate(zip(self.quantizer.halves, self.quantizer.inclusive, strict=True)):
+        listed = list(enumerate(zip(self.quantizer.halves, self.quantizer.inclusive, strict=True)))
+        for i, (half, closed) in listed[edges]:
             place = slope_whole * half + start_whole
             if self.quantizer.places is not None:
                 exact = (self.quantizer.edge(self.channel, i, self.unit) - shift) / scale
@@ -224,8 +226,20 @@ class _Edges:
         low, high = self.kind.range
         pieces = zip(curve.slopes, curve.intercepts, strict=True)
         flats = [value for slope, value in pieces if loose and not slope and not is_short(value)]
-        bounds, doubts, first = [], [], 0
+        within = [] if flats else self._inside(curve)
+        bounds: list[int] = []
+        doubts: list[tuple[float, float]] = []
+        first = 0
         for i, closed in enumerate(self.quantizer.inclusive):
+            if i < len(bounds):
+                continue
+            for piece, edges in within:
+                if edges.start == i:
+                    slope = curve.slopes[piece]
+                    more = self.of_line(slope * scale, slope * shift + curve.intercepts[piece], edges)
+                    first, bounds, doubts = piece, bounds + more[0], doubts + more[1]
+            if i < len(bounds):
+                continue
             edge = self.quantizer.edge(self.channel, i, self.unit)
             widths = (_width(flat) for flat in flats if abs(flat - edge) < _width(flat))
             doubts += [(float(edge), width) for width in widths]
@@ -246,6 +260,21 @@ class _Edges:
                 if self._is_near(place.numerator, place.denominator, error):
                     doubts.append((float(edge), float(abs(gain)) * error))
         return bounds, doubts
+
+    def _inside(self, curve: Curve) -> list[tuple[int, slice]]:
+        """Pieces of a curve, and the edges that lie between their ends, where no knot has a say."""
+        quantizer, found = self.quantizer, []
+        if quantizer.places is None and len(quantizer.halves) > 1:
+            for piece, (slope, intercept) in enumerate(zip(curve.slopes, curve.intercepts, strict=True)):
+                ends = (slope * knot + intercept for knot in (*curve.knots[max(piece - 1, 0) : piece + 1],))
+                levels = [2 * end / self.unit for end in ends]
+                first = bisect_right(quantizer.halves, levels[0]) if piece else 0
+                last = len(quantizer.halves)
+                if piece < len(curve.knots):
+                    last = bisect_left(quantizer.halves, levels[-1])
+                if slope and first < last:
+                    found.append((piece, slice(first, last)))
+        return found
 
     def _error(self, start: Fraction) -> float:
         """How far a float32 program may be off, in steps of the integer, whose value is 0 at `start`."""
