@@ -128,7 +128,7 @@ def by_rationals(graph: Graph, images: np.ndarray) -> np.ndarray:
                 made, step = np.clip(rounded, op.low, op.high) * exact(op.scale), Fraction(float(op.scale[0]))
             case "Sign":
                 made, step = np.where(x >= 0, Fraction(1), Fraction(-1)), Fraction(1)
-            case "Clip":
+            case "PiecewiseLinear":
                 made = np.maximum(x, 0)
             case "Conv":
                 made = np.einsum(
