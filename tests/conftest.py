@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -11,6 +10,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 from threadpoolctl import threadpool_limits
+
+from . import golden_tables
 
 # Texts as on no terminal, 100 columns wide, whatever the caller's terminal or CI service asks for; of one process.
 for _name in ("FORCE_COLOR", "CLICOLOR_FORCE", "PY_COLORS", "GITHUB_ACTIONS", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
@@ -22,11 +23,9 @@ for _name in ("COLUMNS", "LINES", "RANK", "WORLD_SIZE", "LOCAL_RANK"):
 settings.register_profile("fixed", derandomize=True, deadline=None)
 settings.load_profile("fixed")
 
-GOLDEN = Path(__file__).parent / "golden"
-
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--update-golden", action="store_true", help="rewrite the files in tests/golden")
+    parser.addoption("--update-golden", action="store_true", help="rewrite the tables beside test modules")
     parser.addoption("--target", default="host", help="compile the simulator's kernels as for a lesser processor: avx2")
 
 
@@ -65,22 +64,17 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture
 def golden(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str, str], None]:
-    """`golden(name, text)` compares text with tests/golden/<name>.txt; --update-golden rewrites the file.
+    """`golden(name, text)` compares text with the one of that name in the test module's table; see `golden_tables`.
 
     The test's temporary folder is written as TMP, so that texts are the same everywhere.
     """
+    table = golden_tables.table_of(request.path)
 
     def compare(name: str, text: str) -> None:
         found = re.sub(re.escape(str(tmp_path)) + r"\b", "TMP", text).rstrip("\n") + "\n"
-        path = GOLDEN / f"{name}.txt"
         if request.config.getoption("--update-golden"):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(found, encoding="utf-8")
-            return
-        assert path.is_file(), f"{path.name} is missing; pytest --update-golden writes it"
-        wanted = path.read_text(encoding="utf-8")
-        if found != wanted:
-            lines = difflib.unified_diff(wanted.splitlines(), found.splitlines(), "golden", "found", lineterm="")
-            pytest.fail(f"{name} differs; pytest --update-golden rewrites it\n" + "\n".join(lines))
+            golden_tables.write(table, name, found)
+        elif different := golden_tables.difference(table, name, found):
+            pytest.fail(different)
 
     return compare
