@@ -274,7 +274,7 @@ def _check_hardware(recipe: Recipe, graph: Graph) -> None:
     try:
         grid.points(folded)
     except Problem as problem:
-        said = problem.in_place if problem.where != "fault campaign" else problem.what
+        said = problem.what if problem.key == "faults" else problem.in_place
         raise recipe.problem(_axis(grid, folded), said, problem.hint, problem.status) from problem
 
 

@@ -261,7 +261,7 @@ class _Edges:
                     doubts.append((float(edge), float(abs(gain)) * error))
         return bounds, doubts
 
-    def _inside(self, curve: Curve) -> list[tuple[int, slice]]:
+    def _inside(self, curve: MonotoneCurve) -> list[tuple[int, slice]]:
         """Pieces of a curve, and the edges that lie between their ends, where no knot has a say."""
         quantizer, found = self.quantizer, []
         if quantizer.places is None and len(quantizer.halves) > 1:

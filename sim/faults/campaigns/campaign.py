@@ -44,18 +44,18 @@ class Plan:
 
     def __post_init__(self) -> None:
         if self.maps < 1 or self.most < 1:
-            raise Problem(f"{min(self.maps, self.most)} fault maps", "fault campaign", "give 1 or more")
+            raise Problem(f"{min(self.maps, self.most)} fault maps", "fault campaign", "give 1 or more", key="faults")
         if self.wanted is None:
             return
         if not 0 < self.wanted < 1:
             hint = "give the half width in accuracy, 0.0025 for a quarter of a point"
-            raise Problem(f"an interval of +- {self.wanted:g}", "fault campaign", hint)
+            raise Problem(f"an interval of +- {self.wanted:g}", "fault campaign", hint, key="faults")
         if self.maps < 2:
             hint = "begin with 5 or more; their deviation decides how many are needed"
-            raise Problem("one fault map says nothing of how maps differ", "fault campaign", hint)
+            raise Problem("one fault map says nothing of how maps differ", "fault campaign", hint, key="faults")
         if self.most < self.maps:
             what = f"at most {self.most} fault maps, but {self.maps} to begin with"
-            raise Problem(what, "fault campaign", "allow more, or begin with fewer")
+            raise Problem(what, "fault campaign", "allow more, or begin with fewer", key="faults")
 
     def stages(self, values: Sequence[float], unit: float) -> tuple[int, int]:
         """Maps of the first stage, and in all, as far as these accuracies of maps 0, 1, 2, ... say.

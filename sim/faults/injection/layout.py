@@ -172,7 +172,7 @@ def chosen(name: str, known: Sequence[str], what: str) -> str:
         return name
     near = difflib.get_close_matches(name, list(known), 1, 0.5)
     hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known)}"
-    raise Problem(f"there is no {what} {name!r}", "fault campaign", hint)
+    raise Problem(f"there is no {what} {name!r}", "fault campaign", hint, key="faults")
 
 
 def memory(op: Mvau) -> Array:

@@ -187,7 +187,7 @@ def check_protected(model: FaultModel, protection: Protection) -> None:
     """
     if protection.coded and not model.shape.in_codes:
         what = f"{model.shape.name} faults do not lie in a protected memory"
-        raise Problem(what, "fault campaign", "use protection none")
+        raise Problem(what, "fault campaign", "use protection none", key="faults")
 
 
 def _share(rate: CellRate, intervals: int) -> CellRate:

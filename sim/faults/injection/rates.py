@@ -79,10 +79,20 @@ class Rates:
         one_way = model.effect.directed
         if self.directed and not one_way:
             what = f"the rates are of errors from 0 to 1 and from 1 to 0 (p01, p10), but '{model}' has no directions"
-            raise Problem(what, "fault campaign", "leave the model out, use an asymmetric one, or give a table of rate")
+            raise Problem(
+                what,
+                "fault campaign",
+                "leave the model out, use an asymmetric one, or give a table of rate",
+                key="faults",
+            )
         if one_way and not self.directed and not self.one_way:
             what = f"'{model}' takes a rate for each direction, but the rates have one for both"
-            raise Problem(what, "fault campaign", "give a table with p01 and p10; one rate for both directions is flip")
+            raise Problem(
+                what,
+                "fault campaign",
+                "give a table with p01 and p10; one rate for both directions is flip",
+                key="faults",
+            )
 
     def _every(self) -> list[CellRate]:
         return [*([self.rest] if self.rest is not None else []), *self.by.values()]

@@ -130,9 +130,11 @@ def check_suffers(kind: str, model: FaultModel) -> None:
         Problem: products flip alone; streams have no block RAMs and no logical addresses.
     """
     if kind == "products" and model != FaultModel():
-        raise Problem(f"products cannot suffer '{model}'", "fault campaign", "products flip: use 'flip'")
+        raise Problem(f"products cannot suffer '{model}'", "fault campaign", "products flip: use 'flip'", key="faults")
     if not model.shape.in_streams:
-        raise Problem(f"{kind} cannot suffer '{model}'", "fault campaign", "use a memory, or another model")
+        raise Problem(
+            f"{kind} cannot suffer '{model}'", "fault campaign", "use a memory, or another model", key="faults"
+        )
 
 
 def faulty_walk(

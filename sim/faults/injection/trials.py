@@ -83,7 +83,9 @@ class Point:
             return hit
         if len(kinds) > 1 or self.model == SINGLE or safe.coded:
             what = f"the target {self.target!r} with model {self.model!r} and protection {self.protection!r}"
-            raise Problem(what, "fault campaign", "only memories are joined by '+', protected or hit one by one")
+            raise Problem(
+                what, "fault campaign", "only memories are joined by '+', protected or hit one by one", key="faults"
+            )
         check_suffers(kinds[0], model)
         flows = streams(graph, kinds[0])
         named = self._named(graph, flows)
@@ -95,7 +97,9 @@ class Point:
     def _named(self, graph: Graph, found: Sequence[Memory | Stream]) -> tuple[str, ...]:
         known = tuple(dict.fromkeys(place.layer for place in found))
         if not known:
-            raise Problem(f"the network has no {self.target}", "fault campaign", f"targets: {', '.join(TARGETS)}")
+            raise Problem(
+                f"the network has no {self.target}", "fault campaign", f"targets: {', '.join(TARGETS)}", key="faults"
+            )
         for layer in self.layers:
             chosen(layer, known, f"layer with {self.target}")
         for name in self.rates.by:
