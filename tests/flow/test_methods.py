@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -196,9 +197,12 @@ def test_every_setting_is_an_option_with_its_help(capsys: pytest.CaptureFixture[
             continue
         part = text.partition(f"With --method {name}:")[2].partition("With --method")[0]
         for key, field in method.model_fields.items():
-            said = part.partition(f"--{key.replace('_', '-')} ")[2]
-            assert said.startswith(field.description or "?"), key
-            assert field.default in (None, ()) or f"[default: {field.default}]" in said
+            said = re.split(r" --[a-z]", part.partition(f" --{key.replace('_', '-')} ")[2])[0]
+            about, _, nothing = (field.description or "?").partition("; null: ")
+            assert about[1:] in said and nothing in said, key
+            shown = f"{field.default:g}" if isinstance(field.default, float) else field.default
+            assert field.default in (None, ()) or f"default: {shown}]" in said
+            assert all(choice in said for choice in get_args(field.annotation) if isinstance(choice, str))
 
 
 def test_every_method_says_what_it_is() -> None:
