@@ -198,7 +198,8 @@ def test_every_setting_is_an_option_with_its_help(capsys: pytest.CaptureFixture[
         part = text.partition(f"With --method {name}:")[2].partition("With --method")[0]
         for key, field in method.model_fields.items():
             said = re.split(r" --[a-z]", part.partition(f" --{key.replace('_', '-')} ")[2])[0]
-            about, _, nothing = (field.description or "?").partition("; null: ")
+            # What null or nothing stands for is said as the default.
+            about, _, nothing = re.sub("; (null|empty): ", "; null: ", field.description or "?").partition("; null: ")
             assert about[1:] in said and nothing in said, key
             shown = f"{field.default:g}" if isinstance(field.default, float) else field.default
             assert field.default in (None, ()) or f"default: {shown}]" in said
