@@ -156,7 +156,7 @@ def test_what_cannot_be_compared_is_refused_before_training(capsys: pytest.Captu
     words = ["study", str(recipe), "--folder", str(recipe.parent / "none")]
     for wrong, said in (
         (["--criterion", "latent", "-s", "train.optimizer=bop"], "bop has none"),
-        (["--amount", "1"], "an amount of 1"),
+        (["--amount", "1"], "1 is out of range"),
         (["--criterion", "random"], "nothing to compare with chance"),
         (["--criterion", "deeplfit"], "did you mean 'deeplift'"),
         (["--plot", "x.gif"], "no format that can be written: '.gif'"),
