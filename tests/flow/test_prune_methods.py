@@ -219,7 +219,7 @@ def test_no_run_folder_and_two_goals_are_refused(run: Path, tmp_path: Path, caps
         (["prune", str(run), *planes, *to], "nothing says how many planes"),
         (["prune", str(run), "--method", "blocks", "--drop", "1", *to], "no units to drop"),
         (["sensitivity", str(run), "--method", "blocks"], "no units to drop"),
-        (["sensitivity", str(run), "--method", "masks"], "not measured by masks"),
+        (["sensitivity", str(run), "--method", "masks"], "'masks' is not allowed"),
         (["prune", str(run), "--method", "synapses", "--criterion", "flips", *to], "not counted in training"),
         (["prune", str(run), *planes, "--drop", "1", "-o", str(run / "base")], "base/weights.pt"),
     ):

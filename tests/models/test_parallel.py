@@ -32,7 +32,7 @@ def curve(tmp_path: Path, name: str, *launcher: str) -> list[float]:
 THREADS = """\
 from pathlib import Path
 from unittest import mock
-from bnnflow.flow import processes
+from bnnflow.flow.run import processes
 
 with mock.patch.object(processes, "count", lambda: 2), processes.joined():
     import brevitas.nn
