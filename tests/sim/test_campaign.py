@@ -273,9 +273,9 @@ def test_files_that_hold_no_results(tmp_path: Path, golden: object) -> None:
 def test_per_layer_rates_hit_those_layers() -> None:
     one = subject()
     only = Rates.of(0.0)
-    from bnnflow.sim.faults import Rate
+    from bnnflow.sim.faults import CellRate
 
-    named = Rates(only.rest, {"conv2.weights": Rate.of(0.3), "fc": Rate.of(0.1)})
+    named = Rates(only.rest, {"conv2.weights": CellRate.of(0.3), "fc": CellRate.of(0.1)})
     place = Point("weights", (), "flip", named)
     cells = [found for found in place.places(one.graph) if isinstance(found, Memory)]
     ops = faulty_ops(one.graph, cells, FaultModel(), named, place.seed, 0)

@@ -17,11 +17,11 @@ from bnnflow.sim.faults import (
     CODES,
     EFFECTS,
     SHAPES,
+    CellRate,
     FaultModel,
     Memory,
     Point,
     Protection,
-    Rate,
     Rates,
     Subject,
     memories,
@@ -89,9 +89,9 @@ def test_units_hit_sets_of_cells_and_lower_rates_fewer(
         assert not len(cells) or 0 <= cells.min() <= cells.max() < memory.size
         again, which = model.shape.reach(memory, np.array([unit]), source)
         assert np.array_equal(again, cells) and not which.any()
-    low, high = (model.draw(memory, Rate.of(rate), source) for rate in sorted((one, other)))
+    low, high = (model.draw(memory, CellRate.of(rate), source) for rate in sorted((one, other)))
     assert set(low.index.tolist()) <= set(high.index.tolist())
-    assert not len(model.draw(memory, Rate.of(0), source).index)
+    assert not len(model.draw(memory, CellRate.of(0), source).index)
 
 
 def test_the_same_seed_draws_the_same_cells_as_ever(golden: object) -> None:
@@ -101,7 +101,7 @@ def test_the_same_seed_draws_the_same_cells_as_ever(golden: object) -> None:
         for effect in ("flip", "asymmetric", "stuck-at-0", "stuck-at-1", "stuck"):
             digest, count, model = sha256(), 0, FaultModel.parse(f"{text} {effect}")
             for memory in (*memories(cnn(), ("weights", "thresholds")), place(2100, 40, 4)):
-                rate = Rate(0.02, 0.01) if model.effect.directed else Rate.of(0.02)
+                rate = CellRate(0.02, 0.01) if model.effect.directed else CellRate.of(0.02)
                 cells = model.draw(memory, rate, stream(5, 1, memory.index))
                 digest.update(cells.index.tobytes() + cells.effect.tobytes())
                 count += len(cells.index)

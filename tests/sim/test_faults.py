@@ -14,11 +14,11 @@ from bnnflow import Problem
 from bnnflow.sim.engine.simulator import Simulator
 from bnnflow.sim.faults import (
     SHAPES,
+    CellRate,
     FaultMap,
     FaultModel,
     Grid,
     Memory,
-    Rate,
     Rates,
     draw,
     flips,
@@ -226,7 +226,7 @@ def damage(model: str, rate: float, graph_seed: int = 0, up: float | None = None
     graph = cnn(graph_seed)
     one = next(m for m in memories(graph) if m.layer == "conv2")
     before = one.words(graph.node("conv2").op)
-    cells = FaultModel.parse(model).draw(one, Rate(rate if up is None else up, rate), stream(5, 0, 1))
+    cells = FaultModel.parse(model).draw(one, CellRate(rate if up is None else up, rate), stream(5, 0, 1))
     assert np.all(np.diff(cells.index) > 0)
     return before, cells.on(before)
 
@@ -264,7 +264,7 @@ def test_bursts_and_clusters_are_neighbours() -> None:
         assert all(len(np.unique(row)) == len(row) for row in rows)
     one = memories(cnn())[2]
     assert cells_of(FaultModel.parse("cluster:2x3 stuck-at-1").shape, one, 1 * 24 + 22) == area(1, 3, 22, 24)
-    every = Rate.of(1.0), stream(0, 0, 0)
+    every = CellRate.of(1.0), stream(0, 0, 0)
     twice = FaultModel.parse("burst:3 flip").hit(one, np.array([0, 1]), np.zeros(2), *every)
     assert twice.index.tolist() == [0, 3], "two flips of one cell cancel"
     stuck = FaultModel.parse("burst:3 stuck").hit(one, np.array([0, 1]), np.array([2.0**-52, 0.0]), *every)
@@ -315,7 +315,7 @@ def test_faulty_graphs_run_the_same_in_engine_and_reference(kind: str, seed: int
 @pytest.mark.parametrize("suffix", ["npz", "csv"])
 def test_map_files_replay_exactly_and_refuse_other_foldings(suffix: str, tmp_path: Path, golden: object) -> None:
     graph = cnn()
-    drawn = draw(graph, memories(graph, KINDS), FaultModel.parse("asymmetric"), Rates(Rate(0.1, 0.2)), 3, 4)
+    drawn = draw(graph, memories(graph, KINDS), FaultModel.parse("asymmetric"), Rates(CellRate(0.1, 0.2)), 3, 4)
     path = tmp_path / f"map.{suffix}"
     path.write_bytes(drawn.content(path.suffix, graph))
     again = FaultMap.load(path, graph)
@@ -354,7 +354,7 @@ def test_rate_tables(tmp_path: Path, golden: object) -> None:
     cold, hot = read_rates(path)
     assert str(cold) == "temperature 25: p01 0.0001 p10 0.0002"
     assert str(hot) == "temperature 85: p01 0.001 p10 0.004, conv2.weights p01 0.5 p10 0"
-    assert cold.rest == Rate(1e-4, 2e-4, "temperature 25") and cold.directed
+    assert cold.rest == CellRate(1e-4, 2e-4, "temperature 25") and cold.directed
     assert (hot.at("conv2", "weights").up, hot.at("conv2", "thresholds").up) == (0.5, 1e-3)
     for name, text in {
         "rate_above_one": "voltage,rate\n0.6,1.5\n",
@@ -435,7 +435,7 @@ def test_a_table_of_some_layers_is_enough_for_these(tmp_path: Path) -> None:
 def test_models_without_directions_never_draw_one_of_two_rates() -> None:
     place = memories(cnn())[0]
     with pytest.raises(Problem, match="no directions"):
-        FaultModel().draw(place, Rate(0.1, 0.2), source(place, 0, 0))
+        FaultModel().draw(place, CellRate(0.1, 0.2), source(place, 0, 0))
 
 
 @pytest.mark.parametrize(

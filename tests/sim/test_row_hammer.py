@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bnnflow import Problem
-from bnnflow.sim.faults import FaultModel, Memory, Point, Rate, Rates, Subject, memories
+from bnnflow.sim.faults import CellRate, FaultModel, Memory, Point, Rates, Subject, memories
 from bnnflow.sim.faults.injection.draws import stream
 from bnnflow.sim.faults.shapes.base import Coins
 
@@ -38,11 +38,11 @@ def test_only_neighbours_of_hammered_words_are_hit(
 ) -> None:
     """The hammered words are those that the word lines of the same seed hit; a higher probability only adds victims."""
     memory, source = place(depth, width), stream(seed, 0, 1)
-    lines = FaultModel.parse("word-line stuck-at-1").draw(memory, Rate.of(rate), source)
+    lines = FaultModel.parse("word-line stuck-at-1").draw(memory, CellRate.of(rate), source)
     hammered = set((lines.index // width).tolist())
     beside = {word for row in hammered for word in (row - 1, row + 1) if 0 <= word < depth}
-    hit = FaultModel.parse(f"row-hammer:{chance!r} flip").draw(memory, Rate.of(rate), source)
-    every = FaultModel.parse("row-hammer:1 flip").draw(memory, Rate.of(rate), source)
+    hit = FaultModel.parse(f"row-hammer:{chance!r} flip").draw(memory, CellRate.of(rate), source)
+    every = FaultModel.parse("row-hammer:1 flip").draw(memory, CellRate.of(rate), source)
     assert set((every.index // width).tolist()) == beside and len(every.index) == len(beside) * width
     assert set(hit.index.tolist()) <= set(every.index.tolist())
     assert set(hit.effect.tolist()) <= {2}
@@ -52,7 +52,7 @@ def test_a_cell_between_two_hammered_words_is_hit_once() -> None:
     """Two flips do not cancel: lost charge does not come back."""
     memory = place(3, 4)
     units, source = np.array([0, 2]), stream(0, 0, 0)
-    hit = FaultModel.parse("row-hammer:1 flip").hit(memory, units, np.zeros(2), Rate.of(1.0), source)
+    hit = FaultModel.parse("row-hammer:1 flip").hit(memory, units, np.zeros(2), CellRate.of(1.0), source)
     assert hit.index.tolist() == [4, 5, 6, 7]
 
 
@@ -67,7 +67,7 @@ def test_cells_are_hit_as_often_as_the_model_says(rate: float, chance: float | N
     memory, maps, found = place(82, 600), 60, {1: 0, 2: 0}
     words = {1: np.array([0, 81]), 2: np.arange(2, 80, 4)}
     for trial in range(maps):
-        hit = model.draw(memory, Rate.of(rate), stream(7, trial, 0)).index // 600
+        hit = model.draw(memory, CellRate.of(rate), stream(7, trial, 0)).index // 600
         for neighbours in found:
             found[neighbours] += int(np.isin(hit, words[neighbours]).sum())
     for neighbours, count in found.items():
