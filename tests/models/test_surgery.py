@@ -317,7 +317,7 @@ def test_networks_that_keep_their_shape_are_refused() -> None:
         lambda net: drop_blocks(net, []),
         lambda net: remove_inputs(net, np.arange(1)),
     ):
-        with pytest.raises(Problem, match="filters of Ensemble cannot be removed"):
+        with pytest.raises(Problem, match="filters of EnsembleNetwork cannot be removed"):
             work(EnsembleNetwork(spec))  # type: ignore[arg-type]
 
 
