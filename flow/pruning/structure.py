@@ -50,8 +50,12 @@ def graph_of(network: Trained, properties: Mapping[str, str] | None = None) -> G
         return read(path)
 
 
-def structure_of(network: Trained) -> Structure:
+def structure_of(network: Trained, graph: Graph | None = None) -> Structure:
     """What can be removed of a network.
+
+    Args:
+        network: trained or not.
+        graph: the whole network's, of the network level, where it is at hand; a user's own module is exported for it.
 
     Raises:
         Problem: of a user's own module, whose layers are not found in its graph; ensembles.
@@ -64,14 +68,14 @@ def structure_of(network: Trained) -> Structure:
         return SpecStructure(network.spec)
     if not isinstance(network, OwnNetwork):
         raise Problem("ensembles cannot be pruned yet", "model")
-    return masked_structure(network, graph_of(network.without({})))
+    return masked_structure(network, graph or graph_of(network.without({})))
 
 
 def masked_structure(network: OwnNetwork, graph: Graph) -> MaskedStructure:
     """The groups of channels of a user's own module that can be removed.
 
-    Modules are found by their weights, which are the graph's up to a factor a filter; groups with a layer that is not
-    found, or runs more than once, stay whole.
+    Modules are found by their weights, which are the graph's up to a positive factor per filter; groups with a layer
+    that is not found, or runs more than once, stay whole.
 
     Args:
         network: whose graph it is.
@@ -93,10 +97,8 @@ def masked_structure(network: OwnNetwork, graph: Graph) -> MaskedStructure:
         groups.append(MaskedGroup(group.name, group.width, rows, columns))
     if not groups:
         what = f"no layer of {network.spec.target} can be made narrower"
-        hint = (
-            "its convolutions and dense layers have to run once each, behind one another; or `prune: {enabled: false}`"
-        )
-        raise Problem(what, "prune.enabled", hint)
+        hint = "its convolutions and dense layers have to run once each; or set `prune: {enabled: false}`"
+        raise Problem(what, key="prune.enabled", hint=hint)
     places = {found[layer][0]: _places(graph, layer) for layer in found}
     return MaskedStructure(tuple(groups), places)
 
@@ -148,7 +150,7 @@ def _proportional(one: np.ndarray, other: np.ndarray) -> bool:
     square = (wanted * wanted).sum(1)
     factor = (flat * wanted).sum(1) / np.where(square > 0, square, 1.0)
     most = np.abs(flat).max(initial=0.0)
-    return bool((np.abs(flat - factor[:, None] * wanted) <= _DIFFERENCE * most).all())
+    return bool((factor >= 0).all()) and bool((np.abs(flat - factor[:, None] * wanted) <= _DIFFERENCE * most).all())
 
 
 def _places(graph: Graph, layer: str) -> int:

@@ -31,10 +31,8 @@ def check_pruning(recipe: Recipe, spec: NetworkSpec | OwnSpec) -> None:
             raise recipe.problem("train.flip_window", "flips of ensembles are not counted", "set it to 0")
         if recipe.prune.enabled:
             raise recipe.problem("prune.enabled", "ensembles cannot be pruned yet", "set `prune: {enabled: false}`")
-        try:
+        with recipe.at("ensemble.members"):
             EnsembleSpec(spec, (1,) * recipe.ensemble.members)
-        except Problem as problem:
-            raise recipe.problem("ensemble.members", problem.what, problem.hint) from problem
     if not recipe.prune.enabled:
         return
     check_kind(recipe, spec)
@@ -43,7 +41,7 @@ def check_pruning(recipe: Recipe, spec: NetworkSpec | OwnSpec) -> None:
     try:
         method.check(MethodRequest(spec, train.optimizer, tuner, train.flip_window, recipe.prune.max_loss))
     except Problem as problem:
-        raise recipe.problem(problem.where, problem.what, problem.hint) from problem
+        raise recipe.problem(problem.key, problem.what, problem.hint, problem.status) from problem
 
 
 def check_kind(recipe: Recipe, spec: NetworkSpec | OwnSpec) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bnnflow import Problem
-
 from ...transforms.reading.read import read
 from ..graphs.campaign import campaign
 from ..recipe.schema import Recipe
@@ -25,24 +23,22 @@ def fault_settings(recipe: Recipe) -> tuple[Grid, Plan, Workers]:
     """
     from ...sim.faults import FaultModel, Grid, Plan, Protection, Rates, Workers, read_rates
 
-    settings, key = recipe.faults, "faults.table"
-    try:
+    settings = recipe.faults
+    with recipe.at("faults.table"):
         rates = read_rates(settings.table) if settings.table else [Rates.of(rate) for rate in settings.rates]
-        key = "faults.models"
+    with recipe.at("faults.models"):
         for text in settings.models:
             if text != "single":
                 model = FaultModel.parse(text)
                 for each in rates:
                     each.check(model)
-        key = "faults.protections"
+    with recipe.at("faults.protections"):
         for text in settings.protections:
             Protection.parse(text)
-        key = "faults.cluster"
+    with recipe.at("faults.cluster"):
         workers = Workers(settings.jobs, settings.cluster)
-        key = "faults.max_maps"
+    with recipe.at("faults.max_maps"):
         plan = Plan(settings.maps, settings.interval, settings.max_maps)
-    except Problem as problem:
-        raise recipe.problem(key, problem.what, problem.hint) from problem
     seeds = settings.seeds or (recipe.seed,)
     grid = Grid(
         rates, settings.targets, settings.layers, settings.models, settings.protections, seeds, settings.fifo_depth
@@ -67,7 +63,5 @@ def run_campaign(build: Build) -> FaultCampaign:
     report = build.progress("faults")
     graphs = {network: read(build.file(network, FOLDED)) for network in build.networks}
     fed = image_inputs(next(iter(graphs.values())), images)
-    try:
+    with recipe.at("faults", named=True):
         return campaign(graphs, fed, labels, grid, plan, workers, store, lambda done, total: report(done, total, {}))
-    except Problem as problem:
-        raise recipe.problem("faults", f"{problem.where}: {problem.what}", problem.hint, problem.status) from problem

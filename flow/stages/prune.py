@@ -20,7 +20,7 @@ RELEVANCE = "base/relevance.png"
 def prune_base(build: Build, flips: Path | None) -> PruningResult:
     """Prune the run's trained network by the recipe's method, and write the weights of the smaller one.
 
-    Goes on where it was interrupted.
+    Resumes where it was interrupted.
 
     Args:
         build: the run.

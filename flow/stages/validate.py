@@ -109,10 +109,12 @@ def validate(recipe: Recipe, without_files: bool = False) -> Validated:
         _check_hardware(recipe, checked.graphs["dataflow"])
         if recipe.prune.enabled:
             assert not isinstance(network, EnsembleNetwork)
-            widths = _widths(recipe, network)
+            graph = read(exported)
+            with recipe.at("prune.enabled"):
+                widths = structure_of(network, graph).widths
             _try_criterion(recipe, network, images)
             notes += check_plan(recipe, widths)
-            check_costs(recipe, widths, read(exported))
+            check_costs(recipe, widths, graph)
             check_labels(recipe, images, real)
     _check_optimizers(recipe, network)
     return Validated(images, checked, tuple(notes), left_out)
@@ -182,12 +184,6 @@ def _images(recipe: Recipe, without_files: bool) -> tuple[Dataset, tuple[str, ..
             said = f"the files of {name} are not here, so whether they are whole, and labels, were not looked at"
             return cut_to(made, recipe), (f"{said}: {found.how}",)
     return dataset(recipe), ()
-
-
-def _widths(recipe: Recipe, network: Network | OwnNetwork) -> dict[str, int]:
-    """Channels of the groups that can be removed of a network."""
-    with recipe.at("prune.enabled"):
-        return structure_of(network).widths
 
 
 def _try_criterion(recipe: Recipe, network: Network | OwnNetwork, images: Dataset) -> None:

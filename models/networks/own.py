@@ -153,7 +153,7 @@ def _read_some(layer: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...] | N
     x, *others = inputs
     value = getattr(x, "value", x)
     read = value * (mask if isinstance(layer, nn.Linear) else mask.view(-1, 1, 1)).to(value.dtype)
-    # A QuantTensor stays one: 0 is a value of every quantizer without an offset.
+    # A QuantTensor stays one, for layers whose bias is quantized by its scale.
     return (x.set(value=read) if hasattr(x, "set") and hasattr(x, "scale") else read, *others)
 
 

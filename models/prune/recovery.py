@@ -69,7 +69,7 @@ class Recovery:
         return True
 
     def reestimate(self, network: Network | OwnNetwork) -> None:
-        """Measure the batch norms' statistics re-estimated, in place."""
+        """Re-estimate the batch norms' statistics, in place."""
         if self.calibration is not None:
             reestimate(network, self.calibration)
         else:

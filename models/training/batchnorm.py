@@ -1,5 +1,4 @@
-"""Batch-norm statistics re-estimated: the running averages of training lag behind weights whose signs
-still flip."""
+"""Batch-norm statistics re-estimated: the running averages of training lag behind weights whose signs still flip."""
 
 from __future__ import annotations
 

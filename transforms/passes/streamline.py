@@ -96,7 +96,7 @@ class Streamline:
             try:
                 walk.step(node)
             except Problem as problem:
-                raise Problem(problem.what, problem.where or f"{node.name!r}", problem.hint) from problem
+                raise problem.at(problem.where or f"{node.name!r}") from problem
         return walk.done()
 
 

@@ -37,7 +37,7 @@ class Balanced(RankedSynapses):
         super().check(asked)
         if self.keep >= self.of:
             what = f"{self.keep} of every {self.of} synapses stay, so that nothing is removed"
-            raise Problem(what, self.key("keep"), f"at most {self.of - 1}")
+            raise Problem(what, key=self.key("keep"), hint=f"at most {self.of - 1}")
 
     def prune(self, given: MethodInput) -> Pruned:
         """Remove the lowest of every M, one more a step, with recovery after each."""

@@ -36,17 +36,17 @@ class Blocks(Dropping):
         spec = asked.shape
         if spec.is_chain:
             what = f"{spec.arch} has no residual joins, and no units to drop"
-            raise Problem(what, "prune.method", "use `model: {arch: resnet}`, or another method")
+            raise Problem(what, key="prune.method", hint="use `model: {arch: resnet}`, or another method")
         can = most_removable(spec)
         if not can:
             what = (
                 "no residual unit can go: the first of every later stage shrinks the map, and the first stage keeps one"
             )
-            raise Problem(what, "prune.method", "give the first stage two blocks, or use `join: integer`")
+            raise Problem(what, key="prune.method", hint="give the first stage two blocks, or use `join: integer`")
         self.check_goal(asked)
         if self.drop is not None and self.drop > can:
             what = f"{self.drop} residual units, of which {can} can go"
-            raise Problem(what, self.key("drop"), f"at most {can}")
+            raise Problem(what, key=self.key("drop"), hint=f"at most {can}")
 
     def prune(self, given: MethodInput) -> Pruned:
         """Drop `drop` units, or as many as the loss allows."""
@@ -84,8 +84,8 @@ class Blocks(Dropping):
                 f"accuracy on {images:,} held training images, {whole:.2%} with all units",
                 Columns("", ("unit", "operations", "weights", "accuracy without it"), tuple(rows)),
                 "operations, weights: share of the network's that goes with the unit; accuracy: batch norms "
-                "re-estimated, no",
-                "fine-tuning. Units that must stay are not listed: the first of every later stage shrinks the map.",
+                "re-estimated,",
+                "no fine-tuning. Units that must stay are not listed: the first of every later stage shrinks the map.",
             ),
         )
 

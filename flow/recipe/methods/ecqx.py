@@ -41,7 +41,7 @@ class Ecqx(Method):
         try:
             replace(asked.shape, weight_kind="steps", weight_bits=self.bits, weight_scale="none")
         except Problem as problem:
-            raise Problem(problem.what, "prune.method", problem.hint) from problem
+            raise problem.at("", key="prune.method") from problem
 
     def unused(self) -> Iterable[tuple[str, str, str]]:
         """Relevance that may add nothing."""

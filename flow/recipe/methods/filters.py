@@ -92,10 +92,10 @@ class Filters(Method):
         """Refuse too few images, and criteria that have nothing to go by."""
         if self.images < asked.spec.classes:
             what = f"scores on {self.images} images of {asked.spec.classes} classes"
-            raise Problem(what, "prune.images", f"give {asked.spec.classes} or more")
+            raise Problem(what, key="prune.images", hint=f"give {asked.spec.classes} or more")
         if "flips" in Criterion.parse(self.criterion).needs and not asked.flip_window:
             what = f"{self.criterion} ranks by flips that training does not count"
-            raise Problem(what, "prune.criterion", f"{FLIP_HINT}, the last epochs to count in")
+            raise Problem(what, key="prune.criterion", hint=f"{FLIP_HINT}, the last epochs to count in")
         if (use := self.latent_use()) is not None:
             use.refuse(asked.optimizer)
 

@@ -38,7 +38,7 @@ class Masks(Method):
         """Refuse residual networks."""
         if not asked.shape.is_chain:
             what = "masks of channels that residual joins share are not trained yet"
-            raise Problem(what, "prune.method", "use method: filters")
+            raise Problem(what, key="prune.method", hint="use method: filters")
 
     def prune(self, given: MethodInput) -> Pruned:
         """Train masks, cut what they leave out, and fine-tune."""

@@ -78,7 +78,7 @@ class LatentUse:
     def refuse(self, *optimizers: str) -> None:
         """Raise a Problem where one of these keeps no latent weights."""
         if "bop" in optimizers:
-            raise Problem(f"{self.asks}, and bop has none", self.key, self.repair)
+            raise Problem(f"{self.asks}, and bop has none", key=self.key, hint=self.repair)
 
 
 @dataclass(frozen=True)
@@ -262,7 +262,7 @@ class Method(Section):
         """Whether the settings fit a network and its training.
 
         Raises:
-            Problem: `where` is the recipe's key.
+            Problem: its `key` is the recipe's.
         """
 
     def unused(self) -> Iterable[tuple[str, str, str]]:
@@ -292,7 +292,7 @@ class Method(Section):
             Problem: the method does not measure single things.
         """
         hint = "`flow prune` removes them, with fine-tuning"
-        raise Problem(f"single {self.counts} are not measured by {self.name()}", "--method", hint)
+        raise Problem(f"single {self.counts} are not measured by {self.name()}", key="--method", hint=hint)
 
     @classmethod
     def headline(cls, found: PruningResult) -> str:
@@ -319,9 +319,9 @@ class Dropping(Method):
         """Refuse settings in which not exactly one of both says how many go."""
         if self.drop is None and asked.max_loss is None:
             what = f"nothing says how many {self.name()} are dropped"
-            raise Problem(what, self.key("drop"), "set it, or prune.max_loss, to 1 point for example")
+            raise Problem(what, key=self.key("drop"), hint="set it, or prune.max_loss, to 1 point for example")
         if self.drop is not None and asked.max_loss is not None:
-            raise Problem("prune.max_loss says it, too", self.key("drop"), "give one of them")
+            raise Problem("prune.max_loss says it, too", key=self.key("drop"), hint="give one of them")
 
     def stopped(self, steps: Sequence[RemovalStep], given: MethodInput) -> str:
         """Why it ended."""

@@ -33,11 +33,11 @@ class Planes(Dropping):
         spec = asked.shape
         if spec.input != "planes":
             what = f"the network reads {spec.input!r}, not bit planes"
-            raise Problem(what, "prune.method", "use `model: {input: planes}`, or another method")
+            raise Problem(what, key="prune.method", hint="use `model: {input: planes}`, or another method")
         self.check_goal(asked)
         if self.drop is not None and self.drop >= spec.planes:
             what = f"{self.drop} of {spec.planes} planes cannot be dropped"
-            raise Problem(what, self.key("drop"), f"at most {spec.planes - 1}")
+            raise Problem(what, key=self.key("drop"), hint=f"at most {spec.planes - 1}")
 
     def prune(self, given: MethodInput) -> Pruned:
         """Drop `drop` planes at once, or one by one."""

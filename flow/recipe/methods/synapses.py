@@ -37,11 +37,11 @@ class RankedSynapses(Method):
         """Refuse other weights than -1 and +1, and criteria that have nothing to go by."""
         if not (asked.shape.weight_bits == 1 and asked.shape.has_unit_weights):
             what = "only synapses of weights -1 and +1 can be removed"
-            raise Problem(what, "prune.method", "train with weight_bits: 1 and weight_scale: none")
+            raise Problem(what, key="prune.method", hint="train with weight_bits: 1 and weight_scale: none")
         if (use := self.latent_use()) is not None:
             use.refuse(asked.optimizer)
         if self.criterion.startswith("flips") and not asked.flip_window:
-            raise Problem("flips are not counted in training", self.key("criterion"), FLIP_HINT)
+            raise Problem("flips are not counted in training", key=self.key("criterion"), hint=FLIP_HINT)
 
     def latent_use(self) -> LatentUse | None:
         """Of criterion latent."""
@@ -84,9 +84,9 @@ class Synapses(RankedSynapses):
         names = [layer.name for layer in asked.shape.layers()]
         for name in self.layers:
             if name not in names:
-                raise Problem(f"there is no layer {name!r}", self.key("layers"), f"one of {', '.join(names)}")
+                raise Problem(f"there is no layer {name!r}", key=self.key("layers"), hint=f"one of {', '.join(names)}")
         if self.share == 0:
-            raise Problem("a share of 0 removes nothing", self.key("share"), f"give more, or {OFF}")
+            raise Problem("a share of 0 removes nothing", key=self.key("share"), hint=f"give more, or {OFF}")
 
     def prune(self, given: MethodInput) -> Pruned:
         """Remove the share, step by step."""
