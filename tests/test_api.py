@@ -9,6 +9,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -164,3 +165,25 @@ def test_what_cannot_be_is_a_problem(call: object, inside: Path) -> None:
     assert callable(call)
     with pytest.raises(bf.Problem):
         call(bf.load("net.onnx"))
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: bf.faults("net.onnx", rates=[2]), "allowed: a number, 0 to 1"),
+        (lambda: bf.faults("net.onnx", rates=0.1), "give [0.1]"),
+        (lambda: bf.faults("net.onnx", targets="weights"), "give ['weights']"),
+        (lambda: bf.faults("net.onnx", maps=2.5), "2.5 is not a whole number"),
+        (lambda: bf.load("net.onnx").estimate(fps="fast"), "'fast' is not a number"),
+        (lambda: bf.load("net.onnx").estimate(fps=True), "True is not a number"),
+        (lambda: bf.load("net.onnx").estimate(clock_mhz=2000), "allowed: a number, 1 to 1,000"),
+    ],
+)
+def test_what_no_command_line_could_give_is_refused_too(call: Callable[[], object], said: str, inside: Path) -> None:
+    with pytest.raises(bf.Problem) as caught:
+        call()
+    assert said in str(caught.value) and caught.value.status == 2
+
+
+def test_a_graph_is_shown_in_a_line(inside: Path) -> None:
+    assert "\n" not in repr(bf.load("net.onnx"))

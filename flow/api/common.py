@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from bnnflow import Problem
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,10 +57,22 @@ def checked(value: T, key: str) -> T:
     """A value, which is allowed for a key of the recipe; None is.
 
     Raises:
-        Problem: it is out of range, or none of the choices.
+        Problem: it is of another kind, out of range, or none of the choices.
     """
     from ..recipe.bounds import checked
     from ..recipe.fields import field_facts
 
     facts = field_facts(key)
-    return checked(key, value, [str(word) for word in facts.choices], facts.bounds)
+    if value is not None:
+        _check_kind(key, value, facts.kind, facts.many)
+    return checked(key, value, [str(word) for word in facts.choices], facts.bounds, facts.kind is int)
+
+
+def _check_kind(key: str, value: Any, kind: type, many: bool) -> None:
+    """What a command line cannot give, but a caller can: text for a list of it, or for a number."""
+    if many and (isinstance(value, str) or not isinstance(value, Iterable)):
+        raise Problem(f"{key}: {value!r} is not a list", key=key, hint=f"give [{value!r}]")
+    wanted = {int: (Integral, "a whole number"), float: (Real, "a number"), str: (str, "text")}.get(kind)
+    for one in value if many else [value]:
+        if wanted is not None and (not isinstance(one, wanted[0]) or isinstance(one, bool)):
+            raise Problem(f"{key}: {one!r} is not {wanted[1]}", key=key)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -112,7 +112,7 @@ class LoadedGraph:
         path: of its file.
     """
 
-    graph: Graph
+    graph: Graph = field(repr=False)
     path: Path
 
     @property

@@ -61,8 +61,15 @@ def shown(value: Any) -> str:
             return str(value)
 
 
-def checked(name: str, value: T, choices: Sequence[str], bounds: Bounds) -> T:
+def checked(name: str, value: T, choices: Sequence[str], bounds: Bounds, whole: bool | None = None) -> T:
     """A value, or every entry of a list, as it is.
+
+    Args:
+        name: of the key or option.
+        value: None and "" are always allowed.
+        choices: words that are allowed; empty: any.
+        bounds: of numbers.
+        whole: whether numbers are whole ones; None: as the value's type says.
 
     Raises:
         Problem: it is none of the choices, or out of range; in the recipe's words.
@@ -73,8 +80,8 @@ def checked(name: str, value: T, choices: Sequence[str], bounds: Bounds) -> T:
         if choices and one not in choices:
             near = difflib.get_close_matches(str(one).lower(), choices, 1, 0.7)
             hint = f"did you mean '{near[0]}'?" if near else f"allowed: {', '.join(choices)}"
-            raise Problem(f"{name}: '{one}' is not allowed", name, hint)
+            raise Problem(f"{name}: '{one}' is not allowed", key=name, hint=hint)
         if not choices and isinstance(one, (int, float)) and not bounds.holds(one):
-            kind = "whole number" if isinstance(one, int) else "number"
-            raise Problem(f"{name}: {number(one)} is out of range", name, f"allowed: a {kind}, {bounds}")
+            kind = "whole number" if (isinstance(one, int) if whole is None else whole) else "number"
+            raise Problem(f"{name}: {number(one)} is out of range", key=name, hint=f"allowed: a {kind}, {bounds}")
     return value
