@@ -66,8 +66,8 @@ def rank(
 
     Args:
         run: folder, or the recipe of runs/<name>.
-        criteria: METHOD, METHOD:REDUCTION or borda(A,B,...); "ablation" is the slow reference; None: the recipe's
-            default.
+        criteria: METHOD, METHOD:REDUCTION or borda(A,B,...); "ablation" is the slow reference; None: deeplift
+            and reconstruction.
         network: "base" or "pruned".
         count: training images to look at; None: the recipe's default.
         seed: of the images drawn and of random scores.
@@ -83,6 +83,7 @@ def rank(
     >>> [row.criterion for row in found.criteria]
     ['latent', 'deeplift:l2']
     """
+    from ...models.relevance.criteria import RANKED
     from ..commands import rank as work
     from ..run.files import check_file
     from ..show.drawing import PICTURES
@@ -90,7 +91,7 @@ def rank(
     for path, endings in ((path_of(csv), (".csv",)), (path_of(plot), PICTURES)):
         if path is not None:
             check_file(path, endings, [Path(run)])
-    wanted = [criteria] if isinstance(criteria, str) else criteria or [given_or_default(None, "prune.criterion")]
+    wanted = [criteria] if isinstance(criteria, str) else criteria or list(RANKED)
     images, drawn = given_or_default(count, "prune.images"), given_or_default(seed, "seed")
     found = work.find_run(Path(run))
     scored, made, sample = work.rank(found, wanted, network, images, drawn, threads, path_of(data_dir))

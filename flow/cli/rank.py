@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ...models.relevance.criteria import CRITERIA, REDUCTIONS
+from ...models.relevance.criteria import CRITERIA, RANKED, REDUCTIONS
 from .commands import examples
 from .declare import KEY, Key, Own
 from .options import DataDir, Json, WhichNetwork, useless
@@ -34,7 +34,7 @@ def _list(wanted: bool) -> None:
 def rank(
     context: typer.Context,
     run: Annotated[Path, Own("Run folder, or the recipe of runs/<name>.", argument=True)],
-    criterion: Annotated[list[str], Key("prune.criterion", help=_CRITERIA)] = KEY,
+    criterion: Annotated[list[str] | None, Own(_CRITERIA, default="deeplift, reconstruction")] = None,
     network: WhichNetwork = "base",
     images: Annotated[int, Key("prune.images")] = KEY,
     ablation: Annotated[
@@ -61,7 +61,8 @@ def rank(
 
     if json:
         useless(context, ["show"], "with --json, which has all filters")
-    criteria = [*criterion, *(["ablation"] if ablation and "ablation" not in criterion else [])]
+    named = criterion or list(RANKED)
+    criteria = [*named, *(["ablation"] if ablation and "ablation" not in named else [])]
     found = api(
         run,
         criteria,

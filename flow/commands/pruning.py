@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -145,6 +146,7 @@ def _of_run(
     from ...models.training.ensemble import EnsembleNetwork
     from ...models.training.flips import FlipCounts
     from ...models.training.train import held_out
+    from ..pruning.sets import set_scores
     from ..pruning.structure import graph_of, structure_of
     from ..recipe.objects import export_properties, train_settings
     from ..run.names import FLIPS
@@ -169,13 +171,14 @@ def _of_run(
         counted = run.path(f"base/{FLIPS}")
         flips = FlipCounts.load(counted) if recipe.train.flip_window else None
         draw = (settings.images, recipe.seed, 0)
-        found = step_scores(network, data.train_images, data.train_labels, settings.criterion, *draw, flips)
+        sets = partial(set_scores, properties=export_properties(recipe))
+        found = step_scores(network, data.train_images, data.train_labels, settings.ranking, *draw, flips, sets)
         scores = structure_of(network).scores(network, found.scores)
     candidates = work.Candidates.of(graph_of(network, export_properties(recipe)), measured_on, judged, truth)
     store = wishes.store or run.path("work/sensitivity")
     how = (settings.unit, settings.min_width, settings.levels)
     curves = work.table(candidates, scores, *how, store, wishes.jobs, progress)
-    name = wishes.scores.name if wishes.scores else settings.criterion
+    name = wishes.scores.name if wishes.scores else settings.ranking
     return _facts(str(run.folder), name, recipe.seed, validation, calibration, curves)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from bnnflow import CHECK_FAILED, Problem
 
 from ...models.relevance.criteria import CRITERIA, Criterion
 from ..recipe.file import load
-from ..recipe.objects import dataset, set_threads
+from ..recipe.objects import dataset, export_properties, set_threads
 from ..recipe.schema import Recipe
 from ..results.rankings import CaptumComparison, CriterionScores, Ranking
 from ..run.files import write_whole
@@ -74,10 +75,12 @@ def rank(
     sample = _sample(found, images, seed)
     from ...models.relevance.scores import score
     from ...models.training.flips import FlipCounts
+    from ..pruning.sets import set_scores
 
     set_threads(threads)
     flips = FlipCounts.load(run.path(f"base/{FLIPS}")) if any("flips" in each.needs for each in wanted) else None
-    made = [score(network, each, sample, seed, flips) for each in wanted]
+    sets = partial(set_scores, properties=export_properties(recipe))
+    made = [score(network, each, sample, seed, flips, sets) for each in wanted]
     rows = [
         CriterionScores(
             criterion=each.criterion,

@@ -22,6 +22,7 @@ from bnnflow import Problem
 
 from ...models.relevance.criteria import Criterion
 from ..pruning.prune import recovery
+from ..pruning.sets import set_scores
 from ..pruning.statistics import RANDOM, StudyCell, comparison
 from ..pruning.structure import structure_of
 from ..recipe.file import load
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 
 CRITERIA = (
     *("deeplift", "integrated-gradients", "gradient-activation", "taylor-weight", "taylor-activation", "lrp"),
-    *("flips", "latent", "entropy", "norm-gain", "borda(deeplift,taylor-activation,latent)"),
+    *("reconstruction", "flips", "latent", "entropy", "norm-gain", "borda(deeplift,taylor-activation,latent)"),
 )
 LEAST_DRAWS = 5
 MOST = 0.9
@@ -297,7 +298,7 @@ def _pruned(
     began = time.perf_counter()
     structure = structure_of(network)
     arrays = (images.train_images, images.train_labels)
-    result = prune(network, *arrays, spec, held_out=held, flips=flips, structure=structure)
+    result = prune(network, *arrays, spec, held_out=held, flips=flips, structure=structure, sets=set_scores)
     right = predict(result.network, images.test_images, quick=True).argmax(1) == images.test_labels
     whole, left = (
         figures(one.spec).binary_macs if isinstance(one, Network) else structure.macs(one)

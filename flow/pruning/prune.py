@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..recipe.methods.method import MethodInput
-from ..recipe.objects import train_settings
+from ..recipe.objects import export_properties, train_settings
 from ..recipe.schema import Recipe
 from ..results.stages import PruningResult
 from ..run.typed_json import from_json
 from .allocator import SensitivityAllocator
+from .sets import set_scores
 from .structure import structure_of
 
 if TYPE_CHECKING:
@@ -97,6 +99,7 @@ def given_of(
         work / f"{settings.method}.pt" if work is not None else None,
         progress,
         lambda: structure_of(network),
+        partial(set_scores, properties=export_properties(recipe)),
         allocator if settings.allocation == "sensitivity" else None,
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from ...models.relevance.criteria import CRITERIA, REDUCTIONS
+from ...models.relevance.criteria import CRITERIA, REDUCTIONS, ScoringMethod
 from .errors import allowed
 from .methods.all import METHODS, heeding_loss
 from .methods.method import Method
@@ -20,12 +20,23 @@ def methods_page() -> str:
 def criteria_page() -> str:
     """A row for every criterion, and one for every reduction."""
     rows = [
-        [f"`{name}`", one.meaning, one.cost, one.check, one.needs, f"`{one.reduction}`" if one.kind != "figure" else ""]
+        [
+            f"`{name}`",
+            one.meaning,
+            one.cost,
+            one.check,
+            one.needs,
+            _reduction(one),
+        ]
         for name, one in CRITERIA.items()
     ]
     reductions = [[f"`{name}`", meaning] for name, meaning in REDUCTIONS.items()]
     heads = ["criterion", "a score is", "cost", "self-check", "needs", "reduction"]
     return f"{_table(heads, rows)}\n{_table(['reduction of A', 'is'], reductions)}"
+
+
+def _reduction(one: ScoringMethod) -> str:
+    return f"`{one.reduction}`" if one.kind == "attribution" else ""
 
 
 def _part(name: str, method: type[Method]) -> str:

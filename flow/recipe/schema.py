@@ -246,6 +246,7 @@ def _name_words(sections: dict[str, Any]) -> None:
     from ...build import parts
     from ...models.files.trained_names import trained
     from ...models.relevance.criteria import CRITERIA, REDUCTIONS
+    from .methods.filters import AUTO
 
     def either(section: str, key: str, words: Sequence[str], *patterns: str) -> None:
         node = sections[section]["properties"][key]
@@ -262,7 +263,7 @@ def _name_words(sections: dict[str, Any]) -> None:
     either("Model", "arch", (*SHAPES, *zoo.names()), module)
     either("Model", "trained", tuple(trained()), r"[/.]")
     method = f"({'|'.join(CRITERIA)})(:({'|'.join(REDUCTIONS)}))?"
-    either("Prune", "criterion", tuple(CRITERIA), rf"^\s*{method}\s*$", r"^\s*borda\s*\(.*,.*\)\s*$")
+    either("Prune", "criterion", (AUTO, *CRITERIA), rf"^\s*{method}\s*$", r"^\s*borda\s*\(.*,.*\)\s*$")
     either("Target", "part", (), _any_case(parts.names()))
     properties = sections["Prune"]["properties"]
     for key, more in (("objective", ("all",)), ("budget", ("part", "fps"))):

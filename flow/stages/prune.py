@@ -56,7 +56,7 @@ def _draw_relevance(build: Build) -> RelevanceMaps | NoResult:
     from ...models.training.ensemble import EnsembleNetwork
     from ..show.rank_plots import draw_maps
 
-    criterion = Criterion.parse(build.recipe.prune.criterion)
+    criterion = Criterion.parse(build.recipe.prune.ranking)
     base = build.load("base")
     assert not isinstance(base, EnsembleNetwork)
     if not criterion.reduction:

@@ -11,6 +11,7 @@ import hashlib
 import json
 import tempfile
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.util import find_spec
 from math import ceil
 from pathlib import Path
@@ -195,17 +196,19 @@ def _try_criterion(recipe: Recipe, network: Network | OwnNetwork, images: Datase
     from ...models.relevance.criteria import Criterion
     from ...models.relevance.sample import Sample
     from ...models.relevance.scores import score
+    from ..pruning.sets import set_scores
 
     if recipe.prune.method != "filters":
         return
-    wanted = Criterion.parse(recipe.prune.criterion)
+    wanted = Criterion.parse(recipe.prune.ranking)
+    sets = partial(set_scores, properties=export_properties(recipe))
     two, labels = images.train_images[:2], images.train_labels[:2]
     try:
         for part in wanted.parts or (wanted,):
             if part.needs & {"flips", "latent weights"} or any(method.slow for method in part.methods):
                 twin(network)
             else:
-                score(network, part, Sample(two, labels, two[::-1]), recipe.seed)
+                score(network, part, Sample(two, labels, two[::-1]), recipe.seed, sets=sets)
     except Problem as problem:
         if problem.status == USER_INPUT:
             raise recipe.problem("prune.criterion", problem.in_place, problem.hint) from problem

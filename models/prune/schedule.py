@@ -13,7 +13,7 @@ from .. import store
 from ..files.saved import network_of
 from ..networks.network import Network
 from ..networks.own import OwnNetwork
-from ..relevance.sample import Relevance, Sample
+from ..relevance.sample import Relevance, Sample, SetScores
 from ..relevance.scores import score
 from ..training.augment import augment
 from ..training.batchnorm import NORM_IMAGES
@@ -49,6 +49,7 @@ def prune(
     held_out: np.ndarray | None = None,
     flips: FlipCounts | None = None,
     structure: Structure[Any] | None = None,
+    sets: SetScores | None = None,
 ) -> PruneResult:
     """Remove the filters and neurons of lowest relevance step by step, with recovery after each step.
 
@@ -72,6 +73,7 @@ def prune(
             before, accuracies are optimistic, the unpruned network's most of all.
         flips: what training counted, for criteria that ask for it.
         structure: of a user's own network; None is that of the network's shape.
+        sets: what chooses sets of channels, for criteria that ask for it.
     """
     if structure is None:
         assert isinstance(network, Network), "the structure of a user's own network is to be given"
@@ -87,7 +89,7 @@ def prune(
             break
         counts = parts.flips(flips, state.filters) if flips is not None else None
         draw = (spec.images, spec.seed, step)
-        relevance = step_scores(state.network, images, labels, spec.criterion, *draw, counts)
+        relevance = step_scores(state.network, images, labels, spec.criterion, *draw, counts, sets)
         scores = parts.scores(state.network, relevance.scores)
         rng = np.random.default_rng([spec.seed, step, 2])
         calibration = augment(images[rng.permutation(len(images))[:NORM_IMAGES]], spec.recovery.augment, rng)
@@ -158,6 +160,7 @@ def step_scores(
     seed: int,
     step: int = 0,
     flips: FlipCounts | None = None,
+    sets: SetScores | None = None,
 ) -> Relevance:
     """Score all hidden layers as step `step` of a pruning does.
 
@@ -168,10 +171,11 @@ def step_scores(
         count: images that are scored.
         seed, step: of the draw.
         flips: what training counted of the filters that are left.
+        sets: what chooses sets of channels, for criteria that ask for it.
     """
     rng = np.random.default_rng([seed, step, 1])
     sample = Sample.draw(images, labels, count, rng)
-    return score(network, criterion, sample, int(rng.integers(2**31)), flips)
+    return score(network, criterion, sample, int(rng.integers(2**31)), flips, sets)
 
 
 def widths_after(widths: Mapping[str, int], spec: PruneSpec) -> dict[str, int]:

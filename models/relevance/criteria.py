@@ -14,7 +14,10 @@ from typing import Any, Literal
 
 from bnnflow import Problem
 
-Kind = Literal["attribution", "figure"]
+Kind = Literal["attribution", "figure", "set"]
+
+RANKED = ("deeplift", "reconstruction")
+"""What `flow rank` compares where nothing else is said: the default with fine-tuning, and that without."""
 
 REDUCTIONS: dict[str, str] = {
     "meanabs": "mean of |A| over images and map",
@@ -32,15 +35,16 @@ class ScoringMethod:
 
     Args:
         kind: "attribution": a number for each cell of the output map of each image, to be reduced; "figure": one
-            number per filter.
+            number per filter; "set": filters are chosen together, a score is the place in the order of removal.
         meaning: what a number says.
         cost: what it takes.
         function: "module:name" in this folder, loaded when it is first asked for. Of an attribution (probe, x, base,
             target) to `taps.Attributed`; of a figure (`sample.Asked`) to (filters,) float64 by layer.
         check: what `Relevance.check` is; "" where there is nothing to check.
         needs: "" or what the network or its training must have had.
-        reduction: of attributions where none is given. What is output times gradient has the same magnitude for all
-            neurons in front of a binary layer's sum, so that only its sign tells them apart: possum.
+        reduction: of attributions where none is given. In front of a binary layer's sum output times gradient has
+            one magnitude for all neurons, and a change's share is 0 or that: what tells them apart is the sign, which
+            possum and absmean see, and imgabs does not.
         complete: its attributions must add up to the change of the label's sum, image by image.
         captum: Captum is asked for the same, too.
         of_loss: it looks at the loss, so that the network gives scores and not sums.
@@ -55,7 +59,7 @@ class ScoringMethod:
     function: str
     check: str = ""
     needs: str = ""
-    reduction: str = "imgabs"
+    reduction: str = "absmean"
     complete: bool = False
     captum: bool = False
     of_loss: bool = False
@@ -120,6 +124,7 @@ CRITERIA: dict[str, ScoringMethod] = {
         "first-order change of the loss if the output were 0",
         "one forward and backward pass",
         "gradients:taylor_activation",
+        reduction="imgabs",
         of_loss=True,
     ),
     "lrp": ScoringMethod(
@@ -190,6 +195,12 @@ CRITERIA: dict[str, ScoringMethod] = {
         looks=False,
         blind=True,
     ),
+    "reconstruction": ScoringMethod(
+        "set",
+        "place in the order of removal that changes the sums of the layers behind least, all that goes taken together",
+        "one forward pass, and the products of what each two channels add to a sum; no gradient",
+        "figures:reconstruction",
+    ),
     "random": ScoringMethod(
         "figure",
         "nothing: the control that a criterion has to beat",
@@ -249,7 +260,7 @@ class Criterion:
         method, colon, reduction = (part.strip() for part in text.partition(":"))
         if method not in CRITERIA:
             raise _unknown("criterion", method, (*CRITERIA, "borda(A, B, ...)"))
-        if CRITERIA[method].kind == "figure":
+        if CRITERIA[method].kind != "attribution":
             if colon:
                 raise Problem(f"{method} gives one number per filter", "criterion", f"leave out ':{reduction}'")
             return Criterion(method)

@@ -49,6 +49,17 @@ def latent(asked: ScoringRequest) -> Scores:
     return made
 
 
+def reconstruction(asked: ScoringRequest) -> Scores:
+    """Places in the order of removal that changes what the layers behind add up least; see `sim.reconstruction`.
+
+    Raises:
+        Problem: no exported graph is at hand.
+    """
+    if asked.sets is None:
+        raise Problem("sets of channels are chosen in a network's exported graph", "reconstruction", "use `flow rank`")
+    return asked.sets(asked.network, asked.sample, asked.seed)
+
+
 def flips_of_epochs(asked: ScoringRequest) -> Scores:
     """Of epochs; see `_flips`."""
     return _flips(asked, "epoch")

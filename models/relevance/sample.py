@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,6 +51,10 @@ class Sample:
         return Sample(self.images[rows], self.labels[rows], self.baselines[rows % len(self.baselines)])
 
 
+SetScores = Callable[[Network | OwnNetwork, Sample, int], dict[str, np.ndarray]]
+"""Of a network, a sample and a seed: for each filter of its hidden layers its place in the order of removal."""
+
+
 @dataclass(frozen=True, slots=True)
 class ScoringRequest:
     """What a figure of every filter is made of.
@@ -59,12 +64,14 @@ class ScoringRequest:
         sample: of images.
         seed: of what is drawn.
         flips: what training counted; None where it did not.
+        sets: what chooses sets of channels in the exported graph; None where there is no graph at hand.
     """
 
     network: Network | OwnNetwork
     sample: Sample
     seed: int = 0
     flips: FlipCounts | None = None
+    sets: SetScores | None = None
 
 
 @dataclass(frozen=True, slots=True)

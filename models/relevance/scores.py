@@ -17,7 +17,7 @@ from ..training.flips import FlipCounts
 from .captum_deeplift import captum_check
 from .criteria import CRITERIA, REDUCTIONS, Criterion
 from .deep_lift import TOLERANCE
-from .sample import CaptumCheck, Relevance, Sample, ScoringRequest
+from .sample import CaptumCheck, Relevance, Sample, ScoringRequest, SetScores
 from .taps import Probe
 
 BATCH = 64
@@ -40,6 +40,7 @@ def score(
     sample: Sample,
     seed: int = 0,
     flips: FlipCounts | None = None,
+    sets: SetScores | None = None,
     batch: int = BATCH,
 ) -> Relevance:
     """Score every filter and neuron of every weight layer but the last; higher matters more.
@@ -50,6 +51,7 @@ def score(
         sample: what criteria that look at images use.
         seed: of "random".
         flips: what training counted, for "flips" and "flips-step".
+        sets: what chooses sets of channels, for "reconstruction".
         batch: images at a time; it has no influence on the result but for rounding.
 
     Raises:
@@ -63,7 +65,7 @@ def score(
     check: float | None = None
     captum: CaptumCheck | None = None
     if wanted.parts:
-        found = [score(network, part, sample, seed, flips, batch) for part in wanted.parts]
+        found = [score(network, part, sample, seed, flips, sets, batch) for part in wanted.parts]
         scores = borda([each.scores for each in found])
         check = max((each.check for each in found if each.check is not None), default=None)
         captum = next((each.captum for each in found if each.captum is not None), None)
@@ -74,7 +76,7 @@ def score(
         images = len(sample.images)
     else:
         row = CRITERIA[wanted.method]
-        scores = row.load()(ScoringRequest(network, sample, seed, flips))
+        scores = row.load()(ScoringRequest(network, sample, seed, flips, sets))
         images = len(sample.images) if row.looks else 0
     for name, values in scores.items():
         if not np.isfinite(values).all():

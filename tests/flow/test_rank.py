@@ -50,7 +50,7 @@ def test_scores_correlations_table_and_pictures(run: Path, capsys: pytest.Captur
     wanted = [word for name in names for word in ("--criterion", name)]
     table, picture = tmp_path / "scores.csv", tmp_path / "scores.svg"
     found = ranked(capsys, run, *wanted, "--ablation", "--images", 20, "--csv", table, "--plot", picture)
-    assert [row["criterion"] for row in found["criteria"]] == ["deeplift:imgabs", *names[1:], "ablation"]
+    assert [row["criterion"] for row in found["criteria"]] == ["deeplift:absmean", *names[1:], "ablation"]
     captum = found["criteria"][0]["captum"]
     assert captum["images"] == 4 and captum["completeness"] <= 1e-9 and captum["difference"] <= 1e-9
     assert captum["layers"] == ["conv1", "dense0"] and found["criteria"][1]["captum"] is None
@@ -66,7 +66,7 @@ def test_scores_correlations_table_and_pictures(run: Path, capsys: pytest.Captur
         rows = list(csv.DictReader(file))
     assert len(rows) == 6 * sum(widths.values())
     score = found["criteria"][0]["scores"]["conv1"][3]
-    line = next(r for r in rows if (r["layer"], r["filter"], r["criterion"]) == ("conv1", "3", "deeplift:imgabs"))
+    line = next(r for r in rows if (r["layer"], r["filter"], r["criterion"]) == ("conv1", "3", "deeplift:absmean"))
     assert float(line["score"]) == score
     assert float(line["rank"]) == sum(one < score for one in found["criteria"][0]["scores"]["conv1"])
     assert picture.read_text().count("<image") == 2 * 6  # two layers of six images, each with its map

@@ -20,6 +20,7 @@ from .method import FLIP_HINT, LatentUse, Method, MethodInput, MethodRequest, Pr
 if TYPE_CHECKING:
     from ...results.stages import PruningResult
 
+AUTO = "auto"
 OF_SENSITIVITY = ("objective", "budget", "levels", "validation", "calibration", "explore", "jobs")
 
 
@@ -27,8 +28,9 @@ class Filters(Method):
     """Method filters: filters and neurons, least relevant first, of built-in networks and of classes of your own."""
 
     criterion: str = Field(
-        default="deeplift",
-        description="how relevance is scored: METHOD, METHOD:REDUCTION or borda(A, B); `flow rank --help` lists them",
+        default=AUTO,
+        description="what goes first: METHOD, METHOD:REDUCTION or borda(A, B) of `flow rank --list`; auto: "
+        "reconstruction where prune.epochs is 0 or 1, else deeplift",
     )
     amount: Annotated[float, Field(ge=0, le=0.9)] = Field(
         default=0.25, description="share of each layer to remove, in all"
@@ -80,10 +82,24 @@ class Filters(Method):
     takes_classes: ClassVar[bool] = True
     heeds_loss: ClassVar[bool] = True
 
+    if TYPE_CHECKING:
+        epochs: int
+
+    @property
+    def ranking(self) -> str:
+        """The criterion, that which "auto" stands for included.
+
+        Without training, and a little after, the set that is chosen decides; longer fine-tuning makes up for it
+        (docs/results/pruning.md).
+        """
+        if self.criterion != AUTO:
+            return self.criterion
+        return "reconstruction" if self.epochs <= 1 else "deeplift"
+
     @model_validator(mode="after")
     def _is_criterion(self) -> Filters:
         try:
-            Criterion.parse(self.criterion)
+            Criterion.parse(self.ranking)
         except Problem as problem:
             raise cross_faults([(("criterion",), problem.what, problem.hint)]) from None
         return self
@@ -93,8 +109,8 @@ class Filters(Method):
         if self.images < asked.spec.classes:
             what = f"scores on {self.images} images of {asked.spec.classes} classes"
             raise Problem(what, key="prune.images", hint=f"give {asked.spec.classes} or more")
-        if "flips" in Criterion.parse(self.criterion).needs and not asked.flip_window:
-            what = f"{self.criterion} ranks by flips that training does not count"
+        if "flips" in Criterion.parse(self.ranking).needs and not asked.flip_window:
+            what = f"{self.ranking} ranks by flips that training does not count"
             raise Problem(what, key="prune.criterion", hint=f"{FLIP_HINT}, the last epochs to count in")
         if (use := self.latent_use()) is not None:
             use.refuse(asked.optimizer)
@@ -110,10 +126,10 @@ class Filters(Method):
 
     def latent_use(self) -> LatentUse | None:
         """Of criteria that ask for them."""
-        if "latent weights" not in Criterion.parse(self.criterion).needs:
+        if "latent weights" not in Criterion.parse(self.ranking).needs:
             return None
         repair = "use another criterion, such as deeplift, or another optimizer"
-        return LatentUse("prune.criterion", f"{self.criterion} ranks by latent weights", repair)
+        return LatentUse("prune.criterion", f"{self.ranking} ranks by latent weights", repair)
 
     def prune(self, given: MethodInput) -> Pruned:
         """Remove channels in rounds, by the given structure and allocator."""
@@ -121,16 +137,26 @@ class Filters(Method):
         from ....models.prune.spec import PruneSpec
 
         assert given.structure is not None
-        plan = (given.plan, given.seed, self.criterion, given.max_loss, self.min_width)
+        plan = (given.plan, given.seed, self.ranking, given.max_loss, self.min_width)
         spec = PruneSpec(self.amount, self.steps, self.unit, self.images, *plan)
         structure = given.structure()
         allocate, said = given.allocator() if given.allocator is not None else (None, "")
         images = (given.network, given.train_images, given.train_labels)
-        kept_apart = (given.held_out, given.flips(), structure)
-        result = prune(*images, spec, given.checkpoint, given.progress, allocate, said, *kept_apart)
+        result = prune(
+            *images,
+            spec,
+            given.checkpoint,
+            given.progress,
+            allocate,
+            said,
+            held_out=given.held_out,
+            flips=given.flips(),
+            structure=structure,
+            sets=given.sets,
+        )
         good = [step for step in result.steps if not step["rolled_back"]]
         kept = good[-1]["kept"] if good else structure.widths
-        facts = {"criterion": self.criterion, "allocation": self.allocation}
+        facts = {"criterion": self.ranking, "allocation": self.allocation}
         return Pruned(result.network, kept, [_step(record) for record in result.steps], facts, result.stop)
 
     @classmethod

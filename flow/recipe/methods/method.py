@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ....models.prune.recovery import Recovery
     from ....models.prune.spec import Allocator
     from ....models.prune.structure import Structure
+    from ....models.relevance.sample import SetScores
     from ....models.training.flips import FlipCounts
     from ....models.training.train import Progress
     from ....models.training.train_spec import TrainSpec
@@ -96,6 +97,7 @@ class MethodInput:
         checkpoint: beside it the work is kept, so that the same call resumes from there.
         progress: as for `train`.
         structure: what can be removed of the network.
+        sets: what chooses sets of channels in the exported graph.
         allocator: makes what decides how many channels each group keeps; None: the same share of each.
     """
 
@@ -110,6 +112,7 @@ class MethodInput:
     checkpoint: Path | None = None
     progress: Progress | None = None
     structure: Callable[[], Structure[Any]] | None = None
+    sets: SetScores | None = None
     allocator: Callable[[], tuple[Allocator, str]] | None = None
 
     @property

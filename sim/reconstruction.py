@@ -1,0 +1,253 @@
+"""Which channels to remove so that what the layers behind add up changes least: sets, chosen on exact sums.
+
+Channels of a binary network stand in for each other, so that no number a channel says which two of them do. What
+removing a set R does to a sum, once its mean and spread are mended by the norm or the thresholds behind, is exactly the
+sum over R x R of
+
+    G[c, d] = mean over images and outputs o of v[o] T[o, c] T[o, d],
+
+T[o, c] being what channel c adds to sum o, minus its mean. The channel with the least G[c, c] / 2 + sum over removed d
+of G[c, d] goes next. v is 1 / variance of the sum, times FLOOR + exp(-2 z^2), z being the distance of this very sum
+from the nearest threshold in standard deviations: what flips no bit costs little. In front of the class scores the
+cross entropy itself is followed, exactly. No gradient is taken, and labels are of use in front of the classes alone.
+
+The joint term is that of He et al., Channel Pruning (arXiv:1707.06168), and of optimal brain surgery; what it is worth
+on binary networks: docs/results/pruning.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+
+import numpy as np
+
+from ..transforms.channels import ChannelGroup, channel_groups
+from ..transforms.ir.graph import Graph, Node
+from ..transforms.ir.ops import Add, Affine, Best, Bias, Conv, Dense, Flatten, MaxPool, Scale, SumPool, Threshold
+from ..transforms.ir.tensor import Array
+from ..transforms.passes.streamline import Streamline
+from .engine.simulator import Prefix, Simulator
+from .reference import windows
+
+FLOOR = 0.1
+_PATCHES = 2048
+"""Windows of a convolution that are looked at; dense layers are looked at on every image."""
+_PRODUCTS = 6e10
+"""Products of a reader that G may take, one to two seconds; of wider layers drawn outputs stand for all."""
+_CHUNK = 32
+_CELLS = 2**25
+
+
+def removal_order(graph: Graph, images: Array, labels: Array | None = None, seed: int = 0) -> dict[str, Array]:
+    """In which order the channels of each group go best, each group for itself.
+
+    Args:
+        graph: of the network or integer level, its input on integers.
+        images: (images, *input shape), as the graph takes them; some hundred suffice.
+        labels: (images,) of classes; None takes the network's own answers. Only layers in front of the class scores
+            ask for them.
+        seed: of the windows and outputs that are drawn.
+
+    Returns:
+        for each group of `channel_groups` that can be cut, int64 (width,): place of each channel in the order of
+        removal, 0 for the first to go.
+
+    Raises:
+        Problem: the graph cannot be compiled, or there are no images.
+    """
+    integer = Streamline()(graph).graph if any(isinstance(node.op, Affine) for node in graph.nodes) else graph
+    groups = [group for group in channel_groups(integer) if not group.reason and group.columns]
+    rng = np.random.default_rng(seed)
+    simulator = Simulator.of(integer)
+    readers = {reader for group in groups for reader in group.readers}
+    costs = {group.name: np.zeros((group.width, group.width)) for group in groups}
+    orders: dict[str, Array] = {}
+    prefix: Prefix | None = None
+    for node in integer.nodes:
+        if node.name not in readers:
+            continue
+        prefix = simulator.resume(prefix, node.name) if prefix else simulator.prefix(images, node.name)
+        for group in (group for group in groups if node.name in group.columns):
+            gain = _score_gain(integer, node.name)
+            if gain is not None and len(group.readers) == 1 and labels_fit(integer):
+                added = _added_to_scores(simulator, prefix, node, group, gain)
+                orders[group.name] = _by_cross_entropy(added, _bias(simulator, images, added), labels)
+            else:
+                sample = _Sample.of(simulator, prefix, node, group, rng)
+                costs[group.name] += sample.costs(_thresholds(integer, node.name), rng)
+    for group in groups:
+        if group.name not in orders:
+            orders[group.name] = _by_reconstruction(costs[group.name])
+    return orders
+
+
+def labels_fit(graph: Graph) -> bool:
+    """Whether the graph ends in class scores, and not in the index of the best class or in one number."""
+    shape = graph.output_type.shape
+    return not isinstance(graph.maker(graph.output), Best) and len(shape) == 1 and shape[0] > 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Sample:
+    """What a layer reads of a group, and by which weights.
+
+    Attributes:
+        values: float32 (samples, taps, channels of the group).
+        weights: float32 (outputs, taps, channels of the group).
+    """
+
+    values: Array
+    weights: Array
+
+    @staticmethod
+    def of(simulator: Simulator, prefix: Prefix, node: Node, group: ChannelGroup, rng: np.random.Generator) -> _Sample:
+        """Drawn windows of a convolution, or all images of a dense layer."""
+        op = node.op
+        assert isinstance(op, Conv | Dense)
+        columns, parts = group.columns[node.name], []
+        for block in simulator.blocks(prefix, node.input):
+            if isinstance(op, Conv):
+                seen = windows(block, (op.weight.shape[1], op.weight.shape[2]), op.stride)
+                seen = seen.reshape(len(block), -1, seen.shape[3] * seen.shape[4], seen.shape[5])
+                each = min(seen.shape[1], ceil(_PATCHES / prefix.images))
+                places = np.argsort(rng.random(seen.shape[:2]), axis=1)[:, :each]
+                seen = np.take_along_axis(seen, places[:, :, None, None], 1).reshape(-1, *seen.shape[2:])
+            else:
+                seen = block.reshape(-1, 1, block.shape[-1])
+            parts.append(_grouped(seen, columns, group.width).astype(np.float32))
+        flat = op.weight.reshape(len(op.weight), -1, op.weight.shape[-1])
+        return _Sample(np.concatenate(parts), _grouped(flat, columns, group.width).astype(np.float32))
+
+    def costs(self, bounds: Array | None, rng: np.random.Generator) -> Array:
+        """G of this layer, (channels, channels) float64; `bounds` are of its sums' thresholds, None for none."""
+        samples, _, channels = self.values.shape
+        outputs = np.arange(len(self.weights))
+        most = max(_CHUNK, int(_PRODUCTS / (samples * channels**2)))
+        if most < len(outputs):
+            outputs = np.sort(rng.permutation(len(outputs))[:most])
+        by_channel = np.ascontiguousarray(self.values.transpose(2, 0, 1))
+        total = np.zeros((channels, channels))
+        for start in range(0, len(outputs), _CHUNK):
+            chosen = outputs[start : start + _CHUNK]
+            added = np.matmul(by_channel, self.weights[chosen].transpose(2, 1, 0))
+            sums = added.sum(0)
+            spread = sums.std(0)
+            weight = np.where(spread > 0, 1.0 / np.maximum(spread, 1e-6) ** 2, 0.0)
+            for index, output in enumerate(chosen):
+                one = added[:, :, index] - added[:, :, index].mean(1, keepdims=True)
+                v = np.full(samples, weight[index])
+                if bounds is not None and spread[index] > 0:
+                    near = np.abs(sums[:, index, None] - _row(bounds, output)).min(1) / spread[index]
+                    v *= FLOOR + np.exp(-2.0 * near**2)
+                one *= np.sqrt(v).astype(np.float32)
+                total += one @ one.T
+        made: Array = total * (len(self.weights) / len(outputs) / samples)
+        return made
+
+
+def _row(bounds: Array, output: int) -> Array:
+    # Between the greatest sum that does not reach a bound and the bound.
+    row: Array = bounds[output if len(bounds) > 1 else 0] - 0.5
+    return row
+
+
+def _grouped(values: Array, columns: Array, width: int) -> Array:
+    """(n, taps, inputs) to (n, taps', channels of the group): features of a channel become taps, others go."""
+    inputs = np.flatnonzero(columns >= 0)
+    order = inputs[np.argsort(columns[inputs], kind="stable")]
+    counts = np.bincount(columns[inputs], minlength=width)
+    made = np.zeros((values.shape[0], values.shape[1], int(counts.max()), width), values.dtype)
+    channel = columns[order]
+    place = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
+    made[:, :, place, channel] = values[:, :, order]
+    return made.reshape(len(values), -1, width)
+
+
+def _thresholds(graph: Graph, layer: str) -> Array | None:
+    """Bounds of a layer's sums, through maxima; None where they go elsewhere first."""
+    behind = graph.sole_reader(layer)
+    while behind is not None and isinstance(behind.op, MaxPool | Flatten):
+        behind = graph.sole_reader(behind.name)
+    return behind.op.bounds if behind is not None and isinstance(behind.op, Threshold) else None
+
+
+def _score_gain(graph: Graph, layer: str) -> Array | None:
+    """By what a layer's sums count in the class scores, (classes or 1,); None where anything but sums lies between."""
+    gain, tensor = np.ones(1), layer
+    while tensor != graph.output:
+        behind = graph.sole_reader(tensor)
+        match behind.op if behind is not None else None:
+            case Affine(scale, _, divisor):
+                gain = gain * (scale / divisor)
+            case Scale(factor):
+                gain = gain * factor
+            case Bias() | Add() | SumPool() | Flatten():
+                pass
+            case _:
+                return None
+        assert behind is not None
+        tensor = behind.name
+    return gain
+
+
+def _added_to_scores(simulator: Simulator, prefix: Prefix, node: Node, group: ChannelGroup, gain: Array) -> Array:
+    """What each channel adds to each class score, float32 (images, classes, channels)."""
+    op = node.op
+    assert isinstance(op, Conv | Dense)
+    flat = op.weight.reshape(len(op.weight), -1, op.weight.shape[-1])
+    weights = _grouped(flat, group.columns[node.name], group.width).astype(np.float32)
+    parts = []
+    for block in simulator.blocks(prefix, node.input):
+        if isinstance(op, Conv):
+            seen = windows(block, (op.weight.shape[1], op.weight.shape[2]), op.stride).sum((1, 2))
+            seen = seen.reshape(len(block), -1, seen.shape[-1])
+        else:
+            seen = block.reshape(len(block), 1, -1)
+        values = _grouped(seen, group.columns[node.name], group.width).astype(np.float32)
+        parts.append(np.einsum("nkc,okc->noc", values, weights, optimize=True))
+    made: Array = np.concatenate(parts) * gain.astype(np.float32)[:, None]
+    return made
+
+
+def _bias(simulator: Simulator, images: Array, added: Array) -> Array:
+    """What stands in the class scores beside the group's channels, float32 (images, classes)."""
+    made: Array = simulator.scores(images).astype(np.float32) - added.sum(2)
+    return made
+
+
+def _by_cross_entropy(added: Array, bias: Array, labels: Array | None) -> Array:
+    """Places in the order in which the channel goes whose absence gives the least mean cross entropy."""
+    images = max(1, min(len(added), _CELLS // max(1, added[0].size)))
+    added, scores = added[:images], added[:images].sum(2) + bias[:images]
+    # Whole sums have no temperature of their own.
+    if not added.size or float(np.abs(added).max()) >= 1.0:
+        unit = np.float32(max(float(scores.std()), 1e-6))
+        added, scores = added / unit, scores / unit
+    truth = scores.argmax(1) if labels is None else np.asarray(labels[:images], np.int64)
+    rows = np.arange(images)
+    right = added[rows, truth]
+    shrunk = np.exp(-added)
+    left = np.arange(added.shape[2])
+    places = np.empty(len(left), np.int64)
+    for place in range(len(places)):
+        raised = np.exp(scores - scores.max(1, keepdims=True))
+        loss = (np.log(np.matmul(raised[:, None], shrunk)[:, 0]) + right).mean(0)
+        gone = int(loss.argmin())
+        places[left[gone]] = place
+        scores = scores - added[:, :, gone]
+        stays = np.arange(len(left)) != gone
+        left, added, shrunk, right = left[stays], added[:, :, stays], shrunk[:, :, stays], right[:, stays]
+    return places
+
+
+def _by_reconstruction(costs: Array) -> Array:
+    """Places in the order of the least growth of the sum of G over all pairs that are gone."""
+    growth = np.diag(costs) / 2
+    left = np.ones(len(costs), bool)
+    places = np.empty(len(costs), np.int64)
+    for place in range(len(costs)):
+        gone = int(np.where(left, growth, np.inf).argmin())
+        places[gone], left[gone] = place, False
+        growth = growth + costs[:, gone]
+    return places
