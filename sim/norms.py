@@ -79,7 +79,8 @@ def reestimate(graph: Graph, images: Array, layers: Collection[str] | None = Non
     for norm in wanted:
         lowered = Streamline()(graph)
         simulator = _simulator(simulator, lowered.graph)
-        prefix = simulator.resume(prefix, norm.source) if prefix else simulator.prefix(images, norm.source)
+        source = next(new for new, old in lowered.origins.items() if norm.source in old)
+        prefix = simulator.resume(prefix, source) if prefix else simulator.prefix(images, source)
         mean, variance = _moments(graph, norm, lowered, simulator, prefix)
         graph = _with_statistics(graph, norm, mean, variance, eps)
     return graph

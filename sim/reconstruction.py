@@ -24,7 +24,23 @@ import numpy as np
 
 from ..transforms.channels import ChannelGroup, channel_groups
 from ..transforms.ir.graph import Graph, Node
-from ..transforms.ir.ops import Add, Affine, Best, Bias, Conv, Dense, Flatten, MaxPool, Scale, SumPool, Threshold
+from ..transforms.ir.ops import (
+    Add,
+    Affine,
+    Best,
+    Bias,
+    Conv,
+    Dense,
+    Flatten,
+    MaxPool,
+    PiecewiseLinear,
+    Quantize,
+    Scale,
+    Sign,
+    Stairs,
+    SumPool,
+    Threshold,
+)
 from ..transforms.ir.tensor import Array
 from ..transforms.passes.streamline import Streamline
 from .engine.simulator import Prefix, Simulator
@@ -56,7 +72,7 @@ def removal_order(graph: Graph, images: Array, labels: Array | None = None, seed
     Raises:
         Problem: the graph cannot be compiled, or there are no images.
     """
-    integer = Streamline()(graph).graph if any(isinstance(node.op, Affine) for node in graph.nodes) else graph
+    integer, names = on_integers(graph)
     groups = [group for group in channel_groups(integer) if not group.reason and group.columns]
     rng = np.random.default_rng(seed)
     simulator = Simulator.of(integer)
@@ -75,11 +91,27 @@ def removal_order(graph: Graph, images: Array, labels: Array | None = None, seed
                 orders[group.name] = _by_cross_entropy(added, _bias(simulator, images, added), labels)
             else:
                 sample = _Sample.of(simulator, prefix, node, group, rng)
-                costs[group.name] += sample.costs(_thresholds(integer, node.name), rng)
+                costs[group.name] += sample.costs(_edges(integer, node.name), rng)
     for group in groups:
         if group.name not in orders:
             orders[group.name] = _by_reconstruction(costs[group.name])
-    return orders
+    return {names[name]: order for name, order in orders.items()}
+
+
+def on_integers(graph: Graph) -> tuple[Graph, dict[str, str]]:
+    """The graph at the integer level with all its channels, and for each of its layers the name that it had before.
+
+    Args:
+        graph: of the network or integer level.
+
+    Raises:
+        Problem: it cannot be compiled.
+    """
+    layers = {node.name for node in graph.nodes if isinstance(node.op, Conv | Dense)}
+    if not any(isinstance(node.op, Affine | Sign | Quantize | Stairs | PiecewiseLinear) for node in graph.nodes):
+        return graph, {name: name for name in layers}
+    lowered = Streamline()(graph)
+    return lowered.graph, {new: name for new, old in lowered.origins.items() for name in old if name in layers}
 
 
 def labels_fit(graph: Graph) -> bool:
@@ -119,8 +151,8 @@ class _Sample:
         flat = op.weight.reshape(len(op.weight), -1, op.weight.shape[-1])
         return _Sample(np.concatenate(parts), _grouped(flat, columns, group.width).astype(np.float32))
 
-    def costs(self, bounds: Array | None, rng: np.random.Generator) -> Array:
-        """G of this layer, (channels, channels) float64; `bounds` are of its sums' thresholds, None for none."""
+    def costs(self, edges: Array | None, rng: np.random.Generator) -> Array:
+        """G of this layer, (channels, channels) float64; `edges` as `_edges` finds them."""
         samples, _, channels = self.values.shape
         outputs = np.arange(len(self.weights))
         most = max(_CHUNK, int(_PRODUCTS / (samples * channels**2)))
@@ -137,19 +169,14 @@ class _Sample:
             for index, output in enumerate(chosen):
                 one = added[:, :, index] - added[:, :, index].mean(1, keepdims=True)
                 v = np.full(samples, weight[index])
-                if bounds is not None and spread[index] > 0:
-                    near = np.abs(sums[:, index, None] - _row(bounds, output)).min(1) / spread[index]
+                if edges is not None and spread[index] > 0:
+                    row = edges[output if len(edges) > 1 else 0]
+                    near = np.abs(sums[:, index, None] - row).min(1) / spread[index]
                     v *= FLOOR + np.exp(-2.0 * near**2)
                 one *= np.sqrt(v).astype(np.float32)
                 total += one @ one.T
         made: Array = total * (len(self.weights) / len(outputs) / samples)
         return made
-
-
-def _row(bounds: Array, output: int) -> Array:
-    # Between the greatest sum that does not reach a bound and the bound.
-    row: Array = bounds[output if len(bounds) > 1 else 0] - 0.5
-    return row
 
 
 def _grouped(values: Array, columns: Array, width: int) -> Array:
@@ -164,12 +191,19 @@ def _grouped(values: Array, columns: Array, width: int) -> Array:
     return made.reshape(len(values), -1, width)
 
 
-def _thresholds(graph: Graph, layer: str) -> Array | None:
-    """Bounds of a layer's sums, through maxima; None where they go elsewhere first."""
-    behind = graph.sole_reader(layer)
-    while behind is not None and isinstance(behind.op, MaxPool | Flatten):
+def _edges(graph: Graph, layer: str) -> Array | None:
+    """Where a layer's sums change a bit, (channels or 1, levels) float64, through maxima and signs; None elsewhere."""
+    behind, factor = graph.sole_reader(layer), np.ones(1)
+    while behind is not None and isinstance(behind.op, MaxPool | Flatten | Scale):
+        if isinstance(behind.op, Scale):
+            factor = factor * behind.op.factor
         behind = graph.sole_reader(behind.name)
-    return behind.op.bounds if behind is not None and isinstance(behind.op, Threshold) else None
+    if behind is None or not isinstance(behind.op, Threshold):
+        return None
+    # Halfway between the bound and the whole number below it.
+    middle = behind.op.bounds - 0.5
+    edges: Array = np.where(factor == 0, np.inf, 1.0 / np.where(factor == 0, 1.0, factor))[:, None] * middle
+    return edges
 
 
 def _score_gain(graph: Graph, layer: str) -> Array | None:

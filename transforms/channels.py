@@ -103,6 +103,16 @@ def cut(graph: Graph, keep: Mapping[str, Sequence[int] | Array]) -> Graph:
         Problem: an unknown group; channels that are none, repeated, unsorted or out of range; a group that cannot be
             cut; a layer of the group of which nothing would be left; an operation of another level.
     """
+    stays = staying(graph, keep)
+    nodes = [replace(node, op=_without(node.op, stays[node.name], stays[node.input])) for node in graph.nodes]
+    return graph.with_nodes(tuple(nodes))
+
+
+def staying(graph: Graph, keep: Mapping[str, Sequence[int] | Array]) -> dict[str, Array]:
+    """For every tensor of a graph which places of its channel axis `cut` would leave, bool.
+
+    Args and errors are those of `cut`.
+    """
     channels = _Channels.of(graph)
     groups = {group.name: group for group in channels.groups()}
     gone = np.zeros(len(channels.roots), bool)
@@ -114,11 +124,7 @@ def cut(graph: Graph, keep: Mapping[str, Sequence[int] | Array]) -> Graph:
         kept = _checked(listed, group)
         for layer, rows in group.rows.items():
             gone[channels.of_tensor(layer)[~np.isin(rows, kept)]] = True
-    nodes = []
-    for node in graph.nodes:
-        stays = ~gone[channels.of_tensor(node.name)]
-        nodes.append(replace(node, op=_without(node.op, stays, ~gone[channels.of_tensor(node.input)])))
-    return graph.with_nodes(tuple(nodes))
+    return {tensor: ~gone[channels.of_tensor(tensor)] for tensor in channels.tensors}
 
 
 def _checked(listed: Sequence[int] | Array, group: ChannelGroup) -> Array:
@@ -154,7 +160,8 @@ class _Channels:
     def of(graph: Graph) -> _Channels:
         """Number the channels of the image and of every layer, and follow them through the graph."""
         shape = graph.input_type.shape
-        first = any(isinstance(node.op, ChannelsLast) for node in graph.readers(graph.input))
+        # A product may stand between the input and where its channels move.
+        first = any(isinstance(node.op, ChannelsLast) for node in graph.nodes)
         made = _Channels(graph, {graph.input: np.arange(shape[0] if first else shape[-1])}, np.zeros(0, np.int64))
         parents = list(range(len(made.tensors[graph.input])))
         for node in graph.nodes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -27,7 +27,6 @@ from .options import (
     useless,
 )
 
-Source = Annotated[Path, Own("Run folder or recipe (.yaml).", argument=True)]
 AnySource = Annotated[Path, Own("Run folder, recipe (.yaml) or QONNX file.", argument=True)]
 RunFolder = Annotated[Path | None, Own("Run folder of a recipe.", ("--run",), default="runs/<name>")]
 Criterion = Annotated[str, Key("prune.criterion", help="What filters are ranked by, as `flow rank --list` says.")]
@@ -156,10 +155,11 @@ def _once(context: typer.Context, overrides: list[str], options: dict[str, str])
     "flow prune runs/model --amount 0.5 --steps 2",
     "flow prune model.yaml --objective lut=1,bram18=1 --budget lut=20000 --max-loss 1",
     "flow prune runs/model --method synapses --share 0.5 -o sparse  # The run stays as it is.",
+    "flow prune net.onnx --data digits --amount 0.5 -o smaller.onnx  # Anyone's network, without training.",
 )
 def prune(
     context: typer.Context,
-    source: Source,
+    source: AnySource,
     run: RunFolder = None,
     method: Annotated[str, Key("prune.method", help="What is removed: filters, or by a method below.")] = "",
     criterion: Criterion = "",
@@ -184,13 +184,31 @@ def prune(
     network: Annotated[
         str, Own("With --output: which one to prune.", ("--network",), choices=("base", "pruned"))
     ] = "base",
+    unit: Annotated[int | None, Key("prune.unit")] = None,
+    min_width: Annotated[int | None, Key("prune.min_width")] = None,
+    images: Annotated[int | None, Key("prune.images")] = None,
+    calibration: Annotated[
+        int | None, Key("prune.calibration", help="Images that batch norms are measured on.")
+    ] = None,
+    seed: Annotated[int | None, Key("seed", help="Of all random choices.")] = None,
+    data: Annotated[str, Own("Data set, for a QONNX file.", ("--data",), metavar="NAME")] = "",
+    data_dir: DataDir = None,
+    input: ImagesOrContract = None,
+    labels: Labels = None,
     overrides: Overrides = None,
     json: Json = False,
 ) -> None:
-    """Prune the trained network of a run or recipe, by any method.
+    """Prune the trained network of a run or recipe, by any method, or a QONNX file without any training.
 
-    Every step is shown.
+    Every step is shown. Of a file the channels go that change least of what the layers behind add up, norms or
+    thresholds are re-estimated, and the smaller network is held against the whole one.
     """
+    if source.suffix == ".onnx":
+        useless(context, _OF_RUNS, "for a QONNX file, which is not trained", "leave it out")
+        how = (amount, unit, min_width, criterion, images, calibration, seed)
+        _prune_file(source, output, (data, data_dir, input, labels), how, json)
+        return
+    useless(context, ["data", "data_dir", "input", "labels"], "for a run", "a run has images of its own")
     if source.is_dir():
         useless(context, ["run"], "for a run folder", "give one of them")
     if epochs == 0:
@@ -202,9 +220,11 @@ def prune(
     for name in ("objective", "budget"):
         if given(context, [name]) and method not in ("", "filters"):
             raise Problem(f"--{name} is no setting of method {method}", f"--{name}", "leave it out")
-    shared = {"criterion": criterion, "steps": steps, "amount": amount, "allocation": allocation}
+    shared: dict[str, Any] = {"criterion": criterion, "steps": steps, "amount": amount, "allocation": allocation}
+    shared |= {"unit": unit, "min_width": min_width, "images": images, "calibration": calibration}
     options = method_changes(context, source, method, shared, list(overrides or []))
     common = {"max_loss": max_loss, "epochs": epochs, "learning_rate": learning_rate}
+    options += [] if seed is None else [f"seed={seed}"]
     options += [f"prune.{key}={value}" for key, value in common.items() if value is not None]
     options += _parts(objective, "objective") + _parts(budget, "budget")
     wanted = changes(overrides, options)
@@ -221,6 +241,63 @@ def prune(
         with screen.Bar("prune", quiet=json) as bar:
             found = work.prune_to(output, source, run, wanted, network, bar.update)
     screen.print_json(found) if json else screen_pruning.print_pruning(found)
+
+
+_OF_RUNS = (
+    *("run", "method", "allocation", "steps", "objective", "budget", "max_loss", "epochs", "learning_rate"),
+    *("network", "overrides"),
+)
+
+
+def _prune_file(
+    source: Path,
+    output: Path | None,
+    given: tuple[str, Path | None, list[str] | None, Path | None],
+    how: tuple[float | None, int | None, int | None, str, int | None, int | None, int | None],
+    json: bool,
+) -> None:
+    from ..commands import prune_file as work
+    from ..commands.pruning import LabelledInput
+    from ..graphs.inputs import images_and_contract
+    from ..recipe.fields import default
+    from ..recipe.methods.filters import AUTO
+    from ..show import pruning as screen_pruning
+    from ..show import terminal as screen
+
+    data, data_dir, input, labels = given
+    amount, unit, min_width, criterion, images, calibration, seed = how
+    pictures, contract = images_and_contract(input)
+    if output is None:
+        raise Problem("nothing says where the smaller network is to be written", "-o", "give -o smaller.onnx")
+    if data and pictures is not None:
+        raise Problem("--data has images and labels of its own", "--data", "give --data, or --input with --labels")
+    if labels is not None and pictures is None:
+        raise Problem("labels without their images", "--labels", "give the images with --input")
+    if data_dir is not None and not data:
+        raise Problem("a folder without a data set", "--data-dir", "name the data set with --data")
+    if criterion in ("", AUTO):
+        criterion = work.CRITERIA[0]
+    if criterion not in work.CRITERIA:
+        what = f"{criterion} looks into a network in torch, which a file is not"
+        raise Problem(what, "--criterion", f"give {' or '.join(work.CRITERIA)}, or a run")
+    if amount == 0:
+        raise Problem("an amount of 0 removes nothing", "--amount", "give a share such as 0.25")
+    check_file(output, (".onnx",), [source, pictures, labels])
+
+    def chosen(value: Any, key: str) -> Any:
+        return default(key) if value is None else value
+
+    wanted = work.FilePruning(
+        chosen(amount, "prune.amount"),
+        chosen(unit, "prune.unit"),
+        chosen(min_width, "prune.min_width"),
+        criterion,
+        512 if images is None else images,
+        chosen(calibration, "prune.calibration"),
+        chosen(seed, "seed"),
+    )
+    found = work.prune_file(source, output, LabelledInput(data, data_dir, pictures, labels, contract), wanted)
+    screen.print_json(found) if json else screen_pruning.print_pruned_file(found)
 
 
 def _check_output(output: Path, source: Path, run: Path | None) -> None:

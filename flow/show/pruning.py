@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 
 from ...models.relevance.criteria import CRITERIA, REDUCTIONS
 from ..pruning import statistics as study_figures
 from ..recipe.methods.all import METHODS
 from ..recipe.methods.method import Lines
+from ..results.pruned_file import PrunedFile
 from ..results.rankings import CaptumComparison, Ranking, StudyResult
 from ..results.stages import PrunedRun
 from . import tables as report_tables
@@ -102,6 +104,31 @@ def print_pruning(found: PrunedRun) -> None:
     print_lines(METHODS[found.method].lines(found))
     rest = f"flow build continues in {found.folder}" if found.files is None else f"wrote {', '.join(found.files)}"
     print(f"test accuracy {found.accuracy:.2%}; {rest}")
+
+
+def print_pruned_file(found: PrunedFile) -> None:
+    """Print what is left of a file's network, and what it answers."""
+    print_input(found.input)
+    table = Table("group", "channels", "left")
+    for name, width in found.widths.items():
+        table.add_row(escape(name), f"{width:,}", f"{found.kept[name]:,}")
+    terminal().print(table)
+    what = {"network": "batch norms", "integer": "thresholds"}[found.level]
+    before, after = found.before, found.after
+    lines = [
+        f"{found.criterion} on {found.images:,} images, {what} re-estimated on {found.calibration:,}: "
+        f"{found.seconds:.1f} s, no training",
+        f"operations {found.operations:,} to {found.operations_after:,} "
+        f"({found.operations_after / found.operations - 1:+.1%}), weights {found.weights:,} to {found.weights_after:,}",
+        f"the whole network without these channels against the cut one: {found.different:,} of {found.compared:,} "
+        "integers differ",
+    ]
+    if before.accuracy is not None and after.accuracy is not None:
+        lines.append(f"accuracy {before.accuracy:.2%} to {after.accuracy:.2%} of {found.judged:,} images")
+    lines.append(f"same answer as before: {after.same:.2%} of {found.judged:,} images")
+    lines.append(f"wrote {found.output}; `flow estimate` says what either costs in hardware")
+    for line in lines:
+        terminal().print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def print_lines(lines: Lines) -> None:

@@ -1,0 +1,62 @@
+"""What pruning a QONNX file without any training finds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .costs import InputHeld
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answers:
+    """What a network answers on the images that judge.
+
+    Attributes:
+        accuracy: 0 to 1; None without labels.
+        same: share of images with the unpruned network's answer, 0 to 1.
+    """
+
+    accuracy: float | None
+    same: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrunedFile:
+    """What `flow prune NET.onnx` finds.
+
+    Attributes:
+        network, output: files.
+        level: of what was written: "network", whose batch norms were re-estimated, or "integer", whose thresholds were.
+        criterion: that chose.
+        seed: of all that is drawn.
+        images, calibration, judged: how many images chose, re-estimated and judge.
+        widths, kept: channels before and after, by group.
+        compared, different: integers of the cut network and of the whole one with the weights of removed channels at 0,
+            before any re-estimation; how many differ, which is 0 or the command fails.
+        before, after: answers.
+        operations, operations_after: products of an image.
+        weights, weights_after: how many.
+        seconds: that choosing, cutting and re-estimating took.
+        input: what the input holds; None where it is not known.
+    """
+
+    network: str
+    output: str
+    level: str
+    criterion: str
+    seed: int
+    images: int
+    calibration: int
+    judged: int
+    widths: dict[str, int]
+    kept: dict[str, int]
+    compared: int
+    different: int
+    before: Answers
+    after: Answers
+    operations: int
+    operations_after: int
+    weights: int
+    weights_after: int
+    seconds: float
+    input: InputHeld | None

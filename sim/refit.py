@@ -1,0 +1,83 @@
+"""Thresholds of a graph without batch norms, re-estimated after channels were cut.
+
+Where a file's norms are thresholds already, nothing says which mean and variance a threshold t was made with; but
+whatever norm it was, measuring it again maps t to m' + (t - m) s' / s, m and s being mean and standard deviation of
+what the threshold sees in the whole graph, m' and s' in the cut one. A sum of integers reaches that where it reaches
+the next whole number, so the mended graph is one of integers again, and what it computes is exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from ..transforms.ir.graph import Graph
+from ..transforms.ir.ops import Threshold
+from ..transforms.ir.tensor import Array
+from .engine.simulator import Prefix, Simulator
+
+
+def refit(whole: Graph, cut: Graph, stays: Mapping[str, Array], images: Array, layers: Collection[str]) -> Graph:
+    """The cut graph, its thresholds at and behind some layers fitted to what they see now.
+
+    Thresholds are mended in the order of execution, each seeing what those in front of it give.
+
+    Args:
+        whole: of the integer level.
+        cut: of `transforms.channels.cut`, with the same names.
+        stays: of `transforms.channels.staying`.
+        images: (images, *input shape) to measure on.
+        layers: whose sums changed.
+
+    Raises:
+        Problem: there are no images.
+    """
+    reached = set(layers)
+    wanted = []
+    for node in cut.nodes:
+        if reached.intersection(node.inputs):
+            reached.add(node.name)
+        if isinstance(node.op, Threshold) and node.name in reached:
+            wanted.append(node)
+    before = Simulator.of(whole)
+    old: Prefix | None = None
+    new: Prefix | None = None
+    for node in wanted:
+        after = Simulator.of(cut)
+        old = before.resume(old, node.name) if old else before.prefix(images, node.name)
+        new = after.resume(new, node.name) if new else after.prefix(images, node.name)
+        mean, spread = _moments(before, old, node.input)
+        channels = stays[node.name]
+        op = cut.node(node.name).op
+        assert isinstance(op, Threshold)
+        bounds = _fitted(op.bounds, mean[channels], spread[channels], *_moments(after, new, node.input))
+        low, high = whole.types[node.input].range
+        never, always = op.bounds > high, op.bounds <= low
+        # What is never or always reached stays so.
+        bounds = np.where(never, np.iinfo(np.int32).max, np.where(always, np.iinfo(np.int32).min, bounds))
+        least, most = cut.types[node.input].range
+        bounds = np.clip(bounds, least, most + 1)
+        changed = replace(node, op=replace(op, bounds=bounds))
+        cut = cut.with_nodes(tuple(changed if one.name == node.name else one for one in cut.nodes))
+    return cut
+
+
+def _moments(simulator: Simulator, prefix: Prefix, tensor: str) -> tuple[Array, Array]:
+    """Mean and standard deviation, (channels,) float64, of a tensor of integers."""
+    total = squares = np.zeros(1)
+    count = 0
+    for block in simulator.blocks(prefix, tensor):
+        sums = block.reshape(-1, block.shape[-1]).astype(np.float64)
+        total, squares, count = total + sums.sum(0), squares + (sums * sums).sum(0), count + len(sums)
+    mean = total / count
+    return mean, np.sqrt(np.maximum(squares / count - mean * mean, 0.0))
+
+
+def _fitted(bounds: Array, mean: Array, spread: Array, mean_now: Array, spread_now: Array) -> Array:
+    """Whole numbers, ascending along levels, (channels, levels) int64; without any spread the mean alone moves."""
+    ratio = np.where((spread > 0) & (spread_now > 0), spread_now / np.where(spread > 0, spread, 1.0), 1.0)
+    moved = mean_now[:, None] + (bounds - mean[:, None]) * ratio[:, None]
+    made: Array = np.ceil(moved).astype(np.int64)
+    return made
