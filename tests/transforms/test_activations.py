@@ -16,7 +16,7 @@ from onnx import TensorProto, helper
 
 from bnnflow import Problem
 from bnnflow.sim import reference
-from bnnflow.sim.verify import images_in_doubt
+from bnnflow.sim.verify import images_with_float_ties
 from bnnflow.transforms.channels import channel_groups, cut
 from bnnflow.transforms.ir.contract import FLOAT, InputContract, describe_host, from_json
 from bnnflow.transforms.ir.graph import Graph
@@ -91,8 +91,8 @@ ACTIVATIONS = {
 def test_every_integer_meets_the_same_thresholds_as_in_onnxruntime(name: str, behind: object) -> None:
     model = ended(ACTIVATIONS[name](behind=behind))
     made = stages(read(model))
-    doubts = [doubt for stage in made for doubt in stage.doubts]
-    sure = ~images_in_doubt(made[0].graph, doubts, EVERY)
+    float_ties = [each for stage in made for each in stage.float_ties]
+    sure = ~images_with_float_ties(made[0].graph, float_ties, EVERY)
     assert sure.sum() > 200
     theirs = by_onnxruntime(model)
     for stage in made:

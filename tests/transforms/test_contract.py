@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from bnnflow import Problem
 from bnnflow.sim.engine.simulator import Simulator
 from bnnflow.sim.inputs import float_inputs, graph_inputs, image_inputs
-from bnnflow.sim.verify import images_in_doubt
+from bnnflow.sim.verify import images_with_float_ties
 from bnnflow.transforms.ir.contract import CONTRACT_KEY, InputContract, from_json
 from bnnflow.transforms.ir.contract_text import parse
 from bnnflow.transforms.ir.graph import Graph
@@ -189,8 +189,8 @@ def test_every_level_computes_what_onnxruntime_computes_on_the_real_range(case: 
     )
     floats = float_inputs(first, data)
     theirs = judged(case, model, floats)
-    doubts = [doubt for stage in made for doubt in stage.doubts]
-    sure = ~images_in_doubt(first, doubts, data)
+    float_ties = [each for stage in made for each in stage.float_ties]
+    sure = ~images_with_float_ties(first, float_ties, data)
     wanted = np.rint(theirs[sure]).astype(np.int64)
     for stage in made:
         from_file = read(onnx.ModelProto.FromString(write(stage.graph).SerializeToString()))
@@ -216,7 +216,7 @@ def test_without_a_word_the_first_quantizer_is_the_border_or_the_input_is_asked_
     floats = np.random.default_rng(1).normal(0, 0.7, (8, *net.shape)).astype(np.float32)
     theirs = judged(case, model, floats)
     codes = graph_inputs(made[0].graph, floats)
-    sure = ~images_in_doubt(made[0].graph, [doubt for stage in made for doubt in stage.doubts], codes)
+    sure = ~images_with_float_ties(made[0].graph, [each for stage in made for each in stage.float_ties], codes)
     for stage in made:
         assert np.array_equal(scores(stage.graph, floats[sure]), np.rint(theirs[sure]).astype(np.int64))
 

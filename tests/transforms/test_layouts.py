@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from bnnflow import Problem
 from bnnflow.sim import reference
-from bnnflow.sim.verify import images_in_doubt
+from bnnflow.sim.verify import images_with_float_ties
 from bnnflow.transforms.ir.ops import ChannelsLast, Sign, Threshold
 from bnnflow.transforms.passes.compile import stages
 from bnnflow.transforms.reading.read import read
@@ -248,7 +248,7 @@ def test_channels_last_networks(drawn: tuple[onnx.ModelProto, tuple[int, int, in
     assert not any(isinstance(node.op, ChannelsLast) for node in made[0].graph.nodes)
     images = np.random.default_rng(5).integers(0, 256, (8, *shape))
     images[0] = 128
-    sure = ~images_in_doubt(made[0].graph, [doubt for stage in made for doubt in stage.doubts], images)
+    sure = ~images_with_float_ties(made[0].graph, [each for stage in made for each in stage.float_ties], images)
     want = np.concatenate([by_onnxruntime(model, image[None].astype(np.float32)) for image in images])
     for stage in made:
         got = reference.run(stage.graph, images)[stage.graph.output]

@@ -81,7 +81,7 @@ class FlattenEarly:
             else:
                 now[node.name] = rewrite.emit(node.name, node.op, *(now[name] for name in node.inputs))
             if not graph.types[node.name].is_float:
-                rewrite.match(node.name, now[node.name])
+                rewrite.equate(node.name, now[node.name])
         return rewrite.done(now[graph.output])
 
 
@@ -131,7 +131,7 @@ class _Walk:
         old = node.name if fused is None else fused.name
         self.now[old] = self.now[node.name]
         if not self.graph.types[old].is_float:
-            self.rewrite.match(old, self.now[old])
+            self.rewrite.equate(old, self.now[old])
         self._fork(old)
 
     def _fused(self, tensor: str) -> Node | None:
@@ -143,7 +143,7 @@ class _Walk:
     def _fork(self, old: str) -> None:
         if self.graph.uses(old) > 1 and not self.rewrite.types[self.now[old]].is_float:
             new = self.rewrite.emit(self.rewrite.fresh("duplicate"), DuplicateStreams(), self.now[old])
-            self.rewrite.match(old, new)
+            self.rewrite.equate(old, new)
             self.now[old] = new
 
     def _lower(self, node: Node, threshold: object) -> str:

@@ -98,7 +98,7 @@ class _Walk:
                 )
         self.now[name] = self._raised(node)
         if not self.graph.types[name].is_float:
-            self.rewrite.match(name, self.now[name])
+            self.rewrite.equate(name, self.now[name])
 
     def _raised(self, node: Node) -> str:
         emit, op, name = self.rewrite.emit, node.op, node.name

@@ -34,9 +34,9 @@ class Reduce:
         rewrite = Rewrite(graph)
         for tensor, kind in graph.types.items():
             if not kind.is_float:
-                rewrite.match(tensor, tensor)
+                rewrite.equate(tensor, tensor)
         same = {node.name: (node.name,) for node in graph.nodes}
-        whole = Rewritten(graph, tuple(rewrite.matches.values()), origins=same)
+        whole = Rewritten(graph, tuple(rewrite.equivalences.values()), origins=same)
         totals: dict[str, int] = {}
         while True:
             plan = _plan(whole.graph, self.grain)
@@ -47,7 +47,7 @@ class Reduce:
                     totals[reason] = totals.get(reason, 0) + count
             result = _Walk(whole.graph, plan).run()
             origins = compose_origins(whole.origins, result.origins)
-            whole = Rewritten(result.graph, compose(whole.matches, result.matches), origins=origins)
+            whole = Rewritten(result.graph, compose(whole.equivalences, result.equivalences), origins=origins)
         notes = tuple(f"{count} {reason} left out" for reason, count in totals.items())
         return replace(whole, notes=notes)
 
@@ -279,7 +279,7 @@ class _Walk:
                 self.offsets[node.name] = offset
             rewrite.emit(node.name, op, *inputs)
             if not self.graph.types[node.name].is_float:
-                rewrite.match(node.name, node.name, 1.0, self.offsets.get(node.name, 0), kept.get(node.name))
+                rewrite.equate(node.name, node.name, 1.0, self.offsets.get(node.name, 0), kept.get(node.name))
         return rewrite.done(self.graph.output)
 
 

@@ -22,7 +22,7 @@ class Scaled:
     Attributes:
         tensor: of the new graph; integers.
         scale, shift: exact.
-        curves: rising; an activation that has yet to be taken up by a quantizer, with what follows it. Empty for none.
+        curves: rising; an activation that has yet to be absorbed by a quantizer, with what follows it. Empty for none.
         layer: the new graph's layer that makes `tensor` and that no one else reads; its rows may be negated.
         terms: number of products in the layer behind it.
         rounded: whether float32 rounds those (not where they are whole numbers times powers of two).

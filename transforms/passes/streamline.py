@@ -42,7 +42,7 @@ from ..ir.ops import (
 from ..ir.rows import rows_of
 from ..ir.tensor import Array, TensorType, frozen
 from .curves import curves_of
-from .quantizers import Quantizer, ThresholdBounds, bounds_of, doubt_text, float32_rounds, trimmed, unchanged
+from .quantizers import Quantizer, ThresholdBounds, bounds_of, float32_rounds, float_ties_text, trimmed, unchanged
 from .rationals import (
     ONE,
     ZERO,
@@ -56,7 +56,7 @@ from .rationals import (
     shrink,
     spread,
 )
-from .rewrite import Doubt, Rewrite, Rewritten
+from .rewrite import FloatTies, Rewrite, Rewritten
 from .scaled import Scaled
 from .unquantized import ActivationLevels
 
@@ -203,9 +203,9 @@ class _Walk:
         if x.curves:
             return
         if all(Fraction(float(value)) == value for value in (*x.scale, *x.shift)):
-            if x.tensor in self.rewrite.matches and self.graph.types[old].is_float:
+            if x.tensor in self.rewrite.equivalences and self.graph.types[old].is_float:
                 return
-            self.rewrite.match(old, x.tensor, floats(x.scale), floats(x.shift))
+            self.rewrite.equate(old, x.tensor, floats(x.scale), floats(x.shift))
 
     def _scaled(self, x: Scaled, factors: Sequence[int]) -> Scaled:
         """The same tensor from integers that are `factors` times as large."""
@@ -239,9 +239,9 @@ class _Walk:
         if (weight := _negated(layer.weight, falls)) is None:
             return self._scaled(x, [-1 if fall else 1 for fall in falls])
         self.rewrite.replace(x.layer, replace(layer, weight=frozen(weight)))
-        if x.layer in self.rewrite.matches:
-            known = self.rewrite.matches[x.layer]
-            self.rewrite.matches[x.layer] = replace(known, factor=known.factor * np.where(falls, -1.0, 1.0))
+        if x.layer in self.rewrite.equivalences:
+            known = self.rewrite.equivalences[x.layer]
+            self.rewrite.equivalences[x.layer] = replace(known, factor=known.factor * np.where(falls, -1.0, 1.0))
         return replace(x, scale=shrink(tuple(abs(scale) for scale in x.scale)))
 
     def _plain(self, x: Scaled) -> Scaled:
@@ -300,13 +300,15 @@ class _Walk:
             places = tuple(tuple(curve.knots[index] for index in jumps) for curve in curves)
             closed = tuple(op.closed[index] for index in jumps)
             steps = Quantizer((0,) * len(jumps), closed, ONE, 0, 1, places)
-            self._doubt(node, bounds_of(steps, x, self._kind(x), not all(map(is_power_of_two, filter(None, x.gains)))))
+            self._note_float_ties(
+                node, bounds_of(steps, x, self._kind(x), not all(map(is_power_of_two, filter(None, x.gains))))
+            )
         return replace(x.bent(curves, *self._kind(x).range), blurred=blurred)
 
-    def _doubt(self, node: Node, bounds: ThresholdBounds) -> None:
+    def _note_float_ties(self, node: Node, bounds: ThresholdBounds) -> None:
         if bounds.channels:
-            self.rewrite.doubts.append(Doubt(node.input, bounds.channels, bounds.edges, bounds.widths))
-            self.rewrite.notes.append(doubt_text(node.name, bounds.channels))
+            self.rewrite.float_ties.append(FloatTies(node.input, bounds.channels, bounds.edges, bounds.widths))
+            self.rewrite.notes.append(float_ties_text(node.name, bounds.channels))
 
     def _quantize(self, node: Node, op: Quantize | Sign | Stairs | Threshold, x: Scaled) -> Scaled:
         quantizer = Quantizer.of(op, *x.ends(*self._kind(x).range))
@@ -316,7 +318,7 @@ class _Walk:
             x = self._rising(x)
         kind = self._kind(x)
         bounds = bounds_of(quantizer, x, kind, float32_rounds(op, x))
-        self._doubt(node, bounds)
+        self._note_float_ties(node, bounds)
         if (
             not self.keep_quantizers
             and not bounds.flips.any()
@@ -384,7 +386,7 @@ class _Walk:
     def _pad(self, op: Pad, x: Scaled, value: Fraction) -> Scaled:
         places = {curve: curve.place_of(value) for curve in x.curves}
         if None in places.values():
-            # The border is beyond what the activation leaves: it has to be taken up first.
+            # The border is beyond what the activation leaves: it has to be absorbed first.
             x = self._plain(x)
         if value or x.shift != ZERO:
             x = self._rising(x)

@@ -131,7 +131,7 @@ class _Walk:
                 made = _Coded(self.rewrite.emit(name, op, x.tensor), x.factor, x.offset)
         self.codes[name] = made
         if not self.graph.types[name].is_float and made.zeros is None:
-            self.rewrite.match(name, made.tensor, float(made.factor), made.offset)
+            self.rewrite.equate(name, made.tensor, float(made.factor), made.offset)
 
     def done(self) -> Rewritten:
         """The new graph; class scores keep their values at every level."""
@@ -165,7 +165,7 @@ class _Walk:
         kind = self.rewrite.types[counts]
         border = _border(op, self.rewrite.types[x.tensor], x.zeros, kind)
         if border.values.shape[:2] == (1, 1):
-            # The same border everywhere, as where the kernel covers the map: thresholds take it up.
+            # The same border everywhere, as where the kernel covers the map: thresholds absorb it.
             return _Coded(counts, 2, border.values[0, 0] - fan_in)
         factor = 2
         if np.any(border.values % 2):
