@@ -65,7 +65,8 @@ def faults(
         seed: of the maps.
         targets, layers, models, protections: what is hit, where, how, and behind which protection.
         interval: as many maps as the mean takes to be known to +- this; `max_maps` at most.
-        error, confidence: half width and confidence of the share of critical faults, for the model "single".
+        error, confidence: half width of the interval of the share of critical faults, and its confidence, above 0 and
+            below 1, for the model "single".
         fifo_depth: words of a FIFO, for the target fifos.
         fps, folding, pe_simd: how the graph is folded: for a rate on `part` at `clock_mhz`, by FINN's file, or alike
             everywhere ("1,1"); none: as it is.

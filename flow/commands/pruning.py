@@ -22,6 +22,8 @@ from ..recipe.file import load
 from ..recipe.methods.method import Measured, MethodInput
 from ..recipe.pruning_checks import check_kind, check_pruning
 from ..recipe.schema import Recipe
+from ..results.costs import InputHeld
+from ..results.rankings import SensitivityTable
 from ..results.stages import PrunedRun, PruningResult, Unpruned
 from ..run.files import write_whole
 from ..run.folder import Run
@@ -29,10 +31,9 @@ from ..run.typed_json import extended
 from ..stages.build import Build
 
 if TYPE_CHECKING:
+    from ...models.prune.allocation.sensitivity import SensitivityCurve
     from ...models.training.train import Progress
     from ...transforms.ir.graph import Graph
-
-Facts = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +69,8 @@ def sensitivity(
     wishes: SensitivityOptions,
     given: LabelledInput,
     progress: Callable[[int, int], None],
-) -> Facts:
+) -> SensitivityTable:
     """The sensitivity table of a trained run, a recipe's run, or a QONNX file.
-
-    Returns:
-        `network`, `criterion`, `seed`, `validation`, `calibration` (images), `accuracy` of the whole, and `groups` as
-        `sensitivity.table_facts` gives them.
 
     Raises:
         Problem: the source is none of these or not trained yet, or what `sensitivity.table` finds.
@@ -87,7 +84,7 @@ def sensitivity(
 
 def _of_file(
     path: Path, wishes: SensitivityOptions, given: LabelledInput, progress: Callable[[int, int], None]
-) -> Facts:
+) -> SensitivityTable:
     graph = AcceptInput()(open_graph(path, given.contract)).graph
     if wishes.criterion not in ("", "random"):
         what = f"a QONNX file has nothing that {wishes.criterion!r} could look at"
@@ -102,7 +99,7 @@ def _of_file(
     settings = (wishes.unit or default("prune.unit"), 1, wishes.levels or default("prune.levels"))
     curves = work.table(candidates, scores, *settings, wishes.store, wishes.jobs, progress)
     name = wishes.scores.name if wishes.scores else "random"
-    return _facts(str(path), name, seed, validation, calibration, curves) | {"input": input_held(graph)}
+    return _sensitivity_table(str(path), name, seed, validation, calibration, curves, input_held(graph))
 
 
 def _images(graph: Graph, given: LabelledInput) -> tuple[np.ndarray, np.ndarray]:
@@ -139,7 +136,7 @@ def _of_run(
     overrides: Sequence[str],
     wishes: SensitivityOptions,
     progress: Callable[[int, int], None],
-) -> Facts:
+) -> SensitivityTable:
     from ...models.prune.schedule import step_scores
     from ...models.training.augment import augment
     from ...models.training.ensemble import EnsembleNetwork
@@ -176,7 +173,7 @@ def _of_run(
     how = (settings.unit, settings.min_width, settings.levels)
     curves = work.table(candidates, scores, *how, store, wishes.jobs, progress)
     name = wishes.scores.name if wishes.scores else settings.criterion
-    return _facts(str(run.folder), name, recipe.seed, validation, calibration, curves)
+    return _sensitivity_table(str(run.folder), name, recipe.seed, validation, calibration, curves)
 
 
 def _said(recipe: Recipe, wishes: SensitivityOptions, key: str) -> bool:
@@ -238,25 +235,40 @@ def trained(build: Build, which: str = "base") -> Any:
     return build.load(which)
 
 
-def _facts(network: str, criterion: str, seed: int, validation: int, calibration: int, curves: Any) -> Facts:
-    rows = work.table_facts(curves)
-    counts = {"validation": validation, "calibration": calibration}
-    base = rows[0]["accuracy"][0] if rows else None
-    return {"network": network, "criterion": criterion, "seed": seed, **counts, "accuracy": base, "groups": rows}
+def _sensitivity_table(
+    network: str,
+    criterion: str,
+    seed: int,
+    validation: int,
+    calibration: int,
+    curves: Mapping[str, SensitivityCurve],
+    held: InputHeld | None = None,
+) -> SensitivityTable:
+    rows = work.sensitivity_rows(curves)
+    return SensitivityTable(
+        network=network,
+        criterion=criterion,
+        seed=seed,
+        validation=validation,
+        calibration=calibration,
+        accuracy=rows[0].accuracy[0] if rows else None,
+        groups=rows,
+        input=held,
+    )
 
 
-def write_csv(path: Path, found: Mapping[str, Any]) -> None:
+def write_csv(path: Path, found: SensitivityTable) -> None:
     """Write a table as CSV: group, width, removed, accuracy, loss; one row a cell."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["group", "width", "removed", "accuracy", "loss"])
-    for row in found["groups"]:
-        for cell in zip(row["removed"], row["accuracy"], row["loss"], strict=True):
-            writer.writerow([row["group"], row["width"], *cell])
+    for row in found.groups:
+        for cell in zip(row.removed, row.accuracy, row.loss, strict=True):
+            writer.writerow([row.group, row.width, *cell])
     write_whole(path, text.getvalue().encode())
 
 
-def write_plot(path: Path, found: Mapping[str, Any]) -> None:
+def write_plot(path: Path, found: SensitivityTable) -> None:
     """Draw a table's curves; the format follows from the name's ending, one of `drawing.PICTURES`.
 
     Raises:
@@ -264,7 +276,7 @@ def write_plot(path: Path, found: Mapping[str, Any]) -> None:
     """
     from ..show.pruning_plots import save_sensitivity
 
-    write_whole(path, save_sensitivity(found["groups"], path.suffix[1:]))
+    write_whole(path, save_sensitivity(found.groups, path.suffix[1:]))
 
 
 def prune(source: Path, folder: Path | None, overrides: Sequence[str], quiet: bool) -> PrunedRun:

@@ -137,12 +137,12 @@ def _meaning(criterion: Criterion) -> str:
 
 
 def spearman(a: np.ndarray, b: np.ndarray) -> float | None:
-    """Spearman's rank correlation, -1 to 1; None where one of both has no differences."""
-    from ...models.relevance.scores import ranks
+    """Spearman's rank correlation by scipy, -1 to 1; None where one of both has no differences."""
+    from scipy import stats
 
-    first, second = (ranks(values) - (len(values) - 1) / 2.0 for values in (a, b))
-    size = float(np.sqrt((first**2).sum() * (second**2).sum()))
-    return float((first * second).sum() / size) if size else None
+    if np.ptp(a) == 0 or np.ptp(b) == 0:
+        return None
+    return float(stats.spearmanr(a, b).statistic)
 
 
 def write_csv(ranking: Ranking, path: Path) -> None:

@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,11 +21,10 @@ from ...transforms.ir.tensor import TensorType
 from ...transforms.passes import rewrite as passes
 from ...transforms.passes.accept import AcceptInput
 from ...transforms.passes.compile import STAGES, is_mixed, level_of
+from ..results.rankings import SensitivityRow
 
 if TYPE_CHECKING:
     from ...models.prune.allocation.sensitivity import SensitivityCurve
-
-Facts = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,28 +191,19 @@ def check_groups(
             raise Problem(f"{len(values)} scores for {groups[name].width} channels", name)
 
 
-def table_facts(curves: Mapping[str, SensitivityCurve]) -> list[Facts]:
-    """A table as plain values: one entry a group."""
+def sensitivity_rows(curves: Mapping[str, SensitivityCurve]) -> list[SensitivityRow]:
+    """A row a group."""
     return [
-        {
-            "group": name,
-            "width": curve.width,
-            "removed": list(curve.removed),
-            "accuracy": list(curve.accuracy),
-            "loss": curve.losses().tolist(),
-        }
+        SensitivityRow(name, curve.width, list(curve.removed), list(curve.accuracy), curve.losses().tolist())
         for name, curve in curves.items()
     ]
 
 
-def curves_of(facts: Sequence[Mapping[str, Any]]) -> dict[str, SensitivityCurve]:
-    """What `table_facts` was made from."""
+def sensitivity_curves(rows: Sequence[SensitivityRow]) -> dict[str, SensitivityCurve]:
+    """What `sensitivity_rows` was made from."""
     from ...models.prune.allocation.sensitivity import SensitivityCurve
 
-    return {
-        row["group"]: SensitivityCurve(row["group"], row["width"], tuple(row["removed"]), tuple(row["accuracy"]))
-        for row in facts
-    }
+    return {row.group: SensitivityCurve(row.group, row.width, tuple(row.removed), tuple(row.accuracy)) for row in rows}
 
 
 def random_group_scores(groups: Mapping[str, ChannelGroup], seed: int) -> dict[str, np.ndarray]:
