@@ -117,4 +117,4 @@ def finn_cost(
 
 def _result_bits(op: Mvau | Thresholding) -> int:
     """Bits of what a unit's thresholds make."""
-    return TensorType((), op.low, op.low + op.bounds.shape[1]).bits
+    return TensorType((), op.act_val, op.act_val + op.bounds.shape[1]).bits

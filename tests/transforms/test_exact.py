@@ -304,7 +304,7 @@ def test_a_tie_that_float32_rounds_differently_is_named() -> None:
     made = stages(with_contract(read(build.model((1, 1, 10), 2, annotate=True)), parse("uint8, partial")))
     notes = [note for stage in made for note in stage.notes if "float32" in note]
     assert len(notes) == 1
-    assert "on 1 channels (0)" in notes[0], "the mean of channel 1 lies between two sums"
+    assert "on 1 channel (0)" in notes[0], "the mean of channel 1 lies between two sums"
     plain = stages(read(random_network(1, 1, 1, "none", "raw")))
     assert not float_ties_of(plain), "whole-number sums and means make no float ties"
     assert not any("float32" in note for stage in plain for note in stage.notes)

@@ -127,7 +127,7 @@ def test_mended_signs_are_one_sign(how: str) -> None:
     made = stages(read(model))
     (sign,) = (node.op for node in made[0].graph.nodes if isinstance(node.op, Sign))
     assert bool(sign.zero) == (how != "tiny")
-    assert [node.op.step for node in made[1].graph.nodes if isinstance(node.op, Threshold)] == [2]
+    assert [node.op.out_scale for node in made[1].graph.nodes if isinstance(node.op, Threshold)] == [2]
     want = by_onnxruntime(model, images.astype(np.float32))
     for stage in made:
         np.testing.assert_array_equal(reference.run(stage.graph, images)[stage.graph.output], want, stage.level)

@@ -72,7 +72,7 @@ class Quantizer:
 
 
 def _stairs(op: Stairs | Threshold) -> Quantizer:
-    step, low = Fraction(op.step), Fraction(op.low)
+    step, low = Fraction(op.out_scale), Fraction(op.out_bias)
     # Nothing in a network is as large as a float32 may be; an infinite bound stands beyond.
     table = np.clip(op.bounds.astype(np.float64), -_BEYOND, _BEYOND)
     places = tuple(fractions(row) for row in table)

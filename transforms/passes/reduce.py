@@ -156,7 +156,7 @@ def _part(graph: Graph, node: Node, layer: Conv | Dense, readers: list[_Reader],
     bounds = np.broadcast_to(op.bounds, (channels, op.bounds.shape[1]))
     always = (bounds <= low[:, None]).sum(axis=1)
     constant = always + (bounds > high[:, None]).sum(axis=1) == bounds.shape[1]
-    values = op.low + op.step * always
+    values = op.out_bias + op.out_scale * always
     going: dict[int, str] = {}
     part = _Part(node.input, np.zeros(0, np.int64))
     weighed = np.zeros(channels, bool)

@@ -149,7 +149,9 @@ class _Walk:
         if self.graph.types[node.name].is_bipolar:
             made = self.rewrite.emit(node.name, Threshold(self._clipped(bounds, x), 0, 1), x.tensor)
             return _Coded(made, 2, np.array([-1]))
-        return _Coded(self.rewrite.emit(node.name, Threshold(self._clipped(bounds, x), op.low, op.step), x.tensor))
+        return _Coded(
+            self.rewrite.emit(node.name, Threshold(self._clipped(bounds, x), op.out_bias, op.out_scale), x.tensor)
+        )
 
     def _clipped(self, bounds: Array, x: _Coded) -> Array:
         low, high = self.rewrite.types[x.tensor].range
