@@ -1,4 +1,4 @@
-"""The work behind `flow rank`: relevance scores of a trained network by several criteria, and how they agree."""
+"""The work behind `flow rank`: importance scores of a trained network by several criteria, and how they agree."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Candidates of pruning on the packed engine, and the table of how much each group of channels matters.
+"""Candidates of pruning on the packed engine, and the table of how important each group of channels is.
 
 Everything here works on graphs; torch is not needed.
 """

@@ -90,7 +90,7 @@ def train(build: Build) -> TrainResult | NoResult:
 
 
 def prune(build: Build) -> PruningResult | NoResult:
-    """Remove the least relevant filters and neurons, and let the network recover."""
+    """Remove the least important filters and neurons, and let the network recover."""
     recipe = build.recipe
     if not build.prunes:
         return build.skip("prune")

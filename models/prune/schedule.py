@@ -50,7 +50,7 @@ def prune(
     flips: FlipCounts | None = None,
     structure: Structure[Any] | None = None,
 ) -> PruneResult:
-    """Remove the filters and neurons of lowest relevance step by step, with recovery after each step.
+    """Remove the filters and neurons of lowest importance step by step, with recovery after each step.
 
     A step scores all hidden layers, removes the lowest channels of each group, re-estimates the batch norms,
     fine-tunes, and re-estimates again. A step that loses more than `spec.max_loss` is undone and ends the pruning.

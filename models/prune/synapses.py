@@ -141,7 +141,7 @@ def score(
     step: int = 1,
     flips: FlipCounts | None = None,
 ) -> dict[str, np.ndarray]:
-    """Scores of all weights by the spec's criterion, by layer name; higher matters more.
+    """Scores of all weights by the spec's criterion, by layer name; higher is more important.
 
     Raises:
         Problem: there are no latent weights, no counted flips, or such of a network of another shape.
