@@ -190,7 +190,9 @@ def removed_by(pruning: PruningResult) -> str:
 
 def _sensitivity(steps: Sequence[PruneStep]) -> list[SensitivityRow]:
     """The sensitivity table that the steps of a pruning carry; empty where there are none."""
-    found = next((step.allocation["curves"] for step in steps if step.allocation and "curves" in step.allocation), [])
+    found: object = next(
+        (step.allocation["curves"] for step in steps if step.allocation and "curves" in step.allocation), []
+    )
     return from_json(list[SensitivityRow], found)
 
 

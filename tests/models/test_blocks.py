@@ -1,4 +1,4 @@
-"""Residual units: each is measured by dropping it, the least important go first, and the names are those of the start."""
+"""Residual units: each is measured by dropping it, the least important go first, and names are those of the start."""
 
 from __future__ import annotations
 
