@@ -40,7 +40,7 @@ class Norm:
     source: str
 
 
-def norms(graph: Graph) -> tuple[Norm, ...]:
+def graph_norms(graph: Graph) -> tuple[Norm, ...]:
     """The batch norms behind layers with weights and joins, in the order of execution."""
     found = []
     for node in graph.nodes:
@@ -59,7 +59,7 @@ def _source(graph: Graph, tensor: str) -> str:
     return tensor if isinstance(graph.maker(tensor), Conv | Dense | Add | Concat) else ""
 
 
-def reestimate(graph: Graph, images: Array, layers: Collection[str] | None = None, eps: float = EPS) -> Graph:
+def reestimate_graph(graph: Graph, images: Array, layers: Collection[str] | None = None, eps: float = EPS) -> Graph:
     """The graph whose batch norms hold the mean and variance of what they see on these images.
 
     Mean and variance are rounded to float32, as files of networks hold them; gains and biases stay.
@@ -73,7 +73,7 @@ def reestimate(graph: Graph, images: Array, layers: Collection[str] | None = Non
     Raises:
         Problem: the graph cannot be compiled, or a norm sees what is no exact sum.
     """
-    wanted = [norm for norm in norms(graph) if layers is None or _stands_behind(graph, norm.source, layers)]
+    wanted = [norm for norm in graph_norms(graph) if layers is None or _stands_behind(graph, norm.source, layers)]
     simulator: Simulator | None = None
     prefix: Prefix | None = None
     for norm in wanted:

@@ -87,10 +87,10 @@ def fetch(name: str, home: Path, say: Callable[[str], None]) -> Path:
 
 def data_set_places(folder: Path | None) -> list[DataSetPlace]:
     """Where each data set is found, in `folder` or where data sets usually are, without reading it."""
-    from ...models.data.load import survey
+    from ...models.data.load import survey_data_sets
     from ..run.places import data_places
 
-    return [extended(DataSetPlace, found) for found in survey(folder, data_places())]
+    return [extended(DataSetPlace, found) for found in survey_data_sets(folder, data_places())]
 
 
 def _from_web(remote: Remote, folder: Path, scratch: Path) -> None:

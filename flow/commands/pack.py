@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from bnnflow import Problem
 
-from ..recipe.file import dump, load
+from ..recipe.file import dump, load_recipe
 from ..recipe.objects import trained_file
 from ..recipe.schema import Recipe
 from ..results.networks import PackedFile, TrainedNetwork
@@ -34,7 +34,7 @@ def pack_run(folder: Path, output: Path | None, network: str, machine: str, forc
         Problem: not a run folder, not trained yet, changed files (status 1), a class of the user's, or the file is
             there already.
     """
-    from ...models.files.pack import pack
+    from ...models.files.pack import pack_network
     from ...models.files.packed_file import SUFFIX, write_packed
     from ...models.files.saved import load_network
 
@@ -48,14 +48,14 @@ def pack_run(folder: Path, output: Path | None, network: str, machine: str, forc
     if not run.manifest["stages"].get(stage, {}).get("facts") or not weights.is_file():
         raise Problem(f"this run has no {network} network yet", str(folder), f"flow build continues with it to {stage}")
     verify_recorded(weights)
-    recipe = load(run.path(RECIPE))
+    recipe = load_recipe(run.path(RECIPE))
     path = output or Path(f"{recipe.name}{SUFFIX}")
     check_file(path, (SUFFIX,), [weights])
     if path.exists() and not force:
         raise Problem("the file exists already", str(path), "give another name, or --force to overwrite it")
     provenance = _provenance(run, recipe, network, machine)
     try:
-        packed = pack(load_network(weights, str(recipe.folder)), provenance)
+        packed = pack_network(load_network(weights, str(recipe.folder)), provenance)
     except Problem as problem:
         raise problem.at(str(folder)) from problem
     try:
@@ -113,6 +113,6 @@ def trained_network(path: Path) -> TrainedNetwork:
 
 def trained_networks() -> list[TrainedNetwork]:
     """The trained networks that come with bnnflow."""
-    from ...models.files.packed_file import trained
+    from ...models.files.trained_names import trained_files
 
-    return [trained_network(path) for path in trained().values()]
+    return [trained_network(path) for path in trained_files().values()]

@@ -18,7 +18,7 @@ from ...transforms.passes.accept import AcceptInput
 from ..graphs.inputs import input_held, load_array, load_json, open_graph
 from ..pruning import sensitivity as work
 from ..recipe.fields import default
-from ..recipe.file import load
+from ..recipe.file import load_recipe
 from ..recipe.methods.method import Measured, MethodInput
 from ..recipe.pruning_checks import check_kind, check_pruning
 from ..recipe.schema import Recipe
@@ -73,7 +73,7 @@ def sensitivity(
     """The sensitivity table of a trained run, a recipe's run, or a QONNX file.
 
     Raises:
-        Problem: the source is none of these or not trained yet, or what `sensitivity.table` finds.
+        Problem: the source is none of these or not trained yet, or what `sensitivity.measured_curves` finds.
     """
     if source.suffix == ".onnx":
         return _of_file(source, wishes, given, progress)
@@ -97,7 +97,7 @@ def _of_file(
     candidates = work.Candidates.of(graph, measured_on, judged, truth)
     scores = _scores_file(wishes.scores) if wishes.scores else work.random_group_scores(candidates.groups, seed)
     settings = (wishes.unit or default("prune.unit"), 1, wishes.levels or default("prune.levels"))
-    curves = work.table(candidates, scores, *settings, wishes.store, wishes.jobs, progress)
+    curves = work.measured_curves(candidates, scores, *settings, wishes.store, wishes.jobs, progress)
     name = wishes.scores.name if wishes.scores else "random"
     return _sensitivity_table(str(path), name, seed, validation, calibration, curves, input_held(graph))
 
@@ -114,7 +114,7 @@ def _images(graph: Graph, given: LabelledInput) -> tuple[np.ndarray, np.ndarray]
         return graph_inputs(graph, images), labels
     if not given.data:
         raise Problem("images are needed", "flow sensitivity", "give --data digits, or --input X.npy --labels L.npy")
-    from ...models.data.load import load as load_data
+    from ...models.data.load import load_dataset as load_data
     from ...sim.inputs import image_inputs
     from ..run.places import cache_folder, data_places
 
@@ -171,7 +171,7 @@ def _of_run(
     candidates = work.Candidates.of(graph_of(network, export_properties(recipe)), measured_on, judged, truth)
     store = wishes.store or run.path("work/sensitivity")
     how = (settings.unit, settings.min_width, settings.levels)
-    curves = work.table(candidates, scores, *how, store, wishes.jobs, progress)
+    curves = work.measured_curves(candidates, scores, *how, store, wishes.jobs, progress)
     name = wishes.scores.name if wishes.scores else settings.criterion
     return _sensitivity_table(str(run.folder), name, recipe.seed, validation, calibration, curves)
 
@@ -207,8 +207,8 @@ def opened(
         run = Run.find(source)
         if run is None:
             raise Problem("this is not a run folder", str(source), "give a folder that `flow build` made")
-        return load(run.path("model.yaml"), overrides, wishes), run
-    recipe = load(source, overrides, wishes)
+        return load_recipe(run.path("model.yaml"), overrides, wishes), run
+    recipe = load_recipe(source, overrides, wishes)
     place = folder or Path("runs") / recipe.name
     run = Run.find(place)
     if run is None:
@@ -257,7 +257,7 @@ def _sensitivity_table(
     )
 
 
-def write_csv(path: Path, found: SensitivityTable) -> None:
+def write_sensitivity_csv(path: Path, found: SensitivityTable) -> None:
     """Write a table as CSV: group, width, removed, accuracy, loss; one row a cell."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -291,7 +291,7 @@ def prune(source: Path, folder: Path | None, overrides: Sequence[str], quiet: bo
         recipe, found = opened(source, folder, ["prune.enabled=true", *overrides])
         place = found.folder
     else:
-        recipe = load(source, ["prune.enabled=true", *overrides])
+        recipe = load_recipe(source, ["prune.enabled=true", *overrides])
         place = folder or Path("runs") / recipe.name
     if recipe.model.onnx is not None:
         what = "an ONNX file has no weights that could recover"
@@ -322,7 +322,7 @@ def prune_to(
     """
     from ...models.files.saved import save_network
     from ..pruning.prune import pruned
-    from ..pruning.structure import export
+    from ..pruning.structure import export_network
     from ..recipe.objects import export_properties
     from ..run.files import explain
     from ..run.names import QONNX, WEIGHTS
@@ -333,7 +333,7 @@ def prune_to(
     files = [output / WEIGHTS, output / QONNX]
     try:
         save_network(made, files[0])
-        export(made, files[1], export_properties(recipe))
+        export_network(made, files[1], export_properties(recipe))
     except OSError as error:
         raise explain(error, output) from error
     return extended(PrunedRun, found, folder=str(output), files=[str(path) for path in files])

@@ -13,7 +13,7 @@ import numpy as np
 from bnnflow import CHECK_FAILED, Problem
 
 from ...models.relevance.criteria import CRITERIA, Criterion
-from ..recipe.file import load
+from ..recipe.file import load_recipe
 from ..recipe.objects import dataset, set_threads
 from ..recipe.schema import Recipe
 from ..results.rankings import CaptumComparison, CriterionScores, Ranking
@@ -35,7 +35,7 @@ def find_run(path: Path) -> Run:
     Raises:
         Problem: there is none, or (status 1) a file in it is missing or was changed.
     """
-    folder = Path("runs") / load(path).name if path.suffix in (".yaml", ".yml") and not _in_run(path) else path
+    folder = Path("runs") / load_recipe(path).name if path.suffix in (".yaml", ".yml") and not _in_run(path) else path
     run = Run.find(folder) if folder.exists() else None
     if run is None:
         hint = f"`flow build {path} --to train` trains one" if folder != path else "give a run folder or its recipe"
@@ -109,7 +109,7 @@ def _network(run: Run, which: str, data_dir: Path | None) -> tuple[Network | Own
     from ...models.training.ensemble import EnsembleNetwork
 
     changes = [f"data.dir={data_dir.absolute()}"] if data_dir is not None else []
-    recipe = load(run.path(RECIPE), changes)
+    recipe = load_recipe(run.path(RECIPE), changes)
     path = run.path(f"{which}/{WEIGHTS}")
     if which not in ("base", "pruned") or not path.is_file():
         there = [name for name in ("base", "pruned") if run.path(f"{name}/{WEIGHTS}").is_file()]
@@ -145,7 +145,7 @@ def spearman(a: np.ndarray, b: np.ndarray) -> float | None:
     return float(stats.spearmanr(a, b).statistic)
 
 
-def write_csv(ranking: Ranking, path: Path) -> None:
+def write_ranking_csv(ranking: Ranking, path: Path) -> None:
     """One row per layer, filter and criterion, with its score and rank position from 0 (lowest)."""
     from ...models.relevance.scores import ranks
 

@@ -16,7 +16,7 @@ from ..recipe.schema import Recipe
 from ..results.rankings import SensitivityRow
 from ..run.typed_json import from_json, to_json
 from .hardware_costs import ALL, PARTS_OF_COST, HardwareCosts
-from .sensitivity import Candidates, sensitivity_curves, sensitivity_rows, table
+from .sensitivity import Candidates, measured_curves, sensitivity_curves, sensitivity_rows
 from .structure import graph_of
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ class SensitivityAllocator:
             if "curves" in record["allocation"]:
                 return sensitivity_curves(from_json(list[SensitivityRow], record["allocation"]["curves"]))
         settings = self.recipe.prune
-        return table(
+        return measured_curves(
             candidates,
             situation.scores,
             settings.unit,

@@ -124,9 +124,9 @@ def print_models(found: NetworkList) -> None:
     for column in ("test", "epochs", "trained in", "file"):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("on")
-    for row in found.trained:
-        accuracy, took, size = f"{row.accuracy:.2%}", f"{row.seconds:,.0f} s", f"{row.bytes / 1024:,.1f} KiB"
-        table.add_row(row.name, row.data, row.network, accuracy, str(row.epochs), took, size, row.machine)
+    for one in found.trained:
+        accuracy, took, size = f"{one.accuracy:.2%}", f"{one.seconds:,.0f} s", f"{one.bytes / 1024:,.1f} KiB"
+        table.add_row(one.name, one.data, one.network, accuracy, str(one.epochs), took, size, one.machine)
     console.print(table)
 
 

@@ -115,7 +115,7 @@ def export(build: Build) -> NoResult:
         if onnx is not None:
             build.run.write(f"base/{QONNX}", taken_over(build.recipe, build.dataset, onnx))
             return NoResult()
-        from ..pruning.structure import export as write_qonnx
+        from ..pruning.structure import export_network as write_qonnx
 
         for network in build.networks:
             with build.run.temporary(f"{network}/{QONNX}") as path:

@@ -130,7 +130,7 @@ def _started(network: Network | OwnNetwork, widths: dict[str, int], images: np.n
 
 
 def _resumed(start: Network | OwnNetwork, checkpoint: Path | None, key: str) -> _State | None:
-    stored = store.load(checkpoint) if checkpoint is not None else None
+    stored = store.load_stored(checkpoint) if checkpoint is not None else None
     if stored is None or stored.get("key") != key:
         return None
     network = network_of(stored["spec"], getattr(start.spec, "folder", "")).eval()

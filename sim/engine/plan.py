@@ -38,7 +38,7 @@ from ...transforms.ir.ops import (
 from ...transforms.ir.tensor import Array, TensorType
 from . import generic
 from .kernels import Kernels
-from .packing import Window, pack
+from .packing import Window, pack_bits
 from .values import Value, two_valued
 
 _Layer = Conv | Dense | XnorConv | XnorDense | Mvau
@@ -375,4 +375,4 @@ def _shaped(x: Array, kind: TensorType) -> Array:
 
 def _pixel(x: TensorType, one: bool) -> Array:
     """The words of one pixel of zeros or of ones."""
-    return pack(np.full(x.channels, one))
+    return pack_bits(np.full(x.channels, one))

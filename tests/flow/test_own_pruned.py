@@ -19,7 +19,7 @@ from bnnflow.models.networks.twin import twin
 from bnnflow.models.training.evaluate import predict
 from bnnflow.sim.engine.simulator import Simulator
 from bnnflow.sim.verify import images_with_float_ties, sums_of_scores
-from bnnflow.transforms.ir.contract_text import parse
+from bnnflow.transforms.ir.contract_text import parse_contract
 from bnnflow.transforms.passes.accept import with_contract
 from bnnflow.transforms.passes.compile import stages
 
@@ -174,7 +174,7 @@ def test_what_readers_leave_unread_is_what_the_graph_loses(name: str, tmp_path: 
         }
         small = structure.remove(network, keep)
         assert structure.macs(small) < whole
-        graph = with_contract(graph_of(small), parse("uint8, partial"))
+        graph = with_contract(graph_of(small), parse_contract("uint8, partial"))
         assert {g: graph.types[g].channels for g in keep} == {g: len(kept) for g, kept in keep.items()}
         torch_scores = predict(small, images)
         if name == "Residual":

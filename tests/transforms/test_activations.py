@@ -18,7 +18,7 @@ from bnnflow import Problem
 from bnnflow.sim import reference
 from bnnflow.sim.verify import images_with_float_ties
 from bnnflow.transforms.channels import channel_groups, cut
-from bnnflow.transforms.ir.contract import FLOAT, InputContract, describe_host, from_json
+from bnnflow.transforms.ir.contract import FLOAT, InputContract, contract_of_json, describe_host
 from bnnflow.transforms.ir.graph import Graph
 from bnnflow.transforms.ir.ops import PiecewiseLinear
 from bnnflow.transforms.ir.text import parse_graph
@@ -120,9 +120,9 @@ def test_an_activation_may_stand_on_the_host() -> None:
     graph = read(ended(ACTIVATIONS["leaky"]()))
     ops = tuple(node.op for node in graph.nodes if isinstance(node.op, PiecewiseLinear))
     contract = InputContract(FLOAT, host=ops)
-    assert from_json(contract.to_json()) == contract
+    assert contract_of_json(contract.to_json()) == contract
     assert describe_host(ops) == "leaky_relu(x, 0.100000001)"
-    clip = from_json('{"datatype": "FLOAT", "host": [{"op": "Clip", "low": 0.0, "high": "inf"}]}')
+    clip = contract_of_json('{"datatype": "FLOAT", "host": [{"op": "Clip", "low": 0.0, "high": "inf"}]}')
     assert describe_host(clip.host) == "clip(x, 0, inf)"
 
 

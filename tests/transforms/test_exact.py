@@ -18,7 +18,7 @@ from bnnflow import Problem
 from bnnflow.sim import reference
 from bnnflow.sim.engine.simulator import Simulator
 from bnnflow.sim.verify import Level, images_with_float_ties, sums_of_scores, verify
-from bnnflow.transforms.ir.contract_text import parse
+from bnnflow.transforms.ir.contract_text import parse_contract
 from bnnflow.transforms.ir.graph import Graph
 from bnnflow.transforms.ir.ops import AnyOp, DuplicateStreams, Stairs, Threshold
 from bnnflow.transforms.ir.tensor import TensorType
@@ -301,7 +301,7 @@ def test_a_tie_that_float32_rounds_differently_is_named() -> None:
     build.sign()
     build.add("Gemm", build.binary_weight(2, 2), transB=1)
     # No pixel is below 0.
-    made = stages(with_contract(read(build.model((1, 1, 10), 2, annotate=True)), parse("uint8, partial")))
+    made = stages(with_contract(read(build.model((1, 1, 10), 2, annotate=True)), parse_contract("uint8, partial")))
     notes = [note for stage in made for note in stage.notes if "float32" in note]
     assert len(notes) == 1
     assert "on 1 channel (0)" in notes[0], "the mean of channel 1 lies between two sums"

@@ -9,10 +9,10 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from bnnflow.models.data.load import load as load_data
+from bnnflow.models.data.load import load_dataset as load_data
 from bnnflow.sim.engine.simulator import Simulator
 from bnnflow.sim.verify import Level, images_with_float_ties, sums_of_scores, verify, verify_scores
-from bnnflow.transforms.ir.contract_text import parse
+from bnnflow.transforms.ir.contract_text import parse_contract
 from bnnflow.transforms.ir.graph import Graph
 from bnnflow.transforms.passes.accept import with_contract
 from bnnflow.transforms.passes.compile import stages
@@ -56,7 +56,7 @@ def test_every_logit_on_ten_thousand_images(name: str, mnist: tuple[np.ndarray, 
     path = DATA / "qonnx_zoo" / f"{name}.onnx"
     right, most = NETWORKS[name]
     # The networks take pixels over 255, which their files do not say.
-    made = stages(with_contract(read(path), parse("pixels/255")))
+    made = stages(with_contract(read(path), parse_contract("pixels/255")))
     levels = [Level(stage.level, stage.graph, stage.equivalences, stage.float_ties) for stage in made]
     verified = verify(levels, images)
     assert [item.name for item in verified] == ["integer", "xnor", "dataflow"]

@@ -111,7 +111,7 @@ def stages(
     for name, steps in (FINN_PLUS_STAGES if finn_plus else STAGES)[LEVEL_NAMES.index(level) :]:
         first: tuple[Pass, ...] = (Raise(),) if name == "integer" and is_mixed(graph) else ()
         kept = tuple(step for step in steps if not (keep_shape and isinstance(step, Reduce)))
-        result = passes.run((*first, *kept), made[-1].graph, watch)
+        result = passes.run_passes((*first, *kept), made[-1].graph, watch)
         require(result.graph, name)
         made.append(Stage(name, result.graph, result.equivalences, result.notes, result.float_ties, result.origins))
     if not any(isinstance(node.op, Mvau) for node in made[-1].graph.nodes):

@@ -12,7 +12,7 @@ from ..ir.ops import Add, Affine, Concat, Conv, Dense, Flatten, MaxPool, Pad, Sc
 from ..ir.rows import rows_of
 from ..ir.tensor import Array, TensorType
 from .rewrite import Rewrite, Rewritten, compose, compose_origins
-from .scores import joined
+from .scores import joined_affine
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,7 +259,7 @@ class _Walk:
                     op = replace(op, bounds=np.clip(bounds - known[:, None], low, high + 1))
                 case Affine() if node.input in self.offsets:
                     known = self.offsets[node.input]
-                    if (whole := joined(op, 1, known)) is not None:
+                    if (whole := joined_affine(op, 1, known)) is not None:
                         op = whole
                     else:
                         summed = _unused(f"{node.name}_sums", self.graph)

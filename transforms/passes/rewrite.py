@@ -80,7 +80,7 @@ class Pass(Protocol):
 Observer = Callable[[Pass, Graph, Rewritten], None]
 
 
-def run(passes: Sequence[Pass], graph: Graph, observe: Observer | None = None) -> Rewritten:
+def run_passes(passes: Sequence[Pass], graph: Graph, observe: Observer | None = None) -> Rewritten:
     """Apply one or more passes in order; the result's equivalences span them all.
 
     `observe(pass, before, result)` sees each step: timing, printing and checking are its business.

@@ -10,7 +10,7 @@ from typing import TypeVar
 from bnnflow import Problem
 
 from .curves import STRAIGHT, MonotoneCurve
-from .rationals import ONE, ZERO, Numbers, is_power_of_two, is_short, plus, shrink, spread, times
+from .rationals import ONE, ZERO, Numbers, collapsed, is_power_of_two, is_short, plus, spread, times
 
 Item = TypeVar("Item")
 
@@ -107,7 +107,7 @@ class Scaled:
             curves = ()
         elif all(curve == curves[0] for curve in curves):
             curves = curves[:1]
-        return replace(self, scale=shrink(scale), shift=shrink(shift), curves=curves)
+        return replace(self, scale=collapsed(scale), shift=collapsed(shift), curves=curves)
 
     def ends(self, low: int, high: int) -> tuple[Fraction, Fraction]:
         """Least and greatest value, for integers in [low, high]."""

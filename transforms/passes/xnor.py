@@ -31,7 +31,7 @@ from ..ir.ops import (
 from ..ir.rows import rows_of
 from ..ir.tensor import Array, TensorType, frozen
 from .rewrite import Rewrite, Rewritten
-from .scores import joined
+from .scores import joined_affine
 
 _MOST_LEVELS = 255
 
@@ -120,7 +120,7 @@ class _Walk:
                     x = _Coded(tensor, 1, x.offset)
                 border = AddBorder(values // x.factor, rows, columns)
                 made = _Coded(self.rewrite.emit(name, border, x.tensor), x.factor, x.offset)
-            case Affine() if (whole := joined(op, x.factor, x.offset)) is not None:
+            case Affine() if (whole := joined_affine(op, x.factor, x.offset)) is not None:
                 made = _Coded(self.rewrite.emit(name, whole, x.tensor))
             case Affine():
                 made = _Coded(self.rewrite.emit(name, op, self._restored(x, f"{name}_sums")))

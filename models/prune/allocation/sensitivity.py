@@ -120,7 +120,7 @@ def lowest_removed(scores: np.ndarray, count: int) -> np.ndarray:
     return np.sort(np.argsort(-scores, kind="stable")[: len(scores) - count])
 
 
-def sensitivity(
+def measure_curves(
     scores: Mapping[str, np.ndarray],
     removed: Mapping[str, Sequence[int]],
     measure: MeasuredAccuracy,
