@@ -76,7 +76,8 @@ def test_digits_lose_and_repeat_no_image(digits: Dataset) -> None:
 
 
 def test_loading_does_not_import_torch() -> None:
-    code = "import sys; from bnnflow.models.data import load; load.load_dataset('digits'); sys.exit('torch' in sys.modules)"
+    load = "from bnnflow.models.data.load import load_dataset; load_dataset('digits')"
+    code = f"import sys; {load}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
