@@ -28,7 +28,7 @@ import numpy as np
 import torch
 
 from bnnflow.models.data.cifar import _from_npz
-from bnnflow.models.files.pack import pack
+from bnnflow.models.files.pack import pack_network
 from bnnflow.models.files.packed_file import Provenance, write_packed
 from bnnflow.models.files.saved import save_network
 from bnnflow.models.networks.network import Network, NetworkSpec
@@ -294,7 +294,7 @@ def long(setting: Setting) -> dict[str, Any]:
         save_network(network, setting.out / f"{setting.name}-weights.pt")
         # a bit per weight: small enough to be fetched from anywhere
         about = Provenance("", "cifar10", 0, epochs, seconds, "", right, len(setting.held[0]), "base", {})
-        write_packed(pack(network, about), setting.out / f"{setting.name}.bnn")
+        write_packed(pack_network(network, about), setting.out / f"{setting.name}.bnn")
         (setting.out / f"{setting.name}-history.json").write_text(json.dumps(history or shown[-1:]))
     last = history[-1] if history else shown[-1]
     return {"epochs": epochs, "images": len(images), "seconds": seconds, "last": last, "held-out accuracy": right}

@@ -26,7 +26,7 @@ from bnnflow import Problem
 from bnnflow.flow.graphs.speed import processor
 from bnnflow.sim.engine.kernels.native import NativeKernels
 from bnnflow.sim.engine.packing import Window
-from bnnflow.sim.engine.simulator import Simulator, cycles
+from bnnflow.sim.engine.simulator import Simulator, least_cycles
 from bnnflow.transforms.ir.ops import Mvau
 
 ROUNDS = 7
@@ -104,7 +104,7 @@ def networks(kernels: NativeKernels) -> None:
         for run, _ in runs.values():
             run()
         for _ in range(ROUNDS):
-            limits.append(rate(kernels) / (1024 / 3) / cycles(graph))
+            limits.append(rate(kernels) / (1024 / 3) / least_cycles(graph))
             for label, (run, size) in runs.items():
                 speeds[label].append(size / seconds(run))
         first = median(speeds["bnnflow"])

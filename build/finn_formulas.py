@@ -37,7 +37,7 @@ class FinnCost:
     dsp: int = 0
 
 
-def mvau(
+def mvau_cost(
     rows: int,
     columns: int,
     pe: int,
@@ -62,7 +62,7 @@ def mvau(
         rows, columns: MH and MW.
         pe, simd: divide rows and columns.
         vectors: matrix-vector products per image.
-        weight_bits, input_bits: as FINN types them: see `weight_type`; BIPOLAR and BINARY have one bit.
+        weight_bits, input_bits: as FINN types them: see `minimized_weight_type`; BIPOLAR and BINARY have one bit.
         input_signed: true for INT and BIPOLAR inputs.
         sum_bits: of `accumulator_type`.
         ram_style: of the weights.
@@ -100,7 +100,7 @@ def block_rams(width: int, depth: int) -> int:
     return slices(width, depth).count
 
 
-def sliding_window(
+def sliding_window_cost(
     shape: tuple[int, int, int],
     kernel: Pair,
     stride: Pair,
@@ -183,7 +183,7 @@ _PRIMITIVES: tuple[tuple[str, int, int], ...] = (
 )
 
 
-def thresholding(
+def thresholding_cost(
     channels: int,
     pe: int,
     vectors: int,
@@ -203,7 +203,7 @@ def thresholding(
     Args:
         channels, pe: pe divides the channels.
         vectors: pixels an image.
-        bound_bits: of `bound_type`.
+        bound_bits: of `minimized_bound_type`.
         output_bits: of the result's type.
         block_from, ultra_from: `depth_trigger_bram` and `depth_trigger_uram`: least depths of what must lie in block
             RAM and in UltraRAM.
@@ -255,17 +255,17 @@ def thresholding_hls(
     return FinnCost(vectors * depth, width + stored, rams)
 
 
-def pool(shape: tuple[int, int, int], kernel: Pair, pe: int) -> FinnCost:
+def pool_cost(shape: tuple[int, int, int], kernel: Pair, pe: int) -> FinnCost:
     """Cost of a `Pool_hls` that makes a map of `shape` of windows of `kernel`, pe channels a cycle."""
     return FinnCost(shape[2] * prod(kernel) * shape[0] * shape[1] // pe)
 
 
-def padding(shape: tuple[int, int, int], simd: int) -> FinnCost:
+def padding_cost(shape: tuple[int, int, int], simd: int) -> FinnCost:
     """Cost of an `FMPadding_rtl` that makes a map of `shape`, simd channels a cycle."""
     return FinnCost(prod(shape) // simd)
 
 
-def global_pool(shape: tuple[int, int, int], pe: int) -> FinnCost:
+def global_pool_cost(shape: tuple[int, int, int], pe: int) -> FinnCost:
     """Cost of a `GlobalAccPool_hls` that reads a map of `shape`, pe channels a cycle."""
     return FinnCost(prod(shape) // pe + shape[2] // pe)
 
@@ -278,12 +278,12 @@ def elementwise(shape: tuple[int, ...], pe: int) -> FinnCost:
     return FinnCost(prod(shape) // pe)
 
 
-def concat(shape: tuple[int, ...], simd: int) -> FinnCost:
+def concat_cost(shape: tuple[int, ...], simd: int) -> FinnCost:
     """Cost of a `StreamingConcat_hls` that makes a tensor of `shape`, simd channels a cycle."""
     return FinnCost(prod(shape) // simd)
 
 
-def label_select(labels: int, pe: int) -> FinnCost:
+def label_select_cost(labels: int, pe: int) -> FinnCost:
     """Cost of a `LabelSelect_hls` among `labels` scores, pe of them a cycle."""
     return FinnCost(labels // pe)
 
@@ -317,7 +317,7 @@ def smallest_type(value: int) -> FinnType:
     return FinnType(1 if value == -1 else (-value - 1).bit_length() + 1, True)
 
 
-def weight_type(weight: Array) -> FinnType:
+def minimized_weight_type(weight: Array) -> FinnType:
     """Type of an MVAU's weights after minimization: {-1, +1} becomes INT2, {0, 1} of XNOR layers stays BINARY."""
     low, high = int(weight.min()), int(weight.max())
     if low >= 0:
@@ -347,7 +347,7 @@ def accumulator_type(weight: Array, low: int, high: int, xnor: bool, last: bool)
     return FinnType(-(-bits // 8) * 8 if last and (bits > 1 or least < 0) else bits, least < 0)
 
 
-def bound_type(bounds: Array, low: int, high: int) -> FinnType:
+def minimized_bound_type(bounds: Array, low: int, high: int) -> FinnType:
     """Type of the bounds of a `Thresholding_rtl` after minimization.
 
     Where it would be narrower than the input it must also hold one less than the least bound, since the hardware

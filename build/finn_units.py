@@ -43,14 +43,14 @@ def finn_cost(
         x: type of the (first) tensor that it reads.
         weight_bits, sum_bits, bound_bits: of what it stores and adds up; 0 where it has none.
         made: type of what it makes; only needed for joins.
-        literal: repeat what FINN counts wrongly of thresholds (`finn_formulas.thresholding`).
+        literal: repeat what FINN counts wrongly of thresholds (`finn_formulas.thresholding_cost`).
     """
     match op:
         case Mvau(weight, _, _, _, pe, simd):
             signed = x.low is not None and x.low < 0
             (rows, columns), vectors = weight.shape, prod(x.shape[:-1])
             stored = op.has_bounds and op.ram_style_thresholds == "distributed"
-            return finn_formulas.mvau(
+            return finn_formulas.mvau_cost(
                 rows,
                 columns,
                 pe,
@@ -67,7 +67,7 @@ def finn_cost(
             )
         case SlidingWindow(kernel, stride, simd, depthwise):
             height, columns, channels = x.shape
-            return finn_formulas.sliding_window(
+            return finn_formulas.sliding_window_cost(
                 (height, columns, channels),
                 kernel,
                 stride,
@@ -82,7 +82,7 @@ def finn_cost(
             if op.form == "hls":
                 style: Any = op.ram_style
                 return finn_formulas.thresholding_hls(x.channels, pe, vectors, x.bits, style)
-            return finn_formulas.thresholding(
+            return finn_formulas.thresholding_cost(
                 x.channels,
                 pe,
                 vectors,
@@ -98,23 +98,23 @@ def finn_cost(
             return FinnCost(floor(x.shape[0] * x.shape[1] * (1 + 1 / (kernel[0] * kernel[1]))))
         case Pool(kernel, _, pe):
             height, columns, values = x.shape
-            return finn_formulas.pool((height, columns, values // prod(kernel)), kernel, pe)
+            return finn_formulas.pool_cost((height, columns, values // prod(kernel)), kernel, pe)
         case FMPadding(pads, _, simd):
             height, columns, channels = x.shape
-            return finn_formulas.padding((height + pads[0] + pads[2], columns + pads[1] + pads[3], channels), simd)
+            return finn_formulas.padding_cost((height + pads[0] + pads[2], columns + pads[1] + pads[3], channels), simd)
         case GlobalAccPool(pe):
             height, columns, channels = x.shape
-            return finn_formulas.global_pool((height, columns, channels), pe)
+            return finn_formulas.global_pool_cost((height, columns, channels), pe)
         case AddStreams(pe) | DuplicateStreams(pe) | ChannelwiseMul(_, pe) | AddBorder(_, _, _, pe):
             return finn_formulas.elementwise(x.shape, pe)
         case StreamingConcat(simd):
-            return finn_formulas.concat((x.shape if made is None else made.shape), simd)
+            return finn_formulas.concat_cost((x.shape if made is None else made.shape), simd)
         case LabelSelect(_, pe):
-            return finn_formulas.label_select(x.channels, pe)
+            return finn_formulas.label_select_cost(x.channels, pe)
         case _:
             assert_never(op)
 
 
 def _result_bits(op: Mvau | Thresholding) -> int:
     """Bits of what a unit's thresholds make."""
-    return TensorType((), op.low, op.low + op.bounds.shape[1]).bits
+    return TensorType((), op.act_val, op.act_val + op.bounds.shape[1]).bits

@@ -42,7 +42,7 @@ _PARTS = {
 }
 
 
-def names() -> tuple[str, ...]:
+def part_names() -> tuple[str, ...]:
     """The known parts, by the beginnings of their names."""
     return tuple(_PARTS)
 

@@ -85,7 +85,7 @@ def _cost(name: str, op: Mvau, x: TensorType) -> UnrolledCost:
     weight = 2 * op.weight.astype(np.int64) - 1 if op.xnor else op.weight.astype(np.int64)
     full = np.where(weight == 0, 1, weight)
     levels = op.bounds.shape[1] if op.has_bounds else 0
-    flat = Mvau(op.weight, op.bounds, op.xnor, op.low, rows, columns)
+    flat = Mvau(op.weight, op.bounds, op.xnor, op.act_val, rows, columns)
     folded = unit(name, op, x)
     return UnrolledCost(
         name,

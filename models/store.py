@@ -64,7 +64,7 @@ def save(state: dict[str, Any], path: Path) -> None:
     save_sealed(buffer.getvalue(), _MAGIC, path)
 
 
-def load(path: Path) -> dict[str, Any] | None:
+def load_stored(path: Path) -> dict[str, Any] | None:
     """Read what `save` wrote; None where the file is absent, cut short, changed, or not of this kind."""
     import torch
 

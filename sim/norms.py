@@ -17,7 +17,7 @@ from bnnflow import Problem
 from ..transforms.ir.graph import Graph
 from ..transforms.ir.ops import Add, Affine, AnyOp, Bias, Concat, Conv, Dense, MaxPool, SumPool
 from ..transforms.ir.tensor import Array
-from ..transforms.passes.rewrite import Match, Rewritten
+from ..transforms.passes.rewrite import Equivalence, Rewritten
 from ..transforms.passes.streamline import Streamline
 from .engine.simulator import Prefix, Simulator
 
@@ -40,7 +40,7 @@ class Norm:
     source: str
 
 
-def norms(graph: Graph) -> tuple[Norm, ...]:
+def graph_norms(graph: Graph) -> tuple[Norm, ...]:
     """The batch norms behind layers with weights and joins, in the order of execution."""
     found = []
     for node in graph.nodes:
@@ -59,7 +59,7 @@ def _source(graph: Graph, tensor: str) -> str:
     return tensor if isinstance(graph.maker(tensor), Conv | Dense | Add | Concat) else ""
 
 
-def reestimate(graph: Graph, images: Array, layers: Collection[str] | None = None, eps: float = EPS) -> Graph:
+def reestimate_graph(graph: Graph, images: Array, layers: Collection[str] | None = None, eps: float = EPS) -> Graph:
     """The graph whose batch norms hold the mean and variance of what they see on these images.
 
     Mean and variance are rounded to float32, as files of networks hold them; gains and biases stay.
@@ -73,7 +73,7 @@ def reestimate(graph: Graph, images: Array, layers: Collection[str] | None = Non
     Raises:
         Problem: the graph cannot be compiled, or a norm sees what is no exact sum.
     """
-    wanted = [norm for norm in norms(graph) if layers is None or _stands_behind(graph, norm.source, layers)]
+    wanted = [norm for norm in graph_norms(graph) if layers is None or _stands_behind(graph, norm.source, layers)]
     simulator: Simulator | None = None
     prefix: Prefix | None = None
     for norm in wanted:
@@ -105,10 +105,10 @@ def _simulator(earlier: Simulator | None, graph: Graph) -> Simulator:
 
 def _moments(graph: Graph, norm: Norm, lowered: Rewritten, simulator: Simulator, prefix: Prefix) -> tuple[Array, Array]:
     """Mean and biased variance, (channels,) float64, of what a norm sees."""
-    factor, offset, match = _seen(graph, norm, lowered)
+    factor, offset, equivalence = _seen(graph, norm, lowered)
     total = squares = np.zeros(1)
     count = 0
-    for block in simulator.blocks(prefix, match.new):
+    for block in simulator.blocks(prefix, equivalence.new):
         sums = block.reshape(-1, block.shape[-1]).astype(np.float64)
         # Sums of integers below 2^53: no order of adding rounds.
         total, squares, count = total + sums.sum(0), squares + (sums * sums).sum(0), count + len(sums)
@@ -120,25 +120,25 @@ def _moments(graph: Graph, norm: Norm, lowered: Rewritten, simulator: Simulator,
     return mean, np.maximum(squares / count - mean * mean, 0.0)
 
 
-def _seen(graph: Graph, norm: Norm, lowered: Rewritten) -> tuple[Array, Array, Match]:
-    """What a norm sees as factor * integer + offset, and the integer tensor's match."""
+def _seen(graph: Graph, norm: Norm, lowered: Rewritten) -> tuple[Array, Array, Equivalence]:
+    """What a norm sees as factor * integer + offset, and the integer tensor's equivalence."""
     tensor = graph.node(norm.centre).input
     before = graph.node(norm.centre).op
     assert isinstance(before, Affine)
     # The first of the two operations may hold a product that stood in front of the norm.
     factor, offset = before.scale / before.divisor, np.zeros(1)
-    matches = {match.old: match for match in lowered.matches}
-    while tensor not in matches and isinstance(op := graph.maker(tensor), Affine | Bias):
+    equivalences = {equivalence.old: equivalence for equivalence in lowered.equivalences}
+    while tensor not in equivalences and isinstance(op := graph.maker(tensor), Affine | Bias):
         if isinstance(op, Bias):
             offset = factor * (op.integers * op.scale) + offset
         else:
             offset = factor * op.shift + offset
             factor = factor * op.scale / op.divisor
         tensor = graph.node(tensor).input
-    match = matches.get(tensor)
-    if match is None or match.kept is not None:
+    equivalence = equivalences.get(tensor)
+    if equivalence is None or equivalence.kept is not None:
         raise Problem("a batch norm sees what is no exact sum, so it cannot be measured", f"tensor {tensor!r}")
-    return factor * match.factor, factor * match.offset + offset, match
+    return factor * equivalence.factor, factor * equivalence.offset + offset, equivalence
 
 
 def _with_statistics(graph: Graph, norm: Norm, mean: Array, variance: Array, eps: float) -> Graph:

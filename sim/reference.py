@@ -97,8 +97,8 @@ def apply(op: AnyOp, x: Array, *others: Array) -> Array:
             return np.concatenate([x, *others], axis=-1)
         case Scale(factor) | ChannelwiseMul(factor):
             return x * factor
-        case Threshold(bounds, low, step):
-            return low + step * (x[..., None] >= bounds).sum(axis=-1)
+        case Threshold(bounds, out_bias, out_scale):
+            return out_bias + out_scale * (x[..., None] >= bounds).sum(axis=-1)
         case Thresholding(bounds, low, _):
             return low + (x[..., None] >= bounds).sum(axis=-1)
         case Best(k) | LabelSelect(k):

@@ -33,7 +33,7 @@ def latency(run: Program, image: Array, repeats: int = 100, seconds: float = 1.0
     return 1e3 * _median_seconds(run, image, repeats, seconds)
 
 
-def affordable(run: Program, images: Array, seconds: float) -> int:
+def affordable_images(run: Program, images: Array, seconds: float) -> int:
     """Images, of these and at least 1, that a program computes in about so many seconds.
 
     It runs on one image to warm up, then on more and more, for about half as long again in all.

@@ -12,11 +12,11 @@ from bnnflow import CHECK_FAILED, Problem
 from ..transforms.ir.graph import Graph
 from ..transforms.ir.ops import Affine, Best, LabelSelect
 from ..transforms.ir.tensor import Array
-from ..transforms.passes.rewrite import Doubt, Match
+from ..transforms.passes.rewrite import Equivalence, FloatTies
 from .engine.simulator import Simulator, classes_of
 from .images import batches
 
-# Doubts state how far float32 may err; the simulator computes a network's floats in float64.
+# Float ties state how far float32 may err; the simulator computes a network's floats in float64.
 _FLOAT64_OF_FLOAT32 = 2.0**-28
 # Scores of a layer that is computed in floats are equal to rounding, by share of the greatest score.
 _ROUNDING64, _ROUNDING32 = 1e-12, 1e-5
@@ -24,12 +24,12 @@ _ROUNDING64, _ROUNDING32 = 1e-12, 1e-5
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """One level to verify: its graph, how its tensors equal those of the level before, and where floats may differ."""
+    """One level to verify: its graph, how its tensors equal those of the level before, and where float ties are."""
 
     name: str
     graph: Graph
-    matches: tuple[Match, ...] = ()
-    doubts: tuple[Doubt, ...] = ()
+    equivalences: tuple[Equivalence, ...] = ()
+    float_ties: tuple[FloatTies, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +39,8 @@ class Verified:
     Attributes:
         name: of the level or the other program.
         tensors, images, values: how many were compared.
-        differences: values that differ because floating-point arithmetic rounds a tie to the other side, only
-            on images that hold one; 0 between levels of integers.
+        differences: values that differ because of a float tie, only on images that hold one; 0 between levels of
+            integers.
         ties: images to which the other program gives another class although all values agree, because float32
             splits two scores that are equal, or nearly so.
     """
@@ -59,10 +59,10 @@ def verify(
     batch: int = 200,
     progress: Callable[[int], None] = lambda done: None,
 ) -> list[Verified]:
-    """Run all levels on the same images and compare every matched tensor and the classes for equality.
+    """Run all levels on the same images and compare every tensor that both have and the classes for equality.
 
     Classes may differ only where the level before computes its last layer in floats and has scores that are equal to
-    rounding, and on images in doubt.
+    rounding, and on images with float ties.
 
     Args:
         levels: at least two, in the order of compilation, with integer inputs.
@@ -80,45 +80,45 @@ def verify(
         before = simulators[0].tensors(part)
         for index, level in enumerate(levels[1:], 1):
             after = simulators[index].tensors(part)
-            doubtful = _doubtful(before, level.doubts, len(part), _FLOAT64_OF_FLOAT32)
-            for match in level.matches:
-                compared, differ = _compare(level.name, match, before, after, done, doubtful)
+            tied = _tied(before, level.float_ties, len(part), _FLOAT64_OF_FLOAT32)
+            for equivalence in level.equivalences:
+                compared, differ = _compare(level.name, equivalence, before, after, done, tied)
                 values[index] += compared
                 differences[index] += differ
             graphs = (levels[index - 1].graph, level.graph)
-            _compare_classes(level.name, graphs, (before, after), done, doubtful)
+            _compare_classes(level.name, graphs, (before, after), done, tied)
             before = after
         done += len(part)
         progress(done)
     return [
-        Verified(level.name, len(level.matches), len(images), values[i], differences[i])
+        Verified(level.name, len(level.equivalences), len(images), values[i], differences[i])
         for i, level in enumerate(levels)
         if i
     ]
 
 
 def _compare(
-    level: str, match: Match, before: dict[str, Array], after: dict[str, Array], first: int, doubtful: Array
+    level: str, equivalence: Equivalence, before: dict[str, Array], after: dict[str, Array], first: int, tied: Array
 ) -> tuple[int, int]:
-    """Number of values compared, and of those that differ on doubtful images; any other difference is refused."""
-    old = before[match.old] if match.kept is None else before[match.old][..., match.kept]
-    made = after[match.new]
-    new = made.astype(np.float64) * match.factor + match.offset
+    """Number of values compared, and of those that differ on tied images; any other difference is refused."""
+    old = before[equivalence.old] if equivalence.kept is None else before[equivalence.old][..., equivalence.kept]
+    made = after[equivalence.new]
+    new = made.astype(np.float64) * equivalence.factor + equivalence.offset
     if old.shape != new.shape:
-        raise mismatch(level, match.new, f"shape {new.shape[1:]} instead of {old.shape[1:]}")
+        raise mismatch(level, equivalence.new, f"shape {new.shape[1:]} instead of {old.shape[1:]}")
     if np.array_equal(old, new):
         return int(old.size), 0
     differ = old != new
     if old.dtype.kind == "f":
         # A float network's values are rounded; what they mean is the integer that they lie nearest to.
-        factor = np.where(match.factor == 0, 1.0, match.factor)
-        differ = np.where(match.factor == 0, differ, np.rint((old - match.offset) / factor) != made)
-    wrong = differ & ~doubtful.reshape((-1,) + (1,) * (differ.ndim - 1))
+        factor = np.where(equivalence.factor == 0, 1.0, equivalence.factor)
+        differ = np.where(equivalence.factor == 0, differ, np.rint((old - equivalence.offset) / factor) != made)
+    wrong = differ & ~tied.reshape((-1,) + (1,) * (differ.ndim - 1))
     if wrong.any():
         image, *position = (int(i) for i in np.argwhere(wrong)[0])
         place = f"image {first + image}, channel {position[-1]}" + (f", pixel {position[:-1]}" if position[:-1] else "")
         value, wanted = new[(image, *position)], old[(image, *position)]
-        raise mismatch(level, match.new, f"{place}: {value:g} instead of {wanted:g}")
+        raise mismatch(level, equivalence.new, f"{place}: {value:g} instead of {wanted:g}")
     return int(old.size), int(np.count_nonzero(differ))
 
 
@@ -177,36 +177,36 @@ def sums_of_scores(graph: Graph, scores: Array) -> Array:
     return np.rint((np.asarray(scores, np.float64) - shift) / scale).astype(np.int64)
 
 
-def images_in_doubt(graph: Graph, doubts: Sequence[Doubt], images: Array, batch: int = 200) -> Array:
-    """Which images hold a value so near a tie that a float32 program may decide it otherwise: bool, (images,).
+def images_with_float_ties(graph: Graph, float_ties: Sequence[FloatTies], images: Array, batch: int = 200) -> Array:
+    """Which images hold a value so near a threshold that float32 may round to its other side: bool, (images,).
 
     Args:
-        graph: the network level, whose tensors `doubts` name.
-        doubts: of the compilation.
+        graph: the network level, whose tensors `float_ties` name.
+        float_ties: of the compilation.
         images: (images, ...) integers.
     """
     found = np.zeros(len(images), bool)
-    if not doubts:
+    if not float_ties:
         return found
     simulator, done = Simulator.of(graph), 0
     for part in batches(images, batch):
-        found[done : done + len(part)] = _doubtful(simulator.tensors(part), doubts, len(part))
+        found[done : done + len(part)] = _tied(simulator.tensors(part), float_ties, len(part))
         done += len(part)
     return found
 
 
-def _doubtful(tensors: dict[str, Array], doubts: Sequence[Doubt], count: int, share: float = 1.0) -> Array:
-    """Which of `count` images hold a value within `share` of a doubt's widths; bool, (count,)."""
+def _tied(tensors: dict[str, Array], float_ties: Sequence[FloatTies], count: int, share: float = 1.0) -> Array:
+    """Which of `count` images hold a value within `share` of a float tie's widths; bool, (count,)."""
     found = np.zeros(count, bool)
-    for doubt in doubts:
-        values = tensors[doubt.tensor][..., list(doubt.channels)].astype(np.float64)
-        near = np.abs(values - np.array(doubt.edges)) <= share * np.array(doubt.widths)
+    for each in float_ties:
+        values = tensors[each.tensor][..., list(each.channels)].astype(np.float64)
+        near = np.abs(values - np.array(each.thresholds)) <= share * np.array(each.widths)
         found |= near.reshape(count, -1).any(axis=1)
     return found
 
 
 def verify_scores(
-    name: str, graph: Graph, images: Array, scores: Array, in_doubt: Array | None = None, batch: int = 200
+    name: str, graph: Graph, images: Array, scores: Array, tied: Array | None = None, batch: int = 200
 ) -> Verified:
     """Hold class scores of another program against a graph's integers, and its classes against ours, for equality.
 
@@ -216,8 +216,8 @@ def verify_scores(
         name: of the other program, which computes in float32.
         graph: any level with an integer input.
         images, scores: (images, ...) of equal length.
-        in_doubt: images on which float32 may decide a tie otherwise, as `images_in_doubt` finds them: there
-            differences are counted, everywhere else they are refused. None for no image.
+        tied: images with float ties, as `images_with_float_ties` finds them: there differences are counted,
+            everywhere else they are refused. None for no image.
         batch: images at a time.
 
     Raises:
@@ -232,8 +232,8 @@ def verify_scores(
         differ = mine != theirs
         differences += int(np.count_nonzero(differ))
         agree = ~differ.any(axis=1)
-        if in_doubt is not None:
-            differ &= ~in_doubt[done : done + len(part), None]
+        if tied is not None:
+            differ &= ~tied[done : done + len(part), None]
         if differ.any():
             image, label = (int(i) for i in np.argwhere(differ)[0])
             where = f"image {done + image}, class {label}: {theirs[image, label]} instead of {mine[image, label]}"

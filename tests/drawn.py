@@ -176,7 +176,7 @@ class Sketch:
         unit = 2.0 ** np.round(np.log2(spread))
         centre = np.median(values, axis=axes)
         mean = np.round(centre * 2) / 2 + self.rng.integers(-1, 2, channels) * 0.5 * self.pick(0, 1)
-        # Behind a gain that is no power of two, float32 may miss ties: such a channel leaves many images in doubt.
+        # Behind a gain that is no power of two, float32 may miss ties: such a channel leaves float ties on many images.
         gain = self.rng.choice(np.array([1.0, 0.5, 2.0, 1.5 if self.seldom() else 1.0]), channels)
         signs = self.pick("mixed", "mixed", "positive", "negative")
         gain *= {"mixed": self.rng.choice([-1.0, 1.0], channels), "positive": 1.0, "negative": -1.0}[signs]
@@ -244,7 +244,7 @@ class Sketch:
         """A monotone piecewise linear function, one for all channels or one per channel."""
         values = self.values[x]
         kind = self.pick("leaky", "prelu", "hard sigmoid", "clip", "min max", "thresholded", "shrink", "relu")
-        # Slopes that float32 rounds, and flat pieces at a tie, leave whole images in doubt.
+        # Slopes that float32 rounds, and flat pieces at a tie, leave float ties on whole images.
         slope = 0.25 * (float(self.pick(1.0, 2.0, 0.5)) if self.exact else self.number())
         aside = 33 / 512
         if kind == "leaky":

@@ -97,7 +97,7 @@ class Builder:
         if self.rng.random() < 0.5:
             levels = self.pick(1, 1, 3)
             bounds = self.bounds(accumulator(unit, self.type(x)), filters, levels)
-            unit = Mvau(unit.weight, bounds, binary, low=self.pick(0, -1))
+            unit = Mvau(unit.weight, bounds, binary, act_val=self.pick(0, -1))
         return self.add(unit, x)
 
     def border(self, x: str) -> str:

@@ -96,7 +96,7 @@ def test_the_wheel_works_in_a_fresh_environment(wheel: Path, tmp_path: Path) -> 
         f"sys.path[:] = [path for path in sys.path if path != {str(ROOT)!r}]\n"
         f"for name in {names!r}: importlib.import_module(name)\n"
         "import bnnflow; print(bnnflow.__file__)\n"
-        "from bnnflow.models.data.load import load; assert len(load('digits').train_images) == 1437"
+        "from bnnflow.models.data.load import load_dataset; assert len(load_dataset('digits').train_images) == 1437"
     )
     # -I: a PYTHONPATH of the caller's must not stand before the wheel.
     done = subprocess.run([python, "-I", "-c", code], capture_output=True, text=True, cwd=tmp_path)

@@ -26,7 +26,7 @@ def about(entry: type) -> str:
     return "" if made else inspect.cleandoc(text).partition("\n")[0]
 
 
-def form_of(entry: type) -> str:
+def entry_form(entry: type) -> str:
     """How an entry is written: `burst:LENGTH`, `cluster:WORDSxBITS`; what may be left out in brackets."""
     made, end = str(getattr(entry, "name", "")), ""
     for number, field in enumerate(_fields(entry)):
@@ -47,7 +47,7 @@ class Registry(dict[str, type[E]]):
 
     def __init__(self, form: Callable[[type[E]], str] | None = None) -> None:
         super().__init__()
-        self._form = form or form_of
+        self._form = form or entry_form
 
     def add(self, entry: C) -> C:
         """Register a class, as a decorator.
@@ -71,7 +71,7 @@ class Registry(dict[str, type[E]]):
         return [(self._form(self[name]), about(self[name])) for name in sorted(self)]
 
 
-def read(entry: type[E], text: str) -> E:
+def read_entry(entry: type[E], text: str) -> E:
     """An entry from its parameters as text; "" for none.
 
     Raises:

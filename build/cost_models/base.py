@@ -53,10 +53,10 @@ class CostModel(ABC):
         """
         if isinstance(op, Mvau):
             # FINN's bit-width minimization makes INT2 of -1 and +1 wherever the inputs are not bits.
-            bits = 1 if op.xnor else finn_formulas.weight_type(op.weight).bits
+            bits = 1 if op.xnor else finn_formulas.minimized_weight_type(op.weight).bits
             return Widths(bits, self.sum_bits(op, x, last))
         if isinstance(op, Thresholding):
-            return Widths(bounds=finn_formulas.bound_type(op.bounds, *type_range(x)).bits)
+            return Widths(bounds=finn_formulas.minimized_bound_type(op.bounds, *type_range(x)).bits)
         return Widths()
 
     @abstractmethod

@@ -49,11 +49,11 @@ def given_or_default(value: T | None, key: str) -> T:
     """
     from ..recipe.fields import default
 
-    found: T = default(key) if value is None else checked(value, key)
+    found: T = default(key) if value is None else checked_key(value, key)
     return found
 
 
-def checked(value: T, key: str) -> T:
+def checked_key(value: T, key: str) -> T:
     """A value, which is allowed for a key of the recipe; None is.
 
     Raises:

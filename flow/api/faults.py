@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .common import PathLike, array_of, checked, given_or_default, path_of
+from .common import PathLike, array_of, checked_key, given_or_default, path_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,7 +65,8 @@ def faults(
         seed: of the maps.
         targets, layers, models, protections: what is hit, where, how, and behind which protection.
         interval: as many maps as the mean takes to be known to +- this; `max_maps` at most.
-        error, confidence: half width and confidence of the share of critical faults, for the model "single".
+        error, confidence: half width of the interval of the share of critical faults, and its confidence, above 0 and
+            below 1, for the model "single".
         fifo_depth: words of a FIFO, for the target fifos.
         fps, folding, pe_simd: how the graph is folded: for a rate on `part` at `clock_mhz`, by FINN's file, or alike
             everywhere ("1,1"); none: as it is.
@@ -102,9 +103,11 @@ def faults(
         given_or_default(fifo_depth, "faults.fifo_depth"),
     )
     most = given_or_default(max_maps, "faults.max_maps")
-    plan = Plan(given_or_default(maps, "faults.maps"), checked(interval, "faults.interval"), most, error, confidence)
+    plan = Plan(
+        given_or_default(maps, "faults.maps"), checked_key(interval, "faults.interval"), most, error, confidence
+    )
     chip, clock = given_or_default(part, "target.part"), given_or_default(clock_mhz, "target.clock_mhz")
-    fold = Folding(checked(fps, "target.fps"), path_of(folding), pe_simd, chip, clock)
+    fold = Folding(checked_key(fps, "target.fps"), path_of(folding), pe_simd, chip, clock)
     return work.campaign(
         work.FaultedGraph(Path(path), contract_of(input), fold, path_of(against), path_of(table)),
         Images(array_of(images), array_of(labels), data, path_of(data_dir), given_or_default(count, "faults.images")),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..run.files import check_file, check_folder
-from .common import Changes, PathLike, array_of, changes_of, checked, given_or_default, path_of
+from .common import Changes, PathLike, array_of, changes_of, checked_key, given_or_default, path_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -294,4 +294,4 @@ def _wanted(
 
     chip = part_of(given_or_default(part, "target.part"))
     clock = given_or_default(clock_mhz, "target.clock_mhz")
-    return Wanted(chip, clock, checked(fps, "target.fps"), path_of(folding), finn_plus, top_k, keep_shape)
+    return Wanted(chip, clock, checked_key(fps, "target.fps"), path_of(folding), finn_plus, top_k, keep_shape)

@@ -96,7 +96,7 @@ def rank(
     found = work.find_run(Path(run))
     scored, made, sample = work.rank(found, wanted, network, images, drawn, threads, path_of(data_dir))
     if csv is not None:
-        work.write_csv(scored, Path(csv))
+        work.write_ranking_csv(scored, Path(csv))
     if plot is not None:
         from ..show import rank_plots
 

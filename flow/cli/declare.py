@@ -112,7 +112,7 @@ def _own(said: Own, parameter: inspect.Parameter) -> tuple[Any, Any]:
     return _option(made, parameter, said.names, said.help, said.words, bounds, said.metavar, default), given
 
 
-def row_of(key: str) -> tuple[str, str]:
+def option_row(key: str) -> tuple[str, str]:
     """An option by the name of a key's last part, and its help, for options that a command makes of its own."""
     from ..recipe.fields import field_facts
 

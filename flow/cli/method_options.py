@@ -11,7 +11,7 @@ import typer
 from bnnflow import Problem
 
 from .commands import Command
-from .declare import row_of
+from .declare import option_row
 from .options import option
 
 _Text = Annotated[str | None, typer.Option(show_default=False)]
@@ -42,7 +42,7 @@ class PruneCommand(Command):
             about = " ".join((method.__doc__ or "").split()).removeprefix(f"Method {name}: ")
             with formatter.section(f"With --method {name}"):
                 formatter.write_text(f"{about[:1].upper()}{about[1:]}")
-                rows = [row_of(f"prune.{name}.{key}") for key in method.model_fields]
+                rows = [option_row(f"prune.{name}.{key}") for key in method.model_fields]
                 formatter.write_dl(rows)
 
 
@@ -66,7 +66,7 @@ def _options() -> list[Any]:
     made = [one for one in typer.main.get_command(app).params if one.name in names]
     for one in made:
         one.expose_value, one.callback = False, _note
-        _, told = row_of(f"prune.{keys[str(one.name)]}.{one.name}")
+        _, told = option_row(f"prune.{keys[str(one.name)]}.{one.name}")
         one.help = told.partition("  [")[0]  # type: ignore[attr-defined]
     return made
 
@@ -114,10 +114,10 @@ def method_changes(
 
 
 def _method_of(source: Path, overrides: list[str]) -> str:
-    from ..recipe.file import load
+    from ..recipe.file import load_recipe
 
     said = [text.partition("=")[2].strip() for text in overrides if text.partition("=")[0].strip() == "prune.method"]
     if said:
         return said[-1]
     path = source / "model.yaml" if source.is_dir() else source
-    return load(path).prune.method if path.is_file() else "filters"
+    return load_recipe(path).prune.method if path.is_file() else "filters"

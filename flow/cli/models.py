@@ -23,12 +23,11 @@ def models(
 
     With their sizes; the trained ones come with bnnflow.
     """
-    from ..commands.models import rows
-    from ..commands.pack import trained_rows
+    from ..commands.models import listed
     from ..show import terminal as screen
 
-    found = {"networks": rows(width), "trained": trained_rows()}
-    screen.print_json(found) if json else screen.print_models(found["networks"], found["trained"])
+    found = listed(width)
+    screen.print_json(found) if json else screen.print_models(found)
 
 
 @examples("flow data", "flow data get mnist --data-dir data")
@@ -42,20 +41,18 @@ def data(
 
     It says how to get the others.
     """
-    from dataclasses import asdict
-
-    from ...models.data.load import survey
-    from ..commands.fetch import fetch
-    from ..run.places import data_home, data_places
+    from ..commands.fetch import data_set_places, fetch
+    from ..results.networks import FetchedDataSet
+    from ..run.places import data_home
     from ..show import terminal as screen
 
     if action == "get":
-        folder = fetch(name, data_dir or data_home(), screen.say)
-        screen.print_json({"name": name, "folder": str(folder)}) if json else print(f"{name} is in {folder}")
+        fetched = FetchedDataSet(name=name, folder=str(fetch(name, data_dir or data_home(), screen.say)))
+        screen.print_json(fetched) if json else print(f"{fetched.name} is in {fetched.folder}")
         return
     if action:
         raise Problem(f"there is no action {action!r}", "flow data", "`flow data`, or `flow data get NAME`")
-    found = [asdict(row) for row in survey(data_dir, data_places())]
+    found = data_set_places(data_dir)
     screen.print_json(found) if json else screen.print_data(found)
 
 
@@ -82,7 +79,7 @@ def pack(
     if json:
         screen.print_json(found)
     else:
-        print(f"wrote {found['file']}: {found['bytes']:,} bytes, test accuracy {found['accuracy']:.2%}")
+        print(f"wrote {found.file}: {found.bytes:,} bytes, test accuracy {found.accuracy:.2%}")
 
 
 @examples("flow formats model.yaml -s train.optimizer=bop -s train.epochs=3")

@@ -128,6 +128,6 @@ def changes(overrides: Sequence[str] | None, options: Iterable[str] = ()) -> lis
 def read_recipe(path: Path, changes: list[str]) -> None:
     """Read a recipe for its faults alone, before a command imports anything heavy; files of other kinds pass."""
     if path.suffix in (".yaml", ".yml"):
-        from ..recipe.file import load
+        from ..recipe.file import load_recipe
 
-        load(path, changes)
+        load_recipe(path, changes)

@@ -112,7 +112,7 @@ def sensitivity(
             bar.update,
         )
     if csv is not None:
-        work.write_csv(csv, found)
+        work.write_sensitivity_csv(csv, found)
     if plot is not None:
         work.write_plot(plot, found)
     screen.print_json(found) if json else screen_pruning.print_sensitivity(found)
@@ -354,11 +354,11 @@ def study(
     with screen.Bar("study", quiet=json) as bar:
         found = prepared.run(bar.update)
     if markdown is not None:
-        write_whole(markdown, study_figures.markdown(found).encode())
+        write_whole(markdown, study_figures.study_tables(found).encode())
     if plot is not None:
-        from ..show.study_plots import draw
+        from ..show.study_plots import study_picture
 
-        write_whole(plot, draw(found, plot.suffix[1:]))
+        write_whole(plot, study_picture(found, plot.suffix[1:]))
     screen.print_json(found) if json else screen_pruning.print_study(found)
 
 

@@ -1,4 +1,4 @@
-"""The command on relevance. Imports nothing heavy: it loads what it needs when it runs."""
+"""The command on importance. Imports nothing heavy: it loads what it needs when it runs."""
 
 from __future__ import annotations
 

@@ -28,9 +28,9 @@ def check(path: Path, contract: str | None = None, changes: Sequence[str] = ()) 
         if contract is not None:
             raise Problem("a recipe says itself what its input holds", "--input", f"give -s 'model.input={contract}'")
         # A misspelt key is answered before anything heavy is imported.
-        from ..recipe.file import load
+        from ..recipe.file import load_recipe
 
-        recipe = load(path, changes)
+        recipe = load_recipe(path, changes)
         from ..stages.validate import validate
 
         found = validate(recipe, without_files=True)

@@ -68,7 +68,10 @@ class Watch:
     def _compare(step: Pass, before: Graph, result: Rewritten) -> int:
         from ...sim.verify import Level, verify
 
-        levels = [Level("input", before), Level(f"{step.name} pass's", result.graph, result.matches, result.doubts)]
+        levels = [
+            Level("input", before),
+            Level(f"{step.name} pass's", result.graph, result.equivalences, result.float_ties),
+        ]
         return verify(levels, probes(before, _PROBES))[0].values
 
 
@@ -154,14 +157,14 @@ def _against_floats(graph: Graph, made: Sequence[Stage]) -> PassRow:
     """Hold the last level against the network on floats, on inputs of its real range."""
     from ...sim.engine.simulator import Simulator
     from ...sim.inputs import float_inputs
-    from ...sim.verify import images_in_doubt, verify_scores
+    from ...sim.verify import images_with_float_ties, verify_scores
 
     first, last = made[0].graph, made[-1].graph
     data = probes(first, _FLOAT_PROBES)
     started = time.process_time()
     scores = Simulator.of(graph).scores(float_inputs(first, data).astype(np.float64))
-    doubts = [doubt for stage in made for doubt in stage.doubts]
-    found = verify_scores("compiled", last, data, scores, images_in_doubt(first, doubts, data))
+    float_ties = [each for stage in made for each in stage.float_ties]
+    found = verify_scores("compiled", last, data, scores, images_with_float_ties(first, float_ties, data))
     seconds = time.process_time() - started
     return PassRow("all, against floats", seconds, len(graph.nodes), len(last.nodes), found.values)
 

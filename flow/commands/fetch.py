@@ -16,6 +16,9 @@ from pathlib import Path
 
 from bnnflow import CHECK_FAILED, TOOL_MISSING, Problem
 
+from ..results.networks import DataSetPlace
+from ..run.typed_json import extended
+
 _BLOCK = 1 << 20
 _TIMEOUT_S = 30.0
 
@@ -80,6 +83,14 @@ def fetch(name: str, home: Path, say: Callable[[str], None]) -> Path:
     except OSError as error:
         raise Problem(f"the files cannot be written: {error.strerror}", str(folder), "check room and rights") from error
     return folder
+
+
+def data_set_places(folder: Path | None) -> list[DataSetPlace]:
+    """Where each data set is found, in `folder` or where data sets usually are, without reading it."""
+    from ...models.data.load import survey_data_sets
+    from ..run.places import data_places
+
+    return [extended(DataSetPlace, found) for found in survey_data_sets(folder, data_places())]
 
 
 def _from_web(remote: Remote, folder: Path, scratch: Path) -> None:

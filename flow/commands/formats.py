@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bnnflow import CHECK_FAILED, Problem
 
-from ..recipe.file import load
+from ..recipe.file import load_recipe
 from ..recipe.objects import dataset, make_network, set_threads, train_settings
 from ..recipe.schema import Recipe
 from ..results.graphs import FormatSearch, FormatTrial
@@ -65,7 +65,7 @@ def search(
     from ...models.training.float_format import FloatFormat, Trial, cheapest
     from ...models.training.train import train
 
-    recipe = load(path, overrides)
+    recipe = load_recipe(path, overrides)
     if recipe.train.optimizer != "bop":
         hint = "set `optimizer: bop`, or add -s train.optimizer=bop"
         raise recipe.problem("train.optimizer", "only bop keeps momenta in a small format", hint)

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bnnflow import Problem
 
-from ..recipe.file import dump, load
+from ..recipe.file import dump, load_recipe
 from ..recipe.objects import trained_file
 from ..recipe.schema import Recipe
+from ..results.networks import PackedFile, TrainedNetwork
 from ..run.files import check_file, explain
 from ..run.folder import RECIPE, Run, verify_recorded
 from ..run.names import WEIGHTS
+from ..run.typed_json import extended
 
 if TYPE_CHECKING:
     from ...models.files.packed_file import Provenance
 
 
-def pack_run(folder: Path, output: Path | None, network: str, machine: str, force: bool) -> dict[str, Any]:
+def pack_run(folder: Path, output: Path | None, network: str, machine: str, force: bool) -> PackedFile:
     """Pack a trained network of a run into one small file.
 
     Args:
@@ -32,7 +34,7 @@ def pack_run(folder: Path, output: Path | None, network: str, machine: str, forc
         Problem: not a run folder, not trained yet, changed files (status 1), a class of the user's, or the file is
             there already.
     """
-    from ...models.files.pack import pack
+    from ...models.files.pack import pack_network
     from ...models.files.packed_file import SUFFIX, write_packed
     from ...models.files.saved import load_network
 
@@ -46,21 +48,21 @@ def pack_run(folder: Path, output: Path | None, network: str, machine: str, forc
     if not run.manifest["stages"].get(stage, {}).get("facts") or not weights.is_file():
         raise Problem(f"this run has no {network} network yet", str(folder), f"flow build continues with it to {stage}")
     verify_recorded(weights)
-    recipe = load(run.path(RECIPE))
+    recipe = load_recipe(run.path(RECIPE))
     path = output or Path(f"{recipe.name}{SUFFIX}")
     check_file(path, (SUFFIX,), [weights])
     if path.exists() and not force:
         raise Problem("the file exists already", str(path), "give another name, or --force to overwrite it")
     provenance = _provenance(run, recipe, network, machine)
     try:
-        packed = pack(load_network(weights, str(recipe.folder)), provenance)
+        packed = pack_network(load_network(weights, str(recipe.folder)), provenance)
     except Problem as problem:
         raise problem.at(str(folder)) from problem
     try:
         write_packed(packed, path)
     except OSError as error:
         raise explain(error, path) from error
-    return {"file": str(path), "bytes": path.stat().st_size, **facts_of(path)}
+    return extended(PackedFile, trained_network(path), file=str(path))
 
 
 def _provenance(run: Run, recipe: Recipe, network: str, machine: str) -> Provenance:
@@ -97,18 +99,20 @@ def _portable(recipe: Recipe) -> Recipe:
     return recipe.model_copy(update={"data": data, "model": model, "faults": faults})
 
 
-def facts_of(path: Path) -> dict[str, Any]:
-    """What a packed file says of its network, in a row."""
-    from dataclasses import asdict
+def trained_network(path: Path) -> TrainedNetwork:
+    """What a packed file says of its network.
 
+    Raises:
+        Problem: as `read_packed`.
+    """
     from ...models.files.packed_file import read_about
 
     spec, provenance = read_about(path)
-    return {"name": path.stem, **asdict(provenance), "spec": spec}
+    return extended(TrainedNetwork, provenance, name=path.stem, spec=spec, bytes=path.stat().st_size)
 
 
-def trained_rows() -> list[dict[str, Any]]:
+def trained_networks() -> list[TrainedNetwork]:
     """The trained networks that come with bnnflow."""
-    from ...models.files.packed_file import trained
+    from ...models.files.trained_names import trained_files
 
-    return [{**facts_of(path), "bytes": path.stat().st_size} for path in trained().values()]
+    return [trained_network(path) for path in trained_files().values()]

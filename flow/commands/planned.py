@@ -30,7 +30,7 @@ class Planned:
         from ..stages.train import follow
         from .build import built
 
-        with processes.joined() as leads:
+        with processes.join_processes() as leads:
             if not leads:
                 follow(self.recipe)
                 return None
@@ -57,7 +57,7 @@ def planned(path: Path, run: Path | None, changes: Sequence[str], first: str = "
         raise Problem(f"stage {first!r} comes after {last!r}", "--from, --to", listed)
     if path.suffix == ".onnx":
         raise Problem("this is a network, not a recipe", str(path), "flow check, simulate and estimate take ONNX files")
-    from ..recipe.file import load
+    from ..recipe.file import load_recipe
 
-    made = load(path, changes)
+    made = load_recipe(path, changes)
     return Planned(made, run or Path("runs") / made.name, first, last)

@@ -64,7 +64,7 @@ def prune_file(path: Path, output: Path, given: LabelledInput, how: FilePruning)
             network is not the whole one without these channels.
     """
     from ...sim.inputs import graph_inputs, image_inputs
-    from ...sim.norms import norms
+    from ...sim.norms import graph_norms
     from ...sim.reconstruction import on_integers
     from ...transforms.writing.network import write_network
     from ...transforms.writing.write import write
@@ -72,7 +72,7 @@ def prune_file(path: Path, output: Path, given: LabelledInput, how: FilePruning)
     graph = AcceptInput()(open_graph(path, given.contract)).graph
     if is_mixed(graph) or level_of(graph) not in ("network", "integer"):
         graph = Raise()(graph).graph
-    has_norms = level_of(graph) == "network" and bool(norms(graph))
+    has_norms = level_of(graph) == "network" and bool(graph_norms(graph))
     if not has_norms:
         graph, _ = on_integers(graph)
     groups = {group.name: group for group in channel_groups(graph) if not group.reason and group.columns}
@@ -130,13 +130,13 @@ def prune_file(path: Path, output: Path, given: LabelledInput, how: FilePruning)
 def _images(given: LabelledInput) -> tuple[np.ndarray, np.ndarray | None, np.ndarray, np.ndarray | None]:
     """Images and labels to choose by, and others to judge by: training and test set, or halves of what is given."""
     if given.images is None:
-        from ...models.data.load import load as load_data
+        from ...models.data.load import load_dataset
         from ..run.places import cache_folder, data_places
 
         if not given.data:
             hint = "give --data digits, or --input X.npy, with --labels L.npy where there are any"
             raise Problem("images are needed", "flow prune", hint)
-        found = load_data(given.data, given.folder, data_places(), cache_folder())
+        found = load_dataset(given.data, given.folder, data_places(), cache_folder())
         return found.train_images, found.train_labels, found.test_images, found.test_labels
     images = load_array(given.images, "input")
     if len(images) < 2:
@@ -208,13 +208,13 @@ def _reestimated(
     images: np.ndarray,
     has_norms: bool,
 ) -> Graph:
-    from ...sim.norms import reestimate
+    from ...sim.norms import reestimate_graph
     from ...sim.refit import refit
 
     changed = {layer for name in keep for layer in groups[name].readers}
     if not has_norms:
         return refit(graph, smaller, staying(graph, keep), images, changed)
-    return reestimate(smaller, images, changed)
+    return reestimate_graph(smaller, images, changed)
 
 
 def _classes(graph: Graph, inputs: np.ndarray) -> np.ndarray:

@@ -19,10 +19,12 @@ from ...transforms.passes.accept import AcceptInput
 from ..graphs.inputs import input_held, load_array, load_json, open_graph
 from ..pruning import sensitivity as work
 from ..recipe.fields import default
-from ..recipe.file import load
+from ..recipe.file import load_recipe
 from ..recipe.methods.method import Measured, MethodInput
 from ..recipe.pruning_checks import check_kind, check_pruning
 from ..recipe.schema import Recipe
+from ..results.costs import InputHeld
+from ..results.rankings import SensitivityTable
 from ..results.stages import PrunedRun, PruningResult, Unpruned
 from ..run.files import write_whole
 from ..run.folder import Run
@@ -30,10 +32,9 @@ from ..run.typed_json import extended
 from ..stages.build import Build
 
 if TYPE_CHECKING:
+    from ...models.prune.allocation.sensitivity import SensitivityCurve
     from ...models.training.train import Progress
     from ...transforms.ir.graph import Graph
-
-Facts = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +70,11 @@ def sensitivity(
     wishes: SensitivityOptions,
     given: LabelledInput,
     progress: Callable[[int, int], None],
-) -> Facts:
+) -> SensitivityTable:
     """The sensitivity table of a trained run, a recipe's run, or a QONNX file.
 
-    Returns:
-        `network`, `criterion`, `seed`, `validation`, `calibration` (images), `accuracy` of the whole, and `groups` as
-        `sensitivity.table_facts` gives them.
-
     Raises:
-        Problem: the source is none of these or not trained yet, or what `sensitivity.table` finds.
+        Problem: the source is none of these or not trained yet, or what `sensitivity.measured_curves` finds.
     """
     if source.suffix == ".onnx":
         return _of_file(source, wishes, given, progress)
@@ -88,7 +85,7 @@ def sensitivity(
 
 def _of_file(
     path: Path, wishes: SensitivityOptions, given: LabelledInput, progress: Callable[[int, int], None]
-) -> Facts:
+) -> SensitivityTable:
     graph = AcceptInput()(open_graph(path, given.contract)).graph
     if wishes.criterion not in ("", "random"):
         what = f"a QONNX file has nothing that {wishes.criterion!r} could look at"
@@ -101,9 +98,9 @@ def _of_file(
     candidates = work.Candidates.of(graph, measured_on, judged, truth)
     scores = _scores_file(wishes.scores) if wishes.scores else work.random_group_scores(candidates.groups, seed)
     settings = (wishes.unit or default("prune.unit"), 1, wishes.levels or default("prune.levels"))
-    curves = work.table(candidates, scores, *settings, wishes.store, wishes.jobs, progress)
+    curves = work.measured_curves(candidates, scores, *settings, wishes.store, wishes.jobs, progress)
     name = wishes.scores.name if wishes.scores else "random"
-    return _facts(str(path), name, seed, validation, calibration, curves) | {"input": input_held(graph)}
+    return _sensitivity_table(str(path), name, seed, validation, calibration, curves, input_held(graph))
 
 
 def _images(graph: Graph, given: LabelledInput) -> tuple[np.ndarray, np.ndarray]:
@@ -118,7 +115,7 @@ def _images(graph: Graph, given: LabelledInput) -> tuple[np.ndarray, np.ndarray]
         return graph_inputs(graph, images), labels
     if not given.data:
         raise Problem("images are needed", "flow sensitivity", "give --data digits, or --input X.npy --labels L.npy")
-    from ...models.data.load import load as load_data
+    from ...models.data.load import load_dataset as load_data
     from ...sim.inputs import image_inputs
     from ..run.places import cache_folder, data_places
 
@@ -140,7 +137,7 @@ def _of_run(
     overrides: Sequence[str],
     wishes: SensitivityOptions,
     progress: Callable[[int, int], None],
-) -> Facts:
+) -> SensitivityTable:
     from ...models.prune.schedule import step_scores
     from ...models.training.augment import augment
     from ...models.training.ensemble import EnsembleNetwork
@@ -177,9 +174,9 @@ def _of_run(
     candidates = work.Candidates.of(graph_of(network, export_properties(recipe)), measured_on, judged, truth)
     store = wishes.store or run.path("work/sensitivity")
     how = (settings.unit, settings.min_width, settings.levels)
-    curves = work.table(candidates, scores, *how, store, wishes.jobs, progress)
+    curves = work.measured_curves(candidates, scores, *how, store, wishes.jobs, progress)
     name = wishes.scores.name if wishes.scores else settings.ranking
-    return _facts(str(run.folder), name, recipe.seed, validation, calibration, curves)
+    return _sensitivity_table(str(run.folder), name, recipe.seed, validation, calibration, curves)
 
 
 def _said(recipe: Recipe, wishes: SensitivityOptions, key: str) -> bool:
@@ -213,8 +210,8 @@ def opened(
         run = Run.find(source)
         if run is None:
             raise Problem("this is not a run folder", str(source), "give a folder that `flow build` made")
-        return load(run.path("model.yaml"), overrides, wishes), run
-    recipe = load(source, overrides, wishes)
+        return load_recipe(run.path("model.yaml"), overrides, wishes), run
+    recipe = load_recipe(source, overrides, wishes)
     place = folder or Path("runs") / recipe.name
     run = Run.find(place)
     if run is None:
@@ -241,25 +238,40 @@ def trained(build: Build, which: str = "base") -> Any:
     return build.load(which)
 
 
-def _facts(network: str, criterion: str, seed: int, validation: int, calibration: int, curves: Any) -> Facts:
-    rows = work.table_facts(curves)
-    counts = {"validation": validation, "calibration": calibration}
-    base = rows[0]["accuracy"][0] if rows else None
-    return {"network": network, "criterion": criterion, "seed": seed, **counts, "accuracy": base, "groups": rows}
+def _sensitivity_table(
+    network: str,
+    criterion: str,
+    seed: int,
+    validation: int,
+    calibration: int,
+    curves: Mapping[str, SensitivityCurve],
+    held: InputHeld | None = None,
+) -> SensitivityTable:
+    rows = work.sensitivity_rows(curves)
+    return SensitivityTable(
+        network=network,
+        criterion=criterion,
+        seed=seed,
+        validation=validation,
+        calibration=calibration,
+        accuracy=rows[0].accuracy[0] if rows else None,
+        groups=rows,
+        input=held,
+    )
 
 
-def write_csv(path: Path, found: Mapping[str, Any]) -> None:
+def write_sensitivity_csv(path: Path, found: SensitivityTable) -> None:
     """Write a table as CSV: group, width, removed, accuracy, loss; one row a cell."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["group", "width", "removed", "accuracy", "loss"])
-    for row in found["groups"]:
-        for cell in zip(row["removed"], row["accuracy"], row["loss"], strict=True):
-            writer.writerow([row["group"], row["width"], *cell])
+    for row in found.groups:
+        for cell in zip(row.removed, row.accuracy, row.loss, strict=True):
+            writer.writerow([row.group, row.width, *cell])
     write_whole(path, text.getvalue().encode())
 
 
-def write_plot(path: Path, found: Mapping[str, Any]) -> None:
+def write_plot(path: Path, found: SensitivityTable) -> None:
     """Draw a table's curves; the format follows from the name's ending, one of `drawing.PICTURES`.
 
     Raises:
@@ -267,7 +279,7 @@ def write_plot(path: Path, found: Mapping[str, Any]) -> None:
     """
     from ..show.pruning_plots import save_sensitivity
 
-    write_whole(path, save_sensitivity(found["groups"], path.suffix[1:]))
+    write_whole(path, save_sensitivity(found.groups, path.suffix[1:]))
 
 
 def prune(source: Path, folder: Path | None, overrides: Sequence[str], quiet: bool) -> PrunedRun:
@@ -282,7 +294,7 @@ def prune(source: Path, folder: Path | None, overrides: Sequence[str], quiet: bo
         recipe, found = opened(source, folder, ["prune.enabled=true", *overrides])
         place = found.folder
     else:
-        recipe = load(source, ["prune.enabled=true", *overrides])
+        recipe = load_recipe(source, ["prune.enabled=true", *overrides])
         place = folder or Path("runs") / recipe.name
     if recipe.model.onnx is not None:
         what = "an ONNX file has no weights that could recover"
@@ -313,7 +325,7 @@ def prune_to(
     """
     from ...models.files.saved import save_network
     from ..pruning.prune import pruned
-    from ..pruning.structure import export
+    from ..pruning.structure import export_network
     from ..recipe.objects import export_properties
     from ..run.files import explain
     from ..run.names import QONNX, WEIGHTS
@@ -324,7 +336,7 @@ def prune_to(
     files = [output / WEIGHTS, output / QONNX]
     try:
         save_network(made, files[0])
-        export(made, files[1], export_properties(recipe))
+        export_network(made, files[1], export_properties(recipe))
     except OSError as error:
         raise explain(error, output) from error
     return extended(PrunedRun, found, folder=str(output), files=[str(path) for path in files])

@@ -1,4 +1,4 @@
-"""The work behind `flow rank`: relevance scores of a trained network by several criteria, and how they agree."""
+"""The work behind `flow rank`: importance scores of a trained network by several criteria, and how they agree."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 from bnnflow import CHECK_FAILED, Problem
 
 from ...models.relevance.criteria import CRITERIA, Criterion
-from ..recipe.file import load
+from ..recipe.file import load_recipe
 from ..recipe.objects import dataset, export_properties, set_threads
 from ..recipe.schema import Recipe
 from ..results.rankings import CaptumComparison, CriterionScores, Ranking
@@ -36,7 +36,7 @@ def find_run(path: Path) -> Run:
     Raises:
         Problem: there is none, or (status 1) a file in it is missing or was changed.
     """
-    folder = Path("runs") / load(path).name if path.suffix in (".yaml", ".yml") and not _in_run(path) else path
+    folder = Path("runs") / load_recipe(path).name if path.suffix in (".yaml", ".yml") and not _in_run(path) else path
     run = Run.find(folder) if folder.exists() else None
     if run is None:
         hint = f"`flow build {path} --to train` trains one" if folder != path else "give a run folder or its recipe"
@@ -112,7 +112,7 @@ def _network(run: Run, which: str, data_dir: Path | None) -> tuple[Network | Own
     from ...models.training.ensemble import EnsembleNetwork
 
     changes = [f"data.dir={data_dir.absolute()}"] if data_dir is not None else []
-    recipe = load(run.path(RECIPE), changes)
+    recipe = load_recipe(run.path(RECIPE), changes)
     path = run.path(f"{which}/{WEIGHTS}")
     if which not in ("base", "pruned") or not path.is_file():
         there = [name for name in ("base", "pruned") if run.path(f"{name}/{WEIGHTS}").is_file()]
@@ -140,15 +140,15 @@ def _meaning(criterion: Criterion) -> str:
 
 
 def spearman(a: np.ndarray, b: np.ndarray) -> float | None:
-    """Spearman's rank correlation, -1 to 1; None where one of both has no differences."""
-    from ...models.relevance.scores import ranks
+    """Spearman's rank correlation by scipy, -1 to 1; None where one of both has no differences."""
+    from scipy import stats
 
-    first, second = (ranks(values) - (len(values) - 1) / 2.0 for values in (a, b))
-    size = float(np.sqrt((first**2).sum() * (second**2).sum()))
-    return float((first * second).sum() / size) if size else None
+    if np.ptp(a) == 0 or np.ptp(b) == 0:
+        return None
+    return float(stats.spearmanr(a, b).statistic)
 
 
-def write_csv(ranking: Ranking, path: Path) -> None:
+def write_ranking_csv(ranking: Ranking, path: Path) -> None:
     """One row per layer, filter and criterion, with its score and rank position from 0 (lowest)."""
     from ...models.relevance.scores import ranks
 

@@ -25,7 +25,7 @@ from ..pruning.prune import recovery
 from ..pruning.sets import set_scores
 from ..pruning.statistics import RANDOM, StudyCell, comparison
 from ..pruning.structure import structure_of
-from ..recipe.file import load
+from ..recipe.file import load_recipe
 from ..recipe.objects import dataset, network_spec, set_threads, train_settings
 from ..recipe.schema import Recipe
 from ..results.rankings import StudyResult
@@ -158,7 +158,7 @@ def prepared(
     Raises:
         Problem: what the recipe, a criterion or an amount has wrong, before anything is trained.
     """
-    recipe = load(source, ["prune.enabled=true", "prune.method=filters", *overrides])
+    recipe = load_recipe(source, ["prune.enabled=true", "prune.method=filters", *overrides])
     if recipe.model.kind == "onnx":
         what = "an ONNX file has no weights that could recover"
         raise recipe.problem("model.onnx", what, "studies need a network that is trained here")
@@ -175,7 +175,7 @@ def prepared(
         for mine, (base, _) in zip(seeded, bases, strict=True)
         for name, draw in wanted
     ]
-    used = load(source, changes).prune
+    used = load_recipe(source, changes).prune
     unpruned = [accuracy for _, accuracy in bases]
     return Study(str(source), str(folder), used.steps, used.epochs, left_out, unpruned, jobs, wishes.jobs)
 
@@ -201,13 +201,13 @@ def _criteria(source: Path, changes: Sequence[str], wishes: StudyOptions) -> tup
     Raises:
         Problem: one that was wished for cannot be had.
     """
-    images = dataset(load(source, changes))
+    images = dataset(load_recipe(source, changes))
     fit, left_out = [], {}
     for text in dict.fromkeys(wishes.criteria or CRITERIA):
         if text == RANDOM:
             continue
         try:
-            network_spec(load(source, [*changes, f"prune.criterion={json.dumps(text)}"]), images)
+            network_spec(load_recipe(source, [*changes, f"prune.criterion={json.dumps(text)}"]), images)
             fit.append(text)
         except Problem as problem:
             if wishes.criteria or problem.key != "prune.criterion":
@@ -222,7 +222,7 @@ def _base(source: Path, folder: Path, changes: Sequence[str], quiet: bool) -> tu
     """The run folder of the network trained with a seed, and its accuracy on the test set."""
     from .build import built
 
-    recipe = load(source, changes)
+    recipe = load_recipe(source, changes)
     place = folder / f"base-{recipe.seed}"
     return place, float(built(recipe, place, "train", quiet=quiet).accuracy)
 
@@ -246,7 +246,7 @@ def _measured(job: _Job) -> StudyCell:
     from ...models.training.evaluate import run_key
     from ...models.training.flips import FlipCounts
 
-    recipe = load(job.source, job.changes)
+    recipe = load_recipe(job.source, job.changes)
     settings, images = recipe.prune, dataset(recipe)
     # The draw is part of the seed: random filters differ, and so does the order of images in fine-tuning.
     seed = recipe.seed + 1000 * job.draw

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ...sim.engine.kernels import Run
-from ...sim.engine.packing import WORD, Window, pack
+from ...sim.engine.packing import WORD, Window, pack_bits
 from ...transforms.ir.tensor import Array
 from .cuda_driver import Launcher
 from .cuda_source import GROUP, THREADS, LayerArguments
@@ -75,7 +75,7 @@ class CudaKernels(TorchKernels):
 
     def _binary(self, window: Window, weight: Array, limits: Array, classes: Array, factor: int, bits: bool) -> Run:
         """A layer of bits; see `cuda_source` for what `limits` are compared with or start from."""
-        rows = pack(weight > 0).reshape(len(weight), -1)
+        rows = pack_bits(weight > 0).reshape(len(weight), -1)
         if self.tensor_cores:
             # Counts come without the ones of the weights.
             limits = limits - factor * np.bitwise_count(rows).sum(axis=1, dtype=np.int64)

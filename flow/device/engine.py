@@ -16,7 +16,7 @@ import torch
 from bnnflow import TOOL_MISSING, Problem
 
 from ...sim.engine.plan import Planner, Step
-from ...sim.engine.simulator import Simulator, cycles
+from ...sim.engine.simulator import Simulator, least_cycles
 from ...transforms.ir.graph import Graph
 from .cuda_driver import Driver
 from .cuda_kernels import CudaKernels
@@ -43,7 +43,7 @@ def torch_simulator(graph: Graph, device: str = "cuda") -> Simulator:
     check_device(device)
     kernels = _cuda() if device == "cuda" else TorchKernels(torch.device("cpu"), _ROUND["cpu"])
     steps = Planner(graph, kernels, (graph.output,)).steps()
-    block = _fitting(graph, steps) if device == "cuda" else max(_LEAST, int(_WORK / max(1.0, cycles(graph))))
+    block = _fitting(graph, steps) if device == "cuda" else max(_LEAST, int(_WORK / max(1.0, least_cycles(graph))))
     return Simulator(graph, device, 1, kernels, steps, min(block, _MOST))
 
 

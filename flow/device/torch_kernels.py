@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ...sim.engine.kernels import Run
-from ...sim.engine.packing import WORD, Window, pack, words_of
+from ...sim.engine.packing import WORD, Window, pack_bits, words_of
 from ...transforms.ir.ops import Sides
 from ...transforms.ir.tensor import Array
 
@@ -158,7 +158,7 @@ class TorchKernels:
 
     def _weights(self, weight: Array) -> Tensor:
         """(filters, kernel h, kernel w, channels) to words, (tap words, filters)."""
-        return self.tensor(np.ascontiguousarray(pack(weight > 0).reshape(len(weight), -1).T))
+        return self.tensor(np.ascontiguousarray(pack_bits(weight > 0).reshape(len(weight), -1).T))
 
     def _unequal(self, windows: Tensor, weights: Tensor) -> Tensor:
         """Numbers of unequal bits, (images, rows, columns, filters) int32."""

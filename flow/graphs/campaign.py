@@ -244,7 +244,7 @@ def save_map(graph: Graph, grid: Grid, path: Path) -> FaultMapCells:
     Raises:
         Problem: the grid has several points, or its point hits no memories or protected ones.
     """
-    from ...sim.faults import FaultModel, Memory, draw
+    from ...sim.faults import FaultModel, Memory, draw_map
 
     point, *others = grid.points(graph)
     if others:
@@ -253,6 +253,6 @@ def save_map(graph: Graph, grid: Grid, path: Path) -> FaultMapCells:
     places = [place for place in point.places(graph) if isinstance(place, Memory)]
     if not places or point.protection != "none" or point.model == "single":
         raise Problem("only maps of memories without protection are written", "--save-map", "use --target weights")
-    drawn = draw(graph, places, FaultModel.parse(point.model), point.rates, point.seed, 0)
+    drawn = draw_map(graph, places, FaultModel.parse(point.model), point.rates, point.seed, 0)
     write_whole(path, drawn.content(path.suffix, graph))
     return FaultMapCells(map=str(path), cells={name: len(cells.index) for name, cells in drawn.cells.items()})

@@ -12,7 +12,7 @@ from ...transforms.ir.contract import InputContract
 from ...transforms.ir.graph import Graph
 from ...transforms.passes.compile import stages
 from ...transforms.passes.destinations import destinations
-from ...transforms.reading.read import Surveyed, load, survey
+from ...transforms.reading.read import Surveyed, load, survey_operators
 from ..results.costs import InputHeld
 from ..results.graphs import CheckResult, OperatorCheck
 from .inputs import input_held, open_graph, verify_file
@@ -69,7 +69,7 @@ def check_graph(path: Path, contract: InputContract | None = None) -> Checked:
     """What becomes of every operator of an ONNX file, and whether the whole compiles."""
     verify_file(path)
     model = load(path)
-    rows = tuple(survey(model))
+    rows = tuple(survey_operators(model))
     problem = next((row.problem for row in rows if row.problem), None)
     if problem is None:
         try:

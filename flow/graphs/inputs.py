@@ -13,7 +13,7 @@ import numpy as np
 from bnnflow import Problem
 
 from ...transforms.ir.contract import InputContract
-from ...transforms.ir.contract_text import parse
+from ...transforms.ir.contract_text import parse_contract
 from ...transforms.ir.graph import Graph
 from ...transforms.passes.accept import with_contract
 from ...transforms.reading.read import read
@@ -41,7 +41,7 @@ def open_graph(path: Path, contract: InputContract | None = None) -> Graph:
 
 def contract_of(text: str | None) -> InputContract | None:
     """What --input or model.input states; None for nothing."""
-    return None if text is None else parse(text)
+    return None if text is None else parse_contract(text)
 
 
 def images_and_contract(given: Sequence[str] | None) -> tuple[Path | None, InputContract | None]:
@@ -57,7 +57,7 @@ def images_and_contract(given: Sequence[str] | None) -> tuple[Path | None, Input
             files.append(Path(text))
             continue
         try:
-            contracts.append(parse(text))
+            contracts.append(parse_contract(text))
         except Problem as problem:
             hint = f"there is no such file; {problem.hint}"
             raise Problem("this is neither a file of images nor what they hold", f"--input {text}", hint) from problem
@@ -134,7 +134,7 @@ def load_json(path: Path, what: str) -> dict[str, Any]:
 
 def test_images(name: str, folder: Path | None, limit: int | None) -> tuple[np.ndarray, np.ndarray]:
     """Test images (N, C, H, W) uint8 and labels (N,) of a data set."""
-    from ...models.data.load import load as load_data
+    from ...models.data.load import load_dataset as load_data
     from ..run.places import cache_folder, data_places
 
     data = load_data(name, folder, data_places(), cache_folder())
@@ -147,7 +147,7 @@ def images_of_run(path: Path, limit: int | None) -> tuple[np.ndarray, np.ndarray
     Raises:
         Problem: the file belongs to no run, so that nothing says which images it is for.
     """
-    from ..recipe.file import load as load_recipe
+    from ..recipe.file import load_recipe
     from ..recipe.objects import dataset
     from ..run.folder import RECIPE, Run
 

@@ -15,7 +15,7 @@ from bnnflow import Problem
 
 from ...sim.engine.simulator import Simulator, classes_of
 from ...sim.inputs import float_inputs
-from ...sim.speed import affordable, latency, throughput
+from ...sim.speed import affordable_images, latency, throughput
 from ...transforms.ir.graph import Graph
 from ...transforms.ir.tensor import Array
 from ..results.speed import LeftOut, SpeedRow
@@ -95,7 +95,7 @@ def network_rows(
     rows: list[SpeedRow] = []
     missing: list[LeftOut] = []
     judge = Simulator.of(graph, threads=threads)
-    wanted = judge.classes(images[: affordable(judge.scores, images, PASS)])
+    wanted = judge.classes(images[: affordable_images(judge.scores, images, PASS)])
     with threadpool_limits(threads, "blas"):
         for make in (_torch(network, threads), _ours(graph, threads), _files(qonnx, graph, threads)):
             for found in make:
@@ -112,12 +112,12 @@ def network_rows(
 
 
 def _timed(found: Contender, graph: Graph, images: Array, wanted: Array) -> SpeedRow:
-    count = affordable(found.scores, images, PASS)
+    count = affordable_images(found.scores, images, PASS)
     if count > found.batch and count < len(images):
         count -= count % found.batch
     compared = min(count, len(wanted))
     if found.exact is not None:
-        compared = min(compared, affordable(found.exact, images[:compared], PASS))
+        compared = min(compared, affordable_images(found.exact, images[:compared], PASS))
     scores = found.scores(images[:compared])
     other = int(np.count_nonzero(classes_of(graph, scores) != wanted[:compared]))
     inexact = f"{other} of {compared} images in another class" if other else ""

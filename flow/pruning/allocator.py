@@ -13,8 +13,10 @@ from bnnflow import Problem
 from ...transforms.ir.graph import Graph
 from ..recipe.objects import export_properties
 from ..recipe.schema import Recipe
+from ..results.rankings import SensitivityRow
+from ..run.typed_json import from_json, to_json
 from .hardware_costs import ALL, PARTS_OF_COST, HardwareCosts
-from .sensitivity import Candidates, curves_of, table, table_facts
+from .sensitivity import Candidates, measured_curves, sensitivity_curves, sensitivity_rows
 from .structure import graph_of
 
 if TYPE_CHECKING:
@@ -105,7 +107,7 @@ class SensitivityAllocator:
             "explored": tried,
         }
         if not any("curves" in record["allocation"] for record in situation.records):
-            facts["curves"] = table_facts(curves)
+            facts["curves"] = to_json(sensitivity_rows(curves))
         return Allocation(kept, facts, stop)
 
     def _hardware(self, network: Network | OwnNetwork) -> HardwareCosts:
@@ -127,9 +129,9 @@ class SensitivityAllocator:
         """The unpruned network's curves: measured at the first step, from the record at later ones."""
         for record in situation.records:
             if "curves" in record["allocation"]:
-                return curves_of(record["allocation"]["curves"])
+                return sensitivity_curves(from_json(list[SensitivityRow], record["allocation"]["curves"]))
         settings = self.recipe.prune
-        return table(
+        return measured_curves(
             candidates,
             situation.scores,
             settings.unit,

@@ -1,4 +1,4 @@
-"""Candidates of pruning on the packed engine, and the table of how much each group of channels matters.
+"""Candidates of pruning on the packed engine, and the table of how important each group of channels is.
 
 Everything here works on graphs; torch is not needed.
 """
@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,11 +21,10 @@ from ...transforms.ir.tensor import TensorType
 from ...transforms.passes import rewrite as passes
 from ...transforms.passes.accept import AcceptInput
 from ...transforms.passes.compile import STAGES, is_mixed, level_of
+from ..results.rankings import SensitivityRow
 
 if TYPE_CHECKING:
     from ...models.prune.allocation.sensitivity import SensitivityCurve
-
-Facts = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,16 +53,16 @@ class Candidates:
         Raises:
             Problem: the graph is not of the network level, has no batch norms, or cannot be compiled.
         """
-        from ...sim.norms import norms, reestimate
+        from ...sim.norms import graph_norms, reestimate_graph
 
         if level_of(graph) != "network" or is_mixed(graph):
             hint = "give the QONNX file that training wrote, such as base/network.onnx"
             raise Problem("channels are removed from networks that still have batch norms", graph.name, hint)
         graph = AcceptInput()(graph).graph
-        if not norms(graph):
+        if not graph_norms(graph):
             what = "this network has no batch norms to re-estimate, so what is left of it cannot be judged"
             raise Problem(what, graph.name, "export it without folding batch norms into other operations")
-        made = reestimate(graph, calibration)
+        made = reestimate_graph(graph, calibration)
         return Candidates(made.name, made.input, made.input_type, made.nodes, made.output, calibration, images, labels)
 
     @property
@@ -78,7 +77,7 @@ class Candidates:
 
     def cut(self, keep: Mapping[str, np.ndarray]) -> Graph:
         """The network with what stays of its groups, batch norms behind the cuts re-estimated."""
-        from ...sim.norms import reestimate
+        from ...sim.norms import reestimate_graph
 
         whole = self.graph
         groups = {group.name: group for group in channel_groups(whole)}
@@ -89,14 +88,14 @@ class Candidates:
             if name in groups and len(indices) < groups[name].width
             for layer in groups[name].readers
         }
-        return reestimate(smaller, self.calibration, changed) if changed else smaller
+        return reestimate_graph(smaller, self.calibration, changed) if changed else smaller
 
     def __call__(self, keep: Mapping[str, np.ndarray]) -> float:
         """Accuracy, 0 to 1, of what stays."""
         from ...sim.engine.simulator import Simulator
 
         steps = [step for level, several in STAGES if level in ("integer", "xnor") for step in several]
-        lowered = passes.run(steps, self.cut(keep)).graph
+        lowered = passes.run_passes(steps, self.cut(keep)).graph
         return float(np.mean(Simulator.of(lowered).classes(self.images) == self.labels))
 
     def digest(self) -> str:
@@ -148,7 +147,7 @@ def subsets(
     return images[chosen], labels[chosen], images[rest]
 
 
-def table(
+def measured_curves(
     candidates: Candidates,
     scores: Mapping[str, np.ndarray],
     unit: int,
@@ -163,7 +162,7 @@ def table(
     Raises:
         Problem: a share that is none, scores that do not fit a group, or a network that has no group to cut.
     """
-    from ...models.prune.allocation.sensitivity import MeasuredAccuracy, levels, sensitivity
+    from ...models.prune.allocation.sensitivity import MeasuredAccuracy, levels, measure_curves
 
     for share in shares:
         if not 0 < share < 1:
@@ -172,7 +171,7 @@ def table(
     check_groups(groups, scores, channel_groups(candidates.graph))
     removed = {name: levels(len(values), unit, least, shares) for name, values in scores.items()}
     measured = MeasuredAccuracy(candidates, candidates.digest(), folder)
-    return sensitivity(scores, {n: counts for n, counts in removed.items() if counts}, measured, jobs, progress)
+    return measure_curves(scores, {n: counts for n, counts in removed.items() if counts}, measured, jobs, progress)
 
 
 def check_groups(
@@ -192,28 +191,19 @@ def check_groups(
             raise Problem(f"{len(values)} scores for {groups[name].width} channels", name)
 
 
-def table_facts(curves: Mapping[str, SensitivityCurve]) -> list[Facts]:
-    """A table as plain values: one entry a group."""
+def sensitivity_rows(curves: Mapping[str, SensitivityCurve]) -> list[SensitivityRow]:
+    """A row a group."""
     return [
-        {
-            "group": name,
-            "width": curve.width,
-            "removed": list(curve.removed),
-            "accuracy": list(curve.accuracy),
-            "loss": curve.losses().tolist(),
-        }
+        SensitivityRow(name, curve.width, list(curve.removed), list(curve.accuracy), curve.losses().tolist())
         for name, curve in curves.items()
     ]
 
 
-def curves_of(facts: Sequence[Mapping[str, Any]]) -> dict[str, SensitivityCurve]:
-    """What `table_facts` was made from."""
+def sensitivity_curves(rows: Sequence[SensitivityRow]) -> dict[str, SensitivityCurve]:
+    """What `sensitivity_rows` was made from."""
     from ...models.prune.allocation.sensitivity import SensitivityCurve
 
-    return {
-        row["group"]: SensitivityCurve(row["group"], row["width"], tuple(row["removed"]), tuple(row["accuracy"]))
-        for row in facts
-    }
+    return {row.group: SensitivityCurve(row.group, row.width, tuple(row.removed), tuple(row.accuracy)) for row in rows}
 
 
 def random_group_scores(groups: Mapping[str, ChannelGroup], seed: int) -> dict[str, np.ndarray]:

@@ -165,7 +165,7 @@ def conclusion(at: StudyAmount) -> str:
     )
 
 
-def markdown(found: Comparison) -> str:
+def study_tables(found: Comparison) -> str:
     """The tables of all amounts."""
     parts = []
     for at in found.amounts:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _DIFFERENCE = 1e-4
 
 
-def export(network: Trained, path: Path, properties: Mapping[str, str] | None = None) -> None:
+def export_network(network: Trained, path: Path, properties: Mapping[str, str] | None = None) -> None:
     """Write a network as QONNX; a user's own module without the channels that its layers leave unread.
 
     Raises:
@@ -46,7 +46,7 @@ def graph_of(network: Trained, properties: Mapping[str, str] | None = None) -> G
     """A torch network as a graph of the network level, through its QONNX file."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "network.onnx"
-        export(network, path, properties)
+        export_network(network, path, properties)
         return read(path)
 
 

@@ -144,7 +144,7 @@ def _bounds(metadata: list[Any]) -> Bounds:
     return Bounds(of("ge"), of("gt"), of("le"), of("lt"))
 
 
-def markdown() -> str:
+def recipe_page() -> str:
     """docs/recipe.md: every key with what it may hold, its default and its meaning."""
     lines = [
         "# The recipe",

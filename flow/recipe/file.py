@@ -16,11 +16,11 @@ from pydantic import ValidationError
 
 from bnnflow import Problem
 
-from ...models.files.trained_names import trained
+from ...models.files.trained_names import trained_files
 from .errors import faults_of, map_faults
 from .model import Model
 from .origin import Origin, place_of
-from .positions import Fault, KeyPath, as_problem, parse, parse_value
+from .positions import Fault, KeyPath, as_problem, parse_value, parse_yaml
 from .prune import Prune
 from .schema import Data, Recipe, Target
 from .train import Train
@@ -36,7 +36,7 @@ PATHS = (
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_./-]*")
 
 
-def load(path: Path, overrides: Sequence[str] = (), wishes: Sequence[str] = ()) -> Recipe:
+def load_recipe(path: Path, overrides: Sequence[str] = (), wishes: Sequence[str] = ()) -> Recipe:
     """Read a recipe file. Relative paths in it are from its folder, those of overrides from the present one.
 
     Args:
@@ -50,7 +50,7 @@ def load(path: Path, overrides: Sequence[str] = (), wishes: Sequence[str] = ()) 
             effect. The text gives file:line:column, the line with a caret, and a hint, for each of the faults.
     """
     text = _read(path)
-    data, source, faults = parse(text, str(path))
+    data, source, faults = parse_yaml(text, str(path))
     if data is None:
         raise Problem("the recipe is empty", str(path), _START_HINT)
     if not isinstance(data, dict):
@@ -126,7 +126,7 @@ def _from_folder(data: dict[str, Any], folder: Path) -> None:
 def _absolute(key: KeyPath, value: str, folder: Path) -> str:
     path = os.path.normpath(folder / Path(value).expanduser())
     is_word = re.fullmatch(r"[\w-]+", value) and not os.path.exists(path)
-    return value if key == ("model", "trained") and (is_word or value in trained()) else path
+    return value if key == ("model", "trained") and (is_word or value in trained_files()) else path
 
 
 def _read(path: Path) -> str:
@@ -233,7 +233,7 @@ def _plain(recipe: Recipe) -> dict[str, Any]:
 
 
 def dump(recipe: Recipe) -> str:
-    """The resolved recipe as YAML, in the schema's order, without keys that have no effect; `load` gives it back."""
+    """The resolved recipe as YAML, in the schema's order, without keys that have no effect; `load_recipe` reads it."""
     if recipe.model.kind == "own":
         # Read from another folder, it is to find the user's module where this one does.
         recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"dir": recipe.folder})})

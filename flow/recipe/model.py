@@ -48,7 +48,7 @@ class Model(Section):
     arch: str | None = Field(
         default=None,
         description="mlp, cnn, resnet, a name of `flow models`, or package.module:Class",
-        json_schema_extra={"examples": [*SHAPES, *zoo.names()]},
+        json_schema_extra={"examples": [*SHAPES, *zoo.network_names()]},
     )
     onnx: Annotated[Path, Field(strict=False)] | None = Field(
         default=None, description="a QONNX file in place of arch; it is not trained"
@@ -137,9 +137,9 @@ class Model(Section):
         """
         if self.input is None or self.kind not in ("onnx", "own"):
             return None
-        from ...transforms.ir.contract_text import parse
+        from ...transforms.ir.contract_text import parse_contract
 
-        return parse(self.input, "recipe")
+        return parse_contract(self.input, "recipe")
 
     @property
     def has_weights(self) -> bool:
@@ -214,11 +214,11 @@ def _faults(model: Model) -> Faults:
         return _foreign(model, (*zoo.SHAPE_KEYS, *OPTIONS, "pool_order", "width"), "a class of yours") + _contract(
             model
         )
-    if model.arch in zoo.names():
+    if model.arch in zoo.network_names():
         hint = "remove the key: the network gives it; `width` scales it"
         shape = [key for key in zoo.SHAPE_KEYS if key in model.model_fields_set and getattr(model, key)]
         own = [((key,), f"{model.arch} has its own {key}", hint) for key in shape]
-        fields = zoo.row_of(model.arch).fields
+        fields = zoo.zoo_row(model.arch).fields
         foreign: tuple[str, ...] = () if fields["arch"] == "resnet" else _RESIDUAL
         foreign += () if 2 in fields.get("pools", ()) else ("pool_order",)
         return own + _foreign(model, (*foreign, *_OWN_KEYS), model.arch) + _option_faults(model) + _inputs(model)
@@ -249,7 +249,7 @@ def _inputs(model: Model) -> Faults:
 
 def unknown_network(name: str) -> tuple[str, str]:
     """What is wrong with a network's name, and a hint."""
-    known = (*SHAPES, *zoo.names())
+    known = (*SHAPES, *zoo.network_names())
     near = difflib.get_close_matches(name.lower().replace("_", "-"), known, 1, 0.6)
     listed = f"allowed: {', '.join(known)}, or package.module:Class"
     return f"model.arch: there is no network '{name}'", f"did you mean '{near[0]}'?" if near else listed
@@ -300,7 +300,7 @@ def _cnn_faults(model: Model) -> Faults:
 
 def _option_faults(model: Model) -> Faults:
     """Options that another option makes void."""
-    row = zoo.row_of(model.arch).fields if model.arch in zoo.names() else {}
+    row = zoo.zoo_row(model.arch).fields if model.arch in zoo.network_names() else {}
     given = model.options()
     faults: Faults = []
     rules = (("planes", "input", "bits8", "planes"), ("join_bits", "join", "integer", "thresholded"))

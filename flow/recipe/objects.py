@@ -28,7 +28,7 @@ def dataset(recipe: Recipe) -> Dataset:
     Raises:
         Problem: files are missing, damaged or not what their names say.
     """
-    from ...models.data.load import load as load_data
+    from ...models.data.load import load_dataset as load_data
 
     folder = recipe.data.dir
     if ":" in recipe.data.name and folder is None:
@@ -122,9 +122,9 @@ def trained_file(recipe: Recipe) -> Path:
     Raises:
         Problem: there is neither; the hint names the closest.
     """
-    from ...models.files.trained_names import trained
+    from ...models.files.trained_names import trained_files
 
-    name, known = str(recipe.model.trained), trained()
+    name, known = str(recipe.model.trained), trained_files()
     path = known.get(name, Path(name))
     if not path.is_file():
         close = difflib.get_close_matches(name, known, 1, 0.5)

@@ -101,7 +101,7 @@ def as_problem(faults: list[Fault], name: str) -> Problem:
     return Problem(f"{len(faults)} faults in {name}\n\n{listed}")
 
 
-def parse(text: str, name: str) -> tuple[Any, RecipeText, list[Fault]]:
+def parse_yaml(text: str, name: str) -> tuple[Any, RecipeText, list[Fault]]:
     """Parse one YAML 1.2 document into dict, list and scalars.
 
     Nothing but plain data is built: no tags that make objects, no anchors or aliases.
@@ -144,7 +144,7 @@ def parse_value(text: str) -> Any:
     Raises:
         Problem: the text is not YAML.
     """
-    return parse(text, "value")[0]
+    return parse_yaml(text, "value")[0]
 
 
 def _too_deep(source: RecipeText) -> Problem:

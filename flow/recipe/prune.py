@@ -12,7 +12,7 @@ from .methods.method import Method
 from .section import Batch, Rate, Section
 
 PARTS_OF_COST = ("lut", "bram18", "cycles", "energy", "ops", "weight_bits")
-_DOC = "Removal of filters and neurons, least relevant first, or of what another method removes, then fine-tuning."
+_DOC = "Removal of filters and neurons, least important first, or of what another method removes, then fine-tuning."
 _METHOD = "filters: by the keys from criterion to jobs; the others by the sections of their names"
 
 

@@ -244,7 +244,7 @@ def key_schema() -> dict[str, Any]:
 def _name_words(sections: dict[str, Any]) -> None:
     """Give keys whose names are checked beside the types the words they may hold, so that editors see misspelt ones."""
     from ...build import parts
-    from ...models.files.trained_names import trained
+    from ...models.files.trained_names import trained_files
     from ...models.relevance.criteria import CRITERIA, REDUCTIONS
     from .methods.filters import AUTO
 
@@ -260,11 +260,11 @@ def _name_words(sections: dict[str, Any]) -> None:
 
     module = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
     either("Data", "name", DATA_SETS, module)
-    either("Model", "arch", (*SHAPES, *zoo.names()), module)
-    either("Model", "trained", tuple(trained()), r"[/.]")
+    either("Model", "arch", (*SHAPES, *zoo.network_names()), module)
+    either("Model", "trained", tuple(trained_files()), r"[/.]")
     method = f"({'|'.join(CRITERIA)})(:({'|'.join(REDUCTIONS)}))?"
     either("Prune", "criterion", (AUTO, *CRITERIA), rf"^\s*{method}\s*$", r"^\s*borda\s*\(.*,.*\)\s*$")
-    either("Target", "part", (), _any_case(parts.names()))
+    either("Target", "part", (), _any_case(parts.part_names()))
     properties = sections["Prune"]["properties"]
     for key, more in (("objective", ("all",)), ("budget", ("part", "fps"))):
         properties[key]["propertyNames"] = {"enum": [*PARTS_OF_COST, *more]}

@@ -74,7 +74,7 @@ class SingleFaultSeries(FaultSeries):
         population: faults that there are.
         critical: of those drawn, how many change the class of an image.
         critical_share, critical_low, critical_high: of all, 0 to 1, with the interval at `confidence`.
-        confidence: 0 to 1.
+        confidence: of that interval, 0 to 1.
     """
 
     population: int

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from ..run.typed_json import OPTIONAL
+from .costs import InputHeld
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,3 +159,46 @@ class StudyResult(Comparison):
     steps: int
     epochs: int
     left_out: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class SensitivityRow:
+    """Accuracy without the lowest channels of one group.
+
+    Attributes:
+        group: its name.
+        width: its channels.
+        removed: how many of them were removed; 0 first.
+        accuracy: then, 0 to 1.
+        loss: accuracy that this costs, 0 to 1; never falls.
+    """
+
+    group: str
+    width: int
+    removed: list[int]
+    accuracy: list[float]
+    loss: list[float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SensitivityTable:
+    """What `flow sensitivity` finds.
+
+    Attributes:
+        network: its file, or the folder of its run.
+        criterion: that channels are ranked by, or the file of scores.
+        seed: of the images drawn and of random scores.
+        validation, calibration: images that accuracy and batch norms are measured on.
+        accuracy: of the whole network, 0 to 1; None without groups.
+        groups: in the order of the network.
+        input: what the file's input holds; left out of runs.
+    """
+
+    network: str
+    criterion: str
+    seed: int
+    validation: int
+    calibration: int
+    accuracy: float | None
+    groups: list[SensitivityRow]
+    input: InputHeld | None = field(default=None, metadata=OPTIONAL)

@@ -20,7 +20,7 @@ def count() -> int:
 
 
 @contextmanager
-def joined() -> Iterator[bool]:
+def join_processes() -> Iterator[bool]:
     """Join the other processes, if there are any; gives whether this is the first.
 
     When the block ends in the first process, the others are told that all is done.

@@ -35,7 +35,7 @@ def print_entries(entries: Entries) -> None:
         terminal().print(table)
 
 
-def markdown(entries: Entries) -> str:
+def entry_tables(entries: Entries) -> str:
     """A table of each kind, for docs/."""
     tables = []
     for kind, rows in entries.items():

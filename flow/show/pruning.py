@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from rich.markup import escape
 from rich.table import Table
 
@@ -13,7 +10,7 @@ from ..pruning import statistics as study_figures
 from ..recipe.methods.all import METHODS
 from ..recipe.methods.method import Lines
 from ..results.pruned_file import PrunedFile
-from ..results.rankings import CaptumComparison, Ranking, StudyResult
+from ..results.rankings import CaptumComparison, Ranking, SensitivityTable, StudyResult
 from ..results.stages import PrunedRun
 from . import tables as report_tables
 from .graphs import print_input
@@ -69,30 +66,30 @@ def _captum(found: CaptumComparison | None) -> str:
     return f"; Captum's DeepLift on {found.images} images: sums miss by {found.completeness:.2g}{apart}"
 
 
-def print_sensitivity(found: Mapping[str, Any]) -> None:
+def print_sensitivity(found: SensitivityTable) -> None:
     """Print accuracy by group and level."""
-    print_input(found.get("input"))
+    print_input(found.input)
     title = (
-        f"accuracy without the lowest filters of one group, ranked by {found['criterion']}; "
-        f"{found['validation']:,} validation images"
+        f"accuracy without the lowest filters of one group, ranked by {found.criterion}; "
+        f"{found.validation:,} validation images"
     )
-    shares = sorted({round(count / row["width"], 3) for row in found["groups"] for count in row["removed"][1:]})
+    shares = sorted({round(count / row.width, 3) for row in found.groups for count in row.removed[1:]})
     table = Table("group", "width", title=title, title_justify="left")
     columns = shares if len(shares) <= 8 else []
     for share in columns:
         table.add_column(f"{share:.1%}", justify="right")
     if not columns:
         table.add_column("removed: accuracy")
-    for row in found["groups"]:
-        cells = dict(zip(row["removed"], row["accuracy"], strict=True))
-        by_share = {round(count / row["width"], 3): f"{value:.2%}" for count, value in cells.items()}
+    for row in found.groups:
+        cells = dict(zip(row.removed, row.accuracy, strict=True))
+        by_share = {round(count / row.width, 3): f"{value:.2%}" for count, value in cells.items()}
         listed = ", ".join(f"{count}: {value:.2%}" for count, value in cells.items() if count)
         texts = [by_share.get(share, "") for share in columns] or [listed]
-        table.add_row(row["group"], f"{row['width']:,}", *texts)
+        table.add_row(row.group, f"{row.width:,}", *texts)
     terminal().print(table)
-    if found["accuracy"] is not None:
-        print(f"accuracy of the whole network {found['accuracy']:.2%}; simulated, batch norms re-estimated on")
-        print(f"{found['calibration']:,} calibration images")
+    if found.accuracy is not None:
+        print(f"accuracy of the whole network {found.accuracy:.2%}; simulated, batch norms re-estimated on")
+        print(f"{found.calibration:,} calibration images")
 
 
 def print_pruning(found: PrunedRun) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
+from ..results.rankings import SensitivityRow
 from ..results.summary import PruningSummary
 from .drawing import BASE, FAINT, MARK, ON_WHITE, PRUNED, STYLE, as_file, as_svg, new_figure
 
@@ -51,7 +52,7 @@ def costs(pruning: PruningSummary | None) -> str:
 _COSTS = {"ops": "binary operations", "lut": "LUT", "energy": "energy, nJ"}
 
 
-def sensitivity(rows: Sequence[Mapping[str, Any]]) -> str:
+def sensitivity(rows: Sequence[SensitivityRow]) -> str:
     """Accuracy against the share of each group that is removed; empty where there is no table."""
     from matplotlib import rc_context
 
@@ -86,7 +87,7 @@ def kept(pruning: PruningSummary | None) -> str:
         return as_svg(figure, "kept")
 
 
-def save_sensitivity(rows: Sequence[Mapping[str, Any]], form: str) -> bytes:
+def save_sensitivity(rows: Sequence[SensitivityRow], form: str) -> bytes:
     """The same as a file on white ground: svg, png or pdf."""
     from matplotlib import rc_context
 
@@ -94,17 +95,17 @@ def save_sensitivity(rows: Sequence[Mapping[str, Any]], form: str) -> bytes:
         return as_file(_curves(rows), form)
 
 
-def _curves(rows: Sequence[Mapping[str, Any]]) -> Figure:
+def _curves(rows: Sequence[SensitivityRow]) -> Figure:
     from matplotlib import colormaps
 
     figure, (axes,) = new_figure(7.2, 3.6, 1)
     markers = "osD^vP*X"
     for index, row in enumerate(rows):
-        shares = [100 * count / row["width"] for count in row["removed"]]
+        shares = [100 * count / row.width for count in row.removed]
         # Early layers dark, late ones light: order is what one looks for.
         colour = colormaps["viridis"](0.9 * index / max(1, len(rows) - 1))
-        values = [100 * value for value in row["accuracy"]]
-        label = f"{row['group']} ({row['width']})"
+        values = [100 * value for value in row.accuracy]
+        label = f"{row.group} ({row.width})"
         axes.plot(shares, values, marker=markers[index % len(markers)], markersize=4, color=colour, label=label)
     axes.set_xlabel("filters or neurons removed from one layer, %")
     axes.set_ylabel("accuracy, %")

@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from bnnflow import visible
 
 from ..results.faults import FaultCampaign, FaultSeries
+from ..results.rankings import SensitivityRow
 from ..results.speed import GraphSpeed, SpeedResult, SpeedRow
 from ..results.stages import PruneStep, PruningResult, RelevanceMaps
 from ..results.summary import NetworkSummary, Summary
+from ..run.typed_json import from_json
 
 TITLES = {"base": "unpruned", "pruned": "pruned"}
 _TEMPLATE = "report.html.j2"
@@ -168,7 +169,7 @@ def render(summary: Summary, relevance: bytes = b"") -> str:
         layer_plot=plots.layers(summary),
         training_plot=plots.training(summary),
         pruning_costs=bool(steps) and all(step.cost for step in steps),
-        sensitivity_plot=pruning_plots.sensitivity(_curves(steps)),
+        sensitivity_plot=pruning_plots.sensitivity(_sensitivity(steps)),
         kept_plot=pruning_plots.kept(summary.pruning),
         cost_plot=pruning_plots.costs(summary.pruning),
         relevance_picture=b64encode(relevance).decode(),
@@ -187,9 +188,12 @@ def removed_by(pruning: PruningResult) -> str:
     return METHODS.get(pruning.method, METHODS["filters"]).headline(pruning)
 
 
-def _curves(steps: Sequence[PruneStep]) -> Sequence[Mapping[str, Any]]:
-    """The sensitivity curves that the steps of a pruning carry; empty where there are none."""
-    return next((step.allocation["curves"] for step in steps if step.allocation and "curves" in step.allocation), ())
+def _sensitivity(steps: Sequence[PruneStep]) -> list[SensitivityRow]:
+    """The sensitivity table that the steps of a pruning carry; empty where there are none."""
+    found: object = next(
+        (step.allocation["curves"] for step in steps if step.allocation and "curves" in step.allocation), []
+    )
+    return from_json(list[SensitivityRow], found)
 
 
 def _use(summary: Summary, networks: Mapping[str, NetworkSummary]) -> list[str]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _GREY, _CHANCE = "#666666", "#dddddd"
 
 
-def draw(found: Comparison, form: str) -> bytes:
+def study_picture(found: Comparison, form: str) -> bytes:
     """The picture of what `study.study` returns, as svg, png or pdf.
 
     With several amounts the first panel shows mean accuracy against binary operations; then each amount has a panel

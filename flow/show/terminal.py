@@ -23,6 +23,7 @@ from ..run.typed_json import to_json
 
 if TYPE_CHECKING:
     from ..results.graphs import FormatSearch
+    from ..results.networks import DataSetPlace, NetworkList
     from ..run.doctor import Finding
 
 WIDTH = 100
@@ -95,39 +96,37 @@ def print_findings(findings: Sequence[Finding]) -> None:
     sys.stdout.flush()
 
 
-def print_models(rows: Sequence[Mapping[str, Any]], trained: Sequence[Mapping[str, Any]]) -> None:
+def print_models(found: NetworkList) -> None:
     """The networks of the zoo and the trained ones, one a row."""
     table = Table(box=None, pad_edge=False, title="networks", title_justify="left")
     table.add_column("network")
     for column in ("weights", "binary MACs", "integer MACs", "accumulators", "memory"):
         table.add_column(column, justify="right")
     table.add_column("data")
-    for row in rows:
-        low, high = row["accumulator_bits"]
+    for row in found.networks:
+        low, high = row.accumulator_bits
         table.add_row(
-            row["name"],
-            f"{row['weights']:,}",
-            f"{row['binary_macs']:,}",
-            f"{row['integer_macs']:,}",
+            row.name,
+            f"{row.weights:,}",
+            f"{row.binary_macs:,}",
+            f"{row.integer_macs:,}",
             f"{low}-{high} bits",
-            f"{row['weight_bytes'] / 1024:,.1f} KiB",
-            row["data"],
+            f"{row.weight_bytes / 1024:,.1f} KiB",
+            row.data,
         )
     console = terminal()
     console.print(table)
-    for row in rows:
-        console.print(f"\n{row['name']}: {row['layers']}; {row['source']}", soft_wrap=True, highlight=False)
+    for row in found.networks:
+        console.print(f"\n{row.name}: {row.layers}; {row.source}", soft_wrap=True, highlight=False)
     table = Table(box=None, pad_edge=False, title="\ntrained, for model: {trained: NAME}", title_justify="left")
     for column in ("name", "data", "network"):
         table.add_column(column, no_wrap=True)
     for column in ("test", "epochs", "trained in", "file"):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("on")
-    for row in trained:
-        accuracy, took, size = f"{row['accuracy']:.2%}", f"{row['seconds']:,.0f} s", f"{row['bytes'] / 1024:,.1f} KiB"
-        table.add_row(
-            row["name"], row["data"], row["network"], accuracy, str(row["epochs"]), took, size, row["machine"]
-        )
+    for one in found.trained:
+        accuracy, took, size = f"{one.accuracy:.2%}", f"{one.seconds:,.0f} s", f"{one.bytes / 1024:,.1f} KiB"
+        table.add_row(one.name, one.data, one.network, accuracy, str(one.epochs), took, size, one.machine)
     console.print(table)
 
 
@@ -146,13 +145,13 @@ def print_formats(found: FormatSearch) -> None:
     print(f"cheapest: {found.cheapest or 'none'}, within {found.tolerance:.2%} of float32")
 
 
-def print_data(rows: Sequence[Mapping[str, Any]]) -> None:
+def print_data(rows: Sequence[DataSetPlace]) -> None:
     """Where each data set is, or how to get it."""
     console = terminal()
     for row in rows:
-        console.print(f"{row['name']:<16} {row['where'] or 'not found'}", soft_wrap=True, highlight=False)
-        if not row["where"]:
-            console.print(f"{'':<16} {row['how']}", soft_wrap=True, highlight=False)
+        console.print(f"{row.name:<16} {row.where or 'not found'}", soft_wrap=True, highlight=False)
+        if not row.where:
+            console.print(f"{'':<16} {row.how}", soft_wrap=True, highlight=False)
     console.print(
         f"{'yours':<16} data: {{name: folder, dir: FOLDER}}, {{name: npz, dir: FILE}}, {{name: module:function}}",
         soft_wrap=True,

@@ -90,7 +90,7 @@ def train(build: Build) -> TrainResult | NoResult:
 
 
 def prune(build: Build) -> PruningResult | NoResult:
-    """Remove the least relevant filters and neurons, and let the network recover."""
+    """Remove the least important filters and neurons, and let the network recover."""
     recipe = build.recipe
     if not build.prunes:
         return build.skip("prune")
@@ -115,7 +115,7 @@ def export(build: Build) -> NoResult:
         if onnx is not None:
             build.run.write(f"base/{QONNX}", taken_over(build.recipe, build.dataset, onnx))
             return NoResult()
-        from ..pruning.structure import export as write_qonnx
+        from ..pruning.structure import export_network as write_qonnx
 
         for network in build.networks:
             with build.run.temporary(f"{network}/{QONNX}") as path:

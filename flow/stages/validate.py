@@ -22,7 +22,7 @@ from bnnflow import TOOL_MISSING, USER_INPUT, Problem, __version__
 from ...transforms.reading.read import read
 from ..graphs.check import Checked, check_graph
 from ..graphs.folding import fold_for
-from ..pruning.structure import export, structure_of
+from ..pruning.structure import export_network, structure_of
 from ..recipe.file import dump
 from ..recipe.objects import (
     cut_to,
@@ -101,7 +101,7 @@ def validate(recipe: Recipe, without_files: bool = False) -> Validated:
 
         exported = Path(folder) / "network.onnx"
         try:
-            export(network.eval(), exported, export_properties(recipe))
+            export_network(network.eval(), exported, export_properties(recipe))
         except OSError as error:
             raise explain(error, exported.parent) from error
         checked = check_graph(exported)
@@ -176,11 +176,11 @@ def _check_names(recipe: Recipe) -> None:
 
 def _images(recipe: Recipe, without_files: bool) -> tuple[Dataset, tuple[str, ...]]:
     from ...models.data.known import stand_in
-    from ...models.data.load import survey
+    from ...models.data.load import survey_data_sets
 
     name = recipe.data.name
     if without_files and recipe.data.dir is None and (made := stand_in(name)) is not None:
-        found = next(row for row in survey(None, data_places()) if row.name == name)
+        found = next(row for row in survey_data_sets(None, data_places()) if row.name == name)
         if not found.where:
             said = f"the files of {name} are not here, so whether they are whole, and labels, were not looked at"
             return cut_to(made, recipe), (f"{said}: {found.how}",)

@@ -47,7 +47,7 @@ def verify_network(build: Build, network: str, images: np.ndarray, progress: Cal
     """
     from ...sim.engine.simulator import Simulator
     from ...sim.inputs import float_inputs, image_inputs
-    from ...sim.verify import Level, images_in_doubt, verify_scores
+    from ...sim.verify import Level, images_with_float_ties, verify_scores
     from ...sim.verify import verify as compare
 
     compiled = stages(read(build.file(network, QONNX)))
@@ -56,12 +56,12 @@ def verify_network(build: Build, network: str, images: np.ndarray, progress: Cal
     levels = [Level(compiled[0].level, compiled[0].graph)]
     for stage in compiled[1:]:
         graph = read(build.file(network, LEVEL_FILES[stage.level]))
-        levels.append(Level(stage.level, graph, stage.matches, stage.doubts))
+        levels.append(Level(stage.level, graph, stage.equivalences, stage.float_ties))
     last = levels[-1].graph
-    doubts = [doubt for stage in compiled for doubt in stage.doubts]
-    in_doubt = images_in_doubt(levels[0].graph, doubts, images)
+    float_ties = [each for stage in compiled for each in stage.float_ties]
+    tied = images_with_float_ties(levels[0].graph, float_ties, images)
     set_threads(build.recipe.train.threads)
-    judge = partial(verify_scores, graph=last, images=images, in_doubt=in_doubt)
+    judge = partial(verify_scores, graph=last, images=images, tied=tied)
     results = []
     if build.trains:
         from ...models.training.evaluate import predict
@@ -71,8 +71,8 @@ def verify_network(build: Build, network: str, images: np.ndarray, progress: Cal
     few = images[:QONNX_IMAGES]
     for level in LEVEL_NAMES[:-1]:
         made = qonnx_scores(build.file(network, LEVEL_FILES[level]), floats[: len(few)] if level == "network" else few)
-        judged = in_doubt[: len(few)] if level == "network" else None
-        results.append(judge(f"qonnx on {level}", images=few, scores=made, in_doubt=judged))
+        judged = tied[: len(few)] if level == "network" else None
+        results.append(judge(f"qonnx on {level}", images=few, scores=made, tied=judged))
     if finn_base.version() is not None:
         results += finn_base.judge({level: build.file(network, LEVEL_FILES[level]) for level in finn_base.LEVELS}, few)
     results += compare(levels, images, progress=progress)

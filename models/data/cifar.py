@@ -28,7 +28,7 @@ _TRAIN = tuple(f"data_batch_{number}" for number in range(1, 6))
 Part = tuple[np.ndarray, np.ndarray]
 
 
-def find(folders: tuple[Path, ...]) -> list[Path]:
+def find_files(folders: tuple[Path, ...]) -> list[Path]:
     """The files of the first complete form in the first folder that has one, training files first; [] for none."""
     for folder in folders:
         for name in _FOLDERS:
@@ -62,7 +62,7 @@ def load_cifar10(folders: tuple[Path, ...]) -> Dataset:
     Raises:
         Problem: no complete form is found, or a file is damaged.
     """
-    files = find(folders)
+    files = find_files(folders)
     if not files:
         where = ", ".join(map(str, folders)) or "no folder was named"
         raise Problem("cifar10: no complete set of files", f"looked in: {where}", OBTAIN)

@@ -16,19 +16,21 @@ from . import cifar, idx, own, speech
 from .cache import cached
 from .dataset import Dataset, stratified
 
-__all__ = ["Dataset", "Found", "load", "names", "survey"]
+__all__ = ["Dataset", "Found", "data_set_names", "load_dataset", "survey_data_sets"]
 
 _DIGITS = Path(__file__).with_name("digits.npz")
 _DIGITS_TEST = 360
 _PUBLISHED = ("mnist", "fashion-mnist", "cifar10", "speech-commands")
 
 
-def names() -> tuple[str, ...]:
-    """The names that `load` knows, besides module:function."""
+def data_set_names() -> tuple[str, ...]:
+    """The names that `load_dataset` knows, besides module:function."""
     return ("digits", *_PUBLISHED, "folder", "npz")
 
 
-def load(name: str, folder: Path | None = None, places: tuple[Path, ...] = (), cache: Path | None = None) -> Dataset:
+def load_dataset(
+    name: str, folder: Path | None = None, places: tuple[Path, ...] = (), cache: Path | None = None
+) -> Dataset:
     """Read the data set `name`.
 
     "digits" comes with the package: 8x8 pixels times 15 (0 to 240), 1,437 training and 360 test images in a
@@ -38,7 +40,7 @@ def load(name: str, folder: Path | None = None, places: tuple[Path, ...] = (), c
     a subfolder a class. "npz": four arrays. "module:function": what the function gives.
 
     Args:
-        name: one of `names()`, or module:function.
+        name: one of `data_set_names()`, or module:function.
         folder: where the files lie, directly or in a subfolder called `name`; for "npz" the file itself. None looks
             where the system's packages put them, and in `places`.
         places: further folders to look in where none is named.
@@ -51,9 +53,9 @@ def load(name: str, folder: Path | None = None, places: tuple[Path, ...] = (), c
         return _digits()
     if ":" in name:
         return _from_module(name, folder)
-    if name not in names():
-        close = difflib.get_close_matches(name.lower().replace("_", "-"), names(), n=1, cutoff=0.5)
-        known = f"known data sets: {', '.join(names())}, or module:function"
+    if name not in data_set_names():
+        close = difflib.get_close_matches(name.lower().replace("_", "-"), data_set_names(), n=1, cutoff=0.5)
+        known = f"known data sets: {', '.join(data_set_names())}, or module:function"
         hint = f"did you mean {close[0]!r}? {known}" if close else known
         raise Problem(f"unknown data set {name!r}", hint=hint)
     if name in ("folder", "npz"):
@@ -64,9 +66,9 @@ def load(name: str, folder: Path | None = None, places: tuple[Path, ...] = (), c
         return cached(cache, name, sorted(p for p in folder.rglob("*") if p.is_file()), lambda: own.load_folder(folder))
     looked_in = _looked_in(name, folder, places)
     if name == "cifar10":
-        return cached(cache, name, cifar.find(looked_in), lambda: cifar.load_cifar10(looked_in))
+        return cached(cache, name, cifar.find_files(looked_in), lambda: cifar.load_cifar10(looked_in))
     if name == "speech-commands":
-        at = speech.find(looked_in)
+        at = speech.find_words(looked_in)
         files = [] if at is None else [at] if at.is_file() else [at, *(at / word for word in speech.WORDS)]
         return cached(cache if files else None, name, files, lambda: speech.load_speech(looked_in))
     return idx.load_idx(name, looked_in)
@@ -105,16 +107,16 @@ class Found:
     how: str
 
 
-def survey(folder: Path | None = None, places: tuple[Path, ...] = ()) -> list[Found]:
+def survey_data_sets(folder: Path | None = None, places: tuple[Path, ...] = ()) -> list[Found]:
     """Where each data set is found, without reading it."""
     rows = [Found("digits", "bnnflow", "comes with bnnflow")]
     for name in _PUBLISHED:
         looked_in = _looked_in(name, folder, places)
         if name == "cifar10":
-            files = cifar.find(looked_in)
+            files = cifar.find_files(looked_in)
             rows.append(Found(name, str(files[0].parent) if files else "", cifar.OBTAIN))
         elif name == "speech-commands":
-            rows.append(Found(name, str(speech.find(looked_in) or ""), speech.OBTAIN))
+            rows.append(Found(name, str(speech.find_words(looked_in) or ""), speech.OBTAIN))
         else:
             rows.append(Found(name, str(idx.find_folder(name, looked_in) or ""), idx.obtain(name)))
     return rows

@@ -27,7 +27,7 @@ _FOLDERS = ("", "speech_commands", "speech-commands", "speech_commands_v0.02")
 _MOST_OF_A_CLASS = 2**27 - 1
 
 
-def find(folders: tuple[Path, ...]) -> Path | None:
+def find_words(folders: tuple[Path, ...]) -> Path | None:
     """The prepared features, or the folder with a subfolder of recordings for every word; None for neither."""
     for folder in folders:
         for name in _FOLDERS:
@@ -44,7 +44,7 @@ def load_speech(folders: tuple[Path, ...]) -> Dataset:
     Raises:
         Problem: nothing is found, or a recording cannot be read.
     """
-    found = find(folders)
+    found = find_words(folders)
     if found is None:
         where = ", ".join(map(str, folders)) or "no folder was named"
         raise Problem("speech-commands: no recordings and no prepared features", f"looked in: {where}", OBTAIN)

@@ -15,7 +15,7 @@ from .packed_file import PackedNetwork, Provenance
 from .shapes import Trained, network_of
 
 
-def pack(network: Trained, provenance: Provenance) -> PackedNetwork:
+def pack_network(network: Trained, provenance: Provenance) -> PackedNetwork:
     """The network with the signs of its binary weights, and one magnitude a layer.
 
     Weights of several bits and weights with a scale (the mean of their latent magnitudes) are kept as they are, and so
@@ -42,7 +42,7 @@ def pack(network: Trained, provenance: Provenance) -> PackedNetwork:
     )
 
 
-def unpack(packed: PackedNetwork) -> Trained:
+def unpack_network(packed: PackedNetwork) -> Trained:
     """The network, in eval mode; latent weights that were not kept are their signs times the layer's magnitude.
 
     Raises:

@@ -14,9 +14,9 @@ import numpy as np
 from bnnflow import Problem
 
 from ..store import load_sealed, save_sealed
-from .trained_names import SUFFIX, trained
+from .trained_names import SUFFIX
 
-__all__ = ["SUFFIX", "PackedNetwork", "Provenance", "is_packed", "read_about", "read_packed", "trained", "write_packed"]
+__all__ = ["SUFFIX", "PackedNetwork", "Provenance", "is_packed", "read_about", "read_packed", "write_packed"]
 
 _MAGIC = b"bnnpack1"
 _KINDS = ("bits", "sizes", "others")

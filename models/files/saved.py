@@ -7,7 +7,7 @@ from pathlib import Path
 from bnnflow import Problem
 
 from .. import store
-from .pack import unpack
+from .pack import unpack_network
 from .packed_file import is_packed, read_packed
 from .shapes import Trained, network_of
 
@@ -30,8 +30,8 @@ def load_network(path: Path, folder: str = "") -> Trained:
     if not path.is_file():
         raise Problem("there is no such file", where=str(path))
     if is_packed(path):
-        return unpack(read_packed(path))
-    state = store.load(path)
+        return unpack_network(read_packed(path))
+    state = store.load_stored(path)
     if state is None or not {"spec", "network"} <= state.keys():
         raise Problem("not a network, or damaged", where=str(path), hint="train it again, or copy the file again")
     network = network_of(state["spec"], folder)

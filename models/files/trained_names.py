@@ -8,6 +8,6 @@ SUFFIX = ".bnn"
 FOLDER = Path(__file__).parents[1] / "trained"
 
 
-def trained() -> dict[str, Path]:
+def trained_files() -> dict[str, Path]:
     """The files, by name."""
     return {path.stem: path for path in sorted(FOLDER.glob(f"*{SUFFIX}"))}

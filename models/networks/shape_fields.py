@@ -95,7 +95,7 @@ class ShapeFields:
             are the scores (no dense layer).
         weight_bits: 1: weights are +1 and -1. 2 to 8: signed integers times one scale.
         weight_scale: of 1-bit weights: "none" is 1; "tensor" and "channel" are mean |w| of the layer or of each
-            filter (DoReFa, XNOR-Net). It ends in the thresholds and costs nothing in hardware.
+            filter (DoReFa, XNOR-Net). It is absorbed into the thresholds and costs nothing in hardware.
         weight_kind: "levels" as weight_bits says; "steps" the same with 2 bits or more and a constant scale, whole
             multiples from -1 to 1; "ternary" (2 bits) -1, 0 and +1, 0 where |w| <= 0.7 mean |w| of the layer (TWN,
             arXiv:1605.04711); "masked" (1 bit) -1 and +1, and 0 where the latent weight is 0: a synapse that is gone.

@@ -168,12 +168,12 @@ ROWS: tuple[Row, ...] = (
 )
 
 
-def names() -> tuple[str, ...]:
+def network_names() -> tuple[str, ...]:
     """The names of all rows."""
     return tuple(row.name for row in ROWS)
 
 
-def row_of(name: str) -> Row:
+def zoo_row(name: str) -> Row:
     """The row called `name`.
 
     Raises:
@@ -181,7 +181,7 @@ def row_of(name: str) -> Row:
     """
     found = next((row for row in ROWS if row.name == name), None)
     if found is None:
-        known = (*names(), "mlp", "cnn", "resnet")
+        known = (*network_names(), "mlp", "cnn", "resnet")
         close = difflib.get_close_matches(name.lower().replace("_", "-"), known, 1, 0.5)
         listed = f"networks are: {', '.join(known)}, or package.module:Class"
         raise Problem(
@@ -202,7 +202,7 @@ def zoo_spec(
     """The network `name` for images of `input_shape`.
 
     Args:
-        name: one of `names()`.
+        name: one of `network_names()`.
         input_shape: channels, height, width.
         classes: number of outputs.
         width: factor of all filters and hidden neurons; they become multiples of 8, at least 8.
@@ -211,7 +211,7 @@ def zoo_spec(
     Raises:
         Problem: the network is unknown, or does not fit the images or options.
     """
-    fields = {"hidden": (), **row_of(name).fields, **options}
+    fields = {"hidden": (), **zoo_row(name).fields, **options}
     scaled: Callable[[int], int] = lambda size: max(UNIT, int(size * width / UNIT + 0.5) * UNIT)  # noqa: E731
     for key in ("hidden", "channels"):
         fields[key] = tuple(scaled(size) for size in fields.get(key, ()))

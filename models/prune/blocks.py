@@ -1,4 +1,4 @@
-"""Whole residual units: how much each matters, and networks without the ones that matter least.
+"""Whole residual units: how important each is, and networks without the least important ones.
 
 A unit is what one join adds: with join "integer" one convolution, with "thresholded" a block of two.
 

@@ -1,4 +1,4 @@
-"""How much single weights matter, by gradients."""
+"""Importance of single weights, by gradients."""
 
 from __future__ import annotations
 

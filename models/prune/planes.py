@@ -1,4 +1,4 @@
-"""Input bit planes: how much each matters, and networks that read fewer of them.
+"""Input bit planes: how important each is, and networks that read fewer of them.
 
 Source: Li, Zhang, Zhou, Ren, Build a compact binary neural network through bit-level sensitivity and data pruning,
 arXiv:1802.00904 (CBNN): inputs as bits, sensitivity of accuracy to each, low-order ones dropped, the network retrained.

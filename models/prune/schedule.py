@@ -51,7 +51,7 @@ def prune(
     structure: Structure[Any] | None = None,
     sets: SetScores | None = None,
 ) -> PruneResult:
-    """Remove the filters and neurons of lowest relevance step by step, with recovery after each step.
+    """Remove the filters and neurons of lowest importance step by step, with recovery after each step.
 
     A step scores all hidden layers, removes the lowest channels of each group, re-estimates the batch norms,
     fine-tunes, and re-estimates again. A step that loses more than `spec.max_loss` is undone and ends the pruning.
@@ -132,7 +132,7 @@ def _started(network: Network | OwnNetwork, widths: dict[str, int], images: np.n
 
 
 def _resumed(start: Network | OwnNetwork, checkpoint: Path | None, key: str) -> _State | None:
-    stored = store.load(checkpoint) if checkpoint is not None else None
+    stored = store.load_stored(checkpoint) if checkpoint is not None else None
     if stored is None or stored.get("key") != key:
         return None
     network = network_of(stored["spec"], getattr(start.spec, "folder", "")).eval()

@@ -74,7 +74,7 @@ class Situation:
     Attributes:
         original, network: the unpruned network, and the one to be pruned further.
         widths: channels of `original` by group.
-        scores: by group of `network`; higher matters more.
+        scores: by group of `network`; higher is more important.
         step: from 0.
         images, labels: training images held out of scoring and fine-tuning.
         calibration: training images that batch norms are measured on.

@@ -35,11 +35,11 @@ def remove(network: Network, keep: Keep, constants: Keep | None = None) -> Netwo
             layer. Groups that are not named stay whole.
         constants: for groups of `keep`, -1 or +1 for each removed channel, ascending: the result is what `network`
             computes when the signs of those channels give these constants, exactly but for the rounding of the running
-            means, which take up what the constants add to the sums behind.
+            means, which absorb what the constants add to the sums behind.
 
     Raises:
         Problem: not a `Network`; an unknown group, or the last layer; channels that are none, repeated, unsorted or
-            out of range; constants that cannot be taken up exactly (see `constants.shifts`).
+            out of range; constants that cannot be absorbed exactly (see `constants.shifts`).
     """
     spec = _spec(network)
     kept = _checked(spec, keep)

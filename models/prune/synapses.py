@@ -118,13 +118,13 @@ def prune_synapses(
         The masked network in eval mode, and the steps.
 
     Raises:
-        Problem: the weights are not -1 and +1, or `score` lacks what the criterion needs.
+        Problem: the weights are not -1 and +1, or `synapse_scores` lacks what the criterion needs.
     """
 
     def lowest(best: Network, step: int) -> Removal | None:
         if step > spec.steps:
             return None
-        found = score(best, spec, images, labels, step, flips)
+        found = synapse_scores(best, spec, images, labels, step, flips)
         small = masked(best, masks(best, found, spec.shares(best, step)))
         return Removal(small, f"step{step}", replace(recovery, seed=recovery.seed + step))
 
@@ -133,7 +133,7 @@ def prune_synapses(
     return made, [SynapseStep(kept_synapses(one.network), one.before, one.after) for one in done]
 
 
-def score(
+def synapse_scores(
     network: Network,
     spec: SynapseSpec,
     images: np.ndarray,
@@ -141,7 +141,7 @@ def score(
     step: int = 1,
     flips: FlipCounts | None = None,
 ) -> dict[str, np.ndarray]:
-    """Scores of all weights by the spec's criterion, by layer name; higher matters more.
+    """Scores of all weights by the spec's criterion, by layer name; higher is more important.
 
     Raises:
         Problem: there are no latent weights, no counted flips, or such of a network of another shape.

@@ -1,1 +1,1 @@
-"""How much each filter and neuron matters, by many criteria."""
+"""Importance of each filter and neuron, by many criteria."""

@@ -71,7 +71,7 @@ def flips_of_steps(asked: ScoringRequest) -> Scores:
 
 
 def _flips(asked: ScoringRequest, kind: str) -> Scores:
-    """1 / (1 + flips a weight in the last window): filters whose weights keep flipping matter least.
+    """1 / (1 + flips a weight in the last window): filters whose weights keep flipping are least important.
 
     Raises:
         Problem: flips were not counted, or of a network of another shape (pruned since).

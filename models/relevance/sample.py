@@ -96,10 +96,10 @@ class CaptumCheck:
 
 @dataclass(frozen=True, slots=True)
 class Relevance:
-    """How much each filter and neuron matters.
+    """Importance of each filter and neuron.
 
     Args:
-        scores: for each weight layer but the last, (filters,) float64; higher matters more. Scores of different
+        scores: for each weight layer but the last, (filters,) float64; higher is more important. Scores of different
             layers or criteria are on different scales.
         criterion: what was asked for, as `Criterion` writes it.
         check: the method's self-check as `CRITERIA` describes it; of borda the greatest of its parts; None where there

@@ -43,7 +43,7 @@ def score(
     sets: SetScores | None = None,
     batch: int = BATCH,
 ) -> Relevance:
-    """Score every filter and neuron of every weight layer but the last; higher matters more.
+    """Score every filter and neuron of every weight layer but the last; higher is more important.
 
     Args:
         network: its eval mode is analysed; it is not changed.

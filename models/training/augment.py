@@ -10,7 +10,7 @@ from torch.nn import functional
 AUGMENTS = ("none", "crop", "flip", "crop-flip")
 
 
-def draw(count: int, shape: tuple[int, ...], kind: str, rng: np.random.Generator) -> np.ndarray:
+def draw_moves(count: int, shape: tuple[int, ...], kind: str, rng: np.random.Generator) -> np.ndarray:
     """How so many images of (C, H, W) are moved.
 
     Args:
@@ -46,7 +46,7 @@ def augment(images: np.ndarray, kind: str, rng: np.random.Generator) -> np.ndarr
     if kind == "none":
         return images
     count, _, height, width = images.shape
-    moves = draw(count, images.shape[1:], kind, rng)
+    moves = draw_moves(count, images.shape[1:], kind, rng)
     if "crop" in kind:
         rows, columns = moves[:, :1] + np.arange(height), moves[:, 1:2] + np.arange(width)
         around = (height // 8, width // 8)
@@ -63,7 +63,7 @@ def moved(images: Tensor, moves: Tensor) -> Tensor:
 
     Args:
         images: (N, C, H, W) uint8; not changed.
-        moves: (N, 3), as `draw` gives them, on the same device.
+        moves: (N, 3), as `draw_moves` gives them, on the same device.
     """
     count, channels, height, width = images.shape
     there = images.device

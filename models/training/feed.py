@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .augment import augment, draw, moved
+from .augment import augment, draw_moves, moved
 from .batchnorm import sent
 
 Batch = tuple[Tensor, Tensor]
@@ -64,7 +64,7 @@ class DeviceFeed:
                 yield self.images[rows], self.labels[rows]
             return
         shape = tuple(self.images.shape[1:])
-        moves = sent(np.concatenate([draw(size, shape, self.kind, rng) for size in sizes]), device)
+        moves = sent(np.concatenate([draw_moves(size, shape, self.kind, rng) for size in sizes]), device)
         for rows, how in zip(parts, moves.split(sizes), strict=True):
             yield moved(self.images[rows], how), self.labels[rows]
 

@@ -139,7 +139,7 @@ def load_state(network: nn.Module, state: dict[str, Tensor]) -> None:
 
 def _resumed(run: _Run, checkpoint: Path | None, key: str) -> list[dict[str, float]]:
     """The history of the epochs that a checkpoint has behind it, whose state is put back; [] begins anew."""
-    state = parallel.from_leader(store.load(checkpoint) if checkpoint is not None else None)
+    state = parallel.from_leader(store.load_stored(checkpoint) if checkpoint is not None else None)
     window = run.flips.window if run.flips is not None else None
     counted: dict[str, Any] | None = None
     history: list[dict[str, float]] = []

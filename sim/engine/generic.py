@@ -77,8 +77,8 @@ def prepare(op: AnyOp, x: TensorType, made: TensorType) -> Kernel:
             if zero:
                 return lambda v: np.where(v >= 0 if zero > 0 else v > 0, np.int8(1), np.int8(-1))
             return lambda v: np.sign(v).astype(np.int8)
-        case Stairs(bounds, low, step):
-            return lambda v: low + step * (v[..., None] >= bounds).sum(axis=-1)
+        case Stairs(bounds, out_bias, out_scale):
+            return lambda v: out_bias + out_scale * (v[..., None] >= bounds).sum(axis=-1)
         case Pad(pads, value) | FMPadding(pads, value):
             return lambda v: _grown(wide(v, made), pads, value)
         case Dense(weight):
@@ -105,8 +105,8 @@ def prepare(op: AnyOp, x: TensorType, made: TensorType) -> Kernel:
             return lambda *parts: np.concatenate([wide(part, made) for part in parts], axis=-1)
         case Scale(factor) | ChannelwiseMul(factor):
             return lambda v: wide(v, made) * factor.astype(holding(made))
-        case Threshold(bounds, low, step):
-            return _compare(bounds, low, step)
+        case Threshold(bounds, out_bias, out_scale):
+            return _compare(bounds, out_bias, out_scale)
         case Thresholding(bounds, low, _):
             return _compare(bounds, low, 1)
         case Best(k) | LabelSelect(k):

@@ -59,7 +59,7 @@ def words_of(channels: int) -> int:
     return -(-channels // WORD)
 
 
-def pack(flags: Array) -> Array:
+def pack_bits(flags: Array) -> Array:
     """(..., channels), bool or numbers that are not 0 for ones, to uint64 (..., words)."""
     channels = flags.shape[-1]
     packed = np.packbits(flags, axis=-1, bitorder="little")
@@ -70,7 +70,7 @@ def pack(flags: Array) -> Array:
     return packed.view("<u8")
 
 
-def unpack(words: Array, channels: int) -> Array:
+def unpack_bits(words: Array, channels: int) -> Array:
     """uint64 (..., words) to uint8 {0, 1}, (..., channels)."""
     return np.unpackbits(np.ascontiguousarray(words).view(np.uint8), axis=-1, count=channels, bitorder="little")
 
@@ -79,7 +79,7 @@ def blocked(rows: Array, width: int) -> Array:
     """(output channels, tap words) to (blocks, tap words, width), 64-byte aligned; channels added are 0."""
     channels, taps = rows.shape
     blocks = -(-channels // width)
-    made = aligned((blocks, taps, width), rows.dtype)
+    made = aligned_array((blocks, taps, width), rows.dtype)
     full = channels // width
     made[:full] = rows[: full * width].reshape(full, width, taps).transpose(0, 2, 1)
     if full < blocks:
@@ -88,7 +88,7 @@ def blocked(rows: Array, width: int) -> Array:
     return made
 
 
-def aligned(shape: tuple[int, ...], dtype: np.typing.DTypeLike, fill: int | None = None) -> Array:
+def aligned_array(shape: tuple[int, ...], dtype: np.typing.DTypeLike, fill: int | None = None) -> Array:
     """A new array whose first byte lies on a multiple of 64; without `fill` its values are arbitrary."""
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
     memory = np.empty(size + 64, np.uint8)

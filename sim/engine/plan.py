@@ -38,7 +38,7 @@ from ...transforms.ir.ops import (
 from ...transforms.ir.tensor import Array, TensorType
 from . import generic
 from .kernels import Kernels
-from .packing import Window, pack
+from .packing import Window, pack_bits
 from .values import Value, two_valued
 
 _Layer = Conv | Dense | XnorConv | XnorDense | Mvau
@@ -107,10 +107,10 @@ class Planner:
             case Conv() | Dense() | XnorConv() | XnorDense():
                 return self._layer(node, (name,), kernels) or self._plain(node)
             case Mvau():
-                limits = None if not op.has_bounds else Threshold(op.bounds, op.low, 1)
+                limits = None if not op.has_bounds else Threshold(op.bounds, op.act_val, 1)
                 return self._layer(node, (name,), kernels, limits) or self._plain(node)
             case Threshold() | Thresholding():
-                limits = op if isinstance(op, Threshold) else Threshold(op.bounds, op.low, 1)
+                limits = op if isinstance(op, Threshold) else Threshold(op.bounds, op.act_val, 1)
                 return self._fused(node, limits, kernels) or self._compare(node, limits, kernels)
             case MaxPool() | StreamingMaxPool() | Pool():
                 return self._pool(node, kernels) or self._plain(node)
@@ -357,7 +357,7 @@ def _finish(
     if limits.bounds.shape[1] == 1:
         compare = kernels.compare(limits.bounds[:, 0], channels)
         return lambda sums: Value(made, compare(sums))
-    count, low, step = kernels.levels(limits.bounds, channels), limits.low, limits.step
+    count, low, step = kernels.levels(limits.bounds, channels), limits.out_bias, limits.out_scale
     kind = np.dtype(generic.holding(made))
 
     def levels(sums: Array) -> Value:
@@ -375,4 +375,4 @@ def _shaped(x: Array, kind: TensorType) -> Array:
 
 def _pixel(x: TensorType, one: bool) -> Array:
     """The words of one pixel of zeros or of ones."""
-    return pack(np.full(x.channels, one))
+    return pack_bits(np.full(x.channels, one))

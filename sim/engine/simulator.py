@@ -331,7 +331,7 @@ def classes_of(graph: Graph, scores: Array) -> Array:
     return best
 
 
-def cycles(graph: Graph) -> float:
+def least_cycles(graph: Graph) -> float:
     """Clock cycles that an image takes at least on a core of 512-bit vectors.
 
     Exclusive or, population count and add at two instructions a cycle, one of them a count: 1024 / 3 binary
@@ -349,7 +349,7 @@ def cycles(graph: Graph) -> float:
 
 def _block(graph: Graph) -> int:
     """Images at a time: as many as keep the time for calls small and the maps in a processor's cache."""
-    return int(min(max(_BLOCK_CYCLES / max(1.0, cycles(graph)), _LEAST), _MOST))
+    return int(min(max(_BLOCK_CYCLES / max(1.0, least_cycles(graph)), _LEAST), _MOST))
 
 
 def _backend(name: str, target: str, folder: Path | None) -> tuple[str, Kernels | None]:

@@ -9,7 +9,7 @@ import numpy as np
 from ...transforms.ir.tensor import Array, TensorType
 from .generic import holding
 from .kernels import Arrays, Kernels
-from .packing import unpack
+from .packing import unpack_bits
 
 
 def two_valued(kind: TensorType) -> bool:
@@ -48,7 +48,7 @@ class Value:
 
     def _unpacked(self, words: Array) -> Array:
         shape = (len(words), *self.kind.shape)
-        flags = unpack(words.reshape(*shape[:-1], -1), self.kind.channels)
+        flags = unpack_bits(words.reshape(*shape[:-1], -1), self.kind.channels)
         low, high = self.kind.range
         if (low, high) == (0, 1):
             return flags

@@ -15,7 +15,7 @@ from .campaigns.workers import Workers
 from .injection.cells import CellRate, Cells
 from .injection.effects import EFFECTS
 from .injection.layout import Memory, from_memory, memories, memory
-from .injection.maps import FaultMap, checksum, draw, flips, inject
+from .injection.maps import FaultMap, checksum, draw_map, flips, inject
 from .injection.models import FaultModel
 from .injection.protect import Protection, ProtectionCost
 from .injection.rates import Rates, read_rates
@@ -47,7 +47,7 @@ __all__ = [
     "Sweep",
     "Workers",
     "checksum",
-    "draw",
+    "draw_map",
     "flips",
     "from_memory",
     "inject",

@@ -27,26 +27,26 @@ from bnnflow.transforms.ir.tensor import TensorType
 
 def test_matrix_units_equal_finn() -> None:
     """TFC and CNV at the foldings of finn-examples, and weights in LUTs, UltraRAM and products in DSP slices."""
-    assert finn.mvau(64, 784, 16, 49, 1, 1, 1, False, 10) == FinnCost(64, 5615, 22)
-    assert finn.mvau(64, 27, 16, 3, 900, 2, 8, True, 13) == FinnCost(32400, 2992, 3)
-    assert finn.mvau(256, 2304, 1, 32, 1, 1, 1, False, 12) == FinnCost(18432, 522, 36)
-    assert finn.mvau(64, 64, 8, 8, 1, 1, 1, False, 7, ram_style="distributed").bram18 == 0
-    assert finn.mvau(64, 64, 8, 8, 1, 1, 1, False, 7, ram_style="ultra").uram == 1
-    assert finn.mvau(64, 64, 8, 8, 1, 4, 4, True, 14, dsp=True).dsp == 64
+    assert finn.mvau_cost(64, 784, 16, 49, 1, 1, 1, False, 10) == FinnCost(64, 5615, 22)
+    assert finn.mvau_cost(64, 27, 16, 3, 900, 2, 8, True, 13) == FinnCost(32400, 2992, 3)
+    assert finn.mvau_cost(256, 2304, 1, 32, 1, 1, 1, False, 12) == FinnCost(18432, 522, 36)
+    assert finn.mvau_cost(64, 64, 8, 8, 1, 1, 1, False, 7, ram_style="distributed").bram18 == 0
+    assert finn.mvau_cost(64, 64, 8, 8, 1, 1, 1, False, 7, ram_style="ultra").uram == 1
+    assert finn.mvau_cost(64, 64, 8, 8, 1, 4, 4, True, 14, dsp=True).dsp == 64
 
 
 def test_windows_and_pools_equal_finn() -> None:
     """CNV's first window and first max pool in finn-plus: a depthwise window on whole pixels, then a pool."""
-    assert finn.sliding_window((32, 32, 3), (3, 3), (1, 1), 3, 8) == FinnCost(8167, 348)
-    assert finn.sliding_window((28, 28, 64), (2, 2), (2, 2), 64, 1, depthwise=True) == FinnCost(842, 428)
-    assert finn.pool((14, 14, 64), (2, 2), 64) == FinnCost(784)
-    assert finn.sliding_window((8, 8, 8), (1, 1), (1, 1), 2, 2) == FinnCost(258, 304)
+    assert finn.sliding_window_cost((32, 32, 3), (3, 3), (1, 1), 3, 8) == FinnCost(8167, 348)
+    assert finn.sliding_window_cost((28, 28, 64), (2, 2), (2, 2), 64, 1, depthwise=True) == FinnCost(842, 428)
+    assert finn.pool_cost((14, 14, 64), (2, 2), 64) == FinnCost(784)
+    assert finn.sliding_window_cost((8, 8, 8), (1, 1), (1, 1), 2, 2) == FinnCost(258, 304)
 
 
 def test_thresholds_equal_finn() -> None:
-    assert finn.thresholding(784, 1, 1, 8, 1) == FinnCost(784, 104)
-    assert finn.thresholding(784, 49, 1, 8, 1) == FinnCost(16, 392)
-    assert finn.thresholding(3, 1, 1024, 8, 8) == FinnCost(3072, 128)
+    assert finn.thresholding_cost(784, 1, 1, 8, 1) == FinnCost(784, 104)
+    assert finn.thresholding_cost(784, 49, 1, 8, 1) == FinnCost(16, 392)
+    assert finn.thresholding_cost(3, 1, 1024, 8, 8) == FinnCost(3072, 128)
 
 
 @pytest.mark.parametrize(
@@ -59,9 +59,9 @@ def test_smallest_types_equal_qonnx(value: int, name: str) -> None:
 
 def test_types_of_weights_and_sums() -> None:
     signs = np.array([[1, -1, 1, 1], [-1, -1, -1, 1]])
-    assert finn.weight_type(signs) == FinnType(2, True)
-    assert finn.weight_type(np.ones((2, 2), np.int64)).name == "BINARY"
-    assert finn.weight_type(np.array([[-8, 7]])).name == "INT4"
+    assert finn.minimized_weight_type(signs) == FinnType(2, True)
+    assert finn.minimized_weight_type(np.ones((2, 2), np.int64)).name == "BINARY"
+    assert finn.minimized_weight_type(np.array([[-8, 7]])).name == "INT4"
     assert finn.accumulator_type(signs, 0, 255, False, last=False).name == "INT11"
     bits = (signs > 0).astype(np.int64)
     assert finn.accumulator_type(bits, 0, 1, True, last=False).name == "INT3", "though the popcount can be 4"
@@ -69,10 +69,10 @@ def test_types_of_weights_and_sums() -> None:
 
 
 def test_a_bound_type_narrower_than_the_input_also_holds_one_less_than_the_least_bound() -> None:
-    assert finn.bound_type(np.array([[128]]), 0, 255).name == "UINT8"
-    assert finn.bound_type(np.array([[0, 5]]), 0, 255).name == "INT4"
-    assert finn.bound_type(np.array([[1, 5]]), 0, 255).name == "UINT3"
-    assert finn.bound_type(np.array([[0]]), -128, 127).name == "INT2"
+    assert finn.minimized_bound_type(np.array([[128]]), 0, 255).name == "UINT8"
+    assert finn.minimized_bound_type(np.array([[0, 5]]), 0, 255).name == "INT4"
+    assert finn.minimized_bound_type(np.array([[1, 5]]), 0, 255).name == "UINT3"
+    assert finn.minimized_bound_type(np.array([[0]]), -128, 127).name == "INT2"
 
 
 EMPTY = np.zeros((0, 0), np.int64)
@@ -135,7 +135,8 @@ def test_the_types_are_what_finns_costs_follow_from() -> None:
     graph = branched()
     cost = estimate(graph, "finn")
     bits = next(unit for unit in cost.units if unit.name == "bits")
-    assert bits.lut == finn.thresholding(4, 1, 16, finn.bound_type(np.full((4, 1), 9), -128, 127).bits, 1).lut
+    kind = finn.minimized_bound_type(np.full((4, 1), 9), -128, 127)
+    assert bits.lut == finn.thresholding_cost(4, 1, 16, kind.bits, 1).lut
     assert cost.latency_cycles < sum(unit.cycles for unit in cost.units), "one of two branches counts"
 
 

@@ -224,7 +224,7 @@ def _mvau(op: Mvau, x: TensorType, ends: bool) -> tuple[int, ...]:
     mult = 0 if op.res_type == "dsp" else q * (2 * ceil((w + a) / 6) - 1) * (w + a)
     thresholds = 0
     if op.has_bounds and op.ram_style_thresholds == "distributed":
-        made = TensorType((), op.low, op.low + op.bounds.shape[1]).bits
+        made = TensorType((), op.act_val, op.act_val + op.bounds.shape[1]).bits
         thresholds = (2**made - 1) * acc * ceil(mh // p / 64) + (2**made - 1) * acc
     lut = int(300 + 1.1 * (p * (mult + (w + a) * (2 * q - 1) + acc + thresholds)) + c2)
     bram = uram = 0

@@ -13,7 +13,7 @@ from bnnflow import CHECK_FAILED, Problem
 from bnnflow.build import parts
 from bnnflow.flow.cli.app import run
 from bnnflow.flow.recipe.schema import schema
-from bnnflow.flow.show.entries import Entries, cost_entries, fault_entries, markdown
+from bnnflow.flow.show.entries import Entries, cost_entries, entry_tables, fault_entries
 
 from ..networks import random_network
 
@@ -25,7 +25,7 @@ PAGES: dict[str, Callable[[], Entries]] = {"faults.md": fault_entries, "costs.md
 @pytest.mark.parametrize("page", PAGES)
 def test_the_tables_in_docs_are_the_code(page: str, request: pytest.FixtureRequest) -> None:
     """--update-golden writes them."""
-    path, made = DOCS / page, markdown(PAGES[page]())
+    path, made = DOCS / page, entry_tables(PAGES[page]())
     head, rest = path.read_text(encoding="utf-8").split(MARKS[0])
     table, tail = rest.split(MARKS[1])
     if request.config.getoption("--update-golden"):
@@ -70,4 +70,4 @@ def test_a_model_of_bits_is_shown_with_its_own_figures(tmp_path: Path, capsys: p
 
 
 def test_every_part_says_where_its_figures_are_from() -> None:
-    assert all(parts.part(name).about for name in parts.names())
+    assert all(parts.part(name).about for name in parts.part_names())

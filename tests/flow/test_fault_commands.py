@@ -13,7 +13,7 @@ import pytest
 
 from bnnflow import Problem
 from bnnflow.flow.cli import app as cli
-from bnnflow.sim.faults import FaultMap, FaultModel, Rates, draw, memories
+from bnnflow.sim.faults import FaultMap, FaultModel, Rates, draw_map, memories
 from bnnflow.sim.faults.injection.maps import replaced
 from bnnflow.sim.reference import run
 from bnnflow.transforms.ir.graph import Graph, Node
@@ -99,7 +99,7 @@ def test_networks_in_pairs_and_protections(folder: Path, capsys: pytest.CaptureF
 def test_maps_are_saved_and_replayed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said(capsys, ["faults", "net.onnx", "--save-map", "m.csv", "--rates", "0.1"])
     graph = read(Path("net.onnx"))
-    drawn = draw(graph, memories(graph), FaultModel(), Rates.of(0.1), 0, 0)
+    drawn = draw_map(graph, memories(graph), FaultModel(), Rates.of(0.1), 0, 0)
     assert FaultMap.load(Path("m.csv"), graph).ops(graph) == drawn.ops(graph)
     found = json.loads(said(capsys, ["faults", "net.onnx", *DATA, "--map", "m.csv", "--json"]))
     scores = run(replaced(graph, drawn.ops(graph)), np.load("x.npy"))[graph.output]
@@ -162,7 +162,7 @@ BAD = {
 @pytest.mark.parametrize("name", BAD)
 def test_bad_input(name: str, folder: Path, capsys: pytest.CaptureFixture[str], golden: Golden) -> None:
     graph = read(Path("wide.onnx"))
-    drawn = draw(graph, memories(graph), FaultModel(), Rates.of(0.1), 0, 0)
+    drawn = draw_map(graph, memories(graph), FaultModel(), Rates.of(0.1), 0, 0)
     Path("wide.npz").write_bytes(drawn.content(".npz", graph))
     arguments, status = BAD[name]
     given = [] if name == "save_protected" else DATA
@@ -220,7 +220,7 @@ def damaged(content: bytes, place: int) -> bytes:
 def test_damaged_maps_never_show_a_traceback(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Cut off, with a byte turned, or no archive at all; a byte that says nothing about the cells may pass."""
     graph = read(Path("net.onnx"))
-    drawn = draw(graph, memories(graph), FaultModel(), Rates.of(0.1), 0, 0)
+    drawn = draw_map(graph, memories(graph), FaultModel(), Rates.of(0.1), 0, 0)
     content = drawn.content(".npz", graph)
     broken = [b"", b"hello", *(content[:size] for size in range(10, len(content), 200))]
     for one in [*broken, *(damaged(content, place) for place in range(0, len(content), 37))]:

@@ -19,7 +19,7 @@ from bnnflow.flow.cli import app as cli
 from bnnflow.flow.cli.commands import COMMANDS, all_examples, command_of, function_of, summary_of
 from bnnflow.flow.cli.declare import KEY, Key, Own, typed
 from bnnflow.flow.recipe.bounds import Bounds, checked
-from bnnflow.flow.recipe.fields import default, field_facts, keys, markdown
+from bnnflow.flow.recipe.fields import default, field_facts, keys, recipe_page
 
 Golden = Callable[[str, str], None]
 ROOT = Path(__file__).parents[2]
@@ -150,8 +150,8 @@ def test_the_list_of_keys_is_the_code(request: pytest.FixtureRequest) -> None:
     """docs/recipe.md is made from the recipe's fields; --update-golden writes it."""
     path = ROOT / "docs" / "recipe.md"
     if request.config.getoption("--update-golden"):
-        path.write_text(markdown())
-    assert path.read_text() == markdown()
+        path.write_text(recipe_page())
+    assert path.read_text() == recipe_page()
     assert all(field_facts(key).description for key in keys())
 
 

@@ -12,7 +12,7 @@ import torch
 from bnnflow import Problem
 from bnnflow.flow.cli import app as cli
 from bnnflow.flow.commands.fetch import fetch
-from bnnflow.flow.recipe.file import load
+from bnnflow.flow.recipe.file import load_recipe
 from bnnflow.flow.run import processes
 from bnnflow.models.networks.own import OwnNetwork, OwnSpec
 
@@ -101,7 +101,7 @@ def test_a_class_of_the_users_and_then_its_onnx_file_build(tmp_path: Path, capsy
     assert all(row["differences"] == 0 for row in stages) and stages[0]["stage"] == "torch (Brevitas)"
     assert set(summary["networks"]) == {"base"} and summary["speed"]["rows"]
 
-    assert load(run / "model.yaml").model == load(path, [f"model.dir={tmp_path}"]).model
+    assert load_recipe(run / "model.yaml").model == load_recipe(path, [f"model.dir={tmp_path}"]).model
 
     exported = run / "base" / "network.onnx"
     second = recipe(tmp_path, f"{{onnx: {exported}}}")
@@ -166,7 +166,7 @@ def test_training_options_that_do_not_fit(name: str, tmp_path: Path, golden: Gol
     path = tmp_path / "net.yaml"
     path.write_text(f"data: {{name: digits}}\nmodel: {{arch: tfc}}\ntrain: {TRAIN[name]}\n")
     with pytest.raises(Problem) as caught:
-        load(path)
+        load_recipe(path)
     golden(f"problems/train_{name}", str(caught.value))
 
 
@@ -214,7 +214,7 @@ def test_the_zoo_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_one_process_is_alone() -> None:
     assert processes.count() == 1
-    with processes.joined() as leads:
+    with processes.join_processes() as leads:
         assert leads
         processes.call("train")
 

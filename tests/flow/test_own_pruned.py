@@ -18,8 +18,8 @@ from bnnflow.models.networks.own import OwnNetwork, OwnSpec
 from bnnflow.models.networks.twin import twin
 from bnnflow.models.training.evaluate import predict
 from bnnflow.sim.engine.simulator import Simulator
-from bnnflow.sim.verify import images_in_doubt, sums_of_scores
-from bnnflow.transforms.ir.contract_text import parse
+from bnnflow.sim.verify import images_with_float_ties, sums_of_scores
+from bnnflow.transforms.ir.contract_text import parse_contract
 from bnnflow.transforms.passes.accept import with_contract
 from bnnflow.transforms.passes.compile import stages
 
@@ -174,15 +174,15 @@ def test_what_readers_leave_unread_is_what_the_graph_loses(name: str, tmp_path: 
         }
         small = structure.remove(network, keep)
         assert structure.macs(small) < whole
-        graph = with_contract(graph_of(small), parse("uint8, partial"))
+        graph = with_contract(graph_of(small), parse_contract("uint8, partial"))
         assert {g: graph.types[g].channels for g in keep} == {g: len(kept) for g, kept in keep.items()}
         torch_scores = predict(small, images)
         if name == "Residual":
             np.testing.assert_allclose(predict(twin(small), images), torch_scores, rtol=1e-4, atol=1e-4)
         compiled = stages(graph)
         found = Simulator.of(compiled[-1].graph).scores(images)
-        doubts = [doubt for stage in compiled for doubt in stage.doubts]
-        sure = ~images_in_doubt(compiled[0].graph, doubts, images)
+        float_ties = [each for stage in compiled for each in stage.float_ties]
+        sure = ~images_with_float_ties(compiled[0].graph, float_ties, images)
         assert sure.mean() > 0.5
         one, other = (sums_of_scores(compiled[-1].graph, scores)[sure] for scores in (torch_scores, found))
         assert np.array_equal(one, other)

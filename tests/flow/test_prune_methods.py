@@ -14,12 +14,12 @@ import pytest
 import torch
 
 from bnnflow.flow.cli import app as cli
-from bnnflow.flow.recipe.file import load
+from bnnflow.flow.recipe.file import load_recipe
 from bnnflow.flow.recipe.objects import dataset
-from bnnflow.models.data.load import load as load_data
+from bnnflow.models.data.load import load_dataset as load_data
 from bnnflow.models.files.saved import load_network
 from bnnflow.models.training.evaluate import accuracy, predict
-from bnnflow.sim.verify import class_sums, images_in_doubt, sums_of_scores
+from bnnflow.sim.verify import class_sums, images_with_float_ties, sums_of_scores
 from bnnflow.transforms.passes.compile import stages
 from bnnflow.transforms.reading.read import read
 
@@ -61,7 +61,7 @@ def exact(capsys: pytest.CaptureFixture[str], made: dict[str, Any], folder: Path
     images, labels = data.test_images[:100], data.test_labels[:100]
     assert accuracy(network, images, labels) == made["accuracy"]
     levels = stages(read(folder / "network.onnx"))
-    sure = ~images_in_doubt(levels[0].graph, [doubt for level in levels for doubt in level.doubts], images)
+    sure = ~images_with_float_ties(levels[0].graph, [each for level in levels for each in level.float_ties], images)
     assert cli.run(["compile", str(folder / "network.onnx"), "-o", str(folder / "compiled"), "--check"]) == 0
     last = folder / "compiled" / "3_dataflow.onnx"
     tap = class_sums(read(last))[0]
@@ -197,7 +197,7 @@ def test_units_are_shown_and_dropped(
     assert (len(made["dropped"]), made["kept"]) == (2, {"blocks": 3})
     less = sum(row["macs"] for row in rows["blocks"] if row["name"] in made["dropped"])
     assert rows["macs"][0] - made["steps"][-1]["macs"] == less > 0
-    written, digits = load_network(tmp_path / "b" / "weights.pt"), dataset(load(tmp_path / "model.yaml"))
+    written, digits = load_network(tmp_path / "b" / "weights.pt"), dataset(load_recipe(tmp_path / "model.yaml"))
     assert accuracy(written, digits.test_images, digits.test_labels) == made["accuracy"]
     built(capsys, tmp_path, tmp_path / "b" / "network.onnx")
     arguments[-1] = str(tmp_path / "c")

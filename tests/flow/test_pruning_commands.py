@@ -17,7 +17,7 @@ import torch
 from bnnflow.flow.cli import app as cli
 from bnnflow.flow.pruning.allocator import objective_of
 from bnnflow.flow.recipe import file as recipe_file
-from bnnflow.models.data.load import load
+from bnnflow.models.data.load import load_dataset
 from bnnflow.models.files.saved import load_network, save_network
 from bnnflow.models.networks.network import Network
 from bnnflow.models.prune.allocation.greedy import Objective
@@ -125,7 +125,7 @@ def test_a_table_is_that_of_torch(finished: Path, capsys: pytest.CaptureFixture[
     (tmp_path / "scores.json").write_text(json.dumps(scores))
     arguments = ["sensitivity", str(finished), "--scores", str(tmp_path / "scores.json"), "--images", "120"]
     made = found(capsys, [*arguments, "--store", str(tmp_path / "cells"), "-s", "train.validation=0"])
-    data = load("digits")
+    data = load_dataset("digits")
     images, labels, calibration = subsets(data.train_images[:600], data.train_labels[:600], 120, 100, 0)
     network = load_network(finished / "base/weights.pt")
     (row,) = made["groups"]
@@ -138,7 +138,7 @@ def test_a_table_is_that_of_torch(finished: Path, capsys: pytest.CaptureFixture[
 
 
 def test_a_qonnx_file_needs_no_torch(finished: Path, tmp_path: Path) -> None:
-    data = load("digits")
+    data = load_dataset("digits")
     np.save(tmp_path / "x.npy", data.train_images[:400])
     np.save(tmp_path / "y.npy", data.train_labels[:400])
     script = (
@@ -183,7 +183,7 @@ def test_energy_may_be_an_objective_or_a_budget(
     finished: Path, recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def objective(*changes: str) -> Objective:
-        return objective_of(recipe_file.load(recipe, changes))
+        return objective_of(recipe_file.load_recipe(recipe, changes))
 
     everything = {"lut": 3, "bram18": 1, "cycles": 1, "energy": 1}
     assert objective("prune.objective={all: 1, lut: 2}").weights == everything

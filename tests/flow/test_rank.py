@@ -15,7 +15,7 @@ import torch
 from bnnflow import Problem
 from bnnflow.flow.cli import app as cli
 from bnnflow.flow.commands.rank import spearman
-from bnnflow.flow.recipe.file import load
+from bnnflow.flow.recipe.file import load_recipe
 
 Golden = Callable[[str, str], None]
 RECIPE = """\
@@ -113,7 +113,7 @@ def test_an_unknown_criterion_is_found_in_the_recipe(tmp_path: Path) -> None:
     path = tmp_path / "net.yaml"
     path.write_text(RECIPE.replace("borda(flips, deeplift:l2)", "deeplit"))
     with pytest.raises(Problem, match="did you mean 'deeplift'") as caught:
-        load(path)
+        load_recipe(path)
     assert "net.yaml:4:" in str(caught.value)
 
 

@@ -11,7 +11,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from bnnflow import Problem
-from bnnflow.flow.recipe.file import dump, load, new_recipe
+from bnnflow.flow.recipe.file import dump, load_recipe, new_recipe
 from bnnflow.flow.recipe.schema import map_sides, schema
 
 ROOT = Path(__file__).parents[2]
@@ -75,7 +75,7 @@ OVERRIDES = {
 
 def message(path: Path, overrides: list[str] | None = None) -> str:
     with pytest.raises(Problem) as caught:
-        load(path, overrides or ())
+        load_recipe(path, overrides or ())
     assert caught.value.status == 2
     return str(caught.value)
 
@@ -108,23 +108,23 @@ def test_defaults_overrides_and_a_round_trip(tmp_path: Path) -> None:
     path = tmp_path / "My Net.yaml"
     path.write_text("\ufeff" + GOOD + "train:\n")
     changes = ["train.epochs=3", "faults.rates=[1e-5, 0.5]", "name=a.b", "target.fps=1e6", "model.kernels=3"]
-    recipe = load(path, changes)
-    assert (recipe.name, load(path).name) == ("a.b", "my-net")
+    recipe = load_recipe(path, changes)
+    assert (recipe.name, load_recipe(path).name) == ("a.b", "my-net")
     assert recipe.train.epochs == 3
     assert recipe.faults.rates == (1e-5, 0.5)
     assert recipe.model.kernels == (3, 3)
     assert map_sides(recipe.model, 8) == [8, 6, 2]
     again = tmp_path / "again.yaml"
     again.write_text(dump(recipe))
-    assert load(again) == recipe
-    assert dump(load(again)) == dump(recipe)
+    assert load_recipe(again) == recipe
+    assert dump(load_recipe(again)) == dump(recipe)
 
 
 def test_a_later_stage_can_point_at_a_key(tmp_path: Path, golden: Callable[[str, str], None]) -> None:
     path = tmp_path / "model.yaml"
     path.write_text(GOOD + "target:\n  part: xc7z999\n")
-    golden("problems/recipe_later_file", str(load(path).problem("target.part", "unknown part", "try another")))
-    overridden = load(path, ["target.part=xc1"])
+    golden("problems/recipe_later_file", str(load_recipe(path).problem("target.part", "unknown part", "try another")))
+    overridden = load_recipe(path, ["target.part=xc1"])
     golden("problems/recipe_later_override", str(overridden.problem("target.part", "unknown part", "try another")))
 
 
@@ -133,7 +133,7 @@ def test_new_recipe_loads_and_explains_every_key(arch: str, tmp_path: Path) -> N
     text = new_recipe(arch)
     path = tmp_path / f"{arch}.yaml"
     path.write_text(text)
-    assert load(path).model.arch == arch
+    assert load_recipe(path).model.arch == arch
     keys = [line for line in text.splitlines() if re.match(r" *(# )?\w+: ", line)]
     assert all("  # " in line and line.split("  # ")[1].strip() for line in keys)
     assert len(keys) > 30
@@ -144,7 +144,7 @@ def test_the_recipes_of_the_repository_load() -> None:
     if not found:
         pytest.skip("not a checkout: the recipes are not here")
     for path in found:
-        load(path)
+        load_recipe(path)
 
 
 def test_schema_describes_every_key_and_accepts_what_load_accepts() -> None:
@@ -191,20 +191,20 @@ def test_the_schema_names_what_may_be_written() -> None:
 def test_examples_are_what_trained_the_networks_that_come_with_it() -> None:
     """Apart from threads and the format of products, which are the processor's."""
     from bnnflow.models.files.packed_file import read_about
-    from bnnflow.models.files.trained_names import trained
+    from bnnflow.models.files.trained_names import trained_files
 
     names = {
         "tfc-mnist": "mnist-tfc", "sfc-mnist": "mnist-sfc", "lfc-mnist": "mnist-lfc",
         "cnv-cifar10": "cifar10-cnv-short", "cnv-cifar10-gpu": "cifar10-cnv-gpu",
         "fashcnn-fashion-mnist": "fashion-mnist-fashcnn", "kws-cnn-speech-commands": "speech-commands-kws",
     }  # fmt: skip
-    assert set(names) == set(trained())
+    assert set(names) == set(trained_files())
     for network, example in names.items():
         path = ROOT / "examples" / f"{example}.yaml"
         if not path.is_file():
             pytest.skip("not a checkout: the recipes are not here")
-        _, provenance = read_about(trained()[network])
-        recipe = load(path)
+        _, provenance = read_about(trained_files()[network])
+        recipe = load_recipe(path)
         said = YAML(typ="safe").load(provenance.recipe)
         assert recipe.seed == said["seed"] and recipe.epochs == provenance.epochs
         mine = recipe.train.model_dump(mode="json")

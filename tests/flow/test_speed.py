@@ -18,7 +18,7 @@ from bnnflow.models.files.export import export_qonnx
 from bnnflow.models.files.saved import save_network
 from bnnflow.models.networks.network import Network, NetworkSpec
 from bnnflow.sim.engine.simulator import Simulator
-from bnnflow.sim.speed import affordable, latency, throughput
+from bnnflow.sim.speed import affordable_images, latency, throughput
 from tests.graphs import images_for, two_layers
 
 
@@ -116,11 +116,11 @@ def test_as_many_images_as_a_pass_may_take(monkeypatch: pytest.MonkeyPatch) -> N
         clock[0] += len(images) / 256 + (first.pop() if first else 0)
 
     monkeypatch.setattr("bnnflow.sim.speed.time.perf_counter", lambda: clock[0])
-    assert affordable(run, np.zeros(4000), 2.0) == 512
+    assert affordable_images(run, np.zeros(4000), 2.0) == 512
     assert clock[0] < 3 + 2 * 2.0
-    assert affordable(run, np.zeros(300), 2.0) == 300
-    assert affordable(run, np.zeros(1), 2.0) == 1
-    assert affordable(run, np.zeros(300), 0.001) == 1
+    assert affordable_images(run, np.zeros(300), 2.0) == 300
+    assert affordable_images(run, np.zeros(1), 2.0) == 1
+    assert affordable_images(run, np.zeros(300), 0.001) == 1
 
 
 def test_slow_programs_are_cut_and_say_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from bnnflow.flow.cli import app as cli
-from bnnflow.flow.pruning.statistics import RANDOM, StudyCell, comparison, conclusion, markdown
+from bnnflow.flow.pruning.statistics import RANDOM, StudyCell, comparison, conclusion, study_tables
 from bnnflow.flow.results.rankings import ComparedRow, Comparison, StudyAmount, StudyRow
 
 RECIPE = """\
@@ -71,7 +71,7 @@ def test_differences_are_to_the_draws_of_the_same_network() -> None:
     assert chance.criterion == RANDOM and len(chance.accuracies) == 15
     assert row.beaten == 12 and row.gap == pytest.approx(row.mean - chance.mean)
     assert found.amounts[0].fewer == 0.6
-    assert "| mine |" in markdown(found)
+    assert "| mine |" in study_tables(found)
 
 
 def test_what_a_table_does_not_show_is_said() -> None:

@@ -12,7 +12,7 @@ from bnnflow import TOOL_MISSING, Problem
 from bnnflow.flow.device.engine import torch_simulator
 from bnnflow.flow.device.torch_kernels import _byte_counts, _pack
 from bnnflow.sim import reference
-from bnnflow.sim.engine.packing import pack
+from bnnflow.sim.engine.packing import pack_bits
 from bnnflow.sim.engine.simulator import Simulator
 from bnnflow.transforms.ir.ops import Conv, Threshold, XnorConv
 from tests.graphs import Builder, images_for, random_graph, two_layers
@@ -85,7 +85,7 @@ def test_counts_of_words() -> None:
 @given(st.integers(1, 200))
 def test_packing_is_that_of_the_simulator(channels: int) -> None:
     flags = np.random.default_rng(channels).integers(0, 2, (3, 2, channels)).astype(bool)
-    assert np.array_equal(_pack(torch.from_numpy(flags)).numpy().view(np.uint64), pack(flags))
+    assert np.array_equal(_pack(torch.from_numpy(flags)).numpy().view(np.uint64), pack_bits(flags))
 
 
 def test_bad_arguments_are_refused(golden, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]

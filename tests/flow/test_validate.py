@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from bnnflow import Problem
 from bnnflow.flow.cli import app as cli
-from bnnflow.flow.recipe.file import dump, load
+from bnnflow.flow.recipe.file import dump, load_recipe
 from bnnflow.flow.stages.validate import validate
 
 Golden = Callable[[str, str], None]
@@ -106,7 +106,7 @@ def test_check_refuses_before_any_work(name: str, tmp_path: Path, golden: Golden
     path = tmp_path / "net.yaml"
     path.write_text(BASE)
     with pytest.raises(Problem) as caught:
-        validate(load(path, REFUSED[name]))
+        validate(load_recipe(path, REFUSED[name]))
     golden(f"problems/check_{name}", str(caught.value).replace(str(Path.cwd()), "HERE"))
 
 
@@ -131,7 +131,7 @@ def test_build_refuses_the_same_and_leaves_the_folder_alone(tmp_path: Path, caps
 def test_an_override_may_make_keys_of_the_file_void_and_says_so(tmp_path: Path) -> None:
     path = tmp_path / "net.yaml"
     path.write_text(BASE + "train: {schedule: step, step_epochs: 2}\n")
-    found = validate(load(path, ["prune.method=synapses", "train.schedule=cosine"]))
+    found = validate(load_recipe(path, ["prune.method=synapses", "train.schedule=cosine"]))
     assert [note.partition(":")[0] for note in found.notes] == [
         "train.step_epochs has no effect", "prune.unit has no effect"
     ]  # fmt: skip
@@ -144,13 +144,13 @@ def test_paths_are_from_the_recipe_s_folder(tmp_path: Path, monkeypatch: pytest.
     path.write_text("data: {name: npz, dir: ../a.npz}\nmodel: {onnx: net.onnx}\nfaults: {table: ./t.csv}\n")
     monkeypatch.chdir(tmp_path)
     for name in ("deep/er/net.yaml", str(path)):
-        recipe = load(Path(name), ["faults.table=t.csv"])
+        recipe = load_recipe(Path(name), ["faults.table=t.csv"])
         assert recipe.data.dir == tmp_path / "deep" / "a.npz"
         assert recipe.model.onnx == folder / "net.onnx"
         assert recipe.faults.table == tmp_path / "t.csv"
     again = tmp_path / "again.yaml"
     again.write_text(dump(recipe))
-    assert load(again) == recipe
+    assert load_recipe(again) == recipe
 
 
 EXAMPLES = sorted(ROOT.glob("examples/*.yaml"))
@@ -250,7 +250,7 @@ def _holds(made: dict[str, Any], folder: Path, last: str) -> bool:
     path.write_text(json.dumps(made))
     shutil.rmtree(run, ignore_errors=True)
     try:
-        found = validate(load(path))
+        found = validate(load_recipe(path))
     except Problem:
         return False
     if found.checked.problem is not None:

@@ -202,10 +202,10 @@ def test_what_is_refused(name: str, tmp_path: Path, golden: Golden) -> None:
 
 
 def test_a_run_s_own_file_is_named_as_such(tmp_path: Path, golden: Golden) -> None:
-    from bnnflow.models.files.trained_names import trained
+    from bnnflow.models.files.trained_names import trained_files
 
     with pytest.raises(Problem) as caught:
-        read_state(trained()["tfc-mnist"])
+        read_state(trained_files()["tfc-mnist"])
     golden("problems/weights_ours", caught.value.what + "\n" + caught.value.hint)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from bnnflow.models.data.load import Dataset, load
+from bnnflow.models.data.load import Dataset, load_dataset
 from bnnflow.models.networks.network import Network, NetworkSpec
 from bnnflow.models.training.batchnorm import reestimate
 
@@ -32,7 +32,7 @@ def one_torch_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def digits() -> Dataset:
-    return load("digits")
+    return load_dataset("digits")
 
 
 def lively(spec: NetworkSpec, images: np.ndarray, seed: int = 0) -> Network:

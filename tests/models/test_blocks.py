@@ -1,4 +1,4 @@
-"""Residual units: each is measured by dropping it, the least needed go first, and the names are those of the start."""
+"""Residual units: each is measured by dropping it, the least important go first, and names are those of the start."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_a_units_worth_is_accuracy_without_it(digits: Dataset, trained: Network)
 
 
 def test_units_go_by_their_first_names(digits: Dataset, trained: Network) -> None:
-    """Each step drops the unit that was measured as least needed in the network as it is then."""
+    """Each step drops the unit that was measured as least important in the network as it is then."""
     held, images = (digits.test_images, digits.test_labels), digits.train_images[:300]
     labels = digits.train_labels[:300]
     made, steps = reduce_blocks(trained, images, labels, held, TrainSpec(0, 50, 0.01, 0), 4)

@@ -18,7 +18,7 @@ import pytest
 from bnnflow import Problem
 from bnnflow.models.data import idx as module
 from bnnflow.models.data import load as load_module
-from bnnflow.models.data.load import Dataset, load, names
+from bnnflow.models.data.load import Dataset, data_set_names, load_dataset
 
 DATA = Path(os.environ.get("BNNFLOW_DATA", Path(__file__).parents[3] / "shared" / "data"))
 TRAIN_IMAGES, TRAIN_LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
@@ -50,7 +50,7 @@ def publish(contents: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.Monk
     def write(**changes: bytes) -> Dataset:
         for name, content in contents.items():
             (tmp_path / name).write_bytes(changes.get(name.split("-ubyte")[0].replace("-", "_"), content))
-        return load("mnist", tmp_path)
+        return load_dataset("mnist", tmp_path)
 
     return write
 
@@ -76,7 +76,8 @@ def test_digits_lose_and_repeat_no_image(digits: Dataset) -> None:
 
 
 def test_loading_does_not_import_torch() -> None:
-    code = "import sys; from bnnflow.models.data.load import load; load('digits'); sys.exit('torch' in sys.modules)"
+    load = "from bnnflow.models.data.load import load_dataset; load_dataset('digits')"
+    code = f"import sys; {load}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
@@ -89,7 +90,7 @@ def test_idx_files_are_read_plain_and_gzipped(publish: Callable[..., Dataset], t
     folder.mkdir(parents=True)
     for path in tmp_path.glob("*-ubyte"):
         (folder / f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
-    zipped = load("mnist", tmp_path / "all")
+    zipped = load_dataset("mnist", tmp_path / "all")
     assert zipped.source == str(folder)
     assert zipped.files == plain.files
     np.testing.assert_array_equal(zipped.train_images, plain.train_images)
@@ -120,31 +121,31 @@ def test_a_cut_gzip_file_is_refused(contents: dict[str, bytes], tmp_path: Path) 
     for name, content in contents.items():
         (tmp_path / f"{name}.gz").write_bytes(gzip.compress(content)[:-9])
     with pytest.raises(Problem, match="damaged or cut short"):
-        load("mnist", tmp_path)
+        load_dataset("mnist", tmp_path)
 
 
 def test_missing_files_are_named(tmp_path: Path) -> None:
     (tmp_path / TRAIN_IMAGES).touch()
     with pytest.raises(Problem, match=rf"missing {TRAIN_LABELS}\[.gz\], {TEST_IMAGES}") as caught:
-        load("fashion-mnist", tmp_path)
+        load_dataset("fashion-mnist", tmp_path)
     assert str(tmp_path / "fashion-mnist") in caught.value.where
     assert "dataset-fashion-mnist" in caught.value.hint
     with pytest.raises(Problem, match="missing") as caught:
-        load("mnist")
+        load_dataset("mnist")
     assert "--data-dir" in caught.value.hint
 
 
 def test_an_unknown_name_is_answered_with_the_nearest() -> None:
     with pytest.raises(Problem, match="unknown data set 'fashion_mnst'") as caught:
-        load("fashion_mnst")
+        load_dataset("fashion_mnst")
     assert "did you mean 'fashion-mnist'?" in caught.value.hint
-    assert all(name in caught.value.hint for name in names())
+    assert all(name in caught.value.hint for name in data_set_names())
 
 
 @pytest.mark.skipif(not (DATA / "mnist").is_dir(), reason="no MNIST in BNNFLOW_DATA")
 def test_the_real_mnist_is_recognised() -> None:
-    mnist = load("mnist", DATA)
+    mnist = load_dataset("mnist", DATA)
     assert np.bincount(mnist.test_labels).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
     with pytest.raises(Problem, match="not the published file of fashion-mnist") as caught:
-        load("fashion-mnist", DATA / "mnist")
+        load_dataset("fashion-mnist", DATA / "mnist")
     assert caught.value.hint == "this is the file of mnist"

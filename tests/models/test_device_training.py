@@ -27,7 +27,7 @@ from bnnflow.models.networks.own import OwnNetwork, OwnSpec
 from bnnflow.models.networks.signs import QuickBinaryQuant, quick_signs
 from bnnflow.models.training import train as training
 from bnnflow.models.training import update as updates
-from bnnflow.models.training.augment import AUGMENTS, augment, draw, moved
+from bnnflow.models.training.augment import AUGMENTS, augment, draw_moves, moved
 from bnnflow.models.training.evaluate import digest
 from bnnflow.models.training.feed import DeviceFeed, HostFeed
 from bnnflow.models.training.losses import LOSSES
@@ -77,7 +77,7 @@ class Stop(Exception):
 def test_images_are_moved_on_the_device_as_by_numpy(shape: tuple[int, ...], kind: str, seed: int) -> None:
     images = np.random.default_rng(seed + 1).integers(0, 256, shape, np.uint8)
     wanted = augment(images, kind, np.random.default_rng(seed))
-    moves = torch.from_numpy(draw(shape[0], shape[1:], kind, np.random.default_rng(seed)))
+    moves = torch.from_numpy(draw_moves(shape[0], shape[1:], kind, np.random.default_rng(seed)))
     found = moved(torch.from_numpy(images), moves)
     assert found.dtype == torch.uint8
     np.testing.assert_array_equal(found.numpy(), wanted)

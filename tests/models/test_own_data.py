@@ -16,7 +16,7 @@ from PIL import Image
 
 from bnnflow import Problem
 from bnnflow.models.data import cifar, speech
-from bnnflow.models.data.load import load, survey
+from bnnflow.models.data.load import load_dataset, survey_data_sets
 
 Golden = Callable[[str, str], None]
 REAL = Path(os.environ.get("BNNFLOW_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
@@ -65,7 +65,7 @@ def as_mosaics(folder: Path) -> None:
 @pytest.mark.parametrize("write", [as_binary, as_pickles, as_arrays, as_mosaics])
 def test_cifar10_is_the_same_in_every_form(write: Callable[[Path], None], tmp_path: Path) -> None:
     write(tmp_path)
-    found = load("cifar10", tmp_path, cache=tmp_path / "cache")
+    found = load_dataset("cifar10", tmp_path, cache=tmp_path / "cache")
     wanted = [batch(seed) for seed in range(6)]
     np.testing.assert_array_equal(found.train_images, np.concatenate([images for images, _ in wanted[:5]]))
     np.testing.assert_array_equal(found.train_labels, np.concatenate([labels for _, labels in wanted[:5]]))
@@ -78,19 +78,19 @@ def test_cifar10_is_the_same_in_every_form(write: Callable[[Path], None], tmp_pa
 def test_decoded_images_are_read_from_the_cache_until_a_file_changes(tmp_path: Path) -> None:
     as_binary(tmp_path)
     cache = tmp_path / "cache"
-    first = load("cifar10", tmp_path, cache=cache)
+    first = load_dataset("cifar10", tmp_path, cache=cache)
     wanted = np.array(first.train_images)  # a copy: the mapped file is damaged below
     entry = next(cache.iterdir())
     stamp = (entry / "facts.json").stat().st_mtime_ns
-    again = load("cifar10", tmp_path, cache=cache)
+    again = load_dataset("cifar10", tmp_path, cache=cache)
     np.testing.assert_array_equal(again.train_images, wanted)
     assert again.files == first.files
     assert (entry / "facts.json").stat().st_mtime_ns == stamp
     (entry / "train_images.npy").write_bytes(b"damaged")
-    np.testing.assert_array_equal(load("cifar10", tmp_path, cache=cache).train_images, wanted)
+    np.testing.assert_array_equal(load_dataset("cifar10", tmp_path, cache=cache).train_images, wanted)
     path = tmp_path / "test_batch.bin"
     path.write_bytes(path.read_bytes()[: 2 * 3073])
-    assert len(load("cifar10", tmp_path, cache=cache).test_images) == 2
+    assert len(load_dataset("cifar10", tmp_path, cache=cache).test_images) == 2
 
 
 class Malice:
@@ -107,28 +107,28 @@ def test_a_pickle_that_runs_something_is_refused(
     as_pickles(tmp_path)
     (tmp_path / "data_batch_1").write_bytes(pickle.dumps({"data": Malice()}))
     with pytest.raises(Problem) as caught:
-        load("cifar10", tmp_path)
+        load_dataset("cifar10", tmp_path)
     golden("problems/data_bad_pickle", str(caught.value))
     assert not (tmp_path / "HACKED").exists()
     for content in (b"", b"\x80\x04garbage", pickle.dumps([1]), pickle.dumps({"data": np.array([Malice], object)})):
         (tmp_path / "data_batch_1").write_bytes(content)
         with pytest.raises(Problem):
-            load("cifar10", tmp_path)
+            load_dataset("cifar10", tmp_path)
 
 
 def test_damaged_cifar10_is_refused(tmp_path: Path, golden: Golden) -> None:
     with pytest.raises(Problem) as caught:
-        load("cifar10", tmp_path)
+        load_dataset("cifar10", tmp_path)
     golden("problems/data_no_cifar10", str(caught.value))
     as_binary(tmp_path)
     path = tmp_path / "data_batch_3.bin"
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(Problem) as caught:
-        load("cifar10", tmp_path)
+        load_dataset("cifar10", tmp_path)
     golden("problems/data_short_cifar10", str(caught.value))
     path.write_bytes(b"\x0b" + b"\0" * 3072)
     with pytest.raises(Problem, match="outside 0 to 9"):
-        load("cifar10", tmp_path)
+        load_dataset("cifar10", tmp_path)
 
 
 def recording(samples: np.ndarray, rate: int = 16_000) -> bytes:
@@ -149,17 +149,17 @@ def test_recordings_become_features_by_the_split_of_their_speakers(tmp_path: Pat
             count[speech.split_of(name)] += 1
             (tmp_path / word / name).write_bytes(recording(rng.integers(-9000, 9000, 12_000)))
     assert min(count.values()) > 0
-    found = load("speech-commands", tmp_path)
+    found = load_dataset("speech-commands", tmp_path)
     assert found.train_images.shape == (count["training"], 1, 32, 32)
     assert found.test_images.shape == (count["testing"], 1, 32, 32)
     (tmp_path / "up" / "00000000_nohash_0.wav").write_bytes(recording(np.zeros(100), 8000))
     for name in ("00000000", "00000001", "00000002"):
         (tmp_path / "up" / f"{name}_nohash_1.wav").write_bytes(b"RIFFxxxx")
     with pytest.raises(Problem) as caught:
-        load("speech-commands", tmp_path)
+        load_dataset("speech-commands", tmp_path)
     golden("problems/data_bad_recording", str(caught.value))
     with pytest.raises(Problem) as caught:
-        load("speech-commands", tmp_path / "up")
+        load_dataset("speech-commands", tmp_path / "up")
     golden("problems/data_no_speech", str(caught.value))
 
 
@@ -197,20 +197,20 @@ def test_a_folder_of_images(tmp_path: Path, golden: Golden) -> None:
         for index in range(10):
             pixels = np.full((6, 8, 3), 20 * index + (name == "dogs"), np.uint8)
             Image.fromarray(pixels).save(tmp_path / name / f"{index}.png")
-    found = load("folder", tmp_path)
+    found = load_dataset("folder", tmp_path)
     assert found.classes == ("cats", "dogs")
     assert found.train_images.shape == (16, 3, 6, 8) and found.test_images.shape == (4, 3, 6, 8)
     assert all((found.train_images[:, 0, 0, 0] % 20 == found.train_labels).tolist())
     (tmp_path / "dogs" / "11.png").write_bytes(b"no image")
     with pytest.raises(Problem) as caught:
-        load("folder", tmp_path)
+        load_dataset("folder", tmp_path)
     golden("problems/data_no_image", str(caught.value))
     Image.fromarray(np.zeros((5, 8), np.uint8)).save(tmp_path / "dogs" / "11.png")
     with pytest.raises(Problem) as caught:
-        load("folder", tmp_path)
+        load_dataset("folder", tmp_path)
     golden("problems/data_image_sizes", str(caught.value))
     with pytest.raises(Problem) as caught:
-        load("folder", tmp_path / "cats")
+        load_dataset("folder", tmp_path / "cats")
     golden("problems/data_no_classes", str(caught.value))
 
 
@@ -220,30 +220,30 @@ def test_a_divided_folder(tmp_path: Path) -> None:
             (tmp_path / part / name).mkdir(parents=True)
             for index in range(count):
                 Image.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / part / name / f"{index}.png")
-    found = load("folder", tmp_path)
+    found = load_dataset("folder", tmp_path)
     assert found.train_images.shape == (6, 1, 4, 4) and found.test_labels.tolist() == [0, 0, 1, 1]
     (tmp_path / "test" / "b").rename(tmp_path / "test" / "c")
     with pytest.raises(Problem, match="test has a, c"):
-        load("folder", tmp_path)
+        load_dataset("folder", tmp_path)
 
 
 def test_an_npz_file(tmp_path: Path, golden: Golden) -> None:
     path = tmp_path / "mine.npz"
     x, y = np.zeros((4, 5, 5), np.uint8), np.array([0, 1, 2, 1])
     np.savez(path, x_train=x, y_train=y, x_test=x[:2], y_test=y[:2])
-    found = load("npz", path)
+    found = load_dataset("npz", path)
     assert found.train_images.shape == (4, 1, 5, 5) and found.classes == ("0", "1", "2")
     np.savez(path, train_images=np.zeros((4, 5, 6, 3), np.uint8), train_labels=y, x_test=x[:2])
     with pytest.raises(Problem) as caught:
-        load("npz", path)
+        load_dataset("npz", path)
     golden("problems/data_npz_missing", str(caught.value))
     np.savez(path, x_train=x / 255, y_train=y, x_test=x, y_test=y)
     with pytest.raises(Problem) as caught:
-        load("npz", path)
+        load_dataset("npz", path)
     golden("problems/data_npz_floats", str(caught.value))
     np.savez(path, x_train=np.array([{}]), y_train=y, x_test=x, y_test=y)
     with pytest.raises(Problem, match="not an npz file of numbers"):
-        load("npz", path)
+        load_dataset("npz", path)
 
 
 def test_images_of_16_bits_are_refused_and_not_cut_off(tmp_path: Path) -> None:
@@ -251,7 +251,7 @@ def test_images_of_16_bits_are_refused_and_not_cut_off(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         Image.fromarray(np.full((4, 4), 1000, np.uint16)).save(tmp_path / name / "0.png")
     with pytest.raises(Problem, match="more than 8 bits"):
-        load("folder", tmp_path)
+        load_dataset("folder", tmp_path)
 
 
 def as_images(folder: Path) -> None:
@@ -286,7 +286,7 @@ def as_features(folder: Path) -> None:
 def test_damage_gives_a_problem_and_nothing_else(name: str, write: Callable[[Path], None], tmp_path: Path) -> None:
     """Files cut off, with changed bytes, or of random bytes; what can still be read may be read."""
     write(tmp_path)
-    load(name, tmp_path)
+    load_dataset(name, tmp_path)
     files = sorted(path for path in tmp_path.rglob("*") if path.is_file())
     rng = np.random.default_rng(0)
     refused = 0
@@ -299,7 +299,7 @@ def test_damage_gives_a_problem_and_nothing_else(name: str, write: Callable[[Pat
         cut, noise = content[: rng.integers(len(content))], rng.bytes(int(rng.integers(200)))
         path.write_bytes((content, cut, noise)[trial % 3])
         try:
-            load(name, tmp_path)
+            load_dataset(name, tmp_path)
         except Problem:
             refused += 1
         path.write_bytes(whole)
@@ -313,19 +313,19 @@ def test_a_function(tmp_path: Path, golden: Golden) -> None:
         "def three():\n    return 1, 2, 3\n"
         "def fails():\n    raise ValueError('no disk')\n"
     )
-    assert load("my_test_images:four", tmp_path).train_images.shape == (4, 1, 2, 2)
+    assert load_dataset("my_test_images:four", tmp_path).train_images.shape == (4, 1, 2, 2)
     for name in ("three", "fails", "missing"):
         with pytest.raises(Problem) as caught:
-            load(f"my_test_images:{name}", tmp_path)
+            load_dataset(f"my_test_images:{name}", tmp_path)
         golden(f"problems/data_function_{name}", str(caught.value))
     with pytest.raises(Problem) as caught:
-        load("my_absent_module:f", tmp_path)
+        load_dataset("my_absent_module:f", tmp_path)
     golden("problems/data_no_module", str(caught.value))
 
 
 def test_the_survey_reads_nothing_and_finds_all(tmp_path: Path) -> None:
     as_binary(tmp_path)
-    rows = {row.name: row for row in survey(tmp_path)}
+    rows = {row.name: row for row in survey_data_sets(tmp_path)}
     assert rows["digits"].where == "bnnflow" and rows["cifar10"].where == str(tmp_path)
     assert not rows["mnist"].where and "IDX" in rows["mnist"].how
     assert not rows["speech-commands"].where

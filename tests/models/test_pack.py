@@ -13,9 +13,10 @@ import torch
 from bnnflow import Problem
 from bnnflow.models.data.load import Dataset
 from bnnflow.models.files.export import export_qonnx
-from bnnflow.models.files.pack import pack, unpack
-from bnnflow.models.files.packed_file import Provenance, read_packed, trained, write_packed
+from bnnflow.models.files.pack import pack_network, unpack_network
+from bnnflow.models.files.packed_file import Provenance, read_packed, write_packed
 from bnnflow.models.files.saved import Trained, load_network
+from bnnflow.models.files.trained_names import trained_files
 from bnnflow.models.networks.network import Network, NetworkSpec
 from bnnflow.models.networks.own import OwnNetwork, OwnSpec
 from bnnflow.models.training.ensemble import EnsembleNetwork, EnsembleSpec
@@ -37,7 +38,7 @@ SHAPES = {
 
 
 def through_a_file(network: Trained, tmp_path: Path) -> Trained:
-    write_packed(pack(network, PROVENANCE), tmp_path / "net.bnn")
+    write_packed(pack_network(network, PROVENANCE), tmp_path / "net.bnn")
     return load_network(tmp_path / "net.bnn")
 
 
@@ -72,13 +73,13 @@ def test_a_weight_takes_a_bit_and_keeps_its_layers_magnitude(tmp_path: Path) -> 
         assert after.weight.abs().unique().numel() == 1
     assert read_packed(tmp_path / "net.bnn").provenance == PROVENANCE
     first = (tmp_path / "net.bnn").read_bytes()
-    write_packed(pack(network, PROVENANCE), tmp_path / "net.bnn")
+    write_packed(pack_network(network, PROVENANCE), tmp_path / "net.bnn")
     assert (tmp_path / "net.bnn").read_bytes() == first
 
 
 def test_damaged_and_foreign_files_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "net.bnn"
-    write_packed(pack(Network(MLP).eval(), PROVENANCE), path)
+    write_packed(pack_network(Network(MLP).eval(), PROVENANCE), path)
     whole = path.read_bytes()
     for place in range(0, len(whole), 97):
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
@@ -95,27 +96,27 @@ def test_damaged_and_foreign_files_are_refused(tmp_path: Path) -> None:
 
 
 def test_arrays_of_another_shape_and_classes_of_the_users_are_refused(tmp_path: Path) -> None:
-    packed = pack(Network(MLP).eval(), PROVENANCE)
+    packed = pack_network(Network(MLP).eval(), PROVENANCE)
     wrong = replace(packed, spec={**packed.spec, "hidden": [16, 20]})
     with pytest.raises(Problem, match="do not fit"):
-        unpack(wrong)
+        unpack_network(wrong)
     with pytest.raises(Problem, match="do not fit"):
-        unpack(replace(packed, bits={}))
+        unpack_network(replace(packed, bits={}))
     (tmp_path / "packed_own.py").write_text(
         "from torch import nn\nclass Net(nn.Sequential):\n"
         "    def __init__(self):\n        super().__init__(nn.Flatten(), nn.Linear(64, 10))\n"
     )
     own = OwnNetwork(OwnSpec("packed_own:Net", {}, (1, 8, 8), 10, str(tmp_path)))
     with pytest.raises(Problem, match="class of your own"):
-        pack(own, PROVENANCE)
+        pack_network(own, PROVENANCE)
 
 
 def test_files_that_come_with_the_package_are_small_and_whole() -> None:
-    assert "tfc-mnist" in trained()
-    for path in trained().values():
+    assert "tfc-mnist" in trained_files()
+    for path in trained_files().values():
         assert path.stat().st_size <= 2_000_000
         packed = read_packed(path)
-        unpack(packed)
+        unpack_network(packed)
         said = packed.provenance
         assert 0.5 < said.accuracy <= 1 and said.machine and said.epochs > 0 and said.data in said.recipe
         assert "/" not in json.dumps([said.machine, said.versions])

@@ -34,7 +34,7 @@ from pathlib import Path
 from unittest import mock
 from bnnflow.flow.run import processes
 
-with mock.patch.object(processes, "count", lambda: 2), processes.joined():
+with mock.patch.object(processes, "count", lambda: 2), processes.join_processes():
     import brevitas.nn
 
     during = [path.read_text() for path in Path("/proc/self/task").glob("*/comm")]

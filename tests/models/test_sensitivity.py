@@ -17,8 +17,8 @@ from bnnflow.models.prune.allocation.sensitivity import (
     check_subset,
     levels,
     lowest_removed,
+    measure_curves,
     monotone,
-    sensitivity,
 )
 
 SCORES = {"a": np.array([3.0, 1.0, 2.0, 5.0, 4.0, 0.0]), "b": np.array([1.0, 1.0, 2.0, 0.5])}
@@ -48,7 +48,7 @@ def test_what_goes_are_the_lowest_scores() -> None:
         asked.append({name: kept.tolist() for name, kept in keep.items()})
         return share(keep)
 
-    table = sensitivity(SCORES, REMOVED, MeasuredAccuracy(measure, "x"))
+    table = measure_curves(SCORES, REMOVED, MeasuredAccuracy(measure, "x"))
     whole, rest = asked[0], asked[1:]
     assert whole == {}
     assert rest == [{"a": [0, 1, 2, 3, 4]}, {"a": [0, 2, 3, 4]}, {"a": [3, 4]}, {"b": [0, 2]}]
@@ -75,20 +75,20 @@ def test_an_interrupted_table_goes_on_and_damaged_cells_are_measured_again(tmp_p
         return share(keep)
 
     with pytest.raises(KeyboardInterrupt):
-        sensitivity(SCORES, REMOVED, MeasuredAccuracy(measure, "x", tmp_path))
-    found = sensitivity(SCORES, REMOVED, MeasuredAccuracy(measure, "x", tmp_path))
+        measure_curves(SCORES, REMOVED, MeasuredAccuracy(measure, "x", tmp_path))
+    found = measure_curves(SCORES, REMOVED, MeasuredAccuracy(measure, "x", tmp_path))
     assert calls == 3 + 3
-    assert found == sensitivity(SCORES, REMOVED, MeasuredAccuracy(share, "x"))
+    assert found == measure_curves(SCORES, REMOVED, MeasuredAccuracy(share, "x"))
     next(iter(tmp_path.iterdir())).write_text("{")
-    assert sensitivity(SCORES, REMOVED, MeasuredAccuracy(measure, "x", tmp_path)) == found
+    assert measure_curves(SCORES, REMOVED, MeasuredAccuracy(measure, "x", tmp_path)) == found
     assert calls == 7
-    sensitivity(SCORES, REMOVED, MeasuredAccuracy(measure, "another network", tmp_path))
+    measure_curves(SCORES, REMOVED, MeasuredAccuracy(measure, "another network", tmp_path))
     assert calls == 12
 
 
 @pytest.mark.slow
 def test_two_processes_find_the_same() -> None:
-    assert sensitivity(SCORES, REMOVED, MeasuredAccuracy(share, "x"), 2) == sensitivity(
+    assert measure_curves(SCORES, REMOVED, MeasuredAccuracy(share, "x"), 2) == measure_curves(
         SCORES, REMOVED, MeasuredAccuracy(share, "x")
     )
 
@@ -102,7 +102,7 @@ def test_losses_never_fall_and_start_at_nothing() -> None:
 def test_scores_and_images_that_cannot_judge_are_refused() -> None:
     for values in (np.nan, np.inf):
         with pytest.raises(Problem, match="channel 1") as caught:
-            sensitivity({"a": np.array([0.0, values])}, {"a": (1,)}, MeasuredAccuracy(share, "x"))
+            measure_curves({"a": np.array([0.0, values])}, {"a": (1,)}, MeasuredAccuracy(share, "x"))
         assert caught.value.where == "a"
     with pytest.raises(Problem, match="3 validation images for 4 classes"):
         check_subset(np.arange(3), 4)

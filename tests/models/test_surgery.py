@@ -133,7 +133,7 @@ def constant_signs(network: Network, keep: dict[str, np.ndarray], constants: dic
 
 def integers(network: Network, folder: Path) -> Graph:
     """The network with integer thresholds in place of its norms, every channel still there."""
-    return passes.run((AcceptInput(), Streamline()), graph_of(network, folder)).graph
+    return passes.run_passes((AcceptInput(), Streamline()), graph_of(network, folder)).graph
 
 
 CONSTANTS = {

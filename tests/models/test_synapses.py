@@ -12,14 +12,14 @@ from brevitas.core.scaling import ConstScaling
 
 from bnnflow import Problem
 from bnnflow.models.data.load import Dataset
-from bnnflow.models.files.pack import pack, unpack
+from bnnflow.models.files.pack import pack_network, unpack_network
 from bnnflow.models.files.packed_file import Provenance
 from bnnflow.models.files.saved import load_network, save_network
 from bnnflow.models.networks.network import Network, NetworkSpec
 from bnnflow.models.networks.ternary import Masked, Ternary, zero_shares
 from bnnflow.models.prune.ecqx import EcqxSpec, ecqx
 from bnnflow.models.prune.gradients import weight_relevance
-from bnnflow.models.prune.synapses import SynapseSpec, masked, masks, prune_synapses, score, synapses
+from bnnflow.models.prune.synapses import SynapseSpec, masked, masks, prune_synapses, synapse_scores, synapses
 from bnnflow.models.relevance import scores as relevance
 from bnnflow.models.relevance.sample import Sample
 from bnnflow.models.training.evaluate import accuracy, digest, predict
@@ -113,7 +113,7 @@ def test_what_flips_most_goes_first(criterion: str, digits: Dataset) -> None:
     counts = {name: counted.numpy() for name, counted in flips.last[kind].items()}
     assert all(each.max() > 0 for each in counts.values())
     spec = SynapseSpec(0.3, criterion=criterion)
-    scores = score(network, spec, images, labels, flips=flips)
+    scores = synapse_scores(network, spec, images, labels, flips=flips)
     made, _ = prune_synapses(network, images, labels, (images, labels), spec, NONE, flips)
     for name, module in made.weight_layers():
         gone = (module.weight == 0).numpy()
@@ -122,12 +122,12 @@ def test_what_flips_most_goes_first(criterion: str, digits: Dataset) -> None:
         held = scores[name] == best.reshape(-1, *[1] * (gone.ndim - 1))
         assert counts[name][gone].min() >= counts[name][~gone & ~held].max()
         assert np.array_equal(np.ceil(scores[name]) - 1, -counts[name])
-    other = score(network, replace(spec, seed=1), images, labels, flips=flips)
+    other = synapse_scores(network, replace(spec, seed=1), images, labels, flips=flips)
     assert any((other[name] != scores[name]).any() for name in scores)  # ties are drawn
     with pytest.raises(Problem, match="not counted"):
-        score(network, spec, images, labels)
+        synapse_scores(network, spec, images, labels)
     with pytest.raises(Problem, match="another shape"):
-        score(Network(replace(MLP, hidden=(16, 8))), spec, images, labels, flips=flips)
+        synapse_scores(Network(replace(MLP, hidden=(16, 8))), spec, images, labels, flips=flips)
 
 
 def test_weights_without_latent_ones_are_not_ranked_by_them(digits: Dataset) -> None:
@@ -137,20 +137,21 @@ def test_weights_without_latent_ones_are_not_ranked_by_them(digits: Dataset) -> 
     assert layer_without_latent(network, network.weight_layers()) == ""
     train(network, images, labels, TrainSpec(1, 50, 0.05, 1, optimizer="bop", bop_rate=0.01))
     about = Provenance("", "digits", 0, 1, 0.0, "", 0.0, 1)
-    packed = unpack(pack(Network(MLP), about))
+    packed = unpack_network(pack_network(Network(MLP), about))
     rng = np.random.default_rng(0)
     keep = {name: rng.random(tuple(m.weight.shape)) < 0.5 for name, m in network.weight_layers()}
     for without in (network, packed, masked(network, keep)):
         assert isinstance(without, Network)
         with pytest.raises(Problem, match="no latent values") as caught:
-            score(without, SynapseSpec(0.5), images, labels)
+            synapse_scores(without, SynapseSpec(0.5), images, labels)
         assert caught.value.where == "dense0"
-        assert set(score(without, SynapseSpec(0.5, criterion="taylor"), images, labels)) == set(keep)
+        assert set(synapse_scores(without, SynapseSpec(0.5, criterion="taylor"), images, labels)) == set(keep)
         with pytest.raises(Problem, match="no latent values"):
             ecqx(without, images, labels, EcqxSpec(), NONE)
         with pytest.raises(Problem, match="no latent values"):
             relevance.score(without, "latent", Sample(images, labels, images))
-    scaled = unpack(pack(Network(replace(MLP, weight_scale="channel")), about))  # packed with its latent weights
+    # Packed with its latent weights.
+    scaled = unpack_network(pack_network(Network(replace(MLP, weight_scale="channel")), about))
     assert layer_without_latent(scaled, scaled.weight_layers()) == ""  # type: ignore[arg-type]
 
 

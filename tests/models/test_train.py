@@ -80,7 +80,7 @@ def test_a_resumed_run_has_the_bits_of_an_uninterrupted_one(digits: Dataset, tmp
     trained(digits, checkpoint, stop_in_epoch=stop)
     assert checkpoint.exists() == (stop > 1)
     assert digest(trained(digits, checkpoint)) == digest(whole)
-    state = store.load(checkpoint)
+    state = store.load_stored(checkpoint)
     assert state is not None and len(state["history"]) == 3
 
 

@@ -16,7 +16,7 @@ from bnnflow.models.files.export import export_qonnx
 from bnnflow.models.networks.network import Network, NetworkSpec
 from bnnflow.models.prune.surgery import remove
 from bnnflow.models.training.batchnorm import reestimate
-from bnnflow.transforms.ir.contract_text import parse
+from bnnflow.transforms.ir.contract_text import parse_contract
 from bnnflow.transforms.ir.graph import Graph
 from bnnflow.transforms.passes.accept import with_contract
 from bnnflow.transforms.reading.read import read
@@ -67,7 +67,7 @@ class Case:
     def graph(self) -> Graph:
         """The network as read, its input stated."""
         graph = read(self.file)
-        return with_contract(graph, parse(self.input)) if self.input else graph
+        return with_contract(graph, parse_contract(self.input)) if self.input else graph
 
 
 _EXTRA = "Reshape_rtl_0"

@@ -65,7 +65,7 @@ def _mvau(rng: Rng) -> Unit:
         "resType": "dsp" if dsp else "lut",
     }
     count = int(np.prod(vectors))
-    ours = finn.mvau(
+    ours = finn.mvau_cost(
         rows, columns, pe, simd, count, weight.bits, x.bits, x.signed, total.bits, ram_style=style, dsp=dsp
     )
     return "MVAU_hls", attributes, ours
@@ -97,7 +97,7 @@ def _window(rng: Rng) -> Unit:
         "ram_style": style,
     }
     shape, window, step = (size[0], size[1], channels), (kernel[0], kernel[1]), (stride[0], stride[1])
-    ours = finn.sliding_window(
+    ours = finn.sliding_window_cost(
         shape, window, step, simd, x.bits, depthwise=depthwise, parallel=parallel, ram_style=style
     )
     return "ConvolutionInputGenerator_rtl", attributes, ours
@@ -116,7 +116,7 @@ def _thresholding(rng: Rng) -> Unit:
         "outputDataType": out.name,
         "numInputVectors": vectors,
     }
-    ours = finn.thresholding(channels, pe, int(np.prod(vectors)), bound, out.bits)
+    ours = finn.thresholding_cost(channels, pe, int(np.prod(vectors)), bound, out.bits)
     return "Thresholding_rtl", attributes, ours
 
 
@@ -137,7 +137,7 @@ def _pool(rng: Rng) -> Unit:
         "InputDataType": "UINT4",
         "OutputDataType": "UINT4",
     }
-    return "Pool_hls", attributes, finn.pool(shape, kernel, pe)
+    return "Pool_hls", attributes, finn.pool_cost(shape, kernel, pe)
 
 
 def _padding(rng: Rng) -> Unit:
@@ -151,7 +151,7 @@ def _padding(rng: Rng) -> Unit:
         "inputDataType": "UINT2",
     }
     larger = (shape[0] + pads[0] + pads[2], shape[1] + pads[1] + pads[3], shape[2])
-    return "FMPadding_rtl", attributes, finn.padding(larger, simd)
+    return "FMPadding_rtl", attributes, finn.padding_cost(larger, simd)
 
 
 def _streams(op: str, ours: Callable[[tuple[int, int, int], int], finn.FinnCost], **more: Any) -> Callable[[Rng], Unit]:
@@ -198,14 +198,14 @@ def _concat(rng: Rng) -> Unit:
         "inputDataTypes": ["UINT4"] * len(streams),
         "numInputVectors": [1, *shape[:2]],
     }
-    return "StreamingConcat_hls", attributes, finn.concat((*shape[:2], sum(streams)), simd)
+    return "StreamingConcat_hls", attributes, finn.concat_cost((*shape[:2], sum(streams)), simd)
 
 
 def _labels(rng: Rng) -> Unit:
     labels = int(rng.integers(2, 200))
     pe = _divisor(rng, labels)
     attributes = {"Labels": labels, "PE": pe, "K": 1, "inputDataType": "INT12", "numInputVectors": [1]}
-    return "LabelSelect_hls", attributes, finn.label_select(labels, pe)
+    return "LabelSelect_hls", attributes, finn.label_select_cost(labels, pe)
 
 
 def random_types(count: int, seed: int) -> list[dict[str, Any]]:
@@ -237,7 +237,7 @@ def _sums(rng: Rng) -> dict[str, Any]:
         "binaryXnorMode": xnor,
         "noActivation": 1,
     }
-    ours = [finn.weight_type(weight), finn.accumulator_type(weight, *ends, bool(xnor), bool(last))]
+    ours = [finn.minimized_weight_type(weight), finn.accumulator_type(weight, *ends, bool(xnor), bool(last))]
     return {"op": "MVAU_hls", "attributes": attributes, "values": weight.T.tolist(), "last": last, "ours": _plain(ours)}
 
 
@@ -286,7 +286,7 @@ def _bounds(rng: Rng) -> dict[str, Any]:
     }
     # finn-plus gives bounds that are all 0 or -1 the type BIPOLAR, and then refuses the 0.
     refused = set(np.unique(bounds)) == {-1, 0}
-    ours = [] if refused else [finn.bound_type(bounds, low, high)]
+    ours = [] if refused else [finn.minimized_bound_type(bounds, low, high)]
     return {
         "op": "Thresholding_rtl",
         "attributes": attributes,

@@ -58,10 +58,10 @@ def _minimized(node: Node, types: dict[str, TensorType], last: bool) -> Iterator
     match node.op:
         case Mvau(weight, xnor=xnor):
             ends = last and not node.op.has_bounds
-            yield "weightDataType", finn.weight_type(weight).name
+            yield "weightDataType", finn.minimized_weight_type(weight).name
             yield "accDataType", finn.accumulator_type(weight, low, high, xnor, ends).name
         case Thresholding(bounds):
-            yield "weightDataType", finn.bound_type(bounds, low, high).name
+            yield "weightDataType", finn.minimized_bound_type(bounds, low, high).name
         case AddBorder(values, rows, columns):
             yield "rhs_dtype", finn.constant_type(values[rows][:, columns]).name
         case ChannelwiseMul(factor):

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from bnnflow import TOOL_MISSING, Problem
 from bnnflow.sim import reference
 from bnnflow.sim.engine.kernels.llvm import TARGETS, assembly, native, read_checked, write_checked
-from bnnflow.sim.engine.packing import pack, unpack
-from bnnflow.sim.engine.simulator import Simulator, cycles
+from bnnflow.sim.engine.packing import pack_bits, unpack_bits
+from bnnflow.sim.engine.simulator import Simulator, least_cycles
 from bnnflow.transforms.ir.graph import Graph, Node
 from bnnflow.transforms.ir.ops import Affine, Conv, Flatten, Mvau, Threshold, XnorConv, XnorDense
 from bnnflow.transforms.ir.tensor import TensorType
@@ -118,9 +118,9 @@ def test_bytes_of_any_range_and_extreme_weights(backend: str, target: str, low: 
 @given(st.integers(1, 200), st.integers(0, 9))
 def test_packing_and_back(channels: int, seed: int) -> None:
     flags = np.random.default_rng(seed).integers(0, 2, (3, 2, channels)).astype(np.uint8)
-    words = pack(flags)
+    words = pack_bits(flags)
     assert words.shape == (3, 2, -(-channels // 64))
-    assert np.array_equal(unpack(words, channels), flags)
+    assert np.array_equal(unpack_bits(words, channels), flags)
     assert int(np.bitwise_count(words).sum()) == int(flags.sum()), "bits behind the last channel are 0"
 
 
@@ -281,7 +281,7 @@ def test_bad_arguments_are_refused(golden) -> None:  # type: ignore[no-untyped-d
 def test_cycles_are_those_of_the_formula() -> None:
     build = Builder(0, (64,), 0, 1)
     graph = build.graph(build.add(XnorDense(build.bits(1024, 64)), "image"))
-    assert cycles(graph) == pytest.approx(64 * 1024 * 3 / 1024)
+    assert least_cycles(graph) == pytest.approx(64 * 1024 * 3 / 1024)
 
 
 def test_float_outputs_of_views_are_not_overwritten() -> None:

@@ -28,7 +28,7 @@ from bnnflow.sim.faults import (
 )
 from bnnflow.sim.faults.injection.draws import stream
 from bnnflow.sim.faults.shapes.base import Coins, Shape, block
-from bnnflow.transforms.entries import Registry, about, form_of
+from bnnflow.transforms.entries import Registry, about, entry_form
 from bnnflow.transforms.ir.tensor import Array
 
 from .fault_graphs import cnn, pixels
@@ -173,7 +173,7 @@ def test_what_is_no_entry() -> None:
 
     with pytest.raises(ValueError, match="docstring"):
         registry.add(Bare)
-    assert about(Bare) == "" and form_of(Bare) == "bare"
+    assert about(Bare) == "" and entry_form(Bare) == "bare"
 
 
 def test_every_file_of_a_folder_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

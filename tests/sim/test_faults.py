@@ -20,7 +20,7 @@ from bnnflow.sim.faults import (
     Grid,
     Memory,
     Rates,
-    draw,
+    draw_map,
     flips,
     from_memory,
     inject,
@@ -315,7 +315,7 @@ def test_faulty_graphs_run_the_same_in_engine_and_reference(kind: str, seed: int
 @pytest.mark.parametrize("suffix", ["npz", "csv"])
 def test_map_files_replay_exactly_and_refuse_other_foldings(suffix: str, tmp_path: Path, golden: object) -> None:
     graph = cnn()
-    drawn = draw(graph, memories(graph, KINDS), FaultModel.parse("asymmetric"), Rates(CellRate(0.1, 0.2)), 3, 4)
+    drawn = draw_map(graph, memories(graph, KINDS), FaultModel.parse("asymmetric"), Rates(CellRate(0.1, 0.2)), 3, 4)
     path = tmp_path / f"map.{suffix}"
     path.write_bytes(drawn.content(path.suffix, graph))
     again = FaultMap.load(path, graph)
@@ -395,7 +395,7 @@ def test_what_a_table_says_is_injected(
     injected = point.rates.facts()
     turned, there = np.zeros(2), np.zeros(2)
     for trial in range(20):
-        drawn_map = draw(graph, memories(graph), FaultModel.parse(point.model), point.rates, 0, trial)
+        drawn_map = draw_map(graph, memories(graph), FaultModel.parse(point.model), point.rates, 0, trial)
         for place in memories(graph):
             before = place.words(graph.node(place.layer).op)
             after = drawn_map.cells[place.name].on(before)

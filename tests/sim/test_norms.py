@@ -14,7 +14,7 @@ from bnnflow.models.networks.network import Network, NetworkSpec
 from bnnflow.models.prune.surgery import remove
 from bnnflow.models.training.batchnorm import reestimate as reestimate_in_torch
 from bnnflow.sim.engine.simulator import Simulator
-from bnnflow.sim.norms import norms, reestimate
+from bnnflow.sim.norms import graph_norms, reestimate_graph
 from bnnflow.transforms.channels import channel_groups, cut
 from bnnflow.transforms.ir.graph import Graph
 from bnnflow.transforms.ir.ops import Affine, AnyOp
@@ -69,7 +69,7 @@ def test_the_cut_graph_is_the_exported_small_network(name: str, tmp_path: Path) 
     graph = exported(network, tmp_path)
     kept = {group: np.array(indices) for group, indices in keep.items()}
     groups = {group.name: group for group in channel_groups(graph)}
-    found = reestimate(cut(graph, kept), images, {layer for group in kept for layer in groups[group].readers})
+    found = reestimate_graph(cut(graph, kept), images, {layer for group in kept for layer in groups[group].readers})
     small = remove(network, kept)
     reestimate_in_torch(small, images)
     wanted = exported(small, tmp_path)
@@ -84,10 +84,10 @@ def test_the_cut_graph_is_the_exported_small_network(name: str, tmp_path: Path) 
 def test_only_norms_behind_the_named_layers_are_measured(tmp_path: Path) -> None:
     images = np.random.default_rng(0).integers(0, 256, (80, 1, 8, 8)).astype(np.uint8)
     graph = exported(lively(CNN, images), tmp_path)
-    found = reestimate(graph, images[:40], {"conv1"})
+    found = reestimate_graph(graph, images[:40], {"conv1"})
     changed = {node.name for node in graph.nodes if found.node(node.name).op != node.op}
-    behind = norms(graph)[1:]
-    assert [norm.source for norm in norms(graph)] == ["conv0", "conv1", "dense0"]
+    behind = graph_norms(graph)[1:]
+    assert [norm.source for norm in graph_norms(graph)] == ["conv0", "conv1", "dense0"]
     assert changed == {name for norm in behind for name in (norm.centre, norm.spread)}
 
 

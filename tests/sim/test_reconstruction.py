@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax
 
-from bnnflow.models.data.load import load
+from bnnflow.models.data.load import load_dataset
 from bnnflow.models.networks.network import NetworkSpec
 from bnnflow.sim import reference
 from bnnflow.sim.reconstruction import FLOOR, on_integers, removal_order
@@ -24,7 +24,7 @@ MULTI_BIT = replace(CNN, activation="unit", act_bits=2)
 
 def graph_of(spec: NetworkSpec, folder: Path) -> tuple[Graph, np.ndarray, np.ndarray]:
     """A drawn network, images and labels."""
-    digits = load("digits")
+    digits = load_dataset("digits")
     network = lively(spec, digits.train_images[:200])
     return exported(network, folder), digits.train_images[:20], digits.train_labels[:20]
 

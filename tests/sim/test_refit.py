@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bnnflow.models.data.load import load
-from bnnflow.sim.norms import reestimate
+from bnnflow.models.data.load import load_dataset
+from bnnflow.sim.norms import reestimate_graph
 from bnnflow.sim.reconstruction import on_integers
 from bnnflow.sim.refit import refit
 from bnnflow.transforms.channels import channel_groups, cut, staying
@@ -23,12 +23,12 @@ CASES = {**NETWORKS, "two bits": (MULTI_BIT, {"conv0": [0, 3], "conv1": [0, 1, 4
 @pytest.mark.parametrize("name", [name for name in CASES if name not in ("joins", "scores a class")])
 def test_as_norms_measured_on_the_same_images(name: str, tmp_path: Path) -> None:
     spec, keep = CASES[name]
-    images = load("digits").train_images[:200]
-    whole = reestimate(exported(lively(spec, images), tmp_path), images)
+    images = load_dataset("digits").train_images[:200]
+    whole = reestimate_graph(exported(lively(spec, images), tmp_path), images)
     kept = {group: np.array(channels) for group, channels in keep.items()}
     groups = {group.name: group for group in channel_groups(whole)}
     changed = {layer for group in kept for layer in groups[group].readers}
-    by_norms, _ = on_integers(reestimate(cut(whole, kept), images, changed))
+    by_norms, _ = on_integers(reestimate_graph(cut(whole, kept), images, changed))
     integer, names = on_integers(whole)
     new = {old: name for name, old in names.items()}
     here = {new[group]: channels for group, channels in kept.items()}
@@ -59,7 +59,7 @@ def test_what_is_never_or_always_reached_stays_so(tmp_path: Path) -> None:
     from dataclasses import replace
 
     spec, _ = NETWORKS["mlp"]
-    images = load("digits").train_images[:100]
+    images = load_dataset("digits").train_images[:100]
     integer, _ = on_integers(exported(lively(spec, images), tmp_path))
     nodes = []
     for node in integer.nodes:

@@ -9,11 +9,11 @@ import pytest
 
 from bnnflow import CHECK_FAILED, Problem
 from bnnflow.sim.engine.simulator import Simulator
-from bnnflow.sim.verify import Level, images_in_doubt, verify, verify_scores
+from bnnflow.sim.verify import Level, images_with_float_ties, verify, verify_scores
 from bnnflow.transforms.ir.graph import Node
 from bnnflow.transforms.ir.ops import Mvau, Sign
 from bnnflow.transforms.passes.compile import stages
-from bnnflow.transforms.passes.rewrite import Doubt
+from bnnflow.transforms.passes.rewrite import FloatTies
 from bnnflow.transforms.reading.read import read
 from tests.networks import random_network
 
@@ -21,7 +21,7 @@ from tests.networks import random_network
 @pytest.fixture(scope="module")
 def levels() -> list[Level]:
     made = stages(read(random_network(5, 2, 1, "after-sign", "bits8")))
-    return [Level(stage.level, stage.graph, stage.matches) for stage in made]
+    return [Level(stage.level, stage.graph, stage.equivalences) for stage in made]
 
 
 @pytest.fixture(scope="module")
@@ -69,23 +69,23 @@ def test_scores_of_another_program_are_held_against_integers(levels: list[Level]
     assert "image 7, class 2" in caught.value.where
 
 
-def test_only_images_in_doubt_may_differ(levels: list[Level], images: np.ndarray) -> None:
-    """A doubt is about images that hold a value at the edge; all others are judged as strictly as ever."""
+def test_only_images_with_float_ties_may_differ(levels: list[Level], images: np.ndarray) -> None:
+    """A float tie is about images that hold a value at the threshold; all others are judged as strictly as ever."""
     graph, network = levels[-1].graph, levels[0].graph
     tensor = next(node for node in network.nodes if isinstance(node.op, Sign)).input
     values = Simulator.of(network).tensors(images)[tensor]
     width = float(np.quantile(np.abs(values[..., 0]).min(axis=(1, 2)), 0.3))
-    doubt = images_in_doubt(network, [Doubt(tensor, (0,), (0.0,), (width,))], images)
-    assert 0 < doubt.sum() < len(images)
-    assert np.array_equal(doubt, (np.abs(values[..., 0]) <= width).any(axis=(1, 2)))
-    moved = images_in_doubt(network, [Doubt(tensor, (0,), (0.5,), (width,))], images)
+    tied = images_with_float_ties(network, [FloatTies(tensor, (0,), (0.0,), (width,))], images)
+    assert 0 < tied.sum() < len(images)
+    assert np.array_equal(tied, (np.abs(values[..., 0]) <= width).any(axis=(1, 2)))
+    moved = images_with_float_ties(network, [FloatTies(tensor, (0,), (0.5,), (width,))], images)
     assert np.array_equal(moved, (np.abs(values[..., 0] - 0.5) <= width).any(axis=(1, 2))), "the edge need not be 0"
     scores = Simulator.of(graph).scores(images)
-    scores[np.flatnonzero(doubt)[0], 0] += 0.74
-    assert verify_scores("other", graph, images, scores, doubt).differences == 1
-    scores[np.flatnonzero(~doubt)[0], 0] += 0.74
+    scores[np.flatnonzero(tied)[0], 0] += 0.74
+    assert verify_scores("other", graph, images, scores, tied).differences == 1
+    scores[np.flatnonzero(~tied)[0], 0] += 0.74
     with pytest.raises(Problem, match="other"):
-        verify_scores("other", graph, images, scores, doubt)
+        verify_scores("other", graph, images, scores, tied)
 
 
 def test_any_batch_gives_the_same_scores(levels: list[Level], images: np.ndarray) -> None:

@@ -16,9 +16,9 @@ from onnx import TensorProto, helper
 
 from bnnflow import Problem
 from bnnflow.sim import reference
-from bnnflow.sim.verify import images_in_doubt
+from bnnflow.sim.verify import images_with_float_ties
 from bnnflow.transforms.channels import channel_groups, cut
-from bnnflow.transforms.ir.contract import FLOAT, InputContract, describe_host, from_json
+from bnnflow.transforms.ir.contract import FLOAT, InputContract, contract_of_json, describe_host
 from bnnflow.transforms.ir.graph import Graph
 from bnnflow.transforms.ir.ops import PiecewiseLinear
 from bnnflow.transforms.ir.text import parse_graph
@@ -91,8 +91,8 @@ ACTIVATIONS = {
 def test_every_integer_meets_the_same_thresholds_as_in_onnxruntime(name: str, behind: object) -> None:
     model = ended(ACTIVATIONS[name](behind=behind))
     made = stages(read(model))
-    doubts = [doubt for stage in made for doubt in stage.doubts]
-    sure = ~images_in_doubt(made[0].graph, doubts, EVERY)
+    float_ties = [each for stage in made for each in stage.float_ties]
+    sure = ~images_with_float_ties(made[0].graph, float_ties, EVERY)
     assert sure.sum() > 200
     theirs = by_onnxruntime(model)
     for stage in made:
@@ -120,9 +120,9 @@ def test_an_activation_may_stand_on_the_host() -> None:
     graph = read(ended(ACTIVATIONS["leaky"]()))
     ops = tuple(node.op for node in graph.nodes if isinstance(node.op, PiecewiseLinear))
     contract = InputContract(FLOAT, host=ops)
-    assert from_json(contract.to_json()) == contract
+    assert contract_of_json(contract.to_json()) == contract
     assert describe_host(ops) == "leaky_relu(x, 0.100000001)"
-    clip = from_json('{"datatype": "FLOAT", "host": [{"op": "Clip", "low": 0.0, "high": "inf"}]}')
+    clip = contract_of_json('{"datatype": "FLOAT", "host": [{"op": "Clip", "low": 0.0, "high": "inf"}]}')
     assert describe_host(clip.host) == "clip(x, 0, inf)"
 
 

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bnnflow.sim import reference
-from bnnflow.transforms.ir.contract_text import parse
+from bnnflow.transforms.ir.contract_text import parse_contract
 from bnnflow.transforms.ir.graph import Graph
 from bnnflow.transforms.ir.ops import Bias
 from bnnflow.transforms.ir.text import parse_graph
@@ -87,7 +87,7 @@ def test_biases_of_brevitas(tmp_path: Path, kind: str, act: str) -> None:
         bias = whole(network.first.bias_quant(network.first.bias, image.scale * weight.scale))
     model = annotated(onnx.load(str(path)))
     # Pixels reach the upper half of a signed quantizer.
-    graph = with_contract(read(model), parse("uint8, partial"))
+    graph = with_contract(read(model), parse_contract("uint8, partial"))
     found = next(node.op for node in graph.nodes if isinstance(node.op, Bias))
     np.testing.assert_array_equal(found.integers, bias)
     made = stages(graph)
@@ -189,8 +189,8 @@ def test_ties_of_sums_and_quantized_biases(step: float, scale: float, seed: int,
     net.add("MatMul", net.c(last))
     want = np.where(sums + (-bias if form == "Sub" else bias) >= 0, 1, -1) @ last
     model = net.model()
-    for stage in stages(with_contract(read(model), parse("uint8, partial")))[1:]:
+    for stage in stages(with_contract(read(model), parse_contract("uint8, partial")))[1:]:
         np.testing.assert_array_equal(reference.run(stage.graph, x)[stage.graph.output], want, stage.level)
     again = read(onnx.ModelProto.FromString(write(read(model)).SerializeToString()))
-    for stage in stages(with_contract(again, parse("uint8, partial")))[1:]:
+    for stage in stages(with_contract(again, parse_contract("uint8, partial")))[1:]:
         np.testing.assert_array_equal(reference.run(stage.graph, x)[stage.graph.output], want, stage.level)

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from bnnflow import Problem
 from bnnflow.sim.engine.simulator import Simulator
 from bnnflow.sim.inputs import float_inputs, graph_inputs, image_inputs
-from bnnflow.sim.verify import images_in_doubt
-from bnnflow.transforms.ir.contract import CONTRACT_KEY, InputContract, from_json
-from bnnflow.transforms.ir.contract_text import parse
+from bnnflow.sim.verify import images_with_float_ties
+from bnnflow.transforms.ir.contract import CONTRACT_KEY, InputContract, contract_of_json
+from bnnflow.transforms.ir.contract_text import parse_contract
 from bnnflow.transforms.ir.graph import Graph
 from bnnflow.transforms.ir.text import parse_graph
 from bnnflow.transforms.passes.accept import AcceptInput, with_contract
@@ -54,13 +54,13 @@ def by_python(text: str, data: np.ndarray) -> np.ndarray:
 @given(formulas())
 @settings(max_examples=100)
 def test_a_formula_means_what_python_says_and_survives_files(text: str) -> None:
-    contract = parse(text)
+    contract = parse_contract(text)
     low, high, step = contract.data_range
     data = np.arange(low, high + 1, max(step, (high - low) // 50))[:, None]
     wanted = by_python(text, data.astype(np.float64))
     np.testing.assert_allclose(contract.values(data), wanted, rtol=1e-12, atol=1e-9 * np.abs(wanted).max())
-    assert from_json(contract.to_json()) == contract
-    again = parse(contract.formula())
+    assert contract_of_json(contract.to_json()) == contract
+    again = parse_contract(contract.formula())
     assert (again.datatype, again.layout, again.partial) == (contract.datatype, contract.layout, contract.partial)
     assert np.array_equal(again.values(data), contract.values(data))
 
@@ -74,7 +74,7 @@ def test_normalization_is_that_of_torchvision(text: str) -> None:
     pixels = np.arange(256)[:, None]
     tensor = pixels.astype(np.float32) / np.float32(255)
     wanted = (tensor - np.float32(0.5)) / np.float32(0.5)
-    assert np.array_equal(parse(text).values(pixels, np.float32), wanted)
+    assert np.array_equal(parse_contract(text).values(pixels, np.float32), wanted)
 
 
 NO_CONTRACTS = (
@@ -91,7 +91,7 @@ NO_CONTRACTS = (
 @pytest.mark.parametrize("text", NO_CONTRACTS, ids=range(len(NO_CONTRACTS)))
 def test_what_states_no_contract_is_refused(text: str) -> None:
     with pytest.raises(Problem) as found:
-        parse(text)
+        parse_contract(text)
     assert found.value.hint, "says what would state one"
 
 
@@ -171,7 +171,7 @@ def test_every_level_computes_what_onnxruntime_computes_on_the_real_range(case: 
     with the words that say it is meant so."""
     net, text = case.net(), case.text
     model = net.model(shape=(1, 3))
-    graph = with_contract(read(model), parse(text))
+    graph = with_contract(read(model), parse_contract(text))
     try:
         made = stages(graph)
     except Problem as problem:
@@ -180,7 +180,7 @@ def test_every_level_computes_what_onnxruntime_computes_on_the_real_range(case: 
             if case.first != "none" or not (text == "float" or "[" in text):
                 raise
             return
-        made = stages(with_contract(read(model), parse(f"{text}, partial")))
+        made = stages(with_contract(read(model), parse_contract(f"{text}, partial")))
     first, last = made[0].graph, made[-1].graph
     kind = first.input_type
     rng = np.random.default_rng(0)
@@ -189,8 +189,8 @@ def test_every_level_computes_what_onnxruntime_computes_on_the_real_range(case: 
     )
     floats = float_inputs(first, data)
     theirs = judged(case, model, floats)
-    doubts = [doubt for stage in made for doubt in stage.doubts]
-    sure = ~images_in_doubt(first, doubts, data)
+    float_ties = [each for stage in made for each in stage.float_ties]
+    sure = ~images_with_float_ties(first, float_ties, data)
     wanted = np.rint(theirs[sure]).astype(np.int64)
     for stage in made:
         from_file = read(onnx.ModelProto.FromString(write(stage.graph).SerializeToString()))
@@ -216,7 +216,7 @@ def test_without_a_word_the_first_quantizer_is_the_border_or_the_input_is_asked_
     floats = np.random.default_rng(1).normal(0, 0.7, (8, *net.shape)).astype(np.float32)
     theirs = judged(case, model, floats)
     codes = graph_inputs(made[0].graph, floats)
-    sure = ~images_in_doubt(made[0].graph, [doubt for stage in made for doubt in stage.doubts], codes)
+    sure = ~images_with_float_ties(made[0].graph, [each for stage in made for each in stage.float_ties], codes)
     for stage in made:
         assert np.array_equal(scores(stage.graph, floats[sure]), np.rint(theirs[sure]).astype(np.int64))
 
@@ -275,8 +275,8 @@ def test_what_contradicts_the_file_is_refused(text: str) -> None:
     net = Net((4,), "UINT8")
     net.dense(3, 4)
     with pytest.raises(Problem, match="UINT8 as they are"):
-        with_contract(read(net.model()), parse(text))
-    made = with_contract(read(net.model()), parse("pixels"))
+        with_contract(read(net.model()), parse_contract(text))
+    made = with_contract(read(net.model()), parse_contract("pixels"))
     assert made.input_contract == InputContract("UINT8")
 
 
@@ -305,7 +305,7 @@ def test_an_input_that_two_operations_read_has_no_border() -> None:
     net.dense(3, 4)
     with pytest.raises(Problem, match="not known what the float input holds"):
         stages(read(net.model()))
-    made = stages(with_contract(read(net.model()), parse("int8/64")))
+    made = stages(with_contract(read(net.model()), parse_contract("int8/64")))
     data = np.random.default_rng(0).integers(-128, 128, (20, 4))
     theirs = by_onnxruntime(to_standard(net.model()), (data / 64).astype(np.float32)[:1])
     assert np.allclose(Simulator.of(made[-1].graph).scores(data)[:1], theirs)
@@ -315,9 +315,8 @@ def test_an_input_that_two_operations_read_has_no_border() -> None:
 
 
 def small(text: str, channels: int = 3) -> Graph:
-    return stages(with_contract(read(network("sign", 1.0, 4, True, channels).model(shape=(1, 3))), parse(text)))[
-        -1
-    ].graph
+    graph = read(network("sign", 1.0, 4, True, channels).model(shape=(1, 3)))
+    return stages(with_contract(graph, parse_contract(text)))[-1].graph
 
 
 def test_floats_that_no_data_give_are_refused() -> None:
@@ -336,25 +335,26 @@ def test_integers_behind_a_border_need_to_be_the_first_quantizers() -> None:
     graph = small("float")
     bits = np.where(pixels > 100, 1, -1)
     assert np.array_equal(graph_inputs(graph, bits), bits), "a sign keeps signs"
-    scaled = stages(with_contract(read(network("quant", 0.25, 4, True, 3).model(shape=(1, 3))), parse("float")))[-1]
+    quantized = read(network("quant", 0.25, 4, True, 3).model(shape=(1, 3)))
+    scaled = stages(with_contract(quantized, parse_contract("float")))[-1]
     with pytest.raises(Problem, match="it is not known how they become the floats"):
         graph_inputs(scaled.graph, bits)
-    said = with_contract(graph, parse("normalize(0.5,0.5)"))
+    said = with_contract(graph, parse_contract("normalize(0.5,0.5)"))
     assert np.array_equal(graph_inputs(said, pixels), np.where(pixels >= 128, 1, -1))
 
 
 def test_images_of_data_sets_go_where_the_channels_are() -> None:
     images = np.random.default_rng(0).integers(0, 256, (4, 3, 3, 3)).astype(np.uint8)
     net = network("none", 1.0, 4, True, 3)
-    graph = with_contract(read(net.model(shape=(1, 3))), parse("uint8"))
+    graph = with_contract(read(net.model(shape=(1, 3))), parse_contract("uint8"))
     assert np.array_equal(image_inputs(stages(graph)[-1].graph, images), images), "channels first, though 3 x 3 x 3"
     flat = Net((27,))
     flat.dense(3, 27)
     read_flat = read(flat.model())
     with pytest.raises(Problem, match="in two orders"):
-        image_inputs(stages(with_contract(read_flat, parse("uint8")))[-1].graph, images)
+        image_inputs(stages(with_contract(read_flat, parse_contract("uint8")))[-1].graph, images)
     for layout, axes in (("nchw", (0, 1, 2, 3)), ("nhwc", (0, 2, 3, 1))):
-        graph = stages(with_contract(read_flat, parse(f"uint8, {layout}")))[-1].graph
+        graph = stages(with_contract(read_flat, parse_contract(f"uint8, {layout}")))[-1].graph
         assert np.array_equal(image_inputs(graph, images), images.transpose(axes).reshape(4, -1))
     with pytest.raises(Problem, match="the data set holds pixels from 0 to 255"):
-        image_inputs(stages(with_contract(read_flat, parse("int8")))[-1].graph, images)
+        image_inputs(stages(with_contract(read_flat, parse_contract("int8")))[-1].graph, images)

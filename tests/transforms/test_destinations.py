@@ -13,7 +13,7 @@ from bnnflow.transforms.ir.ops import AddStreams, Conv, Dense, Mvau, Sign, Thres
 from bnnflow.transforms.passes.compile import STAGES, stages
 from bnnflow.transforms.passes.destinations import destinations
 from bnnflow.transforms.passes.reduce import Reduce
-from bnnflow.transforms.passes.rewrite import Rewritten, run
+from bnnflow.transforms.passes.rewrite import Rewritten, run_passes
 from bnnflow.transforms.reading.read import read
 from tests.drawn import Drawn, networks
 
@@ -25,7 +25,7 @@ PASSES = [step for _, several in STAGES for step in several if not isinstance(st
 
 
 def compiled(graph: Graph) -> Rewritten:
-    return run(PASSES, graph)
+    return run_passes(PASSES, graph)
 
 
 def weights(graph: Graph) -> dict[str, np.ndarray]:

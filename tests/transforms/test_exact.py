@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from bnnflow import Problem
 from bnnflow.sim import reference
 from bnnflow.sim.engine.simulator import Simulator
-from bnnflow.sim.verify import Level, images_in_doubt, sums_of_scores, verify
-from bnnflow.transforms.ir.contract_text import parse
+from bnnflow.sim.verify import Level, images_with_float_ties, sums_of_scores, verify
+from bnnflow.transforms.ir.contract_text import parse_contract
 from bnnflow.transforms.ir.graph import Graph
 from bnnflow.transforms.ir.ops import AnyOp, DuplicateStreams, Stairs, Threshold
 from bnnflow.transforms.ir.tensor import TensorType
@@ -26,7 +26,7 @@ from bnnflow.transforms.ir.text import parse_graph
 from bnnflow.transforms.passes.accept import with_contract
 from bnnflow.transforms.passes.compile import STAGES, Stage, stages
 from bnnflow.transforms.passes.quantizers import threshold
-from bnnflow.transforms.passes.rewrite import Doubt, Pass, Rewritten
+from bnnflow.transforms.passes.rewrite import FloatTies, Pass, Rewritten
 from bnnflow.transforms.reading.read import read
 from bnnflow.transforms.writing.network import write_network
 from bnnflow.transforms.writing.standard import to_standard
@@ -68,8 +68,8 @@ def pixels(graph: Graph, count: int = 3) -> np.ndarray:
     return images.astype(np.uint8)
 
 
-def doubts_of(made: tuple[Stage, ...]) -> list[Doubt]:
-    return [doubt for stage in made for doubt in stage.doubts]
+def float_ties_of(made: tuple[Stage, ...]) -> list[FloatTies]:
+    return [each for stage in made for each in stage.float_ties]
 
 
 def results(net: Drawn, graph: Graph, images: np.ndarray) -> np.ndarray:
@@ -105,15 +105,15 @@ class Variety:
         tensors = reference.run(graph, images)
         narrow = [n for n in tensors if not graph.types[n].is_float and graph.types[n].bits <= 4]
         self.shares.extend(float(np.mean(tensors[name].std(axis=0) > 0)) for name in narrow)
-        self.sure.append(1 - float(images_in_doubt(case.made[0].graph, doubts_of(case.made), images).mean()))
+        self.sure.append(1 - float(images_with_float_ties(case.made[0].graph, float_ties_of(case.made), images).mean()))
         self.seen.update({type(node.op).__name__ for stage in case.made for node in stage.graph.nodes})
 
     def judge(self) -> None:
-        """Most hidden values change from image to image, few images are in doubt, and every operation occurs."""
+        """Most hidden values change from image to image, few images hold float ties, and every operation occurs."""
         assert len(self.shares) > 500
         assert np.mean(self.shares) > 0.6
         assert np.mean(self.sure) > 0.6
-        assert np.mean(np.array(self.sure) == 1) > 0.4, "many networks hold no doubt at all"
+        assert np.mean(np.array(self.sure) == 1) > 0.4, "many networks hold no float tie at all"
         missing = {kind.__name__ for kind in get_args(AnyOp)} - set(self.seen)
         assert not missing, "operations that no drawn network holds"
 
@@ -142,16 +142,16 @@ def every_pass_keeps_every_matched_tensor(case: Case) -> None:
     """For each registered pass: old == factor * new + offset on all tensors, and equal results."""
     assert [step.name for step, _, _ in case.passes] == [step.name for _, steps in STAGES for step in steps]
     # `verify` allows floats of the network level to be off by rounding, integers by nothing.
-    levels = [Level(step.name, result.graph, result.matches, result.doubts) for step, _, result in case.passes]
+    levels = [Level(step.name, result.graph, result.equivalences, result.float_ties) for step, _, result in case.passes]
     verified = verify([Level("before", case.passes[0][1]), *levels], case.images)
     for (step, old, result), compared in zip(case.passes, verified, strict=True):
-        assert result.matches and compared.values > 0
-        if all(not old.types[match.old].is_float for match in result.matches):
+        assert result.equivalences and compared.values > 0
+        if all(not old.types[equivalence.old].is_float for equivalence in result.equivalences):
             assert compared.differences == 0
         before, after = (case.tensors(graph)[graph.output] for graph in (old, result.graph))
-        sure = ~images_in_doubt(old, result.doubts, case.images)
+        sure = ~images_with_float_ties(old, result.float_ties, case.images)
         if result.graph.output_type.is_float or old.output_type.is_float:
-            # Integers behind class scores are matched tensors; the scores themselves are float64.
+            # Integers behind class scores are compared; the scores themselves are float64.
             np.testing.assert_allclose(after[sure], before[sure], rtol=1e-12, atol=1e-9)
         else:
             assert np.array_equal(after[sure], before[sure]), step.name
@@ -160,7 +160,9 @@ def every_pass_keeps_every_matched_tensor(case: Case) -> None:
 def engine_equals_reference_at_every_level(case: Case) -> None:
     for stage in case.made:
         fast, slow = Simulator.of(stage.graph).tensors(case.images), case.tensors(stage.graph)
-        sure = ~images_in_doubt(stage.graph, doubts_of(case.made) if stage.level == "network" else [], case.images)
+        sure = ~images_with_float_ties(
+            stage.graph, float_ties_of(case.made) if stage.level == "network" else [], case.images
+        )
         for name, values in slow.items():
             kind = stage.graph.types[name]
             if kind.is_float:
@@ -181,7 +183,7 @@ def files_and_text_hold_the_same_graph(case: Case) -> None:
         onnx.checker.check_model(written)
         again = read(onnx.ModelProto.FromString(written.SerializeToString()))
         assert again.output_type.shape == stage.graph.output_type.shape
-        levels.append(Level(stage.level, again, stage.matches, stage.doubts))
+        levels.append(Level(stage.level, again, stage.equivalences, stage.float_ties))
     verified = verify(levels, case.images)
     assert all(item.values > 0 for item in verified)
     assert all(item.differences == 0 for item in verified[1:])
@@ -198,7 +200,7 @@ def onnxruntime_computes_our_integers(case: Case) -> None:
     standard = to_standard(net.model).SerializeToString()
     session = onnxruntime.InferenceSession(standard, one_thread(), providers=["CPUExecutionProvider"])
     (theirs,) = session.run(None, {session.get_inputs()[0].name: images.astype(np.float32)})
-    sure = ~images_in_doubt(made[0].graph, doubts_of(made), images)
+    sure = ~images_with_float_ties(made[0].graph, float_ties_of(made), images)
     assert agrees(net, graph, theirs, images)[sure].all()
 
 
@@ -238,8 +240,8 @@ def test_the_usual_form_of_qonnx_is_the_same_network(examples: int) -> None:
         onnx.checker.check_model(model, full_check=True)
         old, new = stages(graph), stages(read(onnx.ModelProto.FromString(model.SerializeToString())))
         images = pixels(old[0].graph, 6)
-        sure = ~images_in_doubt(old[0].graph, doubts_of(old), images)
-        sure &= ~images_in_doubt(new[0].graph, doubts_of(new), images)
+        sure = ~images_with_float_ties(old[0].graph, float_ties_of(old), images)
+        sure &= ~images_with_float_ties(new[0].graph, float_ties_of(new), images)
         assert np.array_equal(*(results(net, made[-1].graph, images)[sure] for made in (old, new)))
         if any(isinstance(node.op, Stairs | Threshold) for node in graph.nodes):
             # It has no standard form.
@@ -267,7 +269,7 @@ def by_qonnx(net: Drawn) -> None:
     warnings.simplefilter("ignore")
     made = stages(read(net.model))
     images = pixels(made[0].graph, 2)
-    sure = ~images_in_doubt(made[0].graph, doubts_of(made), images)
+    sure = ~images_with_float_ties(made[0].graph, float_ties_of(made), images)
     original = ModelWrapper(net.model).transform(InferShapes())
     name = original.graph.output[0].name
     graph = made[-1].graph
@@ -299,12 +301,12 @@ def test_a_tie_that_float32_rounds_differently_is_named() -> None:
     build.sign()
     build.add("Gemm", build.binary_weight(2, 2), transB=1)
     # No pixel is below 0.
-    made = stages(with_contract(read(build.model((1, 1, 10), 2, annotate=True)), parse("uint8, partial")))
+    made = stages(with_contract(read(build.model((1, 1, 10), 2, annotate=True)), parse_contract("uint8, partial")))
     notes = [note for stage in made for note in stage.notes if "float32" in note]
     assert len(notes) == 1
-    assert "on 1 channels (0)" in notes[0], "the mean of channel 1 lies between two sums"
+    assert "on 1 channel (0)" in notes[0], "the mean of channel 1 lies between two sums"
     plain = stages(read(random_network(1, 1, 1, "none", "raw")))
-    assert not doubts_of(plain), "whole-number sums and means are no reason for doubt"
+    assert not float_ties_of(plain), "whole-number sums and means make no float ties"
     assert not any("float32" in note for stage in plain for note in stage.notes)
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from onnx import helper, numpy_helper
 
 from bnnflow import Problem
-from bnnflow.transforms.ir.contract_text import parse
+from bnnflow.transforms.ir.contract_text import parse_contract
 from bnnflow.transforms.passes.accept import with_contract
 from bnnflow.transforms.passes.compile import stages
 from bnnflow.transforms.reading.read import read
@@ -98,4 +98,4 @@ def test_limits_without_an_end_and_thresholds_never_reached() -> None:
     net.add("MultiThreshold", bounds, domain=QONNX, out_dtype="INT4", out_scale=1.0, out_bias=-1.0)
     net.add("MatMul", net.c(np.ones((4, 2))))
     # Two of its levels alone occur.
-    assert stages(with_contract(read(net.model()), parse("uint8, partial")))[-1].level == "dataflow"
+    assert stages(with_contract(read(net.model()), parse_contract("uint8, partial")))[-1].level == "dataflow"

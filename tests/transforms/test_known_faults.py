@@ -23,7 +23,7 @@ from bnnflow.sim.verify import sums_of_scores
 from bnnflow.transforms.ir.graph import Graph
 from bnnflow.transforms.ir.ops import Mvau, Threshold
 from bnnflow.transforms.passes.compile import Stage, stages
-from bnnflow.transforms.passes.rewrite import Match, compose
+from bnnflow.transforms.passes.rewrite import Equivalence, compose
 from bnnflow.transforms.reading.read import read
 from bnnflow.transforms.writing.standard import to_standard
 from bnnflow.transforms.writing.write import write
@@ -257,22 +257,22 @@ def test_a_padded_sign_convolution_is_right_at_every_place(
     made = stages(read(model))
     images = pixels((channels, size, size), 30)
     wanted = np.moveaxis(by_onnxruntime(model, images, sums), 1, -1)
-    matches: Sequence[Match] = made[1].matches
+    equivalences: Sequence[Equivalence] = made[1].equivalences
     for stage in made[1:]:
-        matches = stage.matches if stage is made[1] else compose(matches, stage.matches)
-        found = [match for match in matches if match.old == "conv"]
+        equivalences = stage.equivalences if stage is made[1] else compose(equivalences, stage.equivalences)
+        found = [equivalence for equivalence in equivalences if equivalence.old == "conv"]
         if stage.level == "dataflow" and not found:
             # The sums stay inside the unit.
             continue
-        (match,) = found
-        tensor = reference.run(stage.graph, images)[match.new]
-        assert np.array_equal(tensor * match.factor + match.offset, wanted), stage.level
+        (equivalence,) = found
+        tensor = reference.run(stage.graph, images)[equivalence.new]
+        assert np.array_equal(tensor * equivalence.factor + equivalence.offset, wanted), stage.level
         if stage.level == "xnor":
             written = ModelWrapper(write(stage.graph))
             for image, row in zip(images[:6], wanted, strict=False):
                 feed = {"pixels": image[None].astype(np.float32)}
                 context = execute_onnx(written, feed, return_full_exec_context=True)
-                assert np.array_equal(context[match.new][0] * match.factor + match.offset, row)
+                assert np.array_equal(context[equivalence.new][0] * equivalence.factor + equivalence.offset, row)
     assert same_scores(made, by_onnxruntime(model, images), images)
 
 
@@ -295,8 +295,8 @@ def test_the_border_of_drawn_sizes_is_what_the_window_leaves_out(channels: int) 
         pads = tuple(int(side) for side in rng.integers(0, kernel, 4))
         model, sums = padded(0.0, kernel, stride, pads, channels, 6)
         made = stages(read(model))
-        (match,) = (m for m in compose(made[1].matches, made[2].matches) if m.old == "conv")
-        tensor = reference.run(made[2].graph, images)[match.new] * match.factor + match.offset
+        (equivalence,) = (m for m in compose(made[1].equivalences, made[2].equivalences) if m.old == "conv")
+        tensor = reference.run(made[2].graph, images)[equivalence.new] * equivalence.factor + equivalence.offset
         wanted = np.moveaxis(by_onnxruntime(model, images, sums), 1, -1)
         assert np.array_equal(tensor, wanted), (kernel, stride, pads)
 

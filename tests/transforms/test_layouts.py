@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from bnnflow import Problem
 from bnnflow.sim import reference
-from bnnflow.sim.verify import images_in_doubt
+from bnnflow.sim.verify import images_with_float_ties
 from bnnflow.transforms.ir.ops import ChannelsLast, Sign, Threshold
 from bnnflow.transforms.passes.compile import stages
 from bnnflow.transforms.reading.read import read
@@ -127,7 +127,7 @@ def test_mended_signs_are_one_sign(how: str) -> None:
     made = stages(read(model))
     (sign,) = (node.op for node in made[0].graph.nodes if isinstance(node.op, Sign))
     assert bool(sign.zero) == (how != "tiny")
-    assert [node.op.step for node in made[1].graph.nodes if isinstance(node.op, Threshold)] == [2]
+    assert [node.op.out_scale for node in made[1].graph.nodes if isinstance(node.op, Threshold)] == [2]
     want = by_onnxruntime(model, images.astype(np.float32))
     for stage in made:
         np.testing.assert_array_equal(reference.run(stage.graph, images)[stage.graph.output], want, stage.level)
@@ -248,7 +248,7 @@ def test_channels_last_networks(drawn: tuple[onnx.ModelProto, tuple[int, int, in
     assert not any(isinstance(node.op, ChannelsLast) for node in made[0].graph.nodes)
     images = np.random.default_rng(5).integers(0, 256, (8, *shape))
     images[0] = 128
-    sure = ~images_in_doubt(made[0].graph, [doubt for stage in made for doubt in stage.doubts], images)
+    sure = ~images_with_float_ties(made[0].graph, [each for stage in made for each in stage.float_ties], images)
     want = np.concatenate([by_onnxruntime(model, image[None].astype(np.float32)) for image in images])
     for stage in made:
         got = reference.run(stage.graph, images)[stage.graph.output]

@@ -15,11 +15,11 @@ from onnx import helper, numpy_helper
 
 from bnnflow import Problem
 from bnnflow.sim import reference
-from bnnflow.sim.verify import images_in_doubt
+from bnnflow.sim.verify import images_with_float_ties
 from bnnflow.transforms.ir.graph import Graph, Node
 from bnnflow.transforms.ir.ops import Affine, Mvau, Sign, Stairs
 from bnnflow.transforms.passes.compile import Stage, is_mixed, level_of, stages
-from bnnflow.transforms.passes.rewrite import Match, compose
+from bnnflow.transforms.passes.rewrite import Equivalence, compose
 from bnnflow.transforms.reading.read import read
 from bnnflow.transforms.writing.write import write
 from tests.drawn import DOMAIN, Drawn, networks
@@ -35,16 +35,16 @@ def images_for(graph: Graph, count: int = 6) -> np.ndarray:
     return images.astype(np.uint8)
 
 
-def doubtful(made: tuple[Stage, ...], images: np.ndarray) -> np.ndarray:
-    return images_in_doubt(made[0].graph, [doubt for stage in made for doubt in stage.doubts], images)
+def tied(made: tuple[Stage, ...], images: np.ndarray) -> np.ndarray:
+    return images_with_float_ties(made[0].graph, [each for stage in made for each in stage.float_ties], images)
 
 
 def same_results(
     whole: tuple[Stage, ...], mixed: tuple[Stage, ...], images: np.ndarray, relative: float = 1e-12
 ) -> None:
-    """Every level of the mixed graph gives what the whole network's last level gives, where float32 is not in doubt."""
+    """Every level of the mixed graph gives what the whole network's last level gives, where there are no float ties."""
     want = reference.run(whole[-1].graph, images)[whole[-1].graph.output]
-    sure = ~doubtful(whole, images) & ~doubtful(mixed, images)
+    sure = ~tied(whole, images) & ~tied(mixed, images)
     for stage in mixed:
         got = reference.run(stage.graph, images)[stage.graph.output]
         np.testing.assert_allclose(got[sure], want[sure], rtol=relative, atol=1e3 * relative, err_msg=stage.level)
@@ -135,7 +135,7 @@ def test_qonnx_on_networks_with_multithreshold(net: Drawn, seed: int) -> None:
     assume(count and net.exact and net.end == "scores")
     made = stages(read(model))
     images = images_for(made[0].graph, 2)
-    images = images[~doubtful(made, images)]
+    images = images[~tied(made, images)]
     assume(len(images))
     got = reference.run(made[-1].graph, images)[made[-1].graph.output]
     np.testing.assert_allclose(got, by_qonnx(model, images.astype(np.float32)).reshape(got.shape), rtol=1e-5, atol=1e-5)
@@ -144,58 +144,63 @@ def test_qonnx_on_networks_with_multithreshold(net: Drawn, seed: int) -> None:
 # -- a part that is compiled already ----------------------------------------------------------------
 
 
-def cuts(old: Graph, matches: tuple[Match, ...]) -> Iterator[tuple[Match, list[Node]]]:
-    """Matched tensors through which all of the old graph's results go, with the old nodes behind each."""
-    for match in matches:
-        if match.kept is not None or match.old == old.output or match.old == old.input:
+def cuts(old: Graph, equivalences: tuple[Equivalence, ...]) -> Iterator[tuple[Equivalence, list[Node]]]:
+    """Tensors of both graphs through which all of the old graph's results go, with the old nodes behind each."""
+    for equivalence in equivalences:
+        if equivalence.kept is not None or equivalence.old == old.output or equivalence.old == old.input:
             continue
-        behind = {match.old}
+        behind = {equivalence.old}
         for node in old.nodes:
             if behind & set(node.inputs):
                 behind.add(node.name)
-        after = [node for node in old.nodes if node.name in behind - {match.old}]
+        after = [node for node in old.nodes if node.name in behind - {equivalence.old}]
         if old.output in behind and all(set(node.inputs) <= behind for node in after):
-            yield match, after
+            yield equivalence, after
 
 
-def front_compiled(old: Graph, new: Graph, match: Match, after: list[Node]) -> Graph:
-    """The new graph up to a matched tensor, the old one behind it."""
-    needed, kept = {match.new}, []
+def front_compiled(old: Graph, new: Graph, equivalence: Equivalence, after: list[Node]) -> Graph:
+    """The new graph up to a tensor that both have, the old one behind it."""
+    needed, kept = {equivalence.new}, []
     for node in reversed(new.nodes):
         if node.name in needed:
             needed.update(node.inputs)
             kept.append(node)
     # A stream that is read once more by nothing is no duplicate; another reader of it makes no difference.
-    joint = Node("joint", Affine(match.factor, match.offset), (match.new,))
-    names = {match.old: "joint"} | {node.name: f"back_{node.name}" for node in after}
+    joint = Node("joint", Affine(equivalence.factor, equivalence.offset), (equivalence.new,))
+    names = {equivalence.old: "joint"} | {node.name: f"back_{node.name}" for node in after}
     rest = [Node(names[n.name], n.op, tuple(names[tensor] for tensor in n.inputs)) for n in after]
     return replace(
         old, input=new.input, input_type=new.input_type, nodes=(*kept[::-1], joint, *rest), output=names[old.output]
     )
 
 
-def back_compiled(old: Graph, new: Graph, match: Match) -> Graph | None:
-    """The old graph up to a matched tensor of integers, the new one behind it; None where neither is the other's."""
-    needed, kept = {match.old}, []
+def back_compiled(old: Graph, new: Graph, equivalence: Equivalence) -> Graph | None:
+    """The old graph up to integers that both have, the new one behind them; None where neither is the other's."""
+    needed, kept = {equivalence.old}, []
     for node in reversed(old.nodes):
         if node.name in needed:
             needed.update(node.inputs)
             kept.append(node)
-    if not kept or old.types[match.old].is_float:
+    if not kept or old.types[equivalence.old].is_float:
         return None
     last = kept[0]
-    if isinstance(last.op, Sign) and last.op.zero and np.all(match.factor == 2) and np.all(match.offset == -1):
+    if (
+        isinstance(last.op, Sign)
+        and last.op.zero
+        and np.all(equivalence.factor == 2)
+        and np.all(equivalence.offset == -1)
+    ):
         kept[0] = last = replace(last, op=Stairs(np.zeros((1, 1)), 0.0, 1.0))
-    elif np.any(match.factor != 1) or np.any(match.offset != 0):
+    elif np.any(equivalence.factor != 1) or np.any(equivalence.offset != 0):
         return None
-    behind = {match.new}
+    behind = {equivalence.new}
     for node in new.nodes:
         if behind & set(node.inputs):
             behind.add(node.name)
-    after = [node for node in new.nodes if node.name in behind - {match.new}]
+    after = [node for node in new.nodes if node.name in behind - {equivalence.new}]
     if new.output not in behind or not all(set(node.inputs) <= behind for node in after) or not after:
         return None
-    names = {match.new: last.name} | {node.name: f"back_{node.name}" for node in after}
+    names = {equivalence.new: last.name} | {node.name: f"back_{node.name}" for node in after}
     rest = [Node(names[n.name], n.op, tuple(names[tensor] for tensor in n.inputs)) for n in after]
     return replace(old, nodes=(*kept[::-1], *rest), output=names[new.output])
 
@@ -204,13 +209,13 @@ def back_compiled(old: Graph, new: Graph, match: Match) -> Graph | None:
 @given(networks(), st.integers(1, 3), st.integers(0, 2**16), st.booleans())
 def test_a_part_that_is_compiled_already(net: Drawn, level: int, seed: int, front: bool) -> None:
     whole = stages(read(net.model))
-    old, new, matches = whole[0].graph, whole[level].graph, whole[1].matches
+    old, new, equivalences = whole[0].graph, whole[level].graph, whole[1].equivalences
     for stage in whole[2 : level + 1]:
-        matches = compose(matches, stage.matches)
-    places = list(cuts(old, matches))
+        equivalences = compose(equivalences, stage.equivalences)
+    places = list(cuts(old, equivalences))
     assume(places)
-    match, after = places[seed % len(places)]
-    graph = front_compiled(old, new, match, after) if front else back_compiled(old, new, match)
+    equivalence, after = places[seed % len(places)]
+    graph = front_compiled(old, new, equivalence, after) if front else back_compiled(old, new, equivalence)
     assume(graph is not None)
     assert graph is not None
     images = images_for(old)

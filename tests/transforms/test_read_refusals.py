@@ -17,7 +17,7 @@ from onnx import helper, numpy_helper
 
 from bnnflow import Problem
 from bnnflow.transforms.reading.constant_folding import FOLDED
-from bnnflow.transforms.reading.read import load, read, supported_operators, survey
+from bnnflow.transforms.reading.read import load, read, supported_operators, survey_operators
 
 from .onnx_files import Net, residual
 
@@ -125,7 +125,7 @@ def _sound() -> onnx.ModelProto:
 
 
 def _only_problems(model: onnx.ModelProto) -> None:
-    for work in (read, survey):
+    for work in (read, survey_operators):
         with contextlib.suppress(Problem):
             work(model)
 
@@ -237,7 +237,7 @@ def test_files_load(tmp_path: Path) -> None:
 
 def test_the_survey_has_a_row_for_every_operator() -> None:
     model = _refused("softmax_inside")
-    rows = survey(model)
+    rows = survey_operators(model)
     assert [row.operator for row in rows] == [node.op_type for node in model.graph.node]
     assert [row.problem is not None for row in rows] == [False] * 5 + [True]
     assert rows[0].becomes == "Flatten" and rows[1].becomes == "folded"

@@ -82,7 +82,7 @@ def test_classes_are_those_of_exact_arithmetic(
     levels = [Level("network", graph)]
     for stage in made[1:]:
         again = read(onnx.ModelProto.FromString(write(stage.graph).SerializeToString()))
-        levels.append(Level(stage.level, again, stage.matches, stage.doubts))
+        levels.append(Level(stage.level, again, stage.equivalences, stage.float_ties))
         for level in (stage.graph, again):
             np.testing.assert_array_equal(Simulator.of(level).classes(images), wanted, err_msg=stage.level)
     last = made[-1].graph

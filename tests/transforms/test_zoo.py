@@ -9,10 +9,10 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from bnnflow.models.data.load import load as load_data
+from bnnflow.models.data.load import load_dataset as load_data
 from bnnflow.sim.engine.simulator import Simulator
-from bnnflow.sim.verify import Level, images_in_doubt, sums_of_scores, verify, verify_scores
-from bnnflow.transforms.ir.contract_text import parse
+from bnnflow.sim.verify import Level, images_with_float_ties, sums_of_scores, verify, verify_scores
+from bnnflow.transforms.ir.contract_text import parse_contract
 from bnnflow.transforms.ir.graph import Graph
 from bnnflow.transforms.passes.accept import with_contract
 from bnnflow.transforms.passes.compile import stages
@@ -56,18 +56,18 @@ def test_every_logit_on_ten_thousand_images(name: str, mnist: tuple[np.ndarray, 
     path = DATA / "qonnx_zoo" / f"{name}.onnx"
     right, most = NETWORKS[name]
     # The networks take pixels over 255, which their files do not say.
-    made = stages(with_contract(read(path), parse("pixels/255")))
-    levels = [Level(stage.level, stage.graph, stage.matches, stage.doubts) for stage in made]
+    made = stages(with_contract(read(path), parse_contract("pixels/255")))
+    levels = [Level(stage.level, stage.graph, stage.equivalences, stage.float_ties) for stage in made]
     verified = verify(levels, images)
     assert [item.name for item in verified] == ["integer", "xnor", "dataflow"]
     assert [item.differences for item in verified] == [0, 0, 0]
     assert all(item.images == 10_000 and item.tensors >= 5 for item in verified)
-    doubts = [doubt for stage in made for doubt in stage.doubts]
-    in_doubt = images_in_doubt(made[0].graph, doubts, images)
-    assert np.count_nonzero(in_doubt) <= most
+    float_ties = [each for stage in made for each in stage.float_ties]
+    tied = images_with_float_ties(made[0].graph, float_ties, images)
+    assert np.count_nonzero(tied) <= most
     graph = made[-1].graph
     theirs = onnxruntime_scores(path, images)
-    compared = verify_scores("onnxruntime", graph, images, theirs, in_doubt)
+    compared = verify_scores("onnxruntime", graph, images, theirs, tied)
     assert (compared.values, compared.differences) == (100_000, 0)
     mine = Simulator.of(graph).scores(images)
     assert np.count_nonzero(mine.argmax(axis=1) == labels) == right

@@ -88,7 +88,7 @@ class InputContract:
         return made
 
     def formula(self) -> str:
-        """The network's inputs in terms of the data, as `contract_text.parse` reads it."""
+        """The network's inputs in terms of the data, as `contract_text.parse_contract` reads it."""
         text = "pixels" if self.datatype == "UINT8" and self.steps else self.datatype.lower()
         match = FIXED.fullmatch(self.datatype)
         # The first step of fixed-point numbers is what their type says.
@@ -173,7 +173,7 @@ def annotated(datatype: str) -> InputContract | None:
     return of_datatype(name, "annotation")
 
 
-def plain(kind: TensorType) -> InputContract:
+def plain_contract(kind: TensorType) -> InputContract:
     """The contract of a graph whose input is integers, where nothing else is said."""
     return InputContract(kind.datatype, source="annotation")
 
@@ -283,7 +283,7 @@ def _plain(value: object) -> object:
     return value
 
 
-def from_json(text: str) -> InputContract:
+def contract_of_json(text: str) -> InputContract:
     """The contract that `to_json` wrote, its source being the file.
 
     Raises:

@@ -19,7 +19,7 @@ _WORDS = re.compile(r"\s*,\s*(partial|nchw|nhwc)\s*$", re.IGNORECASE)
 _DATATYPE = re.compile(r"(u?int)(\d{1,2})$")
 
 
-def parse(text: str, source: str = "option") -> InputContract:
+def parse_contract(text: str, source: str = "option") -> InputContract:
     """The contract that a text states.
 
     Data types (uint8, int8, uint4, bipolar, binary, ternary, fixed<8,4>; `pixels` is uint8), a formula of them

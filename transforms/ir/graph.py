@@ -14,7 +14,7 @@ import numpy as np
 
 from bnnflow import Problem
 
-from .contract import InputContract, plain
+from .contract import InputContract, plain_contract
 from .infer import result_type
 from .ops import AnyOp, ChannelsLast
 from .tensor import Array, TensorType
@@ -87,7 +87,7 @@ class Graph:
         """What the input means: as stated, else integers as they are; None for floats of which nothing is known."""
         if self.contract is not None or self.input_type.is_float:
             return self.contract
-        return plain(self.input_type)
+        return plain_contract(self.input_type)
 
     @property
     def channels_first(self) -> bool:

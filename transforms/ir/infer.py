@@ -96,9 +96,10 @@ def result_type(op: AnyOp, inputs: Sequence[TensorType], name: str = "") -> Tens
             return TensorType(x.shape)
         case Stairs(bounds):
             _need(bounds.shape[0] in (1, x.channels), f"{bounds.shape[0]} rows of thresholds on", name, x)
-            if not (float(op.low).is_integer() and float(op.step).is_integer()):
+            if not (float(op.out_bias).is_integer() and float(op.out_scale).is_integer()):
                 return TensorType(x.shape)
-            return TensorType(x.shape, int(op.low), int(op.low + op.step * bounds.shape[1]), int(op.step))
+            high = int(op.out_bias + op.out_scale * bounds.shape[1])
+            return TensorType(x.shape, int(op.out_bias), high, int(op.out_scale))
         case Sign(zero):
             return bipolar(x.shape) if zero else TensorType(x.shape, -1, 1)
         case Pad(pads, value) | FMPadding(pads, value):
@@ -132,9 +133,9 @@ def result_type(op: AnyOp, inputs: Sequence[TensorType], name: str = "") -> Tens
             starts = ends[:, 0] - ends[0, 0]
             step = gcd(x.step * int(np.gcd.reduce(factor)), int(np.gcd.reduce(starts)))
             return TensorType(x.shape, int(ends.min()), int(ends.max()), max(1, step))
-        case Threshold(bounds, low, step):
+        case Threshold(bounds, out_bias, out_scale):
             _need(bounds.shape[0] in (1, x.channels), f"{bounds.shape[0]} rows of thresholds on", name, x)
-            return TensorType(x.shape, low, low + step * bounds.shape[1], step)
+            return TensorType(x.shape, out_bias, out_bias + out_scale * bounds.shape[1], out_scale)
         case Best(k) | LabelSelect(k):
             _need(len(x.shape) == 1 and 1 <= k <= x.channels, f"the best {k} of", name, x)
             return TensorType((k,), 0, x.channels - 1)

@@ -124,14 +124,14 @@ class Sign(Op):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stairs(Op):
-    """low + step * (number of bounds that x reaches), in floats: FINN `MultiThreshold` before its streamlining.
+    """out_bias + out_scale * (number of bounds that x reaches), in floats: `MultiThreshold` before streamlining.
 
     bounds: float64, (channels or 1, levels), ascending along levels; infinite ones are always or never reached.
     """
 
     bounds: Array
-    low: float
-    step: float
+    out_bias: float
+    out_scale: float
 
 
 # -- network and integer levels --------------------------------------------------------------------
@@ -199,14 +199,14 @@ class Scale(Op):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Threshold(Op):
-    """low + step * (number of bounds that x reaches), a channel (FINN `MultiThreshold`).
+    """out_bias + out_scale * (number of bounds that x reaches), a channel (FINN `MultiThreshold`).
 
     bounds: int64, (channels or 1, levels), ascending along levels; x reaches a bound when x >= bound.
     """
 
     bounds: Array
-    low: int
-    step: int
+    out_bias: int
+    out_scale: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -284,7 +284,7 @@ class Mvau(Op):
 
     With `xnor`, inputs are bits, weight is uint8 {0, 1}, (MH, MW), and the sum is the number of equal bits;
     otherwise weight is int8 or int16 and the sum that of products. bounds: int64, (MH, levels), ascending;
-    the result is low + number of bounds reached; (0, 0) for none (the sums leave the unit).
+    the result is act_val (FINN `ActVal`) + number of bounds reached; (0, 0) for none (the sums leave the unit).
     pe divides MH, simd divides MW; one image takes vectors * (MH / pe) * (MW / simd) cycles. The other fields are
     choices (`choices.py`): where the weights lie (mem_mode, ram_style) and the thresholds (ram_style_thresholds), what
     multiplies (res_type), and whether weights can be written while it runs.
@@ -293,7 +293,7 @@ class Mvau(Op):
     weight: Array
     bounds: Array
     xnor: bool
-    low: int = 0
+    act_val: int = 0
     pe: int = 1
     simd: int = 1
     mem_mode: str = "internal_decoupled"
@@ -318,7 +318,7 @@ class Mvau(Op):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Thresholding(Op):
-    """FINN `Thresholding`: low + number of bounds reached, as a unit of its own; pe channels a cycle.
+    """FINN `Thresholding`: act_val + number of bounds reached, as a unit of its own; pe channels a cycle.
 
     bounds: int64, (channels, levels). form: FINN's "rtl" or "hls". The fields behind it are choices (`choices.py`):
     ram_style and mem_mode of the form hls; the depths from which on the form rtl takes block RAM and UltraRAM, 0 for
@@ -326,7 +326,7 @@ class Thresholding(Op):
     """
 
     bounds: Array
-    low: int = 0
+    act_val: int = 0
     pe: int = 1
     form: str = "rtl"
     mem_mode: str = "internal_decoupled"

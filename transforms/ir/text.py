@@ -16,7 +16,7 @@ import numpy as np
 
 from bnnflow import Problem
 
-from .contract import InputContract, from_json
+from .contract import InputContract, contract_of_json
 from .graph import Graph, Node
 from .ops import AnyOp
 from .tensor import Array, TensorType
@@ -43,7 +43,7 @@ def parse_graph(text: str) -> Graph:
     nodes: list[Node] = []
     for number, line in lines:
         if line.startswith("input {"):
-            contract = from_json(line.removeprefix("input "))
+            contract = contract_of_json(line.removeprefix("input "))
         elif line.startswith("graph "):
             name = line.removeprefix("graph ")
         elif line.startswith("return %"):

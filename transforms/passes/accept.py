@@ -165,10 +165,10 @@ def codes_of(op: Quantize | Sign | Stairs) -> Codes | None:
             return None if high - low >= 2**MOST_BITS else Codes(TensorType((), low, high), scale)
         case Sign(zero):
             return Codes(bipolar(()) if zero else TensorType((), -1, 1), np.ones(1))
-        case Stairs(bounds, low, step):
-            if bounds.shape[1] == 1 and 2 * low == -step:
-                return Codes(bipolar(()), np.array([step / 2]))
-            return Codes(TensorType((), 0, bounds.shape[1]), np.array([step]), low)
+        case Stairs(bounds, out_bias, out_scale):
+            if bounds.shape[1] == 1 and 2 * out_bias == -out_scale:
+                return Codes(bipolar(()), np.array([out_scale / 2]))
+            return Codes(TensorType((), 0, bounds.shape[1]), np.array([out_scale]), out_bias)
 
 
 def _on_data(graph: Graph, contract: InputContract) -> Graph:

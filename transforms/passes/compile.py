@@ -16,7 +16,7 @@ from .lower import FlattenEarly, Lower
 from .pool import PoolAfterThreshold
 from .raised import Raise
 from .reduce import Reduce
-from .rewrite import Doubt, Match, Observer, Origins, Pass, Rewritten
+from .rewrite import Equivalence, FloatTies, Observer, Origins, Pass, Rewritten
 from .streamline import Streamline
 from .xnor import XnorPopcount
 
@@ -45,17 +45,17 @@ class Stage:
     Attributes:
         level: "network", "integer", "xnor" or "dataflow".
         graph: the network at this level.
-        matches: how its tensors equal those of the level before; empty for the first.
+        equivalences: how its tensors equal those of the level before; empty for the first.
         notes: remarks of the reader and the passes, for people.
-        doubts: where float32 programs may differ, in tensors of the level before.
+        float_ties: where float32 may round to the other side of a threshold, in tensors of the level before.
         origins: of which nodes of the level before its nodes were made; empty for the first.
     """
 
     level: str
     graph: Graph
-    matches: tuple[Match, ...]
+    equivalences: tuple[Equivalence, ...]
     notes: tuple[str, ...]
-    doubts: tuple[Doubt, ...] = ()
+    float_ties: tuple[FloatTies, ...] = ()
     origins: Origins = field(default_factory=dict)
 
 
@@ -111,9 +111,9 @@ def stages(
     for name, steps in (FINN_PLUS_STAGES if finn_plus else STAGES)[LEVEL_NAMES.index(level) :]:
         first: tuple[Pass, ...] = (Raise(),) if name == "integer" and is_mixed(graph) else ()
         kept = tuple(step for step in steps if not (keep_shape and isinstance(step, Reduce)))
-        result = passes.run((*first, *kept), made[-1].graph, watch)
+        result = passes.run_passes((*first, *kept), made[-1].graph, watch)
         require(result.graph, name)
-        made.append(Stage(name, result.graph, result.matches, result.notes, result.doubts, result.origins))
+        made.append(Stage(name, result.graph, result.equivalences, result.notes, result.float_ties, result.origins))
     if not any(isinstance(node.op, Mvau) for node in made[-1].graph.nodes):
         raise Problem("this network has no layers with weights", f"graph {graph.name!r}", "check the file")
     return tuple(made)

@@ -24,8 +24,8 @@ def on_floats(op: Affine | PiecewiseLinear | Quantize | Sign | Stairs, x: Array)
             return np.asarray(np.clip(rounded(x.astype(np.float64) / scale, rounding), low, high) * scale)
         case Sign(zero):
             return np.where(x > 0, 1, np.where(x < 0, -1, zero))
-        case Stairs(bounds, low, step):
-            return np.asarray(low + step * (x[..., None] >= bounds).sum(axis=-1))
+        case Stairs(bounds, out_bias, out_scale):
+            return np.asarray(out_bias + out_scale * (x[..., None] >= bounds).sum(axis=-1))
 
 
 def rounded(x: Array, rounding: str) -> Array:

@@ -77,11 +77,11 @@ class FlattenEarly:
                 bounds = late.op.bounds if len(late.op.bounds) == 1 else np.tile(late.op.bounds, (places, 1))
                 flat = rewrite.emit(node.name, node.op, now[late.input])
                 rewrite.of(late)
-                now[node.name] = rewrite.emit(late.name, Threshold(bounds, late.op.low, late.op.step), flat)
+                now[node.name] = rewrite.emit(late.name, Threshold(bounds, late.op.out_bias, late.op.out_scale), flat)
             else:
                 now[node.name] = rewrite.emit(node.name, node.op, *(now[name] for name in node.inputs))
             if not graph.types[node.name].is_float:
-                rewrite.match(node.name, now[node.name])
+                rewrite.equate(node.name, now[node.name])
         return rewrite.done(now[graph.output])
 
 
@@ -131,7 +131,7 @@ class _Walk:
         old = node.name if fused is None else fused.name
         self.now[old] = self.now[node.name]
         if not self.graph.types[old].is_float:
-            self.rewrite.match(old, self.now[old])
+            self.rewrite.equate(old, self.now[old])
         self._fork(old)
 
     def _fused(self, tensor: str) -> Node | None:
@@ -143,7 +143,7 @@ class _Walk:
     def _fork(self, old: str) -> None:
         if self.graph.uses(old) > 1 and not self.rewrite.types[self.now[old]].is_float:
             new = self.rewrite.emit(self.rewrite.fresh("duplicate"), DuplicateStreams(), self.now[old])
-            self.rewrite.match(old, new)
+            self.rewrite.equate(old, new)
             self.now[old] = new
 
     def _lower(self, node: Node, threshold: object) -> str:
@@ -153,16 +153,16 @@ class _Walk:
         kind = self.rewrite.types[x]
         match op:
             case Conv() | Dense() | XnorConv() | XnorDense():
-                low, bounds = 0, NO_BOUNDS
+                act_val, bounds = 0, NO_BOUNDS
                 if isinstance(threshold, Threshold):
-                    low, bounds = threshold.low, _unit_bounds(threshold, len(op.weight))
+                    act_val, bounds = threshold.out_bias, _unit_bounds(threshold, len(op.weight))
                 if isinstance(op, Conv | XnorConv) and (op.weight.shape[1:3] != (1, 1) or op.stride != (1, 1)):
                     kernel = (op.weight.shape[1], op.weight.shape[2])
                     x = emit(f"{name}_window", SlidingWindow(kernel, op.stride), x)
                 matrix = op.weight.reshape(len(op.weight), -1)
-                return emit(name, Mvau(matrix, bounds, isinstance(op, XnorConv | XnorDense), low), x)
+                return emit(name, Mvau(matrix, bounds, isinstance(op, XnorConv | XnorDense), act_val), x)
             case Threshold():
-                return emit(name, Thresholding(_unit_bounds(op, kind.channels), op.low), x)
+                return emit(name, Thresholding(_unit_bounds(op, kind.channels), op.out_bias), x)
             case MaxPool(kernel, stride, pads):
                 if pads != NO_PADS:
                     x = emit(f"{name}_padded", FMPadding(pads, kind.range[0]), x)
@@ -207,4 +207,4 @@ def _by_depth(nodes: Collection[Node]) -> list[Node]:
 
 def _unit_bounds(op: Threshold, channels: int) -> Array:
     """One row of bounds per channel; units count by one, so a stair of height n stands n times."""
-    return np.repeat(np.broadcast_to(op.bounds, (channels, op.bounds.shape[1])), op.step, axis=1)
+    return np.repeat(np.broadcast_to(op.bounds, (channels, op.bounds.shape[1])), op.out_scale, axis=1)

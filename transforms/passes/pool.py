@@ -37,5 +37,5 @@ class PoolAfterThreshold:
                 now[node.name] = rewrite.emit(pool.name, pool.op, inner)
             else:
                 now[node.name] = rewrite.emit(node.name, node.op, *(now[name] for name in node.inputs))
-            rewrite.match(node.name, now[node.name])
+            rewrite.equate(node.name, now[node.name])
         return rewrite.done(now[graph.output])

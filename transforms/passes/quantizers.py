@@ -72,7 +72,7 @@ class Quantizer:
 
 
 def _stairs(op: Stairs | Threshold) -> Quantizer:
-    step, low = Fraction(op.step), Fraction(op.low)
+    step, low = Fraction(op.out_scale), Fraction(op.out_bias)
     # Nothing in a network is as large as a float32 may be; an infinite bound stands beyond.
     table = np.clip(op.bounds.astype(np.float64), -_BEYOND, _BEYOND)
     places = tuple(fractions(row) for row in table)
@@ -124,7 +124,7 @@ class ThresholdBounds:
     Attributes:
         table: int64, (channels, edges), within [low, high + 1], ascending.
         flips: bool, (channels,): the channel falls as the integer rises (only with one edge).
-        channels, edges, widths: where float32 may err; see `passes.Doubt`.
+        channels, edges, widths: of float ties; see `rewrite.FloatTies`.
     """
 
     table: Array
@@ -147,23 +147,23 @@ def bounds_of(quantizer: Quantizer, x: Scaled, kind: TensorType, inexact: bool) 
     count = max(len(columns), len(quantizer.unit), len(quantizer.places or ONE))
     table = np.empty((count, len(quantizer.halves)), np.int64)
     flips = np.zeros(count, bool)
-    doubtful: list[tuple[int, float, float]] = []
+    tied: list[tuple[int, float, float]] = []
     roundings = (_BATCH_NORM_ROUNDINGS + (x.terms if x.rounded else 0)) * _FLOAT32_HALF_ULP
     inexact = inexact or x.rounded or x.blurred
     columns = columns * count if len(columns) == 1 else columns
     for channel, ((scale, shift, curve), unit) in enumerate(zip(columns, spread(quantizer.unit, count), strict=True)):
         edges = _Edges(quantizer, channel, unit, kind, inexact, roundings)
         if scale == 0:
-            table[channel], doubts = edges.of_constant(curve(shift))
+            table[channel], ties = edges.of_constant(curve(shift))
         else:
             flips[channel] = scale < 0
             assert scale > 0 or len(quantizer.halves) == 1, "falling channels have one edge"
             if curve == STRAIGHT:
-                table[channel], doubts = edges.of_line(scale, shift)
+                table[channel], ties = edges.of_line(scale, shift)
             else:
-                table[channel], doubts = edges.of_curve(scale, shift, curve, x.loose)
-        doubtful += [(channel, *doubt) for doubt in doubts]
-    channels, places, widths = zip(*doubtful, strict=True) if doubtful else ((), (), ())
+                table[channel], ties = edges.of_curve(scale, shift, curve, x.loose)
+        tied += [(channel, *tie) for tie in ties]
+    channels, places, widths = zip(*tied, strict=True) if tied else ((), (), ())
     return ThresholdBounds(table, flips, channels, places, widths)
 
 
@@ -172,7 +172,7 @@ _Found = tuple[list[int], list[tuple[float, float]]]
 
 @dataclass(frozen=True, slots=True)
 class _Edges:
-    """The edges of a quantizer on one channel; what finds them gives the bounds, and edges and widths of doubts.
+    """The edges of a quantizer on one channel; what finds them gives the bounds, and edges and widths of float ties.
 
     Attributes:
         quantizer, channel, unit: whose edges.
@@ -192,13 +192,13 @@ class _Edges:
         """On a channel of one value."""
         low, high = self.kind.range
         width = _width(constant)
-        bounds, doubts = [], []
+        bounds, ties = [], []
         for i, closed in enumerate(self.quantizer.inclusive):
             edge = self.quantizer.edge(self.channel, i, self.unit)
             bounds.append(low if _reaches(constant, edge, closed) else high + 1)
             if abs(constant - edge) < width and (self.inexact or constant != edge):
-                doubts.append((float(edge), width))
-        return bounds, doubts
+                ties.append((float(edge), width))
+        return bounds, ties
 
     def of_line(self, scale: Fraction, shift: Fraction, edges: slice = slice(None)) -> _Found:
         """On scale * integer + shift; of some of the edges."""
@@ -206,7 +206,7 @@ class _Edges:
         below = lcm(slope.denominator, start.denominator)
         slope_whole, start_whole = int(slope * below), int(start * below)
         error = self._error(start)
-        bounds, doubts = [], []
+        bounds, ties = [], []
         listed = list(enumerate(zip(self.quantizer.halves, self.quantizer.inclusive, strict=True)))
         for i, (half, closed) in listed[edges]:
             place = slope_whole * half + start_whole
@@ -215,20 +215,20 @@ class _Edges:
                 place, below = exact.numerator, exact.denominator
             bounds.append(self._bound(place, below, closed != (scale < 0)))
             if self._is_near(place, below, error):
-                doubts.append((self._float(i), float(abs(scale)) * error))
-        return bounds, doubts
+                ties.append((self._float(i), float(abs(scale)) * error))
+        return bounds, ties
 
     def of_curve(self, scale: Fraction, shift: Fraction, curve: MonotoneCurve, loose: bool) -> _Found:
         """On curve(scale * integer + shift).
 
-        Where an edge lies in a jump, the doubt is whether the jump is reached, and named where the function stands.
+        Where an edge lies in a jump, the float tie is whether it is reached, and is named where the function stands.
         """
         low, high = self.kind.range
         pieces = zip(curve.slopes, curve.intercepts, strict=True)
         flats = [value for slope, value in pieces if loose and not slope and not is_short(value)]
         within = [] if flats else self._inside(curve)
         bounds: list[int] = []
-        doubts: list[tuple[float, float]] = []
+        ties: list[tuple[float, float]] = []
         first = 0
         for i, closed in enumerate(self.quantizer.inclusive):
             if i < len(bounds):
@@ -237,12 +237,12 @@ class _Edges:
                 if edges.start == i:
                     slope = curve.slopes[piece]
                     more = self.of_line(slope * scale, slope * shift + curve.intercepts[piece], edges)
-                    first, bounds, doubts = piece, bounds + more[0], doubts + more[1]
+                    first, bounds, ties = piece, bounds + more[0], ties + more[1]
             if i < len(bounds):
                 continue
             edge = self.quantizer.edge(self.channel, i, self.unit)
             widths = (_width(flat) for flat in flats if abs(flat - edge) < _width(flat))
-            doubts += [(float(edge), width) for width in widths]
+            ties += [(float(edge), width) for width in widths]
             found = curve.reached(edge, closed, first)
             if found is None:
                 bounds.append(high + 1)
@@ -258,8 +258,8 @@ class _Edges:
                 gain = slope * scale
                 error = self._error((slope * shift + curve.intercepts[first]) / -gain)
                 if self._is_near(place.numerator, place.denominator, error):
-                    doubts.append((float(edge), float(abs(gain)) * error))
-        return bounds, doubts
+                    ties.append((float(edge), float(abs(gain)) * error))
+        return bounds, ties
 
     def _inside(self, curve: MonotoneCurve) -> list[tuple[int, slice]]:
         """Pieces of a curve, and the edges that lie between their ends, where no knot has a say."""
@@ -350,8 +350,9 @@ def trimmed(table: Array, kind: TensorType, low: int) -> tuple[Array, int]:
     return table[:, first:last], low + first
 
 
-def doubt_text(name: str, channels: tuple[int, ...]) -> str:
-    """The remark on channels where float32 may err."""
+def float_ties_text(name: str, channels: tuple[int, ...]) -> str:
+    """The remark on channels with float ties."""
     distinct = list(dict.fromkeys(channels))
     listed = ", ".join(map(str, distinct[:8])) + (", ..." if len(distinct) > 8 else "")
-    return f"{name}: float32 arithmetic may round to the other side of an edge on {len(distinct)} channels ({listed})"
+    on = f"{len(distinct)} channel{'' if len(distinct) == 1 else 's'} ({listed})"
+    return f"{name}: float ties on {on}: float32 arithmetic may round to the other side of a threshold"

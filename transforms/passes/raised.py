@@ -98,7 +98,7 @@ class _Walk:
                 )
         self.now[name] = self._raised(node)
         if not self.graph.types[name].is_float:
-            self.rewrite.match(name, self.now[name])
+            self.rewrite.equate(name, self.now[name])
 
     def _raised(self, node: Node) -> str:
         emit, op, name = self.rewrite.emit, node.op, node.name
@@ -115,8 +115,8 @@ class _Walk:
                 return self._popcount(name, Conv(_signs(weight), stride), x)
             case XnorDense(weight):
                 return self._popcount(name, Dense(_signs(weight)), x)
-            case Threshold(bounds, low, step):
-                return self._threshold(node, bounds, low, step, x)
+            case Threshold(bounds, out_bias, out_scale):
+                return self._threshold(node, bounds, out_bias, out_scale, x)
             case Thresholding(bounds, low):
                 return self._threshold(node, bounds, low, 1, x)
             case FMPadding(pads, value):
@@ -153,7 +153,7 @@ class _Walk:
             layer = Conv(weight[:, None, None]) if len(self.rewrite.types[x].shape) == 3 else Dense(weight)
         name = f"{node.name}_sums" if op.has_bounds else node.name
         sums = self._popcount(name, layer, x) if op.xnor else self.rewrite.emit(name, layer, x)
-        return self._threshold(node, op.bounds, op.low, 1, sums) if op.has_bounds else sums
+        return self._threshold(node, op.bounds, op.act_val, 1, sums) if op.has_bounds else sums
 
     def _popcount(self, name: str, layer: Conv | Dense, x: str) -> str:
         """Equal bits: the sum of bits * (2 weight - 1), and the number of weights 0, which count where a bit is 0."""

@@ -37,7 +37,7 @@ def spread(values: Numbers, count: int) -> Numbers:
     return values * count if len(values) == 1 else values
 
 
-def shrink(values: Numbers) -> Numbers:
+def collapsed(values: Numbers) -> Numbers:
     """One value for all channels where they are equal."""
     return values[:1] if all(value == values[0] for value in values) else values
 
@@ -47,7 +47,7 @@ def times(left: Numbers, right: Numbers) -> Numbers:
     if len(left) == 1 and len(right) > 1:
         left, right = right, left
     if len(right) > 1:
-        return shrink(tuple(a * b for a, b in zip(left, right, strict=True)))
+        return collapsed(tuple(a * b for a, b in zip(left, right, strict=True)))
     (factor,) = right
     if factor == 1:
         return left
@@ -59,7 +59,7 @@ def plus(left: Numbers, right: Numbers) -> Numbers:
     if len(left) == 1 and len(right) > 1:
         left, right = right, left
     if len(right) > 1:
-        return shrink(tuple(a + b for a, b in zip(left, right, strict=True)))
+        return collapsed(tuple(a + b for a, b in zip(left, right, strict=True)))
     (term,) = right
     return left if term == 0 else tuple(a + term for a in left)
 

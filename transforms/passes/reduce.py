@@ -12,7 +12,7 @@ from ..ir.ops import Add, Affine, Concat, Conv, Dense, Flatten, MaxPool, Pad, Sc
 from ..ir.rows import rows_of
 from ..ir.tensor import Array, TensorType
 from .rewrite import Rewrite, Rewritten, compose, compose_origins
-from .scores import joined
+from .scores import joined_affine
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +34,9 @@ class Reduce:
         rewrite = Rewrite(graph)
         for tensor, kind in graph.types.items():
             if not kind.is_float:
-                rewrite.match(tensor, tensor)
+                rewrite.equate(tensor, tensor)
         same = {node.name: (node.name,) for node in graph.nodes}
-        whole = Rewritten(graph, tuple(rewrite.matches.values()), origins=same)
+        whole = Rewritten(graph, tuple(rewrite.equivalences.values()), origins=same)
         totals: dict[str, int] = {}
         while True:
             plan = _plan(whole.graph, self.grain)
@@ -47,7 +47,7 @@ class Reduce:
                     totals[reason] = totals.get(reason, 0) + count
             result = _Walk(whole.graph, plan).run()
             origins = compose_origins(whole.origins, result.origins)
-            whole = Rewritten(result.graph, compose(whole.matches, result.matches), origins=origins)
+            whole = Rewritten(result.graph, compose(whole.equivalences, result.equivalences), origins=origins)
         notes = tuple(f"{count} {reason} left out" for reason, count in totals.items())
         return replace(whole, notes=notes)
 
@@ -156,7 +156,7 @@ def _part(graph: Graph, node: Node, layer: Conv | Dense, readers: list[_Reader],
     bounds = np.broadcast_to(op.bounds, (channels, op.bounds.shape[1]))
     always = (bounds <= low[:, None]).sum(axis=1)
     constant = always + (bounds > high[:, None]).sum(axis=1) == bounds.shape[1]
-    values = op.low + op.step * always
+    values = op.out_bias + op.out_scale * always
     going: dict[int, str] = {}
     part = _Part(node.input, np.zeros(0, np.int64))
     weighed = np.zeros(channels, bool)
@@ -259,7 +259,7 @@ class _Walk:
                     op = replace(op, bounds=np.clip(bounds - known[:, None], low, high + 1))
                 case Affine() if node.input in self.offsets:
                     known = self.offsets[node.input]
-                    if (whole := joined(op, 1, known)) is not None:
+                    if (whole := joined_affine(op, 1, known)) is not None:
                         op = whole
                     else:
                         summed = _unused(f"{node.name}_sums", self.graph)
@@ -279,7 +279,7 @@ class _Walk:
                 self.offsets[node.name] = offset
             rewrite.emit(node.name, op, *inputs)
             if not self.graph.types[node.name].is_float:
-                rewrite.match(node.name, node.name, 1.0, self.offsets.get(node.name, 0), kept.get(node.name))
+                rewrite.equate(node.name, node.name, 1.0, self.offsets.get(node.name, 0), kept.get(node.name))
         return rewrite.done(self.graph.output)
 
 

@@ -15,7 +15,7 @@ from ..ir.tensor import Array, TensorType
 
 
 @dataclass(frozen=True, slots=True)
-class Match:
+class Equivalence:
     """An equality that holds for every input: old[..., kept] == factor * new + offset.
 
     Attributes:
@@ -33,19 +33,19 @@ class Match:
 
 
 @dataclass(frozen=True, slots=True)
-class Doubt:
-    """Where programs that compute in float32 may see a value on the other side of a quantizer's edge.
+class FloatTies:
+    """Where programs that compute in float32 may see a value on the other side of a quantizer's threshold.
 
     Attributes:
         tensor: of the graph before the pass; the input of a quantizer.
-        channels: those in doubt; a channel may stand more than once.
-        edges: for each, the value at which the quantizer's result changes.
-        widths: for each, how near to the edge a value must be for float32 to err on its side.
+        channels: those with float ties; a channel may stand more than once.
+        thresholds: for each, the value at which the quantizer's result changes.
+        widths: for each, how near to the threshold a value must be for float32 to err on its side.
     """
 
     tensor: str
     channels: tuple[int, ...]
-    edges: tuple[float, ...]
+    thresholds: tuple[float, ...]
     widths: tuple[float, ...]
 
 
@@ -57,9 +57,9 @@ class Rewritten:
     """
 
     graph: Graph
-    matches: tuple[Match, ...]
+    equivalences: tuple[Equivalence, ...]
     notes: tuple[str, ...] = ()
-    doubts: tuple[Doubt, ...] = ()
+    float_ties: tuple[FloatTies, ...] = ()
     origins: Origins = field(default_factory=dict)
 
 
@@ -80,8 +80,8 @@ class Pass(Protocol):
 Observer = Callable[[Pass, Graph, Rewritten], None]
 
 
-def run(passes: Sequence[Pass], graph: Graph, observe: Observer | None = None) -> Rewritten:
-    """Apply one or more passes in order; the result's matches span them all.
+def run_passes(passes: Sequence[Pass], graph: Graph, observe: Observer | None = None) -> Rewritten:
+    """Apply one or more passes in order; the result's equivalences span them all.
 
     `observe(pass, before, result)` sees each step: timing, printing and checking are its business.
     """
@@ -94,18 +94,18 @@ def run(passes: Sequence[Pass], graph: Graph, observe: Observer | None = None) -
         if whole is None:
             whole = result
         else:
-            matches = compose(whole.matches, result.matches)
+            equivalences = compose(whole.equivalences, result.equivalences)
             origins = compose_origins(whole.origins, result.origins)
-            notes, doubts = whole.notes + result.notes, whole.doubts + result.doubts
-            whole = Rewritten(result.graph, matches, notes, doubts, origins)
+            notes, float_ties = whole.notes + result.notes, whole.float_ties + result.float_ties
+            whole = Rewritten(result.graph, equivalences, notes, float_ties, origins)
     assert whole is not None, "at least one pass"
     return whole
 
 
-def compose(first: Sequence[Match], second: Sequence[Match]) -> tuple[Match, ...]:
-    """Matches from before `first` to after `second`, for tensors that both passes keep."""
-    known = {match.new: match for match in first}
-    return tuple(_joined(known[match.old], match) for match in second if match.old in known)
+def compose(first: Sequence[Equivalence], second: Sequence[Equivalence]) -> tuple[Equivalence, ...]:
+    """Equivalences from before `first` to after `second`, for tensors that both passes keep."""
+    known = {equivalence.new: equivalence for equivalence in first}
+    return tuple(_joined(known[equivalence.old], equivalence) for equivalence in second if equivalence.old in known)
 
 
 def compose_origins(first: Origins, second: Origins) -> Origins:
@@ -116,14 +116,14 @@ def compose_origins(first: Origins, second: Origins) -> Origins:
     }
 
 
-def _joined(first: Match, second: Match) -> Match:
+def _joined(first: Equivalence, second: Equivalence) -> Equivalence:
     factor, offset, kept = first.factor, first.offset, second.kept
     if kept is not None:
         factor, offset = (value if value.size == 1 else value[kept] for value in (factor, offset))
         kept = kept if first.kept is None else first.kept[kept]
     else:
         kept = first.kept
-    return Match(first.old, second.new, factor * second.factor, factor * second.offset + offset, kept)
+    return Equivalence(first.old, second.new, factor * second.factor, factor * second.offset + offset, kept)
 
 
 @dataclass(slots=True)
@@ -133,9 +133,9 @@ class Rewrite:
     graph: Graph
     nodes: dict[str, Node] = field(default_factory=dict)
     types: dict[str, TensorType] = field(default_factory=dict)
-    matches: dict[str, Match] = field(default_factory=dict)
+    equivalences: dict[str, Equivalence] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-    doubts: list[Doubt] = field(default_factory=list)
+    float_ties: list[FloatTies] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
     origins: dict[str, tuple[str, ...]] = field(default_factory=dict)
     _sources: tuple[str, ...] = ()
@@ -170,16 +170,16 @@ class Rewrite:
         self.nodes[tensor] = node
         self.types[tensor] = result_type(op, [self.types[source] for source in node.inputs], tensor)
 
-    def match(
+    def equate(
         self, old: str, new: str, factor: Array | float = 1.0, offset: Array | float = 0.0, kept: Array | None = None
     ) -> None:
         """State that tensor `old`, or its channels `kept`, equals factor * `new` + offset."""
         factors, offsets = (np.atleast_1d(np.asarray(value, np.float64)) for value in (factor, offset))
-        self.matches[new] = Match(old, new, factors, offsets, kept)
+        self.equivalences[new] = Equivalence(old, new, factors, offsets, kept)
 
     def done(self, output: str) -> Rewritten:
-        """The finished graph with its matches in the order of its nodes."""
+        """The finished graph with its equivalences in the order of its nodes."""
         graph = self.graph.with_nodes(tuple(self.nodes.values()), output)
         order = [self.graph.input, *self.nodes]
-        matches = tuple(self.matches[tensor] for tensor in order if tensor in self.matches)
-        return Rewritten(graph, matches, tuple(self.notes), tuple(self.doubts), self.origins)
+        equivalences = tuple(self.equivalences[tensor] for tensor in order if tensor in self.equivalences)
+        return Rewritten(graph, equivalences, tuple(self.notes), tuple(self.float_ties), self.origins)

@@ -10,7 +10,7 @@ from typing import TypeVar
 from bnnflow import Problem
 
 from .curves import STRAIGHT, MonotoneCurve
-from .rationals import ONE, ZERO, Numbers, is_power_of_two, is_short, plus, shrink, spread, times
+from .rationals import ONE, ZERO, Numbers, collapsed, is_power_of_two, is_short, plus, spread, times
 
 Item = TypeVar("Item")
 
@@ -22,7 +22,7 @@ class Scaled:
     Attributes:
         tensor: of the new graph; integers.
         scale, shift: exact.
-        curves: rising; an activation that has yet to be taken up by a quantizer, with what follows it. Empty for none.
+        curves: rising; an activation that has yet to be absorbed by a quantizer, with what follows it. Empty for none.
         layer: the new graph's layer that makes `tensor` and that no one else reads; its rows may be negated.
         terms: number of products in the layer behind it.
         rounded: whether float32 rounds those (not where they are whole numbers times powers of two).
@@ -107,7 +107,7 @@ class Scaled:
             curves = ()
         elif all(curve == curves[0] for curve in curves):
             curves = curves[:1]
-        return replace(self, scale=shrink(scale), shift=shrink(shift), curves=curves)
+        return replace(self, scale=collapsed(scale), shift=collapsed(shift), curves=curves)
 
     def ends(self, low: int, high: int) -> tuple[Fraction, Fraction]:
         """Least and greatest value, for integers in [low, high]."""

@@ -12,7 +12,7 @@ from ..ir.tensor import Array
 from .streamline import GREATEST
 
 
-def joined(op: Affine, factor: int, offset: Array) -> Affine | None:
+def joined_affine(op: Affine, factor: int, offset: Array) -> Affine | None:
     """`op` behind factor * x + offset as one operation; None where equal scores could round to different floats.
 
     Args:

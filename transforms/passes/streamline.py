@@ -42,21 +42,21 @@ from ..ir.ops import (
 from ..ir.rows import rows_of
 from ..ir.tensor import Array, TensorType, frozen
 from .curves import curves_of
-from .quantizers import Quantizer, ThresholdBounds, bounds_of, doubt_text, float32_rounds, trimmed, unchanged
+from .quantizers import Quantizer, ThresholdBounds, bounds_of, float32_rounds, float_ties_text, trimmed, unchanged
 from .rationals import (
     ONE,
     ZERO,
     Numbers,
+    collapsed,
     common_step,
     floats,
     fractions,
     is_power_of_two,
     is_short,
     quotients,
-    shrink,
     spread,
 )
-from .rewrite import Doubt, Rewrite, Rewritten
+from .rewrite import FloatTies, Rewrite, Rewritten
 from .scaled import Scaled
 from .unquantized import ActivationLevels
 
@@ -203,20 +203,20 @@ class _Walk:
         if x.curves:
             return
         if all(Fraction(float(value)) == value for value in (*x.scale, *x.shift)):
-            if x.tensor in self.rewrite.matches and self.graph.types[old].is_float:
+            if x.tensor in self.rewrite.equivalences and self.graph.types[old].is_float:
                 return
-            self.rewrite.match(old, x.tensor, floats(x.scale), floats(x.shift))
+            self.rewrite.equate(old, x.tensor, floats(x.scale), floats(x.shift))
 
     def _scaled(self, x: Scaled, factors: Sequence[int]) -> Scaled:
         """The same tensor from integers that are `factors` times as large."""
-        values = shrink(tuple(map(Fraction, factors)))
+        values = collapsed(tuple(map(Fraction, factors)))
         if values == ONE:
             return x
         made = self._emit("scale", Scale(np.array([int(value) for value in values], np.int64)), x)
         self._within_bounds(made)
         size = max(len(values), len(x.scale))
         pairs = zip(spread(x.scale, size), spread(values, size), strict=True)
-        return replace(x, tensor=made, scale=shrink(tuple(s / f if f else s for s, f in pairs)), layer="")
+        return replace(x, tensor=made, scale=collapsed(tuple(s / f if f else s for s, f in pairs)), layer="")
 
     def _within_bounds(self, tensor: str) -> None:
         low, high = self.rewrite.types[tensor].range
@@ -239,10 +239,10 @@ class _Walk:
         if (weight := _negated(layer.weight, falls)) is None:
             return self._scaled(x, [-1 if fall else 1 for fall in falls])
         self.rewrite.replace(x.layer, replace(layer, weight=frozen(weight)))
-        if x.layer in self.rewrite.matches:
-            known = self.rewrite.matches[x.layer]
-            self.rewrite.matches[x.layer] = replace(known, factor=known.factor * np.where(falls, -1.0, 1.0))
-        return replace(x, scale=shrink(tuple(abs(scale) for scale in x.scale)))
+        if x.layer in self.rewrite.equivalences:
+            known = self.rewrite.equivalences[x.layer]
+            self.rewrite.equivalences[x.layer] = replace(known, factor=known.factor * np.where(falls, -1.0, 1.0))
+        return replace(x, scale=collapsed(tuple(abs(scale) for scale in x.scale)))
 
     def _plain(self, x: Scaled) -> Scaled:
         """The tensor without a pending activation, which becomes thresholds that give whole integers."""
@@ -260,7 +260,7 @@ class _Walk:
         made = self._emit("relu", Threshold(table, 0, kind.step), x)
         scale = tuple(channel.unit / kind.step for channel in channels)
         shift = tuple(channel.first for channel in channels)
-        return replace(x, tensor=made, scale=shrink(scale), shift=shrink(shift), curves=(), layer="", loose=False)
+        return replace(x, tensor=made, scale=collapsed(scale), shift=collapsed(shift), curves=(), layer="", loose=False)
 
     def _comparable(self, x: Scaled) -> Scaled:
         """The tensor with one positive scale and one shift for all channels, as floats where that needs it."""
@@ -283,8 +283,8 @@ class _Walk:
         factors, offsets = [scale / step for scale in scales], [(shift - base) / step for shift in shifts]
         if max(map(abs, factors)) * max(map(abs, self._kind(x).range)) + max(map(abs, offsets)) > GREATEST:
             return x
-        made = self._emit("sums", Affine(floats(shrink(tuple(factors))), floats(shrink(tuple(offsets)))), x)
-        return Scaled(made, (step,), shrink((base,)))
+        made = self._emit("sums", Affine(floats(collapsed(tuple(factors))), floats(collapsed(tuple(offsets)))), x)
+        return Scaled(made, (step,), collapsed((base,)))
 
     # -- operations --------------------------------------------------------------------------------
 
@@ -300,13 +300,15 @@ class _Walk:
             places = tuple(tuple(curve.knots[index] for index in jumps) for curve in curves)
             closed = tuple(op.closed[index] for index in jumps)
             steps = Quantizer((0,) * len(jumps), closed, ONE, 0, 1, places)
-            self._doubt(node, bounds_of(steps, x, self._kind(x), not all(map(is_power_of_two, filter(None, x.gains)))))
+            self._note_float_ties(
+                node, bounds_of(steps, x, self._kind(x), not all(map(is_power_of_two, filter(None, x.gains))))
+            )
         return replace(x.bent(curves, *self._kind(x).range), blurred=blurred)
 
-    def _doubt(self, node: Node, bounds: ThresholdBounds) -> None:
+    def _note_float_ties(self, node: Node, bounds: ThresholdBounds) -> None:
         if bounds.channels:
-            self.rewrite.doubts.append(Doubt(node.input, bounds.channels, bounds.edges, bounds.widths))
-            self.rewrite.notes.append(doubt_text(node.name, bounds.channels))
+            self.rewrite.float_ties.append(FloatTies(node.input, bounds.channels, bounds.edges, bounds.widths))
+            self.rewrite.notes.append(float_ties_text(node.name, bounds.channels))
 
     def _quantize(self, node: Node, op: Quantize | Sign | Stairs | Threshold, x: Scaled) -> Scaled:
         quantizer = Quantizer.of(op, *x.ends(*self._kind(x).range))
@@ -316,15 +318,15 @@ class _Walk:
             x = self._rising(x)
         kind = self._kind(x)
         bounds = bounds_of(quantizer, x, kind, float32_rounds(op, x))
-        self._doubt(node, bounds)
+        self._note_float_ties(node, bounds)
         if (
             not self.keep_quantizers
             and not bounds.flips.any()
             and (same := unchanged(quantizer, bounds.table, kind)) is not None
             # A shift per channel would leave no one integer to pad with.
-            and len(shrink(same[1])) == 1
+            and len(collapsed(same[1])) == 1
         ):
-            return Scaled(x.tensor, shrink(same[0]), shrink(same[1]))
+            return Scaled(x.tensor, collapsed(same[0]), collapsed(same[1]))
         table, low, step = bounds.table, quantizer.low, quantizer.step
         if (low, step, table.shape[1]) == (-1, 1, 2) and not _between(table, kind):
             # A sign that is never 0.
@@ -339,7 +341,7 @@ class _Walk:
             spread(quantizer.unit, units),
             strict=True,
         )
-        return Scaled(made, shrink(tuple(sign * unit for sign, unit in pairs)), (quantizer.base,))
+        return Scaled(made, collapsed(tuple(sign * unit for sign, unit in pairs)), (quantizer.base,))
 
     def _only_layers_read(self, tensor: str) -> bool:
         """Whether every way from an old tensor leads straight into a layer, whose weights can take a sign."""
@@ -384,7 +386,7 @@ class _Walk:
     def _pad(self, op: Pad, x: Scaled, value: Fraction) -> Scaled:
         places = {curve: curve.place_of(value) for curve in x.curves}
         if None in places.values():
-            # The border is beyond what the activation leaves: it has to be taken up first.
+            # The border is beyond what the activation leaves: it has to be absorbed first.
             x = self._plain(x)
         if value or x.shift != ZERO:
             x = self._rising(x)
@@ -450,7 +452,7 @@ class _Walk:
         rounded = a.rounded or b.rounded or not all(map(is_power_of_two, steps))
         blurred = a.blurred or b.blurred or not all(map(is_short, (*a.shift, *b.shift)))
         terms = a.terms + b.terms + 1
-        return Scaled(made, shrink(tuple(steps)), shrink(shift), terms=terms, rounded=rounded, blurred=blurred)
+        return Scaled(made, collapsed(tuple(steps)), collapsed(shift), terms=terms, rounded=rounded, blurred=blurred)
 
     def _concat(self, inputs: Sequence[Scaled]) -> Scaled:
         made = self._emit("concat", Concat(), *inputs)
@@ -461,7 +463,7 @@ class _Walk:
             scale, shift = scale + spread(x.scale, channels), shift + spread(x.shift, channels)
         terms, rounded = max(x.terms for x in inputs), any(x.rounded for x in inputs)
         blurred = any(x.blurred for x in inputs)
-        return Scaled(made, shrink(scale), shrink(shift), terms=terms, rounded=rounded, blurred=blurred)
+        return Scaled(made, collapsed(scale), collapsed(shift), terms=terms, rounded=rounded, blurred=blurred)
 
 
 def _biases(x: Scaled, integers: Array, scale: Array) -> Numbers:
@@ -475,7 +477,7 @@ def _biases(x: Scaled, integers: Array, scale: Array) -> Numbers:
     for count, stored, step in zip(whole, spread(fractions(scale), size), spread(x.scale, size), strict=True):
         same = step and abs(stored - step) <= abs(step) * _FLOAT32_STEP
         made.append(count * (step if same else stored))
-    return shrink(tuple(made))
+    return collapsed(tuple(made))
 
 
 def _between(table: Array, kind: TensorType) -> bool:
@@ -502,8 +504,8 @@ def _weighted(weight: Array, shifts: Numbers) -> Numbers:
         return ZERO
     if len(shifts) == 1:
         known = rows_of(weight)
-        return shrink(tuple(int(n) * shifts[0] for n in known.positive + known.negative))
+        return collapsed(tuple(int(n) * shifts[0] for n in known.positive + known.negative))
     rows = weight.reshape(len(weight), -1, len(shifts)).sum(axis=1, dtype=np.int64)
     below = lcm(*(shift.denominator for shift in shifts))
     whole = np.array([int(shift * below) for shift in shifts], object)
-    return shrink(tuple(Fraction(int(total), below) for total in rows.astype(object) @ whole))
+    return collapsed(tuple(Fraction(int(total), below) for total in rows.astype(object) @ whole))

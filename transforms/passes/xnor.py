@@ -31,7 +31,7 @@ from ..ir.ops import (
 from ..ir.rows import rows_of
 from ..ir.tensor import Array, TensorType, frozen
 from .rewrite import Rewrite, Rewritten
-from .scores import joined
+from .scores import joined_affine
 
 _MOST_LEVELS = 255
 
@@ -120,7 +120,7 @@ class _Walk:
                     x = _Coded(tensor, 1, x.offset)
                 border = AddBorder(values // x.factor, rows, columns)
                 made = _Coded(self.rewrite.emit(name, border, x.tensor), x.factor, x.offset)
-            case Affine() if (whole := joined(op, x.factor, x.offset)) is not None:
+            case Affine() if (whole := joined_affine(op, x.factor, x.offset)) is not None:
                 made = _Coded(self.rewrite.emit(name, whole, x.tensor))
             case Affine():
                 made = _Coded(self.rewrite.emit(name, op, self._restored(x, f"{name}_sums")))
@@ -131,7 +131,7 @@ class _Walk:
                 made = _Coded(self.rewrite.emit(name, op, x.tensor), x.factor, x.offset)
         self.codes[name] = made
         if not self.graph.types[name].is_float and made.zeros is None:
-            self.rewrite.match(name, made.tensor, float(made.factor), made.offset)
+            self.rewrite.equate(name, made.tensor, float(made.factor), made.offset)
 
     def done(self) -> Rewritten:
         """The new graph; class scores keep their values at every level."""
@@ -149,7 +149,9 @@ class _Walk:
         if self.graph.types[node.name].is_bipolar:
             made = self.rewrite.emit(node.name, Threshold(self._clipped(bounds, x), 0, 1), x.tensor)
             return _Coded(made, 2, np.array([-1]))
-        return _Coded(self.rewrite.emit(node.name, Threshold(self._clipped(bounds, x), op.low, op.step), x.tensor))
+        return _Coded(
+            self.rewrite.emit(node.name, Threshold(self._clipped(bounds, x), op.out_bias, op.out_scale), x.tensor)
+        )
 
     def _clipped(self, bounds: Array, x: _Coded) -> Array:
         low, high = self.rewrite.types[x.tensor].range
@@ -165,7 +167,7 @@ class _Walk:
         kind = self.rewrite.types[counts]
         border = _border(op, self.rewrite.types[x.tensor], x.zeros, kind)
         if border.values.shape[:2] == (1, 1):
-            # The same border everywhere, as where the kernel covers the map: thresholds take it up.
+            # The same border everywhere, as where the kernel covers the map: thresholds absorb it.
             return _Coded(counts, 2, border.values[0, 0] - fan_in)
         factor = 2
         if np.any(border.values % 2):

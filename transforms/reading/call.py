@@ -107,6 +107,6 @@ def is_known(op_type: str) -> bool:
     return kind_of(op_type) in OPERATORS or op_type in FOLDED
 
 
-def plain(name: str) -> str:
+def plain_name(name: str) -> str:
     """The name where it is one that a graph's text can hold, else nothing."""
     return name if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) else ""

@@ -12,14 +12,14 @@ import onnx
 from bnnflow import Problem
 
 from ..ir.tensor import Array
-from .constants import Constant, Levels, attributes, bipolar, bounded, quantize, smallest, width
+from .constants import Constant, Levels, attributes, bipolar_constant, bounded, quantize, smallest, width
 
 Settings = dict[str, Any]
 Inputs = list[Any]
 Fold = Callable[[Settings, Inputs], Constant]
 
 
-def fold(node: onnx.NodeProto, inputs: Sequence[Constant | None]) -> list[Constant] | None:
+def folded_outputs(node: onnx.NodeProto, inputs: Sequence[Constant | None]) -> list[Constant] | None:
     """Values of a node's outputs whose inputs are all constant; None where its operator is not folded.
 
     Args:
@@ -249,7 +249,7 @@ def _dequantize_linear(settings: Settings, x: Inputs) -> Levels:
 _FOLDS: Mapping[str, Fold] = {
     "Abs": _alone(np.abs),
     "Add": _together(np.add),
-    "BipolarQuant": lambda a, x: bipolar(x[0], x[1]),
+    "BipolarQuant": lambda a, x: bipolar_constant(x[0], x[1]),
     "Cast": _cast,
     "Ceil": _alone(np.ceil),
     "Clip": _clip,

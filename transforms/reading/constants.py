@@ -225,7 +225,7 @@ def quantize(x: Array, scale: Array, kind: Width) -> Levels:
     return Levels(made, scale)
 
 
-def bipolar(x: Array, scale: Array) -> Levels:
+def bipolar_constant(x: Array, scale: Array) -> Levels:
     """A constant as QONNX `BipolarQuant` makes it of `x`."""
     made = np.empty(bounded(np.broadcast_shapes(x.shape, np.shape(scale)), x.size), np.int8)
     source = np.broadcast_to(x, made.shape)

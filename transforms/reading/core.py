@@ -15,14 +15,14 @@ import onnx
 
 from bnnflow import Problem, visible
 
-from ..ir.contract import CONTRACT_KEY, InputContract, annotated, from_json
+from ..ir.contract import CONTRACT_KEY, InputContract, annotated, contract_of_json
 from ..ir.graph import Graph, Node
 from ..ir.infer import result_type
 from ..ir.ops import Affine, AnyOp, ChannelsLast, Flatten, Scale
 from ..ir.tensor import Array, TensorType, integer_range
 from . import constants
-from .call import OPERATORS, Call, form_of, kind_of, plain
-from .constant_folding import fold
+from .call import OPERATORS, Call, form_of, kind_of, plain_name
+from .constant_folding import folded_outputs
 from .constants import Constant, Levels
 from .finite import check_attributes, check_made, check_read
 from .layout import reads_channels_last
@@ -95,7 +95,7 @@ class Reader:
         if known and said is not None and said.knows_data and not said.host and said.data_range != known:
             what = f"the file's input contract says {said.datatype}, its annotation {datatype}"
             raise Problem(what, f"input {item.name!r}", "compile the network again")
-        self.input = plain(item.name) or "image"
+        self.input = plain_name(item.name) or "image"
         self.types[self.input] = TensorType(shape, *known) if known else TensorType(shape)
         if len(shape) == 1 or (len(shape) == 3 and reads_channels_last(self.model.graph, item.name)):
             self._bind(item.name, Live(self.input, shape))
@@ -107,7 +107,7 @@ class Reader:
         """What the file says of its input besides an integer type: a contract of ours, or FINN's fixed point."""
         texts = [entry.value for entry in self.model.metadata_props if entry.key == CONTRACT_KEY]
         if texts:
-            return from_json(texts[0])
+            return contract_of_json(texts[0])
         try:
             return annotated(datatype)
         except Problem as problem:
@@ -183,7 +183,7 @@ class Reader:
             ) from error
 
     def _fold(self, node: onnx.NodeProto) -> None:
-        values = fold(node, [self.constants[name] if name else None for name in node.input])
+        values = folded_outputs(node, [self.constants[name] if name else None for name in node.input])
         if values is None:
             raise Problem("this operator cannot be computed in advance", hint="store its value as a constant")
         for name, value in zip(node.output, values, strict=False):
@@ -195,7 +195,7 @@ class Reader:
         kind, form = kind_of(node.op_type), form_of(node.op_type)
         if form:
             settings = {**settings, "preferred_impl_style": form}
-        call = Call(kind, plain(node.name), tuple(node.input), tuple(node.output), settings)
+        call = Call(kind, plain_name(node.name), tuple(node.input), tuple(node.output), settings)
         if kind in ("Shape", "Size"):
             self.constants[node.output[0]] = self._shape(call)
             return

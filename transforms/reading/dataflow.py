@@ -36,8 +36,8 @@ from .core import Reader
 from .elementwise import add, aligned, border_of, mul
 from .layers import as_sides
 from .live import End, Live, graph_order
+from .quantizers import given_thresholds as table_of
 from .quantizers import integer_bounds, whole_bounds
-from .quantizers import table as table_of
 from .weights import integer_weights
 
 

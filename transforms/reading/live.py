@@ -126,7 +126,7 @@ def flattened(x: Live) -> Order | None:
     return ((x.channels, places),) if x.first and x.channels > 1 and places > 1 else x.order
 
 
-def joined(orders: list[tuple[int, Order | None]]) -> Order | None:
+def joined_order(orders: list[tuple[int, Order | None]]) -> Order | None:
     """Order of vectors of (length, order), one behind the other."""
     if all(order is None for _, order in orders):
         return None

@@ -213,7 +213,7 @@ def multi_threshold(reader: Reader, call: Call, x: Live) -> Live:
     op: Threshold | Stairs
     whole = step == int(step) and low == int(low) and step < 2**15 and abs(low) < 2**15
     if reader.kind(x).is_float or not whole:
-        op = Stairs(_ordered(table(reader, call, 1), x), low, step)
+        op = Stairs(_ordered(given_thresholds(reader, call, 1), x), low, step)
     else:
         op = Threshold(_ordered(integer_bounds(reader, call, 1, reader.kind(x)), x), int(low), int(step))
     return reader.on(x, "threshold", op, call)
@@ -233,7 +233,7 @@ def integer_bounds(reader: Reader, call: Call, index: int, kind: TensorType) -> 
     """Thresholds on integers of a type: (channels or 1, levels), each in [low, high + 1]."""
     if kind.is_float:
         raise Problem("thresholds need an integer input")
-    return whole_bounds(table(reader, call, index), kind)
+    return whole_bounds(given_thresholds(reader, call, index), kind)
 
 
 def whole_bounds(bounds: Array, kind: TensorType) -> Array:
@@ -243,7 +243,7 @@ def whole_bounds(bounds: Array, kind: TensorType) -> Array:
     return np.clip(np.ceil(bounds), low, high + 1).astype(np.int64)
 
 
-def table(reader: Reader, call: Call, index: int) -> Array:
+def given_thresholds(reader: Reader, call: Call, index: int) -> Array:
     """Thresholds as they are given: float64, (channels or 1, levels)."""
     found = reader.constant(call, index, "thresholds")
     if found.ndim != 2 or not found.size or np.any(np.isnan(found)) or np.any(found[:, 1:] < found[:, :-1]):

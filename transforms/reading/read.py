@@ -120,7 +120,7 @@ class Surveyed:
     made: tuple[str, ...] = ()
 
 
-def survey(model: onnx.ModelProto) -> list[Surveyed]:
+def survey_operators(model: onnx.ModelProto) -> list[Surveyed]:
     """One row an operator, in file order; what lies behind a refused operator is "not reached"."""
     reader, rows, lost = Reader(model), [], set[str]()
     for node in model.graph.node:

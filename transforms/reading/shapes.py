@@ -14,7 +14,7 @@ from .call import Call, operator
 from .core import Reader
 from .elementwise import aligned
 from .layers import as_sides
-from .live import End, Live, Turned, flattened, joined
+from .live import End, Live, Turned, flattened, joined_order
 
 
 @operator("Flatten", takes=(End,))
@@ -191,7 +191,7 @@ def concat(reader: Reader, call: Call, x: Live) -> Live:
     channels = sum(part.channels for part in parts)
     if x.is_map:
         return replace(parts[0], tensor=made, shape=x.with_places(x.places, channels))
-    order = joined([(part.channels, part.order) for part in parts])
+    order = joined_order([(part.channels, part.order) for part in parts])
     return Live(made, (channels,), order=order)
 
 

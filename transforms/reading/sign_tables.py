@@ -17,7 +17,7 @@ from bnnflow import Problem
 
 from ..ir.ops import Add, Affine, AnyOp, Sign
 from .call import Call
-from .constant_folding import fold
+from .constant_folding import folded_outputs
 from .constants import Constants
 from .live import Live, Signs
 
@@ -68,7 +68,7 @@ def table_of(reader: Makes, node: onnx.NodeProto) -> Signs | None:
         for name in node.input:
             x = reader.live.get(name)
             inputs.append(x.signs.values[place] if x is not None and x.signs is not None else fixed.get(name))
-        made = fold(node, inputs)
+        made = folded_outputs(node, inputs)
         if made is None:
             return None
         found.append(np.asarray(made[0]).reshape(()))

@@ -16,7 +16,7 @@ from .sign_tables import COMPARED, computed
 
 
 @operator(*COMPARED, joins=True)
-def compare(reader: Reader, call: Call, x: Live) -> Live:
+def compared_signs(reader: Reader, call: Call, x: Live) -> Live:
     """Comparison with a constant or a computed tensor: 1 where it holds, else 0."""
     values = COMPARED[call.kind]
     if len(call.inputs) != 2:

@@ -12,7 +12,7 @@ from bnnflow import Problem
 
 from ..ir.tensor import Array
 from ..reading import constants
-from ..reading.constant_folding import fold
+from ..reading.constant_folding import folded_outputs
 from ..reading.constants import Constants, Width
 
 _QUANTIZERS = ("BipolarQuant", "Quant", "IntQuant", "Trunc")
@@ -47,7 +47,7 @@ def to_standard(model: onnx.ModelProto) -> onnx.ModelProto:
 def _standard(node: onnx.NodeProto, known: Constants, made: set[str], opset: int) -> list[onnx.NodeProto]:
     """The standard operators that take a node's place; none where it is constant, and its value becomes known."""
     if not any(name and name not in known for name in node.input):
-        values = fold(node, [known[name] if name else None for name in node.input])
+        values = folded_outputs(node, [known[name] if name else None for name in node.input])
         if values is not None:
             for name, value in zip(node.output, values, strict=False):
                 known[name] = value

@@ -205,7 +205,7 @@ def _mvau(name: str, op: Mvau, x: TensorType, common: dict[str, Any]) -> UnitNod
         "SIMD": op.simd,
         "weightDataType": kind,
         "accDataType": sums.datatype,
-        "ActVal": op.low,
+        "ActVal": op.act_val,
         "binaryXnorMode": int(op.xnor),
         "noActivation": int(not op.has_bounds),
         **stated(op),

@@ -210,10 +210,10 @@ class Writer:
                     self._emit("BipolarQuant", [x, self._scalar(f"{name}_scale", 1.0)], name, QONNX)
                 else:
                     self._emit("Sign", [x], name)
-            case Stairs(bounds, low, step):
+            case Stairs(bounds, out_bias, out_scale):
                 layout = {"out_dtype": "FLOAT32", "data_layout": "NHWC" if len(kind.shape) == 3 else "NC"}
                 table = self._constant(f"{name}_bounds", bounds)
-                self._emit("MultiThreshold", [x, table], name, QONNX, **layout, out_scale=step, out_bias=low)
+                self._emit("MultiThreshold", [x, table], name, QONNX, **layout, out_scale=out_scale, out_bias=out_bias)
             case Pad(pads, value):
                 self._pad(x, name, pads, value)
             case Conv(weight, stride):
@@ -245,10 +245,10 @@ class Writer:
             case AddBorder(values, rows, columns) if not self.dataflow:
                 full = values[rows[:, None], columns[None, :]].reshape(1, *kind.shape)
                 self._emit("Add", [x, self._constant(f"{name}_border", full)], name)
-            case Threshold(bounds, low, step):
+            case Threshold(bounds, out_bias, out_scale):
                 table = self._constant(f"{name}_bounds", bounds, bound_type(kind, bounds))
                 settings = {"out_dtype": made.datatype, "data_layout": "NHWC" if len(kind.shape) == 3 else "NC"}
-                scaling = {"out_scale": float(step), "out_bias": float(low)}
+                scaling = {"out_scale": float(out_scale), "out_bias": float(out_bias)}
                 self._emit("MultiThreshold", [x, table], name, QONNX, **settings, **scaling)
             case Best(k):
                 self._best(x, name, kind, k)

@@ -44,7 +44,7 @@ class Balanced(RankedSynapses):
         import numpy as np
 
         from ....models.prune.recovery import Removal, rounds
-        from ....models.prune.synapses import SynapseSpec, kept_synapses, masked, present, score
+        from ....models.prune.synapses import SynapseSpec, kept_synapses, masked, present, synapse_scores
 
         network, images, labels, _ = given.work
         spec = SynapseSpec(1 - self.keep / self.of, self.steps, self.criterion, seed=given.seed)
@@ -54,7 +54,7 @@ class Balanced(RankedSynapses):
             if step > self.steps:
                 return None
             left = self.of - round((self.of - self.keep) * step / self.steps)
-            scores, there = score(best, spec, images, labels, step, flips), present(best)
+            scores, there = synapse_scores(best, spec, images, labels, step, flips), present(best)
             # What is gone stays gone, whatever the criterion says of it.
             ranked = {name: np.where(there[name], found, -np.inf) for name, found in scores.items()}
             keep = {name: highest(found, left, self.of) for name, found in ranked.items()}

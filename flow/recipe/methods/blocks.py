@@ -92,7 +92,7 @@ class Blocks(Dropping):
     @classmethod
     def headline(cls, found: PruningResult) -> str:
         """For the report."""
-        return "Residual units dropped, least needed first, and fine-tuned"
+        return "Residual units dropped, least important first, and fine-tuned"
 
     @classmethod
     def lines(cls, found: PruningResult) -> Lines:

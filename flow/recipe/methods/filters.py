@@ -1,4 +1,4 @@
-"""Filters and neurons, least relevant first: by shares of each layer, or where it costs least accuracy.
+"""Filters and neurons, least important first: by shares of each layer, or where it costs least accuracy.
 
 Where residual joins add layers, these lose the same channels: the layers of a stage, or with `shortcut: pool` of all
 stages; a convolution inside a block loses its own. The only method that prunes classes of yours, too.
@@ -25,7 +25,7 @@ OF_SENSITIVITY = ("objective", "budget", "levels", "validation", "calibration", 
 
 
 class Filters(Method):
-    """Method filters: filters and neurons, least relevant first, of built-in networks and of classes of your own."""
+    """Method filters: filters and neurons, least important first, of built-in networks and of classes of your own."""
 
     criterion: str = Field(
         default=AUTO,

@@ -120,7 +120,7 @@ def lowest_removed(scores: np.ndarray, count: int) -> np.ndarray:
     return np.sort(np.argsort(-scores, kind="stable")[: len(scores) - count])
 
 
-def sensitivity(
+def measure_curves(
     scores: Mapping[str, np.ndarray],
     removed: Mapping[str, Sequence[int]],
     measure: MeasuredAccuracy,
@@ -130,7 +130,7 @@ def sensitivity(
     """Measure the network with the lowest channels of one group removed, for each group and each number.
 
     Args:
-        scores: (channels,) of each group; higher matters more.
+        scores: (channels,) of each group; higher is more important.
         removed: for each group, how many of its channels go.
         measure: of a candidate; with several jobs it must be picklable.
         jobs: processes; the result does not depend on it.

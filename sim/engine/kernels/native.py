@@ -11,7 +11,7 @@ import numpy as np
 
 from ....transforms.ir.ops import Sides
 from ....transforms.ir.tensor import Array
-from ..packing import Window, address, aligned, blocked, pack, roomy, with_room, words_of
+from ..packing import Window, address, aligned_array, blocked, pack_bits, roomy, with_room, words_of
 from . import NumpyArrays, Run
 from .machine import NARROW, WIDE, Machine
 
@@ -111,9 +111,9 @@ class NativeKernels(NumpyArrays):
     def xnor_bits(self, window: Window, weight: Array, bounds: Array, classes: Array) -> Run:
         """See `Kernels`."""
         filters, words, fan_in = len(weight), window.words, window.fan_in
-        weights = blocked(pack(weight > 0).reshape(filters, -1), WIDE)
+        weights = blocked(pack_bits(weight > 0).reshape(filters, -1), WIDE)
         blocks, taps, _ = weights.shape
-        limits = aligned((len(bounds), blocks * WIDE), np.int64, 0)
+        limits = aligned_array((len(bounds), blocks * WIDE), np.int64, 0)
         limits[:, :filters] = np.clip(fan_in + 1 - bounds, 0, fan_in + 1)
         geometry = _Geometry.of(window, words)
         offsets, area = window.offsets(words), window.rows * window.columns
@@ -135,9 +135,9 @@ class NativeKernels(NumpyArrays):
         """See `Kernels`."""
         filters, words = len(weight), window.words
         width = NARROW if filters <= NARROW else WIDE
-        weights = blocked(pack(weight > 0).reshape(filters, -1), width)
+        weights = blocked(pack_bits(weight > 0).reshape(filters, -1), width)
         blocks, taps, _ = weights.shape
-        begin = aligned((blocks * width,), np.int32, 0)
+        begin = aligned_array((blocks * width,), np.int32, 0)
         begin[:filters] = shift + factor * window.fan_in
         geometry, offsets = _Geometry.of(window, words), window.offsets(words)
         name = "xnor_sums_narrow" if width == NARROW else "xnor_sums"
@@ -154,14 +154,14 @@ class NativeKernels(NumpyArrays):
 
     def dot_bits(self, window: Window, weight: Array, low: int, bounds: Array) -> Run:
         """See `Kernels`."""
-        limits = aligned((words_of(len(weight)) * WIDE,), np.int32, _MOST)
+        limits = aligned_array((words_of(len(weight)) * WIDE,), np.int32, _MOST)
         sums = low * weight.reshape(len(weight), -1).sum(axis=1, dtype=np.int64)
         limits[: len(weight)] = np.clip(bounds - sums, -_MOST, _MOST)
         return self._dot("dot_bits", window, weight, low, limits)
 
     def dot_sums(self, window: Window, weight: Array, low: int) -> Run:
         """See `Kernels`."""
-        starts = aligned((words_of(len(weight)) * WIDE,), np.int32, 0)
+        starts = aligned_array((words_of(len(weight)) * WIDE,), np.int32, 0)
         starts[: len(weight)] = low * weight.reshape(len(weight), -1).sum(axis=1, dtype=np.int64)
         return self._dot("dot_sums", window, weight, low, starts)
 
@@ -170,7 +170,7 @@ class NativeKernels(NumpyArrays):
         groups, blocks = -(-fan_in // taps), words_of(filters)
         padded = np.zeros((blocks * WIDE, groups * taps), np.int8 if taps == 4 else np.int16)
         padded[:filters, :fan_in] = weight.reshape(filters, fan_in)
-        weights = aligned((blocks, groups, WIDE, taps), padded.dtype)
+        weights = aligned_array((blocks, groups, WIDE, taps), padded.dtype)
         weights[...] = padded.reshape(blocks, WIDE, groups, taps).transpose(0, 2, 1, 3)
         geometry = _Geometry.of(window, window.channels)
         row, line = window.kernel[1] * window.channels, window.width * window.channels
@@ -212,7 +212,7 @@ class NativeKernels(NumpyArrays):
     def compare(self, bounds: Array, channels: int) -> Run:
         """See `Kernels`."""
         words = words_of(channels)
-        bytes_, masks = np.zeros(words * 64, np.uint8), pack((np.broadcast_to(bounds, channels) <= 255)[None])[0]
+        bytes_, masks = np.zeros(words * 64, np.uint8), pack_bits((np.broadcast_to(bounds, channels) <= 255)[None])[0]
         bytes_[:channels] = np.clip(bounds, 0, 255)
         sums = np.full(words * 64, _MOST, np.int32)
         sums[:channels] = np.clip(bounds - 1, -_MOST - 1, _MOST)
@@ -228,7 +228,7 @@ class NativeKernels(NumpyArrays):
                 self.by_numpy(source, ints)
                 self.call("compare_sums", source, stride, sums, made, pixels, words)
             else:
-                return self.by_numpy(pack(ints >= bounds), ints)
+                return self.by_numpy(pack_bits(ints >= bounds), ints)
             return made
 
         return run

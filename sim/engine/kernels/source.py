@@ -18,7 +18,7 @@ from .source_maps import (
     copy_rows,
     count_levels,
     pool,
-    replay,
+    replay_kernels,
     three_channels_last,
 )
 from .source_xnor import BYTE_SUMS, peak, population_count, xnor_bits, xnor_sums
@@ -57,7 +57,7 @@ def text(machine: Machine) -> str:
         channels_last("channels_last"),
         three_channels_last("three_channels_last"),
         copy_rows("copy_rows"),
-        replay("replay"),
+        replay_kernels("replay"),
         compare_bytes("compare_bytes"),
         compare_sums("compare_sums"),
         count_levels("count_levels"),

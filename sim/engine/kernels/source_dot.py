@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .assembly import Function
 from .machine import WIDE, Machine
-from .source_xnor import joined
+from .source_xnor import joined_lanes
 
 
 def dot(name: str, machine: Machine, bits: bool) -> Function:
@@ -76,7 +76,7 @@ def dot(name: str, machine: Machine, bits: bool) -> Function:
                                 bound = f.load(vector, f.at("i32", limit, offset), 4)
                                 masks.append(f.value(f"icmp sge {vector} {total}, {bound}"))
                             word = f.at("i64", out, f.add(target, block.index))
-                            f.store(f"i{tile}", joined(f, masks, lanes), f.at(f"i{tile}", word, str(part_index)))
+                            f.store(f"i{tile}", joined_lanes(f, masks, lanes), f.at(f"i{tile}", word, str(part_index)))
                         else:
                             numbers = f.at("i32", out, f.add(target, f.mul(block.index, str(WIDE))))
                             for offset, total in zip(offsets, sums, strict=True):

@@ -107,7 +107,7 @@ def copy_rows(name: str) -> Function:
     return f
 
 
-def replay(name: str) -> Function:
+def replay_kernels(name: str) -> Function:
     """Call kernels one behind the other.
 
     Parameters: pairs of a kernel and its parameters, how many.

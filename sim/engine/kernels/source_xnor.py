@@ -43,7 +43,7 @@ def xnor_bits(name: str, machine: Machine, pixels: int) -> Function:
                             limit = f.load(vector, f.at("i64", limits[i], str(part * tile + a * lanes)), 8)
                             masks.append(f.value(f"icmp slt {vector} {total}, {limit}"))
                         word = f.at("i64", out, f.add(f.mul(f.add(first_out, pixel[i]), stride), block.index))
-                        f.store(f"i{tile}", joined(f, masks, lanes), f.at(f"i{tile}", word, str(part)))
+                        f.store(f"i{tile}", joined_lanes(f, masks, lanes), f.at(f"i{tile}", word, str(part)))
     return f
 
 
@@ -172,7 +172,7 @@ def population_count(vector: str) -> str:
     return f"llvm.ctpop.v{lanes}{kind}"
 
 
-def joined(f: Function, masks: list[str], lanes: int) -> str:
+def joined_lanes(f: Function, masks: list[str], lanes: int) -> str:
     """One integer whose bits are the lanes of boolean vectors, the first vector's first lane lowest."""
     if lanes < 8:  # the signs of such vectors go to a general register best
         total = "0"

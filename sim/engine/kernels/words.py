@@ -9,7 +9,7 @@ import numpy as np
 
 from ....transforms.ir.ops import Sides
 from ....transforms.ir.tensor import Array
-from ..packing import Window, pack
+from ..packing import Window, pack_bits
 from . import NumpyArrays, Run
 
 # Words in one round of xor, count and add: their buffers stay in the second cache.
@@ -29,7 +29,7 @@ class NumpyKernels(NumpyArrays):
 
         def run(bits: Array) -> Array:
             unequal = _unequal(_windows(bits, window), rows)
-            return pack(unequal < (limits[0] if same else limits[classes]))
+            return pack_bits(unequal < (limits[0] if same else limits[classes]))
 
         return run
 
@@ -48,7 +48,7 @@ class NumpyKernels(NumpyArrays):
 
         def run(ints: Array) -> Array:
             made = sums(ints)
-            return pack(made >= (limits if made.dtype == np.float32 else exact))
+            return pack_bits(made >= (limits if made.dtype == np.float32 else exact))
 
         return run
 
@@ -74,7 +74,7 @@ class NumpyKernels(NumpyArrays):
 
     def compare(self, bounds: Array, channels: int) -> Run:
         """See `Kernels`."""
-        return lambda ints: pack(ints >= bounds)
+        return lambda ints: pack_bits(ints >= bounds)
 
     def levels(self, bounds: Array, channels: int) -> Run:
         """See `Kernels`."""
@@ -114,7 +114,7 @@ class NumpyKernels(NumpyArrays):
 
 def _weights(weight: Array) -> Array:
     """(filters, kernel h, kernel w, channels) to words, (tap words, filters)."""
-    return np.ascontiguousarray(pack(weight > 0).reshape(len(weight), -1).T)
+    return np.ascontiguousarray(pack_bits(weight > 0).reshape(len(weight), -1).T)
 
 
 def _windows(bits: Array, window: Window) -> Array:

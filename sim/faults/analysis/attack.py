@@ -230,7 +230,7 @@ class _State:
             columns = _columns(layer, vector, row, int(self.needed[vector * rows + row]))
             if (row, tuple(columns)) not in turns:
                 sums = layer.sums[:, row] - step * (layer.x[:, columns] @ terms[row, columns])
-                made = layer.op.low + (sums[:, None] >= layer.op.bounds[row]).sum(axis=1)
+                made = layer.op.act_val + (sums[:, None] >= layer.op.bounds[row]).sum(axis=1)
                 turns[row, tuple(columns)] = _Turn(row, tuple(columns), made)
         return list(turns.values())
 

@@ -102,7 +102,7 @@ def criticality(
     assert isinstance(op, Mvau)
     if x.is_float:
         raise Problem("the layer reads floats", layer, "judge a layer behind the first threshold")
-    steps = changes(op, memory)
+    steps = flip_changes(op, memory)
     simulator, walk = Simulator.of(graph), _roomy(graph, layer, op, int(np.abs(steps).max()))
     changed = np.zeros((len(steps), steps[0].size), np.int64)
     right = np.zeros_like(changed)
@@ -135,7 +135,7 @@ def _roomy(graph: Graph, layer: str, op: Mvau, step: int) -> Walk:
     return Walk.of(graph, {}, {layer: wide})
 
 
-def changes(op: Mvau, memory: Memory) -> Array:
+def flip_changes(op: Mvau, memory: Memory) -> Array:
     """What the flip of each bit adds to its weight (to the product's sign of XNOR units), (rows, columns, bits)."""
     weight = op.weight.astype(np.int64)[..., None]
     if op.xnor:
@@ -181,7 +181,7 @@ def _cases(tail: Tail, op: Mvau, steps: Array, rows: Sequence[int]) -> Iterator[
 
 def _sums(tail: Tail, op: Mvau, x: Array) -> Array:
     """The layer's sums, int64."""
-    kernel = kernel_of(tail.graph, tail.layer, replace(op, bounds=NO_BOUNDS, low=0))
+    kernel = kernel_of(tail.graph, tail.layer, replace(op, bounds=NO_BOUNDS, act_val=0))
     return kernel(x).astype(np.int64)
 
 

@@ -68,7 +68,7 @@ def layer_of(graph: Graph, name: str, tensors: dict[str, Array]) -> MarginLayer:
     node = graph.node(name)
     assert isinstance(node.op, Mvau)
     given = tensors[node.input]
-    kernel = kernel_of(graph, name, replace(node.op, bounds=NO_BOUNDS, low=0))
+    kernel = kernel_of(graph, name, replace(node.op, bounds=NO_BOUNDS, act_val=0))
     sums = kernel(given).astype(np.int64)
     x = given.reshape(-1, given.shape[-1]).astype(np.int64)
     kind = graph.types[node.input]

@@ -33,7 +33,8 @@ class Plan:
         wanted: half width of the mean over maps to reach at 95 %, 0.0025 for a quarter of a point; None: no second
             stage.
         most: maps in all, where `wanted` asks for more.
-        error, confidence: of Leveugle's sample size, for the points of the model "single".
+        error, confidence: half width of the interval of the share of critical faults, and its confidence, 0 to 1, for
+            the points of the model "single" (Leveugle's sample size).
     """
 
     maps: int = 5
@@ -83,7 +84,7 @@ class Series:
         outcomes: trial 0, 1, 2, ...
         population: cells a single fault can hit; 0 for other models.
         first: maps of the first stage of `Plan`; None: all.
-        confidence: of the interval of single faults.
+        confidence: of the interval of single faults, 0 to 1.
     """
 
     point: Point

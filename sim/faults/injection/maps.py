@@ -126,7 +126,9 @@ def checksum(graph: Graph) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def draw(graph: Graph, places: Sequence[Memory], model: FaultModel, rates: Rates, seed: int, trial: int) -> FaultMap:
+def draw_map(
+    graph: Graph, places: Sequence[Memory], model: FaultModel, rates: Rates, seed: int, trial: int
+) -> FaultMap:
     """Fault map number `trial` of unprotected memories."""
     return FaultMap(
         checksum(graph),

@@ -13,7 +13,7 @@ import numpy as np
 
 from bnnflow import Problem
 
-from ....transforms.entries import form_of, read, written
+from ....transforms.entries import entry_form, read_entry, written
 from ....transforms.ir.tensor import Array
 from ..shapes import SHAPES, Shape
 from ..shapes.base import Streams
@@ -83,7 +83,7 @@ def _shape(text: str) -> Shape:
     name, _, parameters = text.partition(":")
     shape = SHAPES[chosen(name, tuple(SHAPES), "fault shape")]
     try:
-        return read(shape, parameters)
+        return read_entry(shape, parameters)
     except ValueError:
         example = f", such as {shape.example}" if shape.example else ""
-        raise Problem(f"{text!r} is no fault shape", "fault model", f"write {form_of(shape)}{example}") from None
+        raise Problem(f"{text!r} is no fault shape", "fault model", f"write {entry_form(shape)}{example}") from None

@@ -116,8 +116,8 @@ def split(graph: Graph, layers: Sequence[str]) -> Graph:
     for node in graph.nodes:
         if node.name in layers and isinstance(node.op, Mvau) and node.op.has_bounds:
             sums = f"{node.name}__sums"
-            nodes.append(Node(sums, replace(node.op, bounds=NO_BOUNDS, low=0), node.inputs))
-            nodes.append(Node(node.name, Thresholding(node.op.bounds, node.op.low, node.op.pe), (sums,)))
+            nodes.append(Node(sums, replace(node.op, bounds=NO_BOUNDS, act_val=0), node.inputs))
+            nodes.append(Node(node.name, Thresholding(node.op.bounds, node.op.act_val, node.op.pe), (sums,)))
         else:
             nodes.append(node)
     return graph.with_nodes(tuple(nodes))
