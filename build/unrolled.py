@@ -2,8 +2,8 @@
 
 With PE = MH and SIMD = MW an MVAU takes one vector a cycle and every weight is a constant: a product with +1 is a wire,
 with -1 an inverter that the next LUT takes up, with 0 nothing. What is left of a neuron is a sum of as many terms as it
-keeps synapses, and the comparison with its thresholds. FINN's formula (`finn_formulas.mvau`) counts every weight of
-such a unit as if it were in a memory, so that zeros gain nothing there; this module counts the circuit.
+keeps synapses, and the comparison with its thresholds. FINN's formula (`finn_formulas.mvau_cost`) counts every weight
+of such a unit as if it were in a memory, so that zeros gain nothing there; this module counts the circuit.
 
 The sum is a compressor tree (Wallace, A suggestion for a fast multiplier, 1964) of what a 6-input LUT with two outputs
 (LUT6_2 of AMD's 7 series and UltraScale) can hold:

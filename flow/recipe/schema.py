@@ -130,7 +130,7 @@ class Verify(Section):
 
 
 class Recipe(Section):
-    """A whole recipe. `load` reads one from a file and says where in the file a fault is."""
+    """A whole recipe. `load_recipe` reads one from a file and says where in the file a fault is."""
 
     name: Annotated[str, Field(pattern=r"^([a-z0-9][a-z0-9._-]*)?$", max_length=100)] = Field(
         default="", description="names the run folder; empty: the file's name"

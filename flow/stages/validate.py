@@ -71,7 +71,7 @@ def validate(recipe: Recipe, without_files: bool = False) -> Validated:
     """Look for everything in a recipe that a build would refuse.
 
     Args:
-        recipe: of `recipe.load`.
+        recipe: of `load_recipe`.
         without_files: whether the files of a published data set may be absent.
 
     Raises:

@@ -12,7 +12,7 @@ class Dataset:
     """Labelled images of one data set, split into a training and a test part.
 
     Args:
-        name: the name that `load` knows it by.
+        name: the name that `load_dataset` knows it by.
         classes: the class names in the order of the labels.
         train_images: (N, C, H, W) uint8, 0 to 255, read-only.
         train_labels: (N,) int64, 0 to len(classes) - 1, read-only.
