@@ -29,6 +29,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--target", default="host", help="compile the simulator's kernels as for a lesser processor: avx2")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest of all first: begun last, one process would wait for it."""
+    items.sort(key=lambda item: item.path.name != "test_packaging.py")
+
+
 @pytest.fixture(autouse=True, scope="session")
 def kernels_for(request: pytest.FixtureRequest) -> Iterator[None]:
     """With `--target avx2` (any of `kernels.llvm.TARGETS`), "host" means that processor in all tests."""

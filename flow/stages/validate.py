@@ -208,7 +208,7 @@ def _try_criterion(recipe: Recipe, network: Network | OwnNetwork, images: Datase
             if part.needs & {"flips", "latent weights"} or any(method.slow for method in part.methods):
                 twin(network)
             else:
-                score(network, part, Sample(two, labels, two[::-1]), recipe.seed, sets=sets)
+                score(network, part, Sample(two, labels, two[::-1]), recipe.seed, sets=sets, by_captum=False)
     except Problem as problem:
         if problem.status == USER_INPUT:
             raise recipe.problem("prune.criterion", problem.in_place, problem.hint) from problem

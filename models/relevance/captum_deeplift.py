@@ -49,10 +49,11 @@ def captum_deeplift(probe: Probe, x: Tensor, base: Tensor, target: Tensor) -> At
         warnings.simplefilter("ignore", UserWarning)  # on hooks that it sets and removes
         for name, tap in {**probe.taps, **probe.cuts}.items():
             method = LayerDeepLift(probe.model, probe.model.get_submodule(tap.path))
+            if name not in probe.cuts:
+                parts[name] = method.attribute(x, base, target=target).detach()
+                continue
             found, missed = method.attribute(x, base, target=target, return_convergence_delta=True)
-            parts[name] = found.detach()
-            if name in probe.cuts:
-                misses[name] = missed.detach()
+            parts[name], misses[name] = found.detach(), missed.detach()
         _, missed = DeepLift(probe.model).attribute(x, base, target=target, return_convergence_delta=True)
     with torch.no_grad():
         change = (probe.model(x) - probe.model(base)).gather(1, target[:, None])[:, 0]

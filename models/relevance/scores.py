@@ -14,7 +14,6 @@ from bnnflow import CHECK_FAILED, Problem
 from ..networks.network import Network
 from ..networks.own import OwnNetwork
 from ..training.flips import FlipCounts
-from .captum_deeplift import captum_check
 from .criteria import CRITERIA, REDUCTIONS, Criterion
 from .deep_lift import TOLERANCE
 from .sample import CaptumCheck, Relevance, Sample, ScoringRequest, SetScores
@@ -42,6 +41,7 @@ def score(
     flips: FlipCounts | None = None,
     sets: SetScores | None = None,
     batch: int = BATCH,
+    by_captum: bool = True,
 ) -> Relevance:
     """Score every filter and neuron of every weight layer but the last; higher is more important.
 
@@ -53,6 +53,7 @@ def score(
         flips: what training counted, for "flips" and "flips-step".
         sets: what chooses sets of channels, for "reconstruction".
         batch: images at a time; it has no influence on the result but for rounding.
+        by_captum: whether Captum judges DeepLIFT's attributions, at one of its passes a layer.
 
     Raises:
         Problem: an unknown criterion; weights or norms that are not finite; a network or training without what it
@@ -65,14 +66,18 @@ def score(
     check: float | None = None
     captum: CaptumCheck | None = None
     if wanted.parts:
-        found = [score(network, part, sample, seed, flips, sets, batch) for part in wanted.parts]
+        found = [score(network, part, sample, seed, flips, sets, batch, by_captum) for part in wanted.parts]
         scores = borda([each.scores for each in found])
         check = max((each.check for each in found if each.check is not None), default=None)
         captum = next((each.captum for each in found if each.captum is not None), None)
         images = max(each.images for each in found)
     elif wanted.reduction:
         scores, check = _reduced(network, wanted, sample, batch)
-        captum = captum_check(network, sample) if CRITERIA[wanted.method].captum else None
+        if by_captum and CRITERIA[wanted.method].captum:
+            # Captum loads matplotlib, too: longer than a small network's scores take.
+            from .captum_deeplift import captum_check
+
+            captum = captum_check(network, sample)
         images = len(sample.images)
     else:
         row = CRITERIA[wanted.method]

@@ -128,6 +128,7 @@ train: {{epochs: 1, batch: 50, threads: 1, device: cpu}}
 prune: {prune}
 faults: {{enabled: false}}
 speed: {{enabled: false}}
+verify: {{images: 6}}
 """
 PRUNE = "{amount: 0.5, steps: 2, unit: 2, epochs: 1, batch: 50, images: 40}"
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -35,15 +38,27 @@ def ran(capsys: pytest.CaptureFixture[str], *arguments: str, status: int = 0) ->
     return said.err if status else said.out
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two epochs in `run`, packed into `net.bnn`."""
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("packed")
+    (folder / "net.yaml").write_text(RECIPE)
+    path, run, said = folder / "net.bnn", str(folder / "run"), io.StringIO()
+    assert cli.run(["build", str(folder / "net.yaml"), "--run", run, "--to", "export"]) == 0
+    with contextlib.redirect_stdout(said):
+        assert cli.run(["pack", run, "-o", str(path), "--machine", "a machine", "--json"]) == 0
+    found = json.loads(said.getvalue())
+    assert found["bytes"] == path.stat().st_size and found["epochs"] == 2 and found["machine"] == "a machine"
+    assert found["test_images"] == 60 and found["network"] == "base" and 0 <= found["accuracy"] <= 1
+    return folder
+
+
 @pytest.fixture
-def packed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
-    """A run of two epochs in `run`, packed into `net.bnn`; `start.yaml` starts from it."""
-    (tmp_path / "net.yaml").write_text(RECIPE)
-    path, run = tmp_path / "net.bnn", str(tmp_path / "run")
-    ran(capsys, "build", str(tmp_path / "net.yaml"), "--run", run, "--to", "export")
-    said = json.loads(ran(capsys, "pack", run, "-o", str(path), "--machine", "a machine", "--json"))
-    assert said["bytes"] == path.stat().st_size and said["epochs"] == 2 and said["machine"] == "a machine"
-    assert said["test_images"] == 60 and said["network"] == "base" and 0 <= said["accuracy"] <= 1
+def packed(made: Path, tmp_path: Path) -> Path:
+    """The same in the test's folder; `start.yaml` starts from it."""
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    path = tmp_path / "net.bnn"
     text = RECIPE.replace("{arch: mlp, hidden: [16, 16]}", f"{{trained: {path}}}").replace("epochs: 2, ", "")
     (tmp_path / "start.yaml").write_text(text)
     return path

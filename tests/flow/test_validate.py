@@ -128,6 +128,18 @@ def test_build_refuses_the_same_and_leaves_the_folder_alone(tmp_path: Path, caps
     assert (run / "model.yaml").read_bytes() == before["model.yaml"]
 
 
+def test_captum_judges_what_is_trained_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its figures decide nothing in a check, at a pass a layer."""
+
+    def asked(*_: object) -> None:
+        raise AssertionError("Captum was asked")
+
+    path = tmp_path / "net.yaml"
+    path.write_text(BASE)
+    monkeypatch.setattr("bnnflow.models.relevance.captum_deeplift.captum_check", asked)
+    validate(load(path, ["prune.criterion=deeplift"]))
+
+
 def test_an_override_may_make_keys_of_the_file_void_and_says_so(tmp_path: Path) -> None:
     path = tmp_path / "net.yaml"
     path.write_text(BASE + "train: {schedule: step, step_epochs: 2}\n")

@@ -36,6 +36,7 @@ class Net(torch.nn.Module):
 RECIPE = (
     'name: mine\r\nmodel: {arch: "nets:Net", weights: ckpt.pt}\r\ndata: {name: digits, test_images: 100}\r\n'
     "prune: {amount: 0.5, steps: 1, unit: 4, epochs: 1}\r\nfaults: {enabled: false}\r\nspeed: {enabled: false}\r\n"
+    "verify: {images: 6}\r\n"
 )
 
 

@@ -49,7 +49,7 @@ def test_what_can_go_is_what_drop_blocks_takes(spec: NetworkSpec) -> None:
 
 
 def test_a_units_worth_is_accuracy_without_it(digits: Dataset, trained: Network) -> None:
-    held, norm_images = (digits.test_images, digits.test_labels), digits.train_images[:300]
+    held, norm_images = (digits.test_images[:120], digits.test_labels[:120]), digits.train_images[:100]
     before = digest(trained)
     losses = block_losses(trained, *held, norm_images)
     assert [loss.name for loss in losses] == ["block0", "block1", "block2", "block4"]
@@ -63,8 +63,8 @@ def test_a_units_worth_is_accuracy_without_it(digits: Dataset, trained: Network)
 
 def test_units_go_by_their_first_names(digits: Dataset, trained: Network) -> None:
     """Each step drops the unit that was measured as least important in the network as it is then."""
-    held, images = (digits.test_images, digits.test_labels), digits.train_images[:300]
-    labels = digits.train_labels[:300]
+    held, images = (digits.test_images[:120], digits.test_labels[:120]), digits.train_images[:100]
+    labels = digits.train_labels[:100]
     made, steps = reduce_blocks(trained, images, labels, held, TrainSpec(0, 50, 0.01, 0), 4)
     assert sorted(step.dropped for step in steps) == ["block0", "block1", "block2", "block4"]
     assert made.spec.units == (0, 1)

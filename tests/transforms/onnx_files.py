@@ -119,11 +119,14 @@ def by_qonnx(model: onnx.ModelProto, x: np.ndarray) -> np.ndarray:
         return np.concatenate([execute_onnx(wrapped, {source: image[None]})[output] for image in x])
 
 
-def by_onnxruntime(model: onnx.ModelProto, x: np.ndarray) -> np.ndarray:
+def by_onnxruntime(model: onnx.ModelProto, x: np.ndarray, singly: bool = False) -> np.ndarray:
+    """The first output; with `singly` of image by image, one behind the other."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
+    options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return np.asarray(session.run(None, {session.get_inputs()[0].name: x})[0])
+    name = session.get_inputs()[0].name
+    return np.concatenate([session.run(None, {name: some})[0] for some in (x[:, None] if singly else [x])])
 
 
 def ours(model: onnx.ModelProto, x: np.ndarray) -> np.ndarray:

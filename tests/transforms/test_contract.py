@@ -161,7 +161,7 @@ def judged(case: Case, model: onnx.ModelProto, floats: np.ndarray) -> np.ndarray
     """Class scores by onnxruntime, or by qonnx, which alone knows MultiThreshold."""
     if case.first == "thresholds":
         return by_qonnx(model, floats)
-    return np.concatenate([by_onnxruntime(to_standard(model), one[None]) for one in floats])
+    return by_onnxruntime(to_standard(model), floats, singly=True)
 
 
 @given(cases())
