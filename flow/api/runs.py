@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from bnnflow import Problem
 
 from .common import Changes, PathLike, changes_of, given_or_default, path_of
 
@@ -59,8 +62,11 @@ def rank(
     seed: int | None = None,
     threads: int = 1,
     data_dir: PathLike | None = None,
+    chance: int = 0,
+    shares: Sequence[float] = (0.25, 0.5, 0.75),
     csv: PathLike | None = None,
     plot: PathLike | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Ranking:
     """Score every filter and neuron of a trained network by one or several criteria, and say how they agree.
 
@@ -73,8 +79,11 @@ def rank(
         seed: of the images drawn and of random scores.
         threads: processor threads.
         data_dir: folder of the data set's files.
+        chance: random draws a cell that the criteria are held against, without training; 0: none, else 2 or more.
+        shares: of the channels that go in these cells.
         csv: file for every score.
         plot: picture of scores and relevance maps (.svg, .png, .pdf).
+        progress: called with accuracies beside chance that are measured, and how many there are in all.
 
     Raises:
         Problem: no trained network, an unknown criterion, or too few images.
@@ -95,6 +104,11 @@ def rank(
     images, drawn = given_or_default(count, "prune.images"), given_or_default(seed, "seed")
     found = work.find_run(Path(run))
     scored, made, sample = work.rank(found, wanted, network, images, drawn, threads, path_of(data_dir))
+    if chance:
+        if chance < 2:
+            raise Problem("a single random draw says nothing of chance", "--chance", "give 2 or more, such as 20")
+        table = work.chance_table(found, scored, made, shares, chance, path_of(data_dir), progress)
+        scored = replace(scored, chance=table)
     if csv is not None:
         work.write_ranking_csv(scored, Path(csv))
     if plot is not None:

@@ -125,6 +125,18 @@ def changes(overrides: Sequence[str] | None, options: Iterable[str] = ()) -> lis
     return every
 
 
+def share_list(text: str, name: str) -> tuple[float, ...]:
+    """The numbers of an option such as "0.25,0.5".
+
+    Raises:
+        Problem: it is no list of numbers.
+    """
+    try:
+        return tuple(float(share) for share in text.split(",")) if text else ()
+    except ValueError:
+        raise Problem(f"{text!r} is not a list of shares", name, "for example 0.25,0.5,0.75") from None
+
+
 def read_recipe(path: Path, changes: list[str]) -> None:
     """Read a recipe for its faults alone, before a command imports anything heavy; files of other kinds pass."""
     if path.suffix in (".yaml", ".yml"):

@@ -23,6 +23,7 @@ from .options import (
     given,
     option,
     read_recipe,
+    share_list,
     together,
     useless,
 )
@@ -107,7 +108,9 @@ def sensitivity(
             source,
             run,
             wanted,
-            work.SensitivityOptions(criterion, scores, _shares(levels), unit, images, calibration, seed, jobs, store),
+            work.SensitivityOptions(
+                criterion, scores, share_list(levels, "--levels"), unit, images, calibration, seed, jobs, store
+            ),
             work.LabelledInput(data, data_dir, pictures, labels, contract),
             bar.update,
         )
@@ -133,13 +136,6 @@ def _measure(source: Path, run: Path | None, method: str, wanted: list[str], dra
     with screen.Bar("sensitivity", quiet=json) as bar:
         found = work.measure(source, run, method, wanted, draws, bar.update)
     screen.print_json({"method": method, **found.facts}) if json else screen_pruning.print_lines(found.shown)
-
-
-def _shares(text: str) -> tuple[float, ...]:
-    try:
-        return tuple(float(share) for share in text.split(",")) if text else ()
-    except ValueError:
-        raise Problem(f"{text!r} is not a list of shares", "--levels", "for example 0.25,0.5,0.75") from None
 
 
 def _once(context: typer.Context, overrides: list[str], options: dict[str, str]) -> None:

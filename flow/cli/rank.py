@@ -10,7 +10,7 @@ import typer
 from ...models.relevance.criteria import CRITERIA, RANKED, REDUCTIONS
 from .commands import examples
 from .declare import KEY, Key, Own
-from .options import DataDir, Json, WhichNetwork, useless
+from .options import DataDir, Json, WhichNetwork, share_list, useless
 
 _CRITERIA = (
     "Criterion: METHOD, METHOD:REDUCTION or borda(A,B,...). Methods: "
@@ -40,6 +40,10 @@ def rank(
     ablation: Annotated[
         bool, Own("Compare with single-filter ablation too, the reference; slow.", ("--ablation",))
     ] = False,
+    chance: Annotated[
+        int, Own("Random draws to hold the criteria against, without training, such as 20.", least=0)
+    ] = 0,
+    shares: Annotated[str, Own("With --chance: of the channels that go, comma separated.")] = "0.25,0.5,0.75",
     show: Annotated[int, Own("Filters to list at either end of each layer.", least=1)] = 5,
     seed: Annotated[int, Key("seed", help="Of the images drawn and of random scores.")] = KEY,
     threads: Annotated[int, Own("Processor threads.", least=1)] = 1,
@@ -63,15 +67,21 @@ def rank(
         useless(context, ["show"], "with --json, which has all filters")
     named = criterion or list(RANKED)
     criteria = [*named, *(["ablation"] if ablation and "ablation" not in named else [])]
-    found = api(
-        run,
-        criteria,
-        network=network,
-        count=images,
-        seed=seed,
-        threads=threads,
-        data_dir=data_dir,
-        csv=csv,
-        plot=plot,
-    )
+    if not chance:
+        useless(context, ["shares"], "without --chance", "say with --chance how many random draws there are")
+    with screen.Bar("chance", quiet=json or not chance) as bar:
+        found = api(
+            run,
+            criteria,
+            network=network,
+            count=images,
+            seed=seed,
+            threads=threads,
+            data_dir=data_dir,
+            chance=chance,
+            shares=share_list(shares, "--shares"),
+            csv=csv,
+            plot=plot,
+            progress=bar.update,
+        )
     screen.print_json(found) if json else screen_pruning.print_rank(found, show)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,9 +15,9 @@ from bnnflow import CHECK_FAILED, Problem
 
 from ...models.relevance.criteria import CRITERIA, Criterion
 from ..recipe.file import load_recipe
-from ..recipe.objects import dataset, export_properties, set_threads
+from ..recipe.objects import dataset, export_properties, set_threads, train_settings
 from ..recipe.schema import Recipe
-from ..results.rankings import CaptumComparison, CriterionScores, Ranking
+from ..results.rankings import CaptumComparison, ChanceTable, CriterionScores, Ranking
 from ..run.files import write_whole
 from ..run.folder import RECIPE, Run
 from ..run.names import FLIPS, WEIGHTS
@@ -105,6 +105,55 @@ def rank(
         },
     )
     return ranking, network, sample
+
+
+def chance_table(
+    run: Run,
+    ranking: Ranking,
+    network: Network | OwnNetwork,
+    shares: Sequence[float],
+    draws: int,
+    data_dir: Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> ChanceTable:
+    """How the criteria of a ranking stand to random draws on this very network, without training.
+
+    Judged on images that training held out; where it held none, on other training images than the scored ones.
+
+    Args:
+        run, data_dir: as for `rank`.
+        ranking, network: of `rank`.
+        shares: of the channels that go.
+        draws: random choices a cell.
+        progress: called with accuracies measured and in all.
+
+    Raises:
+        Problem: the network has no channels or no batch norms to re-estimate, or a share is none.
+    """
+    from ...models.training.train import held_out
+    from ..pruning.chance import against_chance
+    from ..pruning.sensitivity import Candidates, subsets
+    from ..pruning.structure import graph_of, structure_of
+
+    for share in shares:
+        if not 0 < share < 1:
+            raise Problem(f"a share of {share:g}", "--shares", "give shares between 0 and 1, such as 0.5")
+    recipe = load_recipe(run.path(RECIPE), [f"data.dir={data_dir.absolute()}"] if data_dir is not None else [])
+    images, settings = dataset(recipe), recipe.prune
+    out = held_out(len(images.train_images), train_settings(recipe))
+    most = len(out) or len(images.train_images) // 2
+    counts = min(settings.validation, most), min(settings.calibration, len(images.train_images) // 2)
+    judged, truth, measured_on = subsets(images.train_images, images.train_labels, *counts, ranking.seed, out)
+    graph = graph_of(network, export_properties(recipe))
+    structure = structure_of(network)
+    scores = {
+        row.criterion: structure.scores(network, {name: np.array(one) for name, one in row.scores.items()})
+        for row in ranking.criteria
+    }
+    candidates = Candidates.of(graph, measured_on, judged, truth)
+    cells = against_chance(candidates, scores, shares, draws, ranking.seed, progress)
+    judged_on = "held out of training" if len(out) else "training images"
+    return ChanceTable(draws=draws, images=len(judged), judged_on=judged_on, cells=cells)
 
 
 def _network(run: Run, which: str, data_dir: Path | None) -> tuple[Network | OwnNetwork, Recipe]:

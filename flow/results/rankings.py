@@ -54,6 +54,45 @@ class CriterionScores:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ChanceCell:
+    """What is left without some channels, chosen by criteria and by chance.
+
+    Attributes:
+        group: that loses channels, or "all": every group the same share.
+        share: of its channels that go, 0 to 1.
+        mean, deviation: of the accuracies, 0 to 1, of random draws; the deviation is that of single draws.
+        accuracy: by criterion, 0 to 1.
+    """
+
+    group: str
+    share: float
+    mean: float
+    deviation: float
+    accuracy: Mapping[str, float]
+
+    def z(self, criterion: str) -> float | None:
+        """How many deviations of single draws a criterion is above their mean; None where all draws are alike."""
+        return (self.accuracy[criterion] - self.mean) / self.deviation if self.deviation > 0 else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChanceTable:
+    """Rankings beside chance, without any training.
+
+    Attributes:
+        draws: random choices a cell.
+        images: that judged.
+        judged_on: whose they are: "held out of training", or "training images", which the network knows.
+        cells: all groups at once first, then each.
+    """
+
+    draws: int
+    images: int
+    judged_on: str
+    cells: list[ChanceCell]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ranking:
     """What `flow rank` finds.
 
@@ -64,6 +103,7 @@ class Ranking:
         seed: of the images and of random scores.
         criteria: in the order asked for.
         spearman: rank correlations of each pair, -1 to 1, by layer; None where one of both has no differences.
+        chance: rankings beside random draws; left out where it was not asked for.
     """
 
     run: str
@@ -72,6 +112,7 @@ class Ranking:
     seed: int
     criteria: list[CriterionScores]
     spearman: Mapping[str, list[list[float | None]]]
+    chance: ChanceTable | None = field(default=None, metadata=OPTIONAL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

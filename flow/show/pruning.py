@@ -10,7 +10,7 @@ from ..pruning import statistics as study_figures
 from ..recipe.methods.all import METHODS
 from ..recipe.methods.method import Lines
 from ..results.pruned_file import PrunedFile
-from ..results.rankings import CaptumComparison, Ranking, SensitivityTable, StudyResult
+from ..results.rankings import CaptumComparison, ChanceTable, Ranking, SensitivityTable, StudyResult
 from ..results.stages import PrunedRun
 from . import tables as report_tables
 from .graphs import print_input
@@ -45,6 +45,8 @@ def print_rank(ranking: Ranking, show: int) -> None:
             table.add_row(layer, row.criterion, *("  ".join(f"{i} {scores[i]:.3g}" for i in end) for end in ends))
     console.print(table)
     names = [row.criterion for row in ranking.criteria]
+    if ranking.chance is not None:
+        _print_chance(ranking.chance, names)
     if len(names) < 2:
         return
     table = Table("layer", "rank correlation (Spearman)", *names, title_justify="left")
@@ -52,6 +54,54 @@ def print_rank(ranking: Ranking, show: int) -> None:
         for name, values in zip(names, matrix, strict=True):
             table.add_row(layer, name, *("-" if value is None else f"{value:+.2f}" for value in values))
     console.print(table)
+    for layer, alike in coinciding(ranking).items():
+        console.print(f"{layer}: {', '.join(alike)} rank alike", highlight=False, markup=False)
+
+
+_ALIKE = 0.999
+
+
+def coinciding(ranking: Ranking) -> dict[str, list[str]]:
+    """Criteria that put the filters of a layer in one order, by layer; layers without such are left out."""
+    names = [row.criterion for row in ranking.criteria]
+    found = {}
+    for layer, matrix in ranking.spearman.items():
+        alike = {
+            name
+            for i, row in enumerate(matrix)
+            for j, value in enumerate(row)
+            if i != j and value is not None and value >= _ALIKE
+            for name in (names[i], names[j])
+        }
+        if alike:
+            found[layer] = [name for name in names if name in alike]
+    return found
+
+
+def _print_chance(found: ChanceTable, names: list[str]) -> None:
+    """Accuracy by criterion, and how many deviations of a random draw it is above their mean."""
+    title = (
+        f"accuracy, %, without channels, batch norms re-estimated, nothing trained; {found.images:,} images, "
+        f"{found.judged_on}; beside {found.draws} random draws"
+    )
+    table = Table("group", "removed", "random draws", *names, title=title, title_justify="left")
+    for cell in found.cells:
+        cells = []
+        for name in names:
+            z = cell.z(name)
+            cells.append(f"{100 * cell.accuracy[name]:.2f} ({'-' if z is None else f'{z:+.1f}'})")
+        chance = f"{100 * cell.mean:.2f} ± {100 * cell.deviation:.2f}"
+        table.add_row(escape(cell.group), f"{cell.share:.0%}", chance, *cells)
+    terminal().print(table)
+    for name in names:
+        known = [z for cell in found.cells if (z := cell.z(name)) is not None]
+        if known:
+            below, above = sum(z < -1 for z in known), sum(z >= 2 for z in known)
+            line = (
+                f"{name}: mean z {sum(known) / len(known):+.2f}; below chance by more than one deviation in {below}, "
+            )
+            line += f"above by two in {above} of {len(known)} cells"
+            terminal().print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def _captum(found: CaptumComparison | None) -> str:
