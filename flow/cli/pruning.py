@@ -103,14 +103,13 @@ def sensitivity(
     wanted = changes(overrides)
     _once(context, wanted, {"prune.criterion": "criterion", "prune.levels": "levels", "prune.unit": "unit"})
     _once(context, wanted, {"prune.validation": "images", "prune.calibration": "calibration", "seed": "seed"})
+    shares = share_list(levels, "--levels")
     with screen.Bar("sensitivity", quiet=json) as bar:
         found = work.sensitivity(
             source,
             run,
             wanted,
-            work.SensitivityOptions(
-                criterion, scores, share_list(levels, "--levels"), unit, images, calibration, seed, jobs, store
-            ),
+            work.SensitivityOptions(criterion, scores, shares, unit, images, calibration, seed, jobs, store),
             work.LabelledInput(data, data_dir, pictures, labels, contract),
             bar.update,
         )

@@ -137,7 +137,7 @@ def test_captum_judges_what_is_trained_alone(tmp_path: Path, monkeypatch: pytest
     path = tmp_path / "net.yaml"
     path.write_text(BASE)
     monkeypatch.setattr("bnnflow.models.relevance.captum_deeplift.captum_check", asked)
-    validate(load(path, ["prune.criterion=deeplift"]))
+    validate(load_recipe(path, ["prune.criterion=deeplift"]))
 
 
 def test_an_override_may_make_keys_of_the_file_void_and_says_so(tmp_path: Path) -> None:
