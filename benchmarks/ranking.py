@@ -16,15 +16,15 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+import yaml
 
 from bnnflow.flow.pruning.chance import against_chance
 from bnnflow.flow.pruning.sensitivity import Candidates
 from bnnflow.flow.pruning.sets import set_scores
 from bnnflow.flow.pruning.structure import graph_of, structure_of
-from bnnflow.flow.recipe.file import parse_yaml
 from bnnflow.flow.results.rankings import ChanceCell
 from bnnflow.models.data.load import load_dataset
-from bnnflow.models.files.pack import unpack
+from bnnflow.models.files.pack import unpack_network
 from bnnflow.models.files.packed_file import read_packed
 from bnnflow.models.files.trained_names import trained_files
 from bnnflow.models.relevance.sample import Sample
@@ -38,8 +38,8 @@ SHARES = (0.25, 0.5, 0.75)
 def measured(name: str, folder: Path, draws: int, images: int) -> tuple[list[ChanceCell], float, dict[str, float]]:
     """Cells of a network, its accuracy on the same test images, and seconds that each criterion took."""
     packed = read_packed(trained_files()[name])
-    network = unpack(packed).eval()
-    data = json.loads(json.dumps(parse_yaml(packed.provenance.recipe)))["data"]["name"]
+    network = unpack_network(packed).eval()
+    data = yaml.safe_load(packed.provenance.recipe)["data"]["name"]
     found = load_dataset(data, folder / FOLDERS.get(data, data))
     rng = np.random.default_rng(0)
     test = np.sort(rng.permutation(len(found.test_images))[:images])
