@@ -16,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-import yaml
+from ruamel.yaml import YAML
 
 from bnnflow.flow.pruning.chance import against_chance
 from bnnflow.flow.pruning.sensitivity import Candidates
@@ -39,7 +39,7 @@ def measured(name: str, folder: Path, draws: int, images: int) -> tuple[list[Cha
     """Cells of a network, its accuracy on the same test images, and seconds that each criterion took."""
     packed = read_packed(trained_files()[name])
     network = unpack_network(packed).eval()
-    data = yaml.safe_load(packed.provenance.recipe)["data"]["name"]
+    data = YAML(typ="safe").load(packed.provenance.recipe)["data"]["name"]
     found = load_dataset(data, folder / FOLDERS.get(data, data))
     rng = np.random.default_rng(0)
     test = np.sort(rng.permutation(len(found.test_images))[:images])
