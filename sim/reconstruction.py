@@ -86,7 +86,7 @@ def removal_order(graph: Graph, images: Array, labels: Array | None = None, seed
         prefix = simulator.resume(prefix, node.name) if prefix else simulator.prefix(images, node.name)
         for group in (group for group in groups if node.name in group.columns):
             gain = _score_gain(integer, node.name)
-            if gain is not None and len(group.readers) == 1 and labels_fit(integer):
+            if gain is not None and len(group.readers) == 1 and ends_in_scores(integer):
                 added = _added_to_scores(simulator, prefix, node, group, gain)
                 orders[group.name] = _by_cross_entropy(added, _bias(simulator, images, added), labels)
             else:
@@ -114,7 +114,7 @@ def on_integers(graph: Graph) -> tuple[Graph, dict[str, str]]:
     return lowered.graph, {new: name for new, old in lowered.origins.items() for name in old if name in layers}
 
 
-def labels_fit(graph: Graph) -> bool:
+def ends_in_scores(graph: Graph) -> bool:
     """Whether the graph ends in class scores, and not in the index of the best class or in one number."""
     shape = graph.output_type.shape
     return not isinstance(graph.maker(graph.output), Best) and len(shape) == 1 and shape[0] > 1

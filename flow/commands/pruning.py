@@ -21,6 +21,7 @@ from ..pruning import sensitivity as work
 from ..recipe.fields import default
 from ..recipe.file import load_recipe
 from ..recipe.methods.method import Measured, MethodInput
+from ..recipe.objects import held_out_share
 from ..recipe.pruning_checks import check_kind, check_pruning
 from ..recipe.schema import Recipe
 from ..results.costs import InputHeld
@@ -154,9 +155,10 @@ def _of_run(
     if isinstance(network, EnsembleNetwork):
         raise Problem("ensembles cannot be scored", str(run.folder), "give the run's file base/network.onnx")
     settings, data = recipe.prune, build.dataset
-    out = held_out(len(data.train_images), train_settings(recipe))
+    out = held_out(data.train_labels, train_settings(recipe))
     most = len(out) or len(data.train_images) // 2
-    validation = settings.validation if _said(recipe, wishes, "validation") else min(settings.validation, most)
+    # The recipe's number is a most; a number of the command is meant.
+    validation = min(settings.validation, most) if wishes.validation is None else wishes.validation
     left = len(data.train_images) - validation
     calibration = settings.calibration if _said(recipe, wishes, "calibration") else min(settings.calibration, left)
     subset = (validation, calibration, recipe.seed)
@@ -210,13 +212,21 @@ def opened(
         run = Run.find(source)
         if run is None:
             raise Problem("this is not a run folder", str(source), "give a folder that `flow build` made")
-        return load_recipe(run.path("model.yaml"), overrides, wishes), run
+        return _as_trained(run.path("model.yaml"), overrides, wishes), run
     recipe = load_recipe(source, overrides, wishes)
     place = folder or Path("runs") / recipe.name
     run = Run.find(place)
     if run is None:
         raise Problem("this recipe is not trained yet", str(place), f"flow build {source} --to train")
     return recipe, run
+
+
+def _as_trained(path: Path, overrides: Sequence[str], wishes: Sequence[str]) -> Recipe:
+    """The recipe of a run with changes; images that training held out are those of the run, whatever pruning asks."""
+    recipe, share = load_recipe(path, overrides, wishes), held_out_share(load_recipe(path))
+    if held_out_share(recipe) == share or recipe.train.validation is not None:
+        return recipe
+    return load_recipe(path, [*overrides, f"train.validation={share:g}"], wishes)
 
 
 def trained(build: Build, which: str = "base") -> Any:

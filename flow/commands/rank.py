@@ -140,7 +140,7 @@ def chance_table(
             raise Problem(f"a share of {share:g}", "--shares", "give shares between 0 and 1, such as 0.5")
     recipe = load_recipe(run.path(RECIPE), [f"data.dir={data_dir.absolute()}"] if data_dir is not None else [])
     images, settings = dataset(recipe), recipe.prune
-    out = held_out(len(images.train_images), train_settings(recipe))
+    out = held_out(images.train_labels, train_settings(recipe))
     most = len(out) or len(images.train_images) // 2
     counts = min(settings.validation, most), min(settings.calibration, len(images.train_images) // 2)
     judged, truth, measured_on = subsets(images.train_images, images.train_labels, *counts, ranking.seed, out)

@@ -314,5 +314,5 @@ def _held_out(recipe: Recipe, images: Dataset) -> np.ndarray:
     from ...models.prune.spec import apart
     from ...models.training.train import held_out
 
-    out = held_out(len(images.train_images), train_settings(recipe))
+    out = held_out(images.train_labels, train_settings(recipe))
     return out if len(out) else apart(len(images.train_images), recipe.seed)[0]

@@ -37,7 +37,11 @@ def hardware_costs(recipe: Recipe, graph: Graph) -> HardwareCosts:
     from ...build.parts import part
 
     target, settings = recipe.target, recipe.prune
-    rate, chip = settings.budget.get("fps", target.fps), str(settings.budget.get("part", target.part))
+    rate = settings.budget.get("fps", target.fps)
+    if isinstance(cycles := settings.budget.get("cycles"), float):
+        # A budget of cycles is what the network is folded for.
+        rate = target.clock_mhz * 1e6 / cycles
+    chip = str(settings.budget.get("part", target.part))
     return HardwareCosts.of(graph, float(rate), target.clock_mhz, part(chip), settings.folding)
 
 
@@ -62,8 +66,8 @@ class SensitivityAllocator:
         Raises:
             Problem: a budget that no network meets (status 1), or images that cannot judge; at its place in the recipe.
         """
-        from ...models.prune.allocation.greedy import Space, allocate, explore
-        from ...models.prune.allocation.sensitivity import MeasuredAccuracy, lowest_removed
+        from ...models.prune.allocation.greedy import Space, allocate, equal_shares, explore
+        from ...models.prune.allocation.sensitivity import MeasuredAccuracy, lowest_removed, separates
         from ...models.prune.spec import Allocation
 
         settings = self.recipe.prune
@@ -87,6 +91,7 @@ class SensitivityAllocator:
                 # A budget out of reach is said before any fine-tuning.
                 allocate(space, costs, objective, 1.0)
             kept = allocate(space, costs, objective, goal)
+            equal = equal_shares(space, costs, objective, goal)
         measured = MeasuredAccuracy(candidates, candidates.digest(), self.folder)
 
         def accuracy(chosen: Mapping[str, int]) -> float:
@@ -94,6 +99,13 @@ class SensitivityAllocator:
             return measured({name: lowest_removed(situation.scores[name], count) for name, count in gone.items()})
 
         tried: list[dict[str, float | str]] = []
+        chosen_by = "sensitivity"
+        if separates(curves, len(candidates.labels)):
+            # A table of single groups knows nothing of what all of them cost together.
+            if equal is not None and equal != kept and accuracy(equal) > accuracy(kept):
+                kept, chosen_by = equal, "equal shares, which measured better"
+        elif equal is not None:
+            kept, chosen_by = equal, "equal shares: the table tells no group from another"
         if kept != present and settings.explore:
             kept, tried = explore(space, kept, costs, objective, accuracy, settings.explore, self.recipe.seed, goal)
         reached = objective.left(costs(kept), whole)
@@ -105,9 +117,10 @@ class SensitivityAllocator:
             "left": reached,
             "predicted_loss": space.loss(kept) - space.loss(present),
             "explored": tried,
+            "chosen_by": chosen_by,
         }
         if not any("curves" in record["allocation"] for record in situation.records):
-            facts["curves"] = to_json(sensitivity_rows(curves))
+            facts["curves"] = to_json(sensitivity_rows(curves, candidates.measure))
         return Allocation(kept, facts, stop)
 
     def _hardware(self, network: Network | OwnNetwork) -> HardwareCosts:
@@ -123,7 +136,7 @@ class SensitivityAllocator:
         with self.recipe.at("prune.validation"):
             check_subset(labels, situation.original.spec.classes)
         graph = graph_of(situation.network, export_properties(self.recipe))
-        return Candidates.of(graph, situation.calibration[: settings.calibration], images, labels)
+        return Candidates.of(graph, situation.calibration[: settings.calibration], images, labels).by_likelihood()
 
     def _curves(self, situation: Situation, candidates: Candidates) -> Any:
         """The unpruned network's curves: measured at the first step, from the record at later ones."""

@@ -80,7 +80,7 @@ def given_of(
     from ...models.training.train import held_out
 
     settings = recipe.prune
-    out = held_out(len(data.train_images), train_settings(recipe))
+    out = held_out(data.train_labels, train_settings(recipe))
 
     def allocator() -> tuple[Allocator, str]:
         folder = work / "sensitivity" if work is not None else None

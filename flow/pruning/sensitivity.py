@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,7 @@ from ..results.rankings import SensitivityRow
 
 if TYPE_CHECKING:
     from ...models.prune.allocation.sensitivity import SensitivityCurve
+    from ...sim.engine.simulator import Simulator
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ class Candidates:
         name, input, input_type, nodes, output: of the graph, whose batch norms were measured on `calibration`.
         calibration: images that batch norms are measured on, as the graph takes them.
         images, labels: what accuracy is measured on.
+        unit: of class scores where the likelihood of the labels is measured, 0 where accuracy is.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Candidates:
     calibration: np.ndarray
     images: np.ndarray
     labels: np.ndarray
+    unit: float = 0.0
 
     @staticmethod
     def of(graph: Graph, calibration: np.ndarray, images: np.ndarray, labels: np.ndarray) -> Candidates:
@@ -90,17 +93,50 @@ class Candidates:
         }
         return reestimate_graph(smaller, self.calibration, changed) if changed else smaller
 
+    def by_likelihood(self) -> Candidates:
+        """The same candidates, measured by the geometric mean of the probability that they give to the labels.
+
+        Where accuracy is near 1, candidates are as accurate and their order is luck; the likelihood still falls.
+        Scores are divided by the unit that makes the whole network's likelihood greatest. Networks that end in the
+        index of a class stay measured by accuracy.
+        """
+        from scipy.optimize import minimize_scalar
+
+        from ...sim.reconstruction import ends_in_scores
+
+        if not ends_in_scores(self.graph):
+            return self
+        scores = self._simulator({}).scores(self.images)
+        spread = float(scores.std()) or 1.0
+
+        def lost(power: float) -> float:
+            return -_log_likelihood(scores / (spread * 2.0**power), self.labels)
+
+        found = minimize_scalar(lost, bounds=(-8.0, 8.0), method="bounded")
+        return replace(self, unit=spread * 2.0 ** round(float(found.x), 3))
+
+    @property
+    def measure(self) -> str:
+        """What calling gives: "accuracy" or "likelihood"."""
+        return "likelihood" if self.unit else "accuracy"
+
     def __call__(self, keep: Mapping[str, np.ndarray]) -> float:
-        """Accuracy, 0 to 1, of what stays."""
+        """Accuracy of what stays, or the likelihood of the labels, 0 to 1."""
+        simulator = self._simulator(keep)
+        if self.unit:
+            return float(np.exp(_log_likelihood(simulator.scores(self.images) / self.unit, self.labels)))
+        return float(np.mean(simulator.classes(self.images) == self.labels))
+
+    def _simulator(self, keep: Mapping[str, np.ndarray]) -> Simulator:
         from ...sim.engine.simulator import Simulator
 
         steps = [step for level, several in STAGES if level in ("integer", "xnor") for step in several]
         lowered = passes.run_passes(steps, self.cut(keep)).graph
-        return float(np.mean(Simulator.of(lowered).classes(self.images) == self.labels))
+        return Simulator.of(lowered)
 
     def digest(self) -> str:
         """sha256 (hexadecimal) of all that an accuracy depends on."""
-        total = hashlib.sha256(str(self.graph).encode())
+        total = hashlib.sha256(str(self.graph).encode() + (f"{self.unit:g}".encode() if self.unit else b""))
         for node in self.nodes:
             weight = getattr(node.op, "weight", None)
             total.update(b"" if weight is None else np.ascontiguousarray(weight).tobytes())
@@ -108,6 +144,14 @@ class Candidates:
             total.update(str((array.shape, array.dtype.str)).encode())
             total.update(np.ascontiguousarray(array).tobytes())
         return total.hexdigest()
+
+
+def _log_likelihood(scores: np.ndarray, labels: np.ndarray) -> float:
+    """Mean over images of the logarithm of the label's probability (softmax)."""
+    from scipy.special import log_softmax
+
+    chosen = log_softmax(scores.reshape(len(scores), -1), axis=1)[np.arange(len(labels)), labels]
+    return float(chosen.mean())
 
 
 def subsets(
@@ -191,10 +235,11 @@ def check_groups(
             raise Problem(f"{len(values)} scores for {groups[name].width} channels", name)
 
 
-def sensitivity_rows(curves: Mapping[str, SensitivityCurve]) -> list[SensitivityRow]:
-    """A row a group."""
+def sensitivity_rows(curves: Mapping[str, SensitivityCurve], measure: str = "accuracy") -> list[SensitivityRow]:
+    """A row a group; `measure` says what the curves hold."""
+    said = None if measure == "accuracy" else measure
     return [
-        SensitivityRow(name, curve.width, list(curve.removed), list(curve.accuracy), curve.losses().tolist())
+        SensitivityRow(name, curve.width, list(curve.removed), list(curve.accuracy), curve.losses().tolist(), said)
         for name, curve in curves.items()
     ]
 

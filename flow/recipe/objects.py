@@ -239,12 +239,27 @@ def make_network(recipe: Recipe, images: Dataset) -> Trained:
     return network
 
 
+_HELD_OUT = 0.1
+
+
 def train_settings(recipe: Recipe) -> TrainSpec:
     """How the recipe trains; 0 epochs where weights are given and it does not say how many."""
     from ...models.training.train_spec import TrainSpec
 
-    settings = recipe.train.model_dump(exclude={"threads", "norm_images", "flip_window", "epochs"})
-    return TrainSpec(recipe.epochs, seed=recipe.seed, **settings)
+    settings = recipe.train.model_dump(exclude={"threads", "norm_images", "flip_window", "epochs", "validation"})
+    return TrainSpec(recipe.epochs, seed=recipe.seed, validation=held_out_share(recipe), **settings)
+
+
+def held_out_share(recipe: Recipe) -> float:
+    """Share of the training images that training never sees: where pruning measures, a tenth if nothing is said.
+
+    What a network knows by heart does not say what removing a channel costs.
+    """
+    if recipe.train.validation is not None:
+        return recipe.train.validation
+    pruning = recipe.prune
+    measures = (pruning.method == "filters" and pruning.allocation == "sensitivity") or pruning.max_loss is not None
+    return _HELD_OUT if recipe.epochs and pruning.enabled and measures else 0.0
 
 
 def set_threads(threads: int | None) -> None:

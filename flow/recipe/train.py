@@ -49,8 +49,10 @@ class Train(Section):
         default="none", description="move images by up to an eighth of their side, mirror them"
     )
     accumulate: Annotated[int, Field(ge=1, le=1024)] = Field(default=1, description="parts of a batch, to save memory")
-    validation: Annotated[float, Field(ge=0, le=0.5)] = Field(
-        default=0.0, description="share of the training images held out to measure each epoch"
+    validation: Annotated[float, Field(ge=0, le=0.5)] | None = Field(
+        default=None,
+        description="share of every class's training images held out to measure each epoch; null: 0.1 where pruning "
+        "measures (prune.max_loss, prune.allocation: sensitivity), else 0",
     )
     patience: Annotated[int, Field(ge=0, le=10_000)] = Field(
         default=0, description="stop after so many epochs without a better validation; 0: never"

@@ -212,6 +212,8 @@ class SensitivityRow:
         removed: how many of them were removed; 0 first.
         accuracy: then, 0 to 1.
         loss: accuracy that this costs, 0 to 1; never falls.
+        measure: "likelihood" where `accuracy` and `loss` are of the geometric mean of the probability of the labels;
+            left out where they are of accuracy.
     """
 
     group: str
@@ -219,6 +221,7 @@ class SensitivityRow:
     removed: list[int]
     accuracy: list[float]
     loss: list[float]
+    measure: str | None = field(default=None, metadata=OPTIONAL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

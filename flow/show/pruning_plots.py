@@ -108,7 +108,7 @@ def _curves(rows: Sequence[SensitivityRow]) -> Figure:
         label = f"{row.group} ({row.width})"
         axes.plot(shares, values, marker=markers[index % len(markers)], markersize=4, color=colour, label=label)
     axes.set_xlabel("filters or neurons removed from one layer, %")
-    axes.set_ylabel("accuracy, %")
+    axes.set_ylabel(f"{rows[0].measure or 'accuracy'}, %")
     axes.set_xlim(left=0)
     figure.legend(loc="outside right upper")
     return figure

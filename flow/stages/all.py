@@ -20,7 +20,7 @@ from ..graphs.figures import network_cost
 from ..graphs.folding import fold_for
 from ..graphs.inputs import input_held
 from ..pruning.prune import recovery_settings
-from ..recipe.objects import export_properties, make_network, network_spec, trained_file
+from ..recipe.objects import export_properties, held_out_share, make_network, network_spec, trained_file
 from ..results.faults import FaultCampaign
 from ..results.speed import LeftOut, NetworkSpeedRow, SpeedResult
 from ..results.stages import (
@@ -80,7 +80,7 @@ def train(build: Build) -> TrainResult | NoResult:
     inputs = {
         "model": spec.to_dict(),
         "source": source_digest(spec),
-        "train": recipe.train.model_dump(mode="json", exclude={"threads"}),
+        "train": recipe.train.model_dump(mode="json", exclude={"threads"}) | {"validation": held_out_share(recipe)},
         "ensemble": recipe.ensemble.model_dump(mode="json"),
         "seed": recipe.seed,
         "data": to_json(build.result(DataResult)),

@@ -142,7 +142,7 @@ def check_labels(recipe: Recipe, images: Dataset, real: bool) -> None:
     if settings.method != "filters" or settings.allocation != "sensitivity":
         return
     count, classes = len(images.train_images), len(images.classes)
-    trained = held_out(count, train_settings(recipe))
+    trained = held_out(images.train_labels, train_settings(recipe))
     out, _ = apart(count, recipe.seed, trained if len(trained) else None)
     labels = images.train_labels[out][: settings.validation]
     with recipe.at("prune.validation"):

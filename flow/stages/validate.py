@@ -225,12 +225,12 @@ def _check_training(recipe: Recipe, network: Trained, images: Dataset) -> None:
         what = "only the networks of `flow models` have a float counterpart"
         raise recipe.problem("train.distill", what, "leave it out")
     if recipe.epochs:
-        left = len(images.train_images) - len(held_out(len(images.train_images), train_settings(recipe)))
+        left = len(images.train_images) - len(held_out(images.train_labels, train_settings(recipe)))
         _check_batches(recipe, "train", left, recipe.train.batch, recipe.train.accumulate)
     if recipe.prune.enabled and recipe.prune.epochs and not isinstance(network, EnsembleNetwork):
         from ...models.prune.spec import apart
 
-        out = held_out(len(images.train_images), train_settings(recipe))
+        out = held_out(images.train_labels, train_settings(recipe))
         left = len(apart(len(images.train_images), recipe.seed, out if len(out) else None)[1])
         _check_batches(recipe, "prune", left, recipe.prune.batch, 1)
 

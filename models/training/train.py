@@ -219,17 +219,26 @@ def _held_out(
     images: np.ndarray, labels: np.ndarray, spec: TrainSpec
 ) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, np.ndarray] | None]:
     """The images to train on, and those held out for validation, if any."""
-    out = held_out(len(images), spec)
+    out = held_out(labels, spec)
     if not len(out):
         return images, labels, None
     rest = np.setdiff1d(np.arange(len(images)), out)
     return images[rest], labels[rest], (images[out], labels[out])
 
 
-def held_out(count: int, spec: TrainSpec) -> np.ndarray:
-    """Ascending indices of the images, of so many, that training holds out for validation."""
-    order = np.random.default_rng([spec.seed, _VALIDATION_DRAW]).permutation(count)
-    return np.sort(order[: round(count * spec.validation)])
+def held_out(labels: np.ndarray, spec: TrainSpec) -> np.ndarray:
+    """Ascending indices of the images that training holds out for validation: of each class the same share.
+
+    Args:
+        labels: (N,) of all training images.
+        spec: says the share, and seeds the draw.
+    """
+    order = np.random.default_rng([spec.seed, _VALIDATION_DRAW]).permutation(len(labels))
+    place = np.empty(len(labels))
+    for label in np.unique(labels):
+        of_class = order[labels[order] == label]
+        place[of_class] = (np.arange(len(of_class)) + 0.5) / len(of_class)
+    return np.sort(order[np.argsort(place[order], kind="stable")][: round(len(labels) * spec.validation)])
 
 
 def _is_over(history: list[dict[str, float]], spec: TrainSpec) -> bool:

@@ -251,3 +251,53 @@ def test_bad_input(
     arguments, status = CASES[name]
     text = said(capsys, [places.get(word, word) for word in arguments], status)
     golden(f"problems/prune_{name}", text)
+
+
+def test_what_training_held_out_stays_that_of_the_run(finished: Path, tmp_path: Path) -> None:
+    """A limit of loss that comes later does not train the network anew; a recipe that has one holds images out."""
+    from bnnflow.flow.commands.pruning import opened
+    from bnnflow.flow.recipe.file import load_recipe
+    from bnnflow.flow.recipe.objects import held_out_share
+
+    own = held_out_share(load_recipe(finished / "model.yaml"))
+    for changes in (["prune.max_loss=1"], ["prune.allocation=uniform"], ["prune.enabled=false"]):
+        recipe, _ = opened(finished, None, changes)
+        assert held_out_share(recipe) == own
+    path = tmp_path / "model.yaml"
+    for section, share in (
+        ("prune: {max_loss: 1}", 0.1),
+        ("prune: {allocation: sensitivity}", 0.1),
+        ("prune: {max_loss: 1, enabled: false}", 0.0),
+        ("prune: {amount: 0.5}", 0.0),
+        ("prune: {max_loss: 1}\ntrain: {validation: 0}", 0.0),
+        ("prune: {max_loss: 1}\ntrain: {validation: 0.2}", 0.2),
+    ):
+        path.write_text(f"data: {{name: digits}}\nmodel: {{arch: tfc}}\n{section}\n")
+        assert held_out_share(load_recipe(path)) == share, section
+
+
+def test_likelihood_falls_where_accuracy_stands(finished: Path) -> None:
+    """Against scipy's softmax on scores of the whole network, in the unit that makes them most likely."""
+    from scipy.special import softmax
+
+    from bnnflow.flow.pruning.sensitivity import Candidates
+    from bnnflow.models.data.load import load_dataset
+    from bnnflow.sim.engine.simulator import Simulator
+    from bnnflow.transforms.passes.compile import stages
+    from bnnflow.transforms.reading.read import read
+
+    digits = load_dataset("digits")
+    images, labels = digits.train_images[:150], digits.train_labels[:150]
+    graph = read(finished / "base" / "network.onnx")
+    candidates = Candidates.of(graph, digits.train_images[150:300], images, labels).by_likelihood()
+    assert candidates.measure == "likelihood"
+    lowered = next(one.graph for one in stages(candidates.graph) if one.level == "xnor")
+    scores = Simulator.of(lowered).scores(images)
+
+    def likelihood(unit: float) -> float:
+        return float(np.exp(np.log(softmax(scores / unit, axis=1)[np.arange(150), labels]).mean()))
+
+    assert candidates({}) == pytest.approx(likelihood(candidates.unit), rel=1e-9)
+    assert all(candidates({}) >= likelihood(candidates.unit * factor) for factor in (0.8, 1.25))
+    name, group = next(iter(candidates.groups.items()))
+    assert candidates({name: np.arange(group.width // 2)}) < candidates({})

@@ -8,8 +8,8 @@ from itertools import product
 import pytest
 
 from bnnflow import CHECK_FAILED, Problem
-from bnnflow.models.prune.allocation.greedy import Objective, Space, allocate, explore
-from bnnflow.models.prune.allocation.sensitivity import SensitivityCurve
+from bnnflow.models.prune.allocation.greedy import Objective, Space, allocate, equal_shares, explore
+from bnnflow.models.prune.allocation.sensitivity import SensitivityCurve, separates
 
 WIDTHS = {"a": 32, "b": 32}
 REMOVED = (0, 8, 16, 24)
@@ -78,3 +78,16 @@ def test_exploration_repeats_itself_and_keeps_what_measures_best() -> None:
     assert (found, tried) == explore(space(), start, cost, ops, accuracy, 16, 3, 0.5)
     assert all(ops.left(cost(found), cost(WIDTHS)) <= 0.5 for _ in tried)
     assert accuracy(found) == max([0.8, *(float(one["accuracy"]) for one in tried)])
+
+
+def test_equal_shares_are_the_least_that_reach_the_goal() -> None:
+    ops, chosen = Objective({"ops": 1.0}), space(least=16)
+    assert equal_shares(chosen, cost, ops, 0.6) == {"a": 24, "b": 24}
+    assert equal_shares(chosen, cost, ops, 0.5) == {"a": 16, "b": 16}
+    assert equal_shares(chosen, cost, ops, 0.2) is None
+
+
+def test_a_table_of_less_than_an_image_tells_nothing() -> None:
+    flat = space(a=0.0, b=0.0001).curves
+    assert not separates(flat, 1000) and separates(flat, 10_000)
+    assert separates(space().curves, 1000)

@@ -17,7 +17,7 @@ from bnnflow.models.files.saved import load_network, save_network
 from bnnflow.models.networks.network import Network
 from bnnflow.models.training.batchnorm import reestimate
 from bnnflow.models.training.evaluate import accuracy, digest, predict
-from bnnflow.models.training.train import TrainSpec, train
+from bnnflow.models.training.train import TrainSpec, held_out, train
 
 from .conftest import CNN, MLP, lively
 
@@ -173,3 +173,12 @@ def test_norms_are_measured_on_images_moved_as_in_training(digits: Dataset) -> N
     moved = mean("crop", 1)
     assert torch.equal(moved, mean("crop", 1))
     assert not torch.equal(moved, mean("crop", 2)) and not torch.equal(moved, mean())
+
+
+def test_of_every_class_the_same_share_is_held_out() -> None:
+    labels = np.repeat(np.arange(4), [100, 50, 30, 20])
+    out = held_out(labels, replace(SPEC, validation=0.1))
+    assert np.bincount(labels[out]).tolist() == [10, 5, 3, 2]
+    assert (np.diff(out) > 0).all()
+    assert len(held_out(labels, replace(SPEC, validation=0.123))) == round(200 * 0.123)
+    assert not np.array_equal(out, held_out(labels, replace(SPEC, validation=0.1, seed=6)))

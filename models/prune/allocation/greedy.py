@@ -142,6 +142,27 @@ def allocate(space: Space, cost: Callable[[Widths], Cost], objective: Objective,
     return kept
 
 
+def equal_shares(
+    space: Space, cost: Callable[[Widths], Cost], objective: Objective, goal: float
+) -> dict[str, int] | None:
+    """The least share, taken of every group in whole units, that leaves no more than `goal`; None where none does.
+
+    Args are those of `allocate`.
+    """
+    whole = cost(space.widths)
+    for percent in range(1, 100):
+        kept = dict(space.kept)
+        for name in space.curves:
+            unit = space.units[name]
+            width = max(unit, int(space.widths[name] * (1 - percent / 100) / unit + 0.5) * unit)
+            while width < kept[name] and not space.allowed(name, width):
+                width += unit
+            kept[name] = min(kept[name], width)
+        if objective.left(cost(kept), whole) <= goal:
+            return kept
+    return None
+
+
 def _unmet(cost: Cost, kept: Widths, objective: Objective, goal: float) -> Problem:
     parts = ", ".join(f"{name} {cost[name]:,.0f} of {limit * goal:,.0f}" for name, limit in objective.budget.items())
     widths = ", ".join(f"{name} {width}" for name, width in kept.items())

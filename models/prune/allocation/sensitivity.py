@@ -109,6 +109,11 @@ def check_subset(labels: np.ndarray, classes: int) -> None:
         raise Problem(f"no validation image is of class {listed}", "validation", "take more images, or another seed")
 
 
+def separates(curves: Mapping[str, SensitivityCurve], images: int) -> bool:
+    """Whether a table says which group costs more: somewhere a loss is more than what one image of so many moves."""
+    return any(curve.losses()[-1] > 1.0 / images for curve in curves.values())
+
+
 def levels(width: int, unit: int, least: int, shares: Iterable[float] = SHARES) -> tuple[int, ...]:
     """How many of `width` channels go at each level: whole units near `share` of them, so that `least` or more stay."""
     wanted = {int(share * width / unit + 0.5) * unit for share in shares}

@@ -1,0 +1,97 @@
+"""`flow prune NET.onnx`: anyone's network, without training, at every level."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bnnflow.flow.cli import app as cli
+from bnnflow.models.data.load import load_dataset
+from bnnflow.sim.engine.simulator import Simulator
+from bnnflow.transforms.passes.compile import stages
+from bnnflow.transforms.reading.read import read
+from tests.sim.test_norms import CNN, NETWORKS, exported, lively
+
+Golden = Callable[[str, str], None]
+DIGITS = ["--data", "digits", "--images", "60", "--calibration", "200", "--unit", "2"]
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("net")
+    exported(lively(CNN, load_dataset("digits").train_images[:300]), folder)
+    return folder / "network.onnx"
+
+
+def pruned(capsys: pytest.CaptureFixture[str], *arguments: object) -> dict[str, object]:
+    capsys.readouterr()
+    status = cli.run(["prune", *map(str, arguments), "--json"])
+    said = capsys.readouterr()
+    assert status == 0, said.err
+    found: dict[str, object] = json.loads(said.out)
+    return found
+
+
+@pytest.mark.parametrize("level", ["network", "1_integer", "2_xnor", "3_dataflow"])
+def test_every_level(level: str, network: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = network
+    if level != "network":
+        assert cli.run(["compile", str(network), "-o", str(tmp_path)]) == 0
+        source = tmp_path / f"{level}.onnx"
+    output = tmp_path / "smaller.onnx"
+    found = pruned(capsys, source, *DIGITS, "--amount", 0.5, "-o", output)
+    assert found["level"] == ("network" if level == "network" else "integer")
+    widths, kept = found["widths"], found["kept"]
+    assert isinstance(widths, dict) and isinstance(kept, dict)
+    assert all(kept[name] == max(2, int(width / 4 + 0.5) * 2) for name, width in widths.items())
+    assert found["different"] == 0 and found["compared"] > 0  # type: ignore[operator]
+    # What was written is what was judged: the file is read and compiled again.
+    digits = load_dataset("digits")
+    lowered = next(stage.graph for stage in stages(read(output)) if stage.level == "xnor")
+    right = np.mean(Simulator.of(lowered).classes(digits.test_images) == digits.test_labels)
+    assert found["after"]["accuracy"] == right  # type: ignore[index]
+    again = pruned(capsys, source, *DIGITS, "--amount", 0.5, "-o", tmp_path / "again.onnx")
+    assert {**again, "output": 0, "seconds": 0} == {**found, "output": 0, "seconds": 0}
+    assert (tmp_path / "again.onnx").read_bytes() == output.read_bytes()
+
+
+def test_joins_and_arrays_without_labels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A residual network, images from a file: its own answers stand in for labels."""
+    digits = load_dataset("digits")
+    exported(lively(NETWORKS["joins"][0], digits.train_images[:300]), tmp_path)
+    np.save(tmp_path / "x.npy", digits.test_images[:200])
+    arguments = [tmp_path / "network.onnx", "--input", tmp_path / "x.npy", "--unit", 1, "--amount", 0.4]
+    found = pruned(capsys, *arguments, "-o", tmp_path / "smaller.onnx")
+    assert found["judged"] == 100 and found["images"] == 100
+    assert found["before"] == {"accuracy": None, "same": 1.0}
+    assert found["after"]["accuracy"] is None and 0 < found["after"]["same"] < 1  # type: ignore[index]
+    assert read(tmp_path / "smaller.onnx").output_type.shape == (10,)
+    assert cli.run(["prune", *map(str, arguments), "-o", str(tmp_path / "words.onnx")]) == 0
+    said = capsys.readouterr().out
+    assert "same answer as before" in said and "accuracy" not in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        ([*DIGITS], "output"),
+        (["-o", "OUT"], "images"),
+        ([*DIGITS, "-o", "OUT", "--criterion", "deeplift"], "criterion"),
+        ([*DIGITS, "-o", "OUT", "--steps", "3"], "steps"),
+        ([*DIGITS, "-o", "OUT", "--amount", "0"], "nothing"),
+        ([*DIGITS, "-o", "OUT", "--amount", "0.01"], "less"),
+        (["--data", "digits", "--labels", "OUT", "-o", "OUT"], "labels"),
+        ([*DIGITS, "-o", "NET"], "itself"),
+    ],
+)
+def test_what_is_refused(
+    arguments: list[str], name: str, network: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], golden: Golden
+) -> None:
+    places = {"OUT": str(tmp_path / "out.onnx"), "NET": str(network)}
+    capsys.readouterr()
+    assert cli.run(["prune", str(network), *(places.get(word, word) for word in arguments)]) == 2
+    golden(f"problems/prune_file_{name}", capsys.readouterr().err.replace(str(network.parent), "FOLDER"))
