@@ -128,6 +128,7 @@ def pruned(recipe: Recipe, given: MethodInput, data: Dataset) -> tuple[Network |
         **made.facts,
         "steps": [step.to_facts(number) for number, step in enumerate(made.steps, 1)],
         "held_out_accuracy": held,
+        "judged_on": "training images" if given.held_out is None else "held out of training",
         "stop": made.stop,
         "kept": made.kept,
         "unit": method.counts,

@@ -149,6 +149,10 @@ def print_pruning(found: PrunedRun) -> None:
         terminal().print(f"THE PRUNED NETWORK IS THE UNPRUNED ONE: {why}", highlight=False, style="bold")
     terminal().print(report_tables.pruning_table(found))
     print_lines(METHODS[found.method].lines(found))
+    if found.judged_on is not None:
+        known = ", which the network was trained on" if found.judged_on == "training images" else ""
+        images = found.judged_on if known else f"images {found.judged_on}"
+        print(f"rounds are judged on {images}{known}")
     rest = f"flow build continues in {found.folder}" if found.files is None else f"wrote {', '.join(found.files)}"
     print(f"test accuracy {found.accuracy:.2%}; {rest}")
 
