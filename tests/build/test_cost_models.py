@@ -24,7 +24,7 @@ from bnnflow.transforms.passes.compile import stages
 from bnnflow.transforms.reading.read import read
 from bnnflow.transforms.writing.write import write
 
-from ..networks import random_network
+from ..random_qonnx import random_network
 
 
 @settings(max_examples=15)

@@ -18,7 +18,7 @@ from bnnflow.transforms.ir.graph import Graph
 from bnnflow.transforms.ir.ops import Mvau, Pool, SlidingWindow, Thresholding
 from bnnflow.transforms.passes.compile import stages
 from bnnflow.transforms.reading.read import read
-from tests.networks import Builder, random_network
+from tests.random_qonnx import Builder, random_network
 
 Golden = Callable[[str, str], None]
 

@@ -30,7 +30,7 @@ from bnnflow.transforms.passes.ranked import ranked
 from bnnflow.transforms.reading.read import read
 from bnnflow.transforms.writing.write import write
 from tests.build.test_folding import pooled
-from tests.networks import random_network
+from tests.random_qonnx import random_network
 
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 STYLES = ("auto", "block", "distributed", "ultra")

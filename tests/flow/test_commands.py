@@ -15,7 +15,7 @@ from onnx import helper
 
 from bnnflow import Problem
 from bnnflow.flow.cli import app as cli
-from tests.networks import Builder, random_network
+from tests.random_qonnx import Builder, random_network
 
 Golden = Callable[[str, str], None]
 ZOO = Path(os.environ.get("BNNFLOW_DATA", Path(__file__).parents[2].parent / "shared" / "data"))

@@ -13,8 +13,8 @@ from bnnflow.flow.cli import app as cli
 from bnnflow.flow.commands.compile import compile_file
 from bnnflow.sim.engine.simulator import Simulator
 from bnnflow.transforms.reading.read import read
-from tests.networks import random_network
 from tests.oracles.handmade import residual
+from tests.random_qonnx import random_network
 from tests.transforms.onnx_files import Net
 
 Golden = Callable[[str, str], None]

@@ -18,7 +18,7 @@ from bnnflow.sim.engine.simulator import Simulator
 from bnnflow.transforms.ir.graph import Graph
 from bnnflow.transforms.ir.ops import Conv, Dense, Mvau, Threshold, XnorConv
 from tests.cuda_host import Host, compiler, library
-from tests.graphs import Builder, images_for, random_graph, two_layers
+from tests.random_graphs import Builder, images_for, random_graph, two_layers
 
 pytestmark = [
     pytest.mark.skipif(compiler() is None, reason="no C++ compiler is installed (c++, g++ or clang++)"),

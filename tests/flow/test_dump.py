@@ -16,7 +16,7 @@ from bnnflow.sim import reference
 from bnnflow.transforms.ir.graph import Graph
 from bnnflow.transforms.ir.text import parse_graph
 from bnnflow.transforms.reading.read import read
-from tests.drawn import Drawn, networks
+from tests.drawn_networks import Drawn, networks
 
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example]
 
@@ -43,7 +43,7 @@ def test_every_pass_leaves_an_onnx_file_of_its_graph(net: Drawn) -> None:
 
 
 def test_what_onnx_cannot_hold_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tests.networks import random_network
+    from tests.random_qonnx import random_network
 
     onnx.save(random_network(1, 1, 1, "none", "raw"), str(tmp_path / "net.onnx"))
 

@@ -15,7 +15,7 @@ from bnnflow.flow.cli.app import run
 from bnnflow.flow.recipe.schema import schema
 from bnnflow.flow.show.entries import Entries, cost_entries, entry_tables, fault_entries
 
-from ..networks import random_network
+from ..random_qonnx import random_network
 
 DOCS = Path(__file__).parents[2] / "docs"
 MARKS = "<!-- entries -->\n", "<!-- end of entries -->\n"

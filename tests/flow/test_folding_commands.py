@@ -15,7 +15,7 @@ import pytest
 from bnnflow.flow.cli import app as cli
 from bnnflow.transforms.ir.ops import LabelSelect, Mvau
 from bnnflow.transforms.reading.read import read
-from tests.networks import Builder, random_network
+from tests.random_qonnx import Builder, random_network
 
 Golden = Callable[[str, str], None]
 DATA = Path(os.environ.get("BNNFLOW_DATA", Path(__file__).parents[2] / ".." / "shared" / "data"))

@@ -19,7 +19,7 @@ from bnnflow.models.files.saved import save_network
 from bnnflow.models.networks.network import Network, NetworkSpec
 from bnnflow.sim.engine.simulator import Simulator
 from bnnflow.sim.speed import affordable_images, latency, throughput
-from tests.graphs import images_for, two_layers
+from tests.random_graphs import images_for, two_layers
 
 
 @pytest.fixture(scope="module")

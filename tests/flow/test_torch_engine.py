@@ -15,7 +15,7 @@ from bnnflow.sim import reference
 from bnnflow.sim.engine.packing import pack_bits
 from bnnflow.sim.engine.simulator import Simulator
 from bnnflow.transforms.ir.ops import Conv, Threshold, XnorConv
-from tests.graphs import Builder, images_for, random_graph, two_layers
+from tests.random_graphs import Builder, images_for, random_graph, two_layers
 
 HERE = ["cpu-torch", *(["cuda"] if torch.cuda.is_available() else [])]
 

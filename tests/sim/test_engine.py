@@ -20,7 +20,7 @@ from bnnflow.sim.engine.simulator import Simulator, least_cycles
 from bnnflow.transforms.ir.graph import Graph, Node
 from bnnflow.transforms.ir.ops import Affine, Conv, Flatten, Mvau, Threshold, XnorConv, XnorDense
 from bnnflow.transforms.ir.tensor import TensorType
-from tests.graphs import Builder, images_for, random_graph, two_layers
+from tests.random_graphs import Builder, images_for, random_graph, two_layers
 
 
 def forms() -> list[tuple[str, str]]:

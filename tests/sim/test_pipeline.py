@@ -35,8 +35,8 @@ from bnnflow.transforms.ir.tensor import Array, TensorType
 from bnnflow.transforms.passes.compile import stages
 from bnnflow.transforms.reading.read import read
 
-from ..drawn import Drawn, networks
-from ..graphs import Builder
+from ..drawn_networks import Drawn, networks
+from ..random_graphs import Builder
 
 
 def bits(*shape: int) -> Array:

@@ -15,7 +15,7 @@ from bnnflow.transforms.ir.ops import Mvau, Sign
 from bnnflow.transforms.passes.compile import stages
 from bnnflow.transforms.passes.rewrite import FloatTies
 from bnnflow.transforms.reading.read import read
-from tests.networks import random_network
+from tests.random_qonnx import random_network
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ from bnnflow.transforms.passes.curves import STRAIGHT, MonotoneCurve
 from bnnflow.transforms.reading.read import read
 from bnnflow.transforms.writing.network import write_network
 from bnnflow.transforms.writing.standard import to_standard
-from tests.networks import Builder
+from tests.random_qonnx import Builder
 
 EVERY = np.arange(256, dtype=np.uint8).reshape(-1, 1, 1, 1)
 CHANNELS = 4

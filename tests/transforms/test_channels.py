@@ -33,7 +33,7 @@ from bnnflow.transforms.ir.ops import (
 from bnnflow.transforms.ir.tensor import TensorType
 from bnnflow.transforms.passes.compile import stages
 from bnnflow.transforms.reading.read import read
-from tests.drawn import Drawn, networks
+from tests.drawn_networks import Drawn, networks
 
 from .test_exact import SLOW, pixels
 

@@ -15,7 +15,7 @@ from bnnflow.transforms.passes.destinations import destinations
 from bnnflow.transforms.passes.reduce import Reduce
 from bnnflow.transforms.passes.rewrite import Rewritten, run_passes
 from bnnflow.transforms.reading.read import read
-from tests.drawn import Drawn, networks
+from tests.drawn_networks import Drawn, networks
 
 from .onnx_files import Net
 

@@ -31,8 +31,8 @@ from bnnflow.transforms.reading.read import read
 from bnnflow.transforms.writing.network import write_network
 from bnnflow.transforms.writing.standard import to_standard
 from bnnflow.transforms.writing.write import write
-from tests.drawn import Drawn, networks
-from tests.networks import Builder, random_network
+from tests.drawn_networks import Drawn, networks
+from tests.random_qonnx import Builder, random_network
 
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example]
 

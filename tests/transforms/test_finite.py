@@ -14,7 +14,7 @@ from bnnflow.transforms.ir.contract_text import parse_contract
 from bnnflow.transforms.passes.accept import with_contract
 from bnnflow.transforms.passes.compile import stages
 from bnnflow.transforms.reading.read import read
-from tests.drawn import Drawn, networks
+from tests.drawn_networks import Drawn, networks
 
 from .onnx_files import QONNX, Net
 

@@ -13,7 +13,7 @@ from bnnflow.transforms.reading.read import read
 from bnnflow.transforms.writing.finn_base import FINN_BASE, QONNX, for_finn_base
 from bnnflow.transforms.writing.write import write
 
-from ..networks import random_network
+from ..random_qonnx import random_network
 
 Golden = Callable[[str, str], None]
 

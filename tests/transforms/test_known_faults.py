@@ -27,7 +27,7 @@ from bnnflow.transforms.passes.rewrite import Equivalence, compose
 from bnnflow.transforms.reading.read import read
 from bnnflow.transforms.writing.standard import to_standard
 from bnnflow.transforms.writing.write import write
-from tests.networks import DOMAIN, Builder, random_network
+from tests.random_qonnx import DOMAIN, Builder, random_network
 
 
 def by_qonnx(model: onnx.ModelProto, images: np.ndarray) -> np.ndarray:

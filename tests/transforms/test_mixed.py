@@ -22,7 +22,7 @@ from bnnflow.transforms.passes.compile import Stage, is_mixed, level_of, stages
 from bnnflow.transforms.passes.rewrite import Equivalence, compose
 from bnnflow.transforms.reading.read import read
 from bnnflow.transforms.writing.write import write
-from tests.drawn import DOMAIN, Drawn, networks
+from tests.drawn_networks import DOMAIN, Drawn, networks
 
 from .onnx_files import FINN, Net, by_qonnx
 
