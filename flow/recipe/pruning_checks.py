@@ -36,12 +36,21 @@ def check_pruning(recipe: Recipe, spec: NetworkSpec | OwnSpec) -> None:
     if not recipe.prune.enabled:
         return
     check_kind(recipe, spec)
-    method, train = recipe.prune.chosen, recipe.train
-    tuner = recipe.prune.optimizer or train.optimizer
     try:
-        method.check(MethodRequest(spec, train.optimizer, tuner, train.flip_window, recipe.prune.max_loss))
+        recipe.prune.chosen.check(_request(recipe, spec))
     except Problem as problem:
         raise recipe.problem(problem.key, problem.what, problem.hint, problem.status) from problem
+
+
+def pruning_remarks(recipe: Recipe, spec: NetworkSpec | OwnSpec) -> list[str]:
+    """What the recipe's method says of such a network before it runs."""
+    return list(recipe.prune.chosen.remarks(_request(recipe, spec)))
+
+
+def _request(recipe: Recipe, spec: NetworkSpec | OwnSpec) -> MethodRequest:
+    train = recipe.train
+    tuner = recipe.prune.optimizer or train.optimizer
+    return MethodRequest(spec, train.optimizer, tuner, train.flip_window, recipe.prune.max_loss)
 
 
 def check_kind(recipe: Recipe, spec: NetworkSpec | OwnSpec) -> None:

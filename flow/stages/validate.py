@@ -33,6 +33,7 @@ from ..recipe.objects import (
     train_settings,
     trained_file,
 )
+from ..recipe.pruning_checks import pruning_remarks
 from ..recipe.schema import Recipe
 from ..run.files import explain, sha256_of
 from ..run.places import data_places
@@ -114,7 +115,7 @@ def validate(recipe: Recipe, without_files: bool = False) -> Validated:
             with recipe.at("prune.enabled"):
                 widths = structure_of(network, graph).widths
             _try_criterion(recipe, network, images)
-            notes += check_plan(recipe, widths)
+            notes += [*pruning_remarks(recipe, network.spec), *check_plan(recipe, widths)]
             check_costs(recipe, widths, graph)
             check_labels(recipe, images, real)
     _check_optimizers(recipe, network)

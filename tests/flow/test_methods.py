@@ -240,3 +240,19 @@ def test_noise_goes_on_where_a_checkpoint_left_it() -> None:
     second = masks["a"](ones)
     kept["restore"](state)
     assert np.array_equal(masks["a"](ones).detach(), second.detach())
+
+
+@pytest.mark.parametrize(
+    ("method", "bits", "said"), [("ecqx", 1, "have 1"), ("ecqx", 2, ""), ("synapses", 1, "2 bits"), ("filters", 1, "")]
+)
+def test_what_a_method_cannot_do_is_said_before_it_runs(method: str, bits: int, said: str, tmp_path: Path) -> None:
+    from bnnflow.flow.recipe.file import load_recipe
+    from bnnflow.flow.stages.validate import validate
+
+    path = tmp_path / "model.yaml"
+    weights = f"{{arch: mlp, hidden: [64], weight_bits: {bits}}}"
+    path.write_text(
+        f"data: {{name: digits}}\nmodel: {weights}\nprune: {{method: {method}}}\nfaults: {{enabled: false}}\n"
+    )
+    notes = " ".join(validate(load_recipe(path)).notes)
+    assert said in notes and (said or "bits" not in notes)

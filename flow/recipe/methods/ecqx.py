@@ -43,6 +43,15 @@ class Ecqx(Method):
         except Problem as problem:
             raise problem.at("", key="prune.method") from problem
 
+    def remarks(self, asked: MethodRequest) -> Iterable[str]:
+        """That weights of one bit become more, not fewer."""
+        if asked.shape.weight_bits == 1:
+            yield (
+                f"ecqx gives weights of {self.bits} bits to a network whose weights have 1: its memories grow, layers "
+                "are no XNOR layers any more, and what -1 and +1 learned is assigned anew; it helps networks of 2 bits "
+                "and more (prune.method: filters makes this one smaller)"
+            )
+
     def unused(self) -> Iterable[tuple[str, str, str]]:
         """Relevance that may add nothing."""
         if self.extra == 0:

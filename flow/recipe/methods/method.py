@@ -268,6 +268,10 @@ class Method(Section):
             Problem: its `key` is the recipe's.
         """
 
+    def remarks(self, asked: MethodRequest) -> Iterable[str]:
+        """What is to be known before it runs: that it cannot help here, or what it costs in hardware."""
+        return ()
+
     def unused(self) -> Iterable[tuple[str, str, str]]:
         """Settings without effect beside the others: field, reason and repair."""
         return ()

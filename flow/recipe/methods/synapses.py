@@ -7,7 +7,7 @@ twice as large); unrolled hardware alone leaves the zeros out, and the report ad
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -32,6 +32,13 @@ class RankedSynapses(Method):
 
     counts: ClassVar[str] = "synapses"
     leaves_zeros: ClassVar[bool] = True
+
+    def remarks(self, asked: MethodRequest) -> Iterable[str]:
+        """That zeros cost memory in folded hardware."""
+        yield (
+            f"{self.name()} leaves weights of -1, 0 and +1: folded hardware stores 2 bits for each, twice as many as "
+            "before; what the zeros save is in unrolled layers alone (`flow estimate --unrolled`)"
+        )
 
     def check(self, asked: MethodRequest) -> None:
         """Refuse other weights than -1 and +1, and criteria that have nothing to go by."""
