@@ -311,7 +311,7 @@ def study(
     recipe: Annotated[Path, Own("Recipe (.yaml).", argument=True)],
     folder: Annotated[Path | None, Own("Of trained and pruned networks.", default="runs/<name>-study")] = None,
     criterion: Annotated[
-        list[str] | None, Own("May be given several times.", default="eleven of those that `flow rank --list` says")
+        list[str] | None, Own("May be given several times.", default="twelve of those that `flow rank --list` says")
     ] = None,
     amount: Annotated[list[float] | None, Key("prune.amount", help="Share of every layer to remove.")] = None,
     seeds: Annotated[int, Own("Networks that are trained.", least=1)] = 3,

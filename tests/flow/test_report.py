@@ -35,7 +35,7 @@ name: tiny
 data: {name: digits, train_images: 300, test_images: 60}
 model: {arch: cnn, channels: [8, 16], kernels: [3, 3], pools: [1, 2], hidden: [16]}
 train: {epochs: 3, learning_rate: 0.01, threads: 1}
-prune: {amount: 0.5, steps: 2, epochs: 1, images: 20}
+prune: {criterion: deeplift, amount: 0.5, steps: 2, epochs: 1, images: 20}
 verify: {images: 2}
 target: {fps: 20000}
 faults: {rates: [0.01, 0.1], maps: 2, images: 20}

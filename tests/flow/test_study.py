@@ -149,7 +149,7 @@ def test_usual_criteria_that_a_packed_network_cannot_give_are_left_out(
     assert cli.run(words) == 0, capsys.readouterr().err
     found = json.loads(capsys.readouterr().out)
     assert set(found["left_out"]) == {"flips", "latent", "borda(deeplift,taylor-activation,latent)"}
-    assert len(found["amounts"][0]["rows"]) == 1 + 8
+    assert len(found["amounts"][0]["rows"]) == 1 + 9
 
 
 def test_what_cannot_be_compared_is_refused_before_training(capsys: pytest.CaptureFixture[str], recipe: Path) -> None:
