@@ -127,17 +127,21 @@ class _Sample:
     Attributes:
         values: float32 (samples, taps, channels of the group).
         weights: float32 (outputs, taps, channels of the group).
+        rest: float32 (samples, outputs), what inputs of other groups add.
     """
 
     values: Array
     weights: Array
+    rest: Array
 
     @staticmethod
     def of(simulator: Simulator, prefix: Prefix, node: Node, group: ChannelGroup, rng: np.random.Generator) -> _Sample:
         """Drawn windows of a convolution, or all images of a dense layer."""
         op = node.op
         assert isinstance(op, Conv | Dense)
-        columns, parts = group.columns[node.name], []
+        columns, parts, rest = group.columns[node.name], [], []
+        flat = op.weight.reshape(len(op.weight), -1, op.weight.shape[-1])
+        others = columns < 0
         for block in simulator.blocks(prefix, node.input):
             if isinstance(op, Conv):
                 seen = windows(block, (op.weight.shape[1], op.weight.shape[2]), op.stride)
@@ -148,8 +152,13 @@ class _Sample:
             else:
                 seen = block.reshape(-1, 1, block.shape[-1])
             parts.append(_grouped(seen, columns, group.width).astype(np.float32))
-        flat = op.weight.reshape(len(op.weight), -1, op.weight.shape[-1])
-        return _Sample(np.concatenate(parts), _grouped(flat, columns, group.width).astype(np.float32))
+            rest.append(
+                np.einsum(
+                    "nkc,okc->no", seen[..., others].astype(float), flat[..., others].astype(float), optimize=True
+                )
+            )
+        weights = _grouped(flat, columns, group.width).astype(np.float32)
+        return _Sample(np.concatenate(parts), weights, np.concatenate(rest).astype(np.float32))
 
     def costs(self, edges: Array | None, rng: np.random.Generator) -> Array:
         """G of this layer, (channels, channels) float64; `edges` as `_edges` finds them."""
@@ -163,7 +172,7 @@ class _Sample:
         for start in range(0, len(outputs), _CHUNK):
             chosen = outputs[start : start + _CHUNK]
             added = np.matmul(by_channel, self.weights[chosen].transpose(2, 1, 0))
-            sums = added.sum(0)
+            sums = added.sum(0) + self.rest[:, chosen]
             spread = sums.std(0)
             weight = np.where(spread > 0, 1.0 / np.maximum(spread, 1e-6) ** 2, 0.0)
             for index, output in enumerate(chosen):

@@ -78,6 +78,7 @@ def _moments(simulator: Simulator, prefix: Prefix, tensor: str) -> tuple[Array, 
 def _fitted(bounds: Array, mean: Array, spread: Array, mean_now: Array, spread_now: Array) -> Array:
     """Whole numbers, ascending along levels, (channels, levels) int64; without any spread the mean alone moves."""
     ratio = np.where((spread > 0) & (spread_now > 0), spread_now / np.where(spread > 0, spread, 1.0), 1.0)
-    moved = mean_now[:, None] + (bounds - mean[:, None]) * ratio[:, None]
-    made: Array = np.ceil(moved).astype(np.int64)
+    # Written so that equal moments leave a bound where it is; less than a millionth is rounding.
+    moved = bounds * ratio[:, None] + (mean_now - mean * ratio)[:, None]
+    made: Array = np.ceil(moved - 1e-6).astype(np.int64)
     return made

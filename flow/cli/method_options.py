@@ -77,6 +77,17 @@ def _note(context: Any, parameter: Any, value: str | None) -> str | None:
     return value
 
 
+def refuse_settings(context: typer.Context, why: str) -> None:
+    """Refuse options that are settings of methods.
+
+    Raises:
+        Problem: one was given.
+    """
+    for name in context.meta.get(_META, {}):
+        word = option(context, name)
+        raise Problem(f"{word} changes nothing {why}", word, "leave it out")
+
+
 def method_changes(
     context: typer.Context, source: Path, method: str, shared: Mapping[str, Any], overrides: list[str]
 ) -> list[str]:

@@ -12,7 +12,7 @@ from bnnflow import Problem
 from ..run.files import check_file, check_folder
 from .commands import examples, made_as
 from .declare import KEY, Key, Own
-from .method_options import PruneCommand, method_changes
+from .method_options import PruneCommand, method_changes, refuse_settings
 from .options import (
     DataDir,
     ImagesOrContract,
@@ -200,6 +200,7 @@ def prune(
     """
     if source.suffix == ".onnx":
         useless(context, _OF_RUNS, "for a QONNX file, which is not trained", "leave it out")
+        refuse_settings(context, "for a QONNX file, which is not trained")
         how = (amount, unit, min_width, criterion, images, calibration, seed)
         _prune_file(source, output, (data, data_dir, input, labels), how, json)
         return

@@ -14,10 +14,11 @@ from bnnflow import CHECK_FAILED, Problem
 
 from ...transforms.channels import ChannelGroup, channel_groups, cut, staying
 from ...transforms.ir.graph import Graph
-from ...transforms.ir.ops import Conv, Dense
+from ...transforms.ir.ops import Best, Conv, Dense
 from ...transforms.passes.accept import AcceptInput
 from ...transforms.passes.compile import is_mixed, level_of
 from ...transforms.passes.raised import Raise
+from ...transforms.passes.streamline import Streamline
 from ..graphs.inputs import input_held, load_array, open_graph
 from ..results.pruned_file import Answers, PrunedFile
 from ..run.files import write_whole
@@ -78,7 +79,8 @@ def prune_file(path: Path, output: Path, given: LabelledInput, how: FilePruning)
     groups = {group.name: group for group in channel_groups(graph) if not group.reason and group.columns}
     if not groups:
         raise Problem("no layer can be made narrower", str(path), "its hidden layers would have to be read by others")
-    images, labels, judges, truth = _images(given)
+    images, labels, judges, truth = _images(given, how.seed)
+    _check_classes(graph, labels, truth)
     take = graph_inputs if given.images is not None else image_inputs
     order = np.random.default_rng([how.seed, 43]).permutation(len(images))
     chosen, calibrating = (take(graph, images[order[:count]]) for count in (how.images, how.calibration))
@@ -127,7 +129,7 @@ def prune_file(path: Path, output: Path, given: LabelledInput, how: FilePruning)
     )
 
 
-def _images(given: LabelledInput) -> tuple[np.ndarray, np.ndarray | None, np.ndarray, np.ndarray | None]:
+def _images(given: LabelledInput, seed: int) -> tuple[np.ndarray, np.ndarray | None, np.ndarray, np.ndarray | None]:
     """Images and labels to choose by, and others to judge by: training and test set, or halves of what is given."""
     if given.images is None:
         from ...models.data.load import load_dataset
@@ -141,13 +143,35 @@ def _images(given: LabelledInput) -> tuple[np.ndarray, np.ndarray | None, np.nda
     images = load_array(given.images, "input")
     if len(images) < 2:
         raise Problem(f"{len(images)} images", "--input", "half of them choose, half of them judge: give some hundred")
-    half = len(images) // 2
+    order = np.random.default_rng([seed, 47]).permutation(len(images))
+    one, other = np.sort(order[: len(images) // 2]), np.sort(order[len(images) // 2 :])
     if given.labels is None:
-        return images[:half], None, images[half:], None
+        return images[one], None, images[other], None
     labels = load_array(given.labels, "labels")
     if labels.shape != (len(images),) or labels.dtype.kind not in "iu":
         raise Problem(f"{labels.shape} labels for {len(images)} images", "--labels", "give one label per image")
-    return images[:half], labels[:half], images[half:], labels[half:]
+    return images[one], labels[one], images[other], labels[other]
+
+
+def _check_classes(graph: Graph, *several: np.ndarray | None) -> None:
+    """Refuse networks without classes, and labels of other classes than theirs.
+
+    Raises:
+        Problem: says which.
+    """
+    from ...sim.engine.simulator import class_count
+
+    if isinstance(graph.maker(graph.output), Best):
+        scores = graph.types[graph.node(graph.output).input]
+        classes = scores.shape[-1]
+    else:
+        classes = class_count(graph)
+    if classes < 2:
+        raise Problem("this network has one output, so it has no classes to judge by", graph.name)
+    for labels in several:
+        if labels is not None and len(labels) and not 0 <= labels.min() <= labels.max() < classes:
+            what = f"labels from {labels.min()} to {labels.max()} for {classes} classes"
+            raise Problem(what, "--labels", f"give classes from 0 to {classes - 1}")
 
 
 def _scores(
@@ -176,7 +200,6 @@ def _compare(
 ) -> tuple[int, int]:
     """Sums of every layer of the cut graph against the whole one's whose weights of removed channels are 0."""
     from ...sim.engine.simulator import Simulator
-    from ...sim.reconstruction import on_integers
 
     nodes = []
     for node in graph.nodes:
@@ -192,12 +215,20 @@ def _compare(
     layers = [node.name for node in graph.nodes if isinstance(node.op, Conv | Dense)]
     sums = []
     for one in (graph.with_nodes(tuple(nodes)), smaller):
-        integer, names = on_integers(one)
-        found = Simulator.of(integer).tensors(images, list(names))
-        sums.append({names[name]: values for name, values in found.items()})
+        if level_of(one) == "integer":
+            sums.append(dict(Simulator.of(one).tensors(images, layers)))
+            continue
+        # Both are brought to integers on their own, so by steps of their own: what is compared is what they stand for.
+        lowered = Streamline()(one)
+        equal = {each.old: each for each in lowered.equivalences if each.old in layers and each.kept is None}
+        found = Simulator.of(lowered.graph).tensors(images, [each.new for each in equal.values()])
+        sums.append({name: each.factor * found[each.new] + each.offset for name, each in equal.items()})
     old, new = sums
-    compared = sum(new[name].size for name in layers)
-    return compared, sum(int((old[name][..., stays[name]] != new[name]).sum()) for name in layers)
+    known = [name for name in layers if name in old and name in new]
+    compared = sum(new[name].size for name in known)
+    if not compared:
+        raise Problem("no layer's sums can be compared before and after the cut", graph.name, status=CHECK_FAILED)
+    return compared, sum(int((old[name][..., stays[name]] != new[name]).sum()) for name in known)
 
 
 def _reestimated(

@@ -212,18 +212,18 @@ def opened(
         run = Run.find(source)
         if run is None:
             raise Problem("this is not a run folder", str(source), "give a folder that `flow build` made")
-        return _as_trained(run.path("model.yaml"), overrides, wishes), run
+        return _as_trained(run.path("model.yaml"), run, overrides, wishes), run
     recipe = load_recipe(source, overrides, wishes)
     place = folder or Path("runs") / recipe.name
     run = Run.find(place)
     if run is None:
         raise Problem("this recipe is not trained yet", str(place), f"flow build {source} --to train")
-    return recipe, run
+    return _as_trained(source, run, overrides, wishes), run
 
 
-def _as_trained(path: Path, overrides: Sequence[str], wishes: Sequence[str]) -> Recipe:
-    """The recipe of a run with changes; images that training held out are those of the run, whatever pruning asks."""
-    recipe, share = load_recipe(path, overrides, wishes), held_out_share(load_recipe(path))
+def _as_trained(path: Path, run: Run, overrides: Sequence[str], wishes: Sequence[str] = ()) -> Recipe:
+    """A recipe with changes for a trained run: what training held out is what the run says, whatever pruning asks."""
+    recipe, share = load_recipe(path, overrides, wishes), held_out_share(load_recipe(run.path("model.yaml")))
     if held_out_share(recipe) == share or recipe.train.validation is not None:
         return recipe
     return load_recipe(path, [*overrides, f"train.validation={share:g}"], wishes)
@@ -306,6 +306,9 @@ def prune(source: Path, folder: Path | None, overrides: Sequence[str], quiet: bo
     else:
         recipe = load_recipe(source, ["prune.enabled=true", *overrides])
         place = folder or Path("runs") / recipe.name
+        there = Run.find(place) if place.is_dir() else None
+        if there is not None:
+            recipe = _as_trained(source, there, ["prune.enabled=true", *overrides])
     if recipe.model.onnx is not None:
         what = "an ONNX file has no weights that could recover"
         raise recipe.problem("model.onnx", what, "flow sensitivity takes QONNX files; pruning needs a trained network")

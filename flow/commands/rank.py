@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from ...models.relevance.sample import Sample
 
 
+_DRAW = 41
+
+
 def find_run(path: Path) -> Run:
     """The run of a run folder, of a file in it, or of a recipe (runs/<its name> below the present folder).
 
@@ -101,7 +104,9 @@ def rank(
         seed=seed,
         criteria=rows,
         spearman={
-            name: [[spearman(a.scores[name], b.scores[name]) for b in made] for a in made] for name in made[0].scores
+            name: [[spearman(a.scores[name], b.scores[name]) for b in made] for a in made]
+            for name in made[0].scores
+            if all(name in one.scores for one in made)
         },
     )
     return ranking, network, sample
@@ -141,9 +146,16 @@ def chance_table(
     recipe = load_recipe(run.path(RECIPE), [f"data.dir={data_dir.absolute()}"] if data_dir is not None else [])
     images, settings = dataset(recipe), recipe.prune
     out = held_out(images.train_labels, train_settings(recipe))
-    most = len(out) or len(images.train_images) // 2
-    counts = min(settings.validation, most), min(settings.calibration, len(images.train_images) // 2)
-    judged, truth, measured_on = subsets(images.train_images, images.train_labels, *counts, ranking.seed, out)
+    # No image judges what it helped to score.
+    scored = _order(ranking.seed, len(images.train_images))[: ranking.images]
+    rest = np.setdiff1d(np.arange(len(images.train_images)), scored)
+    unseen = np.flatnonzero(np.isin(rest, out))
+    most = len(unseen) or len(rest) // 2
+    counts = min(settings.validation, most), min(settings.calibration, len(rest) // 2)
+    if not min(counts):
+        raise Problem("no images are left to judge by", "--images", "score fewer")
+    arrays = (images.train_images[rest], images.train_labels[rest])
+    judged, truth, measured_on = subsets(*arrays, *counts, ranking.seed, unseen if len(unseen) else None)
     graph = graph_of(network, export_properties(recipe))
     structure = structure_of(network)
     scores = {
@@ -152,7 +164,7 @@ def chance_table(
     }
     candidates = Candidates.of(graph, measured_on, judged, truth)
     cells = against_chance(candidates, scores, shares, draws, ranking.seed, progress)
-    judged_on = "held out of training" if len(out) else "training images"
+    judged_on = "held out of training" if len(unseen) else "training images"
     return ChanceTable(draws=draws, images=len(judged), judged_on=judged_on, cells=cells)
 
 
@@ -179,7 +191,12 @@ def _sample(found: Dataset, images: int, seed: int) -> Sample:
     classes = len(found.classes)
     if images < classes:
         raise Problem(f"{images} images for {classes} classes", "--images", f"give {classes} or more")
-    return Sample.draw(found.train_images, found.train_labels, images, np.random.default_rng([seed, 41]))
+    return Sample.draw(found.train_images, found.train_labels, images, np.random.default_rng([seed, _DRAW]))
+
+
+def _order(seed: int, count: int) -> np.ndarray:
+    """The order in which `_sample` draws of so many images."""
+    return np.random.default_rng([seed, _DRAW]).permutation(count)
 
 
 def _meaning(criterion: Criterion) -> str:

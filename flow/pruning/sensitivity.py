@@ -97,7 +97,8 @@ class Candidates:
         """The same candidates, measured by the geometric mean of the probability that they give to the labels.
 
         Where accuracy is near 1, candidates are as accurate and their order is luck; the likelihood still falls.
-        Scores are divided by the unit that makes the whole network's likelihood greatest. Networks that end in the
+        Scores are divided by the unit that makes the whole network's likelihood greatest, one more image counted that
+        is of every class alike: without it no unit is best where all images are right. Networks that end in the
         index of a class stay measured by accuracy.
         """
         from scipy.optimize import minimize_scalar
@@ -110,7 +111,7 @@ class Candidates:
         spread = float(scores.std()) or 1.0
 
         def lost(power: float) -> float:
-            return -_log_likelihood(scores / (spread * 2.0**power), self.labels)
+            return -_smoothed_log_likelihood(scores / (spread * 2.0**power), self.labels)
 
         found = minimize_scalar(lost, bounds=(-8.0, 8.0), method="bounded")
         return replace(self, unit=spread * 2.0 ** round(float(found.x), 3))
@@ -152,6 +153,14 @@ def _log_likelihood(scores: np.ndarray, labels: np.ndarray) -> float:
 
     chosen = log_softmax(scores.reshape(len(scores), -1), axis=1)[np.arange(len(labels)), labels]
     return float(chosen.mean())
+
+
+def _smoothed_log_likelihood(scores: np.ndarray, labels: np.ndarray) -> float:
+    """As `_log_likelihood`, with one image's weight on labels that are uniform."""
+    from scipy.special import log_softmax
+
+    uniform = float(log_softmax(scores.reshape(len(scores), -1), axis=1).mean())
+    return (len(labels) * _log_likelihood(scores, labels) + uniform) / (len(labels) + 1)
 
 
 def subsets(

@@ -37,8 +37,8 @@ def print_rank(ranking: Ranking, show: int) -> None:
         line += _captum(row.captum)
         console.print(line, soft_wrap=True, highlight=False, markup=False)
     table = Table("layer", "criterion", "lowest: filter score", "highest: filter score")
-    for layer in ranking.criteria[0].scores:
-        for row in ranking.criteria:
+    for layer in max((row.scores for row in ranking.criteria), key=len):
+        for row in (row for row in ranking.criteria if layer in row.scores):
             scores = row.scores[layer]
             order = sorted(range(len(scores)), key=scores.__getitem__)
             ends = (order[:show], order[::-1][:show])

@@ -101,7 +101,7 @@ def _require_finite(network: Network | OwnNetwork) -> None:
 def borda(several: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     """Mean over criteria of each filter's rank position in its layer, 0 (lowest) to 1; equal scores share theirs."""
     made = {}
-    for name in several[0]:
+    for name in (name for name in several[0] if all(name in scores for scores in several)):
         places = np.mean([ranks(scores[name]) for scores in several], axis=0)
         made[name] = places / max(1, len(places) - 1)
     return made

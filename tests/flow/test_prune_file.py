@@ -82,6 +82,7 @@ def test_joins_and_arrays_without_labels(tmp_path: Path, capsys: pytest.CaptureF
         (["-o", "OUT"], "images"),
         ([*DIGITS, "-o", "OUT", "--criterion", "deeplift"], "criterion"),
         ([*DIGITS, "-o", "OUT", "--steps", "3"], "steps"),
+        ([*DIGITS, "-o", "OUT", "--share", "0.5"], "share"),
         ([*DIGITS, "-o", "OUT", "--amount", "0"], "nothing"),
         ([*DIGITS, "-o", "OUT", "--amount", "0.01"], "less"),
         (["--data", "digits", "--labels", "OUT", "-o", "OUT"], "labels"),
@@ -95,3 +96,15 @@ def test_what_is_refused(
     capsys.readouterr()
     assert cli.run(["prune", str(network), *(places.get(word, word) for word in arguments)]) == 2
     golden(f"problems/prune_file_{name}", capsys.readouterr().err.replace(str(network.parent), "FOLDER"))
+
+
+@pytest.mark.parametrize(("first", "name"), [(1, "classes"), (-1, "negative")])
+def test_labels_of_other_classes_are_refused(
+    first: int, name: str, network: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], golden: Golden
+) -> None:
+    digits = load_dataset("digits")
+    np.save(tmp_path / "x.npy", digits.test_images[:60])
+    np.save(tmp_path / "y.npy", digits.test_labels[:60].astype(int) + first)
+    words = ["--input", str(tmp_path / "x.npy"), "--labels", str(tmp_path / "y.npy"), "-o", str(tmp_path / "o.onnx")]
+    assert cli.run(["prune", str(network), *words]) == 2
+    golden(f"problems/prune_file_labels_{name}", capsys.readouterr().err)

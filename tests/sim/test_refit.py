@@ -75,3 +75,24 @@ def test_what_is_never_or_always_reached_stays_so(tmp_path: Path) -> None:
     node = next(n for n in made.nodes if isinstance(n.op, Threshold) and n.input == "dense1")
     low, high = made.types["dense1"].range
     assert (node.op.bounds[0] > high).all() and (node.op.bounds[1] <= low).all()
+
+
+@pytest.mark.parametrize("count", [999, 1000])
+def test_cutting_constant_channels_moves_no_threshold(count: int, tmp_path: Path) -> None:
+    """What never changes adds the same to every image: thresholds move by just that, whatever the images' number."""
+    from dataclasses import replace
+
+    spec, _ = NETWORKS["mlp"]
+    images = load_dataset("digits").train_images[:count]
+    integer, _ = on_integers(exported(lively(spec, images[:200]), tmp_path))
+    first = next(n for n in integer.nodes if isinstance(n.op, Threshold) and n.input == "dense0")
+    assert isinstance(first.op, Threshold)
+    bounds = np.array(np.broadcast_to(first.op.bounds, (16, first.op.bounds.shape[1])))
+    bounds[:6] = integer.types["dense0"].range[0]
+    constant = replace(first, op=replace(first.op, bounds=bounds))
+    integer = integer.with_nodes(tuple(constant if n.name == first.name else n for n in integer.nodes))
+    keep = {"dense0": np.arange(6, 16)}
+    made = refit(integer, cut(integer, keep), staying(integer, keep), images, {"dense1"})
+    from bnnflow.sim.engine.simulator import Simulator
+
+    assert np.array_equal(Simulator.of(made).scores(images), Simulator.of(integer).scores(images))
