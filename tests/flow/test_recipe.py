@@ -195,6 +195,7 @@ def test_examples_are_what_trained_the_networks_that_come_with_it() -> None:
 
     names = {
         "tfc-mnist": "mnist-tfc", "sfc-mnist": "mnist-sfc", "lfc-mnist": "mnist-lfc",
+        "kws-cnn-wide-speech-commands": "speech-commands-kws-wide",
         "cnv-cifar10": "cifar10-cnv-short", "cnv-cifar10-gpu": "cifar10-cnv-gpu",
         "fashcnn-fashion-mnist": "fashion-mnist-fashcnn", "kws-cnn-speech-commands": "speech-commands-kws",
     }  # fmt: skip
