@@ -1,4 +1,4 @@
-"""Expected texts: one table a test module, beside it (`tests/flow/test_own.py` has `test_own.golden`).
+"""Expected texts: one table a test module, beside it (`tests/flow/stages/test_own.py` has `test_own.golden`).
 
 A table holds texts under `=== name` lines, in the order of their names. `pytest --update-golden` writes what tests
 found; read the diff.

@@ -16,8 +16,7 @@ from bnnflow.sim.reconstruction import FLOOR, on_integers, removal_order
 from bnnflow.transforms.channels import ChannelGroup, channel_groups
 from bnnflow.transforms.ir.graph import Graph
 from bnnflow.transforms.ir.ops import Conv, Dense, MaxPool, Scale, Threshold
-
-from .test_norms import CNN, NETWORKS, exported, lively
+from tests.sim.test_norms import CNN, NETWORKS, exported, lively
 
 MULTI_BIT = replace(CNN, activation="unit", act_bits=2)
 

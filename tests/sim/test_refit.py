@@ -13,9 +13,8 @@ from bnnflow.sim.reconstruction import on_integers
 from bnnflow.sim.refit import refit
 from bnnflow.transforms.channels import channel_groups, cut, staying
 from bnnflow.transforms.ir.ops import Threshold
-
-from .test_norms import NETWORKS, exported, lively
-from .test_reconstruction import MULTI_BIT
+from tests.sim.test_norms import NETWORKS, exported, lively
+from tests.sim.test_reconstruction import MULTI_BIT
 
 CASES = {**NETWORKS, "two bits": (MULTI_BIT, {"conv0": [0, 3], "conv1": [0, 1, 4], "dense0": [2, 3, 7]})}
 

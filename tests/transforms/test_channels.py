@@ -34,8 +34,7 @@ from bnnflow.transforms.ir.tensor import TensorType
 from bnnflow.transforms.passes.compile import stages
 from bnnflow.transforms.reading.read import read
 from tests.drawn_networks import Drawn, networks
-
-from .test_exact import SLOW, pixels
+from tests.transforms.passes.test_exact import SLOW, pixels
 
 EXAMPLES = [pytest.param(40, id="fast"), pytest.param(1500, id="long", marks=pytest.mark.slow)]
 

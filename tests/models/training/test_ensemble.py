@@ -1,0 +1,99 @@
+"""Ensembles vote as their integers say, resume, and come back from a file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from bnnflow import Problem
+from bnnflow.flow.cli import app as cli
+from bnnflow.models.data.load import Dataset
+from bnnflow.models.files.saved import load_network, save_network
+from bnnflow.models.networks.network import Network
+from bnnflow.models.training.batchnorm import reestimate
+from bnnflow.models.training.ensemble import EnsembleNetwork, EnsembleSpec, train_ensemble, whole_votes
+from bnnflow.models.training.evaluate import accuracy, predict
+from bnnflow.models.training.train import TrainSpec
+from tests.models.conftest import MLP
+
+SPEC = TrainSpec(epochs=3, batch=32, learning_rate=0.01, seed=5)
+
+
+def sums(network: Network, images: np.ndarray) -> np.ndarray:
+    with torch.no_grad():
+        x = torch.tensor(images, dtype=torch.float32)
+        for name, module in network.eval().layers.items():
+            x = x if name == "score" else module(x)
+    return x.numpy()
+
+
+def test_boosting_beats_its_members_and_votes_in_integers(digits: Dataset, tmp_path: Path) -> None:
+    images, labels = digits.train_images[:600], digits.train_labels[:600]
+    made, history = train_ensemble(MLP, 3, "boosting", images, labels, SPEC, tmp_path / "train.pt")
+    assert [row["member"] for row in history] == [1, 1, 1, 2, 2, 2, 3, 3, 3]
+    assert max(made.spec.votes) == 15 and min(made.spec.votes) >= 1
+    reestimate(made, images)
+    total = sum(
+        vote * sums(member, digits.test_images) for vote, member in zip(made.spec.votes, made.members, strict=True)
+    )
+    assert (total == np.round(total)).all()
+    np.testing.assert_array_equal(predict(made, digits.test_images).argmax(1), total.argmax(1))
+    alone = [accuracy(member, digits.test_images, digits.test_labels) for member in made.members]
+    assert accuracy(made, digits.test_images, digits.test_labels) > np.mean(alone)
+    again, _ = train_ensemble(MLP, 3, "boosting", images, labels, SPEC, tmp_path / "train.pt")
+    reestimate(again, images)
+    np.testing.assert_array_equal(predict(again, images), predict(made, images))
+    save_network(made, tmp_path / "whole.pt")
+    loaded = load_network(tmp_path / "whole.pt")
+    np.testing.assert_array_equal(predict(loaded, images), predict(made, images))
+
+
+def test_votes_are_whole_numbers_in_proportion() -> None:
+    assert whole_votes([1.0, 1.0]) == (1, 1)
+    assert whole_votes([3.0, 1.0, 0.0]) == (15, 5, 1)
+    assert whole_votes([0.0]) == (1,)
+    with pytest.raises(Problem, match="votes of"):
+        EnsembleSpec(MLP, ())
+    with pytest.raises(Problem, match="no scale"):
+        EnsembleNetwork(EnsembleSpec(replace(MLP, weight_scale="tensor"), (1,)))
+
+
+RECIPE = """\
+data: {name: digits, train_images: 200, test_images: 40}
+model: {arch: mlp, hidden: [16], input: binary%s}
+ensemble: {members: 3, method: %s}
+train: {epochs: 2, batch: 50, threads: 1, device: cpu}
+prune: {enabled: %s}
+verify: {images: 4}
+"""
+
+
+@pytest.mark.parametrize("method", ["bagging", "boosting"])
+def test_an_ensemble_builds_to_one_graph(method: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "net.yaml").write_text(RECIPE % ("", method, "false"))
+    arguments = ["build", str(tmp_path / "net.yaml"), "--run", str(tmp_path / "run"), "--to", "verify", "--json"]
+    assert cli.run(arguments) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert all(row["differences"] == 0 for row in found["base"]["stages"])
+    text = (tmp_path / "run/base/intermediate_models/3_dataflow.txt").read_text()
+    assert text.count("AddStreams(") == 2
+
+
+@pytest.mark.parametrize(("option", "prune", "name"), [("", "true", "pruned"), (", scores: class", "false", "scale")])
+def test_ensembles_that_do_not_fit_are_refused(
+    option: str,
+    prune: str,
+    name: str,
+    tmp_path: Path,
+    golden: Callable[[str, str], None],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "net.yaml").write_text(RECIPE % (option, "bagging", prune))
+    assert cli.run(["check", str(tmp_path / "net.yaml")]) == 2
+    golden(f"problems/ensemble_{name}", capsys.readouterr().err)

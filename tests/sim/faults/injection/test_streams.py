@@ -1,0 +1,139 @@
+"""Faults of streams, FIFOs, accumulators and products, judged by the reference interpreter."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from bnnflow import Problem
+from bnnflow.sim.engine.simulator import Simulator
+from bnnflow.sim.faults import FaultModel, Point, Rates, Subject
+from bnnflow.sim.faults.injection.cells import CLEAR, FLIP, SET, Cells
+from bnnflow.sim.faults.injection.streams import KINDS, changed, faulty_walk, split, streams
+from bnnflow.sim.reference import apply, run
+from bnnflow.transforms.ir.tensor import TensorType, bipolar
+from tests.sim.faults.fault_graphs import cnn, mlp, pixels
+
+
+def test_split_computes_the_same() -> None:
+    graph = cnn()
+    x = pixels(0, graph, 10)
+    apart = split(graph, ["conv0", "conv2", "fc"])
+    assert [n.name for n in apart.nodes if n.name.endswith("__sums")] == ["conv0__sums", "conv2__sums"]
+    assert np.array_equal(run(apart, x)["fc"], run(graph, x)["fc"])
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        TensorType((4,), 0, 1),
+        bipolar((4,)),
+        TensorType((4,), 0, 5),
+        TensorType((4,), -7, 6),
+        TensorType((4,), -900, 90),
+    ],
+)
+def test_bits_of_values_by_hand(kind: TensorType) -> None:
+    """Each bit of each value alone: cleared, set, turned; compared with two's complement in Python."""
+    low, high = kind.range
+    values = np.array([low, high, low, high])
+    width = kind.bits
+    for value in range(4):
+        for bit in range(width):
+            for effect in (CLEAR, SET, FLIP):
+                made = changed(values[None], Cells(np.array([value * width + bit]), np.array([effect])), kind)[0]
+                raw = int(values[value] > 0) if kind.is_bipolar else int(values[value]) & ((1 << width) - 1)
+                raw = raw ^ (1 << bit) if effect == FLIP else (raw | 1 << bit if effect else raw & ~(1 << bit))
+                signed = low < 0 and raw >= 1 << (width - 1)
+                wanted = 2 * raw - 1 if kind.is_bipolar else raw - (1 << width) * signed
+                assert made[value] == wanted
+                assert np.array_equal(np.delete(made, value), np.delete(values, value))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("seed", range(3))
+def test_walks_equal_the_reference(kind: str, seed: int) -> None:
+    """The reference runs node by node with the same changes; values leave their types' ranges on the way."""
+    graph = cnn(seed)
+    places = streams(graph, kind)
+    assert places
+    x = pixels(seed, graph, 7)
+    walk = faulty_walk(graph, places, FaultModel(), Rates.of(0.05), 3, seed, 5)
+    made = {graph.input: x.astype(np.int64)}
+    for node in walk.graph.nodes:
+        values = apply(node.op, *(made[name] for name in node.inputs))
+        change = walk.changes.get(node.name)
+        made[node.name] = values if change is None else change(values, 0).astype(np.int64)
+    assert np.array_equal(walk.scores(x), made["fc"])
+    assert not np.array_equal(walk.scores(x), Simulator.of(graph).scores(x))
+    calm = faulty_walk(graph, places, FaultModel(), Rates.of(0.0), 3, seed, 5)
+    assert np.array_equal(calm.scores(x), Simulator.of(graph).scores(x))
+
+
+def tensor(
+    kind: str, layer: str, model: str, rate: float, count: int = 6, depth: int = 5
+) -> tuple[np.ndarray, np.ndarray]:
+    graph = cnn()
+    place = [one for one in streams(graph, kind) if one.layer == layer]
+    values = run(graph, pixels(0, graph, count))[layer]
+    walk = faulty_walk(graph, place, FaultModel.parse(model), Rates.of(rate), 0, 0, depth)
+    return values, walk.changes[place[0].tensor](values, 0)
+
+
+def test_a_stuck_wire_is_a_channel_of_the_pe() -> None:
+    """conv2 has 6 channels on 3 PEs: a wire carries channels p and p + 3, of all positions and images."""
+    before, after = tensor("streams", "conv2", "bit-line stuck-at-1", 0.7)
+    wires = after.reshape(-1, 2, 3).all(axis=(0, 1))
+    assert wires.any() and not wires.all()
+    assert np.array_equal(before.reshape(-1, 2, 3)[:, :, ~wires], after.reshape(-1, 2, 3)[:, :, ~wires])
+
+
+def test_upsets_differ_from_image_to_image_and_defects_do_not() -> None:
+    before, after = tensor("streams", "bit", "flip", 0.1)
+    masks = before != after
+    assert len({mask.tobytes() for mask in masks}) == len(masks)
+    before, after = tensor("streams", "bit", "stuck-at-1", 0.2)
+    stuck = after.all(axis=0)
+    assert stuck.any() and np.array_equal(after[:, ~stuck], before[:, ~stuck])
+
+
+def test_a_fifos_cell_meets_every_fifth_word() -> None:
+    """Stream `bit`: 25 words per image; through 5 words a slot meets words s, s + 5, ..., of every image."""
+    before, after = tensor("fifos", "bit", "stuck-at-1", 0.1)
+    words_before, words_after = before.reshape(-1, 1), after.reshape(-1, 1)
+    slots = np.arange(len(words_before)) % 5
+    for slot in range(5):
+        mine = slots == slot
+        if not np.array_equal(words_before[mine], words_after[mine]):
+            assert words_after[mine].all()
+    assert not np.array_equal(before, after)
+
+
+def test_products_flip_as_often_as_they_should() -> None:
+    """Mean shift of a popcount s of K: rate * (K - 2 s), within five deviations."""
+    graph = mlp(0, (200, 100, 4))
+    place = [one for one in streams(graph, "products") if one.layer == "d0"]
+    x = pixels(0, graph, 200)
+    sums = run(split(graph, ["d0"]), x)["d0__sums"]
+    made = faulty_walk(graph, place, FaultModel(), Rates.of(0.1), 0, 0).changes["d0__sums"](sums, 0)
+    off = (made - sums) - 0.1 * (200 - 2 * sums)
+    assert abs(off.mean()) < 5 * (200 * 0.09 / off.size) ** 0.5
+    assert abs(off.var() - 200 * 0.09) < 0.5
+
+
+@pytest.mark.parametrize(
+    ("name", "target", "model", "layers"),
+    [
+        ("products", "products", "stuck-at-1", ()),
+        ("bram", "streams", "bram-row flip", ()),
+        ("target", "wieghts", "flip", ()),
+        ("layer", "weights", "flip", ("conv3",)),
+        ("joined", "weights+streams", "flip", ()),
+    ],
+)
+def test_what_goes_not_together(name: str, target: str, model: str, layers: tuple[str, ...], golden: object) -> None:
+    graph = cnn()
+    subject = Subject(graph, pixels(0, graph, 2), np.zeros(2, np.int64))
+    with pytest.raises(Problem) as found:
+        subject.trial(Point(target, layers, model, Rates.of(0.1)), 0)
+    golden(f"problems/faults_point_{name}", str(found.value))  # type: ignore[operator]
