@@ -67,8 +67,9 @@ class SensitivityAllocator:
             Problem: a budget that no network meets (status 1), or images that cannot judge; at its place in the recipe.
         """
         from ...models.prune.allocation.greedy import Space, allocate, equal_shares, explore
-        from ...models.prune.allocation.sensitivity import MeasuredAccuracy, lowest_removed, separates
+        from ...models.prune.allocation.sensitivity import MeasuredAccuracy, separates
         from ...models.prune.spec import Allocation
+        from ...models.prune.widths import highest
 
         settings = self.recipe.prune
         objective = objective_of(self.recipe)
@@ -95,8 +96,8 @@ class SensitivityAllocator:
         measured = MeasuredAccuracy(candidates, candidates.digest(), self.folder)
 
         def accuracy(chosen: Mapping[str, int]) -> float:
-            gone = {name: present[name] - width for name, width in chosen.items() if width < present[name]}
-            return measured({name: lowest_removed(situation.scores[name], count) for name, count in gone.items()})
+            left = {name: width for name, width in chosen.items() if width < present[name]}
+            return measured({name: highest(situation.scores[name], width) for name, width in left.items()})
 
         tried: list[dict[str, float | str]] = []
         chosen_by = "sensitivity"

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from ...models.prune.widths import highest
 from ..results.rankings import ChanceCell
 from .sensitivity import Candidates, random_group_scores
 
@@ -28,7 +29,7 @@ def against_chance(
     Args:
         candidates: the network, and the images that judge.
         scores: by criterion, for each group that is looked at the score of every channel.
-        shares: of a group's channels that go, between 0 and 1.
+        shares: of a group's channels that go, between 0 and 1; one channel of every layer stays.
         draws: random choices a cell, at least 2.
         seed: of the draws.
         progress: called with accuracies measured and in all.
@@ -43,7 +44,8 @@ def against_chance(
 
     def accuracy(values: Mapping[str, np.ndarray], names: Sequence[str], share: float) -> float:
         nonlocal done
-        kept = {name: _highest(values[name], groups[name].width - round(share * groups[name].width)) for name in names}
+        left = {name: groups[name].width - round(share * groups[name].width) for name in names}
+        kept = {name: highest(values[name], left[name], groups[name].rows.values()) for name in names}
         found = candidates({name: one for name, one in kept.items() if len(one) < groups[name].width})
         done += 1
         if progress is not None:
@@ -64,7 +66,3 @@ def against_chance(
                 )
             )
     return cells
-
-
-def _highest(values: np.ndarray, count: int) -> np.ndarray:
-    return np.sort(np.argsort(-np.asarray(values), kind="stable")[: max(1, count)])

@@ -149,18 +149,21 @@ class Candidates:
 
 def _log_likelihood(scores: np.ndarray, labels: np.ndarray) -> float:
     """Mean over images of the logarithm of the label's probability (softmax)."""
-    from scipy.special import log_softmax
-
-    chosen = log_softmax(scores.reshape(len(scores), -1), axis=1)[np.arange(len(labels)), labels]
-    return float(chosen.mean())
+    return float(_log_softmax(scores)[np.arange(len(labels)), labels].mean())
 
 
 def _smoothed_log_likelihood(scores: np.ndarray, labels: np.ndarray) -> float:
     """As `_log_likelihood`, with one image's weight on labels that are uniform."""
+    probable = _log_softmax(scores)
+    chosen = float(probable[np.arange(len(labels)), labels].mean())
+    return (len(labels) * chosen + float(probable.mean())) / (len(labels) + 1)
+
+
+def _log_softmax(scores: np.ndarray) -> np.ndarray:
     from scipy.special import log_softmax
 
-    uniform = float(log_softmax(scores.reshape(len(scores), -1), axis=1).mean())
-    return (len(labels) * _log_likelihood(scores, labels) + uniform) / (len(labels) + 1)
+    made: np.ndarray = log_softmax(scores.reshape(len(scores), -1), axis=1)
+    return made
 
 
 def subsets(
@@ -215,14 +218,19 @@ def measured_curves(
     Raises:
         Problem: a share that is none, scores that do not fit a group, or a network that has no group to cut.
     """
-    from ...models.prune.allocation.sensitivity import MeasuredAccuracy, levels, measure_curves
+    from ...models.prune.allocation.sensitivity import MeasuredAccuracy, check_scores, levels, measure_curves
+    from ...models.prune.widths import one_of_each, spared
 
     for share in shares:
         if not 0 < share < 1:
             raise Problem(f"a level of {share:g}", "levels", "give shares between 0 and 1, such as 0.25")
     groups = candidates.groups
     check_groups(groups, scores, channel_groups(candidates.graph))
-    removed = {name: levels(len(values), unit, least, shares) for name, values in scores.items()}
+    check_scores(scores)
+    layers = {name: list(groups[name].rows.values()) for name in scores}
+    needed = {name: max(least, len(one_of_each(values, layers[name]))) for name, values in scores.items()}
+    removed = {name: levels(len(values), unit, needed[name], shares) for name, values in scores.items()}
+    scores = {name: spared(values, layers[name]) for name, values in scores.items()}
     measured = MeasuredAccuracy(candidates, candidates.digest(), folder)
     return measure_curves(scores, {n: counts for n, counts in removed.items() if counts}, measured, jobs, progress)
 

@@ -23,6 +23,7 @@ from ..training.train import Extras, Progress
 from .recovery import Recovery
 from .spec import Allocation, Allocator, PruneResult, PruneSpec, Situation, apart
 from .structure import SpecStructure, Structure
+from .widths import highest, width_left
 
 
 @dataclass(slots=True)
@@ -95,13 +96,13 @@ def prune(
         calibration = augment(images[rng.permutation(len(images))[:NORM_IMAGES]], spec.recovery.augment, rng)
         present = {name: len(kept) for name, kept in state.filters.items()}
         if allocate is None:
-            decided = Allocation({name: _width_after(width, spec, step) for name, width in widths.items()})
+            decided = Allocation(_widths_after(widths, spec, step))
         else:
             held = (held_images, held_labels, calibration)
             decided = allocate(Situation(network, state.network, widths, scores, step, *held, state.records))
         state.done, state.stop = step + 1, decided.stop
         if allocate is None or decided.kept != present:
-            keep = {name: _highest(scores[name], decided.kept[name]) for name in present}
+            keep = {name: highest(scores[name], decided.kept[name]) for name in present}
             smaller = parts.remove(state.network, keep)
             filters = {name: state.filters[name][keep[name]] for name in present}
             recover = Recovery(
@@ -180,19 +181,12 @@ def step_scores(
 
 def widths_after(widths: Mapping[str, int], spec: PruneSpec) -> dict[str, int]:
     """Channels that the same share of every group, of so many, leaves after the last round."""
-    return {name: _width_after(width, spec, spec.steps - 1) for name, width in widths.items()}
+    return _widths_after(widths, spec, spec.steps - 1)
 
 
-def _width_after(width: int, spec: PruneSpec, step: int) -> int:
-    """Filters left of `width` after step `step` (from 0): whole units, at least one, at most `width`."""
+def _widths_after(widths: Mapping[str, int], spec: PruneSpec, step: int) -> dict[str, int]:
     share = 1.0 - spec.amount * (step + 1) / spec.steps
-    rounded = max(spec.unit, spec.least, int(width * share / spec.unit + 0.5) * spec.unit)
-    return min(width, rounded)
-
-
-def _highest(scores: np.ndarray, count: int) -> np.ndarray:
-    """Ascending indices of the `count` highest scores; of equal ones the first."""
-    return np.sort(np.argsort(-scores, kind="stable")[:count])
+    return {name: width_left(width, share, spec.unit, spec.least) for name, width in widths.items()}
 
 
 def _shifted(progress: Progress | None, step: int, steps: int) -> Progress | None:

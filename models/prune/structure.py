@@ -16,6 +16,7 @@ from ..networks.spec import NetworkSpec
 from ..training.flips import FlipCounts
 from .groups import group_scores, groups
 from .surgery import remove
+from .widths import spared
 
 N = TypeVar("N", Network, OwnNetwork)
 Arrays = Mapping[str, np.ndarray]
@@ -138,7 +139,10 @@ class MaskedStructure:
                 if given.shape != channels.shape or not np.isfinite(given).all():
                     raise Problem(f"no finite score for each of {len(channels)} filters", layer)
                 np.add.at(total, channels, given)
-            made[group.name] = total[left[group.name]]
+            stays = left[group.name]
+            # Layers that are concatenated make some of the channels each; the lowest may be all that one makes.
+            layers = (np.flatnonzero(np.isin(stays, channels)) for channels in group.rows.values())
+            made[group.name] = spared(total[stays], layers)
         return made
 
     def remove(self, network: OwnNetwork, keep: Arrays) -> OwnNetwork:

@@ -18,6 +18,7 @@ import numpy as np
 from bnnflow import Problem
 
 from ...store import write_atomically
+from ..widths import highest
 
 SHARES = (0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875)
 
@@ -120,11 +121,6 @@ def levels(width: int, unit: int, least: int, shares: Iterable[float] = SHARES) 
     return tuple(sorted(count for count in wanted if 0 < count <= width - max(1, least)))
 
 
-def lowest_removed(scores: np.ndarray, count: int) -> np.ndarray:
-    """Ascending indices of what stays when the `count` lowest scores go; of equal ones the last goes first."""
-    return np.sort(np.argsort(-scores, kind="stable")[: len(scores) - count])
-
-
 def measure_curves(
     scores: Mapping[str, np.ndarray],
     removed: Mapping[str, Sequence[int]],
@@ -146,7 +142,7 @@ def measure_curves(
     """
     check_scores(scores)
     cells: list[tuple[str, int]] = [("", 0), *((name, count) for name in removed for count in removed[name])]
-    keeps = [{name: lowest_removed(scores[name], count)} if name else {} for name, count in cells]
+    keeps = [{name: highest(scores[name], len(scores[name]) - count)} if name else {} for name, count in cells]
     found: list[float] = []
     for accuracy in _all(measure, keeps, jobs):
         found.append(accuracy)

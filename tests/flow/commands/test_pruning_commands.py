@@ -21,9 +21,9 @@ from bnnflow.models.data.load import load_dataset
 from bnnflow.models.files.saved import load_network, save_network
 from bnnflow.models.networks.network import Network
 from bnnflow.models.prune.allocation.greedy import Objective
-from bnnflow.models.prune.allocation.sensitivity import lowest_removed
 from bnnflow.models.prune.groups import groups
 from bnnflow.models.prune.surgery import remove
+from bnnflow.models.prune.widths import highest
 from bnnflow.models.training.evaluate import accuracy
 from tests.flow.killed import killed
 from tests.flow.stages.test_build import contents
@@ -130,7 +130,7 @@ def test_a_table_is_that_of_torch(finished: Path, capsys: pytest.CaptureFixture[
     (row,) = made["groups"]
     assert row["removed"] == [0, 8]
     for count, value in zip(row["removed"], row["accuracy"], strict=True):
-        kept = lowest_removed(np.array(scores["conv1"]), count)
+        kept = highest(np.array(scores["conv1"]), len(scores["conv1"]) - count)
         small = remove(network, {"conv1": kept})  # type: ignore[arg-type]
         reestimate(small, calibration)
         assert value == accuracy(small, images, labels)

@@ -16,7 +16,6 @@ from bnnflow.models.prune.allocation.sensitivity import (
     SensitivityCurve,
     check_subset,
     levels,
-    lowest_removed,
     measure_curves,
     monotone,
 )
@@ -54,7 +53,6 @@ def test_what_goes_are_the_lowest_scores() -> None:
     assert rest == [{"a": [0, 1, 2, 3, 4]}, {"a": [0, 2, 3, 4]}, {"a": [3, 4]}, {"b": [0, 2]}]
     assert table["a"].removed == (0, 1, 2, 4)
     assert table["a"].accuracy[3] == share({"a": np.array([3, 4])})
-    assert lowest_removed(np.array([1.0, 1.0, 1.0]), 1).tolist() == [0, 1]
 
 
 def test_levels_are_whole_units_and_leave_the_least() -> None:
