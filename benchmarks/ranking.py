@@ -21,7 +21,7 @@ from ruamel.yaml import YAML
 from bnnflow.flow.pruning.chance import against_chance
 from bnnflow.flow.pruning.sensitivity import Candidates
 from bnnflow.flow.pruning.sets import set_scores
-from bnnflow.flow.pruning.structure import graph_of, structure_of
+from bnnflow.flow.pruning.structure import graph_and_structure
 from bnnflow.flow.results.rankings import ChanceCell
 from bnnflow.models.data.load import load_dataset
 from bnnflow.models.files.pack import unpack_network
@@ -45,10 +45,10 @@ def measured(name: str, folder: Path, draws: int, images: int) -> tuple[list[Cha
     test = np.sort(rng.permutation(len(found.test_images))[:images])
     order = rng.permutation(len(found.train_images))
     sample = Sample.draw(found.train_images, found.train_labels, 512, rng)
-    candidates = Candidates.of(
-        graph_of(network), found.train_images[order[:1000]], found.test_images[test], found.test_labels[test]
-    )
-    structure, scores, seconds = structure_of(network), {}, {}
+    graph, structure = graph_and_structure(network)
+    judged = (found.test_images[test], found.test_labels[test])
+    candidates = Candidates.of(graph, found.train_images[order[:1000]], *judged)
+    scores, seconds = {}, {}
     for criterion in CRITERIA:
         made = score(network, criterion, sample, sets=set_scores)
         scores[criterion] = structure.scores(network, made.scores)
@@ -77,19 +77,25 @@ def main() -> None:
         Path(f"RANKING-{name}.json").write_text(json.dumps({"accuracy": whole, "cells": rows}, indent=1))
         taken = ", ".join(f"{one} {value:.1f} s" for one, value in seconds.items())
         print(f"\n{name}: {100 * whole:.2f} % whole; {taken}; {time.perf_counter() - began:.0f} s in all\n")
-        print(f"| group | removed | {asked.draws} random draws | {' | '.join(CRITERIA)} |")
-        print("|---" * (3 + len(CRITERIA)) + "|")
-        for cell in cells:
-            figures = [f"{100 * cell.accuracy[one]:.1f} ({cell.z(one) or 0:+.1f})" for one in CRITERIA]
-            chance = f"{100 * cell.mean:.1f} ± {100 * cell.deviation:.1f}"
-            print(f"| {cell.group} | {cell.share:.0%} | {chance} | {' | '.join(figures)} |")
-        for one in CRITERIA:
-            z = np.array([cell.z(one) or 0.0 for cell in cells])
-            print(
-                f"{one}: mean z {z.mean():+.2f}, least {z.min():+.2f}, below -1 in {(z < -1).sum()}, 2 or more in",
-                end=" ",
-            )
-            print(f"{(z >= 2).sum()} of {len(z)}", flush=True)
+        print("\n".join([*_table(cells, asked.draws), *_summary(cells)]), flush=True)
+
+
+def _table(cells: list[ChanceCell], draws: int) -> list[str]:
+    lines = [f"| group | removed | {draws} random draws | {' | '.join(CRITERIA)} |", "|---" * (3 + len(CRITERIA)) + "|"]
+    for cell in cells:
+        figures = [f"{100 * cell.accuracy[one]:.1f} ({cell.z(one) or 0:+.1f})" for one in CRITERIA]
+        chance = f"{100 * cell.mean:.1f} ± {100 * cell.deviation:.1f}"
+        lines.append(f"| {cell.group} | {cell.share:.0%} | {chance} | {' | '.join(figures)} |")
+    return lines
+
+
+def _summary(cells: list[ChanceCell]) -> list[str]:
+    lines = []
+    for one in CRITERIA:
+        z = np.array([cell.z(one) or 0.0 for cell in cells])
+        cases = f"below -1 in {(z < -1).sum()}, 2 or more in {(z >= 2).sum()} of {len(z)}"
+        lines.append(f"{one}: mean z {z.mean():+.2f}, least {z.min():+.2f}, {cases}")
+    return lines
 
 
 if __name__ == "__main__":

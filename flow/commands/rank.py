@@ -138,7 +138,7 @@ def chance_table(
     from ...models.training.train import held_out
     from ..pruning.chance import against_chance
     from ..pruning.sensitivity import Candidates, subsets
-    from ..pruning.structure import graph_of, structure_of
+    from ..pruning.structure import graph_and_structure
 
     for share in shares:
         if not 0 < share < 1:
@@ -156,8 +156,7 @@ def chance_table(
         raise Problem("no images are left to judge by", "--images", "score fewer")
     arrays = (images.train_images[rest], images.train_labels[rest])
     judged, truth, measured_on = subsets(*arrays, *counts, ranking.seed, unseen if len(unseen) else None)
-    graph = graph_of(network, export_properties(recipe))
-    structure = structure_of(network)
+    graph, structure = graph_and_structure(network, export_properties(recipe))
     scores = {
         row.criterion: structure.scores(network, {name: np.array(one) for name, one in row.scores.items()})
         for row in ranking.criteria

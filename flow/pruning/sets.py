@@ -9,7 +9,7 @@ import numpy as np
 
 from ...transforms.channels import channel_groups
 from ...transforms.passes.accept import AcceptInput
-from .structure import graph_of, masked_structure
+from .structure import graph_and_structure
 
 if TYPE_CHECKING:
     from ...models.networks.network import Network
@@ -33,20 +33,20 @@ def set_scores(
     Raises:
         Problem: the network cannot be exported or compiled, or has nothing to cut.
     """
-    from ...models.networks.network import Network
+    from ...models.prune.structure import MaskedStructure
     from ...sim.inputs import image_inputs
     from ...sim.reconstruction import removal_order
 
-    graph = AcceptInput()(graph_of(network, properties)).graph
+    exported, structure = graph_and_structure(network, properties)
+    graph = AcceptInput()(exported).graph
     orders = removal_order(graph, image_inputs(graph, sample.images), sample.labels, seed)
     made: dict[str, np.ndarray] = {}
-    if isinstance(network, Network):
+    if not isinstance(structure, MaskedStructure):
         for group in channel_groups(graph):
             if group.name in orders:
                 made |= {layer: orders[group.name][rows].astype(np.float64) for layer, rows in group.rows.items()}
         return made
-    structure = masked_structure(network, graph_of(network.without({}), properties))
-    left = structure.kept(network)
+    left = structure.kept(network)  # type: ignore[arg-type]
     for own in structure.groups:
         places = np.full(own.width, -1.0)
         places[left[own.name]] = orders[own.name]

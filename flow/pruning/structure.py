@@ -50,6 +50,21 @@ def graph_of(network: Trained, properties: Mapping[str, str] | None = None) -> G
         return read(path)
 
 
+def graph_and_structure(network: Trained, properties: Mapping[str, str] | None = None) -> tuple[Graph, Structure]:
+    """`graph_of` and `structure_of` a network, exported once.
+
+    Raises:
+        Problem: as `structure_of`.
+    """
+    from ...models.networks.own import OwnNetwork
+
+    if not isinstance(network, OwnNetwork):
+        return graph_of(network, properties), structure_of(network)
+    whole = graph_of(network.without({}), properties)
+    structure = masked_structure(network, whole)
+    return cut(whole, structure.kept(network)), structure
+
+
 def structure_of(network: Trained, graph: Graph | None = None) -> Structure:
     """What can be removed of a network.
 

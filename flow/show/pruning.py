@@ -33,8 +33,7 @@ def print_rank(ranking: Ranking, show: int) -> None:
     console = terminal()
     for row in ranking.criteria:
         check = f"; self-check {row.check:.2g} ({row.check_is})" if row.check is not None else ""
-        line = f"{row.criterion}: {row.meaning}; {row.seconds:.1f} s, {row.images} images{check}"
-        line += _captum(row.captum)
+        line = f"{row.criterion}: {row.meaning}; {row.seconds:.1f} s, {row.images} images{check}{_captum(row.captum)}"
         console.print(line, soft_wrap=True, highlight=False, markup=False)
     table = Table("layer", "criterion", "lowest: filter score", "highest: filter score")
     for layer in max((row.scores for row in ranking.criteria), key=len):
@@ -97,10 +96,8 @@ def _print_chance(found: ChanceTable, names: list[str]) -> None:
         known = [z for cell in found.cells if (z := cell.z(name)) is not None]
         if known:
             below, above = sum(z < -1 for z in known), sum(z >= 2 for z in known)
-            line = (
-                f"{name}: mean z {sum(known) / len(known):+.2f}; below chance by more than one deviation in {below}, "
-            )
-            line += f"above by two in {above} of {len(known)} cells"
+            line = f"{name}: mean z {sum(known) / len(known):+.2f}; below chance by more than one deviation in {below}"
+            line += f", above by two in {above} of {len(known)} cells"
             terminal().print(line, highlight=False, markup=False, soft_wrap=True)
 
 
@@ -165,6 +162,8 @@ def print_pruned_file(found: PrunedFile) -> None:
         table.add_row(escape(name), f"{width:,}", f"{found.kept[name]:,}")
     terminal().print(table)
     what = {"network": "batch norms", "integer": "thresholds"}[found.level]
+    if found.norms_added:
+        what += f", {found.norms_added} of them new in front of quantizers without,"
     before, after = found.before, found.after
     lines = [
         f"{found.criterion} on {found.images:,} images, {what} re-estimated on {found.calibration:,}: "
