@@ -85,9 +85,9 @@ def removal_order(graph: Graph, images: Array, labels: Array | None = None, seed
             continue
         prefix = simulator.resume(prefix, node.name) if prefix else simulator.prefix(images, node.name)
         for group in (group for group in groups if node.name in group.columns):
-            gain = _score_gain(integer, node.name)
-            if gain is not None and len(group.readers) == 1 and ends_in_scores(integer):
-                added = _added_to_scores(simulator, prefix, node, group, gain)
+            path = _ScorePath.of(integer, node.name)
+            if path is not None and len(group.readers) == 1:
+                added = _added_to_scores(simulator, prefix, node, group, path)
                 orders[group.name] = _by_cross_entropy(added, _bias(simulator, images, added), labels)
             else:
                 sample = _Sample.of(simulator, prefix, node, group, rng)
@@ -201,40 +201,75 @@ def _grouped(values: Array, columns: Array, width: int) -> Array:
 
 
 def _edges(graph: Graph, layer: str) -> Array | None:
-    """Where a layer's sums change a bit, (channels or 1, levels) float64, through maxima and signs; None elsewhere."""
-    behind, factor = graph.sole_reader(layer), np.ones(1)
+    """Where a layer's sums change a bit, (channels or 1, levels) float64, through maxima and signs; None elsewhere.
+
+    None, too, where a map is flattened first and a channel's bounds differ from place to place: samples do not say
+    where in the map they were taken.
+    """
+    behind, factor, channels = graph.sole_reader(layer), np.ones(1), graph.types[layer].channels
     while behind is not None and isinstance(behind.op, MaxPool | Flatten | Scale):
         if isinstance(behind.op, Scale):
             factor = factor * behind.op.factor
+        elif isinstance(behind.op, Flatten) and len(factor) > 1:
+            factor = np.tile(factor, graph.types[behind.name].channels // channels)
         behind = graph.sole_reader(behind.name)
     if behind is None or not isinstance(behind.op, Threshold):
         return None
     # Halfway between the bound and the whole number below it.
     middle = behind.op.bounds - 0.5
     edges: Array = np.where(factor == 0, np.inf, 1.0 / np.where(factor == 0, 1.0, factor))[:, None] * middle
-    return edges
+    if len(edges) <= channels:
+        return edges
+    places: Array = edges.reshape(-1, channels, edges.shape[1])
+    return places[0] if bool((places == places[0]).all()) else None
 
 
-def _score_gain(graph: Graph, layer: str) -> Array | None:
-    """By what a layer's sums count in the class scores, (classes or 1,); None where anything but sums lies between."""
-    gain, tensor = np.ones(1), layer
-    while tensor != graph.output:
-        behind = graph.sole_reader(tensor)
-        match behind.op if behind is not None else None:
-            case Affine(scale, _, divisor):
-                gain = gain * (scale / divisor)
-            case Scale(factor):
-                gain = gain * factor
-            case Bias() | Add() | SumPool() | Flatten():
-                pass
-            case _:
-                return None
-        assert behind is not None
-        tensor = behind.name
-    return gain
+@dataclass(frozen=True, slots=True)
+class _ScorePath:
+    """How a layer's sums reach the class scores where nothing but sums lies between.
+
+    Attributes:
+        gain: by what they count, (classes or 1,) float64.
+        counts: how often each place of the layer's map is added, (height, width) int64; (1, 1) for dense layers.
+    """
+
+    gain: Array
+    counts: Array
+
+    @staticmethod
+    def of(graph: Graph, layer: str) -> _ScorePath | None:
+        """The path; None where there is another operation, several places become scores, or there are no scores."""
+        gain, tensor, pools = np.ones(1), layer, []
+        while tensor != graph.output:
+            behind = graph.sole_reader(tensor)
+            match behind.op if behind is not None else None:
+                case Affine(scale, _, divisor):
+                    gain = gain * (scale / divisor)
+                case Scale(factor):
+                    gain = gain * factor
+                case SumPool() as pool:
+                    pools.append((pool, graph.types[tensor].shape))
+                case Flatten() if np.prod(graph.types[tensor].shape[:-1]) != 1:
+                    return None
+                case Bias() | Add() | Flatten():
+                    pass
+                case _:
+                    return None
+            assert behind is not None
+            tensor = behind.name
+        if not ends_in_scores(graph):
+            return None
+        counts = np.ones((1, 1), np.int64)
+        for pool, (height, width, _) in reversed(pools):
+            added = np.zeros((height, width), np.int64)
+            for (y, x), count in np.ndenumerate(counts):
+                top, left = y * pool.stride[0], x * pool.stride[1]
+                added[top : top + pool.kernel[0], left : left + pool.kernel[1]] += count
+            counts = added
+        return _ScorePath(gain, counts)
 
 
-def _added_to_scores(simulator: Simulator, prefix: Prefix, node: Node, group: ChannelGroup, gain: Array) -> Array:
+def _added_to_scores(simulator: Simulator, prefix: Prefix, node: Node, group: ChannelGroup, path: _ScorePath) -> Array:
     """What each channel adds to each class score, float32 (images, classes, channels)."""
     op = node.op
     assert isinstance(op, Conv | Dense)
@@ -243,13 +278,13 @@ def _added_to_scores(simulator: Simulator, prefix: Prefix, node: Node, group: Ch
     parts = []
     for block in simulator.blocks(prefix, node.input):
         if isinstance(op, Conv):
-            seen = windows(block, (op.weight.shape[1], op.weight.shape[2]), op.stride).sum((1, 2))
-            seen = seen.reshape(len(block), -1, seen.shape[-1])
+            seen = windows(block, (op.weight.shape[1], op.weight.shape[2]), op.stride)
+            seen = np.einsum("nyxijc,yx->nijc", seen, path.counts).reshape(len(block), -1, seen.shape[-1])
         else:
             seen = block.reshape(len(block), 1, -1)
         values = _grouped(seen, group.columns[node.name], group.width).astype(np.float32)
         parts.append(np.einsum("nkc,okc->noc", values, weights, optimize=True))
-    made: Array = np.concatenate(parts) * gain.astype(np.float32)[:, None]
+    made: Array = np.concatenate(parts) * path.gain.astype(np.float32)[:, None]
     return made
 
 

@@ -11,11 +11,12 @@ from scipy.special import log_softmax
 
 from bnnflow.models.data.load import load_dataset
 from bnnflow.models.networks.network import NetworkSpec
-from bnnflow.sim import reference
+from bnnflow.sim import reconstruction, reference
 from bnnflow.sim.reconstruction import FLOOR, on_integers, removal_order
 from bnnflow.transforms.channels import ChannelGroup, channel_groups
-from bnnflow.transforms.ir.graph import Graph
-from bnnflow.transforms.ir.ops import Conv, Dense, MaxPool, Scale, Threshold
+from bnnflow.transforms.ir.graph import Graph, Node
+from bnnflow.transforms.ir.ops import Conv, Dense, Flatten, MaxPool, Scale, SumPool, Threshold
+from bnnflow.transforms.ir.tensor import TensorType
 from tests.sim.test_norms import CNN, NETWORKS, exported, lively
 
 MULTI_BIT = replace(CNN, activation="unit", act_bits=2)
@@ -60,8 +61,10 @@ def error(graph: Graph, group: ChannelGroup, gone: list[int], images: np.ndarray
     return float(((FLOOR + np.exp(-2 * near**2)) / spread**2 * (change - change.mean(0)) ** 2).sum(1).mean())
 
 
-def cross_entropy(graph: Graph, group: ChannelGroup, gone: list[int], images: np.ndarray, labels: np.ndarray) -> float:
-    scores = reference.run(without(graph, group, gone), images)[graph.output]
+def cross_entropy(
+    graph: Graph, group: ChannelGroup, gone: list[int], images: np.ndarray, labels: np.ndarray, unit: float = 1.0
+) -> float:
+    scores = reference.run(without(graph, group, gone), images)[graph.output] / unit
     return float(-log_softmax(scores.reshape(len(images), -1), axis=1)[np.arange(len(images)), labels].mean())
 
 
@@ -126,3 +129,98 @@ def test_without_labels_the_answers_of_the_network_stand_in(tmp_path: Path) -> N
     answers = reference.run(integer, images)[integer.output].argmax(-1)
     unsaid, said = removal_order(graph, images), removal_order(graph, images, answers)
     assert all(np.array_equal(unsaid[name], said[name]) for name in said)
+
+
+def map_graph(behind: tuple[Node, ...], classes: int = 3, size: int = 5) -> Graph:
+    """A convolution, its thresholds, a convolution that reads them, and what stands behind."""
+    rng = np.random.default_rng(8)
+    nodes = (
+        Node("first", Conv(rng.choice([-1, 1], (6, 1, 1, 2)).astype(np.int8)), ("image",)),
+        Node("bits", Threshold(rng.integers(-1, 2, (6, 1)), -1, 2), ("first",)),
+        Node("last", Conv(rng.choice([-1, 1], (classes, 1, 1, 6)).astype(np.int8)), ("bits",)),
+        *behind,
+    )
+    return Graph("map", "image", TensorType((size, size, 2), -3, 3), nodes, nodes[-1].name)
+
+
+FLAT = (Node("flat", Flatten(), ("pool",)),)
+POOLS = {
+    "global": (Node("pool", SumPool((5, 5), (1, 1)), ("last",)), *FLAT),
+    "cuts the border off": (Node("pool", SumPool((4, 4), (4, 4)), ("last",)), *FLAT),
+    "overlap": (
+        Node("first pool", SumPool((3, 3), (1, 1)), ("last",)),
+        Node("pool", SumPool((3, 3), (1, 1)), ("first pool",)),
+        *FLAT,
+    ),
+    "of some": (
+        Node("first pool", SumPool((2, 2), (2, 2)), ("last",)),
+        Node("pool", SumPool((2, 2), (1, 1)), ("first pool",)),
+        *FLAT,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", POOLS)
+def test_pools_in_front_of_the_scores_count_places_as_they_do(name: str) -> None:
+    graph = map_graph(POOLS[name])
+    rng = np.random.default_rng(1)
+    images, labels = rng.integers(-3, 4, (40, 5, 5, 2)), rng.integers(0, 3, 40)
+    order = removal_order(graph, images, labels)["first"]
+    (group,) = (one for one in channel_groups(graph) if not one.reason)
+    # As a temperature, what whole sums are divided by: their spread.
+    unit = reference.run(graph, images)[graph.output].std()
+    gone: list[int] = []
+    for place in range(4):
+        costs = {
+            channel: cross_entropy(graph, group, [*gone, channel], images, labels, unit)
+            for channel in range(6)
+            if channel not in gone
+        }
+        chosen = int(np.flatnonzero(order == place)[0])
+        assert costs[chosen] <= min(costs.values()) * (1 + 1e-4)
+        gone.append(chosen)
+
+
+def test_places_that_become_scores_each_are_no_sum_of_places() -> None:
+    """Each place is a class: no cross entropy of sums over places, but what the sums change by."""
+    flat = (Node("flat", Flatten(), ("last",)),)
+    graph = map_graph(flat, classes=2, size=2)
+    images = np.random.default_rng(2).integers(-3, 4, (60, 2, 2, 2))
+    (group,) = (one for one in channel_groups(graph) if not one.reason)
+    order = removal_order(graph, images)["first"]
+    whole = reference.run(graph, images)["last"].reshape(-1, 2)
+    gone: list[int] = []
+    for place in range(3):
+        costs = {}
+        for channel in (one for one in range(6) if one not in gone):
+            change = whole - reference.run(without(graph, group, [*gone, channel]), images)["last"].reshape(-1, 2)
+            costs[channel] = float(((change - change.mean(0)) ** 2 / whole.var(0)).sum())
+        chosen = int(np.flatnonzero(order == place)[0])
+        assert costs[chosen] <= min(costs.values()) * (1 + 1e-4)
+        gone.append(chosen)
+
+
+def test_thresholds_behind_a_flattened_map() -> None:
+    """Bounds that are one for all places of a channel are those of its sums; others are nobody's."""
+    rng = np.random.default_rng(3)
+    per_channel, factor = rng.integers(-2, 3, (4, 1)), np.array([1, -2, 1, 3])
+    images = rng.integers(-3, 4, (50, 3, 3, 2))
+
+    def graph(bounds: np.ndarray, scaled: np.ndarray, flat: bool) -> Graph:
+        parts = [Node("scaled", Scale(factor), ("last",))]
+        parts.append(Node("flat", Flatten(), ("scaled",))) if flat else None
+        parts.append(Node("again", Scale(scaled), (parts[-1].name,)))
+        parts.append(Node("signs", Threshold(bounds, -1, 2), ("again",)))
+        parts += [] if flat else [Node("flat", Flatten(), ("signs",))]
+        weight = np.random.default_rng(5).choice([-1, 1], (3, 36)).astype(np.int8)
+        return map_graph((*parts, Node("scores", Dense(weight), (parts[-1].name,))), classes=4, size=3)
+
+    apart = graph(per_channel, factor, flat=False)
+    tiled = graph(np.tile(per_channel, (9, 1)), np.tile(factor, 9), flat=True)
+    wanted = removal_order(apart, images)
+    assert np.array_equal(removal_order(tiled, images)["first"], wanted["first"])
+    # Where only the first place has these bounds, they say nothing of the others.
+    differing = np.tile(per_channel, (9, 1))
+    differing[4:] += 40
+    seen = reconstruction._edges(graph(differing, np.tile(factor, 9), flat=True), "last")
+    assert seen is None and reconstruction._edges(tiled, "last") is not None
