@@ -14,8 +14,22 @@ import numpy as np
 
 from bnnflow import Problem
 
-from ..transforms.ir.graph import Graph
-from ..transforms.ir.ops import Add, Affine, AnyOp, Bias, Concat, Conv, Dense, MaxPool, SumPool
+from ..transforms.ir.graph import Graph, Node
+from ..transforms.ir.ops import (
+    Add,
+    Affine,
+    AnyOp,
+    Bias,
+    Concat,
+    Conv,
+    Dense,
+    MaxPool,
+    PiecewiseLinear,
+    Quantize,
+    Sign,
+    Stairs,
+    SumPool,
+)
 from ..transforms.ir.tensor import Array
 from ..transforms.passes.rewrite import Equivalence, Rewritten
 from ..transforms.passes.streamline import Streamline
@@ -23,6 +37,7 @@ from .engine.simulator import Prefix, Simulator
 
 # As float32 files state it.
 EPS = float(np.float32(1e-5))
+_BENDS = (PiecewiseLinear, Quantize, Sign, Stairs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +55,40 @@ class Norm:
     source: str
 
 
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """Sum and sum of squares of a tensor over images and places, (channels,) float64; of how many values a channel."""
+
+    total: Array
+    squares: Array
+    count: int
+
+    @staticmethod
+    def of(simulator: Simulator, prefix: Prefix, tensor: str) -> Moments:
+        """Of a tensor of integers, on all images of a prefix."""
+        total = squares = np.zeros(1)
+        count = 0
+        for block in simulator.blocks(prefix, tensor):
+            sums = block.reshape(-1, block.shape[-1]).astype(np.float64)
+            # Sums of integers below 2^53: no order of adding rounds.
+            total, squares, count = total + sums.sum(0), squares + (sums * sums).sum(0), count + len(sums)
+        return Moments(total, squares, count)
+
+    def scaled(self, factor: Array, offset: Array) -> Moments:
+        """Of factor * tensor + offset."""
+        total, squares, count = self.total, self.squares, self.count
+        return Moments(
+            factor * total + offset * count,
+            factor * factor * squares + 2 * factor * offset * total + offset * offset * count,
+            count,
+        )
+
+    def mean_and_variance(self) -> tuple[Array, Array]:
+        """Mean and biased variance, (channels,) float64."""
+        mean = self.total / self.count
+        return mean, np.maximum(self.squares / self.count - mean * mean, 0.0)
+
+
 def graph_norms(graph: Graph) -> tuple[Norm, ...]:
     """The batch norms behind layers with weights and joins, in the order of execution."""
     found = []
@@ -50,6 +99,76 @@ def graph_norms(graph: Graph) -> tuple[Norm, ...]:
             if source and not np.array_equal(behind.op.divisor, np.ones(1)):
                 found.append(Norm(node.name, behind.name, source))
     return tuple(found)
+
+
+def without_norms(graph: Graph, layers: Collection[str] | None = None) -> tuple[str, ...]:
+    """Names of quantizers and activations that see sums of some layers (None: of any) through no batch norm."""
+    passed = {name for norm in graph_norms(graph) for name in (norm.centre, norm.spread)}
+    changed = {node.name for node in graph.nodes} if layers is None else behind(graph, layers)
+    # For each tensor whether it holds sums that no norm, quantizer or activation has seen.
+    plain: dict[str, bool] = {graph.input: False}
+    found = []
+    for node in graph.nodes:
+        seen = any(plain[tensor] for tensor in node.inputs)
+        if isinstance(node.op, _BENDS):
+            plain[node.name] = False
+            if seen:
+                found.append(node.name)
+        elif isinstance(node.op, Conv | Dense):
+            plain[node.name] = node.name in changed
+        else:
+            plain[node.name] = seen and node.name not in passed
+    return tuple(found)
+
+
+def can_have_norms(graph: Graph) -> bool:
+    """Whether there are batch norms, and can be one in front of every quantizer or activation that sees sums."""
+    return bool(graph_norms(graph)) and all(_source(graph, graph.node(name).input) for name in without_norms(graph))
+
+
+def with_norms(graph: Graph, quantizers: Collection[str], images: Array, eps: float = EPS) -> Graph:
+    """The graph with a batch norm in front of some quantizers or activations, of what they see on these images.
+
+    Its gain and bias are its standard deviation and mean, so that it changes nothing but for their rounding to float32,
+    until its mean and variance are measured again. That moves a threshold t to m' + (t - m) s' / s, as `refit` does.
+
+    Args:
+        graph: of the network level, with an integer input.
+        quantizers: of `without_norms`, where `can_have_norms`.
+        images: (images, *input shape).
+        eps: what is added to variances.
+
+    Raises:
+        Problem: the graph cannot be compiled, or one of them sees what is no exact sum.
+    """
+    norms, nodes = [], []
+    for node in graph.nodes:
+        if node.name in quantizers:
+            norm = Norm(f"{node.name}_mean", f"{node.name}_norm", _source(graph, node.input))
+            channels = np.ones(graph.types[node.input].channels)
+            nodes += [
+                Node(norm.centre, Affine(channels, 0 * channels), (node.input,)),
+                Node(norm.spread, Affine(channels, 0 * channels, channels), (norm.centre,)),
+            ]
+            norms.append(norm)
+            node = replace(node, inputs=(norm.spread,))
+        nodes.append(node)
+    graph = graph.with_nodes(tuple(nodes))
+    lowered = Streamline()(graph)
+    simulator, prefix = Simulator.of(lowered.graph), None
+    for norm in norms:
+        source = _lowered_name(lowered, norm.source)
+        prefix = simulator.resume(prefix, source) if prefix else simulator.prefix(images, source)
+        mean, variance = _moments(graph, norm, lowered, simulator, prefix)
+        graph = _with_statistics(graph, norm, mean, variance, eps)
+        made = graph.node(norm.spread).op
+        assert isinstance(made, Affine)
+        graph = _with_op(graph, norm.spread, replace(made, scale=_stored(made.divisor), shift=_stored(mean)))
+    return graph
+
+
+def _lowered_name(lowered: Rewritten, layer: str) -> str:
+    return next(new for new, old in lowered.origins.items() if layer in old)
 
 
 def _source(graph: Graph, tensor: str) -> str:
@@ -73,26 +192,27 @@ def reestimate_graph(graph: Graph, images: Array, layers: Collection[str] | None
     Raises:
         Problem: the graph cannot be compiled, or a norm sees what is no exact sum.
     """
-    wanted = [norm for norm in graph_norms(graph) if layers is None or _stands_behind(graph, norm.source, layers)]
+    changed = None if layers is None else behind(graph, layers)
+    wanted = [norm for norm in graph_norms(graph) if changed is None or norm.source in changed]
     simulator: Simulator | None = None
     prefix: Prefix | None = None
     for norm in wanted:
         lowered = Streamline()(graph)
         simulator = _simulator(simulator, lowered.graph)
-        source = next(new for new, old in lowered.origins.items() if norm.source in old)
+        source = _lowered_name(lowered, norm.source)
         prefix = simulator.resume(prefix, source) if prefix else simulator.prefix(images, source)
         mean, variance = _moments(graph, norm, lowered, simulator, prefix)
         graph = _with_statistics(graph, norm, mean, variance, eps)
     return graph
 
 
-def _stands_behind(graph: Graph, source: str, layers: Collection[str]) -> bool:
-    """Whether a node is one of some layers, or stands behind one of them."""
+def behind(graph: Graph, layers: Collection[str]) -> set[str]:
+    """Some layers, and the names of all nodes behind one of them."""
     reached = set(layers)
     for node in graph.nodes:
         if reached.intersection(node.inputs):
             reached.add(node.name)
-    return source in reached
+    return reached
 
 
 def _simulator(earlier: Simulator | None, graph: Graph) -> Simulator:
@@ -106,18 +226,7 @@ def _simulator(earlier: Simulator | None, graph: Graph) -> Simulator:
 def _moments(graph: Graph, norm: Norm, lowered: Rewritten, simulator: Simulator, prefix: Prefix) -> tuple[Array, Array]:
     """Mean and biased variance, (channels,) float64, of what a norm sees."""
     factor, offset, equivalence = _seen(graph, norm, lowered)
-    total = squares = np.zeros(1)
-    count = 0
-    for block in simulator.blocks(prefix, equivalence.new):
-        sums = block.reshape(-1, block.shape[-1]).astype(np.float64)
-        # Sums of integers below 2^53: no order of adding rounds.
-        total, squares, count = total + sums.sum(0), squares + (sums * sums).sum(0), count + len(sums)
-    total, squares = (
-        factor * total + offset * count,
-        factor * factor * squares + 2 * factor * offset * total + offset * offset * count,
-    )
-    mean = total / count
-    return mean, np.maximum(squares / count - mean * mean, 0.0)
+    return Moments.of(simulator, prefix, equivalence.new).scaled(factor, offset).mean_and_variance()
 
 
 def _seen(graph: Graph, norm: Norm, lowered: Rewritten) -> tuple[Array, Array, Equivalence]:
@@ -142,12 +251,16 @@ def _seen(graph: Graph, norm: Norm, lowered: Rewritten) -> tuple[Array, Array, E
 
 
 def _with_statistics(graph: Graph, norm: Norm, mean: Array, variance: Array, eps: float) -> Graph:
-    stored_mean, stored = (value.astype(np.float32).astype(np.float64) for value in (mean, variance))
-    nodes = []
-    for node in graph.nodes:
-        if node.name == norm.centre and isinstance(node.op, Affine):
-            node = replace(node, op=replace(node.op, shift=-stored_mean))
-        elif node.name == norm.spread and isinstance(node.op, Affine):
-            node = replace(node, op=replace(node.op, divisor=np.sqrt(stored + eps)))
-        nodes.append(node)
-    return graph.with_nodes(tuple(nodes))
+    centre, spread = graph.node(norm.centre).op, graph.node(norm.spread).op
+    assert isinstance(centre, Affine) and isinstance(spread, Affine)
+    graph = _with_op(graph, norm.centre, replace(centre, shift=-_stored(mean)))
+    return _with_op(graph, norm.spread, replace(spread, divisor=np.sqrt(_stored(variance) + eps)))
+
+
+def _with_op(graph: Graph, name: str, op: AnyOp) -> Graph:
+    return graph.with_nodes(tuple(replace(node, op=op) if node.name == name else node for node in graph.nodes))
+
+
+def _stored(values: Array) -> Array:
+    """Rounded to float32, as files of networks hold them."""
+    return values.astype(np.float32).astype(np.float64)

@@ -17,6 +17,7 @@ from ..transforms.ir.graph import Graph
 from ..transforms.ir.ops import Threshold
 from ..transforms.ir.tensor import Array
 from .engine.simulator import Prefix, Simulator
+from .norms import Moments, behind
 
 
 def refit(whole: Graph, cut: Graph, stays: Mapping[str, Array], images: Array, layers: Collection[str]) -> Graph:
@@ -34,13 +35,8 @@ def refit(whole: Graph, cut: Graph, stays: Mapping[str, Array], images: Array, l
     Raises:
         Problem: there are no images.
     """
-    reached = set(layers)
-    wanted = []
-    for node in cut.nodes:
-        if reached.intersection(node.inputs):
-            reached.add(node.name)
-        if isinstance(node.op, Threshold) and node.name in reached:
-            wanted.append(node)
+    reached = behind(cut, layers)
+    wanted = [node for node in cut.nodes if isinstance(node.op, Threshold) and node.name in reached]
     before = Simulator.of(whole)
     old: Prefix | None = None
     new: Prefix | None = None
@@ -48,11 +44,11 @@ def refit(whole: Graph, cut: Graph, stays: Mapping[str, Array], images: Array, l
         after = Simulator.of(cut)
         old = before.resume(old, node.name) if old else before.prefix(images, node.name)
         new = after.resume(new, node.name) if new else after.prefix(images, node.name)
-        mean, spread = _moments(before, old, node.input)
+        mean, spread = _mean_and_deviation(before, old, node.input)
         channels = stays[node.name]
         op = cut.node(node.name).op
         assert isinstance(op, Threshold)
-        bounds = _fitted(op.bounds, mean[channels], spread[channels], *_moments(after, new, node.input))
+        bounds = _fitted(op.bounds, mean[channels], spread[channels], *_mean_and_deviation(after, new, node.input))
         low, high = whole.types[node.input].range
         never, always = op.bounds > high, op.bounds <= low
         # What is never or always reached stays so.
@@ -64,15 +60,10 @@ def refit(whole: Graph, cut: Graph, stays: Mapping[str, Array], images: Array, l
     return cut
 
 
-def _moments(simulator: Simulator, prefix: Prefix, tensor: str) -> tuple[Array, Array]:
+def _mean_and_deviation(simulator: Simulator, prefix: Prefix, tensor: str) -> tuple[Array, Array]:
     """Mean and standard deviation, (channels,) float64, of a tensor of integers."""
-    total = squares = np.zeros(1)
-    count = 0
-    for block in simulator.blocks(prefix, tensor):
-        sums = block.reshape(-1, block.shape[-1]).astype(np.float64)
-        total, squares, count = total + sums.sum(0), squares + (sums * sums).sum(0), count + len(sums)
-    mean = total / count
-    return mean, np.sqrt(np.maximum(squares / count - mean * mean, 0.0))
+    mean, variance = Moments.of(simulator, prefix, tensor).mean_and_variance()
+    return mean, np.sqrt(variance)
 
 
 def _fitted(bounds: Array, mean: Array, spread: Array, mean_now: Array, spread_now: Array) -> Array:

@@ -14,10 +14,12 @@ from bnnflow.models.networks.network import Network, NetworkSpec
 from bnnflow.models.prune.surgery import remove
 from bnnflow.models.training.batchnorm import reestimate as reestimate_in_torch
 from bnnflow.sim.engine.simulator import Simulator
-from bnnflow.sim.norms import graph_norms, reestimate_graph
-from bnnflow.transforms.channels import channel_groups, cut
-from bnnflow.transforms.ir.graph import Graph
-from bnnflow.transforms.ir.ops import Affine, AnyOp
+from bnnflow.sim.norms import can_have_norms, graph_norms, reestimate_graph, with_norms, without_norms
+from bnnflow.sim.reconstruction import on_integers
+from bnnflow.sim.refit import refit
+from bnnflow.transforms.channels import channel_groups, cut, staying
+from bnnflow.transforms.ir.graph import Graph, Node
+from bnnflow.transforms.ir.ops import Affine, AnyOp, Conv, Dense, Threshold
 from bnnflow.transforms.passes.compile import stages
 from bnnflow.transforms.reading.read import read
 
@@ -100,3 +102,67 @@ def test_a_prefix_goes_on(tmp_path: Path) -> None:
     assert np.array_equal(simulator.finish(late), simulator.scores(images))
     sums = np.concatenate(list(simulator.blocks(late, "dense0")))
     assert np.array_equal(sums, simulator.tensors(images, ["dense0"])["dense0"])
+
+
+def bare(graph: Graph, source: str) -> Graph:
+    """The graph without the norm behind one layer; thresholds there lie at the mean that it had."""
+    norm = next(norm for norm in graph_norms(graph) if norm.source == source)
+    nodes = []
+    for node in graph.nodes:
+        if node.name == norm.spread:
+            continue
+        if node.name != norm.centre:
+            node = replace(node, inputs=tuple(norm.centre if name == norm.spread else name for name in node.inputs))
+        nodes.append(node)
+    return graph.with_nodes(tuple(nodes))
+
+
+@pytest.mark.parametrize(
+    ("name", "source"), [("mlp", "dense1"), ("zero padding", "conv1"), ("pool after sign", "conv1")]
+)
+def test_a_norm_that_is_put_in_changes_nothing_and_is_measured_as_thresholds_are_fitted(
+    name: str, source: str, tmp_path: Path
+) -> None:
+    spec, keep = NETWORKS[name]
+    images = np.random.default_rng(0).integers(0, 256, (120, *spec.input_shape)).astype(np.uint8)
+    graph = bare(exported(lively(spec, images), tmp_path), source)
+    (quantizer,) = without_norms(graph)
+    assert can_have_norms(graph) and not without_norms(graph, {"dense2", "dense0"} - {source} if name != "mlp" else ())
+    normed = with_norms(graph, [quantizer], images)
+    assert not without_norms(normed)
+    (old, names), (new, _) = on_integers(graph), on_integers(normed)
+    assert np.array_equal(Simulator.of(old).scores(images), Simulator.of(new).scores(images))
+    # Only what stands in front of the bare layer is cut, so that its threshold alone has to move.
+    front = {group.name: group for group in channel_groups(graph) if source in group.columns}
+    kept = {group: np.array(channels) for group, channels in keep.items() if group in front}
+    kept = kept or {group: np.arange(front[group].width // 2) for group in front}
+    measured = reestimate_graph(cut(normed, kept), images, {source})
+    ours, _ = on_integers(measured)
+    back = {name: new for new, name in names.items()}
+    here = {back[group]: channels for group, channels in kept.items()}
+    fitted = refit(old, cut(old, here), staying(old, here), images, {back[source]})
+    behind_it = next(n.name for n in fitted.nodes if isinstance(n.op, Threshold) and back[source] in _back(fitted, n))
+    one, other = (graph.node(behind_it).op.bounds for graph in (ours, fitted))
+    low, high = fitted.types[fitted.node(behind_it).input].range
+    one, other = (np.clip(bounds, low, high + 1) for bounds in (one, other))
+    # Bounds between two sums that can occur are the same; eps in norms and rounding move some by one such gap.
+    assert (np.abs(one - other) <= fitted.types[fitted.node(behind_it).input].step).all()
+    assert not np.array_equal(other, old.node(behind_it).op.bounds[staying(old, here)[behind_it]])
+
+
+def _back(graph: Graph, node: Node) -> set[str]:
+    """What a threshold sees, through pools and factors."""
+    found, tensor = set(), node.input
+    while tensor != graph.input:
+        found.add(tensor)
+        if isinstance(graph.maker(tensor), Conv | Dense):
+            break
+        tensor = graph.node(tensor).input
+    return found
+
+
+def test_norms_in_front_of_joins_are_norms(tmp_path: Path) -> None:
+    """Branches that are measured need no further norm behind their sum."""
+    images = np.random.default_rng(0).integers(0, 256, (80, 1, 8, 8)).astype(np.uint8)
+    for spec, _ in NETWORKS.values():
+        assert without_norms(exported(lively(spec, images), tmp_path)) == ()
