@@ -102,6 +102,13 @@ def test_it_says_what_the_commands_say(
     mine = g.simulate("x.npy", "y.npy")
     assert found == _plain(mine)
     assert np.array_equal(mine.scores, g.simulate(*digits).scores)
+    for words, pruned in (
+        (["--data", "digits"], g.prune("other.onnx", data="digits", amount=0.5, unit=4)),
+        (["--input", "x.npy", "--labels", "y.npy"], g.prune("other.onnx", *digits, amount=0.5, unit=4)),
+    ):
+        told = said("prune", "net.onnx", *words, "--amount", "0.5", "--unit", "4", "-o", "other.onnx")
+        assert isinstance(told, dict)
+        assert {**told, "seconds": 0} == {**to_json(pruned), "seconds": 0}
     words = ["--rates", "0.1,0.3", "--maps", "2", "--input", "x.npy", "--labels", "y.npy"]
     assert said("faults", "net.onnx", *words) == _plain(bf.faults("net.onnx", *digits, rates=[0.1, 0.3], maps=2))
 
@@ -154,6 +161,15 @@ def test_unknown_names_are_refused() -> None:
         lambda g: bf.rank("runs/model", "best"),
         lambda g: bf.rank("runs/model", count=0),
         lambda g: bf.prune("runs/model", amuont=0.5),
+        lambda g: bf.prune("net.onnx", amount=0.5),
+        lambda g: g.prune("smaller.onnx", amount=0.5),
+        lambda g: g.prune("smaller.onnx", data="digits", amount=0),
+        lambda g: g.prune("smaller.onnx", data="digits", amount=0.95),
+        lambda g: g.prune("smaller.onnx", data="digits", criterion="deeplift"),
+        lambda g: g.prune("smaller.onnx", labels=np.zeros(4, int), data="digits"),
+        lambda g: g.prune("smaller.onnx", np.zeros((4, 1, 8, 8), np.uint8), data="digits"),
+        lambda g: g.prune("smaller.onnx", np.zeros((4, 1, 8, 8), np.uint8), np.zeros(3, int)),
+        lambda g: g.prune("net.onnx", data="digits"),
         lambda g: bf.compare("nowhere"),
         lambda g: bf.faults("net.onnx", rates=[2], data="digits"),
         lambda g: bf.faults("net.onnx", labels=np.zeros(3)),

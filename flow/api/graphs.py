@@ -1,4 +1,4 @@
-"""Graphs in Python: `load` opens one of any level; its methods compile, simulate, estimate and time it."""
+"""Graphs in Python: `load` opens one of any level; its methods compile, simulate, prune, estimate and time it."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ..graphs.folding import Wanted
     from ..results.costs import GraphCost
     from ..results.graphs import CheckResult, CompileResult, Simulation
+    from ..results.pruned_file import PrunedFile
     from ..results.timing import Cycles
 
 __all__ = ["LoadedGraph", "check", "compile_file", "load"]
@@ -199,6 +200,63 @@ class LoadedGraph:
             taps=taps,
             output=path_of(output),
         )
+
+    def prune(
+        self,
+        output: PathLike,
+        images: np.ndarray | PathLike | None = None,
+        labels: np.ndarray | PathLike | None = None,
+        *,
+        data: str = "",
+        data_dir: PathLike | None = None,
+        amount: float | None = None,
+        unit: int | None = None,
+        min_width: int | None = None,
+        criterion: str = "reconstruction",
+        count: int | None = None,
+        calibration: int | None = None,
+        seed: int | None = None,
+    ) -> PrunedFile:
+        """Remove channels without any training, and write the smaller network.
+
+        What is None is the recipe's default (docs/recipe.md, section `prune`). Norms and thresholds are re-estimated;
+        the cut network is held against the whole one. `bf.prune` prunes a run, with fine-tuning.
+
+        Args:
+            output: file (.onnx) to write.
+            images: as for `simulate`; one half of them chooses, the other judges; or
+            data, data_dir: a data set, whose training images choose and whose test images judge.
+            labels: of `images`; without, the network's own answers stand in.
+            amount: share of each group's channels to remove, above 0 up to 0.9.
+            unit: what is left of a group is a multiple of it.
+            min_width: channels that every group keeps.
+            criterion: "reconstruction", or the control "random".
+            count: images that choose; None: 512.
+            calibration: images that norms and thresholds are re-estimated on.
+            seed: of all that is drawn.
+
+        Raises:
+            Problem: no images, or labels that do not fit them; no channels to cut; (status 1) the cut network is not
+                the whole one without these channels.
+
+        >>> g.prune("smaller.onnx", x, y, amount=0.5, unit=4).kept
+        {'dense0': 8}
+        """
+        from ..commands import prune_file as work
+        from ..commands.simulation import Images
+
+        given = Images(array_of(images), array_of(labels), data, path_of(data_dir))
+        check_file(Path(output), (".onnx",), [self.path, *given.files])
+        how = work.FilePruning(
+            amount=given_or_default(amount, "prune.amount"),
+            unit=given_or_default(unit, "prune.unit"),
+            min_width=given_or_default(min_width, "prune.min_width"),
+            criterion=criterion,
+            images=work.CHOOSING if count is None else given_or_default(count, "prune.images"),
+            calibration=given_or_default(calibration, "prune.calibration"),
+            seed=given_or_default(seed, "seed"),
+        )
+        return work.prune_file(self.graph, self.path, Path(output), given, how)
 
     def estimate(
         self,

@@ -126,7 +126,7 @@ def prune(
     quiet: bool = True,
     **settings: Any,
 ) -> PrunedRun:
-    """Prune the trained network of a run, or of a recipe.
+    """Prune the trained network of a run, or of a recipe; `LoadedGraph.prune` prunes a file without training.
 
     Args:
         source: run folder or recipe.
@@ -147,6 +147,8 @@ def prune(
     """
     from ..commands import pruning as work
 
+    if Path(source).suffix == ".onnx":
+        raise Problem("a file is not trained", str(source), "bf.load(file).prune(smaller, images) prunes it without")
     said: Mapping[str, Any] = {f"prune.{key}": value for key, value in settings.items()}
     wanted = [*changes_of(said), *changes_of(changes)]
     by_cost = "prune.objective" in said or "prune.budget" in said

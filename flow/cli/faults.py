@@ -12,7 +12,18 @@ from bnnflow import Problem
 from ..run.files import check_file
 from .commands import examples
 from .declare import KEY, Key, Own
-from .options import DataDir, DataOfRun, GraphFile, ImagesOrContract, Json, Labels, given, together, useless
+from .options import (
+    DataDir,
+    DataOfRun,
+    GraphFile,
+    ImagesOrContract,
+    Json,
+    Labels,
+    check_images,
+    given,
+    together,
+    useless,
+)
 
 Rate = Annotated[
     float | None,
@@ -22,22 +33,6 @@ Folding = Annotated[Path | None, Own("Fold it by FINN's folding file (.json).")]
 PeSimd = Annotated[str, Own("Fold it alike everywhere: 1,1 is not folded at all.", metavar="PE,SIMD")]
 Several = list[str]
 TestImages = Annotated[int, Own("Test images.", least=1)]
-
-
-def check_images(
-    context: typer.Context, data: str, data_dir: Path | None, pictures: Path | None, labels: Path | None
-) -> None:
-    """Refuse options on images that contradict each other or change nothing.
-
-    Raises:
-        Problem: names them.
-    """
-    if data and (pictures is not None or labels is not None):
-        raise Problem("--data has images and labels of its own", "--data", "give --data, or --input with --labels")
-    if not data:
-        useless(context, ["data_dir"], "without --data", "name the data set with --data")
-    if labels is not None and pictures is None:
-        raise Problem("labels without images", "--labels", "give their images with --input")
 
 
 def _listed(wanted: bool) -> None:

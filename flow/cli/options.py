@@ -110,6 +110,22 @@ def together(context: typer.Context, names: Sequence[str], hint: str) -> None:
         raise Problem(f"{' and '.join(found)} contradict each other", ", ".join(found), hint)
 
 
+def check_images(
+    context: typer.Context, data: str, data_dir: Path | None, pictures: Path | None, labels: Path | None
+) -> None:
+    """Refuse options on images that contradict each other or change nothing.
+
+    Raises:
+        Problem: names them.
+    """
+    if data and (pictures is not None or labels is not None):
+        raise Problem("--data has images and labels of its own", "--data", "give --data, or --input with --labels")
+    if not data:
+        useless(context, ["data_dir"], "without --data", "name the data set with --data")
+    if labels is not None and pictures is None:
+        raise Problem("labels without images", "--labels", "give their images with --input")
+
+
 def changes(overrides: Sequence[str] | None, options: Iterable[str] = ()) -> list[str]:
     """What the command line changes in a recipe: `options` that are keys of it, and `-s KEY=VALUE`.
 

@@ -20,6 +20,7 @@ from .options import (
     Labels,
     Overrides,
     changes,
+    check_images,
     given,
     option,
     read_recipe,
@@ -78,6 +79,7 @@ def sensitivity(
         return
     useless(context, ["draws"], "without --method planes", "leave it out")
     from ..commands import pruning as work
+    from ..commands.simulation import Images
     from ..graphs import inputs
     from ..show import pruning as screen_pruning
     from ..show import terminal as screen
@@ -85,12 +87,7 @@ def sensitivity(
 
     pictures, contract = inputs.images_and_contract(input)
     together(context, ["criterion", "scores"], "give one of them: filters are ranked once")
-    if data and pictures is not None:
-        raise Problem("--data has images and labels of its own", "--data", "give --data, or --input with --labels")
-    if pictures is None:
-        useless(context, ["labels"], "without --input", "give their images with --input")
-    if not data:
-        useless(context, ["data_dir"], "without --data", "name the data set with --data")
+    check_images(context, data, data_dir, pictures, labels)
     if source.suffix == ".onnx":
         useless(context, ["run", "overrides"], "for a QONNX file", "give a run folder or recipe, or leave it out")
     elif source.is_dir():
@@ -110,7 +107,8 @@ def sensitivity(
             run,
             wanted,
             work.SensitivityOptions(criterion, scores, shares, unit, images, calibration, seed, jobs, store),
-            work.LabelledInput(data, data_dir, pictures, labels, contract),
+            Images(pictures, labels, data, data_dir),
+            contract,
             bar.update,
         )
     if csv is not None:
@@ -201,8 +199,31 @@ def prune(
     if source.suffix == ".onnx":
         useless(context, _OF_RUNS, "for a QONNX file, which is not trained", "leave it out")
         refuse_settings(context, "for a QONNX file, which is not trained")
-        how = (amount, unit, min_width, criterion, images, calibration, seed)
-        _prune_file(source, output, (data, data_dir, input, labels), how, json)
+        from ..api.graphs import LoadedGraph
+        from ..graphs.inputs import images_and_contract, open_graph
+        from ..recipe.methods.filters import AUTO
+        from ..show import pruning as screen_pruning
+        from ..show import terminal as screen
+
+        pictures, contract = images_and_contract(input)
+        check_images(context, data, data_dir, pictures, labels)
+        if output is None:
+            raise Problem("nothing says where the smaller network is to be written", "-o", "give -o smaller.onnx")
+        smaller = LoadedGraph(open_graph(source, contract), source).prune(
+            output,
+            pictures,
+            labels,
+            data=data,
+            data_dir=data_dir,
+            amount=amount,
+            unit=unit,
+            min_width=min_width,
+            criterion="reconstruction" if criterion in ("", AUTO) else criterion,
+            count=images,
+            calibration=calibration,
+            seed=seed,
+        )
+        screen.print_json(smaller) if json else screen_pruning.print_pruned_file(smaller)
         return
     useless(context, ["data", "data_dir", "input", "labels"], "for a run", "a run has images of its own")
     if source.is_dir():
@@ -243,57 +264,6 @@ _OF_RUNS = (
     *("run", "method", "allocation", "steps", "objective", "budget", "max_loss", "epochs", "learning_rate"),
     *("network", "overrides"),
 )
-
-
-def _prune_file(
-    source: Path,
-    output: Path | None,
-    given: tuple[str, Path | None, list[str] | None, Path | None],
-    how: tuple[float | None, int | None, int | None, str, int | None, int | None, int | None],
-    json: bool,
-) -> None:
-    from ..commands import prune_file as work
-    from ..commands.pruning import LabelledInput
-    from ..graphs.inputs import images_and_contract
-    from ..recipe.fields import default
-    from ..recipe.methods.filters import AUTO
-    from ..show import pruning as screen_pruning
-    from ..show import terminal as screen
-
-    data, data_dir, input, labels = given
-    amount, unit, min_width, criterion, images, calibration, seed = how
-    pictures, contract = images_and_contract(input)
-    if output is None:
-        raise Problem("nothing says where the smaller network is to be written", "-o", "give -o smaller.onnx")
-    if data and pictures is not None:
-        raise Problem("--data has images and labels of its own", "--data", "give --data, or --input with --labels")
-    if labels is not None and pictures is None:
-        raise Problem("labels without their images", "--labels", "give the images with --input")
-    if data_dir is not None and not data:
-        raise Problem("a folder without a data set", "--data-dir", "name the data set with --data")
-    if criterion in ("", AUTO):
-        criterion = work.CRITERIA[0]
-    if criterion not in work.CRITERIA:
-        what = f"{criterion} looks into a network in torch, which a file is not"
-        raise Problem(what, "--criterion", f"give {' or '.join(work.CRITERIA)}, or a run")
-    if amount == 0:
-        raise Problem("an amount of 0 removes nothing", "--amount", "give a share such as 0.25")
-    check_file(output, (".onnx",), [source, pictures, labels])
-
-    def chosen(value: Any, key: str) -> Any:
-        return default(key) if value is None else value
-
-    wanted = work.FilePruning(
-        chosen(amount, "prune.amount"),
-        chosen(unit, "prune.unit"),
-        chosen(min_width, "prune.min_width"),
-        criterion,
-        512 if images is None else images,
-        chosen(calibration, "prune.calibration"),
-        chosen(seed, "seed"),
-    )
-    found = work.prune_file(source, output, LabelledInput(data, data_dir, pictures, labels, contract), wanted)
-    screen.print_json(found) if json else screen_pruning.print_pruned_file(found)
 
 
 def _check_output(output: Path, source: Path, run: Path | None) -> None:

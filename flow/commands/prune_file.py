@@ -12,6 +12,7 @@ import numpy as np
 
 from bnnflow import CHECK_FAILED, Problem
 
+from ...models.prune.widths import highest, width_left
 from ...transforms.channels import ChannelGroup, channel_groups, cut, staying
 from ...transforms.ir.graph import Graph
 from ...transforms.ir.ops import Best, Conv, Dense
@@ -19,12 +20,14 @@ from ...transforms.passes.accept import AcceptInput
 from ...transforms.passes.compile import is_mixed, level_of
 from ...transforms.passes.raised import Raise
 from ...transforms.passes.streamline import Streamline
-from ..graphs.inputs import input_held, load_array, open_graph
+from ..graphs.inputs import input_held
 from ..results.pruned_file import Answers, PrunedFile
 from ..run.files import write_whole
-from .pruning import LabelledInput
+from .simulation import Images, labelled
 
 CRITERIA = ("reconstruction", "random")
+CHOOSING = 512
+"""Images that choose channels where nothing is said. The sums of a layer are known well from some hundred."""
 _COMPARED = 64
 
 
@@ -35,11 +38,14 @@ class FilePruning:
     Attributes:
         amount: share of each group's channels to remove, above 0 up to 0.9.
         unit: what is left of a group is a multiple of it.
-        min_width: channels that every group keeps.
+        min_width: channels that every group keeps; each layer of a group keeps one in any case.
         criterion: one of `CRITERIA`.
         images: that choose.
         calibration: that norms or thresholds are re-estimated on.
         seed: of all that is drawn.
+
+    Raises:
+        Problem: another criterion, or an amount that removes nothing.
     """
 
     amount: float
@@ -50,36 +56,46 @@ class FilePruning:
     calibration: int
     seed: int
 
+    def __post_init__(self) -> None:
+        if self.criterion not in CRITERIA:
+            what = f"{self.criterion} looks into a network in torch, which a file is not"
+            raise Problem(what, "--criterion", f"give {' or '.join(CRITERIA)}, or a run")
+        if self.amount == 0:
+            raise Problem("an amount of 0 removes nothing", "--amount", "give a share such as 0.25")
 
-def prune_file(path: Path, output: Path, given: LabelledInput, how: FilePruning) -> PrunedFile:
-    """Cut channels out of a QONNX file, re-estimate its norms or thresholds, and write what is left.
+
+def prune_file(opened: Graph, path: Path, output: Path, given: Images, how: FilePruning) -> PrunedFile:
+    """Cut channels out of a graph, re-estimate its norms and thresholds, and write what is left.
 
     Args:
-        path: of any level; a network whose norms stand in it stays one, any other is written on integers.
+        opened: of any level. A network whose norms stand in it stays one, and gets a norm in front of each quantizer
+            that sees changed sums through none; any other is written on integers.
+        path: its file.
         output: file to write.
-        given: images and what the input holds.
+        given: a data set, whose training images choose and whose test images judge, or images, of which one half does.
         how: what goes.
 
     Raises:
-        Problem: the file cannot be read or compiled, no channels can be cut, too few images, or (status 1) the cut
-            network is not the whole one without these channels.
+        Problem: the graph cannot be compiled, no channels can be cut, too few images, or (status 1) the cut network is
+            not the whole one without these channels.
     """
     from ...sim.inputs import graph_inputs, image_inputs
-    from ...sim.norms import graph_norms
+    from ...sim.norms import can_have_norms, reestimate_graph, with_norms, without_norms
     from ...sim.reconstruction import on_integers
+    from ...sim.refit import refit
     from ...transforms.writing.network import write_network
     from ...transforms.writing.write import write
 
-    graph = AcceptInput()(open_graph(path, given.contract)).graph
+    graph = AcceptInput()(opened).graph
     if is_mixed(graph) or level_of(graph) not in ("network", "integer"):
         graph = Raise()(graph).graph
-    has_norms = level_of(graph) == "network" and bool(graph_norms(graph))
+    has_norms = level_of(graph) == "network" and can_have_norms(graph)
     if not has_norms:
         graph, _ = on_integers(graph)
     groups = {group.name: group for group in channel_groups(graph) if not group.reason and group.columns}
     if not groups:
         raise Problem("no layer can be made narrower", str(path), "its hidden layers would have to be read by others")
-    images, labels, judges, truth = _images(given, how.seed)
+    images, labels, judges, truth = _chosen_and_judging(given, how.seed)
     _check_classes(graph, labels, truth)
     take = graph_inputs if given.images is not None else image_inputs
     order = np.random.default_rng([how.seed, 43]).permutation(len(images))
@@ -88,17 +104,26 @@ def prune_file(path: Path, output: Path, given: LabelledInput, how: FilePruning)
         raise Problem("there are no images to choose by", "--input", "give some hundred")
     began = time.perf_counter()
     scores = _scores(graph, groups, chosen, None if labels is None else labels[order[: how.images]], how)
-    keep = {name: _highest(scores[name], _width(group.width, how)) for name, group in groups.items()}
+    widths = {
+        name: width_left(group.width, 1.0 - how.amount, how.unit, how.min_width) for name, group in groups.items()
+    }
+    keep = {name: highest(scores[name], widths[name], group.rows.values()) for name, group in groups.items()}
     keep = {name: kept for name, kept in keep.items() if len(kept) < groups[name].width}
     if not keep:
         what = f"a share of {how.amount:g} is less than one unit of {how.unit} of every group"
         raise Problem(what, "--amount", "give a larger share, or a smaller --unit")
-    smaller = cut(graph, keep)
-    compared, different = _compare(graph, smaller, keep, groups, chosen[:_COMPARED])
+    stays, smaller = staying(graph, keep), cut(graph, keep)
+    compared, different = _compare(_masked(graph, keep, groups), smaller, stays, chosen[:_COMPARED])
     if different:
         what = f"{different:,} of {compared:,} integers differ between the cut network and the whole one without them"
         raise Problem(what, str(path), "this is a bug: please report it", CHECK_FAILED)
-    smaller = _reestimated(graph, smaller, keep, groups, calibrating, has_norms)
+    changed = {layer for name in keep for layer in groups[name].readers}
+    added: tuple[str, ...] = ()
+    if has_norms:
+        added = without_norms(graph, changed)
+        smaller = reestimate_graph(cut(with_norms(graph, added, calibrating), keep), calibrating, changed)
+    else:
+        smaller = refit(graph, smaller, stays, calibrating, changed)
     seconds = time.perf_counter() - began
     inputs = take(graph, judges)
     before, after = _classes(graph, inputs), _classes(smaller, inputs)
@@ -109,6 +134,7 @@ def prune_file(path: Path, output: Path, given: LabelledInput, how: FilePruning)
         network=str(path),
         output=str(output),
         level="network" if has_norms else "integer",
+        norms_added=len(added),
         criterion=how.criterion,
         seed=how.seed,
         images=len(chosen),
@@ -129,8 +155,12 @@ def prune_file(path: Path, output: Path, given: LabelledInput, how: FilePruning)
     )
 
 
-def _images(given: LabelledInput, seed: int) -> tuple[np.ndarray, np.ndarray | None, np.ndarray, np.ndarray | None]:
+def _chosen_and_judging(
+    given: Images, seed: int
+) -> tuple[np.ndarray, np.ndarray | None, np.ndarray, np.ndarray | None]:
     """Images and labels to choose by, and others to judge by: training and test set, or halves of what is given."""
+    if (given.data and given.images is not None) or (given.labels is not None and given.images is None):
+        raise Problem("labels without images, or images beside a data set's own", "images", "give images, or data")
     if given.images is None:
         from ...models.data.load import load_dataset
         from ..run.places import cache_folder, data_places
@@ -138,18 +168,15 @@ def _images(given: LabelledInput, seed: int) -> tuple[np.ndarray, np.ndarray | N
         if not given.data:
             hint = "give --data digits, or --input X.npy, with --labels L.npy where there are any"
             raise Problem("images are needed", "flow prune", hint)
-        found = load_dataset(given.data, given.folder, data_places(), cache_folder())
+        found = load_dataset(given.data, given.data_dir, data_places(), cache_folder())
         return found.train_images, found.train_labels, found.test_images, found.test_labels
-    images = load_array(given.images, "input")
+    images, labels = labelled(given)
     if len(images) < 2:
         raise Problem(f"{len(images)} images", "--input", "half of them choose, half of them judge: give some hundred")
     order = np.random.default_rng([seed, 47]).permutation(len(images))
     one, other = np.sort(order[: len(images) // 2]), np.sort(order[len(images) // 2 :])
-    if given.labels is None:
+    if labels is None:
         return images[one], None, images[other], None
-    labels = load_array(given.labels, "labels")
-    if labels.shape != (len(images),) or labels.dtype.kind not in "iu":
-        raise Problem(f"{labels.shape} labels for {len(images)} images", "--labels", "give one label per image")
     return images[one], labels[one], images[other], labels[other]
 
 
@@ -185,22 +212,8 @@ def _scores(
     return removal_order(graph, images, labels, how.seed)
 
 
-def _width(width: int, how: FilePruning) -> int:
-    """Channels left of `width`: whole units, as pruning with training rounds them."""
-    left = max(how.unit, how.min_width, int(width * (1.0 - how.amount) / how.unit + 0.5) * how.unit)
-    return min(width, left)
-
-
-def _highest(scores: np.ndarray, count: int) -> np.ndarray:
-    return np.sort(np.argsort(-scores, kind="stable")[:count])
-
-
-def _compare(
-    graph: Graph, smaller: Graph, keep: Mapping[str, np.ndarray], groups: Mapping[str, ChannelGroup], images: np.ndarray
-) -> tuple[int, int]:
-    """Sums of every layer of the cut graph against the whole one's whose weights of removed channels are 0."""
-    from ...sim.engine.simulator import Simulator
-
+def _masked(graph: Graph, keep: Mapping[str, np.ndarray], groups: Mapping[str, ChannelGroup]) -> Graph:
+    """The whole graph with the weights of removed channels at 0."""
     nodes = []
     for node in graph.nodes:
         if isinstance(node.op, Conv | Dense):
@@ -211,10 +224,16 @@ def _compare(
                     weight[..., (columns >= 0) & ~np.isin(columns, kept)] = 0
             node = replace(node, op=replace(node.op, weight=weight))
         nodes.append(node)
-    stays = staying(graph, keep)
-    layers = [node.name for node in graph.nodes if isinstance(node.op, Conv | Dense)]
+    return graph.with_nodes(tuple(nodes))
+
+
+def _compare(masked: Graph, smaller: Graph, stays: Mapping[str, np.ndarray], images: np.ndarray) -> tuple[int, int]:
+    """How many sums of layers of the cut graph are compared with those of `_masked`, and how many differ."""
+    from ...sim.engine.simulator import Simulator
+
+    layers = [node.name for node in masked.nodes if isinstance(node.op, Conv | Dense)]
     sums = []
-    for one in (graph.with_nodes(tuple(nodes)), smaller):
+    for one in (masked, smaller):
         if level_of(one) == "integer":
             sums.append(dict(Simulator.of(one).tensors(images, layers)))
             continue
@@ -227,25 +246,8 @@ def _compare(
     known = [name for name in layers if name in old and name in new]
     compared = sum(new[name].size for name in known)
     if not compared:
-        raise Problem("no layer's sums can be compared before and after the cut", graph.name, status=CHECK_FAILED)
+        raise Problem("no layer's sums can be compared before and after the cut", masked.name, status=CHECK_FAILED)
     return compared, sum(int((old[name][..., stays[name]] != new[name]).sum()) for name in known)
-
-
-def _reestimated(
-    graph: Graph,
-    smaller: Graph,
-    keep: Mapping[str, np.ndarray],
-    groups: Mapping[str, ChannelGroup],
-    images: np.ndarray,
-    has_norms: bool,
-) -> Graph:
-    from ...sim.norms import reestimate_graph
-    from ...sim.refit import refit
-
-    changed = {layer for name in keep for layer in groups[name].readers}
-    if not has_norms:
-        return refit(graph, smaller, staying(graph, keep), images, changed)
-    return reestimate_graph(smaller, images, changed)
 
 
 def _classes(graph: Graph, inputs: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ from bnnflow import Problem
 
 from ...transforms.ir.contract import InputContract
 from ...transforms.passes.accept import AcceptInput
-from ..graphs.inputs import input_held, load_array, load_json, open_graph
+from ..graphs.inputs import input_held, load_json, open_graph
 from ..pruning import sensitivity as work
 from ..recipe.fields import default
 from ..recipe.file import load_recipe
@@ -31,6 +31,7 @@ from ..run.files import write_whole
 from ..run.folder import Run
 from ..run.typed_json import extended
 from ..stages.build import Build
+from .simulation import Images, labelled
 
 if TYPE_CHECKING:
     from ...models.prune.allocation.sensitivity import SensitivityCurve
@@ -53,41 +54,43 @@ class SensitivityOptions:
     store: Path | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class LabelledInput:
-    """The images of a QONNX file: a data set, or arrays in files; and what its input holds."""
-
-    data: str = ""
-    folder: Path | None = None
-    images: Path | None = None
-    labels: Path | None = None
-    contract: InputContract | None = None
-
-
 def sensitivity(
     source: Path,
     folder: Path | None,
     overrides: Sequence[str],
     wishes: SensitivityOptions,
-    given: LabelledInput,
+    given: Images,
+    contract: InputContract | None,
     progress: Callable[[int, int], None],
 ) -> SensitivityTable:
     """The sensitivity table of a trained run, a recipe's run, or a QONNX file.
+
+    Args:
+        source, folder: the run, or the recipe with its run's folder, or the file.
+        overrides: of the recipe.
+        wishes: how it is made.
+        given: a file's images.
+        contract: what the file's input holds, where it does not say so.
+        progress: called with accuracies measured and in all.
 
     Raises:
         Problem: the source is none of these or not trained yet, or what `sensitivity.measured_curves` finds.
     """
     if source.suffix == ".onnx":
-        return _of_file(source, wishes, given, progress)
-    if given != LabelledInput():
+        return _of_file(source, wishes, given, contract, progress)
+    if given != Images() or contract is not None:
         raise Problem("a run has images of its own", "--data, --input", "leave them out, or give a QONNX file")
     return _of_run(source, folder, overrides, wishes, progress)
 
 
 def _of_file(
-    path: Path, wishes: SensitivityOptions, given: LabelledInput, progress: Callable[[int, int], None]
+    path: Path,
+    wishes: SensitivityOptions,
+    given: Images,
+    contract: InputContract | None,
+    progress: Callable[[int, int], None],
 ) -> SensitivityTable:
-    graph = AcceptInput()(open_graph(path, given.contract)).graph
+    graph = AcceptInput()(open_graph(path, contract)).graph
     if wishes.criterion not in ("", "random"):
         what = f"a QONNX file has nothing that {wishes.criterion!r} could look at"
         raise Problem(what, "--criterion", "use random or --scores, or give a run folder")
@@ -104,15 +107,13 @@ def _of_file(
     return _sensitivity_table(str(path), name, seed, validation, calibration, curves, input_held(graph))
 
 
-def _images(graph: Graph, given: LabelledInput) -> tuple[np.ndarray, np.ndarray]:
+def _images(graph: Graph, given: Images) -> tuple[np.ndarray, np.ndarray]:
     if given.images is not None:
         from ...sim.inputs import graph_inputs
 
-        if given.labels is None:
+        images, labels = labelled(given)
+        if labels is None:
             raise Problem("the images have no labels", "--input", "give --labels L.npy, one label per image")
-        images, labels = load_array(given.images, "input"), load_array(given.labels, "labels")
-        if labels.shape != (len(images),) or labels.dtype.kind not in "iu":
-            raise Problem(f"{labels.shape} labels for {len(images)} images", "--labels", "give one label per image")
         return graph_inputs(graph, images), labels
     if not given.data:
         raise Problem("images are needed", "flow sensitivity", "give --data digits, or --input X.npy --labels L.npy")
@@ -120,7 +121,7 @@ def _images(graph: Graph, given: LabelledInput) -> tuple[np.ndarray, np.ndarray]
     from ...sim.inputs import image_inputs
     from ..run.places import cache_folder, data_places
 
-    found = load_data(given.data, given.folder, data_places(), cache_folder())
+    found = load_data(given.data, given.data_dir, data_places(), cache_folder())
     return image_inputs(graph, found.train_images), found.train_labels
 
 
@@ -145,7 +146,7 @@ def _of_run(
     from ...models.training.flips import FlipCounts
     from ...models.training.train import held_out
     from ..pruning.sets import set_scores
-    from ..pruning.structure import graph_of, structure_of
+    from ..pruning.structure import graph_and_structure, graph_of
     from ..recipe.objects import export_properties, train_settings
     from ..run.names import FLIPS
 
@@ -165,15 +166,16 @@ def _of_run(
     judged, truth, plain = work.subsets(data.train_images, data.train_labels, *subset, out)
     measured_on = augment(plain, recipe.train.augment, np.random.default_rng([recipe.seed, 6]))
     if wishes.scores:
-        scores = _scores_file(wishes.scores)
+        graph, scores = graph_of(network, export_properties(recipe)), _scores_file(wishes.scores)
     else:
         counted = run.path(f"base/{FLIPS}")
         flips = FlipCounts.load(counted) if recipe.train.flip_window else None
         draw = (settings.images, recipe.seed, 0)
         sets = partial(set_scores, properties=export_properties(recipe))
         found = step_scores(network, data.train_images, data.train_labels, settings.ranking, *draw, flips, sets)
-        scores = structure_of(network).scores(network, found.scores)
-    candidates = work.Candidates.of(graph_of(network, export_properties(recipe)), measured_on, judged, truth)
+        graph, structure = graph_and_structure(network, export_properties(recipe))
+        scores = structure.scores(network, found.scores)
+    candidates = work.Candidates.of(graph, measured_on, judged, truth)
     store = wishes.store or run.path("work/sensitivity")
     how = (settings.unit, settings.min_width, settings.levels)
     curves = work.measured_curves(candidates, scores, *how, store, wishes.jobs, progress)

@@ -50,6 +50,20 @@ def array(given: np.ndarray | Path, what: str) -> np.ndarray:
     return load_array(given, what) if isinstance(given, Path) else given
 
 
+def labelled(given: Images) -> tuple[np.ndarray, np.ndarray | None]:
+    """Images that are given, and their labels, whole numbers, where there are any.
+
+    Raises:
+        Problem: a file holds no numbers, or there is not a label per image.
+    """
+    assert given.images is not None
+    images = array(given.images, "input")
+    labels = None if given.labels is None else array(given.labels, "labels")
+    if labels is not None and (labels.shape != (len(images),) or labels.dtype.kind not in "iu"):
+        raise Problem(f"{labels.shape} labels for {len(images)} images", "--labels", "give one label per image")
+    return images, labels
+
+
 def simulate(
     graph: Graph,
     given: Images,

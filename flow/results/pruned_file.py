@@ -27,6 +27,7 @@ class PrunedFile:
     Attributes:
         network, output: files.
         level: of what was written: "network", whose batch norms were re-estimated, or "integer", whose thresholds were.
+        norms_added: batch norms in front of quantizers that saw changed sums through none, in a "network".
         criterion: that chose.
         seed: of all that is drawn.
         images, calibration, judged: how many images chose, re-estimated and judge.
@@ -43,6 +44,7 @@ class PrunedFile:
     network: str
     output: str
     level: str
+    norms_added: int
     criterion: str
     seed: int
     images: int

@@ -12,9 +12,11 @@ import pytest
 from bnnflow.flow.cli import app as cli
 from bnnflow.models.data.load import load_dataset
 from bnnflow.sim.engine.simulator import Simulator
+from bnnflow.sim.norms import graph_norms
 from bnnflow.transforms.passes.compile import stages
 from bnnflow.transforms.reading.read import read
-from tests.sim.test_norms import CNN, NETWORKS, exported, lively
+from bnnflow.transforms.writing.network import write_network
+from tests.sim.test_norms import CNN, NETWORKS, bare, exported, lively
 
 Golden = Callable[[str, str], None]
 DIGITS = ["--data", "digits", "--images", "60", "--calibration", "200", "--unit", "2"]
@@ -75,6 +77,24 @@ def test_joins_and_arrays_without_labels(tmp_path: Path, capsys: pytest.CaptureF
     assert "same answer as before" in said and "accuracy" not in said
 
 
+def test_a_file_with_norms_behind_some_layers(
+    network: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The quantizer that has none gets one; what is written says so, and is what was judged."""
+    (tmp_path / "bare.onnx").write_bytes(write_network(bare(read(network), "conv1")).SerializeToString())
+    words = [tmp_path / "bare.onnx", *DIGITS, "--amount", 0.5, "-o", tmp_path / "smaller.onnx"]
+    found = pruned(capsys, *words)
+    assert (found["level"], found["norms_added"], found["different"]) == ("network", 1, 0)
+    smaller = read(tmp_path / "smaller.onnx")
+    assert [norm.source for norm in graph_norms(smaller)] == ["conv0", "conv1", "dense0"]
+    digits = load_dataset("digits")
+    lowered = next(stage.graph for stage in stages(smaller) if stage.level == "xnor")
+    right = np.mean(Simulator.of(lowered).classes(digits.test_images) == digits.test_labels)
+    assert found["after"]["accuracy"] == right  # type: ignore[index]
+    assert cli.run(["prune", *map(str, words)]) == 0
+    assert "1 of them new in front of quantizers without" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "name"),
     [
@@ -86,6 +106,8 @@ def test_joins_and_arrays_without_labels(tmp_path: Path, capsys: pytest.CaptureF
         ([*DIGITS, "-o", "OUT", "--amount", "0"], "nothing"),
         ([*DIGITS, "-o", "OUT", "--amount", "0.01"], "less"),
         (["--data", "digits", "--labels", "OUT", "-o", "OUT"], "labels"),
+        (["--labels", "OUT", "-o", "OUT"], "labels_alone"),
+        (["--data-dir", "OUT", "-o", "OUT"], "folder"),
         ([*DIGITS, "-o", "NET"], "itself"),
     ],
 )
