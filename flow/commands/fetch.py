@@ -13,11 +13,12 @@ import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bnnflow import CHECK_FAILED, TOOL_MISSING, Problem
 
-from ..results.networks import DataSetPlace
-from ..run.typed_json import extended
+if TYPE_CHECKING:
+    from ...models.data.load import DataSetPlace
 
 _BLOCK = 1 << 20
 _TIMEOUT_S = 30.0
@@ -90,7 +91,7 @@ def data_set_places(folder: Path | None) -> list[DataSetPlace]:
     from ...models.data.load import survey_data_sets
     from ..run.places import data_places
 
-    return [extended(DataSetPlace, found) for found in survey_data_sets(folder, data_places())]
+    return survey_data_sets(folder, data_places())
 
 
 def _from_web(remote: Remote, folder: Path, scratch: Path) -> None:

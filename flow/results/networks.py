@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ...models.files.packed_file import Provenance
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ZooNetwork:
@@ -36,36 +38,16 @@ class ZooNetwork:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrainedNetwork:
+class TrainedNetwork(Provenance):
     """A trained network in a packed file.
 
     Attributes:
         name: of the file, without its ending.
-        recipe: the resolved recipe as YAML text.
-        data: name of the data set.
-        seed: of the recipe.
-        epochs: epochs of all members together; of the unpruned network.
-        seconds: their wall time.
-        machine: processor or GPU that it was trained on.
-        accuracy: on the test images, 0 to 1.
-        test_images: how many.
-        network: "base" or "pruned".
-        versions: of bnnflow, torch and so on.
         spec: fields of its shape.
         bytes: size of the file.
     """
 
     name: str
-    recipe: str
-    data: str
-    seed: int
-    epochs: int
-    seconds: float
-    machine: str
-    accuracy: float
-    test_images: int
-    network: str
-    versions: Mapping[str, str]
     spec: Mapping[str, Any]
     bytes: int
 
@@ -92,21 +74,6 @@ class NetworkList:
 
     networks: list[ZooNetwork]
     trained: list[TrainedNetwork]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DataSetPlace:
-    """Where a data set is, or how to get it; a row of `flow data`.
-
-    Attributes:
-        name: as in `data: {name: ...}`.
-        where: its folder or file; "" where it was not found.
-        how: how to get it.
-    """
-
-    name: str
-    where: str
-    how: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

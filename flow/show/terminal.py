@@ -22,8 +22,9 @@ from bnnflow import visible
 from ..run.typed_json import to_json
 
 if TYPE_CHECKING:
+    from ...models.data.load import DataSetPlace
     from ..results.graphs import FormatSearch
-    from ..results.networks import DataSetPlace, NetworkList
+    from ..results.networks import NetworkList
     from ..run.doctor import Finding
 
 WIDTH = 100

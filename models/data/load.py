@@ -16,7 +16,7 @@ from . import cifar, idx, own, speech
 from .cache import cached
 from .dataset import Dataset, stratified
 
-__all__ = ["Dataset", "Found", "data_set_names", "load_dataset", "survey_data_sets"]
+__all__ = ["DataSetPlace", "Dataset", "data_set_names", "load_dataset", "survey_data_sets"]
 
 _DIGITS = Path(__file__).with_name("digits.npz")
 _DIGITS_TEST = 360
@@ -93,10 +93,10 @@ def _from_module(name: str, folder: Path | None) -> Dataset:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """Where a data set is, or how to get it.
+class DataSetPlace:
+    """Where a data set is, or how to get it; a row of `flow data`.
 
-    Args:
+    Attributes:
         name: as in `data: {name: ...}`.
         where: its folder or file; "" where it was not found.
         how: how to get it.
@@ -107,18 +107,18 @@ class Found:
     how: str
 
 
-def survey_data_sets(folder: Path | None = None, places: tuple[Path, ...] = ()) -> list[Found]:
+def survey_data_sets(folder: Path | None = None, places: tuple[Path, ...] = ()) -> list[DataSetPlace]:
     """Where each data set is found, without reading it."""
-    rows = [Found("digits", "bnnflow", "comes with bnnflow")]
+    rows = [DataSetPlace("digits", "bnnflow", "comes with bnnflow")]
     for name in _PUBLISHED:
         looked_in = _looked_in(name, folder, places)
         if name == "cifar10":
             files = cifar.find_files(looked_in)
-            rows.append(Found(name, str(files[0].parent) if files else "", cifar.OBTAIN))
+            rows.append(DataSetPlace(name, str(files[0].parent) if files else "", cifar.OBTAIN))
         elif name == "speech-commands":
-            rows.append(Found(name, str(speech.find_words(looked_in) or ""), speech.OBTAIN))
+            rows.append(DataSetPlace(name, str(speech.find_words(looked_in) or ""), speech.OBTAIN))
         else:
-            rows.append(Found(name, str(idx.find_folder(name, looked_in) or ""), idx.obtain(name)))
+            rows.append(DataSetPlace(name, str(idx.find_folder(name, looked_in) or ""), idx.obtain(name)))
     return rows
 
 

@@ -26,7 +26,7 @@ _KINDS = ("bits", "sizes", "others")
 class Provenance:
     """Where a trained network comes from.
 
-    Args:
+    Attributes:
         recipe: the resolved recipe as YAML text, without folders of the machine.
         data: name of the data set.
         seed: of the recipe.

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from bnnflow.flow.cli import app as cli
-from bnnflow.flow.pruning.structure import graph_of, structure_of
+from bnnflow.flow.pruning.structure import graph_and_structure, graph_of, structure_of
 from bnnflow.models.files.saved import load_network
 from bnnflow.models.networks.own import OwnNetwork, OwnSpec
 from bnnflow.models.networks.twin import twin
@@ -176,6 +176,9 @@ def test_what_readers_leave_unread_is_what_the_graph_loses(name: str, tmp_path: 
         small = structure.remove(network, keep)
         assert structure.macs(small) < whole
         graph = with_contract(graph_of(small), parse_contract("uint8, partial"))
+        # Exported whole and cut, or cut where it is exported: the same.
+        once, same = graph_and_structure(small)
+        assert once.nodes == graph_of(small).nodes and same.widths == structure.widths
         assert {g: graph.types[g].channels for g in keep} == {g: len(kept) for g, kept in keep.items()}
         torch_scores = predict(small, images)
         if name == "Residual":
