@@ -270,6 +270,9 @@ def _check_output(output: Path, source: Path, run: Path | None) -> None:
     """Refuse an output that cannot be written, and the run's own files, before the work."""
     from ..run.names import QONNX, WEIGHTS
 
+    if output.suffix == ".onnx":
+        what = "the pruned network of a run is a folder with weights.pt and network.onnx"
+        raise Problem(what, f"-o {output}", f"give -o {output.with_suffix('')}")
     check_folder(output)
     folders = [folder for folder in (source, run) if folder is not None and folder.is_dir()]
     for name in (WEIGHTS, QONNX):

@@ -83,6 +83,7 @@ def prune_file(opened: Graph, path: Path, output: Path, given: Images, how: File
     from ...sim.norms import can_have_norms, reestimate_graph, with_norms, without_norms
     from ...sim.reconstruction import on_integers
     from ...sim.refit import refit
+    from ...transforms.reading.read import read
     from ...transforms.writing.network import write_network
     from ...transforms.writing.write import write
 
@@ -125,10 +126,12 @@ def prune_file(opened: Graph, path: Path, output: Path, given: Images, how: File
     else:
         smaller = refit(graph, smaller, stays, calibrating, changed)
     seconds = time.perf_counter() - began
-    inputs = take(graph, judges)
-    before, after = _classes(graph, inputs), _classes(smaller, inputs)
     made = write_network(smaller) if has_norms and graph.channels_first else write(smaller)
     write_whole(output, made.SerializeToString())
+    # What stands in the file is judged: it holds norms in float32.
+    smaller = AcceptInput()(read(output)).graph
+    inputs = take(graph, judges)
+    before, after = _classes(graph, inputs), _classes(smaller, inputs)
     counts, left = _counts(graph), _counts(smaller)
     return PrunedFile(
         network=str(path),

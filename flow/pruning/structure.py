@@ -51,7 +51,7 @@ def graph_of(network: Trained, properties: Mapping[str, str] | None = None) -> G
 
 
 def graph_and_structure(network: Trained, properties: Mapping[str, str] | None = None) -> tuple[Graph, Structure]:
-    """`graph_of` and `structure_of` a network, exported once.
+    """`graph_of` and `structure_of` a network; exported once where no channel is unread.
 
     Raises:
         Problem: as `structure_of`.
@@ -62,7 +62,8 @@ def graph_and_structure(network: Trained, properties: Mapping[str, str] | None =
         return graph_of(network, properties), structure_of(network)
     whole = graph_of(network.without({}), properties)
     structure = masked_structure(network, whole)
-    return cut(whole, structure.kept(network)), structure
+    # What a file holds of a cut network is rounded once more than what its whole graph does.
+    return (graph_of(network, properties) if network.spec.unread else whole), structure
 
 
 def structure_of(network: Trained, graph: Graph | None = None) -> Structure:
