@@ -163,7 +163,7 @@ def print_pruned_file(found: PrunedFile) -> None:
     terminal().print(table)
     what = {"network": "batch norms", "integer": "thresholds"}[found.level]
     if found.norms_added:
-        what += f", {found.norms_added} of them new in front of quantizers without,"
+        what += f", {found.norms_added} of them new where a quantizer had none,"
     before, after = found.before, found.after
     lines = [
         f"{found.criterion} on {found.images:,} images, {what} re-estimated on {found.calibration:,}: "
