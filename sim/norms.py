@@ -7,7 +7,7 @@ norm in the order of execution, as `models.batchnorm` does with a torch network.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -90,7 +90,7 @@ class Moments:
 
 
 def graph_norms(graph: Graph) -> tuple[Norm, ...]:
-    """The batch norms behind layers with weights and joins, in the order of execution."""
+    """The batch norms behind layers with weights and joins, in the order in which these are executed."""
     found = []
     for node in graph.nodes:
         behind = graph.sole_reader(node.name)
@@ -98,7 +98,13 @@ def graph_norms(graph: Graph) -> tuple[Norm, ...]:
             source = _source(graph, node.input)
             if source and not np.array_equal(behind.op.divisor, np.ones(1)):
                 found.append(Norm(node.name, behind.name, source))
-    return tuple(found)
+    return _in_order(graph, found)
+
+
+def _in_order(graph: Graph, norms: Sequence[Norm]) -> tuple[Norm, ...]:
+    """By their sources: no source depends on a later one's norm, whatever the order of the norms in the file."""
+    place = {node.name: index for index, node in enumerate(graph.nodes)}
+    return tuple(sorted(norms, key=lambda norm: place[norm.source]))
 
 
 def without_norms(graph: Graph, layers: Collection[str] | None = None) -> tuple[str, ...]:
@@ -141,6 +147,8 @@ def with_norms(graph: Graph, quantizers: Collection[str], images: Array, eps: fl
     Raises:
         Problem: the graph cannot be compiled, or one of them sees what is no exact sum.
     """
+    if not quantizers:
+        return graph
     norms, nodes = [], []
     for node in graph.nodes:
         if node.name in quantizers:
@@ -156,7 +164,7 @@ def with_norms(graph: Graph, quantizers: Collection[str], images: Array, eps: fl
     graph = graph.with_nodes(tuple(nodes))
     lowered = Streamline()(graph)
     simulator, prefix = Simulator.of(lowered.graph), None
-    for norm in norms:
+    for norm in _in_order(graph, norms):
         source = _lowered_name(lowered, norm.source)
         prefix = simulator.resume(prefix, source) if prefix else simulator.prefix(images, source)
         mean, variance = _moments(graph, norm, lowered, simulator, prefix)

@@ -19,7 +19,8 @@ from bnnflow.sim.reconstruction import on_integers
 from bnnflow.sim.refit import refit
 from bnnflow.transforms.channels import channel_groups, cut, staying
 from bnnflow.transforms.ir.graph import Graph, Node
-from bnnflow.transforms.ir.ops import Affine, AnyOp, Conv, Dense, Threshold
+from bnnflow.transforms.ir.ops import Affine, AnyOp, Concat, Conv, Dense, Sign, Threshold
+from bnnflow.transforms.ir.tensor import TensorType
 from bnnflow.transforms.passes.compile import stages
 from bnnflow.transforms.reading.read import read
 
@@ -166,3 +167,30 @@ def test_norms_in_front_of_joins_are_norms(tmp_path: Path) -> None:
     images = np.random.default_rng(0).integers(0, 256, (80, 1, 8, 8)).astype(np.uint8)
     for spec, _ in NETWORKS.values():
         assert without_norms(exported(lively(spec, images), tmp_path)) == ()
+
+
+@pytest.mark.parametrize("order", [("a", "b"), ("b", "a")])
+def test_norms_may_stand_in_any_order(order: tuple[str, str]) -> None:
+    """Of layers side by side; with and without norms of their own."""
+    rng = np.random.default_rng(2)
+    weights = {name: rng.choice([-1, 1], (4, 6)).astype(np.int8) for name in "ab"}
+    ones, images = np.ones(4), rng.integers(0, 256, (50, 6)).astype(np.uint8)
+
+    def graph(norms: bool) -> Graph:
+        nodes = [Node(name, Dense(weights[name]), ("x",)) for name in "ab"]
+        for name in order:
+            if norms:
+                nodes.append(Node(f"{name}_mean", Affine(ones, 0 * ones), (name,)))
+                nodes.append(Node(f"{name}_norm", Affine(ones, 0 * ones, 2 * ones), (f"{name}_mean",)))
+            nodes.append(Node(f"{name}_sign", Sign(), (nodes[-1].name if norms else name,)))
+        nodes.append(Node("both", Concat(), ("a_sign", "b_sign")))
+        nodes.append(Node("scores", Dense(rng.choice([-1, 1], (3, 8)).astype(np.int8)), ("both",)))
+        return Graph("branches", "x", TensorType((6,), 0, 255), tuple(nodes), "scores")
+
+    found = reestimate_graph(graph(True), images)
+    put_in = with_norms(graph(False), without_norms(graph(False)), images)
+    for name in "ab":
+        sums = images.astype(np.int64) @ weights[name].T
+        for made, centre in ((found, f"{name}_mean"), (put_in, f"{name}_sign_mean")):
+            op = made.node(centre).op
+            assert isinstance(op, Affine) and np.array_equal(-op.shift, sums.mean(0).astype(np.float32))
