@@ -33,7 +33,7 @@ def weight_lines(weight: Array, pe: int, simd: int, bits: int) -> list[str]:
         bits: of a weight; FINN stores the -1 and +1 of a layer with integer inputs in 2.
     """
     values = (weight > 0).astype(np.int64) if bits == 1 else weight.astype(np.int64)
-    return [_hexadecimal(word, bits) for word in weight_words(values, pe, simd).reshape(-1, pe * simd)]
+    return words_hex(weight_words(values, pe, simd).reshape(-1, pe * simd), bits)
 
 
 def threshold_table(bounds: Array, pe: int) -> Array:
@@ -66,14 +66,20 @@ def threshold_lines(bounds: Array, pe: int, output_bits: int, bits: int) -> dict
     for stage in range(output_bits):
         step = 2 ** (output_bits - stage)
         for lane in range(pe):
-            words = table[lane][:, step // 2 - 1 :: step].reshape(-1, 1)
-            lines[lane, stage] = [_hexadecimal(word, bits) for word in words]
+            lines[lane, stage] = words_hex(table[lane][:, step // 2 - 1 :: step].reshape(-1, 1), bits)
     return lines
 
 
-def _hexadecimal(values: Array, bits: int) -> str:
-    """Values of `bits` bits each, the first in the lowest bits."""
-    word = 0
-    for value in reversed(values.tolist()):
-        word = word << bits | value & (1 << bits) - 1
-    return f"{word:0{-(-len(values) * bits // 4)}x}"
+def words_hex(words: Array, bits: int) -> list[str]:
+    """Words in lower-case hexadecimal, ceil(values * bits / 4) digits each.
+
+    Args:
+        words: (words, values) integers; the first value of a word lies in its lowest bits.
+        bits: of a value, in two's complement.
+    """
+    count, values = words.shape
+    digits = -(-values * bits // 4)
+    places = np.arange(bits)
+    stored = (words[..., None] >> places & 1).astype(np.uint8).reshape(count, values * bits)
+    packed = np.packbits(stored, axis=1, bitorder="little")
+    return [row[::-1].tobytes().hex()[-digits:] for row in packed]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ..graphs.folding import Wanted
     from ..results.costs import GraphCost
     from ..results.graphs import CheckResult, CompileResult, Simulation
+    from ..results.hardware import Cosim, Rtl
     from ..results.pruned_file import PrunedFile
     from ..results.timing import Cycles
 
@@ -336,6 +337,84 @@ class LoadedGraph:
 
         wanted = _wanted(part, clock_mhz, fps, folding, finn_plus, top_k, keep_shape)
         return graphs.cycles(self.graph, wanted, count, graphs.Fifos(fifo, path_of(fifo_depths)))
+
+    def rtl(
+        self,
+        folder: PathLike,
+        fps: float | None = None,
+        *,
+        part: str | None = None,
+        clock_mhz: float | None = None,
+        folding: PathLike | None = None,
+        fifo: int = 2,
+        fifo_depths: PathLike | None = None,
+        top_k: int = 0,
+        keep_shape: bool = False,
+    ) -> Rtl:
+        """Fold the graph for a rate and write it as SystemVerilog.
+
+        Args:
+            folder: for the files; one that such files were written to before is replaced.
+            fps, part, clock_mhz, folding, fifo_depths, top_k, keep_shape: as for `estimate`.
+            fifo: depth of every FIFO, in words; those that would cost rate are made deeper.
+
+        Raises:
+            Problem: as for `estimate`; a unit that has no hardware; the folder holds something else.
+
+        >>> g.rtl("hardware", fps=1000).top
+        'bnn_network'
+        """
+        from ..commands import graphs, hardware
+
+        wanted = _wanted(part, clock_mhz, fps, folding, False, top_k, keep_shape)
+        return hardware.rtl(self.graph, wanted, graphs.Fifos(fifo, path_of(fifo_depths)), Path(folder))
+
+    def cosim(
+        self,
+        images: np.ndarray | PathLike | None = None,
+        fps: float | None = None,
+        *,
+        data: str = "",
+        data_dir: PathLike | None = None,
+        count: int = 20,
+        stalls: int = 3,
+        seed: int = 0,
+        seconds: float | None = None,
+        folder: PathLike | None = None,
+        part: str | None = None,
+        clock_mhz: float | None = None,
+        folding: PathLike | None = None,
+        fifo: int = 2,
+        fifo_depths: PathLike | None = None,
+        top_k: int = 0,
+        keep_shape: bool = False,
+    ) -> Cosim:
+        """Simulate the hardware that `rtl` writes, cycle by cycle by Verilator, and compare it with the simulators.
+
+        Args:
+            images: as for `simulate`; None, and no `data`: drawn ones.
+            data, data_dir: test images of a data set.
+            count: images.
+            stalls: further runs in which both ends stall at random.
+            seed: of drawn images and stalls.
+            seconds: that a build or a run may take; None: as long as it takes.
+            folder: leave the hardware's files there.
+            fps, part, clock_mhz, folding, fifo, fifo_depths, top_k, keep_shape: as for `rtl`.
+
+        Returns:
+            `equal`, and what was compared.
+
+        Raises:
+            Problem: as for `rtl`; status 3 where Verilator or a C++ compiler is missing.
+        """
+        from ..commands import graphs, hardware, simulation
+
+        given = None
+        if images is not None or data:
+            given = simulation.Images(array_of(images), None, data, path_of(data_dir), count)
+        wanted = _wanted(part, clock_mhz, fps, folding, False, top_k, keep_shape)
+        how = hardware.CosimOptions(given, count, stalls, seed, seconds, path_of(folder))
+        return hardware.cosim(self.graph, wanted, graphs.Fifos(fifo, path_of(fifo_depths)), how)
 
 
 def _wanted(

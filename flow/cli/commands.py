@@ -30,6 +30,10 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
         "speed": "graphs:speed",
         "ops": "graphs:ops",
     },
+    "Hardware": {
+        "rtl": "hardware:rtl",
+        "cosim": "hardware:cosim",
+    },
     "Faults": {
         "faults": "faults:faults",
         "criticality": "faults:criticality",

@@ -210,8 +210,7 @@ def cycles(
         Problem: as for `estimate`.
     """
     from ...build.cost import estimate as cost
-    from ...sim.pipeline import simulate as timing
-    from ..graphs.rates import SOURCE, rate
+    from ..graphs.rates import SOURCE, rate, timing_of
 
     made = compile_and_fold(graph, wanted)
     folded, clock_mhz, depth = made.graph, wanted.clock_mhz, fifos.depth
@@ -220,7 +219,7 @@ def cycles(
     restored = both.at(depth, own, clock_mhz)
     found, stuck = both.given, both.given.deadlock
     if stuck is not None:
-        found = timing(folded, images, depth, own | dict(stuck.enough))
+        found = timing_of(folded, images, depth, own | dict(stuck.enough))
     interval, fps = found.interval, found.fps(clock_mhz)
     assert found.latency is not None and interval is not None and fps is not None
     estimated = {unit.name: unit.cycles for unit in cost(folded).units}

@@ -64,6 +64,29 @@ def labelled(given: Images) -> tuple[np.ndarray, np.ndarray | None]:
     return images, labels
 
 
+def taken(graph: Graph, given: Images, command: str) -> tuple[np.ndarray, np.ndarray | None]:
+    """Images as a graph takes them, and their labels where there are any.
+
+    Raises:
+        Problem: no images, or two sources of them; shapes, values or labels that do not fit.
+    """
+    from ...sim.inputs import graph_inputs, image_inputs
+
+    if given.images is not None and not given.data:
+        stored = array(given.images, "input")
+        truth = None if given.labels is None else array(given.labels, "labels")
+        if truth is not None and stored.shape[1:] == graph.input_type.shape and len(truth) != len(stored):
+            where = str(given.labels) if isinstance(given.labels, Path) else "labels"
+            raise Problem(f"{len(truth)} labels for {len(stored)} images", where, "give one label per image")
+        return graph_inputs(graph, stored[: given.count]), None if truth is None else truth[: given.count]
+    if given.data and given.images is None and given.labels is None:
+        stored, truth = test_images(given.data, given.data_dir, given.count)
+        return image_inputs(graph, stored), truth
+    hint = "for example --data digits, or --input X.npy --labels L.npy"
+    both = "--data has images and labels of its own"
+    raise Problem(both if given.data else "either --input or --data is needed", command, hint)
+
+
 def simulate(
     graph: Graph,
     given: Images,
@@ -90,25 +113,9 @@ def simulate(
     Raises:
         Problem: no images, or two sources of them; shapes, values or labels that do not fit; no such tensor or device.
     """
-    from ...sim.inputs import graph_inputs, image_inputs
-
     for place in graphs.result_files(output, taps) if output is not None else []:
         check_file(place, (".npy", ".csv"), [source, *given.files])
-    truth = None
-    if given.images is not None and not given.data:
-        stored = array(given.images, "input")
-        truth = None if given.labels is None else array(given.labels, "labels")
-        if truth is not None and stored.shape[1:] == graph.input_type.shape and len(truth) != len(stored):
-            where = str(given.labels) if isinstance(given.labels, Path) else "labels"
-            raise Problem(f"{len(truth)} labels for {len(stored)} images", where, "give one label per image")
-        pixels, truth = graph_inputs(graph, stored[: given.count]), None if truth is None else truth[: given.count]
-    elif given.data and given.images is None and given.labels is None:
-        stored, truth = test_images(given.data, given.data_dir, given.count)
-        pixels = image_inputs(graph, stored)
-    else:
-        hint = "for example --data digits, or --input X.npy --labels L.npy"
-        both = "--data has images and labels of its own"
-        raise Problem(both if given.data else "either --input or --data is needed", "flow simulate", hint)
+    pixels, truth = taken(graph, given, "flow simulate")
     if taps and output is None:
         raise Problem("tapped tensors need a place", "--tap", "give --output; tensors are written beside it")
     scores, accuracy, confusion = graphs.simulate(graph, pixels, truth, batch, threads, device)

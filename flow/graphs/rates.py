@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ...sim.pipeline import Timing, fifos_of, simulate
+from ...build.rtl.modules import latencies
+from ...sim.pipeline import Timing, fifos_of
+from ...sim.pipeline import simulate as simulated
 from ...transforms.ir.graph import Graph
 from ..results.costs import FifoRate
 
@@ -50,14 +52,22 @@ class FrameRate:
         )
 
 
+def timing_of(graph: Graph, images: int, depth: int, depths: Mapping[str, int] | None = None) -> Timing:
+    """Timing of the hardware that `flow rtl` writes of a folded graph: its pipeline stages are in it.
+
+    Args and errors are those of `sim.pipeline.simulate`.
+    """
+    return simulated(graph, images, depth, depths, latencies(graph))
+
+
 def rate(graph: Graph, depth: int, own: Mapping[str, int], images: int = IMAGES) -> FrameRate:
     """Rate of a folded graph with FIFOs of `depth` words but for those in `own`, 0 for unbounded ones.
 
     Raises:
         Problem: as `sim.pipeline.simulate`.
     """
-    given = simulate(graph, images, depth, own)
-    deep = simulate(graph, images, 0) if depth or any(own.values()) else given
+    given = timing_of(graph, images, depth, own)
+    deep = timing_of(graph, images, 0) if depth or any(own.values()) else given
     return FrameRate(given, deep, {} if _keeps(given, deep) else _restoring(graph, given, deep, images))
 
 
@@ -83,7 +93,7 @@ def _restoring(graph: Graph, given: Timing, deep: Timing, images: int) -> dict[s
     while True:
         depth *= _STEP
         widened = {name: d and max(d, depth) for name, d in stated.items()}
-        timing = simulate(graph, images, depth, widened)
+        timing = timing_of(graph, images, depth, widened)
         if _keeps(timing, deep):
             break
         assert depth <= _STEP * max(fifo.written for fifo in deep.fifos), "as deep as all words, a FIFO is never full"
@@ -91,6 +101,6 @@ def _restoring(graph: Graph, given: Timing, deep: Timing, images: int) -> dict[s
     tries = max(1, _WORDS_TO_SPARE // max(1, sum(fifo.written for fifo in deep.fifos)))
     for name in sorted(found, key=lambda key: -found[key])[:tries]:
         fewer = {key: value for key, value in found.items() if key != name}
-        if fewer and _keeps(simulate(graph, images, depth, stated | fewer), deep):
+        if fewer and _keeps(timing_of(graph, images, depth, stated | fewer), deep):
             found = fewer
     return found

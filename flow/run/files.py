@@ -205,6 +205,35 @@ def temporary_beside(target: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def whole_folder(target: Path, mark: str) -> Iterator[Path]:
+    """A new folder beside `target` that takes its place when all is written; one that was there before goes.
+
+    Args:
+        target: the folder.
+        mark: a file that every folder of this kind has; one that holds something else is not replaced.
+
+    Raises:
+        Problem: something else stands there, or it cannot be written.
+    """
+    check_folder(target)
+    if target.is_dir() and any(target.iterdir()) and not (target / mark).is_file():
+        raise Problem("this folder holds something else", str(target), "give another folder, or an empty one")
+    temporary = target.parent / _temporary(target.name)
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        old = target.parent / _temporary(target.name)
+        if target.exists():
+            target.rename(old)
+        temporary.rename(target)
+        shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        raise explain(error, target) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
 def _is_full(folder: Path) -> bool:
     try:
         return shutil.disk_usage(folder).free < _FULL_BELOW_BYTES

@@ -72,7 +72,13 @@ def fifos_of(graph: Graph) -> tuple[Fifo, ...]:
     return tuple(line_of(graph, 1, UNBOUNDED, {}).fifos)
 
 
-def simulate(graph: Graph, images: int = 3, depth: int = 2, depths: Mapping[str, int] | None = None) -> Timing:
+def simulate(
+    graph: Graph,
+    images: int = 3,
+    depth: int = 2,
+    depths: Mapping[str, int] | None = None,
+    latencies: Mapping[str, int] | None = None,
+) -> Timing:
     """Timing of a folded graph at the dataflow level.
 
     Args:
@@ -80,24 +86,25 @@ def simulate(graph: Graph, images: int = 3, depth: int = 2, depths: Mapping[str,
         images: sent through; the more, the surer the last interval is the steady one.
         depth: of FIFOs, in words; 0 for unbounded ones.
         depths: those of single FIFOs by name, as in `Timing.fifos`.
+        latencies: cycles from a unit's step to the word that it writes, by the unit's name; 0 where it has none.
 
     Raises:
         Problem: an operation that is no unit, an unknown FIFO, an impossible number, or words that a tensor does not
             fill.
     """
-    own = dict(depths or {})
+    own, late = dict(depths or {}), dict(latencies or {})
     if images < 1:
         raise Problem(f"{images} images cannot be sent", "images", "send at least one")
     if min(depth, *own.values(), 0) < 0:
         raise Problem("a FIFO has a negative depth", "FIFO depths", "give a number of words, or 0 for unbounded ones")
-    line = _run(graph, images, depth, own)
+    line = _run(graph, images, depth, own, late)
     if line.runs:
         return line.timing()
     waits, full = line.circle()
     too_small, stuck, last = [full], full, line
     while True:
         # Unbounded, this FIFO shows what it would have held; the others throttle what surrounds it as before.
-        last = _run(graph, images, depth, own | dict.fromkeys(too_small, UNBOUNDED))
+        last = _run(graph, images, depth, own | dict.fromkeys(too_small, UNBOUNDED), late)
         if last.runs:
             break
         stuck = last.circle()[1]
@@ -107,8 +114,8 @@ def simulate(graph: Graph, images: int = 3, depth: int = 2, depths: Mapping[str,
     return line.timing(Deadlock(line.cycle, waits, full, {name: peaks[name] for name in too_small}))
 
 
-def _run(graph: Graph, images: int, depth: int, depths: Mapping[str, int]) -> Line:
-    line = line_of(graph, images, depth, depths)
+def _run(graph: Graph, images: int, depth: int, depths: Mapping[str, int], latencies: Mapping[str, int]) -> Line:
+    line = line_of(graph, images, depth, depths, latencies)
     unknown = [name for name in depths if name not in {fifo.name for fifo in line.fifos}]
     if unknown:
         listed = ", ".join(fifo.name for fifo in line.fifos[:8])

@@ -4,33 +4,33 @@ from __future__ import annotations
 
 from array import array
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
-from math import lcm
 
 import numpy as np
 
-from bnnflow import Problem
-
+from ...transforms.streams import OUTPUT, Stream
 from .timing import Deadlock, FifoTiming, Timing, UnitTiming
-
-INPUT, OUTPUT = "(input)", "(output)"
 
 
 class Fifo:
-    """A FIFO: the cycle of every writing and reading of a word."""
+    """A FIFO: the cycle of every step that writes a word, and of every reading.
 
-    __slots__ = ("depth", "name", "reads", "source", "target", "width", "words", "writes")
+    A writer takes a word's place when it begins it; the word is there `latency` cycles later, and for the words under
+    way there are as many places beside `depth`.
+    """
 
-    def __init__(self, source: str, target: str, depth: int, width: int, words: int) -> None:
-        self.source, self.target, self.name = source, target, f"{source} -> {target}"
-        self.depth, self.width, self.words = depth, width, words
+    __slots__ = ("depth", "latency", "name", "places", "reads", "source", "target", "width", "words", "writes")
+
+    def __init__(self, stream: Stream, depth: int, latency: int = 0) -> None:
+        self.source, self.target, self.name = stream.source, stream.target, stream.name
+        self.depth, self.width, self.words, self.latency = depth, stream.width, stream.words, latency
+        self.places = depth + latency if depth else 0
         self.writes, self.reads = array("q"), array("q")
 
     def peak(self) -> int:
         """Most words at a time; a word counts until the cycle in which it is read, that one included."""
-        writes, reads = np.array(self.writes, np.int64), np.array(self.reads, np.int64)
+        writes, reads = np.array(self.writes, np.int64) + self.latency, np.array(self.reads, np.int64)
         held = np.arange(1, len(writes) + 1) - np.searchsorted(reads, writes, "left")
         return int(held.max(initial=0))
 
@@ -51,7 +51,7 @@ class Process:
         steps, count: an order of steps, and how often it is repeated over all images.
         inputs, outputs: FIFOs.
         after: for each step, the words of a FIFO that must have been read (or written) before it: see `_window`.
-        watched: the cycles that `after` counts in, and its words per image.
+        watched: the cycles that `after` counts in, its words per image, and how long after a word a step may follow.
         need: which wait `after` is: "starved" or "blocked".
         entry: the unit's input, where `after` stands for it.
         time: cycle of the last step.
@@ -63,7 +63,7 @@ class Process:
     inputs: list[Fifo] = field(default_factory=list)
     outputs: list[Fifo] = field(default_factory=list)
     after: Sequence[int] = ()
-    watched: Callable[[], tuple[array[int], int]] | None = None
+    watched: Callable[[], tuple[array[int], int, int]] | None = None
     need: str = "starved"
     entry: Fifo | None = None
     time: int = -1
@@ -84,10 +84,10 @@ class Process:
     def run(self) -> bool:
         """Make all steps whose cycle is known; true if there were any."""
         steps, size, index, done, time = self.steps, len(self.steps), self.index, self.done, self.time
-        ins = [(fifo.writes, fifo.reads, fifo) for fifo in self.inputs]
-        outs = [(fifo.writes, fifo.reads, fifo.depth, fifo) for fifo in self.outputs]
+        ins = [(fifo.writes, fifo.reads, fifo.latency + 1, fifo) for fifo in self.inputs]
+        outs = [(fifo.writes, fifo.reads, fifo.places, fifo) for fifo in self.outputs]
         after = self.after
-        watched, each = self.watched() if self.watched else (array("q"), 0)
+        watched, each, behind = self.watched() if self.watched else (array("q"), 0, 0)
         busy = starved = blocked = 0
         self.waits = None
         start = (done, index)
@@ -96,12 +96,12 @@ class Process:
             own = time + gap
             ready = own
             for port in reads:
-                written, taken, fifo = ins[port]
+                written, taken, later, fifo = ins[port]
                 k = len(taken)
                 if k >= len(written):
                     self.waits = ("a word of", fifo)
                     break
-                arrival = written[k] + 1
+                arrival = written[k] + later
                 if arrival > ready:
                     ready = arrival
             if self.waits:
@@ -113,16 +113,16 @@ class Process:
                     assert self.entry is not None
                     self.waits = ("a word of" if self.need == "starved" else "its own windows before", self.entry)
                     break
-                if k:
-                    moment = watched[k - 1] + 1
+                if k > 0:
+                    moment = watched[k - 1] + behind
                     if moment > free:
                         free = moment
                         if self.need == "starved":
                             ready = moment
             for port in writes:
-                written, taken, depth, fifo = outs[port]
-                if depth:
-                    k = len(written) - depth
+                written, taken, places, fifo = outs[port]
+                if places:
+                    k = len(written) - places
                     if k >= 0:
                         if k >= len(taken):
                             self.waits = ("a place in", fifo)
@@ -154,8 +154,8 @@ class Process:
 class Line:
     """Processes and FIFOs of a graph."""
 
-    def __init__(self, images: int, depth: int, depths: Mapping[str, int]) -> None:
-        self.images, self.depth, self.depths = images, depth, depths
+    def __init__(self, images: int) -> None:
+        self.images = images
         self.processes: list[Process] = []
         self.fifos: list[Fifo] = []
         self.units: dict[str, tuple[str, list[Process]]] = {}
@@ -165,47 +165,10 @@ class Line:
         self.units[processes[0].unit] = (kind, list(processes))
         self.processes.extend(processes)
 
-    def fifo(self, source: str, target: str, width: int, size: int) -> Fifo:
-        """A FIFO for words of `width` values of a tensor of `size`; a second one between two units is numbered."""
-        if size % width:
-            raise Problem(
-                f"{size} values do not fill words of {width}", f"{source!r} to {target!r}", "change the folding"
-            )
-        made = Fifo(source, target, self.depth, width, size // width)
-        number = sum(fifo.source == source and fifo.target == target for fifo in self.fifos)
-        if number:
-            made.name += f" ({number + 1})"
-        made.depth = self.depths.get(made.name, self.depth)
-        self.fifos.append(made)
-        return made
-
-    def join(self, source: str, wide: int, target: str, wanted: int, size: int) -> tuple[Fifo, Fifo]:
-        """FIFOs and converters between two units: the FIFO that the first writes, and that which the second reads."""
-        widths = [wide, wanted]
-        if wide % wanted and wanted % wide:
-            widths.insert(1, lcm(wide, wanted))
-        first = last = None
-        for place, (a, b) in enumerate(pairwise(widths)):
-            if a == b:
-                continue
-            name = f"{source}_to_{target}" + (f"_{place}" if place else "")
-            while name in self.units:
-                name += "_"
-            entry = last if last is not None else self.fifo(source, name, a, size)
-            first = first or entry
-            leave = self.fifo(name, target, b, size)
-            if last is not None:
-                last.target = name
-                last.name = f"{last.source} -> {name}"
-                last.depth = self.depths.get(last.name, self.depth)
-            last = leave
-            n = max(a, b) // min(a, b)
-            steps = [READ] * (n - 1) + [PASS] if b > a else [PASS] + [WRITE] * (n - 1)
-            self.add("Converter", Process(name, steps, self.images * size // max(a, b), [entry], [leave]))
-        if first is None or last is None:
-            only = self.fifo(source, target, wide, size)
-            return only, only
-        return first, last
+    def fifo(self, stream: Stream, depth: int, latency: int) -> Fifo:
+        """The FIFO of a stream whose writer takes so many cycles from a step to its word."""
+        self.fifos.append(Fifo(stream, depth, latency))
+        return self.fifos[-1]
 
     def run(self) -> None:
         """Until all is done or nothing moves."""
@@ -254,7 +217,7 @@ class Line:
                 process = writers[process.unit]
             elif what == "a place in":
                 process = takers[id(fifo)]
-            elif process.after and process is writers[process.unit]:
+            elif process.after and process is writers.get(process.unit):
                 process = next(p for p in self.units[process.unit][1] if p is not process)
             else:
                 process = makers[id(fifo)]
@@ -274,7 +237,9 @@ class Line:
         """The results."""
         ends = [fifo for fifo in self.fifos if fifo.target == OUTPUT]
         whole = min(len(fifo.writes) // fifo.words for fifo in ends)
-        finished = tuple(max(fifo.writes[(i + 1) * fifo.words - 1] for fifo in ends) + 1 for i in range(whole))
+        finished = tuple(
+            max(fifo.writes[(i + 1) * fifo.words - 1] + fifo.latency for fifo in ends) + 1 for i in range(whole)
+        )
         units = [_unit_timing(name, kind, group) for name, (kind, group) in self.units.items() if kind]
         fifos = [
             FifoTiming(f.name, f.depth, f.width, f.words, len(f.writes), len(f.reads), f.peak()) for f in self.fifos

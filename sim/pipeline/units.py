@@ -1,24 +1,20 @@
-"""Units as processes: the widths of their words, the order of their steps, and the whole graph."""
+"""Units as processes: the order of their steps, and the whole graph."""
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Mapping, Sequence
+from functools import partial
 from math import prod
 
 import numpy as np
-
-from bnnflow import Problem
 
 from ...transforms.ir.graph import Graph, Node
 from ...transforms.ir.ops import (
     AddBorder,
     AddStreams,
-    Affine,
-    Best,
-    ChannelsLast,
     ChannelwiseMul,
     DuplicateStreams,
-    Flatten,
     FMPadding,
     GlobalAccPool,
     LabelSelect,
@@ -28,90 +24,55 @@ from ...transforms.ir.ops import (
     StreamingConcat,
     StreamingMaxPool,
     Thresholding,
-    Unit,
 )
 from ...transforms.ir.tensor import TensorType
-from .line import INPUT, OUTPUT, PASS, READ, WRITE, Fifo, Line, Process, Step
+from ...transforms.streams import INPUT, OUTPUT, Converter, Stream, WindowMoves, streams_of
+from .line import PASS, READ, WRITE, Fifo, Line, Process, Step
 
 
-def line_of(graph: Graph, images: int, depth: int, depths: Mapping[str, int]) -> Line:
+def line_of(
+    graph: Graph, images: int, depth: int, depths: Mapping[str, int], latencies: Mapping[str, int] | None = None
+) -> Line:
     """The units of a graph as processes, joined by FIFOs and converters."""
-    line = Line(images, depth, depths)
-    maker = {graph.input: INPUT}
-    sources: dict[str, Process] = {}
+    made, late = streams_of(graph), latencies or {}
+    line = Line(images)
+    fifos = {id(each): line.fifo(each, depths.get(each.name, depth), late.get(each.source, 0)) for each in made.streams}
 
-    def connect(tensor: str, target: str, wanted: int) -> Fifo:
-        source = maker[tensor]
-        size = prod(graph.types[graph.input if source == INPUT else source].shape)
-        if source == INPUT:
-            fifo, last = line.join(INPUT, wanted, target, wanted, size)
-            line.processes.append(Process(INPUT, [WRITE], images * fifo.words, [], [fifo]))
-            return last
-        wide = _output_width(graph.node(source), graph)
-        first, last = line.join(source, wide, target, wanted, size)
-        sources[source].outputs.append(first)
-        return last
+    def of(streams: Sequence[Stream]) -> list[Fifo]:
+        return [fifos[id(each)] for each in streams]
 
-    for node in graph.nodes:
-        if isinstance(node.op, Flatten | ChannelsLast | Affine | Best):
-            maker[node.name] = maker[node.input]
+    for entry in made.entries:
+        line.processes.append(Process(INPUT, [WRITE], images * entry.words, [], of([entry])))
+    for part in made.parts:
+        if isinstance(part, Converter):
+            n = max(part.entry.width, part.leave.width) // min(part.entry.width, part.leave.width)
+            wider = part.leave.width > part.entry.width
+            steps = [READ] * (n - 1) + [PASS] if wider else [PASS] + [WRITE] * (n - 1)
+            count = images * min(part.entry.words, part.leave.words)
+            line.add("Converter", Process(part.name, steps, count, of([part.entry]), of([part.leave])))
             continue
-        if not isinstance(node.op, Unit):
-            raise Problem(
-                f"{type(node.op).__name__} is no unit of hardware", f"operation {node.name!r}", "compile it to dataflow"
-            )
-        maker[node.name] = node.name
+        node, inputs, outputs = part.node, of(part.inputs), of(part.outputs)
         types = [graph.types[tensor] for tensor in node.inputs]
-        inputs = [connect(tensor, node.name, _input_width(node, types[0])) for tensor in node.inputs]
         if isinstance(node.op, SlidingWindow):
-            reader, writer = _window(node, node.op, types[0], images, inputs[0])
-            line.add("SlidingWindow", reader, writer)
-            sources[node.name] = writer
+            line.add("SlidingWindow", *_window(node, node.op, types[0], images, inputs[0], outputs))
         else:
             steps, count = _order(node, types, graph.types[node.name])
-            sources[node.name] = Process(node.name, steps, images * count, inputs)
-            line.add(type(node.op).__name__, sources[node.name])
-    if maker[graph.output] == INPUT:
-        raise Problem("this graph holds no unit of hardware", f"graph {graph.name!r}", "compile it to dataflow")
-    last = graph.node(maker[graph.output])
-    end = connect(graph.output, OUTPUT, _output_width(last, graph))
-    line.processes.append(Process(OUTPUT, [READ], images * end.words, [end]))
-    # What writes to several readers writes to all of them in the same step.
-    for process in sources.values():
-        every = tuple(range(len(process.outputs)))
-        if not every:
-            raise Problem(
-                "a unit's results are read by nobody", f"operation {process.unit!r}", "compile the graph again"
-            )
-        if len(every) > 1:
-            process.steps = [(gap, reads, every if writes else ()) for gap, reads, writes in process.steps]
+            if len(outputs) > 1:
+                # What writes to several readers writes to all of them in the same step.
+                every = tuple(range(len(outputs)))
+                steps = [(gap, reads, every if writes else ()) for gap, reads, writes in steps]
+            process = Process(node.name, steps, images * count, inputs, outputs)
+            if isinstance(node.op, FMPadding):
+                # A border begins when the first word of its image is there.
+                process.after, process.entry = [1, *[0] * (len(steps) - 1)], inputs[0]
+                process.watched = partial(_written, inputs[0])
+            line.add(type(node.op).__name__, process)
+    line.processes.append(Process(OUTPUT, [READ], images * made.leave.words, of([made.leave])))
     return line
 
 
-def _input_width(node: Node, x: TensorType) -> int:
-    """Values a word of a unit's input."""
-    match node.op:
-        case Mvau() | SlidingWindow() | FMPadding() | StreamingConcat():
-            return node.op.simd
-        case StreamingMaxPool():
-            return x.channels
-        case _:
-            return int(getattr(node.op, "pe", 1))
-
-
-def _output_width(node: Node, graph: Graph) -> int:
-    """Values a word of a unit's output."""
-    match node.op:
-        case SlidingWindow(kernel, parallel_window=parallel, simd=simd):
-            return simd * prod(kernel) if parallel else simd
-        case FMPadding() | StreamingConcat():
-            return node.op.simd
-        case StreamingMaxPool():
-            return graph.types[node.name].channels
-        case LabelSelect():
-            return 1
-        case _:
-            return int(getattr(node.op, "pe", 1))
+def _written(fifo: Fifo) -> tuple[array[int], int, int]:
+    return fifo.writes, fifo.words, fifo.latency + 1
 
 
 def _order(node: Node, types: Sequence[TensorType], made: TensorType) -> tuple[list[Step], int]:
@@ -134,8 +95,9 @@ def _order(node: Node, types: Sequence[TensorType], made: TensorType) -> tuple[l
             border = [WRITE] * (made.shape[1] * fold)
             middle = [WRITE] * (left * fold) + [PASS] * (x.shape[1] * fold) + [WRITE] * (right * fold)
             return border * top + middle * x.shape[0] + border * bottom, 1
-        case StreamingMaxPool(kernel):
-            return [READ] * (kernel[0] * x.shape[1]) + [WRITE] * made.shape[1], made.shape[0]
+        case StreamingMaxPool((kh, kw)):
+            last = ([READ] * (kw - 1) + [PASS]) * made.shape[1]
+            return [READ] * ((kh - 1) * x.shape[1]) + last, made.shape[0]
         case Pool(kernel, _, pe):
             return [READ] * (prod(kernel) - 1) + [PASS], prod(made.shape) // pe
         case GlobalAccPool(pe):
@@ -146,41 +108,31 @@ def _order(node: Node, types: Sequence[TensorType], made: TensorType) -> tuple[l
             raise AssertionError(f"{type(node.op).__name__} has no order of steps")
 
 
-def _window(node: Node, op: SlidingWindow, x: TensorType, images: int, entry: Fifo) -> tuple[Process, Process]:
+def _window(
+    node: Node, op: SlidingWindow, x: TensorType, images: int, entry: Fifo, outputs: list[Fifo]
+) -> tuple[Process, Process]:
     """The two processes of a sliding window: one reads pixels, one writes windows, each as far as the other lets it."""
     height, width, channels = x.shape
-    (kh, kw), (down, across) = op.kernel, op.stride
-    fold, area = channels // op.simd, kh * kw
-    rows, columns = (height - kh) // down + 1, (width - kw) // across + 1
-    places = (
-        np.arange(rows)[:, None, None, None] * down * width
-        + np.arange(columns)[:, None, None] * across
-        + np.arange(kh)[:, None] * width
-        + np.arange(kw)
-    )
-    words = places.reshape(rows * columns, area, 1) * fold + np.arange(fold)
-    if op.depthwise:
-        words = words.swapaxes(1, 2)
-    last = places.reshape(rows * columns, area)[:, -1]
-    held = (kh - 1) * width + kw
-    total, buffer = height * width * fold, held * fold
+    moves, fold = WindowMoves.of(op, x.shape), channels // op.simd
+    firsts, total, buffer = moves.firsts(op, x.shape), height * width * fold, moves.buffer
+    each = fold if op.parallel_window else prod(op.kernel) * fold
+    given = len(firsts) * each
     if op.parallel_window:
-        # A word is a whole window of simd channels; FINN's buffer then holds (held - 1) * fold + 2 words.
-        buffer = (held - 1) * fold + 2
-        words, needed = words.reshape(-1, area), (last[:, None] * fold + np.arange(fold) + 1).reshape(-1)
+        # A word is a whole window of simd channels: the next is written when the last pixel's next word is there.
+        needed = (firsts[:, None] + moves.held - fold + np.arange(fold) + 1).reshape(-1)
     else:
         # Words that must have been read before a word of a window is written: all of its window.
-        words, needed = words.reshape(-1, 1), np.repeat((last + 1) * fold, area * fold)
-        buffer += max(0, (across - 1 - area) * fold) + max(0, ((down - 1) * width - area) * fold)
-    given = len(words)
-    # Words that must have been written before a word is read: those that need the word whose place it takes.
-    uses = np.zeros(total, np.int64)
-    np.maximum.at(uses, words, np.arange(1, given + 1)[:, None])
-    passed = np.zeros(total, np.int64)
-    if total > buffer:
-        passed[buffer:] = np.maximum.accumulate(uses[: total - buffer])
-    reader = Process(node.name, [READ] * total, images, [entry], after=passed.tolist(), need="blocked", entry=entry)
-    writer = Process(node.name, [WRITE] * given, images, after=needed.tolist(), entry=entry)
-    reader.watched = lambda: (writer.outputs[0].writes, given)
-    writer.watched = lambda: (entry.reads, total)
+        needed = np.repeat(firsts + moves.held, each)
+    nexts = np.append(firsts[1:], total)
+    # The last word of a window leaves when all words in front of the next window are there.
+    needed[each - 1 :: each] = np.maximum(needed[each - 1 :: each], nexts)
+    # Words that must have been written before a word is read: all windows that begin where the ring still has to keep
+    # what the new word would overwrite, those of images before included (negative numbers).
+    kept = np.arange(total) - buffer + 1
+    before, place = np.divmod(kept - 1, total)
+    after = before * given + (np.searchsorted(nexts, place + 1) + 1) * each
+    reader = Process(node.name, [READ] * total, images, [entry], after=after.tolist(), need="blocked", entry=entry)
+    writer = Process(node.name, [WRITE] * given, images, [], outputs, after=needed.tolist(), entry=entry)
+    reader.watched = lambda: (outputs[0].writes, given, 1)
+    writer.watched = lambda: (entry.reads, total, 1)
     return reader, writer

@@ -1,0 +1,1 @@
+"""Simulation of generated hardware, cycle by cycle, by Verilator."""

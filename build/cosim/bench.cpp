@@ -1,0 +1,122 @@
+// Test bench of a generated network: words of a file in, words of a file out, with seeded stalls on both ends.
+//
+//   bench INPUT OUTPUT IMAGES WORDS_IN BYTES_IN WORDS_OUT BYTES_OUT SEED STALL_IN STALL_OUT LIMIT [+checksum]
+//
+// STALL_IN and STALL_OUT are shares of cycles, in thousandths, in which the host offers no new word or takes none.
+// Prints "finished CYCLE" an image, counted from the cycle in which the first word was taken; "cycles N"; what the
+// FIFOs say of themselves. Exit status 3: nothing moved for LIMIT cycles.
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <vector>
+
+#include "Vdesign.h"
+#include "verilated.h"
+
+namespace {
+
+struct Random {
+  uint64_t state;
+  bool stalls(unsigned thousandths) {
+    state ^= state << 13;
+    state ^= state >> 7;
+    state ^= state << 17;
+    return thousandths != 0 && (state >> 33) % 1000 < thousandths;
+  }
+};
+
+void clock(VerilatedContext& context, Vdesign& design) {
+  design.ap_clk = 1;
+  design.eval();
+  context.timeInc(1);
+  design.ap_clk = 0;
+  design.eval();
+  context.timeInc(1);
+}
+
+std::vector<uint8_t> contents(const char* path, size_t bytes) {
+  std::vector<uint8_t> data(bytes);
+  FILE* file = std::fopen(path, "rb");
+  if (file == nullptr || std::fread(data.data(), 1, bytes, file) != bytes) {
+    std::fprintf(stderr, "cannot read %zu bytes of %s\n", bytes, path);
+    std::exit(2);
+  }
+  std::fclose(file);
+  return data;
+}
+
+}  // namespace
+
+int main(int count, char** arguments) {
+  if (count < 12) return 2;
+  auto number = [&](int place) { return std::strtoull(arguments[place], nullptr, 10); };
+  const uint64_t images = number(3), words_in = number(4), bytes_in = number(5);
+  const uint64_t words_out = number(6), bytes_out = number(7), limit = number(11);
+  const unsigned stall_in = number(9), stall_out = number(10);
+  Random input{2 * number(8) + 0x9E3779B97F4A7C15ull}, output{2 * number(8) + 0xD1B54A32D192ED03ull};
+
+  VerilatedContext context;
+  context.commandArgs(count, arguments);
+  context.randReset(2);
+  context.randSeed(static_cast<int>(number(8)) + 1);
+  Vdesign design{&context};
+  const std::vector<uint8_t> given = contents(arguments[1], images * words_in * bytes_in);
+  std::vector<uint8_t> found(images * words_out * bytes_out);
+
+  design.ap_clk = 0;
+  design.ap_rst_n = 0;
+  design.s_axis_0_tvalid = 0;
+  design.m_axis_0_tready = 0;
+  design.eval();
+  for (int i = 0; i < 4; i++) clock(context, design);
+  design.ap_rst_n = 1;
+  clock(context, design);
+  clock(context, design);
+
+  uint64_t sent = 0, taken = 0, cycle = 0, quiet = 0;
+  const uint64_t all_in = images * words_in, all_out = images * words_out;
+  bool offered = false, wrong_last = false;
+  while (taken < all_out && quiet < limit) {
+    if (!offered && sent < all_in && !input.stalls(stall_in)) {
+      offered = true;
+      std::memcpy(&design.s_axis_0_tdata, &given[sent * bytes_in], bytes_in);
+    }
+    design.s_axis_0_tvalid = offered;
+    design.m_axis_0_tready = !output.stalls(stall_out);
+    design.eval();
+    const bool in = offered && design.s_axis_0_tready;
+    const bool out = design.m_axis_0_tvalid && design.m_axis_0_tready;
+    if (out) {
+      std::memcpy(&found[taken * bytes_out], &design.m_axis_0_tdata, bytes_out);
+      const bool last = (taken + 1) % words_out == 0;
+      wrong_last |= last != static_cast<bool>(design.m_axis_0_tlast);
+      if (last) std::printf("finished %llu\n", static_cast<unsigned long long>(cycle));
+      taken++;
+    }
+    if (in) {
+      sent++;
+      offered = false;
+    }
+    quiet = in || out ? 0 : quiet + 1;
+    clock(context, design);
+    if (sent != 0) cycle++;
+  }
+  // No word may come that no image asked for.
+  design.s_axis_0_tvalid = 0;
+  design.m_axis_0_tready = 1;
+  bool surplus = false;
+  for (int i = 0; taken == all_out && i < 64; i++) {
+    design.eval();
+    surplus |= design.m_axis_0_tvalid;
+    clock(context, design);
+  }
+  design.final();
+  std::printf("cycles %llu\n", static_cast<unsigned long long>(cycle));
+  std::printf("taken %llu of %llu, last %s, surplus %d\n", static_cast<unsigned long long>(taken),
+              static_cast<unsigned long long>(all_out), wrong_last ? "wrong" : "right", surplus);
+  FILE* file = std::fopen(arguments[2], "wb");
+  if (file == nullptr || std::fwrite(found.data(), 1, found.size(), file) != found.size()) return 2;
+  std::fclose(file);
+  return taken < all_out ? 3 : 0;
+}

@@ -1,0 +1,228 @@
+"""A design as a program, by Verilator, and what the program says."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+
+from bnnflow import TOOL_MISSING, Problem
+
+from ...transforms.ir.tensor import Array
+from ..rtl.design import Design
+from ..rtl.words import from_words, to_words, word_bytes
+
+_FLAGS = (
+    *("--cc", "-sv", "-O3", "-Wall", "--x-assign", "unique", "--x-initial", "unique", "--prefix", "Vdesign"),
+    *("-DBNNFLOW_COUNTONES", "-DBNNFLOW_STATISTICS"),
+)
+_RUNTIME = ("verilated.cpp", "verilated_threads.cpp")
+_OPTIMIZE = "-O2"
+_LINK = ("-pthread", "-latomic")
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What builds a simulation.
+
+    Attributes:
+        verilator: its program.
+        root: folder of its `include`.
+        compiler: C++ compiler.
+        cache: folder where compiled parts and whole programs are kept.
+    """
+
+    verilator: Path
+    root: Path
+    compiler: Path
+    cache: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Stalls:
+    """How the ends of a design stall.
+
+    Attributes:
+        seed: of which cycles.
+        input, output: shares of cycles, 0 to 0.99.
+    """
+
+    seed: int = 0
+    input: float = 0.0
+    output: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Simulated:
+    """What a run of a design gave.
+
+    Attributes:
+        outputs: (images, values) integers.
+        finished: cycles from the first word to each image's last, as `sim.pipeline` counts.
+        written, peaks: words that passed each FIFO, and the most it held, by the stream's name.
+        checksums: of all words of a stream (`rtl.words.checksum`), where they were asked for.
+        cycles: in all.
+        stuck: whether it stood still before all images came out.
+    """
+
+    outputs: Array
+    finished: tuple[int, ...]
+    written: Mapping[str, int]
+    peaks: Mapping[str, int]
+    checksums: Mapping[str, int]
+    cycles: int
+    stuck: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A design that runs.
+
+    Attributes:
+        path: of the program.
+        folder: of the design's files, where it runs.
+        design: what it simulates.
+    """
+
+    path: Path
+    folder: Path
+    design: Design
+
+    def run(
+        self,
+        values: Array,
+        stalls: Stalls | None = None,
+        *,
+        checksums: bool = False,
+        limit: int = 1_000_000,
+        seconds: float | None = None,
+    ) -> Simulated:
+        """Send images through.
+
+        Args:
+            values: (images, ...) integers, channels last.
+            stalls: of the ends; None: none.
+            checksums: whether words are summed, which takes time.
+            limit: cycles without any word at either end after which it counts as stuck.
+            seconds: time that it may take.
+
+        Raises:
+            Problem: it took longer, or failed.
+        """
+        entry, leave, how = self.design.entry, self.design.leave, stalls or Stalls()
+        sizes = [len(values), entry.words, word_bytes(entry), leave.words, word_bytes(leave), how.seed]
+        shares = [round(1000 * how.input), round(1000 * how.output), limit]
+        with tempfile.TemporaryDirectory() as name:
+            given, found = Path(name) / "in.bin", Path(name) / "out.bin"
+            given.write_bytes(to_words(values, entry).tobytes())
+            command = [str(self.path), str(given), str(found), *map(str, sizes + shares)]
+            command += ["+checksum"] if checksums else []
+            said = _run(command, self.folder, seconds, accepted=(0, 3))
+            stored = np.frombuffer(found.read_bytes(), np.uint8).reshape(len(values), leave.words, -1)
+        last = re.search(r"taken \d+ of \d+, last (\w+), surplus (\d)", said)
+        if last is None or last[1] != "right" or last[2] != "0":
+            raise Problem(f"the simulation says: {said[-200:]}", self.design.name, "this is a bug: please report it")
+        names = self.design.fifos
+        told = [match.groups() for match in re.finditer(r"fifo (\S+) (\d+) (\d+) (\d+)", said)]
+        fifos = {names[path.split(f"{self.design.name}.", 1)[1]]: [int(one) for one in rest] for path, *rest in told}
+        finished = tuple(int(match) for match in re.findall(r"finished (\d+)", said))
+        return Simulated(
+            from_words(stored, leave),
+            finished,
+            {name: written for name, (written, _, _) in fifos.items()},
+            {name: peak for name, (_, peak, _) in fifos.items()},
+            {name: total for name, (_, _, total) in fifos.items()} if checksums else {},
+            int(re.search(r"cycles (\d+)", said)[1]),  # type: ignore[index]
+            len(finished) < len(values),
+        )
+
+
+def version(tools: Tools) -> str:
+    """Verilator's name and version, as it says them."""
+    return _run([str(tools.verilator), "--version"], tools.root, 60).strip()
+
+
+def build(design: Design, folder: Path, tools: Tools, seconds: float | None = None) -> Program:
+    """Translate and compile a design whose files lie in `folder`; what was built before is taken from the cache.
+
+    Raises:
+        Problem: Verilator warns of anything, or a tool fails.
+    """
+    bench = (files(__package__) / "bench.cpp").read_bytes()
+    sources = [path for path in design.files if path.endswith(".sv")]
+    made_by = version(tools)
+    total = hashlib.sha256("\0".join([made_by, *_FLAGS, _OPTIMIZE, str(tools.compiler)]).encode())
+    for content in (bench, *(design.files[path].encode() for path in sorted(sources))):
+        total.update(hashlib.sha256(content).digest())
+    kept = tools.cache / "programs" / total.hexdigest()[:32]
+    if not kept.is_file():
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        runtime = _runtime(tools, made_by)
+        with tempfile.TemporaryDirectory(dir=kept.parent) as name:
+            made = Path(name)
+            (made / "bench.cpp").write_bytes(bench)
+            command = [str(tools.verilator), *_FLAGS, "--top-module", design.name, "--Mdir", str(made)]
+            _run([*command, *sources], folder, seconds, {"VERILATOR_ROOT": str(tools.root)})
+            # One unit of translation: most of a compiler's time goes into Verilator's headers.
+            units = sorted(path.name for path in made.glob("*.cpp"))
+            unity = made / "unity.cc"
+            unity.write_text("".join(f'#include "{name}"\n' for name in units))
+            include = [f"-I{tools.root / 'include'}", f"-I{tools.root / 'include' / 'vltstd'}", f"-I{made}"]
+            program = made / "program"
+            objects = [str(unity), *map(str, runtime), *_LINK, "-o", str(program)]
+            _run([str(tools.compiler), _OPTIMIZE, "-std=c++17", *include, *objects], folder, seconds)
+            program.replace(kept)
+    return Program(kept, folder, design)
+
+
+def _runtime(tools: Tools, made_by: str) -> list[Path]:
+    """Verilator's own objects, compiled once a version."""
+    name = hashlib.sha256(f"{made_by}{tools.compiler}{_OPTIMIZE}".encode()).hexdigest()[:16]
+    folder = tools.cache / "runtime" / name
+    made = [folder / f"{Path(source).stem}.o" for source in _RUNTIME]
+    if not all(path.is_file() for path in made):
+        folder.mkdir(parents=True, exist_ok=True)
+        include = [f"-I{tools.root / 'include'}", f"-I{tools.root / 'include' / 'vltstd'}"]
+        for source, path in zip(_RUNTIME, made, strict=True):
+            with tempfile.TemporaryDirectory(dir=folder) as temporary:
+                new = Path(temporary) / "new.o"
+                command = [str(tools.compiler), _OPTIMIZE, "-std=c++17", "-c", *include]
+                _run([*command, str(tools.root / "include" / source), "-o", str(new)], folder, None)
+                new.replace(path)
+    return made
+
+
+def _run(
+    command: Sequence[str],
+    folder: Path,
+    seconds: float | None,
+    more: Mapping[str, str] | None = None,
+    accepted: Sequence[int] = (0,),
+) -> str:
+    """Standard output of a program.
+
+    Raises:
+        Problem: there is no such program (status 3), it took too long, or it failed; with its last lines.
+    """
+    name = Path(command[0]).name
+    environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", **(more or {})}
+    try:
+        done = subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, text=True, timeout=seconds, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise Problem(f"{name} took more than {seconds:g} s", str(folder), "give it more time") from None
+    except OSError as error:
+        raise Problem(f"{name} cannot be started: {error}", str(folder), "run `flow doctor`", TOOL_MISSING) from error
+    if done.returncode not in accepted:
+        tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-12:])
+        what = f"{name} failed with status {done.returncode}: {tail}"
+        raise Problem(what, str(folder), "this is a bug: please report it")
+    return done.stdout

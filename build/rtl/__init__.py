@@ -1,0 +1,1 @@
+"""Hardware of a folded dataflow graph: our SystemVerilog library, and what is generated around it."""

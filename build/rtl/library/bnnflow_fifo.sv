@@ -1,0 +1,89 @@
+// Output buffer of a unit: a FIFO whose places are taken before their words arrive.
+//
+// A unit takes a place when it begins a word and pushes the word LATENCY cycles later, whatever happens in between:
+// its pipeline needs no enable, and no word is ever without a place. A place that is read in cycle t is free from
+// cycle t + 1 on; a word that is pushed in cycle t is offered from cycle t + 1 on.
+//
+// WIDTH    bits of a word, 1 or more
+// DEPTH    places beside those of words under way, 1 or more; 2 pass a word in every cycle
+// LATENCY  cycles from take to push, 0 or more; with 0 both are one signal
+//
+// take only with free. m_*: AXI-Stream, data stable while valid waits.
+module bnnflow_fifo #(
+    parameter int WIDTH = 1,
+    parameter int DEPTH = 2,
+    parameter int LATENCY = 0
+) (
+    input logic clk,
+    input logic rst,
+    output logic free,
+    input logic take,
+    input logic push,
+    input logic [WIDTH-1:0] push_data,
+    output logic m_valid,
+    input logic m_ready,
+    output logic [WIDTH-1:0] m_data
+);
+  localparam int PLACES = DEPTH + LATENCY;
+  localparam int ABITS = PLACES > 1 ? $clog2(PLACES) : 1;
+  localparam int CBITS = $clog2(PLACES + 1);
+  localparam logic [ABITS-1:0] TOP = ABITS'(PLACES - 1);
+
+  initial if (WIDTH < 1 || DEPTH < 1 || LATENCY < 0) $error("bnnflow_fifo: WIDTH, DEPTH >= 1, LATENCY >= 0");
+
+  logic [WIDTH-1:0] words[0:PLACES-1];
+  logic [ABITS-1:0] head, tail;
+  logic [CBITS-1:0] fill, places;
+  wire read = m_valid & m_ready;
+
+  assign m_valid = fill != 0;
+  assign m_data = words[head];
+  assign free = places != 0;
+
+  always_ff @(posedge clk) begin
+    if (push) words[tail] <= push_data;
+    if (push) tail <= tail == TOP ? '0 : tail + 1'b1;
+    if (read) head <= head == TOP ? '0 : head + 1'b1;
+    fill   <= fill + CBITS'(push) - CBITS'(read);
+    places <= places + CBITS'(read) - CBITS'(take);
+    if (rst) begin
+      head   <= '0;
+      tail   <= '0;
+      fill   <= '0;
+      places <= CBITS'(PLACES);
+    end
+  end
+
+`ifdef BNNFLOW_STATISTICS
+  // For the test bench: the words that passed, and the most at a time, that being read and that being pushed included.
+  // With +checksum also a sum over all words, each times its number from 1 on, of its 64-bit parts times odd numbers.
+  localparam int PARTS = (WIDTH + 63) / 64;
+  longint unsigned written, checksum;
+  logic [CBITS-1:0] peak;
+  bit sums;
+  wire [CBITS-1:0] held = fill + CBITS'(push);
+  wire [64*PARTS-1:0] whole = (64 * PARTS)'(push_data);
+  initial sums = $test$plusargs("checksum") != 0;
+  always_ff @(posedge clk) begin
+    if (rst) begin
+      written <= 0;
+      checksum <= 0;
+      peak <= '0;
+    end else begin
+      written <= written + 64'(push);
+      if (held > peak) peak <= held;
+      if (push && sums) begin
+        automatic longint unsigned folded = 0;
+        for (int i = 0; i < PARTS; i++) folded += whole[64*i+:64] * (64'(i) * 2 + 1);
+        checksum <= checksum + (written + 1) * folded;
+      end
+    end
+  end
+  final $display("fifo %m %0d %0d %0d", written, peak, checksum);
+`endif
+`ifdef BNNFLOW_ASSERT
+  assert property (@(posedge clk) disable iff (rst) take |-> free);
+  assert property (@(posedge clk) disable iff (rst) push |-> fill != CBITS'(PLACES));
+  assert property (@(posedge clk) disable iff (rst) m_valid && !m_ready |=> m_valid && $stable(m_data));
+`endif
+endmodule

@@ -1,0 +1,93 @@
+// Indices of the K greatest scores, best first, the lower index first among equals (FINN LabelSelect).
+//
+// LABELS  scores of an image; PE of them a word, that divides them
+// XBITS   bits of a score (SIGNED: two's complement), IBITS of an index
+// K       1 to LABELS
+// DEPTH   places of the output
+//
+// Reads a word a step; the last one writes the first index, K - 1 further steps the others.
+module bnnflow_label_select #(
+    parameter int LABELS = 2,
+    parameter int PE = 1,
+    parameter int XBITS = 1,
+    parameter bit SIGNED = 0,
+    parameter int IBITS = 1,
+    parameter int K = 1,
+    parameter int DEPTH = 2
+) (
+    input logic clk,
+    input logic rst,
+    input logic s_valid,
+    output logic s_ready,
+    input logic [PE*XBITS-1:0] s_data,
+    output logic m_valid,
+    input logic m_ready,
+    output logic [IBITS-1:0] m_data
+);
+  localparam int WORDS = LABELS / PE;
+  localparam int TB = $clog2(WORDS + K);
+  localparam int CB = $clog2(LABELS + PE) + 1;
+  initial if (LABELS % PE != 0 || K < 1 || K > LABELS) $error("bnnflow_label_select: PE divides LABELS, K to LABELS");
+
+  // The best so far, scores with their sign bit turned so that they compare as they are; bit XBITS: there is one.
+  logic [K*(XBITS+1)-1:0] scores, scores_now;
+  logic [K*IBITS-1:0] labels, labels_now;
+  logic [TB-1:0] turn;
+  logic [CB-1:0] label;
+  logic free;
+  wire begins = turn == 0;
+  wire leaves = turn >= TB'(WORDS);
+  wire writes = turn >= TB'(WORDS - 1);
+  wire step = (leaves | s_valid) & (free | ~writes);
+  wire ends = turn == TB'(WORDS + K - 2);
+  assign s_ready = ~leaves & (free | ~writes);
+
+  always_comb begin
+    logic [XBITS:0] score, other;
+    logic [IBITS-1:0] index, of_other;
+    scores_now = begins ? '0 : scores;
+    labels_now = labels;
+    for (int p = 0; p < PE; p++) begin
+      score = {1'b1, s_data[p*XBITS+:XBITS] ^ (XBITS'(SIGNED) << (XBITS - 1))};
+      index = IBITS'(label) + IBITS'(p);
+      for (int k = 0; k < K; k++) begin
+        other = scores_now[k*(XBITS+1)+:XBITS+1];
+        of_other = labels_now[k*IBITS+:IBITS];
+        if (score > other) begin
+          scores_now[k*(XBITS+1)+:XBITS+1] = score;
+          labels_now[k*IBITS+:IBITS] = index;
+          score = other;
+          index = of_other;
+        end
+      end
+    end
+    if (leaves) labels_now = labels;
+  end
+  always_ff @(posedge clk) begin
+    if (step) begin
+      scores <= scores_now;
+      // Those that leave move up.
+      labels <= writes ? labels_now >> IBITS : labels_now;
+      turn   <= ends ? '0 : turn + 1'b1;
+      label  <= writes ? '0 : label + CB'(PE);
+    end
+    if (rst) begin
+      turn  <= '0;
+      label <= '0;
+    end
+  end
+  bnnflow_fifo #(
+      .WIDTH(IBITS),
+      .DEPTH(DEPTH)
+  ) u_out (
+      .clk(clk),
+      .rst(rst),
+      .free(free),
+      .take(step & writes),
+      .push(step & writes),
+      .push_data(labels_now[IBITS-1:0]),
+      .m_valid(m_valid),
+      .m_ready(m_ready),
+      .m_data(m_data)
+  );
+endmodule

@@ -1,0 +1,61 @@
+// How many bounds each of PE values reaches, plus ACT_VAL: the activation of FINN's MultiThreshold.
+//
+// PE      lanes, 1 or more
+// SBITS   bits of a value and of a bound, two's complement
+// LEVELS  bounds of a channel, 1 or more, ascending
+// FOLDS   groups of PE channels, that come one behind the other, again and again
+// OBITS   bits of a result
+// FILE    bounds: word f holds those of channels f * PE and up, bound l of lane p in bits (p * LEVELS + l) * SBITS
+//         and up
+//
+// A value in cycle t gives its result in cycle t + 1, with more than one bound in t + 2.
+module bnnflow_levels #(
+    parameter int PE = 1,
+    parameter int SBITS = 8,
+    parameter int LEVELS = 1,
+    parameter int FOLDS = 1,
+    parameter int OBITS = 1,
+    parameter int ACT_VAL = 0,
+    parameter FILE = "",
+    parameter STYLE = "auto"
+) (
+    input logic clk,
+    input logic rst,
+    // One cycle ahead of each value: its bounds are being read.
+    input logic next,
+    input logic [PE*SBITS-1:0] values,
+    output logic [PE*OBITS-1:0] results
+);
+  localparam int FBITS = FOLDS > 1 ? $clog2(FOLDS) : 1;
+  localparam int COUNT = $clog2(LEVELS + 1);
+  initial if (LEVELS < 1 || FOLDS < 1) $error("bnnflow_levels: LEVELS, FOLDS >= 1");
+  logic [FBITS-1:0] fold;
+  logic [PE*LEVELS*SBITS-1:0] bounds;
+  always_ff @(posedge clk)
+    if (rst) fold <= '0;
+    else if (next) fold <= fold == FBITS'(FOLDS - 1) ? '0 : fold + 1'b1;
+  bnnflow_rom #(
+      .DEPTH(FOLDS),
+      .WIDTH(PE * LEVELS * SBITS),
+      .FILE (FILE),
+      .STYLE(STYLE)
+  ) u_bounds (
+      .clk (clk),
+      .addr(fold),
+      .data(bounds)
+  );
+  for (genvar p = 0; p < PE; p++) begin : g_lane
+    wire signed [SBITS-1:0] value = values[p*SBITS+:SBITS];
+    logic [LEVELS-1:0] reached;
+    for (genvar l = 0; l < LEVELS; l++) begin : g_bound
+      wire signed [SBITS-1:0] bound = bounds[(p*LEVELS+l)*SBITS+:SBITS];
+      always_ff @(posedge clk) reached[l] <= value >= bound;
+    end
+    if (LEVELS == 1) begin : g_one
+      assign results[p*OBITS+:OBITS] = OBITS'(ACT_VAL) + OBITS'(reached);
+    end else begin : g_count
+      wire [COUNT-1:0] count = COUNT'($countones(reached));
+      always_ff @(posedge clk) results[p*OBITS+:OBITS] <= OBITS'(ACT_VAL) + OBITS'(count);
+    end
+  end
+endmodule

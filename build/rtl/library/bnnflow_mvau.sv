@@ -1,0 +1,209 @@
+// Matrix-vector product, and thresholds behind it (FINN MVAU).
+//
+// MH, MW    rows and columns of the matrix; PE divides MH, SIMD divides MW
+// XBITS     bits of an input (XSIGNED: two's complement); WBITS of a weight
+// XNOR      1: inputs and weights are bits, the sum is the number of equal ones; 0: see bnnflow_dot
+// SBITS     bits of the sum, two's complement, of all bounds, too
+// LEVELS    bounds a row; 0: the sums leave the unit, in their lowest OBITS bits
+// WEIGHTS   file: word n * SF + s, SF = MW / SIMD, holds the weight of row n * PE + p and column s * SIMD + i in bits
+//           (p * SIMD + i) * WBITS and up (FINN memblock.dat)
+// BOUNDS    file of bnnflow_levels
+// DEPTH     places of the output
+//
+// s: SIMD inputs a word, column 0 lowest. m: PE results a word, row 0 lowest. A vector is read in its first SF steps
+// and kept; step n * SF + SF - 1 begins the results of rows n * PE and up, which are offered LATENCY + 1 cycles later.
+module bnnflow_mvau #(
+    parameter int MH = 1,
+    parameter int MW = 1,
+    parameter int PE = 1,
+    parameter int SIMD = 1,
+    parameter int XBITS = 1,
+    parameter bit XSIGNED = 0,
+    parameter int WBITS = 1,
+    parameter bit XNOR = 1,
+    parameter int SBITS = 8,
+    parameter int LEVELS = 1,
+    parameter int OBITS = 1,
+    parameter int ACT_VAL = 0,
+    parameter int DEPTH = 2,
+    parameter WEIGHTS = "",
+    parameter BOUNDS = "",
+    parameter WEIGHT_STYLE = "auto",
+    parameter BOUND_STYLE = "auto"
+) (
+    input logic clk,
+    input logic rst,
+    input logic s_valid,
+    output logic s_ready,
+    input logic [SIMD*XBITS-1:0] s_data,
+    output logic m_valid,
+    input logic m_ready,
+    output logic [PE*OBITS-1:0] m_data
+);
+  localparam int SF = MW / SIMD;
+  localparam int NF = MH / PE;
+  localparam int LANES = XNOR ? (SIMD + 2) / 3 : SIMD;
+  localparam int TREE = LANES > 1 ? $clog2(LANES) : 0;
+  localparam int DBITS = XNOR ? 2 + TREE : XBITS + WBITS + 1 + TREE;
+  // Memories, leaves, every second adder, the accumulator, thresholds.
+  localparam int SUMMED = 2 + TREE / 2;
+  localparam int LATENCY = SUMMED + 1 + (LEVELS == 0 ? 0 : LEVELS == 1 ? 1 : 2);
+  localparam int SFBITS = SF > 1 ? $clog2(SF) : 1;
+  localparam int NFBITS = NF > 1 ? $clog2(NF) : 1;
+  localparam int WABITS = SF * NF > 1 ? $clog2(SF * NF) : 1;
+
+  initial begin
+    if (MH % PE != 0 || MW % SIMD != 0) $error("bnnflow_mvau: PE must divide MH, SIMD must divide MW");
+    if (XNOR && (XBITS != 1 || WBITS != 1)) $error("bnnflow_mvau: XNOR is of bits");
+    if (LEVELS == 0 && OBITS > SBITS) $error("bnnflow_mvau: OBITS is at most SBITS where sums leave");
+  end
+
+  // Steps.
+  logic [SFBITS-1:0] sf;
+  logic [NFBITS-1:0] nf;
+  logic [WABITS-1:0] weight_addr;
+  logic free;
+  wire reads = nf == 0;
+  wire first = sf == 0;
+  wire last = sf == SFBITS'(SF - 1);
+  wire step = (s_valid | ~reads) & (free | ~last);
+  assign s_ready = reads & (free | ~last);
+  always_ff @(posedge clk) begin
+    if (step) begin
+      sf <= last ? '0 : sf + 1'b1;
+      if (last) nf <= nf == NFBITS'(NF - 1) ? '0 : nf + 1'b1;
+      weight_addr <= weight_addr == WABITS'(SF * NF - 1) ? '0 : weight_addr + 1'b1;
+    end
+    if (rst) begin
+      sf <= '0;
+      nf <= '0;
+      weight_addr <= '0;
+    end
+  end
+
+  // Memories: the vector, kept for its later rows, and the weights.
+  logic [SIMD*XBITS-1:0] x;
+  logic [PE*SIMD*WBITS-1:0] w;
+  if (NF == 1) begin : g_once
+    always_ff @(posedge clk) x <= s_data;
+  end else begin : g_kept
+    logic [SIMD*XBITS-1:0] vector[0:SF-1];
+    logic [SIMD*XBITS-1:0] now;
+    always_ff @(posedge clk) if (step && reads) vector[sf] <= s_data;
+    assign now = vector[sf];
+    always_ff @(posedge clk) x <= reads ? s_data : now;
+  end
+  bnnflow_rom #(
+      .DEPTH(SF * NF),
+      .WIDTH(PE * SIMD * WBITS),
+      .FILE (WEIGHTS),
+      .STYLE(WEIGHT_STYLE)
+  ) u_weights (
+      .clk (clk),
+      .addr(weight_addr),
+      .data(w)
+  );
+
+  // What comes with a sum: whether it is one, the first and the last of its row.
+  logic is_sum, is_first, is_last;
+  bnnflow_delay #(
+      .WIDTH (3),
+      .CYCLES(SUMMED)
+  ) u_flags (
+      .clk(clk),
+      .rst(rst),
+      .d  ({step, first, last}),
+      .q  ({is_sum, is_first, is_last})
+  );
+
+  // Where sums leave, their type says how many bits they have.
+  // verilator lint_off UNUSEDSIGNAL
+  logic [PE*SBITS-1:0] sums;
+  // verilator lint_on UNUSEDSIGNAL
+  logic done;
+  always_ff @(posedge clk) done <= ~rst & is_sum & is_last;
+  for (genvar p = 0; p < PE; p++) begin : g_row
+    // SBITS hold every whole sum: what a part has beyond them is its sign.
+    // verilator lint_off UNUSEDSIGNAL
+    logic [DBITS-1:0] part;
+    // verilator lint_on UNUSEDSIGNAL
+    wire signed [SBITS-1:0] wide;
+    if (XNOR) begin : g_xnor
+      bnnflow_popcount #(
+          .N(SIMD)
+      ) u_part (
+          .clk(clk),
+          .x(x),
+          .w(w[p*SIMD+:SIMD]),
+          .count(part)
+      );
+      assign wide = SBITS'(part);
+    end else begin : g_dot
+      bnnflow_dot #(
+          .N(SIMD),
+          .XBITS(XBITS),
+          .XSIGNED(XSIGNED),
+          .WBITS(WBITS)
+      ) u_part (
+          .clk(clk),
+          .x  (x),
+          .w  (w[p*SIMD*WBITS+:SIMD*WBITS]),
+          .sum(part)
+      );
+      assign wide = SBITS'($signed(part));
+    end
+    logic [SBITS-1:0] total;
+    always_ff @(posedge clk) if (is_sum) total <= (is_first ? '0 : total) + wide;
+    assign sums[p*SBITS+:SBITS] = total;
+  end
+
+  logic [PE*OBITS-1:0] results;
+  logic push;
+  if (LEVELS == 0) begin : g_sums
+    for (genvar p = 0; p < PE; p++) begin : g_cut
+      assign results[p*OBITS+:OBITS] = sums[p*SBITS+:OBITS];
+    end
+    assign push = done;
+  end else begin : g_levels
+    bnnflow_levels #(
+        .PE(PE),
+        .SBITS(SBITS),
+        .LEVELS(LEVELS),
+        .FOLDS(NF),
+        .OBITS(OBITS),
+        .ACT_VAL(ACT_VAL),
+        .FILE(BOUNDS),
+        .STYLE(BOUND_STYLE)
+    ) u_levels (
+        .clk(clk),
+        .rst(rst),
+        .next(is_sum & is_last),
+        .values(sums),
+        .results(results)
+    );
+    bnnflow_delay #(
+        .CYCLES(LEVELS == 1 ? 1 : 2)
+    ) u_push (
+        .clk(clk),
+        .rst(rst),
+        .d  (done),
+        .q  (push)
+    );
+  end
+
+  bnnflow_fifo #(
+      .WIDTH(PE * OBITS),
+      .DEPTH(DEPTH),
+      .LATENCY(LATENCY)
+  ) u_out (
+      .clk(clk),
+      .rst(rst),
+      .free(free),
+      .take(step & last),
+      .push(push),
+      .push_data(results),
+      .m_valid(m_valid),
+      .m_ready(m_ready),
+      .m_data(m_data)
+  );
+endmodule

@@ -1,0 +1,48 @@
+// Width converter to narrower words: one word in, N words out, its lowest part first.
+//
+// WIDTH  bits of a narrow word; a wide one has N of them, 2 or more
+// DEPTH  places of the output
+//
+// The first part leaves with the reading; N - 1 more steps follow before the next word is read.
+module bnnflow_narrow #(
+    parameter int WIDTH = 1,
+    parameter int N = 2,
+    parameter int DEPTH = 2
+) (
+    input logic clk,
+    input logic rst,
+    input logic s_valid,
+    output logic s_ready,
+    input logic [N*WIDTH-1:0] s_data,
+    output logic m_valid,
+    input logic m_ready,
+    output logic [WIDTH-1:0] m_data
+);
+  localparam int NBITS = $clog2(N);
+  initial if (N < 2) $error("bnnflow_narrow: N >= 2");
+  logic [NBITS-1:0] part;
+  logic [(N-1)*WIDTH-1:0] held;
+  logic free;
+  wire first = part == 0;
+  wire step = free & (s_valid | ~first);
+  assign s_ready = free & first;
+  always_ff @(posedge clk) begin
+    if (step) held <= first ? s_data[N*WIDTH-1:WIDTH] : held >> WIDTH;
+    if (rst) part <= '0;
+    else if (step) part <= part == NBITS'(N - 1) ? '0 : part + 1'b1;
+  end
+  bnnflow_fifo #(
+      .WIDTH(WIDTH),
+      .DEPTH(DEPTH)
+  ) u_out (
+      .clk(clk),
+      .rst(rst),
+      .free(free),
+      .take(step),
+      .push(step),
+      .push_data(first ? s_data[WIDTH-1:0] : held[WIDTH-1:0]),
+      .m_valid(m_valid),
+      .m_ready(m_ready),
+      .m_data(m_data)
+  );
+endmodule

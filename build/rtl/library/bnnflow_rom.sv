@@ -1,0 +1,31 @@
+// Read-only memory: data of an address one cycle after it.
+//
+// DEPTH, WIDTH  words and their bits, 1 or more
+// FILE          hexadecimal words for $readmemh, one a line, word 0 first
+// STYLE         "auto", "block" or "distributed"
+//
+// A module of its own: flattened into its reader, logic ROMs share terms across columns and grow.
+(* keep_hierarchy *)
+module bnnflow_rom #(
+    parameter int DEPTH = 2,
+    parameter int WIDTH = 1,
+    parameter FILE  = "",
+    // verilator lint_off UNUSEDPARAM
+    parameter STYLE = "auto",
+    // verilator lint_on UNUSEDPARAM
+    localparam int ABITS = DEPTH > 1 ? $clog2(DEPTH) : 1
+) (
+    input logic clk,
+    input logic [ABITS-1:0] addr,
+    output logic [WIDTH-1:0] data
+);
+  initial if (DEPTH < 1 || WIDTH < 1) $error("bnnflow_rom: DEPTH, WIDTH >= 1");
+`ifdef YOSYS
+  (* rom_style = STYLE == "distributed" ? "logic" : STYLE *)
+`else
+  (* rom_style = STYLE *)
+`endif
+  logic [WIDTH-1:0] words[0:DEPTH-1];
+  initial $readmemh(FILE, words);
+  always_ff @(posedge clk) data <= words[addr];
+endmodule

@@ -1,0 +1,159 @@
+// Windows of a map, word by word (FINN ConvolutionInputGenerator).
+//
+// H, W       map; KH, KW kernel; SH, SW stride
+// CF         words of a pixel
+// WIDTH      bits of a word
+// DEPTHWISE  0: a window is (kernel row, kernel column, word of the pixel); 1: (word, kernel row, kernel column)
+// BUFFER     words of the ring buffer, at least those of a window: ((KH - 1) * W + KW) * CF. With those of the
+//            window's greatest move more no image waits for the one before
+// DEPTH      places of the output
+//
+// s: pixels row by row. A window begins when all its pixels are in the buffer; a word's place is free again when no
+// later window reads it. The last word of a window also waits for all words in front of the next window's first.
+module bnnflow_sliding_window #(
+    parameter int H = 3,
+    parameter int W = 3,
+    parameter int KH = 3,
+    parameter int KW = 3,
+    parameter int SH = 1,
+    parameter int SW = 1,
+    parameter int CF = 1,
+    parameter int WIDTH = 1,
+    parameter bit DEPTHWISE = 0,
+    parameter int BUFFER = 9,
+    parameter int DEPTH = 2,
+    // verilator lint_off UNUSEDPARAM
+    parameter STYLE = "auto"
+    // verilator lint_on UNUSEDPARAM
+) (
+    input logic clk,
+    input logic rst,
+    input logic s_valid,
+    output logic s_ready,
+    input logic [WIDTH-1:0] s_data,
+    output logic m_valid,
+    input logic m_ready,
+    output logic [WIDTH-1:0] m_data
+);
+  localparam int OH = (H - KH) / SH + 1;
+  localparam int OW = (W - KW) / SW + 1;
+  localparam int HELD = ((KH - 1) * W + KW) * CF;
+  // A window is OUTER groups of ROWS runs of RUN words, whose addresses lie these steps apart.
+  localparam int OUTER = DEPTHWISE ? CF : 1;
+  localparam int RUN = DEPTHWISE ? KW : KW * CF;
+  localparam int INNER = DEPTHWISE ? CF : 1;
+  localparam int TO_ROW = W * CF - (RUN - 1) * INNER;
+  localparam int TO_GROUP = 1 - (KH - 1) * W * CF - (RUN - 1) * INNER;
+  // From the last word of a window to the first of the next one, in words of the map.
+  localparam int BACK = (KH - 1) * W * CF + (RUN - 1) * INNER + OUTER - 1;
+  localparam int MOVE = SW * CF;
+  localparam int MOVE_ROW = (SH * W - (OW - 1) * SW) * CF;
+  localparam int MOVE_IMAGE = (H * W - (OH - 1) * SH * W - (OW - 1) * SW) * CF;
+  localparam int ABITS = BUFFER > 1 ? $clog2(BUFFER) : 1;
+  localparam int FBITS = $clog2(BUFFER + 1);
+  localparam int RBITS = RUN > 1 ? $clog2(RUN) : 1;
+  localparam int KBITS = KH > 1 ? $clog2(KH) : 1;
+  localparam int OBITS = OUTER > 1 ? $clog2(OUTER) : 1;
+  localparam int XBITS = OW > 1 ? $clog2(OW) : 1;
+  localparam int YBITS = OH > 1 ? $clog2(OH) : 1;
+  localparam int LATENCY = 1;
+
+  initial begin
+    if (KH > H || KW > W) $error("bnnflow_sliding_window: the kernel is larger than the map");
+    if (BUFFER < HELD) $error("bnnflow_sliding_window: BUFFER holds a whole window");
+    if (MOVE_IMAGE > BUFFER || MOVE_ROW > BUFFER || MOVE > BUFFER)
+      $error("bnnflow_sliding_window: BUFFER holds what a window moves by");
+  end
+
+  // An address `by` words on, in the ring.
+  function automatic logic [ABITS-1:0] ahead(input logic [ABITS-1:0] from, input int by);
+    int there = int'(from) + ((by % BUFFER) + BUFFER) % BUFFER;
+    return ABITS'(there >= BUFFER ? there - BUFFER : there);
+  endfunction
+
+  logic [ABITS-1:0] write_addr, read_addr;
+  logic [FBITS-1:0] fill;
+  logic [RBITS-1:0] run;
+  logic [KBITS-1:0] row;
+  logic [OBITS-1:0] group;
+  logic [XBITS-1:0] x;
+  logic [YBITS-1:0] y;
+  logic free;
+  wire write = s_valid & s_ready;
+  assign s_ready = fill != FBITS'(BUFFER);
+
+  wire run_ends = run == RBITS'(RUN - 1);
+  wire row_ends = row == KBITS'(KH - 1);
+  wire group_ends = group == OBITS'(OUTER - 1);
+  wire window_ends = run_ends & row_ends & group_ends;
+  wire x_ends = x == XBITS'(OW - 1);
+  wire y_ends = y == YBITS'(OH - 1);
+  // The last word of a window moves on to the next one: all that lies between must be there.
+  logic [FBITS-1:0] moved;
+  wire step = free & (fill >= FBITS'(HELD)) & (fill >= moved);
+
+  logic [ABITS-1:0] next_addr;
+  always_comb begin
+    moved = '0;
+    if (!run_ends) next_addr = ahead(read_addr, INNER);
+    else if (!row_ends) next_addr = ahead(read_addr, TO_ROW);
+    else if (!group_ends) next_addr = ahead(read_addr, TO_GROUP);
+    else if (!x_ends) begin
+      next_addr = ahead(read_addr, MOVE - BACK);
+      moved = FBITS'(MOVE);
+    end else if (!y_ends) begin
+      next_addr = ahead(read_addr, MOVE_ROW - BACK);
+      moved = FBITS'(MOVE_ROW);
+    end else begin
+      next_addr = ahead(read_addr, MOVE_IMAGE - BACK);
+      moved = FBITS'(MOVE_IMAGE);
+    end
+  end
+
+  always_ff @(posedge clk) begin
+    if (write) write_addr <= ahead(write_addr, 1);
+    if (step) begin
+      read_addr <= next_addr;
+      run <= run_ends ? '0 : run + 1'b1;
+      if (run_ends) row <= row_ends ? '0 : row + 1'b1;
+      if (run_ends & row_ends) group <= group_ends ? '0 : group + 1'b1;
+      if (window_ends) x <= x_ends ? '0 : x + 1'b1;
+      if (window_ends & x_ends) y <= y_ends ? '0 : y + 1'b1;
+    end
+    fill <= fill + FBITS'(write) - (step ? moved : '0);
+    if (rst) begin
+      write_addr <= '0;
+      read_addr <= '0;
+      fill <= '0;
+      run <= '0;
+      row <= '0;
+      group <= '0;
+      x <= '0;
+      y <= '0;
+    end
+  end
+
+  (* ram_style = STYLE *) logic [WIDTH-1:0] ring[0:BUFFER-1];
+  logic [WIDTH-1:0] word;
+  logic push;
+  always_ff @(posedge clk) begin
+    if (write) ring[write_addr] <= s_data;
+    word <= ring[read_addr];
+    push <= step & ~rst;
+  end
+  bnnflow_fifo #(
+      .WIDTH(WIDTH),
+      .DEPTH(DEPTH),
+      .LATENCY(LATENCY)
+  ) u_out (
+      .clk(clk),
+      .rst(rst),
+      .free(free),
+      .take(step),
+      .push(push),
+      .push_data(word),
+      .m_valid(m_valid),
+      .m_ready(m_ready),
+      .m_data(m_data)
+  );
+endmodule

@@ -1,0 +1,79 @@
+// Thresholds of a stream (FINN Thresholding): a word in, a word out.
+//
+// PE      channels of a word; FOLDS words of a pixel
+// XBITS   bits of a value (XSIGNED: two's complement), SBITS of a bound, two's complement, enough for both
+// others  as bnnflow_levels
+// DEPTH   places of the output
+module bnnflow_thresholding #(
+    parameter int PE = 1,
+    parameter int FOLDS = 1,
+    parameter int XBITS = 8,
+    parameter bit XSIGNED = 0,
+    parameter int SBITS = 9,
+    parameter int LEVELS = 1,
+    parameter int OBITS = 1,
+    parameter int ACT_VAL = 0,
+    parameter int DEPTH = 2,
+    parameter BOUNDS = "",
+    parameter BOUND_STYLE = "auto"
+) (
+    input logic clk,
+    input logic rst,
+    input logic s_valid,
+    output logic s_ready,
+    input logic [PE*XBITS-1:0] s_data,
+    output logic m_valid,
+    input logic m_ready,
+    output logic [PE*OBITS-1:0] m_data
+);
+  localparam int LATENCY = LEVELS == 1 ? 2 : 3;
+  initial if (SBITS < XBITS + (XSIGNED ? 0 : 1)) $error("bnnflow_thresholding: a value does not fit SBITS");
+  logic free, push;
+  logic [PE*SBITS-1:0] values;
+  logic [PE*OBITS-1:0] results;
+  wire step = s_valid & free;
+  assign s_ready = free;
+  for (genvar p = 0; p < PE; p++) begin : g_lane
+    always_ff @(posedge clk)
+      values[p*SBITS+:SBITS] <= SBITS'($signed({XSIGNED & s_data[(p+1)*XBITS-1], s_data[p*XBITS+:XBITS]}));
+  end
+  bnnflow_levels #(
+      .PE(PE),
+      .SBITS(SBITS),
+      .LEVELS(LEVELS),
+      .FOLDS(FOLDS),
+      .OBITS(OBITS),
+      .ACT_VAL(ACT_VAL),
+      .FILE(BOUNDS),
+      .STYLE(BOUND_STYLE)
+  ) u_levels (
+      .clk(clk),
+      .rst(rst),
+      .next(step),
+      .values(values),
+      .results(results)
+  );
+  bnnflow_delay #(
+      .CYCLES(LATENCY)
+  ) u_push (
+      .clk(clk),
+      .rst(rst),
+      .d  (step),
+      .q  (push)
+  );
+  bnnflow_fifo #(
+      .WIDTH(PE * OBITS),
+      .DEPTH(DEPTH),
+      .LATENCY(LATENCY)
+  ) u_out (
+      .clk(clk),
+      .rst(rst),
+      .free(free),
+      .take(step),
+      .push(push),
+      .push_data(results),
+      .m_valid(m_valid),
+      .m_ready(m_ready),
+      .m_data(m_data)
+  );
+endmodule

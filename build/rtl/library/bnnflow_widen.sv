@@ -1,0 +1,49 @@
+// Width converter to wider words: N words in, the first lowest, one word out with the last.
+//
+// WIDTH  bits of a narrow word; N of them make a wide one, 2 or more
+// DEPTH  places of the output
+//
+// The wide word is offered the cycle after its last part was read.
+module bnnflow_widen #(
+    parameter int WIDTH = 1,
+    parameter int N = 2,
+    parameter int DEPTH = 2
+) (
+    input logic clk,
+    input logic rst,
+    input logic s_valid,
+    output logic s_ready,
+    input logic [WIDTH-1:0] s_data,
+    output logic m_valid,
+    input logic m_ready,
+    output logic [N*WIDTH-1:0] m_data
+);
+  localparam int NBITS = $clog2(N);
+  initial if (N < 2) $error("bnnflow_widen: N >= 2");
+  logic [NBITS-1:0] part;
+  logic [(N-1)*WIDTH-1:0] held;
+  logic free;
+  wire last = part == NBITS'(N - 1);
+  wire step = s_valid & s_ready;
+  wire [N*WIDTH-1:0] whole = {s_data, held};
+  assign s_ready = free | ~last;
+  always_ff @(posedge clk) begin
+    if (step) held <= whole[N*WIDTH-1:WIDTH];
+    if (rst) part <= '0;
+    else if (step) part <= last ? '0 : part + 1'b1;
+  end
+  bnnflow_fifo #(
+      .WIDTH(N * WIDTH),
+      .DEPTH(DEPTH)
+  ) u_out (
+      .clk(clk),
+      .rst(rst),
+      .free(free),
+      .take(step & last),
+      .push(step & last),
+      .push_data(whole),
+      .m_valid(m_valid),
+      .m_ready(m_ready),
+      .m_data(m_data)
+  );
+endmodule

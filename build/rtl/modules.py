@@ -1,0 +1,296 @@
+"""Which module of the library a unit is, with which parameters, memories and latency."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import ceil, log2, prod
+from typing import assert_never
+
+import numpy as np
+
+from bnnflow import Problem
+
+from ...transforms.ir.graph import Graph, Node
+from ...transforms.ir.ops import (
+    AddBorder,
+    AddStreams,
+    ChannelwiseMul,
+    DuplicateStreams,
+    FMPadding,
+    GlobalAccPool,
+    LabelSelect,
+    Mvau,
+    Op,
+    Pool,
+    SlidingWindow,
+    StreamingConcat,
+    StreamingMaxPool,
+    Thresholding,
+)
+from ...transforms.ir.tensor import Array, TensorType
+from ...transforms.streams import WindowMoves
+from ..memories import weight_lines, words_hex
+
+Parameter = int | str
+MOST_LEVELS = 1023
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What a memory holds.
+
+    Attributes:
+        words: in hexadecimal, word 0 first.
+        width: bits of a word.
+    """
+
+    words: list[str]
+    width: int
+
+    @property
+    def bits(self) -> int:
+        """In all."""
+        return self.width * len(self.words)
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """An instance of a module of the library.
+
+    Attributes:
+        name: of the module.
+        parameters: by name: numbers, or text as it stands in SystemVerilog.
+        latency: cycles from a step to the word that it writes; the module's header has it.
+        memories: by parameter, which is to be the file's name.
+    """
+
+    name: str
+    parameters: Mapping[str, Parameter]
+    latency: int = 0
+    memories: Mapping[str, Memory] = field(default_factory=dict)
+
+
+def module_of(node: Node, graph: Graph) -> Module:
+    """The module of a unit, but for the depth of its output and the places of its memories' files.
+
+    Raises:
+        Problem: a unit, or a choice of one, that has no module.
+    """
+    x, made = graph.types[node.input], graph.types[node.name]
+    for kind in (*(graph.types[name] for name in node.inputs), made):
+        if kind.is_float:
+            raise _refused(node, "computes on floats", "compile the graph to dataflow")
+    match node.op:
+        case Mvau():
+            return _mvau(node, node.op, x, made)
+        case Thresholding():
+            return _thresholding(node, node.op, x, made)
+        case SlidingWindow():
+            return _window(node, node.op, x)
+        case StreamingMaxPool((kh, kw)):
+            shape = {"H": x.shape[0], "W": x.shape[1], "KH": kh, "KW": kw, "C": x.channels}
+            return Module("bnnflow_max_pool", shape | _values(x))
+        case Pool(kernel, total, pe):
+            sizes = {"AREA": prod(kernel), "PE": pe, "OBITS": made.bits, "TOTAL": int(total)}
+            return Module("bnnflow_pool", sizes | _values(x))
+        case GlobalAccPool(pe):
+            sizes = {"PIXELS": prod(x.shape[:-1]), "CF": x.channels // pe, "PE": pe, "OBITS": made.bits}
+            return Module("bnnflow_global_acc_pool", sizes | _values(x))
+        case AddStreams(pe):
+            a, b = (graph.types[name] for name in node.inputs)
+            sizes = {"PE": pe, "OBITS": made.bits, "ABITS": a.bits, "BBITS": b.bits}
+            return Module("bnnflow_add_streams", sizes | {"ASIGNED": _signed(a), "BSIGNED": _signed(b)})
+        case DuplicateStreams(pe):
+            return Module("bnnflow_duplicate_streams", {"WIDTH": pe * x.bits})
+        case StreamingConcat(simd):
+            return _concat(node, simd, graph, made)
+        case FMPadding((top, left, bottom, right), value, simd):
+            word = words_hex(np.full((1, simd), value), x.bits)[0]
+            sizes = {"H": x.shape[0], "W": x.shape[1], "TOP": top, "LEFT": left, "BOTTOM": bottom, "RIGHT": right}
+            width = simd * x.bits
+            return Module(
+                "bnnflow_padding", {**sizes, "CF": x.channels // simd, "WIDTH": width, "BORDER": f"{width}'h{word}"}
+            )
+        case ChannelwiseMul(factor, pe):
+            table = np.broadcast_to(factor, (x.channels,)).reshape(-1, pe)
+            return _channelwise(table, x, made, pe, {"ADD": 0, "CF": x.channels // pe})
+        case AddBorder(values, rows, columns, pe):
+            return _border(values, rows, columns, pe, x, made)
+        case LabelSelect(k, pe):
+            sizes = {"LABELS": x.channels, "PE": pe, "K": k, "IBITS": made.bits}
+            return Module("bnnflow_label_select", sizes | _values(x))
+        case Op():
+            raise _refused(node, f"is no unit of hardware ({type(node.op).__name__})", "compile the graph to dataflow")
+        case _:
+            assert_never(node.op)
+
+
+def latencies(graph: Graph) -> dict[str, int]:
+    """Cycles from a step of each unit to the word that it writes, by name; what has no module is left out."""
+    found = {}
+    for node in graph.nodes:
+        try:
+            found[node.name] = module_of(node, graph).latency
+        except Problem:
+            continue
+    return found
+
+
+def _mvau(node: Node, op: Mvau, x: TensorType, made: TensorType) -> Module:
+    low, high = _sum_range(op, x)
+    sum_bits = signed_bits(low, high + 1)
+    binary = op.xnor or not np.any(np.abs(op.weight.astype(np.int64)) != 1)
+    weight_bits = 1 if binary else signed_bits(int(op.weight.min()), int(op.weight.max()))
+    levels = op.bounds.shape[1] if op.has_bounds else 0
+    (rows, columns), lanes = op.weight.shape, ceil(op.simd / 3) if op.xnor else op.simd
+    latency = 3 + ceil(log2(lanes)) // 2 + min(levels, 2)
+    words = weight_lines(op.weight, op.pe, op.simd, weight_bits)
+    memories = {"WEIGHTS": Memory(words, op.pe * op.simd * weight_bits)}
+    if levels:
+        _few(node, levels)
+        memories["BOUNDS"] = _bounds(op.bounds, op.pe, low, high, sum_bits)
+    parameters: dict[str, Parameter] = {
+        "MH": rows,
+        "MW": columns,
+        "PE": op.pe,
+        "SIMD": op.simd,
+        "XBITS": x.bits,
+        "XSIGNED": _signed(x),
+        "WBITS": weight_bits,
+        "XNOR": int(op.xnor),
+        "SBITS": sum_bits,
+        "LEVELS": levels,
+        "OBITS": made.bits,
+        "ACT_VAL": op.act_val,
+        "WEIGHT_STYLE": f'"{_style(node, op.ram_style)}"',
+        "BOUND_STYLE": f'"{_style(node, op.ram_style_thresholds)}"',
+    }
+    if op.mem_mode == "external" or op.runtime_writeable_weights:
+        raise _refused(node, "has weights that are written while it runs", "let them lie inside: internal_decoupled")
+    return Module("bnnflow_mvau", parameters, latency, memories)
+
+
+def _thresholding(node: Node, op: Thresholding, x: TensorType, made: TensorType) -> Module:
+    if op.runtime_writeable_weights:
+        raise _refused(node, "has thresholds that are written while it runs", "let them be constants")
+    low, high = x.range
+    bits, levels = signed_bits(low, high + 1), op.bounds.shape[1]
+    _few(node, levels)
+    parameters: dict[str, Parameter] = {
+        "PE": op.pe,
+        "FOLDS": x.channels // op.pe,
+        "XBITS": x.bits,
+        "XSIGNED": _signed(x),
+        "SBITS": bits,
+        "LEVELS": levels,
+        "OBITS": made.bits,
+        "ACT_VAL": op.act_val,
+        "BOUND_STYLE": f'"{_style(node, op.ram_style)}"',
+    }
+    memories = {"BOUNDS": _bounds(op.bounds, op.pe, low, high, bits)}
+    return Module("bnnflow_thresholding", parameters, 1 + min(levels, 2), memories)
+
+
+def _window(node: Node, op: SlidingWindow, x: TensorType) -> Module:
+    if op.parallel_window:
+        raise _refused(node, "has parallel_window", "set parallel_window to 0")
+    (kh, kw), (down, across) = op.kernel, op.stride
+    parameters: dict[str, Parameter] = {
+        "H": x.shape[0],
+        "W": x.shape[1],
+        "KH": kh,
+        "KW": kw,
+        "SH": down,
+        "SW": across,
+        "CF": x.channels // op.simd,
+        "WIDTH": op.simd * x.bits,
+        "DEPTHWISE": int(op.depthwise),
+        "BUFFER": WindowMoves.of(op, x.shape).buffer,
+        "STYLE": f'"{_style(node, op.ram_style)}"',
+    }
+    return Module("bnnflow_sliding_window", parameters, 1)
+
+
+def _concat(node: Node, simd: int, graph: Graph, made: TensorType) -> Module:
+    kinds = [graph.types[name] for name in node.inputs]
+    parameters: dict[str, Parameter] = {
+        "N": len(kinds),
+        "SIMD": simd,
+        "XMAX": max(kind.bits for kind in kinds),
+        "WORDS": packed([kind.channels // simd for kind in kinds]),
+        "XBITS": packed([kind.bits for kind in kinds]),
+        "SIGNED": packed([_signed(kind) for kind in kinds], 1),
+        "OBITS": made.bits,
+    }
+    return Module("bnnflow_concat", parameters)
+
+
+def _border(values: Array, rows: Array, columns: Array, pe: int, x: TensorType, made: TensorType) -> Module:
+    fold = x.channels // pe
+    places: dict[str, Parameter] = {
+        "ADD": 1,
+        "H": rows.size,
+        "W": columns.size,
+        "CF": fold,
+        "ROWS": packed((rows * (values.shape[1] * fold)).tolist()),
+        "COLUMNS": packed((columns * fold).tolist()),
+    }
+    return _channelwise(values.reshape(-1, pe), x, made, pe, places)
+
+
+def _channelwise(table: Array, x: TensorType, made: TensorType, pe: int, places: Mapping[str, Parameter]) -> Module:
+    bits = signed_bits(int(table.min()), int(table.max()))
+    sizes = {"PE": pe, "FBITS": bits, "OBITS": made.bits, "ENTRIES": len(table)}
+    memories = {"VALUES": Memory(words_hex(table, bits), pe * bits)}
+    return Module("bnnflow_channelwise", {**sizes, **_values(x), **places}, 2, memories)
+
+
+def _sum_range(op: Mvau, x: TensorType) -> tuple[int, int]:
+    """Least and greatest sum of any row, for any input."""
+    if op.xnor:
+        return 0, op.weight.shape[1]
+    low, high = x.range
+    weight = op.weight.astype(np.int64)
+    a, b = weight * low, weight * high
+    return int(np.minimum(a, b).sum(1).min()), int(np.maximum(a, b).sum(1).max())
+
+
+def _bounds(bounds: Array, pe: int, low: int, high: int, bits: int) -> Memory:
+    """A word a group of channels; what every value reaches is `low`, what none does `high` + 1."""
+    held = np.clip(bounds, low, high + 1)
+    values = pe * bounds.shape[1]
+    return Memory(words_hex(held.reshape(-1, values), bits), values * bits)
+
+
+def _values(x: TensorType) -> dict[str, Parameter]:
+    return {"XBITS": x.bits, "SIGNED": _signed(x)}
+
+
+def _signed(kind: TensorType) -> int:
+    return int(kind.range[0] < 0 and not kind.is_bipolar)
+
+
+def signed_bits(low: int, high: int) -> int:
+    """Bits of two's complement that hold all from `low` to `high`."""
+    return max(max(high, 0).bit_length(), (-low - 1).bit_length() if low < 0 else 0) + 1
+
+
+def packed(values: list[int], bits: int = 32) -> str:
+    """Numbers side by side as a SystemVerilog constant, the first lowest."""
+    return f"{len(values) * bits}'h{words_hex(np.array([values]), bits)[0]}"
+
+
+def _style(node: Node, style: str) -> str:
+    if style == "ultra":
+        raise _refused(node, "asks for UltraRAM", "set its ram_style to auto, block or distributed")
+    return style
+
+
+def _few(node: Node, levels: int) -> None:
+    if levels > MOST_LEVELS:
+        raise _refused(node, f"has {levels} thresholds a channel, more than {MOST_LEVELS}", "use fewer levels")
+
+
+def _refused(node: Node, what: str, hint: str) -> Problem:
+    return Problem(f"{type(node.op).__name__} {what}, which has no hardware here", f"operation {node.name!r}", hint)

@@ -1,0 +1,197 @@
+"""Hardware of a folded graph, and whether its simulation is what the simulators say."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ...build.rtl.design import Design, design
+from ...build.rtl.words import checksum
+from ...transforms.ir.graph import Graph
+from ...transforms.streams import INPUT, streams_of
+from ..results.hardware import Cosim, CosimRun, Difference
+from .inputs import input_held
+from .rates import rate, timing_of
+
+if TYPE_CHECKING:
+    from ...build.cosim.verilator import Simulated, Stalls, Tools
+    from ...sim.pipeline import Timing
+    from ...transforms.ir.tensor import Array
+
+_TRACED = 3
+_RATE_IMAGES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Hardware:
+    """Hardware of a folded graph.
+
+    Attributes:
+        graph: dataflow level, folded.
+        design: its files.
+        depths: words of every FIFO.
+        timing: of some images, as predicted.
+    """
+
+    graph: Graph
+    design: Design
+    depths: Mapping[str, int]
+    timing: Timing
+
+
+def hardware_of(graph: Graph, depth: int, own: Mapping[str, int], clock_mhz: float) -> Hardware:
+    """Hardware whose FIFOs have `depth` words but for those in `own`, and for those that must be deeper.
+
+    Those are the FIFOs without which the rate would be less than with unbounded ones, or the graph would stand still;
+    what `own` names stays as it is.
+
+    Raises:
+        Problem: a unit that has no hardware.
+    """
+    # Refused before anything is simulated.
+    design(graph, depth, own, clock_mhz)
+    restored = rate(graph, depth, own, _RATE_IMAGES).restoring
+    chosen = {each.name: depth for each in streams_of(graph).streams} | dict(restored) | dict(own)
+    return Hardware(
+        graph, design(graph, depth, chosen, clock_mhz), chosen, timing_of(graph, _RATE_IMAGES, depth, chosen)
+    )
+
+
+def cosimulated(
+    made: Hardware, images: Array, stalls: Sequence[Stalls], folder: Path, tools: Tools, seconds: float | None
+) -> Cosim:
+    """Simulate the hardware on images, with and without stalls, and compare it with the simulators.
+
+    Args:
+        made: hardware.
+        images: as the graph takes them.
+        stalls: further runs.
+        folder: of the design's files.
+        tools: Verilator and compiler.
+        seconds: that a build or a run may take; None: as long as it takes.
+
+    Raises:
+        Problem: a tool fails, or takes too long.
+    """
+    from ...build.cosim.verilator import build, version
+    from ...sim.engine.simulator import Simulator
+
+    graph, leave = made.graph, made.design.leave
+    began = time.perf_counter()
+    program = build(made.design, folder, tools, seconds)
+    built = time.perf_counter() - began
+    values = np.moveaxis(images, 1, -1) if graph.channels_first else images
+    simulator = Simulator.of(graph)
+    expected = dict(simulator.tensors(images, [leave.source]))[leave.source].reshape(len(images), -1)
+    runs, results = [], []
+    limit = 100_000 + 4 * max(made.timing.finished)
+    for each in (None, *stalls):
+        began = time.perf_counter()
+        found = program.run(values, each, limit=limit, seconds=seconds)
+        took = time.perf_counter() - began
+        wrong = int((found.outputs != expected).sum())
+        facts = (0, 0.0, 0.0) if each is None else (each.seed, each.input, each.output)
+        seed, into, out = facts
+        runs.append(
+            CosimRun(
+                seed=seed,
+                stall_in=into,
+                stall_out=out,
+                images=len(images),
+                different=wrong,
+                cycles=found.cycles,
+                seconds=round(took, 3),
+            )
+        )
+        results.append(found)
+    few = slice(0, min(_TRACED, len(images)))
+    traced = program.run(values[few], checksums=True, limit=limit, seconds=seconds)
+    tensors = {INPUT: values[few], **simulator.tensors(images[few], _sources(graph))}
+    changed = [
+        each.name
+        for each in streams_of(graph).streams
+        if traced.checksums[each.name] != checksum(tensors[_tensor(graph, each.source, tensors)], each)
+    ]
+    predicted = timing_of(graph, len(images), 2, made.depths)
+    unexpected = [*_unlike(results[0], predicted, len(images)), *(f"words of {name} differ" for name in changed)]
+    unexpected += [f"{run.different:,} outputs differ with stalls of seed {run.seed}" for run in runs if run.different]
+    interval = np.diff(results[0].finished)
+    expected_interval = predicted.interval
+    assert predicted.latency is not None and expected_interval is not None
+    return Cosim(
+        name=graph.name,
+        input=input_held(graph),
+        top=made.design.name,
+        sha256=made.design.digest,
+        tool=version(tools),
+        images=len(images),
+        outputs=int(expected.size),
+        streams=len(traced.checksums),
+        latency_cycles=results[0].finished[0] if results[0].finished else 0,
+        interval_cycles=int(interval[-1]) if len(interval) else results[0].finished[0],
+        predicted_latency=predicted.latency,
+        predicted_interval=expected_interval,
+        fifo_peaks=dict(results[0].peaks),
+        unexpected=unexpected,
+        runs=runs,
+        difference=_difference(results, expected, changed),
+        equal=not unexpected,
+        build_seconds=round(built, 3),
+    )
+
+
+def _sources(graph: Graph) -> list[str]:
+    """Tensors that streams carry."""
+    names = {each.source for each in streams_of(graph).streams}
+    return [node.name for node in graph.nodes if node.name in names]
+
+
+def _tensor(graph: Graph, source: str, tensors: Mapping[str, Array]) -> str:
+    """The tensor of what a stream's source writes; a converter passes on what its own source wrote."""
+    if source in tensors:
+        return source
+    entry = next(each for each in streams_of(graph).streams if each.target == source)
+    return _tensor(graph, entry.source, tensors)
+
+
+def _unlike(found: Simulated, predicted: Timing, images: int) -> list[str]:
+    """What of cycles and FIFOs is not as predicted."""
+    told = []
+    if found.stuck:
+        short = [
+            f"{fifo.name} ({found.written[fifo.name]:,} of {images * fifo.words:,} words)"
+            for fifo in predicted.fifos
+            if found.written[fifo.name] < images * fifo.words
+        ]
+        told.append(f"the hardware stands still; streams that miss words: {', '.join(short)}")
+        return told
+    for place, (here, there) in enumerate(zip(found.finished, predicted.finished, strict=True)):
+        if here != there:
+            told.append(f"image {place} ends after {here:,} cycles, predicted {there:,}")
+            break
+    for fifo in predicted.fifos:
+        if found.written[fifo.name] != images * fifo.words:
+            told.append(f"{found.written[fifo.name]:,} words in {fifo.name}, not {images * fifo.words:,}")
+        if found.peaks[fifo.name] != fifo.peak:
+            told.append(f"{fifo.name} held {found.peaks[fifo.name]:,} words, predicted {fifo.peak:,}")
+    return told
+
+
+def _difference(results: Sequence[Simulated], expected: Array, changed: Sequence[str]) -> Difference | None:
+    for found in results:
+        wrong = np.argwhere(found.outputs != expected)
+        if len(wrong):
+            image, place = (int(one) for one in wrong[0])
+            return Difference(
+                stream=changed[0] if changed else "",
+                image=image,
+                place=place,
+                expected=int(expected[image, place]),
+                found=int(found.outputs[image, place]),
+            )
+    return None

@@ -1,0 +1,55 @@
+"""Hardware and its simulation on the terminal."""
+
+from __future__ import annotations
+
+from rich.table import Table
+
+from ..results.hardware import Cosim, Rtl
+from .graphs import print_input
+from .report import plural
+from .terminal import terminal
+
+
+def print_rtl(found: Rtl) -> None:
+    """Print what was written."""
+    table = Table("unit", "module", title=f"{found.name}: {found.top}", title_justify="left")
+    for column in ("latency", "memory bits"):
+        table.add_column(column, justify="right")
+    for unit in found.units:
+        table.add_row(unit.name, unit.module, f"{unit.latency:,}", f"{unit.memory_bits:,}" if unit.memory_bits else "")
+    terminal().print(table)
+    print_input(found.input)
+    print(
+        f"{found.interval_cycles:,} cycles per image: {found.fps:,.0f} images/s at {found.clock_mhz:g} MHz; first "
+        f"image after {found.latency_cycles:,} cycles; simulated word by word"
+    )
+    print(f"{plural(found.files, 'file')} in {found.folder}")
+    for note in found.notes:
+        print(f"note: {note}")
+
+
+def print_cosim(found: Cosim) -> None:
+    """Print what the hardware's simulation found."""
+    table = Table("stalls in, out", title=f"{found.name}: {found.top}, {found.tool}", title_justify="left")
+    for column in ("images", "outputs that differ", "cycles", "seconds"):
+        table.add_column(column, justify="right")
+    for run in found.runs:
+        stalls = f"{run.stall_in:.0%}, {run.stall_out:.0%}" if run.stall_in or run.stall_out else "none"
+        table.add_row(stalls, f"{run.images:,}", f"{run.different:,}", f"{run.cycles:,}", f"{run.seconds:.2f}")
+    terminal().print(table)
+    print_input(found.input)
+    print(
+        f"{found.interval_cycles:,} cycles per image (predicted {found.predicted_interval:,}), first image after "
+        f"{found.latency_cycles:,} (predicted {found.predicted_latency:,})"
+    )
+    if found.equal:
+        print(
+            f"{found.outputs:,} outputs, the words of {plural(found.streams, 'stream')}, the cycles of all images and "
+            "the fill of all FIFOs are as the simulators say"
+        )
+        return
+    if (wrong := found.difference) is not None:
+        where = f"; the first stream that differs is {wrong.stream}" if wrong.stream else ""
+        print(f"image {wrong.image}, value {wrong.place}: {wrong.found} and not {wrong.expected}{where}")
+    for line in found.unexpected:
+        print(f"differs: {line}")
