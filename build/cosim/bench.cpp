@@ -1,6 +1,6 @@
 // Test bench of a generated network: words of a file in, words of a file out, with seeded stalls on both ends.
 //
-//   bench INPUT OUTPUT IMAGES WORDS_IN BYTES_IN WORDS_OUT BYTES_OUT SEED STALL_IN STALL_OUT LIMIT [+checksum]
+//   bench INPUT OUTPUT IMAGES WORDS_IN BYTES_IN WORDS_OUT BYTES_OUT SEED STALL_IN STALL_OUT LIMIT [+checksum=1]
 //
 // STALL_IN and STALL_OUT are shares of cycles, in thousandths, in which the host offers no new word or takes none.
 // Prints "finished CYCLE" an image, counted from the cycle in which the first word was taken; "cycles N"; what the

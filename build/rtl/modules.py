@@ -12,6 +12,7 @@ import numpy as np
 from bnnflow import Problem
 
 from ...transforms.ir.graph import Graph, Node
+from ...transforms.ir.infer import accumulator
 from ...transforms.ir.ops import (
     AddBorder,
     AddStreams,
@@ -31,6 +32,7 @@ from ...transforms.ir.ops import (
 from ...transforms.ir.tensor import Array, TensorType
 from ...transforms.streams import WindowMoves
 from ..memories import weight_lines, words_hex
+from .words import value_bits
 
 Parameter = int | str
 MOST_LEVELS = 1023
@@ -92,33 +94,32 @@ def module_of(node: Node, graph: Graph) -> Module:
             shape = {"H": x.shape[0], "W": x.shape[1], "KH": kh, "KW": kw, "C": x.channels}
             return Module("bnnflow_max_pool", shape | _values(x))
         case Pool(kernel, total, pe):
-            sizes = {"AREA": prod(kernel), "PE": pe, "OBITS": made.bits, "TOTAL": int(total)}
+            sizes = {"AREA": prod(kernel), "PE": pe, "OBITS": value_bits(made), "TOTAL": int(total)}
             return Module("bnnflow_pool", sizes | _values(x))
         case GlobalAccPool(pe):
-            sizes = {"PIXELS": prod(x.shape[:-1]), "CF": x.channels // pe, "PE": pe, "OBITS": made.bits}
+            sizes = {"PIXELS": prod(x.shape[:-1]), "CF": x.channels // pe, "PE": pe, "OBITS": value_bits(made)}
             return Module("bnnflow_global_acc_pool", sizes | _values(x))
         case AddStreams(pe):
             a, b = (graph.types[name] for name in node.inputs)
-            sizes = {"PE": pe, "OBITS": made.bits, "ABITS": a.bits, "BBITS": b.bits}
+            sizes = {"PE": pe, "OBITS": value_bits(made), "ABITS": value_bits(a), "BBITS": value_bits(b)}
             return Module("bnnflow_add_streams", sizes | {"ASIGNED": _signed(a), "BSIGNED": _signed(b)})
         case DuplicateStreams(pe):
-            return Module("bnnflow_duplicate_streams", {"WIDTH": pe * x.bits})
+            return Module("bnnflow_duplicate_streams", {"WIDTH": pe * value_bits(x)})
         case StreamingConcat(simd):
             return _concat(node, simd, graph, made)
         case FMPadding((top, left, bottom, right), value, simd):
-            word = words_hex(np.full((1, simd), value), x.bits)[0]
+            bits = value_bits(made)
+            border = f"{bits}'h{words_hex(np.array([[value]]), bits)[0]}"
             sizes = {"H": x.shape[0], "W": x.shape[1], "TOP": top, "LEFT": left, "BOTTOM": bottom, "RIGHT": right}
-            width = simd * x.bits
-            return Module(
-                "bnnflow_padding", {**sizes, "CF": x.channels // simd, "WIDTH": width, "BORDER": f"{width}'h{word}"}
-            )
+            own = {"CF": x.channels // simd, "SIMD": simd, "OBITS": bits, "BORDER": border}
+            return Module("bnnflow_padding", sizes | own | _values(x))
         case ChannelwiseMul(factor, pe):
             table = np.broadcast_to(factor, (x.channels,)).reshape(-1, pe)
             return _channelwise(table, x, made, pe, {"ADD": 0, "CF": x.channels // pe})
         case AddBorder(values, rows, columns, pe):
             return _border(values, rows, columns, pe, x, made)
         case LabelSelect(k, pe):
-            sizes = {"LABELS": x.channels, "PE": pe, "K": k, "IBITS": made.bits}
+            sizes = {"LABELS": x.channels, "PE": pe, "K": k, "IBITS": value_bits(made)}
             return Module("bnnflow_label_select", sizes | _values(x))
         case Op():
             raise _refused(node, f"is no unit of hardware ({type(node.op).__name__})", "compile the graph to dataflow")
@@ -138,7 +139,7 @@ def latencies(graph: Graph) -> dict[str, int]:
 
 
 def _mvau(node: Node, op: Mvau, x: TensorType, made: TensorType) -> Module:
-    low, high = _sum_range(op, x)
+    low, high = accumulator(op, x).range
     sum_bits = signed_bits(low, high + 1)
     binary = op.xnor or not np.any(np.abs(op.weight.astype(np.int64)) != 1)
     weight_bits = 1 if binary else signed_bits(int(op.weight.min()), int(op.weight.max()))
@@ -149,19 +150,20 @@ def _mvau(node: Node, op: Mvau, x: TensorType, made: TensorType) -> Module:
     memories = {"WEIGHTS": Memory(words, op.pe * op.simd * weight_bits)}
     if levels:
         _few(node, levels)
-        memories["BOUNDS"] = _bounds(op.bounds, op.pe, low, high, sum_bits)
+        memories["BOUNDS"] = _bounds(op.bounds, op.pe, low, high)
     parameters: dict[str, Parameter] = {
         "MH": rows,
         "MW": columns,
         "PE": op.pe,
         "SIMD": op.simd,
-        "XBITS": x.bits,
+        "XBITS": value_bits(x),
         "XSIGNED": _signed(x),
         "WBITS": weight_bits,
         "XNOR": int(op.xnor),
         "SBITS": sum_bits,
         "LEVELS": levels,
-        "OBITS": made.bits,
+        **_bound_type(low, high),
+        "OBITS": value_bits(made),
         "ACT_VAL": op.act_val,
         "WEIGHT_STYLE": f'"{_style(node, op.ram_style)}"',
         "BOUND_STYLE": f'"{_style(node, op.ram_style_thresholds)}"',
@@ -180,15 +182,16 @@ def _thresholding(node: Node, op: Thresholding, x: TensorType, made: TensorType)
     parameters: dict[str, Parameter] = {
         "PE": op.pe,
         "FOLDS": x.channels // op.pe,
-        "XBITS": x.bits,
+        "XBITS": value_bits(x),
         "XSIGNED": _signed(x),
         "SBITS": bits,
         "LEVELS": levels,
-        "OBITS": made.bits,
+        **_bound_type(low, high),
+        "OBITS": value_bits(made),
         "ACT_VAL": op.act_val,
         "BOUND_STYLE": f'"{_style(node, op.ram_style)}"',
     }
-    memories = {"BOUNDS": _bounds(op.bounds, op.pe, low, high, bits)}
+    memories = {"BOUNDS": _bounds(op.bounds, op.pe, low, high)}
     return Module("bnnflow_thresholding", parameters, 1 + min(levels, 2), memories)
 
 
@@ -204,7 +207,7 @@ def _window(node: Node, op: SlidingWindow, x: TensorType) -> Module:
         "SH": down,
         "SW": across,
         "CF": x.channels // op.simd,
-        "WIDTH": op.simd * x.bits,
+        "WIDTH": op.simd * value_bits(x),
         "DEPTHWISE": int(op.depthwise),
         "BUFFER": WindowMoves.of(op, x.shape).buffer,
         "STYLE": f'"{_style(node, op.ram_style)}"',
@@ -217,11 +220,11 @@ def _concat(node: Node, simd: int, graph: Graph, made: TensorType) -> Module:
     parameters: dict[str, Parameter] = {
         "N": len(kinds),
         "SIMD": simd,
-        "XMAX": max(kind.bits for kind in kinds),
+        "XMAX": max(value_bits(kind) for kind in kinds),
         "WORDS": packed([kind.channels // simd for kind in kinds]),
-        "XBITS": packed([kind.bits for kind in kinds]),
+        "XBITS": packed([value_bits(kind) for kind in kinds]),
         "SIGNED": packed([_signed(kind) for kind in kinds], 1),
-        "OBITS": made.bits,
+        "OBITS": value_bits(made),
     }
     return Module("bnnflow_concat", parameters)
 
@@ -241,34 +244,31 @@ def _border(values: Array, rows: Array, columns: Array, pe: int, x: TensorType, 
 
 def _channelwise(table: Array, x: TensorType, made: TensorType, pe: int, places: Mapping[str, Parameter]) -> Module:
     bits = signed_bits(int(table.min()), int(table.max()))
-    sizes = {"PE": pe, "FBITS": bits, "OBITS": made.bits, "ENTRIES": len(table)}
+    sizes = {"PE": pe, "FBITS": bits, "OBITS": value_bits(made), "ENTRIES": len(table)}
     memories = {"VALUES": Memory(words_hex(table, bits), pe * bits)}
     return Module("bnnflow_channelwise", {**sizes, **_values(x), **places}, 2, memories)
 
 
-def _sum_range(op: Mvau, x: TensorType) -> tuple[int, int]:
-    """Least and greatest sum of any row, for any input."""
-    if op.xnor:
-        return 0, op.weight.shape[1]
-    low, high = x.range
-    weight = op.weight.astype(np.int64)
-    a, b = weight * low, weight * high
-    return int(np.minimum(a, b).sum(1).min()), int(np.maximum(a, b).sum(1).max())
+def _bound_type(low: int, high: int) -> dict[str, Parameter]:
+    return {"BBITS": TensorType((), low, high + 1).bits, "BSIGNED": int(low < 0)}
 
 
-def _bounds(bounds: Array, pe: int, low: int, high: int, bits: int) -> Memory:
-    """A word a group of channels; what every value reaches is `low`, what none does `high` + 1."""
-    held = np.clip(bounds, low, high + 1)
+def _bounds(bounds: Array, pe: int, low: int, high: int) -> Memory:
+    """A word a group of channels; what every value reaches is `low`, what none does `high` + 1.
+
+    It is the memory that faults are laid into (`sim/faults/injection/layout.py`).
+    """
+    held, bits = np.clip(bounds, low, high + 1), TensorType((), low, high + 1).bits
     values = pe * bounds.shape[1]
     return Memory(words_hex(held.reshape(-1, values), bits), values * bits)
 
 
 def _values(x: TensorType) -> dict[str, Parameter]:
-    return {"XBITS": x.bits, "SIGNED": _signed(x)}
+    return {"XBITS": value_bits(x), "SIGNED": _signed(x)}
 
 
 def _signed(kind: TensorType) -> int:
-    return int(kind.range[0] < 0 and not kind.is_bipolar)
+    return int(kind.range[0] < 0)
 
 
 def signed_bits(low: int, high: int) -> int:

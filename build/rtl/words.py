@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...transforms.ir.tensor import Array
+from ...transforms.ir.tensor import Array, TensorType
 from ...transforms.streams import Stream
+
+
+def value_bits(kind: TensorType) -> int:
+    """Bits of a value of a stream; -1 and +1 are in two's complement like any other, and so have 2."""
+    return 2 if kind.is_bipolar else kind.bits
 
 
 def word_bytes(stream: Stream) -> int:
     """Bytes of a word: AXI-Stream pads to whole ones."""
-    return -(-stream.width * stream.type.bits // 8)
+    return -(-stream.width * value_bits(stream.type) // 8)
 
 
 def to_words(values: Array, stream: Stream) -> Array:
@@ -19,22 +24,18 @@ def to_words(values: Array, stream: Stream) -> Array:
     Args:
         values: (images, ...) integers in the order of the stream, channels last.
     """
-    bits = stream.type.bits
+    bits = value_bits(stream.type)
     held = values.reshape(len(values), stream.words, stream.width).astype(np.int64)
-    if stream.type.is_bipolar:
-        held = (held > 0).astype(np.int64)
     spread = (held[..., None] >> np.arange(bits) & 1).astype(np.uint8)
     return np.packbits(spread.reshape(len(values), stream.words, -1), axis=2, bitorder="little")
 
 
 def from_words(words: Array, stream: Stream) -> Array:
     """(images, values) int64 of (images, words, bytes) uint8: `to_words` back."""
-    bits, images = stream.type.bits, len(words)
+    bits, images = value_bits(stream.type), len(words)
     spread = np.unpackbits(words, axis=2, count=stream.width * bits, bitorder="little")
     held = spread.reshape(images, -1, bits).astype(np.int64)
     values = (held << np.arange(bits)).sum(2)
-    if stream.type.is_bipolar:
-        return 2 * values - 1
     if stream.type.range[0] < 0:
         values -= (values >> (bits - 1)) << bits
     return values

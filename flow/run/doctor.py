@@ -70,7 +70,7 @@ def examine(folder: Path = Path()) -> list[Finding]:
         folder: where runs would be written; its free space is reported.
     """
     found = [_python(), *(_package(*entry) for entry in _PACKAGES), _onnx_pair()]
-    return [*found, _processor(), _memory(), _disk(folder), _gpu(), _verilator(), _yosys()]
+    return [*found, _processor(), _memory(), _disk(folder), _gpu(), _verilator(), _compiler(), _yosys()]
 
 
 def _python() -> Finding:
@@ -159,9 +159,24 @@ def _gpu() -> Finding:
 
 
 def _verilator() -> Finding:
-    line = _first_line(["verilator", "--version"])
-    hint = "only for RTL simulation: apt install verilator"
-    return Finding("verilator", bool(line), line or "not installed", "" if line else hint)
+    from .tools import INSTALL_VERILATOR, verilator_place
+
+    place = verilator_place()
+    if place is None:
+        return Finding("verilator", False, "not installed", f"only for flow cosim: {INSTALL_VERILATOR}")
+    line = _first_line([str(place[0]), "--version"])
+    hint = "" if line else "flow cosim cannot run it; install it again"
+    return Finding("verilator", bool(line), line or f"{place[0]} does not start", hint)
+
+
+def _compiler() -> Finding:
+    from .tools import compiler_place
+
+    place = compiler_place()
+    if place is None:
+        return Finding("c++ compiler", False, "not installed", "only for flow cosim: apt install g++")
+    line = _first_line([str(place), "--version"])
+    return Finding("c++ compiler", bool(line), line or f"{place} does not start", "" if line else "install it again")
 
 
 def _yosys() -> Finding:

@@ -2,16 +2,18 @@
 
 What is computed plays no part: each unit reads and writes words of its streams in an order that its shape and folding
 fix. The result therefore says when every word moves, and so where units wait, how full FIFOs get, and which FIFO is
-too small. It is a model of the units, not of their hardware description.
+too small. With the latencies of `build/rtl/modules.py` it is the timing of the hardware that `flow rtl` writes, cycle by
+cycle and word by word: `flow cosim` holds the two against each other.
 
 Common to all units:
 
 * A unit makes one step a cycle. A step reads at most one word of each input and writes at most one word of each
   output, all of it or nothing: it waits while a word that it reads is missing (starved) or a FIFO that it writes is
-  full (blocked). Further pipeline stages inside units, which lengthen the latency by a few cycles each, are left out.
+  full (blocked). The word of a step in cycle t is written `latency` cycles later; its place in the FIFO is taken in
+  cycle t, and a FIFO has as many places more than its depth, so that a pipeline never stalls.
 * A word that is written in cycle t can be read from cycle t + 1 on. A place of a FIFO that is read in cycle t can be
   written from cycle t + 1 on; a FIFO of depth 1 so passes a word every other cycle.
-* Units overlap images without a gap, but for `SlidingWindow`.
+* Units overlap images without a gap, but for `GlobalAccPool` and `LabelSelect` with k > 1, which write alone.
 * Where words of neighbours differ in width, a converter stands between them, with a FIFO on each side: to wider words,
   it reads n words and writes one with the last; to narrower words, it writes the first part with the reading, then
   n - 1 parts. Where neither width divides the other, two converters meet at the least common multiple.
@@ -23,16 +25,16 @@ The units:
 * `Mvau`: SF = MW / SIMD steps read a word each; the last of them writes the first PE results; every further SF cycles
   write the next PE: (MH / PE) * SF cycles a vector.
 * `SlidingWindow`: reads pixels, SIMD channels a word, while it writes windows. A window begins when all its pixels are
-  buffered and is written word by word. The buffer holds (kh - 1) * width + kw pixels and, where the stride goes beyond
-  the kernel, what is skipped; a word is overwritten when the last window that needs it has passed its place there.
-  With `parallel_window` a word is a whole window of SIMD channels, written when its last pixel's word is there.
-  Pixels of the next image are read when the last window has been written. While it does neither, it is blocked as
-  long as a word of a window waits for a place, else starved.
+  buffered and is written word by word; its last word also waits for all pixels in front of the next window. The ring
+  buffer holds a window and its greatest move, that to the next image (`transforms.streams.WindowMoves`); a place is free
+  when the window has moved beyond it. With `parallel_window` a word is a whole window of SIMD channels, written when its
+  last pixel's word is there. While it neither reads nor writes, it is blocked as long as a word of a window waits for a
+  place, else starved.
 * `Thresholding`, `ChannelwiseMul`, `AddBorder`: one word in, one word out.
 * `AddStreams`: one word of both inputs, one word out. `DuplicateStreams`: one word in, the same to every reader.
 * `StreamingConcat`: for each pixel, the words of the first input, then those of the second, ...
-* `FMPadding`: a word a cycle; places of the border read nothing.
-* `StreamingMaxPool`: whole pixels are words; the pixels of kh rows are read, then the row of maxima is written.
+* `FMPadding`: a word a cycle; places of the border read nothing, but the first waits for its image's first word.
+* `StreamingMaxPool`: whole pixels are words; the last pixel of a window writes its maxima.
 * `Pool`: reads kh * kw words for each word that it writes with the last of them.
 * `GlobalAccPool`: reads the whole map, then writes channels / PE words.
 * `LabelSelect`: reads all scores, writes the first index with the last of them, then k - 1 others.

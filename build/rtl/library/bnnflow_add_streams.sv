@@ -24,6 +24,11 @@ module bnnflow_add_streams #(
     input logic m_ready,
     output logic [PE*OBITS-1:0] m_data
 );
+`ifndef __ICARUS__
+  if (OBITS < ABITS || OBITS < BBITS) begin : g_check
+    $error("a sum does not fit OBITS");
+  end
+`endif
   logic free;
   logic [PE*OBITS-1:0] sums;
   wire step = a_valid & b_valid & free;

@@ -85,8 +85,8 @@ module bnnflow_channelwise #(
       .q  (push)
   );
   bnnflow_fifo #(
-      .WIDTH(PE * OBITS),
-      .DEPTH(DEPTH),
+      .WIDTH  (PE * OBITS),
+      .DEPTH  (DEPTH),
       .LATENCY(LATENCY)
   ) u_out (
       .clk(clk),

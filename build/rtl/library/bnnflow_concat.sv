@@ -36,6 +36,11 @@ module bnnflow_concat #(
   logic [N*SIMD*OBITS-1:0] wide;
   for (genvar n = 0; n < N; n++) begin : g_input
     localparam int B = int'(XBITS[32*n+:32]);
+`ifndef __ICARUS__
+    if (B > XMAX || B > OBITS) begin : g_check
+      $error("a value does not fit OBITS");
+    end
+`endif
     assign s_ready[n] = free & (turn == NB'(n));
     for (genvar i = 0; i < SIMD; i++) begin : g_lane
       wire [XMAX-1:0] x = s_data[(n*SIMD+i)*XMAX+:XMAX];

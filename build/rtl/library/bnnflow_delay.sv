@@ -11,7 +11,11 @@ module bnnflow_delay #(
     input logic [WIDTH-1:0] d,
     output logic [WIDTH-1:0] q
 );
-  initial if (WIDTH < 1 || CYCLES < 0) $error("bnnflow_delay: WIDTH >= 1, CYCLES >= 0");
+`ifndef __ICARUS__
+  if (WIDTH < 1 || CYCLES < 0) begin : g_check
+    $error("WIDTH >= 1, CYCLES >= 0");
+  end
+`endif
   if (CYCLES == 0) begin : g_wire
     wire unused = &{clk, rst};
     assign q = d;

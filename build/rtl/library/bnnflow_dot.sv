@@ -19,15 +19,19 @@ module bnnflow_dot #(
     input logic [N*WBITS-1:0] w,
     output logic [SBITS-1:0] sum
 );
-  initial if (N < 1 || XBITS < 1 || WBITS < 1) $error("bnnflow_dot: N, XBITS, WBITS >= 1");
+`ifndef __ICARUS__
+  if (N < 1 || XBITS < 1 || WBITS < 1) begin : g_check
+    $error("N, XBITS, WBITS >= 1");
+  end
+`endif
   logic [N*PBITS-1:0] products;
   for (genvar i = 0; i < N; i++) begin : g_lane
-    wire signed [XBITS:0] a = {XSIGNED & x[(i+1)*XBITS-1], x[i*XBITS+:XBITS]};
+    wire [PBITS-1:0] a = {{(PBITS - XBITS) {XSIGNED & x[(i+1)*XBITS-1]}}, x[i*XBITS+:XBITS]};
     if (WBITS == 1) begin : g_sign
-      always_ff @(posedge clk) products[i*PBITS+:PBITS] <= w[i] ? PBITS'(a) : -PBITS'(a);
+      always_ff @(posedge clk) products[i*PBITS+:PBITS] <= w[i] ? a : -a;
     end else begin : g_product
-      wire signed [WBITS-1:0] b = w[i*WBITS+:WBITS];
-      always_ff @(posedge clk) products[i*PBITS+:PBITS] <= PBITS'(a) * PBITS'(b);
+      wire [PBITS-1:0] b = {{(PBITS - WBITS) {w[(i+1)*WBITS-1]}}, w[i*WBITS+:WBITS]};
+      always_ff @(posedge clk) products[i*PBITS+:PBITS] <= a * b;
     end
   end
   bnnflow_sum #(
@@ -36,8 +40,8 @@ module bnnflow_dot #(
       .LEVELS(LEVELS),
       .SIGNED(1)
   ) u_sum (
-      .clk(clk),
+      .clk  (clk),
       .terms(products),
-      .sum(sum)
+      .sum  (sum)
   );
 endmodule

@@ -10,8 +10,8 @@
 //
 // take only with free. m_*: AXI-Stream, data stable while valid waits.
 module bnnflow_fifo #(
-    parameter int WIDTH = 1,
-    parameter int DEPTH = 2,
+    parameter int WIDTH   = 1,
+    parameter int DEPTH   = 2,
     parameter int LATENCY = 0
 ) (
     input logic clk,
@@ -29,9 +29,13 @@ module bnnflow_fifo #(
   localparam int CBITS = $clog2(PLACES + 1);
   localparam logic [ABITS-1:0] TOP = ABITS'(PLACES - 1);
 
-  initial if (WIDTH < 1 || DEPTH < 1 || LATENCY < 0) $error("bnnflow_fifo: WIDTH, DEPTH >= 1, LATENCY >= 0");
+`ifndef __ICARUS__
+  if (WIDTH < 1 || DEPTH < 1 || LATENCY < 0) begin : g_check
+    $error("WIDTH, DEPTH >= 1, LATENCY >= 0");
+  end
+`endif
 
-  logic [WIDTH-1:0] words[0:PLACES-1];
+  logic [WIDTH-1:0] words[PLACES];
   logic [ABITS-1:0] head, tail;
   logic [CBITS-1:0] fill, places;
   wire read = m_valid & m_ready;
@@ -56,14 +60,14 @@ module bnnflow_fifo #(
 
 `ifdef BNNFLOW_STATISTICS
   // For the test bench: the words that passed, and the most at a time, that being read and that being pushed included.
-  // With +checksum also a sum over all words, each times its number from 1 on, of its 64-bit parts times odd numbers.
+  // With +checksum=1 also a sum over all words, each times its number from 1 on, of its 64-bit parts times odd numbers.
   localparam int PARTS = (WIDTH + 63) / 64;
   longint unsigned written, checksum;
   logic [CBITS-1:0] peak;
-  bit sums;
+  int sums;
   wire [CBITS-1:0] held = fill + CBITS'(push);
   wire [64*PARTS-1:0] whole = (64 * PARTS)'(push_data);
-  initial sums = $test$plusargs("checksum") != 0;
+  initial if ($value$plusargs("checksum=%d", sums) == 0) sums = 0;
   always_ff @(posedge clk) begin
     if (rst) begin
       written <= 0;
@@ -72,7 +76,7 @@ module bnnflow_fifo #(
     end else begin
       written <= written + 64'(push);
       if (held > peak) peak <= held;
-      if (push && sums) begin
+      if (push && sums != 0) begin
         automatic longint unsigned folded = 0;
         for (int i = 0; i < PARTS; i++) folded += whole[64*i+:64] * (64'(i) * 2 + 1);
         checksum <= checksum + (written + 1) * folded;
@@ -84,6 +88,8 @@ module bnnflow_fifo #(
 `ifdef BNNFLOW_ASSERT
   assert property (@(posedge clk) disable iff (rst) take |-> free);
   assert property (@(posedge clk) disable iff (rst) push |-> fill != CBITS'(PLACES));
-  assert property (@(posedge clk) disable iff (rst) m_valid && !m_ready |=> m_valid && $stable(m_data));
+  assert property (@(posedge clk) disable iff (rst) m_valid && !m_ready |=> m_valid && $stable(
+      m_data
+  ));
 `endif
 endmodule

@@ -26,11 +26,15 @@ module bnnflow_global_acc_pool #(
   localparam int FB = CF > 1 ? $clog2(CF) : 1;
   // One turn through the channels a pixel, and one in which the sums leave.
   localparam int TB = $clog2(PIXELS + 1);
-  initial if (PIXELS < 1 || OBITS < XBITS) $error("bnnflow_global_acc_pool: PIXELS >= 1, OBITS >= XBITS");
+`ifndef __ICARUS__
+  if (PIXELS < 1 || OBITS < XBITS) begin : g_check
+    $error("PIXELS >= 1, OBITS >= XBITS");
+  end
+`endif
   logic [FB-1:0] fold;
   logic [TB-1:0] turn;
   logic free;
-  logic [PE*OBITS-1:0] sums[0:CF-1];
+  logic [PE*OBITS-1:0] sums[CF];
   wire [PE*OBITS-1:0] earlier = sums[fold];
   logic [PE*OBITS-1:0] now;
   wire begins = turn == 0;

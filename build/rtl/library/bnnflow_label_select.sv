@@ -27,7 +27,11 @@ module bnnflow_label_select #(
   localparam int WORDS = LABELS / PE;
   localparam int TB = $clog2(WORDS + K);
   localparam int CB = $clog2(LABELS + PE) + 1;
-  initial if (LABELS % PE != 0 || K < 1 || K > LABELS) $error("bnnflow_label_select: PE divides LABELS, K to LABELS");
+`ifndef __ICARUS__
+  if (LABELS % PE != 0 || K < 1 || K > LABELS) begin : g_check
+    $error("PE divides LABELS, K to LABELS");
+  end
+`endif
 
   // The best so far, scores with their sign bit turned so that they compare as they are; bit XBITS: there is one.
   logic [K*(XBITS+1)-1:0] scores, scores_now;

@@ -1,17 +1,20 @@
 // How many bounds each of PE values reaches, plus ACT_VAL: the activation of FINN's MultiThreshold.
 //
 // PE      lanes, 1 or more
-// SBITS   bits of a value and of a bound, two's complement
+// SBITS   bits of a value, two's complement
+// BBITS   bits of a bound, at most SBITS (BSIGNED: two's complement), and of SBITS without a sign one less
 // LEVELS  bounds of a channel, 1 or more, ascending
 // FOLDS   groups of PE channels, that come one behind the other, again and again
 // OBITS   bits of a result
-// FILE    bounds: word f holds those of channels f * PE and up, bound l of lane p in bits (p * LEVELS + l) * SBITS
+// FILE    bounds: word f holds those of channels f * PE and up, bound l of lane p in bits (p * LEVELS + l) * BBITS
 //         and up
 //
 // A value in cycle t gives its result in cycle t + 1, with more than one bound in t + 2.
 module bnnflow_levels #(
     parameter int PE = 1,
     parameter int SBITS = 8,
+    parameter int BBITS = 8,
+    parameter bit BSIGNED = 1,
     parameter int LEVELS = 1,
     parameter int FOLDS = 1,
     parameter int OBITS = 1,
@@ -28,15 +31,22 @@ module bnnflow_levels #(
 );
   localparam int FBITS = FOLDS > 1 ? $clog2(FOLDS) : 1;
   localparam int COUNT = $clog2(LEVELS + 1);
-  initial if (LEVELS < 1 || FOLDS < 1) $error("bnnflow_levels: LEVELS, FOLDS >= 1");
+`ifndef __ICARUS__
+  if (BBITS + (BSIGNED ? 0 : 1) > SBITS) begin : g_check2
+    $error("a bound does not fit SBITS");
+  end
+  if (LEVELS < 1 || FOLDS < 1) begin : g_check
+    $error("LEVELS, FOLDS >= 1");
+  end
+`endif
   logic [FBITS-1:0] fold;
-  logic [PE*LEVELS*SBITS-1:0] bounds;
+  logic [PE*LEVELS*BBITS-1:0] bounds;
   always_ff @(posedge clk)
     if (rst) fold <= '0;
     else if (next) fold <= fold == FBITS'(FOLDS - 1) ? '0 : fold + 1'b1;
   bnnflow_rom #(
       .DEPTH(FOLDS),
-      .WIDTH(PE * LEVELS * SBITS),
+      .WIDTH(PE * LEVELS * BBITS),
       .FILE (FILE),
       .STYLE(STYLE)
   ) u_bounds (
@@ -48,7 +58,8 @@ module bnnflow_levels #(
     wire signed [SBITS-1:0] value = values[p*SBITS+:SBITS];
     logic [LEVELS-1:0] reached;
     for (genvar l = 0; l < LEVELS; l++) begin : g_bound
-      wire signed [SBITS-1:0] bound = bounds[(p*LEVELS+l)*SBITS+:SBITS];
+      wire [BBITS-1:0] stored = bounds[(p*LEVELS+l)*BBITS+:BBITS];
+      wire signed [SBITS-1:0] bound = SBITS'($signed({BSIGNED & stored[BBITS-1], stored}));
       always_ff @(posedge clk) reached[l] <= value >= bound;
     end
     if (LEVELS == 1) begin : g_one

@@ -28,7 +28,11 @@ module bnnflow_max_pool #(
   localparam int XB = KW > 1 ? $clog2(KW) : 1;
   localparam int YB = KH > 1 ? $clog2(KH) : 1;
   localparam int OB = OW > 1 ? $clog2(OW) : 1;
-  initial if (H % KH != 0 || W % KW != 0) $error("bnnflow_max_pool: the kernel divides the map");
+`ifndef __ICARUS__
+  if (H % KH != 0 || W % KW != 0) begin : g_check
+    $error("the kernel divides the map");
+  end
+`endif
 
   logic [XB-1:0] kx;
   logic [YB-1:0] ky;
@@ -42,7 +46,7 @@ module bnnflow_max_pool #(
   assign s_ready = free | ~whole;
 
   // Maxima of the row's windows so far.
-  logic [C*XBITS-1:0] rows[0:OW-1];
+  logic [C*XBITS-1:0] rows[OW];
   wire [C*XBITS-1:0] earlier = rows[ox];
   wire begins = kx == 0 && ky == 0;
   logic [C*XBITS-1:0] most;

@@ -3,7 +3,7 @@
 // MH, MW    rows and columns of the matrix; PE divides MH, SIMD divides MW
 // XBITS     bits of an input (XSIGNED: two's complement); WBITS of a weight
 // XNOR      1: inputs and weights are bits, the sum is the number of equal ones; 0: see bnnflow_dot
-// SBITS     bits of the sum, two's complement, of all bounds, too
+// SBITS     bits of the sum, two's complement; BBITS, BSIGNED of bounds as in bnnflow_levels
 // LEVELS    bounds a row; 0: the sums leave the unit, in their lowest OBITS bits
 // WEIGHTS   file: word n * SF + s, SF = MW / SIMD, holds the weight of row n * PE + p and column s * SIMD + i in bits
 //           (p * SIMD + i) * WBITS and up (FINN memblock.dat)
@@ -22,6 +22,8 @@ module bnnflow_mvau #(
     parameter int WBITS = 1,
     parameter bit XNOR = 1,
     parameter int SBITS = 8,
+    parameter int BBITS = 8,
+    parameter bit BSIGNED = 1,
     parameter int LEVELS = 1,
     parameter int OBITS = 1,
     parameter int ACT_VAL = 0,
@@ -44,7 +46,6 @@ module bnnflow_mvau #(
   localparam int NF = MH / PE;
   localparam int LANES = XNOR ? (SIMD + 2) / 3 : SIMD;
   localparam int TREE = LANES > 1 ? $clog2(LANES) : 0;
-  localparam int DBITS = XNOR ? 2 + TREE : XBITS + WBITS + 1 + TREE;
   // Memories, leaves, every second adder, the accumulator, thresholds.
   localparam int SUMMED = 2 + TREE / 2;
   localparam int LATENCY = SUMMED + 1 + (LEVELS == 0 ? 0 : LEVELS == 1 ? 1 : 2);
@@ -52,11 +53,17 @@ module bnnflow_mvau #(
   localparam int NFBITS = NF > 1 ? $clog2(NF) : 1;
   localparam int WABITS = SF * NF > 1 ? $clog2(SF * NF) : 1;
 
-  initial begin
-    if (MH % PE != 0 || MW % SIMD != 0) $error("bnnflow_mvau: PE must divide MH, SIMD must divide MW");
-    if (XNOR && (XBITS != 1 || WBITS != 1)) $error("bnnflow_mvau: XNOR is of bits");
-    if (LEVELS == 0 && OBITS > SBITS) $error("bnnflow_mvau: OBITS is at most SBITS where sums leave");
+`ifndef __ICARUS__
+  if (MH % PE != 0 || MW % SIMD != 0) begin : g_check
+    $error("PE must divide MH, SIMD must divide MW");
   end
+  if (XNOR && (XBITS != 1 || WBITS != 1)) begin : g_check2
+    $error("XNOR is of bits");
+  end
+  if (LEVELS == 0 && OBITS > SBITS) begin : g_check3
+    $error("OBITS is at most SBITS where sums leave");
+  end
+`endif
 
   // Steps.
   logic [SFBITS-1:0] sf;
@@ -87,7 +94,7 @@ module bnnflow_mvau #(
   if (NF == 1) begin : g_once
     always_ff @(posedge clk) x <= s_data;
   end else begin : g_kept
-    logic [SIMD*XBITS-1:0] vector[0:SF-1];
+    logic [SIMD*XBITS-1:0] vector[SF];
     logic [SIMD*XBITS-1:0] now;
     always_ff @(posedge clk) if (step && reads) vector[sf] <= s_data;
     assign now = vector[sf];
@@ -122,40 +129,22 @@ module bnnflow_mvau #(
   // verilator lint_on UNUSEDSIGNAL
   logic done;
   always_ff @(posedge clk) done <= ~rst & is_sum & is_last;
-  for (genvar p = 0; p < PE; p++) begin : g_row
-    // SBITS hold every whole sum: what a part has beyond them is its sign.
-    // verilator lint_off UNUSEDSIGNAL
-    logic [DBITS-1:0] part;
-    // verilator lint_on UNUSEDSIGNAL
-    wire signed [SBITS-1:0] wide;
-    if (XNOR) begin : g_xnor
-      bnnflow_popcount #(
-          .N(SIMD)
-      ) u_part (
-          .clk(clk),
-          .x(x),
-          .w(w[p*SIMD+:SIMD]),
-          .count(part)
-      );
-      assign wide = SBITS'(part);
-    end else begin : g_dot
-      bnnflow_dot #(
-          .N(SIMD),
-          .XBITS(XBITS),
-          .XSIGNED(XSIGNED),
-          .WBITS(WBITS)
-      ) u_part (
-          .clk(clk),
-          .x  (x),
-          .w  (w[p*SIMD*WBITS+:SIMD*WBITS]),
-          .sum(part)
-      );
-      assign wide = SBITS'($signed(part));
-    end
-    logic [SBITS-1:0] total;
-    always_ff @(posedge clk) if (is_sum) total <= (is_first ? '0 : total) + wide;
-    assign sums[p*SBITS+:SBITS] = total;
-  end
+  bnnflow_rows #(
+      .PE(PE),
+      .SIMD(SIMD),
+      .XBITS(XBITS),
+      .XSIGNED(XSIGNED),
+      .WBITS(WBITS),
+      .XNOR(XNOR),
+      .SBITS(SBITS)
+  ) u_rows (
+      .clk(clk),
+      .x(x),
+      .w(w),
+      .is_sum(is_sum),
+      .is_first(is_first),
+      .sums(sums)
+  );
 
   logic [PE*OBITS-1:0] results;
   logic push;
@@ -168,6 +157,8 @@ module bnnflow_mvau #(
     bnnflow_levels #(
         .PE(PE),
         .SBITS(SBITS),
+        .BBITS(BBITS),
+        .BSIGNED(BSIGNED),
         .LEVELS(LEVELS),
         .FOLDS(NF),
         .OBITS(OBITS),
@@ -192,8 +183,8 @@ module bnnflow_mvau #(
   end
 
   bnnflow_fifo #(
-      .WIDTH(PE * OBITS),
-      .DEPTH(DEPTH),
+      .WIDTH  (PE * OBITS),
+      .DEPTH  (DEPTH),
       .LATENCY(LATENCY)
   ) u_out (
       .clk(clk),

@@ -2,8 +2,9 @@
 //
 // H, W                      map without its border
 // TOP, LEFT, BOTTOM, RIGHT  rows and columns of the border
-// CF, WIDTH                 words of a pixel, and bits of a word
-// BORDER                    a word of the border
+// CF, SIMD                  words of a pixel, and values of a word
+// XBITS                     bits of a value (SIGNED: two's complement), OBITS of a result, enough for both
+// BORDER                    a value of the border
 // DEPTH                     places of the output
 //
 // A word a step; those of the border read nothing, but the first one waits until its image is there.
@@ -15,19 +16,27 @@ module bnnflow_padding #(
     parameter int BOTTOM = 1,
     parameter int RIGHT = 1,
     parameter int CF = 1,
-    parameter int WIDTH = 1,
-    parameter logic [WIDTH-1:0] BORDER = '0,
+    parameter int SIMD = 1,
+    parameter int XBITS = 1,
+    parameter bit SIGNED = 0,
+    parameter int OBITS = 1,
+    parameter logic [OBITS-1:0] BORDER = '0,
     parameter int DEPTH = 2
 ) (
     input logic clk,
     input logic rst,
     input logic s_valid,
     output logic s_ready,
-    input logic [WIDTH-1:0] s_data,
+    input logic [SIMD*XBITS-1:0] s_data,
     output logic m_valid,
     input logic m_ready,
-    output logic [WIDTH-1:0] m_data
+    output logic [SIMD*OBITS-1:0] m_data
 );
+`ifndef __ICARUS__
+  if (OBITS < XBITS) begin : g_check
+    $error("OBITS >= XBITS");
+  end
+`endif
   localparam int OH = TOP + H + BOTTOM;
   localparam int OW = (LEFT + W + RIGHT) * CF;
   localparam int XB = OW > 1 ? $clog2(OW) : 1;
@@ -35,8 +44,15 @@ module bnnflow_padding #(
   logic [XB-1:0] x;
   logic [YB-1:0] y;
   logic free;
+  logic [SIMD*OBITS-1:0] values;
+  for (genvar i = 0; i < SIMD; i++) begin : g_value
+    assign values[i*OBITS+:OBITS] = OBITS'($signed(
+        {SIGNED & s_data[(i+1)*XBITS-1], s_data[i*XBITS+:XBITS]}
+    ));
+  end
   // Compared as integers: a border of 0 rows has no bits to compare.
-  wire on_map = int'(y) >= TOP && int'(y) < TOP + H && int'(x) >= LEFT * CF && int'(x) < (LEFT + W) * CF;
+  wire in_row = int'(x) >= LEFT * CF && int'(x) < (LEFT + W) * CF;
+  wire on_map = in_row && int'(y) >= TOP && int'(y) < TOP + H;
   wire begins = x == 0 && y == 0;
   wire step = free & (s_valid | ~(on_map | begins));
   assign s_ready = free & on_map;
@@ -51,7 +67,7 @@ module bnnflow_padding #(
     end
   end
   bnnflow_fifo #(
-      .WIDTH(WIDTH),
+      .WIDTH(SIMD * OBITS),
       .DEPTH(DEPTH)
   ) u_out (
       .clk(clk),
@@ -59,7 +75,7 @@ module bnnflow_padding #(
       .free(free),
       .take(step),
       .push(step),
-      .push_data(on_map ? s_data : BORDER),
+      .push_data(on_map ? values : {SIMD{BORDER}}),
       .m_valid(m_valid),
       .m_ready(m_ready),
       .m_data(m_data)

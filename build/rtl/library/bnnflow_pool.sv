@@ -25,16 +25,22 @@ module bnnflow_pool #(
     output logic [PE*OBITS-1:0] m_data
 );
   localparam int AB = AREA > 1 ? $clog2(AREA) : 1;
-  initial if (AREA < 1 || OBITS < XBITS) $error("bnnflow_pool: AREA >= 1, OBITS >= XBITS");
+`ifndef __ICARUS__
+  if (AREA < 1 || OBITS < XBITS) begin : g_check
+    $error("AREA >= 1, OBITS >= XBITS");
+  end
+`endif
   logic [AB-1:0] place;
   logic [PE*OBITS-1:0] held, now;
   logic free;
-  wire begins = place == 0;
-  wire whole = place == AB'(AREA - 1);
-  wire step = s_valid & s_ready;
+  wire  begins = place == 0;
+  wire  whole = place == AB'(AREA - 1);
+  wire  step = s_valid & s_ready;
   assign s_ready = free | ~whole;
   for (genvar p = 0; p < PE; p++) begin : g_channel
-    wire signed [OBITS:0] a = (OBITS + 1)'($signed({SIGNED & s_data[(p+1)*XBITS-1], s_data[p*XBITS+:XBITS]}));
+    wire signed [OBITS:0] a = (OBITS + 1)'($signed(
+        {SIGNED & s_data[(p+1)*XBITS-1], s_data[p*XBITS+:XBITS]}
+    ));
     wire signed [OBITS:0] b = {SIGNED & held[(p+1)*OBITS-1], held[p*OBITS+:OBITS]};
     if (TOTAL) begin : g_sum
       assign now[p*OBITS+:OBITS] = OBITS'(begins ? a : a + b);

@@ -16,7 +16,11 @@ module bnnflow_popcount #(
     input logic [N-1:0] w,
     output logic [CBITS-1:0] count
 );
-  initial if (N < 1) $error("bnnflow_popcount: N >= 1");
+`ifndef __ICARUS__
+  if (N < 1) begin : g_check
+    $error("N >= 1");
+  end
+`endif
 `ifdef BNNFLOW_COUNTONES
   logic [CBITS-1:0] now;
   always_ff @(posedge clk) now <= CBITS'($countones(~(x ^ w)));
@@ -28,7 +32,7 @@ module bnnflow_popcount #(
     assign count = line[CBITS*(LEVELS/2)-1-:CBITS];
   end
 `else
-  wire [LEAVES*3-1:0] same = (LEAVES * 3)'({~(x ^ w)});
+  wire  [LEAVES*3-1:0] same = (LEAVES * 3)'({~(x ^ w)});
   logic [LEAVES*2-1:0] leaves;
   for (genvar i = 0; i < LEAVES; i++) begin : g_leaf
     always_ff @(posedge clk) leaves[2*i+:2] <= 2'(same[3*i]) + 2'(same[3*i+1]) + 2'(same[3*i+2]);
@@ -38,9 +42,9 @@ module bnnflow_popcount #(
       .WIDTH(2),
       .LEVELS(LEVELS)
   ) u_sum (
-      .clk(clk),
+      .clk  (clk),
       .terms(leaves),
-      .sum(count)
+      .sum  (count)
   );
 `endif
 endmodule

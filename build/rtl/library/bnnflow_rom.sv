@@ -9,7 +9,7 @@
 module bnnflow_rom #(
     parameter int DEPTH = 2,
     parameter int WIDTH = 1,
-    parameter FILE  = "",
+    parameter FILE = "",
     // verilator lint_off UNUSEDPARAM
     parameter STYLE = "auto",
     // verilator lint_on UNUSEDPARAM
@@ -19,13 +19,17 @@ module bnnflow_rom #(
     input logic [ABITS-1:0] addr,
     output logic [WIDTH-1:0] data
 );
-  initial if (DEPTH < 1 || WIDTH < 1) $error("bnnflow_rom: DEPTH, WIDTH >= 1");
+`ifndef __ICARUS__
+  if (DEPTH < 1 || WIDTH < 1) begin : g_check
+    $error("DEPTH, WIDTH >= 1");
+  end
+`endif
 `ifdef YOSYS
   (* rom_style = STYLE == "distributed" ? "logic" : STYLE *)
 `else
   (* rom_style = STYLE *)
 `endif
-  logic [WIDTH-1:0] words[0:DEPTH-1];
+  logic [WIDTH-1:0] words[DEPTH];
   initial $readmemh(FILE, words);
   always_ff @(posedge clk) data <= words[addr];
 endmodule

@@ -42,13 +42,13 @@ module bnnflow_sliding_window #(
   localparam int OUTER = DEPTHWISE ? CF : 1;
   localparam int RUN = DEPTHWISE ? KW : KW * CF;
   localparam int INNER = DEPTHWISE ? CF : 1;
-  localparam int TO_ROW = W * CF - (RUN - 1) * INNER;
-  localparam int TO_GROUP = 1 - (KH - 1) * W * CF - (RUN - 1) * INNER;
+  localparam int TOROW = W * CF - (RUN - 1) * INNER;
+  localparam int TOGROUP = 1 - (KH - 1) * W * CF - (RUN - 1) * INNER;
   // From the last word of a window to the first of the next one, in words of the map.
   localparam int BACK = (KH - 1) * W * CF + (RUN - 1) * INNER + OUTER - 1;
   localparam int MOVE = SW * CF;
-  localparam int MOVE_ROW = (SH * W - (OW - 1) * SW) * CF;
-  localparam int MOVE_IMAGE = (H * W - (OH - 1) * SH * W - (OW - 1) * SW) * CF;
+  localparam int MOVEROW = (SH * W - (OW - 1) * SW) * CF;
+  localparam int MOVEIMAGE = (H * W - (OH - 1) * SH * W - (OW - 1) * SW) * CF;
   localparam int ABITS = BUFFER > 1 ? $clog2(BUFFER) : 1;
   localparam int FBITS = $clog2(BUFFER + 1);
   localparam int RBITS = RUN > 1 ? $clog2(RUN) : 1;
@@ -58,17 +58,22 @@ module bnnflow_sliding_window #(
   localparam int YBITS = OH > 1 ? $clog2(OH) : 1;
   localparam int LATENCY = 1;
 
-  initial begin
-    if (KH > H || KW > W) $error("bnnflow_sliding_window: the kernel is larger than the map");
-    if (BUFFER < HELD) $error("bnnflow_sliding_window: BUFFER holds a whole window");
-    if (MOVE_IMAGE > BUFFER || MOVE_ROW > BUFFER || MOVE > BUFFER)
-      $error("bnnflow_sliding_window: BUFFER holds what a window moves by");
+`ifndef __ICARUS__
+  if (KH > H || KW > W) begin : g_check
+    $error("the kernel is larger than the map");
   end
+  if (BUFFER < HELD) begin : g_check2
+    $error("BUFFER holds a whole window");
+  end
+  if (MOVEIMAGE > BUFFER || MOVEROW > BUFFER || MOVE > BUFFER) begin : g_check3
+    $error("BUFFER holds what a window moves by");
+  end
+`endif
 
-  // An address `by` words on, in the ring.
-  function automatic logic [ABITS-1:0] ahead(input logic [ABITS-1:0] from, input int by);
-    int there = int'(from) + ((by % BUFFER) + BUFFER) % BUFFER;
-    return ABITS'(there >= BUFFER ? there - BUFFER : there);
+  // An address some words on, in the ring; RING makes them a number from 0 to BUFFER - 1.
+  `define RING(words) (((words) % BUFFER + BUFFER) % BUFFER)
+  function automatic logic [ABITS-1:0] ahead(input logic [ABITS-1:0] from, input int words);
+    ahead = ABITS'(int'(from) >= BUFFER - words ? int'(from) + words - BUFFER : int'(from) + words);
   endfunction
 
   logic [ABITS-1:0] write_addr, read_addr;
@@ -95,23 +100,23 @@ module bnnflow_sliding_window #(
   logic [ABITS-1:0] next_addr;
   always_comb begin
     moved = '0;
-    if (!run_ends) next_addr = ahead(read_addr, INNER);
-    else if (!row_ends) next_addr = ahead(read_addr, TO_ROW);
-    else if (!group_ends) next_addr = ahead(read_addr, TO_GROUP);
+    if (!run_ends) next_addr = ahead(read_addr, `RING(INNER));
+    else if (!row_ends) next_addr = ahead(read_addr, `RING(TOROW));
+    else if (!group_ends) next_addr = ahead(read_addr, `RING(TOGROUP));
     else if (!x_ends) begin
-      next_addr = ahead(read_addr, MOVE - BACK);
+      next_addr = ahead(read_addr, `RING(MOVE - BACK));
       moved = FBITS'(MOVE);
     end else if (!y_ends) begin
-      next_addr = ahead(read_addr, MOVE_ROW - BACK);
-      moved = FBITS'(MOVE_ROW);
+      next_addr = ahead(read_addr, `RING(MOVEROW - BACK));
+      moved = FBITS'(MOVEROW);
     end else begin
-      next_addr = ahead(read_addr, MOVE_IMAGE - BACK);
-      moved = FBITS'(MOVE_IMAGE);
+      next_addr = ahead(read_addr, `RING(MOVEIMAGE - BACK));
+      moved = FBITS'(MOVEIMAGE);
     end
   end
 
   always_ff @(posedge clk) begin
-    if (write) write_addr <= ahead(write_addr, 1);
+    if (write) write_addr <= ahead(write_addr, `RING(1));
     if (step) begin
       read_addr <= next_addr;
       run <= run_ends ? '0 : run + 1'b1;
@@ -133,7 +138,7 @@ module bnnflow_sliding_window #(
     end
   end
 
-  (* ram_style = STYLE *) logic [WIDTH-1:0] ring[0:BUFFER-1];
+  (* ram_style = STYLE *) logic [WIDTH-1:0] ring[BUFFER];
   logic [WIDTH-1:0] word;
   logic push;
   always_ff @(posedge clk) begin
@@ -142,8 +147,8 @@ module bnnflow_sliding_window #(
     push <= step & ~rst;
   end
   bnnflow_fifo #(
-      .WIDTH(WIDTH),
-      .DEPTH(DEPTH),
+      .WIDTH  (WIDTH),
+      .DEPTH  (DEPTH),
       .LATENCY(LATENCY)
   ) u_out (
       .clk(clk),
@@ -157,3 +162,4 @@ module bnnflow_sliding_window #(
       .m_data(m_data)
   );
 endmodule
+`undef RING

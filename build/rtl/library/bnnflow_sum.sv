@@ -16,7 +16,11 @@ module bnnflow_sum #(
     input logic [N*WIDTH-1:0] terms,
     output logic [WIDTH+LEVELS-1:0] sum
 );
-  initial if (N < 1 || N > 2 ** LEVELS) $error("bnnflow_sum: N from 1 to 2**LEVELS");
+`ifndef __ICARUS__
+  if (N < 1 || N > 2 ** LEVELS) begin : g_check
+    $error("N from 1 to 2**LEVELS");
+  end
+`endif
   localparam int HALF = LEVELS > 0 ? 2 ** (LEVELS - 1) : 1;
   localparam int OUT = WIDTH + LEVELS;
   if (LEVELS == 0) begin : g_leaf
@@ -31,9 +35,9 @@ module bnnflow_sum #(
         .LEVELS(LEVELS - 1),
         .SIGNED(SIGNED)
     ) u_low (
-        .clk(clk),
+        .clk  (clk),
         .terms(terms[(N<HALF?N : HALF)*WIDTH-1:0]),
-        .sum(low)
+        .sum  (low)
     );
     if (N > HALF) begin : g_high
       bnnflow_sum #(
@@ -42,9 +46,9 @@ module bnnflow_sum #(
           .LEVELS(LEVELS - 1),
           .SIGNED(SIGNED)
       ) u_high (
-          .clk(clk),
+          .clk  (clk),
           .terms(terms[N*WIDTH-1:HALF*WIDTH]),
-          .sum(high)
+          .sum  (high)
       );
     end else begin : g_none
       assign high = '0;

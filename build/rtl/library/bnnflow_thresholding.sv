@@ -1,7 +1,7 @@
 // Thresholds of a stream (FINN Thresholding): a word in, a word out.
 //
 // PE      channels of a word; FOLDS words of a pixel
-// XBITS   bits of a value (XSIGNED: two's complement), SBITS of a bound, two's complement, enough for both
+// XBITS   bits of a value (XSIGNED: two's complement), SBITS of it and of a bound, two's complement
 // others  as bnnflow_levels
 // DEPTH   places of the output
 module bnnflow_thresholding #(
@@ -10,6 +10,8 @@ module bnnflow_thresholding #(
     parameter int XBITS = 8,
     parameter bit XSIGNED = 0,
     parameter int SBITS = 9,
+    parameter int BBITS = 8,
+    parameter bit BSIGNED = 1,
     parameter int LEVELS = 1,
     parameter int OBITS = 1,
     parameter int ACT_VAL = 0,
@@ -27,7 +29,11 @@ module bnnflow_thresholding #(
     output logic [PE*OBITS-1:0] m_data
 );
   localparam int LATENCY = LEVELS == 1 ? 2 : 3;
-  initial if (SBITS < XBITS + (XSIGNED ? 0 : 1)) $error("bnnflow_thresholding: a value does not fit SBITS");
+`ifndef __ICARUS__
+  if (SBITS < XBITS + (XSIGNED ? 0 : 1)) begin : g_check
+    $error("a value does not fit SBITS");
+  end
+`endif
   logic free, push;
   logic [PE*SBITS-1:0] values;
   logic [PE*OBITS-1:0] results;
@@ -35,11 +41,15 @@ module bnnflow_thresholding #(
   assign s_ready = free;
   for (genvar p = 0; p < PE; p++) begin : g_lane
     always_ff @(posedge clk)
-      values[p*SBITS+:SBITS] <= SBITS'($signed({XSIGNED & s_data[(p+1)*XBITS-1], s_data[p*XBITS+:XBITS]}));
+      values[p*SBITS+:SBITS] <= SBITS'($signed(
+          {XSIGNED & s_data[(p+1)*XBITS-1], s_data[p*XBITS+:XBITS]}
+      ));
   end
   bnnflow_levels #(
       .PE(PE),
       .SBITS(SBITS),
+      .BBITS(BBITS),
+      .BSIGNED(BSIGNED),
       .LEVELS(LEVELS),
       .FOLDS(FOLDS),
       .OBITS(OBITS),
@@ -62,8 +72,8 @@ module bnnflow_thresholding #(
       .q  (push)
   );
   bnnflow_fifo #(
-      .WIDTH(PE * OBITS),
-      .DEPTH(DEPTH),
+      .WIDTH  (PE * OBITS),
+      .DEPTH  (DEPTH),
       .LATENCY(LATENCY)
   ) u_out (
       .clk(clk),

@@ -19,7 +19,11 @@ module bnnflow_widen #(
     output logic [N*WIDTH-1:0] m_data
 );
   localparam int NBITS = $clog2(N);
-  initial if (N < 2) $error("bnnflow_widen: N >= 2");
+`ifndef __ICARUS__
+  if (N < 2) begin : g_check
+    $error("N >= 2");
+  end
+`endif
   logic [NBITS-1:0] part;
   logic [(N-1)*WIDTH-1:0] held;
   logic free;

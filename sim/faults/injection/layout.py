@@ -90,7 +90,9 @@ class Memory:
         if self.kind == "weights" and self.bits == 1:
             assert isinstance(op, Mvau)
             bit = cells[..., 0].astype(np.uint8)
-            return replace(op, weight=bit if op.xnor else 2 * bit.astype(np.int8) - 1)
+            # Weights of 0 and +1 alone are bits, too.
+            whole = op.xnor or op.weight.min() >= 0
+            return replace(op, weight=bit.astype(op.weight.dtype) if whole else 2 * bit.astype(np.int8) - 1)
         places = 1 << np.arange(self.bits, dtype=np.int64)
         if self.signed:
             places[-1] = -places[-1]

