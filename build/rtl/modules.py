@@ -111,7 +111,7 @@ def module_of(node: Node, graph: Graph) -> Module:
             bits = value_bits(made)
             border = f"{bits}'h{words_hex(np.array([[value]]), bits)[0]}"
             sizes = {"H": x.shape[0], "W": x.shape[1], "TOP": top, "LEFT": left, "BOTTOM": bottom, "RIGHT": right}
-            own = {"CF": x.channels // simd, "SIMD": simd, "OBITS": bits, "BORDER": border}
+            own: dict[str, Parameter] = {"CF": x.channels // simd, "SIMD": simd, "OBITS": bits, "BORDER": border}
             return Module("bnnflow_padding", sizes | own | _values(x))
         case ChannelwiseMul(factor, pe):
             table = np.broadcast_to(factor, (x.channels,)).reshape(-1, pe)

@@ -49,15 +49,19 @@ module bnnflow_label_select #(
   always_comb begin
     logic [XBITS:0] score, other;
     logic [IBITS-1:0] index, of_other;
+    logic moved;
     scores_now = begins ? '0 : scores;
     labels_now = labels;
     for (int p = 0; p < PE; p++) begin
       score = {1'b1, s_data[p*XBITS+:XBITS] ^ (XBITS'(SIGNED) << (XBITS - 1))};
       index = IBITS'(label) + IBITS'(p);
+      moved = 1'b0;
       for (int k = 0; k < K; k++) begin
         other = scores_now[k*(XBITS+1)+:XBITS+1];
         of_other = labels_now[k*IBITS+:IBITS];
-        if (score > other) begin
+        // One that was moved down goes before those that equal it: its index is lower.
+        if (moved || score > other) begin
+          moved = 1'b1;
           scores_now[k*(XBITS+1)+:XBITS+1] = score;
           labels_now[k*IBITS+:IBITS] = index;
           score = other;

@@ -24,6 +24,7 @@ REFUSED = [
     ("bnnflow_pool", {"XBITS": 2}, "OBITS >= XBITS"),
     ("bnnflow_add_streams", {"ABITS": 3}, "a sum does not fit OBITS"),
     ("bnnflow_concat", {"OBITS": 1, "XMAX": 2, "XBITS": "64'h200000002"}, "a value does not fit OBITS"),
+    ("bnnflow_padding", {"XBITS": 2}, "OBITS >= XBITS"),
     ("bnnflow_fifo", {"DEPTH": 0}, "DEPTH >= 1"),
     ("bnnflow_widen", {"N": 1}, "N >= 2"),
 ]

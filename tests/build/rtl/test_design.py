@@ -1,0 +1,101 @@
+"""The files of a design: the same every time, memories as FINN and faults have them, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bnnflow import Problem
+from bnnflow.build.rtl.design import design
+from bnnflow.build.rtl.modules import latencies, signed_bits
+from bnnflow.build.rtl.words import checksum, from_words, to_words, word_bytes
+from bnnflow.sim.faults.injection.layout import memories
+from bnnflow.transforms.ir.graph import Graph
+from bnnflow.transforms.ir.ops import Mvau, SlidingWindow
+from bnnflow.transforms.ir.tensor import TensorType
+from bnnflow.transforms.streams import Stream, streams_of
+
+from ...hardware_graphs import GRAPHS
+
+
+def changed(graph: Graph, kind: type, **fields: object) -> Graph:
+    """The graph with fields of its first unit of a kind replaced."""
+    first = next(node for node in graph.nodes if isinstance(node.op, kind))
+    new = replace(first, op=replace(first.op, **fields))  # type: ignore[type-var]
+    return graph.with_nodes(tuple(new if node is first else node for node in graph.nodes))
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_the_same_bytes_every_time(name: str) -> None:
+    graph = GRAPHS[name]()
+    one, two = design(graph, 2, {}, 100.0), design(graph, 2, {}, 100.0)
+    assert dict(one.files) == dict(two.files)
+    deeper = design(graph, 3, {}, 100.0)
+    assert deeper.digest != one.digest
+    manifest = json.loads(one.files["manifest.json"])
+    assert manifest["sha256"] == one.digest
+    assert one.digest[:16] in one.files[f"{one.name}.sv"]
+    assert [each["name"] for each in manifest["streams"]] == [each.name for each in streams_of(graph).streams]
+    assert set(one.fifos.values()) == {each.name for each in streams_of(graph).streams}
+    assert {each["name"]: each["latency"] for each in manifest["units"]} == latencies(graph)
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_memories_are_those_of_faults(name: str) -> None:
+    """Word for word and bit for bit what `sim/faults` lays faults into."""
+    graph = GRAPHS[name]()
+    made = design(graph, 2, {}, 100.0)
+    found = 0
+    for memory in memories(graph, ("weights", "thresholds")):
+        kind = "weights" if memory.kind == "weights" else "bounds"
+        lines = made.files[f"memories/{memory.layer}_{kind}.hex"].split()
+        held = [[int(line, 16) >> place & 1 for place in range(memory.width)] for line in lines]
+        assert np.array_equal(held, memory.words(graph.node(memory.layer).op))
+        found += 1
+    assert found
+
+
+@given(
+    st.integers(-40, 40), st.integers(0, 80), st.sampled_from([1, 2]), st.integers(1, 9), st.integers(1, 4), st.data()
+)
+def test_words_and_back(low: int, span: int, step: int, width: int, words: int, data: st.DataObject) -> None:
+    kind = TensorType((width * words,), low, low + span - span % step, step)
+    stream = Stream("a -> b", "a", "b", width, words, kind)
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))
+    values = low + step * rng.integers(0, span // step + 1, (3, width * words))
+    sent = to_words(values, stream)
+    assert sent.shape == (3, words, word_bytes(stream))
+    assert np.array_equal(from_words(sent, stream), values)
+    # The sum sees which word stands where: two that differ and change places change it.
+    flat = values.reshape(-1, width)
+    if (different := np.argwhere((flat != flat[0]).any(1))).size:
+        other = flat.copy()
+        other[[0, different[0, 0]]] = other[[different[0, 0], 0]]
+        assert checksum(other.reshape(values.shape), stream) != checksum(values, stream)
+
+
+@given(st.integers(-(2**40), 2**40), st.integers(0, 2**40))
+def test_signed_bits_are_as_few_as_hold_both(low: int, span: int) -> None:
+    bits, high = signed_bits(low, low + span), low + span
+    assert -(1 << bits - 1) <= low and high < 1 << bits - 1
+    assert bits == 1 or low < -(1 << bits - 2) or high >= 1 << bits - 2
+
+
+def test_what_has_no_hardware_is_refused_by_name() -> None:
+    graph = GRAPHS["convolutions"]()
+    for broken, said in (
+        (changed(graph, SlidingWindow, simd=2, parallel_window=1), "parallel_window"),
+        (changed(graph, Mvau, ram_style="ultra"), "UltraRAM"),
+        (changed(graph, Mvau, runtime_writeable_weights=1), "written while it runs"),
+        (changed(graph, Mvau, mem_mode="external"), "written while it runs"),
+    ):
+        with pytest.raises(Problem, match=said) as raised:
+            design(broken, 2, {}, 100.0)
+        assert "operation 't" in raised.value.where and raised.value.hint
+    with pytest.raises(Problem, match="has 0 words"):
+        design(graph, 0, {}, 100.0)

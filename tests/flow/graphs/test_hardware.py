@@ -1,0 +1,113 @@
+"""Hardware simulated by Verilator against our simulators: values, cycles, FIFOs, and faults that must be found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bnnflow.build.cosim.verilator import Program, Stalls, Tools, build
+from bnnflow.flow.graphs.hardware import Hardware, cosimulated, hardware_of
+from bnnflow.flow.run.tools import compiler_place, simulation_tools, verilator_place
+from bnnflow.sim.engine.simulator import Simulator
+from bnnflow.sim.faults.injection.layout import memories
+from bnnflow.transforms.ir.tensor import Array
+
+from ...hardware_graphs import GRAPHS
+
+STALLS = (Stalls(1, 0.3, 0.3), Stalls(2, 0.0, 0.6), Stalls(3, 0.6, 0.0))
+IMAGES = 6
+
+
+@pytest.fixture(scope="module")
+def tools() -> Tools:
+    if verilator_place() is None or compiler_place() is None:
+        pytest.skip("Verilator or a C++ compiler is not installed")
+    return simulation_tools()
+
+
+def images_of(made: Hardware, count: int = IMAGES) -> Array:
+    kind = made.graph.input_type
+    low, high = kind.range
+    return np.random.default_rng(7).integers(low, high + 1, (count, *kind.shape))
+
+
+def written(made: Hardware, folder: Path) -> Path:
+    for path, text in made.design.files.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text)
+    return folder
+
+
+def outputs(made: Hardware, images: Array) -> Array:
+    source = made.design.leave.source
+    return dict(Simulator.of(made.graph).tensors(images, [source]))[source].reshape(len(images), -1)
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_every_value_cycle_and_fifo(name: str, tools: Tools, tmp_path: Path) -> None:
+    made = hardware_of(GRAPHS[name](), 2, {}, 100.0)
+    found = cosimulated(made, images_of(made), STALLS, written(made, tmp_path), tools, None)
+    assert found.unexpected == [] and found.equal
+    assert found.outputs == outputs(made, images_of(made)).size and found.difference is None
+    assert (found.latency_cycles, found.interval_cycles) == (found.predicted_latency, found.predicted_interval)
+    assert found.interval_cycles == made.timing.interval
+    assert [run.different for run in found.runs] == [0] * 4 and found.runs[2].cycles > found.runs[0].cycles
+    assert found.streams == len(found.fifo_peaks) == len(made.depths)
+    # The outputs tell images apart: an equality of constants would prove little.
+    assert len(np.unique(outputs(made, images_of(made)), axis=0)) > 1
+
+
+def test_a_wrong_bit_is_named_by_the_first_stream(tools: Tools, tmp_path: Path) -> None:
+    """The program reads memories when it starts, so one bit changed in a file is a fault of the hardware."""
+    made = hardware_of(GRAPHS["convolutions"](), 2, {}, 100.0)
+    folder = written(made, tmp_path)
+    layer = [node.name for node in made.graph.nodes if hasattr(node.op, "weight")][-1]
+    path = folder / "memories" / f"{layer}_weights.hex"
+    lines = path.read_text().split()
+    path.write_text("\n".join([f"{int(lines[0], 16) ^ 255:0{len(lines[0])}x}", *lines[1:]]) + "\n")
+    found = cosimulated(made, images_of(made), (), folder, tools, None)
+    assert not found.equal
+    named = [line for line in found.unexpected if line.startswith("words of ")]
+    assert named and named[0].startswith(f"words of {layer} -> ")
+    assert all(line.startswith("words of ") for line in found.unexpected)
+
+
+def test_a_shallow_fifo_stands_still_and_is_named(tools: Tools, tmp_path: Path) -> None:
+    """With the depths that a skip needs it runs; without, cycles end and the streams that miss words are listed."""
+    graph = GRAPHS["residual"]()
+    whole = hardware_of(graph, 2, {}, 100.0)
+    grown = {name: depth for name, depth in whole.depths.items() if depth > 2}
+    assert grown
+    shallow = hardware_of(graph, 2, dict.fromkeys(whole.depths, 2), 100.0)
+    assert shallow.timing.deadlock is not None
+    program: Program = build(shallow.design, written(shallow, tmp_path), tools)
+    images = images_of(shallow, 2)
+    found = program.run(images, limit=2_000)
+    assert found.stuck and found.finished == ()
+    fifo = shallow.timing.deadlock.fifo
+    assert found.written[fifo] < 2 * next(each.words for each in shallow.timing.fifos if each.name == fifo)
+
+
+@pytest.mark.parametrize("kind", ["weights", "thresholds"])
+def test_faults_in_memories_are_those_that_are_simulated(kind: str, tools: Tools, tmp_path: Path) -> None:
+    """A map of flipped cells, in `sim/faults` and in the files that the hardware reads: the same outputs."""
+    made = hardware_of(GRAPHS["integers"](), 2, {}, 100.0)
+    folder, images = written(made, tmp_path), images_of(made)
+    rng, graph = np.random.default_rng(5), made.graph
+    for memory in memories(graph, (kind,)):
+        node = graph.node(memory.layer)
+        words = memory.words(node.op) ^ (rng.random((memory.depth, memory.width)) < 0.2).astype(np.uint8)
+        from dataclasses import replace
+
+        held = replace(node, op=memory.holding(node.op, words))
+        graph = graph.with_nodes(tuple(held if each is node else each for each in graph.nodes))
+        lines = [f"{sum(int(bit) << place for place, bit in enumerate(word)):x}" for word in words]
+        name = {"weights": "weights", "thresholds": "bounds"}[kind]
+        (folder / "memories" / f"{memory.layer}_{name}.hex").write_text("\n".join(lines) + "\n")
+    found = build(made.design, folder, tools).run(images)
+    source = made.design.leave.source
+    faulty = dict(Simulator.of(graph).tensors(images, [source]))[source].reshape(IMAGES, -1)
+    assert not np.array_equal(faulty, outputs(made, images))
+    assert np.array_equal(found.outputs, faulty)
