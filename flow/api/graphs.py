@@ -362,7 +362,7 @@ class LoadedGraph:
             Problem: as for `estimate`; a unit that has no hardware; the folder holds something else.
 
         >>> g.rtl("hardware", fps=1000).top
-        'bnn_network'
+        'bnn_net'
         """
         from ..commands import graphs, hardware
 
@@ -406,6 +406,9 @@ class LoadedGraph:
 
         Raises:
             Problem: as for `rtl`; status 3 where Verilator or a C++ compiler is missing.
+
+        >>> g.cosim(x, fps=1000, stalls=1).equal
+        True
         """
         from ..commands import graphs, hardware, simulation
 

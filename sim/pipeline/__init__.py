@@ -2,8 +2,8 @@
 
 What is computed plays no part: each unit reads and writes words of its streams in an order that its shape and folding
 fix. The result therefore says when every word moves, and so where units wait, how full FIFOs get, and which FIFO is
-too small. With the latencies of `build/rtl/modules.py` it is the timing of the hardware that `flow rtl` writes, cycle by
-cycle and word by word: `flow cosim` holds the two against each other.
+too small. With the latencies of `build/rtl/modules.py` it is the timing of the hardware that `flow rtl` writes, cycle
+by cycle and word by word: `flow cosim` holds the two against each other.
 
 Common to all units:
 
@@ -26,10 +26,10 @@ The units:
   write the next PE: (MH / PE) * SF cycles a vector.
 * `SlidingWindow`: reads pixels, SIMD channels a word, while it writes windows. A window begins when all its pixels are
   buffered and is written word by word; its last word also waits for all pixels in front of the next window. The ring
-  buffer holds a window and its greatest move, that to the next image (`transforms.streams.WindowMoves`); a place is free
-  when the window has moved beyond it. With `parallel_window` a word is a whole window of SIMD channels, written when its
-  last pixel's word is there. While it neither reads nor writes, it is blocked as long as a word of a window waits for a
-  place, else starved.
+  buffer holds a window and its greatest move, that to the next image (`transforms.streams.WindowMoves`); a place is
+  free when the window has moved beyond it. With `parallel_window` a word is a whole window of SIMD channels, written
+  when its last pixel's word is there. While it neither reads nor writes, it is blocked as long as a word of a window
+  waits for a place, else starved.
 * `Thresholding`, `ChannelwiseMul`, `AddBorder`: one word in, one word out.
 * `AddStreams`: one word of both inputs, one word out. `DuplicateStreams`: one word in, the same to every reader.
 * `StreamingConcat`: for each pixel, the words of the first input, then those of the second, ...
