@@ -14,14 +14,11 @@ from bnnflow import Problem
 from ...build.rtl.design import MANIFEST
 from ...transforms.ir.graph import Graph
 from ..graphs.folding import Wanted
-from ..graphs.hardware import Hardware, cosimulated, hardware_of
-from ..graphs.inputs import input_held
-from ..results.hardware import Cosim, HardwareUnit, Rtl
+from ..graphs.hardware import STALLS, Hardware, cosimulated, hardware_of, told
+from ..results.hardware import Cosim, Rtl
 from ..run.files import whole_folder
 from .graphs import Fifos, compile_and_fold
 from .simulation import Images, taken
-
-_STALLS = ((0.3, 0.3), (0.0, 0.6), (0.6, 0.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +57,7 @@ def rtl(graph: Graph, wanted: Wanted, fifos: Fifos, folder: Path) -> Rtl:
     made, notes = _made(graph, wanted, fifos)
     with whole_folder(folder, MANIFEST) as place:
         _write(made, place)
-    return _told(made, wanted, notes, folder)
+    return told(made, wanted.clock_mhz, notes, str(folder))
 
 
 def cosim(graph: Graph, wanted: Wanted, fifos: Fifos, how: CosimOptions) -> Cosim:
@@ -79,7 +76,7 @@ def cosim(graph: Graph, wanted: Wanted, fifos: Fifos, how: CosimOptions) -> Cosi
     tools = simulation_tools()
     made, _ = _made(graph, wanted, fifos)
     images = _images(made.graph, how)
-    stalls = [Stalls(how.seed + 1 + place, *_STALLS[place % len(_STALLS)]) for place in range(how.stalls)]
+    stalls = [Stalls(how.seed + 1 + place, *STALLS[place % len(STALLS)]) for place in range(how.stalls)]
     if how.folder is not None:
         with whole_folder(how.folder, MANIFEST) as place:
             _write(made, place)
@@ -113,31 +110,3 @@ def _images(graph: Graph, how: CosimOptions) -> np.ndarray:
     low, high = kind.range
     drawn = np.random.default_rng(how.seed).integers(0, (high - low) // kind.step + 1, (how.count, *kind.shape))
     return low + kind.step * drawn
-
-
-def _told(made: Hardware, wanted: Wanted, notes: Sequence[str], folder: Path | None) -> Rtl:
-    interval, latency, fps = made.timing.interval, made.timing.latency, made.timing.fps(wanted.clock_mhz)
-    assert interval is not None and latency is not None and fps is not None, "FIFOs are deep enough"
-    return Rtl(
-        name=made.graph.name,
-        input=input_held(made.graph),
-        folder=None if folder is None else str(folder),
-        top=made.design.name,
-        sha256=made.design.digest,
-        clock_mhz=wanted.clock_mhz,
-        interval_cycles=interval,
-        latency_cycles=latency,
-        fps=fps,
-        fifo_depths=dict(made.depths),
-        units=[
-            HardwareUnit(
-                name=name,
-                module=each.name,
-                latency=each.latency,
-                memory_bits=sum(memory.bits for memory in each.memories.values()),
-            )
-            for name, each in made.design.modules.items()
-        ],
-        files=len(made.design.files),
-        notes=list(notes),
-    )

@@ -14,7 +14,7 @@ from ...build.rtl.design import Design, design
 from ...build.rtl.words import checksum
 from ...transforms.ir.graph import Graph
 from ...transforms.streams import INPUT, streams_of
-from ..results.hardware import Cosim, CosimRun, Difference
+from ..results.hardware import Cosim, CosimRun, Difference, HardwareUnit, Rtl
 from .inputs import input_held
 from .rates import rate, timing_of
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from ...sim.pipeline import Timing
     from ...transforms.ir.tensor import Array
 
+# Shares of cycles in which input and output stall, one pair a further run.
+STALLS = ((0.3, 0.3), (0.0, 0.6), (0.6, 0.0))
 _TRACED = 3
 _RATE_IMAGES = 3
 
@@ -59,6 +61,35 @@ def hardware_of(graph: Graph, depth: int, own: Mapping[str, int], clock_mhz: flo
     chosen = {each.name: depth for each in streams_of(graph).streams} | dict(restored) | dict(own)
     return Hardware(
         graph, design(graph, depth, chosen, clock_mhz), chosen, timing_of(graph, _RATE_IMAGES, depth, chosen)
+    )
+
+
+def told(made: Hardware, clock_mhz: float, notes: Sequence[str], folder: str) -> Rtl:
+    """What is to be said of hardware that lies in `folder`."""
+    interval, latency, fps = made.timing.interval, made.timing.latency, made.timing.fps(clock_mhz)
+    assert interval is not None and latency is not None and fps is not None, "FIFOs are deep enough"
+    return Rtl(
+        name=made.graph.name,
+        input=input_held(made.graph),
+        folder=folder,
+        top=made.design.name,
+        sha256=made.design.digest,
+        clock_mhz=clock_mhz,
+        interval_cycles=interval,
+        latency_cycles=latency,
+        fps=fps,
+        fifo_depths=dict(made.depths),
+        units=[
+            HardwareUnit(
+                name=name,
+                module=each.name,
+                latency=each.latency,
+                memory_bits=sum(memory.bits for memory in each.memories.values()),
+            )
+            for name, each in made.design.modules.items()
+        ],
+        files=len(made.design.files),
+        notes=list(notes),
     )
 
 

@@ -123,6 +123,27 @@ class Speed(Section):
     threads: Annotated[int, Field(ge=1, le=1024)] = Field(default=1, description="processor threads")
 
 
+class Rtl(Section):
+    """The hardware as SystemVerilog."""
+
+    enabled: bool = Field(default=True, description="false: leave this stage out")
+    fifo: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        default=2, description="words of every FIFO, but for those that would cost rate"
+    )
+
+
+class Cosim(Section):
+    """The hardware simulated by Verilator, and compared word by word and cycle by cycle with the simulators."""
+
+    enabled: bool | None = Field(
+        default=False, description="true: do it; null: where Verilator and a C++ compiler are there"
+    )
+    images: Count = Field(default=20, description="test images to send through")
+    stalls: Annotated[int, Field(ge=0, le=100)] = Field(
+        default=2, description="further runs in which both ends stall at random"
+    )
+
+
 class Verify(Section):
     """The bit-for-bit comparison of every stage with the one before."""
 
@@ -143,6 +164,8 @@ class Recipe(Section):
     prune: Prune = Prune()
     target: Target = Target()
     faults: Faults = Faults()
+    rtl: Rtl = Rtl()
+    cosim: Cosim = Cosim()
     speed: Speed = Speed()
     verify: Verify = Verify()
 

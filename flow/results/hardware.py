@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from ..run.typed_json import BESIDE
 from .costs import InputHeld
 
 
@@ -32,7 +33,7 @@ class Rtl:
     Attributes:
         name: of the graph.
         input: what it holds; None where it is not known.
-        folder: where the files are; None where none were written.
+        folder: where the files are.
         top: name of the top module.
         sha256: of the network, its folding and its FIFOs.
         clock_mhz: of the constraints, in MHz.
@@ -46,7 +47,7 @@ class Rtl:
 
     name: str
     input: InputHeld | None
-    folder: str | None
+    folder: str
     top: str
     sha256: str
     clock_mhz: float
@@ -57,6 +58,24 @@ class Rtl:
     units: list[HardwareUnit]
     files: int
     notes: list[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotWritten:
+    """That a network's hardware was not written.
+
+    Attributes:
+        reason: why.
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RtlResult:
+    """The hardware, by network."""
+
+    networks: Mapping[str, Rtl | NotWritten] = field(default_factory=dict, metadata=BESIDE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,3 +158,10 @@ class Cosim:
     difference: Difference | None
     equal: bool
     build_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CosimResult:
+    """What the simulations found, by network whose hardware was written."""
+
+    networks: Mapping[str, Cosim] = field(default_factory=dict, metadata=BESIDE)

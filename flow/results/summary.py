@@ -9,6 +9,7 @@ from typing import Any, Literal
 from ..run.typed_json import OPTIONAL, json_schema
 from .costs import InputHeld, NetworkCost
 from .faults import FaultCampaign
+from .hardware import Cosim, NotWritten, Rtl
 from .speed import SpeedResult
 from .stages import DataResult, Epoch, HandedOver, NetworkVerified, NotHandedOver, PruningResult
 
@@ -113,6 +114,8 @@ class Summary:
         networks: "base" and, where it is pruned, "pruned".
         input: what the input holds; None where it is not known.
         finn: what FINN is handed, by network.
+        rtl: the hardware as SystemVerilog, by network; None where the stage was left out.
+        cosim: what its simulation found, by network; None where the stage was left out.
         verify: comparisons, by network.
         pruning: None where it is not pruned.
         faults: None where there is no campaign.
@@ -134,6 +137,8 @@ class Summary:
     networks: Mapping[str, NetworkSummary]
     input: InputHeld | None
     finn: Mapping[str, HandedOver | NotHandedOver]
+    rtl: Mapping[str, Rtl | NotWritten] | None = field(default=None, metadata=OPTIONAL)
+    cosim: Mapping[str, Cosim] | None = field(default=None, metadata=OPTIONAL)
     verify: Mapping[str, NetworkVerified]
     pruning: PruningSummary | None
     faults: FaultCampaign | None

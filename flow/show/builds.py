@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 from rich.table import Table
 
+from ..results.hardware import CosimResult, NotWritten, RtlResult
 from ..results.stages import CostResult, DataResult, PruningResult, TrainResult, VerifyResult
 from ..results.summary import Summary
 from . import tables as report_tables
@@ -89,6 +90,19 @@ def _say(found: object) -> str:
             sizes = f"{plural(len(found.networks), 'network')} x {plural(images, 'image')}"
             said = f"{sizes}, {values:,} values compared, {differ:,} differ"
             return said + (f"; float32 splits {plural(ties, 'tie')} of class scores" if ties else "")
+        case RtlResult():
+            told = [
+                f"{name}: not written, {one.reason}"
+                if isinstance(one, NotWritten)
+                else f"{name}: {one.interval_cycles:,} cycles"
+                for name, one in found.networks.items()
+            ]
+            return "; ".join(told)
+        case CosimResult():
+            runs = [run for one in found.networks.values() for run in one.runs]
+            streams = plural(sum(one.streams for one in found.networks.values()), "stream")
+            sent = plural(sum(run.images for run in runs), "image")
+            return f"{sent} in {plural(len(runs), 'run')}, the words of {streams}: equal to the simulators"
         case CostResult():
             costs = found.networks.items()
             return "; ".join(f"{name}: {cost.lut:,} LUT, {cost.bram18:,} BRAM18" for name, cost in costs)

@@ -22,6 +22,7 @@ from ..graphs.inputs import input_held
 from ..pruning.prune import recovery_settings
 from ..recipe.objects import export_properties, held_out_share, make_network, network_spec, trained_file
 from ..results.faults import FaultCampaign
+from ..results.hardware import CosimResult, RtlResult
 from ..results.speed import LeftOut, NetworkSpeedRow, SpeedResult
 from ..results.stages import (
     CostResult,
@@ -40,6 +41,7 @@ from ..run.typed_json import extended, to_json
 from .build import Build, json_text, write_graph
 from .faults import run_campaign
 from .handover import hand_over
+from .hardware import simulate_rtl, wanted, write_rtl
 from .prune import RELEVANCE, prune_base, step_cost_inputs, step_costs
 from .summary import summarize
 from .train import source_digest, state_digest, taken_over, train_base
@@ -208,6 +210,29 @@ def cost(build: Build) -> CostResult:
     return build.stage("cost", inputs | step_cost_inputs(build), work, CostResult)
 
 
+def rtl(build: Build) -> RtlResult | NoResult:
+    """Write every network's hardware as SystemVerilog."""
+    settings = build.recipe.rtl
+    if not settings.enabled:
+        return build.skip("rtl")
+    clock = build.recipe.target.clock_mhz
+    inputs = {"graphs": build.files(FOLDED), "clock_mhz": clock, "rtl": settings.model_dump(mode="json")}
+    return build.stage("rtl", inputs, partial(write_rtl, build), RtlResult)
+
+
+def cosim(build: Build) -> CosimResult | NoResult:
+    """Simulate the hardware by Verilator, and compare it with the simulators."""
+    if not wanted(build):
+        return build.skip("cosim")
+    inputs = {
+        "rtl": to_json(build.result(RtlResult)),
+        "cosim": build.recipe.cosim.model_dump(mode="json", exclude={"enabled"}),
+        "seed": build.recipe.seed,
+        "data": to_json(build.result(DataResult)),
+    }
+    return build.stage("cosim", inputs, partial(simulate_rtl, build), CosimResult)
+
+
 def faults(build: Build) -> FaultCampaign | NoResult:
     """Measure accuracy under faults: the recipe's grid on every network, with the same maps and images."""
     settings, recipe = build.recipe.faults, build.recipe
@@ -282,7 +307,22 @@ def report(build: Build) -> Summary:
 
 STAGES: dict[str, Callable[[Build], object]] = {
     stage.__name__: stage
-    for stage in (data, train, prune, export, streamline, lower, verify, schedule, cost, faults, speed, report)
+    for stage in (
+        data,
+        train,
+        prune,
+        export,
+        streamline,
+        lower,
+        verify,
+        schedule,
+        cost,
+        rtl,
+        cosim,
+        faults,
+        speed,
+        report,
+    )
 }
 
 

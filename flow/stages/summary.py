@@ -14,6 +14,7 @@ from ...build.energy import SOURCE as ENERGY_SOURCE
 from ...build.unrolled import SOURCE as UNROLLED_SOURCE
 from ..recipe.methods.all import METHODS
 from ..results.faults import FaultCampaign
+from ..results.hardware import CosimResult, RtlResult
 from ..results.speed import SpeedResult
 from ..results.stages import (
     CostResult,
@@ -63,6 +64,8 @@ def summarize(build: Build) -> Summary:
         networks={name: _network(build, name) for name in build.networks},
         input=compiled.input["base"],
         finn=chip.finn,
+        rtl=None if (written := build.result_if_any(RtlResult)) is None else written.networks,
+        cosim=None if (simulated := build.result_if_any(CosimResult)) is None else simulated.networks,
         verify=build.result(VerifyResult).networks,
         pruning=_pruning(build, copied),
         faults=build.result_if_any(FaultCampaign),

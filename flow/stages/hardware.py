@@ -1,0 +1,88 @@
+"""The hardware of a build's networks: written, and simulated by Verilator."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from bnnflow import CHECK_FAILED, Problem
+
+from ...build.rtl.design import design
+from ...transforms.ir.graph import Graph
+from ...transforms.reading.read import read
+from ..graphs.hardware import STALLS, Hardware, cosimulated, hardware_of, told
+from ..graphs.rates import affordable, timing_of
+from ..results.hardware import CosimResult, NotWritten, Rtl, RtlResult
+from ..run.names import FOLDED
+from ..run.tools import compiler_place, simulation_tools, verilator_place
+from .build import Build
+
+FOLDER = "rtl"
+_TOO_LONG = "an image is too many words for FIFOs to be sized beside a build; `flow rtl` takes the time"
+
+
+def write_rtl(build: Build) -> RtlResult:
+    """Write `rtl/` of every network; what has no hardware is said and does not end the build."""
+    return RtlResult(networks={network: _write(build, network) for network in build.networks})
+
+
+def _write(build: Build, network: str) -> Rtl | NotWritten:
+    clock, settings = build.recipe.target.clock_mhz, build.recipe.rtl
+    graph = _named(build, network)
+    try:
+        if not affordable(graph):
+            return NotWritten(reason=_TOO_LONG)
+        made = hardware_of(graph, settings.fifo, {}, clock)
+    except Problem as problem:
+        return NotWritten(reason=problem.in_place)
+    for path, text in made.design.files.items():
+        build.run.write(f"{network}/{FOLDER}/{path}", text)
+    return told(made, clock, (), f"{network}/{FOLDER}")
+
+
+def _named(build: Build, network: str) -> Graph:
+    """The folded graph, by the run's name and its own, as its hardware is to be called."""
+    return replace(read(build.file(network, FOLDED)), name=f"{build.recipe.name}_{network}".strip("_"))
+
+
+def wanted(build: Build) -> bool:
+    """Whether the recipe has the hardware simulated, here.
+
+    Raises:
+        Problem: status 3; it has to be, and Verilator or a C++ compiler is missing.
+    """
+    asked = build.recipe.cosim.enabled
+    if not build.recipe.rtl.enabled or asked is False:
+        return False
+    if asked is None:
+        return verilator_place() is not None and compiler_place() is not None
+    simulation_tools()
+    return True
+
+
+def simulate_rtl(build: Build) -> CosimResult:
+    """Simulate what `write_rtl` wrote, on test images.
+
+    Raises:
+        Problem: status 1; anything differs.
+    """
+    from ...build.cosim.verilator import Stalls
+    from ...sim.inputs import image_inputs
+
+    recipe, tools = build.recipe, simulation_tools()
+    stalls = [Stalls(recipe.seed + 1 + place, *STALLS[place % len(STALLS)]) for place in range(recipe.cosim.stalls)]
+    images = build.dataset.test_images[: recipe.cosim.images]
+    found = {}
+    for network, written in build.result(RtlResult).networks.items():
+        if isinstance(written, NotWritten):
+            continue
+        graph, depths = _named(build, network), written.fifo_depths
+        made = design(graph, recipe.rtl.fifo, depths, written.clock_mhz)
+        hardware = Hardware(graph, made, depths, timing_of(graph, 3, recipe.rtl.fifo, depths))
+        inputs = np.asarray(image_inputs(graph, images))
+        found[network] = cosimulated(hardware, inputs, stalls, build.file(network, FOLDER), tools, None)
+        if not found[network].equal:
+            what = f"the hardware differs from the simulators: {found[network].unexpected[0]}"
+            raise Problem(what, f"{network} of {build.run.folder}", "this is a bug: please report it", CHECK_FAILED)
+    return CosimResult(networks=found)
