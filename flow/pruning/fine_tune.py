@@ -1,0 +1,136 @@
+"""Training of a graph in torch, and the graph that comes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bnnflow import CHECK_FAILED, Problem
+
+from ...models.training.batchnorm import reestimate
+from ...models.training.train import train
+from ...models.training.train_spec import TrainSpec
+from ...models.training.update import Extras
+from ...sim.engine.simulator import Simulator
+from ...sim.verify import images_with_float_ties
+from ...transforms.ir.graph import Graph
+from ...transforms.ir.tensor import Array
+from ...transforms.passes.compile import stages
+from .trainable import Trainable
+
+Progress = Callable[[int, int, dict[str, float]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class FineTuning:
+    """How a graph is trained.
+
+    Attributes:
+        epochs: passes over the images, 1 or more.
+        batch: images a step.
+        learning_rate: of Adam, at the first step; it falls along half a cosine.
+        distill: weight, 0 to 1, of the loss against the answers of the whole network.
+        seed: of the order of the images.
+    """
+
+    epochs: int
+    batch: int
+    learning_rate: float
+    distill: float
+    seed: int
+
+
+def fine_tune(
+    whole: Graph,
+    smaller: Graph,
+    inputs: Array,
+    labels: Array | None,
+    calibrating: Array,
+    how: FineTuning,
+    progress: Progress | None = None,
+) -> tuple[Graph, list[dict[str, float]]]:
+    """Train a graph, and measure its norms anew.
+
+    Args:
+        whole: the teacher, where `how` asks for one.
+        smaller: to train.
+        inputs: (images, *input shape) that it is trained on, as the graphs take them.
+        labels: (images,) classes; None where only the teacher says what is right.
+        calibrating: images that norms are measured on.
+        how: epochs and so on.
+        progress: as for `models.training.train.train`.
+
+    Returns:
+        The trained graph, of the same operations, and for each epoch `loss`, `accuracy` (on the images as they went by)
+        and `seconds`.
+
+    Raises:
+        Problem: an operation that is not trained through; labels that do not fit; neither labels nor a teacher alone;
+            or (status 1) the loss is no longer a number, or the graph does not answer what the module answers.
+    """
+    if labels is None and how.distill < 1.0:
+        hint = "give --labels, or --distill 1: then the answers of the whole network are what is learned"
+        raise Problem("fine-tuning needs labels", "--epochs", hint)
+    spec = TrainSpec(
+        how.epochs, how.batch, how.learning_rate, how.seed, distill=how.distill, schedule="cosine", device="auto"
+    )
+    inputs = narrow(inputs)
+    network = Trainable(smaller)
+    network.begin(calibrating)
+    extras = Extras()
+    if how.distill:
+        teacher = Trainable(whole)
+        teacher.begin(calibrating)
+        if labels is None:
+            labels = teacher.classes(inputs)
+        extras = Extras(teacher=teacher.float().eval())
+    assert labels is not None
+    history = train(_as_network(network.float()), inputs, labels, spec, progress=progress, extras=extras)
+    reestimate(network, calibrating)
+    made = network.graph()
+    check_answers(made, calibrating)
+    return made, history
+
+
+def _as_network(network: Trainable) -> Any:
+    """What training asks of a network, a `Trainable` has."""
+    return network
+
+
+def narrow(inputs: Array) -> Array:
+    """The same whole numbers in the smallest type that torch knows, too."""
+    low, high = (int(inputs.min()), int(inputs.max())) if inputs.size else (0, 0)
+    for kind in (np.uint8, np.int8, np.int16, np.int32):
+        if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max:
+            return inputs.astype(kind, copy=False)
+    return inputs
+
+
+def check_answers(graph: Graph, inputs: Array) -> int:
+    """Hold a graph's answers on integers against those of its module, which knows nothing of them.
+
+    Args:
+        graph: of the network or integer level.
+        inputs: images, as the graph takes them. Those with a value that float32 may round to the other side of a
+            threshold are left out.
+
+    Returns:
+        how many images were compared.
+
+    Raises:
+        Problem: status 1, an answer differs.
+    """
+    made = stages(graph)
+    ties = [each for stage in made for each in stage.float_ties]
+    sure = inputs[~images_with_float_ties(made[0].graph, ties, inputs)]
+    if not len(sure):
+        return 0
+    simulated = Simulator.of(next(stage.graph for stage in made if stage.level == "xnor")).classes(sure)
+    different = int((Trainable(graph).classes(sure) != simulated).sum())
+    if different:
+        what = f"{different:,} of {len(sure):,} answers of the trained network differ from those of its graph"
+        raise Problem(what, graph.name, "this is a bug: please report it", CHECK_FAILED)
+    return len(sure)
