@@ -151,6 +151,7 @@ def _once(context: typer.Context, overrides: list[str], options: dict[str, str])
     "flow prune model.yaml --objective lut=1,bram18=1 --budget lut=20000 --max-loss 1",
     "flow prune runs/model --method synapses --share 0.5 -o sparse  # The run stays as it is.",
     "flow prune net.onnx --data digits --amount 0.5 -o smaller.onnx  # Anyone's network, without training.",
+    "flow prune net.onnx --data digits --amount 0.5 --epochs 5 -o smaller.onnx  # Trained again.",
 )
 def prune(
     context: typer.Context,
@@ -171,8 +172,12 @@ def prune(
         ),
     ] = "",
     max_loss: Annotated[float | None, Key("prune.max_loss")] = None,
-    epochs: Annotated[int | None, Key("prune.epochs")] = None,
+    epochs: Annotated[int | None, Key("prune.epochs", default="{field}; of a QONNX file 0")] = None,
     learning_rate: Annotated[float | None, Key("prune.learning_rate")] = None,
+    batch: Annotated[int | None, Key("prune.batch")] = None,
+    distill: Annotated[
+        float | None, Key("prune.distill", help="Weight of fine-tuning's loss against the unpruned network; 0: none.")
+    ] = None,
     output: Annotated[
         Path | None, Own("Folder for weights.pt and network.onnx; the run stays as it is.", ("-o", "--output"))
     ] = None,
@@ -193,22 +198,24 @@ def prune(
     overrides: Overrides = None,
     json: Json = False,
 ) -> None:
-    """Prune the trained network of a run or recipe, by any method, or a QONNX file without any training.
+    """Prune the trained network of a run or recipe, by any method, or the channels of a QONNX file.
 
     Every step is shown. Of a file the channels go that change least of what the layers behind add up, norms or
-    thresholds are re-estimated, and the smaller network is held against the whole one.
+    thresholds are re-estimated, and the smaller network is held against the whole one; with --epochs it is trained.
     """
     if source.suffix == ".onnx":
-        useless(context, _OF_RUNS, "for a QONNX file, which is not trained", "leave it out")
-        refuse_settings(context, "for a QONNX file, which is not trained")
+        useless(context, _OF_RUNS, "for a QONNX file", "leave it out")
+        refuse_settings(context, "for a QONNX file")
+        if not epochs:
+            useless(context, _OF_TRAINING, "without epochs of fine-tuning", "give --epochs, or leave it out")
         how = (amount, unit, min_width, criterion, images, calibration, seed)
-        _prune_file(source, output, (data, data_dir, input, labels), how, json)
+        _prune_file(source, output, (data, data_dir, input, labels), how, (epochs, batch, learning_rate, distill), json)
         return
     useless(context, ["data", "data_dir", "input", "labels"], "for a run", "a run has images of its own")
     if source.is_dir():
         useless(context, ["run"], "for a run folder", "give one of them")
     if epochs == 0:
-        useless(context, ["learning_rate"], "without epochs of fine-tuning", "give --epochs, or leave it out")
+        useless(context, _OF_TRAINING, "without epochs of fine-tuning", "give --epochs, or leave it out")
     if output is None:
         useless(context, ["network"], "without --output", "say with --output where its pruned network is to be written")
     else:
@@ -218,8 +225,9 @@ def prune(
             raise Problem(f"--{name} is no setting of method {method}", f"--{name}", "leave it out")
     shared: dict[str, Any] = {"criterion": criterion, "steps": steps, "amount": amount, "allocation": allocation}
     shared |= {"unit": unit, "min_width": min_width, "images": images, "calibration": calibration}
+    shared["distill"] = distill
     options = method_changes(context, source, method, shared, list(overrides or []))
-    common = {"max_loss": max_loss, "epochs": epochs, "learning_rate": learning_rate}
+    common = {"max_loss": max_loss, "epochs": epochs, "learning_rate": learning_rate, "batch": batch}
     options += [] if seed is None else [f"seed={seed}"]
     options += [f"prune.{key}={value}" for key, value in common.items() if value is not None]
     options += _parts(objective, "objective") + _parts(budget, "budget")
@@ -240,9 +248,9 @@ def prune(
 
 
 _OF_RUNS = (
-    *("run", "method", "allocation", "steps", "objective", "budget", "max_loss", "epochs", "learning_rate"),
-    *("network", "overrides"),
+    *("run", "method", "allocation", "steps", "objective", "budget", "max_loss", "network", "overrides"),
 )
+_OF_TRAINING = ("learning_rate", "batch", "distill")
 
 
 def _prune_file(
@@ -250,6 +258,7 @@ def _prune_file(
     output: Path | None,
     given: tuple[str, Path | None, list[str] | None, Path | None],
     how: tuple[float | None, int | None, int | None, str, int | None, int | None, int | None],
+    training: tuple[int | None, int | None, float | None, float | None],
     json: bool,
 ) -> None:
     from ..commands import prune_file as work
@@ -262,6 +271,7 @@ def _prune_file(
 
     data, data_dir, input, labels = given
     amount, unit, min_width, criterion, images, calibration, seed = how
+    epochs, batch, learning_rate, distill = training
     pictures, contract = images_and_contract(input)
     if output is None:
         raise Problem("nothing says where the smaller network is to be written", "-o", "give -o smaller.onnx")
@@ -276,6 +286,9 @@ def _prune_file(
     if criterion not in work.CRITERIA:
         what = f"{criterion} looks into a network in torch, which a file is not"
         raise Problem(what, "--criterion", f"give {' or '.join(work.CRITERIA)}, or a run")
+    if epochs and pictures is not None and labels is None and (distill or 0.0) < 1.0:
+        hint = "give them, or --distill 1: then the answers of the whole network are what is learned"
+        raise Problem("fine-tuning needs labels", "--labels", hint)
     if amount == 0:
         raise Problem("an amount of 0 removes nothing", "--amount", "give a share such as 0.25")
     check_file(output, (".onnx",), [source, pictures, labels])
@@ -291,8 +304,14 @@ def _prune_file(
         512 if images is None else images,
         chosen(calibration, "prune.calibration"),
         chosen(seed, "seed"),
+        epochs or 0,
+        chosen(batch, "prune.batch"),
+        chosen(learning_rate, "prune.learning_rate"),
+        chosen(distill, "prune.distill"),
     )
-    found = work.prune_file(source, output, LabelledInput(data, data_dir, pictures, labels, contract), wanted)
+    inputs = LabelledInput(data, data_dir, pictures, labels, contract)
+    with screen.Bar("fine-tune", quiet=json or not epochs) as bar:
+        found = work.prune_file(source, output, inputs, wanted, bar.update)
     screen.print_json(found) if json else screen_pruning.print_pruned_file(found)
 
 

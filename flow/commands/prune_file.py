@@ -1,9 +1,9 @@
-"""The work behind `flow prune NET.onnx`: channels removed from anyone's network, without any training."""
+"""The work behind `flow prune NET.onnx`: channels removed from anyone's network, which may be trained again."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
@@ -20,7 +20,7 @@ from ...transforms.passes.compile import is_mixed, level_of
 from ...transforms.passes.raised import Raise
 from ...transforms.passes.streamline import Streamline
 from ..graphs.inputs import input_held, load_array, open_graph
-from ..results.pruned_file import Answers, PrunedFile
+from ..results.pruned_file import Answers, PrunedFile, Tuning
 from ..run.files import write_whole
 from .pruning import LabelledInput
 
@@ -40,6 +40,7 @@ class FilePruning:
         images: that choose.
         calibration: that norms or thresholds are re-estimated on.
         seed: of all that is drawn.
+        epochs, batch, learning_rate, distill: of fine-tuning; see `pruning.fine_tune.FineTuning`. 0 epochs: none.
     """
 
     amount: float
@@ -49,20 +50,30 @@ class FilePruning:
     images: int
     calibration: int
     seed: int
+    epochs: int = 0
+    batch: int = 100
+    learning_rate: float = 0.001
+    distill: float = 0.0
 
 
-def prune_file(path: Path, output: Path, given: LabelledInput, how: FilePruning) -> PrunedFile:
-    """Cut channels out of a QONNX file, re-estimate its norms or thresholds, and write what is left.
+Progress = Callable[[int, int, dict[str, float]], None]
+
+
+def prune_file(
+    path: Path, output: Path, given: LabelledInput, how: FilePruning, progress: Progress | None = None
+) -> PrunedFile:
+    """Cut channels out of a QONNX file, re-estimate its norms or thresholds, train it if asked to, and write it.
 
     Args:
         path: of any level; a network whose norms stand in it stays one, any other is written on integers.
         output: file to write.
         given: images and what the input holds.
         how: what goes.
+        progress: of fine-tuning; called with steps done, the total, and figures.
 
     Raises:
-        Problem: the file cannot be read or compiled, no channels can be cut, too few images, or (status 1) the cut
-            network is not the whole one without these channels.
+        Problem: the file cannot be read or compiled, no channels can be cut, too few images, it cannot be trained, or
+            (status 1) the cut network is not the whole one without these channels, or training diverged.
     """
     from ...sim.inputs import graph_inputs, image_inputs
     from ...sim.norms import graph_norms
@@ -102,6 +113,11 @@ def prune_file(path: Path, output: Path, given: LabelledInput, how: FilePruning)
     seconds = time.perf_counter() - began
     inputs = take(graph, judges)
     before, after = _classes(graph, inputs), _classes(smaller, inputs)
+    tuning = None
+    if how.epochs:
+        smaller, tuning = _tuned(graph, smaller, take(graph, images), labels, calibrating, how, progress)
+        tuning = replace(tuning, untrained=_answers(after, before, truth))
+        after = _classes(smaller, inputs)
     made = write_network(smaller) if has_norms and graph.channels_first else write(smaller)
     write_whole(output, made.SerializeToString())
     counts, left = _counts(graph), _counts(smaller)
@@ -125,6 +141,7 @@ def prune_file(path: Path, output: Path, given: LabelledInput, how: FilePruning)
         weights=counts[1],
         weights_after=left[1],
         seconds=round(seconds, 3),
+        tuning=tuning,
         input=input_held(smaller),
     )
 
@@ -246,6 +263,36 @@ def _reestimated(
     if not has_norms:
         return refit(graph, smaller, staying(graph, keep), images, changed)
     return reestimate_graph(smaller, images, changed)
+
+
+def _tuned(
+    graph: Graph,
+    smaller: Graph,
+    inputs: np.ndarray,
+    labels: np.ndarray | None,
+    calibrating: np.ndarray,
+    how: FilePruning,
+    progress: Progress | None,
+) -> tuple[Graph, Tuning]:
+    """The trained graph, and how it was trained; the untrained one's answers are still to be said."""
+    from ..pruning.fine_tune import FineTuning, fine_tune
+
+    wanted = FineTuning(how.epochs, how.batch, how.learning_rate, how.distill, how.seed)
+    trained = fine_tune(graph, smaller, inputs, labels, calibrating, wanted, progress)
+    history = trained.history
+    return trained.graph, Tuning(
+        epochs=how.epochs,
+        batch=how.batch,
+        learning_rate=how.learning_rate,
+        distill=how.distill,
+        images=len(inputs),
+        labels="given" if labels is not None else "whole network",
+        loss=[row["loss"] for row in history],
+        accuracy=[row["accuracy"] for row in history],
+        seconds=round(sum(row["seconds"] for row in history), 3),
+        compared=trained.compared,
+        untrained=Answers(accuracy=None, same=0.0),
+    )
 
 
 def _classes(graph: Graph, inputs: np.ndarray) -> np.ndarray:

@@ -43,6 +43,21 @@ class FineTuning:
     seed: int
 
 
+@dataclass(frozen=True, slots=True)
+class FineTuned:
+    """What training made.
+
+    Attributes:
+        graph: trained, of the same operations.
+        history: for each epoch `loss`, `accuracy` (0 to 1, on the images as they went by) and `seconds`.
+        compared: images on which the graph answers on integers what its module answers.
+    """
+
+    graph: Graph
+    history: list[dict[str, float]]
+    compared: int
+
+
 def fine_tune(
     whole: Graph,
     smaller: Graph,
@@ -51,7 +66,7 @@ def fine_tune(
     calibrating: Array,
     how: FineTuning,
     progress: Progress | None = None,
-) -> tuple[Graph, list[dict[str, float]]]:
+) -> FineTuned:
     """Train a graph, and measure its norms anew.
 
     Args:
@@ -62,10 +77,6 @@ def fine_tune(
         calibrating: images that norms are measured on.
         how: epochs and so on.
         progress: as for `models.training.train.train`.
-
-    Returns:
-        The trained graph, of the same operations, and for each epoch `loss`, `accuracy` (on the images as they went by)
-        and `seconds`.
 
     Raises:
         Problem: an operation that is not trained through; labels that do not fit; neither labels nor a teacher alone;
@@ -89,10 +100,12 @@ def fine_tune(
         extras = Extras(teacher=teacher.float().eval())
     assert labels is not None
     history = train(_as_network(network.float()), inputs, labels, spec, progress=progress, extras=extras)
+    if not all(bool(value.isfinite().all()) for value in network.parameters()):
+        what, hint = "what was trained is no longer numbers", "lower the learning rate"
+        raise Problem(what, f"epoch {len(history)}", hint, CHECK_FAILED)
     reestimate(network, calibrating)
     made = network.graph()
-    check_answers(made, calibrating)
-    return made, history
+    return FineTuned(made, history, check_answers(made, calibrating))
 
 
 def _as_network(network: Trainable) -> Any:
