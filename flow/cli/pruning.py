@@ -247,9 +247,7 @@ def prune(
     screen.print_json(found) if json else screen_pruning.print_pruning(found)
 
 
-_OF_RUNS = (
-    *("run", "method", "allocation", "steps", "objective", "budget", "max_loss", "network", "overrides"),
-)
+_OF_RUNS = (*("run", "method", "allocation", "steps", "objective", "budget", "max_loss", "network", "overrides"),)
 _OF_TRAINING = ("learning_rate", "batch", "distill")
 
 

@@ -1,15 +1,14 @@
 """A graph of the network or integer level as a torch module that can be trained, and the trained module as a graph.
 
 What is trained: the weights of every layer, by latent ones; gains and biases of batch norms; products and sums between
-a layer and the quantizer, or the class scores, behind it; and thresholds of sums, where the file has no norms. All else,
-steps of quantizers and what is done to pixels, stays as the file says it.
+a layer and the quantizer, or the class scores, behind it; and thresholds of sums, where the file has no norms. Steps of
+quantizers, and what is done to pixels, stay as the file says.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,7 +19,6 @@ from torch import Tensor, nn
 from bnnflow import Problem
 
 from ...models.training.batchnorm import in_batches
-from ...sim.norms import Norm as NormPlace
 from ...sim.norms import graph_norms
 from ...transforms.ir.graph import Graph, Node
 from ...transforms.ir.ops import (
@@ -95,6 +93,14 @@ class Trainable(nn.Module):
     Args:
         graph: of the network or integer level, on integers.
 
+    Attributes:
+        first: the graph, as stored.
+        spec: what training asks of a network's shape.
+        scores: the tensor of class scores.
+        norms: batch norms that are trained, by the tensor behind them.
+        plan: in the order of execution a tensor, its module's name in `parts`, and what that reads.
+        as_given: tensors whose axes are those of the file's input, channels in front; maps of modules always are.
+
     Raises:
         Problem: an operation that is not trained through, or a network that does not end in class scores.
     """
@@ -110,9 +116,9 @@ class Trainable(nn.Module):
         # Axes of an input that is turned in the graph are as the file says until they are.
         turns = any(isinstance(node.op, ChannelsLast) for node in graph.nodes)
         self._enters_turned = len(shape) == 3 and not turns
-        self._as_given = {graph.input} if len(shape) > 1 and turns else set()
+        self.as_given = {graph.input} if len(shape) > 1 and turns else set()
         self._names: dict[str, str] = {}
-        self._plan: list[tuple[str, str, tuple[str, ...]]] = []
+        self.plan: list[tuple[str, str, tuple[str, ...]]] = []
         self.parts = nn.ModuleDict()
         self.unit: Tensor
         self.register_buffer("unit", torch.ones(()))
@@ -122,7 +128,7 @@ class Trainable(nn.Module):
                 continue
             key = f"n{len(self._names)}"
             self.parts[key], self._names[node.name] = module, key
-            self._plan.append((node.name, key, self._sources(node)))
+            self.plan.append((node.name, key, self._sources(node)))
 
     def _sources(self, node: Node) -> tuple[str, ...]:
         norm = self.norms.get(node.name)
@@ -131,9 +137,9 @@ class Trainable(nn.Module):
     def _module(self, node: Node) -> nn.Module | None:
         graph = self.first
         kind = graph.types[node.input]
-        if node.input in self._as_given and not isinstance(node.op, ChannelsLast | Flatten):
-            self._as_given.add(node.name)
-        axis = -1 if node.input in self._as_given else 1
+        if node.input in self.as_given and not isinstance(node.op, ChannelsLast | Flatten):
+            self.as_given.add(node.name)
+        axis = -1 if node.input in self.as_given else 1
         if node.name in self.norms:
             centre = graph.node(self.norms[node.name].centre).op
             assert isinstance(centre, Affine)
@@ -203,13 +209,13 @@ class Trainable(nn.Module):
         """Some of the graph's tensors, maps with channels in front."""
         x = x.to(next(self.parameters()).dtype)
         held = {self.first.input: x.permute(0, 3, 1, 2) if self._enters_turned else x}
-        for name, key, sources in self._plan:
+        for name, key, sources in self.plan:
             held[name] = self.parts[key](*(held[source] for source in sources))
         return {name: held[name] for name in wanted}
 
     def weight_layers(self) -> list[tuple[str, nn.Conv2d | nn.Linear]]:
         """Name and module of every convolution and dense layer, in the order in which they run."""
-        found = ((name, self.parts[key]) for name, key, _ in self._plan)
+        found = ((name, self.parts[key]) for name, key, _ in self.plan)
         return [(name, part) for name, part in found if isinstance(part, nn.Conv2d | nn.Linear)]
 
     @torch.no_grad()
@@ -237,7 +243,9 @@ class Trainable(nn.Module):
                 hook.remove()
         for part, moments in seen.items():
             part.begin(*moments.found())
-        if not any(isinstance(self._part(name), TrainedAffine | NormStep | FixedAffine) for name in self._behind_layers()):
+        if not any(
+            isinstance(self._part(name), TrainedAffine | NormStep | FixedAffine) for name in self._behind_layers()
+        ):
             # Whole sums have no temperature of their own.
             self.unit.fill_(max(1.0, float(scores.found()[1].sqrt())))
 
@@ -255,7 +263,7 @@ class Trainable(nn.Module):
         """The graph with the parameters of now, rounded to float32, as a file holds them."""
         self.eval()
         changed: dict[str, Any] = {}
-        for name, key, _ in self._plan:
+        for name, key, _ in self.plan:
             part = self.parts[key]
             if isinstance(part, TrainedConv | TrainedDense | TrainedAffine):
                 changed[name] = part.op()
@@ -267,7 +275,7 @@ class Trainable(nn.Module):
         made = _with_ops(self.first, changed)
         # Ranges of sums follow from the weights.
         bounds: dict[str, Any] = {}
-        for name, key, _ in self._plan:
+        for name, key, _ in self.plan:
             part, op = self.parts[key], self.first.maker(name)
             if isinstance(part, Steps) and part.norm is not None and isinstance(op, Threshold | Stairs):
                 kind = made.types[made.node(name).input]
@@ -292,7 +300,9 @@ def as_stored(graph: Graph) -> Graph:
     changed = {}
     for node in graph.nodes:
         if isinstance(node.op, Affine):
-            parts = (part.astype(np.float32).astype(np.float64) for part in (node.op.scale, node.op.shift, node.op.divisor))
+            parts = (
+                part.astype(np.float32).astype(np.float64) for part in (node.op.scale, node.op.shift, node.op.divisor)
+            )
             changed[node.name] = Affine(*parts)
     return _with_ops(graph, changed)
 

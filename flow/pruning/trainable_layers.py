@@ -78,7 +78,7 @@ class _Latent:
     greatest that the layer began with. Gradients pass unchanged.
     """
 
-    weight: nn.Parameter
+    weight: Tensor
     training: bool
 
     def begin(self, weight: Array) -> None:
@@ -147,6 +147,10 @@ class TrainedDense(_Latent, nn.Linear):
 class FixedAffine(_Constants):
     """`Affine` that is not trained; `axis` is that of the channels."""
 
+    scale: Tensor
+    shift: Tensor
+    divisor: Tensor
+
     def __init__(self, op: Affine, axis: int = 1) -> None:
         super().__init__()
         self.axis = axis
@@ -161,6 +165,9 @@ class FixedAffine(_Constants):
 class TrainedAffine(_Constants):
     """`Affine` whose scale keeps its sign, and 0: it is the first one times e to the power of what is trained."""
 
+    first: Tensor
+    divisor: Tensor
+
     def __init__(self, op: Affine) -> None:
         super().__init__()
         self.keep(first=op.scale, divisor=op.divisor)
@@ -169,9 +176,7 @@ class TrainedAffine(_Constants):
 
     def forward(self, x: Tensor) -> Tensor:
         """Any shape to the same shape."""
-        scale, shift = self.first * self.power.exp(), self.shift
-        if not self.training:
-            scale, shift = self.constants()
+        scale, shift = (self.first * self.power.exp(), self.shift) if self.training else self.constants()
         return x * _shaped(scale, x) / _shaped(self.divisor, x) + _shaped(shift, x)
 
     def constants(self) -> tuple[Tensor, Tensor]:
@@ -253,6 +258,8 @@ class NormStep(nn.Module):
 class FixedBias(_Constants):
     """`Bias`."""
 
+    shift: Tensor
+
     def __init__(self, shift: Array, axis: int = 1) -> None:
         super().__init__()
         self.axis = axis
@@ -265,6 +272,10 @@ class FixedBias(_Constants):
 
 class Pieces(_Constants):
     """`PiecewiseLinear`; its gradient is the slope."""
+
+    knots: Tensor
+    slopes: Tensor
+    intercepts: Tensor
 
     def __init__(self, op: PiecewiseLinear, axis: int = 1) -> None:
         super().__init__()
@@ -290,6 +301,8 @@ class Pieces(_Constants):
 
 class Rounding(_Constants):
     """`Quantize`; the gradient passes inside its range."""
+
+    scale: Tensor
 
     def __init__(self, op: Quantize, axis: int = 1) -> None:
         super().__init__()
@@ -324,6 +337,8 @@ class Rounding(_Constants):
 class Signs(_Constants):
     """`Sign`; the gradient, 1 / width, passes where |x| <= width, the spread of what it sees before training."""
 
+    width: Tensor
+
     def __init__(self, op: Sign) -> None:
         super().__init__()
         self.zero = float(op.zero)
@@ -353,9 +368,7 @@ class _Seen(nn.BatchNorm2d):
         if not self.training:
             return x
         assert self.momentum is not None
-        return functional.batch_norm(
-            x, self.running_mean, self.running_var, None, None, True, self.momentum, self.eps
-        )
+        return functional.batch_norm(x, self.running_mean, self.running_var, None, None, True, self.momentum, self.eps)
 
 
 class Steps(_Constants):
@@ -376,6 +389,11 @@ class Steps(_Constants):
         channels: how many, where it is `normed`.
         normed: whether its bounds are trained.
     """
+
+    bounds: Tensor
+    width: Tensor
+    mean0: Tensor
+    spread0: Tensor
 
     def __init__(self, op: Threshold | Stairs, kind: tuple[int, int] | None, channels: int, normed: bool) -> None:
         super().__init__()

@@ -41,8 +41,7 @@ EASY = NetworkSpec("mlp", (1, 8, 8), 4, hidden=(32,))
 def maps(module: Trainable, name: str, value: torch.Tensor) -> np.ndarray:
     """A tensor of a module in the graph's order of axes."""
     made: np.ndarray = value.detach().numpy()
-    turned = made.ndim == 4 and module.first.types[name].shape != made.shape[1:]
-    return np.moveaxis(made, 1, -1) if turned or name not in module._as_given and made.ndim == 4 else made
+    return np.moveaxis(made, 1, -1) if made.ndim == 4 and name not in module.as_given else made
 
 
 def same(one: AnyOp, other: AnyOp, kind: TensorType) -> bool:
@@ -70,7 +69,7 @@ def assert_exact(graph: Graph, images: np.ndarray) -> Counter[str]:
         assert same(node.op, before.op, graph.types[node.input]), node.name
     made = stages(module.first)
     sure = ~images_with_float_ties(module.first, float_ties_of(tuple(made)), images)
-    names = [name for name, _, _ in module._plan]
+    names = [name for name, _, _ in module.plan]
     found = module.tensors(torch.from_numpy(images.astype(np.int64)), names)
     wanted = reference.run(module.first, images)
     for name in names:
