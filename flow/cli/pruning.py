@@ -172,7 +172,7 @@ def prune(
         ),
     ] = "",
     max_loss: Annotated[float | None, Key("prune.max_loss")] = None,
-    epochs: Annotated[int | None, Key("prune.epochs", default="{field}; of a QONNX file 0")] = None,
+    epochs: Annotated[int | None, Key("prune.epochs", default="{field} of a recipe, 0 for a QONNX file")] = None,
     learning_rate: Annotated[float | None, Key("prune.learning_rate")] = None,
     batch: Annotated[int | None, Key("prune.batch")] = None,
     distill: Annotated[

@@ -99,6 +99,7 @@ class Trainable(nn.Module):
         scores: the tensor of class scores.
         norms: batch norms that are trained, by the tensor behind them.
         plan: in the order of execution a tensor, its module's name in `parts`, and what that reads.
+        unit: what scores are divided by, where they are whole sums.
         as_given: tensors whose axes are those of the file's input, channels in front; maps of modules always are.
 
     Raises:
@@ -120,8 +121,7 @@ class Trainable(nn.Module):
         self._names: dict[str, str] = {}
         self.plan: list[tuple[str, str, tuple[str, ...]]] = []
         self.parts = nn.ModuleDict()
-        self.unit: Tensor
-        self.register_buffer("unit", torch.ones(()))
+        self.unit = 1.0
         for node in _live(self.first, self.scores):
             module = self._module(node)
             if module is None:  # the first half of a norm
@@ -203,7 +203,7 @@ class Trainable(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(images, *input shape) integers, as the graph takes them, to (images, classes) scores."""
         scores = self.tensors(x, [self.scores])[self.scores].flatten(1)
-        return scores if bool(self.unit == 1) else scores / self.unit
+        return scores if self.unit == 1.0 else scores / self.unit
 
     def tensors(self, x: Tensor, wanted: list[str]) -> dict[str, Tensor]:
         """Some of the graph's tensors, maps with channels in front."""
@@ -247,7 +247,7 @@ class Trainable(nn.Module):
             isinstance(self._part(name), TrainedAffine | NormStep | FixedAffine) for name in self._behind_layers()
         ):
             # Whole sums have no temperature of their own.
-            self.unit.fill_(max(1.0, float(scores.found()[1].sqrt())))
+            self.unit = max(1.0, float(scores.found()[1].sqrt()))
 
     def _behind_layers(self) -> set[str]:
         """What stands between the last layers and the class scores."""

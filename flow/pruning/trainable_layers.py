@@ -334,15 +334,12 @@ class Rounding(_Constants):
         return torch.round(x)
 
 
-class Signs(_Constants):
+class Signs(nn.Module):
     """`Sign`; the gradient, 1 / width, passes where |x| <= width, the spread of what it sees before training."""
-
-    width: Tensor
 
     def __init__(self, op: Sign) -> None:
         super().__init__()
-        self.zero = float(op.zero)
-        self.keep(width=np.ones(()))
+        self.zero, self.width = float(op.zero), 1.0
 
     def forward(self, x: Tensor) -> Tensor:
         """Any shape to the same shape."""
@@ -352,12 +349,12 @@ class Signs(_Constants):
                 made = torch.where(x == 0, self.zero, made)
             if not self.training:
                 return made
-            slope = (x.abs() <= self.width).to(x.dtype) / self.width.to(x.dtype)
+            slope = (x.abs() <= self.width).to(x.dtype) / self.width
         return _through(x, made, slope)
 
     def begin(self, mean: Tensor, variance: Tensor) -> None:
         """Take the spread of all channels together; (channels,) float64 each."""
-        self.width.fill_(_spread(variance))
+        self.width = _spread(variance)
 
 
 class _Seen(nn.BatchNorm2d):
@@ -391,7 +388,6 @@ class Steps(_Constants):
     """
 
     bounds: Tensor
-    width: Tensor
     mean0: Tensor
     spread0: Tensor
 
@@ -406,7 +402,8 @@ class Steps(_Constants):
         bounds = bounds - 0.5 if self.whole else bounds
         if kind is not None:
             bounds = np.where(bounds > kind[1], np.inf, np.where(bounds < kind[0], -np.inf, bounds))
-        self.keep(bounds=bounds, width=np.ones(()))
+        self.keep(bounds=bounds)
+        self.width = 1.0
         self.norm: _Seen | None = None
         if normed:
             self.norm = _Seen(channels, EPS, affine=False).double()
@@ -419,7 +416,7 @@ class Steps(_Constants):
         if not self.training:
             return self._levels(x if self.norm is None else self.norm(x), self.current())
         if self.norm is None:
-            return self._stairs(x, self.bounds, float(self.width))
+            return self._stairs(x, self.bounds, self.width)
         z = self.norm(x) * _shaped(self.power.exp(), x) + _shaped(self.shift, x)
         return self._stairs(z, (self.bounds - self.mean0[:, None]) / self.spread0[:, None], 1.0)
 
@@ -444,7 +441,7 @@ class Steps(_Constants):
 
     def begin(self, mean: Tensor, variance: Tensor) -> None:
         """Take what it sees before training, (channels,) float64 each, as the norm that its bounds were made with."""
-        self.width.fill_(_spread(variance))
+        self.width = _spread(variance)
         if self.norm is not None:
             assert self.norm.running_mean is not None
             assert self.norm.running_var is not None

@@ -30,6 +30,7 @@ from bnnflow.transforms.reading.read import read
 from bnnflow.transforms.writing.network import write_network
 from bnnflow.transforms.writing.write import write
 from tests.drawn_networks import Drawn, networks
+from tests.random_qonnx import random_network
 from tests.sim.test_norms import CNN, NETWORKS, exported, lively
 from tests.transforms.test_exact import SLOW, few_or_many, float_ties_of, pixels
 
@@ -98,6 +99,15 @@ def test_drawn_networks_at_both_levels(examples: int) -> None:
     judge()
     assert {"NormStep", "TrainedAffine", "TrainedConv", "TrainedDense", "Steps", "Signs", "Rounding"} <= set(kinds)
     assert {"Plus", "Joined", "Total", "Pieces", "Padding", "FixedBias", "Maximum"} <= set(kinds)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_gains_of_either_sign_and_zero_and_means_on_ties(seed: int) -> None:
+    forms = {"image": ("bits8", "raw", "binary")[seed % 3], "closing": ("scale", "classes", "none", "divide")[seed % 4]}
+    pool = ("none", "before-norm", "after-sign")[seed // 2]
+    for stage in stages(read(random_network(seed, seed % 3, 1 + seed % 2, pool, **forms)))[:2]:
+        kinds = assert_exact(stage.graph, pixels(stage.graph, 12))
+        assert kinds["NormStep" if stage.level == "network" else "Steps"] > 0
 
 
 def halves(shape: tuple[int, ...], count: int = 240) -> tuple[np.ndarray, np.ndarray]:
