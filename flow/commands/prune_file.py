@@ -291,6 +291,7 @@ def _tuned(
         accuracy=[row["accuracy"] for row in history],
         seconds=round(sum(row["seconds"] for row in history), 3),
         compared=trained.compared,
+        float_ties=trained.float_ties,
         untrained=Answers(accuracy=None, same=0.0),
     )
 

@@ -50,12 +50,14 @@ class FineTuned:
     Attributes:
         graph: trained, of the same operations.
         history: for each epoch `loss`, `accuracy` (0 to 1, on the images as they went by) and `seconds`.
-        compared: images on which the graph answers on integers what its module answers.
+        compared: images on which the graph's answers on integers were held against its module's.
+        float_ties: of these, images with a float tie whose answer differs; every other answer is equal.
     """
 
     graph: Graph
     history: list[dict[str, float]]
     compared: int
+    float_ties: int
 
 
 def fine_tune(
@@ -105,7 +107,7 @@ def fine_tune(
         raise Problem(what, f"epoch {len(history)}", hint, CHECK_FAILED)
     reestimate(network, calibrating)
     made = network.graph()
-    return FineTuned(made, history, check_answers(made, calibrating))
+    return FineTuned(made, history, len(calibrating), check_answers(network, made, calibrating))
 
 
 def _as_network(network: Trainable) -> Any:
@@ -122,28 +124,29 @@ def narrow(inputs: Array) -> Array:
     return inputs
 
 
-def check_answers(graph: Graph, inputs: Array) -> int:
-    """Hold a graph's answers on integers against those of its module, which knows nothing of them.
+def check_answers(network: Trainable, graph: Graph, inputs: Array) -> int:
+    """Hold a graph's answers on integers against those of the module that it was made of.
 
     Args:
-        graph: of the network or integer level.
-        inputs: images, as the graph takes them. Those with a value that float32 may round to the other side of a
-            threshold are left out.
+        network: the module.
+        graph: what its `graph` gave.
+        inputs: images, as the graph takes them.
 
     Returns:
-        how many images were compared.
+        how many answers differ on images that hold a value so near a threshold that floats may round to its other side.
 
     Raises:
-        Problem: status 1, an answer differs.
+        Problem: status 1, any other answer differs.
     """
     made = stages(graph)
-    ties = [each for stage in made for each in stage.float_ties]
-    sure = inputs[~images_with_float_ties(made[0].graph, ties, inputs)]
-    if not len(sure):
+    simulated = Simulator.of(next(stage.graph for stage in made if stage.level == "xnor")).classes(inputs)
+    different = network.classes(inputs) != simulated
+    if not different.any():
         return 0
-    simulated = Simulator.of(next(stage.graph for stage in made if stage.level == "xnor")).classes(sure)
-    different = int((Trainable(graph).classes(sure) != simulated).sum())
-    if different:
-        what = f"{different:,} of {len(sure):,} answers of the trained network differ from those of its graph"
+    ties = [each for stage in made for each in stage.float_ties]
+    unsure = images_with_float_ties(made[0].graph, ties, inputs)
+    wrong = int((different & ~unsure).sum())
+    if wrong:
+        what = f"{wrong:,} of {len(inputs):,} answers of the trained network differ from those of its graph"
         raise Problem(what, graph.name, "this is a bug: please report it", CHECK_FAILED)
-    return len(sure)
+    return int(different.sum())

@@ -30,7 +30,8 @@ class Tuning:
         labels: "given", or "whole network" where its answers are what was learned.
         loss, accuracy: of each epoch, on the images as they went by.
         seconds: of all epochs.
-        compared: images on which the trained module's answers and its graph's on integers were compared, and are equal.
+        compared: images on which the trained module's answers and its graph's on integers were compared.
+        float_ties: of these, images with a float tie whose answers differ; all others are equal, or the command fails.
         untrained: answers of the cut network before.
     """
 
@@ -44,6 +45,7 @@ class Tuning:
     accuracy: list[float]
     seconds: float
     compared: int
+    float_ties: int
     untrained: Answers
 
 

@@ -182,7 +182,11 @@ def print_pruned_file(found: PrunedFile) -> None:
             f"loss {tuning.loss[0]:.3g} to {tuning.loss[-1]:.3g}, of these images {tuning.accuracy[0]:.2%} to "
             f"{tuning.accuracy[-1]:.2%} right"
         )
-        lines.append(f"the trained module against its graph on integers: {tuning.compared:,} answers are equal")
+        ties = ", all of them at float ties" if tuning.float_ties else ""
+        lines.append(
+            f"the trained module against its graph on integers: {tuning.float_ties:,} of {tuning.compared:,} answers "
+            f"differ{ties}"
+        )
         untrained = tuning.untrained
         right = "" if untrained.accuracy is None else f"accuracy {untrained.accuracy:.2%}, "
         lines.append(f"before training: {right}same answer as the whole network {untrained.same:.2%}")

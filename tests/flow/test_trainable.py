@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -84,7 +86,7 @@ def assert_exact(graph: Graph, images: np.ndarray) -> Counter[str]:
     return Counter(type(part).__name__ for part in module.parts.values())
 
 
-@few_or_many(15, 800)
+@few_or_many(12, 800)
 def test_drawn_networks_at_both_levels(examples: int) -> None:
     kinds: Counter[str] = Counter()
 
@@ -120,6 +122,14 @@ def halves(shape: tuple[int, ...], count: int = 240) -> tuple[np.ndarray, np.nda
     return images.astype(np.uint8), labels
 
 
+@cache
+def network(spec: NetworkSpec) -> Graph:
+    """A network of random weights, as its file is read."""
+    images = IMAGES if spec.classes == 10 else halves(spec.input_shape)[0]
+    with TemporaryDirectory() as folder:
+        return AcceptInput()(exported(lively(spec, images), Path(folder))).graph
+
+
 def tuned(graph: Graph, images: np.ndarray, labels: np.ndarray | None, **how: float) -> FineTuned:
     wanted = {"epochs": 2, "batch": 40, "learning_rate": 0.01, "distill": 0.0, "seed": 0} | how
     return fine_tune(graph, graph, images, labels, images[:100], FineTuning(**wanted))  # type: ignore[arg-type]
@@ -131,15 +141,14 @@ def levels_of(graph: Graph) -> list[tuple[int, int]]:
 
 
 @pytest.mark.parametrize("level", ["network", "integer"])
-@pytest.mark.parametrize("name", ["pool before norm", "scores a class", "joins"])
-def test_what_was_trained_is_what_its_graph_and_its_file_compute(name: str, level: str, tmp_path: Path) -> None:
-    spec = NETWORKS[name][0]
-    graph = AcceptInput()(exported(lively(spec, IMAGES), tmp_path)).graph
+@pytest.mark.parametrize("name", ["scores a class", "joins"])
+def test_what_was_trained_is_what_its_graph_and_its_file_compute(name: str, level: str) -> None:
+    graph = network(NETWORKS[name][0])
     if level == "integer":
         graph = stages(graph)[1].graph
     found = tuned(graph, IMAGES, DIGITS.train_labels[:200])
     made = found.graph
-    assert len(found.history) == 2 and found.compared > 90
+    assert len(found.history) == 2 and found.compared == 100
     assert [(node.name, type(node.op), node.inputs) for node in made.nodes] == [
         (node.name, type(node.op), node.inputs) for node in graph.nodes
     ]
@@ -171,12 +180,12 @@ def several_levels(low: int, high: int) -> Graph:
     return Graph("several", "x", TensorType((16,), 0, 255), tuple(nodes), "scores")
 
 
-@pytest.mark.parametrize(("low", "high"), [(-1, 1), (-7, 6), (0, 3)])
+@pytest.mark.parametrize(("low", "high"), [(-1, 1), (-7, 6)])
 def test_weights_of_several_levels_keep_to_them(low: int, high: int) -> None:
     images, labels = halves((16,))
     for graph in (several_levels(low, high), stages(several_levels(low, high))[1].graph):
         found = tuned(graph, images, labels, epochs=12)
-        assert found.compared > 90
+        assert found.compared == 100
         for (least, most), (first, last) in zip(levels_of(found.graph), levels_of(graph), strict=True):
             assert first <= least <= most <= last
         assert any(
@@ -188,9 +197,9 @@ def test_weights_of_several_levels_keep_to_them(low: int, high: int) -> None:
 
 
 @pytest.mark.parametrize("level", ["network", "integer"])
-def test_an_easy_set_is_learned(level: str, tmp_path: Path) -> None:
+def test_an_easy_set_is_learned(level: str) -> None:
     images, labels = halves((1, 8, 8))
-    graph = AcceptInput()(exported(lively(EASY, images), tmp_path)).graph
+    graph = network(EASY)
     if level == "integer":
         graph = stages(graph)[1].graph
     simulated = Simulator.of(stages(graph)[-1].graph).classes(images)
@@ -199,25 +208,25 @@ def test_an_easy_set_is_learned(level: str, tmp_path: Path) -> None:
     assert found.history[-1]["loss"] < 0.5 * found.history[0]["loss"]
     learned = Simulator.of(stages(found.graph)[-1].graph).classes(images[160:])
     assert np.mean(learned == labels[160:]) > 0.8
-    again = tuned(graph, images[:160], labels[:160], epochs=16)
-    assert again.graph == found.graph and again.history[-1]["loss"] == found.history[-1]["loss"]
+    again = tuned(graph, images[:160], labels[:160], epochs=1)
+    assert again.graph == tuned(graph, images[:160], labels[:160], epochs=1).graph
 
 
-def test_a_teacher_needs_no_labels(tmp_path: Path) -> None:
+def test_a_teacher_needs_no_labels() -> None:
     images, _ = halves((1, 8, 8))
-    graph = AcceptInput()(exported(lively(EASY, images), tmp_path)).graph
+    graph = network(EASY)
     with pytest.raises(Problem, match="needs labels"):
         tuned(graph, images, None, distill=0.5)
-    other = AcceptInput()(exported(lively(replace(EASY, hidden=(16,)), images), tmp_path)).graph
-    how = FineTuning(20, 40, 0.01, 1.0, 0)
+    other = network(replace(EASY, hidden=(16,)))
+    how = FineTuning(8, 40, 0.01, 1.0, 0)
     found = fine_tune(graph, other, images, None, images[:100], how)
     assert found.history[-1]["loss"] < found.history[0]["loss"]
     assert found.history[-1]["accuracy"] > found.history[0]["accuracy"], "of the teacher's answers"
 
 
-def test_a_loss_that_is_no_number_is_refused(tmp_path: Path) -> None:
+def test_a_loss_that_is_no_number_is_refused() -> None:
     images, labels = halves((1, 8, 8))
-    graph = AcceptInput()(exported(lively(EASY, images), tmp_path)).graph
+    graph = network(EASY)
     with pytest.raises(Problem, match="no longer") as raised:
         tuned(graph, images, labels, learning_rate=1e6)
     assert raised.value.status == CHECK_FAILED
@@ -248,9 +257,9 @@ def test_bounds_that_are_never_or_always_reached_stay_so() -> None:
     assert np.all(bounds.bounds[2:] != far[2:]) and np.all(np.abs(bounds.bounds[2:]) < 17)
 
 
-def test_what_is_trained(tmp_path: Path) -> None:
+def test_what_is_trained() -> None:
     """Norms and scores of a network; thresholds and scores of its integers; no thresholds of pixels."""
-    graph = AcceptInput()(exported(lively(CNN, IMAGES), tmp_path)).graph
+    graph = network(CNN)
     kinds = [type(part) for part in Trainable(graph).parts.values() if list(part.parameters())]
     assert kinds == [*(TrainedConv, NormStep) * 2, *(TrainedDense, NormStep), TrainedDense, TrainedAffine]
     whole = stages(graph)[1].graph
@@ -260,13 +269,14 @@ def test_what_is_trained(tmp_path: Path) -> None:
         Trainable(stages(graph)[2].graph)
 
 
-def test_an_answer_that_differs_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    graph = AcceptInput()(exported(lively(CNN, IMAGES), tmp_path)).graph
-    assert check_answers(graph, IMAGES[:50]) > 40
-    exact = Trainable.classes
-    monkeypatch.setattr(Trainable, "classes", lambda self, inputs: exact(self, inputs[::-1].copy()))
+def test_an_answer_that_differs_is_found() -> None:
+    graph = network(CNN)
+    module = Trainable(graph)
+    assert check_answers(module, graph, IMAGES[:50]) == 0
+    with torch.no_grad():
+        module.weight_layers()[-1][1].weight.neg_()
     with pytest.raises(Problem, match="answers of the trained network differ") as raised:
-        check_answers(graph, IMAGES[:50])
+        check_answers(module, graph, IMAGES[:50])
     assert raised.value.status == CHECK_FAILED
 
 
