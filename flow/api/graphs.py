@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -217,11 +217,16 @@ class LoadedGraph:
         count: int | None = None,
         calibration: int | None = None,
         seed: int | None = None,
+        epochs: int = 0,
+        batch: int | None = None,
+        learning_rate: float | None = None,
+        distill: float | None = None,
+        progress: Callable[[int, int, dict[str, float]], None] | None = None,
     ) -> PrunedFile:
-        """Remove channels without any training, and write the smaller network.
+        """Remove channels, and write the smaller network.
 
         What is None is the recipe's default (docs/recipe.md, section `prune`). Norms and thresholds are re-estimated;
-        the cut network is held against the whole one. `bf.prune` prunes a run, with fine-tuning.
+        the cut network is held against the whole one. `bf.prune` prunes a run.
 
         Args:
             output: file (.onnx) to write.
@@ -235,10 +240,14 @@ class LoadedGraph:
             count: images that choose; None: 512.
             calibration: images that norms and thresholds are re-estimated on.
             seed: of all that is drawn.
+            epochs: of fine-tuning; 0: no training.
+            batch, learning_rate: of fine-tuning.
+            distill: weight of the whole network's answers in its loss; with 1 no labels are needed.
+            progress: called with steps of fine-tuning done, the total, and figures.
 
         Raises:
             Problem: no images, or labels that do not fit them; no channels to cut; (status 1) the cut network is not
-                the whole one without these channels.
+                the whole one without these channels, or training diverged.
 
         >>> g.prune("smaller.onnx", x, y, amount=0.5, unit=4).kept
         {'dense0': 8}
@@ -256,8 +265,12 @@ class LoadedGraph:
             images=work.CHOOSING if count is None else given_or_default(count, "prune.images"),
             calibration=given_or_default(calibration, "prune.calibration"),
             seed=given_or_default(seed, "seed"),
+            epochs=epochs,
+            batch=given_or_default(batch, "prune.batch"),
+            learning_rate=given_or_default(learning_rate, "prune.learning_rate"),
+            distill=given_or_default(distill, "prune.distill"),
         )
-        return work.prune_file(self.graph, self.path, Path(output), given, how)
+        return work.prune_file(self.graph, self.path, Path(output), given, how, progress)
 
     def estimate(
         self,

@@ -91,9 +91,10 @@ def cosim(
     keep_shape: KeepShape = False,
     json: Json = False,
 ) -> None:
-    """Simulate a graph's hardware by Verilator, and compare every word, cycle and FIFO with the simulators.
+    """Simulate a graph's hardware by Verilator, and compare.
 
-    Exit status 1 if anything differs, 3 if Verilator or a C++ compiler is missing.
+    Every value, cycle and FIFO is held against the simulators. Exit status 1 if anything differs, 3 if Verilator or a
+    C++ compiler is missing.
     """
     from ..api.graphs import LoadedGraph
     from ..graphs import inputs

@@ -149,6 +149,7 @@ def _once(context: typer.Context, overrides: list[str], options: dict[str, str])
     "flow prune model.yaml --objective lut=1,bram18=1 --budget lut=20000 --max-loss 1",
     "flow prune runs/model --method synapses --share 0.5 -o sparse  # The run stays as it is.",
     "flow prune net.onnx --data digits --amount 0.5 -o smaller.onnx  # Anyone's network, without training.",
+    "flow prune net.onnx --data digits --amount 0.5 --epochs 5 -o smaller.onnx  # Trained again.",
 )
 def prune(
     context: typer.Context,
@@ -169,8 +170,12 @@ def prune(
         ),
     ] = "",
     max_loss: Annotated[float | None, Key("prune.max_loss")] = None,
-    epochs: Annotated[int | None, Key("prune.epochs")] = None,
+    epochs: Annotated[int | None, Key("prune.epochs", default="{field} of a recipe, 0 for a QONNX file")] = None,
     learning_rate: Annotated[float | None, Key("prune.learning_rate")] = None,
+    batch: Annotated[int | None, Key("prune.batch")] = None,
+    distill: Annotated[
+        float | None, Key("prune.distill", help="Weight of fine-tuning's loss against the unpruned network; 0: none.")
+    ] = None,
     output: Annotated[
         Path | None, Own("Folder for weights.pt and network.onnx; the run stays as it is.", ("-o", "--output"))
     ] = None,
@@ -191,14 +196,16 @@ def prune(
     overrides: Overrides = None,
     json: Json = False,
 ) -> None:
-    """Prune the trained network of a run or recipe, by any method, or a QONNX file without any training.
+    """Prune the trained network of a run or recipe, by any method, or the channels of a QONNX file.
 
     Every step is shown. Of a file the channels go that change least of what the layers behind add up, norms or
-    thresholds are re-estimated, and the smaller network is held against the whole one.
+    thresholds are re-estimated, and the smaller network is held against the whole one; with --epochs it is trained.
     """
     if source.suffix == ".onnx":
-        useless(context, _OF_RUNS, "for a QONNX file, which is not trained", "leave it out")
-        refuse_settings(context, "for a QONNX file, which is not trained")
+        useless(context, _OF_RUNS, "for a QONNX file", "leave it out")
+        refuse_settings(context, "for a QONNX file")
+        if not epochs:
+            useless(context, _OF_TRAINING, "without epochs of fine-tuning", "give --epochs, or leave it out")
         from ..api.graphs import LoadedGraph
         from ..graphs.inputs import images_and_contract, open_graph
         from ..recipe.methods.filters import AUTO
@@ -209,27 +216,33 @@ def prune(
         check_images(context, data, data_dir, pictures, labels)
         if output is None:
             raise Problem("nothing says where the smaller network is to be written", "-o", "give -o smaller.onnx")
-        smaller = LoadedGraph(open_graph(source, contract), source).prune(
-            output,
-            pictures,
-            labels,
-            data=data,
-            data_dir=data_dir,
-            amount=amount,
-            unit=unit,
-            min_width=min_width,
-            criterion="reconstruction" if criterion in ("", AUTO) else criterion,
-            count=images,
-            calibration=calibration,
-            seed=seed,
-        )
+        with screen.Bar("fine-tune", quiet=json or not epochs) as bar:
+            smaller = LoadedGraph(open_graph(source, contract), source).prune(
+                output,
+                pictures,
+                labels,
+                data=data,
+                data_dir=data_dir,
+                amount=amount,
+                unit=unit,
+                min_width=min_width,
+                criterion="reconstruction" if criterion in ("", AUTO) else criterion,
+                count=images,
+                calibration=calibration,
+                seed=seed,
+                epochs=epochs or 0,
+                batch=batch,
+                learning_rate=learning_rate,
+                distill=distill,
+                progress=bar.update,
+            )
         screen.print_json(smaller) if json else screen_pruning.print_pruned_file(smaller)
         return
     useless(context, ["data", "data_dir", "input", "labels"], "for a run", "a run has images of its own")
     if source.is_dir():
         useless(context, ["run"], "for a run folder", "give one of them")
     if epochs == 0:
-        useless(context, ["learning_rate"], "without epochs of fine-tuning", "give --epochs, or leave it out")
+        useless(context, _OF_TRAINING, "without epochs of fine-tuning", "give --epochs, or leave it out")
     if output is None:
         useless(context, ["network"], "without --output", "say with --output where its pruned network is to be written")
     else:
@@ -239,8 +252,9 @@ def prune(
             raise Problem(f"--{name} is no setting of method {method}", f"--{name}", "leave it out")
     shared: dict[str, Any] = {"criterion": criterion, "steps": steps, "amount": amount, "allocation": allocation}
     shared |= {"unit": unit, "min_width": min_width, "images": images, "calibration": calibration}
+    shared["distill"] = distill
     options = method_changes(context, source, method, shared, list(overrides or []))
-    common = {"max_loss": max_loss, "epochs": epochs, "learning_rate": learning_rate}
+    common = {"max_loss": max_loss, "epochs": epochs, "learning_rate": learning_rate, "batch": batch}
     options += [] if seed is None else [f"seed={seed}"]
     options += [f"prune.{key}={value}" for key, value in common.items() if value is not None]
     options += _parts(objective, "objective") + _parts(budget, "budget")
@@ -260,10 +274,8 @@ def prune(
     screen.print_json(found) if json else screen_pruning.print_pruning(found)
 
 
-_OF_RUNS = (
-    *("run", "method", "allocation", "steps", "objective", "budget", "max_loss", "epochs", "learning_rate"),
-    *("network", "overrides"),
-)
+_OF_RUNS = (*("run", "method", "allocation", "steps", "objective", "budget", "max_loss", "network", "overrides"),)
+_OF_TRAINING = ("learning_rate", "batch", "distill")
 
 
 def _check_output(output: Path, source: Path, run: Path | None) -> None:

@@ -1,9 +1,9 @@
-"""The work behind `flow prune NET.onnx`: channels removed from anyone's network, without any training."""
+"""The work behind `flow prune NET.onnx`: channels removed from anyone's network, which may be trained again."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
@@ -21,7 +21,7 @@ from ...transforms.passes.compile import is_mixed, level_of
 from ...transforms.passes.raised import Raise
 from ...transforms.passes.streamline import Streamline
 from ..graphs.inputs import input_held
-from ..results.pruned_file import Answers, PrunedFile
+from ..results.pruned_file import Answers, PrunedFile, Tuning
 from ..run.files import write_whole
 from .simulation import Images, labelled
 
@@ -43,6 +43,7 @@ class FilePruning:
         images: that choose.
         calibration: that norms or thresholds are re-estimated on.
         seed: of all that is drawn.
+        epochs, batch, learning_rate, distill: of fine-tuning; see `pruning.fine_tune.FineTuning`. 0 epochs: none.
 
     Raises:
         Problem: another criterion, or an amount that removes nothing.
@@ -55,6 +56,10 @@ class FilePruning:
     images: int
     calibration: int
     seed: int
+    epochs: int = 0
+    batch: int = 100
+    learning_rate: float = 0.001
+    distill: float = 0.0
 
     def __post_init__(self) -> None:
         if self.criterion not in CRITERIA:
@@ -64,8 +69,13 @@ class FilePruning:
             raise Problem("an amount of 0 removes nothing", "--amount", "give a share such as 0.25")
 
 
-def prune_file(opened: Graph, path: Path, output: Path, given: Images, how: FilePruning) -> PrunedFile:
-    """Cut channels out of a graph, re-estimate its norms and thresholds, and write what is left.
+Progress = Callable[[int, int, dict[str, float]], None]
+
+
+def prune_file(
+    opened: Graph, path: Path, output: Path, given: Images, how: FilePruning, progress: Progress | None = None
+) -> PrunedFile:
+    """Cut channels out of a graph, re-estimate its norms and thresholds, train it if asked to, and write it.
 
     Args:
         opened: of any level. A network whose norms stand in it stays one, and gets a norm in front of each quantizer
@@ -74,10 +84,11 @@ def prune_file(opened: Graph, path: Path, output: Path, given: Images, how: File
         output: file to write.
         given: a data set, whose training images choose and whose test images judge, or images, of which one half does.
         how: what goes.
+        progress: of fine-tuning; called with steps done, the total, and figures.
 
     Raises:
-        Problem: the graph cannot be compiled, no channels can be cut, too few images, or (status 1) the cut network is
-            not the whole one without these channels.
+        Problem: the graph cannot be compiled, no channels can be cut, too few images, it cannot be trained, or
+            (status 1) the cut network is not the whole one without these channels, or training diverged.
     """
     from ...sim.inputs import graph_inputs, image_inputs
     from ...sim.norms import can_have_norms, reestimate_graph, with_norms, without_norms
@@ -98,6 +109,9 @@ def prune_file(opened: Graph, path: Path, output: Path, given: Images, how: File
         raise Problem("no layer can be made narrower", str(path), "its hidden layers would have to be read by others")
     images, labels, judges, truth = _chosen_and_judging(given, how.seed)
     _check_classes(graph, labels, truth)
+    if how.epochs and labels is None and how.distill < 1.0:
+        hint = "give them, or --distill 1: then the answers of the whole network are what is learned"
+        raise Problem("fine-tuning needs labels", "--labels", hint)
     take = graph_inputs if given.images is not None else image_inputs
     order = np.random.default_rng([how.seed, 43]).permutation(len(images))
     chosen, calibrating = (take(graph, images[order[:count]]) for count in (how.images, how.calibration))
@@ -126,12 +140,17 @@ def prune_file(opened: Graph, path: Path, output: Path, given: Images, how: File
     else:
         smaller = refit(graph, smaller, stays, calibrating, changed)
     seconds = time.perf_counter() - began
+    inputs = take(graph, judges)
+    before, tuning = _classes(graph, inputs), None
+    if how.epochs:
+        untrained = _answers(_classes(smaller, inputs), before, truth)
+        smaller, tuning = _tuned(graph, smaller, take(graph, images), labels, calibrating, how, progress)
+        tuning = replace(tuning, untrained=untrained)
     made = write_network(smaller) if has_norms and graph.channels_first else write(smaller)
     write_whole(output, made.SerializeToString())
     # What stands in the file is judged: it holds norms in float32.
     smaller = AcceptInput()(read(output)).graph
-    inputs = take(graph, judges)
-    before, after = _classes(graph, inputs), _classes(smaller, inputs)
+    after = _classes(smaller, inputs)
     counts, left = _counts(graph), _counts(smaller)
     return PrunedFile(
         network=str(path),
@@ -154,6 +173,7 @@ def prune_file(opened: Graph, path: Path, output: Path, given: Images, how: File
         weights=counts[1],
         weights_after=left[1],
         seconds=round(seconds, 3),
+        tuning=tuning,
         input=input_held(smaller),
     )
 
@@ -251,6 +271,37 @@ def _compare(masked: Graph, smaller: Graph, stays: Mapping[str, np.ndarray], ima
     if not compared:
         raise Problem("no layer's sums can be compared before and after the cut", masked.name, status=CHECK_FAILED)
     return compared, sum(int((old[name][..., stays[name]] != new[name]).sum()) for name in known)
+
+
+def _tuned(
+    graph: Graph,
+    smaller: Graph,
+    inputs: np.ndarray,
+    labels: np.ndarray | None,
+    calibrating: np.ndarray,
+    how: FilePruning,
+    progress: Progress | None,
+) -> tuple[Graph, Tuning]:
+    """The trained graph, and how it was trained; the untrained one's answers are still to be said."""
+    from ..pruning.fine_tune import FineTuning, fine_tune
+
+    wanted = FineTuning(how.epochs, how.batch, how.learning_rate, how.distill, how.seed)
+    trained = fine_tune(graph, smaller, inputs, labels, calibrating, wanted, progress)
+    history = trained.history
+    return trained.graph, Tuning(
+        epochs=how.epochs,
+        batch=how.batch,
+        learning_rate=how.learning_rate,
+        distill=how.distill,
+        images=len(inputs),
+        labels="given" if labels is not None else "whole network",
+        loss=[row["loss"] for row in history],
+        accuracy=[row["accuracy"] for row in history],
+        seconds=round(sum(row["seconds"] for row in history), 3),
+        compared=trained.compared,
+        float_ties=trained.float_ties,
+        untrained=Answers(accuracy=None, same=0.0),
+    )
 
 
 def _classes(graph: Graph, inputs: np.ndarray) -> np.ndarray:

@@ -135,8 +135,8 @@ class Rtl(Section):
 class Cosim(Section):
     """The hardware simulated by Verilator, and compared word by word and cycle by cycle with the simulators."""
 
-    enabled: bool | None = Field(
-        default=False, description="true: do it; null: where Verilator and a C++ compiler are there"
+    when: Literal["never", "always", "auto"] = Field(
+        default="never", description="auto: where Verilator and a C++ compiler are there"
     )
     images: Count = Field(default=20, description="test images to send through")
     stalls: Annotated[int, Field(ge=0, le=100)] = Field(

@@ -27,7 +27,7 @@ OF_TRAINING = (
 def unused(recipe: Recipe) -> dict[KeyPath, Reason]:
     """Keys of sections but `model` that have no effect, each with the reason and a repair."""
     found: dict[KeyPath, Reason] = {}
-    for rules in (_data(recipe), _train(recipe), _prune(recipe), _faults(recipe)):
+    for rules in (_data(recipe), _train(recipe), _prune(recipe), _faults(recipe), _cosim(recipe)):
         for path, why, repair in rules:
             found.setdefault(path, (why, repair))
     return found
@@ -95,6 +95,14 @@ def _prune(recipe: Recipe) -> Rules:
         yield (*prune.chosen.key(key).split("."),), why, repair
     if (prune.loss or recipe.train.loss) == "cross-entropy":
         yield ("prune", "margin"), "cross-entropy has none", "or set `loss`"
+
+
+def _cosim(recipe: Recipe) -> Rules:
+    if not recipe.rtl.enabled and recipe.cosim.when == "always":
+        yield ("cosim", "when"), "no hardware is written", "or set `rtl: {enabled: true}`"
+    if recipe.cosim.when == "never":
+        for key in ("images", "stalls"):
+            yield ("cosim", key), "nothing is simulated", "or set `cosim.when: auto`"
 
 
 def _faults(recipe: Recipe) -> Rules:

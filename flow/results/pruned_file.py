@@ -1,4 +1,4 @@
-"""What pruning a QONNX file without any training finds."""
+"""What pruning a QONNX file finds."""
 
 from __future__ import annotations
 
@@ -21,6 +21,35 @@ class Answers:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tuning:
+    """How a cut network was trained.
+
+    Attributes:
+        epochs, batch, learning_rate, distill: as asked for.
+        images: that it was trained on, none of which judge.
+        labels: "given", or "whole network" where its answers are what was learned.
+        loss, accuracy: of each epoch, on the images as they went by.
+        seconds: of all epochs.
+        compared: images on which the trained module's answers and its graph's on integers were compared.
+        float_ties: of these, images with a float tie whose answers differ; all others are equal, or the command fails.
+        untrained: answers of the cut network before.
+    """
+
+    epochs: int
+    batch: int
+    learning_rate: float
+    distill: float
+    images: int
+    labels: str
+    loss: list[float]
+    accuracy: list[float]
+    seconds: float
+    compared: int
+    float_ties: int
+    untrained: Answers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PrunedFile:
     """What `flow prune NET.onnx` finds.
 
@@ -38,6 +67,7 @@ class PrunedFile:
         operations, operations_after: products of an image.
         weights, weights_after: how many.
         seconds: that choosing, cutting and re-estimating took.
+        tuning: how it was trained; None where it was not.
         input: what the input holds; None where it is not known.
     """
 
@@ -61,4 +91,5 @@ class PrunedFile:
     weights: int
     weights_after: int
     seconds: float
+    tuning: Tuning | None
     input: InputHeld | None

@@ -167,12 +167,28 @@ def print_pruned_file(found: PrunedFile) -> None:
     before, after = found.before, found.after
     lines = [
         f"{found.criterion} on {found.images:,} images, {what} re-estimated on {found.calibration:,}: "
-        f"{found.seconds:.1f} s, no training",
+        f"{found.seconds:.1f} s{'' if found.tuning else ', no training'}",
         f"operations {found.operations:,} to {found.operations_after:,} "
         f"({found.operations_after / found.operations - 1:+.1%}), weights {found.weights:,} to {found.weights_after:,}",
         f"the whole network without these channels against the cut one: {found.different:,} of {found.compared:,} "
         "integers differ",
     ]
+    if found.tuning is not None:
+        tuning = found.tuning
+        lines.append(
+            f"trained for {tuning.epochs} epoch{'s' * (tuning.epochs > 1)} of {tuning.images:,} images"
+            f"{'' if tuning.labels == 'given' else ' by the answers of the whole network'} in {tuning.seconds:.0f} s: "
+            f"loss {tuning.loss[0]:.3g} to {tuning.loss[-1]:.3g}, of these images {tuning.accuracy[0]:.2%} to "
+            f"{tuning.accuracy[-1]:.2%} right"
+        )
+        ties = ", all of them at float ties" if tuning.float_ties else ""
+        lines.append(
+            f"the trained module against its graph on integers: {tuning.float_ties:,} of {tuning.compared:,} answers "
+            f"differ{ties}"
+        )
+        untrained = tuning.untrained
+        right = "" if untrained.accuracy is None else f"accuracy {untrained.accuracy:.2%}, "
+        lines.append(f"before training: {right}same answer as the whole network {untrained.same:.2%}")
     if before.accuracy is not None and after.accuracy is not None:
         lines.append(f"accuracy {before.accuracy:.2%} to {after.accuracy:.2%} of {found.judged:,} images")
     lines.append(f"same answer as before: {after.same:.2%} of {found.judged:,} images")

@@ -41,7 +41,7 @@ from ..run.typed_json import extended, to_json
 from .build import Build, json_text, write_graph
 from .faults import run_campaign
 from .handover import hand_over
-from .hardware import simulate_rtl, wanted, write_rtl
+from .hardware import cosim_wanted, simulate_rtl, write_rtl
 from .prune import RELEVANCE, prune_base, step_cost_inputs, step_costs
 from .summary import summarize
 from .train import source_digest, state_digest, taken_over, train_base
@@ -222,11 +222,11 @@ def rtl(build: Build) -> RtlResult | NoResult:
 
 def cosim(build: Build) -> CosimResult | NoResult:
     """Simulate the hardware by Verilator, and compare it with the simulators."""
-    if not wanted(build):
+    if not cosim_wanted(build.recipe):
         return build.skip("cosim")
     inputs = {
         "rtl": to_json(build.result(RtlResult)),
-        "cosim": build.recipe.cosim.model_dump(mode="json", exclude={"enabled"}),
+        "cosim": build.recipe.cosim.model_dump(mode="json", exclude={"when"}),
         "seed": build.recipe.seed,
         "data": to_json(build.result(DataResult)),
     }

@@ -13,6 +13,7 @@ from ...transforms.ir.graph import Graph
 from ...transforms.reading.read import read
 from ..graphs.hardware import STALLS, Hardware, cosimulated, hardware_of, told
 from ..graphs.rates import affordable, timing_of
+from ..recipe.schema import Recipe
 from ..results.hardware import CosimResult, NotWritten, Rtl, RtlResult
 from ..run.names import FOLDED
 from ..run.tools import compiler_place, simulation_tools, verilator_place
@@ -46,16 +47,16 @@ def _named(build: Build, network: str) -> Graph:
     return replace(read(build.file(network, FOLDED)), name=f"{build.recipe.name}_{network}".strip("_"))
 
 
-def wanted(build: Build) -> bool:
-    """Whether the recipe has the hardware simulated, here.
+def cosim_wanted(recipe: Recipe) -> bool:
+    """Whether a recipe has the hardware simulated, here.
 
     Raises:
         Problem: status 3; it has to be, and Verilator or a C++ compiler is missing.
     """
-    asked = build.recipe.cosim.enabled
-    if not build.recipe.rtl.enabled or asked is False:
+    asked = recipe.cosim.when
+    if not recipe.rtl.enabled or asked == "never":
         return False
-    if asked is None:
+    if asked == "auto":
         return verilator_place() is not None and compiler_place() is not None
     simulation_tools()
     return True

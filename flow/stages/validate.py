@@ -38,6 +38,7 @@ from ..recipe.schema import Recipe
 from ..run.files import explain, sha256_of
 from ..run.places import data_places
 from .faults import fault_settings
+from .hardware import cosim_wanted
 from .plan import check_costs, check_labels, check_plan
 
 if TYPE_CHECKING:
@@ -167,6 +168,8 @@ def _check_names(recipe: Recipe) -> None:
         part(recipe.target.part)
     if recipe.prune.enabled and recipe.prune.allocation == "sensitivity":
         objective_of(recipe)
+    with recipe.at("cosim.when"):
+        cosim_wanted(recipe)
     several = {"prune.jobs": recipe.prune.jobs if recipe.prune.enabled else 1}
     several["faults.jobs"] = recipe.faults.jobs if recipe.faults.enabled else 1
     for key, jobs in several.items():

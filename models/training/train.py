@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.backends import cudnn
 
-from bnnflow import Problem
+from bnnflow import CHECK_FAILED, Problem
 
 from .. import parallel, store
 from ..networks.network import Network
@@ -87,7 +87,7 @@ def train(
         `lost_updates` (share) and `flips`; with images held out `validation` (accuracy).
 
     Raises:
-        Problem: images and labels do not fit the network, or the loss is no longer a number.
+        Problem: images and labels do not fit the network, or (status 1) the loss is no longer a number.
     """
     _check_data(network, images, labels)
     extras = extras or Extras()
@@ -269,7 +269,8 @@ def _epoch(run: _Run, epoch: int) -> dict[str, float]:
         loss, right = total.tolist()
         so_far = {"loss": loss / seen, "accuracy": right / seen}
         if not math.isfinite(loss):
-            raise Problem("the training loss is no longer a number", f"epoch {epoch + 1}", "lower the learning rate")
+            what, where = "the training loss is no longer a number", f"epoch {epoch + 1}"
+            raise Problem(what, where, "lower the learning rate", CHECK_FAILED)
         if run.progress is not None:
             run.progress(epoch * steps + index, steps * spec.epochs, {"epoch": epoch + 1.0, **so_far})
     made = {**so_far, "seconds": time.perf_counter() - began}
