@@ -65,7 +65,7 @@ module bnnflow_fifo #(
   longint unsigned written, checksum;
   logic [CBITS-1:0] peak;
   int sums;
-  wire [CBITS-1:0] held = fill + CBITS'(push);
+  wire [CBITS-1:0] held = fill + 1'b1;
   wire [64*PARTS-1:0] whole = (64 * PARTS)'(push_data);
   initial if ($value$plusargs("checksum=%d", sums) == 0) sums = 0;
   always_ff @(posedge clk) begin
@@ -73,10 +73,11 @@ module bnnflow_fifo #(
       written <= 0;
       checksum <= 0;
       peak <= '0;
-    end else begin
-      written <= written + 64'(push);
+    end else if (push) begin
+      // Only a push can bring more.
+      written <= written + 1;
       if (held > peak) peak <= held;
-      if (push && sums != 0) begin
+      if (sums != 0) begin
         automatic longint unsigned folded = 0;
         for (int i = 0; i < PARTS; i++) folded += whole[64*i+:64] * (64'(i) * 2 + 1);
         checksum <= checksum + (written + 1) * folded;
