@@ -63,7 +63,7 @@ def test_every_package_that_is_imported_is_declared() -> None:
     owners = packages_distributions()
     for folder, extras in (
         *((name, ("", "dask", "ray", "finn-base")) for name in FOLDERS),
-        ("tests", ("", "test", "dask")),
+        ("tests", ("", "test", "check", "dask")),
     ):
         allowed = set().union(*(declared[extra] for extra in extras))
         for path in (ROOT / folder).rglob("*.py"):

@@ -1,0 +1,108 @@
+"""The stages `rtl` and `cosim` of `flow build`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bnnflow import CHECK_FAILED, TOOL_MISSING, USER_INPUT
+from bnnflow.flow.cli import app as cli
+from bnnflow.flow.run import tools
+from bnnflow.flow.run.tools import compiler_place, verilator_place
+
+RECIPE = """\
+name: small
+data: {name: digits, train_images: 200, test_images: 40}
+model: {arch: mlp, hidden: [16]}
+train: {epochs: 1, threads: 1}
+prune: {enabled: false}
+verify: {images: 4}
+target: {fps: 100000}
+faults: {enabled: false}
+speed: {enabled: false}
+cosim: {when: always, images: 10, stalls: 1}
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    path = tmp_path / "small.yaml"
+    path.write_text(RECIPE)
+    return path
+
+
+def summary(folder: Path) -> dict[str, dict[str, dict[str, object]]]:
+    found: dict[str, dict[str, dict[str, object]]] = json.loads((folder / "summary.json").read_text())
+    return found
+
+
+def test_hardware_is_written_simulated_and_told(
+    recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if verilator_place() is None or compiler_place() is None:
+        pytest.skip("Verilator or a C++ compiler is not installed")
+    folder = tmp_path / "run"
+    build = ["build", str(recipe), "--run", str(folder)]
+    assert cli.run(build) == 0
+    found = summary(folder)
+    written, simulated = found["rtl"]["base"], found["cosim"]["base"]
+    assert written["top"] == simulated["top"] == "bnn_small_base"
+    assert written["sha256"] == simulated["sha256"]
+    assert (folder / "base/rtl/bnn_small_base.sv").is_file() and (folder / "base/rtl/manifest.json").is_file()
+    assert simulated["equal"] is True and simulated["images"] == 10 and simulated["unexpected"] == []
+    assert simulated["interval_cycles"] == written["interval_cycles"]
+    assert "all cycles and FIFOs equal" in (folder / "report.html").read_text()
+    assert "2 runs, the words of" in capsys.readouterr().out
+    # Nothing is done twice; a changed file of the hardware is found and refused.
+    assert cli.run(build) == 0
+    assert all(stage["skipped"] for stage in found_stages(folder) if stage["name"] in ("rtl", "cosim"))
+    (folder / "base/rtl/bnn_small_base.sv").write_text("module other; endmodule")
+    capsys.readouterr()
+    assert cli.run([*build, "--from", "cosim"]) in (CHECK_FAILED, USER_INPUT)
+    assert "bnn_small_base.sv" in capsys.readouterr().err
+
+
+def found_stages(folder: Path) -> list[dict[str, object]]:
+    stages: list[dict[str, object]] = json.loads((folder / "summary.json").read_text())["stages"]
+    return stages
+
+
+def test_what_has_no_hardware_does_not_end_a_build(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reason is in the summary and in the report; nothing is simulated."""
+    from bnnflow.build.rtl import modules
+
+    monkeypatch.setattr(modules, "MOST_LEVELS", 0)
+    folder = tmp_path / "run"
+    assert cli.run(["build", str(recipe), "--run", str(folder), "-s", "cosim.when=never"]) == 0
+    reason = summary(folder)["rtl"]["base"]["reason"]
+    assert "thresholds a channel" in str(reason)
+    assert not (folder / "base/rtl").exists()
+    assert "not written" in (folder / "report.html").read_text()
+
+
+def test_without_verilator(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`always` is refused before anything is trained, with status 3; `auto` leaves the stage out."""
+    for module in ("flow.run.tools", "flow.stages.hardware"):
+        monkeypatch.setattr(f"bnnflow.{module}.verilator_place", lambda: None)
+    assert tools.verilator_place() is None
+    folder = tmp_path / "run"
+    assert cli.run(["build", str(recipe), "--run", str(folder)]) == TOOL_MISSING
+    said = capsys.readouterr().err
+    assert "Verilator is not installed" in said and "small.yaml:10:" in said and not folder.exists()
+    assert cli.run(["build", str(recipe), "--run", str(folder), "-s", "cosim.when=auto"]) == 0
+    assert summary(folder)["cosim"] is None and summary(folder)["rtl"]["base"]["top"] == "bnn_small_base"
+
+
+def test_keys_without_effect(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe.write_text(RECIPE + "rtl: {enabled: false}\n")
+    assert cli.run(["check", str(recipe)]) == USER_INPUT
+    assert "no hardware is written" in capsys.readouterr().err
+    recipe.write_text(RECIPE.replace("always", "never"))
+    assert cli.run(["check", str(recipe)]) == USER_INPUT
+    assert "nothing is simulated" in capsys.readouterr().err
