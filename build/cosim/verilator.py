@@ -24,7 +24,7 @@ _FLAGS = (
     *("-DBNNFLOW_COUNTONES", "-DBNNFLOW_STATISTICS"),
 )
 _RUNTIME = ("verilated.cpp", "verilated_threads.cpp")
-_OPTIMIZE = "-O1"
+_OPTIMIZE = {False: "-O1", True: "-O3"}
 _LINK = ("-pthread", "-latomic")
 
 
@@ -149,8 +149,10 @@ def version(tools: Tools) -> str:
     return _run([str(tools.verilator), "--version"], tools.root, 60).strip()
 
 
-def build(design: Design, folder: Path, tools: Tools, seconds: float | None = None) -> Program:
+def build(design: Design, folder: Path, tools: Tools, seconds: float | None = None, *, fast: bool = False) -> Program:
     """Translate and compile a design whose files lie in `folder`; what was built before is taken from the cache.
+
+    `fast` lets the compiler work longer for a program that runs longer.
 
     Raises:
         Problem: Verilator warns of anything, or a tool fails.
@@ -158,13 +160,13 @@ def build(design: Design, folder: Path, tools: Tools, seconds: float | None = No
     bench = (files(__package__) / "bench.cpp").read_bytes()
     sources = [path for path in design.files if path.endswith(".sv")]
     made_by = version(tools)
-    total = hashlib.sha256("\0".join([made_by, *_FLAGS, _OPTIMIZE, str(tools.compiler)]).encode())
+    total = hashlib.sha256("\0".join([made_by, *_FLAGS, _OPTIMIZE[fast], str(tools.compiler)]).encode())
     for content in (bench, *(design.files[path].encode() for path in sorted(sources))):
         total.update(hashlib.sha256(content).digest())
     kept = tools.cache / "programs" / total.hexdigest()[:32]
     if not kept.is_file():
         kept.parent.mkdir(parents=True, exist_ok=True)
-        runtime = _runtime(tools, made_by)
+        runtime = _runtime(tools, made_by, _OPTIMIZE[fast])
         with tempfile.TemporaryDirectory(dir=kept.parent) as name:
             made = Path(name)
             (made / "bench.cpp").write_bytes(bench)
@@ -177,14 +179,14 @@ def build(design: Design, folder: Path, tools: Tools, seconds: float | None = No
             include = [f"-I{tools.root / 'include'}", f"-I{tools.root / 'include' / 'vltstd'}", f"-I{made}"]
             program = made / "program"
             objects = [str(unity), *map(str, runtime), *_LINK, "-o", str(program)]
-            _run([str(tools.compiler), _OPTIMIZE, "-std=c++17", *include, *objects], folder, seconds)
+            _run([str(tools.compiler), _OPTIMIZE[fast], "-std=c++17", *include, *objects], folder, seconds)
             program.replace(kept)
     return Program(kept, folder, design)
 
 
-def _runtime(tools: Tools, made_by: str) -> list[Path]:
+def _runtime(tools: Tools, made_by: str, level: str) -> list[Path]:
     """Verilator's own objects, compiled once a version."""
-    name = hashlib.sha256(f"{made_by}{tools.compiler}{_OPTIMIZE}".encode()).hexdigest()[:16]
+    name = hashlib.sha256(f"{made_by}{tools.compiler}{level}".encode()).hexdigest()[:16]
     folder = tools.cache / "runtime" / name
     made = [folder / f"{Path(source).stem}.o" for source in _RUNTIME]
     if not all(path.is_file() for path in made):
@@ -193,7 +195,7 @@ def _runtime(tools: Tools, made_by: str) -> list[Path]:
         for source, path in zip(_RUNTIME, made, strict=True):
             with tempfile.TemporaryDirectory(dir=folder) as temporary:
                 new = Path(temporary) / "new.o"
-                command = [str(tools.compiler), _OPTIMIZE, "-std=c++17", "-c", *include]
+                command = [str(tools.compiler), level, "-std=c++17", "-c", *include]
                 _run([*command, str(tools.root / "include" / source), "-o", str(new)], folder, None)
                 new.replace(path)
     return made

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 # Shares of cycles in which input and output stall, one pair a further run.
 STALLS = ((0.3, 0.3), (0.0, 0.6), (0.6, 0.0))
 _TRACED = 3
+# Cycles from which on a program pays that takes longer to compile.
+_MANY_CYCLES = 5_000_000
 _RATE_IMAGES = 3
 
 
@@ -114,7 +116,9 @@ def cosimulated(
 
     graph, leave = made.graph, made.design.leave
     began = time.perf_counter()
-    program = build(made.design, folder, tools, seconds)
+    interval = made.timing.interval or 0
+    fast = len(images) * (1 + len(stalls)) * interval > _MANY_CYCLES
+    program = build(made.design, folder, tools, seconds, fast=fast)
     built = time.perf_counter() - began
     values = np.moveaxis(images, 1, -1) if graph.channels_first else images
     simulator = Simulator.of(graph)
@@ -151,7 +155,7 @@ def cosimulated(
     predicted = timing_of(graph, len(images), 2, made.depths)
     unexpected = [*_unlike(results[0], predicted, len(images)), *(f"words of {name} differ" for name in changed)]
     unexpected += [f"{run.different:,} outputs differ with stalls of seed {run.seed}" for run in runs if run.different]
-    interval = np.diff(results[0].finished)
+    intervals = np.diff(results[0].finished)
     expected_interval = predicted.interval
     assert predicted.latency is not None and expected_interval is not None
     return Cosim(
@@ -164,7 +168,7 @@ def cosimulated(
         outputs=int(expected.size),
         streams=len(traced.checksums),
         latency_cycles=results[0].finished[0] if results[0].finished else 0,
-        interval_cycles=int(interval[-1]) if len(interval) else results[0].finished[0],
+        interval_cycles=int(intervals[-1]) if len(intervals) else results[0].finished[0],
         predicted_latency=predicted.latency,
         predicted_interval=expected_interval,
         fifo_peaks=dict(results[0].peaks),
