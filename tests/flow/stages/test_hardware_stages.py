@@ -53,7 +53,7 @@ def test_hardware_is_written_simulated_and_told(
     assert (folder / "base/rtl/bnn_small_base.sv").is_file() and (folder / "base/rtl/manifest.json").is_file()
     assert simulated["equal"] is True and simulated["images"] == 10 and simulated["unexpected"] == []
     assert simulated["interval_cycles"] == written["interval_cycles"]
-    assert "all cycles and FIFOs equal" in (folder / "report.html").read_text()
+    assert "equal: 10 images, 2 runs" in (folder / "report.html").read_text()
     assert "2 runs, the words of" in capsys.readouterr().out
     # Nothing is done twice; a changed file of the hardware is found and refused.
     assert cli.run(build) == 0
