@@ -25,6 +25,7 @@ from bnnflow.flow.pruning.prune import recovery
 from bnnflow.flow.pruning.sets import set_scores
 from bnnflow.flow.pruning.structure import graph_of, structure_of
 from bnnflow.flow.recipe.file import load_recipe
+from bnnflow.flow.recipe.methods.filters import Filters
 from bnnflow.flow.recipe.objects import dataset, set_threads, train_settings
 from bnnflow.flow.recipe.schema import Recipe
 from bnnflow.flow.stages.train import fit
@@ -40,9 +41,10 @@ Widths = dict[str, int]
 
 def prune_spec(recipe: Recipe, seed: int) -> PruneSpec:
     """One round of the recipe's pruning; the seed is fine-tuning's and that of the scored images."""
-    settings = recipe.prune
+    settings, method = recipe.prune, recipe.prune.chosen
+    assert isinstance(method, Filters)
     plan = replace(recovery(recipe), seed=seed)
-    return PruneSpec(settings.amount, 1, settings.unit, settings.images, plan, seed, settings.chosen.ranking)
+    return PruneSpec(settings.amount, 1, settings.unit, settings.images, plan, seed, method.ranking)
 
 
 def equal_widths(widths: Widths, unit: int, left: Callable[[Widths], float], limit: float) -> Widths:

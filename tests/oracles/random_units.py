@@ -313,7 +313,7 @@ _KINDS: tuple[Callable[[Rng], Unit], ...] = (
     _thresholding,
     _pool,
     _padding,
-    _streams("GlobalAccPool_hls", finn.global_pool),
+    _streams("GlobalAccPool_hls", finn.global_pool_cost),
     _streams("DuplicateStreams_hls", finn.elementwise, NumOutputStreams=2),
     _add,
     _scale,
