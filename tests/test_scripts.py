@@ -28,5 +28,6 @@ def test_a_script_loads(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = importlib.util.spec_from_file_location(f"benchmark_{path.stem}", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    monkeypatch.syspath_prepend(str(path.parent))
     monkeypatch.setitem(sys.modules, spec.name, module)
     spec.loader.exec_module(module)
