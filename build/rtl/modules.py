@@ -142,7 +142,8 @@ def _mvau(node: Node, op: Mvau, x: TensorType, made: TensorType) -> Module:
     low, high = accumulator(op, x).range
     sum_bits = signed_bits(low, high + 1)
     binary = op.xnor or not np.any(np.abs(op.weight.astype(np.int64)) != 1)
-    weight_bits = 1 if binary else signed_bits(int(op.weight.min()), int(op.weight.max()))
+    # One bit stands for -1 and +1; other weights, those of -1 and 0 alone too, have two or more.
+    weight_bits = 1 if binary else max(2, signed_bits(int(op.weight.min()), int(op.weight.max())))
     levels = op.bounds.shape[1] if op.has_bounds else 0
     (rows, columns), lanes = op.weight.shape, ceil(op.simd / 3) if op.xnor else op.simd
     latency = 3 + ceil(log2(lanes)) // 2 + min(levels, 2)

@@ -309,11 +309,13 @@ class Mvau(Op):
 
     @property
     def weight_bits(self) -> int:
-        """Bits that one weight needs: 1 for bits and for {-1, +1}, else two's complement."""
+        """Bits that one weight needs: 1 for bits and for {-1, +1}, else two's complement, where negative at least 2."""
         if self.xnor or not np.any(np.abs(self.weight) != 1):
             return 1
         low, high = int(self.weight.min()), int(self.weight.max())
-        return max((-low - 1).bit_length() if low < 0 else 0, max(high, 0).bit_length()) + int(low < 0)
+        magnitude = max((-low - 1).bit_length() if low < 0 else 0, max(high, 0).bit_length())
+        # One bit would be taken for -1 and +1.
+        return max(2, magnitude + 1) if low < 0 else magnitude
 
 
 @dataclass(frozen=True, slots=True, eq=False)

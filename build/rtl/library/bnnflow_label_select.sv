@@ -40,8 +40,9 @@ module bnnflow_label_select #(
   logic [CB-1:0] label;
   logic free;
   wire begins = turn == 0;
-  wire leaves = turn >= TB'(WORDS);
-  wire writes = turn >= TB'(WORDS - 1);
+  // Compared as integers: with one word an image, all turns write.
+  wire leaves = int'(turn) >= WORDS;
+  wire writes = int'(turn) >= WORDS - 1;
   wire step = (leaves | s_valid) & (free | ~writes);
   wire ends = turn == TB'(WORDS + K - 2);
   assign s_ready = ~leaves & (free | ~writes);

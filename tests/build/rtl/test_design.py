@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from bnnflow import Problem
 from bnnflow.build.rtl.design import design
-from bnnflow.build.rtl.modules import latencies, signed_bits
+from bnnflow.build.rtl.modules import latencies, module_of, signed_bits
 from bnnflow.build.rtl.words import checksum, from_words, to_words, word_bytes
-from bnnflow.sim.faults.injection.layout import memories
-from bnnflow.transforms.ir.graph import Graph
-from bnnflow.transforms.ir.ops import Mvau, SlidingWindow
+from bnnflow.sim.faults.injection.layout import from_memory, memories, memory
+from bnnflow.transforms.ir.graph import Graph, Node
+from bnnflow.transforms.ir.ops import NO_BOUNDS, Mvau, SlidingWindow
 from bnnflow.transforms.ir.tensor import TensorType
 from bnnflow.transforms.streams import Stream, streams_of
 
@@ -51,11 +51,11 @@ def test_memories_are_those_of_faults(name: str) -> None:
     graph = GRAPHS[name]()
     made = design(graph, 2, {}, 100.0)
     found = 0
-    for memory in memories(graph, ("weights", "thresholds")):
-        kind = "weights" if memory.kind == "weights" else "bounds"
-        lines = made.files[f"memories/{memory.layer}_{kind}.hex"].split()
-        held = [[int(line, 16) >> place & 1 for place in range(memory.width)] for line in lines]
-        assert np.array_equal(held, memory.words(graph.node(memory.layer).op))
+    for each in memories(graph, ("weights", "thresholds")):
+        kind = "weights" if each.kind == "weights" else "bounds"
+        lines = made.files[f"memories/{each.layer}_{kind}.hex"].split()
+        held = [[int(line, 16) >> place & 1 for place in range(each.width)] for line in lines]
+        assert np.array_equal(held, each.words(graph.node(each.layer).op))
         found += 1
     assert found
 
@@ -99,3 +99,16 @@ def test_what_has_no_hardware_is_refused_by_name() -> None:
         assert "operation 't" in raised.value.where and raised.value.hint
     with pytest.raises(Problem, match="has 0 words"):
         design(graph, 0, {}, 100.0)
+
+
+@pytest.mark.parametrize(("low", "high"), [(-1, 0), (0, 1), (-2, 1), (-4, 3)])
+def test_a_bit_stands_for_minus_and_plus_one_alone(low: int, high: int) -> None:
+    """Other weights of two values have two bits, or are told apart, in hardware and where faults are laid."""
+    weight = np.array([[low, high, high, low], [high, low, low, high]], np.int8)
+    op = Mvau(weight, NO_BOUNDS, False)
+    assert np.array_equal(from_memory(op, memory(op)).weight, weight)
+    graph = Graph("net", "x", TensorType((4,), 0, 3), (Node("layer", op, ("x",)),), "layer")
+    module = module_of(graph.nodes[0], graph)
+    bits, lines = int(module.parameters["WBITS"]), module.memories["WEIGHTS"].words
+    stored = np.array([int(line, 16) for line in lines])
+    assert np.array_equal(stored - ((stored >> (bits - 1)) << bits), weight.reshape(-1)) and bits > 1
