@@ -123,7 +123,7 @@ def result_type(op: AnyOp, inputs: Sequence[TensorType], name: str = "") -> Tens
             (low, high), (least, greatest) = x.range, inputs[1].range
             return TensorType(x.shape, low + least, high + greatest, gcd(x.step, inputs[1].step))
         case Concat() | StreamingConcat():
-            return _concatenated(inputs, name)
+            return _concatenated(inputs, name, op.simd if isinstance(op, StreamingConcat) else 1)
         case Scale(factor) | ChannelwiseMul(factor):
             _need(factor.size in (1, x.channels), f"{factor.size} factors for {x.channels} channels", name, x)
             if x.is_float:
@@ -225,8 +225,10 @@ def _times(x: TensorType, count: int) -> TensorType:
     return replace(x, low=low * count, high=high * count)
 
 
-def _concatenated(inputs: Sequence[TensorType], name: str) -> TensorType:
+def _concatenated(inputs: Sequence[TensorType], name: str, simd: int) -> TensorType:
     x = inputs[0]
+    for each in inputs:
+        _divides("SIMD", simd, each.channels, name, each)
     for other in inputs[1:]:
         _need(other.shape[:-1] == x.shape[:-1], f"{other} beside", name, x)
     shape = (*x.shape[:-1], sum(item.channels for item in inputs))

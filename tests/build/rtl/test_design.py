@@ -16,7 +16,7 @@ from bnnflow.build.rtl.modules import latencies, module_of, signed_bits
 from bnnflow.build.rtl.words import checksum, from_words, to_words, word_bytes
 from bnnflow.sim.faults.injection.layout import from_memory, memories, memory
 from bnnflow.transforms.ir.graph import Graph, Node
-from bnnflow.transforms.ir.ops import NO_BOUNDS, Mvau, SlidingWindow
+from bnnflow.transforms.ir.ops import NO_BOUNDS, Mvau, SlidingWindow, StreamingConcat
 from bnnflow.transforms.ir.tensor import TensorType
 from bnnflow.transforms.streams import Stream, streams_of
 
@@ -84,6 +84,11 @@ def test_signed_bits_are_as_few_as_hold_both(low: int, span: int) -> None:
     bits, high = signed_bits(low, low + span), low + span
     assert -(1 << bits - 1) <= low and high < 1 << bits - 1
     assert bits == 1 or low < -(1 << bits - 2) or high >= 1 << bits - 2
+
+
+def test_words_that_a_part_of_a_concatenation_does_not_fill_are_refused() -> None:
+    with pytest.raises(Problem, match="SIMD 4 does not divide"):
+        changed(GRAPHS["residual"](), StreamingConcat, simd=4)
 
 
 def test_what_has_no_hardware_is_refused_by_name() -> None:

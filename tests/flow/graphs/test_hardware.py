@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import tempfile
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 
+from bnnflow import Problem
 from bnnflow.build.cosim.verilator import Program, Stalls, Tools, build
+from bnnflow.build.schedule import divisors
 from bnnflow.flow.graphs.hardware import Hardware, cosimulated, hardware_of
+from bnnflow.flow.graphs.rates import timing_of
 from bnnflow.flow.run.tools import compiler_place, simulation_tools, verilator_place
 from bnnflow.sim.engine.simulator import Simulator
 from bnnflow.sim.faults.injection.layout import memories
+from bnnflow.transforms.ir.graph import Graph
+from bnnflow.transforms.ir.ops import Mvau
 from bnnflow.transforms.ir.tensor import Array
+from bnnflow.transforms.passes.compile import stages
+from bnnflow.transforms.reading.read import read
 
+from ...drawn_networks import Drawn, networks
 from ...hardware_graphs import GRAPHS
 
 STALLS = (Stalls(1, 0.3, 0.3), Stalls(2, 0.0, 0.6), Stalls(3, 0.6, 0.0))
@@ -99,8 +112,6 @@ def test_faults_in_memories_are_those_that_are_simulated(kind: str, tools: Tools
     for memory in memories(graph, (kind,)):
         node = graph.node(memory.layer)
         words = memory.words(node.op) ^ (rng.random((memory.depth, memory.width)) < 0.2).astype(np.uint8)
-        from dataclasses import replace
-
         held = replace(node, op=memory.holding(node.op, words))
         graph = graph.with_nodes(tuple(held if each is node else each for each in graph.nodes))
         lines = [f"{sum(int(bit) << place for place, bit in enumerate(word)):x}" for word in words]
@@ -111,3 +122,32 @@ def test_faults_in_memories_are_those_that_are_simulated(kind: str, tools: Tools
     faulty = dict(Simulator.of(graph).tensors(images, [source]))[source].reshape(IMAGES, -1)
     assert not np.array_equal(faulty, outputs(made, images))
     assert np.array_equal(found.outputs, faulty)
+
+
+def folded(graph: Graph, rng: np.random.Generator) -> Graph:
+    """The graph with PE and SIMD of its units drawn among those that are legal."""
+    for name in [node.name for node in graph.nodes]:
+        for side, kind in enumerate(("pe", "simd")):
+            node = graph.node(name)
+            if not hasattr(node.op, kind) or rng.random() < 0.3:
+                continue
+            size = node.op.weight.shape[side] if isinstance(node.op, Mvau) else graph.types[node.input].channels
+            with suppress(Problem):
+                op = replace(node.op, **{kind: int(rng.choice(divisors(size)))})
+                changed = graph.with_nodes(tuple(replace(n, op=op) if n is node else n for n in graph.nodes))
+                timing_of(changed, 1, 0)
+                graph = changed
+    return graph
+
+
+@pytest.mark.slow
+@settings(max_examples=60, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+@given(networks(), st.integers(0, 2**32))
+def test_drawn_networks(tools: Tools, net: Drawn, seed: int) -> None:
+    """Branches, joins, pools, borders and several bits, folded at random, with FIFOs of one to three words."""
+    rng = np.random.default_rng(seed)
+    graph = folded(stages(read(net.model))[-1].graph, rng)
+    made = hardware_of(graph, int(rng.integers(1, 4)), {}, 100.0)
+    with tempfile.TemporaryDirectory() as name:
+        found = cosimulated(made, images_of(made, 3), STALLS, written(made, Path(name)), tools, None)
+    assert found.unexpected == []
