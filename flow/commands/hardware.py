@@ -14,7 +14,7 @@ from bnnflow import Problem
 from ...build.rtl.design import MANIFEST
 from ...transforms.ir.graph import Graph
 from ..graphs.folding import Wanted
-from ..graphs.hardware import STALLS, Hardware, cosimulated, hardware_of, told
+from ..graphs.hardware import STALLS, Hardware, cosimulated, hardware_of, refuse_deadlock, told
 from ..results.hardware import Cosim, Rtl
 from ..run.files import whole_folder
 from .graphs import Fifos, compile_and_fold
@@ -89,7 +89,9 @@ def cosim(graph: Graph, wanted: Wanted, fifos: Fifos, how: CosimOptions) -> Cosi
 def _made(graph: Graph, wanted: Wanted, fifos: Fifos) -> tuple[Hardware, Sequence[str]]:
     folded = compile_and_fold(graph, wanted)
     own = fifos.own(folded, wanted.finn_plus)
-    return hardware_of(folded.graph, fifos.depth, own, wanted.clock_mhz), folded.notes
+    made = hardware_of(folded.graph, fifos.depth, own, wanted.clock_mhz)
+    refuse_deadlock(made)
+    return made, folded.notes
 
 
 def _write(made: Hardware, folder: Path) -> None:

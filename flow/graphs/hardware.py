@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bnnflow import CHECK_FAILED, Problem
+
 from ...build.rtl.design import Design, design
 from ...build.rtl.words import checksum
 from ...transforms.ir.graph import Graph
@@ -64,6 +66,18 @@ def hardware_of(graph: Graph, depth: int, own: Mapping[str, int], clock_mhz: flo
     return Hardware(
         graph, design(graph, depth, chosen, clock_mhz), chosen, timing_of(graph, _RATE_IMAGES, depth, chosen)
     )
+
+
+def refuse_deadlock(made: Hardware) -> None:
+    """Refuse hardware that stands still.
+
+    Raises:
+        Problem: status 1; depths that were given are too small; names the FIFO, and depths that suffice.
+    """
+    if (stuck := made.timing.deadlock) is not None:
+        enough = ", ".join(f"{name}: {depth:,}" for name, depth in stuck.enough.items())
+        what = f"the hardware would stand still: FIFO {stuck.fifo} is too small"
+        raise Problem(what, "FIFO depths", f"give {enough}, or leave them out", CHECK_FAILED)
 
 
 def told(made: Hardware, clock_mhz: float, notes: Sequence[str], folder: str) -> Rtl:
@@ -155,7 +169,13 @@ def cosimulated(
     predicted = timing_of(graph, len(images), 2, made.depths)
     unexpected = [*_unlike(results[0], predicted, len(images)), *(f"words of {name} differ" for name in changed)]
     unexpected += [f"{run.different:,} outputs differ with stalls of seed {run.seed}" for run in runs if run.different]
-    intervals = np.diff(results[0].finished)
+    unexpected += [
+        f"the hardware stands still with stalls of seed {run.seed}"
+        for run, found in zip(runs[1:], results[1:], strict=True)
+        if found.stuck
+    ]
+    finished = results[0].finished or (0,)
+    intervals = np.diff(finished)
     expected_interval = predicted.interval
     assert predicted.latency is not None and expected_interval is not None
     return Cosim(
@@ -167,8 +187,8 @@ def cosimulated(
         images=len(images),
         outputs=int(expected.size),
         streams=len(traced.checksums),
-        latency_cycles=results[0].finished[0] if results[0].finished else 0,
-        interval_cycles=int(intervals[-1]) if len(intervals) else results[0].finished[0],
+        latency_cycles=finished[0],
+        interval_cycles=int(intervals[-1]) if len(intervals) else finished[0],
         predicted_latency=predicted.latency,
         predicted_interval=expected_interval,
         fifo_peaks=dict(results[0].peaks),

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from bnnflow import Problem
+from bnnflow import CHECK_FAILED, Problem
 from bnnflow.build.cosim.verilator import Program, Stalls, Tools, build
 from bnnflow.build.schedule import divisors
-from bnnflow.flow.graphs.hardware import Hardware, cosimulated, hardware_of
+from bnnflow.flow.graphs.hardware import Hardware, cosimulated, hardware_of, refuse_deadlock
 from bnnflow.flow.graphs.rates import timing_of
 from bnnflow.flow.run.tools import compiler_place, simulation_tools, verilator_place
 from bnnflow.sim.engine.simulator import Simulator
@@ -95,6 +95,9 @@ def test_a_shallow_fifo_stands_still_and_is_named(tools: Tools, tmp_path: Path) 
     assert grown
     shallow = hardware_of(graph, 2, dict.fromkeys(whole.depths, 2), 100.0)
     assert shallow.timing.deadlock is not None
+    with pytest.raises(Problem, match=shallow.timing.deadlock.fifo) as raised:
+        refuse_deadlock(shallow)
+    assert raised.value.status == CHECK_FAILED and next(iter(grown)).split(" ")[0] in raised.value.hint
     program: Program = build(shallow.design, written(shallow, tmp_path), tools)
     images = images_of(shallow, 2)
     found = program.run(images, limit=2_000)
