@@ -21,11 +21,15 @@ _PARTS = (
     "bnnflow_fifo",
     *(
         "bnnflow_rom",
+        "bnnflow_rom_array",
+        "bnnflow_leaf",
         "bnnflow_delay",
         "bnnflow_sum",
+        "bnnflow_ones",
         "bnnflow_popcount",
         "bnnflow_dot",
         "bnnflow_levels",
+        "bnnflow_row",
         "bnnflow_rows",
     ),
 )

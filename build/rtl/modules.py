@@ -55,6 +55,12 @@ class Memory:
         """In all."""
         return self.width * len(self.words)
 
+    @property
+    def prefers_block_ram(self) -> bool:
+        """Whether it takes 96 LUTs or more for each block RAM of 18 kbit, as a ROM of LUT6 of 64 words and a bit."""
+        luts, places = self.width * ceil(len(self.words) / 64), ((512, 36), (1024, 18), (2048, 9), (4096, 4), (8192, 2))
+        return luts >= 96 * min(ceil(len(self.words) / depth) * ceil(self.width / bits) for depth, bits in places)
+
 
 @dataclass(frozen=True, slots=True)
 class Module:
@@ -145,8 +151,8 @@ def _mvau(node: Node, op: Mvau, x: TensorType, made: TensorType) -> Module:
     # One bit stands for -1 and +1; other weights, those of -1 and 0 alone too, have two or more.
     weight_bits = 1 if binary else max(2, signed_bits(int(op.weight.min()), int(op.weight.max())))
     levels = op.bounds.shape[1] if op.has_bounds else 0
-    (rows, columns), lanes = op.weight.shape, ceil(op.simd / 3) if op.xnor else op.simd
-    latency = 3 + ceil(log2(lanes)) // 2 + min(levels, 2)
+    rows, columns = op.weight.shape
+    latency = 2 + sum_latency(op, weight_bits) + (2 if levels > 1 else 0)
     words = weight_lines(op.weight, op.pe, op.simd, weight_bits)
     memories = {"WEIGHTS": Memory(words, op.pe * op.simd * weight_bits)}
     if levels:
@@ -166,12 +172,19 @@ def _mvau(node: Node, op: Mvau, x: TensorType, made: TensorType) -> Module:
         **_bound_type(low, high),
         "OBITS": value_bits(made),
         "ACT_VAL": op.act_val,
-        "WEIGHT_STYLE": f'"{_style(node, op.ram_style)}"',
-        "BOUND_STYLE": f'"{_style(node, op.ram_style_thresholds)}"',
+        "WEIGHT_STYLE": _style(node, op.ram_style, memories["WEIGHTS"]),
+        "BOUND_STYLE": _style(node, op.ram_style_thresholds, memories.get("BOUNDS")),
     }
     if op.mem_mode == "external" or op.runtime_writeable_weights:
         raise _refused(node, "has weights that are written while it runs", "let them lie inside: internal_decoupled")
     return Module("bnnflow_mvau", parameters, latency, memories)
+
+
+def sum_latency(op: Mvau, weight_bits: int) -> int:
+    """Cycles of bnnflow_popcount or bnnflow_dot: from inputs and weights of a step to the sum of its products."""
+    if op.xnor:
+        return 1 if op.simd <= 3 else 2 + ceil(log2(ceil(op.simd / 18))) // 2
+    return ceil(log2(op.simd)) // 2 + (weight_bits > 1)
 
 
 def _thresholding(node: Node, op: Thresholding, x: TensorType, made: TensorType) -> Module:
@@ -180,6 +193,7 @@ def _thresholding(node: Node, op: Thresholding, x: TensorType, made: TensorType)
     low, high = x.range
     bits, levels = signed_bits(low, high + 1), op.bounds.shape[1]
     _few(node, levels)
+    memories = {"BOUNDS": _bounds(op.bounds, op.pe, low, high)}
     parameters: dict[str, Parameter] = {
         "PE": op.pe,
         "FOLDS": x.channels // op.pe,
@@ -190,9 +204,8 @@ def _thresholding(node: Node, op: Thresholding, x: TensorType, made: TensorType)
         **_bound_type(low, high),
         "OBITS": value_bits(made),
         "ACT_VAL": op.act_val,
-        "BOUND_STYLE": f'"{_style(node, op.ram_style)}"',
+        "BOUND_STYLE": _style(node, op.ram_style, memories["BOUNDS"]),
     }
-    memories = {"BOUNDS": _bounds(op.bounds, op.pe, low, high)}
     return Module("bnnflow_thresholding", parameters, 1 + min(levels, 2), memories)
 
 
@@ -211,7 +224,7 @@ def _window(node: Node, op: SlidingWindow, x: TensorType) -> Module:
         "WIDTH": op.simd * value_bits(x),
         "DEPTHWISE": int(op.depthwise),
         "BUFFER": WindowMoves.of(op, x.shape).buffer,
-        "STYLE": f'"{_style(node, op.ram_style)}"',
+        "STYLE": _style(node, op.ram_style),
     }
     return Module("bnnflow_sliding_window", parameters, 1)
 
@@ -282,10 +295,13 @@ def packed(values: list[int], bits: int = 32) -> str:
     return f"{len(values) * bits}'h{words_hex(np.array([values]), bits)[0]}"
 
 
-def _style(node: Node, style: str) -> str:
+def _style(node: Node, style: str, memory: Memory | None = None) -> str:
+    """The style of a memory as SystemVerilog has it: `auto`, but for contents that are known, one for all tools."""
     if style == "ultra":
         raise _refused(node, "asks for UltraRAM", "set its ram_style to auto, block or distributed")
-    return style
+    if style == "auto" and memory is not None:
+        style = "block" if memory.prefers_block_ram else "distributed"
+    return f'"{style}"'
 
 
 def _few(node: Node, levels: int) -> None:

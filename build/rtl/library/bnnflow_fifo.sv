@@ -27,7 +27,9 @@ module bnnflow_fifo #(
   localparam int PLACES = DEPTH + LATENCY;
   localparam int ABITS = PLACES > 1 ? $clog2(PLACES) : 1;
   localparam int CBITS = $clog2(PLACES + 1);
-  localparam logic [ABITS-1:0] TOP = ABITS'(PLACES - 1);
+  // A ring of a power of two, where it is small, wraps by itself.
+  localparam int RING = PLACES <= 64 ? 2 ** ABITS : PLACES;
+  localparam logic [ABITS-1:0] TOP = ABITS'(RING - 1);
 
 `ifndef __ICARUS__
   if (WIDTH < 1 || DEPTH < 1 || LATENCY < 0) begin : g_check
@@ -35,27 +37,35 @@ module bnnflow_fifo #(
   end
 `endif
 
-  logic [WIDTH-1:0] words[PLACES];
+  logic [WIDTH-1:0] words[RING];
   logic [ABITS-1:0] head, tail;
-  logic [CBITS-1:0] fill, places;
+  logic [CBITS-1:0] fill;
   wire read = m_valid & m_ready;
 
   assign m_valid = fill != 0;
-  assign m_data = words[head];
-  assign free = places != 0;
+  assign m_data  = words[head];
 
   always_ff @(posedge clk) begin
     if (push) words[tail] <= push_data;
     if (push) tail <= tail == TOP ? '0 : tail + 1'b1;
     if (read) head <= head == TOP ? '0 : head + 1'b1;
-    fill   <= fill + CBITS'(push) - CBITS'(read);
-    places <= places + CBITS'(read) - CBITS'(take);
+    if (push != read) fill <= fill + (read ? '1 : CBITS'(1));
     if (rst) begin
-      head   <= '0;
-      tail   <= '0;
-      fill   <= '0;
-      places <= CBITS'(PLACES);
+      head <= '0;
+      tail <= '0;
+      fill <= '0;
     end
+  end
+  if (LATENCY == 0) begin : g_now
+    wire unused = take;
+    assign free = fill != CBITS'(PLACES);
+  end else begin : g_later
+    // Places that are taken, of words under way and of those that wait.
+    logic [CBITS-1:0] taken;
+    assign free = taken != CBITS'(PLACES);
+    always_ff @(posedge clk)
+      if (rst) taken <= '0;
+      else if (take != read) taken <= taken + (read ? '1 : CBITS'(1));
   end
 
 `ifdef BNNFLOW_STATISTICS

@@ -50,11 +50,15 @@ module bnnflow_max_pool #(
   wire [C*XBITS-1:0] earlier = rows[ox];
   wire begins = kx == 0 && ky == 0;
   logic [C*XBITS-1:0] most;
-  for (genvar c = 0; c < C; c++) begin : g_channel
-    wire [XBITS-1:0] a = s_data[c*XBITS+:XBITS];
-    wire [XBITS-1:0] b = earlier[c*XBITS+:XBITS];
-    wire greater = {a[XBITS-1] ^ SIGNED, a} > {b[XBITS-1] ^ SIGNED, b};
-    assign most[c*XBITS+:XBITS] = begins | greater ? a : b;
+  if (XBITS == 1 && !SIGNED) begin : g_bits
+    assign most = s_data | (begins ? '0 : earlier);
+  end else begin : g_values
+    for (genvar c = 0; c < C; c++) begin : g_channel
+      wire [XBITS-1:0] a = s_data[c*XBITS+:XBITS];
+      wire [XBITS-1:0] b = earlier[c*XBITS+:XBITS];
+      wire greater = {a[XBITS-1] ^ SIGNED, a} > {b[XBITS-1] ^ SIGNED, b};
+      assign most[c*XBITS+:XBITS] = begins | greater ? a : b;
+    end
   end
   always_ff @(posedge clk) begin
     if (step) rows[ox] <= most;

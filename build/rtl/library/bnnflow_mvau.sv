@@ -44,11 +44,13 @@ module bnnflow_mvau #(
 );
   localparam int SF = MW / SIMD;
   localparam int NF = MH / PE;
-  localparam int LANES = XNOR ? (SIMD + 2) / 3 : SIMD;
-  localparam int TREE = LANES > 1 ? $clog2(LANES) : 0;
-  // Memories, leaves, every second adder, the accumulator, thresholds.
-  localparam int SUMMED = 2 + TREE / 2;
-  localparam int LATENCY = SUMMED + 1 + (LEVELS == 0 ? 0 : LEVELS == 1 ? 1 : 2);
+  // Cycles of the products of a step and their sum.
+  localparam int TREE = SIMD > 1 ? $clog2(SIMD) : 0;
+  localparam int GROUPS = (SIMD + 17) / 18;
+  localparam int LEVELLED = GROUPS > 1 ? $clog2(GROUPS) : 0;
+  localparam int SUM = XNOR ? (SIMD > 3 ? 2 + LEVELLED / 2 : 1) : TREE / 2 + (WBITS == 1 ? 0 : 1);
+  // Memories; the sum; the accumulator; thresholds.
+  localparam int LATENCY = 1 + SUM + 1 + (LEVELS > 1 ? 2 : 0);
   localparam int SFBITS = SF > 1 ? $clog2(SF) : 1;
   localparam int NFBITS = NF > 1 ? $clog2(NF) : 1;
   localparam int WABITS = SF * NF > 1 ? $clog2(SF * NF) : 1;
@@ -111,76 +113,51 @@ module bnnflow_mvau #(
       .data(w)
   );
 
-  // What comes with a sum: whether it is one, the first and the last of its row.
-  logic is_sum, is_first, is_last;
+  // What comes with a sum: whether it is one, the first and the last of its row; ahead: one cycle before.
+  logic ahead, ahead_first, ahead_last, is_sum, is_first, is_last;
   bnnflow_delay #(
       .WIDTH (3),
-      .CYCLES(SUMMED)
+      .CYCLES(SUM)
   ) u_flags (
       .clk(clk),
       .rst(rst),
       .d  ({step, first, last}),
-      .q  ({is_sum, is_first, is_last})
+      .q  ({ahead, ahead_first, ahead_last})
   );
+  always_ff @(posedge clk)
+    {is_sum, is_first, is_last} <= rst ? '0 : {ahead, ahead_first, ahead_last};
 
-  // Where sums leave, their type says how many bits they have.
-  // verilator lint_off UNUSEDSIGNAL
-  logic [PE*SBITS-1:0] sums;
-  // verilator lint_on UNUSEDSIGNAL
-  logic done;
-  always_ff @(posedge clk) done <= ~rst & is_sum & is_last;
+  logic [PE*OBITS-1:0] results;
+  logic push;
   bnnflow_rows #(
       .PE(PE),
       .SIMD(SIMD),
+      .NF(NF),
       .XBITS(XBITS),
       .XSIGNED(XSIGNED),
       .WBITS(WBITS),
       .XNOR(XNOR),
-      .SBITS(SBITS)
+      .FEW(SF * NF <= 8),
+      .SBITS(SBITS),
+      .BBITS(BBITS),
+      .BSIGNED(BSIGNED),
+      .LEVELS(LEVELS),
+      .OBITS(OBITS),
+      .ACT_VAL(ACT_VAL),
+      .BOUNDS(BOUNDS),
+      .BOUND_STYLE(BOUND_STYLE)
   ) u_rows (
       .clk(clk),
+      .rst(rst),
       .x(x),
       .w(w),
+      .ahead_last(ahead & ahead_last),
       .is_sum(is_sum),
       .is_first(is_first),
-      .sums(sums)
+      .is_last(is_last),
+      .results(results),
+      .push(push)
   );
-
-  logic [PE*OBITS-1:0] results;
-  logic push;
-  if (LEVELS == 0) begin : g_sums
-    for (genvar p = 0; p < PE; p++) begin : g_cut
-      assign results[p*OBITS+:OBITS] = sums[p*SBITS+:OBITS];
-    end
-    assign push = done;
-  end else begin : g_levels
-    bnnflow_levels #(
-        .PE(PE),
-        .SBITS(SBITS),
-        .BBITS(BBITS),
-        .BSIGNED(BSIGNED),
-        .LEVELS(LEVELS),
-        .FOLDS(NF),
-        .OBITS(OBITS),
-        .ACT_VAL(ACT_VAL),
-        .FILE(BOUNDS),
-        .STYLE(BOUND_STYLE)
-    ) u_levels (
-        .clk(clk),
-        .rst(rst),
-        .next(is_sum & is_last),
-        .values(sums),
-        .results(results)
-    );
-    bnnflow_delay #(
-        .CYCLES(LEVELS == 1 ? 1 : 2)
-    ) u_push (
-        .clk(clk),
-        .rst(rst),
-        .d  (done),
-        .q  (push)
-    );
-  end
 
   bnnflow_fifo #(
       .WIDTH  (PE * OBITS),

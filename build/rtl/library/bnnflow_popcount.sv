@@ -1,15 +1,21 @@
-// Number of equal bits of x and w: XNOR, leaves of three synapses (two LUT6 each), a tree of adders.
+// Number of equal bits of x and w.
 //
 // N        bits, 1 or more
-// LATENCY  what it is: 1 + levels / 2, with levels = ceil(log2(ceil(N / 3)))
+// FEW      1: w are functions of few signals, of a bnnflow_rom of up to 8 words: leaves are left to the tools
+// LATENCY  1 for up to three bits, else 2 + levels / 2, levels = ceil(log2(ceil(N / 18)))
 //
-// The count has CBITS bits and comes LATENCY cycles after x and w. With BNNFLOW_COUNTONES the same is said in one
-// expression, which simulates faster.
+// XNOR in leaves of three synapses (two LUT6 each), whose higher and lower bits are counted apart. The count has CBITS
+// bits and comes LATENCY cycles after x and w. With BNNFLOW_COUNTONES the same is said in one expression, which
+// simulates faster.
 module bnnflow_popcount #(
     parameter int N = 3,
+    // verilator lint_off UNUSEDPARAM
+    parameter bit FEW = 0,
+    // verilator lint_on UNUSEDPARAM
     localparam int LEAVES = (N + 2) / 3,
-    localparam int LEVELS = LEAVES > 1 ? $clog2(LEAVES) : 0,
-    localparam int CBITS = 2 + LEVELS
+    localparam int GROUPS = (LEAVES + 5) / 6,
+    localparam int LEVELS = GROUPS > 1 ? $clog2(GROUPS) : 0,
+    localparam int CBITS = LEAVES > 1 ? 5 + LEVELS : 2
 ) (
     input logic clk,
     input logic [N-1:0] x,
@@ -22,29 +28,64 @@ module bnnflow_popcount #(
   end
 `endif
 `ifdef BNNFLOW_COUNTONES
+  localparam int LATER = LEAVES > 1 ? 1 + LEVELS / 2 : 0;
   logic [CBITS-1:0] now;
   always_ff @(posedge clk) now <= CBITS'($countones(~(x ^ w)));
-  if (LEVELS < 2) begin : g_now
+  if (LATER == 0) begin : g_now
     assign count = now;
   end else begin : g_later
-    logic [CBITS*(LEVELS/2)-1:0] line;
-    always_ff @(posedge clk) line <= (CBITS * (LEVELS / 2))'({line, now});
-    assign count = line[CBITS*(LEVELS/2)-1-:CBITS];
+    logic [CBITS*LATER-1:0] line;
+    always_ff @(posedge clk) line <= (CBITS * LATER)'({line, now});
+    assign count = line[CBITS*LATER-1-:CBITS];
   end
 `else
-  wire  [LEAVES*3-1:0] same = (LEAVES * 3)'({~(x ^ w)});
-  logic [LEAVES*2-1:0] leaves;
-  for (genvar i = 0; i < LEAVES; i++) begin : g_leaf
-    always_ff @(posedge clk) leaves[2*i+:2] <= 2'(same[3*i]) + 2'(same[3*i+1]) + 2'(same[3*i+2]);
+  logic [LEAVES*3-1:0] wide_x, wide_w;
+  logic [LEAVES-1:0] ones, twos;
+  always_comb begin
+    // What is missing in the last leaf differs.
+    wide_x = '0;
+    wide_w = '1;
+    wide_x[N-1:0] = x;
+    wide_w[N-1:0] = w;
   end
-  bnnflow_sum #(
-      .N(LEAVES),
-      .WIDTH(2),
-      .LEVELS(LEVELS)
-  ) u_sum (
-      .clk  (clk),
-      .terms(leaves),
-      .sum  (count)
-  );
+  for (genvar i = 0; i < LEAVES; i++) begin : g_leaf
+    logic [1:0] equal;
+    if (FEW) begin : g_few
+      wire [2:0] s = ~(wide_x[3*i+:3] ^ wide_w[3*i+:3]);
+      assign equal = {(s[0] & s[1]) | (s[0] & s[2]) | (s[1] & s[2]), s[0] ^ s[1] ^ s[2]};
+    end else begin : g_kept
+      bnnflow_leaf u_leaf (
+          .x(wide_x[3*i+:3]),
+          .w(wide_w[3*i+:3]),
+          .count(equal)
+      );
+    end
+    always_ff @(posedge clk) {twos[i], ones[i]} <= equal;
+  end
+  if (LEAVES == 1) begin : g_one
+    assign count = {twos, ones};
+  end else begin : g_many
+    logic [LEVELS+2:0] low, high;
+    bnnflow_ones #(
+        .N(LEAVES)
+    ) u_ones (
+        .clk(clk),
+        .d(ones),
+        .count(low)
+    );
+    bnnflow_ones #(
+        .N(LEAVES)
+    ) u_twos (
+        .clk(clk),
+        .d(twos),
+        .count(high)
+    );
+    wire [CBITS-1:0] now = CBITS'(low) + CBITS'({high, 1'b0});
+    if (LEVELS % 2 == 0) begin : g_registered
+      always_ff @(posedge clk) count <= now;
+    end else begin : g_straight
+      assign count = now;
+    end
+  end
 `endif
 endmodule

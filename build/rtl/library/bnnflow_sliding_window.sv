@@ -70,11 +70,17 @@ module bnnflow_sliding_window #(
   end
 `endif
 
-  // An address some words on, in the ring; RING makes them a number from 0 to BUFFER - 1.
-  `define RING(words) (((words) % BUFFER + BUFFER) % BUFFER)
-  function automatic logic [ABITS-1:0] ahead(input logic [ABITS-1:0] from, input int words);
-    ahead = ABITS'(int'(from) >= BUFFER - words ? int'(from) + words - BUFFER : int'(from) + words);
+  // The buffer lies in a ring of RING words, a power of two where that costs little: its addresses wrap by themselves.
+  localparam int RING = 2 ** ABITS <= 1024 || 4 * 2 ** ABITS <= 5 * BUFFER ? 2 ** ABITS : BUFFER;
+  // A number of words as one from 0 to RING - 1, and an address so many words on.
+  `define RING(words) ABITS'(((words) % RING + RING) % RING)
+  function automatic logic [ABITS-1:0] ahead(input logic [ABITS-1:0] from,
+                                             input logic [ABITS-1:0] words);
+    if (RING == 2 ** ABITS) ahead = from + words;
+    else if (int'(from) < RING - int'(words)) ahead = from + words;
+    else ahead = ABITS'(int'(from) + int'(words) - RING);
   endfunction
+  `define MOST(a, b) ((a) > (b) ? (a) : (b))
 
   logic [ABITS-1:0] write_addr, read_addr;
   logic [FBITS-1:0] fill;
@@ -94,38 +100,45 @@ module bnnflow_sliding_window #(
   wire x_ends = x == XBITS'(OW - 1);
   wire y_ends = y == YBITS'(OH - 1);
   // The last word of a window moves on to the next one: all that lies between must be there.
-  logic [FBITS-1:0] moved;
-  wire step = free & (fill >= FBITS'(HELD)) & (fill >= moved);
-
-  logic [ABITS-1:0] next_addr;
+  logic [ABITS-1:0] jump;
+  logic [FBITS-1:0] need, freed;
   always_comb begin
-    moved = '0;
-    if (!run_ends) next_addr = ahead(read_addr, `RING(INNER));
-    else if (!row_ends) next_addr = ahead(read_addr, `RING(TOROW));
-    else if (!group_ends) next_addr = ahead(read_addr, `RING(TOGROUP));
+    need  = FBITS'(HELD);
+    freed = '0;
+    if (!run_ends) jump = `RING(INNER);
+    else if (!row_ends) jump = `RING(TOROW);
+    else if (!group_ends) jump = `RING(TOGROUP);
     else if (!x_ends) begin
-      next_addr = ahead(read_addr, `RING(MOVE - BACK));
-      moved = FBITS'(MOVE);
+      jump  = `RING(MOVE - BACK);
+      need  = FBITS'(`MOST(HELD, MOVE));
+      freed = FBITS'(MOVE);
     end else if (!y_ends) begin
-      next_addr = ahead(read_addr, `RING(MOVEROW - BACK));
-      moved = FBITS'(MOVEROW);
+      jump  = `RING(MOVEROW - BACK);
+      need  = FBITS'(`MOST(HELD, MOVEROW));
+      freed = FBITS'(MOVEROW);
     end else begin
-      next_addr = ahead(read_addr, `RING(MOVEIMAGE - BACK));
-      moved = FBITS'(MOVEIMAGE);
+      jump  = `RING(MOVEIMAGE - BACK);
+      need  = FBITS'(`MOST(HELD, MOVEIMAGE));
+      freed = FBITS'(MOVEIMAGE);
     end
   end
+  wire step = free & (fill >= need);
+  // A write is the carry of what is freed: fill + write - freed.
+  // verilator lint_off UNUSEDSIGNAL
+  wire [FBITS:0] filled = {fill, 1'b1} + {step ? -freed : '0, write};
+  // verilator lint_on UNUSEDSIGNAL
 
   always_ff @(posedge clk) begin
     if (write) write_addr <= ahead(write_addr, `RING(1));
     if (step) begin
-      read_addr <= next_addr;
+      read_addr <= ahead(read_addr, jump);
       run <= run_ends ? '0 : run + 1'b1;
       if (run_ends) row <= row_ends ? '0 : row + 1'b1;
       if (run_ends & row_ends) group <= group_ends ? '0 : group + 1'b1;
       if (window_ends) x <= x_ends ? '0 : x + 1'b1;
       if (window_ends & x_ends) y <= y_ends ? '0 : y + 1'b1;
     end
-    fill <= fill + FBITS'(write) - (step ? moved : '0);
+    fill <= filled[FBITS:1];
     if (rst) begin
       write_addr <= '0;
       read_addr <= '0;
@@ -138,7 +151,7 @@ module bnnflow_sliding_window #(
     end
   end
 
-  (* ram_style = STYLE *) logic [WIDTH-1:0] ring[BUFFER];
+  (* ram_style = STYLE *) logic [WIDTH-1:0] ring[RING];
   logic [WIDTH-1:0] word;
   logic push;
   always_ff @(posedge clk) begin
@@ -163,3 +176,4 @@ module bnnflow_sliding_window #(
   );
 endmodule
 `undef RING
+`undef MOST

@@ -66,7 +66,8 @@ def test_every_value_cycle_and_fifo(name: str, tools: Tools, tmp_path: Path) -> 
     assert found.outputs == outputs(made, images_of(made)).size and found.difference is None
     assert (found.latency_cycles, found.interval_cycles) == (found.predicted_latency, found.predicted_interval)
     assert found.interval_cycles == made.timing.interval
-    assert [run.different for run in found.runs] == [0] * 4 and found.runs[2].cycles > found.runs[0].cycles
+    assert [run.different for run in found.runs] == [0] * 4
+    assert max(run.cycles for run in found.runs[1:]) > found.runs[0].cycles
     assert found.streams == len(found.fifo_peaks) == len(made.depths)
     # The outputs tell images apart: an equality of constants would prove little.
     assert len(np.unique(outputs(made, images_of(made)), axis=0)) > 1
