@@ -213,7 +213,7 @@ class LoadedGraph:
         amount: float | None = None,
         unit: int | None = None,
         min_width: int | None = None,
-        criterion: str = "reconstruction",
+        criterion: str = "auto",
         count: int | None = None,
         calibration: int | None = None,
         seed: int | None = None,
@@ -236,7 +236,8 @@ class LoadedGraph:
             amount: share of each group's channels to remove, above 0 up to 0.9.
             unit: what is left of a group is a multiple of it.
             min_width: channels that every group keeps.
-            criterion: "reconstruction", or the control "random".
+            criterion: METHOD, METHOD:REDUCTION or borda(A,B,...) of `flow rank --list`, but for those that need what
+                training leaves; "auto": "reconstruction" with 0 or 1 epochs, else "deeplift".
             count: images that choose; None: 512.
             calibration: images that norms and thresholds are re-estimated on.
             seed: of all that is drawn.
@@ -246,8 +247,8 @@ class LoadedGraph:
             progress: called with steps of fine-tuning done, the total, and figures.
 
         Raises:
-            Problem: no images, or labels that do not fit them; no channels to cut; (status 1) the cut network is not
-                the whole one without these channels, or training diverged.
+            Problem: no images, or labels that do not fit them; no channels to cut; a criterion that the file does not
+                serve; (status 1) the cut network is not the whole one without these channels, or training diverged.
 
         >>> g.prune("smaller.onnx", x, y, amount=0.5, unit=4).kept
         {'dense0': 8}

@@ -226,7 +226,7 @@ def prune(
                 amount=amount,
                 unit=unit,
                 min_width=min_width,
-                criterion="reconstruction" if criterion in ("", AUTO) else criterion,
+                criterion=criterion or AUTO,
                 count=images,
                 calibration=calibration,
                 seed=seed,

@@ -9,8 +9,8 @@ from torch.nn import functional
 
 from bnnflow import Problem
 
-from ..networks.network import Network
-from ..networks.own import OwnNetwork
+from ..networks.plain import gain
+from ..networks.twin import AnyNetwork
 from ..training.flips import needed
 from ..training.latent import require_latent
 from .sample import Sample, ScoringRequest
@@ -20,7 +20,7 @@ Scores = dict[str, np.ndarray]
 _BATCH = 256
 
 
-def hidden_layers(network: Network | OwnNetwork) -> dict[str, torch.nn.Conv2d | torch.nn.Linear]:
+def hidden_layers(network: AnyNetwork) -> dict[str, torch.nn.Conv2d | torch.nn.Linear]:
     """The weight layers but the last, by name."""
     return dict(network.weight_layers()[:-1])
 
@@ -92,7 +92,7 @@ def norm_gain(asked: ScoringRequest) -> Scores:
     for name in hidden_layers(asked.network):
         if name not in norms:
             raise Problem("no batch norm of its own stands behind it", name, "use another criterion than norm-gain")
-        made[name] = norms[name].weight.detach().abs().double().cpu().numpy()
+        made[name] = gain(norms[name]).detach().abs().double().cpu().numpy()
     return made
 
 
