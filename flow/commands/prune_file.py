@@ -109,24 +109,18 @@ def prune_file(
             (status 1) the cut network is not the whole one without these channels, or training diverged.
     """
     from ...sim.inputs import graph_inputs, image_inputs
-    from ...sim.norms import can_have_norms, reestimate_graph, with_norms, without_norms
-    from ...sim.reconstruction import on_integers
+    from ...sim.norms import reestimate_graph, with_norms, without_norms
     from ...sim.refit import refit
     from ...transforms.reading.read import read
     from ...transforms.writing.network import write_network
     from ...transforms.writing.write import write
 
-    graph = AcceptInput()(opened).graph
-    if is_mixed(graph) or level_of(graph) not in ("network", "integer"):
-        graph = Raise()(graph).graph
-    has_norms = level_of(graph) == "network" and can_have_norms(graph)
-    if not has_norms:
-        graph, _ = on_integers(graph)
+    graph, has_norms = opened_for_pruning(opened)
     groups = {group.name: group for group in channel_groups(graph) if not group.reason and group.columns}
     if not groups:
         raise Problem("no layer can be made narrower", str(path), "its hidden layers would have to be read by others")
-    images, labels, judges, truth = _chosen_and_judging(given, how.seed)
-    _check_classes(graph, labels, truth)
+    images, labels, judges, truth = chosen_and_judging(given, how.seed)
+    check_classes(graph, labels, truth)
     if how.epochs and labels is None and how.distill < 1.0:
         hint = "give them, or --distill 1: then the answers of the whole network are what is learned"
         raise Problem("fine-tuning needs labels", "--labels", hint)
@@ -199,9 +193,24 @@ def prune_file(
     )
 
 
-def _chosen_and_judging(
-    given: Images, seed: int
-) -> tuple[np.ndarray, np.ndarray | None, np.ndarray, np.ndarray | None]:
+def opened_for_pruning(opened: Graph) -> tuple[Graph, bool]:
+    """A graph of any level as channels are cut out of it: a network with norms, or on integers; and which it is.
+
+    Raises:
+        Problem: it cannot be compiled.
+    """
+    from ...sim.norms import can_have_norms
+    from ...sim.reconstruction import on_integers
+
+    graph = AcceptInput()(opened).graph
+    if is_mixed(graph) or level_of(graph) not in ("network", "integer"):
+        graph = Raise()(graph).graph
+    if level_of(graph) == "network" and can_have_norms(graph):
+        return graph, True
+    return on_integers(graph)[0], False
+
+
+def chosen_and_judging(given: Images, seed: int) -> tuple[np.ndarray, np.ndarray | None, np.ndarray, np.ndarray | None]:
     """Images and labels to choose by, and others to judge by: training and test set, or halves of what is given."""
     if (given.data and given.images is not None) or (given.labels is not None and given.images is None):
         raise Problem("labels without images, or images beside a data set's own", "images", "give images, or data")
@@ -211,7 +220,7 @@ def _chosen_and_judging(
 
         if not given.data:
             hint = "give --data digits, or --input X.npy, with --labels L.npy where there are any"
-            raise Problem("images are needed", "flow prune", hint)
+            raise Problem("images are needed", "--data, --input", hint)
         found = load_dataset(given.data, given.data_dir, data_places(), cache_folder())
         return found.train_images, found.train_labels, found.test_images, found.test_labels
     images, labels = labelled(given)
@@ -224,7 +233,7 @@ def _chosen_and_judging(
     return images[one], labels[one], images[other], labels[other]
 
 
-def _check_classes(graph: Graph, *several: np.ndarray | None) -> None:
+def check_classes(graph: Graph, *several: np.ndarray | None) -> None:
     """Refuse networks without classes, and labels of other classes than theirs.
 
     Raises:
