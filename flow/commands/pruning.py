@@ -386,7 +386,8 @@ def _opened_network(
     build = Build(run, recipe, lambda name: lambda done, total, figures: None)
     network = trained(build, which)
     if isinstance(network, EnsembleNetwork):
-        raise Problem("ensembles cannot be pruned yet", str(run.folder), "prune a single network")
+        hint = "`flow prune` its file base/network.onnx: its members are groups of their own there"
+        raise Problem("ensembles cannot be pruned in a run yet", str(run.folder), hint)
     set_threads(recipe.train.threads)
     return recipe, build, network
 

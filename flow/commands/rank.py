@@ -207,7 +207,8 @@ def _network(run: Run, which: str, data_dir: Path | None) -> tuple[Network | Own
         raise Problem(f"the run has no trained network {which!r}", "--network", hint)
     network = load_network(path, str(recipe.folder))
     if isinstance(network, EnsembleNetwork):
-        raise Problem("filters of ensembles are not ranked", str(run.folder), "rank a single network")
+        hint = "`flow rank` its file base/network.onnx"
+        raise Problem("filters of ensembles are not ranked in a run yet", str(run.folder), hint)
     return network, recipe
 
 

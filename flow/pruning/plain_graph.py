@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from torch import nn
 
 from ...models.networks.plain import PlainNetwork
 from ...transforms.ir.graph import Graph
@@ -29,6 +30,14 @@ class PlainGraph(PlainNetwork):
         super().__init__(
             module, module.spec.input_shape, {name: module.path(name) for name, _ in module.weight_layers()}
         )
+
+    def hidden_layers(self) -> dict[str, nn.Conv2d | nn.Linear]:
+        """See `PlainNetwork`: several layers may make what becomes class scores, as in an ensemble."""
+        layers, read = dict(self.weight_layers()), set[str]()
+        for name, _, sources in reversed(self.body.plan):
+            if name in layers or name in read:
+                read.update(sources)
+        return {name: layer for name, layer in layers.items() if name in read}
 
     def label(self, path: str) -> str:
         """See `PlainNetwork`: the tensor that the module makes."""

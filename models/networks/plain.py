@@ -74,6 +74,10 @@ class PlainNetwork(nn.Module):
         modules = [(name, self.body.get_submodule(path)) for name, path in self.paths.items()]
         return [(name, module) for name, module in modules if isinstance(module, nn.Conv2d | nn.Linear)]
 
+    def hidden_layers(self) -> dict[str, nn.Conv2d | nn.Linear]:
+        """The layers whose filters other layers read, by name: all but the last."""
+        return dict(self.weight_layers()[:-1])
+
     def label(self, path: str) -> str:
         """What users call the module `path`."""
         return path.removeprefix("body.")

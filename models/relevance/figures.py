@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from bnnflow import Problem
 
-from ..networks.plain import gain
+from ..networks.plain import PlainNetwork, gain
 from ..networks.twin import AnyNetwork
 from ..training.flips import needed
 from ..training.latent import require_latent
@@ -21,7 +21,9 @@ _BATCH = 256
 
 
 def hidden_layers(network: AnyNetwork) -> dict[str, torch.nn.Conv2d | torch.nn.Linear]:
-    """The weight layers but the last, by name."""
+    """The weight layers but the last, or that other layers read, by name."""
+    if isinstance(network, PlainNetwork):
+        return network.hidden_layers()
     return dict(network.weight_layers()[:-1])
 
 
@@ -126,7 +128,7 @@ def taylor_weight(asked: ScoringRequest) -> Scores:
     """
     probe = Probe.of(asked.network, sums=False)
     sample = asked.sample
-    weights = {name: module.weight.requires_grad_() for name, module in probe.model.weight_layers()[:-1]}
+    weights = {name: module.weight.requires_grad_() for name, module in probe.model.hidden_layers().items()}
     labels = torch.from_numpy(np.array(sample.labels, np.int64))
     for start in range(0, len(sample.images), _BATCH):
         x = probe.tensor(sample.images[start : start + _BATCH])

@@ -58,7 +58,7 @@ class Probe:
 
     Attributes:
         model: the twin, on the network's device.
-        taps: for each weight layer but the last: the output of the sign or quantizer that is its only reader, through
+        taps: for each hidden layer: the output of the sign or quantizer that is its only reader, through
             norms, products and pools; its own output where there is none, as in front of an integer join.
         cuts: outputs that every path from pixels to scores goes through, by name; attributions at a cut add up to the
             whole. Those of `taps` and joins that the network knows to be of its trunk.
@@ -87,7 +87,7 @@ class Probe:
         model = twin(network).to(precision)
         if sums:
             model.with_sums()
-        taps, norms, order = _follow(model, list(model.paths)[:-1])
+        taps, norms, order = _follow(model, list(model.hidden_layers()))
         cuts = {name: tap for name, tap in taps.items() if tap.path in model.trunk}
         cuts |= {name: Tap(path) for name, path in model.joins.items()}
         return Probe(model, taps, cuts, norms, order)
