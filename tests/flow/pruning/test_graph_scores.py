@@ -28,7 +28,9 @@ from bnnflow.models.relevance.taps import Probe
 from bnnflow.sim.engine.simulator import Simulator
 from bnnflow.sim.inputs import image_inputs
 from bnnflow.transforms.channels import ChannelGroup, channel_groups, cut
-from bnnflow.transforms.ir.graph import Graph
+from bnnflow.transforms.ir.graph import Graph, Node
+from bnnflow.transforms.ir.ops import Affine, Conv, Dense, Flatten, MaxPool, Sign
+from bnnflow.transforms.ir.tensor import TensorType
 from bnnflow.transforms.passes.accept import AcceptInput
 from bnnflow.transforms.passes.compile import stages
 from bnnflow.transforms.reading.read import read
@@ -183,6 +185,30 @@ def test_a_module_that_answers_otherwise_than_its_graph_is_found_out(monkeypatch
     with pytest.raises(Problem, match="answers") as raised:
         plain_graph(graph, image_inputs(graph, IMAGES))
     assert raised.value.status == CHECK_FAILED
+
+
+@pytest.mark.parametrize(
+    ("gain", "stride", "said"), [(1.0, 1, "windows of this pool overlap"), (1e-30, 2, "changes of")]
+)
+def test_what_captum_does_not_follow_is_said_and_attributed(gain: float, stride: int, said: str) -> None:
+    """Overlapping windows, and a gain by which bits change where Captum sees no change."""
+    rng = np.random.default_rng(1)
+    shift = np.full(4, -500.0)
+    nodes = (
+        Node("conv", Conv(rng.choice([-1, 1], (4, 3, 3, 1)).astype(np.int8)), ("x",)),
+        Node("scaled", Affine(np.full(4, gain), gain * shift), ("conv",)),
+        Node("bits", Sign(), ("scaled",)),
+        Node("pool", MaxPool((2, 2), (stride, stride)), ("bits",)),
+        Node("flat", Flatten(), ("pool",)),
+        Node("scores", Dense(rng.choice([-1, 1], (3, 100 if stride == 1 else 36)).astype(np.int8)), ("flat",)),
+    )
+    graph = Graph("drawn", "x", TensorType((8, 8, 1), 0, 255), nodes, "scores")
+    found = Scored(graph, rng.integers(0, 256, (12, 8, 8, 1)), None, np.arange(12), 6).by("deeplift", 0)
+    assert found.check is not None and found.check <= 1e-9 and found.scores["conv"].max() > 0
+    assert found.captum is not None and found.captum.images == 0
+    assert found.captum.reason.startswith("pool: " if stride == 1 else "bits: ") and said in found.captum.reason
+    with pytest.raises(Problem, match=said):
+        Scored(graph, rng.integers(0, 256, (12, 8, 8, 1)), None, np.arange(12), 6).by("deeplift-captum", 0)
 
 
 def test_labels_of_its_own_and_images_to_compare_with() -> None:
