@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..results.graphs import CheckResult, CompileResult, Simulation
     from ..results.hardware import Cosim, Rtl
     from ..results.pruned_file import PrunedFile
+    from ..results.rankings import Ranking
     from ..results.timing import Cycles
 
 __all__ = ["LoadedGraph", "check", "compile_file", "load"]
@@ -213,7 +214,7 @@ class LoadedGraph:
         amount: float | None = None,
         unit: int | None = None,
         min_width: int | None = None,
-        criterion: str = "reconstruction",
+        criterion: str = "auto",
         count: int | None = None,
         calibration: int | None = None,
         seed: int | None = None,
@@ -236,7 +237,8 @@ class LoadedGraph:
             amount: share of each group's channels to remove, above 0 up to 0.9.
             unit: what is left of a group is a multiple of it.
             min_width: channels that every group keeps.
-            criterion: "reconstruction", or the control "random".
+            criterion: METHOD, METHOD:REDUCTION or borda(A,B,...) of `flow rank --list`, but for those that need what
+                training leaves; "auto": "reconstruction" with 0 or 1 epochs, else "deeplift".
             count: images that choose; None: 512.
             calibration: images that norms and thresholds are re-estimated on.
             seed: of all that is drawn.
@@ -246,8 +248,8 @@ class LoadedGraph:
             progress: called with steps of fine-tuning done, the total, and figures.
 
         Raises:
-            Problem: no images, or labels that do not fit them; no channels to cut; (status 1) the cut network is not
-                the whole one without these channels, or training diverged.
+            Problem: no images, or labels that do not fit them; no channels to cut; a criterion that the file does not
+                serve; (status 1) the cut network is not the whole one without these channels, or training diverged.
 
         >>> g.prune("smaller.onnx", x, y, amount=0.5, unit=4).kept
         {'dense0': 8}
@@ -271,6 +273,58 @@ class LoadedGraph:
             distill=given_or_default(distill, "prune.distill"),
         )
         return work.prune_file(self.graph, self.path, Path(output), given, how, progress)
+
+    def rank(
+        self,
+        criteria: Sequence[str] | str | None = None,
+        images: np.ndarray | PathLike | None = None,
+        labels: np.ndarray | PathLike | None = None,
+        *,
+        data: str = "",
+        data_dir: PathLike | None = None,
+        count: int | None = None,
+        seed: int | None = None,
+        threads: int = 1,
+        chance: int = 0,
+        shares: Sequence[float] = (0.25, 0.5, 0.75),
+        csv: PathLike | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Ranking:
+        """Score the filters of every layer but the last, and say how criteria agree; `bf.rank` ranks a run's.
+
+        Args:
+            criteria: as for `bf.rank`, but for those that need what training leaves.
+            images, labels, data, data_dir: as for `prune`; those that judge there do so beside chance.
+            count: images that are scored; None: the recipe's default.
+            seed, threads, chance, shares, csv, progress: as for `bf.rank`.
+
+        Raises:
+            Problem: no images, or labels that do not fit them; a criterion that the file does not serve; beside
+                chance, a file without batch norms.
+
+        >>> [row.criterion for row in g.rank("deeplift", x, y, count=8).criteria]
+        ['deeplift:absmean']
+        """
+        from ...models.relevance.criteria import RANKED
+        from ..commands import rank as written
+        from ..commands import rank_file as work
+        from ..commands.simulation import Images
+
+        given = Images(array_of(images), array_of(labels), data, path_of(data_dir))
+        if csv is not None:
+            check_file(Path(csv), (".csv",), [self.path, *given.files])
+        how = work.FileRanking(
+            criteria=(criteria,) if isinstance(criteria, str) else tuple(criteria or RANKED),
+            images=given_or_default(count, "prune.images"),
+            seed=given_or_default(seed, "seed"),
+            threads=threads,
+            chance=written.check_draws(chance),
+            shares=tuple(shares),
+        )
+        found = work.rank_file(self.graph, self.path, given, how, progress)
+        if csv is not None:
+            written.write_ranking_csv(found, Path(csv))
+        return found
 
     def estimate(
         self,

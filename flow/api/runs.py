@@ -105,9 +105,7 @@ def rank(
     found = work.find_run(Path(run))
     scored, made, sample = work.rank(found, wanted, network, images, drawn, threads, path_of(data_dir))
     if chance:
-        if chance < 2:
-            raise Problem("a single random draw says nothing of chance", "--chance", "give 2 or more, such as 20")
-        table = work.chance_table(found, scored, made, shares, chance, path_of(data_dir), progress)
+        table = work.chance_table(found, scored, made, shares, work.check_draws(chance), path_of(data_dir), progress)
         scored = replace(scored, chance=table)
     if csv is not None:
         work.write_ranking_csv(scored, Path(csv))

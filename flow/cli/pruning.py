@@ -198,8 +198,8 @@ def prune(
 ) -> None:
     """Prune the trained network of a run or recipe, by any method, or the channels of a QONNX file.
 
-    Every step is shown. Of a file the channels go that change least of what the layers behind add up, norms or
-    thresholds are re-estimated, and the smaller network is held against the whole one; with --epochs it is trained.
+    Every step is shown. Of a file the channels go that matter least by the criterion, norms or thresholds are
+    re-estimated, and the smaller network is held against the whole one; with --epochs it is trained.
     """
     if source.suffix == ".onnx":
         useless(context, _OF_RUNS, "for a QONNX file", "leave it out")
@@ -226,7 +226,7 @@ def prune(
                 amount=amount,
                 unit=unit,
                 min_width=min_width,
-                criterion="reconstruction" if criterion in ("", AUTO) else criterion,
+                criterion=criterion or AUTO,
                 count=images,
                 calibration=calibration,
                 seed=seed,

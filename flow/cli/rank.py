@@ -10,7 +10,7 @@ import typer
 from ...models.relevance.criteria import CRITERIA, RANKED, REDUCTIONS
 from .commands import examples
 from .declare import KEY, Key, Own
-from .options import DataDir, Json, WhichNetwork, share_list, useless
+from .options import DataDir, ImagesOrContract, Json, Labels, WhichNetwork, check_images, share_list, useless
 
 _CRITERIA = (
     "Criterion: METHOD, METHOD:REDUCTION or borda(A,B,...). Methods: "
@@ -30,10 +30,11 @@ def _list(wanted: bool) -> None:
 @examples(
     "flow rank runs/model",
     "flow rank runs/model --criterion deeplift --criterion latent --csv scores.csv --plot scores.svg",
+    "flow rank net.onnx --data digits --criterion deeplift --criterion lrp",
 )
 def rank(
     context: typer.Context,
-    run: Annotated[Path, Own("Run folder, or the recipe of runs/<name>.", argument=True)],
+    run: Annotated[Path, Own("Run folder, the recipe of runs/<name>, or QONNX file.", argument=True)],
     criterion: Annotated[list[str] | None, Own(_CRITERIA, default="deeplift, reconstruction")] = None,
     network: WhichNetwork = "base",
     images: Annotated[int, Key("prune.images")] = KEY,
@@ -49,7 +50,10 @@ def rank(
     threads: Annotated[int, Own("Processor threads.", least=1)] = 1,
     csv: Annotated[Path | None, Own("Write every score as CSV.")] = None,
     plot: Annotated[Path | None, Own("Draw scores and relevance maps (.svg, .png, .pdf).")] = None,
+    data: Annotated[str, Own("Data set, for a QONNX file.", ("--data",), metavar="NAME")] = "",
     data_dir: DataDir = None,
+    input: ImagesOrContract = None,
+    labels: Labels = None,
     listed: Annotated[
         bool, typer.Option("--list", is_eager=True, callback=_list, help="List the criteria and what each says.")
     ] = False,
@@ -57,7 +61,7 @@ def rank(
 ) -> None:
     """Score every filter and neuron of a trained network.
 
-    By one or several criteria; says how they agree.
+    By one or several criteria; says how they agree. Of a run, or of anyone's QONNX file.
     """
     from ..api.runs import rank as api
     from ..show import pruning as screen_pruning
@@ -69,6 +73,32 @@ def rank(
     criteria = [*named, *(["ablation"] if ablation and "ablation" not in named else [])]
     if not chance:
         useless(context, ["shares"], "without --chance", "say with --chance how many random draws there are")
+    wanted = share_list(shares, "--shares")
+    if run.suffix == ".onnx":
+        useless(context, ["network", "plot"], "for a QONNX file", "leave it out")
+        from ..api.graphs import LoadedGraph
+        from ..graphs.inputs import images_and_contract, open_graph
+
+        pictures, contract = images_and_contract(input)
+        check_images(context, data, data_dir, pictures, labels)
+        with screen.Bar("chance", quiet=json or not chance) as bar:
+            found = LoadedGraph(open_graph(run, contract), run).rank(
+                criteria,
+                pictures,
+                labels,
+                data=data,
+                data_dir=data_dir,
+                count=images,
+                seed=seed,
+                threads=threads,
+                chance=chance,
+                shares=wanted,
+                csv=csv,
+                progress=bar.update,
+            )
+        screen.print_json(found) if json else screen_pruning.print_rank(found, show)
+        return
+    useless(context, ["data", "input", "labels"], "for a run", "a run has images of its own")
     with screen.Bar("chance", quiet=json or not chance) as bar:
         found = api(
             run,
@@ -79,7 +109,7 @@ def rank(
             threads=threads,
             data_dir=data_dir,
             chance=chance,
-            shares=share_list(shares, "--shares"),
+            shares=wanted,
             csv=csv,
             plot=plot,
             progress=bar.update,

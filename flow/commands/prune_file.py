@@ -13,6 +13,7 @@ import numpy as np
 from bnnflow import CHECK_FAILED, Problem
 
 from ...models.prune.widths import highest, width_left
+from ...models.relevance.criteria import OF_TRAINING, Criterion
 from ...transforms.channels import ChannelGroup, channel_groups, cut, staying
 from ...transforms.ir.graph import Graph
 from ...transforms.ir.ops import Best, Conv, Dense
@@ -21,11 +22,13 @@ from ...transforms.passes.compile import is_mixed, level_of
 from ...transforms.passes.raised import Raise
 from ...transforms.passes.streamline import Streamline
 from ..graphs.inputs import input_held
+from ..recipe.methods.filters import meant
 from ..results.pruned_file import Answers, PrunedFile, Tuning
+from ..results.rankings import CaptumComparison
 from ..run.files import write_whole
+from ..run.typed_json import extended
 from .simulation import Images, labelled
 
-CRITERIA = ("reconstruction", "random")
 CHOOSING = 512
 """Images that choose channels where nothing is said. The sums of a layer are known well from some hundred."""
 _COMPARED = 64
@@ -39,14 +42,14 @@ class FilePruning:
         amount: share of each group's channels to remove, above 0 up to 0.9.
         unit: what is left of a group is a multiple of it.
         min_width: channels that every group keeps; each layer of a group keeps one in any case.
-        criterion: one of `CRITERIA`.
+        criterion: as `models.relevance.criteria` reads it, or "auto".
         images: that choose.
         calibration: that norms or thresholds are re-estimated on.
         seed: of all that is drawn.
         epochs, batch, learning_rate, distill: of fine-tuning; see `pruning.fine_tune.FineTuning`. 0 epochs: none.
 
     Raises:
-        Problem: another criterion, or an amount that removes nothing.
+        Problem: an unknown criterion, one that needs what training leaves, or an amount that removes nothing.
     """
 
     amount: float
@@ -62,11 +65,26 @@ class FilePruning:
     distill: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.criterion not in CRITERIA:
-            what = f"{self.criterion} looks into a network in torch, which a file is not"
-            raise Problem(what, "--criterion", f"give {' or '.join(CRITERIA)}, or a run")
+        check_criterion(Criterion.parse(self.ranking))
         if self.amount == 0:
             raise Problem("an amount of 0 removes nothing", "--amount", "give a share such as 0.25")
+
+    @property
+    def ranking(self) -> str:
+        """The criterion, that which "auto" stands for included."""
+        return meant(self.criterion, self.epochs)
+
+
+def check_criterion(wanted: Criterion) -> None:
+    """Refuse criteria that a file cannot serve.
+
+    Raises:
+        Problem: says which needs what.
+    """
+    for part in wanted.parts or (wanted,):
+        for need in sorted(part.needs & OF_TRAINING):
+            what = f"{part} ranks by {need}, which training leaves and no file holds"
+            raise Problem(what, "--criterion", "give another of `flow rank --list`, or a run")
 
 
 Progress = Callable[[int, int, dict[str, float]], None]
@@ -91,24 +109,18 @@ def prune_file(
             (status 1) the cut network is not the whole one without these channels, or training diverged.
     """
     from ...sim.inputs import graph_inputs, image_inputs
-    from ...sim.norms import can_have_norms, reestimate_graph, with_norms, without_norms
-    from ...sim.reconstruction import on_integers
+    from ...sim.norms import reestimate_graph, with_norms, without_norms
     from ...sim.refit import refit
     from ...transforms.reading.read import read
     from ...transforms.writing.network import write_network
     from ...transforms.writing.write import write
 
-    graph = AcceptInput()(opened).graph
-    if is_mixed(graph) or level_of(graph) not in ("network", "integer"):
-        graph = Raise()(graph).graph
-    has_norms = level_of(graph) == "network" and can_have_norms(graph)
-    if not has_norms:
-        graph, _ = on_integers(graph)
+    graph, has_norms = opened_for_pruning(opened)
     groups = {group.name: group for group in channel_groups(graph) if not group.reason and group.columns}
     if not groups:
         raise Problem("no layer can be made narrower", str(path), "its hidden layers would have to be read by others")
-    images, labels, judges, truth = _chosen_and_judging(given, how.seed)
-    _check_classes(graph, labels, truth)
+    images, labels, judges, truth = chosen_and_judging(given, how.seed)
+    check_classes(graph, labels, truth)
     if how.epochs and labels is None and how.distill < 1.0:
         hint = "give them, or --distill 1: then the answers of the whole network are what is learned"
         raise Problem("fine-tuning needs labels", "--labels", hint)
@@ -118,7 +130,8 @@ def prune_file(
     if not len(chosen):
         raise Problem("there are no images to choose by", "--input", "give some hundred")
     began = time.perf_counter()
-    scores = _scores(graph, groups, chosen, None if labels is None else labels[order[: how.images]], how)
+    ranked = _ranked(graph, groups, lambda rows: take(graph, images[rows]), labels, order, how)
+    scores = ranked.scores
     widths = {
         name: width_left(group.width, 1.0 - how.amount, how.unit, how.min_width) for name, group in groups.items()
     }
@@ -157,7 +170,9 @@ def prune_file(
         output=str(output),
         level="network" if has_norms else "integer",
         norms_added=len(added),
-        criterion=how.criterion,
+        criterion=ranked.criterion,
+        check=ranked.check,
+        captum=ranked.captum,
         seed=how.seed,
         images=len(chosen),
         calibration=len(calibrating),
@@ -178,9 +193,24 @@ def prune_file(
     )
 
 
-def _chosen_and_judging(
-    given: Images, seed: int
-) -> tuple[np.ndarray, np.ndarray | None, np.ndarray, np.ndarray | None]:
+def opened_for_pruning(opened: Graph) -> tuple[Graph, bool]:
+    """A graph of any level as channels are cut out of it: a network with norms, or on integers; and which it is.
+
+    Raises:
+        Problem: it cannot be compiled.
+    """
+    from ...sim.norms import can_have_norms
+    from ...sim.reconstruction import on_integers
+
+    graph = AcceptInput()(opened).graph
+    if is_mixed(graph) or level_of(graph) not in ("network", "integer"):
+        graph = Raise()(graph).graph
+    if level_of(graph) == "network" and can_have_norms(graph):
+        return graph, True
+    return on_integers(graph)[0], False
+
+
+def chosen_and_judging(given: Images, seed: int) -> tuple[np.ndarray, np.ndarray | None, np.ndarray, np.ndarray | None]:
     """Images and labels to choose by, and others to judge by: training and test set, or halves of what is given."""
     if (given.data and given.images is not None) or (given.labels is not None and given.images is None):
         raise Problem("labels without images, or images beside a data set's own", "images", "give images, or data")
@@ -190,7 +220,7 @@ def _chosen_and_judging(
 
         if not given.data:
             hint = "give --data digits, or --input X.npy, with --labels L.npy where there are any"
-            raise Problem("images are needed", "flow prune", hint)
+            raise Problem("images are needed", "--data, --input", hint)
         found = load_dataset(given.data, given.data_dir, data_places(), cache_folder())
         return found.train_images, found.train_labels, found.test_images, found.test_labels
     images, labels = labelled(given)
@@ -203,7 +233,7 @@ def _chosen_and_judging(
     return images[one], labels[one], images[other], labels[other]
 
 
-def _check_classes(graph: Graph, *several: np.ndarray | None) -> None:
+def check_classes(graph: Graph, *several: np.ndarray | None) -> None:
     """Refuse networks without classes, and labels of other classes than theirs.
 
     Raises:
@@ -224,15 +254,43 @@ def _check_classes(graph: Graph, *several: np.ndarray | None) -> None:
             raise Problem(what, "--labels", f"give classes from 0 to {classes - 1}")
 
 
-def _scores(
-    graph: Graph, groups: Mapping[str, ChannelGroup], images: np.ndarray, labels: np.ndarray | None, how: FilePruning
-) -> dict[str, np.ndarray]:
+@dataclass(frozen=True, slots=True)
+class _Ranked:
+    """Scores of the channels, by group, and what `PrunedFile` says of them."""
+
+    scores: dict[str, np.ndarray]
+    criterion: str
+    check: float | None = None
+    captum: CaptumComparison | None = None
+
+
+def _ranked(
+    graph: Graph,
+    groups: Mapping[str, ChannelGroup],
+    take: Callable[[np.ndarray], np.ndarray],
+    labels: np.ndarray | None,
+    order: np.ndarray,
+    how: FilePruning,
+) -> _Ranked:
     from ...sim.reconstruction import removal_order
     from ..pruning.sensitivity import random_group_scores
 
-    if how.criterion == "random":
-        return random_group_scores(groups, how.seed)
-    return removal_order(graph, images, labels, how.seed)
+    criterion = Criterion.parse(how.ranking)
+    # These two are known without torch, which a file may be pruned without.
+    if criterion.method == "random":
+        return _Ranked(random_group_scores(groups, how.seed), str(criterion))
+    if criterion.method == "reconstruction":
+        rows = order[: how.images]
+        truth = None if labels is None else labels[rows]
+        return _Ranked(removal_order(graph, take(rows), truth, how.seed), str(criterion))
+    from ..pruning.graph_scores import Scored, group_scores
+
+    # Each image is compared with another: so many again.
+    seen = order[: 2 * how.images]
+    truth = None if labels is None else labels[seen]
+    found = Scored(graph, take(seen), truth, np.arange(len(seen)), how.images).by(criterion, how.seed)
+    captum = None if found.captum is None else extended(CaptumComparison, found.captum)
+    return _Ranked(group_scores(list(groups.values()), found.scores), found.criterion, found.check, captum)
 
 
 def _masked(graph: Graph, keep: Mapping[str, np.ndarray], groups: Mapping[str, ChannelGroup]) -> Graph:

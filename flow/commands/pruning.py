@@ -14,6 +14,7 @@ import numpy as np
 
 from bnnflow import Problem
 
+from ...models.relevance.criteria import Criterion
 from ...transforms.ir.contract import InputContract
 from ...transforms.passes.accept import AcceptInput
 from ..graphs.inputs import input_held, load_json, open_graph
@@ -31,6 +32,7 @@ from ..run.files import write_whole
 from ..run.folder import Run
 from ..run.typed_json import extended
 from ..stages.build import Build
+from .prune_file import check_criterion
 from .simulation import Images, labelled
 
 if TYPE_CHECKING:
@@ -91,20 +93,46 @@ def _of_file(
     progress: Callable[[int, int], None],
 ) -> SensitivityTable:
     graph = AcceptInput()(open_graph(path, contract)).graph
-    if wishes.criterion not in ("", "random"):
-        what = f"a QONNX file has nothing that {wishes.criterion!r} could look at"
-        raise Problem(what, "--criterion", "use random or --scores, or give a run folder")
+    criterion = Criterion.parse(wishes.criterion or "random")
+    check_criterion(criterion)
     images, labels = _images(graph, given)
-    seed, half = wishes.seed or default("seed"), len(images) // 2
+    seed = wishes.seed or default("seed")
+    scored: Callable[[], dict[str, np.ndarray]] | None = None
+    if criterion.method != "random" and not wishes.scores:
+        scored, left = _scoring(graph, images, labels, criterion, seed)
+        images, labels = images[left], labels[left]
+    half = len(images) // 2
     validation = wishes.validation or min(default("prune.validation"), half)
     calibration = wishes.calibration or min(default("prune.calibration"), half)
     judged, truth, measured_on = work.subsets(images, labels, validation, calibration, seed)
     candidates = work.Candidates.of(graph, measured_on, judged, truth)
-    scores = _scores_file(wishes.scores) if wishes.scores else work.random_group_scores(candidates.groups, seed)
+    if wishes.scores:
+        scores = _scores_file(wishes.scores)
+    else:
+        scores = work.random_group_scores(candidates.groups, seed) if scored is None else scored()
     settings = (wishes.unit or default("prune.unit"), 1, wishes.levels or default("prune.levels"))
     curves = work.measured_curves(candidates, scores, *settings, wishes.store, wishes.jobs, progress)
-    name = wishes.scores.name if wishes.scores else "random"
+    name = wishes.scores.name if wishes.scores else str(criterion)
     return _sensitivity_table(str(path), name, seed, validation, calibration, curves, input_held(graph))
+
+
+def _scoring(
+    graph: Graph, images: np.ndarray, labels: np.ndarray, criterion: Criterion, seed: int
+) -> tuple[Callable[[], dict[str, np.ndarray]], np.ndarray]:
+    """What scores each group's channels when it is called, and which images have no part in it; at most half have."""
+    count = min(default("prune.images"), len(images) // 4)
+    order = np.random.default_rng([seed, 43]).permutation(len(images))
+    seen, left = order[: 2 * count], np.sort(order[2 * count :])
+
+    def scores() -> dict[str, np.ndarray]:
+        from ...transforms.channels import channel_groups
+        from ..pruning.graph_scores import Scored, group_scores
+
+        found = Scored(graph, images[seen], labels[seen], np.arange(len(seen)), count).by(criterion, seed)
+        groups = [group for group in channel_groups(graph) if not group.reason and group.columns]
+        return group_scores(groups, found.scores)
+
+    return scores, left
 
 
 def _images(graph: Graph, given: Images) -> tuple[np.ndarray, np.ndarray]:
@@ -386,7 +414,8 @@ def _opened_network(
     build = Build(run, recipe, lambda name: lambda done, total, figures: None)
     network = trained(build, which)
     if isinstance(network, EnsembleNetwork):
-        raise Problem("ensembles cannot be pruned yet", str(run.folder), "prune a single network")
+        hint = "`flow prune` its file base/network.onnx: its members are groups of their own there"
+        raise Problem("ensembles cannot be pruned in a run yet", str(run.folder), hint)
     set_threads(recipe.train.threads)
     return recipe, build, network
 

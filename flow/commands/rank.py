@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ...models.data.load import Dataset
     from ...models.networks.network import Network
     from ...models.networks.own import OwnNetwork
-    from ...models.relevance.sample import Sample
+    from ...models.relevance.sample import Relevance, Sample
 
 
 _DRAW = 41
@@ -84,6 +84,14 @@ def rank(
     flips = FlipCounts.load(run.path(f"base/{FLIPS}")) if any("flips" in each.needs for each in wanted) else None
     sets = partial(set_scores, properties=export_properties(recipe))
     made = [score(network, each, sample, seed, flips, sets) for each in wanted]
+    ranking = ranking_of(str(run.folder), which, wanted, made, len(sample.images), seed)
+    return ranking, network, sample
+
+
+def ranking_of(
+    source: str, network: str, wanted: Sequence[Criterion], made: Sequence[Relevance], images: int, seed: int
+) -> Ranking:
+    """What was scored by each criterion, and how the criteria agree."""
     rows = [
         CriterionScores(
             criterion=each.criterion,
@@ -97,10 +105,10 @@ def rank(
         )
         for criterion, each in zip(wanted, made, strict=True)
     ]
-    ranking = Ranking(
-        run=str(run.folder),
-        network=which,
-        images=len(sample.images),
+    return Ranking(
+        run=source,
+        network=network,
+        images=images,
         seed=seed,
         criteria=rows,
         spearman={
@@ -109,7 +117,28 @@ def rank(
             if all(name in one.scores for one in made)
         },
     )
-    return ranking, network, sample
+
+
+def check_draws(draws: int) -> int:
+    """The number of random draws, or 0 for none.
+
+    Raises:
+        Problem: there is one, whose spread nobody knows.
+    """
+    if draws == 1:
+        raise Problem("a single random draw says nothing of chance", "--chance", "give 2 or more, such as 20")
+    return draws
+
+
+def check_shares(shares: Sequence[float]) -> None:
+    """Refuse shares of channels that are none.
+
+    Raises:
+        Problem: says which.
+    """
+    for share in shares:
+        if not 0 < share < 1:
+            raise Problem(f"a share of {share:g}", "--shares", "give shares between 0 and 1, such as 0.5")
 
 
 def chance_table(
@@ -140,9 +169,7 @@ def chance_table(
     from ..pruning.sensitivity import Candidates, subsets
     from ..pruning.structure import graph_and_structure
 
-    for share in shares:
-        if not 0 < share < 1:
-            raise Problem(f"a share of {share:g}", "--shares", "give shares between 0 and 1, such as 0.5")
+    check_shares(shares)
     recipe = load_recipe(run.path(RECIPE), [f"data.dir={data_dir.absolute()}"] if data_dir is not None else [])
     images, settings = dataset(recipe), recipe.prune
     out = held_out(images.train_labels, train_settings(recipe))
@@ -180,7 +207,8 @@ def _network(run: Run, which: str, data_dir: Path | None) -> tuple[Network | Own
         raise Problem(f"the run has no trained network {which!r}", "--network", hint)
     network = load_network(path, str(recipe.folder))
     if isinstance(network, EnsembleNetwork):
-        raise Problem("filters of ensembles are not ranked", str(run.folder), "rank a single network")
+        hint = "`flow rank` its file base/network.onnx"
+        raise Problem("filters of ensembles are not ranked in a run yet", str(run.folder), hint)
     return network, recipe
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...transforms.channels import channel_groups
+from ...transforms.ir.graph import Graph
 from ...transforms.passes.accept import AcceptInput
 from .structure import graph_and_structure
 
@@ -40,15 +41,21 @@ def set_scores(
     exported, structure = graph_and_structure(network, properties)
     graph = AcceptInput()(exported).graph
     orders = removal_order(graph, image_inputs(graph, sample.images), sample.labels, seed)
-    made: dict[str, np.ndarray] = {}
     if not isinstance(structure, MaskedStructure):
-        for group in channel_groups(graph):
-            if group.name in orders:
-                made |= {layer: orders[group.name][rows].astype(np.float64) for layer, rows in group.rows.items()}
-        return made
+        return layer_places(graph, orders)
+    made: dict[str, np.ndarray] = {}
     left = structure.kept(network)  # type: ignore[arg-type]
     for own in structure.groups:
         places = np.full(own.width, -1.0)
         places[left[own.name]] = orders[own.name]
         made |= {layer: places[channels] for layer, channels in own.rows.items()}
+    return made
+
+
+def layer_places(graph: Graph, orders: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """For each filter of the layers that can be cut, the place of its channel in the order of its group."""
+    made: dict[str, np.ndarray] = {}
+    for group in channel_groups(graph):
+        if group.name in orders:
+            made |= {layer: orders[group.name][rows].astype(np.float64) for layer, rows in group.rows.items()}
     return made

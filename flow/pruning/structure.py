@@ -83,7 +83,7 @@ def structure_of(network: Trained, graph: Graph | None = None) -> Structure:
     if isinstance(network, Network):
         return SpecStructure(network.spec)
     if not isinstance(network, OwnNetwork):
-        raise Problem("ensembles cannot be pruned yet", "model")
+        raise Problem("ensembles cannot be pruned in a run yet", "model", "prune the file base/network.onnx")
     return masked_structure(network, graph or graph_of(network.without({})))
 
 

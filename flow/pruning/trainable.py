@@ -47,7 +47,6 @@ from .trainable_layers import (
     FixedAffine,
     FixedBias,
     Joined,
-    Maximum,
     NormStep,
     Padding,
     Pieces,
@@ -174,8 +173,8 @@ class Trainable(nn.Module):
             case Flatten():
                 return Turned() if len(kind.shape) == 3 and axis == 1 else nn.Flatten()
             case MaxPool(kernel, stride, pads):
-                pool = Maximum(kernel, stride)
-                return nn.Sequential(Padding(pads, -np.inf), pool) if any(pads) else pool
+                pool = nn.MaxPool2d(kernel, stride)
+                return nn.Sequential(Padding(pads), pool) if any(pads) else pool
             case SumPool(kernel, stride):
                 return Total(kernel, stride)
             case Pad(pads, value):
@@ -196,6 +195,10 @@ class Trainable(nn.Module):
         moved = _between(self.first, node, layer) if layer is not None else set()
         trained = {name for name in moved if isinstance(self._part(name), TrainedAffine | NormStep)}
         return layer is not None and not trained
+
+    def path(self, name: str) -> str:
+        """The path of the module that makes a tensor."""
+        return f"parts.{self._names[name]}"
 
     def _part(self, name: str) -> nn.Module | None:
         return self.parts[self._names[name]] if name in self._names else None

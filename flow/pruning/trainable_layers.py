@@ -2,7 +2,7 @@
 
 Maps are (images, channels, height, width). In eval mode each module computes, in the precision of what it is given,
 what `transforms.passes.floats` and the reference interpreter say of its operation; parameters are rounded to float32
-first, as files hold them. In training mode quantizers hand gradients through as a rising straight line would.
+first, as files hold them. Quantizers hand gradients through as a rising straight line would.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ...models.networks.plain import Adding, Bend, Border, GainNorm, Pooling, Quantizer, Scaling
 from ...sim.norms import EPS
 from ...transforms.ir.ops import Affine, Conv, Dense, PiecewiseLinear, Quantize, Sign, Stairs, Threshold
 from ...transforms.ir.tensor import Array
@@ -120,6 +121,12 @@ class TrainedConv(_Latent, nn.Conv2d):
         """Maps to maps of sums."""
         return functional.conv2d(x, self.levels(), None, self.stride)
 
+    def plain(self) -> nn.Conv2d:
+        """Torch's convolution by the whole weights of now."""
+        made = nn.Conv2d(self.in_channels, self.out_channels, self.weight.shape[2:], self.stride, bias=False)  # type: ignore[arg-type]
+        made.weight = nn.Parameter(self.levels().detach())
+        return made
+
     def op(self) -> Conv:
         """The operation, with the weights as they are now."""
         return Conv(self.whole().transpose(0, 2, 3, 1), (self.stride[0], self.stride[1]))
@@ -136,6 +143,12 @@ class TrainedDense(_Latent, nn.Linear):
         """(images, features) to (images, neurons)."""
         return functional.linear(x, self.levels())
 
+    def plain(self) -> nn.Linear:
+        """Torch's dense layer by the whole weights of now."""
+        made = nn.Linear(self.in_features, self.out_features, bias=False)
+        made.weight = nn.Parameter(self.levels().detach())
+        return made
+
     def op(self) -> Dense:
         """The operation, with the weights as they are now."""
         return Dense(self.whole())
@@ -144,7 +157,7 @@ class TrainedDense(_Latent, nn.Linear):
 # -- products, sums and norms ----------------------------------------------------------------------
 
 
-class FixedAffine(_Constants):
+class FixedAffine(_Constants, Scaling):
     """`Affine` that is not trained; `axis` is that of the channels."""
 
     scale: Tensor
@@ -162,7 +175,7 @@ class FixedAffine(_Constants):
         return x * scale / divisor + shift
 
 
-class TrainedAffine(_Constants):
+class TrainedAffine(_Constants, Scaling):
     """`Affine` whose scale keeps its sign, and 0: it is the first one times e to the power of what is trained."""
 
     first: Tensor
@@ -189,7 +202,7 @@ class TrainedAffine(_Constants):
         return Affine(numbers(scale), numbers(shift), numbers(self.divisor))
 
 
-class Norm(nn.BatchNorm2d):
+class Norm(GainNorm):
     """A batch norm that is two `Affine`: x - mean, then x * gain / sqrt(variance + eps) + bias; of maps and of rows.
 
     The gain keeps its sign, and 0: it is the first one times e to the power of what is trained. A training's batches
@@ -227,6 +240,10 @@ class Norm(nn.BatchNorm2d):
             x, self.running_mean, self.running_var, gain.to(x.dtype), shift, True, self.momentum, self.eps
         )
 
+    def gain(self) -> Tensor:
+        """See `GainNorm`."""
+        return self.constants()[1].expand(self.num_features)
+
     def constants(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Mean, gain, divisor and bias, float64, as a file holds them."""
         divisor = (self.running_var.double() + self.eps).sqrt()
@@ -255,7 +272,7 @@ class NormStep(nn.Module):
         return made
 
 
-class FixedBias(_Constants):
+class FixedBias(_Constants, Scaling):
     """`Bias`."""
 
     shift: Tensor
@@ -270,7 +287,7 @@ class FixedBias(_Constants):
         return x + _shaped(self.shift, x, self.axis)
 
 
-class Pieces(_Constants):
+class Pieces(_Constants, Bend):
     """`PiecewiseLinear`; its gradient is the slope."""
 
     knots: Tensor
@@ -299,7 +316,7 @@ class Pieces(_Constants):
 # -- quantizers ------------------------------------------------------------------------------------
 
 
-class Rounding(_Constants):
+class Rounding(_Constants, Quantizer):
     """`Quantize`; the gradient passes inside its range."""
 
     scale: Tensor
@@ -315,8 +332,6 @@ class Rounding(_Constants):
         with torch.no_grad():
             steps = x / scale
             made = self._rounded(steps).clamp(self.low, self.high) * scale
-            if not self.training:
-                return made
             half = 0.5 if self.high - self.low > 1 else 1.0
             inside = (steps >= self.low - half) & (steps <= self.high + half)
         return _through(x, made, inside.to(x.dtype))
@@ -334,7 +349,7 @@ class Rounding(_Constants):
         return torch.round(x)
 
 
-class Signs(nn.Module):
+class Signs(Quantizer):
     """`Sign`; the gradient, 1 / width, passes where |x| <= width, the spread of what it sees before training."""
 
     def __init__(self, op: Sign) -> None:
@@ -347,8 +362,6 @@ class Signs(nn.Module):
             made = torch.copysign(torch.ones((), dtype=x.dtype, device=x.device), x + 0.0)
             if self.zero != 1:
                 made = torch.where(x == 0, self.zero, made)
-            if not self.training:
-                return made
             slope = (x.abs() <= self.width).to(x.dtype) / self.width
         return _through(x, made, slope)
 
@@ -368,7 +381,7 @@ class _Seen(nn.BatchNorm2d):
         return functional.batch_norm(x, self.running_mean, self.running_var, None, None, True, self.momentum, self.eps)
 
 
-class Steps(_Constants):
+class Steps(_Constants, Quantizer):
     """`Threshold` and `Stairs`; where `normed`, their bounds are trained, through a batch norm that is not in the file.
 
     What is trained stands between sums and bounds: z = gain (x - mean) / spread + shift reaches fixed bounds u. The
@@ -413,12 +426,17 @@ class Steps(_Constants):
 
     def forward(self, x: Tensor) -> Tensor:
         """(images, channels, ...) to the same shape."""
-        if not self.training:
-            return self._levels(x if self.norm is None else self.norm(x), self.current())
-        if self.norm is None:
-            return self._stairs(x, self.bounds, self.width)
+        if self.norm is None or not self.training:
+            return self._stairs(x if self.norm is None else self.norm(x), self.current(), self._width())
         z = self.norm(x) * _shaped(self.power.exp(), x) + _shaped(self.shift, x)
         return self._stairs(z, (self.bounds - self.mean0[:, None]) / self.spread0[:, None], 1.0)
+
+    def _width(self) -> Tensor | float:
+        """What a spread of what bounds are trained on is of x: one number, or (channels,)."""
+        if self.norm is None:
+            return self.width
+        assert self.norm.running_var is not None
+        return (self.norm.running_var.double() + EPS).sqrt() / self.power.detach().double().exp()
 
     def _levels(self, x: Tensor, bounds: Tensor) -> Tensor:
         made = torch.zeros_like(x)
@@ -426,7 +444,7 @@ class Steps(_Constants):
             made += x >= _shaped(bounds[:, index], x)
         return made * self.rise + self.bias
 
-    def _stairs(self, x: Tensor, bounds: Tensor, spread: float) -> Tensor:
+    def _stairs(self, x: Tensor, bounds: Tensor, spread: Tensor | float) -> Tensor:
         with torch.no_grad():
             there = bounds.isfinite()
             count = there.sum(1)
@@ -484,24 +502,26 @@ def _spread(variance: Tensor) -> float:
 # -- shapes ----------------------------------------------------------------------------------------
 
 
-class Padding(nn.Module):
-    """`Pad`."""
+class Padding(Border):
+    """`Pad`; without a value the border of a `MaxPool`.
 
-    def __init__(self, pads: tuple[int, int, int, int], value: float) -> None:
+    That repeats what lies at the edge, which every window that reaches beyond it holds, so that no maximum changes: a
+    border of -inf would have no differences.
+    """
+
+    def __init__(self, pads: tuple[int, int, int, int], value: float | None = None) -> None:
         super().__init__()
         top, left, bottom, right = pads
         self.pads, self.value = (left, right, top, bottom), value
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps to larger maps."""
+        if self.value is None:
+            return functional.pad(x, self.pads, mode="replicate")
         return functional.pad(x, self.pads, value=self.value)
 
 
-class Maximum(nn.MaxPool2d):
-    """`MaxPool` behind its padding."""
-
-
-class Total(nn.Module):
+class Total(Pooling):
     """`SumPool`."""
 
     def __init__(self, kernel: tuple[int, int], stride: tuple[int, int]) -> None:
@@ -521,7 +541,7 @@ class Turned(nn.Module):
         return x.permute(0, 2, 3, 1).flatten(1)
 
 
-class Plus(nn.Module):
+class Plus(Adding):
     """`Add`."""
 
     def forward(self, one: Tensor, other: Tensor) -> Tensor:

@@ -30,7 +30,8 @@ def check_pruning(recipe: Recipe, spec: NetworkSpec | OwnSpec) -> None:
         if recipe.train.flip_window:
             raise recipe.problem("train.flip_window", "flips of ensembles are not counted", "set it to 0")
         if recipe.prune.enabled:
-            raise recipe.problem("prune.enabled", "ensembles cannot be pruned yet", "set `prune: {enabled: false}`")
+            hint = "set `prune: {enabled: false}`, build it, and `flow prune` its file base/network.onnx"
+            raise recipe.problem("prune.enabled", "ensembles cannot be pruned in a run yet", hint)
         with recipe.at("ensemble.members"):
             EnsembleSpec(spec, (1,) * recipe.ensemble.members)
     if not recipe.prune.enabled:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .costs import InputHeld
+from .rankings import CaptumComparison
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +59,8 @@ class PrunedFile:
         level: of what was written: "network", whose batch norms were re-estimated, or "integer", whose thresholds were.
         norms_added: batch norms in front of quantizers that saw changed sums through none, in a "network".
         criterion: that chose.
+        check: its self-check on these images; None where it has none.
+        captum: of deeplift, what Captum says to it; None of others.
         seed: of all that is drawn.
         images, calibration, judged: how many images chose, re-estimated and judge.
         widths, kept: channels before and after, by group.
@@ -76,6 +79,8 @@ class PrunedFile:
     level: str
     norms_added: int
     criterion: str
+    check: float | None
+    captum: CaptumComparison | None
     seed: int
     images: int
     calibration: int

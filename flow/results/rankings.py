@@ -82,7 +82,8 @@ class ChanceTable:
     Attributes:
         draws: random choices a cell.
         images: that judged.
-        judged_on: whose they are: "held out of training", or "training images", which the network knows.
+        judged_on: whose they are: "held out of training", or "training images", which the network knows; of a QONNX
+            file "test images" of the data set, or "other images" than those that were scored.
         cells: all groups at once first, then each.
     """
 
@@ -97,8 +98,8 @@ class Ranking:
     """What `flow rank` finds.
 
     Attributes:
-        run: its folder.
-        network: "base" or "pruned".
+        run: its folder, or the QONNX file.
+        network: "base" or "pruned"; "file" of a QONNX file.
         images: that were drawn.
         seed: of the images and of random scores.
         criteria: in the order asked for.

@@ -164,9 +164,10 @@ def print_pruned_file(found: PrunedFile) -> None:
     what = {"network": "batch norms", "integer": "thresholds"}[found.level]
     if found.norms_added:
         what += f", {found.norms_added} of them new where a quantizer had none,"
+    checked = "" if found.check is None else f" (self-check {found.check:.2g}{_captum(found.captum)})"
     before, after = found.before, found.after
     lines = [
-        f"{found.criterion} on {found.images:,} images, {what} re-estimated on {found.calibration:,}: "
+        f"{found.criterion} on {found.images:,} images{checked}, {what} re-estimated on {found.calibration:,}: "
         f"{found.seconds:.1f} s{'' if found.tuning else ', no training'}",
         f"operations {found.operations:,} to {found.operations_after:,} "
         f"({found.operations_after / found.operations - 1:+.1%}), weights {found.weights:,} to {found.weights_after:,}",

@@ -197,7 +197,7 @@ def _try_criterion(recipe: Recipe, network: Network | OwnNetwork, images: Datase
     What training leaves (flips, latent weights), and checks that are about numbers, are left to the stage.
     """
     from ...models.networks.twin import twin
-    from ...models.relevance.criteria import Criterion
+    from ...models.relevance.criteria import OF_TRAINING, Criterion
     from ...models.relevance.sample import Sample
     from ...models.relevance.scores import score
     from ..pruning.sets import set_scores
@@ -209,7 +209,7 @@ def _try_criterion(recipe: Recipe, network: Network | OwnNetwork, images: Datase
     two, labels = images.train_images[:2], images.train_labels[:2]
     try:
         for part in wanted.parts or (wanted,):
-            if part.needs & {"flips", "latent weights"} or any(method.slow for method in part.methods):
+            if part.needs & OF_TRAINING or any(method.slow for method in part.methods):
                 twin(network)
             else:
                 score(network, part, Sample(two, labels, two[::-1]), recipe.seed, sets=sets, by_captum=False)

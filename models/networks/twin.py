@@ -14,7 +14,11 @@ from bnnflow import Problem
 from .layers import BitPlanes, ScoreNorm, UnitStep
 from .network import Network
 from .own import OwnNetwork
+from .plain import PlainNetwork, Quantizer, Scaling
 from .signs import SurrogateSign
+
+AnyNetwork = Network | OwnNetwork | PlainNetwork
+"""What tools that look inside a network take: one that has a twin, or one that hides nothing."""
 
 _DIFFERENCE = 1e-3
 
@@ -33,7 +37,7 @@ class _StepFunction(torch.autograd.Function):
         return torch.where(near, grad * ctx.gain, torch.zeros_like(grad)), None, None, None  # type: ignore[attr-defined]
 
 
-class PlainSign(nn.Module):
+class PlainSign(Quantizer):
     """`high` where x >= at, else `low`; the gradient, (high - low) / 2, passes where |x - at| <= 1 (straight-through
     estimator)."""
 
@@ -59,7 +63,7 @@ class _RoundFunction(torch.autograd.Function):
         return grad * inside, None, None
 
 
-class PlainQuantize(nn.Module):
+class PlainQuantize(Quantizer):
     """scale * (clip(round(x / scale + zero), low, high) - zero), halves to even; the gradient passes inside the range.
 
     Args:
@@ -81,7 +85,7 @@ class PlainQuantize(nn.Module):
         return (whole - self.zero) * self.scale
 
 
-class PlainAffine(nn.Module):
+class PlainAffine(Scaling):
     """x * scale + shift with two constants."""
 
     def __init__(self, scale: Tensor, shift: Tensor) -> None:
@@ -96,21 +100,8 @@ class PlainAffine(nn.Module):
         return x * self.scale + self.shift
 
 
-class Twin(nn.Module):
-    """A network whose Brevitas modules are plain ones under the same names, always in eval mode, without gradients of
-    its weights.
-
-    Args:
-        body: the network with its modules replaced.
-        paths: of each layer with weights, from input to output: its name and the name of its module in `body`.
-    """
-
-    def __init__(self, body: nn.Module, paths: dict[str, str]) -> None:
-        super().__init__()
-        self.body = body
-        self.paths = paths
-        self.requires_grad_(requires_grad=False)
-        self.eval()
+class Twin(PlainNetwork):
+    """A network whose Brevitas modules are plain ones under the same names; it takes pixels (N, C, H, W), 0 to 255."""
 
     @property
     def layers(self) -> nn.ModuleDict:
@@ -119,25 +110,50 @@ class Twin(nn.Module):
         assert isinstance(layers, nn.ModuleDict)
         return layers
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) pixels, whole numbers 0 to 255, to (N, classes) scores."""
-        scores: Tensor = self.body(x)
-        return scores
+    @property
+    def trunk(self) -> set[str]:
+        """See `PlainNetwork`; none of a user's own network is known."""
+        return {f"body.layers.{name}" for name in self.layers} if isinstance(self.body, Network) else set()
 
-    def weight_layers(self) -> list[tuple[str, nn.Conv2d | nn.Linear]]:
-        """Name and module (Conv2d or Linear) of every layer with weights, from input to output."""
-        modules = [(name, self.body.get_submodule(path)) for name, path in self.paths.items()]
-        return [(name, module) for name, module in modules if isinstance(module, nn.Conv2d | nn.Linear)]
+    @property
+    def joins(self) -> dict[str, str]:
+        """See `PlainNetwork`: the blocks of a residual network."""
+        paths = {path.rpartition(".")[2]: path for path in self.trunk}
+        return {name: path for name, path in paths.items() if name.startswith("block")}
 
     def with_sums(self) -> Twin:
-        """This twin, its scores now the last sums themselves where one scale and shift stands behind them all."""
+        """See `PlainNetwork`."""
         if isinstance(self.body, Network) and isinstance(self.layers["score"], PlainAffine):
             self.layers["score"] = nn.Identity()
         return self
 
+    @torch.no_grad()
+    def tail(self, path: str, x: Tensor) -> tuple[nn.Module, Tensor, str]:
+        """See `PlainNetwork`: from the module that holds `path` on; all of a user's own network."""
+        if not isinstance(self.body, Network):
+            return self, x, path
+        names = list(self.layers)
+        first = names.index(path.split(".")[2])
+        for name in names[:first]:
+            x = self.layers[name](x)
+        return _Tail({name: self.layers[name] for name in names[first:]}), x, path.removeprefix("body.")
+
+
+class _Tail(nn.Module):
+    """Modules one behind the other, under their names."""
+
+    def __init__(self, modules: dict[str, nn.Module]) -> None:
+        super().__init__()
+        self.layers = nn.ModuleDict(modules)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for module in self.layers.values():
+            x = module(x)
+        return x
+
 
 @torch.no_grad()
-def twin(network: Network | OwnNetwork) -> Twin:
+def twin(network: AnyNetwork) -> PlainNetwork:
     """A copy of `network` in plain torch modules that computes what its eval mode computes.
 
     Convolutions and dense layers hold the quantized weights; activations are `PlainSign` or `PlainQuantize`; a user's
@@ -147,6 +163,8 @@ def twin(network: Network | OwnNetwork) -> Twin:
     Raises:
         Problem: a module of Brevitas that has no plain counterpart, or a copy whose scores differ.
     """
+    if isinstance(network, PlainNetwork):
+        return copy.deepcopy(network)
     body = copy.deepcopy(network).eval()
     found = {id(module): name for name, module in body.named_modules()}
     paths = {name: found[id(module)] for name, module in body.weight_layers()}
@@ -156,7 +174,7 @@ def twin(network: Network | OwnNetwork) -> Twin:
             weight = body.get_submodule(paths[name]).weight
             assert isinstance(weight, Tensor)
             weight[:, list(inputs)] = 0.0
-    made = Twin(body, paths)
+    made = Twin(body, network.spec.input_shape, paths)
     _try(network, made)
     return made
 

@@ -133,12 +133,7 @@ class MaskedStructure:
         """
         left, made = self.kept(network), {}
         for group in self.groups:
-            total = np.zeros(group.width)
-            for layer, channels in group.rows.items():
-                given = np.asarray(scores.get(layer, ()), np.float64)
-                if given.shape != channels.shape or not np.isfinite(given).all():
-                    raise Problem(f"no finite score for each of {len(channels)} filters", layer)
-                np.add.at(total, channels, given)
+            total = channel_scores(group.width, group.rows, scores)
             stays = left[group.name]
             # Layers that are concatenated make some of the channels each; the lowest may be all that one makes.
             layers = (np.flatnonzero(np.isin(stays, channels)) for channels in group.rows.values())
@@ -174,3 +169,23 @@ class MaskedStructure:
                     filters = int(np.isin(rows, left[group.name]).sum())
                 total += self.places[name] * filters * (inputs - len(network.spec.unread.get(name, ())))
         return total
+
+
+def channel_scores(width: int, rows: Arrays, scores: Arrays) -> np.ndarray:
+    """Scores of the channels of a group: those of all filters that are a channel, added.
+
+    Args:
+        width: number of channels.
+        rows: by layer that makes them, the channel that each filter is.
+        scores: by layer, one for each filter.
+
+    Raises:
+        Problem: a layer's scores are missing or not finite.
+    """
+    total = np.zeros(width)
+    for layer, channels in rows.items():
+        given = np.asarray(scores.get(layer, ()), np.float64)
+        if given.shape != channels.shape or not np.isfinite(given).all():
+            raise Problem(f"no finite score for each of {len(channels)} filters", layer)
+        np.add.at(total, channels, given)
+    return total

@@ -3,7 +3,8 @@
 Captum takes one layer at a time and follows a module once a pass; `deep_lift` takes all layers in one pass and any
 number of calls. Both rescale alike but for max pools: Captum gives all of a window's change to its winners, and to
 cells that did not change the gradient of the first image of the batch. So attributions in front of a pool differ;
-both add up.
+both add up. Where windows overlap, Captum gives a cell that wins several the change of one of them, and where an input
+changes by less than 1e-10, none at all: its sums then miss the change, so such networks are not held against it.
 
 Source: Kokhlikyan et al., Captum, arXiv:2009.07896.
 """
@@ -22,27 +23,28 @@ from torch import Tensor, nn
 
 from bnnflow import CHECK_FAILED, Problem
 
-from ..networks.network import Network
-from ..networks.own import OwnNetwork
-from ..networks.twin import PlainQuantize, PlainSign
+from ..networks.plain import Quantizer
+from ..networks.twin import AnyNetwork
 from .deep_lift import TOLERANCE, deeplift
 from .sample import CaptumCheck, Sample
 from .taps import ACTIVATIONS, Attributed, Probe
 
 IMAGES = 4
-_RULED = (PlainSign, PlainQuantize, nn.MaxPool2d, *ACTIVATIONS)
-
-for _kind in (PlainSign, PlainQuantize, *ACTIVATIONS):
-    SUPPORTED_NON_LINEAR.setdefault(_kind, nonlinear)
+_LEAST = 1e-10
+"""Captum's `eps`: what changes by less has for it not changed."""
+_RULED = (Quantizer, nn.MaxPool2d, *ACTIVATIONS)
 
 
 def captum_deeplift(probe: Probe, x: Tensor, base: Tensor, target: Tensor) -> Attributed:
     """Captum's `LayerDeepLift` at every tap, and its `DeepLift` at the pixels; arguments and result as `deeplift`.
 
     Raises:
-        Problem: a module that is not linear runs more than once a pass.
+        Problem: as `_refuse`.
     """
-    _refuse_repeated(probe)
+    _refuse(probe, x, base)
+    for module in probe.model.modules():
+        if isinstance(module, _RULED):
+            SUPPORTED_NON_LINEAR.setdefault(type(module), nonlinear)
     parts, misses = {}, {}
     x, base = x.detach().requires_grad_(), base.detach()
     with warnings.catch_warnings(), _inputs_of_their_own(probe.model):
@@ -60,7 +62,7 @@ def captum_deeplift(probe: Probe, x: Tensor, base: Tensor, target: Tensor) -> At
     return {name: parts[name] for name in probe.taps}, {"pixels": missed.detach(), **misses}, change
 
 
-def captum_check(network: Network | OwnNetwork, sample: Sample, images: int = IMAGES) -> CaptumCheck:
+def captum_check(network: AnyNetwork, sample: Sample, images: int = IMAGES) -> CaptumCheck:
     """Captum's DeepLIFT on the first images of a sample, held against `deeplift`.
 
     Args:
@@ -76,13 +78,13 @@ def captum_check(network: Network | OwnNetwork, sample: Sample, images: int = IM
             layer that no pool follows, by more than 1e-3 of max(1, |change|).
     """
     probe = Probe.of(network)
-    try:
-        _refuse_repeated(probe)
-    except Problem as problem:
-        return CaptumCheck(0, None, None, (), f"{problem.where}: {problem.what}")
     some = sample.first(images)
     x, base = probe.tensor(some.images), probe.tensor(some.baselines)
     target = torch.from_numpy(some.labels.astype("int64")).to(x.device)
+    try:
+        _refuse(probe, x, base)
+    except Problem as problem:
+        return CaptumCheck(0, None, None, (), f"{problem.where}: {problem.what}")
     theirs, misses, change = captum_deeplift(probe, x, base, target)
     ours = deeplift(probe, x, base, target)[0]
     size = change.abs().clamp(min=1.0)
@@ -97,11 +99,48 @@ def captum_check(network: Network | OwnNetwork, sample: Sample, images: int = IM
     return CaptumCheck(len(some.images), max(missed.values()), max(apart.values(), default=None), alike)
 
 
-def _refuse_repeated(probe: Probe) -> None:
-    for path, runs in Counter(probe.order).items():
-        if runs > 1 and isinstance(probe.model.get_submodule(path), _RULED):
-            what = f"this module runs {runs} times, and Captum follows one call of it"
-            raise Problem(what, path.removeprefix("body."), "use criterion: deeplift, which follows all")
+@torch.no_grad()
+def _refuse(probe: Probe, x: Tensor, base: Tensor) -> None:
+    """Refuse networks that Captum does not follow.
+
+    Raises:
+        Problem: a module that is not linear runs more than once a pass, its windows overlap, or what it reads changes
+            by so little that Captum sees no change.
+    """
+    ruled = {path: one for path, one in probe.model.named_modules() if isinstance(one, _RULED)}
+    runs = Counter(probe.order)
+    for path, module in ruled.items():
+        where, hint = probe.model.label(path), "use criterion: deeplift, which follows all"
+        if runs[path] > 1:
+            raise Problem(f"this module runs {runs[path]} times, and Captum follows one call of it", where, hint)
+        if isinstance(module, nn.MaxPool2d) and any(a > b for a, b in zip(*_windows(module), strict=True)):
+            raise Problem("windows of this pool overlap, and Captum follows one window of a cell", where, hint)
+    seen: dict[str, list[tuple[Tensor, Tensor]]] = {path: [] for path in ruled}
+    handles = [
+        module.register_forward_hook(lambda _m, inputs, output, path=path: seen[path].append((inputs[0], output)))
+        for path, module in ruled.items()
+    ]
+    try:
+        probe.model(x)
+        probe.model(base)
+    finally:
+        for handle in handles:
+            handle.remove()
+    for path, calls in seen.items():
+        if len(calls) == 2 and not isinstance(ruled[path], nn.MaxPool2d):
+            (one, made), (other, wanted) = calls
+            if bool((((one - other).abs() < _LEAST) & (made != wanted)).any()):
+                what = f"changes of less than {_LEAST:g} are told apart here, which Captum takes for none"
+                raise Problem(what, probe.model.label(path), "use criterion: deeplift, which follows all")
+
+
+def _windows(pool: nn.MaxPool2d) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Kernel, as far as it reaches, and stride."""
+    kernel, stride, gap = (
+        (value, value) if isinstance(value, int) else (value[0], value[1])
+        for value in (pool.kernel_size, pool.stride, pool.dilation)
+    )
+    return (gap[0] * (kernel[0] - 1) + 1, gap[1] * (kernel[1] - 1) + 1), stride
 
 
 @contextmanager

@@ -19,6 +19,9 @@ Kind = Literal["attribution", "figure", "set"]
 RANKED = ("deeplift", "reconstruction")
 """What `flow rank` compares where nothing else is said: the default with fine-tuning, and that without."""
 
+OF_TRAINING = frozenset({"flips", "latent weights"})
+"""What a criterion may need that training leaves and no file of a network holds."""
+
 REDUCTIONS: dict[str, str] = {
     "meanabs": "mean of |A| over images and map",
     "absmean": "|mean of A over images and map|",

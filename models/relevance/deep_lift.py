@@ -18,11 +18,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..networks.twin import PlainQuantize, PlainSign
+from ..networks.plain import Quantizer
 from .taps import ACTIVATIONS, Attributed, Probe, captured
 
 TOLERANCE = 1e-3
-_SAME = 1e-10
+_SAME = 1e-12
+"""Of the greatest number of a channel: what differs by less differs by rounding."""
 _FAR = -(2.0**20)
 
 
@@ -32,7 +33,8 @@ class _Rescale(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, y: Tensor, x0: Tensor, y0: Tensor) -> Tensor:
         change = x - x0
-        same = change.abs() < _SAME
+        rest = [axis for axis in range(x.dim()) if axis != 1]
+        same = change.abs() <= _SAME * torch.maximum(x.abs(), x0.abs()).amax(rest, keepdim=True)
         ctx.save_for_backward(torch.where(same, 0.0, (y - y0) / torch.where(same, 1.0, change)), same)
         return y.clone()
 
@@ -94,7 +96,7 @@ def _rules(model: nn.Module, seen: dict[str, list[tuple[Tensor, Tensor]]], basel
 
         return hook
 
-    ruled = (PlainSign, PlainQuantize, nn.MaxPool2d, *ACTIVATIONS)
+    ruled = (Quantizer, nn.MaxPool2d, *ACTIVATIONS)
     handles = [m.register_forward_hook(rule(path)) for path, m in model.named_modules() if isinstance(m, ruled)]
     try:
         yield
@@ -108,7 +110,7 @@ def deeplift(probe: Probe, x: Tensor, base: Tensor, target: Tensor) -> Attribute
 
     Args:
         probe: in float64.
-        x, base: (N, C, H, W) pixels; each image has its baseline.
+        x, base: (N, *input shape) pixels; each image has its baseline.
         target: (N,) classes.
 
     Returns:

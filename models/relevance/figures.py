@@ -9,8 +9,8 @@ from torch.nn import functional
 
 from bnnflow import Problem
 
-from ..networks.network import Network
-from ..networks.own import OwnNetwork
+from ..networks.plain import PlainNetwork, gain
+from ..networks.twin import AnyNetwork
 from ..training.flips import needed
 from ..training.latent import require_latent
 from .sample import Sample, ScoringRequest
@@ -20,8 +20,10 @@ Scores = dict[str, np.ndarray]
 _BATCH = 256
 
 
-def hidden_layers(network: Network | OwnNetwork) -> dict[str, torch.nn.Conv2d | torch.nn.Linear]:
-    """The weight layers but the last, by name."""
+def hidden_layers(network: AnyNetwork) -> dict[str, torch.nn.Conv2d | torch.nn.Linear]:
+    """The weight layers but the last, or that other layers read, by name."""
+    if isinstance(network, PlainNetwork):
+        return network.hidden_layers()
     return dict(network.weight_layers()[:-1])
 
 
@@ -92,7 +94,7 @@ def norm_gain(asked: ScoringRequest) -> Scores:
     for name in hidden_layers(asked.network):
         if name not in norms:
             raise Problem("no batch norm of its own stands behind it", name, "use another criterion than norm-gain")
-        made[name] = norms[name].weight.detach().abs().double().cpu().numpy()
+        made[name] = gain(norms[name]).detach().abs().double().cpu().numpy()
     return made
 
 
@@ -126,7 +128,7 @@ def taylor_weight(asked: ScoringRequest) -> Scores:
     """
     probe = Probe.of(asked.network, sums=False)
     sample = asked.sample
-    weights = {name: module.weight.requires_grad_() for name, module in probe.model.weight_layers()[:-1]}
+    weights = {name: module.weight.requires_grad_() for name, module in probe.model.hidden_layers().items()}
     labels = torch.from_numpy(np.array(sample.labels, np.int64))
     for start in range(0, len(sample.images), _BATCH):
         x = probe.tensor(sample.images[start : start + _BATCH])

@@ -21,15 +21,15 @@ from torch.nn import functional
 
 from ..networks.layers import Pixels, SumMap
 from ..networks.network import Network
+from ..networks.plain import Adding, Pooling, Quantizer, Scaling
 from ..networks.residual import ResidualSum
-from ..networks.twin import PlainAffine, PlainQuantize, PlainSign
 from .taps import ACTIVATIONS, NORMS, Attributed, Probe, captured
 
 EPSILON = 1.0
 GAMMA = 0.25
 
-_SHARED = (nn.Conv2d, nn.Linear, nn.AvgPool2d, SumMap, ResidualSum)
-_PASSED = (PlainSign, PlainQuantize, PlainAffine, Pixels, *NORMS, *ACTIVATIONS)
+_SHARED = (nn.Conv2d, nn.Linear, nn.AvgPool2d, SumMap, ResidualSum, Adding, Pooling)
+_PASSED = (Quantizer, Scaling, Pixels, *NORMS, *ACTIVATIONS)
 
 
 class _Share(torch.autograd.Function):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from bnnflow import Problem
 
-from ..networks.network import Network
-from ..networks.own import OwnNetwork
+from ..networks.twin import AnyNetwork
 from ..training.flips import FlipCounts
 
 
@@ -19,10 +19,10 @@ class Sample:
     """Images that relevance is measured on.
 
     Args:
-        images: (N, C, H, W) uint8.
+        images: (N, C, H, W) uint8, or whole numbers of the network's input shape.
         labels: (N,) integers.
-        baselines: (M, C, H, W) uint8, what the images are compared with; image i with baseline i modulo M. Other real
-            images say more than black ones, which signs do not see as empty.
+        baselines: (M, C, H, W), of the same kind, what the images are compared with; image i with baseline i modulo M.
+            Other real images say more than black ones, which signs do not see as empty.
 
     Raises:
         Problem: there are none, or images and labels differ in number.
@@ -40,9 +40,7 @@ class Sample:
     @staticmethod
     def draw(images: np.ndarray, labels: np.ndarray, count: int, rng: np.random.Generator) -> Sample:
         """`count` of the images (or all), and as many others as their baselines; none is its own baseline."""
-        order = rng.permutation(len(images))
-        chosen = order[:count]
-        others = np.roll(order, -len(chosen))[: len(chosen)] if len(order) > len(chosen) else np.roll(order, 1)
+        chosen, others = paired(rng.permutation(len(images)), count)
         return Sample(images[chosen], labels[chosen], images[others])
 
     def first(self, count: int) -> Sample:
@@ -51,7 +49,14 @@ class Sample:
         return Sample(self.images[rows], self.labels[rows], self.baselines[rows % len(self.baselines)])
 
 
-SetScores = Callable[[Network | OwnNetwork, Sample, int], dict[str, np.ndarray]]
+def paired(order: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The first `count` of an order (or all), and as many others beside them; of two or more none is its own."""
+    chosen = order[:count]
+    others = np.roll(order, -len(chosen))[: len(chosen)] if len(order) > len(chosen) else np.roll(order, 1)
+    return chosen, others
+
+
+SetScores = Callable[[Any, Sample, int], dict[str, np.ndarray]]
 """Of a network, a sample and a seed: for each filter of its hidden layers its place in the order of removal."""
 
 
@@ -67,7 +72,7 @@ class ScoringRequest:
         sets: what chooses sets of channels in the exported graph; None where there is no graph at hand.
     """
 
-    network: Network | OwnNetwork
+    network: AnyNetwork
     sample: Sample
     seed: int = 0
     flips: FlipCounts | None = None

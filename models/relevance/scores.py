@@ -11,8 +11,7 @@ from torch import Tensor
 
 from bnnflow import CHECK_FAILED, Problem
 
-from ..networks.network import Network
-from ..networks.own import OwnNetwork
+from ..networks.twin import AnyNetwork
 from ..training.flips import FlipCounts
 from .criteria import CRITERIA, REDUCTIONS, Criterion
 from .deep_lift import TOLERANCE
@@ -20,6 +19,7 @@ from .sample import CaptumCheck, Relevance, Sample, ScoringRequest, SetScores
 from .taps import Probe
 
 BATCH = 64
+_STATISTICS = ("running_mean", "running_var")
 
 _PER_IMAGE: dict[str, Callable[[Tensor], Tensor]] = {
     "meanabs": lambda a: a.abs().mean(2),
@@ -34,7 +34,7 @@ assert set(_PER_IMAGE) == set(REDUCTIONS)
 
 
 def score(
-    network: Network | OwnNetwork,
+    network: AnyNetwork,
     criterion: str | Criterion,
     sample: Sample,
     seed: int = 0,
@@ -90,8 +90,11 @@ def score(
     return Relevance(scores, str(wanted), check, time.perf_counter() - began, images, captum)
 
 
-def _require_finite(network: Network | OwnNetwork) -> None:
-    for name, tensor in network.state_dict().items():
+def _require_finite(network: AnyNetwork) -> None:
+    """Refuse weights and norms that are not finite; a threshold may be, which is never or always reached."""
+    held: list[tuple[str, Tensor]] = [*network.named_parameters()]
+    held += [(name, tensor) for name, tensor in network.named_buffers() if name.rpartition(".")[2] in _STATISTICS]
+    for name, tensor in held:
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
             count = int((~tensor.isfinite()).sum())
             what = f"{count} of its {tensor.numel():,} values are not finite numbers, so that no score means anything"
@@ -116,7 +119,7 @@ def ranks(values: np.ndarray) -> np.ndarray:
 
 
 def attributions(
-    network: Network | OwnNetwork, method: str, sample: Sample, batch: int = BATCH
+    network: AnyNetwork, method: str, sample: Sample, batch: int = BATCH
 ) -> Iterator[tuple[dict[str, Tensor], dict[str, np.ndarray], np.ndarray]]:
     """Attributions of batches of the sample, before any reduction.
 
@@ -145,7 +148,7 @@ def attributions(
 
 
 def _reduced(
-    network: Network | OwnNetwork, wanted: Criterion, sample: Sample, batch: int
+    network: AnyNetwork, wanted: Criterion, sample: Sample, batch: int
 ) -> tuple[dict[str, np.ndarray], float | None]:
     """Reduced attributions, and the self-check."""
     totals: dict[str, np.ndarray | float] = {}

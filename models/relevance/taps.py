@@ -13,9 +13,8 @@ from torch import Tensor, nn
 
 from bnnflow import Problem
 
-from ..networks.network import Network
-from ..networks.own import OwnNetwork
-from ..networks.twin import PlainQuantize, PlainSign, Twin, twin
+from ..networks.plain import Bend, Border, PlainNetwork, Pooling, Quantizer, Scaling
+from ..networks.twin import AnyNetwork, twin
 
 # attributions by layer, what their sums miss by cut of the network, and what these should be, (N,)
 Attributed = tuple[dict[str, Tensor], dict[str, Tensor], Tensor]
@@ -33,9 +32,11 @@ ACTIVATIONS = (
     nn.Hardswish,
     nn.Hardsigmoid,
     nn.Softplus,
+    Bend,
 )
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
-POOLS = (nn.MaxPool2d, nn.AvgPool2d)
+POOLS = (nn.MaxPool2d, nn.AvgPool2d, Pooling)
+_PASSED = (*POOLS, Scaling, Border)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,41 +52,28 @@ class Tap:
     call: int = 0
 
 
-class _Tail(nn.Module):
-    """Modules one behind the other, under their names."""
-
-    def __init__(self, modules: dict[str, nn.Module]) -> None:
-        super().__init__()
-        self.layers = nn.ModuleDict(modules)
-
-    def forward(self, x: Tensor) -> Tensor:
-        for module in self.layers.values():
-            x = module(x)
-        return x
-
-
 @dataclass(slots=True)
 class Probe:
     """A twin and the places where it is read.
 
     Attributes:
         model: the twin, on the network's device.
-        taps: for each weight layer but the last: the output of the sign or quantizer that is its only reader, through
-            norms and pools; its own output where there is none, as in front of an integer join.
+        taps: for each hidden layer: the output of the sign or quantizer that is its only reader, through
+            norms, products and pools; its own output where there is none, as in front of an integer join.
         cuts: outputs that every path from pixels to scores goes through, by name; attributions at a cut add up to the
-            whole. Those of `taps` in a chain, joins in a residual network; none in a user's own.
+            whole. Those of `taps` and joins that the network knows to be of its trunk.
         norms: the batch norm behind each layer, where there is one.
         order: paths of all modules without children, in running order, once a call.
     """
 
-    model: Twin
+    model: PlainNetwork
     taps: dict[str, Tap]
     cuts: dict[str, Tap]
     norms: dict[str, nn.BatchNorm1d | nn.BatchNorm2d]
     order: tuple[str, ...]
 
     @staticmethod
-    def of(network: Network | OwnNetwork, sums: bool = True, precision: torch.dtype = torch.float64) -> Probe:
+    def of(network: AnyNetwork, sums: bool = True, precision: torch.dtype = torch.float64) -> Probe:
         """The probe of a network.
 
         Args:
@@ -99,41 +87,26 @@ class Probe:
         model = twin(network).to(precision)
         if sums:
             model.with_sums()
-        names = list(model.paths)[:-1]
-        taps, norms, order = _follow(model, network.spec.input_shape, names)
-        cuts: dict[str, Tap] = {}
-        if isinstance(network, Network):
-            paths = {tap.path: name for name, tap in taps.items()}
-            for name in model.layers:
-                path = f"body.layers.{name}"
-                if path in paths:
-                    cuts[paths[path]] = Tap(path)
-                elif name.startswith("block"):
-                    cuts[name] = Tap(path)
+        taps, norms, order = _follow(model, list(model.hidden_layers()))
+        cuts = {name: tap for name, tap in taps.items() if tap.path in model.trunk}
+        cuts |= {name: Tap(path) for name, path in model.joins.items()}
         return Probe(model, taps, cuts, norms, order)
 
     def tensor(self, images: np.ndarray) -> Tensor:
-        """Images as the twin takes them."""
+        """Images as the twin takes them, (N, *input shape)."""
         weight = next(self.model.parameters())
         return torch.from_numpy(np.array(images)).to(weight.device, weight.dtype)
 
     @torch.no_grad()
     def tail(self, tap: Tap, x: Tensor) -> tuple[nn.Module, Tensor, Tap]:
-        """The part of the twin from the module that holds `tap` on (all of it for a user's own network), what it is
-        given for the pixels `x`, and the tap in it."""
-        if not isinstance(self.model.body, Network):
-            return self.model, x, tap
-        layers = self.model.layers
-        names = list(layers)
-        first = names.index(tap.path.split(".")[2])
-        for name in names[:first]:
-            x = layers[name](x)
-        return _Tail({name: layers[name] for name in names[first:]}), x, Tap(tap.path.removeprefix("body."), tap.call)
+        """A part of the twin that holds `tap`, what it is given for the images `x`, and the tap in it."""
+        part, entry, path = self.model.tail(tap.path, x)
+        return part, entry, Tap(path, tap.call)
 
 
 @torch.no_grad()
 def _follow(
-    model: Twin, shape: tuple[int, int, int], names: list[str]
+    model: PlainNetwork, names: list[str]
 ) -> tuple[dict[str, Tap], dict[str, nn.BatchNorm1d | nn.BatchNorm2d], tuple[str, ...]]:
     """Taps and norms of the named layers, and the running order of all, from one forward pass."""
     events: list[tuple[Tap, nn.Module, tuple[Tensor, ...], Tensor]] = []
@@ -141,16 +114,18 @@ def _follow(
 
     def note(path: str) -> Callable[..., None]:
         def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            events.append((Tap(path, calls[path]), module, inputs, output))
+            if not any(output is x for x in inputs):  # as an Identity gives on what it reads
+                events.append((Tap(path, calls[path]), module, inputs, output))
             calls[path] += 1
 
         return hook
 
-    leaves = [(path, module) for path, module in model.named_modules() if not list(module.children())]
+    named = [*model.named_modules()]
+    leaves = [(path, one) for path, one in named if isinstance(one, Quantizer) or not list(one.children())]
     handles = [module.register_forward_hook(note(path)) for path, module in leaves]
     weight = next(model.parameters())
     try:
-        model(torch.zeros(1, *shape, device=weight.device, dtype=weight.dtype))
+        model(torch.zeros(1, *model.input_shape, device=weight.device, dtype=weight.dtype))
     finally:
         for handle in handles:
             handle.remove()
@@ -171,11 +146,11 @@ def _follow(
             tap, module = events[place][:2]
             if isinstance(module, NORMS) and name not in norms:
                 norms[name] = module
-            elif isinstance(module, (PlainSign, PlainQuantize, *ACTIVATIONS)):
+            elif isinstance(module, (Quantizer, *ACTIVATIONS)):
                 taps[name] = tap
-            elif not isinstance(module, POOLS):
+            elif not isinstance(module, _PASSED):
                 break
-            if isinstance(module, PlainSign | PlainQuantize):
+            if isinstance(module, Quantizer):
                 break
     return taps, norms, tuple(event[0].path for event in events)
 

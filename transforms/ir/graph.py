@@ -82,6 +82,10 @@ class Graph:
         object.__setattr__(self, "_nodes", {node.name: node for node in self.nodes})
         object.__setattr__(self, "_readers", readers)
 
+    def __deepcopy__(self, memo: dict[int, object]) -> Graph:
+        """Itself: nothing in a graph changes."""
+        return self
+
     @property
     def input_contract(self) -> InputContract | None:
         """What the input means: as stated, else integers as they are; None for floats of which nothing is known."""

@@ -40,14 +40,25 @@ def pruned(capsys: pytest.CaptureFixture[str], *arguments: object) -> dict[str, 
     return found
 
 
+@pytest.mark.parametrize("criterion", ["reconstruction", "deeplift"])
 @pytest.mark.parametrize("level", ["network", "1_integer", "2_xnor", "3_dataflow"])
-def test_every_level(level: str, network: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_level(
+    level: str, criterion: str, network: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     source = network
     if level != "network":
         assert cli.run(["compile", str(network), "-o", str(tmp_path)]) == 0
         source = tmp_path / f"{level}.onnx"
     output = tmp_path / "smaller.onnx"
-    found = pruned(capsys, source, *DIGITS, "--amount", 0.5, "-o", output)
+    words = [source, *DIGITS, "--amount", 0.5, "--criterion", criterion]
+    found = pruned(capsys, *words, "-o", output)
+    if criterion == "deeplift":
+        assert found["criterion"] == "deeplift:absmean" and 0 <= found["check"] <= 1e-9  # type: ignore[operator]
+        captum = found["captum"]
+        assert isinstance(captum, dict) and captum["images"] == 4 and captum["completeness"] <= 1e-9
+        assert "dense0" in captum["layers"] and captum["difference"] <= 1e-9
+    else:
+        assert (found["criterion"], found["check"], found["captum"]) == (criterion, None, None)
     assert found["level"] == ("network" if level == "network" else "integer")
     widths, kept = found["widths"], found["kept"]
     assert isinstance(widths, dict) and isinstance(kept, dict)
@@ -58,7 +69,7 @@ def test_every_level(level: str, network: Path, tmp_path: Path, capsys: pytest.C
     lowered = next(stage.graph for stage in stages(read(output)) if stage.level == "xnor")
     right = np.mean(Simulator.of(lowered).classes(digits.test_images) == digits.test_labels)
     assert found["after"]["accuracy"] == right  # type: ignore[index]
-    again = pruned(capsys, source, *DIGITS, "--amount", 0.5, "-o", tmp_path / "again.onnx")
+    again = pruned(capsys, *words, "-o", tmp_path / "again.onnx")
     assert {**again, "output": 0, "seconds": 0} == {**found, "output": 0, "seconds": 0}
     assert (tmp_path / "again.onnx").read_bytes() == output.read_bytes()
 
@@ -112,7 +123,10 @@ def test_a_file_with_norms_behind_some_layers(
     [
         ([*DIGITS], "output"),
         (["-o", "OUT"], "images"),
-        ([*DIGITS, "-o", "OUT", "--criterion", "deeplift"], "criterion"),
+        ([*DIGITS, "-o", "OUT", "--criterion", "flips"], "flips"),
+        ([*DIGITS, "-o", "OUT", "--criterion", "borda(deeplift, latent)"], "latent"),
+        ([*DIGITS, "-o", "OUT", "--criterion", "deeplit"], "unknown"),
+        ([*DIGITS, "-o", "OUT", "--criterion", "lrp:mean"], "reduction"),
         ([*DIGITS, "-o", "OUT", "--steps", "3"], "steps"),
         ([*DIGITS, "-o", "OUT", "--share", "0.5"], "share"),
         ([*DIGITS, "-o", "OUT", "--amount", "0"], "nothing"),
@@ -130,6 +144,33 @@ def test_what_is_refused(
     capsys.readouterr()
     assert cli.run(["prune", str(network), *(places.get(word, word) for word in arguments)]) == 2
     golden(f"problems/prune_file_{name}", capsys.readouterr().err.replace(str(network.parent), "FOLDER"))
+
+
+def test_what_a_file_does_not_serve_is_refused(
+    network: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], golden: Golden
+) -> None:
+    """Norms of a file that has thresholds, and a second image to compare with."""
+    assert cli.run(["compile", str(network), "-o", str(tmp_path)]) == 0
+    output = tmp_path / "smaller.onnx"
+    capsys.readouterr()
+    words = ["prune", str(tmp_path / "1_integer.onnx"), *DIGITS, "--criterion", "norm-gain", "-o", str(output)]
+    assert cli.run(words) == 2
+    golden("problems/prune_file_norms", capsys.readouterr().err)
+    np.save(tmp_path / "x.npy", load_dataset("digits").test_images[:2])
+    words = ["prune", str(network), "--input", str(tmp_path / "x.npy"), "--criterion", "deeplift", "-o", str(output)]
+    assert cli.run(words) == 2
+    golden("problems/prune_file_one_image", capsys.readouterr().err)
+    assert not output.exists()
+
+
+def test_words_of_an_attribution(network: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without labels the network's own answers are what is explained."""
+    np.save(tmp_path / "x.npy", load_dataset("digits").test_images[:60])
+    words = [str(network), "--input", str(tmp_path / "x.npy"), "--unit", "1", "-o", str(tmp_path / "o.onnx")]
+    assert cli.run(["prune", *words, "--criterion", "deeplift"]) == 0
+    said = capsys.readouterr().out
+    assert "deeplift:absmean on 30 images (self-check " in said and "Captum's DeepLift on 4 images" in said
+    assert "same answer as before" in said
 
 
 @pytest.mark.parametrize(("first", "name"), [(1, "classes"), (-1, "negative")])

@@ -16,6 +16,8 @@ import torch
 
 from bnnflow.flow.cli import app as cli
 from bnnflow.flow.pruning.allocator import objective_of
+from bnnflow.flow.pruning.graph_scores import Scored
+from bnnflow.flow.pruning.sensitivity import Candidates, subsets
 from bnnflow.flow.recipe import file as recipe_file
 from bnnflow.models.data.load import load_dataset
 from bnnflow.models.files.saved import load_network, save_network
@@ -25,6 +27,9 @@ from bnnflow.models.prune.groups import groups
 from bnnflow.models.prune.surgery import remove
 from bnnflow.models.prune.widths import highest
 from bnnflow.models.training.evaluate import accuracy
+from bnnflow.sim.inputs import image_inputs
+from bnnflow.transforms.passes.accept import AcceptInput
+from bnnflow.transforms.reading.read import read
 from tests.flow.killed import killed
 from tests.flow.stages.test_build import contents
 
@@ -157,6 +162,25 @@ def test_a_qonnx_file_needs_no_torch(finished: Path, tmp_path: Path) -> None:
     assert made["accuracy"] > 0.5
 
 
+def test_a_qonnx_file_is_scored_on_images_that_do_not_judge(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its table is that of the same scores, on the images that are left."""
+    data, path = load_dataset("digits"), finished / "base/network.onnx"
+    arguments = ["sensitivity", str(path), "--data", "digits", "--levels", "0.5", "--images", "100"]
+    made = found(capsys, [*arguments, "--calibration", "100", "--criterion", "entropy"])
+    assert made["criterion"] == "entropy"
+    graph = AcceptInput()(read(path)).graph
+    order = np.random.default_rng([made["seed"], 43]).permutation(len(data.train_images))
+    seen, left = order[:512], np.sort(order[512:])
+    images = image_inputs(graph, data.train_images)
+    scored = Scored(graph, images, data.train_labels, seen, 256).by("entropy", made["seed"])
+    judged, truth, measured_on = subsets(images[left], data.train_labels[left], 100, 100, made["seed"])
+    candidates = Candidates.of(graph, measured_on, judged, truth)
+    for row in made["groups"]:
+        scores = scored.scores[row["group"]]
+        kept = highest(scores, len(scores) - row["removed"][1])
+        assert row["accuracy"][1] == candidates({row["group"]: kept})
+
+
 def test_table_plot_and_csv(finished: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     arguments = ["sensitivity", str(finished), "--levels", "0.5", "--csv", str(tmp_path / "t.csv")]
     text = said(capsys, [*arguments, "--plot", str(tmp_path / "t.png")])
@@ -211,7 +235,7 @@ CASES = {
     "sensitivity_levels": (["sensitivity", "RUN", "--levels", "half"], 2),
     "sensitivity_level": (["sensitivity", "ONNX", "--data", "digits", "--levels", "1.5"], 2),
     "sensitivity_no_images": (["sensitivity", "ONNX"], 2),
-    "sensitivity_criterion": (["sensitivity", "ONNX", "--data", "digits", "--criterion", "deeplift"], 2),
+    "sensitivity_criterion": (["sensitivity", "ONNX", "--data", "digits", "--criterion", "flips"], 2),
     "sensitivity_group": (["sensitivity", "RUN", "--scores", "last.json"], 2),
     "sensitivity_nan": (["sensitivity", "RUN", "--scores", "nan.json"], 2),
     "sensitivity_level_of_graph": (["sensitivity", "LATE", "--data", "digits"], 2),

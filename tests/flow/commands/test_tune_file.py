@@ -53,10 +53,11 @@ def test_what_is_written_is_what_was_judged(
     found = pruned(capsys, source, *TRAINED, "-o", output)
     tuning = found["tuning"]
     assert isinstance(tuning, dict)
+    assert found["criterion"] == "deeplift:absmean", "what auto is with more than an epoch"
     assert tuning["images"] == 1437 and found["judged"] == 360 and tuning["labels"] == "given"
     assert len(tuning["loss"]) == len(tuning["accuracy"]) == 2 and tuning["compared"] == 100
     # The same cut, without training, is what it began with.
-    plain = pruned(capsys, source, *DIGITS, "-o", tmp_path / "plain.onnx")
+    plain = pruned(capsys, source, *DIGITS, "--criterion", "deeplift", "-o", tmp_path / "plain.onnx")
     assert plain["tuning"] is None and plain["after"] == tuning["untrained"]
     assert plain["kept"] == found["kept"] and plain["weights_after"] == found["weights_after"]
     graph = read(output)
@@ -91,7 +92,7 @@ def test_images_without_labels_learn_from_the_whole_network(
         (["--batch", "10"], "batch", 2),
         (["--epochs", "0", "--distill", "0.5"], "distill", 2),
         (["--epochs", "2", "--steps", "3"], "steps", 2),
-        (["--epochs", "2", "--criterion", "deeplift"], "criterion", 2),
+        (["--epochs", "2", "--criterion", "flips-step"], "criterion", 2),
         (["--epochs", "2", "--learning-rate", "7"], "rate", 2),
         (["--epochs", "2", "-s", "train.augment=crop"], "override", 2),
     ],

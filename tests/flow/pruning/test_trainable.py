@@ -100,7 +100,7 @@ def test_drawn_networks_at_both_levels(examples: int) -> None:
 
     judge()
     assert {"NormStep", "TrainedAffine", "TrainedConv", "TrainedDense", "Steps", "Signs", "Rounding"} <= set(kinds)
-    assert {"Plus", "Joined", "Total", "Pieces", "Padding", "FixedBias", "Maximum"} <= set(kinds)
+    assert {"Plus", "Joined", "Total", "Pieces", "Padding", "FixedBias", "MaxPool2d"} <= set(kinds)
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -85,6 +85,32 @@ def test_an_ensemble_builds_to_one_graph(method: str, tmp_path: Path, capsys: py
     assert text.count("AddStreams(") == 2
 
 
+def test_the_file_of_an_ensemble_is_ranked_pruned_and_trained(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], golden: Callable[[str, str], None]
+) -> None:
+    """Each member's hidden layer is a group of its own, votes included; what is left is an ensemble still."""
+    (tmp_path / "net.yaml").write_text(RECIPE % ("", "boosting", "false"))
+    run, smaller = tmp_path / "run", tmp_path / "smaller.onnx"
+    assert cli.run(["build", str(tmp_path / "net.yaml"), "--run", str(run), "--to", "verify", "--json"]) == 0
+    for command in ("rank", "prune"):
+        capsys.readouterr()
+        assert cli.run([command, str(run), *(["-o", str(tmp_path / "o")] if command == "prune" else [])]) == 2
+        golden(f"problems/ensemble_{command}", capsys.readouterr().err)
+    words = [str(run / "base/network.onnx"), "--data", "digits", "--images", "40", "--seed", "1", "--json"]
+    assert cli.run(["rank", *words, "--criterion", "deeplift", "--criterion", "taylor-weight"]) == 0
+    scored, weighed = json.loads(capsys.readouterr().out)["criteria"]
+    assert [len(one) for one in scored["scores"].values()] == [16, 16, 16] and scored["check"] <= 1e-9
+    assert scored["captum"]["completeness"] <= 1e-9 and list(weighed["scores"]) == list(scored["scores"])
+    how = ["--amount", "0.5", "--unit", "2", "--epochs", "2", "--learning-rate", "0.01", "-o", str(smaller)]
+    assert cli.run(["prune", *words, *how]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["criterion"] == "deeplift:absmean" and list(found["kept"]) == list(scored["scores"])
+    assert list(found["widths"].values()) == [16, 16, 16] and list(found["kept"].values()) == [8, 8, 8]
+    assert found["different"] == 0 < found["compared"] and found["tuning"]["compared"] > 0
+    assert cli.run(["compile", str(smaller), "-o", str(tmp_path / "compiled"), "--check"]) == 0
+    assert (tmp_path / "compiled/3_dataflow.txt").read_text().count("AddStreams(") == 2
+
+
 @pytest.mark.parametrize(("option", "prune", "name"), [("", "true", "pruned"), (", scores: class", "false", "scale")])
 def test_ensembles_that_do_not_fit_are_refused(
     option: str,
