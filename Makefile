@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-all check bench oracles clean
+.PHONY: demo test test-all check bench oracles prove clean
 
 $(READY): pyproject.toml constraints.txt build-constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "bnnflow needs Python 3.11 or newer")'
@@ -36,5 +36,9 @@ bench: $(READY)
 oracles: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.oracles.run
 
+# Installs yosys and z3 in .proofs/ (about 0.5 GB), proves the hardware's modules, writes docs/results/proofs.md.
+prove: $(READY)
+	$(BIN)/python -m tests.proofs.run $(WORDS)
+
 clean:
-	rm -rf $(VENV) .oracles dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .oracles .proofs dist .pytest_cache .mypy_cache .ruff_cache

@@ -1,4 +1,4 @@
-"""What no other test runs, the oracles and the benchmarks, names what there is."""
+"""What no other test runs, the oracles, the proofs and the benchmarks, names what there is."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .places import ROOT
 # Those that run in environments of their own import other programs.
 SCRIPTS = [
     path
-    for folder in ("benchmarks", "tests/oracles")
+    for folder in ("benchmarks", "tests/oracles", "tests/proofs")
     for path in sorted((ROOT / folder).glob("*.py"))
     if not path.name.startswith("in_")
 ]
@@ -22,8 +22,8 @@ SCRIPTS = [
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: f"{path.parent.name}.{path.stem}")
 def test_a_script_loads(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if path.parent.name == "oracles":
-        importlib.import_module(f"tests.oracles.{path.stem}")
+    if path.parent.parent.name == "tests":
+        importlib.import_module(f"tests.{path.parent.name}.{path.stem}")
         return
     spec = importlib.util.spec_from_file_location(f"benchmark_{path.stem}", path)
     assert spec is not None and spec.loader is not None

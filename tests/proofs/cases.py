@@ -1,0 +1,201 @@
+"""What is proved of which module, with which parameters, and the faults that each proof must find."""
+
+from __future__ import annotations
+
+from .sby import Fault, Parameters, Proof
+
+_STREAM = "every word once, in order, with its value; data wait unchanged; no overflow; nothing waits for ever"
+
+
+def _fault(says: str, module: str, text: str, instead: str, parameters: Parameters | None = None) -> Fault:
+    return Fault(says, f"bnnflow_{module}", text, instead, parameters)
+
+
+STREAMS = (
+    Proof(
+        "bnnflow_fifo",
+        f"{_STREAM}; free exactly while a place is, offered the cycle after the push",
+        tuple(
+            {"WIDTH": width, "DEPTH": depth, "LATENCY": latency}
+            for width, depth, latency in ((1, 2, 1), (2, 2, 0), (1, 1, 0), (1, 1, 2), (1, 3, 2), (1, 4, 1), (1, 5, 1))
+        ),
+        (
+            _fault(
+                "a place is taken again while it is read", "fifo", "free = places != 0", "free = places != 0 | read"
+            ),
+            _fault("the youngest word is offered", "fifo", "m_data = words[head]", "m_data = words[tail]"),
+            _fault("a word that waits is not counted", "fifo", "+ CBITS'(push) -", "+ CBITS'(push & ~read) -"),
+        ),
+    ),
+    Proof(
+        "bnnflow_narrow",
+        _STREAM,
+        tuple(
+            {"WIDTH": width, "N": n, "DEPTH": depth} for width, n, depth in ((1, 2, 2), (1, 3, 1), (2, 4, 2), (1, 5, 3))
+        ),
+        (
+            _fault("the first part is repeated", "narrow", "held >> WIDTH", "held", {"N": 3}),
+            _fault("a word is taken while another leaves", "narrow", "s_ready = free & first", "s_ready = free"),
+        ),
+    ),
+    Proof(
+        "bnnflow_widen",
+        _STREAM,
+        tuple(
+            {"WIDTH": width, "N": n, "DEPTH": depth} for width, n, depth in ((1, 2, 2), (1, 3, 1), (2, 4, 2), (1, 5, 3))
+        ),
+        (
+            _fault("a last part is taken without a place", "widen", "s_ready = free | ~last", "s_ready = 1'b1"),
+            _fault("the last part is lowest", "widen", "{s_data, held}", "{held, s_data}"),
+        ),
+    ),
+    Proof(
+        "bnnflow_duplicate_streams",
+        f"{_STREAM}; to every reader, whatever the others do",
+        (
+            {"WIDTH": 1, "N": 2, "DEPTHS": (2, 2)},
+            {"WIDTH": 1, "N": 2, "DEPTHS": (1, 3)},
+            {"WIDTH": 2, "N": 3, "DEPTHS": (2, 1, 2)},
+            {"WIDTH": 1, "N": 1, "DEPTHS": (2,)},
+        ),
+        (_fault("a word is taken when one reader has a place", "duplicate_streams", "&free", "|free"),),
+    ),
+    Proof(
+        "bnnflow_add_streams",
+        f"{_STREAM}: the sum of one word of each, read together",
+        (
+            {"PE": 2, "ABITS": 1, "ASIGNED": 0, "BBITS": 2, "BSIGNED": 1, "OBITS": 3},
+            {"PE": 1, "ABITS": 3, "ASIGNED": 1, "BBITS": 2, "BSIGNED": 1, "OBITS": 4, "DEPTH": 1},
+            {"PE": 1, "ABITS": 2, "ASIGNED": 0, "BBITS": 4, "BSIGNED": 0, "OBITS": 5, "DEPTH": 3},
+        ),
+        (
+            _fault("a word is taken of one side alone", "add_streams", "a_ready = b_valid & free", "a_ready = free"),
+            _fault("a sign is lost", "add_streams", "{BSIGNED & ", "{1'b0 & "),
+        ),
+    ),
+    Proof(
+        "bnnflow_concat",
+        f"{_STREAM}: of each pixel the words of the first input, then of the second, ...",
+        (
+            {"WORDS": (2, 1), "XBITS": (1, 2), "SIGNED": "2'b10", "OBITS": 3},
+            {"WORDS": (1, 1), "XBITS": (2, 2), "SIGNED": "2'b00", "OBITS": 2, "SIMD": 2, "DEPTH": 1},
+            {"N": 3, "WORDS": (1, 3, 2), "XBITS": (2, 1, 1), "SIGNED": "3'b101", "OBITS": 2, "XMAX": 2},
+        ),
+        (
+            _fault("a word of the wrong input is taken", "concat", "free & (turn == NB'(n))", "free"),
+            _fault("a pixel has a word more", "concat", "WORDS[32*turn+:32] - 1", "WORDS[32*turn+:32]"),
+        ),
+    ),
+    Proof(
+        "bnnflow_max_pool",
+        f"{_STREAM}: the maximum of every window",
+        (
+            {"H": 2, "W": 4, "KH": 2, "KW": 2, "XBITS": 2, "SIGNED": 0},
+            {"H": 4, "W": 2, "KH": 2, "KW": 1, "XBITS": 2, "SIGNED": 1, "DEPTH": 1},
+            {"H": 3, "W": 6, "KH": 3, "KW": 3, "C": 2, "XBITS": 1, "SIGNED": 0},
+        ),
+        (
+            _fault("a window begins with the maximum of another", "max_pool", "begins | greater", "greater"),
+            _fault("a last pixel is taken without a place", "max_pool", "s_ready = free | ~whole", "s_ready = 1'b1"),
+        ),
+    ),
+)
+# Small enough for a proof: 5 words are a window and the buffer.
+_WINDOW = {"H": 2, "W": 3, "KH": 2, "KW": 2, "BUFFER": 5, "DEPTH": 1}
+WINDOWS = (
+    Proof(
+        "bnnflow_sliding_window",
+        "no word leaves that was not read, each image comes out whole; data wait unchanged; nothing waits for ever",
+        ({**_WINDOW, "VALUES": 0},),
+        (
+            _fault("a window begins before all its words are there", "sliding_window", "HELD = (", "HELD = -1 + ("),
+            _fault("a window has a row less", "sliding_window", "KBITS'(KH - 1)", "KBITS'(KH - 2)"),
+        ),
+    ),
+    Proof(
+        "bnnflow_sliding_window",
+        "each word comes out in all windows that hold it, in the header's order",
+        (
+            _WINDOW,
+            {**_WINDOW, "BUFFER": 7, "DEPTH": 2},
+            {"H": 3, "W": 2, "KH": 2, "KW": 1, "BUFFER": 3, "DEPTH": 1},
+            {"H": 1, "W": 3, "KH": 1, "KW": 2, "CF": 2, "BUFFER": 4, "DEPTHWISE": 1, "DEPTH": 1},
+            {"H": 1, "W": 5, "KH": 1, "KW": 2, "SW": 3, "BUFFER": 3, "DEPTH": 1},
+        ),
+        (
+            _fault(
+                "a word is written over another", "sliding_window", "s_ready = fill != FBITS'(BUFFER)", "s_ready = 1"
+            ),
+            _fault(
+                "columns of a window are those of another", "sliding_window", "MOVE = SW * CF", "MOVE = 2 * SW * CF"
+            ),
+        ),
+        "abc bmc3",
+        22,
+    ),
+)
+# Pipelines without a loop: registers begin with any values, so that what holds behind the latency holds ever after.
+_ARITHMETIC = "abc bmc3"
+ARITHMETIC = (
+    Proof(
+        "bnnflow_popcount",
+        "$countones of ~(x ^ w), 1 + levels / 2 cycles later; beyond 20 bits the sum of those of its halves",
+        (
+            *({"N": n} for n in (3, 1, 2, 4, 5, 6, 7, 8, 9, 12, 13, 16, 20)),
+            *({"N": n, "LEAF": 3} for n in (27, 32, 64, 100, 144)),
+        ),
+        (
+            _fault("a leaf counts a bit twice", "popcount", "2'(same[3*i+2])", "2'(same[3*i+1])"),
+            _fault("bits are those that differ", "popcount", "({~(x ^ w)})", "({x ^ w})"),
+            _fault("a half is a cycle late", "sum", "LEVELS % 2 == 0", "LEVELS % 2 == 1", {"N": 4}),
+            _fault("a half is left out", "sum", "assign high = '0;", "assign high = low;", {"N": 16}),
+        ),
+        _ARITHMETIC,
+        8,
+        True,
+    ),
+    Proof(
+        "bnnflow_popcount",
+        "the form that is simulated: $countones of ~(x ^ w), as late",
+        tuple({"N": n} for n in (3, 8, 9, 16)),
+        (_fault("bits are those that differ", "popcount", "$countones(~(x ^ w))", "$countones(x ^ w)"),),
+        _ARITHMETIC,
+        8,
+        True,
+        ("BNNFLOW_COUNTONES",),
+    ),
+    Proof(
+        "bnnflow_sum",
+        "the sum of its terms, without overflow, LEVELS / 2 cycles later",
+        tuple(
+            {"N": n, "WIDTH": width, "LEVELS": levels, "SIGNED": signed}
+            for n, width, levels, signed in (
+                *((2, 2, 1, 1), (2, 3, 1, 0), (3, 2, 2, 1), (5, 2, 3, 0), (5, 2, 3, 1), (6, 3, 3, 1)),
+                *((4, 2, 4, 0), (9, 1, 4, 0)),
+            )
+        ),
+        (_fault("a sign is lost", "sum", "{SIGNED & high[OUT-2], high}", "{1'b0, high}"),),
+        _ARITHMETIC,
+        8,
+        True,
+    ),
+    Proof(
+        "bnnflow_dot",
+        "the sum of products of inputs and weights, 1 + LEVELS / 2 cycles later",
+        tuple(
+            {"N": n, "XBITS": xbits, "XSIGNED": signed, "WBITS": wbits}
+            for n, xbits, signed, wbits in (
+                *((2, 2, 1, 2), (1, 4, 0, 4), (1, 4, 1, 4), (3, 3, 1, 1), (3, 4, 0, 1), (2, 3, 0, 3), (4, 2, 1, 2)),
+                *((4, 1, 0, 2), (5, 2, 0, 1)),
+            )
+        ),
+        (
+            _fault("-1 counts as +1", "dot", "w[i] ? a : -a", "a", {"N": 2, "WBITS": 1}),
+            _fault("a weight has no sign", "dot", "{w[(i+1)*WBITS-1]}", "{1'b0}"),
+        ),
+        _ARITHMETIC,
+        8,
+        True,
+    ),
+)
+PROOFS = STREAMS + WINDOWS + ARITHMETIC
