@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bnnflow import TOOL_MISSING, Problem
+from bnnflow import CHECK_FAILED, TOOL_MISSING, Problem
 
 from ...transforms.ir.tensor import Array
 from ..rtl.design import Design
@@ -23,9 +23,17 @@ _FLAGS = (
     *("--cc", "-sv", "-O3", "-Wall", "--x-assign", "unique", "--x-initial", "unique", "--prefix", "Vdesign"),
     *("-DBNNFLOW_COUNTONES", "-DBNNFLOW_STATISTICS"),
 )
+# Assertions take a quarter of a run's time.
+_ASSERTIONS = {False: ("--assert", "-DBNNFLOW_ASSERT"), True: ("--no-assert",)}
 _RUNTIME = ("verilated.cpp", "verilated_threads.cpp")
 _OPTIMIZE = {False: "-O1", True: "-O3"}
 _LINK = ("-pthread", "-latomic")
+# What it means that an assertion of bnnflow_fifo fails, by its label.
+_ASSERTED = {
+    "place_there": "a place was taken that was not free",
+    "no_overflow": "a word was written over one that waits",
+    "data_wait": "data changed, or were taken back, while they waited",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +122,7 @@ class Program:
             seconds: time that it may take.
 
         Raises:
-            Problem: it took longer, or failed.
+            Problem: it took longer, or failed; status 1: an assertion of a stream did, which it names.
         """
         entry, leave, how = self.design.entry, self.design.leave, stalls or Stalls()
         sizes = [len(values), entry.words, word_bytes(entry), leave.words, word_bytes(leave), how.seed]
@@ -124,11 +132,9 @@ class Program:
             given.write_bytes(to_words(values, entry).tobytes())
             command = [str(self.path), str(given), str(found), *map(str, sizes + shares)]
             command += ["+checksum=1"] if checksums else []
-            said = _run(command, self.folder, seconds, accepted=(0, 3))
+            said = _run(command, self.folder, seconds, accepted=(0, 1, 3))
+            self._refuse_broken(said)
             stored = np.frombuffer(found.read_bytes(), np.uint8).reshape(len(values), leave.words, -1)
-        last = re.search(r"taken \d+ of \d+, last (\w+), surplus (\d)", said)
-        if last is None or last[1] != "right" or last[2] != "0":
-            raise Problem(f"the simulation says: {said[-200:]}", self.design.name, "this is a bug: please report it")
         names = self.design.fifos
         told = [match.groups() for match in re.finditer(r"fifo (\S+) (\d+) (\d+) (\d+)", said)]
         fifos = {names[path.split(f"{self.design.name}.", 1)[1]]: [int(one) for one in rest] for path, *rest in told}
@@ -143,6 +149,16 @@ class Program:
             len(finished) < len(values),
         )
 
+    def _refuse_broken(self, said: str) -> None:
+        """Refuse a run in which an assertion failed, or whose last lines are not as they should be."""
+        if (failed := re.search(r"Assertion failed in \w+\.\w+\.(\S+)\.(\w+):", said)) is not None:
+            stream = self.design.fifos.get(failed[1], failed[1])
+            what = f"stream {stream!r}: {_ASSERTED.get(failed[2], failed[2])}"
+            raise Problem(what, self.design.name, "this is a bug: please report it", CHECK_FAILED)
+        last = re.search(r"taken \d+ of \d+, last (\w+), surplus (\d)", said)
+        if last is None or last[1] != "right" or last[2] != "0":
+            raise Problem(f"the simulation says: {said[-200:]}", self.design.name, "this is a bug: please report it")
+
 
 def version(tools: Tools) -> str:
     """Verilator's name and version, as it says them."""
@@ -152,7 +168,7 @@ def version(tools: Tools) -> str:
 def build(design: Design, folder: Path, tools: Tools, seconds: float | None = None, *, fast: bool = False) -> Program:
     """Translate and compile a design whose files lie in `folder`; what was built before is taken from the cache.
 
-    `fast` lets the compiler work longer for a program that runs longer.
+    `fast` lets the compiler work longer for a program that runs longer, and leaves out what is asserted of streams.
 
     Raises:
         Problem: Verilator warns of anything, or a tool fails.
@@ -160,7 +176,8 @@ def build(design: Design, folder: Path, tools: Tools, seconds: float | None = No
     bench = (files(__package__) / "bench.cpp").read_bytes()
     sources = [path for path in design.files if path.endswith(".sv")]
     made_by = version(tools)
-    total = hashlib.sha256("\0".join([made_by, *_FLAGS, _OPTIMIZE[fast], str(tools.compiler)]).encode())
+    flags = (*_FLAGS, *_ASSERTIONS[fast])
+    total = hashlib.sha256("\0".join([made_by, *flags, _OPTIMIZE[fast], str(tools.compiler)]).encode())
     for content in (bench, *(design.files[path].encode() for path in sorted(sources))):
         total.update(hashlib.sha256(content).digest())
     kept = tools.cache / "programs" / total.hexdigest()[:32]
@@ -170,7 +187,7 @@ def build(design: Design, folder: Path, tools: Tools, seconds: float | None = No
         with tempfile.TemporaryDirectory(dir=kept.parent) as name:
             made = Path(name)
             (made / "bench.cpp").write_bytes(bench)
-            command = [str(tools.verilator), *_FLAGS, "--top-module", design.name, "--Mdir", str(made)]
+            command = [str(tools.verilator), *flags, "--top-module", design.name, "--Mdir", str(made)]
             _run([*command, *sources], folder, seconds, {"VERILATOR_ROOT": str(tools.root)})
             # One unit of translation: most of a compiler's time goes into Verilator's headers.
             units = sorted(path.name for path in made.glob("*.cpp"))

@@ -97,10 +97,17 @@ module bnnflow_fifo #(
   final $display("fifo %m %0d %0d %0d", written, peak, checksum);
 `endif
 `ifdef BNNFLOW_ASSERT
-  assert property (@(posedge clk) disable iff (rst) take |-> free);
-  assert property (@(posedge clk) disable iff (rst) push |-> fill != CBITS'(PLACES));
-  assert property (@(posedge clk) disable iff (rst) m_valid && !m_ready |=> m_valid && $stable(
-      m_data
-  ));
+  logic waited;
+  logic [WIDTH-1:0] kept;
+  always_ff @(posedge clk) begin
+    waited <= m_valid & ~m_ready & ~rst;
+    // Kept once: a word that changes while it waits differs from it later, too.
+    if (m_valid & ~m_ready & ~waited) kept <= m_data;
+    if (!rst) begin
+      if (take) place_there : assert (free);
+      if (push) no_overflow : assert (fill != CBITS'(PLACES));
+      if (waited) data_wait : assert (m_valid && m_data == kept);
+    end
+  end
 `endif
 endmodule

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from contextlib import suppress
 from dataclasses import replace
@@ -105,6 +106,29 @@ def test_a_shallow_fifo_stands_still_and_is_named(tools: Tools, tmp_path: Path) 
     assert found.stuck and found.finished == ()
     fifo = shallow.timing.deadlock.fifo
     assert found.written[fifo] < 2 * next(each.words for each in shallow.timing.fifos if each.name == fifo)
+
+
+# A module, what stands in it, a fault in its place, and what is said of the stream behind it.
+BROKEN = [
+    ("duplicate_streams", "assign s_ready = &free;", "assign s_ready = |free;", "a place was taken that was not free"),
+    ("fifo", "assign m_data = words[head];", "assign m_data = words[head] ^ WIDTH'(fill);", "data changed"),
+    ("fifo", "assign free =", "assign free = 1'b1 |", "a word was written over one that waits"),
+]
+
+
+@pytest.mark.parametrize(("module", "text", "instead", "said"), BROKEN)
+def test_a_stream_that_breaks_its_contract_is_named(
+    module: str, text: str, instead: str, said: str, tools: Tools, tmp_path: Path
+) -> None:
+    made = hardware_of(GRAPHS["residual"](), 2, {}, 100.0)
+    path = f"library/bnnflow_{module}.sv"
+    source = re.sub(rf"{re.escape(text)} *", instead + " ", made.design.files[path])
+    assert source != made.design.files[path]
+    broken = replace(made, design=replace(made.design, files={**made.design.files, path: source}))
+    with pytest.raises(Problem, match=said) as raised:
+        cosimulated(broken, images_of(broken), STALLS, written(broken, tmp_path), tools, None)
+    assert raised.value.status == CHECK_FAILED
+    assert any(repr(name) in raised.value.what for name in made.design.fifos.values())
 
 
 @pytest.mark.parametrize("kind", ["weights", "thresholds"])
