@@ -251,7 +251,9 @@ class _Top:
 
     def _instance(self, module: str, name: str, parameters: Mapping[str, int | str], ports: Mapping[str, str]) -> str:
         """The name of the new instance."""
-        given = [f"      .{key}({value})" for key, value in parameters.items()]
+        # A parameter of one bit is given one: Icarus Verilog 11 lets it be as wide as what it is given.
+        texts = {key: f"1'b{value:d}" if isinstance(value, bool) else value for key, value in parameters.items()}
+        given = [f"      .{key}({value})" for key, value in texts.items()]
         joined = [f"      .{key}({value})" for key, value in {"clk": "clk", "rst": "rst", **ports}.items()]
         own = self._unique(f"u_{identifier(name)}")
         head = f"  {module} #(\n" + ",\n".join(given) + f"\n  ) {own} (\n"

@@ -68,7 +68,7 @@ class Module:
 
     Attributes:
         name: of the module.
-        parameters: by name: numbers, or text as it stands in SystemVerilog.
+        parameters: by name: numbers, `bool` for those of one bit, or text as it stands in SystemVerilog.
         latency: cycles from a step to the word that it writes; the module's header has it.
         memories: by parameter, which is to be the file's name.
     """
@@ -100,7 +100,7 @@ def module_of(node: Node, graph: Graph) -> Module:
             shape = {"H": x.shape[0], "W": x.shape[1], "KH": kh, "KW": kw, "C": x.channels}
             return Module("bnnflow_max_pool", shape | _values(x))
         case Pool(kernel, total, pe):
-            sizes = {"AREA": prod(kernel), "PE": pe, "OBITS": value_bits(made), "TOTAL": int(total)}
+            sizes = {"AREA": prod(kernel), "PE": pe, "OBITS": value_bits(made), "TOTAL": bool(total)}
             return Module("bnnflow_pool", sizes | _values(x))
         case GlobalAccPool(pe):
             sizes = {"PIXELS": prod(x.shape[:-1]), "CF": x.channels // pe, "PE": pe, "OBITS": value_bits(made)}
@@ -121,7 +121,7 @@ def module_of(node: Node, graph: Graph) -> Module:
             return Module("bnnflow_padding", sizes | own | _values(x))
         case ChannelwiseMul(factor, pe):
             table = np.broadcast_to(factor, (x.channels,)).reshape(-1, pe)
-            return _channelwise(table, x, made, pe, {"ADD": 0, "CF": x.channels // pe})
+            return _channelwise(table, x, made, pe, {"ADD": False, "CF": x.channels // pe})
         case AddBorder(values, rows, columns, pe):
             return _border(values, rows, columns, pe, x, made)
         case LabelSelect(k, pe):
@@ -166,7 +166,7 @@ def _mvau(node: Node, op: Mvau, x: TensorType, made: TensorType) -> Module:
         "XBITS": value_bits(x),
         "XSIGNED": _signed(x),
         "WBITS": weight_bits,
-        "XNOR": int(op.xnor),
+        "XNOR": bool(op.xnor),
         "SBITS": sum_bits,
         "LEVELS": levels,
         **_bound_type(low, high),
@@ -222,7 +222,7 @@ def _window(node: Node, op: SlidingWindow, x: TensorType) -> Module:
         "SW": across,
         "CF": x.channels // op.simd,
         "WIDTH": op.simd * value_bits(x),
-        "DEPTHWISE": int(op.depthwise),
+        "DEPTHWISE": bool(op.depthwise),
         "BUFFER": WindowMoves.of(op, x.shape).buffer,
         "STYLE": _style(node, op.ram_style),
     }
@@ -237,7 +237,7 @@ def _concat(node: Node, simd: int, graph: Graph, made: TensorType) -> Module:
         "XMAX": max(value_bits(kind) for kind in kinds),
         "WORDS": packed([kind.channels // simd for kind in kinds]),
         "XBITS": packed([value_bits(kind) for kind in kinds]),
-        "SIGNED": packed([_signed(kind) for kind in kinds], 1),
+        "SIGNED": packed([int(_signed(kind)) for kind in kinds], 1),
         "OBITS": value_bits(made),
     }
     return Module("bnnflow_concat", parameters)
@@ -246,7 +246,7 @@ def _concat(node: Node, simd: int, graph: Graph, made: TensorType) -> Module:
 def _border(values: Array, rows: Array, columns: Array, pe: int, x: TensorType, made: TensorType) -> Module:
     fold = x.channels // pe
     places: dict[str, Parameter] = {
-        "ADD": 1,
+        "ADD": True,
         "H": rows.size,
         "W": columns.size,
         "CF": fold,
@@ -264,7 +264,7 @@ def _channelwise(table: Array, x: TensorType, made: TensorType, pe: int, places:
 
 
 def _bound_type(low: int, high: int) -> dict[str, Parameter]:
-    return {"BBITS": TensorType((), low, high + 1).bits, "BSIGNED": int(low < 0)}
+    return {"BBITS": TensorType((), low, high + 1).bits, "BSIGNED": low < 0}
 
 
 def _bounds(bounds: Array, pe: int, low: int, high: int) -> Memory:
@@ -281,8 +281,8 @@ def _values(x: TensorType) -> dict[str, Parameter]:
     return {"XBITS": value_bits(x), "SIGNED": _signed(x)}
 
 
-def _signed(kind: TensorType) -> int:
-    return int(kind.range[0] < 0)
+def _signed(kind: TensorType) -> bool:
+    return kind.range[0] < 0
 
 
 def signed_bits(low: int, high: int) -> int:

@@ -63,7 +63,7 @@ module bnnflow_dot #(
       .N(N),
       .WIDTH(PBITS),
       .LEVELS(LEVELS),
-      .SIGNED(1),
+      .SIGNED(1'b1),
       .CARRY(WBITS == 1)
   ) u_sum (
       .clk(clk),

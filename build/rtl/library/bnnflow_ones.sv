@@ -35,7 +35,7 @@ module bnnflow_ones #(
       .N(GROUPS),
       .WIDTH(3),
       .LEVELS(LEVELS),
-      .ODD(1)
+      .ODD(1'b1)
   ) u_sum (
       .clk(clk),
       .terms(counts),
