@@ -21,10 +21,13 @@ STREAMS = (
         ),
         (
             _fault(
-                "a place is taken again while it is read", "fifo", "free = places != 0", "free = places != 0 | read"
+                "a place is taken again while it is read",
+                "fifo",
+                "free = taken != CBITS'(PLACES)",
+                "free = taken != CBITS'(PLACES) | read",
             ),
-            _fault("the youngest word is offered", "fifo", "m_data = words[head]", "m_data = words[tail]"),
-            _fault("a word that waits is not counted", "fifo", "+ CBITS'(push) -", "+ CBITS'(push & ~read) -"),
+            _fault("the youngest word is offered", "fifo", "m_data  = words[head]", "m_data  = words[tail]"),
+            _fault("a read beside a push is not counted", "fifo", "if (push != read)", "if (push)"),
         ),
     ),
     Proof(
@@ -100,6 +103,21 @@ STREAMS = (
         ),
     ),
 )
+PADDING = (
+    Proof(
+        "bnnflow_padding",
+        f"{_STREAM}; around them those of the border",
+        (
+            {"H": 1, "W": 2, "TOP": 1, "LEFT": 1, "BOTTOM": 0, "RIGHT": 1},
+            {"H": 2, "W": 1, "TOP": 0, "LEFT": 1, "BOTTOM": 1, "RIGHT": 0, "CF": 2, "DEPTH": 1},
+            {"H": 1, "W": 1, "TOP": 1, "LEFT": 0, "BOTTOM": 1, "RIGHT": 0, "SIGNED": 1, "XBITS": 2, "OBITS": 4},
+        ),
+        (
+            _fault("a word is taken on the border", "padding", "s_ready = free & on_map", "s_ready = free"),
+            _fault("the border is a word of the map", "padding", "on_map ? values : {SIMD{BORDER}}", "values"),
+        ),
+    ),
+)
 # Small enough for a proof: 5 words are a window and the buffer.
 _WINDOW = {"H": 2, "W": 3, "KH": 2, "KW": 2, "BUFFER": 5, "DEPTH": 1}
 WINDOWS = (
@@ -139,16 +157,17 @@ _ARITHMETIC = "abc bmc3"
 ARITHMETIC = (
     Proof(
         "bnnflow_popcount",
-        "$countones of ~(x ^ w), 1 + levels / 2 cycles later; beyond 20 bits the sum of those of its halves",
+        "$countones of ~(x ^ w), LATENCY cycles later; with DIRECT 0 of three bits each, added",
         (
-            *({"N": n} for n in (3, 1, 2, 4, 5, 6, 7, 8, 9, 12, 13, 16, 20)),
-            *({"N": n, "LEAF": 3} for n in (27, 32, 64, 100, 144)),
+            *({"N": n} for n in (3, 1, 2, 4, 5, 6, 7, 9, 12, 16, 18, 19, 20)),
+            *({"N": n, "FEW": 1} for n in (3, 8, 16)),
+            *({"N": n, "DIRECT": 0} for n in (24, 36, 37, 64, 100, 144)),
         ),
         (
-            _fault("a leaf counts a bit twice", "popcount", "2'(same[3*i+2])", "2'(same[3*i+1])"),
-            _fault("bits are those that differ", "popcount", "({~(x ^ w)})", "({x ^ w})"),
-            _fault("a half is a cycle late", "sum", "LEVELS % 2 == 0", "LEVELS % 2 == 1", {"N": 4}),
-            _fault("a half is left out", "sum", "assign high = '0;", "assign high = low;", {"N": 16}),
+            _fault("a leaf counts a bit twice", "leaf", "s[0] ^ s[1] ^ s[2]", "s[0] ^ s[1] ^ s[1]"),
+            _fault("missing bits are equal", "popcount", "wide_w = '1;", "wide_w = '0;", {"N": 4}),
+            _fault("twos count as ones", "popcount", "{high, 1'b0}", "high", {"N": 6}),
+            _fault("it is a cycle late", "popcount", "LEVELS % 2 == 0", "LEVELS % 2 == 1", {"N": 19}),
         ),
         _ARITHMETIC,
         8,
@@ -157,45 +176,58 @@ ARITHMETIC = (
     Proof(
         "bnnflow_popcount",
         "the form that is simulated: $countones of ~(x ^ w), as late",
-        tuple({"N": n} for n in (3, 8, 9, 16)),
-        (_fault("bits are those that differ", "popcount", "$countones(~(x ^ w))", "$countones(x ^ w)"),),
+        tuple({"N": n} for n in (3, 4, 9, 16, 19, 37)),
+        (_fault("it is a cycle early", "popcount", "1 + LEVELS / 2 : 0", "LEVELS / 2 : 0", {"N": 37}),),
         _ARITHMETIC,
         8,
         True,
         ("BNNFLOW_COUNTONES",),
     ),
     Proof(
+        "bnnflow_ones",
+        "$countones, LATENCY cycles later",
+        tuple({"N": n} for n in (7, 2, 5, 6, 8, 12, 13, 18, 19)),
+        (_fault("a carry is lost", "ones", "low[1] ^ high[1] ^ carry", "low[1] ^ high[1]"),),
+        _ARITHMETIC,
+        8,
+        True,
+    ),
+    Proof(
         "bnnflow_sum",
-        "the sum of its terms, without overflow, LEVELS / 2 cycles later",
+        "the sum of its terms and carries, without overflow, (LEVELS + ODD) / 2 cycles later",
         tuple(
-            {"N": n, "WIDTH": width, "LEVELS": levels, "SIGNED": signed}
-            for n, width, levels, signed in (
-                *((2, 2, 1, 1), (2, 3, 1, 0), (3, 2, 2, 1), (5, 2, 3, 0), (5, 2, 3, 1), (6, 3, 3, 1)),
-                *((4, 2, 4, 0), (9, 1, 4, 0)),
+            {"N": n, "WIDTH": width, "LEVELS": levels, "SIGNED": signed, "CARRY": carry, "ODD": odd}
+            for n, width, levels, signed, carry, odd in (
+                *((2, 2, 1, 1, 0, 0), (2, 3, 1, 0, 0, 1), (3, 2, 2, 1, 1, 0), (5, 2, 3, 0, 0, 0), (5, 2, 3, 1, 1, 0)),
+                *((6, 3, 3, 1, 1, 0), (7, 2, 3, 1, 1, 1), (4, 2, 4, 0, 0, 0), (9, 1, 4, 0, 0, 1), (9, 2, 4, 1, 1, 0)),
             )
         ),
-        (_fault("a sign is lost", "sum", "{SIGNED & high[OUT-2], high}", "{1'b0, high}"),),
+        (
+            _fault("a sign is lost", "sum", "{SIGNED & high[OUT-2], high}", "{1'b0, high}"),
+            _fault("a carry comes early", "sum", "line[BELOW-1]", "carries[N-2]", {"N": 5, "LEVELS": 3, "CARRY": 1}),
+        ),
         _ARITHMETIC,
         8,
         True,
     ),
     Proof(
         "bnnflow_dot",
-        "the sum of products of inputs and weights, 1 + LEVELS / 2 cycles later",
+        "sum + lacking is the sum of products of inputs and weights, LATENCY cycles later",
         tuple(
             {"N": n, "XBITS": xbits, "XSIGNED": signed, "WBITS": wbits}
             for n, xbits, signed, wbits in (
                 *((2, 2, 1, 2), (1, 4, 0, 4), (1, 4, 1, 4), (3, 3, 1, 1), (3, 4, 0, 1), (2, 3, 0, 3), (4, 2, 1, 2)),
-                *((4, 1, 0, 2), (5, 2, 0, 1)),
+                *((4, 1, 0, 2), (5, 2, 0, 1), (5, 2, 1, 1), (7, 2, 1, 1), (8, 1, 0, 1)),
             )
         ),
         (
-            _fault("-1 counts as +1", "dot", "w[i] ? a : -a", "a", {"N": 2, "WBITS": 1}),
+            _fault("-1 counts as +1", "dot", "^ {PBITS{~w[i]}}", "", {"N": 3, "WBITS": 1}),
             _fault("a weight has no sign", "dot", "{w[(i+1)*WBITS-1]}", "{1'b0}"),
+            _fault("the last lane lacks nothing", "dot", "(~w[N-1])", "(1'b0)", {"N": 3, "WBITS": 1}),
         ),
         _ARITHMETIC,
         8,
         True,
     ),
 )
-PROOFS = STREAMS + WINDOWS + ARITHMETIC
+PROOFS = STREAMS + PADDING + WINDOWS + ARITHMETIC

@@ -26,8 +26,9 @@ NOTES = """
   and maxima, so that few bits tell words apart as well as many.
 * **Nothing waits for ever**: a reader that stays ready gets all that is due within a fixed number of cycles, and a
   writer is heard.
-* **Popcounts** of up to 20 bits equal `$countones` directly; of more, `$countones` of three bits each, added in the
-  same halves. That the ones of a word are those of its two halves is not left to a tool.
+* **Popcounts** of up to 20 bits equal `$countones` directly; of more (DIRECT 0), `$countones` of three bits each, whose
+  lower and higher bits are counted in groups of six and added. That the ones of a word are those of its parts is not
+  left to a tool.
 """
 
 
@@ -53,7 +54,7 @@ def main(words: Sequence[str] = ()) -> int:
     shutil.rmtree(FOLDER / "work", ignore_errors=True)
     rows = [proved(each) for each in PROOFS if not words or any(word in each.module for word in words)]
     failed = [row for row in rows if row.wrong]
-    print(f"{len(rows) - len(failed)} of {len(rows)} modules as they should be")
+    print(f"{len(rows) - len(failed)} of {len(rows)} proofs as they should be")
     if not words and not failed:
         PAGE.write_text(page(rows))
         print(f"{PAGE.relative_to(ROOT)} written")
@@ -66,7 +67,7 @@ def proved(proof: Proof) -> Row:
     asked = [(told(each), each, proof.engine, None) for each in proof.parameters]
     asked.append((f"{told(first)} by {SECOND_JUDGE}", first, SECOND_JUDGE, None))
     planted = [(f"fault: {each.says}", each.parameters or first, proof.engine, each) for each in proof.faults]
-    wrong, found, total = [], [], 0.0
+    wrong, found, total = [] if proof.faults else ["no fault is planted"], [], 0.0
     for number, (what, parameters, engine, fault) in enumerate([*asked, *planted]):
         name = "-".join((proof.module, *proof.defines, proof.engine.split()[1], str(number)))
         try:

@@ -178,8 +178,10 @@ def run(
         # Modules of the library are deferred: by its defaults a memory has no file.
         *("[engines]", engine, "[script]", f"{read} -defer {' '.join(path.name for path in library)}"),
         *(f"{read} {' '.join(path.name for path in benches)}", f"chparam{given} {proof.top}"),
+        # sby wants one module.
+        *(f"hierarchy -top {proof.top}", "setattr -mod -unset keep_hierarchy *"),
         # A part beyond the end of a vector is any value, where yosys has x, which abc does not take.
-        *(f"prep -flatten -top {proof.top}", "techmap t:$shiftx", "setundef -anyseq"),
+        *("prep -flatten", "techmap t:$shiftx", "setundef -anyseq"),
         *("[files]", *(path.name for path in (*library, *benches))),
     ]
     (folder / "proof.sby").write_text("\n".join(lines) + "\n")

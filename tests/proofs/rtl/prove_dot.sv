@@ -1,4 +1,5 @@
-// bnnflow_dot: the sum of products, 1 + LEVELS / 2 cycles later.
+// bnnflow_dot: sum and lacking are together the sum of products, LEVELS / 2 cycles later, and one more where WBITS is
+// not 1.
 module prove_dot #(
     parameter int N = 2,
     parameter int XBITS = 2,
@@ -11,8 +12,10 @@ module prove_dot #(
 );
   localparam int LEVELS = N > 1 ? $clog2(N) : 0;
   localparam int BITS = XBITS + WBITS + 1 + LEVELS;
-  localparam int LATENCY = 1 + LEVELS / 2;
-  logic [BITS-1:0] sum;
+  localparam int SBITS = LEVELS + (WBITS == 1 ? XBITS + (XSIGNED ? 0 : 1) : XBITS + WBITS);
+  localparam int LATENCY = LEVELS / 2 + (WBITS == 1 ? 0 : 1);
+  logic [SBITS-1:0] sum;
+  logic lacking;
   bnnflow_dot #(
       .N(N),
       .XBITS(XBITS),
@@ -20,10 +23,12 @@ module prove_dot #(
       .WBITS(WBITS)
   ) u_part (
       .clk(clk),
-      .x  (x),
-      .w  (w),
-      .sum(sum)
+      .x(x),
+      .w(w),
+      .sum(sum),
+      .lacking(lacking)
   );
+  wire  [BITS-1:0] whole = {{(BITS - SBITS) {sum[SBITS-1]}}, sum} + BITS'(lacking);
   // Each bit of a weight adds the input so many times, its sign takes it away; one bit alone is -1 or +1.
   logic [BITS-1:0] now;
   always_comb begin
@@ -39,12 +44,15 @@ module prove_dot #(
   function automatic logic [BITS-1:0] value(input int i);
     value = {{(BITS - XBITS) {XSIGNED & x[(i+1)*XBITS-1]}}, x[i*XBITS+:XBITS]};
   endfunction
-  logic [BITS*LATENCY-1:0] line;
-  logic [LATENCY-1:0] there;
+  // One place more: a line of no places is none.
+  logic [BITS*(LATENCY+1)-1:0] line;
+  logic [LATENCY:0] there;
   initial there = '0;
   always_ff @(posedge clk) begin
-    line  <= (BITS * LATENCY)'({line, now});
-    there <= LATENCY'({there, 1'b1});
-    if (there[LATENCY-1]) assert (sum == line[BITS*LATENCY-1-:BITS]);
+    line  <= (BITS * (LATENCY + 1))'({line, now});
+    there <= (LATENCY + 1)'({there, 1'b1});
+    if (LATENCY == 0)
+      assert (whole == now);
+      else if (there[LATENCY-1]) assert (whole == line[BITS*LATENCY-1-:BITS]);
   end
 endmodule

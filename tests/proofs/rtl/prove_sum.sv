@@ -1,25 +1,32 @@
-// bnnflow_sum: the sum of N terms, LEVELS / 2 cycles later.
+// bnnflow_sum: the sum of N terms and, with CARRY, of N - 1 carries, (LEVELS + ODD) / 2 cycles later.
 module prove_sum #(
     parameter int N = 1,
     parameter int WIDTH = 2,
     parameter int LEVELS = 0,
-    parameter bit SIGNED = 0
+    parameter bit SIGNED = 0,
+    parameter bit CARRY = 0,
+    parameter bit ODD = 0,
+    localparam int CARRIES = N > 1 ? N - 1 : 1
 ) (
     input logic clk,
-    input logic [N*WIDTH-1:0] terms
+    input logic [N*WIDTH-1:0] terms,
+    input logic [CARRIES-1:0] carries
 );
-  localparam int LATENCY = LEVELS / 2;
+  localparam int LATENCY = (LEVELS + int'(ODD)) / 2;
   localparam int BITS = WIDTH + LEVELS;
   logic [BITS-1:0] sum;
   bnnflow_sum #(
       .N(N),
       .WIDTH(WIDTH),
       .LEVELS(LEVELS),
-      .SIGNED(SIGNED)
+      .SIGNED(SIGNED),
+      .CARRY(CARRY),
+      .ODD(ODD)
   ) u_part (
-      .clk  (clk),
+      .clk(clk),
       .terms(terms),
-      .sum  (sum)
+      .carries(carries),
+      .sum(sum)
   );
   // One after the other, as integers.
   logic [BITS-1:0] now;
@@ -27,6 +34,7 @@ module prove_sum #(
     now = '0;
     for (int i = 0; i < N; i++)
     now = now + {{LEVELS{SIGNED & terms[(i+1)*WIDTH-1]}}, terms[i*WIDTH+:WIDTH]};
+    if (CARRY && N > 1) now = now + BITS'($countones(carries));
   end
   logic [BITS*(LATENCY+1)-1:0] line;
   logic [LATENCY:0] there;
