@@ -18,12 +18,11 @@ from pathlib import Path
 
 import numpy as np
 
-from bnnflow.build.cosim.verilator import Stalls as Stalling
 from bnnflow.build.cosim.verilator import Tools, build
 from bnnflow.build.parts import part
 from bnnflow.build.rtl.design import design
 from bnnflow.build.schedule import fold
-from bnnflow.flow.graphs.hardware import STALLS, cosimulated, hardware_of
+from bnnflow.flow.graphs.hardware import Checks, cosimulated, hardware_of
 from bnnflow.flow.pruning.structure import graph_of
 from bnnflow.flow.run.tools import simulation_tools
 from bnnflow.models.files.pack import unpack_network
@@ -87,8 +86,7 @@ def row(name: str, cycles: int, images: int, tools: Tools) -> str:
         began = children()
         program.run(sent)
         speed = images / (children() - began)
-        stalls = [Stalling(seed + 1, *shares) for seed, shares in enumerate(STALLS)]
-        found = cosimulated(made, sent, stalls, folder, tools, None)
+        found = cosimulated(made, sent, Checks(), folder, tools)
     said = "all equal" if found.equal else found.unexpected[0]
     cells = (f"{generated:.2f}", f"{depths:.1f}", f"{built:.1f}", f"{speed:,.0f}")
     timing = f"{found.interval_cycles:,} | {found.latency_cycles:,}"

@@ -1,10 +1,12 @@
 // Test bench of a generated network: words of a file in, words of a file out, with seeded stalls on both ends.
 //
-//   bench INPUT OUTPUT IMAGES WORDS_IN BYTES_IN WORDS_OUT BYTES_OUT SEED STALL_IN STALL_OUT LIMIT [+checksum=1]
+//   bench INPUT OUTPUT IMAGES WORDS_IN BYTES_IN WORDS_OUT BYTES_OUT SEED STALL_IN STALL_OUT LIMIT
+//       [+checksum=1] [+words=PLACE] [+waveform=FILE +from=CYCLE +until=CYCLE]
 //
 // STALL_IN and STALL_OUT are shares of cycles, in thousandths, in which the host offers no new word or takes none.
 // Prints "finished CYCLE" an image, counted from the cycle in which the first word was taken; "cycles N"; what the
-// FIFOs say of themselves. Exit status 3: nothing moved for LIMIT cycles.
+// FIFOs say of themselves. A waveform, where the program is built for one, is of the cycles from and until, with which
+// the run ends. Exit status 3: nothing moved for LIMIT cycles.
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -13,6 +15,13 @@
 
 #include "Vdesign.h"
 #include "verilated.h"
+#if defined(VM_TRACE_FST)
+#include "verilated_fst_c.h"
+using Tracer = VerilatedFstC;
+#elif defined(VM_TRACE_VCD)
+#include "verilated_vcd_c.h"
+using Tracer = VerilatedVcdC;
+#endif
 
 namespace {
 
@@ -35,6 +44,13 @@ void settle(Vdesign& design) {
 void clock(Vdesign& design) {
   design.ap_clk = 1;
   design.eval();
+}
+
+// What stands behind "+name=" among the arguments, or none.
+const char* option(int count, char** arguments, const char* name) {
+  for (int i = 12; i < count; i++)
+    if (std::strncmp(arguments[i], name, std::strlen(name)) == 0) return arguments[i] + std::strlen(name);
+  return nullptr;
 }
 
 std::vector<uint8_t> contents(const char* path, size_t bytes) {
@@ -62,6 +78,9 @@ int main(int count, char** arguments) {
   context.commandArgs(count, arguments);
   context.randReset(2);
   context.randSeed(static_cast<int>(number(8)) + 1);
+#if VM_TRACE
+  context.traceEverOn(true);
+#endif
   Vdesign design{&context};
   const std::vector<uint8_t> given = contents(arguments[1], images * words_in * bytes_in);
   std::vector<uint8_t> found(images * words_out * bytes_out);
@@ -81,7 +100,20 @@ int main(int count, char** arguments) {
   uint64_t sent = 0, taken = 0, cycle = 0, quiet = 0;
   const uint64_t all_in = images * words_in, all_out = images * words_out;
   bool offered = false, wrong_last = false;
+#if VM_TRACE
+  auto bound = [&](const char* name) { return std::strtoull(option(count, arguments, name), nullptr, 10); };
+  const uint64_t from = bound("+from="), until = bound("+until=");
+  Tracer tracer;
+  design.trace(&tracer, 99);
+  tracer.open(option(count, arguments, "+waveform="));
+#endif
   while (taken < all_out && quiet < limit) {
+#if VM_TRACE
+    if (cycle > until) {
+      tracer.close();
+      return 0;
+    }
+#endif
     if (!offered && sent < all_in && !input.stalls(stall_in)) {
       offered = true;
       std::memcpy(&design.s_axis_0_tdata, &given[sent * bytes_in], bytes_in);
@@ -103,9 +135,18 @@ int main(int count, char** arguments) {
       offered = false;
     }
     quiet = in || out ? 0 : quiet + 1;
+#if VM_TRACE
+    if (cycle >= from) tracer.dump(2 * cycle);
+#endif
     clock(design);
-    if (sent != 0) cycle++;
+#if VM_TRACE
+    if (cycle >= from) tracer.dump(2 * cycle + 1);
+#endif
+    if (sent != 0) context.time(++cycle);
   }
+#if VM_TRACE
+  tracer.close();
+#endif
   // No word may come that no image asked for.
   design.s_axis_0_tvalid = 0;
   design.m_axis_0_tready = 1;

@@ -16,16 +16,23 @@ import numpy as np
 from bnnflow import CHECK_FAILED, TOOL_MISSING, Problem
 
 from ...transforms.ir.tensor import Array
+from ...transforms.streams import Stream
 from ..rtl.design import Design
 from ..rtl.words import from_words, to_words, word_bytes
 
 _FLAGS = (
     *("--cc", "-sv", "-O3", "-Wall", "--x-assign", "unique", "--x-initial", "unique", "--prefix", "Vdesign"),
-    *("-DBNNFLOW_COUNTONES", "-DBNNFLOW_STATISTICS"),
+    "-DBNNFLOW_STATISTICS",
 )
 # Assertions take a quarter of a run's time.
 _ASSERTIONS = {False: ("--assert", "-DBNNFLOW_ASSERT"), True: ("--no-assert",)}
 _RUNTIME = ("verilated.cpp", "verilated_threads.cpp")
+# Waveforms by their file's ending: what Verilator, compiler and linker are told. FST needs lz4.h and zlib.
+_WAVEFORMS = {
+    "": ((), (), (), ()),
+    ".fst": (("--trace-fst",), ("-DVM_TRACE=1", "-DVM_TRACE_FST=1"), ("verilated_fst_c.cpp",), ("-llz4", "-lz")),
+    ".vcd": (("--trace-vcd",), ("-DVM_TRACE=1", "-DVM_TRACE_VCD=1"), ("verilated_vcd_c.cpp",), ()),
+}
 _OPTIMIZE = {False: "-O1", True: "-O3"}
 _LINK = ("-pthread", "-latomic")
 # What it means that an assertion of bnnflow_fifo fails, by its label.
@@ -45,12 +52,14 @@ class Tools:
         root: folder of its `include`.
         compiler: C++ compiler.
         cache: folder where compiled parts and whole programs are kept.
+        path: folders of programs that they start, as in PATH.
     """
 
     verilator: Path
     root: Path
     compiler: Path
     cache: Path
+    path: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +99,19 @@ class Simulated:
 
 
 @dataclass(frozen=True, slots=True)
+class Words:
+    """What passed a stream.
+
+    Attributes:
+        values: (words, values) integers, of all images one behind the other.
+        cycles: in which each word was written, counted as `Simulated.finished`.
+    """
+
+    values: Array
+    cycles: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
 class Program:
     """A design that runs.
 
@@ -97,11 +119,13 @@ class Program:
         path: of the program.
         folder: of the design's files, where it runs.
         design: what it simulates.
+        tools: that built it.
     """
 
     path: Path
     folder: Path
     design: Design
+    tools: Tools
 
     def run(
         self,
@@ -124,23 +148,15 @@ class Program:
         Raises:
             Problem: it took longer, or failed; status 1: an assertion of a stream did, which it names.
         """
-        entry, leave, how = self.design.entry, self.design.leave, stalls or Stalls()
-        sizes = [len(values), entry.words, word_bytes(entry), leave.words, word_bytes(leave), how.seed]
-        shares = [round(1000 * how.input), round(1000 * how.output), limit]
-        with tempfile.TemporaryDirectory() as name:
-            given, found = Path(name) / "in.bin", Path(name) / "out.bin"
-            given.write_bytes(to_words(values, entry).tobytes())
-            command = [str(self.path), str(given), str(found), *map(str, sizes + shares)]
-            command += ["+checksum=1"] if checksums else []
-            said = _run(command, self.folder, seconds, accepted=(0, 1, 3))
-            self._refuse_broken(said)
-            stored = np.frombuffer(found.read_bytes(), np.uint8).reshape(len(values), leave.words, -1)
+        more = ["+checksum=1"] if checksums else []
+        said, stored = self._started(values, stalls or Stalls(), limit, seconds, more)
+        self._refuse_broken(said)
         names = self.design.fifos
         told = [match.groups() for match in re.finditer(r"fifo (\S+) (\d+) (\d+) (\d+)", said)]
         fifos = {names[path.split(f"{self.design.name}.", 1)[1]]: [int(one) for one in rest] for path, *rest in told}
         finished = tuple(int(match) for match in re.findall(r"finished (\d+)", said))
         return Simulated(
-            from_words(stored, leave),
+            from_words(stored, self.design.leave),
             finished,
             {name: written for name, (written, _, _) in fifos.items()},
             {name: peak for name, (_, peak, _) in fifos.items()},
@@ -148,6 +164,36 @@ class Program:
             int(re.search(r"cycles (\d+)", said)[1]),  # type: ignore[index]
             len(finished) < len(values),
         )
+
+    def words(self, values: Array, stream: Stream, *, limit: int, seconds: float | None = None) -> Words:
+        """The words of a stream in a run without stalls; other arguments and errors are those of `run`."""
+        place = next(place for place, name in self.design.fifos.items() if name == stream.name)
+        asked = [f"+words=TOP.{self.design.name}.{place}"]
+        said, _ = self._started(values, Stalls(), limit, seconds, asked)
+        told = [match.groups() for match in re.finditer(r"word (\d+) ([0-9a-f]+)", said)]
+        held = b"".join(int(word, 16).to_bytes(word_bytes(stream), "little") for _, word in told)
+        stored = np.frombuffer(held, np.uint8).reshape(len(told), 1, word_bytes(stream))
+        return Words(from_words(stored, stream), [int(cycle) for cycle, _ in told])
+
+    def waveform(self, values: Array, file: Path, cycles: range, *, limit: int, seconds: float | None = None) -> None:
+        """Write the waveform of some cycles of a run without stalls; the program was built for the file's ending."""
+        asked = [f"+waveform={file.absolute()}", f"+from={cycles.start}", f"+until={cycles.stop - 1}"]
+        self._started(values, Stalls(), limit, seconds, asked)
+
+    def _started(
+        self, values: Array, how: Stalls, limit: int, seconds: float | None, asked: Sequence[str]
+    ) -> tuple[str, Array]:
+        """What the program says, and the words that came out: (images, words, bytes)."""
+        entry, leave = self.design.entry, self.design.leave
+        sizes = [len(values), entry.words, word_bytes(entry), leave.words, word_bytes(leave), how.seed]
+        shares = [round(1000 * how.input), round(1000 * how.output), limit]
+        with tempfile.TemporaryDirectory() as name:
+            given, found = Path(name) / "in.bin", Path(name) / "out.bin"
+            given.write_bytes(to_words(values, entry).tobytes())
+            command = [str(self.path), str(given), str(found), *map(str, sizes + shares), *asked]
+            said = _run(command, self.folder, seconds, self.tools, accepted=(0, 1, 3))
+            held = found.read_bytes() if found.is_file() else b""
+        return said, np.frombuffer(held, np.uint8).reshape(-1, leave.words, word_bytes(leave))
 
     def _refuse_broken(self, said: str) -> None:
         """Refuse a run in which an assertion failed, or whose last lines are not as they should be."""
@@ -162,58 +208,73 @@ class Program:
 
 def version(tools: Tools) -> str:
     """Verilator's name and version, as it says them."""
-    return _run([str(tools.verilator), "--version"], tools.root, 60).strip()
+    return _run([str(tools.verilator), "--version"], tools.root, 60, tools).strip()
 
 
-def build(design: Design, folder: Path, tools: Tools, seconds: float | None = None, *, fast: bool = False) -> Program:
+def build(
+    design: Design,
+    folder: Path,
+    tools: Tools,
+    seconds: float | None = None,
+    *,
+    fast: bool = False,
+    structural: bool = False,
+    waveform: str = "",
+) -> Program:
     """Translate and compile a design whose files lie in `folder`; what was built before is taken from the cache.
 
     `fast` lets the compiler work longer for a program that runs longer, and leaves out what is asserted of streams.
 
+    `structural` simulates population counts as they are built from LUTs, which takes longer. `waveform` is ".fst" or
+    ".vcd" for a program that writes one.
+
     Raises:
         Problem: Verilator warns of anything, or a tool fails.
     """
+    to_verilator, to_compiler, sources_of, to_linker = _WAVEFORMS[waveform]
     bench = (files(__package__) / "bench.cpp").read_bytes()
     sources = [path for path in design.files if path.endswith(".sv")]
     made_by = version(tools)
-    flags = (*_FLAGS, *_ASSERTIONS[fast])
+    counts = () if structural else ("-DBNNFLOW_COUNTONES",)
+    flags = (*_FLAGS, *_ASSERTIONS[fast], *counts, *to_verilator)
     total = hashlib.sha256("\0".join([made_by, *flags, _OPTIMIZE[fast], str(tools.compiler)]).encode())
     for content in (bench, *(design.files[path].encode() for path in sorted(sources))):
         total.update(hashlib.sha256(content).digest())
     kept = tools.cache / "programs" / total.hexdigest()[:32]
     if not kept.is_file():
         kept.parent.mkdir(parents=True, exist_ok=True)
-        runtime = _runtime(tools, made_by, _OPTIMIZE[fast])
+        runtime = _runtime(tools, made_by, (_OPTIMIZE[fast], *to_compiler), (*_RUNTIME, *sources_of))
         with tempfile.TemporaryDirectory(dir=kept.parent) as name:
             made = Path(name)
             (made / "bench.cpp").write_bytes(bench)
             command = [str(tools.verilator), *flags, "--top-module", design.name, "--Mdir", str(made)]
-            _run([*command, *sources], folder, seconds, {"VERILATOR_ROOT": str(tools.root)})
+            _run([*command, *sources], folder, seconds, tools)
             # One unit of translation: most of a compiler's time goes into Verilator's headers.
             units = sorted(path.name for path in made.glob("*.cpp"))
             unity = made / "unity.cc"
             unity.write_text("".join(f'#include "{name}"\n' for name in units))
             include = [f"-I{tools.root / 'include'}", f"-I{tools.root / 'include' / 'vltstd'}", f"-I{made}"]
             program = made / "program"
-            objects = [str(unity), *map(str, runtime), *_LINK, "-o", str(program)]
-            _run([str(tools.compiler), _OPTIMIZE[fast], "-std=c++17", *include, *objects], folder, seconds)
+            objects = [str(unity), *map(str, runtime), *_LINK, *to_linker, "-o", str(program)]
+            options = [_OPTIMIZE[fast], "-std=c++17", *to_compiler, *include]
+            _run([str(tools.compiler), *options, *objects], folder, seconds, tools)
             program.replace(kept)
-    return Program(kept, folder, design)
+    return Program(kept, folder, design, tools)
 
 
-def _runtime(tools: Tools, made_by: str, level: str) -> list[Path]:
+def _runtime(tools: Tools, made_by: str, options: Sequence[str], sources: Sequence[str]) -> list[Path]:
     """Verilator's own objects, compiled once a version."""
-    name = hashlib.sha256(f"{made_by}{tools.compiler}{level}".encode()).hexdigest()[:16]
+    name = hashlib.sha256(f"{made_by}{tools.compiler}{options}".encode()).hexdigest()[:16]
     folder = tools.cache / "runtime" / name
-    made = [folder / f"{Path(source).stem}.o" for source in _RUNTIME]
+    made = [folder / f"{Path(source).stem}.o" for source in sources]
     if not all(path.is_file() for path in made):
         folder.mkdir(parents=True, exist_ok=True)
         include = [f"-I{tools.root / 'include'}", f"-I{tools.root / 'include' / 'vltstd'}"]
-        for source, path in zip(_RUNTIME, made, strict=True):
+        for source, path in zip(sources, made, strict=True):
             with tempfile.TemporaryDirectory(dir=folder) as temporary:
                 new = Path(temporary) / "new.o"
-                command = [str(tools.compiler), level, "-std=c++17", "-c", *include]
-                _run([*command, str(tools.root / "include" / source), "-o", str(new)], folder, None)
+                command = [str(tools.compiler), *options, "-std=c++17", "-c", *include]
+                _run([*command, str(tools.root / "include" / source), "-o", str(new)], folder, None, tools)
                 new.replace(path)
     return made
 
@@ -222,22 +283,23 @@ def _run(
     command: Sequence[str],
     folder: Path,
     seconds: float | None,
-    more: Mapping[str, str] | None = None,
+    tools: Tools,
     accepted: Sequence[int] = (0,),
 ) -> str:
     """Standard output of a program.
 
     Raises:
-        Problem: there is no such program (status 3), it took too long, or it failed; with its last lines.
+        Problem: there is no such program (status 3), it took too long (1), or it failed; with its last lines.
     """
     name = Path(command[0]).name
-    environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", **(more or {})}
+    environment = {"PATH": tools.path, "VERILATOR_ROOT": str(tools.root)}
     try:
         done = subprocess.run(
             command, cwd=folder, env=environment, capture_output=True, text=True, timeout=seconds, check=False
         )
     except subprocess.TimeoutExpired:
-        raise Problem(f"{name} took more than {seconds:g} s", str(folder), "give it more time") from None
+        what, hint = f"{name} took more than {seconds:g} s", "give it more time, or fewer images"
+        raise Problem(what, str(folder), hint, CHECK_FAILED) from None
     except OSError as error:
         raise Problem(f"{name} cannot be started: {error}", str(folder), "run `flow doctor`", TOOL_MISSING) from error
     if done.returncode not in accepted:

@@ -447,6 +447,7 @@ class LoadedGraph:
         stalls: int = 3,
         seed: int = 0,
         seconds: float | None = None,
+        structural: bool = False,
         folder: PathLike | None = None,
         part: str | None = None,
         clock_mhz: float | None = None,
@@ -465,7 +466,8 @@ class LoadedGraph:
             stalls: further runs in which both ends stall at random.
             seed: of drawn images and stalls.
             seconds: that a build or a run may take; None: as long as it takes.
-            folder: leave the hardware's files there.
+            structural: simulate population counts as they are built from LUTs, which takes longer.
+            folder: leave the hardware's files there, and the waveform around the first wrong word.
             fps, part, clock_mhz, folding, fifo, fifo_depths, top_k, keep_shape: as for `rtl`.
 
         Returns:
@@ -478,12 +480,14 @@ class LoadedGraph:
         True
         """
         from ..commands import graphs, hardware, simulation
+        from ..graphs.hardware import Checks
 
         given = None
         if images is not None or data:
             given = simulation.Images(array_of(images), None, data, path_of(data_dir), count)
         wanted = _wanted(part, clock_mhz, fps, folding, False, top_k, keep_shape)
-        how = hardware.CosimOptions(given, count, stalls, seed, seconds, path_of(folder))
+        checks = Checks(stalls, seed, seconds, structural)
+        how = hardware.CosimOptions(given, count, checks, path_of(folder))
         return hardware.cosim(self.graph, wanted, graphs.Fifos(fifo, path_of(fifo_depths)), how)
 
 

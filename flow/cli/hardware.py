@@ -78,8 +78,14 @@ def cosim(
     timeout: Annotated[
         float | None, Own("Seconds that a build or a run may take.", above=0, default="no limit")
     ] = None,
+    structural: Annotated[bool, Own("Simulate population counts as they are built from LUTs: slower.")] = False,
     output: Annotated[
-        Path | None, Own("Leave the hardware's files in this folder.", ("-o", "--output"), default="nowhere")
+        Path | None,
+        Own(
+            "Leave the hardware, and the waveform of a difference, in this folder.",
+            ("-o", "--output"),
+            default="nowhere",
+        ),
     ] = None,
     part: Part = KEY,
     clock_mhz: Clock = KEY,
@@ -93,8 +99,8 @@ def cosim(
 ) -> None:
     """Simulate a graph's hardware by Verilator, and compare.
 
-    Every value, cycle and FIFO is held against the simulators. Exit status 1 if anything differs, 3 if Verilator or a
-    C++ compiler is missing.
+    Every value, cycle and FIFO is held against the simulators. Exit status 1 if anything differs or takes longer than
+    --timeout, 3 if Verilator or a C++ compiler is missing.
     """
     from ..api.graphs import LoadedGraph
     from ..graphs import inputs
@@ -114,6 +120,7 @@ def cosim(
         stalls=stalls,
         seed=seed,
         seconds=timeout,
+        structural=structural,
         folder=output,
         part=part,
         clock_mhz=clock_mhz,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from bnnflow import Problem
 from ...build.rtl.design import MANIFEST
 from ...transforms.ir.graph import Graph
 from ..graphs.folding import Wanted
-from ..graphs.hardware import STALLS, Hardware, cosimulated, hardware_of, refuse_deadlock, told
+from ..graphs.hardware import Checks, Hardware, cosimulated, hardware_of, refuse_deadlock, told
 from ..results.hardware import Cosim, Rtl
 from ..run.files import whole_folder
 from .graphs import Fifos, compile_and_fold
@@ -28,17 +28,13 @@ class CosimOptions:
     Attributes:
         images: of which file or data set; None: drawn ones.
         count: images.
-        stalls: further runs in which both ends stall at random.
-        seed: of drawn images and stalls.
-        seconds: that a build or a run may take; None: as long as it takes.
-        folder: where the hardware's files are left; None: nowhere.
+        checks: what is run; its seed also draws images.
+        folder: where the hardware's files, and the waveform of a difference, are left; None: nowhere.
     """
 
     images: Images | None = None
     count: int = 20
-    stalls: int = 3
-    seed: int = 0
-    seconds: float | None = None
+    checks: Checks = field(default_factory=Checks)
     folder: Path | None = None
 
 
@@ -70,20 +66,18 @@ def cosim(graph: Graph, wanted: Wanted, fifos: Fifos, how: CosimOptions) -> Cosi
     Raises:
         Problem: as for `rtl`; status 3 where a tool is missing.
     """
-    from ...build.cosim.verilator import Stalls
     from ..run.tools import simulation_tools
 
     tools = simulation_tools()
     made, _ = _made(graph, wanted, fifos)
     images = _images(made.graph, how)
-    stalls = [Stalls(how.seed + 1 + place, *STALLS[place % len(STALLS)]) for place in range(how.stalls)]
     if how.folder is not None:
         with whole_folder(how.folder, MANIFEST) as place:
             _write(made, place)
-        return cosimulated(made, images, stalls, how.folder, tools, how.seconds)
+        return cosimulated(made, images, replace(how.checks, waveforms=how.folder), how.folder, tools)
     with tempfile.TemporaryDirectory() as name:
         _write(made, Path(name))
-        return cosimulated(made, images, stalls, Path(name), tools, how.seconds)
+        return cosimulated(made, images, how.checks, Path(name), tools)
 
 
 def _made(graph: Graph, wanted: Wanted, fifos: Fifos) -> tuple[Hardware, Sequence[str]]:
@@ -110,5 +104,5 @@ def _images(graph: Graph, how: CosimOptions) -> np.ndarray:
         what = "the host computes this network's first quantizer, so images cannot be drawn"
         raise Problem(what, "flow cosim", "give --data or --input X.npy")
     low, high = kind.range
-    drawn = np.random.default_rng(how.seed).integers(0, (high - low) // kind.step + 1, (how.count, *kind.shape))
+    drawn = np.random.default_rng(how.checks.seed).integers(0, (high - low) // kind.step + 1, (how.count, *kind.shape))
     return low + kind.step * drawn

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,14 +16,15 @@ from ...build.rtl.design import Design, design
 from ...build.rtl.words import checksum
 from ...transforms.ir.graph import Graph
 from ...transforms.streams import INPUT, streams_of
-from ..results.hardware import Cosim, CosimRun, Difference, HardwareUnit, Rtl
+from ..results.hardware import Cosim, CosimRun, Difference, HardwareUnit, Rtl, WordDifference
 from .inputs import input_held
 from .rates import rate, timing_of
 
 if TYPE_CHECKING:
-    from ...build.cosim.verilator import Simulated, Stalls, Tools
+    from ...build.cosim.verilator import Simulated, Stalls, Tools, Words
     from ...sim.pipeline import Timing
     from ...transforms.ir.tensor import Array
+    from ...transforms.streams import Stream
 
 # Shares of cycles in which input and output stall, one pair a further run.
 STALLS = ((0.3, 0.3), (0.0, 0.6), (0.6, 0.0))
@@ -31,6 +32,8 @@ _TRACED = 3
 # Cycles from which on a program pays that takes longer to compile.
 _MANY_CYCLES = 5_000_000
 _RATE_IMAGES = 3
+# Cycles of a waveform before the first wrong word, and behind it.
+_BEFORE, _BEHIND = 200, 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,30 +112,52 @@ def told(made: Hardware, clock_mhz: float, notes: Sequence[str], folder: str) ->
     )
 
 
-def cosimulated(
-    made: Hardware, images: Array, stalls: Sequence[Stalls], folder: Path, tools: Tools, seconds: float | None
-) -> Cosim:
+@dataclass(frozen=True, slots=True)
+class Checks:
+    """How hardware is simulated.
+
+    Attributes:
+        stalls: further runs in which both ends stall at random.
+        seed: of their stalls.
+        seconds: that a build or a run may take; None: as long as it takes.
+        structural: whether population counts are simulated as they are built from LUTs.
+        waveforms: folder for the waveform around a difference; None: none is written.
+    """
+
+    stalls: int = len(STALLS)
+    seed: int = 0
+    seconds: float | None = None
+    structural: bool = False
+    waveforms: Path | None = None
+
+    def runs(self) -> list[Stalls]:
+        """Stalls of the further runs."""
+        from ...build.cosim.verilator import Stalls
+
+        return [Stalls(self.seed + 1 + place, *STALLS[place % len(STALLS)]) for place in range(self.stalls)]
+
+
+def cosimulated(made: Hardware, images: Array, checks: Checks, folder: Path, tools: Tools) -> Cosim:
     """Simulate the hardware on images, with and without stalls, and compare it with the simulators.
 
     Args:
         made: hardware.
         images: as the graph takes them.
-        stalls: further runs.
+        checks: what is run.
         folder: of the design's files.
         tools: Verilator and compiler.
-        seconds: that a build or a run may take; None: as long as it takes.
 
     Raises:
-        Problem: a tool fails, or takes too long.
+        Problem: a tool fails; status 1: it takes too long, or a stream breaks its contract.
     """
     from ...build.cosim.verilator import build, version
     from ...sim.engine.simulator import Simulator
 
-    graph, leave = made.graph, made.design.leave
+    graph, leave, stalls, seconds = made.graph, made.design.leave, checks.runs(), checks.seconds
     began = time.perf_counter()
     interval = made.timing.interval or 0
     fast = len(images) * (1 + len(stalls)) * interval > _MANY_CYCLES
-    program = build(made.design, folder, tools, seconds, fast=fast)
+    program = build(made.design, folder, tools, seconds, fast=fast, structural=checks.structural)
     built = time.perf_counter() - began
     values = np.moveaxis(images, 1, -1) if graph.channels_first else images
     simulator = Simulator.of(graph)
@@ -160,14 +185,18 @@ def cosimulated(
         results.append(found)
     few = slice(0, min(_TRACED, len(images)))
     traced = program.run(values[few], checksums=True, limit=limit, seconds=seconds)
+    streams = streams_of(graph).streams
     tensors = {INPUT: values[few], **simulator.tensors(images[few], _sources(graph))}
-    changed = [
-        each.name
-        for each in streams_of(graph).streams
-        if traced.checksums[each.name] != checksum(tensors[_tensor(graph, each.source, tensors)], each)
-    ]
+    carried = {each.name: tensors[_tensor(graph, each.source, tensors)] for each in streams}
+    changed = [each for each in streams if traced.checksums[each.name] != checksum(carried[each.name], each)]
+    first = None
+    if changed:
+        passed = program.words(values[few], changed[0], limit=limit, seconds=seconds)
+        first = _first_word(changed[0], passed, carried[changed[0].name])
+        if first is not None and checks.waveforms is not None:
+            first = replace(first, waveform=_waveform(made, values[few], first.cycle, checks, folder, tools, limit))
     predicted = timing_of(graph, len(images), 2, made.depths)
-    unexpected = [*_unlike(results[0], predicted, len(images)), *(f"words of {name} differ" for name in changed)]
+    unexpected = [*_unlike(results[0], predicted, len(images)), *(f"words of {each.name} differ" for each in changed)]
     unexpected += [f"{run.different:,} outputs differ with stalls of seed {run.seed}" for run in runs if run.different]
     unexpected += [
         f"the hardware stands still with stalls of seed {run.seed}"
@@ -194,10 +223,50 @@ def cosimulated(
         fifo_peaks=dict(results[0].peaks),
         unexpected=unexpected,
         runs=runs,
-        difference=_difference(results, expected, changed),
+        difference=_difference(results, expected, changed[0].name if changed else ""),
+        first_word=first,
         equal=not unexpected,
         build_seconds=round(built, 3),
     )
+
+
+def _first_word(stream: Stream, passed: Words, tensor: Array) -> WordDifference | None:
+    """The first value of a stream that is not as its tensor says; None where words only are missing at the end."""
+    expected = tensor.reshape(-1, stream.width)
+    count = min(len(expected), len(passed.values))
+    wrong = np.argwhere(passed.values[:count] != expected[:count])
+    if not len(wrong):
+        return None
+    word, lane = (int(one) for one in wrong[0])
+    place = word % stream.words * stream.width + lane
+    return WordDifference(
+        stream=stream.name,
+        image=word // stream.words,
+        place=place,
+        channel=place % tensor.shape[-1],
+        cycle=passed.cycles[word],
+        expected=int(expected[word, lane]),
+        found=int(passed.values[word, lane]),
+    )
+
+
+def _waveform(made: Hardware, values: Array, cycle: int, checks: Checks, folder: Path, tools: Tools, limit: int) -> str:
+    """Write the waveform around a cycle: FST, or VCD where the compiler has no lz4.h; the file's name."""
+    from ...build.cosim.verilator import build
+
+    assert checks.waveforms is not None
+    cycles = range(max(0, cycle - _BEFORE), cycle + _BEHIND)
+    for ending in (".fst", ".vcd"):
+        try:
+            program = build(made.design, folder, tools, checks.seconds, structural=checks.structural, waveform=ending)
+        except Problem:
+            if ending == ".vcd":
+                raise
+            continue
+        file = checks.waveforms / f"difference{ending}"
+        program.waveform(values, file, cycles, limit=limit, seconds=checks.seconds)
+        break
+    return str(file)
 
 
 def _sources(graph: Graph) -> list[str]:
@@ -237,13 +306,13 @@ def _unlike(found: Simulated, predicted: Timing, images: int) -> list[str]:
     return told
 
 
-def _difference(results: Sequence[Simulated], expected: Array, changed: Sequence[str]) -> Difference | None:
+def _difference(results: Sequence[Simulated], expected: Array, stream: str) -> Difference | None:
     for found in results:
         wrong = np.argwhere(found.outputs != expected)
         if len(wrong):
             image, place = (int(one) for one in wrong[0])
             return Difference(
-                stream=changed[0] if changed else "",
+                stream=stream,
                 image=image,
                 place=place,
                 expected=int(expected[image, place]),

@@ -118,6 +118,30 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WordDifference:
+    """The first wrong value of the first stream that differs.
+
+    Attributes:
+        stream: its name.
+        image: number, from 0.
+        place: of the value among those of the image in this stream, from 0.
+        channel: of the value, from 0.
+        cycle: in which its word was written, counted from the first word that went in.
+        expected, found: its value.
+        waveform: file of the cycles around it; empty where none was asked for.
+    """
+
+    stream: str
+    image: int
+    place: int
+    channel: int
+    cycle: int
+    expected: int
+    found: int
+    waveform: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Cosim:
     """What `flow cosim` finds.
 
@@ -136,6 +160,7 @@ class Cosim:
         unexpected: what differs from the prediction, for people; empty where all is equal.
         runs: the first without stalls.
         difference: None where all outputs are equal.
+        first_word: None where the words of all streams are equal, or only fewer.
         equal: whether outputs, streams, cycles and FIFOs all are as predicted.
         build_seconds: of the simulation program; 0 where it was kept from before.
     """
@@ -156,6 +181,7 @@ class Cosim:
     unexpected: list[str]
     runs: list[CosimRun]
     difference: Difference | None
+    first_word: WordDifference | None
     equal: bool
     build_seconds: float
 

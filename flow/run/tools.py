@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,4 +54,4 @@ def simulation_tools() -> Tools:
         raise Problem("Verilator is not installed", "flow cosim", INSTALL_VERILATOR, TOOL_MISSING)
     if compiler is None:
         raise Problem("there is no C++ compiler", "flow cosim", "install g++ (Debian: apt install g++)", TOOL_MISSING)
-    return Tools(*place, compiler, cache_folder() / "cosim")
+    return Tools(*place, compiler, cache_folder() / "cosim", os.environ.get("PATH", os.defpath))

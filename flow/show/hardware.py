@@ -51,5 +51,12 @@ def print_cosim(found: Cosim) -> None:
     if (wrong := found.difference) is not None:
         where = f"; the first stream that differs is {wrong.stream}" if wrong.stream else ""
         print(f"image {wrong.image}, value {wrong.place}: {wrong.found} and not {wrong.expected}{where}")
+    if (word := found.first_word) is not None:
+        where = f"{word.stream}, image {word.image}, value {word.place} (channel {word.channel}), cycle {word.cycle:,}"
+        print(f"first wrong word: {where}: {word.found} and not {word.expected}")
+        if word.waveform:
+            print(f"waveform around it in {word.waveform}")
+        else:
+            print("hint: -o FOLDER leaves the hardware and the waveform around that cycle there")
     for line in found.unexpected:
         print(f"differs: {line}")

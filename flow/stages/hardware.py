@@ -11,7 +11,7 @@ from bnnflow import CHECK_FAILED, Problem
 from ...build.rtl.design import design
 from ...transforms.ir.graph import Graph
 from ...transforms.reading.read import read
-from ..graphs.hardware import STALLS, Hardware, cosimulated, hardware_of, told
+from ..graphs.hardware import Checks, Hardware, cosimulated, hardware_of, told
 from ..graphs.rates import affordable, timing_of
 from ..recipe.schema import Recipe
 from ..results.hardware import CosimResult, NotWritten, Rtl, RtlResult
@@ -68,11 +68,10 @@ def simulate_rtl(build: Build) -> CosimResult:
     Raises:
         Problem: status 1; anything differs.
     """
-    from ...build.cosim.verilator import Stalls
     from ...sim.inputs import image_inputs
 
     recipe, tools = build.recipe, simulation_tools()
-    stalls = [Stalls(recipe.seed + 1 + place, *STALLS[place % len(STALLS)]) for place in range(recipe.cosim.stalls)]
+    checks = Checks(recipe.cosim.stalls, recipe.seed)
     images = build.dataset.test_images[: recipe.cosim.images]
     found = {}
     for network, written in build.result(RtlResult).networks.items():
@@ -82,7 +81,7 @@ def simulate_rtl(build: Build) -> CosimResult:
         made = design(graph, recipe.rtl.fifo, depths, written.clock_mhz)
         hardware = Hardware(graph, made, depths, timing_of(graph, 3, recipe.rtl.fifo, depths))
         inputs = np.asarray(image_inputs(graph, images))
-        found[network] = cosimulated(hardware, inputs, stalls, build.file(network, FOLDER), tools, None)
+        found[network] = cosimulated(hardware, inputs, checks, build.file(network, FOLDER), tools)
         if not found[network].equal:
             what = f"the hardware differs from the simulators: {found[network].unexpected[0]}"
             raise Problem(what, f"{network} of {build.run.folder}", "this is a bug: please report it", CHECK_FAILED)

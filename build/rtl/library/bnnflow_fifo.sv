@@ -70,14 +70,20 @@ module bnnflow_fifo #(
 
 `ifdef BNNFLOW_STATISTICS
   // For the test bench: the words that passed, and the most at a time, that being read and that being pushed included.
-  // With +checksum=1 also a sum over all words, each times its number from 1 on, of its 64-bit parts times odd numbers.
+  // With +checksum=1 also a sum over all words, each times its number from 1 on, of its 64-bit parts times odd numbers;
+  // with +words=PLACE the FIFO of that place in the top module tells every word, with the cycle of its push.
   localparam int PARTS = (WIDTH + 63) / 64;
   longint unsigned written, checksum;
   logic [CBITS-1:0] peak;
   int sums;
+  bit tells;
+  string asked;
   wire [CBITS-1:0] held = fill + 1'b1;
   wire [64*PARTS-1:0] whole = (64 * PARTS)'(push_data);
-  initial if ($value$plusargs("checksum=%d", sums) == 0) sums = 0;
+  initial begin
+    if ($value$plusargs("checksum=%d", sums) == 0) sums = 0;
+    tells = $value$plusargs("words=%s", asked) != 0 && $sformatf("%m") == asked;
+  end
   always_ff @(posedge clk) begin
     if (rst) begin
       written <= 0;
@@ -87,6 +93,7 @@ module bnnflow_fifo #(
       // Only a push can bring more.
       written <= written + 1;
       if (held > peak) peak <= held;
+      if (tells) $display("word %0d %0h", $time, push_data);
       if (sums != 0) begin
         automatic longint unsigned folded = 0;
         for (int i = 0; i < PARTS; i++) folded += whole[64*i+:64] * (64'(i) * 2 + 1);

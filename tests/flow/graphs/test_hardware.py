@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from bnnflow import CHECK_FAILED, Problem
 from bnnflow.build.cosim.verilator import Program, Stalls, Tools, build
 from bnnflow.build.schedule import divisors
-from bnnflow.flow.graphs.hardware import Hardware, cosimulated, hardware_of, refuse_deadlock
+from bnnflow.flow.graphs.hardware import Checks, Hardware, cosimulated, hardware_of, refuse_deadlock
 from bnnflow.flow.graphs.rates import timing_of
 from bnnflow.flow.run.tools import compiler_place, simulation_tools, verilator_place
 from bnnflow.sim.engine.simulator import Simulator
@@ -61,7 +61,7 @@ def outputs(made: Hardware, images: Array) -> Array:
 @pytest.mark.parametrize("name", GRAPHS)
 def test_every_value_cycle_and_fifo(name: str, tools: Tools, tmp_path: Path) -> None:
     made = hardware_of(GRAPHS[name](), 2, {}, 100.0)
-    found = cosimulated(made, images_of(made), STALLS, written(made, tmp_path), tools, None)
+    found = cosimulated(made, images_of(made), Checks(), written(made, tmp_path), tools)
     assert found.unexpected == [] and found.equal
     assert found.outputs == outputs(made, images_of(made)).size and found.difference is None
     assert (found.latency_cycles, found.interval_cycles) == (found.predicted_latency, found.predicted_interval)
@@ -73,6 +73,12 @@ def test_every_value_cycle_and_fifo(name: str, tools: Tools, tmp_path: Path) -> 
     assert len(np.unique(outputs(made, images_of(made)), axis=0)) > 1
 
 
+def test_population_counts_of_luts_are_those_of_one_expression(tools: Tools, tmp_path: Path) -> None:
+    made = hardware_of(GRAPHS["convolutions"](), 2, {}, 100.0)
+    found = cosimulated(made, images_of(made), Checks(structural=True), written(made, tmp_path), tools)
+    assert found.equal
+
+
 def test_a_wrong_bit_is_named_by_the_first_stream(tools: Tools, tmp_path: Path) -> None:
     """The program reads memories when it starts, so one bit changed in a file is a fault of the hardware."""
     made = hardware_of(GRAPHS["convolutions"](), 2, {}, 100.0)
@@ -81,10 +87,19 @@ def test_a_wrong_bit_is_named_by_the_first_stream(tools: Tools, tmp_path: Path) 
     path = folder / "memories" / f"{layer}_weights.hex"
     lines = path.read_text().split()
     path.write_text("\n".join([f"{int(lines[0], 16) ^ 255:0{len(lines[0])}x}", *lines[1:]]) + "\n")
-    found = cosimulated(made, images_of(made), (), folder, tools, None)
+    found = cosimulated(made, images_of(made), Checks(stalls=0, waveforms=tmp_path), folder, tools)
     assert not found.equal
     named = [line for line in found.unexpected if line.startswith("words of ")]
     assert named and named[0].startswith(f"words of {layer} -> ")
+    first = found.first_word
+    assert first is not None and named[0] == f"words of {first.stream} differ"
+    # The word is wrong where the simulator computes with that bit turned, and there first.
+    whole = dict(Simulator.of(made.graph).tensors(images_of(made, 3), [layer]))[layer].reshape(3, -1)
+    assert whole[first.image, first.place] == first.expected != first.found
+    assert first.channel == first.place % made.graph.types[layer].channels
+    assert 0 < first.cycle <= found.latency_cycles + first.image * found.interval_cycles
+    text = Path(first.waveform)
+    assert text.parent == tmp_path and text.suffix in (".fst", ".vcd") and text.stat().st_size > 10_000
     assert all(line.startswith("words of ") for line in found.unexpected)
 
 
@@ -125,7 +140,7 @@ def test_a_stream_that_breaks_its_contract_is_named(
     assert source != made.design.files[path]
     broken = replace(made, design=replace(made.design, files={**made.design.files, path: source}))
     with pytest.raises(Problem, match=said) as raised:
-        cosimulated(broken, images_of(broken), STALLS, written(broken, tmp_path), tools, None)
+        cosimulated(broken, images_of(broken), Checks(), written(broken, tmp_path), tools)
     assert raised.value.status == CHECK_FAILED
     assert any(repr(name) in raised.value.what for name in made.design.fifos.values())
 
@@ -176,5 +191,5 @@ def test_drawn_networks(tools: Tools, net: Drawn, seed: int) -> None:
     graph = folded(stages(read(net.model))[-1].graph, rng)
     made = hardware_of(graph, int(rng.integers(1, 4)), {}, 100.0)
     with tempfile.TemporaryDirectory() as name:
-        found = cosimulated(made, images_of(made, 3), STALLS, written(made, Path(name)), tools, None)
+        found = cosimulated(made, images_of(made, 3), Checks(), written(made, Path(name)), tools)
     assert found.unexpected == []
