@@ -14,7 +14,7 @@ from ..results.costs import FifoRate
 IMAGES = 3
 SOURCE = "simulated (word by word, bnnflow.sim.pipeline)"
 # Words through all FIFOs of an image beyond which an estimate is given alone: about ten seconds for all its runs.
-_MOST_WORDS = 300_000
+BESIDE_AN_ESTIMATE = 300_000
 # Words that may be spent on finding which FIFOs can stay as they are.
 _WORDS_TO_SPARE = 1_000_000
 _STEP = 4
@@ -25,7 +25,7 @@ class FrameRate:
     """What FIFOs make of a rate.
 
     Attributes:
-        given: timing with the depths that were given; may be a deadlock.
+        given: timing with the depths that were given; may be a deadlock, without depths that suffice.
         deep: timing with unbounded FIFOs.
         restoring: name to depth of FIFOs with which, the others as given, the rate is that of unbounded ones; empty
             where the given depths keep it.
@@ -52,12 +52,14 @@ class FrameRate:
         )
 
 
-def timing_of(graph: Graph, images: int, depth: int, depths: Mapping[str, int] | None = None) -> Timing:
+def timing_of(
+    graph: Graph, images: int, depth: int, depths: Mapping[str, int] | None = None, *, remedy: bool = True
+) -> Timing:
     """Timing of the hardware that `flow rtl` writes of a folded graph: its pipeline stages are in it.
 
     Args and errors are those of `sim.pipeline.simulate`.
     """
-    return simulated(graph, images, depth, depths, latencies(graph))
+    return simulated(graph, images, depth, depths, latencies(graph), remedy=remedy)
 
 
 def rate(graph: Graph, depth: int, own: Mapping[str, int], images: int = IMAGES) -> FrameRate:
@@ -66,15 +68,14 @@ def rate(graph: Graph, depth: int, own: Mapping[str, int], images: int = IMAGES)
     Raises:
         Problem: as `sim.pipeline.simulate`.
     """
-    given = timing_of(graph, images, depth, own)
+    given = timing_of(graph, images, depth, own, remedy=False)
     deep = timing_of(graph, images, 0) if depth or any(own.values()) else given
     return FrameRate(given, deep, {} if _keeps(given, deep) else _restoring(graph, given, deep, images))
 
 
-def affordable(graph: Graph) -> bool:
-    """Whether a graph is small enough to be simulated beside an estimate."""
-    words = sum(fifo.words for fifo in fifos_of(graph))
-    return words <= _MOST_WORDS
+def affordable(graph: Graph, most: int = BESIDE_AN_ESTIMATE) -> bool:
+    """Whether an image is at most so many words, all FIFOs together, so that simulating it takes little time."""
+    return sum(fifo.words for fifo in fifos_of(graph)) <= most
 
 
 def _keeps(timing: Timing, deep: Timing) -> bool:
@@ -93,7 +94,7 @@ def _restoring(graph: Graph, given: Timing, deep: Timing, images: int) -> dict[s
     while True:
         depth *= _STEP
         widened = {name: d and max(d, depth) for name, d in stated.items()}
-        timing = timing_of(graph, images, depth, widened)
+        timing = timing_of(graph, images, depth, widened, remedy=False)
         if _keeps(timing, deep):
             break
         assert depth <= _STEP * max(fifo.written for fifo in deep.fifos), "as deep as all words, a FIFO is never full"
@@ -101,6 +102,6 @@ def _restoring(graph: Graph, given: Timing, deep: Timing, images: int) -> dict[s
     tries = max(1, _WORDS_TO_SPARE // max(1, sum(fifo.written for fifo in deep.fifos)))
     for name in sorted(found, key=lambda key: -found[key])[:tries]:
         fewer = {key: value for key, value in found.items() if key != name}
-        if fewer and _keeps(timing_of(graph, images, depth, stated | fewer), deep):
+        if fewer and _keeps(timing_of(graph, images, depth, stated | fewer, remedy=False), deep):
             found = fewer
     return found

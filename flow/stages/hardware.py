@@ -20,6 +20,8 @@ from ..run.tools import compiler_place, simulation_tools, verilator_place
 from .build import Build
 
 FOLDER = "rtl"
+# Words of an image beyond which a build does not size FIFOs: about a minute.
+_MOST_WORDS = 2_000_000
 _TOO_LONG = "an image is too many words for FIFOs to be sized beside a build; `flow rtl` takes the time"
 
 
@@ -32,7 +34,7 @@ def _write(build: Build, network: str) -> Rtl | NotWritten:
     clock, settings = build.recipe.target.clock_mhz, build.recipe.rtl
     graph = _named(build, network)
     try:
-        if not affordable(graph):
+        if not affordable(graph, _MOST_WORDS):
             return NotWritten(reason=_TOO_LONG)
         made = hardware_of(graph, settings.fifo, {}, clock)
     except Problem as problem:

@@ -80,6 +80,8 @@ def simulate(
     depth: int = 2,
     depths: Mapping[str, int] | None = None,
     latencies: Mapping[str, int] | None = None,
+    *,
+    remedy: bool = True,
 ) -> Timing:
     """Timing of a folded graph at the dataflow level.
 
@@ -89,6 +91,7 @@ def simulate(
         depth: of FIFOs, in words; 0 for unbounded ones.
         depths: those of single FIFOs by name, as in `Timing.fifos`.
         latencies: cycles from a unit's step to the word that it writes, by the unit's name; 0 where it has none.
+        remedy: whether depths that suffice are looked for after a deadlock, which takes a run for each FIFO.
 
     Raises:
         Problem: an operation that is no unit, an unknown FIFO, an impossible number, or words that a tensor does not
@@ -103,6 +106,8 @@ def simulate(
     if line.runs:
         return line.timing()
     waits, full = line.circle()
+    if not remedy:
+        return line.timing(Deadlock(line.cycle, waits, full, {}))
     too_small, stuck, last = [full], full, line
     while True:
         # Unbounded, this FIFO shows what it would have held; the others throttle what surrounds it as before.
