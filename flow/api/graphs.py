@@ -238,7 +238,7 @@ class LoadedGraph:
             unit: what is left of a group is a multiple of it.
             min_width: channels that every group keeps.
             criterion: METHOD, METHOD:REDUCTION or borda(A,B,...) of `flow rank --list`, but for those that need what
-                training leaves; "auto": "reconstruction" with 0 or 1 epochs, else "deeplift".
+                training leaves; "auto": "reconstruction".
             count: images that choose; None: 512.
             calibration: images that norms and thresholds are re-estimated on.
             seed: of all that is drawn.

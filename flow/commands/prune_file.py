@@ -22,7 +22,7 @@ from ...transforms.passes.compile import is_mixed, level_of
 from ...transforms.passes.raised import Raise
 from ...transforms.passes.streamline import Streamline
 from ..graphs.inputs import input_held
-from ..recipe.methods.filters import meant
+from ..recipe.methods.filters import AUTO
 from ..results.pruned_file import Answers, PrunedFile, Tuning
 from ..results.rankings import CaptumComparison
 from ..run.files import write_whole
@@ -42,7 +42,8 @@ class FilePruning:
         amount: share of each group's channels to remove, above 0 up to 0.9.
         unit: what is left of a group is a multiple of it.
         min_width: channels that every group keeps; each layer of a group keeps one in any case.
-        criterion: as `models.relevance.criteria` reads it, or "auto".
+        criterion: as `models.relevance.criteria` reads it; "auto" is "reconstruction", however long is trained: on
+            files nothing was better (docs/results/pruning.md).
         images: that choose.
         calibration: that norms or thresholds are re-estimated on.
         seed: of all that is drawn.
@@ -72,7 +73,7 @@ class FilePruning:
     @property
     def ranking(self) -> str:
         """The criterion, that which "auto" stands for included."""
-        return meant(self.criterion, self.epochs)
+        return "reconstruction" if self.criterion == AUTO else self.criterion
 
 
 def check_criterion(wanted: Criterion) -> None:
