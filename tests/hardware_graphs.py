@@ -107,4 +107,19 @@ def integers() -> Graph:
     return build.graph(build.mvau(x, 3, 1, 5, levels=0))
 
 
-GRAPHS: dict[str, Callable[[], Graph]] = {"convolutions": convolutions, "residual": residual, "integers": integers}
+def ternary() -> Graph:
+    """Ternary weights of bits, constants in the logic: one word, several, with a bound, and sums that leave."""
+    build = _Chain(4, (4, 3, 3), 0, 1)
+    x = build.add(SlidingWindow((2, 2), (1, 1), 3), "image")
+    x = build.mvau(x, 20, 10, 6, top=1)
+    x = build.add(Flatten(), x)
+    x = build.mvau(x, 12, 12, 60, top=1)
+    return build.graph(build.mvau(x, 5, 5, 12, levels=0, top=1))
+
+
+GRAPHS: dict[str, Callable[[], Graph]] = {
+    "ternary": ternary,
+    "convolutions": convolutions,
+    "residual": residual,
+    "integers": integers,
+}

@@ -36,6 +36,8 @@ from .words import value_bits
 
 Parameter = int | str
 MOST_LEVELS = 1023
+# Words of a memory that bnnflow_rom leaves to the logic which reads them.
+FEW_WORDS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,8 +154,10 @@ def _mvau(node: Node, op: Mvau, x: TensorType, made: TensorType) -> Module:
     weight_bits = 1 if binary else max(2, signed_bits(int(op.weight.min()), int(op.weight.max())))
     levels = op.bounds.shape[1] if op.has_bounds else 0
     rows, columns = op.weight.shape
-    latency = 2 + sum_latency(op, weight_bits) + (2 if levels > 1 else 0)
     words = weight_lines(op.weight, op.pe, op.simd, weight_bits)
+    few = len(words) <= FEW_WORDS
+    ternary = few and not op.xnor and x.is_binary and weight_bits == 2 and bool(np.all(np.abs(op.weight) <= 1))
+    latency = 2 + sum_latency(op.simd, weight_bits, bits=op.xnor or ternary) + (2 if levels > 1 else 0)
     memories = {"WEIGHTS": Memory(words, op.pe * op.simd * weight_bits)}
     if levels:
         _few(node, levels)
@@ -167,6 +171,7 @@ def _mvau(node: Node, op: Mvau, x: TensorType, made: TensorType) -> Module:
         "XSIGNED": _signed(x),
         "WBITS": weight_bits,
         "XNOR": bool(op.xnor),
+        "TERNARY": ternary,
         "SBITS": sum_bits,
         "LEVELS": levels,
         **_bound_type(low, high),
@@ -180,11 +185,11 @@ def _mvau(node: Node, op: Mvau, x: TensorType, made: TensorType) -> Module:
     return Module("bnnflow_mvau", parameters, latency, memories)
 
 
-def sum_latency(op: Mvau, weight_bits: int) -> int:
-    """Cycles of bnnflow_popcount or bnnflow_dot: from inputs and weights of a step to the sum of its products."""
-    if op.xnor:
-        return 1 if op.simd <= 3 else 2 + ceil(log2(ceil(op.simd / 18))) // 2
-    return ceil(log2(op.simd)) // 2 + (weight_bits > 1)
+def sum_latency(simd: int, weight_bits: int, *, bits: bool) -> int:
+    """Cycles of bnnflow_popcount (of `bits`) or bnnflow_dot: from a step's inputs to the sum of its products."""
+    if bits:
+        return 1 if simd <= 3 else 2 + ceil(log2(ceil(simd / 18))) // 2
+    return ceil(log2(simd)) // 2 + (weight_bits > 1)
 
 
 def _thresholding(node: Node, op: Thresholding, x: TensorType, made: TensorType) -> Module:

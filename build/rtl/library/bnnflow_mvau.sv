@@ -3,6 +3,7 @@
 // MH, MW    rows and columns of the matrix; PE divides MH, SIMD divides MW
 // XBITS     bits of an input (XSIGNED: two's complement); WBITS of a weight
 // XNOR      1: inputs and weights are bits, the sum is the number of equal ones; 0: see bnnflow_dot
+// TERNARY   1: inputs are bits, weights -1, 0 and +1 of two bits; a 0 costs nothing where weights are constants
 // SBITS     bits of the sum, two's complement; BBITS, BSIGNED of bounds as in bnnflow_levels
 // LEVELS    bounds a row; 0: the sums leave the unit, in their lowest OBITS bits
 // WEIGHTS   file: word n * SF + s, SF = MW / SIMD, holds the weight of row n * PE + p and column s * SIMD + i in bits
@@ -21,6 +22,7 @@ module bnnflow_mvau #(
     parameter bit XSIGNED = 0,
     parameter int WBITS = 1,
     parameter bit XNOR = 1,
+    parameter bit TERNARY = 0,
     parameter int SBITS = 8,
     parameter int BBITS = 8,
     parameter bit BSIGNED = 1,
@@ -48,7 +50,8 @@ module bnnflow_mvau #(
   localparam int TREE = SIMD > 1 ? $clog2(SIMD) : 0;
   localparam int GROUPS = (SIMD + 17) / 18;
   localparam int LEVELLED = GROUPS > 1 ? $clog2(GROUPS) : 0;
-  localparam int SUM = XNOR ? (SIMD > 3 ? 2 + LEVELLED / 2 : 1) : TREE / 2 + (WBITS == 1 ? 0 : 1);
+  localparam int COUNT = SIMD > 3 ? 2 + LEVELLED / 2 : 1;
+  localparam int SUM = XNOR || TERNARY ? COUNT : TREE / 2 + (WBITS == 1 ? 0 : 1);
   // Memories; the sum; the accumulator; thresholds.
   localparam int LATENCY = 1 + SUM + 1 + (LEVELS > 1 ? 2 : 0);
   localparam int SFBITS = SF > 1 ? $clog2(SF) : 1;
@@ -61,6 +64,9 @@ module bnnflow_mvau #(
   end
   if (XNOR && (XBITS != 1 || WBITS != 1)) begin : g_check2
     $error("XNOR is of bits");
+  end
+  if (TERNARY && (XNOR || XBITS != 1 || WBITS != 2)) begin : g_check4
+    $error("TERNARY is of bits and weights of two");
   end
   if (LEVELS == 0 && OBITS > SBITS) begin : g_check3
     $error("OBITS is at most SBITS where sums leave");
@@ -137,6 +143,8 @@ module bnnflow_mvau #(
       .XSIGNED(XSIGNED),
       .WBITS(WBITS),
       .XNOR(XNOR),
+      .TERNARY(TERNARY),
+      .ONCE(SF == 1),
       .FEW(SF * NF <= 8),
       .SBITS(SBITS),
       .BBITS(BBITS),

@@ -39,7 +39,7 @@ module bnnflow_ones #(
   ) u_sum (
       .clk(clk),
       .terms(counts),
-      .carries('0),
+      .carries({(GROUPS > 1 ? GROUPS - 1 : 1) {1'b0}}),
       .sum(count)
   );
 endmodule

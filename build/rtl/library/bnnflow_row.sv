@@ -2,7 +2,8 @@
 //
 // BOUND    1: the sum begins at -bound, and reached says whether the whole one is not negative: bound <= sum. SBITS
 //          hold the difference, BBITS (BSIGNED: two's complement) a bound, less than SBITS
-// FEW      as for bnnflow_popcount
+// TERNARY  1: inputs are bits, weights -1, 0 and +1 in two's complement
+// ONCE     1: every sum has one step; FEW as for bnnflow_popcount
 // LATENCY  that of bnnflow_popcount or bnnflow_dot; the other parameters are those of bnnflow_mvau
 //
 // x and w of a step; is_sum, is_first and bound belong to the step of LATENCY cycles ago: whether there was one, whether
@@ -14,6 +15,8 @@ module bnnflow_row #(
     parameter bit XSIGNED = 0,
     parameter int WBITS = 1,
     parameter bit XNOR = 1,
+    parameter bit TERNARY = 0,
+    parameter bit ONCE = 0,
     parameter bit FEW = 0,
     parameter int SBITS = 8,
     parameter bit BOUND = 0,
@@ -49,6 +52,48 @@ module bnnflow_row #(
     );
     assign part = SBITS'(count);
     assign lacking = 1'b0;
+  end else if (TERNARY) begin : g_ternary
+    // -x is its complement less one: the bits whose weight is +1, the complements of those whose weight is -1, less
+    // the number of the latter.
+    localparam int LEAVES = (SIMD + 2) / 3;
+    localparam int CBITS = LEAVES > 1 ? 5 + (LEAVES > 6 ? $clog2((LEAVES + 5) / 6) : 0) : 2;
+    logic [SIMD-1:0] there, minus;
+    // verilator lint_off UNUSEDSIGNAL
+    logic [CBITS-1:0] ones, negative, twos;
+    // verilator lint_on UNUSEDSIGNAL
+    for (genvar i = 0; i < SIMD; i++) begin : g_weight
+      assign {minus[i], there[i]} = w[2*i+:2];
+    end
+    bnnflow_popcount #(
+        .N  (SIMD),
+        .FEW(FEW)
+    ) u_ones (
+        .clk(clk),
+        .x(~(x & there)),
+        .w(minus),
+        .count(ones)
+    );
+    bnnflow_popcount #(
+        .N  (SIMD),
+        .FEW(FEW)
+    ) u_negative (
+        .clk(clk),
+        .x({SIMD{1'b1}}),
+        .w(minus),
+        .count(negative)
+    );
+    // Bits that were flipped can make a weight -2.
+    bnnflow_popcount #(
+        .N  (SIMD),
+        .FEW(FEW)
+    ) u_twos (
+        .clk(clk),
+        .x({SIMD{1'b1}}),
+        .w(x & minus & ~there),
+        .count(twos)
+    );
+    assign part = SBITS'(ones) - SBITS'(negative) - SBITS'({twos, 1'b0});
+    assign lacking = 1'b0;
   end else begin : g_dot
     localparam int DBITS = XBITS + (WBITS == 1 ? (XSIGNED ? 0 : 1) : WBITS) + (SIMD > 1 ? $clog2(
         SIMD
@@ -81,10 +126,11 @@ module bnnflow_row #(
     wire unused = &bound;
     assign start = '0;
   end
-  wire carry = !XNOR && WBITS == 1 ? lacking : BOUND & is_first;
+  wire first = ONCE | is_first;
+  wire carry = !XNOR && WBITS == 1 ? lacking : BOUND & first;
   // A carry into the lowest bit, as all tools understand it. The part is the operand that needs no LUT of its own.
   // verilator lint_off UNUSEDSIGNAL
-  wire [SBITS:0] whole = {part, 1'b1} + {is_first ? start : total, carry};
+  wire [SBITS:0] whole = {part, 1'b1} + {first ? start : total, carry};
   // verilator lint_on UNUSEDSIGNAL
   always_ff @(posedge clk) if (is_sum) total <= whole[SBITS:1];
   // A difference that lacks one is not negative, with it, from -1 on.

@@ -1,6 +1,6 @@
 // Results of PE rows of a matrix: sums of products, and how many bounds they reach.
 //
-// Parameters are those of bnnflow_mvau, FEW as for bnnflow_popcount.
+// Parameters are those of bnnflow_mvau; FEW as for bnnflow_popcount, ONCE as for bnnflow_row.
 //
 // x and w of a step; is_sum, is_first and is_last belong to the step of LATENCY cycles ago (that of bnnflow_popcount or
 // bnnflow_dot): whether there was one, whether it was the first and the last of its rows; ahead_last, a cycle before
@@ -14,6 +14,8 @@ module bnnflow_rows #(
     parameter bit XSIGNED = 0,
     parameter int WBITS = 1,
     parameter bit XNOR = 1,
+    parameter bit TERNARY = 0,
+    parameter bit ONCE = 0,
     parameter bit FEW = 0,
     parameter int SBITS = 8,
     parameter int BBITS = 8,
@@ -56,6 +58,8 @@ module bnnflow_rows #(
         .XSIGNED(XSIGNED),
         .WBITS(WBITS),
         .XNOR(XNOR),
+        .TERNARY(TERNARY),
+        .ONCE(ONCE),
         .FEW(FEW),
         .SBITS(TOTAL),
         .BOUND(LEVELS == 1),

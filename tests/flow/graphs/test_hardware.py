@@ -146,9 +146,10 @@ def test_a_stream_that_breaks_its_contract_is_named(
 
 
 @pytest.mark.parametrize("kind", ["weights", "thresholds"])
-def test_faults_in_memories_are_those_that_are_simulated(kind: str, tools: Tools, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["integers", "ternary"])
+def test_faults_in_memories_are_those_that_are_simulated(name: str, kind: str, tools: Tools, tmp_path: Path) -> None:
     """A map of flipped cells, in `sim/faults` and in the files that the hardware reads: the same outputs."""
-    made = hardware_of(GRAPHS["integers"](), 2, {}, 100.0)
+    made = hardware_of(GRAPHS[name](), 2, {}, 100.0)
     folder, images = written(made, tmp_path), images_of(made)
     rng, graph = np.random.default_rng(5), made.graph
     for memory in memories(graph, (kind,)):
@@ -157,8 +158,8 @@ def test_faults_in_memories_are_those_that_are_simulated(kind: str, tools: Tools
         held = replace(node, op=memory.holding(node.op, words))
         graph = graph.with_nodes(tuple(held if each is node else each for each in graph.nodes))
         lines = [f"{sum(int(bit) << place for place, bit in enumerate(word)):x}" for word in words]
-        name = {"weights": "weights", "thresholds": "bounds"}[kind]
-        (folder / "memories" / f"{memory.layer}_{name}.hex").write_text("\n".join(lines) + "\n")
+        part = {"weights": "weights", "thresholds": "bounds"}[kind]
+        (folder / "memories" / f"{memory.layer}_{part}.hex").write_text("\n".join(lines) + "\n")
     found = build(made.design, folder, tools).run(images)
     source = made.design.leave.source
     faulty = dict(Simulator.of(graph).tensors(images, [source]))[source].reshape(IMAGES, -1)
