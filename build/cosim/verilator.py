@@ -291,7 +291,8 @@ def _run(
     Raises:
         Problem: there is no such program (status 3), it took too long (1), or it failed; with its last lines.
     """
-    name = Path(command[0]).name
+    programs = tools.cache / "programs"
+    name = "the simulation" if Path(command[0]).parent == programs else Path(command[0]).name
     environment = {"PATH": tools.path, "VERILATOR_ROOT": str(tools.root)}
     try:
         done = subprocess.run(
