@@ -101,7 +101,20 @@ def test_the_file_of_an_ensemble_is_ranked_pruned_and_trained(
     scored, weighed = json.loads(capsys.readouterr().out)["criteria"]
     assert [len(one) for one in scored["scores"].values()] == [16, 16, 16] and scored["check"] <= 1e-9
     assert scored["captum"]["completeness"] <= 1e-9 and list(weighed["scores"]) == list(scored["scores"])
-    how = ["--amount", "0.5", "--unit", "2", "--epochs", "2", "--learning-rate", "0.01", "-o", str(smaller)]
+    how = [
+        "--criterion",
+        "deeplift",
+        "--amount",
+        "0.5",
+        "--unit",
+        "2",
+        "--epochs",
+        "2",
+        "--learning-rate",
+        "0.01",
+        "-o",
+        str(smaller),
+    ]
     assert cli.run(["prune", *words, *how]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["criterion"] == "deeplift:absmean" and list(found["kept"]) == list(scored["scores"])
