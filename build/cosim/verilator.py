@@ -225,7 +225,7 @@ def build(
 
     `fast` lets the compiler work longer for a program that runs longer, and leaves out what is asserted of streams.
 
-    `structural` simulates population counts as they are built from LUTs, which takes longer. `waveform` is ".fst" or
+    `structural` simulates counts and sums as they are built from LUTs, which takes longer. `waveform` is ".fst" or
     ".vcd" for a program that writes one.
 
     Raises:

@@ -466,7 +466,7 @@ class LoadedGraph:
             stalls: further runs in which both ends stall at random.
             seed: of drawn images and stalls.
             seconds: that a build or a run may take; None: as long as it takes.
-            structural: simulate population counts as they are built from LUTs, which takes longer.
+            structural: simulate counts and sums as they are built from LUTs, which takes longer.
             folder: leave the hardware's files there, and the waveform around the first wrong word.
             fps, part, clock_mhz, folding, fifo, fifo_depths, top_k, keep_shape: as for `rtl`.
 

@@ -78,7 +78,7 @@ def cosim(
     timeout: Annotated[
         float | None, Own("Seconds that a build or a run may take.", above=0, default="no limit")
     ] = None,
-    structural: Annotated[bool, Own("Simulate population counts as they are built from LUTs: slower.")] = False,
+    structural: Annotated[bool, Own("Simulate counts and sums as they are built from LUTs: slower.")] = False,
     output: Annotated[
         Path | None,
         Own(

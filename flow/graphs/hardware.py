@@ -120,7 +120,7 @@ class Checks:
         stalls: further runs in which both ends stall at random.
         seed: of their stalls.
         seconds: that a build or a run may take; None: as long as it takes.
-        structural: whether population counts are simulated as they are built from LUTs.
+        structural: whether counts and sums are simulated as they are built from LUTs.
         waveforms: folder for the waveform around a difference; None: none is written.
     """
 

@@ -229,5 +229,18 @@ ARITHMETIC = (
         8,
         True,
     ),
+    Proof(
+        "bnnflow_dot",
+        "the form that is simulated: the same, as late",
+        tuple(
+            {"N": n, "XBITS": xbits, "XSIGNED": signed, "WBITS": 1}
+            for n, xbits, signed in ((3, 3, 1), (1, 3, 1), (2, 3, 0), (3, 4, 0), (4, 2, 1), (5, 2, 0), (7, 2, 1))
+        ),
+        (_fault("the last lane is whole", "dot", "i == N - 1 ? ~wide : -wide", "-wide"),),
+        _ARITHMETIC,
+        8,
+        True,
+        ("BNNFLOW_COUNTONES",),
+    ),
 )
 PROOFS = STREAMS + PADDING + WINDOWS + ARITHMETIC

@@ -7,7 +7,8 @@
 //
 // sum and lacking come LATENCY cycles after their inputs; the sum of the products is sum, signed, plus lacking. Where
 // WBITS is 1, -x is the complement of x plus one, which all lanes but the last add as carries of the adders: lacking is
-// what the last one lacks, a carry for whoever adds sum to something.
+// what the last one lacks, a carry for whoever adds sum to something. With BNNFLOW_COUNTONES that is said in one
+// expression, which simulates faster.
 module bnnflow_dot #(
     parameter int N = 1,
     parameter int XBITS = 8,
@@ -59,16 +60,42 @@ module bnnflow_dot #(
         .q  (lacking)
     );
   end
-  bnnflow_sum #(
-      .N(N),
-      .WIDTH(PBITS),
-      .LEVELS(LEVELS),
-      .SIGNED(1'b1),
-      .CARRY(WBITS == 1)
-  ) u_sum (
-      .clk(clk),
-      .terms(products),
-      .carries(carries),
-      .sum(sum)
-  );
+`ifdef BNNFLOW_COUNTONES
+  localparam bit SAID = WBITS == 1;
+`else
+  localparam bit SAID = 0;
+`endif
+  if (SAID) begin : g_said
+    localparam int LATER = LEVELS / 2;
+    logic [SBITS-1:0] now, wide;
+    always_comb begin
+      now = '0;
+      for (int i = 0; i < N; i++) begin
+        wide = {{(SBITS - XBITS) {XSIGNED & x[(i+1)*XBITS-1]}}, x[i*XBITS+:XBITS]};
+        now += w[i] ? wide : i == N - 1 ? ~wide : -wide;
+      end
+    end
+    if (LATER == 0) begin : g_now
+      wire unused = &{products, carries};
+      assign sum = now;
+    end else begin : g_later
+      wire unused = &{products, carries};
+      logic [SBITS*LATER-1:0] line;
+      always_ff @(posedge clk) line <= (SBITS * LATER)'({line, now});
+      assign sum = line[SBITS*LATER-1-:SBITS];
+    end
+  end else begin : g_sum
+    bnnflow_sum #(
+        .N(N),
+        .WIDTH(PBITS),
+        .LEVELS(LEVELS),
+        .SIGNED(1'b1),
+        .CARRY(WBITS == 1)
+    ) u_sum (
+        .clk(clk),
+        .terms(products),
+        .carries(carries),
+        .sum(sum)
+    );
+  end
 endmodule
