@@ -254,19 +254,23 @@ def _waveform(made: Hardware, values: Array, cycle: int, checks: Checks, folder:
     """Write the waveform around a cycle: FST, or VCD where the compiler has no lz4.h; the file's name."""
     from ...build.cosim.verilator import build
 
-    assert checks.waveforms is not None
+    waveforms = checks.waveforms
+    assert waveforms is not None
     cycles = range(max(0, cycle - _BEFORE), cycle + _BEHIND)
-    for ending in (".fst", ".vcd"):
-        try:
-            program = build(made.design, folder, tools, checks.seconds, structural=checks.structural, waveform=ending)
-        except Problem:
-            if ending == ".vcd":
-                raise
-            continue
-        file = checks.waveforms / f"difference{ending}"
+
+    def recorded(ending: str) -> str:
+        program = build(made.design, folder, tools, checks.seconds, structural=checks.structural, waveform=ending)
+        file = waveforms / f"difference{ending}"
         program.waveform(values, file, cycles, limit=limit, seconds=checks.seconds)
-        break
-    return str(file)
+        return str(file)
+
+    try:
+        return recorded(".fst")
+    except Problem as problem:
+        if problem.status == CHECK_FAILED:
+            # It took too long, which VCD would, too.
+            raise
+        return recorded(".vcd")
 
 
 def _sources(graph: Graph) -> list[str]:

@@ -32,11 +32,12 @@ module bnnflow_row #(
     output logic [SBITS-1:0] total,
     output logic reached
 );
+  // Of bnnflow_popcount.
+  localparam int GROUPS = (SIMD + 17) / 18;
+  localparam int CBITS = SIMD > 3 ? 5 + (GROUPS > 1 ? $clog2(GROUPS) : 0) : 2;
   logic signed [SBITS-1:0] part;
   logic lacking;
   if (XNOR) begin : g_xnor
-    localparam int LEAVES = (SIMD + 2) / 3;
-    localparam int CBITS = LEAVES > 1 ? 5 + (LEAVES > 6 ? $clog2((LEAVES + 5) / 6) : 0) : 2;
     // SBITS hold every whole sum: what a part has beyond them is 0.
     // verilator lint_off UNUSEDSIGNAL
     logic [CBITS-1:0] count;
@@ -55,8 +56,6 @@ module bnnflow_row #(
   end else if (TERNARY) begin : g_ternary
     // -x is its complement less one: the bits whose weight is +1, the complements of those whose weight is -1, less
     // the number of the latter.
-    localparam int LEAVES = (SIMD + 2) / 3;
-    localparam int CBITS = LEAVES > 1 ? 5 + (LEAVES > 6 ? $clog2((LEAVES + 5) / 6) : 0) : 2;
     logic [SIMD-1:0] there, minus;
     // verilator lint_off UNUSEDSIGNAL
     logic [CBITS-1:0] ones, negative, twos;

@@ -24,17 +24,6 @@ AUTO = "auto"
 OF_SENSITIVITY = ("objective", "budget", "levels", "validation", "calibration", "explore", "jobs")
 
 
-def meant(criterion: str, epochs: int) -> str:
-    """The criterion, that which "auto" stands for included.
-
-    Without training, and a little after, the set that is chosen decides; longer fine-tuning makes up for it
-    (docs/results/pruning.md).
-    """
-    if criterion != AUTO:
-        return criterion
-    return "reconstruction" if epochs <= 1 else "deeplift"
-
-
 class Filters(Method):
     """Method filters: filters and neurons, least important first, of built-in networks and of classes of your own."""
 
@@ -98,8 +87,14 @@ class Filters(Method):
 
     @property
     def ranking(self) -> str:
-        """The criterion, that which "auto" stands for included."""
-        return meant(self.criterion, self.epochs)
+        """The criterion, that which "auto" stands for included.
+
+        Without training, and a little after, the set that is chosen decides; longer fine-tuning makes up for it
+        (docs/results/pruning.md).
+        """
+        if self.criterion != AUTO:
+            return self.criterion
+        return "reconstruction" if self.epochs <= 1 else "deeplift"
 
     @model_validator(mode="after")
     def _is_criterion(self) -> Filters:

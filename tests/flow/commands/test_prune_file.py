@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,26 +17,12 @@ from bnnflow.sim.norms import graph_norms
 from bnnflow.transforms.passes.compile import stages
 from bnnflow.transforms.reading.read import read
 from bnnflow.transforms.writing.network import write_network
-from tests.sim.test_norms import CNN, NETWORKS, bare, exported, lively
+from tests.sim.test_norms import NETWORKS, bare, exported, lively
+
+from .answer import answer
 
 Golden = Callable[[str, str], None]
 DIGITS = ["--data", "digits", "--images", "60", "--calibration", "200", "--unit", "2"]
-
-
-@pytest.fixture(scope="module")
-def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("net")
-    exported(lively(CNN, load_dataset("digits").train_images[:300]), folder)
-    return folder / "network.onnx"
-
-
-def pruned(capsys: pytest.CaptureFixture[str], *arguments: object) -> dict[str, object]:
-    capsys.readouterr()
-    status = cli.run(["prune", *map(str, arguments), "--json"])
-    said = capsys.readouterr()
-    assert status == 0, said.err
-    found: dict[str, object] = json.loads(said.out)
-    return found
 
 
 @pytest.mark.parametrize("criterion", ["reconstruction", "deeplift"])
@@ -51,9 +36,9 @@ def test_every_level(
         source = tmp_path / f"{level}.onnx"
     output = tmp_path / "smaller.onnx"
     words = [source, *DIGITS, "--amount", 0.5, "--criterion", criterion]
-    found = pruned(capsys, *words, "-o", output)
+    found = answer(capsys, "prune", *words, "-o", output)
     if criterion == "deeplift":
-        assert found["criterion"] == "deeplift:absmean" and 0 <= found["check"] <= 1e-9  # type: ignore[operator]
+        assert found["criterion"] == "deeplift:absmean" and 0 <= found["check"] <= 1e-9
         captum = found["captum"]
         assert isinstance(captum, dict) and captum["images"] == 4 and captum["completeness"] <= 1e-9
         assert "dense0" in captum["layers"] and captum["difference"] <= 1e-9
@@ -63,13 +48,13 @@ def test_every_level(
     widths, kept = found["widths"], found["kept"]
     assert isinstance(widths, dict) and isinstance(kept, dict)
     assert all(kept[name] == max(2, int(width / 4 + 0.5) * 2) for name, width in widths.items())
-    assert found["different"] == 0 and found["compared"] > 0  # type: ignore[operator]
+    assert found["different"] == 0 and found["compared"] > 0
     # What was written is what was judged: the file is read and compiled again.
     digits = load_dataset("digits")
     lowered = next(stage.graph for stage in stages(read(output)) if stage.level == "xnor")
     right = np.mean(Simulator.of(lowered).classes(digits.test_images) == digits.test_labels)
-    assert found["after"]["accuracy"] == right  # type: ignore[index]
-    again = pruned(capsys, *words, "-o", tmp_path / "again.onnx")
+    assert found["after"]["accuracy"] == right
+    again = answer(capsys, "prune", *words, "-o", tmp_path / "again.onnx")
     assert {**again, "output": 0, "seconds": 0} == {**found, "output": 0, "seconds": 0}
     assert (tmp_path / "again.onnx").read_bytes() == output.read_bytes()
 
@@ -90,10 +75,10 @@ def test_joins_and_arrays_without_labels(tmp_path: Path, capsys: pytest.CaptureF
     exported(lively(NETWORKS["joins"][0], digits.train_images[:300]), tmp_path)
     np.save(tmp_path / "x.npy", digits.test_images[:200])
     arguments = [tmp_path / "network.onnx", "--input", tmp_path / "x.npy", "--unit", 1, "--amount", 0.4]
-    found = pruned(capsys, *arguments, "-o", tmp_path / "smaller.onnx")
+    found = answer(capsys, "prune", *arguments, "-o", tmp_path / "smaller.onnx")
     assert found["judged"] == 100 and found["images"] == 100
     assert found["before"] == {"accuracy": None, "same": 1.0}
-    assert found["after"]["accuracy"] is None and 0 < found["after"]["same"] < 1  # type: ignore[index]
+    assert found["after"]["accuracy"] is None and 0 < found["after"]["same"] < 1
     assert read(tmp_path / "smaller.onnx").output_type.shape == (10,)
     assert cli.run(["prune", *map(str, arguments), "-o", str(tmp_path / "words.onnx")]) == 0
     said = capsys.readouterr().out
@@ -106,14 +91,14 @@ def test_a_file_with_norms_behind_some_layers(
     """The quantizer that has none gets one; what is written says so, and is what was judged."""
     (tmp_path / "bare.onnx").write_bytes(write_network(bare(read(network), "conv1")).SerializeToString())
     words = [tmp_path / "bare.onnx", *DIGITS, "--amount", 0.5, "-o", tmp_path / "smaller.onnx"]
-    found = pruned(capsys, *words)
+    found = answer(capsys, "prune", *words)
     assert (found["level"], found["norms_added"], found["different"]) == ("network", 1, 0)
     smaller = read(tmp_path / "smaller.onnx")
     assert [norm.source for norm in graph_norms(smaller)] == ["conv0", "conv1", "dense0"]
     digits = load_dataset("digits")
     lowered = next(stage.graph for stage in stages(smaller) if stage.level == "xnor")
     right = np.mean(Simulator.of(lowered).classes(digits.test_images) == digits.test_labels)
-    assert found["after"]["accuracy"] == right  # type: ignore[index]
+    assert found["after"]["accuracy"] == right
     assert cli.run(["prune", *map(str, words)]) == 0
     assert "1 of them new where a quantizer had none" in capsys.readouterr().out
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -20,27 +18,12 @@ from bnnflow.models.prune.widths import highest
 from bnnflow.sim.inputs import image_inputs
 from bnnflow.transforms.passes.accept import AcceptInput
 from bnnflow.transforms.reading.read import read
-from tests.sim.test_norms import CNN, exported, lively
+
+from .answer import answer
 
 Golden = Callable[[str, str], None]
 DIGITS = load_dataset("digits")
 WIDTHS = {"conv0": 8, "conv1": 6, "dense0": 12}
-
-
-@pytest.fixture(scope="module")
-def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("net")
-    exported(lively(CNN, DIGITS.train_images[:300]), folder)
-    return folder / "network.onnx"
-
-
-def ranked(capsys: pytest.CaptureFixture[str], *arguments: object) -> dict[str, Any]:
-    capsys.readouterr()
-    status = cli.run(["rank", *map(str, arguments), "--json"])
-    said = capsys.readouterr()
-    assert status == 0, said.err
-    found: dict[str, Any] = json.loads(said.out)
-    return found
 
 
 @pytest.mark.parametrize("level", ["network", "3_dataflow"])
@@ -54,7 +37,7 @@ def test_every_filter_by_several_criteria(
     names = ["deeplift", "reconstruction", "entropy"]
     wanted = [word for name in names for word in ("--criterion", name)]
     table = tmp_path / "scores.csv"
-    found = ranked(capsys, source, "--data", "digits", "--images", 20, *wanted, "--csv", table)
+    found = answer(capsys, "rank", source, "--data", "digits", "--images", 20, *wanted, "--csv", table)
     assert (found["run"], found["network"], found["images"]) == (str(source), "file", 20)
     assert [row["criterion"] for row in found["criteria"]] == ["deeplift:absmean", *names[1:]]
     first = found["criteria"][0]
@@ -92,7 +75,7 @@ def test_images_without_labels(network: Path, tmp_path: Path, capsys: pytest.Cap
     """The network's own answers are explained, and are what is right beside chance."""
     np.save(tmp_path / "x.npy", DIGITS.test_images[:80])
     words = [network, "--input", tmp_path / "x.npy", "--criterion", "gradient-activation", "--chance", 2]
-    found = ranked(capsys, *words, "--shares", "0.5")
+    found = answer(capsys, "rank", *words, "--shares", "0.5")
     assert found["images"] == 40 and found["chance"]["judged_on"] == "other images"
     assert cli.run(["rank", str(network), "--input", str(tmp_path / "x.npy"), "--criterion", "deeplift"]) == 0
     said = capsys.readouterr().out

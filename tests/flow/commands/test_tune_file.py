@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,27 +17,12 @@ from bnnflow.sim.engine.simulator import Simulator
 from bnnflow.sim.norms import graph_norms
 from bnnflow.transforms.passes.compile import stages
 from bnnflow.transforms.reading.read import read
-from tests.sim.test_norms import CNN, exported, lively
+
+from .answer import answer
 
 Golden = Callable[[str, str], None]
 DIGITS = ["--data", "digits", "--images", "60", "--calibration", "100", "--unit", "2", "--amount", "0.5"]
 TRAINED = [*DIGITS, "--epochs", "2", "--learning-rate", "0.01"]
-
-
-@pytest.fixture(scope="module")
-def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("net")
-    exported(lively(CNN, load_dataset("digits").train_images[:300]), folder)
-    return folder / "network.onnx"
-
-
-def pruned(capsys: pytest.CaptureFixture[str], *arguments: object) -> dict[str, object]:
-    capsys.readouterr()
-    status = cli.run(["prune", *map(str, arguments), "--json"])
-    said = capsys.readouterr()
-    assert status == 0, said.err
-    found: dict[str, object] = json.loads(said.out)
-    return found
 
 
 @pytest.mark.parametrize("level", ["network", "3_dataflow"])
@@ -50,14 +34,14 @@ def test_what_is_written_is_what_was_judged(
         assert cli.run(["compile", str(network), "-o", str(tmp_path)]) == 0
         source = tmp_path / f"{level}.onnx"
     output = tmp_path / "smaller.onnx"
-    found = pruned(capsys, source, *TRAINED, "--criterion", "deeplift", "-o", output)
+    found = answer(capsys, "prune", source, *TRAINED, "--criterion", "deeplift", "-o", output)
     tuning = found["tuning"]
     assert isinstance(tuning, dict)
     assert found["criterion"] == "deeplift:absmean"
     assert tuning["images"] == 1437 and found["judged"] == 360 and tuning["labels"] == "given"
     assert len(tuning["loss"]) == len(tuning["accuracy"]) == 2 and tuning["compared"] == 100
     # The same cut, without training, is what it began with.
-    plain = pruned(capsys, source, *DIGITS, "--criterion", "deeplift", "-o", tmp_path / "plain.onnx")
+    plain = answer(capsys, "prune", source, *DIGITS, "--criterion", "deeplift", "-o", tmp_path / "plain.onnx")
     assert plain["tuning"] is None and plain["after"] == tuning["untrained"]
     assert plain["kept"] == found["kept"] and plain["weights_after"] == found["weights_after"]
     graph = read(output)
@@ -65,9 +49,9 @@ def test_what_is_written_is_what_was_judged(
     digits = load_dataset("digits")
     lowered = next(stage.graph for stage in stages(graph) if stage.level == "xnor")
     right = np.mean(Simulator.of(lowered).classes(digits.test_images) == digits.test_labels)
-    assert found["after"]["accuracy"] == right  # type: ignore[index]
+    assert found["after"]["accuracy"] == right
     if level == "network":
-        pruned(capsys, source, *TRAINED, "--criterion", "deeplift", "-o", tmp_path / "again.onnx")
+        answer(capsys, "prune", source, *TRAINED, "--criterion", "deeplift", "-o", tmp_path / "again.onnx")
         assert (tmp_path / "again.onnx").read_bytes() == output.read_bytes()
 
 
@@ -76,7 +60,7 @@ def test_images_without_labels_learn_from_the_whole_network(
 ) -> None:
     np.save(tmp_path / "x.npy", load_dataset("digits").train_images[:200])
     words = [network, "--input", tmp_path / "x.npy", "--unit", 2, "--amount", 0.5, "--epochs", 1, "--distill", 1]
-    found = pruned(capsys, *words, "-o", tmp_path / "o.onnx")
+    found = answer(capsys, "prune", *words, "-o", tmp_path / "o.onnx")
     tuning = found["tuning"]
     assert isinstance(tuning, dict)
     assert tuning["labels"] == "whole network" and tuning["images"] == found["judged"] == 100

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from bnnflow import CHECK_FAILED, Problem
-from bnnflow.build.cosim.verilator import Program, Stalls, Tools, build
+from bnnflow.build.cosim.verilator import Program, Tools, build
 from bnnflow.build.schedule import divisors
 from bnnflow.flow.graphs.hardware import Checks, Hardware, cosimulated, hardware_of, refuse_deadlock
 from bnnflow.flow.graphs.rates import timing_of
@@ -29,7 +29,6 @@ from bnnflow.transforms.reading.read import read
 from ...drawn_networks import Drawn, networks
 from ...hardware_graphs import GRAPHS
 
-STALLS = (Stalls(1, 0.3, 0.3), Stalls(2, 0.0, 0.6), Stalls(3, 0.6, 0.0))
 IMAGES = 6
 
 
