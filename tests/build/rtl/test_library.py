@@ -15,6 +15,11 @@ LIBRARY = sorted((Path(__file__).parents[3] / "build" / "rtl" / "library").glob(
 REFUSED = [
     ("bnnflow_mvau", {"MH": 5, "PE": 2}, "PE must divide MH"),
     ("bnnflow_mvau", {"XBITS": 2}, "XNOR is of bits"),
+    ("bnnflow_mvau", {"TERNARY": 1, "WBITS": 2}, "TERNARY is of bits and weights of two"),
+    ("bnnflow_rom", {"DEPTH": 0}, "DEPTH, WIDTH >= 1"),
+    ("bnnflow_rom_array", {"WIDTH": 0}, "DEPTH, WIDTH >= 1"),
+    ("bnnflow_ones", {"N": 0}, "N >= 1"),
+    ("bnnflow_sum", {"N": 3, "LEVELS": 1}, "N from 1 to 2**LEVELS"),
     ("bnnflow_mvau", {"LEVELS": 0, "OBITS": 9}, "OBITS is at most SBITS"),
     ("bnnflow_sliding_window", {"KH": 4, "BUFFER": 99}, "the kernel is larger than the map"),
     ("bnnflow_sliding_window", {"BUFFER": 8}, "BUFFER holds a whole window"),
