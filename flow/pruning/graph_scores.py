@@ -14,6 +14,7 @@ from ...models.prune.structure import channel_scores
 from ...models.relevance.criteria import Criterion
 from ...models.relevance.sample import Relevance, Sample, paired
 from ...models.relevance.scores import score
+from ...sim.images import admitted
 from ...sim.reconstruction import removal_order
 from ...transforms.channels import ChannelGroup
 from ...transforms.ir.graph import Graph
@@ -34,7 +35,7 @@ class Scored:
         count: how many; each is compared with one of those behind, or, where all are scored, with the one before.
 
     Raises:
-        Problem: fewer than two images.
+        Problem: fewer than two images, or such as the graph does not take.
     """
 
     graph: Graph
@@ -47,6 +48,7 @@ class Scored:
         if len(self.order) < 2:
             what = f"{len(self.order)} image to choose by, where each is compared with another"
             raise Problem(what, "--input", "give some hundred")
+        admitted(self.graph, self.images)
 
     @cached_property
     def network(self) -> PlainGraph:

@@ -102,6 +102,18 @@ def test_what_is_refused(
     golden(f"problems/rank_file_{name}", capsys.readouterr().err)
 
 
+@pytest.mark.parametrize("command", ["rank", "prune"])
+def test_images_of_another_shape(command: str, network: Path, tmp_path: Path) -> None:
+    """They are refused as by every other command, before torch sees them."""
+    graph, images = bf.load(network), np.zeros((40, 1, 7, 9), np.uint8)
+    look = {
+        "rank": lambda: graph.rank("deeplift", images),
+        "prune": lambda: graph.prune(tmp_path / "o.onnx", images, amount=0.5, criterion="deeplift"),
+    }[command]
+    with pytest.raises(Problem, match=r"images have the shape \(1, 7, 9\)"):
+        look()
+
+
 def test_chance_needs_norms(network: Path, tmp_path: Path) -> None:
     assert cli.run(["compile", str(network), "-o", str(tmp_path)]) == 0
     with pytest.raises(Problem, match="batch norms"):
