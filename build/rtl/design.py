@@ -13,13 +13,14 @@ from bnnflow import Problem, __version__
 
 from ...transforms.ir.graph import Graph
 from ...transforms.streams import Converter, Stream, Streams, StreamUnit, streams_of
-from .modules import Module, module_of, packed
+from .modules import Memory, Module, module_of, packed
 from .words import value_bits, word_bytes
 
 MANIFEST = "manifest.json"
 _PARTS = (
     "bnnflow_fifo",
     *(
+        "bnnflow_memory",
         "bnnflow_rom",
         "bnnflow_rom_array",
         "bnnflow_leaf",
@@ -205,12 +206,8 @@ class _Top:
         node, made = part.node, self.modules[part.node.name]
         name = identifier(node.name)
         parameters = dict(made.parameters)
-        for key, memory in made.memories.items():
-            path = f"memories/{name}_{key.lower()}.hex"
-            while path in self.memories:
-                path = path.replace(".hex", "_.hex")
-            self.memories[path] = memory.words
-            parameters[key] = f'"{path}"'
+        for key, memory in made.tables.items():
+            parameters[key] = self._file(f"{name}_{key.lower()}", memory)
         depths = [self.depths[each.name] for each in part.outputs]
         if module == "bnnflow_duplicate_streams":
             parameters |= {"N": len(depths), "DEPTHS": packed(depths)}
@@ -225,10 +222,36 @@ class _Top:
             ports = self._ports("s", part.inputs, widest)
         else:
             ports = self._ports("s", part.inputs)
+        for key, memory in made.memories.items():
+            ports |= self._memory(name, key, memory)
         made_as = self._instance(module, node.name, parameters, ports | self._ports("m", part.outputs))
         for place, each in enumerate(part.outputs):
             inner = f"g_reader[{place}]." if module == "bnnflow_duplicate_streams" else ""
             self.fifos[f"{made_as}.{inner}u_out"] = each.name
+
+    def _file(self, name: str, memory: Memory) -> str:
+        """The file of a memory as a parameter."""
+        path = f"memories/{name}.hex"
+        while path in self.memories:
+            path = path.replace(".hex", "_.hex")
+        self.memories[path] = memory.words
+        return f'"{path}"'
+
+    def _memory(self, unit: str, port: str, memory: Memory) -> dict[str, str]:
+        """Ports of a unit that reads a memory beside it."""
+        wire = self._unique(f"{unit}_{port}")
+        self.instances.append(f"  logic {wire}_next;\n  logic [{memory.width - 1}:0] {wire};")
+        if not memory.words:
+            self.instances.append(f"  assign {wire} = '0;\n  wire unused_{wire} = {wire}_next;")
+            return {f"{port}_next": f"{wire}_next", port: wire}
+        sizes = {
+            "DEPTH": len(memory.words),
+            "WIDTH": memory.width,
+            "FILE": self._file(f"{unit}_{port}", memory),
+            "STYLE": f'"{memory.style}"',
+        }
+        self._instance("bnnflow_memory", wire, sizes, {"next": f"{wire}_next", "data": wire})
+        return {f"{port}_next": f"{wire}_next", port: wire}
 
     def _ports(self, side: str, streams: tuple[Stream, ...] | list[Stream], bits: int = 0) -> dict[str, str]:
         """Ports of a side; several streams side by side, the first lowest, their values in `bits` each."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import ceil, log2, prod
 from typing import assert_never
 
@@ -45,12 +45,14 @@ class Memory:
     """What a memory holds.
 
     Attributes:
-        words: in hexadecimal, word 0 first.
+        words: in hexadecimal, word 0 first; none where a unit has the port, but nothing to read.
         width: bits of a word.
+        style: of the array, as it stands in SystemVerilog: "auto", "block" or "distributed".
     """
 
     words: list[str]
     width: int
+    style: str = "auto"
 
     @property
     def bits(self) -> int:
@@ -72,13 +74,15 @@ class Module:
         name: of the module.
         parameters: by name: numbers, `bool` for those of one bit, or text as it stands in SystemVerilog.
         latency: cycles from a step to the word that it writes; the module's header has it.
-        memories: by parameter, which is to be the file's name.
+        memories: beside the instance, read in turn: by the port that takes their words.
+        tables: within the instance: by the parameter that is to be the file's name.
     """
 
     name: str
     parameters: Mapping[str, Parameter]
     latency: int = 0
     memories: Mapping[str, Memory] = field(default_factory=dict)
+    tables: Mapping[str, Memory] = field(default_factory=dict)
 
 
 def module_of(node: Node, graph: Graph) -> Module:
@@ -158,10 +162,12 @@ def _mvau(node: Node, op: Mvau, x: TensorType, made: TensorType) -> Module:
     few = len(words) <= FEW_WORDS
     ternary = few and not op.xnor and x.is_binary and weight_bits == 2 and bool(np.all(np.abs(op.weight) <= 1))
     latency = 2 + sum_latency(op.simd, weight_bits, bits=op.xnor or ternary) + (2 if levels > 1 else 0)
-    memories = {"WEIGHTS": Memory(words, op.pe * op.simd * weight_bits)}
+    memories = {"weights": _held(node, op.ram_style, words, op.pe * op.simd * weight_bits)}
     if levels:
         _few(node, levels)
-        memories["BOUNDS"] = _bounds(op.bounds, op.pe, low, high)
+        memories["bounds"] = _bounds(node, op.ram_style_thresholds, op.bounds, op.pe, low, high)
+    else:
+        memories["bounds"] = Memory([], op.pe * TensorType((), low, high + 1).bits)
     parameters: dict[str, Parameter] = {
         "MH": rows,
         "MW": columns,
@@ -177,8 +183,6 @@ def _mvau(node: Node, op: Mvau, x: TensorType, made: TensorType) -> Module:
         **_bound_type(low, high),
         "OBITS": value_bits(made),
         "ACT_VAL": op.act_val,
-        "WEIGHT_STYLE": _style(node, op.ram_style, memories["WEIGHTS"]),
-        "BOUND_STYLE": _style(node, op.ram_style_thresholds, memories.get("BOUNDS")),
     }
     if op.mem_mode == "external" or op.runtime_writeable_weights:
         raise _refused(node, "has weights that are written while it runs", "let them lie inside: internal_decoupled")
@@ -198,10 +202,9 @@ def _thresholding(node: Node, op: Thresholding, x: TensorType, made: TensorType)
     low, high = x.range
     bits, levels = signed_bits(low, high + 1), op.bounds.shape[1]
     _few(node, levels)
-    memories = {"BOUNDS": _bounds(op.bounds, op.pe, low, high)}
+    memories = {"bounds": _bounds(node, op.ram_style, op.bounds, op.pe, low, high)}
     parameters: dict[str, Parameter] = {
         "PE": op.pe,
-        "FOLDS": x.channels // op.pe,
         "XBITS": value_bits(x),
         "XSIGNED": _signed(x),
         "SBITS": bits,
@@ -209,7 +212,6 @@ def _thresholding(node: Node, op: Thresholding, x: TensorType, made: TensorType)
         **_bound_type(low, high),
         "OBITS": value_bits(made),
         "ACT_VAL": op.act_val,
-        "BOUND_STYLE": _style(node, op.ram_style, memories["BOUNDS"]),
     }
     return Module("bnnflow_thresholding", parameters, 1 + min(levels, 2), memories)
 
@@ -229,7 +231,7 @@ def _window(node: Node, op: SlidingWindow, x: TensorType) -> Module:
         "WIDTH": op.simd * value_bits(x),
         "DEPTHWISE": bool(op.depthwise),
         "BUFFER": WindowMoves.of(op, x.shape).buffer,
-        "STYLE": _style(node, op.ram_style),
+        "STYLE": f'"{_style(node, op.ram_style)}"',
     }
     return Module("bnnflow_sliding_window", parameters, 1)
 
@@ -264,22 +266,30 @@ def _border(values: Array, rows: Array, columns: Array, pe: int, x: TensorType, 
 def _channelwise(table: Array, x: TensorType, made: TensorType, pe: int, places: Mapping[str, Parameter]) -> Module:
     bits = signed_bits(int(table.min()), int(table.max()))
     sizes = {"PE": pe, "FBITS": bits, "OBITS": value_bits(made), "ENTRIES": len(table)}
-    memories = {"VALUES": Memory(words_hex(table, bits), pe * bits)}
-    return Module("bnnflow_channelwise", {**sizes, **_values(x), **places}, 2, memories)
+    tables = {"VALUES": Memory(words_hex(table, bits), pe * bits)}
+    return Module("bnnflow_channelwise", {**sizes, **_values(x), **places}, 2, tables=tables)
 
 
 def _bound_type(low: int, high: int) -> dict[str, Parameter]:
     return {"BBITS": TensorType((), low, high + 1).bits, "BSIGNED": low < 0}
 
 
-def _bounds(bounds: Array, pe: int, low: int, high: int) -> Memory:
+def _bounds(node: Node, style: str, bounds: Array, pe: int, low: int, high: int) -> Memory:
     """A word a group of channels; what every value reaches is `low`, what none does `high` + 1.
 
     It is the memory that faults are laid into (`sim/faults/injection/layout.py`).
     """
     held, bits = np.clip(bounds, low, high + 1), TensorType((), low, high + 1).bits
     values = pe * bounds.shape[1]
-    return Memory(words_hex(held.reshape(-1, values), bits), values * bits)
+    return _held(node, style, words_hex(held.reshape(-1, values), bits), values * bits)
+
+
+def _held(node: Node, style: str, words: list[str], width: int) -> Memory:
+    """A memory for which `auto` is decided: its contents are known, so that all tools take the same."""
+    made, asked = Memory(words, width), _style(node, style)
+    if asked != "auto":
+        return replace(made, style=asked)
+    return replace(made, style="block" if made.prefers_block_ram else "distributed")
 
 
 def _values(x: TensorType) -> dict[str, Parameter]:
@@ -300,13 +310,10 @@ def packed(values: list[int], bits: int = 32) -> str:
     return f"{len(values) * bits}'h{words_hex(np.array([values]), bits)[0]}"
 
 
-def _style(node: Node, style: str, memory: Memory | None = None) -> str:
-    """The style of a memory as SystemVerilog has it: `auto`, but for contents that are known, one for all tools."""
+def _style(node: Node, style: str) -> str:
     if style == "ultra":
         raise _refused(node, "asks for UltraRAM", "set its ram_style to auto, block or distributed")
-    if style == "auto" and memory is not None:
-        style = "block" if memory.prefers_block_ram else "distributed"
-    return f'"{style}"'
+    return style
 
 
 def _few(node: Node, levels: int) -> None:

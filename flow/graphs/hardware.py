@@ -103,7 +103,7 @@ def told(made: Hardware, clock_mhz: float, notes: Sequence[str], folder: str) ->
                 name=name,
                 module=each.name,
                 latency=each.latency,
-                memory_bits=sum(memory.bits for memory in each.memories.values()),
+                memory_bits=sum(memory.bits for memory in (*each.memories.values(), *each.tables.values())),
             )
             for name, each in made.design.modules.items()
         ],

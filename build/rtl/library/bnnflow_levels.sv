@@ -4,10 +4,10 @@
 // SBITS   bits of a value, two's complement
 // BBITS   bits of a bound, at most SBITS (BSIGNED: two's complement), and of SBITS without a sign one less
 // LEVELS  bounds of a channel, 1 or more, ascending
-// FOLDS   groups of PE channels, that come one behind the other, again and again
 // OBITS   bits of a result
-// FILE    bounds: word f holds those of channels f * PE and up, bound l of lane p in bits (p * LEVELS + l) * BBITS
-//         and up
+//
+// bounds: bound l of lane p in bits (p * LEVELS + l) * BBITS and up; those of channels f * PE and up are word f of a
+// memory.
 //
 // A value in cycle t gives its result in cycle t + 1, with more than one bound in t + 2.
 module bnnflow_levels #(
@@ -16,44 +16,23 @@ module bnnflow_levels #(
     parameter int BBITS = 8,
     parameter bit BSIGNED = 1,
     parameter int LEVELS = 1,
-    parameter int FOLDS = 1,
     parameter int OBITS = 1,
-    parameter int ACT_VAL = 0,
-    parameter FILE = "",
-    parameter STYLE = "auto"
+    parameter int ACT_VAL = 0
 ) (
     input logic clk,
-    input logic rst,
-    // One cycle ahead of each value: its bounds are being read.
-    input logic next,
+    input logic [PE*LEVELS*BBITS-1:0] bounds,
     input logic [PE*SBITS-1:0] values,
     output logic [PE*OBITS-1:0] results
 );
-  localparam int FBITS = FOLDS > 1 ? $clog2(FOLDS) : 1;
   localparam int COUNT = $clog2(LEVELS + 1);
 `ifndef __ICARUS__
   if (BBITS + (BSIGNED ? 0 : 1) > SBITS) begin : g_check2
     $error("a bound does not fit SBITS");
   end
-  if (LEVELS < 1 || FOLDS < 1) begin : g_check
-    $error("LEVELS, FOLDS >= 1");
+  if (LEVELS < 1) begin : g_check
+    $error("LEVELS >= 1");
   end
 `endif
-  logic [FBITS-1:0] fold;
-  logic [PE*LEVELS*BBITS-1:0] bounds;
-  always_ff @(posedge clk)
-    if (rst) fold <= '0;
-    else if (next) fold <= fold == FBITS'(FOLDS - 1) ? '0 : fold + 1'b1;
-  bnnflow_rom #(
-      .DEPTH(FOLDS),
-      .WIDTH(PE * LEVELS * BBITS),
-      .FILE (FILE),
-      .STYLE(STYLE)
-  ) u_bounds (
-      .clk (clk),
-      .addr(fold),
-      .data(bounds)
-  );
   for (genvar p = 0; p < PE; p++) begin : g_lane
     wire signed [SBITS-1:0] value = values[p*SBITS+:SBITS];
     logic [LEVELS-1:0] reached;

@@ -6,13 +6,15 @@
 // TERNARY   1: inputs are bits, weights -1, 0 and +1 of two bits; a 0 costs nothing where weights are constants
 // SBITS     bits of the sum, two's complement; BBITS, BSIGNED of bounds as in bnnflow_levels
 // LEVELS    bounds a row; 0: the sums leave the unit, in their lowest OBITS bits
-// WEIGHTS   file: word n * SF + s, SF = MW / SIMD, holds the weight of row n * PE + p and column s * SIMD + i in bits
-//           (p * SIMD + i) * WBITS and up (FINN memblock.dat)
-// BOUNDS    file of bnnflow_levels
+// READ      cycles from a step to its weights, and from bounds_next to bounds: 1, or 2
 // DEPTH     places of the output
 //
 // s: SIMD inputs a word, column 0 lowest. m: PE results a word, row 0 lowest. A vector is read in its first SF steps
 // and kept; step n * SF + SF - 1 begins the results of rows n * PE and up, which are offered LATENCY + 1 cycles later.
+//
+// weights and bounds are words of memories that are read in turn (bnnflow_memory). Word n * SF + s of weights,
+// SF = MW / SIMD, holds the weight of row n * PE + p and column s * SIMD + i in bits (p * SIMD + i) * WBITS and up (FINN
+// memblock.dat); bounds as for bnnflow_levels.
 module bnnflow_mvau #(
     parameter int MH = 1,
     parameter int MW = 1,
@@ -29,14 +31,16 @@ module bnnflow_mvau #(
     parameter int LEVELS = 1,
     parameter int OBITS = 1,
     parameter int ACT_VAL = 0,
+    parameter int READ = 1,
     parameter int DEPTH = 2,
-    parameter WEIGHTS = "",
-    parameter BOUNDS = "",
-    parameter WEIGHT_STYLE = "auto",
-    parameter BOUND_STYLE = "auto"
+    localparam int KEPT = PE * (LEVELS > 0 ? LEVELS : 1) * BBITS
 ) (
     input logic clk,
     input logic rst,
+    output logic weights_next,
+    input logic [PE*SIMD*WBITS-1:0] weights,
+    output logic bounds_next,
+    input logic [KEPT-1:0] bounds,
     input logic s_valid,
     output logic s_ready,
     input logic [SIMD*XBITS-1:0] s_data,
@@ -53,10 +57,9 @@ module bnnflow_mvau #(
   localparam int COUNT = SIMD > 3 ? 2 + LEVELLED / 2 : 1;
   localparam int SUM = XNOR || TERNARY ? COUNT : TREE / 2 + (WBITS == 1 ? 0 : 1);
   // Memories; the sum; the accumulator; thresholds.
-  localparam int LATENCY = 1 + SUM + 1 + (LEVELS > 1 ? 2 : 0);
+  localparam int LATENCY = READ + SUM + 1 + (LEVELS > 1 ? 2 : 0);
   localparam int SFBITS = SF > 1 ? $clog2(SF) : 1;
   localparam int NFBITS = NF > 1 ? $clog2(NF) : 1;
-  localparam int WABITS = SF * NF > 1 ? $clog2(SF * NF) : 1;
 
 `ifndef __ICARUS__
   if (MH % PE != 0 || MW % SIMD != 0) begin : g_check
@@ -68,6 +71,9 @@ module bnnflow_mvau #(
   if (TERNARY && (XNOR || XBITS != 1 || WBITS != 2)) begin : g_check4
     $error("TERNARY is of bits and weights of two");
   end
+  if (READ != 1 && READ != 2) begin : g_check5
+    $error("READ is 1 or 2");
+  end
   if (LEVELS == 0 && OBITS > SBITS) begin : g_check3
     $error("OBITS is at most SBITS where sums leave");
   end
@@ -76,54 +82,50 @@ module bnnflow_mvau #(
   // Steps.
   logic [SFBITS-1:0] sf;
   logic [NFBITS-1:0] nf;
-  logic [WABITS-1:0] weight_addr;
   logic free;
   wire reads = nf == 0;
   wire first = sf == 0;
   wire last = sf == SFBITS'(SF - 1);
   wire step = (s_valid | ~reads) & (free | ~last);
   assign s_ready = reads & (free | ~last);
+  assign weights_next = step;
   always_ff @(posedge clk) begin
     if (step) begin
       sf <= last ? '0 : sf + 1'b1;
       if (last) nf <= nf == NFBITS'(NF - 1) ? '0 : nf + 1'b1;
-      weight_addr <= weight_addr == WABITS'(SF * NF - 1) ? '0 : weight_addr + 1'b1;
     end
     if (rst) begin
       sf <= '0;
       nf <= '0;
-      weight_addr <= '0;
     end
   end
 
-  // Memories: the vector, kept for its later rows, and the weights.
-  logic [SIMD*XBITS-1:0] x;
-  logic [PE*SIMD*WBITS-1:0] w;
+  // The vector, kept for its later rows.
+  logic [SIMD*XBITS-1:0] read, x;
   if (NF == 1) begin : g_once
-    always_ff @(posedge clk) x <= s_data;
+    always_ff @(posedge clk) read <= s_data;
   end else begin : g_kept
     logic [SIMD*XBITS-1:0] vector[SF];
     logic [SIMD*XBITS-1:0] now;
     always_ff @(posedge clk) if (step && reads) vector[sf] <= s_data;
     assign now = vector[sf];
-    always_ff @(posedge clk) x <= reads ? s_data : now;
+    always_ff @(posedge clk) read <= reads ? s_data : now;
   end
-  bnnflow_rom #(
-      .DEPTH(SF * NF),
-      .WIDTH(PE * SIMD * WBITS),
-      .FILE (WEIGHTS),
-      .STYLE(WEIGHT_STYLE)
-  ) u_weights (
-      .clk (clk),
-      .addr(weight_addr),
-      .data(w)
+  bnnflow_delay #(
+      .WIDTH (SIMD * XBITS),
+      .CYCLES(READ - 1)
+  ) u_read (
+      .clk(clk),
+      .rst(1'b0),
+      .d  (read),
+      .q  (x)
   );
 
-  // What comes with a sum: whether it is one, the first and the last of its row; ahead: one cycle before.
-  logic ahead, ahead_first, ahead_last, is_sum, is_first, is_last;
+  // What comes with a sum: whether it is one, the first and the last of its row; ahead: one cycle before, early: two.
+  logic early, ahead, ahead_first, ahead_last, is_sum, is_first, is_last;
   bnnflow_delay #(
       .WIDTH (3),
-      .CYCLES(SUM)
+      .CYCLES(READ - 1 + SUM)
   ) u_flags (
       .clk(clk),
       .rst(rst),
@@ -132,13 +134,34 @@ module bnnflow_mvau #(
   );
   always_ff @(posedge clk)
     {is_sum, is_first, is_last} <= rst ? '0 : {ahead, ahead_first, ahead_last};
+  if (READ == 1) begin : g_at_once
+    assign early = 1'b0;
+  end else begin : g_early
+    bnnflow_delay #(
+        .CYCLES(READ - 2 + SUM)
+    ) u_early (
+        .clk(clk),
+        .rst(rst),
+        .d  (step & last),
+        .q  (early)
+    );
+  end
+  // A single bound is read with the first sum of a row, many behind the last one.
+  if (LEVELS == 0) begin : g_no_bounds
+    wire unused = early;
+    assign bounds_next = 1'b0;
+  end else if (LEVELS == 1) begin : g_bound
+    assign bounds_next = READ == 1 ? ahead & ahead_last : early;
+  end else begin : g_bounds
+    wire unused = early;
+    assign bounds_next = READ == 1 ? is_sum & is_last : ahead & ahead_last;
+  end
 
   logic [PE*OBITS-1:0] results;
   logic push;
   bnnflow_rows #(
       .PE(PE),
       .SIMD(SIMD),
-      .NF(NF),
       .XBITS(XBITS),
       .XSIGNED(XSIGNED),
       .WBITS(WBITS),
@@ -151,15 +174,13 @@ module bnnflow_mvau #(
       .BSIGNED(BSIGNED),
       .LEVELS(LEVELS),
       .OBITS(OBITS),
-      .ACT_VAL(ACT_VAL),
-      .BOUNDS(BOUNDS),
-      .BOUND_STYLE(BOUND_STYLE)
+      .ACT_VAL(ACT_VAL)
   ) u_rows (
       .clk(clk),
       .rst(rst),
       .x(x),
-      .w(w),
-      .ahead_last(ahead & ahead_last),
+      .w(weights),
+      .bounds(bounds),
       .is_sum(is_sum),
       .is_first(is_first),
       .is_last(is_last),

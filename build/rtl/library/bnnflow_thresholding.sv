@@ -1,12 +1,12 @@
 // Thresholds of a stream (FINN Thresholding): a word in, a word out.
 //
-// PE      channels of a word; FOLDS words of a pixel
+// PE      channels of a word
 // XBITS   bits of a value (XSIGNED: two's complement), SBITS of it and of a bound, two's complement
 // others  as bnnflow_levels
+// READ    cycles from bounds_next to bounds, which are words of a memory that is read in turn: 1, or 2
 // DEPTH   places of the output
 module bnnflow_thresholding #(
     parameter int PE = 1,
-    parameter int FOLDS = 1,
     parameter int XBITS = 8,
     parameter bit XSIGNED = 0,
     parameter int SBITS = 9,
@@ -15,12 +15,13 @@ module bnnflow_thresholding #(
     parameter int LEVELS = 1,
     parameter int OBITS = 1,
     parameter int ACT_VAL = 0,
-    parameter int DEPTH = 2,
-    parameter BOUNDS = "",
-    parameter BOUND_STYLE = "auto"
+    parameter int READ = 1,
+    parameter int DEPTH = 2
 ) (
     input logic clk,
     input logic rst,
+    output logic bounds_next,
+    input logic [PE*LEVELS*BBITS-1:0] bounds,
     input logic s_valid,
     output logic s_ready,
     input logic [PE*XBITS-1:0] s_data,
@@ -28,38 +29,46 @@ module bnnflow_thresholding #(
     input logic m_ready,
     output logic [PE*OBITS-1:0] m_data
 );
-  localparam int LATENCY = LEVELS == 1 ? 2 : 3;
+  localparam int LATENCY = READ + (LEVELS == 1 ? 1 : 2);
 `ifndef __ICARUS__
   if (SBITS < XBITS + (XSIGNED ? 0 : 1)) begin : g_check
     $error("a value does not fit SBITS");
   end
+  if (READ != 1 && READ != 2) begin : g_check2
+    $error("READ is 1 or 2");
+  end
 `endif
   logic free, push;
-  logic [PE*SBITS-1:0] values;
+  logic [PE*SBITS-1:0] taken, values;
   logic [PE*OBITS-1:0] results;
   wire step = s_valid & free;
   assign s_ready = free;
+  assign bounds_next = step;
   for (genvar p = 0; p < PE; p++) begin : g_lane
-    always_ff @(posedge clk)
-      values[p*SBITS+:SBITS] <= SBITS'($signed(
-          {XSIGNED & s_data[(p+1)*XBITS-1], s_data[p*XBITS+:XBITS]}
-      ));
+    assign taken[p*SBITS+:SBITS] = SBITS'($signed(
+        {XSIGNED & s_data[(p+1)*XBITS-1], s_data[p*XBITS+:XBITS]}
+    ));
   end
+  bnnflow_delay #(
+      .WIDTH (PE * SBITS),
+      .CYCLES(READ)
+  ) u_values (
+      .clk(clk),
+      .rst(1'b0),
+      .d  (taken),
+      .q  (values)
+  );
   bnnflow_levels #(
       .PE(PE),
       .SBITS(SBITS),
       .BBITS(BBITS),
       .BSIGNED(BSIGNED),
       .LEVELS(LEVELS),
-      .FOLDS(FOLDS),
       .OBITS(OBITS),
-      .ACT_VAL(ACT_VAL),
-      .FILE(BOUNDS),
-      .STYLE(BOUND_STYLE)
+      .ACT_VAL(ACT_VAL)
   ) u_levels (
       .clk(clk),
-      .rst(rst),
-      .next(step),
+      .bounds(bounds),
       .values(values),
       .results(results)
   );
