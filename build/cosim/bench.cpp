@@ -1,11 +1,13 @@
 // Test bench of a generated network: words of a file in, words of a file out, with seeded stalls on both ends.
 //
 //   bench INPUT OUTPUT IMAGES WORDS_IN BYTES_IN WORDS_OUT BYTES_OUT SEED STALL_IN STALL_OUT LIMIT
-//       [+checksum=1] [+words=PLACE] [+waveform=FILE +from=CYCLE +until=CYCLE]
+//       [+checksum=1] [+words=PLACE] [+waveform=FILE +from=CYCLE +until=CYCLE] [+host=FILE]
 //
 // STALL_IN and STALL_OUT are shares of cycles, in thousandths, in which the host offers no new word or takes none.
 // Prints "finished CYCLE" an image, counted from the cycle in which the first word was taken; "cycles N"; what the
-// FIFOs say of themselves. A waveform, where the program is built for one, is of the cycles from and until, with which
+// FIFOs say of themselves. The host does what its file says, a line at a time while images pass: "w ADDRESS VALUE",
+// "r ADDRESS", whose value is printed as "read ADDRESS VALUE", "images N", which waits until so many came out; all
+// numbers decimal. A waveform, where the program is built for one, is of the cycles from and until, with which
 // the run ends. Exit status 3: nothing moved for LIMIT cycles.
 #include <cstdint>
 #include <cstdio>
@@ -64,6 +66,61 @@ std::vector<uint8_t> contents(const char* path, size_t bytes) {
   return data;
 }
 
+#ifdef BNNFLOW_CONTROL
+// AXI-Lite transactions of a file, one after the other.
+class Host {
+ public:
+  explicit Host(const char* path) : file_(path == nullptr ? nullptr : std::fopen(path, "r")) {
+    if (path != nullptr && file_ == nullptr) std::exit(2);
+    next();
+  }
+  bool done() const { return kind_ == 0; }
+  // What the design sees in this cycle.
+  void drive(Vdesign& design, uint64_t images) {
+    if (kind_ == 'i' && images >= address_) next();
+    design.s_axi_control_awvalid = design.s_axi_control_wvalid = kind_ == 'w' && !sent_;
+    design.s_axi_control_arvalid = kind_ == 'r' && !sent_;
+    design.s_axi_control_awaddr = design.s_axi_control_araddr = static_cast<uint16_t>(address_);
+    design.s_axi_control_wdata = static_cast<uint32_t>(value_);
+    design.s_axi_control_wstrb = 15;
+    design.s_axi_control_bready = design.s_axi_control_rready = 1;
+  }
+  // What the design says in this cycle, before the clock; true if anything moved.
+  bool moved(Vdesign& design) {
+    if (kind_ == 0 || kind_ == 'i') return false;
+    const bool writes = kind_ == 'w';
+    if (!sent_ && (writes ? design.s_axi_control_awready && design.s_axi_control_wready : design.s_axi_control_arready)) {
+      sent_ = true;
+      return true;
+    }
+    if (!(writes ? design.s_axi_control_bvalid : design.s_axi_control_rvalid)) return false;
+    if (!writes)
+      std::printf("read %llu %llu\n", static_cast<unsigned long long>(address_),
+                  static_cast<unsigned long long>(design.s_axi_control_rdata));
+    next();
+    return true;
+  }
+
+ private:
+  void next() {
+    char word[16];
+    unsigned long long address = 0, value = 0;
+    kind_ = 0;
+    sent_ = false;
+    if (file_ == nullptr || std::fscanf(file_, "%15s %llu", word, &address) != 2) return;
+    if (word[0] == 'w' && std::fscanf(file_, "%llu", &value) != 1) return;
+    kind_ = word[0];
+    address_ = address;
+    value_ = value;
+  }
+
+  FILE* file_;
+  char kind_ = 0;
+  bool sent_ = false;
+  uint64_t address_ = 0, value_ = 0;
+};
+#endif
+
 }  // namespace
 
 int main(int count, char** arguments) {
@@ -97,6 +154,9 @@ int main(int count, char** arguments) {
     clock(design);
   }
   context.assertOn(true);
+#ifdef BNNFLOW_CONTROL
+  Host host(option(count, arguments, "+host="));
+#endif
   uint64_t sent = 0, taken = 0, cycle = 0, quiet = 0;
   const uint64_t all_in = images * words_in, all_out = images * words_out;
   bool offered = false, wrong_last = false;
@@ -107,7 +167,14 @@ int main(int count, char** arguments) {
   design.trace(&tracer, 99);
   tracer.open(option(count, arguments, "+waveform="));
 #endif
-  while (taken < all_out && quiet < limit) {
+  auto waits = [&] {
+#ifdef BNNFLOW_CONTROL
+    return taken < all_out || !host.done();
+#else
+    return taken < all_out;
+#endif
+  };
+  while (waits() && quiet < limit) {
 #if VM_TRACE
     if (cycle > until) {
       tracer.close();
@@ -120,6 +187,9 @@ int main(int count, char** arguments) {
     }
     design.s_axis_0_tvalid = offered;
     design.m_axis_0_tready = !output.stalls(stall_out);
+#ifdef BNNFLOW_CONTROL
+    host.drive(design, taken / words_out);
+#endif
     settle(design);
     const bool in = offered && design.s_axis_0_tready;
     const bool out = design.m_axis_0_tvalid && design.m_axis_0_tready;
@@ -135,6 +205,9 @@ int main(int count, char** arguments) {
       offered = false;
     }
     quiet = in || out ? 0 : quiet + 1;
+#ifdef BNNFLOW_CONTROL
+    if (host.moved(design)) quiet = 0;
+#endif
 #if VM_TRACE
     if (cycle >= from) tracer.dump(2 * cycle);
 #endif

@@ -87,6 +87,7 @@ class Simulated:
         checksums: of all words of a stream (`rtl.words.checksum`), where they were asked for.
         cycles: in all.
         stuck: whether it stood still before all images came out.
+        read: values of registers, in the order in which the host asked for them.
     """
 
     outputs: Array
@@ -96,6 +97,7 @@ class Simulated:
     checksums: Mapping[str, int]
     cycles: int
     stuck: bool = False
+    read: Sequence[int] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +135,7 @@ class Program:
         stalls: Stalls | None = None,
         *,
         checksums: bool = False,
+        host: Sequence[str] = (),
         limit: int = 1_000_000,
         seconds: float | None = None,
     ) -> Simulated:
@@ -142,6 +145,8 @@ class Program:
             values: (images, ...) integers, channels last.
             stalls: of the ends; None: none.
             checksums: whether words are summed, which takes time.
+            host: what it does meanwhile, one after the other: "w ADDRESS VALUE", "r ADDRESS", or "images N", which
+                waits for so many to come out.
             limit: cycles without any word at either end after which it counts as stuck.
             seconds: time that it may take.
 
@@ -149,7 +154,12 @@ class Program:
             Problem: it took longer, or failed; status 1: an assertion of a stream did, which it names.
         """
         more = ["+checksum=1"] if checksums else []
-        said, stored = self._started(values, stalls or Stalls(), limit, seconds, more)
+        with tempfile.TemporaryDirectory() as name:
+            if host:
+                file = Path(name) / "host.txt"
+                file.write_text("\n".join(host) + "\n")
+                more.append(f"+host={file}")
+            said, stored = self._started(values, stalls or Stalls(), limit, seconds, more)
         self._refuse_broken(said)
         names = self.design.fifos
         told = [match.groups() for match in re.finditer(r"fifo (\S+) (\d+) (\d+) (\d+)", said)]
@@ -163,6 +173,7 @@ class Program:
             {name: total for name, (_, _, total) in fifos.items()} if checksums else {},
             int(re.search(r"cycles (\d+)", said)[1]),  # type: ignore[index]
             len(finished) < len(values),
+            [int(match) for match in re.findall(r"^read \d+ (\d+)$", said, re.MULTILINE)],
         )
 
     def words(self, values: Array, stream: Stream, *, limit: int, seconds: float | None = None) -> Words:
@@ -236,8 +247,9 @@ def build(
     sources = [path for path in design.files if path.endswith(".sv")]
     made_by = version(tools)
     counts = () if structural else ("-DBNNFLOW_COUNTONES",)
+    host = ("-DBNNFLOW_CONTROL",) if design.controlled else ()
     flags = (*_FLAGS, *_ASSERTIONS[fast], *counts, *to_verilator)
-    total = hashlib.sha256("\0".join([made_by, *flags, _OPTIMIZE[fast], str(tools.compiler)]).encode())
+    total = hashlib.sha256("\0".join([made_by, *flags, *host, _OPTIMIZE[fast], str(tools.compiler)]).encode())
     for content in (bench, *(design.files[path].encode() for path in sorted(sources))):
         total.update(hashlib.sha256(content).digest())
     kept = tools.cache / "programs" / total.hexdigest()[:32]
@@ -256,7 +268,7 @@ def build(
             include = [f"-I{tools.root / 'include'}", f"-I{tools.root / 'include' / 'vltstd'}", f"-I{made}"]
             program = made / "program"
             objects = [str(unity), *map(str, runtime), *_LINK, *to_linker, "-o", str(program)]
-            options = [_OPTIMIZE[fast], "-std=c++17", *to_compiler, *include]
+            options = [_OPTIMIZE[fast], "-std=c++17", *host, *to_compiler, *include]
             _run([str(tools.compiler), *options, *objects], folder, seconds, tools)
             program.replace(kept)
     return Program(kept, folder, design, tools)

@@ -5,15 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from importlib.resources import files
 
 from bnnflow import Problem, __version__
 
 from ...transforms.ir.graph import Graph
 from ...transforms.streams import Converter, Stream, Streams, StreamUnit, streams_of
+from . import top_control
+from .control import MOST_ROW, Control, Rows
 from .modules import Memory, Module, module_of, packed
+from .top_control import HostMemory
 from .words import value_bits, word_bytes
 
 MANIFEST = "manifest.json"
@@ -47,6 +50,8 @@ class Design:
         entry, leave: streams that the host writes and reads.
         modules: of the units, by name.
         fifos: name of a stream by the place of its FIFO in the top module, such as "u_conv0.u_out".
+        host_memories: those that a host can write, or that correct errors, by number.
+        controlled: whether there are registers.
     """
 
     name: str
@@ -56,15 +61,20 @@ class Design:
     leave: Stream
     modules: Mapping[str, Module]
     fifos: Mapping[str, str]
+    host_memories: Sequence[HostMemory] = ()
+    controlled: bool = False
 
 
-def design(graph: Graph, depth: int, depths: Mapping[str, int], clock_mhz: float) -> Design:
+def design(
+    graph: Graph, depth: int, depths: Mapping[str, int], clock_mhz: float, control: Control | None = None
+) -> Design:
     """Hardware of a folded dataflow graph; the same graph and depths give the same bytes.
 
     Args:
         graph: dataflow level, folded.
         depth, depths: words of every FIFO, and of single ones by the names of `streams_of`; 1 or more.
         clock_mhz: of the constraints.
+        control: what a host can ask of it; None: it has no registers.
 
     Raises:
         Problem: a unit that has no module here, or a FIFO without a size.
@@ -76,20 +86,28 @@ def design(graph: Graph, depth: int, depths: Mapping[str, int], clock_mhz: float
     for name, places in held.items():
         if places < 1:
             raise Problem(f"FIFO {name!r} has {places} words", "FIFO depths", "hardware needs one or more")
-    modules = {part.node.name: module_of(part.node, graph) for part in streams.parts if isinstance(part, StreamUnit)}
-    digest = hashlib.sha256((str(graph) + json.dumps(held)).encode()).hexdigest()
-    top = _Top(graph, streams, modules, held, digest)
-    used = sorted({_module_name(part, modules) for part in streams.parts} | set(_PARTS))
+    units = [part.node for part in streams.parts if isinstance(part, StreamUnit)]
+    modules = {node.name: module_of(node, graph, control) for node in units}
+    asked = repr(control) if control else ""
+    digest = hashlib.sha256((str(graph) + json.dumps(held) + asked).encode()).hexdigest()
+    top = _Top(graph, streams, modules, held, digest, control)
+    text = top.text()
+    used = sorted(
+        {_module_name(part, modules) for part in streams.parts}
+        | set(_PARTS)
+        | set(top_control.modules(top.guarded) if control else ())
+    )
     library = files(__package__) / "library"
     made = {
-        f"{top.name}.sv": top.text(),
+        f"{top.name}.sv": text,
         **{f"library/{name}.sv": (library / f"{name}.sv").read_text("utf-8") for name in used},
         **{path: "\n".join(lines) + "\n" for path, lines in top.memories.items()},
         "files.f": "\n".join([*(f"library/{name}.sv" for name in used), f"{top.name}.sv"]) + "\n",
         "clock.xdc": f"create_clock -name ap_clk -period {1000 / clock_mhz:.3f} [get_ports ap_clk]\n",
     }
     made[MANIFEST] = _manifest(top, made)
-    return Design(top.name, digest, made, streams.entries[0], streams.leave, modules, top.fifos)
+    entry, leave = streams.entries[0], streams.leave
+    return Design(top.name, digest, made, entry, leave, modules, top.fifos, top.guarded, control is not None)
 
 
 def _module_name(part: Converter | StreamUnit, modules: Mapping[str, Module]) -> str:
@@ -108,13 +126,24 @@ class _Top:
     """The top module: a FIFO at the input, an instance a part, wires by the names of streams."""
 
     def __init__(
-        self, graph: Graph, streams: Streams, modules: Mapping[str, Module], depths: Mapping[str, int], digest: str
+        self,
+        graph: Graph,
+        streams: Streams,
+        modules: Mapping[str, Module],
+        depths: Mapping[str, int],
+        digest: str,
+        control: Control | None,
     ) -> None:
         self.graph, self.streams, self.modules, self.depths, self.digest = graph, streams, modules, depths, digest
+        self.control = control
+        self.guarded: list[HostMemory] = []
+        # Images under way: no stream holds more than fill it, and each unit has one in hand.
+        images = sum(depths[each.name] // each.words + 3 for each in streams.streams)
+        self.image_bits = min(32, images.bit_length() + 1)
         self.taken: set[str] = set()
         self.name = self._unique(f"bnn_{identifier(graph.name)}")
         self.wires = {id(each): self._unique(f"s_{identifier(each.target)}") for each in streams.streams}
-        self.memories: dict[str, list[str]] = {}
+        self.memories: dict[str, Sequence[str]] = {}
         self.instances: list[str] = []
         self.fifos: dict[str, str] = {}
 
@@ -139,6 +168,7 @@ class _Top:
             f"module {self.name} (",
             "    input logic ap_clk,",
             "    input logic ap_rst_n,",
+            *(top_control.ports() if self.control else []),
             "    input logic s_axis_0_tvalid,",
             "    output logic s_axis_0_tready,",
             f"    input logic [{wide - 1}:0] s_axis_0_tdata,",
@@ -149,13 +179,14 @@ class _Top:
             ");",
             "  wire clk = ap_clk;",
             "  logic rst;",
+            "  initial rst = 1'b1;",
             "  always_ff @(posedge clk) rst <= ~ap_rst_n;",
         ]
         for each in self.streams.streams:
             wire, bits = self.wires[id(each)], each.width * value_bits(each.type)
             lines += [
                 f"  // {each.name}: {each.words} words of {each.width} {each.type.datatype}",
-                f"  logic {wire}_valid, {wire}_ready;",
+                f"  logic {wire}_valid, {wire}_ready, {wire}_push;",
                 f"  logic [{bits - 1}:0] {wire}_data;",
             ]
         if wide > given:
@@ -173,8 +204,10 @@ class _Top:
             },
         )
         self.fifos[name] = entry.name
+        self.instances.append(f"  assign {self.wires[id(entry)]}_push = s_axis_0_tvalid & s_axis_0_tready;")
         for part in self.streams.parts:
             self._part(part)
+        lines += self._controlled() if self.control else [f"  wire unused_pushes = &{{{', '.join(self._pushes())}}};"]
         wire = self.wires[id(leave)]
         lines += [
             *self.instances,
@@ -200,14 +233,14 @@ class _Top:
                 "N": wide // narrow,
                 "DEPTH": self.depths[part.leave.name],
             }
-            ports = self._ports("s", [part.entry]) | self._ports("m", [part.leave])
+            ports = self._ports("s", [part.entry]) | self._ports("m", [part.leave]) | self._push([part.leave])
             self.fifos[f"{self._instance(module, part.name, sizes, ports)}.u_out"] = part.leave.name
             return
         node, made = part.node, self.modules[part.node.name]
         name = identifier(node.name)
         parameters = dict(made.parameters)
         for key, memory in made.tables.items():
-            parameters[key] = self._file(f"{name}_{key.lower()}", memory)
+            parameters[key] = self._file(f"{name}_{key.lower()}", memory.words)
         depths = [self.depths[each.name] for each in part.outputs]
         if module == "bnnflow_duplicate_streams":
             parameters |= {"N": len(depths), "DEPTHS": packed(depths)}
@@ -223,35 +256,94 @@ class _Top:
         else:
             ports = self._ports("s", part.inputs)
         for key, memory in made.memories.items():
-            ports |= self._memory(name, key, memory)
-        made_as = self._instance(module, node.name, parameters, ports | self._ports("m", part.outputs))
+            ports |= self._memory(node.name, key, memory)
+        ports |= self._ports("m", part.outputs) | self._push(part.outputs)
+        made_as = self._instance(module, node.name, parameters, ports)
         for place, each in enumerate(part.outputs):
             inner = f"g_reader[{place}]." if module == "bnnflow_duplicate_streams" else ""
             self.fifos[f"{made_as}.{inner}u_out"] = each.name
 
-    def _file(self, name: str, memory: Memory) -> str:
+    def _file(self, name: str, words: Sequence[str]) -> str:
         """The file of a memory as a parameter."""
         path = f"memories/{name}.hex"
         while path in self.memories:
             path = path.replace(".hex", "_.hex")
-        self.memories[path] = memory.words
+        self.memories[path] = words
         return f'"{path}"'
 
     def _memory(self, unit: str, port: str, memory: Memory) -> dict[str, str]:
         """Ports of a unit that reads a memory beside it."""
-        wire = self._unique(f"{unit}_{port}")
+        name = f"{identifier(unit)}_{port}"
+        wire = self._unique(name)
         self.instances.append(f"  logic {wire}_next;\n  logic [{memory.width - 1}:0] {wire};")
         if not memory.words:
             self.instances.append(f"  assign {wire} = '0;\n  wire unused_{wire} = {wire}_next;")
             return {f"{port}_next": f"{wire}_next", port: wire}
-        sizes = {
-            "DEPTH": len(memory.words),
-            "WIDTH": memory.width,
-            "FILE": self._file(f"{unit}_{port}", memory),
-            "STYLE": f'"{memory.style}"',
-        }
-        self._instance("bnnflow_memory", wire, sizes, {"next": f"{wire}_next", "data": wire})
+        read = {"next": f"{wire}_next", "data": wire}
+        if memory.rows is None:
+            sizes: dict[str, int | str] = {"DEPTH": len(memory.words), "WIDTH": memory.width}
+            sizes |= {"FILE": self._file(name, memory.words), "STYLE": f'"{memory.style}"'}
+            self._instance("bnnflow_memory", wire, sizes, read)
+        else:
+            self._guarded(unit, port, wire, memory, memory.rows, read)
         return {f"{port}_next": f"{wire}_next", port: wire}
+
+    def _guarded(self, unit: str, port: str, wire: str, memory: Memory, rows: Rows, read: Mapping[str, str]) -> None:
+        """An instance of a memory that can be written or corrects errors."""
+        number = len(self.guarded)
+        sizes = (memory.sets, len(rows.words), len(memory.words), memory.width, rows.joined, rows.bits)
+        host = HostMemory(unit, port, *sizes)
+        if host.data_bits > MOST_ROW:
+            what = f"{unit} has a memory of {host.data_bits:,} bits a word, more than registers hold ({MOST_ROW:,})"
+            raise Problem(what, f"graph {self.graph.name!r}", "use less PE or SIMD")
+        self.guarded.append(host)
+        self._instance(
+            "bnnflow_guarded_memory",
+            wire,
+            {
+                "WORDS": host.words,
+                "WIDTH": host.word_bits,
+                "SETS": host.sets,
+                "JOINED": host.joined,
+                **rows.coding.parameters(),
+                "BITS": host.stored_bits,
+                "PASSES": memory.passes,
+                "IBITS": self.image_bits,
+                "FILE": self._file(f"{identifier(unit)}_{port}", [*rows.words] * host.sets),
+                "STYLE": f'"{memory.style}"',
+            },
+            {**read, **top_control.memory_ports(host, number, self.image_bits)},
+        )
+
+    def _controlled(self) -> list[str]:
+        """Declarations of what the host talks to; instances of it are made."""
+        entry, leave, streams = self.streams.entries[0], self.streams.leave, self.streams.streams
+        sets = max([1, *(each.sets for each in self.guarded)])
+        sizes = top_control.control_parameters(self.digest, entry.words, leave.words, len(streams), self.guarded, sets)
+        self._instance("bnnflow_axi_lite", "axi_lite", {}, top_control.AXI_PORTS)
+        self._instance("bnnflow_control", "control", sizes, top_control.CONTROL_PORTS)
+        for place, each in enumerate(streams):
+            wire = self.wires[id(each)]
+            latency = next((module.latency for name, module in self.modules.items() if name == each.source), 0)
+            self._instance(
+                "bnnflow_monitor",
+                f"monitor_{wire}",
+                {"PBITS": (self.depths[each.name] + latency + 1).bit_length()},
+                {
+                    "clear": "host_clear",
+                    **{name: f"{wire}_{name}" for name in ("push", "valid", "ready")},
+                    "stalls": f"host_stalls[{32 * place + 31}:{32 * place}]",
+                    "peak": f"host_peaks[{32 * place + 31}:{32 * place}]",
+                },
+            )
+        return top_control.wires(self.guarded, sets, len(streams))
+
+    def _pushes(self) -> list[str]:
+        return [f"{self.wires[id(each)]}_push" for each in self.streams.streams]
+
+    def _push(self, streams: Sequence[Stream]) -> dict[str, str]:
+        names = [f"{self.wires[id(each)]}_push" for each in streams]
+        return {"m_push": names[0] if len(names) == 1 else "{" + ", ".join(reversed(names)) + "}"}
 
     def _ports(self, side: str, streams: tuple[Stream, ...] | list[Stream], bits: int = 0) -> dict[str, str]:
         """Ports of a side; several streams side by side, the first lowest, their values in `bits` each."""
@@ -307,6 +399,7 @@ def _manifest(top: _Top, made: Mapping[str, str]) -> str:
         "top": top.name,
         "units": units,
         "streams": streams,
+        **({"memories": [asdict(each) | {"data_bits": each.data_bits} for each in top.guarded]} if top.control else {}),
         "files": {path: hashlib.sha256(text.encode()).hexdigest() for path, text in made.items()},
     }
     return json.dumps(content, indent=2) + "\n"

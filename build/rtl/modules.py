@@ -32,6 +32,7 @@ from ...transforms.ir.ops import (
 from ...transforms.ir.tensor import Array, TensorType
 from ...transforms.streams import WindowMoves
 from ..memories import weight_lines, words_hex
+from .control import Control, Rows
 from .words import value_bits
 
 Parameter = int | str
@@ -48,11 +49,17 @@ class Memory:
         words: in hexadecimal, word 0 first; none where a unit has the port, but nothing to read.
         width: bits of a word.
         style: of the array, as it stands in SystemVerilog: "auto", "block" or "distributed".
+        rows: as they are stored where a host writes them or errors are corrected; None: constants.
+        sets: of words, one of which is read.
+        passes: times that an image reads all words.
     """
 
     words: list[str]
     width: int
     style: str = "auto"
+    rows: Rows | None = None
+    sets: int = 1
+    passes: int = 1
 
     @property
     def bits(self) -> int:
@@ -85,8 +92,13 @@ class Module:
     tables: Mapping[str, Memory] = field(default_factory=dict)
 
 
-def module_of(node: Node, graph: Graph) -> Module:
+def module_of(node: Node, graph: Graph, control: Control | None = None) -> Module:
     """The module of a unit, but for the depth of its output and the places of its memories' files.
+
+    Args:
+        node: the unit.
+        graph: that it is in.
+        control: what a host can ask of its memories.
 
     Raises:
         Problem: a unit, or a choice of one, that has no module.
@@ -97,9 +109,9 @@ def module_of(node: Node, graph: Graph) -> Module:
             raise _refused(node, "computes on floats", "compile the graph to dataflow")
     match node.op:
         case Mvau():
-            return _mvau(node, node.op, x, made)
+            return _read(node, node.op, x, _mvau(node, node.op, x, made), control)
         case Thresholding():
-            return _thresholding(node, node.op, x, made)
+            return _read(node, node.op, x, _thresholding(node, node.op, x, made), control)
         case SlidingWindow():
             return _window(node, node.op, x)
         case StreamingMaxPool((kh, kw)):
@@ -139,12 +151,12 @@ def module_of(node: Node, graph: Graph) -> Module:
             assert_never(node.op)
 
 
-def latencies(graph: Graph) -> dict[str, int]:
+def latencies(graph: Graph, control: Control | None = None) -> dict[str, int]:
     """Cycles from a step of each unit to the word that it writes, by name; what has no module is left out."""
     found = {}
     for node in graph.nodes:
         try:
-            found[node.name] = module_of(node, graph).latency
+            found[node.name] = module_of(node, graph, control).latency
         except Problem:
             continue
     return found
@@ -184,9 +196,28 @@ def _mvau(node: Node, op: Mvau, x: TensorType, made: TensorType) -> Module:
         "OBITS": value_bits(made),
         "ACT_VAL": op.act_val,
     }
-    if op.mem_mode == "external" or op.runtime_writeable_weights:
-        raise _refused(node, "has weights that are written while it runs", "let them lie inside: internal_decoupled")
+    if op.mem_mode == "external":
+        raise _refused(node, "has weights that come from outside", "let them lie inside: internal_decoupled")
     return Module("bnnflow_mvau", parameters, latency, memories)
+
+
+def _read(node: Node, op: Mvau | Thresholding, x: TensorType, made: Module, control: Control | None) -> Module:
+    """The module with its memories as a host finds them; those in a code are read a cycle later."""
+    if op.runtime_writeable_weights and control is None:
+        raise _refused(node, "has a memory that is written while it runs, and no registers", "give --sets 1")
+    if control is None:
+        return made
+    coded = [key for key in made.memories if (node.name, key) in control.coded]
+    memories = {}
+    for key, memory in made.memories.items():
+        rows = control.coded.get((node.name, key))
+        if rows is None and op.runtime_writeable_weights and memory.words:
+            rows = Rows(memory.words, memory.width)
+        sets = control.sets if op.runtime_writeable_weights else 1
+        memories[key] = replace(memory, rows=rows, sets=sets, passes=prod(x.shape[:-1]))
+    later = 1 if coded else 0
+    parameters = {**made.parameters, "READ": 1 + later}
+    return replace(made, parameters=parameters, memories=memories, latency=made.latency + later)
 
 
 def sum_latency(simd: int, weight_bits: int, *, bits: bool) -> int:
@@ -197,8 +228,6 @@ def sum_latency(simd: int, weight_bits: int, *, bits: bool) -> int:
 
 
 def _thresholding(node: Node, op: Thresholding, x: TensorType, made: TensorType) -> Module:
-    if op.runtime_writeable_weights:
-        raise _refused(node, "has thresholds that are written while it runs", "let them be constants")
     low, high = x.range
     bits, levels = signed_bits(low, high + 1), op.bounds.shape[1]
     _few(node, levels)

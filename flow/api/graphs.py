@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from ...transforms.ir.graph import Graph
+    from ..graphs.control import Registers
     from ..graphs.folding import Wanted
     from ..results.costs import GraphCost
     from ..results.graphs import CheckResult, CompileResult, Simulation
@@ -415,6 +416,9 @@ class LoadedGraph:
         folding: PathLike | None = None,
         fifo: int = 2,
         fifo_depths: PathLike | None = None,
+        control: bool = False,
+        sets: int | None = None,
+        protect: str = "",
         top_k: int = 0,
         keep_shape: bool = False,
     ) -> Rtl:
@@ -424,6 +428,9 @@ class LoadedGraph:
             folder: for the files; one that such files were written to before is replaced.
             fps, part, clock_mhz, folding, fifo_depths, top_k, keep_shape: as for `estimate`.
             fifo: depth of every FIFO, in words; those that would cost rate are made deeper.
+            control: AXI-Lite registers; `sets` and `protect` bring them, too.
+            sets: of weights and thresholds that the host can write; 0, or None: they are constants.
+            protect: code of the memories, such as "secded-39-32", "tmr"; empty: none.
 
         Raises:
             Problem: as for `estimate`; a unit that has no hardware; the folder holds something else.
@@ -434,7 +441,8 @@ class LoadedGraph:
         from ..commands import graphs, hardware
 
         wanted = _wanted(part, clock_mhz, fps, folding, False, top_k, keep_shape)
-        return hardware.rtl(self.graph, wanted, graphs.Fifos(fifo, path_of(fifo_depths)), Path(folder))
+        fifos = graphs.Fifos(fifo, path_of(fifo_depths))
+        return hardware.rtl(self.graph, wanted, fifos, Path(folder), _registers(control, sets, protect))
 
     def cosim(
         self,
@@ -454,6 +462,9 @@ class LoadedGraph:
         folding: PathLike | None = None,
         fifo: int = 2,
         fifo_depths: PathLike | None = None,
+        control: bool = False,
+        sets: int | None = None,
+        protect: str = "",
         top_k: int = 0,
         keep_shape: bool = False,
     ) -> Cosim:
@@ -468,7 +479,7 @@ class LoadedGraph:
             seconds: that a build or a run may take; None: as long as it takes.
             structural: simulate counts and sums as they are built from LUTs, which takes longer.
             folder: leave the hardware's files there, and the waveform around the first wrong word.
-            fps, part, clock_mhz, folding, fifo, fifo_depths, top_k, keep_shape: as for `rtl`.
+            fps, part, clock_mhz, folding, fifo, fifo_depths, control, sets, protect, top_k, keep_shape: as for `rtl`.
 
         Returns:
             `equal`, and what was compared.
@@ -488,7 +499,14 @@ class LoadedGraph:
         wanted = _wanted(part, clock_mhz, fps, folding, False, top_k, keep_shape)
         checks = Checks(stalls, seed, seconds, structural)
         how = hardware.CosimOptions(given, count, checks, path_of(folder))
-        return hardware.cosim(self.graph, wanted, graphs.Fifos(fifo, path_of(fifo_depths)), how)
+        fifos = graphs.Fifos(fifo, path_of(fifo_depths))
+        return hardware.cosim(self.graph, wanted, fifos, how, _registers(control, sets, protect))
+
+
+def _registers(control: bool, sets: int | None, protect: str) -> Registers:
+    from ..graphs.control import Registers
+
+    return Registers(control, given_or_default(sets, "rtl.sets"), protect)
 
 
 def _wanted(

@@ -10,17 +10,21 @@ import typer
 from bnnflow import CHECK_FAILED
 
 from .commands import examples
-from .declare import KEY, Own
+from .declare import KEY, Key, Own
 from .graphs import Depths, Folding, KeepShape, Rate, TopK
 from .options import Clock, Contract, DataDir, DataName, GraphFile, ImagesOrContract, Json, Part, useless
 
 HardwareDepth = Annotated[
     int, Own("Depth of every FIFO, in words; those that would cost rate are made deeper.", ("--fifo",), least=1)
 ]
+Control = Annotated[bool, Key("rtl.control")]
+Sets = Annotated[int, Key("rtl.sets")]
+Protect = Annotated[str, Key("rtl.protect", metavar="CODE")]
 
 
 @examples(
     "flow rtl net.onnx --fps 10000 -o hardware",
+    "flow rtl net.onnx --fps 10000 --protect secded-72-64 --sets 2",
     "flow rtl runs/digits/pruned/intermediate_models/4_folded.onnx -o hardware  # As that run folded it.",
 )
 def rtl(
@@ -33,6 +37,9 @@ def rtl(
     folding: Folding = None,
     fifo: HardwareDepth = 2,
     fifo_depths: Depths = None,
+    control: Control = KEY,
+    sets: Sets = KEY,
+    protect: Protect = KEY,
     input: Contract = None,
     top_k: TopK = 0,
     keep_shape: KeepShape = False,
@@ -55,6 +62,9 @@ def rtl(
         folding=folding,
         fifo=fifo,
         fifo_depths=fifo_depths,
+        control=control,
+        sets=sets,
+        protect=protect,
         top_k=top_k,
         keep_shape=keep_shape,
     )
@@ -93,6 +103,9 @@ def cosim(
     folding: Folding = None,
     fifo: HardwareDepth = 2,
     fifo_depths: Depths = None,
+    control: Control = KEY,
+    sets: Sets = KEY,
+    protect: Protect = KEY,
     top_k: TopK = 0,
     keep_shape: KeepShape = False,
     json: Json = False,
@@ -127,6 +140,9 @@ def cosim(
         folding=folding,
         fifo=fifo,
         fifo_depths=fifo_depths,
+        control=control,
+        sets=sets,
+        protect=protect,
         top_k=top_k,
         keep_shape=keep_shape,
     )

@@ -13,6 +13,7 @@ from bnnflow import Problem
 
 from ...build.rtl.design import MANIFEST
 from ...transforms.ir.graph import Graph
+from ..graphs.control import Registers
 from ..graphs.folding import Wanted
 from ..graphs.hardware import Checks, Hardware, cosimulated, hardware_of, refuse_deadlock, told
 from ..results.hardware import Cosim, Rtl
@@ -38,7 +39,7 @@ class CosimOptions:
     folder: Path | None = None
 
 
-def rtl(graph: Graph, wanted: Wanted, fifos: Fifos, folder: Path) -> Rtl:
+def rtl(graph: Graph, wanted: Wanted, fifos: Fifos, folder: Path, asked: Registers | None = None) -> Rtl:
     """Write a graph's hardware: compiled and folded as for `estimate`.
 
     Args:
@@ -46,21 +47,22 @@ def rtl(graph: Graph, wanted: Wanted, fifos: Fifos, folder: Path) -> Rtl:
         wanted: as for `estimate`.
         fifos: depths; those that would cost rate are made deeper.
         folder: for its files.
+        asked: what a host is to ask of the hardware.
 
     Raises:
         Problem: as for `estimate`; a unit that has no hardware; the folder holds something else.
     """
-    made, notes = _made(graph, wanted, fifos)
+    made, notes = _made(graph, wanted, fifos, asked)
     with whole_folder(folder, MANIFEST) as place:
         _write(made, place)
     return told(made, wanted.clock_mhz, notes, str(folder))
 
 
-def cosim(graph: Graph, wanted: Wanted, fifos: Fifos, how: CosimOptions) -> Cosim:
+def cosim(graph: Graph, wanted: Wanted, fifos: Fifos, how: CosimOptions, asked: Registers | None = None) -> Cosim:
     """Simulate a graph's hardware cycle by cycle and compare it with the simulators.
 
     Args:
-        graph, wanted, fifos: as for `rtl`.
+        graph, wanted, fifos, asked: as for `rtl`.
         how: images and stalls.
 
     Raises:
@@ -69,7 +71,7 @@ def cosim(graph: Graph, wanted: Wanted, fifos: Fifos, how: CosimOptions) -> Cosi
     from ..run.tools import simulation_tools
 
     tools = simulation_tools()
-    made, _ = _made(graph, wanted, fifos)
+    made, _ = _made(graph, wanted, fifos, asked)
     images = _images(made.graph, how)
     if how.folder is not None:
         with whole_folder(how.folder, MANIFEST) as place:
@@ -80,10 +82,10 @@ def cosim(graph: Graph, wanted: Wanted, fifos: Fifos, how: CosimOptions) -> Cosi
         return cosimulated(made, images, how.checks, Path(name), tools)
 
 
-def _made(graph: Graph, wanted: Wanted, fifos: Fifos) -> tuple[Hardware, Sequence[str]]:
+def _made(graph: Graph, wanted: Wanted, fifos: Fifos, asked: Registers | None) -> tuple[Hardware, Sequence[str]]:
     folded = compile_and_fold(graph, wanted)
     own = fifos.own(folded, wanted.finn_plus)
-    made = hardware_of(folded.graph, fifos.depth, own, wanted.clock_mhz)
+    made = hardware_of(folded.graph, fifos.depth, own, wanted.clock_mhz, asked)
     refuse_deadlock(made)
     return made, folded.notes
 

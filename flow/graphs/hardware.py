@@ -12,16 +12,19 @@ import numpy as np
 
 from bnnflow import CHECK_FAILED, Problem
 
+from ...build.rtl import control as registers
 from ...build.rtl.design import Design, design
 from ...build.rtl.words import checksum
 from ...transforms.ir.graph import Graph
 from ...transforms.streams import INPUT, streams_of
 from ..results.hardware import Cosim, CosimRun, Difference, HardwareUnit, Rtl, WordDifference
+from .control import NO_REGISTERS, Registers, control_of, writable
 from .inputs import input_held
 from .rates import rate, timing_of
 
 if TYPE_CHECKING:
     from ...build.cosim.verilator import Simulated, Stalls, Tools, Words
+    from ...build.rtl.control import Control
     from ...sim.pipeline import Timing
     from ...transforms.ir.tensor import Array
     from ...transforms.streams import Stream
@@ -45,30 +48,38 @@ class Hardware:
         design: its files.
         depths: words of every FIFO.
         timing: of some images, as predicted.
+        control: what a host can ask of it; None: it has no registers.
+        asked: what was asked for.
     """
 
     graph: Graph
     design: Design
     depths: Mapping[str, int]
     timing: Timing
+    control: Control | None = None
+    asked: Registers = NO_REGISTERS
 
 
-def hardware_of(graph: Graph, depth: int, own: Mapping[str, int], clock_mhz: float) -> Hardware:
+def hardware_of(
+    graph: Graph, depth: int, own: Mapping[str, int], clock_mhz: float, asked: Registers | None = None
+) -> Hardware:
     """Hardware whose FIFOs have `depth` words but for those in `own`, and for those that must be deeper.
 
     Those are the FIFOs without which the rate would be less than with unbounded ones, or the graph would stand still;
-    what `own` names stays as it is.
+    what `own` names stays as it is. `asked`: what a host is to ask of it.
 
     Raises:
         Problem: a unit that has no hardware.
     """
     # Refused before anything is simulated.
-    design(graph, depth, own, clock_mhz)
-    restored = rate(graph, depth, own, _RATE_IMAGES).restoring
+    asked = asked or NO_REGISTERS
+    graph = writable(graph, asked)
+    control = control_of(graph, asked)
+    design(graph, depth, own, clock_mhz, control)
+    restored = rate(graph, depth, own, _RATE_IMAGES, control).restoring
     chosen = {each.name: depth for each in streams_of(graph).streams} | dict(restored) | dict(own)
-    return Hardware(
-        graph, design(graph, depth, chosen, clock_mhz), chosen, timing_of(graph, _RATE_IMAGES, depth, chosen)
-    )
+    timing = timing_of(graph, _RATE_IMAGES, depth, chosen, control)
+    return Hardware(graph, design(graph, depth, chosen, clock_mhz, control), chosen, timing, control, asked)
 
 
 def refuse_deadlock(made: Hardware) -> None:
@@ -107,6 +118,10 @@ def told(made: Hardware, clock_mhz: float, notes: Sequence[str], folder: str) ->
             )
             for name, each in made.design.modules.items()
         ],
+        registers=made.design.controlled,
+        host_memories=len(made.design.host_memories),
+        sets=max((each.sets for each in made.design.host_memories), default=0),
+        protection=made.asked.protect,
         files=len(made.design.files),
         notes=list(notes),
     )
@@ -184,7 +199,8 @@ def cosimulated(made: Hardware, images: Array, checks: Checks, folder: Path, too
         )
         results.append(found)
     few = slice(0, min(_TRACED, len(images)))
-    traced = program.run(values[few], checksums=True, limit=limit, seconds=seconds)
+    asked = _asked(made, len(images[few]))
+    traced = program.run(values[few], checksums=True, host=asked, limit=limit, seconds=seconds)
     streams = streams_of(graph).streams
     tensors = {INPUT: values[few], **simulator.tensors(images[few], _sources(graph))}
     carried = {each.name: tensors[_tensor(graph, each.source, tensors)] for each in streams}
@@ -195,8 +211,9 @@ def cosimulated(made: Hardware, images: Array, checks: Checks, folder: Path, too
         first = _first_word(changed[0], passed, carried[changed[0].name])
         if first is not None and checks.waveforms is not None:
             first = replace(first, waveform=_waveform(made, values[few], first.cycle, checks, folder, tools, limit))
-    predicted = timing_of(graph, len(images), 2, made.depths)
+    predicted = timing_of(graph, len(images), 2, made.depths, made.control)
     unexpected = [*_unlike(results[0], predicted, len(images)), *(f"words of {each.name} differ" for each in changed)]
+    unexpected += _registers_unlike(made, traced.read, len(images[few]))
     unexpected += [f"{run.different:,} outputs differ with stalls of seed {run.seed}" for run in runs if run.different]
     unexpected += [
         f"the hardware stands still with stalls of seed {run.seed}"
@@ -228,6 +245,37 @@ def cosimulated(made: Hardware, images: Array, checks: Checks, folder: Path, too
         equal=not unexpected,
         build_seconds=round(built, 3),
     )
+
+
+def _asked(made: Hardware, images: int) -> list[str]:
+    """What a host does that reads all registers when so many images came out."""
+    if not made.design.controlled:
+        return []
+    streams = range(registers.STREAMS, registers.STREAMS + 8 * len(made.depths), 4)
+    places = (registers.MAGIC, *range(registers.HASH, registers.HASH + 16, 4), registers.BEGAN, registers.ENDED)
+    return [f"images {images}", *(f"r {place}" for place in (*places, registers.INTERVAL, *streams))]
+
+
+def _registers_unlike(made: Hardware, read: Sequence[int], images: int) -> list[str]:
+    """What registers say that is not so, of a run without stalls."""
+    if not made.design.controlled:
+        return []
+    predicted = timing_of(made.graph, images, 2, made.depths, made.control)
+    digest = made.design.digest
+    known = {
+        "BNNF": int.from_bytes(b"BNNF", "little"),
+        **{f"HASH {part}": int(digest[8 * part : 8 * part + 8], 16) for part in range(4)},
+        "images that began": images,
+        "images that ended": images,
+        "interval": predicted.intervals[-1] if images > 1 else read[7],
+    }
+    for fifo in predicted.fifos:
+        known |= {f"stalls of {fifo.name}": fifo.stalls, f"peak of {fifo.name}": fifo.peak}
+    return [
+        f"register {name!r} is {found:,}, not {value:,}"
+        for (name, value), found in zip(known.items(), read, strict=True)
+        if found != value
+    ]
 
 
 def _first_word(stream: Stream, passed: Words, tensor: Array) -> WordDifference | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ...build.rtl.control import Control
 from ...build.rtl.modules import latencies
 from ...sim.pipeline import Timing, fifos_of
 from ...sim.pipeline import simulate as simulated
@@ -53,24 +54,34 @@ class FrameRate:
 
 
 def timing_of(
-    graph: Graph, images: int, depth: int, depths: Mapping[str, int] | None = None, *, remedy: bool = True
+    graph: Graph,
+    images: int,
+    depth: int,
+    depths: Mapping[str, int] | None = None,
+    control: Control | None = None,
+    *,
+    remedy: bool = True,
 ) -> Timing:
     """Timing of the hardware that `flow rtl` writes of a folded graph: its pipeline stages are in it.
 
-    Args and errors are those of `sim.pipeline.simulate`.
+    Args and errors are those of `sim.pipeline.simulate`; `control` is what a host can ask of the hardware.
     """
-    return simulated(graph, images, depth, depths, latencies(graph), remedy=remedy)
+    return simulated(graph, images, depth, depths, latencies(graph, control), remedy=remedy)
 
 
-def rate(graph: Graph, depth: int, own: Mapping[str, int], images: int = IMAGES) -> FrameRate:
+def rate(
+    graph: Graph, depth: int, own: Mapping[str, int], images: int = IMAGES, control: Control | None = None
+) -> FrameRate:
     """Rate of a folded graph with FIFOs of `depth` words but for those in `own`, 0 for unbounded ones.
+
+    `control` is what a host can ask of the hardware.
 
     Raises:
         Problem: as `sim.pipeline.simulate`.
     """
-    given = timing_of(graph, images, depth, own, remedy=False)
-    deep = timing_of(graph, images, 0) if depth or any(own.values()) else given
-    return FrameRate(given, deep, {} if _keeps(given, deep) else _restoring(graph, given, deep, images))
+    given = timing_of(graph, images, depth, own, control, remedy=False)
+    deep = timing_of(graph, images, 0, None, control) if depth or any(own.values()) else given
+    return FrameRate(given, deep, {} if _keeps(given, deep) else _restoring(graph, given, deep, images, control))
 
 
 def affordable(graph: Graph, most: int = BESIDE_AN_ESTIMATE) -> bool:
@@ -83,7 +94,7 @@ def _keeps(timing: Timing, deep: Timing) -> bool:
     return timing.interval is not None and timing.interval <= deep.interval
 
 
-def _restoring(graph: Graph, given: Timing, deep: Timing, images: int) -> dict[str, int]:
+def _restoring(graph: Graph, given: Timing, deep: Timing, images: int, control: Control | None) -> dict[str, int]:
     """Depths that restore the rate, as few and as small as a short search finds.
 
     All FIFOs grow alike until the rate is that of unbounded ones; what each then held at most is a depth with which not
@@ -94,7 +105,7 @@ def _restoring(graph: Graph, given: Timing, deep: Timing, images: int) -> dict[s
     while True:
         depth *= _STEP
         widened = {name: d and max(d, depth) for name, d in stated.items()}
-        timing = timing_of(graph, images, depth, widened, remedy=False)
+        timing = timing_of(graph, images, depth, widened, control, remedy=False)
         if _keeps(timing, deep):
             break
         assert depth <= _STEP * max(fifo.written for fifo in deep.fifos), "as deep as all words, a FIFO is never full"
@@ -102,6 +113,6 @@ def _restoring(graph: Graph, given: Timing, deep: Timing, images: int) -> dict[s
     tries = max(1, _WORDS_TO_SPARE // max(1, sum(fifo.written for fifo in deep.fifos)))
     for name in sorted(found, key=lambda key: -found[key])[:tries]:
         fewer = {key: value for key, value in found.items() if key != name}
-        if fewer and _keeps(timing_of(graph, images, depth, stated | fewer, remedy=False), deep):
+        if fewer and _keeps(timing_of(graph, images, depth, stated | fewer, control, remedy=False), deep):
             found = fewer
     return found

@@ -130,6 +130,15 @@ class Rtl(Section):
     fifo: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
         default=2, description="words of every FIFO, but for those that would cost rate"
     )
+    control: bool = Field(
+        default=False, description="AXI-Lite registers: identity, images, interval, stalls and fill of every stream"
+    )
+    sets: Annotated[int, Field(ge=0, le=256)] = Field(
+        default=0, description="sets of weights and thresholds that the host can write in use; 0: they are constants"
+    )
+    protect: str = Field(
+        default="", description="code of the memories, which corrects as they are read, such as secded-39-32, tmr"
+    )
 
 
 class Cosim(Section):

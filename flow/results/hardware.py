@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ..run.typed_json import BESIDE
+from ..run.typed_json import BESIDE, OPTIONAL
 from .costs import InputHeld
 
 
@@ -41,6 +41,10 @@ class Rtl:
         fps: images per second at that clock.
         fifo_depths: words of every FIFO, by name.
         units: in the order of the graph.
+        registers: whether a host finds AXI-Lite registers.
+        host_memories: memories that it can write, those in a code among them.
+        sets: of words in them, at most; 0: there are none.
+        protection: code of the memories; empty: none.
         files: number of files.
         notes: of the compiler and the folding.
     """
@@ -56,6 +60,10 @@ class Rtl:
     fps: float
     fifo_depths: Mapping[str, int]
     units: list[HardwareUnit]
+    registers: bool | None = field(default=None, metadata=OPTIONAL)
+    host_memories: int | None = field(default=None, metadata=OPTIONAL)
+    sets: int | None = field(default=None, metadata=OPTIONAL)
+    protection: str | None = field(default=None, metadata=OPTIONAL)
     files: int
     notes: list[str]
 

@@ -23,6 +23,14 @@ def print_rtl(found: Rtl) -> None:
         f"{found.interval_cycles:,} cycles per image: {found.fps:,.0f} images/s at {found.clock_mhz:g} MHz; first "
         f"image after {found.latency_cycles:,} cycles; simulated word by word"
     )
+    if found.registers:
+        parts = ["AXI-Lite registers (s_axi_control_*)"]
+        if found.host_memories:
+            held = "1 memory" if found.host_memories == 1 else f"{found.host_memories:,} memories"
+            parts.append(f"{held} that the host can write, {plural(found.sets or 0, 'set')}")
+        if found.protection:
+            parts.append(f"stored in {found.protection}")
+        print("; ".join(parts))
     print(f"{plural(found.files, 'file')} in {found.folder}")
     for note in found.notes:
         print(f"note: {note}")

@@ -11,6 +11,7 @@ from bnnflow import CHECK_FAILED, Problem
 from ...build.rtl.design import design
 from ...transforms.ir.graph import Graph
 from ...transforms.reading.read import read
+from ..graphs.control import Registers, control_of, writable
 from ..graphs.hardware import Checks, Hardware, cosimulated, hardware_of, told
 from ..graphs.rates import affordable, timing_of
 from ..recipe.schema import Recipe
@@ -36,12 +37,16 @@ def _write(build: Build, network: str) -> Rtl | NotWritten:
     try:
         if not affordable(graph, _MOST_WORDS):
             return NotWritten(reason=_TOO_LONG)
-        made = hardware_of(graph, settings.fifo, {}, clock)
+        made = hardware_of(graph, settings.fifo, {}, clock, _registers(build.recipe))
     except Problem as problem:
         return NotWritten(reason=problem.in_place)
     for path, text in made.design.files.items():
         build.run.write(f"{network}/{FOLDER}/{path}", text)
     return told(made, clock, (), f"{network}/{FOLDER}")
+
+
+def _registers(recipe: Recipe) -> Registers:
+    return Registers(recipe.rtl.control, recipe.rtl.sets, recipe.rtl.protect)
 
 
 def _named(build: Build, network: str) -> Graph:
@@ -80,8 +85,12 @@ def simulate_rtl(build: Build) -> CosimResult:
         if isinstance(written, NotWritten):
             continue
         graph, depths = _named(build, network), written.fifo_depths
-        made = design(graph, recipe.rtl.fifo, depths, written.clock_mhz)
-        hardware = Hardware(graph, made, depths, timing_of(graph, 3, recipe.rtl.fifo, depths))
+        asked = _registers(recipe)
+        graph = writable(graph, asked)
+        control = control_of(graph, asked)
+        made = design(graph, recipe.rtl.fifo, depths, written.clock_mhz, control)
+        timing = timing_of(graph, 3, recipe.rtl.fifo, depths, control)
+        hardware = Hardware(graph, made, depths, timing, control)
         inputs = np.asarray(image_inputs(graph, images))
         found[network] = cosimulated(hardware, inputs, checks, build.file(network, FOLDER), tools)
         if not found[network].equal:

@@ -34,6 +34,12 @@ class Fifo:
         held = np.arange(1, len(writes) + 1) - np.searchsorted(reads, writes, "left")
         return int(held.max(initial=0))
 
+    def stalls(self) -> int:
+        """Cycles in which a word waited to be read: each is offered when it is there and the one before was read."""
+        reads = np.array(self.reads, np.int64)
+        there = np.array(self.writes[: len(reads)], np.int64) + self.latency
+        return int((reads - np.maximum(there, np.concatenate([[-1], reads[:-1]])) - 1).sum()) if len(reads) else 0
+
 
 # A step: cycles since the step before, inputs that are read, outputs that are written.
 Step = tuple[int, tuple[int, ...], tuple[int, ...]]
@@ -242,7 +248,8 @@ class Line:
         )
         units = [_unit_timing(name, kind, group) for name, (kind, group) in self.units.items() if kind]
         fifos = [
-            FifoTiming(f.name, f.depth, f.width, f.words, len(f.writes), len(f.reads), f.peak()) for f in self.fifos
+            FifoTiming(f.name, f.depth, f.width, f.words, len(f.writes), len(f.reads), f.peak(), f.stalls())
+            for f in self.fifos
         ]
         return Timing(self.images, finished, tuple(units), tuple(fifos), deadlock)
 

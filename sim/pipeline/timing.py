@@ -37,6 +37,7 @@ class FifoTiming:
         words: words per image.
         written, read: words in all.
         peak: most words that it held at a time.
+        stalls: cycles in which its output waited with a word.
     """
 
     name: str
@@ -46,6 +47,7 @@ class FifoTiming:
     written: int
     read: int
     peak: int
+    stalls: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,8 @@ module bnnflow_add_streams #(
     input logic [PE*BBITS-1:0] b_data,
     output logic m_valid,
     input logic m_ready,
-    output logic [PE*OBITS-1:0] m_data
+    output logic [PE*OBITS-1:0] m_data,
+    output logic m_push
 );
 `ifndef __ICARUS__
   if (OBITS < ABITS || OBITS < BBITS) begin : g_check
@@ -39,6 +40,7 @@ module bnnflow_add_streams #(
     wire [OBITS-1:0] b = OBITS'($signed({BSIGNED & b_data[(p+1)*BBITS-1], b_data[p*BBITS+:BBITS]}));
     assign sums[p*OBITS+:OBITS] = a + b;
   end
+  assign m_push = step;
   bnnflow_fifo #(
       .WIDTH(PE * OBITS),
       .DEPTH(DEPTH)
@@ -47,7 +49,7 @@ module bnnflow_add_streams #(
       .rst(rst),
       .free(free),
       .take(step),
-      .push(step),
+      .push(m_push),
       .push_data(sums),
       .m_valid(m_valid),
       .m_ready(m_ready),

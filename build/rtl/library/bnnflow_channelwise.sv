@@ -31,7 +31,8 @@ module bnnflow_channelwise #(
     input logic [PE*XBITS-1:0] s_data,
     output logic m_valid,
     input logic m_ready,
-    output logic [PE*OBITS-1:0] m_data
+    output logic [PE*OBITS-1:0] m_data,
+    output logic m_push
 );
   localparam int LATENCY = 2;
   localparam int AB = ENTRIES > 1 ? $clog2(ENTRIES) : 1;
@@ -84,6 +85,7 @@ module bnnflow_channelwise #(
       .d  (step),
       .q  (push)
   );
+  assign m_push = push;
   bnnflow_fifo #(
       .WIDTH  (PE * OBITS),
       .DEPTH  (DEPTH),
@@ -93,7 +95,7 @@ module bnnflow_channelwise #(
       .rst(rst),
       .free(free),
       .take(step),
-      .push(push),
+      .push(m_push),
       .push_data(results),
       .m_valid(m_valid),
       .m_ready(m_ready),

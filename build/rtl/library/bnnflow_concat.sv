@@ -25,7 +25,8 @@ module bnnflow_concat #(
     input logic [N*SIMD*XMAX-1:0] s_data,
     output logic m_valid,
     input logic m_ready,
-    output logic [SIMD*OBITS-1:0] m_data
+    output logic [SIMD*OBITS-1:0] m_data,
+    output logic m_push
 );
   localparam int NB = $clog2(N);
   logic [NB-1:0] turn;
@@ -57,6 +58,7 @@ module bnnflow_concat #(
       turn <= '0;
     end
   end
+  assign m_push = step;
   bnnflow_fifo #(
       .WIDTH(SIMD * OBITS),
       .DEPTH(DEPTH)
@@ -65,7 +67,7 @@ module bnnflow_concat #(
       .rst(rst),
       .free(free),
       .take(step),
-      .push(step),
+      .push(m_push),
       .push_data(wide[turn*SIMD*OBITS+:SIMD*OBITS]),
       .m_valid(m_valid),
       .m_ready(m_ready),

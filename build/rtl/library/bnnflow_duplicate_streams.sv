@@ -14,11 +14,13 @@ module bnnflow_duplicate_streams #(
     input logic [WIDTH-1:0] s_data,
     output logic [N-1:0] m_valid,
     input logic [N-1:0] m_ready,
-    output logic [N*WIDTH-1:0] m_data
+    output logic [N*WIDTH-1:0] m_data,
+    output logic [N-1:0] m_push
 );
   logic [N-1:0] free;
   wire step = s_valid & s_ready;
   assign s_ready = &free;
+  assign m_push  = {N{step}};
   for (genvar i = 0; i < N; i++) begin : g_reader
     bnnflow_fifo #(
         .WIDTH(WIDTH),

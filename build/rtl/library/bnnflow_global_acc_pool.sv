@@ -21,7 +21,8 @@ module bnnflow_global_acc_pool #(
     input logic [PE*XBITS-1:0] s_data,
     output logic m_valid,
     input logic m_ready,
-    output logic [PE*OBITS-1:0] m_data
+    output logic [PE*OBITS-1:0] m_data,
+    output logic m_push
 );
   localparam int FB = CF > 1 ? $clog2(CF) : 1;
   // One turn through the channels a pixel, and one in which the sums leave.
@@ -56,6 +57,7 @@ module bnnflow_global_acc_pool #(
       turn <= '0;
     end
   end
+  assign m_push = step & leaves;
   bnnflow_fifo #(
       .WIDTH(PE * OBITS),
       .DEPTH(DEPTH)
@@ -64,7 +66,7 @@ module bnnflow_global_acc_pool #(
       .rst(rst),
       .free(free),
       .take(step & leaves),
-      .push(step & leaves),
+      .push(m_push),
       .push_data(earlier),
       .m_valid(m_valid),
       .m_ready(m_ready),

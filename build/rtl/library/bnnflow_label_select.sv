@@ -22,7 +22,8 @@ module bnnflow_label_select #(
     input logic [PE*XBITS-1:0] s_data,
     output logic m_valid,
     input logic m_ready,
-    output logic [IBITS-1:0] m_data
+    output logic [IBITS-1:0] m_data,
+    output logic m_push
 );
   localparam int WORDS = LABELS / PE;
   localparam int TB = $clog2(WORDS + K);
@@ -85,6 +86,7 @@ module bnnflow_label_select #(
       label <= '0;
     end
   end
+  assign m_push = step & writes;
   bnnflow_fifo #(
       .WIDTH(IBITS),
       .DEPTH(DEPTH)
@@ -93,7 +95,7 @@ module bnnflow_label_select #(
       .rst(rst),
       .free(free),
       .take(step & writes),
-      .push(step & writes),
+      .push(m_push),
       .push_data(labels_now[IBITS-1:0]),
       .m_valid(m_valid),
       .m_ready(m_ready),

@@ -22,7 +22,8 @@ module bnnflow_max_pool #(
     input logic [C*XBITS-1:0] s_data,
     output logic m_valid,
     input logic m_ready,
-    output logic [C*XBITS-1:0] m_data
+    output logic [C*XBITS-1:0] m_data,
+    output logic m_push
 );
   localparam int OW = W / KW;
   localparam int XB = KW > 1 ? $clog2(KW) : 1;
@@ -73,6 +74,7 @@ module bnnflow_max_pool #(
       ox <= '0;
     end
   end
+  assign m_push = step & whole;
   bnnflow_fifo #(
       .WIDTH(C * XBITS),
       .DEPTH(DEPTH)
@@ -81,7 +83,7 @@ module bnnflow_max_pool #(
       .rst(rst),
       .free(free),
       .take(step & whole),
-      .push(step & whole),
+      .push(m_push),
       .push_data(most),
       .m_valid(m_valid),
       .m_ready(m_ready),

@@ -46,7 +46,8 @@ module bnnflow_mvau #(
     input logic [SIMD*XBITS-1:0] s_data,
     output logic m_valid,
     input logic m_ready,
-    output logic [PE*OBITS-1:0] m_data
+    output logic [PE*OBITS-1:0] m_data,
+    output logic m_push
 );
   localparam int SF = MW / SIMD;
   localparam int NF = MH / PE;
@@ -188,6 +189,7 @@ module bnnflow_mvau #(
       .push(push)
   );
 
+  assign m_push = push;
   bnnflow_fifo #(
       .WIDTH  (PE * OBITS),
       .DEPTH  (DEPTH),
@@ -197,7 +199,7 @@ module bnnflow_mvau #(
       .rst(rst),
       .free(free),
       .take(step & last),
-      .push(push),
+      .push(m_push),
       .push_data(results),
       .m_valid(m_valid),
       .m_ready(m_ready),

@@ -16,7 +16,8 @@ module bnnflow_narrow #(
     input logic [N*WIDTH-1:0] s_data,
     output logic m_valid,
     input logic m_ready,
-    output logic [WIDTH-1:0] m_data
+    output logic [WIDTH-1:0] m_data,
+    output logic m_push
 );
   localparam int NBITS = $clog2(N);
 `ifndef __ICARUS__
@@ -35,6 +36,7 @@ module bnnflow_narrow #(
     if (rst) part <= '0;
     else if (step) part <= part == NBITS'(N - 1) ? '0 : part + 1'b1;
   end
+  assign m_push = step;
   bnnflow_fifo #(
       .WIDTH(WIDTH),
       .DEPTH(DEPTH)
@@ -43,7 +45,7 @@ module bnnflow_narrow #(
       .rst(rst),
       .free(free),
       .take(step),
-      .push(step),
+      .push(m_push),
       .push_data(first ? s_data[WIDTH-1:0] : held[WIDTH-1:0]),
       .m_valid(m_valid),
       .m_ready(m_ready),

@@ -30,7 +30,8 @@ module bnnflow_padding #(
     input logic [SIMD*XBITS-1:0] s_data,
     output logic m_valid,
     input logic m_ready,
-    output logic [SIMD*OBITS-1:0] m_data
+    output logic [SIMD*OBITS-1:0] m_data,
+    output logic m_push
 );
 `ifndef __ICARUS__
   if (OBITS < XBITS) begin : g_check
@@ -66,6 +67,7 @@ module bnnflow_padding #(
       y <= '0;
     end
   end
+  assign m_push = step;
   bnnflow_fifo #(
       .WIDTH(SIMD * OBITS),
       .DEPTH(DEPTH)
@@ -74,7 +76,7 @@ module bnnflow_padding #(
       .rst(rst),
       .free(free),
       .take(step),
-      .push(step),
+      .push(m_push),
       .push_data(on_map ? values : {SIMD{BORDER}}),
       .m_valid(m_valid),
       .m_ready(m_ready),

@@ -22,7 +22,8 @@ module bnnflow_pool #(
     input logic [PE*XBITS-1:0] s_data,
     output logic m_valid,
     input logic m_ready,
-    output logic [PE*OBITS-1:0] m_data
+    output logic [PE*OBITS-1:0] m_data,
+    output logic m_push
 );
   localparam int AB = AREA > 1 ? $clog2(AREA) : 1;
 `ifndef __ICARUS__
@@ -53,6 +54,7 @@ module bnnflow_pool #(
     if (rst) place <= '0;
     else if (step) place <= whole ? '0 : place + 1'b1;
   end
+  assign m_push = step & whole;
   bnnflow_fifo #(
       .WIDTH(PE * OBITS),
       .DEPTH(DEPTH)
@@ -61,7 +63,7 @@ module bnnflow_pool #(
       .rst(rst),
       .free(free),
       .take(step & whole),
-      .push(step & whole),
+      .push(m_push),
       .push_data(now),
       .m_valid(m_valid),
       .m_ready(m_ready),

@@ -33,7 +33,8 @@ module bnnflow_sliding_window #(
     input logic [WIDTH-1:0] s_data,
     output logic m_valid,
     input logic m_ready,
-    output logic [WIDTH-1:0] m_data
+    output logic [WIDTH-1:0] m_data,
+    output logic m_push
 );
   localparam int OH = (H - KH) / SH + 1;
   localparam int OW = (W - KW) / SW + 1;
@@ -159,6 +160,7 @@ module bnnflow_sliding_window #(
     word <= ring[read_addr];
     push <= step & ~rst;
   end
+  assign m_push = push;
   bnnflow_fifo #(
       .WIDTH  (WIDTH),
       .DEPTH  (DEPTH),
@@ -168,7 +170,7 @@ module bnnflow_sliding_window #(
       .rst(rst),
       .free(free),
       .take(step),
-      .push(push),
+      .push(m_push),
       .push_data(word),
       .m_valid(m_valid),
       .m_ready(m_ready),

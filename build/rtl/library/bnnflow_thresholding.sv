@@ -27,7 +27,8 @@ module bnnflow_thresholding #(
     input logic [PE*XBITS-1:0] s_data,
     output logic m_valid,
     input logic m_ready,
-    output logic [PE*OBITS-1:0] m_data
+    output logic [PE*OBITS-1:0] m_data,
+    output logic m_push
 );
   localparam int LATENCY = READ + (LEVELS == 1 ? 1 : 2);
 `ifndef __ICARUS__
@@ -80,6 +81,7 @@ module bnnflow_thresholding #(
       .d  (step),
       .q  (push)
   );
+  assign m_push = push;
   bnnflow_fifo #(
       .WIDTH  (PE * OBITS),
       .DEPTH  (DEPTH),
@@ -89,7 +91,7 @@ module bnnflow_thresholding #(
       .rst(rst),
       .free(free),
       .take(step),
-      .push(push),
+      .push(m_push),
       .push_data(results),
       .m_valid(m_valid),
       .m_ready(m_ready),

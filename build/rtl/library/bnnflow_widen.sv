@@ -16,7 +16,8 @@ module bnnflow_widen #(
     input logic [WIDTH-1:0] s_data,
     output logic m_valid,
     input logic m_ready,
-    output logic [N*WIDTH-1:0] m_data
+    output logic [N*WIDTH-1:0] m_data,
+    output logic m_push
 );
   localparam int NBITS = $clog2(N);
 `ifndef __ICARUS__
@@ -36,6 +37,7 @@ module bnnflow_widen #(
     if (rst) part <= '0;
     else if (step) part <= last ? '0 : part + 1'b1;
   end
+  assign m_push = step & last;
   bnnflow_fifo #(
       .WIDTH(N * WIDTH),
       .DEPTH(DEPTH)
@@ -44,7 +46,7 @@ module bnnflow_widen #(
       .rst(rst),
       .free(free),
       .take(step & last),
-      .push(step & last),
+      .push(m_push),
       .push_data(whole),
       .m_valid(m_valid),
       .m_ready(m_ready),

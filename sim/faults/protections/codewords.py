@@ -74,6 +74,10 @@ class Codewords(Code):
         width = len(plan.codeword)
         return replace(memory, depth=ceil(memory.depth / plan.joined), width=width, lanes=1, bank=width)
 
+    def joined(self, memory: Memory) -> int:
+        """Words of the memory in a row."""
+        return self._plan(memory).joined
+
     def encode(self, memory: Memory, words: Array) -> Array:
         """Data and check bits, codeword by codeword."""
         plan = self._plan(memory)

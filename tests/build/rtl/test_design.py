@@ -97,7 +97,7 @@ def test_what_has_no_hardware_is_refused_by_name() -> None:
         (changed(graph, SlidingWindow, simd=2, parallel_window=1), "parallel_window"),
         (changed(graph, Mvau, ram_style="ultra"), "UltraRAM"),
         (changed(graph, Mvau, runtime_writeable_weights=1), "written while it runs"),
-        (changed(graph, Mvau, mem_mode="external"), "written while it runs"),
+        (changed(graph, Mvau, mem_mode="external"), "come from outside"),
     ):
         with pytest.raises(Problem, match=said) as raised:
             design(broken, 2, {}, 100.0)

@@ -1,0 +1,95 @@
+"""What a host can ask of a network's hardware, and how memories are stored that can be written or correct errors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+# Addresses of registers in bytes; the header of bnnflow_control has them all.
+MAGIC, MAP_VERSION, HASH = 0x00, 0x04, 0x08
+CLEAR, BEGAN, ENDED, INTERVAL, LATENCY = 0x24, 0x28, 0x2C, 0x30, 0x34
+MENDED, FAILED = 0x38, 0x3C
+SET, SET_READ, SET_SINCE = 0x40, 0x44, 0x48
+ROW, MEMORY = 0x50, 0x54
+STREAMS, DATA = 0x4000, 0x8000
+# Bits of data that the registers of a row can hold.
+MOST_ROW = 32 * (0x8000 // 4)
+
+
+@dataclass(frozen=True, slots=True)
+class Coding:
+    """How a row is stored: parameters of bnnflow_code.
+
+    Attributes:
+        copies: 1, or 3 that vote.
+        limit, checks, ways: bits of data of a codeword at most, its check bits, codewords of neighbouring bits.
+        columns: of the check matrix, a number of `checks` bits each, `limit` of them.
+        corrects: a syndrome that is a column is a single error, and is corrected.
+        zeros: a codeword that cannot be corrected is read as zeros, else as it is stored.
+    """
+
+    copies: int = 1
+    limit: int = 1
+    checks: int = 0
+    ways: int = 1
+    columns: Sequence[int] = (1,)
+    corrects: bool = False
+    zeros: bool = False
+
+    def parameters(self) -> dict[str, int | str]:
+        """As they stand in SystemVerilog."""
+        bits = max(self.checks, 1)
+        return {
+            "COPIES": self.copies,
+            "LIMIT": self.limit,
+            "CHECKS": self.checks,
+            "WAYS": self.ways,
+            "COLUMNS": f"{bits * self.limit}'h{sum(column << bits * i for i, column in enumerate(self.columns)):x}",
+            "CORRECTS": self.corrects,
+            "ZEROS": self.zeros,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """A memory as it is stored.
+
+    Attributes:
+        words: of a set, in hexadecimal, row 0 first.
+        bits: of a stored row.
+        joined: words that a unit reads of a row.
+        coding: how a row is stored.
+    """
+
+    words: Sequence[str]
+    bits: int
+    joined: int = 1
+    coding: Coding = Coding()
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """What a host can ask of hardware.
+
+    Attributes:
+        sets: of weights and thresholds in the units whose `runtime_writeable_weights` is 1; 1 or more.
+        coded: memories that are stored in a code, by unit and port ("weights", "bounds").
+    """
+
+    sets: int = 1
+    coded: Mapping[tuple[str, str], Rows] = field(default_factory=dict)
+
+
+def writes(number: int, row: int, data_bits: int, value: int) -> Iterator[tuple[int, int]]:
+    """Addresses and values that a host writes to give a row of a memory its data.
+
+    Args:
+        number: of the memory, as in the manifest.
+        row: set * rows + row.
+        data_bits: of a row, as in the manifest.
+        value: the data, bit 0 lowest.
+    """
+    for place in range(0, data_bits, 32):
+        yield DATA + place // 8, value >> place & 0xFFFFFFFF
+    yield ROW, row
+    yield MEMORY, number

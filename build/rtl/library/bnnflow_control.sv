@@ -1,0 +1,176 @@
+// Registers of a network: what it is, what it did, and what the host asks of its memories.
+//
+// HASH      first 128 bits of the network's sha256
+// ENTRY, LEAVE  words of an image at the input and at the output
+// STREAMS   streams that are watched; MEMORIES, that can be written or correct errors; 0: none
+// SETS      of words in each memory
+// ROW       bits of data of the longest row of a memory
+//
+// Addresses in bytes; all counters are of 32 bits and begin again behind the greatest number:
+//   0000 "BNNF"   0004 version of this table   0008 000c 0010 0014 HASH, its first bits first
+//   0018 STREAMS   001c MEMORIES   0020 SETS
+//   0024 cycles; written: cycles, stalls, peaks, interval, latency, mended and failed begin again
+//   0028 images that began   002c images that ended, since the reset
+//   0030 cycles between the ends of the last two images
+//   0034 cycles from the first word of an image to its last, of the last image that was timed
+//   0038 rows of memories that were corrected and written back   003c words that were read and beyond correction
+//   0040 set that is asked for   0044 set that is read   0048 number of the first image that reads it, from 0 on
+//   0050 row   0054 written: the row of the memory of this number gets the data
+//   4000 + 8 i: stalls of stream i, cycles in which a word waited   4004 + 8 i: most words in its FIFO
+//   8000 + 4 i: bits 32 i and up of the data of a row
+// A set that is asked for waits until the first image with the one before has left, if that one began.
+module bnnflow_control #(
+    parameter logic [127:0] HASH = '0,
+    parameter int ENTRY = 1,
+    parameter int LEAVE = 1,
+    parameter int STREAMS = 1,
+    parameter int MEMORIES = 1,
+    parameter int SETS = 1,
+    parameter int ROW = 1,
+    localparam int MANY = MEMORIES > 0 ? MEMORIES : 1,
+    localparam int SBITS = SETS > 1 ? $clog2(SETS) : 1
+) (
+    input logic clk,
+    input logic rst,
+    // Of bnnflow_axi_lite.
+    input logic write,
+    // verilator lint_off UNUSEDSIGNAL
+    input logic [15:0] write_addr,
+    input logic [31:0] write_data,
+    input logic [15:0] read_addr,
+    // verilator lint_on UNUSEDSIGNAL
+    output logic [31:0] read_data,
+    // A word enters, a word leaves.
+    input logic in,
+    input logic out,
+    output logic clear,
+    input logic [32*STREAMS-1:0] stalls,
+    input logic [32*STREAMS-1:0] peaks,
+    // To and from memories.
+    output logic [SBITS-1:0] set,
+    output logic [31:0] at,
+    output logic [MANY-1:0] writes,
+    output logic [31:0] row,
+    output logic [ROW-1:0] data,
+    input logic [MANY-1:0] mended,
+    input logic [MANY-1:0] failed
+);
+  localparam int EBITS = ENTRY > 1 ? $clog2(ENTRY) : 1;
+  localparam int LBITS = LEAVE > 1 ? $clog2(LEAVE) : 1;
+  localparam int PARTS = (ROW + 31) / 32;
+  localparam int CBITS = $clog2(MANY + 1);
+
+  // Images.
+  logic [EBITS-1:0] word_in;
+  logic [LBITS-1:0] word_out;
+  logic [31:0] cycles, began, ended, since, interval, timer, timed, latency, repairs, losses;
+  logic timing;
+  wire  begins = in & (word_in == '0);
+  wire  ends = out & (word_out == LBITS'(LEAVE - 1));
+  always_ff @(posedge clk) begin
+    cycles <= cycles + 1'b1;
+    if (in) word_in <= word_in == EBITS'(ENTRY - 1) ? '0 : word_in + 1'b1;
+    if (out) word_out <= ends ? '0 : word_out + 1'b1;
+    if (begins) began <= began + 1'b1;
+    if (ends) ended <= ended + 1'b1;
+    since <= ends ? 32'd1 : since + 1'b1;
+    if (ends) interval <= since;
+    timer <= begins & ~timing ? 32'd1 : timer + 1'b1;
+    if (begins & ~timing) begin
+      timing <= 1'b1;
+      timed  <= began;
+    end else if (timing & ends & (ended == timed)) begin
+      timing  <= 1'b0;
+      latency <= timer;
+    end
+    repairs <= repairs + 32'(CBITS'($countones(mended)));
+    losses  <= losses + 32'(CBITS'($countones(failed)));
+    if (rst | clear) begin
+      cycles   <= '0;
+      interval <= '0;
+      latency  <= '0;
+      repairs  <= '0;
+      losses   <= '0;
+    end
+    if (rst) begin
+      word_in <= '0;
+      word_out <= '0;
+      began <= '0;
+      ended <= '0;
+      since <= '0;
+      timing <= 1'b0;
+    end
+  end
+
+  // What the host writes.
+  logic [SBITS-1:0] wanted;
+  logic [31:0] memory;
+  logic stores;
+  // Nothing is written at power-up, before a reset.
+  initial stores = 1'b0;
+  // verilator lint_off WIDTHTRUNC
+  always_ff @(posedge clk) begin
+    clear  <= write & (write_addr[15:2] == 14'h009) & ~rst;
+    stores <= write & (write_addr[15:2] == 14'h015) & ~rst;
+    memory <= write_data;
+    if (write & (write_addr[15:2] == 14'h010)) wanted <= write_data[SBITS-1:0];
+    if (write & (write_addr[15:2] == 14'h014)) row <= write_data;
+    if (rst) begin
+      wanted <= '0;
+      row <= '0;
+    end
+  end
+  // verilator lint_on WIDTHTRUNC
+  for (genvar i = 0; i < PARTS; i++) begin : g_part
+    localparam int WIDE = i < PARTS - 1 ? 32 : ROW - 32 * i;
+    always_ff @(posedge clk)
+      if (write & write_addr[15] & (write_addr[14:2] == 13'(i)))
+        data[32*i+:WIDE] <= write_data[WIDE-1:0];
+  end
+  for (genvar i = 0; i < MANY; i++) begin : g_memory
+    assign writes[i] = stores & (memory == i);
+  end
+  always_ff @(posedge clk) begin
+    if (wanted != set && (at == began ? !begins : $signed(ended - at) > 0)) begin
+      set <= wanted;
+      at  <= began + 32'(begins);
+    end
+    if (rst) begin
+      set <= '0;
+      at  <= '0;
+    end
+  end
+
+  // What it reads, two cycles after the address.
+  wire [12:0] stream = read_addr[15:3] & 13'h7ff;
+  logic [31:0] plain, watched;
+  always_ff @(posedge clk) begin
+    case (read_addr[7:2])
+      6'h00:   plain <= 32'h464e4e42;
+      6'h01:   plain <= 32'd1;
+      6'h02:   plain <= HASH[127:96];
+      6'h03:   plain <= HASH[95:64];
+      6'h04:   plain <= HASH[63:32];
+      6'h05:   plain <= HASH[31:0];
+      6'h06:   plain <= STREAMS;
+      6'h07:   plain <= MEMORIES;
+      6'h08:   plain <= SETS;
+      6'h09:   plain <= cycles;
+      6'h0a:   plain <= began;
+      6'h0b:   plain <= ended;
+      6'h0c:   plain <= interval;
+      6'h0d:   plain <= latency;
+      6'h0e:   plain <= repairs;
+      6'h0f:   plain <= losses;
+      6'h10:   plain <= 32'(wanted);
+      6'h11:   plain <= 32'(set);
+      6'h12:   plain <= at;
+      6'h14:   plain <= row;
+      default: plain <= '0;
+    endcase
+    watched <= '0;
+    for (int i = 0; i < STREAMS; i++)
+    if (stream == 13'(i)) watched <= read_addr[2] ? peaks[32*i+:32] : stalls[32*i+:32];
+    read_data <= read_addr[15] ? '0 : read_addr[14] ? watched : read_addr[13:8] == '0 ? plain : '0;
+  end
+endmodule

@@ -1,0 +1,151 @@
+"""The part of a top module that a host talks to: ports, registers, monitors of streams, wires to memories."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+PORTS = (
+    ("input", "awvalid", 1),
+    ("output", "awready", 1),
+    ("input", "awaddr", 16),
+    ("input", "wvalid", 1),
+    ("output", "wready", 1),
+    ("input", "wdata", 32),
+    ("input", "wstrb", 4),
+    ("output", "bvalid", 1),
+    ("input", "bready", 1),
+    ("output", "bresp", 2),
+    ("input", "arvalid", 1),
+    ("output", "arready", 1),
+    ("input", "araddr", 16),
+    ("output", "rvalid", 1),
+    ("input", "rready", 1),
+    ("output", "rdata", 32),
+    ("output", "rresp", 2),
+)
+_MODULES = ("bnnflow_axi_lite", "bnnflow_control", "bnnflow_monitor")
+_MEMORY_MODULES = ("bnnflow_guarded_memory", "bnnflow_code", "bnnflow_ram")
+
+
+@dataclass(frozen=True, slots=True)
+class HostMemory:
+    """A memory that a host can write, or that corrects errors.
+
+    Attributes:
+        unit, port: which reads it: "weights" or "bounds".
+        sets, rows: sets, and rows of each.
+        words, word_bits: of a set, as the unit reads them; bits of one.
+        joined: words of a row.
+        stored_bits: of a row.
+    """
+
+    unit: str
+    port: str
+    sets: int
+    rows: int
+    words: int
+    word_bits: int
+    joined: int
+    stored_bits: int
+
+    @property
+    def data_bits(self) -> int:
+        """Of a row."""
+        return self.joined * self.word_bits
+
+    @property
+    def row_address_bits(self) -> int:
+        """Of all rows of all sets."""
+        return max(1, (self.sets * self.rows - 1).bit_length())
+
+
+def modules(memories: Sequence[HostMemory]) -> tuple[str, ...]:
+    """Modules of the library that it takes."""
+    return (*_MODULES, *(_MEMORY_MODULES if memories else ()))
+
+
+def ports() -> list[str]:
+    """Ports of the top module."""
+    made = []
+    for way, name, bits in PORTS:
+        wide = f"[{bits - 1}:0] " if bits > 1 else ""
+        made.append(f"    {way} logic {wide}s_axi_control_{name},")
+    return made
+
+
+def memory_ports(memory: HostMemory, number: int, image_bits: int) -> dict[str, str]:
+    """Of a bnnflow_guarded_memory."""
+    sets = max(1, (memory.sets - 1).bit_length())
+    return {
+        "set": f"host_set[{sets - 1}:0]" if memory.sets > 1 else "1'b0",
+        "at": f"host_at[{image_bits - 1}:0]",
+        "write": f"host_writes[{number}]",
+        "row": f"host_row[{memory.row_address_bits - 1}:0]",
+        "write_data": f"host_data[{memory.data_bits - 1}:0]",
+        "mended": f"host_mended[{number}]",
+        "failed": f"host_failed[{number}]",
+    }
+
+
+def wires(memories: Sequence[HostMemory], sets: int, streams: int) -> list[str]:
+    """Declarations; they stand before all instances."""
+    many, row = max(1, len(memories)), max([1, *(each.data_bits for each in memories)])
+    made = [
+        "  logic reg_write;",
+        "  logic [15:0] reg_write_addr, reg_read_addr;",
+        "  logic [31:0] reg_write_data, reg_read_data;",
+        "  logic host_clear;",
+        f"  logic [{max(1, (sets - 1).bit_length()) - 1}:0] host_set;",
+        "  logic [31:0] host_at, host_row;",
+        f"  logic [{many - 1}:0] host_writes, host_mended, host_failed;",
+        f"  logic [{row - 1}:0] host_data;",
+        f"  logic [{32 * streams - 1}:0] host_stalls, host_peaks;",
+        "  wire unused_host = &{s_axi_control_wstrb, host_set, host_at, host_row, host_writes, host_data};",
+    ]
+    if not memories:
+        made += ["  assign host_mended = '0;", "  assign host_failed = '0;"]
+    return made
+
+
+def control_parameters(
+    digest: str, entry: int, leave: int, streams: int, memories: Sequence[HostMemory], sets: int
+) -> Mapping[str, int | str]:
+    """Of bnnflow_control."""
+    return {
+        "HASH": f"128'h{digest[:32]}",
+        "ENTRY": entry,
+        "LEAVE": leave,
+        "STREAMS": streams,
+        "MEMORIES": len(memories),
+        "SETS": sets,
+        "ROW": max([1, *(each.data_bits for each in memories)]),
+    }
+
+
+AXI_PORTS = {name: f"s_axi_control_{name}" for _, name, _ in PORTS if name != "wstrb"} | {
+    "write": "reg_write",
+    "write_addr": "reg_write_addr",
+    "write_data": "reg_write_data",
+    "read_addr": "reg_read_addr",
+    "read_data": "reg_read_data",
+}
+CONTROL_PORTS = {
+    "write": "reg_write",
+    "write_addr": "reg_write_addr",
+    "write_data": "reg_write_data",
+    "read_addr": "reg_read_addr",
+    "read_data": "reg_read_data",
+    "in": "s_axis_0_tvalid & s_axis_0_tready",
+    "out": "m_axis_0_tvalid & m_axis_0_tready",
+    "clear": "host_clear",
+    "stalls": "host_stalls",
+    "peaks": "host_peaks",
+    "set": "host_set",
+    "at": "host_at",
+    "writes": "host_writes",
+    "row": "host_row",
+    "data": "host_data",
+    "mended": "host_mended",
+    "failed": "host_failed",
+}

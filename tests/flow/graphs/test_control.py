@@ -1,0 +1,231 @@
+"""Registers, memories that a host writes, and such as correct their errors: simulated by Verilator.
+
+What a memory is read as is said by `sim/faults`, what registers count by `sim/pipeline`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bnnflow import Problem
+from bnnflow.build.cosim.verilator import Program, Stalls, Tools, build
+from bnnflow.build.memories import words_hex
+from bnnflow.build.rtl import control as registers
+from bnnflow.build.rtl.control import writes
+from bnnflow.flow.graphs.control import PORTS, Registers
+from bnnflow.flow.graphs.hardware import Checks, Hardware, cosimulated, hardware_of
+from bnnflow.flow.run.tools import compiler_place, simulation_tools, verilator_place
+from bnnflow.sim.engine.simulator import Simulator
+from bnnflow.sim.faults.injection.layout import KINDS, Memory, memories
+from bnnflow.sim.faults.injection.protect import Protection
+from bnnflow.transforms.ir.graph import Graph
+from bnnflow.transforms.ir.ops import Mvau, Thresholding
+from bnnflow.transforms.ir.tensor import Array
+
+from ...hardware_graphs import GRAPHS
+
+MANY = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """Hardware, its program, its files, and images."""
+
+    hardware: Hardware
+    program: Program
+    folder: Path
+    images: Array
+    protection: Protection
+
+    @property
+    def graph(self) -> Graph:
+        return self.hardware.graph
+
+    def outputs(self, graph: Graph) -> Array:
+        source = self.hardware.design.leave.source
+        found = dict(Simulator.of(graph).tensors(self.images, [source]))[source]
+        return found.reshape(len(self.images), -1)
+
+    @property
+    def values(self) -> Array:
+        return np.moveaxis(self.images, 1, -1) if self.graph.channels_first else self.images
+
+    def stored(self, memory: Memory) -> Array:
+        return self.protection.encode(memory, memory.words(self.graph.node(memory.layer).op))
+
+    def store(self, memory: Memory, rows: Array) -> None:
+        """Into the file that the program reads when it starts: the same in every set."""
+        lines = words_hex(rows.astype(np.int64), 1) * max(1, self.sets)
+        path = self.folder / "memories" / f"{memory.layer}_{PORTS[memory.kind]}.hex"
+        assert len(path.read_text().split()) == len(lines)
+        path.write_text("\n".join(lines) + "\n")
+
+    @property
+    def sets(self) -> int:
+        return max(each.sets for each in self.hardware.design.host_memories)
+
+
+SETS = ("convolutions", "secded-39-32", 2)
+TMR = ("integers", "tmr", 1)
+PARITY = ("ternary", "parity:x2", 0)
+# A build each: slow.
+ZEROS = pytest.param(("integers", "secded-72-64:x4:zero", 1), marks=pytest.mark.slow)
+PLAIN = pytest.param(("ternary", "", 3), marks=pytest.mark.slow)
+
+
+def of(*cases: object) -> pytest.MarkDecorator:
+    """Network, code and sets of the hardware that a test takes."""
+    return pytest.mark.parametrize("made", cases, indirect=True, ids=str)
+
+
+@pytest.fixture(scope="module")
+def tools() -> Tools:
+    if verilator_place() is None or compiler_place() is None:
+        pytest.skip("Verilator or a C++ compiler is not installed")
+    return simulation_tools()
+
+
+@pytest.fixture(scope="module")
+def made(request: pytest.FixtureRequest, tools: Tools, tmp_path_factory: pytest.TempPathFactory) -> Made:
+    name, protect, sets = request.param
+    hardware = hardware_of(GRAPHS[name](), 2, {}, 100.0, Registers(sets=sets, protect=protect))
+    folder = tmp_path_factory.mktemp("control")
+    for path, text in hardware.design.files.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text)
+    kind = hardware.graph.input_type
+    images = np.random.default_rng(7).integers(kind.range[0], kind.range[1] + 1, (MANY, *kind.shape))
+    protection = Protection.parse(protect) if protect else Protection()
+    return Made(hardware, build(hardware.design, folder, tools), folder, images, protection)
+
+
+@of(SETS, TMR, PARITY, ZEROS, PLAIN)
+def test_values_cycles_fifos_and_registers(made: Made, tools: Tools) -> None:
+    """Also what registers say: identity, images, interval, stalls and greatest fill of every stream."""
+    found = cosimulated(made.hardware, made.images[:4], Checks(stalls=1), made.folder, tools)
+    assert found.unexpected == []
+    alone = made.program.run(made.values[:1], host=["images 1", f"r {registers.LATENCY}"])
+    assert alone.read == [made.hardware.timing.latency]
+
+
+@of(TMR)
+def test_registers_begin_again(made: Made) -> None:
+    reads = [f"r {place}" for place in (registers.CLEAR, registers.STREAMS, registers.STREAMS + 4, registers.INTERVAL)]
+    asked = ["images 3", *reads, f"w {registers.CLEAR} 0", *reads, f"r {registers.BEGAN}"]
+    found = made.program.run(made.values[:3], host=asked).read
+    assert found[0] > made.hardware.timing.finished[2] and min(found[1:4]) > 0
+    assert found[4] < 40 and found[5:8] == [0, 0, 0] and found[8] == 3
+
+
+@of(SETS, TMR, PARITY, ZEROS)
+def test_errors_are_read_as_they_are_simulated(made: Made) -> None:
+    """Many flips in data and check bits, among them such as no code corrects."""
+    rng, graph = np.random.default_rng(5), made.graph
+    kept = {memory.name: made.stored(memory) for memory in memories(graph, KINDS)}
+    for memory in memories(graph, KINDS):
+        rows = kept[memory.name] ^ (rng.random(kept[memory.name].shape) < 0.04).astype(np.uint8)
+        made.store(memory, rows)
+        node = graph.node(memory.layer)
+        held = replace(node, op=memory.holding(node.op, made.protection.decode(memory, rows)))
+        graph = graph.with_nodes(tuple(held if each is node else each for each in graph.nodes))
+    faulty = made.outputs(graph)
+    assert not np.array_equal(faulty, made.outputs(made.graph))
+    found = made.program.run(made.values, host=[f"images {MANY}", f"r {registers.MENDED}", f"r {registers.FAILED}"])
+    assert np.array_equal(found.outputs, faulty)
+    corrects = "parity" not in str(made.protection)
+    assert (found.read[0] > 0) is corrects and (found.read[1] > 0) is (str(made.protection) != "tmr")
+    for memory in memories(made.graph, KINDS):
+        made.store(memory, kept[memory.name])
+
+
+@of(SETS, TMR, ZEROS)
+def test_single_errors_are_corrected_and_written_back_once(made: Made) -> None:
+    """One flip in every other row: nothing changes, and each row is written back one time, however often it is read."""
+    rng, wrong = np.random.default_rng(6), 0
+    for memory in memories(made.graph, KINDS):
+        rows = made.stored(memory)
+        for row in range(0, len(rows), 2):
+            rows[row, rng.integers(rows.shape[1])] ^= 1
+            wrong += 1
+        made.store(memory, rows)
+    asked = [f"images {MANY}", f"r {registers.MENDED}", f"r {registers.FAILED}"]
+    for stalls in (None, Stalls(1, 0.3, 0.3)):
+        found = made.program.run(made.values, stalls, host=asked)
+        assert found.read == [wrong, 0]
+        assert np.array_equal(found.outputs, made.outputs(made.graph))
+    for memory in memories(made.graph, KINDS):
+        made.store(memory, made.stored(memory))
+
+
+def retrained(graph: Graph) -> Graph:
+    """The graph with other weights and thresholds of the same types."""
+    rng = np.random.default_rng(9)
+    nodes = []
+    for node in graph.nodes:
+        op = node.op
+        if isinstance(op, Mvau):
+            values = np.unique(op.weight)
+            op = replace(op, weight=rng.choice(values, op.weight.shape).astype(op.weight.dtype))
+        if isinstance(op, Mvau | Thresholding) and op.bounds.size:
+            op = replace(op, bounds=np.sort(rng.permutation(op.bounds.reshape(-1)).reshape(op.bounds.shape), axis=1))
+        nodes.append(replace(node, op=op))
+    return graph.with_nodes(tuple(nodes))
+
+
+def rows_written(made: Made, graph: Graph, set_number: int) -> Iterator[str]:
+    """What a host writes to put a graph's weights and thresholds into a set."""
+    held = {(memory.layer, PORTS[memory.kind]): memory for memory in memories(graph, KINDS)}
+    for number, each in enumerate(made.hardware.design.host_memories):
+        memory = held[each.unit, each.port]
+        bits = memory.words(graph.node(each.unit).op).reshape(-1)
+        for row in range(each.rows):
+            data = bits[row * each.data_bits : (row + 1) * each.data_bits]
+            value = sum(int(bit) << place for place, bit in enumerate(data))
+            for address, word in writes(number, set_number * each.rows + row, each.data_bits, value):
+                yield f"w {address} {word}"
+
+
+@pytest.mark.parametrize("stalls", [None, Stalls(3, 0.4, 0.4)], ids=["", "stalls"])
+@of(SETS, PLAIN)
+def test_another_set_is_written_while_images_pass(made: Made, stalls: Stalls | None) -> None:
+    """Each image is computed with one set alone, the one that registers say; then back."""
+    other = retrained(made.graph)
+    written = list(rows_written(made, other, 1))
+    since = [f"w {registers.SET} 1", f"r {registers.SET_READ}", f"r {registers.SET_SINCE}"]
+    count = max(MANY, 4 * len(written) // made.hardware.timing.interval + 30)
+    more = replace(made, images=np.resize(made.images, (count, *made.images.shape[1:])))
+    back = [f"images {count - 8}", f"w {registers.SET} 0", "images " + str(count), f"r {registers.SET_SINCE}"]
+    found = made.program.run(more.values, stalls, host=["images 2", *written, *since, *back])
+    now, first, second = found.read
+    assert now == 1 and 2 < first < count - 8 < second < count
+    before, behind = more.outputs(made.graph), more.outputs(other)
+    assert not np.array_equal(before, behind)
+    expected = np.concatenate([before[:first], behind[first:second], before[second:]])
+    assert np.array_equal(found.outputs, expected)
+
+
+@of(TMR)
+def test_the_set_in_use_can_be_written_between_images(made: Made) -> None:
+    other = retrained(made.graph)
+    found = made.program.run(made.values, host=[*rows_written(made, other, 0), f"images {MANY}"])
+    # The first images met memories half written; the last ones did not.
+    assert np.array_equal(found.outputs[-4:], made.outputs(other)[-4:])
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (Registers(protect="secded"), "there is no protection 'secded'"),
+        (Registers(protect="parity:last"), "answers with the last good word"),
+        (Registers(protect="tmr:scrub=4"), "says how often it scrubs"),
+    ],
+)
+def test_what_is_refused(asked: Registers, said: str) -> None:
+    with pytest.raises(Problem, match=said) as raised:
+        hardware_of(GRAPHS["ternary"](), 2, {}, 100.0, asked)
+    assert raised.value.hint
