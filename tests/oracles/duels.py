@@ -19,7 +19,7 @@ from bnnflow.transforms.writing.units import UnitNode, unit_node
 
 # Of DSP58 and of DSP48E2, for which finn-plus takes other modules.
 VERSAL, ULTRASCALE = "xcvc1902-vsva2197-2MP-e-S", "xczu7ev-ffvc1156-2-e"
-IMAGES = 6
+IMAGES = 16
 # Bits of inputs and of weights that FINN's module for DSP58 gets.
 WIDE = 8
 
@@ -33,12 +33,12 @@ OVERFLOWS = (
     "own assertion says; there its words are always taken"
 )
 MISREAD = (
-    "where the type of results has more bits than their number needs, as 3 to 5 have, finn-plus lays out bounds for "
-    "more stages than its RTL has, which then reads others; this is counted as equal where it differs"
+    "where the type of results has more bits than their number needs, as that of 3 to 5 has, finn-plus lays out bounds "
+    "for more stages than its RTL has, which then reads others: one parameter set shows it and is not counted"
 )
 REFUSED = (
-    "Verilator elaborates neither finn-rtllib's FIFO (a constant function that returns a struct), nor what holds one, "
-    "nor its matrix unit for DSP48 (a constant function inside a generate block)"
+    "Verilator elaborates neither finn-rtllib's FIFO (a constant function that returns a struct), which its sums hold, "
+    "too, nor its matrix unit for DSP48 (a constant function inside a generate block)"
 )
 BORDERS = (
     "finn-plus pads with 0 only, so that other borders are not compared, and writes the border in front of an image "

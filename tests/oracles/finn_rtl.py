@@ -1,8 +1,8 @@
 """FINN's own SystemVerilog (finn-rtllib) against our library, under Verilator: the same values in, the same values out.
 
-finn-plus generates each unit as it does for a user, into a folder of the run: its templates filled, its memories
-written. Both sides get the same values, FINN's in its types, back to back, and stall at random on both ends. Values
-are compared one by one; no cycles are, which are each one's own.
+finn-plus generates each unit as it does for a user: its templates filled, its memories written. Both sides get the
+same values, FINN's in its types, image behind image, and stall at random on both ends, each by itself. Values are
+compared one by one; cycles are not, which differ. Ours are simulated as they are synthesized, with trees of adders.
 """
 
 from __future__ import annotations
@@ -32,33 +32,37 @@ from .duels import IMAGES, Duel, Family, Side, families
 from .environments import HERE, ROOT, Refused, judge
 
 PROGRAM = "finn-plus"
-WHAT = "our SystemVerilog and finn-rtllib's under Verilator: every value, without stalls and with three kinds"
+WHAT = "words of our modules and of finn-rtllib's under Verilator; four runs, three with stalls"
 FOUND = "a fault that is planted in ours is found in every run"
 RUNS = (Stalls(), *(Stalls(number, *shares) for number, shares in enumerate(STALLS, 1)))
 CLOCK_NS = 5.0
 LIBRARY = ROOT / "build" / "rtl" / "library"
 BENCH = HERE / "rtl"
-# FINN's files are read as they are. No time passes but clocks: FINN waits for DSP slices to wake up.
+# What Verilator says of FINN's files is left to FINN. No time passes but clocks: FINN waits until DSP slices woke up.
 _FLAGS = ("--cc", "-sv", "-O3", "-Wno-fatal", "-Wno-lint", "-Wno-style", "--no-timing", "--assert", "-DBNNFLOW_ASSERT")
 _RANDOM = ("--x-assign", "unique", "--x-initial", "unique")
 _SECONDS = 600
 
 
+class NotElaborated(Refused):
+    """Verilator ended with an error; the message holds its last words."""
+
+
 def finn_rtl(folder: Path) -> list[tuple[str, Callable[[], Row]]]:
     """The families: what each is, and how it is compared."""
-    return [(subject(family), partial(judged, family, folder / f"{n}")) for n, family in enumerate(families())]
+    return [(subject(family), partial(judged, family, folder / str(n))) for n, family in enumerate(families())]
 
 
 def subject(family: Family) -> str:
     """How a family is called on the page."""
-    return f"{family.name}, {len(family.duels)} kinds"
+    return f"{family.name}, {len(family.duels)} parameter sets"
 
 
 def judged(family: Family, folder: Path) -> Row:
-    """The row of a family; one that Verilator refuses is as it should be if it was known to."""
+    """The row of a family; one that Verilator refuses is as it should be if it is known to."""
     try:
         row = compared(family, folder)
-    except Refused:
+    except NotElaborated:
         if not family.refused:
             raise
         return Row(WHAT, PROGRAM, subject(family), "none", (), family.notes, "not elaborated")
@@ -73,10 +77,9 @@ def compared(family: Family, folder: Path) -> Row:
     answer = judge("finn-plus", {"task": "hdl", "clock_ns": CLOCK_NS, "units": _job(family)}, folder / "finn")
     made = iter(answer["units"])
     bench, files = _Bench(folder), dict.fromkeys(file for unit in answer["units"] for file in unit["files"])
-    rng, given = np.random.default_rng(4), []
+    rng = np.random.default_rng(4)
     for number, duel in enumerate(family.duels):
         values = [_values(duel, stream, rng) for stream in duel.ours.entries]
-        given.append(values)
         bench.ours(f"{number}_ours", duel.ours, values)
         if duel.planted is not None:
             bench.ours(f"{number}_planted", duel.planted, values)
@@ -235,12 +238,16 @@ def _built(top: Path, files: list[str], folder: Path, tools: Tools) -> Path:
     """The program of a bench.
 
     Raises:
-        Refused: Verilator or the compiler ended with an error.
+        NotElaborated: Verilator ended with an error.
+        Refused: the compiler did.
     """
     made, include = folder / "verilated", tools.root / "include"
     parts = [str(path) for path in sorted(BENCH.glob("*.sv"))]
     command = [str(tools.verilator), *_FLAGS, *_RANDOM, "--Mdir", str(made), "--prefix", "Vjudge", "-y", str(LIBRARY)]
-    _run([*command, "--top-module", "judge", *files, *parts, str(top)], folder, tools)
+    try:
+        _run([*command, "--top-module", "judge", *files, *parts, str(top)], folder, tools)
+    except Refused as error:
+        raise NotElaborated(str(error)) from error
     # One unit of translation: most of a compiler's time goes into Verilator's headers.
     unity, program = made / "unity.cc", folder / "program"
     sources = [BENCH / "main.cpp", *sorted(made.glob("*.cpp"))]

@@ -38,9 +38,9 @@ module judge_source #(
       end
     end
     if (rst) begin
-      valid <= 1'b0;
+      valid   <= 1'b0;
       offered <= 0;
-      random <= seed * 32'h9E3779B1 + SEED * 32'h85EBCA6B | 1;
+      random  <= seed * 32'h9E3779B1 + SEED * 32'h85EBCA6B | 1;
     end
   end
 endmodule
