@@ -163,6 +163,44 @@ def _made(op: Any) -> Any:
     return op._get_accumulator_datatype() if hasattr(op, "_get_accumulator_datatype") else op.get_output_datatype()
 
 
+def hdl(job: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The SystemVerilog of single units as finn-plus generates it: top module, files, bits of words as its ports have.
+
+    A unit is given as `name`, `op` (specialised), `attributes`, `part`, and `values` where it has constants.
+    """
+    from onnx import TensorProto, helper
+    from qonnx.core.datatype import DataType
+    from qonnx.core.modelwrapper import ModelWrapper
+    from qonnx.custom_op.registry import getCustomOp
+
+    rows = []
+    for unit in job["units"]:
+        known = {"domain": "finn.custom_op.fpgadataflow.rtl", "backend": "fpgadataflow", "name": unit["name"]}
+        node = helper.make_node(unit["op"], ["x", "v"], ["y"], **known, **unit["attributes"])
+        ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 1]) for name in "xvy"]
+        model = ModelWrapper(helper.make_model(helper.make_graph([node], "unit", ends[:2], ends[2:])))
+        op = getCustomOp(model.graph.node[0])
+        if "values" in unit:
+            model.set_initializer("v", np.array(unit["values"], np.float32))
+            model.set_tensor_datatype("v", DataType[op.get_nodeattr("weightDataType")])
+        if unit["op"] == "Thresholding_rtl":
+            op.minimize_weight_bit_width(model)
+        place = folder / unit["name"]
+        place.mkdir()
+        op.set_nodeattr("code_gen_dir_ipgen", str(place))
+        op.generate_hdl(model, unit["part"], job["clock_ns"])
+        ports = op.get_verilog_top_module_intf_names()
+        rows.append(
+            {
+                "top": op.get_nodeattr("gen_top_module"),
+                "files": op.get_rtl_file_list(abspath=True),
+                "inputs": [int(bits) for _, bits in ports["s_axis"]],
+                "output": int(ports["m_axis"][0][1]),
+            }
+        )
+    return {"units": rows}
+
+
 def main(path: Path) -> None:
     """Do the job in file `path`; the answer goes to `answer.json` in the same folder."""
     folder = path.parent
@@ -172,7 +210,12 @@ def main(path: Path) -> None:
     os.chdir(folder)
     initialize_dummy_settings()
     job = json.loads(path.read_text())
-    tasks = {"units": units, "types": types, "build": lambda job: build(job, folder)}
+    tasks = {
+        "units": units,
+        "types": types,
+        "build": lambda job: build(job, folder),
+        "hdl": lambda job: hdl(job, folder),
+    }
     answer = tasks[job["task"]](job)
     (folder / "answer.json").write_text(json.dumps(answer, indent=1, default=str))
 

@@ -36,6 +36,8 @@ from .compare import (
     unit_types,
 )
 from .environments import FOLDER, PROGRAMS, ROOT, Refused
+from .finn_rtl import WHAT as MODULES
+from .finn_rtl import finn_rtl
 from .hardware import PROGRAM, WHAT, simulated, subjects
 from .networks import Case, cases, random_images
 from .run_files import SUBJECT, run_files
@@ -63,6 +65,9 @@ def main(words: Sequence[str] = ()) -> int:
     if not words or any(word in SUBJECT for word in words):
         for what, program, check in run_files(work / "run"):
             rows.append(_guarded(check, what, program, SUBJECT))
+    for subject, check in finn_rtl(work / "modules"):
+        if not words or any(word in subject for word in words):
+            rows.append(_guarded(check, MODULES, "finn-plus", subject))
     for subject, name, pruned in subjects():
         if not words or any(word in subject for word in words):
             place = work / f"hardware-{name}-{pruned}"
@@ -165,8 +170,8 @@ def page(rows: list[Row]) -> str:
         f"Made by `make oracles`, which installs {versions} in environments of their own below `.oracles/` and",
         "compares for equality. Networks but the zoo's are untrained, their batch norms have gains of both signs;",
         f"estimates are for {PART} at {CLOCK_MHZ:g} MHz. Networks with a bipolar input hold no quantizer but",
-        "`BipolarQuant`. Nothing here was synthesized, and nothing of finn-plus simulated as RTL or HLS; our hardware",
-        "is simulated by Verilator.",
+        "`BipolarQuant`. Nothing here was synthesized, and nothing of finn-plus simulated as HLS; our hardware, and",
+        "finn-plus' SystemVerilog (finn-rtllib), are simulated by Verilator.",
         "",
         "| network | compared | by | how much | result |",
         "|---|---|---|---|---|",
