@@ -229,7 +229,7 @@ def windows() -> tuple[Duel, ...]:
 def converters() -> tuple[Duel, ...]:
     """Ours go over the least common multiple where neither width divides the other; FINN's converts at once."""
 
-    def duel(name: str, bits: int, entry: int, leave: int, size: int, fault: bool = False) -> Duel:
+    def duel(name: str, bits: int, entry: int, leave: int, size: int) -> Duel:
         kind = TensorType((size,), 0, 2**bits - 1)
         ends = (_stream(kind, entry),), _stream(kind, leave)
         wide = lcm(entry, leave)
@@ -237,16 +237,10 @@ def converters() -> tuple[Duel, ...]:
         narrow = Module("bnnflow_narrow", {"WIDTH": leave * bits, "N": wide // leave})
         parts = [each for each, needed in ((widen, wide > entry), (narrow, wide > leave)) if needed]
         ours = Side(parts, *ends, links=(wide * bits,) * (len(parts) - 1))
-        # Words of half the width and twice as many: the same bits in another order.
-        swapped = (
-            Module("bnnflow_narrow", {"WIDTH": leave * bits, "N": wide // leave}),
-            Module("bnnflow_widen", {"WIDTH": leave * bits, "N": 2}),
-        )
-        planted = Side(swapped, *ends, links=(leave * bits,)) if fault else None
         widths = {"inWidth": entry * bits, "outWidth": leave * bits}
         shapes = {"inShape": [1, size], "outShape": [1, size], "dataType": kind.datatype}
         unit = UnitNode("StreamingDataWidthConverter", "dwc", {**widths, **shapes})
-        return Duel(name, ours, Side((unit,), *ends), planted)
+        return Duel(name, ours, Side((unit,), *ends))
 
     return (
         duel("1 to 8 values of a bit", 1, 1, 8, 64),

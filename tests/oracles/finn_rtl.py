@@ -19,7 +19,7 @@ import numpy as np
 
 from bnnflow.build.cosim.verilator import Stalls, Tools
 from bnnflow.build.memories import words_hex
-from bnnflow.build.rtl.modules import Module
+from bnnflow.build.rtl.modules import Memory, Module
 from bnnflow.build.rtl.words import from_words, value_bits, word_bytes
 from bnnflow.flow.graphs.hardware import STALLS
 from bnnflow.flow.run.tools import simulation_tools
@@ -155,9 +155,9 @@ class _Bench:
             assert isinstance(module, Module)
             made = self._wire(width)
             parameters = dict(module.parameters)
-            for key, memory in module.memories.items():
-                parameters[key] = f'"{self._file(memory.words)}"'
             ports = {"clk": "clk", "rst": "rst"}
+            for key, memory in module.memories.items():
+                ports |= self._memory(key, memory)
             if module.name == "bnnflow_fifo":
                 # What is offered is taken at once where there is a place.
                 taken = f"{wires[0]}_valid & {wires[0]}_ready"
@@ -200,6 +200,18 @@ class _Bench:
         self.wires += 1
         self.lines += [f"  logic {name}_valid, {name}_ready;", f"  logic [{width - 1}:0] {name}_data;"]
         return name
+
+    def _memory(self, port: str, memory: Memory) -> dict[str, str]:
+        """Ports of a module that reads a memory beside it."""
+        wire = f"w{self.wires}"
+        self.wires += 1
+        self.lines += [f"  logic {wire}_next;", f"  logic [{memory.width - 1}:0] {wire};"]
+        if memory.words:
+            sizes = {"DEPTH": len(memory.words), "WIDTH": memory.width, "FILE": f'"{self._file(memory.words)}"'}
+            self._instance("bnnflow_memory", sizes, {"clk": "clk", "rst": "rst", "next": f"{wire}_next", "data": wire})
+        else:
+            self.lines.append(f"  assign {wire} = '0;")
+        return {f"{port}_next": f"{wire}_next", port: wire}
 
     def _source(self, stream: Stream, values: Array) -> str:
         bits = value_bits(stream.type)
