@@ -14,6 +14,7 @@ from bnnflow import Problem, __version__
 from ...transforms.ir.graph import Graph
 from ...transforms.streams import Converter, Stream, Streams, StreamUnit, streams_of
 from . import top_control
+from .beside import Vectors, beside
 from .control import MOST_ROW, Control, Rows
 from .modules import Memory, Module, module_of, packed
 from .top_control import HostMemory
@@ -66,7 +67,12 @@ class Design:
 
 
 def design(
-    graph: Graph, depth: int, depths: Mapping[str, int], clock_mhz: float, control: Control | None = None
+    graph: Graph,
+    depth: int,
+    depths: Mapping[str, int],
+    clock_mhz: float,
+    control: Control | None = None,
+    vectors: Vectors | None = None,
 ) -> Design:
     """Hardware of a folded dataflow graph; the same graph and depths give the same bytes.
 
@@ -75,6 +81,7 @@ def design(
         depth, depths: words of every FIFO, and of single ones by the names of `streams_of`; 1 or more.
         clock_mhz: of the constraints.
         control: what a host can ask of it; None: it has no registers.
+        vectors: for a test bench; None: there is none.
 
     Raises:
         Problem: a unit that has no module here, or a FIFO without a size.
@@ -105,6 +112,7 @@ def design(
         "files.f": "\n".join([*(f"library/{name}.sv" for name in used), f"{top.name}.sv"]) + "\n",
         "clock.xdc": f"create_clock -name ap_clk -period {1000 / clock_mhz:.3f} [get_ports ap_clk]\n",
     }
+    made |= beside(top.name, graph.name, digest, streams, top.guarded, vectors, controlled=control is not None)
     made[MANIFEST] = _manifest(top, made)
     entry, leave = streams.entries[0], streams.leave
     return Design(top.name, digest, made, entry, leave, modules, top.fifos, top.guarded, control is not None)

@@ -15,7 +15,7 @@ from ...build.rtl.design import MANIFEST
 from ...transforms.ir.graph import Graph
 from ..graphs.control import Registers
 from ..graphs.folding import Wanted
-from ..graphs.hardware import Checks, Hardware, cosimulated, hardware_of, refuse_deadlock, told
+from ..graphs.hardware import Checks, Hardware, cosimulated, drawn, hardware_of, refuse_deadlock, told
 from ..results.hardware import Cosim, Rtl
 from ..run.files import whole_folder
 from .graphs import Fifos, compile_and_fold
@@ -105,6 +105,4 @@ def _images(graph: Graph, how: CosimOptions) -> np.ndarray:
     if kind.is_float:
         what = "the host computes this network's first quantizer, so images cannot be drawn"
         raise Problem(what, "flow cosim", "give --data or --input X.npy")
-    low, high = kind.range
-    drawn = np.random.default_rng(how.checks.seed).integers(0, (high - low) // kind.step + 1, (how.count, *kind.shape))
-    return low + kind.step * drawn
+    return drawn(graph, how.count, how.checks.seed)

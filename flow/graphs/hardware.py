@@ -13,8 +13,9 @@ import numpy as np
 from bnnflow import CHECK_FAILED, Problem
 
 from ...build.rtl import control as registers
+from ...build.rtl.beside import Vectors
 from ...build.rtl.design import Design, design
-from ...build.rtl.words import checksum
+from ...build.rtl.words import checksum, to_words
 from ...transforms.ir.graph import Graph
 from ...transforms.streams import INPUT, streams_of
 from ..results.hardware import Cosim, CosimRun, Difference, HardwareUnit, Rtl, WordDifference
@@ -35,6 +36,8 @@ _TRACED = 3
 # Cycles from which on a program pays that takes longer to compile.
 _MANY_CYCLES = 5_000_000
 _RATE_IMAGES = 3
+# Images of a test bench.
+_VECTORS = 3
 # Cycles of a waveform before the first wrong word, and behind it.
 _BEFORE, _BEHIND = 200, 50
 
@@ -79,7 +82,35 @@ def hardware_of(
     restored = rate(graph, depth, own, _RATE_IMAGES, control).restoring
     chosen = {each.name: depth for each in streams_of(graph).streams} | dict(restored) | dict(own)
     timing = timing_of(graph, _RATE_IMAGES, depth, chosen, control)
-    return Hardware(graph, design(graph, depth, chosen, clock_mhz, control), chosen, timing, control, asked)
+    made = design(graph, depth, chosen, clock_mhz, control, _vectors(graph))
+    return Hardware(graph, made, chosen, timing, control, asked)
+
+
+def _vectors(graph: Graph) -> Vectors | None:
+    """Drawn images for a test bench; None where the host computes the network's first quantizer."""
+    from ...sim.engine.simulator import Simulator
+
+    kind = graph.input_type
+    if kind.is_float:
+        return None
+    images = drawn(graph, _VECTORS, seed=0)
+    streams = streams_of(graph)
+    entry, leave = streams.entries[0], streams.leave
+    given = np.moveaxis(images, 1, -1) if graph.channels_first else images
+    expected = dict(Simulator.of(graph).tensors(images, [leave.source]))[leave.source]
+    return Vectors(_VECTORS, *(_hex(to_words(values, each)) for values, each in ((given, entry), (expected, leave))))
+
+
+def drawn(graph: Graph, count: int, seed: int) -> Array:
+    """Images such as the type of the graph's input allows, which is of integers."""
+    kind = graph.input_type
+    low, high = kind.range
+    numbers = np.random.default_rng(seed).integers(0, (high - low) // kind.step + 1, (count, *kind.shape))
+    return low + kind.step * numbers
+
+
+def _hex(words: Array) -> list[str]:
+    return [word[::-1].tobytes().hex() for word in words.reshape(-1, words.shape[-1])]
 
 
 def refuse_deadlock(made: Hardware) -> None:

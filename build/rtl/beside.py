@@ -1,0 +1,172 @@
+"""What lies beside a network's hardware for people: README, and a test bench for any simulator."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+
+from bnnflow import __version__
+
+from ...transforms.streams import Stream, Streams
+from .control import STREAMS
+from .top_control import PORTS, HostMemory
+from .words import value_bits, word_bytes
+
+VECTORS = ("vectors/in.hex", "vectors/out.hex")
+
+
+@dataclass(frozen=True, slots=True)
+class Vectors:
+    """Images as words, and the words that the hardware gives for them.
+
+    Attributes:
+        images: number.
+        given, expected: in hexadecimal, one behind the other.
+    """
+
+    images: int
+    given: Sequence[str]
+    expected: Sequence[str]
+
+
+def beside(
+    top: str,
+    network: str,
+    digest: str,
+    streams: Streams,
+    memories: Sequence[HostMemory],
+    vectors: Vectors | None,
+    *,
+    controlled: bool,
+) -> dict[str, str]:
+    """Files by path."""
+    entry, leave = streams.entries[0], streams.leave
+    made = {"README.md": _readme(top, network, digest, streams, memories, vectors, controlled=controlled)}
+    if vectors is not None:
+        said = {
+            "TOP": top,
+            "IMAGES": vectors.images,
+            "WORDS_IN": entry.words,
+            "WORDS_OUT": leave.words,
+            "BITS_IN": 8 * word_bytes(entry),
+            "BITS_OUT": 8 * word_bytes(leave),
+            "HOST": "".join(_idle(way, name, bits) for way, name, bits in PORTS) if controlled else "",
+        }
+        text = (files(__package__) / "bench.v").read_text("utf-8")
+        for key, value in said.items():
+            text = text.replace(f"@{key}@", str(value))
+        made["bench.v"] = text
+        for path, words in zip(VECTORS, (vectors.given, vectors.expected), strict=True):
+            made[path] = "\n".join(words) + "\n"
+    return made
+
+
+def _idle(way: str, name: str, bits: int) -> str:
+    """A port of registers that nobody talks to."""
+    held = f"{bits}'d0" if way == "input" else ""
+    return f"      .s_axi_control_{name}({held}),\n"
+
+
+def _readme(
+    top: str,
+    network: str,
+    digest: str,
+    streams: Streams,
+    memories: Sequence[HostMemory],
+    vectors: Vectors | None,
+    *,
+    controlled: bool,
+) -> str:
+    entry, leave = streams.entries[0], streams.leave
+    lines = [
+        f"# {network}",
+        "",
+        f"Module `{top}`, written by bnnflow {__version__} for the network {digest}.",
+        "",
+        "| port | what |",
+        "|---|---|",
+        "| `ap_clk`, `ap_rst_n` | clock, and reset that is active low: one cycle or more |",
+        f"| `s_axis_0_*` | AXI-Stream: {_said(entry)}; channels fastest, then columns, rows |",
+        f"| `m_axis_0_*` | AXI-Stream: {_said(leave)}; `tlast` with the last word of an image |",
+    ]
+    if controlled:
+        lines += ["| `s_axi_control_*` | AXI4-Lite, 16 bits of address, 32 of data: the registers below |"]
+    lines += [
+        "",
+        "The first value of a word lies in its lowest bits; words are padded to bytes. Values that may be negative are "
+        "in two's complement.",
+        "",
+        "| file | what |",
+        "|---|---|",
+        f"| `{top}.sv`, `library/` | sources; `files.f` lists them |",
+        "| `memories/` | contents of memories, read by `$readmemh` from the folder in which a tool is started |",
+        "| `clock.xdc` | the clock |",
+        "| `manifest.json` | units, streams, FIFO depths, sha256 of all files |",
+    ]
+    if vectors is not None:
+        lines += [
+            f"| `bench.v`, `vectors/` | {vectors.images} drawn images and what the hardware makes of them |",
+            "",
+            "In this folder, each says `equal` in the end:",
+            "",
+            "```",
+            "iverilog -g2012 -o bench.vvp -s bench -f files.f bench.v && vvp -N bench.vvp",
+            "verilator --binary --timing -Wno-fatal --top-module bench -f files.f bench.v && obj_dir/Vbench",
+            "```",
+        ]
+    lines += [
+        "",
+        "Synthesis by yosys, as any of its targets:",
+        "",
+        "```",
+        f"yosys -p 'read_verilog -sv -defer library/*.sv; read_verilog -sv {top}.sv; "
+        f"synth_xilinx -family xc7 -flatten -top {top}'",
+        "```",
+    ]
+    if controlled:
+        lines += ["", *_registers(streams.streams, memories)]
+    return "\n".join(lines) + "\n"
+
+
+def _registers(streams: Sequence[Stream], memories: Sequence[HostMemory]) -> list[str]:
+    lines = [
+        "## Registers",
+        "",
+        "Addresses in bytes; `library/bnnflow_control.sv` has the table.",
+        "",
+        "| address | what |",
+        "|---|---|",
+        "| 0x0000 | `BNNF` |",
+        "| 0x0008 to 0x0014 | first 128 bits of the network's sha256 |",
+        "| 0x0024 | cycles; written: cycles, stalls, peaks, interval, latency and errors begin again |",
+        "| 0x0028, 0x002c | images that began, that ended |",
+        "| 0x0030, 0x0034 | cycles between the last two images' ends, and of the last image that was timed |",
+        "| 0x0038, 0x003c | rows that were corrected and written back, words that were beyond correction |",
+        "| 0x0040, 0x0044, 0x0048 | set that is asked for, that is read, first image that reads it |",
+        "| 0x0050, 0x0054 | row, and memory that takes the data into it when it is written |",
+        f"| 0x{STREAMS:04x} + 8 i | stream i: cycles in which a word waited; 4 further: most words in its FIFO |",
+        "| 0x8000 + 4 i | bits 32 i and up of a row's data |",
+        "",
+        "| stream | name |",
+        "|---|---|",
+        *(f"| {number} | {each.name} |" for number, each in enumerate(streams)),
+    ]
+    if memories:
+        lines += [
+            "",
+            "Row `set * rows + row` of a memory holds the words from `row * words a row` on, the first lowest.",
+            "",
+            "| memory | unit | what | sets | rows of a set | words a row | bits a word |",
+            "|---|---|---|---|---|---|---|",
+            *(
+                f"| {number} | {one.unit} | {one.port} | {one.sets} | {one.rows} | {one.joined} | {one.word_bits} |"
+                for number, one in enumerate(memories)
+            ),
+        ]
+    return lines
+
+
+def _said(stream: Stream) -> str:
+    bits = value_bits(stream.type)
+    return f"{stream.words:,} words an image, {stream.width} values of {bits} bits ({stream.type.datatype})"
