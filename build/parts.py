@@ -25,6 +25,11 @@ class Part:
     dsp: int = 0
     about: str = ""
 
+    @property
+    def memory_bits(self) -> int:
+        """Bits that all its memories hold at most: block RAMs, UltraRAMs, and look-up tables of 64 bits."""
+        return 18_432 * self.bram18 + 294_912 * self.uram + 64 * self.lut
+
 
 _PARTS = {
     part.name: part

@@ -112,7 +112,8 @@ def _readme(
             "",
             "```",
             "iverilog -g2012 -o bench.vvp -s bench -f files.f bench.v && vvp -N bench.vvp",
-            "verilator --binary --timing -Wno-fatal --top-module bench -f files.f bench.v && obj_dir/Vbench",
+            "verilator --binary --timing -CFLAGS -fcoroutines --top bench -Wno-fatal -f files.f bench.v && "
+            "obj_dir/Vbench",
             "```",
         ]
     lines += [

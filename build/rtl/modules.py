@@ -63,8 +63,13 @@ class Memory:
 
     @property
     def bits(self) -> int:
-        """In all."""
+        """Of its words."""
         return self.width * len(self.words)
+
+    @property
+    def stored_bits(self) -> int:
+        """As they are stored, of all sets."""
+        return self.bits if self.rows is None else self.rows.bits * len(self.rows.words) * self.sets
 
     @property
     def prefers_block_ram(self) -> bool:

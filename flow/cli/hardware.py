@@ -12,8 +12,16 @@ from bnnflow import CHECK_FAILED
 from .commands import examples
 from .declare import KEY, Key, Own
 from .graphs import Depths, Folding, KeepShape, Rate, TopK
-from .options import Clock, Contract, DataDir, DataName, GraphFile, ImagesOrContract, Json, Part, useless
+from .options import Clock, Contract, DataDir, DataName, ImagesOrContract, Json, Part, useless
 
+HardwareOf = Annotated[
+    Path,
+    Own(
+        "ONNX file of any level, or a run: its pruned network as it is folded, else its base; RUN/base is that.",
+        argument=True,
+        metavar="RUN|GRAPH",
+    ),
+]
 HardwareDepth = Annotated[
     int, Own("Depth of every FIFO, in words; those that would cost rate are made deeper.", ("--fifo",), least=1)
 ]
@@ -25,11 +33,11 @@ Protect = Annotated[str, Key("rtl.protect", metavar="CODE")]
 @examples(
     "flow rtl net.onnx --fps 10000 -o hardware",
     "flow rtl net.onnx --fps 10000 --protect secded-72-64 --sets 2",
-    "flow rtl runs/digits/pruned/intermediate_models/4_folded.onnx -o hardware  # As that run folded it.",
+    "flow rtl runs/digits -o hardware  # As that run folded it.",
 )
 def rtl(
     context: typer.Context,
-    graph: GraphFile,
+    graph: HardwareOf,
     output: Annotated[Path | None, Own("Folder for the files.", ("-o", "--output"), default="<name>_rtl")] = None,
     part: Part = KEY,
     clock_mhz: Clock = KEY,
@@ -50,10 +58,11 @@ def rtl(
     Library, top, memories, list of files, constraints.
     """
     from ..api.graphs import load
+    from ..run.folder import folded_of
     from ..show import hardware as screen_hardware
     from ..show import terminal as screen
 
-    _with_folding(context, folding, fps)
+    graph = folded_of(graph)
     found = load(graph, input).rtl(
         output or Path(f"{graph.stem}_rtl"),
         fps,
@@ -73,12 +82,12 @@ def rtl(
 
 @examples(
     "flow cosim net.onnx --fps 10000",
-    "flow cosim net.onnx --data digits --images 360 --stalls 3",
+    "flow cosim runs/digits --data digits --images 360 --stalls 3",
     "flow cosim net.onnx --input x.npy -o hardware  # Leaves the hardware's files.",
 )
 def cosim(
     context: typer.Context,
-    graph: GraphFile,
+    graph: HardwareOf,
     input: ImagesOrContract = None,
     data: DataName = "",
     data_dir: DataDir = None,
@@ -117,12 +126,13 @@ def cosim(
     """
     from ..api.graphs import LoadedGraph
     from ..graphs import inputs
+    from ..run.folder import folded_of
     from ..show import hardware as screen_hardware
     from ..show import terminal as screen
 
     if not data:
         useless(context, ["data_dir"], "without --data", "name the data set with --data")
-    _with_folding(context, folding, fps)
+    graph = folded_of(graph)
     pictures, contract = inputs.images_and_contract(input)
     found = LoadedGraph(inputs.open_graph(graph, contract), graph).cosim(
         pictures,
@@ -149,8 +159,3 @@ def cosim(
     screen.print_json(found) if json else screen_hardware.print_cosim(found)
     if not found.equal:
         raise typer.Exit(CHECK_FAILED)
-
-
-def _with_folding(context: typer.Context, folding: Path | None, fps: float | None) -> None:
-    if folding is not None and fps is None:
-        useless(context, ["part"], "beside a folding file", "leave it out, or give --fps for what the file leaves out")

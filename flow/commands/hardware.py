@@ -15,7 +15,7 @@ from ...build.rtl.design import MANIFEST
 from ...transforms.ir.graph import Graph
 from ..graphs.control import Registers
 from ..graphs.folding import Wanted
-from ..graphs.hardware import Checks, Hardware, cosimulated, drawn, hardware_of, refuse_deadlock, told
+from ..graphs.hardware import Checks, Hardware, cosimulated, drawn, hardware_of, refuse_deadlock, refuse_too_large, told
 from ..results.hardware import Cosim, Rtl
 from ..run.files import whole_folder
 from .graphs import Fifos, compile_and_fold
@@ -87,6 +87,7 @@ def _made(graph: Graph, wanted: Wanted, fifos: Fifos, asked: Registers | None) -
     own = fifos.own(folded, wanted.finn_plus)
     made = hardware_of(folded.graph, fifos.depth, own, wanted.clock_mhz, asked)
     refuse_deadlock(made)
+    refuse_too_large(made, wanted.part)
     return made, folded.notes
 
 

@@ -12,10 +12,11 @@ import numpy as np
 
 from bnnflow import CHECK_FAILED, Problem
 
+from ...build.parts import Part
 from ...build.rtl import control as registers
 from ...build.rtl.beside import Vectors
 from ...build.rtl.design import Design, design
-from ...build.rtl.words import checksum, to_words
+from ...build.rtl.words import checksum, to_words, value_bits
 from ...transforms.ir.graph import Graph
 from ...transforms.streams import INPUT, streams_of
 from ..results.hardware import Cosim, CosimRun, Difference, HardwareUnit, Rtl, WordDifference
@@ -123,6 +124,29 @@ def refuse_deadlock(made: Hardware) -> None:
         enough = ", ".join(f"{name}: {depth:,}" for name, depth in stuck.enough.items())
         what = f"the hardware would stand still: FIFO {stuck.fifo} is too small"
         raise Problem(what, "FIFO depths", f"give {enough}, or leave them out", CHECK_FAILED)
+
+
+def refuse_too_large(made: Hardware, part: Part) -> None:
+    """Refuse hardware whose memories hold more bits than all block RAMs and look-up tables of a part together.
+
+    Raises:
+        Problem: status 1; names the largest memory.
+    """
+    bits = {
+        f"{port} of {name}": memory.stored_bits
+        for name, module in made.design.modules.items()
+        for port, memory in {**module.memories, **module.tables}.items()
+    }
+    bits |= {
+        f"FIFO {each.name}": each.width * value_bits(each.type) * made.depths[each.name]
+        for each in streams_of(made.graph).streams
+    }
+    there, wanted = part.memory_bits, sum(bits.values())
+    if wanted > there:
+        most = max(bits, key=lambda name: bits[name])
+        what = f"memories of {wanted:,} bits do not fit {part.name}, which has {there:,}"
+        hint = f"the largest is {most} ({bits[most]:,} bits); name a larger part with --part, or prune"
+        raise Problem(what, f"graph {made.graph.name!r}", hint, CHECK_FAILED)
 
 
 def told(made: Hardware, clock_mhz: float, notes: Sequence[str], folder: str) -> Rtl:

@@ -1,4 +1,4 @@
-"""What of this computer and its packages is fit for use. Looks, and imports or prints nothing heavy."""
+"""What of this computer and its packages is fit for use. Looks, and prints nothing; one small unit is simulated."""
 
 from __future__ import annotations
 
@@ -9,8 +9,16 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bnnflow import Problem
+
+if TYPE_CHECKING:
+    from ...build.cosim.verilator import Tools
 
 # package, lowest version, first version that is too new, whether bnnflow needs it
 _PACKAGES = (
@@ -42,6 +50,7 @@ _PACKAGES = (
 _CPU_FEATURES = ("avx2", "avx512bw", "avx512_vpopcntdq", "neon", "asimd", "sve")
 _LITTLE_MEMORY = 2 << 30
 _LITTLE_DISK = 1 << 30
+_BUILD_SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +79,7 @@ def examine(folder: Path = Path()) -> list[Finding]:
         folder: where runs would be written; its free space is reported.
     """
     found = [_python(), *(_package(*entry) for entry in _PACKAGES), _onnx_pair()]
-    return [*found, _processor(), _memory(), _disk(folder), _gpu(), _verilator(), _compiler(), _yosys()]
+    return [*found, _processor(), _memory(), _disk(folder), _gpu(), _verilator(), _compiler(), *_simulation(), _yosys()]
 
 
 def _python() -> Finding:
@@ -177,6 +186,48 @@ def _compiler() -> Finding:
         return Finding("c++ compiler", False, "not installed", "only for flow cosim: apt install g++")
     line = _first_line([str(place), "--version"])
     return Finding("c++ compiler", bool(line), line or f"{place} does not start", "" if line else "install it again")
+
+
+def _simulation() -> list[Finding]:
+    """Whether both together build and run a unit, and right; nothing where one of them is missing."""
+    from .tools import compiler_place, simulation_tools, verilator_place
+
+    if verilator_place() is None or compiler_place() is None:
+        return []
+    name, began = "simulation", time.perf_counter()
+    try:
+        wrong = _simulated_wrong(simulation_tools())
+    except ImportError as error:
+        return [Finding(name, False, f"not tried: {error}", "mend the packages first")]
+    except Problem as problem:
+        return [Finding(name, False, problem.what, "it needs make, perl and a C++ compiler of C++17")]
+    if wrong:
+        return [Finding(name, False, f"a unit that was built gives {wrong} of 32 wrong values", "install it again")]
+    return [Finding(name, True, f"builds and runs a unit ({time.perf_counter() - began:.1f} s)")]
+
+
+def _simulated_wrong(tools: Tools) -> int:
+    """Values of a unit, built and run, that the simulator does not give."""
+    import numpy as np
+
+    from ...build.cosim.verilator import build
+    from ...build.rtl.design import design
+    from ...sim.reference import run
+    from ...transforms.ir.graph import Graph, Node
+    from ...transforms.ir.ops import Mvau
+    from ...transforms.ir.tensor import TensorType
+
+    weight, bounds = np.array([[0, 1, 1, 0], [1, 1, 0, 1]], np.uint8), np.array([[2], [3]])
+    unit = Node("layer", Mvau(weight, bounds, True, 0, 1, 2), ("x",))
+    graph = Graph("doctor", "x", TensorType((4,), 0, 1), (unit,), "layer")
+    images, made = np.arange(16)[:, None] >> np.arange(4) & 1, design(graph, 2, {}, 100.0)
+    with tempfile.TemporaryDirectory() as folder:
+        for path, text in made.files.items():
+            target = Path(folder) / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(text, encoding="utf-8")
+        found = build(made, Path(folder), tools, _BUILD_SECONDS).run(images, seconds=_BUILD_SECONDS).outputs
+    return int((found != run(graph, images)["layer"].reshape(found.shape)).sum())
 
 
 def _yosys() -> Finding:

@@ -26,6 +26,7 @@ from .manifest import (
     stage_key,
     versions,
 )
+from .names import FOLDED
 from .typed_json import Misfit, from_json, to_json
 
 T = TypeVar("T")
@@ -312,3 +313,18 @@ def verify_recorded(path: Path) -> None:
     for name, stage in run.manifest["stages"].items():
         if stage["files"].get(relative, digest) != digest:
             raise damaged(path, name)
+
+
+def folded_of(path: Path) -> Path:
+    """The file of a folded network: `path` if it is no folder, else that of a run or of one of its networks.
+
+    Raises:
+        Problem: the folder holds none.
+    """
+    if not path.is_dir():
+        return path
+    places = [path / FOLDED, *(path / network / FOLDED for network in ("pruned", "base"))]
+    found = next((place for place in places if place.is_file()), None)
+    if found is None:
+        raise Problem("there is no folded network in this folder", str(path), "give a run of `flow build`, or a file")
+    return found

@@ -8,11 +8,12 @@ import numpy as np
 
 from bnnflow import CHECK_FAILED, Problem
 
+from ...build.parts import part
 from ...build.rtl.design import design
 from ...transforms.ir.graph import Graph
 from ...transforms.reading.read import read
 from ..graphs.control import Registers, control_of, writable
-from ..graphs.hardware import Checks, Hardware, cosimulated, hardware_of, told
+from ..graphs.hardware import Checks, Hardware, cosimulated, hardware_of, refuse_too_large, told
 from ..graphs.rates import affordable, timing_of
 from ..recipe.schema import Recipe
 from ..results.hardware import CosimResult, NotWritten, Rtl, RtlResult
@@ -38,6 +39,7 @@ def _write(build: Build, network: str) -> Rtl | NotWritten:
         if not affordable(graph, _MOST_WORDS):
             return NotWritten(reason=_TOO_LONG)
         made = hardware_of(graph, settings.fifo, {}, clock, _registers(build.recipe))
+        refuse_too_large(made, part(build.recipe.target.part))
     except Problem as problem:
         return NotWritten(reason=problem.in_place)
     for path, text in made.design.files.items():

@@ -28,7 +28,7 @@ module bnnflow_ram #(
   end
 `endif
   (* ram_style = STYLE *) logic [WIDTH-1:0] words[DEPTH];
-  initial $readmemh(FILE, words);
+  initial $readmemh(FILE, words, 0, DEPTH - 1);
   always_ff @(posedge clk) begin
     data <= words[addr];
     if (write) words[write_addr] <= write_data;

@@ -23,7 +23,7 @@ module bnnflow_rom #(
 `endif
   if (DEPTH <= 8) begin : g_few
     logic [WIDTH-1:0] words[DEPTH];
-    initial $readmemh(FILE, words);
+    initial $readmemh(FILE, words, 0, DEPTH - 1);
     if (DEPTH == 1) begin : g_one
       wire unused = &{clk, addr};
       assign data = words[0];

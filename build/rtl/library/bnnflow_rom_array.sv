@@ -31,6 +31,6 @@ module bnnflow_rom_array #(
   (* rom_style = STYLE *)
 `endif
   logic [WIDTH-1:0] words[DEPTH];
-  initial $readmemh(FILE, words);
+  initial $readmemh(FILE, words, 0, DEPTH - 1);
   always_ff @(posedge clk) data <= words[addr];
 endmodule

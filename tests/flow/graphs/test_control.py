@@ -12,13 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bnnflow import Problem
+from bnnflow import CHECK_FAILED, Problem
 from bnnflow.build.cosim.verilator import Program, Stalls, Tools, build
 from bnnflow.build.memories import words_hex
+from bnnflow.build.parts import Part
 from bnnflow.build.rtl import control as registers
 from bnnflow.build.rtl.control import writes
 from bnnflow.flow.graphs.control import PORTS, Registers
-from bnnflow.flow.graphs.hardware import Checks, Hardware, cosimulated, hardware_of
+from bnnflow.flow.graphs.hardware import Checks, Hardware, cosimulated, hardware_of, refuse_too_large
 from bnnflow.flow.run.tools import compiler_place, simulation_tools, verilator_place
 from bnnflow.sim.engine.simulator import Simulator
 from bnnflow.sim.faults.injection.layout import KINDS, Memory, memories
@@ -229,3 +230,16 @@ def test_what_is_refused(asked: Registers, said: str) -> None:
     with pytest.raises(Problem, match=said) as raised:
         hardware_of(GRAPHS["ternary"](), 2, {}, 100.0, asked)
     assert raised.value.hint
+
+
+def test_memories_that_no_part_holds_are_refused() -> None:
+    """Twice the sets take twice the bits, and check bits count."""
+    small = Part("small", lut=64, bram18=0)
+    asked = [Registers(), Registers(sets=1), Registers(sets=1, protect="tmr"), Registers(sets=9)]
+    made = [hardware_of(GRAPHS["ternary"](), 2, {}, 100.0, each) for each in asked]
+    refuse_too_large(made[0], small)
+    refuse_too_large(made[1], small)
+    for each in made[2:]:
+        with pytest.raises(Problem, match=r"memories of [\d,]+ bits do not fit small, which has 4,096") as raised:
+            refuse_too_large(each, small)
+        assert raised.value.status == CHECK_FAILED and "of t" in raised.value.hint

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import importlib.metadata
+from pathlib import Path
 
 import pytest
 
+from bnnflow.flow.run import tools
 from bnnflow.flow.run.doctor import examine, release
 
 
@@ -41,3 +43,18 @@ def test_versions_compare_as_numbers() -> None:
     assert release("2.13.0+cpu") == (2, 13, 0)
     assert release("1.23rc1") == (1, 23)
     assert release("2.10") > release("2.9")
+
+
+def test_a_unit_is_built_and_its_values_are_compared(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    if tools.verilator_place() is None or tools.compiler_place() is None:
+        pytest.skip("Verilator or a C++ compiler is not installed")
+    assert found(monkeypatch)["simulation"][0]
+    broken = tmp_path / "compiler"
+    broken.write_text("#!/bin/sh\necho the disk is full >&2\nexit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setattr(tools, "compiler_place", lambda: broken)
+    monkeypatch.setattr(tools, "cache_folder", lambda: tmp_path / "cache")
+    fit, said, hint = found(monkeypatch)["simulation"]
+    assert not fit and "the disk is full" in said and "C++17" in hint
+    monkeypatch.setattr(tools, "compiler_place", lambda: None)
+    assert "simulation" not in found(monkeypatch)
