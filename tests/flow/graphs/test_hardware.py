@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from contextlib import suppress
 from dataclasses import replace
@@ -14,12 +15,16 @@ from hypothesis import strategies as st
 
 from bnnflow import CHECK_FAILED, Problem
 from bnnflow.build.cosim.verilator import Program, Tools, build
+from bnnflow.build.memories import words_hex
 from bnnflow.build.schedule import divisors
 from bnnflow.flow.graphs.hardware import Checks, Hardware, cosimulated, hardware_of, refuse_deadlock
 from bnnflow.flow.graphs.rates import timing_of
 from bnnflow.flow.run.tools import compiler_place, simulation_tools, verilator_place
 from bnnflow.sim.engine.simulator import Simulator
 from bnnflow.sim.faults.injection.layout import memories
+from bnnflow.sim.faults.injection.models import FaultModel
+from bnnflow.sim.faults.injection.rates import Rates
+from bnnflow.sim.faults.injection.streams import faulty_walk, streams
 from bnnflow.transforms.ir.graph import Graph
 from bnnflow.transforms.ir.ops import Mvau
 from bnnflow.transforms.ir.tensor import Array
@@ -164,6 +169,48 @@ def test_faults_in_memories_are_those_that_are_simulated(name: str, kind: str, t
     faulty = dict(Simulator.of(graph).tensors(images, [source]))[source].reshape(IMAGES, -1)
     assert not np.array_equal(faulty, outputs(made, images))
     assert np.array_equal(found.outputs, faulty)
+
+
+# Streams of values that fill their bits.
+SUFFERING = [each for each in streams(GRAPHS["convolutions"](), "streams") if each.layer in ("t2", "t4", "t8", "t10")]
+
+
+@pytest.fixture(scope="module")
+def injected(tools: Tools, tmp_path_factory: pytest.TempPathFactory) -> tuple[Hardware, Program, Path]:
+    """Hardware in which faults come onto streams."""
+    made = hardware_of(GRAPHS["convolutions"](), 2, {}, 100.0)
+    top, files = f"{made.design.name}.sv", dict(made.design.files)
+    for each in SUFFERING:
+        sizes = f'.WIDTH({each.pe * each.type.bits}), .WORDS({IMAGES * each.words}), .FILE("{each.layer}.hex")'
+        head, unit = files[top].split(f") u_{each.layer} (")
+        wire = re.search(r"\.m_data\((\w+)_data\)", unit)[1]  # type: ignore[index]
+        ports = ", ".join(f".{end}({wire}_{end})" for end in ("valid", "ready"))
+        unit = unit.replace(f".m_data({wire}_data)", f".m_data({wire}_sent)", 1)
+        lines = f"  logic [{each.pe * each.type.bits - 1}:0] {wire}_sent;\n  inject #({sizes}) u_inject_{wire} ("
+        lines += f".clk(clk), .rst(rst), {ports}, .sent({wire}_sent), .found({wire}_data));\nendmodule"
+        files[top] = f"{head}) u_{each.layer} ({unit}".replace("endmodule", lines)
+    files["inject.sv"] = (Path(__file__).parent / "inject.sv").read_text()
+    made = replace(made, design=replace(made.design, files=files))
+    folder = written(made, tmp_path_factory.mktemp("injected"))
+    return made, build(made.design, folder, tools), folder
+
+
+@pytest.mark.parametrize(("kind", "model"), [("streams", "flip"), ("streams", "bit-line flip"), ("fifos", "flip")])
+def test_faults_on_streams_are_those_that_are_simulated(
+    kind: str, model: str, injected: tuple[Hardware, Program, Path]
+) -> None:
+    """Upsets of single images, wires that are broken, and cells of FIFOs of four words."""
+    made, program, folder = injected
+    places = [each for each in streams(made.graph, kind) if each.layer in {one.layer for one in SUFFERING}]
+    walk = faulty_walk(made.graph, places, FaultModel.parse(model), Rates.of(0.3), 3, 0, 4)
+    for each in places:
+        turned = walk.changes[each.tensor](np.zeros((IMAGES, *each.type.shape), np.int8), 0)
+        words = turned.astype(np.int64).reshape(-1, each.pe)
+        (folder / f"{each.layer}.hex").write_text("\n".join(words_hex(words, each.type.bits)) + "\n")
+    faulty = walk.scores(images_of(made)).reshape(IMAGES, -1).astype(np.int64)
+    assert not np.array_equal(faulty, outputs(made, images_of(made)))
+    values = np.moveaxis(images_of(made), 1, -1) if made.graph.channels_first else images_of(made)
+    assert np.array_equal(program.run(values).outputs, faulty)
 
 
 def folded(graph: Graph, rng: np.random.Generator) -> Graph:
