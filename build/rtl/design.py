@@ -41,6 +41,26 @@ _PARTS = (
 
 
 @dataclass(frozen=True, slots=True)
+class UnitSource:
+    """A part of a top module by itself: a unit with its memories and its output's FIFO, a converter, ...
+
+    Attributes:
+        name: of the unit; in brackets what is none.
+        text: instances and wires between them.
+        entries, leaves: streams that it reads and writes: the beginning of their wires' names, bits of a word.
+        names: of its instances and of wires within it.
+        ports: others than clock, reset, streams and what memories hear of the host.
+    """
+
+    name: str
+    text: str
+    entries: Sequence[tuple[str, int]]
+    leaves: Sequence[tuple[str, int]]
+    names: Sequence[str]
+    ports: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Design:
     """A network's hardware.
 
@@ -53,6 +73,7 @@ class Design:
         fifos: name of a stream by the place of its FIFO in the top module, such as "u_conv0.u_out".
         host_memories: those that a host can write, or that correct errors, by number.
         controlled: whether there are registers.
+        sources: parts of the top module.
     """
 
     name: str
@@ -64,6 +85,7 @@ class Design:
     fifos: Mapping[str, str]
     host_memories: Sequence[HostMemory] = ()
     controlled: bool = False
+    sources: Sequence[UnitSource] = ()
 
 
 def design(
@@ -115,7 +137,9 @@ def design(
     made |= beside(top.name, graph.name, digest, streams, top.guarded, vectors, controlled=control is not None)
     made[MANIFEST] = _manifest(top, made)
     entry, leave = streams.entries[0], streams.leave
-    return Design(top.name, digest, made, entry, leave, modules, top.fifos, top.guarded, control is not None)
+    return Design(
+        top.name, digest, made, entry, leave, modules, top.fifos, top.guarded, control is not None, top.sources
+    )
 
 
 def _module_name(part: Converter | StreamUnit, modules: Mapping[str, Module]) -> str:
@@ -153,6 +177,7 @@ class _Top:
         self.wires = {id(each): self._unique(f"s_{identifier(each.target)}") for each in streams.streams}
         self.memories: dict[str, Sequence[str]] = {}
         self.instances: list[str] = []
+        self.sources: list[UnitSource] = []
         self.fifos: dict[str, str] = {}
 
     def _unique(self, name: str) -> str:
@@ -213,8 +238,19 @@ class _Top:
         )
         self.fifos[name] = entry.name
         self.instances.append(f"  assign {self.wires[id(entry)]}_push = s_axis_0_tvalid & s_axis_0_tready;")
+        ports = [
+            "input logic s_axis_0_tvalid",
+            "output logic s_axis_0_tready",
+            f"input logic [{wide - 1}:0] s_axis_0_tdata",
+        ]
+        self._source("(input)", 0, (), [entry], ports)
         for part in self.streams.parts:
+            start = len(self.instances)
             self._part(part)
+            if isinstance(part, Converter):
+                self._source(part.name, start, [part.entry], [part.leave])
+            else:
+                self._source(part.node.name, start, part.inputs, part.outputs)
         lines += self._controlled() if self.control else [f"  wire unused_pushes = &{{{', '.join(self._pushes())}}};"]
         wire = self.wires[id(leave)]
         lines += [
@@ -231,6 +267,18 @@ class _Top:
             "endmodule",
         ]
         return "\n".join(line for line in lines if line) + "\n"
+
+    def _source(
+        self, name: str, start: int, entries: Sequence[Stream], leaves: Sequence[Stream], ports: Sequence[str] = ()
+    ) -> None:
+        """Keep the instances from number `start` on as a part."""
+        text = "\n".join(self.instances[start:])
+        named = re.findall(r"^  \) (\w+) \($|^  logic (?:\[\d+:0\] )?(\w+);$", text, re.MULTILINE)
+        names = [one or other for one, other in named]
+        self.sources.append(UnitSource(name, text, self._bits(entries), self._bits(leaves), names, ports))
+
+    def _bits(self, streams: Sequence[Stream]) -> list[tuple[str, int]]:
+        return [(self.wires[id(each)], each.width * value_bits(each.type)) for each in streams]
 
     def _part(self, part: Converter | StreamUnit) -> None:
         module = _module_name(part, self.modules)
@@ -328,6 +376,7 @@ class _Top:
         entry, leave, streams = self.streams.entries[0], self.streams.leave, self.streams.streams
         sets = max([1, *(each.sets for each in self.guarded)])
         sizes = top_control.control_parameters(self.digest, entry.words, leave.words, len(streams), self.guarded, sets)
+        start = len(self.instances)
         self._instance("bnnflow_axi_lite", "axi_lite", {}, top_control.AXI_PORTS)
         self._instance("bnnflow_control", "control", sizes, top_control.CONTROL_PORTS)
         for place, each in enumerate(streams):
@@ -344,7 +393,14 @@ class _Top:
                     "peak": f"host_peaks[{32 * place + 31}:{32 * place}]",
                 },
             )
-        return top_control.wires(self.guarded, sets, len(streams))
+        wires = top_control.wires(self.guarded, sets, len(streams))
+        ports = [port.strip().rstrip(",") for port in top_control.ports()]
+        ports += [f"input logic {self.wires[id(each)]}_{end}" for each in streams for end in ("push", "valid", "ready")]
+        own, told = top_control.alone(self.guarded, sets)
+        self.instances[start:start] = [*wires, *told]
+        self._source("(registers)", start, (), (), [*ports, *own])
+        del self.instances[start : start + len(wires) + len(told)]
+        return wires
 
     def _pushes(self) -> list[str]:
         return [f"{self.wires[id(each)]}_push" for each in self.streams.streams]

@@ -108,6 +108,21 @@ def wires(memories: Sequence[HostMemory], sets: int, streams: int) -> list[str]:
     return made
 
 
+def alone(memories: Sequence[HostMemory], sets: int) -> tuple[list[str], list[str]]:
+    """Ports and wires with which registers stand for themselves: what memories hear and say."""
+    many, row = max(1, len(memories)), max([1, *(each.data_bits for each in memories)])
+    bits = 64 + many + row + max(1, (sets - 1).bit_length())
+    ports = [
+        f"input logic {end}" for end in ("s_axis_0_tvalid", "s_axis_0_tready", "m_axis_0_tvalid", "m_axis_0_tready")
+    ]
+    ports += [f"output logic [{bits - 1}:0] told"]
+    told = ["  assign told = {host_set, host_at, host_row, host_writes, host_data};"]
+    if memories:
+        ports += [f"input logic [{many - 1}:0] mended, failed"]
+        told += ["  assign host_mended = mended;", "  assign host_failed = failed;"]
+    return ports, told
+
+
 def control_parameters(
     digest: str, entry: int, leave: int, streams: int, memories: Sequence[HostMemory], sets: int
 ) -> Mapping[str, int | str]:

@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from ..results.hardware import Cosim, Rtl
     from ..results.pruned_file import PrunedFile
     from ..results.rankings import Ranking
+    from ..results.synthesis import SynthesisResult
     from ..results.timing import Cycles
 
-__all__ = ["LoadedGraph", "check", "compile_file", "load"]
+__all__ = ["LoadedGraph", "check", "compile_file", "load", "synth"]
 
 
 def load(path: PathLike, input: str | None = None) -> LoadedGraph:
@@ -501,6 +502,72 @@ class LoadedGraph:
         how = hardware.CosimOptions(given, count, checks, path_of(folder))
         fifos = graphs.Fifos(fifo, path_of(fifo_depths))
         return hardware.cosim(self.graph, wanted, fifos, how, _registers(control, sets, protect))
+
+
+def synth(
+    path: PathLike,
+    fps: float | None = None,
+    *,
+    units: Sequence[str] = (),
+    family: str = "",
+    whole: bool = False,
+    jobs: int | None = None,
+    seconds: float | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    part: str | None = None,
+    clock_mhz: float | None = None,
+    folding: PathLike | None = None,
+    fifo: int = 2,
+    fifo_depths: PathLike | None = None,
+    control: bool = False,
+    sets: int | None = None,
+    protect: str = "",
+    input: str | None = None,
+    top_k: int = 0,
+    keep_shape: bool = False,
+) -> SynthesisResult:
+    """Map hardware to an FPGA's cells by yosys, unit by unit; what was mapped before is taken from the cache.
+
+    Args:
+        path: of a run, both of whose networks are mapped, of one of its networks, or of an ONNX file.
+        units: names; empty: all.
+        family: "xc7", "xcup", "ecp5" or "ice40"; empty: that of the part.
+        whole: also map each network as one netlist.
+        jobs: netlists at a time; None: one a processor, at most 4.
+        seconds: that a netlist may take; None: as long as it takes.
+        progress: is told netlists done and in all.
+        fps, part, clock_mhz, folding, fifo, fifo_depths, control, sets, protect, top_k, keep_shape: as for
+            `LoadedGraph.rtl`.
+        input: as for `load`.
+
+    Returns:
+        `networks`: by "base" and "pruned", or by the graph's name, cells of units and their sum.
+
+    Raises:
+        Problem: as for `rtl`; no such unit or family; yosys fails, is missing (status 3) or takes too long (1).
+
+    >>> bf.synth("net.onnx", fps=1000, units=["dense1"], family="ice40").networks["net"].total.lut > 0
+    True
+    """
+    import os
+
+    from ...build.synth.families import family as family_named
+    from ...build.synth.families import family_of
+    from ..commands import graphs
+    from ..commands import synth as work
+    from ..graphs.inputs import contract_of, open_graph
+    from ..run.folder import folded_of, networks_of
+
+    wanted = _wanted(part, clock_mhz, fps, folding, False, top_k, keep_shape)
+    mapped = family_named(family) if family else family_of(wanted.part.name)
+    both = networks_of(Path(path))
+    opened = {name: open_graph(file, contract_of(input)) for name, file in both.items()}
+    if not opened:
+        one = open_graph(folded_of(Path(path)), contract_of(input))
+        opened = {one.name: one}
+    how = work.SynthOptions(mapped, units, whole, jobs or min(4, len(os.sched_getaffinity(0))), seconds)
+    fifos = graphs.Fifos(fifo, path_of(fifo_depths))
+    return work.synth(opened, wanted, fifos, how, _registers(control, sets, protect), progress)
 
 
 def _registers(control: bool, sets: int | None, protect: str) -> Registers:

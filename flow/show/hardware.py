@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.table import Table
 
 from ..results.hardware import Cosim, Rtl
+from ..results.synthesis import Resources, SynthesisResult
 from .graphs import print_input
 from .report import plural
 from .terminal import terminal
@@ -68,3 +69,38 @@ def print_cosim(found: Cosim) -> None:
             print("hint: -o FOLDER leaves the hardware and the waveform around that cycle there")
     for line in found.unexpected:
         print(f"differs: {line}")
+
+
+def print_synthesis(found: SynthesisResult) -> None:
+    """Print cells of units, of one network behind the other, and what pruning saved."""
+    for title, network in found.networks.items():
+        table = Table("unit", title=f"{title}: {network.family}, {network.tool}, {network.level}", title_justify="left")
+        for column in ("estimated LUT", "LUT", "LUT RAM", "FF", "carry", "block RAM", "DSP", "seconds"):
+            table.add_column(column, justify="right")
+        for unit in network.units:
+            guess = "" if unit.estimated_lut is None else f"{unit.estimated_lut:,}"
+            table.add_row(unit.name, guess, *_amounts(unit.resources), "kept" if unit.kept else f"{unit.seconds:.1f}")
+        table.add_section()
+        table.add_row("sum", f"{network.estimated_lut:,}", *_amounts(network.total), "")
+        if network.whole is not None:
+            table.add_row("as one netlist", "", *_amounts(network.whole), f"{network.whole_seconds:.1f}")
+        terminal().print(table)
+        print(f"{network.interval_cycles:,} cycles per image; block RAM: {network.block}; estimated: FINN's formulas")
+        for note in network.notes:
+            print(f"note: {note}")
+    if found.networks.keys() == {"base", "pruned"}:
+        base, pruned = found.networks["base"], found.networks["pruned"]
+        changes = [
+            f"{title} {_change(getattr(base.total, key), getattr(pruned.total, key))}"
+            for key, title in (("lut", "LUT"), ("lut_ram", "LUT RAM"), ("ff", "FF"), ("block_ram", "block RAM"))
+        ]
+        cycles = _change(base.interval_cycles, pruned.interval_cycles)
+        print(f"pruned against unpruned, synthesized: {', '.join(changes)}; cycles per image {cycles}")
+
+
+def _amounts(taken: Resources) -> list[str]:
+    return [f"{getattr(taken, key):,}" for key in ("lut", "lut_ram", "ff", "carry", "block_ram", "dsp")]
+
+
+def _change(before: int, behind: int) -> str:
+    return f"{100 * (behind - before) / before:+.1f} %" if before else f"{before:,} to {behind:,}"

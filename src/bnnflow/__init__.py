@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .flow.api.graphs import check as check
     from .flow.api.graphs import compile_file as compile_file
     from .flow.api.graphs import load as load
+    from .flow.api.graphs import synth as synth
     from .flow.api.runs import build as build
     from .flow.api.runs import compare as compare
     from .flow.api.runs import prune as prune
@@ -27,11 +28,11 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     *("CHECK_FAILED", "TOOL_MISSING", "USER_INPUT", "LoadedGraph", "Problem", "__version__", "build", "check"),
-    *("compare", "compile_file", "faults", "load", "prune", "rank", "visible"),
+    *("compare", "compile_file", "faults", "load", "prune", "rank", "synth", "visible"),
 ]
 # Names of the Python API, by the module of flow/api that holds them.
 _API = {
-    **dict.fromkeys(("LoadedGraph", "check", "compile_file", "load"), "graphs"),
+    **dict.fromkeys(("LoadedGraph", "check", "compile_file", "load", "synth"), "graphs"),
     **dict.fromkeys(("build", "compare", "prune", "rank"), "runs"),
     "faults": "faults",
 }

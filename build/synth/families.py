@@ -1,0 +1,132 @@
+"""FPGA families that yosys maps to: its command, and what of a netlist's cells counts as what."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from bnnflow import Problem
+
+# What is counted, in the order of tables.
+RESOURCES = ("lut", "lut_ram", "ff", "carry", "block_ram", "dsp")
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """A family.
+
+    Attributes:
+        name: as users name it.
+        about: devices.
+        command: of yosys, without the top module.
+        block: what `block_ram` counts.
+        cells: for each resource a pattern of cells' names and how many of it a cell is, the first that matches.
+        parts: beginnings of parts' names that are of the family.
+        memory_luts: whether look-up tables can be memories.
+    """
+
+    name: str
+    about: str
+    command: str
+    block: str
+    cells: tuple[tuple[str, str, int], ...]
+    parts: tuple[str, ...] = ()
+    memory_luts: bool = True
+
+    def resources(self, cells: Mapping[str, int]) -> dict[str, int]:
+        """What the cells of a netlist, by their type, take of each of RESOURCES; other cells take nothing."""
+        made = dict.fromkeys(RESOURCES, 0)
+        for cell, count in cells.items():
+            for resource, pattern, each in self.cells:
+                if re.fullmatch(pattern, cell):
+                    made[resource] += each * count
+                    break
+        return made
+
+
+# LUTs that a memory of LUTs takes: Xilinx UG474, table 2-2.
+_XILINX = (
+    ("lut", r"LUT[1-6]|LUT6_2|INV", 1),
+    ("lut_ram", r"RAM32M|RAM64M|RAM128X1D|RAM256X1S", 4),
+    ("lut_ram", r"RAM32M16|RAM64M8", 8),
+    ("lut_ram", r"RAM32X1D|RAM64X1D|RAM128X1S", 2),
+    ("lut_ram", r"SRL16E|SRLC16E|SRLC32E|RAM32X1S|RAM64X1S", 1),
+    ("ff", r"FD[CPRS]E(_1)?", 1),
+    ("carry", r"CARRY4|CARRY8", 1),
+    ("block_ram", r"RAMB18E[12]", 1),
+    ("block_ram", r"RAMB36E[12]", 2),
+    ("dsp", r"DSP48E[12]", 1),
+)
+FAMILIES = {
+    family.name: family
+    for family in (
+        Family(
+            "xc7",
+            "AMD 7 series: Artix-7, Kintex-7, Virtex-7, Zynq-7000",
+            "synth_xilinx -family xc7 -flatten -noiopad",
+            "block RAMs of 18 kbit",
+            _XILINX,
+            ("xc7",),
+        ),
+        Family(
+            "xcup",
+            "AMD UltraScale+: Zynq UltraScale+, Kria",
+            "synth_xilinx -family xcup -flatten -noiopad",
+            "block RAMs of 18 kbit",
+            _XILINX,
+            ("xczu", "xck"),
+        ),
+        Family(
+            "ecp5",
+            "Lattice ECP5",
+            "synth_ecp5",
+            "EBR of 18 kbit",
+            (
+                ("lut", r"LUT4", 1),
+                ("lut_ram", r"TRELLIS_DPR16X4", 4),
+                ("ff", r"TRELLIS_FF", 1),
+                ("carry", r"CCU2C", 1),
+                ("block_ram", r"DP16KD|PDPW16KD", 1),
+                ("dsp", r"MULT18X18D", 1),
+            ),
+        ),
+        Family(
+            "ice40",
+            "Lattice iCE40 UltraPlus",
+            "synth_ice40 -device u",
+            "EBR of 4 kbit",
+            (
+                ("lut", r"SB_LUT4", 1),
+                ("ff", r"SB_DFF\w*", 1),
+                ("carry", r"SB_CARRY", 1),
+                ("block_ram", r"SB_RAM40_4K\w*", 1),
+                ("dsp", r"SB_MAC16", 1),
+            ),
+            memory_luts=False,
+        ),
+    )
+}
+
+
+def family(name: str) -> Family:
+    """A family by its name.
+
+    Raises:
+        Problem: there is none.
+    """
+    if name not in FAMILIES:
+        raise Problem(f"there is no FPGA family {name!r}", "family", f"families are: {', '.join(FAMILIES)}")
+    return FAMILIES[name]
+
+
+def family_of(part: str) -> Family:
+    """The family of a part.
+
+    Raises:
+        Problem: it is of none that yosys maps to here.
+    """
+    for each in FAMILIES.values():
+        if part.startswith(each.parts or ("?",)):
+            return each
+    raise Problem(f"{part} is of no family that yosys maps to", "part", f"name one of {', '.join(FAMILIES)} as family")

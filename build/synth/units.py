@@ -1,0 +1,85 @@
+"""Units of a design by themselves, each with its memories and its output's FIFO, as modules to be synthesized."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+from ..rtl.design import Design, UnitSource
+from .yosys import Sources
+
+# Ports by which a memory beside a unit hears of the host, and their bits where they are not said by it.
+_HOST = re.compile(r"\bhost_(set|at|writes|row|data|mended|failed)\[(\d+)")
+
+
+def whole(design: Design) -> Sources:
+    """All of a design."""
+    return Sources(design.name, {path: text for path, text in design.files.items() if _is_source(path)})
+
+
+def unit_sources(design: Design) -> Iterator[tuple[str, Sources]]:
+    """Each unit as a module `unit`, by its name, in the order of the design.
+
+    Names of the network play no part in them: equal units of any networks are equal sources.
+    """
+    library = {path: text for path, text in design.files.items() if path.startswith("library/")}
+    for source in design.sources:
+        text, memories = _anonymous(source, design.files)
+        ports = ["input logic clk", "input logic rst", *_ports(source), *(source.ports or _host_ports(text))]
+        module = "module unit (\n    " + ",\n    ".join(ports) + f"\n);\n{text}\nendmodule\n"
+        # A module's text may name others, which name others again.
+        used = _used(module, library)
+        yield source.name, Sources("unit", {"unit.sv": module, **used, **memories})
+
+
+def _is_source(path: str) -> bool:
+    return path.endswith(".sv") or path.startswith("memories/")
+
+
+def _ports(source: UnitSource) -> Iterator[str]:
+    for place, (_, bits) in enumerate(source.entries):
+        yield f"input logic in{place}_valid"
+        yield f"output logic in{place}_ready"
+        yield f"input logic [{bits - 1}:0] in{place}_data"
+    for place, (_, bits) in enumerate(source.leaves):
+        yield f"output logic out{place}_valid"
+        yield f"input logic out{place}_ready"
+        yield f"output logic [{bits - 1}:0] out{place}_data"
+        yield f"output logic out{place}_push"
+
+
+def _host_ports(text: str) -> Iterator[str]:
+    """Ports of what memories read of the host, as wide as they read it."""
+    widest: dict[str, int] = {}
+    for name, high in _HOST.findall(text):
+        widest[name] = max(widest.get(name, 0), int(high))
+    for name, high in sorted(widest.items()):
+        yield f"{'output' if name in ('mended', 'failed') else 'input'} logic [{high}:0] host_{name}"
+
+
+def _anonymous(source: UnitSource, files: Mapping[str, str]) -> tuple[str, dict[str, str]]:
+    """The text of a unit with names of its own, and the memories that it reads, under names of their own."""
+    text, memories = source.text, {}
+    for place, path in enumerate(dict.fromkeys(re.findall(r'"(memories/[^"]+)"', text))):
+        memories[f"memory{place}.hex"] = files[path]
+        text = text.replace(f'"{path}"', f'"memory{place}.hex"')
+    renamed = {wire: f"in{place}" for place, (wire, _) in enumerate(source.entries)}
+    renamed |= {wire: f"out{place}" for place, (wire, _) in enumerate(source.leaves)}
+    for wire, name in renamed.items():
+        text = re.sub(rf"\b{wire}_(valid|ready|data|push)\b", rf"{name}_\1", text)
+    for place, name in enumerate(source.names):
+        text = re.sub(rf"\b(unused_)?{name}(_next)?\b", rf"\1n{place}\2", text)
+    return text, memories
+
+
+def _used(text: str, library: Mapping[str, str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    texts = [text]
+    while texts:
+        now = texts.pop()
+        for name in set(re.findall(r"\bbnnflow_\w+", now)):
+            path = f"library/{name}.sv"
+            if path in library and path not in found:
+                found[path] = library[path]
+                texts.append(library[path])
+    return found

@@ -1,0 +1,134 @@
+"""Sources in, counted cells out: one run of yosys, kept by content."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bnnflow import CHECK_FAILED, Problem
+
+from .families import Family
+
+
+@dataclass(frozen=True, slots=True)
+class Yosys:
+    """A yosys that runs a script.
+
+    Attributes:
+        command: before the script, which is one more argument.
+        version: as it says it; results of another one are not taken.
+        cache: folder of results.
+    """
+
+    command: tuple[str, ...]
+    version: str
+    cache: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """A module with all that it needs.
+
+    Attributes:
+        top: its name.
+        files: text by path: SystemVerilog, and memories that it reads.
+    """
+
+    top: str
+    files: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Netlist:
+    """What synthesis made.
+
+    Attributes:
+        cells: number by the type of cell.
+        seconds: that it took, when it was done.
+        kept: whether it was done before.
+    """
+
+    cells: Mapping[str, int]
+    seconds: float
+    kept: bool
+
+
+def synthesized(sources: Sources, family: Family, yosys: Yosys, seconds: float | None = None) -> Netlist:
+    """Map a module to a family's cells; what was mapped before is taken from the cache.
+
+    Args:
+        sources: the module.
+        family: that it is mapped to.
+        yosys: the program.
+        seconds: that it may take; None: as long as it takes.
+
+    Raises:
+        Problem: yosys fails (with its last lines), or status 1, takes too long.
+    """
+    total = hashlib.sha256("\0".join([yosys.version, family.command, sources.top]).encode())
+    for path, text in sorted(sources.files.items()):
+        total.update(f"\0{path}\0{text}".encode())
+    file = yosys.cache / f"{total.hexdigest()[:40]}.json"
+    if (known := _known(file)) is not None:
+        return known
+    began = time.perf_counter()
+    cells = _mapped(sources, family, yosys, seconds)
+    took = round(time.perf_counter() - began, 2)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", dir=file.parent, delete=False, encoding="utf-8") as new:
+        json.dump({"yosys": yosys.version, "family": family.name, "seconds": took, "cells": cells}, new)
+    Path(new.name).replace(file)
+    return Netlist(cells, took, False)
+
+
+def _known(file: Path) -> Netlist | None:
+    """What the cache has; nothing where its file is not whole."""
+    try:
+        held = json.loads(file.read_text("utf-8"))
+        return Netlist({str(cell): int(count) for cell, count in held["cells"].items()}, float(held["seconds"]), True)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def _mapped(sources: Sources, family: Family, yosys: Yosys, seconds: float | None) -> dict[str, int]:
+    modules = [path for path in sources.files if path.endswith(".sv")]
+    # Modules with a file as a parameter have none by default: they are read when they are instantiated.
+    script = [f"read_verilog -sv -defer {' '.join(modules)}", f"{family.command} -top {sources.top}"]
+    script += ["tee -q -o stat.json stat -json"]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for path, text in sources.files.items():
+            if not family.memory_luts:
+                # yosys refuses a memory that is asked to be of what the family has not.
+                text = text.replace('.STYLE("distributed")', '.STYLE("auto")')
+            target = folder / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(text, encoding="utf-8")
+        _run([*yosys.command, "; ".join(script)], folder, seconds, sources.top)
+        said = (folder / "stat.json").read_text("utf-8")
+    counts = json.loads(said[said.index("{") :])["design"]["num_cells_by_type"]
+    # Instances of modules that are kept apart stand beside the cells in them.
+    return {cell: int(count) for cell, count in counts.items() if not cell.startswith(("$", "\\", "bnnflow_"))}
+
+
+def _run(command: Sequence[str], folder: Path, seconds: float | None, top: str) -> None:
+    try:
+        done = subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, errors="replace", timeout=seconds, check=False
+        )
+    except subprocess.TimeoutExpired:
+        what = f"synthesis of {top} took more than {seconds:g} s"
+        raise Problem(what, "yosys", "give it more time, or synthesize units apart", CHECK_FAILED) from None
+    except OSError as error:
+        raise Problem(f"yosys cannot be started: {error}", "yosys", "run `flow doctor`") from error
+    if done.returncode:
+        tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-8:])
+        what = f"yosys failed on {top} with status {done.returncode}: {tail}"
+        hint = "a status below 0 is a signal: -9 mostly means that memory ran out; else please report it"
+        raise Problem(what, "yosys", hint)
