@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 
 from bnnflow import Problem, __version__
 
@@ -17,6 +18,9 @@ from .modules import Module, module_of, packed
 from .words import value_bits, word_bytes
 
 MANIFEST = "manifest.json"
+GENERIC = "generic"
+# Models of primitives, which simulators read and synthesis does not.
+MODELS = "simulation"
 _PARTS = (
     "bnnflow_fifo",
     *(
@@ -26,6 +30,8 @@ _PARTS = (
         "bnnflow_delay",
         "bnnflow_sum",
         "bnnflow_ones",
+        "bnnflow_tree",
+        "bnnflow_equal",
         "bnnflow_popcount",
         "bnnflow_dot",
         "bnnflow_levels",
@@ -41,7 +47,7 @@ class Design:
 
     Attributes:
         name: of the top module.
-        digest: sha256 of the graph and of the depths; every file has its beginning.
+        digest: sha256 of the graph, of the depths and of primitives; every file has its beginning.
         files: text by path.
         entry, leave: streams that the host writes and reads.
         modules: of the units, by name.
@@ -57,13 +63,14 @@ class Design:
     fifos: Mapping[str, str]
 
 
-def design(graph: Graph, depth: int, depths: Mapping[str, int], clock_mhz: float) -> Design:
-    """Hardware of a folded dataflow graph; the same graph and depths give the same bytes.
+def design(graph: Graph, depth: int, depths: Mapping[str, int], clock_mhz: float, primitives: str = GENERIC) -> Design:
+    """Hardware of a folded dataflow graph; the same graph, depths and primitives give the same bytes.
 
     Args:
         graph: dataflow level, folded.
         depth, depths: words of every FIFO, and of single ones by the names of `streams_of`; 1 or more.
         clock_mhz: of the constraints.
+        primitives: folder of the library whose modules stand in the place of generic ones; "generic": none.
 
     Raises:
         Problem: a unit that has no module here, or a FIFO without a size.
@@ -76,19 +83,30 @@ def design(graph: Graph, depth: int, depths: Mapping[str, int], clock_mhz: float
         if places < 1:
             raise Problem(f"FIFO {name!r} has {places} words", "FIFO depths", "hardware needs one or more")
     modules = {part.node.name: module_of(part.node, graph) for part in streams.parts if isinstance(part, StreamUnit)}
-    digest = hashlib.sha256((str(graph) + json.dumps(held)).encode()).hexdigest()
+    chosen = "" if primitives == GENERIC else primitives
+    digest = hashlib.sha256((str(graph) + json.dumps(held) + chosen).encode()).hexdigest()
     top = _Top(graph, streams, modules, held, digest)
-    used = sorted({_module_name(part, modules) for part in streams.parts} | set(_PARTS))
     library = files(__package__) / "library"
+    own = _modules(library / chosen) if chosen else {}
+    used = sorted({_module_name(part, modules) for part in streams.parts} | {*_PARTS, *own})
+    sources = _modules(library) | own
+    models = _modules(library / MODELS) if chosen else {}
     made = {
         f"{top.name}.sv": top.text(),
-        **{f"library/{name}.sv": (library / f"{name}.sv").read_text("utf-8") for name in used},
+        **{f"library/{name}.sv": sources[name].read_text("utf-8") for name in used},
+        **{f"{MODELS}/{name}.sv": place.read_text("utf-8") for name, place in models.items()},
         **{path: "\n".join(lines) + "\n" for path, lines in top.memories.items()},
         "files.f": "\n".join([*(f"library/{name}.sv" for name in used), f"{top.name}.sv"]) + "\n",
         "clock.xdc": f"create_clock -name ap_clk -period {1000 / clock_mhz:.3f} [get_ports ap_clk]\n",
     }
-    made[MANIFEST] = _manifest(top, made)
+    made[MANIFEST] = _manifest(top, primitives, made)
     return Design(top.name, digest, made, streams.entries[0], streams.leave, modules, top.fifos)
+
+
+def _modules(folder: Traversable) -> dict[str, Traversable]:
+    """The modules of a folder of the library, by name."""
+    found = sorted(folder.iterdir(), key=lambda place: place.name)
+    return {place.name.removesuffix(".sv"): place for place in found if place.name.endswith(".sv")}
 
 
 def _module_name(part: Converter | StreamUnit, modules: Mapping[str, Module]) -> str:
@@ -261,7 +279,7 @@ class _Top:
         return own
 
 
-def _manifest(top: _Top, made: Mapping[str, str]) -> str:
+def _manifest(top: _Top, primitives: str, made: Mapping[str, str]) -> str:
     streams = [
         {
             "name": each.name,
@@ -282,6 +300,7 @@ def _manifest(top: _Top, made: Mapping[str, str]) -> str:
         "sha256": top.digest,
         "version": __version__,
         "top": top.name,
+        "primitives": primitives,
         "units": units,
         "streams": streams,
         "files": {path: hashlib.sha256(text.encode()).hexdigest() for path, text in made.items()},

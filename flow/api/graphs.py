@@ -415,6 +415,7 @@ class LoadedGraph:
         folding: PathLike | None = None,
         fifo: int = 2,
         fifo_depths: PathLike | None = None,
+        primitives: str | None = None,
         top_k: int = 0,
         keep_shape: bool = False,
     ) -> Rtl:
@@ -424,6 +425,7 @@ class LoadedGraph:
             folder: for the files; one that such files were written to before is replaced.
             fps, part, clock_mhz, folding, fifo_depths, top_k, keep_shape: as for `estimate`.
             fifo: depth of every FIFO, in words; those that would cost rate are made deeper.
+            primitives: "generic", or "xc7" for Xilinx's 7 series; None: the recipe's default.
 
         Raises:
             Problem: as for `estimate`; a unit that has no hardware; the folder holds something else.
@@ -434,7 +436,8 @@ class LoadedGraph:
         from ..commands import graphs, hardware
 
         wanted = _wanted(part, clock_mhz, fps, folding, False, top_k, keep_shape)
-        return hardware.rtl(self.graph, wanted, graphs.Fifos(fifo, path_of(fifo_depths)), Path(folder))
+        fifos, kind = graphs.Fifos(fifo, path_of(fifo_depths)), given_or_default(primitives, "rtl.primitives")
+        return hardware.rtl(self.graph, wanted, fifos, Path(folder), kind)
 
     def cosim(
         self,
@@ -454,6 +457,7 @@ class LoadedGraph:
         folding: PathLike | None = None,
         fifo: int = 2,
         fifo_depths: PathLike | None = None,
+        primitives: str | None = None,
         top_k: int = 0,
         keep_shape: bool = False,
     ) -> Cosim:
@@ -468,7 +472,7 @@ class LoadedGraph:
             seconds: that a build or a run may take; None: as long as it takes.
             structural: simulate counts and sums as they are built from LUTs, which takes longer.
             folder: leave the hardware's files there, and the waveform around the first wrong word.
-            fps, part, clock_mhz, folding, fifo, fifo_depths, top_k, keep_shape: as for `rtl`.
+            fps, part, clock_mhz, folding, fifo, fifo_depths, primitives, top_k, keep_shape: as for `rtl`.
 
         Returns:
             `equal`, and what was compared.
@@ -487,7 +491,8 @@ class LoadedGraph:
             given = simulation.Images(array_of(images), None, data, path_of(data_dir), count)
         wanted = _wanted(part, clock_mhz, fps, folding, False, top_k, keep_shape)
         checks = Checks(stalls, seed, seconds, structural)
-        how = hardware.CosimOptions(given, count, checks, path_of(folder))
+        kind = given_or_default(primitives, "rtl.primitives")
+        how = hardware.CosimOptions(given, count, checks, path_of(folder), kind)
         return hardware.cosim(self.graph, wanted, graphs.Fifos(fifo, path_of(fifo_depths)), how)
 
 

@@ -10,17 +10,19 @@ import typer
 from bnnflow import CHECK_FAILED
 
 from .commands import examples
-from .declare import KEY, Own
+from .declare import KEY, Key, Own
 from .graphs import Depths, Folding, KeepShape, Rate, TopK
 from .options import Clock, Contract, DataDir, DataName, GraphFile, ImagesOrContract, Json, Part, useless
 
 HardwareDepth = Annotated[
     int, Own("Depth of every FIFO, in words; those that would cost rate are made deeper.", ("--fifo",), least=1)
 ]
+Primitives = Annotated[str, Key("rtl.primitives")]
 
 
 @examples(
     "flow rtl net.onnx --fps 10000 -o hardware",
+    "flow rtl net.onnx --fps 10000 --primitives xc7",
     "flow rtl runs/digits/pruned/intermediate_models/4_folded.onnx -o hardware  # As that run folded it.",
 )
 def rtl(
@@ -33,6 +35,7 @@ def rtl(
     folding: Folding = None,
     fifo: HardwareDepth = 2,
     fifo_depths: Depths = None,
+    primitives: Primitives = KEY,
     input: Contract = None,
     top_k: TopK = 0,
     keep_shape: KeepShape = False,
@@ -55,6 +58,7 @@ def rtl(
         folding=folding,
         fifo=fifo,
         fifo_depths=fifo_depths,
+        primitives=primitives,
         top_k=top_k,
         keep_shape=keep_shape,
     )
@@ -93,6 +97,7 @@ def cosim(
     folding: Folding = None,
     fifo: HardwareDepth = 2,
     fifo_depths: Depths = None,
+    primitives: Primitives = KEY,
     top_k: TopK = 0,
     keep_shape: KeepShape = False,
     json: Json = False,
@@ -127,6 +132,7 @@ def cosim(
         folding=folding,
         fifo=fifo,
         fifo_depths=fifo_depths,
+        primitives=primitives,
         top_k=top_k,
         keep_shape=keep_shape,
     )

@@ -11,7 +11,7 @@ import numpy as np
 
 from bnnflow import Problem
 
-from ...build.rtl.design import MANIFEST
+from ...build.rtl.design import GENERIC, MANIFEST
 from ...transforms.ir.graph import Graph
 from ..graphs.folding import Wanted
 from ..graphs.hardware import Checks, Hardware, cosimulated, hardware_of, refuse_deadlock, told
@@ -30,15 +30,17 @@ class CosimOptions:
         count: images.
         checks: what is run; its seed also draws images.
         folder: where the hardware's files, and the waveform of a difference, are left; None: nowhere.
+        primitives: of which the hardware is made, as for `rtl`.
     """
 
     images: Images | None = None
     count: int = 20
     checks: Checks = field(default_factory=Checks)
     folder: Path | None = None
+    primitives: str = GENERIC
 
 
-def rtl(graph: Graph, wanted: Wanted, fifos: Fifos, folder: Path) -> Rtl:
+def rtl(graph: Graph, wanted: Wanted, fifos: Fifos, folder: Path, primitives: str = GENERIC) -> Rtl:
     """Write a graph's hardware: compiled and folded as for `estimate`.
 
     Args:
@@ -46,11 +48,12 @@ def rtl(graph: Graph, wanted: Wanted, fifos: Fifos, folder: Path) -> Rtl:
         wanted: as for `estimate`.
         fifos: depths; those that would cost rate are made deeper.
         folder: for its files.
+        primitives: "generic", or a folder of the library (`rtl.primitives` of the recipe).
 
     Raises:
         Problem: as for `estimate`; a unit that has no hardware; the folder holds something else.
     """
-    made, notes = _made(graph, wanted, fifos)
+    made, notes = _made(graph, wanted, fifos, primitives)
     with whole_folder(folder, MANIFEST) as place:
         _write(made, place)
     return told(made, wanted.clock_mhz, notes, str(folder))
@@ -69,7 +72,7 @@ def cosim(graph: Graph, wanted: Wanted, fifos: Fifos, how: CosimOptions) -> Cosi
     from ..run.tools import simulation_tools
 
     tools = simulation_tools()
-    made, _ = _made(graph, wanted, fifos)
+    made, _ = _made(graph, wanted, fifos, how.primitives)
     images = _images(made.graph, how)
     if how.folder is not None:
         with whole_folder(how.folder, MANIFEST) as place:
@@ -80,10 +83,10 @@ def cosim(graph: Graph, wanted: Wanted, fifos: Fifos, how: CosimOptions) -> Cosi
         return cosimulated(made, images, how.checks, Path(name), tools)
 
 
-def _made(graph: Graph, wanted: Wanted, fifos: Fifos) -> tuple[Hardware, Sequence[str]]:
+def _made(graph: Graph, wanted: Wanted, fifos: Fifos, primitives: str) -> tuple[Hardware, Sequence[str]]:
     folded = compile_and_fold(graph, wanted)
     own = fifos.own(folded, wanted.finn_plus)
-    made = hardware_of(folded.graph, fifos.depth, own, wanted.clock_mhz)
+    made = hardware_of(folded.graph, fifos.depth, own, wanted.clock_mhz, primitives)
     refuse_deadlock(made)
     return made, folded.notes
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from bnnflow import CHECK_FAILED, Problem
 
-from ...build.rtl.design import Design, design
+from ...build.rtl.design import GENERIC, Design, design
 from ...build.rtl.words import checksum
 from ...transforms.ir.graph import Graph
 from ...transforms.streams import INPUT, streams_of
@@ -53,22 +53,23 @@ class Hardware:
     timing: Timing
 
 
-def hardware_of(graph: Graph, depth: int, own: Mapping[str, int], clock_mhz: float) -> Hardware:
+def hardware_of(
+    graph: Graph, depth: int, own: Mapping[str, int], clock_mhz: float, primitives: str = GENERIC
+) -> Hardware:
     """Hardware whose FIFOs have `depth` words but for those in `own`, and for those that must be deeper.
 
     Those are the FIFOs without which the rate would be less than with unbounded ones, or the graph would stand still;
-    what `own` names stays as it is.
+    what `own` names stays as it is. `primitives` are those of `design`; no cycle depends on them.
 
     Raises:
         Problem: a unit that has no hardware.
     """
     # Refused before anything is simulated.
-    design(graph, depth, own, clock_mhz)
+    design(graph, depth, own, clock_mhz, primitives)
     restored = rate(graph, depth, own, _RATE_IMAGES).restoring
     chosen = {each.name: depth for each in streams_of(graph).streams} | dict(restored) | dict(own)
-    return Hardware(
-        graph, design(graph, depth, chosen, clock_mhz), chosen, timing_of(graph, _RATE_IMAGES, depth, chosen)
-    )
+    made = design(graph, depth, chosen, clock_mhz, primitives)
+    return Hardware(graph, made, chosen, timing_of(graph, _RATE_IMAGES, depth, chosen))
 
 
 def refuse_deadlock(made: Hardware) -> None:

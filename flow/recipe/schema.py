@@ -130,6 +130,10 @@ class Rtl(Section):
     fifo: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
         default=2, description="words of every FIFO, but for those that would cost rate"
     )
+    primitives: Literal["generic", "xc7"] = Field(
+        default="generic",
+        description="xc7: popcounts of LUT6_2 and CARRY4, for Xilinx's 7 series alone, in fewer LUTs",
+    )
 
 
 class Cosim(Section):

@@ -36,7 +36,7 @@ def _write(build: Build, network: str) -> Rtl | NotWritten:
     try:
         if not affordable(graph, _MOST_WORDS):
             return NotWritten(reason=_TOO_LONG)
-        made = hardware_of(graph, settings.fifo, {}, clock)
+        made = hardware_of(graph, settings.fifo, {}, clock, settings.primitives)
     except Problem as problem:
         return NotWritten(reason=problem.in_place)
     for path, text in made.design.files.items():
@@ -80,7 +80,7 @@ def simulate_rtl(build: Build) -> CosimResult:
         if isinstance(written, NotWritten):
             continue
         graph, depths = _named(build, network), written.fifo_depths
-        made = design(graph, recipe.rtl.fifo, depths, written.clock_mhz)
+        made = design(graph, recipe.rtl.fifo, depths, written.clock_mhz, recipe.rtl.primitives)
         hardware = Hardware(graph, made, depths, timing_of(graph, 3, recipe.rtl.fifo, depths))
         inputs = np.asarray(image_inputs(graph, images))
         found[network] = cosimulated(hardware, inputs, checks, build.file(network, FOLDER), tools)

@@ -1,6 +1,6 @@
 """Hardware simulated by Icarus Verilog, a second opinion: four states, so that no X reaches an output, and no macros.
 
-Verilator simulates popcounts by `$countones`; here they are the trees that are synthesized.
+Verilator simulates popcounts by `$countones`; here they are the trees, or primitives, that are synthesized.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bnnflow.build.rtl.design import MODELS
 from bnnflow.build.rtl.words import from_words, to_words, word_bytes
 from bnnflow.flow.graphs.hardware import Hardware, hardware_of
 from bnnflow.sim.engine.simulator import Simulator
@@ -42,8 +43,9 @@ def simulated(made: Hardware, values: Array, stalls: tuple[int, int], folder: Pa
     }
     given = [f"-Pbench.{key}={value}" for key, value in sizes.items()]
     command = ["iverilog", "-g2012", "-Wall", f"-DTOP={made.design.name}", *given, "-s", "bench", "-o", "bench.vvp"]
+    models = [path for path in made.design.files if path.startswith(MODELS)]
     done = subprocess.run(
-        [*command, "-f", "files.f", str(BENCH)], cwd=folder, capture_output=True, text=True, check=False
+        [*command, "-f", "files.f", *models, str(BENCH)], cwd=folder, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
     said = subprocess.run(["vvp", "-N", "bench.vvp"], cwd=folder, capture_output=True, text=True, check=True).stdout
@@ -56,12 +58,17 @@ def simulated(made: Hardware, values: Array, stalls: tuple[int, int], folder: Pa
     return outputs, tuple(int(each) for each in re.findall(r"^finished (\d+)$", said, re.MULTILINE))
 
 
-@pytest.mark.parametrize("stalls", [(0, 0), (30, 40)])
-@pytest.mark.parametrize("name", GRAPHS)
-def test_another_simulator_says_the_same(name: str, stalls: tuple[int, int], tmp_path: Path) -> None:
+RUNS = [
+    *((name, stalls, "generic") for name in GRAPHS for stalls in ((0, 0), (30, 40))),
+    ("convolutions", (0, 0), "xc7"),
+]
+
+
+@pytest.mark.parametrize(("name", "stalls", "primitives"), RUNS)
+def test_another_simulator_says_the_same(name: str, stalls: tuple[int, int], primitives: str, tmp_path: Path) -> None:
     if shutil.which("iverilog") is None:
         pytest.skip("Icarus Verilog is not installed")
-    made = hardware_of(GRAPHS[name](), 2, {}, 100.0)
+    made = hardware_of(GRAPHS[name](), 2, {}, 100.0, primitives)
     kind = made.graph.input_type
     images = np.random.default_rng(3).integers(kind.range[0], kind.range[1] + 1, (IMAGES, *kind.shape))
     found, finished = simulated(made, images, stalls, tmp_path)
