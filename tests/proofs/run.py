@@ -29,6 +29,8 @@ NOTES = """
 * **Popcounts** of up to 20 bits equal `$countones` directly; of more (DIRECT 0), `$countones` of three bits each, whose
   lower and higher bits are counted in groups of six and added. That the ones of a word are those of its parts is not
   left to a tool.
+* **Primitives** (xc7) stand for what yosys' own models of LUT6_2 and CARRY4 compute. Of up to 32 bits their popcounts
+  equal `$countones` directly, for every number of bits; of more (DIRECT 0), the sum of such parts.
 """
 
 
