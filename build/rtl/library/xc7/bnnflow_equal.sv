@@ -31,7 +31,7 @@ module bnnflow_equal #(
     localparam int PARTS = (N + 31) / 32;
     localparam int MANY = int'(PARTS > 9) + int'(PARTS > 27) + int'(PARTS > 81);
     localparam int THREES = int'(PARTS > 1) + int'(PARTS > 3) + MANY;
-    // Registers: the generic one's, 2 + LEVELS / 2; the last is dropped first.
+    // A part has two registers, a level of the sum one: one too many for the generic latency, 2 + LEVELS / 2, for some N.
     localparam bit MERGED = 2 + THREES > 2 + LEVELS / 2;
     logic [6*PARTS-1:0] counts;
     for (genvar i = 0; i < PARTS; i++) begin : g_part
@@ -46,7 +46,7 @@ module bnnflow_equal #(
           .count(counts[6*i+:6])
       );
     end
-    // Enough bits for any of THREES levels, so that the sum's own are a part of them.
+    // Bits of the sum of 3**THREES parts; that of PARTS has CBITS.
     localparam int WIDTH = $clog2(32 * 3 ** THREES + 1);
     // verilator lint_off UNUSEDSIGNAL
     logic [WIDTH-1:0] sum;
