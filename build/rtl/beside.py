@@ -30,104 +30,110 @@ class Vectors:
     expected: Sequence[str]
 
 
-def beside(
-    top: str,
-    network: str,
-    digest: str,
-    streams: Streams,
-    memories: Sequence[HostMemory],
-    vectors: Vectors | None,
-    *,
-    controlled: bool,
-) -> dict[str, str]:
-    """Files by path."""
-    entry, leave = streams.entries[0], streams.leave
-    made = {"README.md": _readme(top, network, digest, streams, memories, vectors, controlled=controlled)}
-    if vectors is not None:
-        said = {
-            "TOP": top,
-            "IMAGES": vectors.images,
-            "WORDS_IN": entry.words,
-            "WORDS_OUT": leave.words,
-            "BITS_IN": 8 * word_bytes(entry),
-            "BITS_OUT": 8 * word_bytes(leave),
-            "HOST": "".join(_idle(way, name, bits) for way, name, bits in PORTS) if controlled else "",
-        }
-        text = (files(__package__) / "bench.v").read_text("utf-8")
-        for key, value in said.items():
-            text = text.replace(f"@{key}@", str(value))
-        made["bench.v"] = text
-        for path, words in zip(VECTORS, (vectors.given, vectors.expected), strict=True):
-            made[path] = "\n".join(words) + "\n"
-    return made
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What the files say.
+
+    Attributes:
+        top, network, digest: names of the top module and of the network, its sha256.
+        streams: of the network, in the order of registers.
+        memories: that a host can write, by number.
+        vectors: for a test bench; None: there is none.
+        controlled: whether there are registers.
+        models: whether there are models of primitives.
+    """
+
+    top: str
+    network: str
+    digest: str
+    streams: Streams
+    memories: Sequence[HostMemory]
+    vectors: Vectors | None
+    controlled: bool
+    models: bool
+
+    def files(self) -> dict[str, str]:
+        """By path."""
+        entry, leave, vectors = self.streams.entries[0], self.streams.leave, self.vectors
+        made = {"README.md": self._readme()}
+        if vectors is not None:
+            said = {
+                "TOP": self.top,
+                "IMAGES": vectors.images,
+                "WORDS_IN": entry.words,
+                "WORDS_OUT": leave.words,
+                "BITS_IN": 8 * word_bytes(entry),
+                "BITS_OUT": 8 * word_bytes(leave),
+                "HOST": "".join(_idle(way, name, bits) for way, name, bits in PORTS) if self.controlled else "",
+            }
+            text = (files(__package__) / "bench.v").read_text("utf-8")
+            for key, value in said.items():
+                text = text.replace(f"@{key}@", str(value))
+            made["bench.v"] = text
+            for path, words in zip(VECTORS, (vectors.given, vectors.expected), strict=True):
+                made[path] = "\n".join(words) + "\n"
+        return made
+
+    def _readme(self) -> str:
+        entry, leave = self.streams.entries[0], self.streams.leave
+        lines = [
+            f"# {self.network}",
+            "",
+            f"Module `{self.top}`, written by bnnflow {__version__} for the network {self.digest}.",
+            "",
+            "| port | what |",
+            "|---|---|",
+            "| `ap_clk`, `ap_rst_n` | clock, and reset that is active low: one cycle or more |",
+            f"| `s_axis_0_*` | AXI-Stream: {_said(entry)}; channels fastest, then columns, rows |",
+            f"| `m_axis_0_*` | AXI-Stream: {_said(leave)}; `tlast` with the last word of an image |",
+        ]
+        if self.controlled:
+            lines += ["| `s_axi_control_*` | AXI4-Lite, 16 bits of address, 32 of data: the registers below |"]
+        lines += [
+            "",
+            "The first value of a word lies in its lowest bits; words are padded to bytes. Values that may be negative "
+            "are in two's complement.",
+            "",
+            "| file | what |",
+            "|---|---|",
+            f"| `{self.top}.sv`, `library/` | sources; `files.f` lists them |",
+            "| `memories/` | contents of memories, read by `$readmemh` from the folder in which a tool is started |",
+            "| `clock.xdc` | the clock |",
+            "| `manifest.json` | units, streams, FIFO depths, sha256 of all files |",
+        ]
+        if self.models:
+            lines += ["| `simulation/` | what a vendor's primitives compute, for simulators without models of them |"]
+        own = "simulation/*.sv " if self.models else ""
+        if self.vectors is not None:
+            lines += [
+                f"| `bench.v`, `vectors/` | {self.vectors.images} drawn images and what the hardware makes of them |",
+                "",
+                "In this folder, each says `equal` in the end:",
+                "",
+                "```",
+                f"iverilog -g2012 -o bench.vvp -s bench -f files.f {own}bench.v && vvp -N bench.vvp",
+                f"verilator --binary --timing -CFLAGS -fcoroutines --top bench -Wno-fatal -f files.f {own}bench.v && "
+                "obj_dir/Vbench",
+                "```",
+            ]
+        lines += [
+            "",
+            "Synthesis by yosys, as any of its targets:",
+            "",
+            "```",
+            f"yosys -p 'read_verilog -sv -defer library/*.sv; read_verilog -sv {self.top}.sv; "
+            f"synth_xilinx -family xc7 -flatten -top {self.top}'",
+            "```",
+        ]
+        if self.controlled:
+            lines += ["", *_registers(self.streams.streams, self.memories)]
+        return "\n".join(lines) + "\n"
 
 
 def _idle(way: str, name: str, bits: int) -> str:
     """A port of registers that nobody talks to."""
     held = f"{bits}'d0" if way == "input" else ""
     return f"      .s_axi_control_{name}({held}),\n"
-
-
-def _readme(
-    top: str,
-    network: str,
-    digest: str,
-    streams: Streams,
-    memories: Sequence[HostMemory],
-    vectors: Vectors | None,
-    *,
-    controlled: bool,
-) -> str:
-    entry, leave = streams.entries[0], streams.leave
-    lines = [
-        f"# {network}",
-        "",
-        f"Module `{top}`, written by bnnflow {__version__} for the network {digest}.",
-        "",
-        "| port | what |",
-        "|---|---|",
-        "| `ap_clk`, `ap_rst_n` | clock, and reset that is active low: one cycle or more |",
-        f"| `s_axis_0_*` | AXI-Stream: {_said(entry)}; channels fastest, then columns, rows |",
-        f"| `m_axis_0_*` | AXI-Stream: {_said(leave)}; `tlast` with the last word of an image |",
-    ]
-    if controlled:
-        lines += ["| `s_axi_control_*` | AXI4-Lite, 16 bits of address, 32 of data: the registers below |"]
-    lines += [
-        "",
-        "The first value of a word lies in its lowest bits; words are padded to bytes. Values that may be negative are "
-        "in two's complement.",
-        "",
-        "| file | what |",
-        "|---|---|",
-        f"| `{top}.sv`, `library/` | sources; `files.f` lists them |",
-        "| `memories/` | contents of memories, read by `$readmemh` from the folder in which a tool is started |",
-        "| `clock.xdc` | the clock |",
-        "| `manifest.json` | units, streams, FIFO depths, sha256 of all files |",
-    ]
-    if vectors is not None:
-        lines += [
-            f"| `bench.v`, `vectors/` | {vectors.images} drawn images and what the hardware makes of them |",
-            "",
-            "In this folder, each says `equal` in the end:",
-            "",
-            "```",
-            "iverilog -g2012 -o bench.vvp -s bench -f files.f bench.v && vvp -N bench.vvp",
-            "verilator --binary --timing -CFLAGS -fcoroutines --top bench -Wno-fatal -f files.f bench.v && "
-            "obj_dir/Vbench",
-            "```",
-        ]
-    lines += [
-        "",
-        "Synthesis by yosys, as any of its targets:",
-        "",
-        "```",
-        f"yosys -p 'read_verilog -sv -defer library/*.sv; read_verilog -sv {top}.sv; "
-        f"synth_xilinx -family xc7 -flatten -top {top}'",
-        "```",
-    ]
-    if controlled:
-        lines += ["", *_registers(streams.streams, memories)]
-    return "\n".join(lines) + "\n"
 
 
 def _registers(streams: Sequence[Stream], memories: Sequence[HostMemory]) -> list[str]:

@@ -8,19 +8,23 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 
 from bnnflow import Problem, __version__
 
 from ...transforms.ir.graph import Graph
 from ...transforms.streams import Converter, Stream, Streams, StreamUnit, streams_of
 from . import top_control
-from .beside import Vectors, beside
+from .beside import Beside, Vectors
 from .control import MOST_ROW, Control, Rows
 from .modules import Memory, Module, module_of, packed
 from .top_control import HostMemory
 from .words import value_bits, word_bytes
 
 MANIFEST = "manifest.json"
+GENERIC = "generic"
+# Models of primitives, which simulators read and synthesis does not.
+MODELS = "simulation"
 _PARTS = (
     "bnnflow_fifo",
     *(
@@ -31,6 +35,8 @@ _PARTS = (
         "bnnflow_delay",
         "bnnflow_sum",
         "bnnflow_ones",
+        "bnnflow_tree",
+        "bnnflow_equal",
         "bnnflow_popcount",
         "bnnflow_dot",
         "bnnflow_levels",
@@ -66,7 +72,7 @@ class Design:
 
     Attributes:
         name: of the top module.
-        digest: sha256 of the graph and of the depths; every file has its beginning.
+        digest: sha256 of the graph, of the depths and of primitives; every file has its beginning.
         files: text by path.
         entry, leave: streams that the host writes and reads.
         modules: of the units, by name.
@@ -95,8 +101,9 @@ def design(
     clock_mhz: float,
     control: Control | None = None,
     vectors: Vectors | None = None,
+    primitives: str = GENERIC,
 ) -> Design:
-    """Hardware of a folded dataflow graph; the same graph and depths give the same bytes.
+    """Hardware of a folded dataflow graph; the same arguments give the same bytes.
 
     Args:
         graph: dataflow level, folded.
@@ -104,6 +111,7 @@ def design(
         clock_mhz: of the constraints.
         control: what a host can ask of it; None: it has no registers.
         vectors: for a test bench; None: there is none.
+        primitives: folder of the library whose modules stand in the place of generic ones; "generic": none.
 
     Raises:
         Problem: a unit that has no module here, or a FIFO without a size.
@@ -117,29 +125,46 @@ def design(
             raise Problem(f"FIFO {name!r} has {places} words", "FIFO depths", "hardware needs one or more")
     units = [part.node for part in streams.parts if isinstance(part, StreamUnit)]
     modules = {node.name: module_of(node, graph, control) for node in units}
+    chosen = "" if primitives == GENERIC else primitives
     asked = repr(control) if control else ""
-    digest = hashlib.sha256((str(graph) + json.dumps(held) + asked).encode()).hexdigest()
+    digest = hashlib.sha256((str(graph) + json.dumps(held) + asked + chosen).encode()).hexdigest()
     top = _Top(graph, streams, modules, held, digest, control)
     text = top.text()
-    used = sorted(
-        {_module_name(part, modules) for part in streams.parts}
-        | set(_PARTS)
-        | set(top_control.modules(top.guarded) if control else ())
-    )
     library = files(__package__) / "library"
+    own = _modules(library / chosen) if chosen else {}
+    hosts = top_control.modules(top.guarded) if control else ()
+    used = sorted({_module_name(part, modules) for part in streams.parts} | {*_PARTS, *own, *hosts})
+    sources = _modules(library) | own
+    models = _modules(library / MODELS) if chosen else {}
     made = {
         f"{top.name}.sv": text,
-        **{f"library/{name}.sv": (library / f"{name}.sv").read_text("utf-8") for name in used},
+        **{f"library/{name}.sv": sources[name].read_text("utf-8") for name in used},
+        **{f"{MODELS}/{name}.sv": place.read_text("utf-8") for name, place in models.items()},
         **{path: "\n".join(lines) + "\n" for path, lines in top.memories.items()},
         "files.f": "\n".join([*(f"library/{name}.sv" for name in used), f"{top.name}.sv"]) + "\n",
         "clock.xdc": f"create_clock -name ap_clk -period {1000 / clock_mhz:.3f} [get_ports ap_clk]\n",
     }
-    made |= beside(top.name, graph.name, digest, streams, top.guarded, vectors, controlled=control is not None)
-    made[MANIFEST] = _manifest(top, made)
+    made |= Beside(
+        top=top.name,
+        network=graph.name,
+        digest=digest,
+        streams=streams,
+        memories=top.guarded,
+        vectors=vectors,
+        controlled=control is not None,
+        models=bool(models),
+    ).files()
+    made[MANIFEST] = _manifest(top, primitives, made)
     entry, leave = streams.entries[0], streams.leave
     return Design(
         top.name, digest, made, entry, leave, modules, top.fifos, top.guarded, control is not None, top.sources
     )
+
+
+def _modules(folder: Traversable) -> dict[str, Traversable]:
+    """The modules of a folder of the library, by name."""
+    found = sorted(folder.iterdir(), key=lambda place: place.name)
+    return {place.name.removesuffix(".sv"): place for place in found if place.name.endswith(".sv")}
 
 
 def _module_name(part: Converter | StreamUnit, modules: Mapping[str, Module]) -> str:
@@ -440,7 +465,7 @@ class _Top:
         return own
 
 
-def _manifest(top: _Top, made: Mapping[str, str]) -> str:
+def _manifest(top: _Top, primitives: str, made: Mapping[str, str]) -> str:
     streams = [
         {
             "name": each.name,
@@ -461,6 +486,7 @@ def _manifest(top: _Top, made: Mapping[str, str]) -> str:
         "sha256": top.digest,
         "version": __version__,
         "top": top.name,
+        "primitives": primitives,
         "units": units,
         "streams": streams,
         **({"memories": [asdict(each) | {"data_bits": each.data_bits} for each in top.guarded]} if top.control else {}),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from ..rtl.design import Design, UnitSource
+from ..rtl.design import MODELS, Design, UnitSource
 from .yosys import Sources
 
 # Ports by which a memory beside a unit hears of the host, and their bits where they are not said by it.
@@ -33,7 +33,7 @@ def unit_sources(design: Design) -> Iterator[tuple[str, Sources]]:
 
 
 def _is_source(path: str) -> bool:
-    return path.endswith(".sv") or path.startswith("memories/")
+    return path.startswith("memories/") or (path.endswith(".sv") and not path.startswith(MODELS))
 
 
 def _ports(source: UnitSource) -> Iterator[str]:

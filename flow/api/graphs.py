@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from ...transforms.ir.graph import Graph
-    from ..graphs.control import Registers
+    from ..graphs.control import HardwareChoices
     from ..graphs.folding import Wanted
     from ..results.costs import GraphCost
     from ..results.graphs import CheckResult, CompileResult, Simulation
@@ -420,6 +420,7 @@ class LoadedGraph:
         control: bool = False,
         sets: int | None = None,
         protect: str = "",
+        primitives: str | None = None,
         top_k: int = 0,
         keep_shape: bool = False,
     ) -> Rtl:
@@ -432,6 +433,7 @@ class LoadedGraph:
             control: AXI-Lite registers; `sets` and `protect` bring them, too.
             sets: of weights and thresholds that the host can write; 0, or None: they are constants.
             protect: code of the memories, such as "secded-39-32", "tmr"; empty: none.
+            primitives: "generic", or "xc7" for Xilinx's 7 series; None: the recipe's default.
 
         Raises:
             Problem: as for `estimate`; a unit that has no hardware; the folder holds something else.
@@ -443,7 +445,7 @@ class LoadedGraph:
 
         wanted = _wanted(part, clock_mhz, fps, folding, False, top_k, keep_shape)
         fifos = graphs.Fifos(fifo, path_of(fifo_depths))
-        return hardware.rtl(self.graph, wanted, fifos, Path(folder), _registers(control, sets, protect))
+        return hardware.rtl(self.graph, wanted, fifos, Path(folder), _choices(control, sets, protect, primitives))
 
     def cosim(
         self,
@@ -466,6 +468,7 @@ class LoadedGraph:
         control: bool = False,
         sets: int | None = None,
         protect: str = "",
+        primitives: str | None = None,
         top_k: int = 0,
         keep_shape: bool = False,
     ) -> Cosim:
@@ -480,7 +483,8 @@ class LoadedGraph:
             seconds: that a build or a run may take; None: as long as it takes.
             structural: simulate counts and sums as they are built from LUTs, which takes longer.
             folder: leave the hardware's files there, and the waveform around the first wrong word.
-            fps, part, clock_mhz, folding, fifo, fifo_depths, control, sets, protect, top_k, keep_shape: as for `rtl`.
+            fps, part, clock_mhz, folding, fifo, fifo_depths, control, sets, protect, primitives, top_k, keep_shape: as
+                for `rtl`.
 
         Returns:
             `equal`, and what was compared.
@@ -501,7 +505,7 @@ class LoadedGraph:
         checks = Checks(stalls, seed, seconds, structural)
         how = hardware.CosimOptions(given, count, checks, path_of(folder))
         fifos = graphs.Fifos(fifo, path_of(fifo_depths))
-        return hardware.cosim(self.graph, wanted, fifos, how, _registers(control, sets, protect))
+        return hardware.cosim(self.graph, wanted, fifos, how, _choices(control, sets, protect, primitives))
 
 
 def synth(
@@ -522,6 +526,7 @@ def synth(
     control: bool = False,
     sets: int | None = None,
     protect: str = "",
+    primitives: str | None = None,
     input: str | None = None,
     top_k: int = 0,
     keep_shape: bool = False,
@@ -536,8 +541,8 @@ def synth(
         jobs: netlists at a time; None: one a processor, at most 4.
         seconds: that a netlist may take; None: as long as it takes.
         progress: is told netlists done and in all.
-        fps, part, clock_mhz, folding, fifo, fifo_depths, control, sets, protect, top_k, keep_shape: as for
-            `LoadedGraph.rtl`.
+        fps, part, clock_mhz, folding, fifo, fifo_depths, control, sets, protect, primitives, top_k, keep_shape:
+            as for `LoadedGraph.rtl`.
         input: as for `load`.
 
     Returns:
@@ -567,13 +572,14 @@ def synth(
         opened = {one.name: one}
     how = work.SynthOptions(mapped, units, whole, jobs or min(4, len(os.sched_getaffinity(0))), seconds)
     fifos = graphs.Fifos(fifo, path_of(fifo_depths))
-    return work.synth(opened, wanted, fifos, how, _registers(control, sets, protect), progress)
+    return work.synth(opened, wanted, fifos, how, _choices(control, sets, protect, primitives), progress)
 
 
-def _registers(control: bool, sets: int | None, protect: str) -> Registers:
-    from ..graphs.control import Registers
+def _choices(control: bool, sets: int | None, protect: str, primitives: str | None) -> HardwareChoices:
+    from ..graphs.control import HardwareChoices
 
-    return Registers(control, given_or_default(sets, "rtl.sets"), protect)
+    kind = checked_key(given_or_default(primitives, "rtl.primitives"), "rtl.primitives")
+    return HardwareChoices(control, given_or_default(sets, "rtl.sets"), protect, kind)
 
 
 def _wanted(

@@ -37,6 +37,7 @@ HardwareDepth = Annotated[
 Control = Annotated[bool, Key("rtl.control")]
 Sets = Annotated[int, Key("rtl.sets")]
 Protect = Annotated[str, Key("rtl.protect", metavar="CODE")]
+Primitives = Annotated[str, Key("rtl.primitives")]
 
 
 @examples(
@@ -57,6 +58,7 @@ def rtl(
     control: Control = KEY,
     sets: Sets = KEY,
     protect: Protect = KEY,
+    primitives: Primitives = KEY,
     input: Contract = None,
     top_k: TopK = 0,
     keep_shape: KeepShape = False,
@@ -83,6 +85,7 @@ def rtl(
         control=control,
         sets=sets,
         protect=protect,
+        primitives=primitives,
         top_k=top_k,
         keep_shape=keep_shape,
     )
@@ -124,6 +127,7 @@ def cosim(
     control: Control = KEY,
     sets: Sets = KEY,
     protect: Protect = KEY,
+    primitives: Primitives = KEY,
     top_k: TopK = 0,
     keep_shape: KeepShape = False,
     json: Json = False,
@@ -162,6 +166,7 @@ def cosim(
         control=control,
         sets=sets,
         protect=protect,
+        primitives=primitives,
         top_k=top_k,
         keep_shape=keep_shape,
     )
@@ -193,6 +198,7 @@ def synth(
     control: Control = KEY,
     sets: Sets = KEY,
     protect: Protect = KEY,
+    primitives: Primitives = KEY,
     input: Contract = None,
     top_k: TopK = 0,
     keep_shape: KeepShape = False,
@@ -225,6 +231,7 @@ def synth(
             control=control,
             sets=sets,
             protect=protect,
+            primitives=primitives,
             input=input,
             top_k=top_k,
             keep_shape=keep_shape,

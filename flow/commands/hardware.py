@@ -11,9 +11,9 @@ import numpy as np
 
 from bnnflow import Problem
 
-from ...build.rtl.design import MANIFEST
+from ...build.rtl.design import GENERIC, MANIFEST
 from ...transforms.ir.graph import Graph
-from ..graphs.control import Registers
+from ..graphs.control import HardwareChoices, refuse_primitives
 from ..graphs.folding import Wanted
 from ..graphs.hardware import Checks, Hardware, cosimulated, drawn, hardware_of, refuse_deadlock, refuse_too_large, told
 from ..results.hardware import Cosim, Rtl
@@ -31,15 +31,17 @@ class CosimOptions:
         count: images.
         checks: what is run; its seed also draws images.
         folder: where the hardware's files, and the waveform of a difference, are left; None: nowhere.
+        primitives: of which the hardware is made, as for `rtl`.
     """
 
     images: Images | None = None
     count: int = 20
     checks: Checks = field(default_factory=Checks)
     folder: Path | None = None
+    primitives: str = GENERIC
 
 
-def rtl(graph: Graph, wanted: Wanted, fifos: Fifos, folder: Path, asked: Registers | None = None) -> Rtl:
+def rtl(graph: Graph, wanted: Wanted, fifos: Fifos, folder: Path, asked: HardwareChoices | None = None) -> Rtl:
     """Write a graph's hardware: compiled and folded as for `estimate`.
 
     Args:
@@ -58,7 +60,7 @@ def rtl(graph: Graph, wanted: Wanted, fifos: Fifos, folder: Path, asked: Registe
     return told(made, wanted.clock_mhz, notes, str(folder))
 
 
-def cosim(graph: Graph, wanted: Wanted, fifos: Fifos, how: CosimOptions, asked: Registers | None = None) -> Cosim:
+def cosim(graph: Graph, wanted: Wanted, fifos: Fifos, how: CosimOptions, asked: HardwareChoices | None = None) -> Cosim:
     """Simulate a graph's hardware cycle by cycle and compare it with the simulators.
 
     Args:
@@ -82,11 +84,12 @@ def cosim(graph: Graph, wanted: Wanted, fifos: Fifos, how: CosimOptions, asked: 
         return cosimulated(made, images, how.checks, Path(name), tools)
 
 
-def _made(graph: Graph, wanted: Wanted, fifos: Fifos, asked: Registers | None) -> tuple[Hardware, Sequence[str]]:
+def _made(graph: Graph, wanted: Wanted, fifos: Fifos, asked: HardwareChoices | None) -> tuple[Hardware, Sequence[str]]:
     folded = compile_and_fold(graph, wanted)
     own = fifos.own(folded, wanted.finn_plus)
     made = hardware_of(folded.graph, fifos.depth, own, wanted.clock_mhz, asked)
     refuse_deadlock(made)
+    refuse_primitives(made.asked.primitives, wanted.part)
     refuse_too_large(made, wanted.part)
     return made, folded.notes
 

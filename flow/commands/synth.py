@@ -10,11 +10,12 @@ from difflib import get_close_matches
 from bnnflow import Problem
 
 from ...build.cost import estimate
+from ...build.rtl.design import GENERIC
 from ...build.synth.families import RESOURCES, Family
 from ...build.synth.units import unit_sources, whole
 from ...build.synth.yosys import Netlist, Yosys, synthesized
 from ...transforms.ir.graph import Graph
-from ..graphs.control import Registers
+from ..graphs.control import HardwareChoices
 from ..graphs.folding import Wanted
 from ..graphs.hardware import Hardware, hardware_of, refuse_deadlock
 from ..results.synthesis import Resources, Synthesis, SynthesisResult, SynthesizedUnit
@@ -47,7 +48,7 @@ def synth(
     wanted: Wanted,
     fifos: Fifos,
     how: SynthOptions,
-    asked: Registers | None = None,
+    asked: HardwareChoices | None = None,
     progress: Progress = lambda done, total: None,
 ) -> SynthesisResult:
     """Synthesize networks unit by unit; what was synthesized before, of any network, is taken from the cache.
@@ -63,6 +64,9 @@ def synth(
     """
     from ..run.tools import synthesis_tool
 
+    if asked is not None and asked.primitives not in (GENERIC, how.family.name):
+        what = f"primitives of {asked.primitives} cannot be mapped to {how.family.name}"
+        raise Problem(what, "--primitives", f"take {GENERIC}, or --family {asked.primitives}")
     tool = synthesis_tool()
     made = {name: _made(graph, wanted, fifos, asked) for name, graph in graphs.items()}
     jobs = {}
@@ -90,7 +94,7 @@ def synth(
     )
 
 
-def _made(graph: Graph, wanted: Wanted, fifos: Fifos, asked: Registers | None) -> tuple[Hardware, Sequence[str]]:
+def _made(graph: Graph, wanted: Wanted, fifos: Fifos, asked: HardwareChoices | None) -> tuple[Hardware, Sequence[str]]:
     folded = compile_and_fold(graph, wanted)
     made = hardware_of(folded.graph, fifos.depth, fifos.own(folded, wanted.finn_plus), wanted.clock_mhz, asked)
     refuse_deadlock(made)

@@ -9,7 +9,9 @@ import numpy as np
 from bnnflow import Problem
 
 from ...build.memories import words_hex
+from ...build.parts import Part
 from ...build.rtl.control import Coding, Control, Rows
+from ...build.rtl.design import GENERIC
 from ...sim.faults.injection.layout import KINDS, Memory, memories
 from ...sim.faults.injection.protect import Protection
 from ...sim.faults.protections import Code
@@ -22,26 +24,39 @@ PORTS = {"weights": "weights", "thresholds": "bounds"}
 
 
 @dataclass(frozen=True, slots=True)
-class Registers:
+class HardwareChoices:
     """What is asked for.
 
     Attributes:
-        wanted: whether there are registers, even if nothing else is asked for.
+        control: whether there are choices, even if nothing else is asked for.
         sets: of weights and thresholds that the host can write; 0: none, but in units that say so themselves.
         protect: text form of the memories' protection (`Protection`), such as "secded-72-64:x4"; empty: none.
+        primitives: of a vendor, "xc7"; "generic": none. No cycle depends on them.
     """
 
-    wanted: bool = False
+    control: bool = False
     sets: int = 0
     protect: str = ""
+    primitives: str = GENERIC
 
 
-NO_REGISTERS = Registers()
+PLAIN = HardwareChoices()
 
 
-def writable(graph: Graph, registers: Registers) -> Graph:
+def refuse_primitives(primitives: str, part: Part) -> None:
+    """Refuse primitives that a part does not have.
+
+    Raises:
+        Problem: it is of another family.
+    """
+    if primitives != GENERIC and not part.name.startswith(primitives):
+        what = f"{part.name} has no primitives of {primitives}"
+        raise Problem(what, "primitives", f"name a part of that family, or take {GENERIC}", key="rtl.primitives")
+
+
+def writable(graph: Graph, choices: HardwareChoices) -> Graph:
     """The graph whose units all have memories that can be written, where sets are asked for."""
-    if not registers.sets:
+    if not choices.sets:
         return graph
     return graph.with_nodes(
         tuple(
@@ -53,20 +68,20 @@ def writable(graph: Graph, registers: Registers) -> Graph:
     )
 
 
-def control_of(graph: Graph, registers: Registers) -> Control | None:
-    """What the hardware of a graph, as `writable` gives it, needs for what is asked; None: no registers.
+def control_of(graph: Graph, choices: HardwareChoices) -> Control | None:
+    """What the hardware of a graph, as `writable` gives it, needs for what is asked; None: no choices.
 
     Raises:
         Problem: an unknown protection, or one that has no hardware.
     """
     own = any(isinstance(node.op, Mvau | Thresholding) and node.op.runtime_writeable_weights for node in graph.nodes)
-    if not (registers.wanted or registers.sets or registers.protect or own):
+    if not (choices.control or choices.sets or choices.protect or own):
         return None
-    code, coded = code_of(registers.protect), {}
+    code, coded = code_of(choices.protect), {}
     if code.coded:
         for memory in memories(graph, KINDS):
             coded[memory.layer, PORTS[memory.kind]] = stored_in(graph, memory, code)
-    return Control(max(1, registers.sets), coded)
+    return Control(max(1, choices.sets), coded)
 
 
 def code_of(protect: str) -> Code:

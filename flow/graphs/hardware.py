@@ -20,7 +20,7 @@ from ...build.rtl.words import checksum, to_words, value_bits
 from ...transforms.ir.graph import Graph
 from ...transforms.streams import INPUT, streams_of
 from ..results.hardware import Cosim, CosimRun, Difference, HardwareUnit, Rtl, WordDifference
-from .control import NO_REGISTERS, Registers, control_of, writable
+from .control import PLAIN, HardwareChoices, control_of, writable
 from .inputs import input_held
 from .rates import rate, timing_of
 
@@ -61,11 +61,11 @@ class Hardware:
     depths: Mapping[str, int]
     timing: Timing
     control: Control | None = None
-    asked: Registers = NO_REGISTERS
+    asked: HardwareChoices = PLAIN
 
 
 def hardware_of(
-    graph: Graph, depth: int, own: Mapping[str, int], clock_mhz: float, asked: Registers | None = None
+    graph: Graph, depth: int, own: Mapping[str, int], clock_mhz: float, asked: HardwareChoices | None = None
 ) -> Hardware:
     """Hardware whose FIFOs have `depth` words but for those in `own`, and for those that must be deeper.
 
@@ -76,14 +76,14 @@ def hardware_of(
         Problem: a unit that has no hardware.
     """
     # Refused before anything is simulated.
-    asked = asked or NO_REGISTERS
+    asked = asked or PLAIN
     graph = writable(graph, asked)
     control = control_of(graph, asked)
-    design(graph, depth, own, clock_mhz, control)
+    design(graph, depth, own, clock_mhz, control, primitives=asked.primitives)
     restored = rate(graph, depth, own, _RATE_IMAGES, control).restoring
     chosen = {each.name: depth for each in streams_of(graph).streams} | dict(restored) | dict(own)
     timing = timing_of(graph, _RATE_IMAGES, depth, chosen, control)
-    made = design(graph, depth, chosen, clock_mhz, control, _vectors(graph))
+    made = design(graph, depth, chosen, clock_mhz, control, _vectors(graph), asked.primitives)
     return Hardware(graph, made, chosen, timing, control, asked)
 
 

@@ -139,6 +139,10 @@ class Rtl(Section):
     protect: str = Field(
         default="", description="code of the memories, which corrects as they are read, such as secded-39-32, tmr"
     )
+    primitives: Literal["generic", "xc7"] = Field(
+        default="generic",
+        description="xc7: popcounts of LUT6_2 and CARRY4, for Xilinx's 7 series alone, in fewer LUTs",
+    )
 
 
 class Cosim(Section):

@@ -99,7 +99,7 @@ def _prune(recipe: Recipe) -> Rules:
 
 def _cosim(recipe: Recipe) -> Rules:
     if not recipe.rtl.enabled:
-        for key in ("fifo", "control", "sets", "protect"):
+        for key in ("fifo", "control", "sets", "protect", "primitives"):
             yield ("rtl", key), "no hardware is written", "or set `rtl: {enabled: true}`"
     if not recipe.rtl.enabled and recipe.cosim.when == "always":
         yield ("cosim", "when"), "no hardware is written", "or set `rtl: {enabled: true}`"

@@ -12,7 +12,7 @@ from ...build.parts import part
 from ...build.rtl.design import design
 from ...transforms.ir.graph import Graph
 from ...transforms.reading.read import read
-from ..graphs.control import Registers, control_of, writable
+from ..graphs.control import HardwareChoices, control_of, writable
 from ..graphs.hardware import Checks, Hardware, cosimulated, hardware_of, refuse_too_large, told
 from ..graphs.rates import affordable, timing_of
 from ..recipe.schema import Recipe
@@ -38,7 +38,7 @@ def _write(build: Build, network: str) -> Rtl | NotWritten:
     try:
         if not affordable(graph, _MOST_WORDS):
             return NotWritten(reason=_TOO_LONG)
-        made = hardware_of(graph, settings.fifo, {}, clock, _registers(build.recipe))
+        made = hardware_of(graph, settings.fifo, {}, clock, _choices(build.recipe))
         refuse_too_large(made, part(build.recipe.target.part))
     except Problem as problem:
         return NotWritten(reason=problem.in_place)
@@ -47,8 +47,9 @@ def _write(build: Build, network: str) -> Rtl | NotWritten:
     return told(made, clock, (), f"{network}/{FOLDER}")
 
 
-def _registers(recipe: Recipe) -> Registers:
-    return Registers(recipe.rtl.control, recipe.rtl.sets, recipe.rtl.protect)
+def _choices(recipe: Recipe) -> HardwareChoices:
+    rtl = recipe.rtl
+    return HardwareChoices(rtl.control, rtl.sets, rtl.protect, rtl.primitives)
 
 
 def _named(build: Build, network: str) -> Graph:
@@ -87,10 +88,10 @@ def simulate_rtl(build: Build) -> CosimResult:
         if isinstance(written, NotWritten):
             continue
         graph, depths = _named(build, network), written.fifo_depths
-        asked = _registers(recipe)
+        asked = _choices(recipe)
         graph = writable(graph, asked)
         control = control_of(graph, asked)
-        made = design(graph, recipe.rtl.fifo, depths, written.clock_mhz, control)
+        made = design(graph, recipe.rtl.fifo, depths, written.clock_mhz, control, primitives=asked.primitives)
         timing = timing_of(graph, 3, recipe.rtl.fifo, depths, control)
         hardware = Hardware(graph, made, depths, timing, control)
         inputs = np.asarray(image_inputs(graph, images))

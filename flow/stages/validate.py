@@ -21,7 +21,7 @@ from bnnflow import TOOL_MISSING, USER_INPUT, Problem, __version__
 
 from ...transforms.reading.read import read
 from ..graphs.check import Checked, check_graph
-from ..graphs.control import code_of
+from ..graphs.control import code_of, refuse_primitives
 from ..graphs.folding import fold_for
 from ..pruning.structure import export_network, structure_of
 from ..recipe.file import dump
@@ -169,6 +169,8 @@ def _check_names(recipe: Recipe) -> None:
         part(recipe.target.part)
     if recipe.prune.enabled and recipe.prune.allocation == "sensitivity":
         objective_of(recipe)
+    with recipe.at("rtl.primitives"):
+        refuse_primitives(recipe.rtl.primitives, part(recipe.target.part))
     with recipe.at("rtl.protect"):
         code_of(recipe.rtl.protect)
     with recipe.at("cosim.when"):

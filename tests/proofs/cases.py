@@ -165,9 +165,9 @@ ARITHMETIC = (
         ),
         (
             _fault("a leaf counts a bit twice", "leaf", "s[0] ^ s[1] ^ s[2]", "s[0] ^ s[1] ^ s[1]"),
-            _fault("missing bits are equal", "popcount", "wide_w = '1;", "wide_w = '0;", {"N": 4}),
-            _fault("twos count as ones", "popcount", "{high, 1'b0}", "high", {"N": 6}),
-            _fault("it is a cycle late", "popcount", "LEVELS % 2 == 0", "LEVELS % 2 == 1", {"N": 19}),
+            _fault("missing bits are equal", "tree", "wide_w = '1;", "wide_w = '0;", {"N": 4}),
+            _fault("twos count as ones", "tree", "{high, 1'b0}", "high", {"N": 6}),
+            _fault("it is a cycle late", "tree", "LEVELS % 2 == 0", "LEVELS % 2 == 1", {"N": 19}),
         ),
         _ARITHMETIC,
         8,
@@ -243,4 +243,66 @@ ARITHMETIC = (
         ("BNNFLOW_COUNTONES",),
     ),
 )
-PROOFS = STREAMS + PADDING + WINDOWS + ARITHMETIC
+_DEFAULTS = {"engine": _ARITHMETIC, "depth": 8, "pipeline": True, "primitives": "xc7"}
+PRIMITIVES = (
+    Proof(
+        "bnnflow_seven",
+        "$countones; and the models of LUT6_2 and CARRY4 that are simulated are those of yosys",
+        ({"INIT": "64'h0"}, {"INIT": "64'h96696996F99F9009"}, {"INIT": "64'h1234567890ABCDEF"}),
+        (
+            _fault("a third twos is lost", "seven", "64'h177E_7EE8_E880_8000", "64'h177E_7EE8_6880_8000"),
+            _fault("the carry into the chain is lost", "seven", ".CYINIT(d[6])", ".CYINIT(1'b0)"),
+        ),
+        **_DEFAULTS,
+    ),
+    Proof(
+        "bnnflow_ternary",
+        "the sum of three numbers and two bits, where SLOTS hold it",
+        (
+            {"WIDTH": 3, "SLOTS": 4},
+            {"WIDTH": 1, "SLOTS": 2},
+            {"WIDTH": 4, "SLOTS": 4},
+            {"WIDTH": 4, "SLOTS": 5},
+            {"WIDTH": 6, "SLOTS": 7},
+            {"WIDTH": 7, "SLOTS": 8},
+        ),
+        (
+            _fault("a carry is of another place", "ternary", "below = g_slot[i-1].above", "below = g_slot[0].above"),
+            _fault("a chain begins anew", "ternary", "{1'b0, carries[4*i-1]}", "2'b00", {"WIDTH": 6, "SLOTS": 7}),
+        ),
+        **_DEFAULTS,
+    ),
+    Proof(
+        "bnnflow_equal",
+        "$countones of ~(x ^ w), LATENCY cycles later; with DIRECT 0 of parts of 32 bits, proved apart, added",
+        (
+            *({"N": n} for n in (7, 3, 4, 5, 6, 12, 16, 18, 19, 20)),
+            *({"N": n, "DIRECT": 0} for n in (33, 37, 64, 72, 96, 97, 128, 150)),
+        ),
+        (
+            _fault("missing bits are equal", "equal_part", "wide_w = '1;", "wide_w = '0;"),
+            _fault("a sum goes into the wrong leaf", "equal_part", "i % 3 == 0", "i % 4 == 0"),
+            _fault("it is a cycle late", "equal", "> 2 + LEVELS / 2", "> 3 + LEVELS / 2", {"N": 33, "DIRECT": 0}),
+            _fault("a third part is lost", "threes", "N > 2 * THIRD", "N > 3 * THIRD", {"N": 72, "DIRECT": 0}),
+        ),
+        **_DEFAULTS,
+    ),
+    Proof(
+        "bnnflow_equal_part",
+        "$countones of ~(x ^ w), LATENCY cycles later, for every N there is",
+        (*({"N": n} for n in range(1, 33)), *({"N": n, "MERGED": 1} for n in (1, 6, 18, 32))),
+        (
+            _fault("a pair is counted twice", "equal_part", ".d(twos[13:7])", ".d(twos[12:6])", {"N": 28}),
+            _fault("a bit of four is one of two", "equal_part", "held[8:6]", "{1'b0, held[7:6]}", {"N": 28}),
+        ),
+        **_DEFAULTS,
+    ),
+    Proof(
+        "bnnflow_popcount",
+        "the same with the leaves of FEW, which are generic",
+        (*({"N": n} for n in (4, 3, 16, 19)), {"N": 8, "FEW": 1}),
+        (_fault("it is a cycle early", "equal", "2 + THREES > 2", "3 + THREES > 2"),),
+        **_DEFAULTS,
+    ),
+)
+PROOFS = STREAMS + PADDING + WINDOWS + ARITHMETIC + PRIMITIVES

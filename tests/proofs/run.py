@@ -29,6 +29,8 @@ NOTES = """
 * **Popcounts** of up to 20 bits equal `$countones` directly; of more (DIRECT 0), `$countones` of three bits each, whose
   lower and higher bits are counted in groups of six and added. That the ones of a word are those of its parts is not
   left to a tool.
+* **Primitives** (xc7) stand for what yosys' own models of LUT6_2 and CARRY4 compute. Of up to 32 bits their popcounts
+  equal `$countones` directly, for every number of bits; of more (DIRECT 0), the sum of such parts.
 """
 
 
@@ -52,7 +54,7 @@ class Row:
 def main(words: Sequence[str] = ()) -> int:
     """Run every proof, or those of the modules that `words` choose; the exit status."""
     shutil.rmtree(FOLDER / "work", ignore_errors=True)
-    rows = [proved(each) for each in PROOFS if not words or any(word in each.module for word in words)]
+    rows = [proved(each) for each in PROOFS if not words or any(word in each.called for word in words)]
     failed = [row for row in rows if row.wrong]
     print(f"{len(rows) - len(failed)} of {len(rows)} proofs as they should be")
     if not words and not failed:
@@ -69,14 +71,14 @@ def proved(proof: Proof) -> Row:
     planted = [(f"fault: {each.says}", each.parameters or first, proof.engine, each) for each in proof.faults]
     wrong, found, total = [] if proof.faults else ["no fault is planted"], [], 0.0
     for number, (what, parameters, engine, fault) in enumerate([*asked, *planted]):
-        name = "-".join((proof.module, *proof.defines, proof.engine.split()[1], str(number)))
+        name = "-".join((proof.module, proof.primitives, *proof.defines, proof.engine.split()[1], str(number)))
         try:
             depth = SECOND_DEPTH if engine == SECOND_JUDGE else proof.depth
             outcome = run(name, proof, parameters, engine, fault, depth=depth, seconds=SECONDS)
         except Failed as error:
             outcome = Outcome(str(error), 0.0)
         total += outcome.seconds
-        print(f"{proof.module}: {what}: {outcome.verdict}, {outcome.seconds:.1f} s", flush=True)
+        print(f"{proof.called}: {what}: {outcome.verdict}, {outcome.seconds:.1f} s", flush=True)
         if outcome.verdict != ("proved" if fault is None else "refuted"):
             wrong.append(f"{what}: {outcome.verdict}")
         elif fault is not None:
@@ -107,9 +109,8 @@ def page(rows: Sequence[Row]) -> str:
     for row in rows:
         proof = row.proof
         sets = "; ".join(told(each) for each in proof.parameters)
-        name = f"{proof.module} ({', '.join(proof.defines)})" if proof.defines else proof.module
         cycles = "any" if proof.engine == UNBOUNDED else "any, a pipeline" if proof.pipeline else f"{proof.depth}"
-        cells = (name, proof.says, sets, cycles, f"{row.seconds:.0f}", "; ".join(row.found))
+        cells = (proof.called, proof.says, sets, cycles, f"{row.seconds:.0f}", "; ".join(row.found))
         lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines) + "\n" + NOTES
 

@@ -75,6 +75,7 @@ class Proof:
         depth: cycles of an engine that is bounded.
         pipeline: whether no register depends on itself: what holds behind the latency then holds ever after.
         defines: macros.
+        primitives: folder of the library whose modules stand in the place of generic ones; empty: none.
     """
 
     module: str
@@ -85,11 +86,18 @@ class Proof:
     depth: int = 10
     pipeline: bool = False
     defines: tuple[str, ...] = ()
+    primitives: str = ""
 
     @property
     def top(self) -> str:
         """Its test bench."""
         return self.module.replace("bnnflow_", "prove_")
+
+    @property
+    def called(self) -> str:
+        """The module, and what is special about it."""
+        said = ", ".join((self.primitives, *self.defines)).strip(", ")
+        return f"{self.module} ({said})" if said else self.module
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,9 +162,14 @@ def run(
     folder = FOLDER / "work" / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    library = sorted(LIBRARY.glob("*.sv"))
+    # In the place of primitives stand models that are not ours; ours have other names, and are held against them.
+    models = sorted((LIBRARY / "simulation").glob("*.sv")) if proof.primitives else []
+    own = (LIBRARY / proof.primitives).glob("*.sv") if proof.primitives else ()
+    library = [*{path.name: path for path in (*sorted(LIBRARY.glob("*.sv")), *sorted(own))}.values(), *models]
     for path in library:
         source = path.read_text()
+        if path in models:
+            source = source.replace(f"module {path.stem} ", f"module model_{path.stem} ")
         if fault is not None and fault.module == path.stem:
             source = fault.planted(source)
         (folder / path.name).write_text(source)
@@ -177,6 +190,7 @@ def run(
         *(("aigsmt none",) if engine.startswith("abc") else ()),
         # Modules of the library are deferred: by its defaults a memory has no file.
         *("[engines]", engine, "[script]", f"{read} -defer {' '.join(path.name for path in library)}"),
+        *(("read_verilog -defer +/xilinx/cells_sim.v",) if proof.primitives else ()),
         *(f"{read} {' '.join(path.name for path in benches)}", f"chparam{given} {proof.top}"),
         # sby wants one module.
         *(f"hierarchy -top {proof.top}", "setattr -mod -unset keep_hierarchy *"),

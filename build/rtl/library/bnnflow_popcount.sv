@@ -4,9 +4,8 @@
 // FEW      1: w are functions of few signals, of a bnnflow_rom of up to 8 words: leaves are left to the tools
 // LATENCY  1 for up to three bits, else 2 + levels / 2, levels = ceil(log2(ceil(N / 18)))
 //
-// XNOR in leaves of three synapses (two LUT6 each), whose higher and lower bits are counted apart. The count has CBITS
-// bits and comes LATENCY cycles after x and w. With BNNFLOW_COUNTONES the same is said in one expression, which
-// simulates faster.
+// The count has CBITS bits and comes LATENCY cycles after x and w. With BNNFLOW_COUNTONES the same is said in one
+// expression, which simulates faster.
 module bnnflow_popcount #(
     parameter int N = 3,
     // verilator lint_off UNUSEDPARAM
@@ -39,53 +38,25 @@ module bnnflow_popcount #(
     assign count = line[CBITS*LATER-1-:CBITS];
   end
 `else
-  logic [LEAVES*3-1:0] wide_x, wide_w;
-  logic [LEAVES-1:0] ones, twos;
-  always_comb begin
-    // What is missing in the last leaf differs.
-    wide_x = '0;
-    wide_w = '1;
-    wide_x[N-1:0] = x;
-    wide_w[N-1:0] = w;
-  end
-  for (genvar i = 0; i < LEAVES; i++) begin : g_leaf
-    logic [1:0] equal;
-    if (FEW) begin : g_few
-      wire [2:0] s = ~(wide_x[3*i+:3] ^ wide_w[3*i+:3]);
-      assign equal = {(s[0] & s[1]) | (s[0] & s[2]) | (s[1] & s[2]), s[0] ^ s[1] ^ s[2]};
-    end else begin : g_kept
-      bnnflow_leaf u_leaf (
-          .x(wide_x[3*i+:3]),
-          .w(wide_w[3*i+:3]),
-          .count(equal)
-      );
-    end
-    always_ff @(posedge clk) {twos[i], ones[i]} <= equal;
-  end
-  if (LEAVES == 1) begin : g_one
-    assign count = {twos, ones};
+  if (FEW) begin : g_few
+    bnnflow_tree #(
+        .N  (N),
+        .FEW(1'b1)
+    ) u_tree (
+        .clk(clk),
+        .x(x),
+        .w(w),
+        .count(count)
+    );
   end else begin : g_many
-    logic [LEVELS+2:0] low, high;
-    bnnflow_ones #(
-        .N(LEAVES)
-    ) u_ones (
+    bnnflow_equal #(
+        .N(N)
+    ) u_equal (
         .clk(clk),
-        .d(ones),
-        .count(low)
+        .x(x),
+        .w(w),
+        .count(count)
     );
-    bnnflow_ones #(
-        .N(LEAVES)
-    ) u_twos (
-        .clk(clk),
-        .d(twos),
-        .count(high)
-    );
-    wire [CBITS-1:0] now = CBITS'(low) + CBITS'({high, 1'b0});
-    if (LEVELS % 2 == 0) begin : g_registered
-      always_ff @(posedge clk) count <= now;
-    end else begin : g_straight
-      assign count = now;
-    end
   end
 `endif
 endmodule

@@ -45,6 +45,21 @@ def test_the_same_bytes_every_time(name: str) -> None:
     assert {each["name"]: each["latency"] for each in manifest["units"]} == latencies(graph)
 
 
+def test_primitives_change_popcounts_alone() -> None:
+    graph = GRAPHS["convolutions"]()
+    one, two = (design(graph, 2, {}, 100.0, primitives=primitives) for primitives in ("generic", "xc7"))
+    assert one.digest != two.digest and one.fifos == two.fifos and one.modules == two.modules
+    assert [json.loads(each.files["manifest.json"])["primitives"] for each in (one, two)] == ["generic", "xc7"]
+    top, other = (each.files[f"{each.name}.sv"].split("\n", 1)[1] for each in (one, two))
+    assert top == other
+    changed = {path for path in one.files if one.files[path] != two.files[path]}
+    assert changed == {f"{one.name}.sv", "library/bnnflow_equal.sv", "files.f", "README.md", "manifest.json"}
+    # Models of primitives are for simulators.
+    models = {"simulation/LUT6_2.sv", "simulation/CARRY4.sv"}
+    assert models <= set(two.files) and not models & set(two.files["files.f"].split())
+    assert {path for path in two.files if path.endswith(".sv")} == models | set(two.files["files.f"].split())
+
+
 @pytest.mark.parametrize("name", GRAPHS)
 def test_memories_are_those_of_faults(name: str) -> None:
     """Word for word and bit for bit what `sim/faults` lays faults into."""

@@ -10,7 +10,11 @@ import pytest
 
 from bnnflow.flow.run.tools import verilator_place
 
-LIBRARY = sorted((Path(__file__).parents[3] / "build" / "rtl" / "library").glob("*.sv"))
+FOLDER = Path(__file__).parents[3] / "build" / "rtl" / "library"
+LIBRARY = sorted(FOLDER.glob("*.sv"))
+# Folders of modules in the place of generic ones, and of models that are simulated.
+PRIMITIVES = sorted(FOLDER.glob("xc7/*.sv"))
+MODELS = sorted(FOLDER.glob("simulation/*.sv"))
 # A module, parameters that it must refuse, and what it says.
 REFUSED = [
     ("bnnflow_mvau", {"MH": 5, "PE": 2}, "PE must divide MH"),
@@ -19,6 +23,12 @@ REFUSED = [
     ("bnnflow_rom", {"DEPTH": 0}, "DEPTH, WIDTH >= 1"),
     ("bnnflow_rom_array", {"WIDTH": 0}, "DEPTH, WIDTH >= 1"),
     ("bnnflow_ones", {"N": 0}, "N >= 1"),
+    ("bnnflow_tree", {"N": 0}, "N >= 1"),
+    ("bnnflow_equal", {"N": 0}, "N >= 1"),
+    ("xc7/bnnflow_equal", {"N": 0}, "N from 1 to 7776"),
+    ("xc7/bnnflow_equal_part", {"N": 33}, "N from 1 to 32"),
+    ("xc7/bnnflow_threes", {"N": 4, "LEVELS": 1}, "N from 1 to 3**LEVELS"),
+    ("xc7/bnnflow_ternary", {"SLOTS": 3}, "SLOTS WIDTH or one more"),
     ("bnnflow_sum", {"N": 3, "LEVELS": 1}, "N from 1 to 2**LEVELS"),
     ("bnnflow_mvau", {"LEVELS": 0, "OBITS": 9}, "OBITS is at most SBITS"),
     ("bnnflow_sliding_window", {"KH": 4, "BUFFER": 99}, "the kernel is larger than the map"),
@@ -37,20 +47,27 @@ REFUSED = [
 
 
 def lint(module: str, parameters: dict[str, int | str]) -> str:
+    """What Verilator says of a module; that of a folder of primitives is `folder/module`."""
     place = verilator_place()
     if place is None:
         pytest.skip("Verilator is not installed")
     flags = ["--lint-only", "-Wall", "-sv", "--assert", "-DBNNFLOW_ASSERT", "-DBNNFLOW_STATISTICS"]
     given = [f"-G{key}={value}" for key, value in parameters.items()]
-    folder = LIBRARY[0].parent
-    command = [str(place[0]), *flags, *given, "-y", str(folder), "--top-module", module, str(folder / f"{module}.sv")]
+    path = FOLDER / f"{module}.sv"
+    folders = [text for each in (path.parent, FOLDER, FOLDER / "simulation") for text in ("-y", str(each))]
+    command = [str(place[0]), *flags, *given, *folders, "--top-module", path.stem, str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env={"VERILATOR_ROOT": str(place[1])})
     return done.stderr if done.returncode else ""
 
 
-@pytest.mark.parametrize("path", LIBRARY, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", LIBRARY + PRIMITIVES + MODELS, ids=lambda path: path.stem)
 def test_verilator_warns_of_nothing(path: Path) -> None:
-    assert lint(path.stem, {}) == ""
+    assert lint(str(path.relative_to(FOLDER).with_suffix("")), {}) == ""
+
+
+@pytest.mark.parametrize("bits", [4, 16, 100])
+def test_verilator_warns_of_no_width(bits: int) -> None:
+    assert lint("xc7/bnnflow_equal", {"N": bits}) == ""
 
 
 @pytest.mark.parametrize(("module", "parameters", "said"), REFUSED)
@@ -63,10 +80,11 @@ def test_verible_finds_nothing() -> None:
     import sys
 
     rules = "--rules=explicit-parameter-storage-type=exempt_type:string"
-    benches = sorted((LIBRARY[0].parents[3] / "tests" / "proofs" / "rtl").glob("*.sv"))
+    benches = sorted((Path(__file__).parents[2] / "proofs" / "rtl").glob("*.sv"))
+    files = [*LIBRARY, *PRIMITIVES, *MODELS, *benches]
     for tool, options in (("lint", [rules]), ("format", ["--verify", "--inplace", "--column_limit=100"])):
         program = Path(sys.executable).parent / f"verible-verilog-{tool}"
-        done = subprocess.run([program, *options, *LIBRARY, *benches], capture_output=True, text=True, check=False)
+        done = subprocess.run([program, *options, *files], capture_output=True, text=True, check=False)
         assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
@@ -76,14 +94,15 @@ def test_another_front_end_reads_it() -> None:
     from pyslang.ast import Compilation
     from pyslang.syntax import SyntaxTree
 
-    for path in LIBRARY:
+    others = [path for path in LIBRARY if path.stem != "bnnflow_equal"]
+    for path in LIBRARY + PRIMITIVES:
         compilation = Compilation()
-        for part in LIBRARY:
+        for part in LIBRARY if path in LIBRARY else [*others, *PRIMITIVES, *MODELS]:
             compilation.addSyntaxTree(SyntaxTree.fromFile(str(part)))
         assert [str(each.code) for each in compilation.getAllDiagnostics() if each.isError()] == [], path.stem
 
 
 def test_each_file_is_a_module_with_its_contract() -> None:
-    for path in LIBRARY:
+    for path in LIBRARY + PRIMITIVES + MODELS:
         text = path.read_text()
         assert text.startswith("// ") and re.search(rf"^module {path.stem} (#)?\(", text, re.MULTILINE)

@@ -16,7 +16,7 @@ from bnnflow.build.rtl.design import design
 from bnnflow.build.synth.families import FAMILIES, RESOURCES, family, family_of
 from bnnflow.build.synth.units import unit_sources, whole
 from bnnflow.build.synth.yosys import Sources, Yosys, synthesized
-from bnnflow.flow.graphs.control import Registers
+from bnnflow.flow.graphs.control import HardwareChoices
 from bnnflow.flow.graphs.hardware import hardware_of
 from bnnflow.flow.run.tools import yosys_command
 from bnnflow.transforms.ir.graph import Graph
@@ -75,8 +75,8 @@ def test_other_contents_are_other_units() -> None:
 
 
 def test_units_and_all_of_it_are_read_by_yosys(real: Yosys) -> None:
-    """Registers, a memory in a code, a window: each is mapped, and once."""
-    made = hardware_of(GRAPHS["ternary"](), 2, {}, 100.0, Registers(protect="parity")).design
+    """HardwareChoices, a memory in a code, a window: each is mapped, and once."""
+    made = hardware_of(GRAPHS["ternary"](), 2, {}, 100.0, HardwareChoices(protect="parity")).design
     kind = FAMILIES["ice40"]
     units = [unit for unit in unit_sources(made) if unit[0] != "t3"]
     assert {"(input)", "(registers)", "t0", "t1"} <= {name for name, _ in units}

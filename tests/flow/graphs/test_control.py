@@ -1,4 +1,4 @@
-"""Registers, memories that a host writes, and such as correct their errors: simulated by Verilator.
+"""HardwareChoices, memories that a host writes, and such as correct their errors: simulated by Verilator.
 
 What a memory is read as is said by `sim/faults`, what registers count by `sim/pipeline`.
 """
@@ -18,7 +18,7 @@ from bnnflow.build.memories import words_hex
 from bnnflow.build.parts import Part
 from bnnflow.build.rtl import control as registers
 from bnnflow.build.rtl.control import writes
-from bnnflow.flow.graphs.control import PORTS, Registers
+from bnnflow.flow.graphs.control import PORTS, HardwareChoices
 from bnnflow.flow.graphs.hardware import Checks, Hardware, cosimulated, hardware_of, refuse_too_large
 from bnnflow.flow.run.tools import compiler_place, simulation_tools, verilator_place
 from bnnflow.sim.engine.simulator import Simulator
@@ -94,7 +94,7 @@ def tools() -> Tools:
 @pytest.fixture(scope="module")
 def made(request: pytest.FixtureRequest, tools: Tools, tmp_path_factory: pytest.TempPathFactory) -> Made:
     name, protect, sets = request.param
-    hardware = hardware_of(GRAPHS[name](), 2, {}, 100.0, Registers(sets=sets, protect=protect))
+    hardware = hardware_of(GRAPHS[name](), 2, {}, 100.0, HardwareChoices(sets=sets, protect=protect))
     folder = tmp_path_factory.mktemp("control")
     for path, text in hardware.design.files.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
@@ -221,12 +221,12 @@ def test_the_set_in_use_can_be_written_between_images(made: Made) -> None:
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        (Registers(protect="secded"), "there is no protection 'secded'"),
-        (Registers(protect="parity:last"), "answers with the last good word"),
-        (Registers(protect="tmr:scrub=4"), "says how often it scrubs"),
+        (HardwareChoices(protect="secded"), "there is no protection 'secded'"),
+        (HardwareChoices(protect="parity:last"), "answers with the last good word"),
+        (HardwareChoices(protect="tmr:scrub=4"), "says how often it scrubs"),
     ],
 )
-def test_what_is_refused(asked: Registers, said: str) -> None:
+def test_what_is_refused(asked: HardwareChoices, said: str) -> None:
     with pytest.raises(Problem, match=said) as raised:
         hardware_of(GRAPHS["ternary"](), 2, {}, 100.0, asked)
     assert raised.value.hint
@@ -235,7 +235,12 @@ def test_what_is_refused(asked: Registers, said: str) -> None:
 def test_memories_that_no_part_holds_are_refused() -> None:
     """Twice the sets take twice the bits, and check bits count."""
     small = Part("small", lut=64, bram18=0)
-    asked = [Registers(), Registers(sets=1), Registers(sets=1, protect="tmr"), Registers(sets=9)]
+    asked = [
+        HardwareChoices(),
+        HardwareChoices(sets=1),
+        HardwareChoices(sets=1, protect="tmr"),
+        HardwareChoices(sets=9),
+    ]
     made = [hardware_of(GRAPHS["ternary"](), 2, {}, 100.0, each) for each in asked]
     refuse_too_large(made[0], small)
     refuse_too_large(made[1], small)

@@ -1,6 +1,6 @@
 """Hardware simulated by Icarus Verilog, a second opinion: four states, so that no X reaches an output, and no macros.
 
-Verilator simulates popcounts by `$countones`; here they are the trees that are synthesized.
+Verilator simulates popcounts by `$countones`; here they are the trees, or primitives, that are synthesized.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bnnflow.flow.graphs.control import Registers
+from bnnflow.flow.graphs.control import HardwareChoices
 from bnnflow.flow.graphs.hardware import hardware_of
 
 from ...hardware_graphs import GRAPHS
@@ -20,23 +20,30 @@ from ...hardware_graphs import GRAPHS
 
 def simulated(folder: Path, stalls: tuple[int, int]) -> tuple[str, tuple[int, ...]]:
     """The last line of the test bench in a folder, and the cycles in which images end."""
+    models = sorted(str(path.relative_to(folder)) for path in folder.glob("simulation/*.sv"))
     given = [f"-Pbench.STALL_{end}={share}" for end, share in zip(("IN", "OUT"), stalls, strict=True)]
     command = ["iverilog", "-g2012", "-Wall", "-Wno-timescale", *given, "-s", "bench", "-o", "bench.vvp"]
     done = subprocess.run(
-        [*command, "-f", "files.f", "bench.v"], cwd=folder, capture_output=True, text=True, check=False
+        [*command, "-f", "files.f", *models, "bench.v"], cwd=folder, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
     said = subprocess.run(["vvp", "-N", "bench.vvp"], cwd=folder, capture_output=True, text=True, check=True).stdout
     return said.splitlines()[-1], tuple(int(each) for each in re.findall(r"^finished (\d+)$", said, re.MULTILINE))
 
 
-@pytest.mark.parametrize("stalls", [(0, 0), (30, 40)])
-@pytest.mark.parametrize("name", GRAPHS)
-def test_another_simulator_says_the_same(name: str, stalls: tuple[int, int], tmp_path: Path) -> None:
+RUNS = [
+    *((name, stalls, "generic") for name in GRAPHS for stalls in ((0, 0), (30, 40))),
+    ("convolutions", (0, 0), "xc7"),
+]
+
+
+@pytest.mark.parametrize(("name", "stalls", "primitives"), RUNS)
+def test_another_simulator_says_the_same(name: str, stalls: tuple[int, int], primitives: str, tmp_path: Path) -> None:
     """The bench that lies beside the hardware: a digit that is X or Z is none of a number."""
     if shutil.which("iverilog") is None:
         pytest.skip("Icarus Verilog is not installed")
-    asked = Registers(sets=2, protect="secded-39-32") if name == "integers" else None
+    coded = {"sets": 2, "protect": "secded-39-32"} if name == "integers" else {}
+    asked = HardwareChoices(**coded, primitives=primitives)
     made = hardware_of(GRAPHS[name](), 2, {}, 100.0, asked)
     for path, text in made.design.files.items():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
