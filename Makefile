@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-all check bench oracles prove clean
+.PHONY: demo test test-all check bench oracles prove qor clean
 
 $(READY): pyproject.toml constraints.txt build-constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "bnnflow needs Python 3.11 or newer")'
@@ -39,6 +39,10 @@ oracles: $(READY)
 # Installs yosys and z3 in .proofs/ (about 0.5 GB), proves the hardware's modules, writes docs/results/proofs.md.
 prove: $(READY)
 	$(BIN)/python -m tests.proofs.run $(WORDS)
+
+# Maps a fixed set of designs by yosys and writes benchmarks/qor.csv; status 1 where a figure is 3 % above the one there.
+qor: $(READY)
+	$(BIN)/python -m benchmarks.qor $(WORDS)
 
 clean:
 	rm -rf $(VENV) .oracles .proofs dist .pytest_cache .mypy_cache .ruff_cache

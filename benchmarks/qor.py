@@ -1,0 +1,163 @@
+"""What the hardware library takes of an FPGA: a fixed set of designs, mapped by yosys, held against the stored table.
+
+    make qor                                          # or: python -m benchmarks.qor [WORD ...]
+
+Words choose designs whose names hold one of them. Prints what has changed and, if all were run, writes
+benchmarks/qor.csv anew. Exit status 1 if any figure is 3 % above the stored one: look at it before it is committed.
+Figures are yosys' cells before placing; CNV and LFC take minutes each, what was mapped before is taken from the cache.
+"""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+from tests.hardware_graphs import GRAPHS
+
+from bnnflow.build.rtl.design import GENERIC, design
+from bnnflow.build.synth.families import FAMILIES, RESOURCES
+from bnnflow.build.synth.units import unit_sources, whole
+from bnnflow.build.synth.yosys import Sources, Yosys, synthesized
+from bnnflow.flow.graphs.control import HardwareChoices
+from bnnflow.flow.graphs.hardware import hardware_of
+from bnnflow.flow.run.tools import synthesis_tool
+from bnnflow.transforms.ir.graph import Graph, Node
+from bnnflow.transforms.ir.ops import Mvau
+from bnnflow.transforms.ir.tensor import TensorType
+
+from .rtl import folded
+
+TABLE = Path(__file__).parent / "qor.csv"
+COLUMNS = ("design", "family", "primitives", "synapses", *RESOURCES, "tool")
+WORSE = 0.03
+# Rows, columns, PE, SIMD: CNV's conv3, and a layer of 256 x 256 with 512 and with 2,048 synapses a cycle.
+MVAUS = ((128, 1152, 16, 32), (256, 256, 16, 32), (256, 256, 32, 64))
+NETWORKS = (("tfc-mnist", 64), ("lfc-mnist", 512), ("cnv-cifar10-gpu", 32_768))
+_JOINED = ".clk(clk), .x(x), .w(w)"
+_POPCOUNT = f"""module unit (input logic clk, input logic [{{n}}-1:0] x, w, output logic [7:0] count);
+  bnnflow_popcount #(.N({{n}})) u ({_JOINED}, .count(count));
+endmodule
+"""
+_ROW = f"""module unit (
+  input logic clk, input logic [{{n}}-1:0] x, w, input logic is_sum, is_first, input logic [10:0] bound,
+  output logic [11:0] total, output logic reached
+);
+  bnnflow_row #(.SIMD({{n}}), .SBITS(12), .BOUND(1'b1), .BBITS(11)) u (
+    {_JOINED}, .is_sum(is_sum), .is_first(is_first), .bound(bound), .total(total), .reached(reached)
+  );
+endmodule
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A design.
+
+    Attributes:
+        name: in the table.
+        family, primitives: that it is mapped to, and of.
+        synapses: a cycle; 0 of what is no single unit.
+        sources: of it.
+    """
+
+    name: str
+    family: str
+    primitives: str
+    synapses: int
+    sources: Sources
+
+
+def subjects(words: Sequence[str]) -> Iterator[Subject]:
+    """All, or those whose names hold one of the words."""
+
+    def wanted(name: str) -> bool:
+        return not words or any(word in name for word in words)
+
+    for primitives in (GENERIC, "xc7"):
+        for what, text in (("popcount", _POPCOUNT), ("row", _ROW)):
+            for bits in (16, 32, 64, 128):
+                if wanted(name := f"{what} of {bits}"):
+                    sources = Sources("unit", _library(primitives) | {"unit.sv": text.format(n=bits)})
+                    yield Subject(name, "xc7", primitives, bits, sources)
+        for shape in MVAUS:
+            if wanted(name := "mvau " + "x".join(map(str, shape))):
+                made = design(_layer(*shape), 2, {}, 100.0, primitives=primitives)
+                yield Subject(name, "xc7", primitives, shape[2] * shape[3], dict(unit_sources(made))["layer"])
+    for name, graph in GRAPHS.items():
+        for family in ("xc7", "ecp5"):
+            if wanted(name):
+                yield Subject(name, family, GENERIC, 0, whole(hardware_of(graph(), 2, {}, 100.0).design))
+    for name, cycles in NETWORKS:
+        for primitives in (GENERIC, "xc7"):
+            if wanted(name):
+                made = hardware_of(folded(name, cycles), 2, {}, 100.0, HardwareChoices(primitives=primitives)).design
+                yield Subject(name, "xc7", primitives, 0, whole(made))
+
+
+def _library(primitives: str) -> dict[str, str]:
+    library = files("bnnflow.build.rtl") / "library"
+    folders = (library,) if primitives == GENERIC else (library, library / primitives)
+    return {
+        f"library/{path.name}": path.read_text("utf-8")
+        for folder in folders
+        for path in folder.iterdir()
+        if path.name.endswith(".sv")
+    }
+
+
+def _layer(rows: int, columns: int, pe: int, simd: int) -> Graph:
+    """A layer of bits with drawn weights, in block RAM, and bounds."""
+    rng = np.random.default_rng(0)
+    weight, bounds = rng.integers(0, 2, (rows, columns), np.uint8), rng.integers(0, columns + 1, (rows, 1))
+    op = Mvau(weight, bounds, True, 0, pe, simd, ram_style="block", ram_style_thresholds="distributed")
+    return Graph("layer", "x", TensorType((columns,), 0, 1), (Node("layer", op, ("x",)),), "layer")
+
+
+def measured(subject: Subject, yosys: Yosys) -> dict[str, str]:
+    """A row of the table."""
+    family = FAMILIES[subject.family]
+    taken = family.resources(synthesized(subject.sources, family, yosys).cells)
+    facts = {"design": subject.name, "family": subject.family, "primitives": subject.primitives}
+    counts = {key: str(taken[key]) for key in RESOURCES}
+    return {**facts, "synapses": str(subject.synapses or ""), **counts, "tool": yosys.version}
+
+
+def stored() -> dict[tuple[str, str, str], Mapping[str, str]]:
+    """The table in the repository."""
+    if not TABLE.is_file():
+        return {}
+    with TABLE.open(newline="") as file:
+        return {(row["design"], row["family"], row["primitives"]): row for row in csv.DictReader(file)}
+
+
+def main(words: Sequence[str] = ()) -> int:
+    """Measure and compare; the exit status."""
+    yosys, before, rows, worse = synthesis_tool(), stored(), [], 0
+    for subject in subjects(words):
+        row = measured(subject, yosys)
+        rows.append(row)
+        old = before.get((subject.name, subject.family, subject.primitives))
+        told = []
+        for key in RESOURCES:
+            now, then = int(row[key]), int(old[key]) if old else int(row[key])
+            if now != then:
+                told.append(f"{key} {then:,} to {now:,}")
+            worse += now > then * (1 + WORSE)
+        per = f"{int(row['lut']) / subject.synapses:.2f} a synapse" if subject.synapses else ""
+        facts = f"{subject.name:<24} {subject.family:<5} {subject.primitives:<8}"
+        print(f"{facts} {row['lut']:>7} LUT  {per}  {'; '.join(told)}", flush=True)
+    if not words:
+        with TABLE.open("w", newline="") as file:
+            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+    return 1 if worse else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
