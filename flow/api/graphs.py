@@ -561,6 +561,7 @@ def synth(
     from ..commands import graphs
     from ..commands import synth as work
     from ..graphs.inputs import contract_of, open_graph
+    from ..graphs.synthesis import SynthOptions
     from ..run.folder import folded_of, networks_of
 
     wanted = _wanted(part, clock_mhz, fps, folding, False, top_k, keep_shape)
@@ -570,7 +571,7 @@ def synth(
     if not opened:
         one = open_graph(folded_of(Path(path)), contract_of(input))
         opened = {one.name: one}
-    how = work.SynthOptions(mapped, units, whole, jobs or min(4, len(os.sched_getaffinity(0))), seconds)
+    how = SynthOptions(mapped, units, whole, jobs or min(4, len(os.sched_getaffinity(0))), seconds)
     fifos = graphs.Fifos(fifo, path_of(fifo_depths))
     return work.synth(opened, wanted, fifos, how, _choices(control, sets, protect, primitives), progress)
 

@@ -2,45 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
-from difflib import get_close_matches
+from collections.abc import Mapping, Sequence
 
-from bnnflow import Problem
-
-from ...build.cost import estimate
-from ...build.rtl.design import GENERIC
-from ...build.synth.families import RESOURCES, Family
-from ...build.synth.units import unit_sources, whole
-from ...build.synth.yosys import Netlist, Yosys, synthesized
 from ...transforms.ir.graph import Graph
 from ..graphs.control import HardwareChoices
 from ..graphs.folding import Wanted
 from ..graphs.hardware import Hardware, hardware_of, refuse_deadlock
-from ..results.synthesis import Resources, Synthesis, SynthesisResult, SynthesizedUnit
+from ..graphs.synthesis import Progress, SynthOptions, mapped, refuse_foreign
+from ..results.synthesis import SynthesisResult
 from .graphs import Fifos, compile_and_fold
-
-Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True, slots=True)
-class SynthOptions:
-    """How hardware is synthesized.
-
-    Attributes:
-        family: that it is mapped to.
-        units: names; empty: all.
-        whole: whether it is also mapped as one netlist.
-        jobs: units at a time.
-        seconds: that one may take; None: as long as it takes.
-    """
-
-    family: Family
-    units: Sequence[str] = ()
-    whole: bool = False
-    jobs: int = 1
-    seconds: float | None = None
 
 
 def synth(
@@ -48,10 +18,10 @@ def synth(
     wanted: Wanted,
     fifos: Fifos,
     how: SynthOptions,
-    asked: HardwareChoices | None = None,
-    progress: Progress = lambda done, total: None,
+    asked: HardwareChoices,
+    progress: Progress,
 ) -> SynthesisResult:
-    """Synthesize networks unit by unit; what was synthesized before, of any network, is taken from the cache.
+    """Synthesize networks unit by unit.
 
     Args:
         graphs: of any level, by name.
@@ -64,86 +34,14 @@ def synth(
     """
     from ..run.tools import synthesis_tool
 
-    if asked is not None and asked.primitives not in (GENERIC, how.family.name):
-        what = f"primitives of {asked.primitives} cannot be mapped to {how.family.name}"
-        raise Problem(what, "--primitives", f"take {GENERIC}, or --family {asked.primitives}")
     tool = synthesis_tool()
+    refuse_foreign(asked.primitives, how.family)
     made = {name: _made(graph, wanted, fifos, asked) for name, graph in graphs.items()}
-    jobs = {}
-    for name, (hardware, _) in made.items():
-        sources = dict(unit_sources(hardware.design))
-        for unit in _chosen(how.units, list(sources)):
-            jobs[name, unit] = sources[unit]
-        if how.whole:
-            jobs[name, ""] = whole(hardware.design)
-    found: dict[tuple[str, str], Netlist] = {}
-    with ThreadPoolExecutor(how.jobs) as pool:
-        running = {pool.submit(synthesized, source, how.family, tool, how.seconds): key for key, source in jobs.items()}
-        try:
-            for done in as_completed(running):
-                found[running[done]] = done.result()
-                progress(len(found), len(jobs))
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-    return SynthesisResult(
-        networks={
-            name: _told(hardware, notes, {unit: one for (of, unit), one in found.items() if of == name}, how, tool)
-            for name, (hardware, notes) in made.items()
-        }
-    )
+    return mapped(made, how, tool, progress)
 
 
-def _made(graph: Graph, wanted: Wanted, fifos: Fifos, asked: HardwareChoices | None) -> tuple[Hardware, Sequence[str]]:
+def _made(graph: Graph, wanted: Wanted, fifos: Fifos, asked: HardwareChoices) -> tuple[Hardware, Sequence[str]]:
     folded = compile_and_fold(graph, wanted)
     made = hardware_of(folded.graph, fifos.depth, fifos.own(folded, wanted.finn_plus), wanted.clock_mhz, asked)
     refuse_deadlock(made)
     return made, folded.notes
-
-
-def _chosen(units: Sequence[str], known: Sequence[str]) -> Sequence[str]:
-    for unit in units:
-        if unit not in known:
-            near = get_close_matches(unit, known, 3)
-            hint = f"did you mean {' or '.join(near)}?" if near else f"units are: {', '.join(known)}"
-            raise Problem(f"there is no unit {unit!r}", "--unit", hint)
-    return [name for name in known if not units or name in units]
-
-
-def _told(
-    hardware: Hardware, notes: Sequence[str], found: Mapping[str, Netlist], how: SynthOptions, tool: Yosys
-) -> Synthesis:
-    guessed = {unit.name: unit.lut for unit in estimate(hardware.graph).units}
-    order = [source.name for source in hardware.design.sources if source.name in found]
-    units = [
-        SynthesizedUnit(
-            name=name,
-            module=hardware.design.modules[name].name if name in hardware.design.modules else "",
-            resources=_resources(how.family, [found[name]]),
-            seconds=found[name].seconds,
-            kept=found[name].kept,
-            estimated_lut=guessed.get(name),
-        )
-        for name in order
-    ]
-    all_of_it, interval = found.get(""), hardware.timing.interval
-    assert interval is not None, "FIFOs are deep enough"
-    return Synthesis(
-        name=hardware.graph.name,
-        sha256=hardware.design.digest,
-        family=how.family.name,
-        block=how.family.block,
-        tool=tool.version,
-        interval_cycles=interval,
-        units=units,
-        total=_resources(how.family, [found[name] for name in order]),
-        whole=None if all_of_it is None else _resources(how.family, [all_of_it]),
-        whole_seconds=None if all_of_it is None else all_of_it.seconds,
-        estimated_lut=sum(guessed.get(name, 0) for name in order),
-        notes=list(notes),
-    )
-
-
-def _resources(family: Family, netlists: Sequence[Netlist]) -> Resources:
-    counts = [family.resources(each.cells) for each in netlists]
-    return Resources(**{key: sum(count[key] for count in counts) for key in RESOURCES})

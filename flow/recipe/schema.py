@@ -157,6 +157,17 @@ class Cosim(Section):
     )
 
 
+class Synth(Section):
+    """The hardware mapped to an FPGA's cells by yosys, unit by unit: what pruning saves of it."""
+
+    when: Literal["never", "always", "auto"] = Field(default="never", description="auto: where yosys is there")
+    family: Literal["", "xc7", "xcup", "ecp5", "ice40"] = Field(
+        default="", description="FPGA family; empty: that of `target.part`"
+    )
+    whole: bool = Field(default=False, description="map each network as one netlist, too: minutes for large ones")
+    jobs: Count = Field(default=1, description="netlists at a time")
+
+
 class Verify(Section):
     """The bit-for-bit comparison of every stage with the one before."""
 
@@ -179,6 +190,7 @@ class Recipe(Section):
     faults: Faults = Faults()
     rtl: Rtl = Rtl()
     cosim: Cosim = Cosim()
+    synth: Synth = Synth()
     speed: Speed = Speed()
     verify: Verify = Verify()
 

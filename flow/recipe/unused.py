@@ -27,7 +27,7 @@ OF_TRAINING = (
 def unused(recipe: Recipe) -> dict[KeyPath, Reason]:
     """Keys of sections but `model` that have no effect, each with the reason and a repair."""
     found: dict[KeyPath, Reason] = {}
-    for rules in (_data(recipe), _train(recipe), _prune(recipe), _faults(recipe), _cosim(recipe)):
+    for rules in (_data(recipe), _train(recipe), _prune(recipe), _faults(recipe), _cosim(recipe), _synth(recipe)):
         for path, why, repair in rules:
             found.setdefault(path, (why, repair))
     return found
@@ -106,6 +106,14 @@ def _cosim(recipe: Recipe) -> Rules:
     if recipe.cosim.when == "never":
         for key in ("images", "stalls"):
             yield ("cosim", key), "nothing is simulated", "or set `cosim.when: auto`"
+
+
+def _synth(recipe: Recipe) -> Rules:
+    if not recipe.rtl.enabled and recipe.synth.when == "always":
+        yield ("synth", "when"), "no hardware is written", "or set `rtl: {enabled: true}`"
+    if recipe.synth.when == "never":
+        for key in ("family", "whole", "jobs"):
+            yield ("synth", key), "nothing is synthesized", "or set `synth.when: auto`"
 
 
 def _faults(recipe: Recipe) -> Rules:

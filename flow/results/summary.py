@@ -12,6 +12,7 @@ from .faults import FaultCampaign
 from .hardware import Cosim, NotWritten, Rtl
 from .speed import SpeedResult
 from .stages import DataResult, Epoch, HandedOver, NetworkVerified, NotHandedOver, PruningResult
+from .synthesis import Synthesis
 
 # Of the keys of summary.json and what they mean; a key that is added keeps it.
 VERSION: Literal[1] = 1
@@ -116,6 +117,7 @@ class Summary:
         finn: what FINN is handed, by network.
         rtl: the hardware as SystemVerilog, by network; None where the stage was left out.
         cosim: what its simulation found, by network; None where the stage was left out.
+        synthesis: what it takes of an FPGA, by network; None where the stage was left out.
         verify: comparisons, by network.
         pruning: None where it is not pruned.
         faults: None where there is no campaign.
@@ -139,6 +141,7 @@ class Summary:
     finn: Mapping[str, HandedOver | NotHandedOver]
     rtl: Mapping[str, Rtl | NotWritten] | None = field(default=None, metadata=OPTIONAL)
     cosim: Mapping[str, Cosim] | None = field(default=None, metadata=OPTIONAL)
+    synthesis: Mapping[str, Synthesis] | None = field(default=None, metadata=OPTIONAL)
     verify: Mapping[str, NetworkVerified]
     pruning: PruningSummary | None
     faults: FaultCampaign | None

@@ -12,6 +12,7 @@ from rich.table import Table
 from ..results.hardware import CosimResult, NotWritten, RtlResult
 from ..results.stages import CostResult, DataResult, PruningResult, TrainResult, VerifyResult
 from ..results.summary import Summary
+from ..results.synthesis import SynthesisResult
 from . import tables as report_tables
 from .report import TITLES, plural
 from .terminal import Bar, terminal
@@ -103,6 +104,9 @@ def _say(found: object) -> str:
             streams = plural(sum(one.streams for one in found.networks.values()), "stream")
             sent = plural(sum(run.images for run in runs), "image")
             return f"{sent} in {plural(len(runs), 'run')}, the words of {streams}: equal to the simulators"
+        case SynthesisResult():
+            sums = [(name, one.total, one.block) for name, one in found.networks.items()]
+            return "; ".join(f"{name}: {taken.lut:,} LUT, {taken.block_ram:,} {block}" for name, taken, block in sums)
         case CostResult():
             costs = found.networks.items()
             return "; ".join(f"{name}: {cost.lut:,} LUT, {cost.bram18:,} BRAM18" for name, cost in costs)

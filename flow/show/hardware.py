@@ -7,7 +7,7 @@ from rich.table import Table
 from ..results.hardware import Cosim, Rtl
 from ..results.synthesis import Resources, SynthesisResult
 from .graphs import print_input
-from .report import plural
+from .report import plural, synthesis_saved
 from .terminal import terminal
 
 
@@ -88,19 +88,11 @@ def print_synthesis(found: SynthesisResult) -> None:
         print(f"{network.interval_cycles:,} cycles per image; block RAM: {network.block}; estimated: FINN's formulas")
         for note in network.notes:
             print(f"note: {note}")
-    if found.networks.keys() == {"base", "pruned"}:
-        base, pruned = found.networks["base"], found.networks["pruned"]
-        changes = [
-            f"{title} {_change(getattr(base.total, key), getattr(pruned.total, key))}"
-            for key, title in (("lut", "LUT"), ("lut_ram", "LUT RAM"), ("ff", "FF"), ("block_ram", "block RAM"))
-        ]
-        cycles = _change(base.interval_cycles, pruned.interval_cycles)
-        print(f"pruned against unpruned, synthesized: {', '.join(changes)}; cycles per image {cycles}")
+    if (saved := synthesis_saved(found.networks)) is not None:
+        kinds = ("LUT", "LUT RAM", "FF", "block RAM")
+        changes = ", ".join(f"{kind} {change}" for kind, change in zip(kinds, saved[1:-1], strict=True))
+        print(f"pruned against unpruned, synthesized: {changes}; cycles per image {saved[-1]}")
 
 
 def _amounts(taken: Resources) -> list[str]:
     return [f"{getattr(taken, key):,}" for key in ("lut", "lut_ram", "ff", "carry", "block_ram", "dsp")]
-
-
-def _change(before: int, behind: int) -> str:
-    return f"{100 * (behind - before) / before:+.1f} %" if before else f"{before:,} to {behind:,}"

@@ -17,6 +17,7 @@ from ..results.rankings import SensitivityRow
 from ..results.speed import GraphSpeed, SpeedResult, SpeedRow
 from ..results.stages import PruneStep, PruningResult, RelevanceMaps
 from ..results.summary import NetworkSummary, Summary
+from ..results.synthesis import Synthesis
 from ..run.typed_json import from_json
 
 TITLES = {"base": "unpruned", "pruned": "pruned"}
@@ -76,6 +77,18 @@ def plural(count: int | str, noun: str) -> str:
     """A number of things: "1 image", "1,000 images"; `count` may be a range, "5 to 20"."""
     figure = f"{count:,}" if isinstance(count, int) else count
     return f"{figure} {noun}{'' if figure == '1' else 's'}"
+
+
+def synthesis_saved(networks: Mapping[str, Synthesis]) -> list[str] | None:
+    """Change by pruning of estimated LUTs, LUTs, LUT RAMs, flip-flops, block RAMs, cycles; None of one network."""
+    if networks.keys() != {"base", "pruned"}:
+        return None
+    before, behind = (
+        (one.estimated_lut, one.total.lut, one.total.lut_ram, one.total.ff, one.total.block_ram, one.interval_cycles)
+        for one in (networks["base"], networks["pruned"])
+    )
+    pairs = zip(before, behind, strict=True)
+    return [f"{100 * (new - old) / old:+.1f} %" if old else f"+{new:,}" for old, new in pairs]
 
 
 def quantity(value: float | None) -> str:
@@ -178,6 +191,7 @@ def render(summary: Summary, relevance: bytes = b"") -> str:
         else None,
         pruning_checks=any(step.check is not None for step in steps),
         removed_by=removed_by,
+        synthesis_saved=synthesis_saved,
     )
 
 

@@ -9,6 +9,7 @@ from ..results.faults import FaultCampaign, SingleFaultSeries
 from ..results.speed import GraphSpeed, SpeedResult, SpeedRow
 from ..results.stages import PrunedRun
 from ..results.summary import StageSummary, Summary
+from ..results.synthesis import Synthesis
 from .report import (
     TITLES,
     fault_cells,
@@ -20,6 +21,7 @@ from .report import (
     source_of,
     speed_caption,
     speed_cells,
+    synthesis_saved,
 )
 
 if TYPE_CHECKING:
@@ -33,6 +35,8 @@ def tables(summary: Summary) -> list[Table]:
         summary: of the run.
     """
     made = [_headline_table(summary), *_layer_tables(summary)]
+    if summary.synthesis:
+        made.append(_synthesis_table(summary.synthesis))
     if summary.faults is not None:
         made.append(fault_table(summary.faults))
         made += series_tables(summary.faults)
@@ -53,6 +57,21 @@ def _table(title: str, columns: str, caption: str = "") -> Table:
     table.title_style, table.caption_style, table.caption_justify = "bold", "dim", "left"
     for column in columns.split("|"):
         table.add_column(column.lstrip(">"), justify="right" if column.startswith(">") else "left")
+    return table
+
+
+def _synthesis_table(networks: Mapping[str, Synthesis]) -> Table:
+    first = next(iter(networks.values()))
+    caption = f"{first.tool}, sums of units, before placing; block RAM: {first.block}; estimated: FINN's formulas"
+    columns = "network|>estimated LUT|>LUT|>LUT RAM|>FF|>block RAM|>cycles"
+    table = _table(f"Synthesized for {first.family}", columns, caption)
+    for name, network in networks.items():
+        taken = network.total
+        counts = (network.estimated_lut, taken.lut, taken.lut_ram, taken.ff, taken.block_ram, network.interval_cycles)
+        table.add_row(TITLES.get(name, name), *(f"{count:,}" for count in counts))
+    if (saved := synthesis_saved(networks)) is not None:
+        table.add_section()
+        table.add_row("change", *saved)
     return table
 
 

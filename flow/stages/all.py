@@ -36,12 +36,14 @@ from ..results.stages import (
     VerifyResult,
 )
 from ..results.summary import Summary
+from ..results.synthesis import SynthesisResult
 from ..run.names import FLIPS, FOLDED, LEVEL_FILES, QONNX, WEIGHTS
+from ..run.tools import synthesis_tool
 from ..run.typed_json import extended, to_json
 from .build import Build, json_text, write_graph
 from .faults import run_campaign
 from .handover import hand_over
-from .hardware import cosim_wanted, simulate_rtl, write_rtl
+from .hardware import cosim_wanted, family_wanted, simulate_rtl, synth_wanted, synthesize, write_rtl
 from .prune import RELEVANCE, prune_base, step_cost_inputs, step_costs
 from .summary import summarize
 from .train import source_digest, state_digest, taken_over, train_base
@@ -233,6 +235,19 @@ def cosim(build: Build) -> CosimResult | NoResult:
     return build.stage("cosim", inputs, partial(simulate_rtl, build), CosimResult)
 
 
+def synth(build: Build) -> SynthesisResult | NoResult:
+    """Map the hardware to an FPGA's cells by yosys."""
+    if not synth_wanted(build.recipe):
+        return build.skip("synth")
+    inputs = {
+        "rtl": to_json(build.result(RtlResult)),
+        "synth": build.recipe.synth.model_dump(mode="json", exclude={"when", "jobs"}),
+        "family": family_wanted(build.recipe).name,
+        "tool": synthesis_tool().version,
+    }
+    return build.stage("synth", inputs, partial(synthesize, build), SynthesisResult)
+
+
 def faults(build: Build) -> FaultCampaign | NoResult:
     """Measure accuracy under faults: the recipe's grid on every network, with the same maps and images."""
     settings, recipe = build.recipe.faults, build.recipe
@@ -319,6 +334,7 @@ STAGES: dict[str, Callable[[Build], object]] = {
         cost,
         rtl,
         cosim,
+        synth,
         faults,
         speed,
         report,

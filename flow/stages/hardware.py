@@ -10,15 +10,18 @@ from bnnflow import CHECK_FAILED, Problem
 
 from ...build.parts import part
 from ...build.rtl.design import design
+from ...build.synth.families import Family, family, family_of
 from ...transforms.ir.graph import Graph
 from ...transforms.reading.read import read
 from ..graphs.control import HardwareChoices, control_of, writable
 from ..graphs.hardware import Checks, Hardware, cosimulated, hardware_of, refuse_too_large, told
 from ..graphs.rates import affordable, timing_of
+from ..graphs.synthesis import SynthOptions, mapped, refuse_foreign
 from ..recipe.schema import Recipe
 from ..results.hardware import CosimResult, NotWritten, Rtl, RtlResult
+from ..results.synthesis import SynthesisResult
 from ..run.names import FOLDED
-from ..run.tools import compiler_place, simulation_tools, verilator_place
+from ..run.tools import compiler_place, simulation_tools, synthesis_tool, verilator_place, yosys_command
 from .build import Build
 
 FOLDER = "rtl"
@@ -45,6 +48,56 @@ def _write(build: Build, network: str) -> Rtl | NotWritten:
     for path, text in made.design.files.items():
         build.run.write(f"{network}/{FOLDER}/{path}", text)
     return told(made, clock, (), f"{network}/{FOLDER}")
+
+
+def _again(build: Build, network: str, written: Rtl) -> Hardware:
+    """The hardware that `write_rtl` wrote."""
+    recipe, depths = build.recipe, written.fifo_depths
+    asked = _choices(recipe)
+    graph = writable(_named(build, network), asked)
+    control = control_of(graph, asked)
+    made = design(graph, recipe.rtl.fifo, depths, written.clock_mhz, control, primitives=asked.primitives)
+    return Hardware(graph, made, depths, timing_of(graph, 3, recipe.rtl.fifo, depths, control), control, asked)
+
+
+def synth_wanted(recipe: Recipe) -> bool:
+    """Whether a recipe has the hardware synthesized, here.
+
+    Raises:
+        Problem: status 3; it has to be, and yosys is missing.
+    """
+    asked = recipe.synth.when
+    if not recipe.rtl.enabled or asked == "never":
+        return False
+    if asked == "auto":
+        return yosys_command() is not None
+    synthesis_tool()
+    return True
+
+
+def family_wanted(recipe: Recipe) -> Family:
+    """The FPGA family that a recipe has its hardware mapped to.
+
+    Raises:
+        Problem: the part is of none, or the primitives are of another one.
+    """
+    found = family(recipe.synth.family) if recipe.synth.family else family_of(recipe.target.part)
+    refuse_foreign(recipe.rtl.primitives, found)
+    return found
+
+
+def synthesize(build: Build) -> SynthesisResult:
+    """Map what `write_rtl` wrote.
+
+    Raises:
+        Problem: yosys fails.
+    """
+    recipe = build.recipe
+    how = SynthOptions(family_wanted(recipe), (), recipe.synth.whole, recipe.synth.jobs)
+    written = build.result(RtlResult).networks.items()
+    made = {network: (_again(build, network, rtl), ()) for network, rtl in written if isinstance(rtl, Rtl)}
+    progress = build.progress("synth")
+    return mapped(made, how, synthesis_tool(), lambda done, total: progress(done, total, {}))
 
 
 def _choices(recipe: Recipe) -> HardwareChoices:
@@ -87,13 +140,8 @@ def simulate_rtl(build: Build) -> CosimResult:
     for network, written in build.result(RtlResult).networks.items():
         if isinstance(written, NotWritten):
             continue
-        graph, depths = _named(build, network), written.fifo_depths
-        asked = _choices(recipe)
-        graph = writable(graph, asked)
-        control = control_of(graph, asked)
-        made = design(graph, recipe.rtl.fifo, depths, written.clock_mhz, control, primitives=asked.primitives)
-        timing = timing_of(graph, 3, recipe.rtl.fifo, depths, control)
-        hardware = Hardware(graph, made, depths, timing, control)
+        hardware = _again(build, network, written)
+        graph = _named(build, network)
         inputs = np.asarray(image_inputs(graph, images))
         found[network] = cosimulated(hardware, inputs, checks, build.file(network, FOLDER), tools)
         if not found[network].equal:

@@ -35,6 +35,7 @@ from ..results.summary import (
     Summary,
     TrainingSummary,
 )
+from ..results.synthesis import SynthesisResult
 from ..run.folder import Run
 from ..run.typed_json import Misfit, extended, from_json
 
@@ -66,6 +67,7 @@ def summarize(build: Build) -> Summary:
         finn=chip.finn,
         rtl=None if (written := build.result_if_any(RtlResult)) is None else written.networks,
         cosim=None if (simulated := build.result_if_any(CosimResult)) is None else simulated.networks,
+        synthesis=None if (cells := build.result_if_any(SynthesisResult)) is None else cells.networks,
         verify=build.result(VerifyResult).networks,
         pruning=_pruning(build, copied),
         faults=build.result_if_any(FaultCampaign),

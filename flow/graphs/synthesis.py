@@ -1,0 +1,138 @@
+"""Hardware as cells of an FPGA: units that were chosen, each mapped once, and what they take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from bnnflow import Problem
+
+from ...build.cost import estimate
+from ...build.rtl.design import GENERIC
+from ...build.synth.families import RESOURCES, Family
+from ...build.synth.units import unit_sources, whole
+from ...build.synth.yosys import Netlist, Yosys, synthesized
+from ..results.synthesis import Resources, Synthesis, SynthesisResult, SynthesizedUnit
+from .hardware import Hardware
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class SynthOptions:
+    """How hardware is synthesized.
+
+    Attributes:
+        family: that it is mapped to.
+        units: names; empty: all.
+        whole: whether it is also mapped as one netlist.
+        jobs: units at a time.
+        seconds: that one may take; None: as long as it takes.
+    """
+
+    family: Family
+    units: Sequence[str] = ()
+    whole: bool = False
+    jobs: int = 1
+    seconds: float | None = None
+
+
+def refuse_foreign(primitives: str, family: Family) -> None:
+    """Refuse primitives that a family does not have.
+
+    Raises:
+        Problem: they are of another one.
+    """
+    if primitives not in (GENERIC, family.name):
+        what = f"primitives of {primitives} cannot be mapped to {family.name}"
+        raise Problem(what, "primitives", f"take {GENERIC}, or the family {primitives}", key="rtl.primitives")
+
+
+def mapped(
+    made: Mapping[str, tuple[Hardware, Sequence[str]]], how: SynthOptions, tool: Yosys, progress: Progress
+) -> SynthesisResult:
+    """Map hardware unit by unit; what was mapped before, of any network, is taken from the cache.
+
+    Args:
+        made: hardware and notes by network.
+        how: what is run.
+        tool: yosys.
+        progress: is told netlists done and in all.
+
+    Raises:
+        Problem: there is no such unit, or primitives are of another family; yosys fails, or takes too long (status 1).
+    """
+    jobs = {}
+    for name, (hardware, _) in made.items():
+        refuse_foreign(hardware.asked.primitives, how.family)
+        sources = dict(unit_sources(hardware.design))
+        for unit in _chosen(how.units, list(sources)):
+            jobs[name, unit] = sources[unit]
+        if how.whole:
+            jobs[name, ""] = whole(hardware.design)
+    found: dict[tuple[str, str], Netlist] = {}
+    with ThreadPoolExecutor(how.jobs) as pool:
+        running = {pool.submit(synthesized, source, how.family, tool, how.seconds): key for key, source in jobs.items()}
+        try:
+            for done in as_completed(running):
+                found[running[done]] = done.result()
+                progress(len(found), len(jobs))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return SynthesisResult(
+        networks={
+            name: _told(hardware, notes, {unit: one for (of, unit), one in found.items() if of == name}, how, tool)
+            for name, (hardware, notes) in made.items()
+        }
+    )
+
+
+def _chosen(units: Sequence[str], known: Sequence[str]) -> Sequence[str]:
+    for unit in units:
+        if unit not in known:
+            near = get_close_matches(unit, known, 3)
+            hint = f"did you mean {' or '.join(near)}?" if near else f"units are: {', '.join(known)}"
+            raise Problem(f"there is no unit {unit!r}", "--unit", hint)
+    return [name for name in known if not units or name in units]
+
+
+def _told(
+    hardware: Hardware, notes: Sequence[str], found: Mapping[str, Netlist], how: SynthOptions, tool: Yosys
+) -> Synthesis:
+    guessed = {unit.name: unit.lut for unit in estimate(hardware.graph).units}
+    order = [source.name for source in hardware.design.sources if source.name in found]
+    units = [
+        SynthesizedUnit(
+            name=name,
+            module=hardware.design.modules[name].name if name in hardware.design.modules else "",
+            resources=_resources(how.family, [found[name]]),
+            seconds=found[name].seconds,
+            kept=found[name].kept,
+            estimated_lut=guessed.get(name),
+        )
+        for name in order
+    ]
+    all_of_it, interval = found.get(""), hardware.timing.interval
+    assert interval is not None, "FIFOs are deep enough"
+    return Synthesis(
+        name=hardware.graph.name,
+        sha256=hardware.design.digest,
+        family=how.family.name,
+        block=how.family.block,
+        tool=tool.version,
+        interval_cycles=interval,
+        units=units,
+        total=_resources(how.family, [found[name] for name in order]),
+        whole=None if all_of_it is None else _resources(how.family, [all_of_it]),
+        whole_seconds=None if all_of_it is None else all_of_it.seconds,
+        estimated_lut=sum(guessed.get(name, 0) for name in order),
+        notes=list(notes),
+    )
+
+
+def _resources(family: Family, netlists: Sequence[Netlist]) -> Resources:
+    counts = [family.resources(each.cells) for each in netlists]
+    return Resources(**{key: sum(count[key] for count in counts) for key in RESOURCES})
