@@ -62,6 +62,11 @@ class Fault:
         return source.replace(self.text, self.instead)
 
 
+def fault(says: str, module: str, text: str, instead: str, parameters: Parameters | None = None) -> Fault:
+    """A fault of bnnflow_`module`."""
+    return Fault(says, f"bnnflow_{module}", text, instead, parameters)
+
+
 @dataclass(frozen=True, slots=True)
 class Proof:
     """What is proved of a module by the test bench `prove_NAME`.
