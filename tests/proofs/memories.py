@@ -9,12 +9,15 @@ from bnnflow.sim.faults.protections.secded import odd_columns
 from .sby import Parameters, Proof, fault
 
 
-def _secded(data: int, limit: int, checks: int, ways: int = 1, zeros: int = 0) -> Parameters:
+def _hsiao(limit: int, checks: int) -> Parameters:
     """Hsiao's code as bnnflow_code takes it."""
     columns = (1 << np.arange(checks)) @ odd_columns(checks, limit)
     matrix = f"{checks * limit}'h{sum(int(column) << checks * place for place, column in enumerate(columns)):x}"
-    sizes: Parameters = {"DATA": data, "LIMIT": limit, "CHECKS": checks, "WAYS": ways, "COLUMNS": matrix}
-    return {**sizes, "CORRECTS": 1, "ZEROS": zeros}
+    return {"CHECKS": checks, "COLUMNS": matrix, "CORRECTS": 1}
+
+
+def _secded(data: int, limit: int, checks: int, ways: int = 1, zeros: int = 0) -> Parameters:
+    return {"DATA": data, "LIMIT": limit, "WAYS": ways, "ZEROS": zeros, **_hsiao(limit, checks)}
 
 
 CODES = (
@@ -87,4 +90,71 @@ CODES = (
         True,
     ),
 )
-MEMORIES = CODES
+
+
+def _guarded(words: int, width: int, joined: int = 1, sets: int = 1, checks: int = 0, **others: int) -> Parameters:
+    """A memory with Hsiao's code of so many check bits, or without."""
+    sizes: Parameters = {"WORDS": words, "WIDTH": width, "JOINED": joined, "SETS": sets}
+    code = _hsiao(joined * width, checks) if checks else {}
+    return {**sizes, **others, "ROWS": sets * -(-words // joined), **code}
+
+
+GUARDED = (
+    Proof(
+        "bnnflow_guarded_memory",
+        "words in turn, of the set whose image it is, as the host wrote them last, although in the beginning any one "
+        "bit of each row may be flipped; reading a flipped row mends it, each is told once; a write is never undone",
+        (
+            _guarded(2, 1, COPIES=3),
+            _guarded(3, 1, joined=2, checks=4),
+            _guarded(2, 1, sets=2, checks=3),
+            _guarded(3, 2, joined=2, sets=2, PASSES=2, FLIPS=0),
+            _guarded(5, 1, joined=3, COPIES=3),
+            _guarded(1, 2, sets=2, checks=4, PASSES=2),
+        ),
+        (
+            fault("what was read before a write is written back", "guarded_memory", "write | begins ?", "begins ?"),
+            fault(
+                "what is mended is written over the host's",
+                "guarded_memory",
+                "write ? encoded : written",
+                "mend ? written : encoded",
+            ),
+            fault("a row is mended twice", "guarded_memory", "& (old == '0)", ""),
+            fault("another row is written", "guarded_memory", "mend_row <= from", "mend_row <= addr"),
+            fault(
+                "a set begins within an image",
+                "guarded_memory",
+                "coming = image_ends",
+                "coming = pass_ends",
+                _guarded(3, 2, joined=2, sets=2, PASSES=2, FLIPS=0),
+            ),
+            fault(
+                "the first word of a set is of the one before",
+                "guarded_memory",
+                "base <= other;\n      addr <= other;",
+                "base <= other;",
+                _guarded(2, 1, sets=2, checks=3),
+            ),
+            fault(
+                "words of a row are read beyond its last",
+                "guarded_memory",
+                "pass_ends | row_ends ?",
+                "pass_ends ?",
+                _guarded(4, 1, joined=3, FLIPS=0),
+            ),
+        ),
+        memory="u_part.u_rows.words",
+    ),
+    Proof(
+        "bnnflow_guarded_memory",
+        "two flipped bits of a row are told with every word that is read of it, and stay as they are",
+        (
+            _guarded(2, 1, checks=3, FLIPS=2),
+            _guarded(3, 1, joined=2, checks=4, FLIPS=2),
+        ),
+        (fault("it is told without a word that is read", "guarded_memory", "used & beyond", "beyond"),),
+        memory="u_part.u_rows.words",
+    ),
+)
+MEMORIES = CODES + GUARDED

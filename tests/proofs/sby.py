@@ -24,6 +24,9 @@ Parameters = Mapping[str, int | str | tuple[int, ...]]
 
 UNBOUNDED = "abc pdr"
 
+# What bnnflow_ram holds in the beginning.
+_FILE = "initial $readmemh(FILE, words);"
+
 # Exit status of sby.
 _VERDICTS = {0: "proved", 2: "refuted", 4: "unknown", 8: "out of time"}
 
@@ -80,6 +83,8 @@ class Proof:
         depth: cycles of an engine that is bounded.
         pipeline: whether no register depends on itself: what holds behind the latency then holds ever after.
         defines: macros.
+        memory: of the module, with its path from the test bench, whose ROWS words the test bench sees as `held`; what
+            they are in the beginning is then any, and no file is read.
     """
 
     module: str
@@ -90,6 +95,7 @@ class Proof:
     depth: int = 10
     pipeline: bool = False
     defines: tuple[str, ...] = ()
+    memory: str = ""
 
     @property
     def top(self) -> str:
@@ -164,7 +170,7 @@ def run(
         source = path.read_text()
         if fault is not None and fault.module == path.stem:
             source = fault.planted(source)
-        (folder / path.name).write_text(source)
+        (folder / path.name).write_text(source.replace(_FILE, "") if proof.memory else source)
     benches = [path for path in sorted((HERE / "rtl").glob("*.sv")) if not path.stem.startswith("prove_")]
     benches.append(HERE / "rtl" / f"{proof.top}.sv")
     for path in benches:
@@ -186,7 +192,7 @@ def run(
         # sby wants one module.
         *(f"hierarchy -top {proof.top}", "setattr -mod -unset keep_hierarchy *"),
         # A part beyond the end of a vector is any value, where yosys has x, which abc does not take.
-        *("prep -flatten", "techmap t:$shiftx", "setundef -anyseq"),
+        *("prep -flatten", *_seen(proof.memory, parameters), "techmap t:$shiftx", "setundef -anyseq"),
         *("[files]", *(path.name for path in (*library, *benches))),
     ]
     (folder / "proof.sby").write_text("\n".join(lines) + "\n")
@@ -204,6 +210,14 @@ def run(
         wrong = [line for line in (done.stdout + done.stderr).splitlines() if re.search("error", line, re.IGNORECASE)]
         raise Failed("\n".join(wrong[:5] or (done.stdout + done.stderr).splitlines()[-5:]))
     return Outcome(verdict, _processor() - before)
+
+
+def _seen(memory: str, parameters: Parameters) -> tuple[str, ...]:
+    """Commands by which a test bench sees the words of a memory."""
+    if not memory:
+        return ()
+    words = [f"\\{memory}[{place}]" for place in range(int(str(parameters["ROWS"])))]
+    return ("memory_map -formal", f"connect -set held {','.join(reversed(words))}")
 
 
 def _constant(value: int | str | tuple[int, ...]) -> str:
