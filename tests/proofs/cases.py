@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .memories import MEMORIES
 from .sby import Proof, fault
+from .units import UNITS
 
 _STREAM = "every word once, in order, with its value; data wait unchanged; no overflow; nothing waits for ever"
 
@@ -238,4 +239,4 @@ ARITHMETIC = (
         ("BNNFLOW_COUNTONES",),
     ),
 )
-PROOFS = STREAMS + PADDING + WINDOWS + ARITHMETIC + MEMORIES
+PROOFS = STREAMS + PADDING + WINDOWS + ARITHMETIC + MEMORIES + UNITS

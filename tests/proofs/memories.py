@@ -157,4 +157,56 @@ GUARDED = (
         memory="u_part.u_rows.words",
     ),
 )
-MEMORIES = CODES + GUARDED
+OTHERS = (
+    Proof(
+        "bnnflow_memory",
+        "words in turn, one cycle later",
+        tuple({"DEPTH": depth} for depth in (3, 1, 2, 8, 9, 12)),
+        (
+            fault("the last word is left out", "memory", "ABITS'(DEPTH - 1)", "ABITS'(DEPTH - 2)"),
+            fault("it is a cycle early", "rom", "all[int'(place)", "all[int'(addr)", {"DEPTH": 8}),
+        ),
+    ),
+    Proof(
+        "bnnflow_monitor",
+        "stalls are the cycles in which a word waited, and stay at the greatest number; peak is the most words that "
+        "were in the FIFO in a cycle since both began again",
+        ({"PBITS": 2}, {"PBITS": 1}, {"PBITS": 4}),
+        (
+            fault("stalls begin again behind the greatest number", "monitor", "& ~(&stalls)", ""),
+            fault(
+                "a word that is being written does not count",
+                "monitor",
+                "if (held > most) most <= held",
+                "if (fill > most) most <= fill",
+            ),
+            fault(
+                "the FIFO is thought empty when figures begin again",
+                "monitor",
+                "if (rst) fill",
+                "if (rst | clear) fill",
+            ),
+        ),
+    ),
+    Proof(
+        "bnnflow_axi_lite",
+        "each transaction is answered once and an answer waits unchanged; a strobe a write, with its address and data; "
+        "never two reads under way, and what is read was there READ cycles after its address; nothing waits for ever",
+        ({"READ": 2}, {"READ": 1}, {"READ": 3}),
+        (
+            fault("an answer does not wait", "axi_lite", "(writes | (bvalid & ~bready))", "writes"),
+            fault("an address is taken without data", "axi_lite", "awvalid & wvalid & ~bvalid", "awvalid & ~bvalid"),
+            fault("two reads are under way", "axi_lite", "~rvalid & ~(|under_way) & ~rst", "~rvalid & ~rst"),
+            fault(
+                "data are taken a cycle early", "axi_lite", "if (under_way[READ]) rdata", "if (under_way[READ-1]) rdata"
+            ),
+            fault(
+                "a read that waits is answered twice",
+                "axi_lite",
+                "(under_way[READ] | (rvalid & ~rready))",
+                "(under_way[READ] | rvalid)",
+            ),
+        ),
+    ),
+)
+MEMORIES = CODES + GUARDED + OTHERS

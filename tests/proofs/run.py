@@ -29,6 +29,10 @@ NOTES = """
 * **Popcounts** of up to 20 bits equal `$countones` directly; of more (DIRECT 0), `$countones` of three bits each, whose
   lower and higher bits are counted in groups of six and added. That the ones of a word are those of its parts is not
   left to a tool.
+* **Weights and bounds** are any, and stay as they are, in memories beside the unit that give words in turn; read-only
+  memories and tables, which do not look at their words, hold the words' numbers.
+* **Rows of memories** are any, with bits flipped from the beginning on; bits that flip later are flips of the beginning
+  seen from there, but for those in the cycles in which a row is read and written.
 """
 
 
@@ -89,7 +93,7 @@ def told(parameters: Parameters) -> str:
     return ", ".join(
         f"{key} {'+'.join(map(str, value)) if isinstance(value, tuple) else value}"
         for key, value in parameters.items()
-        if key != "COLUMNS"
+        if not (key == "COLUMNS" and isinstance(value, str))
     )
 
 

@@ -175,6 +175,8 @@ def run(
     benches.append(HERE / "rtl" / f"{proof.top}.sv")
     for path in benches:
         shutil.copy(path, folder)
+    # Its word number i is i.
+    (folder / "numbers.hex").write_text("".join(f"{number:x}\n" for number in range(16)))
     given = "".join(f" -set {key} {_constant(value)}" for key, value in parameters.items())
     read = f"read_verilog {''.join(f'-D{each} ' for each in proof.defines)}-formal -sv"
     lines = [
@@ -193,7 +195,7 @@ def run(
         *(f"hierarchy -top {proof.top}", "setattr -mod -unset keep_hierarchy *"),
         # A part beyond the end of a vector is any value, where yosys has x, which abc does not take.
         *("prep -flatten", *_seen(proof.memory, parameters), "techmap t:$shiftx", "setundef -anyseq"),
-        *("[files]", *(path.name for path in (*library, *benches))),
+        *("[files]", *(path.name for path in (*library, *benches)), "numbers.hex"),
     ]
     (folder / "proof.sby").write_text("\n".join(lines) + "\n")
     programs = tools()
@@ -222,8 +224,10 @@ def _seen(memory: str, parameters: Parameters) -> tuple[str, ...]:
 
 def _constant(value: int | str | tuple[int, ...]) -> str:
     """A parameter's value in Verilog."""
-    if not isinstance(value, tuple):
-        return str(value)
+    if isinstance(value, int):
+        return str(value) if value >= 0 else f"32'h{value % 2**32:x}"
+    if isinstance(value, str):
+        return value
     return f"{32 * len(value)}'h{''.join(f'{each:08x}' for each in reversed(value))}"
 
 

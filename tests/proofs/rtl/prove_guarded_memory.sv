@@ -153,16 +153,18 @@ module prove_guarded_memory #(
     end
   end
 
-  // What was asked for one and two cycles ago: words, whether their rows were wrong, and what the host wrote since.
+  // One and two cycles ago: the word whose turn it was, whether that was sure, whether it was asked for, and whether its
+  // row was wrong.
   wire  [  WIDTH-1:0] wanted = WIDTH'(right >> (int'(place) * DATA + int'(part) * WIDTH));
   logic [2*WIDTH-1:0] line;
-  logic [1:0] asked, ill;
+  logic [1:0] sure, asked, ill;
   logic mended_before;
   logic [2:0] quiet;
   wire [ROWS-1:0] repaired = wrong_before & ~wrong & ~written;
   always_ff @(posedge clk) begin
     line <= (2 * WIDTH)'({line, wanted});
-    // Where a set is still to be taken over, nothing is asked for before its first word.
+    // A set that is new in this cycle is read in the next.
+    sure <= rst ? '0 : 2'({sure, ~(changes && fresh && image == at)});
     asked <= rst ? '0 : 2'({asked, next});
     ill <= 2'({ill, wrong[place]});
     wrong_before <= wrong;
@@ -170,7 +172,7 @@ module prove_guarded_memory #(
     // Cycles without a write, mending, or a reset.
     quiet <= rst | write | mended ? '0 : quiet + 3'(quiet != '1);
     if (!rst) begin
-      if (asked[CODED] && !(FLIPS == 2 && ill[CODED]))
+      if (sure[CODED] && !(FLIPS == 2 && ill[CODED]))
         assert (data == (CODED ? line[2*WIDTH-1-:WIDTH] : line[WIDTH-1:0]));
     end
     if (!first) begin
