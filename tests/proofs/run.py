@@ -31,8 +31,8 @@ NOTES = """
   left to a tool.
 * **Weights and bounds** are any, and stay as they are, in memories beside the unit that give words in turn; read-only
   memories and tables, which do not look at their words, hold the words' numbers.
-* **Rows of memories** are any, with bits flipped from the beginning on; bits that flip later are flips of the beginning
-  seen from there, but for those in the cycles in which a row is read and written.
+* **Rows of memories** are any, with bits that are flipped from the beginning on; bits that flip while the memory is
+  read are not looked at.
 """
 
 
