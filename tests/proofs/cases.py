@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from .sby import Fault, Parameters, Proof
+from .memories import MEMORIES
+from .sby import Proof, fault
+from .units import UNITS
 
 _STREAM = "every word once, in order, with its value; data wait unchanged; no overflow; nothing waits for ever"
-
-
-def _fault(says: str, module: str, text: str, instead: str, parameters: Parameters | None = None) -> Fault:
-    return Fault(says, f"bnnflow_{module}", text, instead, parameters)
 
 
 STREAMS = (
@@ -20,14 +18,14 @@ STREAMS = (
             for width, depth, latency in ((1, 2, 1), (2, 2, 0), (1, 1, 0), (1, 1, 2), (1, 3, 2), (1, 4, 1), (1, 5, 1))
         ),
         (
-            _fault(
+            fault(
                 "a place is taken again while it is read",
                 "fifo",
                 "free = taken != CBITS'(PLACES)",
                 "free = taken != CBITS'(PLACES) | read",
             ),
-            _fault("the youngest word is offered", "fifo", "m_data  = words[head]", "m_data  = words[tail]"),
-            _fault("a read beside a push is not counted", "fifo", "if (push != read)", "if (push)"),
+            fault("the youngest word is offered", "fifo", "m_data  = words[head]", "m_data  = words[tail]"),
+            fault("a read beside a push is not counted", "fifo", "if (push != read)", "if (push)"),
         ),
     ),
     Proof(
@@ -37,8 +35,8 @@ STREAMS = (
             {"WIDTH": width, "N": n, "DEPTH": depth} for width, n, depth in ((1, 2, 2), (1, 3, 1), (2, 4, 2), (1, 5, 3))
         ),
         (
-            _fault("the first part is repeated", "narrow", "held >> WIDTH", "held", {"N": 3}),
-            _fault("a word is taken while another leaves", "narrow", "s_ready = free & first", "s_ready = free"),
+            fault("the first part is repeated", "narrow", "held >> WIDTH", "held", {"N": 3}),
+            fault("a word is taken while another leaves", "narrow", "s_ready = free & first", "s_ready = free"),
         ),
     ),
     Proof(
@@ -48,8 +46,8 @@ STREAMS = (
             {"WIDTH": width, "N": n, "DEPTH": depth} for width, n, depth in ((1, 2, 2), (1, 3, 1), (2, 4, 2), (1, 5, 3))
         ),
         (
-            _fault("a last part is taken without a place", "widen", "s_ready = free | ~last", "s_ready = 1'b1"),
-            _fault("the last part is lowest", "widen", "{s_data, held}", "{held, s_data}"),
+            fault("a last part is taken without a place", "widen", "s_ready = free | ~last", "s_ready = 1'b1"),
+            fault("the last part is lowest", "widen", "{s_data, held}", "{held, s_data}"),
         ),
     ),
     Proof(
@@ -61,7 +59,7 @@ STREAMS = (
             {"WIDTH": 2, "N": 3, "DEPTHS": (2, 1, 2)},
             {"WIDTH": 1, "N": 1, "DEPTHS": (2,)},
         ),
-        (_fault("a word is taken when one reader has a place", "duplicate_streams", "&free", "|free"),),
+        (fault("a word is taken when one reader has a place", "duplicate_streams", "&free", "|free"),),
     ),
     Proof(
         "bnnflow_add_streams",
@@ -72,8 +70,8 @@ STREAMS = (
             {"PE": 1, "ABITS": 2, "ASIGNED": 0, "BBITS": 4, "BSIGNED": 0, "OBITS": 5, "DEPTH": 3},
         ),
         (
-            _fault("a word is taken of one side alone", "add_streams", "a_ready = b_valid & free", "a_ready = free"),
-            _fault("a sign is lost", "add_streams", "{BSIGNED & ", "{1'b0 & "),
+            fault("a word is taken of one side alone", "add_streams", "a_ready = b_valid & free", "a_ready = free"),
+            fault("a sign is lost", "add_streams", "{BSIGNED & ", "{1'b0 & "),
         ),
     ),
     Proof(
@@ -85,8 +83,8 @@ STREAMS = (
             {"N": 3, "WORDS": (1, 3, 2), "XBITS": (2, 1, 1), "SIGNED": "3'b101", "OBITS": 2, "XMAX": 2},
         ),
         (
-            _fault("a word of the wrong input is taken", "concat", "free & (turn == NB'(n))", "free"),
-            _fault("a pixel has a word more", "concat", "WORDS[32*turn+:32] - 1", "WORDS[32*turn+:32]"),
+            fault("a word of the wrong input is taken", "concat", "free & (turn == NB'(n))", "free"),
+            fault("a pixel has a word more", "concat", "WORDS[32*turn+:32] - 1", "WORDS[32*turn+:32]"),
         ),
     ),
     Proof(
@@ -98,8 +96,8 @@ STREAMS = (
             {"H": 3, "W": 6, "KH": 3, "KW": 3, "C": 2, "XBITS": 1, "SIGNED": 0},
         ),
         (
-            _fault("a window begins with the maximum of another", "max_pool", "begins | greater", "greater"),
-            _fault("a last pixel is taken without a place", "max_pool", "s_ready = free | ~whole", "s_ready = 1'b1"),
+            fault("a window begins with the maximum of another", "max_pool", "begins | greater", "greater"),
+            fault("a last pixel is taken without a place", "max_pool", "s_ready = free | ~whole", "s_ready = 1'b1"),
         ),
     ),
 )
@@ -113,8 +111,8 @@ PADDING = (
             {"H": 1, "W": 1, "TOP": 1, "LEFT": 0, "BOTTOM": 1, "RIGHT": 0, "SIGNED": 1, "XBITS": 2, "OBITS": 4},
         ),
         (
-            _fault("a word is taken on the border", "padding", "s_ready = free & on_map", "s_ready = free"),
-            _fault("the border is a word of the map", "padding", "on_map ? values : {SIMD{BORDER}}", "values"),
+            fault("a word is taken on the border", "padding", "s_ready = free & on_map", "s_ready = free"),
+            fault("the border is a word of the map", "padding", "on_map ? values : {SIMD{BORDER}}", "values"),
         ),
     ),
 )
@@ -126,8 +124,8 @@ WINDOWS = (
         "no word leaves that was not read, each image comes out whole; data wait unchanged; nothing waits for ever",
         ({**_WINDOW, "VALUES": 0},),
         (
-            _fault("a window begins before all its words are there", "sliding_window", "HELD = (", "HELD = -1 + ("),
-            _fault("a window has a row less", "sliding_window", "KBITS'(KH - 1)", "KBITS'(KH - 2)"),
+            fault("a window begins before all its words are there", "sliding_window", "HELD = (", "HELD = -1 + ("),
+            fault("a window has a row less", "sliding_window", "KBITS'(KH - 1)", "KBITS'(KH - 2)"),
         ),
     ),
     Proof(
@@ -141,12 +139,10 @@ WINDOWS = (
             {"H": 1, "W": 5, "KH": 1, "KW": 2, "SW": 3, "BUFFER": 3, "DEPTH": 1},
         ),
         (
-            _fault(
+            fault(
                 "a word is written over another", "sliding_window", "s_ready = fill != FBITS'(BUFFER)", "s_ready = 1"
             ),
-            _fault(
-                "columns of a window are those of another", "sliding_window", "MOVE = SW * CF", "MOVE = 2 * SW * CF"
-            ),
+            fault("columns of a window are those of another", "sliding_window", "MOVE = SW * CF", "MOVE = 2 * SW * CF"),
         ),
         "abc bmc3",
         22,
@@ -164,10 +160,10 @@ ARITHMETIC = (
             *({"N": n, "DIRECT": 0} for n in (24, 36, 37, 64, 100, 144)),
         ),
         (
-            _fault("a leaf counts a bit twice", "leaf", "s[0] ^ s[1] ^ s[2]", "s[0] ^ s[1] ^ s[1]"),
-            _fault("missing bits are equal", "tree", "wide_w = '1;", "wide_w = '0;", {"N": 4}),
-            _fault("twos count as ones", "tree", "{high, 1'b0}", "high", {"N": 6}),
-            _fault("it is a cycle late", "tree", "LEVELS % 2 == 0", "LEVELS % 2 == 1", {"N": 19}),
+            fault("a leaf counts a bit twice", "leaf", "s[0] ^ s[1] ^ s[2]", "s[0] ^ s[1] ^ s[1]"),
+            fault("missing bits are equal", "tree", "wide_w = '1;", "wide_w = '0;", {"N": 4}),
+            fault("twos count as ones", "tree", "{high, 1'b0}", "high", {"N": 6}),
+            fault("it is a cycle late", "tree", "LEVELS % 2 == 0", "LEVELS % 2 == 1", {"N": 19}),
         ),
         _ARITHMETIC,
         8,
@@ -177,7 +173,7 @@ ARITHMETIC = (
         "bnnflow_popcount",
         "the form that is simulated: $countones of ~(x ^ w), as late",
         tuple({"N": n} for n in (3, 4, 9, 16, 19, 37)),
-        (_fault("it is a cycle early", "popcount", "1 + LEVELS / 2 : 0", "LEVELS / 2 : 0", {"N": 37}),),
+        (fault("it is a cycle early", "popcount", "1 + LEVELS / 2 : 0", "LEVELS / 2 : 0", {"N": 37}),),
         _ARITHMETIC,
         8,
         True,
@@ -187,7 +183,7 @@ ARITHMETIC = (
         "bnnflow_ones",
         "$countones, LATENCY cycles later",
         tuple({"N": n} for n in (7, 2, 5, 6, 8, 12, 13, 18, 19)),
-        (_fault("a carry is lost", "ones", "low[1] ^ high[1] ^ carry", "low[1] ^ high[1]"),),
+        (fault("a carry is lost", "ones", "low[1] ^ high[1] ^ carry", "low[1] ^ high[1]"),),
         _ARITHMETIC,
         8,
         True,
@@ -203,8 +199,8 @@ ARITHMETIC = (
             )
         ),
         (
-            _fault("a sign is lost", "sum", "{SIGNED & high[OUT-2], high}", "{1'b0, high}"),
-            _fault("a carry comes early", "sum", "line[BELOW-1]", "carries[N-2]", {"N": 5, "LEVELS": 3, "CARRY": 1}),
+            fault("a sign is lost", "sum", "{SIGNED & high[OUT-2], high}", "{1'b0, high}"),
+            fault("a carry comes early", "sum", "line[BELOW-1]", "carries[N-2]", {"N": 5, "LEVELS": 3, "CARRY": 1}),
         ),
         _ARITHMETIC,
         8,
@@ -221,9 +217,9 @@ ARITHMETIC = (
             )
         ),
         (
-            _fault("-1 counts as +1", "dot", "^ {PBITS{~w[i]}}", "", {"N": 3, "WBITS": 1}),
-            _fault("a weight has no sign", "dot", "{w[(i+1)*WBITS-1]}", "{1'b0}"),
-            _fault("the last lane lacks nothing", "dot", "(~w[N-1])", "(1'b0)", {"N": 3, "WBITS": 1}),
+            fault("-1 counts as +1", "dot", "^ {PBITS{~w[i]}}", "", {"N": 3, "WBITS": 1}),
+            fault("a weight has no sign", "dot", "{w[(i+1)*WBITS-1]}", "{1'b0}"),
+            fault("the last lane lacks nothing", "dot", "(~w[N-1])", "(1'b0)", {"N": 3, "WBITS": 1}),
         ),
         _ARITHMETIC,
         8,
@@ -236,7 +232,7 @@ ARITHMETIC = (
             {"N": n, "XBITS": xbits, "XSIGNED": signed, "WBITS": 1}
             for n, xbits, signed in ((3, 3, 1), (1, 3, 1), (2, 3, 0), (3, 4, 0), (4, 2, 1), (5, 2, 0), (7, 2, 1))
         ),
-        (_fault("the last lane is whole", "dot", "i == N - 1 ? ~wide : -wide", "-wide"),),
+        (fault("the last lane is whole", "dot", "i == N - 1 ? ~wide : -wide", "-wide"),),
         _ARITHMETIC,
         8,
         True,
@@ -250,8 +246,8 @@ PRIMITIVES = (
         "$countones; and the models of LUT6_2 and CARRY4 that are simulated are those of yosys",
         ({"INIT": "64'h0"}, {"INIT": "64'h96696996F99F9009"}, {"INIT": "64'h1234567890ABCDEF"}),
         (
-            _fault("a third twos is lost", "seven", "64'h177E_7EE8_E880_8000", "64'h177E_7EE8_6880_8000"),
-            _fault("the carry into the chain is lost", "seven", ".CYINIT(d[6])", ".CYINIT(1'b0)"),
+            fault("a third twos is lost", "seven", "64'h177E_7EE8_E880_8000", "64'h177E_7EE8_6880_8000"),
+            fault("the carry into the chain is lost", "seven", ".CYINIT(d[6])", ".CYINIT(1'b0)"),
         ),
         **_DEFAULTS,
     ),
@@ -267,8 +263,8 @@ PRIMITIVES = (
             {"WIDTH": 7, "SLOTS": 8},
         ),
         (
-            _fault("a carry is of another place", "ternary", "below = g_slot[i-1].above", "below = g_slot[0].above"),
-            _fault("a chain begins anew", "ternary", "{1'b0, carries[4*i-1]}", "2'b00", {"WIDTH": 6, "SLOTS": 7}),
+            fault("a carry is of another place", "ternary", "below = g_slot[i-1].above", "below = g_slot[0].above"),
+            fault("a chain begins anew", "ternary", "{1'b0, carries[4*i-1]}", "2'b00", {"WIDTH": 6, "SLOTS": 7}),
         ),
         **_DEFAULTS,
     ),
@@ -280,10 +276,10 @@ PRIMITIVES = (
             *({"N": n, "DIRECT": 0} for n in (33, 37, 64, 72, 96, 97, 128, 150)),
         ),
         (
-            _fault("missing bits are equal", "equal_part", "wide_w = '1;", "wide_w = '0;"),
-            _fault("a sum goes into the wrong leaf", "equal_part", "i % 3 == 0", "i % 4 == 0"),
-            _fault("it is a cycle late", "equal", "> 2 + LEVELS / 2", "> 3 + LEVELS / 2", {"N": 33, "DIRECT": 0}),
-            _fault("a third part is lost", "threes", "N > 2 * THIRD", "N > 3 * THIRD", {"N": 72, "DIRECT": 0}),
+            fault("missing bits are equal", "equal_part", "wide_w = '1;", "wide_w = '0;"),
+            fault("a sum goes into the wrong leaf", "equal_part", "i % 3 == 0", "i % 4 == 0"),
+            fault("it is a cycle late", "equal", "> 2 + LEVELS / 2", "> 3 + LEVELS / 2", {"N": 33, "DIRECT": 0}),
+            fault("a third part is lost", "threes", "N > 2 * THIRD", "N > 3 * THIRD", {"N": 72, "DIRECT": 0}),
         ),
         **_DEFAULTS,
     ),
@@ -292,8 +288,8 @@ PRIMITIVES = (
         "$countones of ~(x ^ w), LATENCY cycles later, for every N there is",
         (*({"N": n} for n in range(1, 33)), *({"N": n, "MERGED": 1} for n in (1, 6, 18, 32))),
         (
-            _fault("a pair is counted twice", "equal_part", ".d(twos[13:7])", ".d(twos[12:6])", {"N": 28}),
-            _fault("a bit of four is one of two", "equal_part", "held[8:6]", "{1'b0, held[7:6]}", {"N": 28}),
+            fault("a pair is counted twice", "equal_part", ".d(twos[13:7])", ".d(twos[12:6])", {"N": 28}),
+            fault("a bit of four is one of two", "equal_part", "held[8:6]", "{1'b0, held[7:6]}", {"N": 28}),
         ),
         **_DEFAULTS,
     ),
@@ -301,8 +297,8 @@ PRIMITIVES = (
         "bnnflow_popcount",
         "the same with the leaves of FEW, which are generic",
         (*({"N": n} for n in (4, 3, 16, 19)), {"N": 8, "FEW": 1}),
-        (_fault("it is a cycle early", "equal", "2 + THREES > 2", "3 + THREES > 2"),),
+        (fault("it is a cycle early", "equal", "2 + THREES > 2", "3 + THREES > 2"),),
         **_DEFAULTS,
     ),
 )
-PROOFS = STREAMS + PADDING + WINDOWS + ARITHMETIC + PRIMITIVES
+PROOFS = STREAMS + PADDING + WINDOWS + ARITHMETIC + PRIMITIVES + MEMORIES + UNITS

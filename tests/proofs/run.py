@@ -21,7 +21,7 @@ NOTES = """
 * **Any** number of cycles: property directed reachability (`abc pdr`) finds an invariant of module and test bench. z3
   is a second judge by another way, of 10 cycles, with the first parameters.
 * **Pipelines** have no loop: registers begin with any values, so that a cycle behind the latency is as every later
-  one, and a bounded proof of it is whole.
+  one, and a bounded proof of it is whole. Codes have no register at all.
 * **A word** that is picked at any time is followed through the module; the modules do not look at values, but for sums
   and maxima, so that few bits tell words apart as well as many.
 * **Nothing waits for ever**: a reader that stays ready gets all that is due within a fixed number of cycles, and a
@@ -31,6 +31,10 @@ NOTES = """
   left to a tool.
 * **Primitives** (xc7) stand for what yosys' own models of LUT6_2 and CARRY4 compute. Of up to 32 bits their popcounts
   equal `$countones` directly, for every number of bits; of more (DIRECT 0), the sum of such parts.
+* **Weights and bounds** are any, and stay as they are, in memories beside the unit that give words in turn; read-only
+  memories and tables, which do not look at their words, hold the words' numbers.
+* **Rows of memories** are any, with bits that are flipped from the beginning on; bits that flip while the memory is
+  read are not looked at.
 """
 
 
@@ -87,9 +91,11 @@ def proved(proof: Proof) -> Row:
 
 
 def told(parameters: Parameters) -> str:
-    """Parameters as people write them."""
+    """Parameters as people write them, without a matrix."""
     return ", ".join(
-        f"{key} {'+'.join(map(str, value)) if isinstance(value, tuple) else value}" for key, value in parameters.items()
+        f"{key} {'+'.join(map(str, value)) if isinstance(value, tuple) else value}"
+        for key, value in parameters.items()
+        if not (key == "COLUMNS" and isinstance(value, str))
     )
 
 

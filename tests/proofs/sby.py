@@ -24,6 +24,9 @@ Parameters = Mapping[str, int | str | tuple[int, ...]]
 
 UNBOUNDED = "abc pdr"
 
+# What bnnflow_ram holds in the beginning.
+_FILE = "initial $readmemh(FILE, words, 0, DEPTH - 1);"
+
 # Exit status of sby.
 _VERDICTS = {0: "proved", 2: "refuted", 4: "unknown", 8: "out of time"}
 
@@ -62,6 +65,11 @@ class Fault:
         return source.replace(self.text, self.instead)
 
 
+def fault(says: str, module: str, text: str, instead: str, parameters: Parameters | None = None) -> Fault:
+    """A fault of bnnflow_`module`."""
+    return Fault(says, f"bnnflow_{module}", text, instead, parameters)
+
+
 @dataclass(frozen=True, slots=True)
 class Proof:
     """What is proved of a module by the test bench `prove_NAME`.
@@ -76,6 +84,8 @@ class Proof:
         pipeline: whether no register depends on itself: what holds behind the latency then holds ever after.
         defines: macros.
         primitives: folder of the library whose modules stand in the place of generic ones; empty: none.
+        memory: of the module, with its path from the test bench, whose ROWS words the test bench sees as `held`; what
+            they are in the beginning is then any, and no file is read.
     """
 
     module: str
@@ -87,6 +97,7 @@ class Proof:
     pipeline: bool = False
     defines: tuple[str, ...] = ()
     primitives: str = ""
+    memory: str = ""
 
     @property
     def top(self) -> str:
@@ -172,11 +183,13 @@ def run(
             source = source.replace(f"module {path.stem} ", f"module model_{path.stem} ")
         if fault is not None and fault.module == path.stem:
             source = fault.planted(source)
-        (folder / path.name).write_text(source)
+        (folder / path.name).write_text(source.replace(_FILE, "") if proof.memory else source)
     benches = [path for path in sorted((HERE / "rtl").glob("*.sv")) if not path.stem.startswith("prove_")]
     benches.append(HERE / "rtl" / f"{proof.top}.sv")
     for path in benches:
         shutil.copy(path, folder)
+    # Its word number i is i.
+    (folder / "numbers.hex").write_text("".join(f"{number:x}\n" for number in range(16)))
     given = "".join(f" -set {key} {_constant(value)}" for key, value in parameters.items())
     read = f"read_verilog {''.join(f'-D{each} ' for each in proof.defines)}-formal -sv"
     lines = [
@@ -195,8 +208,8 @@ def run(
         # sby wants one module.
         *(f"hierarchy -top {proof.top}", "setattr -mod -unset keep_hierarchy *"),
         # A part beyond the end of a vector is any value, where yosys has x, which abc does not take.
-        *("prep -flatten", "techmap t:$shiftx", "setundef -anyseq"),
-        *("[files]", *(path.name for path in (*library, *benches))),
+        *("prep -flatten", *_seen(proof.memory, parameters), "techmap t:$shiftx", "setundef -anyseq"),
+        *("[files]", *(path.name for path in (*library, *benches)), "numbers.hex"),
     ]
     (folder / "proof.sby").write_text("\n".join(lines) + "\n")
     programs = tools()
@@ -215,10 +228,20 @@ def run(
     return Outcome(verdict, _processor() - before)
 
 
+def _seen(memory: str, parameters: Parameters) -> tuple[str, ...]:
+    """Commands by which a test bench sees the words of a memory."""
+    if not memory:
+        return ()
+    words = [f"\\{memory}[{place}]" for place in range(int(str(parameters["ROWS"])))]
+    return ("memory_map -formal", f"connect -set held {','.join(reversed(words))}")
+
+
 def _constant(value: int | str | tuple[int, ...]) -> str:
     """A parameter's value in Verilog."""
-    if not isinstance(value, tuple):
-        return str(value)
+    if isinstance(value, int):
+        return str(value) if value >= 0 else f"32'h{value % 2**32:x}"
+    if isinstance(value, str):
+        return value
     return f"{32 * len(value)}'h{''.join(f'{each:08x}' for each in reversed(value))}"
 
 

@@ -130,14 +130,19 @@ module bnnflow_control #(
   for (genvar i = 0; i < MANY; i++) begin : g_memory
     assign writes[i] = stores & (memory == i);
   end
+  // Whether the first image with this set has left; numbers alone do not say it of images long ago.
+  logic left;
   always_ff @(posedge clk) begin
-    if (wanted != set && (at == began ? !begins : $signed(ended - at) > 0)) begin
-      set <= wanted;
-      at  <= began + 32'(begins);
+    if (ends & (ended == at)) left <= 1'b1;
+    if (wanted != set && (left || (at == began && !begins))) begin
+      set  <= wanted;
+      at   <= began + 32'(begins);
+      left <= 1'b0;
     end
     if (rst) begin
-      set <= '0;
-      at  <= '0;
+      set  <= '0;
+      at   <= '0;
+      left <= 1'b0;
     end
   end
 
