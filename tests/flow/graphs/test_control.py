@@ -73,8 +73,8 @@ class Made:
 
 SETS = ("convolutions", "secded-39-32", 2)
 TMR = ("integers", "tmr", 1)
-PARITY = ("ternary", "parity:x2", 0)
 # A build each: slow.
+PARITY = pytest.param(("ternary", "parity:x2", 0), marks=pytest.mark.slow)
 ZEROS = pytest.param(("integers", "secded-72-64:x4:zero", 1), marks=pytest.mark.slow)
 PLAIN = pytest.param(("ternary", "", 3), marks=pytest.mark.slow)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -106,3 +108,63 @@ def test_keys_without_effect(recipe: Path, capsys: pytest.CaptureFixture[str]) -
     recipe.write_text(RECIPE.replace("always", "never"))
     assert cli.run(["check", str(recipe)]) == USER_INPUT
     assert "nothing is simulated" in capsys.readouterr().err
+
+
+# In place of yosys: a netlist of as many LUTs as the unit's text has lines.
+COUNTS = """import json
+cells = {"LUT6": open("unit.sv").read().count(chr(10)), "RAMB36E1": 1, "FDRE": 5}
+open("stat.json", "w").write(json.dumps({"design": {"num_cells_by_type": cells}}))
+"""
+
+
+def test_hardware_is_synthesized_and_told(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Unpruned beside pruned, in summary, report and terminal; with another yosys it is done again."""
+    monkeypatch.setattr(tools, "yosys_command", lambda: ((sys.executable, "-c", COUNTS), "yosys of tests"))
+    folder = tmp_path / "run"
+    changes = ["cosim.when=never", "synth.when=always", "prune.enabled=true", "prune.steps=1"]
+    changes += ["prune.epochs=0", "prune.unit=4"]
+    build = ["build", str(recipe), "--run", str(folder), *(part for one in changes for part in ("-s", one))]
+    assert cli.run(build) == 0
+    found = summary(folder)["synthesis"]
+    assert list(found) == ["base", "pruned"]
+    for network in found.values():
+        units: list[dict[str, Any]] = network["units"]  # type: ignore[assignment]
+        assert [unit["name"] for unit in units] == ["(input)", *(one["name"] for one in units[1:])]
+        total: dict[str, int] = network["total"]  # type: ignore[assignment]
+        assert total["lut"] == sum(unit["resources"]["lut"] for unit in units)
+        assert total["block_ram"] == 2 * len(units) and total["ff"] == 5 * len(units)
+        assert (network["family"], network["tool"], network["level"]) == ("xc7", "yosys of tests", "synthesized")
+    report, said = (folder / "report.html").read_text(), capsys.readouterr().out
+    assert "mapped to xc7 by yosys of tests" in report and "Synthesized for xc7" in said
+    assert cli.run(build) == 0
+    assert all(stage["skipped"] for stage in found_stages(folder) if stage["name"] == "synth")
+    monkeypatch.setattr(tools, "yosys_command", lambda: ((sys.executable, "-c", COUNTS), "another yosys"))
+    assert cli.run(build) == 0
+    assert not any(stage["skipped"] for stage in found_stages(folder) if stage["name"] == "synth")
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "said"),
+    [
+        (["synth.when=always"], TOOL_MISSING, "yosys is not installed"),
+        (["rtl.primitives=xc7", "target.part=xczu3eg"], USER_INPUT, "no primitives of xc7"),
+        (["rtl.protect=secdd"], USER_INPUT, "did you mean 'secded"),
+        (["synth.family=ecp5"], USER_INPUT, "nothing is synthesized"),
+        (["rtl.enabled=false", "synth.when=always"], USER_INPUT, "no hardware is written"),
+    ],
+)
+def test_what_is_refused_before_anything_is_trained(
+    changes: list[str],
+    status: int,
+    said: str,
+    recipe: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(tools, "yosys_command", lambda: None)
+    given = [part for one in ("cosim.when=never", *changes) for part in ("-s", one)]
+    assert cli.run(["build", str(recipe), "--run", str(tmp_path / "run"), *given]) == status
+    assert said in capsys.readouterr().err and not (tmp_path / "run").exists()
