@@ -42,7 +42,7 @@ prove: $(READY)
 
 # Maps a fixed set of designs by yosys and writes benchmarks/qor.csv; status 1 where a figure is 3 % above the one there.
 qor: $(READY)
-	$(BIN)/python -m benchmarks.qor $(WORDS)
+	PYTHONPATH=. $(BIN)/python benchmarks/qor.py $(WORDS)
 
 clean:
 	rm -rf $(VENV) .oracles .proofs dist .pytest_cache .mypy_cache .ruff_cache

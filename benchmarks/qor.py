@@ -1,6 +1,6 @@
 """What the hardware library takes of an FPGA: a fixed set of designs, mapped by yosys, held against the stored table.
 
-    make qor                                          # or: python -m benchmarks.qor [WORD ...]
+    make qor                                          # or: PYTHONPATH=. python benchmarks/qor.py [WORD ...]
 
 Words choose designs whose names hold one of them. Prints what has changed and, if all were run, writes
 benchmarks/qor.csv anew. Exit status 1 if any figure is 3 % above the stored one: look at it before it is committed.
@@ -17,6 +17,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
+from rtl import folded
 from tests.hardware_graphs import GRAPHS
 
 from bnnflow.build.rtl.design import GENERIC, design
@@ -29,8 +30,6 @@ from bnnflow.flow.run.tools import synthesis_tool
 from bnnflow.transforms.ir.graph import Graph, Node
 from bnnflow.transforms.ir.ops import Mvau
 from bnnflow.transforms.ir.tensor import TensorType
-
-from .rtl import folded
 
 TABLE = Path(__file__).parent / "qor.csv"
 COLUMNS = ("design", "family", "primitives", "synapses", *RESOURCES, "tool")

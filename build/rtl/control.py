@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from bnnflow import Problem
+
 # Addresses of registers in bytes; the header of bnnflow_control has them all.
 MAGIC, MAP_VERSION, HASH = 0x00, 0x04, 0x08
 CLEAR, BEGAN, ENDED, INTERVAL, LATENCY = 0x24, 0x28, 0x2C, 0x30, 0x34
@@ -88,7 +90,12 @@ def writes(number: int, row: int, data_bits: int, value: int) -> Iterator[tuple[
         row: set * rows + row.
         data_bits: of a row, as in the manifest.
         value: the data, bit 0 lowest.
+
+    Raises:
+        Problem: the value has more bits.
     """
+    if not 0 <= value < 1 << data_bits:
+        raise Problem(f"a row of memory {number} has {data_bits} bits", "data of a row", "give no more")
     for place in range(0, data_bits, 32):
         yield DATA + place // 8, value >> place & 0xFFFFFFFF
     yield ROW, row

@@ -22,6 +22,7 @@ from .top_control import HostMemory
 from .words import value_bits, word_bytes
 
 MANIFEST = "manifest.json"
+FILE_LIST = "files.f"
 GENERIC = "generic"
 # Models of primitives, which simulators read and synthesis does not.
 MODELS = "simulation"
@@ -141,7 +142,7 @@ def design(
         **{f"library/{name}.sv": sources[name].read_text("utf-8") for name in used},
         **{f"{MODELS}/{name}.sv": place.read_text("utf-8") for name, place in models.items()},
         **{path: "\n".join(lines) + "\n" for path, lines in top.memories.items()},
-        "files.f": "\n".join([*(f"library/{name}.sv" for name in used), f"{top.name}.sv"]) + "\n",
+        FILE_LIST: "\n".join([*(f"library/{name}.sv" for name in used), f"{top.name}.sv"]) + "\n",
         "clock.xdc": f"create_clock -name ap_clk -period {1000 / clock_mhz:.3f} [get_ports ap_clk]\n",
     }
     made |= Beside(
@@ -194,8 +195,8 @@ class _Top:
         self.graph, self.streams, self.modules, self.depths, self.digest = graph, streams, modules, depths, digest
         self.control = control
         self.guarded: list[HostMemory] = []
-        # Images under way: no stream holds more than fill it, and each unit has one in hand.
-        images = sum(depths[each.name] // each.words + 3 for each in streams.streams)
+        # Images under way: no stream holds more than fill its places, and each unit has one in hand.
+        images = sum((depths[each.name] + self._latency(each)) // each.words + 3 for each in streams.streams)
         self.image_bits = min(32, images.bit_length() + 1)
         self.taken: set[str] = set()
         self.name = self._unique(f"bnn_{identifier(graph.name)}")
@@ -406,11 +407,10 @@ class _Top:
         self._instance("bnnflow_control", "control", sizes, top_control.CONTROL_PORTS)
         for place, each in enumerate(streams):
             wire = self.wires[id(each)]
-            latency = next((module.latency for name, module in self.modules.items() if name == each.source), 0)
             self._instance(
                 "bnnflow_monitor",
                 f"monitor_{wire}",
-                {"PBITS": (self.depths[each.name] + latency + 1).bit_length()},
+                {"PBITS": (self.depths[each.name] + self._latency(each) + 1).bit_length()},
                 {
                     "clear": "host_clear",
                     **{name: f"{wire}_{name}" for name in ("push", "valid", "ready")},
@@ -426,6 +426,10 @@ class _Top:
         self._source("(registers)", start, (), (), [*ports, *own])
         del self.instances[start : start + len(wires) + len(told)]
         return wires
+
+    def _latency(self, stream: Stream) -> int:
+        """Places of a stream's FIFO beside its depth."""
+        return self.modules[stream.source].latency if stream.source in self.modules else 0
 
     def _pushes(self) -> list[str]:
         return [f"{self.wires[id(each)]}_push" for each in self.streams.streams]

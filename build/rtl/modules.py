@@ -161,7 +161,7 @@ def latencies(graph: Graph, control: Control | None = None) -> dict[str, int]:
     found = {}
     for node in graph.nodes:
         try:
-            found[node.name] = module_of(node, graph, control).latency
+            found[node.name] = module_of(node, graph, control or Control()).latency
         except Problem:
             continue
     return found

@@ -80,7 +80,7 @@ def memory_ports(memory: HostMemory, number: int, image_bits: int) -> dict[str, 
     return {
         "set": f"host_set[{sets - 1}:0]" if memory.sets > 1 else "1'b0",
         "at": f"host_at[{image_bits - 1}:0]",
-        "write": f"host_writes[{number}]",
+        "write": f"host_writes[{number}] & (host_row < 32'd{memory.sets * memory.rows})",
         "row": f"host_row[{memory.row_address_bits - 1}:0]",
         "write_data": f"host_data[{memory.data_bits - 1}:0]",
         "mended": f"host_mended[{number}]",

@@ -49,7 +49,7 @@ class Family:
 _XILINX = (
     ("lut", r"LUT[1-6]|LUT6_2|INV", 1),
     ("lut_ram", r"RAM32M|RAM64M|RAM128X1D|RAM256X1S", 4),
-    ("lut_ram", r"RAM32M16|RAM64M8", 8),
+    ("lut_ram", r"RAM32M16|RAM64M8|RAM64X8SW|RAM32X16DR8|RAM256X1D|RAM512X1S", 8),
     ("lut_ram", r"RAM32X1D|RAM64X1D|RAM128X1S", 2),
     ("lut_ram", r"SRL16E|SRLC16E|SRLC32E|RAM32X1S|RAM64X1S", 1),
     ("ff", r"FD[CPRS]E(_1)?", 1),

@@ -43,6 +43,14 @@ class Sources:
     top: str
     files: Mapping[str, str]
 
+    @property
+    def digest(self) -> str:
+        """sha256 of all of it."""
+        total = hashlib.sha256(self.top.encode())
+        for path, text in sorted(self.files.items()):
+            total.update(f"\0{path}\0{text}".encode())
+        return total.hexdigest()
+
 
 @dataclass(frozen=True, slots=True)
 class Netlist:
@@ -71,9 +79,7 @@ def synthesized(sources: Sources, family: Family, yosys: Yosys, seconds: float |
     Raises:
         Problem: yosys fails (with its last lines), or status 1, takes too long.
     """
-    total = hashlib.sha256("\0".join([yosys.version, family.command, sources.top]).encode())
-    for path, text in sorted(sources.files.items()):
-        total.update(f"\0{path}\0{text}".encode())
+    total = hashlib.sha256("\0".join([yosys.version, family.command, sources.digest]).encode())
     file = yosys.cache / f"{total.hexdigest()[:40]}.json"
     if (known := _known(file)) is not None:
         return known

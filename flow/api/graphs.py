@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ...transforms.ir.graph import Graph
     from ..graphs.control import HardwareChoices
     from ..graphs.folding import Wanted
+    from ..recipe.schema import Recipe
     from ..results.costs import GraphCost
     from ..results.graphs import CheckResult, CompileResult, Simulation
     from ..results.hardware import Cosim, Rtl
@@ -31,7 +32,7 @@ def load(path: PathLike, input: str | None = None) -> LoadedGraph:
     """Open an ONNX file of any level: QONNX, streamlined, or dataflow units.
 
     Args:
-        path: of the file.
+        path: of the file, or of a run: its pruned network as it is folded, else its base; RUN/base is that.
         input: what its input holds, where the file does not say so: "uint8", "pixels/255", "normalize(0.5,0.5)",
             "int8", "bipolar", "fixed<8,4>", a formula such as "int8/128", or "float".
 
@@ -42,9 +43,11 @@ def load(path: PathLike, input: str | None = None) -> LoadedGraph:
     >>> g.level
     'network'
     """
-    from ..graphs.inputs import contract_of, open_graph
+    from ..graphs.inputs import contract_of
+    from ..graphs.of_runs import networks
 
-    return LoadedGraph(open_graph(Path(path), contract_of(input)), Path(path))
+    found = networks(Path(path), contract_of(input))
+    return LoadedGraph(found.one(), Path(path), found.recipe)
 
 
 def check(path: PathLike, input: str | None = None, changes: Changes = ()) -> CheckResult:
@@ -115,10 +118,12 @@ class LoadedGraph:
     Attributes:
         graph: the graph itself; `str(graph)` is its text.
         path: of its file.
+        recipe: of the run whose network it is; None of a file.
     """
 
     graph: Graph = field(repr=False)
     path: Path
+    recipe: Recipe | None = field(default=None, repr=False)
 
     @property
     def level(self) -> str:
@@ -415,11 +420,11 @@ class LoadedGraph:
         part: str | None = None,
         clock_mhz: float | None = None,
         folding: PathLike | None = None,
-        fifo: int = 2,
+        fifo: int | None = None,
         fifo_depths: PathLike | None = None,
-        control: bool = False,
+        control: bool | None = None,
         sets: int | None = None,
-        protect: str = "",
+        protect: str | None = None,
         primitives: str | None = None,
         top_k: int = 0,
         keep_shape: bool = False,
@@ -428,12 +433,14 @@ class LoadedGraph:
 
         Args:
             folder: for the files; one that such files were written to before is replaced.
-            fps, part, clock_mhz, folding, fifo_depths, top_k, keep_shape: as for `estimate`.
+            fps, part, clock_mhz, folding, fifo_depths, top_k, keep_shape: as for `estimate`; a run's networks stay as
+                they are folded without `fps` and `folding`, and part and clock are the run's.
             fifo: depth of every FIFO, in words; those that would cost rate are made deeper.
             control: AXI-Lite registers; `sets` and `protect` bring them, too.
-            sets: of weights and thresholds that the host can write; 0, or None: they are constants.
+            sets: of weights and thresholds that the host can write; 0: they are constants.
             protect: code of the memories, such as "secded-39-32", "tmr"; empty: none.
-            primitives: "generic", or "xc7" for Xilinx's 7 series; None: the recipe's default.
+            primitives: "generic", or "xc7" for Xilinx's 7 series. None of these: that of the run, else the
+                recipe's default.
 
         Raises:
             Problem: as for `estimate`; a unit that has no hardware; the folder holds something else.
@@ -443,9 +450,10 @@ class LoadedGraph:
         """
         from ..commands import graphs, hardware
 
-        wanted = _wanted(part, clock_mhz, fps, folding, False, top_k, keep_shape)
-        fifos = graphs.Fifos(fifo, path_of(fifo_depths))
-        return hardware.rtl(self.graph, wanted, fifos, Path(folder), _choices(control, sets, protect, primitives))
+        wanted = _wanted(part, clock_mhz, fps, folding, False, top_k, keep_shape, self.recipe)
+        fifos = graphs.Fifos(_fifo(fifo, self.recipe), path_of(fifo_depths))
+        asked = _choices(control, sets, protect, primitives, self.recipe)
+        return hardware.rtl(self.graph, wanted, fifos, Path(folder), asked)
 
     def cosim(
         self,
@@ -463,11 +471,11 @@ class LoadedGraph:
         part: str | None = None,
         clock_mhz: float | None = None,
         folding: PathLike | None = None,
-        fifo: int = 2,
+        fifo: int | None = None,
         fifo_depths: PathLike | None = None,
-        control: bool = False,
+        control: bool | None = None,
         sets: int | None = None,
-        protect: str = "",
+        protect: str | None = None,
         primitives: str | None = None,
         top_k: int = 0,
         keep_shape: bool = False,
@@ -501,11 +509,12 @@ class LoadedGraph:
         given = None
         if images is not None or data:
             given = simulation.Images(array_of(images), None, data, path_of(data_dir), count)
-        wanted = _wanted(part, clock_mhz, fps, folding, False, top_k, keep_shape)
+        wanted = _wanted(part, clock_mhz, fps, folding, False, top_k, keep_shape, self.recipe)
         checks = Checks(stalls, seed, seconds, structural)
         how = hardware.CosimOptions(given, count, checks, path_of(folder))
-        fifos = graphs.Fifos(fifo, path_of(fifo_depths))
-        return hardware.cosim(self.graph, wanted, fifos, how, _choices(control, sets, protect, primitives))
+        fifos = graphs.Fifos(_fifo(fifo, self.recipe), path_of(fifo_depths))
+        asked = _choices(control, sets, protect, primitives, self.recipe)
+        return hardware.cosim(self.graph, wanted, fifos, how, asked)
 
 
 def synth(
@@ -521,11 +530,11 @@ def synth(
     part: str | None = None,
     clock_mhz: float | None = None,
     folding: PathLike | None = None,
-    fifo: int = 2,
+    fifo: int | None = None,
     fifo_depths: PathLike | None = None,
-    control: bool = False,
+    control: bool | None = None,
     sets: int | None = None,
-    protect: str = "",
+    protect: str | None = None,
     primitives: str | None = None,
     input: str | None = None,
     top_k: int = 0,
@@ -560,27 +569,37 @@ def synth(
     from ...build.synth.families import family_of
     from ..commands import graphs
     from ..commands import synth as work
-    from ..graphs.inputs import contract_of, open_graph
+    from ..graphs.inputs import contract_of
+    from ..graphs.of_runs import networks
     from ..graphs.synthesis import SynthOptions
-    from ..run.folder import folded_of, networks_of
 
-    wanted = _wanted(part, clock_mhz, fps, folding, False, top_k, keep_shape)
+    found = networks(Path(path), contract_of(input))
+    wanted = _wanted(part, clock_mhz, fps, folding, False, top_k, keep_shape, found.recipe)
+    family = family or (found.recipe.synth.family if found.recipe is not None else "")
     mapped = family_named(family) if family else family_of(wanted.part.name)
-    both = networks_of(Path(path))
-    opened = {name: open_graph(file, contract_of(input)) for name, file in both.items()}
-    if not opened:
-        one = open_graph(folded_of(Path(path)), contract_of(input))
-        opened = {one.name: one}
     how = SynthOptions(mapped, units, whole, jobs or min(4, len(os.sched_getaffinity(0))), seconds)
-    fifos = graphs.Fifos(fifo, path_of(fifo_depths))
-    return work.synth(opened, wanted, fifos, how, _choices(control, sets, protect, primitives), progress)
+    fifos = graphs.Fifos(_fifo(fifo, found.recipe), path_of(fifo_depths))
+    asked = _choices(control, sets, protect, primitives, found.recipe)
+    return work.synth(found.graphs, wanted, fifos, how, asked, progress)
 
 
-def _choices(control: bool, sets: int | None, protect: str, primitives: str | None) -> HardwareChoices:
+def _fifo(fifo: int | None, recipe: Recipe | None) -> int:
+    return recipe.rtl.fifo if fifo is None and recipe is not None else given_or_default(fifo, "rtl.fifo")
+
+
+def _choices(
+    control: bool | None, sets: int | None, protect: str | None, primitives: str | None, recipe: Recipe | None
+) -> HardwareChoices:
     from ..graphs.control import HardwareChoices
 
-    kind = checked_key(given_or_default(primitives, "rtl.primitives"), "rtl.primitives")
-    return HardwareChoices(control, given_or_default(sets, "rtl.sets"), protect, kind)
+    def chosen(key: str, value: Any) -> Any:
+        if value is None and recipe is not None:
+            return getattr(recipe.rtl, key)
+        return given_or_default(value, f"rtl.{key}")
+
+    return HardwareChoices(
+        chosen("control", control), chosen("sets", sets), chosen("protect", protect), chosen("primitives", primitives)
+    )
 
 
 def _wanted(
@@ -591,10 +610,14 @@ def _wanted(
     finn_plus: bool,
     top_k: int,
     keep_shape: bool,
+    recipe: Recipe | None = None,
 ) -> Wanted:
     from ...build.parts import part as part_of
     from ..graphs.folding import Wanted
 
+    if recipe is not None:
+        part = recipe.target.part if part is None else part
+        clock_mhz = recipe.target.clock_mhz if clock_mhz is None else clock_mhz
     chip = part_of(given_or_default(part, "target.part"))
-    clock = given_or_default(clock_mhz, "target.clock_mhz")
-    return Wanted(chip, clock, checked_key(fps, "target.fps"), path_of(folding), finn_plus, top_k, keep_shape)
+    clock, rate = given_or_default(clock_mhz, "target.clock_mhz"), checked_key(fps, "target.fps")
+    return Wanted(chip, clock, rate, path_of(folding), finn_plus, top_k, keep_shape, recipe is not None)

@@ -10,9 +10,9 @@ import typer
 from bnnflow import CHECK_FAILED
 
 from .commands import examples
-from .declare import KEY, Key, Own
+from .declare import Key, Own
 from .graphs import Depths, Folding, KeepShape, Rate, TopK
-from .options import Clock, Contract, DataDir, DataName, ImagesOrContract, Json, Part, useless
+from .options import Contract, DataDir, DataName, ImagesOrContract, Json, useless
 
 HardwareOf = Annotated[
     Path,
@@ -31,13 +31,14 @@ def families() -> tuple[str, ...]:
     return tuple(FAMILIES)
 
 
-HardwareDepth = Annotated[
-    int, Own("Depth of every FIFO, in words; those that would cost rate are made deeper.", ("--fifo",), least=1)
-]
-Control = Annotated[bool, Key("rtl.control")]
-Sets = Annotated[int, Key("rtl.sets")]
-Protect = Annotated[str, Key("rtl.protect", metavar="CODE")]
-Primitives = Annotated[str, Key("rtl.primitives")]
+_OF_RUN = "{field}, or the run's"
+PartOf = Annotated[str | None, Key("target.part", default=_OF_RUN)]
+ClockOf = Annotated[float | None, Key("target.clock_mhz", default=_OF_RUN)]
+HardwareDepth = Annotated[int | None, Key("rtl.fifo", default=_OF_RUN)]
+Control = Annotated[bool | None, Key("rtl.control", default=_OF_RUN)]
+Sets = Annotated[int | None, Key("rtl.sets", default=_OF_RUN)]
+Protect = Annotated[str | None, Key("rtl.protect", metavar="CODE", default=_OF_RUN)]
+Primitives = Annotated[str | None, Key("rtl.primitives", default=_OF_RUN)]
 
 
 @examples(
@@ -49,16 +50,16 @@ def rtl(
     context: typer.Context,
     graph: HardwareOf,
     output: Annotated[Path | None, Own("Folder for the files.", ("-o", "--output"), default="<name>_rtl")] = None,
-    part: Part = KEY,
-    clock_mhz: Clock = KEY,
+    part: PartOf = None,
+    clock_mhz: ClockOf = None,
     fps: Rate = None,
     folding: Folding = None,
-    fifo: HardwareDepth = 2,
+    fifo: HardwareDepth = None,
     fifo_depths: Depths = None,
-    control: Control = KEY,
-    sets: Sets = KEY,
-    protect: Protect = KEY,
-    primitives: Primitives = KEY,
+    control: Control = None,
+    sets: Sets = None,
+    protect: Protect = None,
+    primitives: Primitives = None,
     input: Contract = None,
     top_k: TopK = 0,
     keep_shape: KeepShape = False,
@@ -69,13 +70,12 @@ def rtl(
     Library, top, memories, list of files, constraints.
     """
     from ..api.graphs import load
-    from ..run.folder import folded_of
     from ..show import hardware as screen_hardware
     from ..show import terminal as screen
 
-    graph = folded_of(graph)
-    found = load(graph, input).rtl(
-        output or Path(f"{graph.stem}_rtl"),
+    opened = load(graph, input)
+    found = opened.rtl(
+        output or Path(f"{graph.stem if opened.recipe is None else opened.graph.name}_rtl"),
         fps,
         part=part,
         clock_mhz=clock_mhz,
@@ -118,16 +118,16 @@ def cosim(
             default="nowhere",
         ),
     ] = None,
-    part: Part = KEY,
-    clock_mhz: Clock = KEY,
+    part: PartOf = None,
+    clock_mhz: ClockOf = None,
     fps: Rate = None,
     folding: Folding = None,
-    fifo: HardwareDepth = 2,
+    fifo: HardwareDepth = None,
     fifo_depths: Depths = None,
-    control: Control = KEY,
-    sets: Sets = KEY,
-    protect: Protect = KEY,
-    primitives: Primitives = KEY,
+    control: Control = None,
+    sets: Sets = None,
+    protect: Protect = None,
+    primitives: Primitives = None,
     top_k: TopK = 0,
     keep_shape: KeepShape = False,
     json: Json = False,
@@ -138,16 +138,15 @@ def cosim(
     --timeout, 3 if Verilator or a C++ compiler is missing.
     """
     from ..api.graphs import LoadedGraph
-    from ..graphs import inputs
-    from ..run.folder import folded_of
+    from ..graphs import inputs, of_runs
     from ..show import hardware as screen_hardware
     from ..show import terminal as screen
 
     if not data:
         useless(context, ["data_dir"], "without --data", "name the data set with --data")
-    graph = folded_of(graph)
     pictures, contract = inputs.images_and_contract(input)
-    found = LoadedGraph(inputs.open_graph(graph, contract), graph).cosim(
+    source = of_runs.networks(graph, contract)
+    found = LoadedGraph(source.one(), graph, source.recipe).cosim(
         pictures,
         fps,
         data=data,
@@ -189,16 +188,16 @@ def synth(
     whole: Annotated[bool, Own("Also map all of it as one netlist: minutes for large networks.")] = False,
     jobs: Annotated[int | None, Own("Netlists at a time.", least=1, default="one a processor, at most 4")] = None,
     timeout: Annotated[float | None, Own("Seconds that a netlist may take.", above=0, default="no limit")] = None,
-    part: Part = KEY,
-    clock_mhz: Clock = KEY,
+    part: PartOf = None,
+    clock_mhz: ClockOf = None,
     fps: Rate = None,
     folding: Folding = None,
-    fifo: HardwareDepth = 2,
+    fifo: HardwareDepth = None,
     fifo_depths: Depths = None,
-    control: Control = KEY,
-    sets: Sets = KEY,
-    protect: Protect = KEY,
-    primitives: Primitives = KEY,
+    control: Control = None,
+    sets: Sets = None,
+    protect: Protect = None,
+    primitives: Primitives = None,
     input: Contract = None,
     top_k: TopK = 0,
     keep_shape: KeepShape = False,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -11,13 +12,14 @@ import numpy as np
 
 from bnnflow import Problem
 
-from ...build.rtl.design import GENERIC, MANIFEST
+from ...build.rtl.design import FILE_LIST
 from ...transforms.ir.graph import Graph
 from ..graphs.control import HardwareChoices, refuse_primitives
 from ..graphs.folding import Wanted
 from ..graphs.hardware import Checks, Hardware, cosimulated, drawn, hardware_of, refuse_deadlock, refuse_too_large, told
 from ..results.hardware import Cosim, Rtl
 from ..run.files import whole_folder
+from ..run.folder import Run
 from .graphs import Fifos, compile_and_fold
 from .simulation import Images, taken
 
@@ -31,14 +33,12 @@ class CosimOptions:
         count: images.
         checks: what is run; its seed also draws images.
         folder: where the hardware's files, and the waveform of a difference, are left; None: nowhere.
-        primitives: of which the hardware is made, as for `rtl`.
     """
 
     images: Images | None = None
     count: int = 20
     checks: Checks = field(default_factory=Checks)
     folder: Path | None = None
-    primitives: str = GENERIC
 
 
 def rtl(graph: Graph, wanted: Wanted, fifos: Fifos, folder: Path, asked: HardwareChoices | None = None) -> Rtl:
@@ -55,7 +55,7 @@ def rtl(graph: Graph, wanted: Wanted, fifos: Fifos, folder: Path, asked: Hardwar
         Problem: as for `estimate`; a unit that has no hardware; the folder holds something else.
     """
     made, notes = _made(graph, wanted, fifos, asked)
-    with whole_folder(folder, MANIFEST) as place:
+    with _hardware_folder(folder) as place:
         _write(made, place)
     return told(made, wanted.clock_mhz, notes, str(folder))
 
@@ -76,7 +76,7 @@ def cosim(graph: Graph, wanted: Wanted, fifos: Fifos, how: CosimOptions, asked: 
     made, _ = _made(graph, wanted, fifos, asked)
     images = _images(made.graph, how)
     if how.folder is not None:
-        with whole_folder(how.folder, MANIFEST) as place:
+        with _hardware_folder(how.folder) as place:
             _write(made, place)
         return cosimulated(made, images, replace(how.checks, waveforms=how.folder), how.folder, tools)
     with tempfile.TemporaryDirectory() as name:
@@ -92,6 +92,17 @@ def _made(graph: Graph, wanted: Wanted, fifos: Fifos, asked: HardwareChoices | N
     refuse_primitives(made.asked.primitives, wanted.part)
     refuse_too_large(made, wanted.part)
     return made, folded.notes
+
+
+def _hardware_folder(folder: Path) -> AbstractContextManager[Path]:
+    """A new folder of hardware, which takes the place of an old one.
+
+    Raises:
+        Problem: something else stands there, or it belongs to a run.
+    """
+    if (run := Run.find(folder)) is not None:
+        raise Problem("this folder belongs to a run", str(folder), f"give one outside {run.folder}")
+    return whole_folder(folder, FILE_LIST)
 
 
 def _write(made: Hardware, folder: Path) -> None:

@@ -75,9 +75,9 @@ def control_of(graph: Graph, choices: HardwareChoices) -> Control | None:
         Problem: an unknown protection, or one that has no hardware.
     """
     own = any(isinstance(node.op, Mvau | Thresholding) and node.op.runtime_writeable_weights for node in graph.nodes)
-    if not (choices.control or choices.sets or choices.protect or own):
-        return None
     code, coded = code_of(choices.protect), {}
+    if not (choices.control or choices.sets or code.coded or own):
+        return None
     if code.coded:
         for memory in memories(graph, KINDS):
             coded[memory.layer, PORTS[memory.kind]] = stored_in(graph, memory, code)
@@ -107,6 +107,10 @@ def code_of(protect: str) -> Code:
 def stored_in(graph: Graph, memory: Memory, code: Code) -> Rows:
     """A memory's rows in a code of `code_of`."""
     stored, op = code.stored(memory), graph.node(memory.layer).op
+    if isinstance(op, Mvau) and not op.xnor and op.weight.min() >= 0 and memory.kind == "weights":
+        # Hardware keeps a sign for them, the memory that faults are laid into does not.
+        what = f"{memory.layer} has no negative weight, for which codes have no hardware here"
+        raise Problem(what, "protection", "leave the protection out")
     rows = code.encode(memory, memory.words(op))
     joined = code.joined(memory) if isinstance(code, Codewords) else 1
     return Rows(words_hex(rows.astype(np.int64), 1), stored.width, joined, coding(code, memory))

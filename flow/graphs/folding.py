@@ -48,6 +48,7 @@ class Wanted:
         finn_plus: compile to finn-plus' units.
         top_k: add the choice of the top-k classes where the network has none; 0 for none.
         keep_shape: keep neurons that are constant, repeated or never read.
+        folded: the graph is folded, even if each of its units takes one value a cycle.
     """
 
     part: Part
@@ -57,6 +58,7 @@ class Wanted:
     finn_plus: bool = False
     top_k: int = 0
     keep_shape: bool = False
+    folded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,7 @@ def compile_and_fold(graph: Graph, wanted: Wanted) -> Folded:
     levels = {stage.level: stage.graph for stage in made}
     notes = (*(note for stage in made for note in stage.notes), *left_to_host(made[-1].graph, wanted.top_k))
     units = levels["dataflow"]
-    if wanted.folding is None and wanted.fps is None and _is_folded(units):
+    if wanted.folding is None and wanted.fps is None and (wanted.folded or _is_folded(units)):
         return Folded(levels, units, (*notes, "the graph is folded already and stays so; --fps refolds it"))
     if wanted.folding is None:
         fps = FPS if wanted.fps is None else wanted.fps

@@ -169,14 +169,14 @@ def told(made: Hardware, clock_mhz: float, notes: Sequence[str], folder: str) ->
                 name=name,
                 module=each.name,
                 latency=each.latency,
-                memory_bits=sum(memory.bits for memory in (*each.memories.values(), *each.tables.values())),
+                memory_bits=sum(memory.stored_bits for memory in (*each.memories.values(), *each.tables.values())),
             )
             for name, each in made.design.modules.items()
         ],
         registers=made.design.controlled,
         host_memories=len(made.design.host_memories),
         sets=max((each.sets for each in made.design.host_memories), default=0),
-        protection=made.asked.protect,
+        protection=made.asked.protect if made.control is not None and made.control.coded else "",
         files=len(made.design.files),
         notes=list(notes),
     )
@@ -308,7 +308,8 @@ def _asked(made: Hardware, images: int) -> list[str]:
         return []
     streams = range(registers.STREAMS, registers.STREAMS + 8 * len(made.depths), 4)
     places = (registers.MAGIC, *range(registers.HASH, registers.HASH + 16, 4), registers.BEGAN, registers.ENDED)
-    return [f"images {images}", *(f"r {place}" for place in (*places, registers.INTERVAL, *streams))]
+    more = (registers.MENDED, registers.FAILED, registers.INTERVAL)
+    return [f"images {images}", *(f"r {place}" for place in (*places, *more, *streams))]
 
 
 def _registers_unlike(made: Hardware, read: Sequence[int], images: int) -> list[str]:
@@ -322,7 +323,9 @@ def _registers_unlike(made: Hardware, read: Sequence[int], images: int) -> list[
         **{f"HASH {part}": int(digest[8 * part : 8 * part + 8], 16) for part in range(4)},
         "images that began": images,
         "images that ended": images,
-        "interval": predicted.intervals[-1] if images > 1 else read[7],
+        "rows that were mended": 0,
+        "words beyond correction": 0,
+        "interval": predicted.intervals[-1] if images > 1 else read[9],
     }
     for fifo in predicted.fifos:
         known |= {f"stalls of {fifo.name}": fifo.stalls, f"peak of {fifo.name}": fifo.peak}

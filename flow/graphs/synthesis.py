@@ -13,7 +13,7 @@ from ...build.cost import estimate
 from ...build.rtl.design import GENERIC
 from ...build.synth.families import RESOURCES, Family
 from ...build.synth.units import unit_sources, whole
-from ...build.synth.yosys import Netlist, Yosys, synthesized
+from ...build.synth.yosys import Netlist, Sources, Yosys, synthesized
 from ..results.synthesis import Resources, Synthesis, SynthesisResult, SynthesizedUnit
 from .hardware import Hardware
 
@@ -64,20 +64,27 @@ def mapped(
     Raises:
         Problem: there is no such unit, or primitives are of another family; yosys fails, or takes too long (status 1).
     """
-    jobs = {}
+    jobs: dict[tuple[str, str], Sources] = {}
     for name, (hardware, _) in made.items():
         refuse_foreign(hardware.asked.primitives, how.family)
-        sources = dict(unit_sources(hardware.design))
-        for unit in _chosen(how.units, list(sources)):
-            jobs[name, unit] = sources[unit]
+        for unit, source in unit_sources(hardware.design):
+            if not how.units or unit in how.units:
+                jobs[name, unit] = source
         if how.whole:
             jobs[name, ""] = whole(hardware.design)
+    _refuse_unknown(how.units, [each.name for one, _ in made.values() for each in one.design.sources])
+    # Equal units, of whichever network, are mapped once.
+    alike: dict[str, list[tuple[str, str]]] = {}
+    for key, source in jobs.items():
+        alike.setdefault(source.digest, []).append(key)
     found: dict[tuple[str, str], Netlist] = {}
     with ThreadPoolExecutor(how.jobs) as pool:
-        running = {pool.submit(synthesized, source, how.family, tool, how.seconds): key for key, source in jobs.items()}
+        running = {
+            pool.submit(synthesized, jobs[keys[0]], how.family, tool, how.seconds): keys for keys in alike.values()
+        }
         try:
             for done in as_completed(running):
-                found[running[done]] = done.result()
+                found |= dict.fromkeys(running[done], done.result())
                 progress(len(found), len(jobs))
         except BaseException:
             pool.shutdown(cancel_futures=True)
@@ -86,17 +93,18 @@ def mapped(
         networks={
             name: _told(hardware, notes, {unit: one for (of, unit), one in found.items() if of == name}, how, tool)
             for name, (hardware, notes) in made.items()
+            if any(of == name for of, _ in found)
         }
     )
 
 
-def _chosen(units: Sequence[str], known: Sequence[str]) -> Sequence[str]:
+def _refuse_unknown(units: Sequence[str], known: Sequence[str]) -> None:
     for unit in units:
         if unit not in known:
             near = get_close_matches(unit, known, 3)
-            hint = f"did you mean {' or '.join(near)}?" if near else f"units are: {', '.join(known)}"
+            listed = ", ".join(dict.fromkeys(known))
+            hint = f"did you mean {' or '.join(dict.fromkeys(near))}?" if near else f"units are: {listed}"
             raise Problem(f"there is no unit {unit!r}", "--unit", hint)
-    return [name for name in known if not units or name in units]
 
 
 def _told(

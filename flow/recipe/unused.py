@@ -111,7 +111,7 @@ def _cosim(recipe: Recipe) -> Rules:
 def _synth(recipe: Recipe) -> Rules:
     if not recipe.rtl.enabled and recipe.synth.when == "always":
         yield ("synth", "when"), "no hardware is written", "or set `rtl: {enabled: true}`"
-    if recipe.synth.when == "never":
+    if recipe.synth.when == "never" or not recipe.rtl.enabled:
         for key in ("family", "whole", "jobs"):
             yield ("synth", key), "nothing is synthesized", "or set `synth.when: auto`"
 

@@ -26,7 +26,6 @@ from .manifest import (
     stage_key,
     versions,
 )
-from .names import FOLDED
 from .typed_json import Misfit, from_json, to_json
 
 T = TypeVar("T")
@@ -313,24 +312,3 @@ def verify_recorded(path: Path) -> None:
     for name, stage in run.manifest["stages"].items():
         if stage["files"].get(relative, digest) != digest:
             raise damaged(path, name)
-
-
-def folded_of(path: Path) -> Path:
-    """The file of a folded network: `path` if it is no folder, else that of a run or of one of its networks.
-
-    Raises:
-        Problem: the folder holds none.
-    """
-    if not path.is_dir():
-        return path
-    places = [path / FOLDED, *(path / network / FOLDED for network in ("pruned", "base"))]
-    found = next((place for place in places if place.is_file()), None)
-    if found is None:
-        raise Problem("there is no folded network in this folder", str(path), "give a run of `flow build`, or a file")
-    return found
-
-
-def networks_of(path: Path) -> dict[str, Path]:
-    """Files of a run's folded networks by name, "base" first; none where `path` is no run."""
-    places = {network: path / network / FOLDED for network in ("base", "pruned")}
-    return {network: place for network, place in places.items() if place.is_file()}

@@ -28,7 +28,7 @@ def print_rtl(found: Rtl) -> None:
         parts = ["AXI-Lite registers (s_axi_control_*)"]
         if found.host_memories:
             held = "1 memory" if found.host_memories == 1 else f"{found.host_memories:,} memories"
-            parts.append(f"{held} that the host can write, {plural(found.sets or 0, 'set')}")
+            parts.append(f"{held} behind them, {plural(found.sets or 0, 'set')}")
         if found.protection:
             parts.append(f"stored in {found.protection}")
         print("; ".join(parts))
@@ -88,7 +88,9 @@ def print_synthesis(found: SynthesisResult) -> None:
         print(f"{network.interval_cycles:,} cycles per image; block RAM: {network.block}; estimated: FINN's formulas")
         for note in network.notes:
             print(f"note: {note}")
-    if (saved := synthesis_saved(found.networks)) is not None:
+    # Chosen units of two networks are not the same work.
+    whole = all(any(unit.name == "(input)" for unit in one.units) for one in found.networks.values())
+    if whole and (saved := synthesis_saved(found.networks)) is not None:
         kinds = ("LUT", "LUT RAM", "FF", "block RAM")
         changes = ", ".join(f"{kind} {change}" for kind, change in zip(kinds, saved[1:-1], strict=True))
         print(f"pruned against unpruned, synthesized: {changes}; cycles per image {saved[-1]}")

@@ -219,6 +219,8 @@ def rtl(build: Build) -> RtlResult | NoResult:
         return build.skip("rtl")
     clock = build.recipe.target.clock_mhz
     inputs = {"graphs": build.files(FOLDED), "clock_mhz": clock, "rtl": settings.model_dump(mode="json")}
+    # What its memories do not fit is not written.
+    inputs["part"] = build.recipe.target.part
     return build.stage("rtl", inputs, partial(write_rtl, build), RtlResult)
 
 

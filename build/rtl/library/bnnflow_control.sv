@@ -6,7 +6,8 @@
 // SETS      of words in each memory
 // ROW       bits of data of the longest row of a memory
 //
-// Addresses in bytes; all counters are of 32 bits and begin again behind the greatest number:
+// Addresses in bytes; counters of images and cycles are of 32 bits and begin again behind the greatest number,
+// stalls stay at it:
 //   0000 "BNNF"   0004 version of this table   0008 000c 0010 0014 HASH, its first bits first
 //   0018 STREAMS   001c MEMORIES   0020 SETS
 //   0024 cycles; written: cycles, stalls, peaks, interval, latency, mended and failed begin again
@@ -14,7 +15,8 @@
 //   0030 cycles between the ends of the last two images
 //   0034 cycles from the first word of an image to its last, of the last image that was timed
 //   0038 rows of memories that were corrected and written back   003c words that were read and beyond correction
-//   0040 set that is asked for   0044 set that is read   0048 number of the first image that reads it, from 0 on
+//   0040 set that is asked for, a greater number than there is changes nothing   0044 set that is read   0048 number of the first image that reads it, from 0 on
+//   004c 1: all images in front of that one have left
 //   0050 row   0054 written: the row of the memory of this number gets the data
 //   4000 + 8 i: stalls of stream i, cycles in which a word waited   4004 + 8 i: most words in its FIFO
 //   8000 + 4 i: bits 32 i and up of the data of a row
@@ -113,7 +115,8 @@ module bnnflow_control #(
     clear  <= write & (write_addr[15:2] == 14'h009) & ~rst;
     stores <= write & (write_addr[15:2] == 14'h015) & ~rst;
     memory <= write_data;
-    if (write & (write_addr[15:2] == 14'h010)) wanted <= write_data[SBITS-1:0];
+    if (write & (write_addr[15:2] == 14'h010) & (write_data < SETS))
+      wanted <= write_data[SBITS-1:0];
     if (write & (write_addr[15:2] == 14'h014)) row <= write_data;
     if (rst) begin
       wanted <= '0;
@@ -132,13 +135,16 @@ module bnnflow_control #(
   end
   // Whether the first image with this set has left; numbers alone do not say it of images long ago.
   logic left;
+  // Whether all images with the set before have left.
+  logic settled;
   always_ff @(posedge clk) begin
     if (ends & (ended == at)) left <= 1'b1;
     if (wanted != set && (left || (at == began && !begins))) begin
-      set  <= wanted;
-      at   <= began + 32'(begins);
+      set <= wanted;
+      at <= began + 32'(begins);
       left <= 1'b0;
-    end
+      settled <= 1'b0;
+    end else if (ended == at) settled <= 1'b1;
     if (rst) begin
       set  <= '0;
       at   <= '0;
@@ -170,6 +176,7 @@ module bnnflow_control #(
       6'h10:   plain <= 32'(wanted);
       6'h11:   plain <= 32'(set);
       6'h12:   plain <= at;
+      6'h13:   plain <= 32'(settled);
       6'h14:   plain <= row;
       default: plain <= '0;
     endcase

@@ -52,9 +52,17 @@ module bnnflow_guarded_memory #(
   localparam int JBITS = JOINED > 1 ? $clog2(JOINED) : 1;
   localparam int WBITS = WORDS > 1 ? $clog2(WORDS) : 1;
   localparam int PBITS = PASSES > 1 ? $clog2(PASSES) : 1;
+  // As bnnflow_code has it.
+  localparam int GROUPS = (DATA + LIMIT * WAYS - 1) / (LIMIT * WAYS);
+  localparam int SHARE = (DATA + GROUPS - 1) / GROUPS;
+  localparam int REST = DATA - (GROUPS - 1) * SHARE;
+  localparam int WORDS_OF_CODE = (GROUPS - 1) * (SHARE < WAYS ? SHARE : WAYS) + (REST < WAYS ? REST : WAYS);
 `ifndef __ICARUS__
   if (JOINED > WORDS) begin : g_check
     $error("JOINED is at most WORDS");
+  end
+  if (BITS != (COPIES == 3 ? 3 * DATA : DATA + CHECKS * WORDS_OF_CODE)) begin : g_check2
+    $error("BITS are those of a row in its code");
   end
 `endif
 

@@ -1,4 +1,4 @@
-"""HardwareChoices, memories that a host writes, and such as correct their errors: simulated by Verilator.
+"""Registers, memories that a host writes, and such as correct their errors: simulated by Verilator.
 
 What a memory is read as is said by `sim/faults`, what registers count by `sim/pipeline`.
 """
