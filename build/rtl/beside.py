@@ -150,7 +150,8 @@ def _registers(streams: Sequence[Stream], memories: Sequence[HostMemory]) -> lis
         "| 0x0028, 0x002c | images that began, that ended |",
         "| 0x0030, 0x0034 | cycles between the last two images' ends, and of the last image that was timed |",
         "| 0x0038, 0x003c | rows that were corrected and written back, words that were beyond correction |",
-        "| 0x0040, 0x0044, 0x0048 | set that is asked for, that is read, first image that reads it |",
+        "| 0x0040, 0x0044, 0x0048 | set that is asked for, that new images read, first image that reads it |",
+        "| 0x004c | 1: all images in front of that one have left; an interval later the set before is free to write |",
         "| 0x0050, 0x0054 | row, and memory that takes the data into it when it is written |",
         f"| 0x{STREAMS:04x} + 8 i | stream i: cycles in which a word waited; 4 further: most words in its FIFO |",
         "| 0x8000 + 4 i | bits 32 i and up of a row's data |",
@@ -162,7 +163,9 @@ def _registers(streams: Sequence[Stream], memories: Sequence[HostMemory]) -> lis
     if memories:
         lines += [
             "",
-            "Row `set * rows + row` of a memory holds the words from `row * words a row` on, the first lowest.",
+            "Row `set * rows + row` of a memory holds the words from `row * words a row` on, the first lowest: data",
+            "alone, check bits are made here. A reset brings back set 0, as it then is. Where the network was not made",
+            "to be rewritten (`--sets`), sums have room for its own weights alone.",
             "",
             "| memory | unit | what | sets | rows of a set | words a row | bits a word |",
             "|---|---|---|---|---|---|---|",

@@ -18,6 +18,7 @@ from ...build.rtl.beside import Vectors
 from ...build.rtl.design import Design, design
 from ...build.rtl.words import checksum, to_words, value_bits
 from ...transforms.ir.graph import Graph
+from ...transforms.ir.ops import AddBorder, ChannelwiseMul
 from ...transforms.streams import INPUT, streams_of
 from ..results.hardware import Cosim, CosimRun, Difference, HardwareUnit, Rtl, WordDifference
 from .control import PLAIN, HardwareChoices, control_of, writable
@@ -149,6 +150,14 @@ def refuse_too_large(made: Hardware, part: Part) -> None:
         raise Problem(what, f"graph {made.graph.name!r}", hint, CHECK_FAILED)
 
 
+def constants_left(made: Hardware) -> list[str]:
+    """A note on units whose constants no host can write, where it can write others."""
+    names = [node.name for node in made.graph.nodes if isinstance(node.op, AddBorder | ChannelwiseMul)]
+    if not made.asked.sets or not names:
+        return []
+    return [f"constants of {', '.join(names)} stay those of this network: other weights need the same ones"]
+
+
 def told(made: Hardware, clock_mhz: float, notes: Sequence[str], folder: str) -> Rtl:
     """What is to be said of hardware that lies in `folder`."""
     interval, latency, fps = made.timing.interval, made.timing.latency, made.timing.fps(clock_mhz)
@@ -178,7 +187,7 @@ def told(made: Hardware, clock_mhz: float, notes: Sequence[str], folder: str) ->
         sets=max((each.sets for each in made.design.host_memories), default=0),
         protection=made.asked.protect if made.control is not None and made.control.coded else "",
         files=len(made.design.files),
-        notes=list(notes),
+        notes=[*notes, *constants_left(made)],
     )
 
 

@@ -18,15 +18,16 @@ from bnnflow.build.memories import words_hex
 from bnnflow.build.parts import Part
 from bnnflow.build.rtl import control as registers
 from bnnflow.build.rtl.control import writes
-from bnnflow.flow.graphs.control import PORTS, HardwareChoices
-from bnnflow.flow.graphs.hardware import Checks, Hardware, cosimulated, hardware_of, refuse_too_large
+from bnnflow.build.rtl.modules import latencies
+from bnnflow.flow.graphs.control import PORTS, HardwareChoices, writable
+from bnnflow.flow.graphs.hardware import Checks, Hardware, constants_left, cosimulated, hardware_of, refuse_too_large
 from bnnflow.flow.run.tools import compiler_place, simulation_tools, verilator_place
 from bnnflow.sim.engine.simulator import Simulator
 from bnnflow.sim.faults.injection.layout import KINDS, Memory, memories
 from bnnflow.sim.faults.injection.protect import Protection
-from bnnflow.transforms.ir.graph import Graph
+from bnnflow.transforms.ir.graph import Graph, Node
 from bnnflow.transforms.ir.ops import Mvau, Thresholding
-from bnnflow.transforms.ir.tensor import Array
+from bnnflow.transforms.ir.tensor import Array, TensorType
 
 from ...hardware_graphs import GRAPHS
 
@@ -200,9 +201,14 @@ def test_another_set_is_written_while_images_pass(made: Made, stalls: Stalls | N
     since = [f"w {registers.SET} 1", f"r {registers.SET_READ}", f"r {registers.SET_SINCE}"]
     count = max(MANY, 4 * len(written) // made.hardware.timing.interval + 30)
     more = replace(made, images=np.resize(made.images, (count, *made.images.shape[1:])))
-    back = [f"images {count - 8}", f"w {registers.SET} 0", "images " + str(count), f"r {registers.SET_SINCE}"]
-    found = made.program.run(more.values, stalls, host=["images 2", *written, *since, *back])
-    now, first, second = found.read
+    back = [f"images {count - 8}", f"w {registers.SET} 0", f"r {registers.SET_SETTLED}", f"images {count}"]
+    told = [f"w {registers.SET} {made.sets}", *(f"r {place}" for place in (registers.SET_SETTLED, registers.SET_SINCE))]
+    found = made.program.run(
+        more.values, stalls, host=["images 2", *written, *since, *back, *told, f"r {registers.SET}"]
+    )
+    now, first, settled, at_last, second, asked = found.read
+    # A set that is not there is not asked for; images with the old set are under way when a new one is.
+    assert (settled, at_last, asked) == (0, 1, 0)
     assert now == 1 and 2 < first < count - 8 < second < count
     before, behind = more.outputs(made.graph), more.outputs(other)
     assert not np.array_equal(before, behind)
@@ -216,6 +222,39 @@ def test_the_set_in_use_can_be_written_between_images(made: Made) -> None:
     found = made.program.run(made.values, host=[*rows_written(made, other, 0), f"images {MANY}"])
     # The first images met memories half written; the last ones did not.
     assert np.array_equal(found.outputs[-4:], made.outputs(other)[-4:])
+
+
+def test_a_row_has_no_more_bits_than_it_has() -> None:
+    assert list(writes(3, 7, 40, 5 << 32 | 9)) == [
+        (registers.DATA, 9),
+        (registers.DATA + 4, 5),
+        (registers.ROW, 7),
+        (registers.MEMORY, 3),
+    ]
+    with pytest.raises(Problem, match="memory 3 has 40 bits"):
+        list(writes(3, 7, 40, 1 << 40))
+
+
+def test_weights_without_a_sign_have_no_code() -> None:
+    """Their memory is not laid out as faults are."""
+    weight = np.array([[0, 1, 3, 1], [2, 0, 1, 3]], np.int8)
+    op = Mvau(weight, np.array([[3], [5]]), False, 0, 1, 2)
+    graph = Graph("net", "x", TensorType((4,), 0, 3), (Node("layer", op, ("x",)),), "layer")
+    with pytest.raises(Problem, match="layer has no negative weight"):
+        hardware_of(graph, 2, {}, 100.0, HardwareChoices(protect="tmr"))
+    assert hardware_of(graph, 2, {}, 100.0, HardwareChoices(protect="none")).control is None
+
+
+def test_units_that_are_written_have_their_latency_in_cycles() -> None:
+    """Also where nobody asks for registers, as `flow cycles` does."""
+    graph = GRAPHS["ternary"]()
+    assert latencies(writable(graph, HardwareChoices(sets=1))).keys() == latencies(graph).keys()
+
+
+def test_constants_that_no_host_writes_are_named() -> None:
+    made = hardware_of(GRAPHS["integers"](), 2, {}, 100.0, HardwareChoices(sets=1))
+    assert constants_left(made) == ["constants of t3, t6 stay those of this network: other weights need the same ones"]
+    assert constants_left(hardware_of(GRAPHS["integers"](), 2, {}, 100.0)) == []
 
 
 @pytest.mark.parametrize(

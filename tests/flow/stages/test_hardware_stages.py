@@ -57,6 +57,12 @@ def test_hardware_is_written_simulated_and_told(
     assert simulated["interval_cycles"] == written["interval_cycles"]
     assert "equal: 10 images, 2 runs" in (folder / "report.html").read_text()
     assert "2 runs, the words of" in capsys.readouterr().out
+    # The run is hardware's source, as it stands in it, and never its place.
+    assert cli.run(["rtl", str(folder), "-o", str(tmp_path / "again"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["sha256"] == written["sha256"]
+    for place in (folder, folder / "base" / "rtl"):
+        assert cli.run(["rtl", str(folder), "-o", str(place)]) == USER_INPUT
+        assert "belongs to a run" in capsys.readouterr().err and (folder / "summary.json").is_file()
     # Nothing is done twice; a changed file of the hardware is found and refused.
     assert cli.run(build) == 0
     assert all(stage["skipped"] for stage in found_stages(folder) if stage["name"] in ("rtl", "cosim"))
