@@ -56,12 +56,13 @@ module bnnflow_guarded_memory #(
   localparam int GROUPS = (DATA + LIMIT * WAYS - 1) / (LIMIT * WAYS);
   localparam int SHARE = (DATA + GROUPS - 1) / GROUPS;
   localparam int REST = DATA - (GROUPS - 1) * SHARE;
-  localparam int WORDS_OF_CODE = (GROUPS - 1) * (SHARE < WAYS ? SHARE : WAYS) + (REST < WAYS ? REST : WAYS);
+  localparam int EACH = SHARE < WAYS ? SHARE : WAYS;
+  localparam int CODEWORDS = (GROUPS - 1) * EACH + (REST < WAYS ? REST : WAYS);
 `ifndef __ICARUS__
   if (JOINED > WORDS) begin : g_check
     $error("JOINED is at most WORDS");
   end
-  if (BITS != (COPIES == 3 ? 3 * DATA : DATA + CHECKS * WORDS_OF_CODE)) begin : g_check2
+  if (BITS != (COPIES == 3 ? 3 * DATA : DATA + CHECKS * CODEWORDS)) begin : g_check2
     $error("BITS are those of a row in its code");
   end
 `endif
