@@ -22,7 +22,8 @@ from bnnflow.build.cosim.verilator import Tools, build
 from bnnflow.build.parts import part
 from bnnflow.build.rtl.design import design
 from bnnflow.build.schedule import fold
-from bnnflow.flow.graphs.hardware import Checks, cosimulated, hardware_of
+from bnnflow.flow.graphs.cosimulation import Checks, cosimulated
+from bnnflow.flow.graphs.hardware import hardware_of
 from bnnflow.flow.pruning.structure import graph_of
 from bnnflow.flow.run.tools import simulation_tools
 from bnnflow.models.files.pack import unpack_network
@@ -77,9 +78,7 @@ def row(name: str, cycles: int, images: int, tools: Tools) -> str:
     sent = np.random.default_rng(0).integers(low, high + 1, (images, *kind.shape))
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        for path, text in made.design.files.items():
-            (folder / path).parent.mkdir(parents=True, exist_ok=True)
-            (folder / path).write_text(text)
+        made.design.write(folder)
         began = children()
         program = build(made.design, folder, tools, fast=True)
         built = children() - began

@@ -65,20 +65,25 @@ def modules(memories: Sequence[HostMemory]) -> tuple[str, ...]:
     return (*_MODULES, *(_MEMORY_MODULES if memories else ()))
 
 
+def set_bits(sets: int) -> int:
+    """Bits of a set's number."""
+    return max(1, (sets - 1).bit_length())
+
+
+def row_bits(memories: Sequence[HostMemory]) -> int:
+    """Bits of data of the longest row."""
+    return max((each.data_bits for each in memories), default=1)
+
+
 def ports() -> list[str]:
     """Ports of the top module."""
-    made = []
-    for way, name, bits in PORTS:
-        wide = f"[{bits - 1}:0] " if bits > 1 else ""
-        made.append(f"    {way} logic {wide}s_axi_control_{name},")
-    return made
+    return [f"{way} logic {f'[{bits - 1}:0] ' if bits > 1 else ''}s_axi_control_{name}" for way, name, bits in PORTS]
 
 
 def memory_ports(memory: HostMemory, number: int, image_bits: int) -> dict[str, str]:
     """Of a bnnflow_guarded_memory."""
-    sets = max(1, (memory.sets - 1).bit_length())
     return {
-        "set": f"host_set[{sets - 1}:0]" if memory.sets > 1 else "1'b0",
+        "set": f"host_set[{set_bits(memory.sets) - 1}:0]" if memory.sets > 1 else "1'b0",
         "at": f"host_at[{image_bits - 1}:0]",
         "write": f"host_writes[{number}] & (host_row < 32'd{memory.sets * memory.rows})",
         "row": f"host_row[{memory.row_address_bits - 1}:0]",
@@ -90,13 +95,13 @@ def memory_ports(memory: HostMemory, number: int, image_bits: int) -> dict[str, 
 
 def wires(memories: Sequence[HostMemory], sets: int, streams: int) -> list[str]:
     """Declarations; they stand before all instances."""
-    many, row = max(1, len(memories)), max([1, *(each.data_bits for each in memories)])
+    many, row = max(1, len(memories)), row_bits(memories)
     made = [
         "  logic reg_write;",
         "  logic [15:0] reg_write_addr, reg_read_addr;",
         "  logic [31:0] reg_write_data, reg_read_data;",
         "  logic host_clear;",
-        f"  logic [{max(1, (sets - 1).bit_length()) - 1}:0] host_set;",
+        f"  logic [{set_bits(sets) - 1}:0] host_set;",
         "  logic [31:0] host_at, host_row;",
         f"  logic [{many - 1}:0] host_writes, host_mended, host_failed;",
         f"  logic [{row - 1}:0] host_data;",
@@ -110,8 +115,8 @@ def wires(memories: Sequence[HostMemory], sets: int, streams: int) -> list[str]:
 
 def alone(memories: Sequence[HostMemory], sets: int) -> tuple[list[str], list[str]]:
     """Ports and wires with which registers stand for themselves: what memories hear and say."""
-    many, row = max(1, len(memories)), max([1, *(each.data_bits for each in memories)])
-    bits = 64 + many + row + max(1, (sets - 1).bit_length())
+    many, row = max(1, len(memories)), row_bits(memories)
+    bits = 64 + many + row + set_bits(sets)
     ports = [
         f"input logic {end}" for end in ("s_axis_0_tvalid", "s_axis_0_tready", "m_axis_0_tvalid", "m_axis_0_tready")
     ]
@@ -134,33 +139,23 @@ def control_parameters(
         "STREAMS": streams,
         "MEMORIES": len(memories),
         "SETS": sets,
-        "ROW": max([1, *(each.data_bits for each in memories)]),
+        "ROW": row_bits(memories),
     }
 
 
-AXI_PORTS = {name: f"s_axi_control_{name}" for _, name, _ in PORTS if name != "wstrb"} | {
+_ACCESS = {
     "write": "reg_write",
     "write_addr": "reg_write_addr",
     "write_data": "reg_write_data",
     "read_addr": "reg_read_addr",
     "read_data": "reg_read_data",
 }
-CONTROL_PORTS = {
-    "write": "reg_write",
-    "write_addr": "reg_write_addr",
-    "write_data": "reg_write_data",
-    "read_addr": "reg_read_addr",
-    "read_data": "reg_read_data",
+AXI_PORTS = {name: f"s_axi_control_{name}" for _, name, _ in PORTS if name != "wstrb"} | _ACCESS
+CONTROL_PORTS = _ACCESS | {
     "in": "s_axis_0_tvalid & s_axis_0_tready",
     "out": "m_axis_0_tvalid & m_axis_0_tready",
-    "clear": "host_clear",
-    "stalls": "host_stalls",
-    "peaks": "host_peaks",
-    "set": "host_set",
-    "at": "host_at",
-    "writes": "host_writes",
-    "row": "host_row",
-    "data": "host_data",
-    "mended": "host_mended",
-    "failed": "host_failed",
+    **{
+        name: f"host_{name}"
+        for name in ("clear", "stalls", "peaks", "set", "at", "writes", "row", "data", "mended", "failed")
+    },
 }

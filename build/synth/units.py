@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from ..rtl.design import MODELS, Design, UnitSource
 from .yosys import Sources
 
-# Ports by which a memory beside a unit hears of the host, and their bits where they are not said by it.
+# What a memory beside a unit hears of the host and tells it, up to the highest bit that it reads.
 _HOST = re.compile(r"\bhost_(set|at|writes|row|data|mended|failed)\[(\d+)")
 
 
@@ -69,6 +69,11 @@ def _anonymous(source: UnitSource, files: Mapping[str, str]) -> tuple[str, dict[
         text = re.sub(rf"\b{wire}_(valid|ready|data|push)\b", rf"{name}_\1", text)
     for place, name in enumerate(source.names):
         text = re.sub(rf"\b(unused_)?{name}(_next)?\b", rf"\1n{place}\2", text)
+    # A unit's memories have numbers of the network.
+    numbers = list(dict.fromkeys(re.findall(r"\bhost_writes\[(\d+)\]", text)))
+    for place, number in enumerate(numbers):
+        text = re.sub(rf"\bhost_(writes|mended|failed)\[{number}\]", rf"host_\1[#{place}]", text)
+    text = text.replace("[#", "[")
     return text, memories
 
 

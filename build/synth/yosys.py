@@ -119,8 +119,12 @@ def _mapped(sources: Sources, family: Family, yosys: Yosys, seconds: float | Non
         _run([*yosys.command, "; ".join(script)], folder, seconds, sources.top)
         said = (folder / "stat.json").read_text("utf-8")
     counts = json.loads(said[said.index("{") :])["design"]["num_cells_by_type"]
-    # Instances of modules that are kept apart stand beside the cells in them.
-    return {cell: int(count) for cell, count in counts.items() if not cell.startswith(("$", "\\", "bnnflow_"))}
+    # Instances of modules that are kept apart stand beside the cells in them, and notes of what was flattened.
+    cells = {cell: int(n) for cell, n in counts.items() if not cell.startswith(("$paramod", "$scopeinfo", "bnnflow_"))}
+    if left := [cell for cell in cells if cell.startswith("$")]:
+        what = f"yosys left {', '.join(left)} of {sources.top} that no cell of {family.name} stands for"
+        raise Problem(what, "yosys", "this is a bug: please report it")
+    return cells
 
 
 def _run(command: Sequence[str], folder: Path, seconds: float | None, top: str) -> None:

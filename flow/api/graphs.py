@@ -8,24 +8,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..run.files import check_file, check_folder
-from .common import Changes, PathLike, array_of, changes_of, checked_key, given_or_default, path_of
+from .common import Changes, PathLike, array_of, changes_of, given_or_default, path_of
+from .hardware import choices_of, of_run, wanted_of
 
 if TYPE_CHECKING:
     import numpy as np
 
     from ...transforms.ir.graph import Graph
-    from ..graphs.control import HardwareChoices
-    from ..graphs.folding import Wanted
     from ..recipe.schema import Recipe
     from ..results.costs import GraphCost
     from ..results.graphs import CheckResult, CompileResult, Simulation
     from ..results.hardware import Cosim, Rtl
     from ..results.pruned_file import PrunedFile
     from ..results.rankings import Ranking
-    from ..results.synthesis import SynthesisResult
     from ..results.timing import Cycles
 
-__all__ = ["LoadedGraph", "check", "compile_file", "load", "synth"]
+__all__ = ["LoadedGraph", "check", "compile_file", "load"]
 
 
 def load(path: PathLike, input: str | None = None) -> LoadedGraph:
@@ -47,7 +45,7 @@ def load(path: PathLike, input: str | None = None) -> LoadedGraph:
     from ..graphs.of_runs import networks
 
     found = networks(Path(path), contract_of(input))
-    return LoadedGraph(found.one(), Path(path), found.recipe)
+    return LoadedGraph(found.graphs[found.first], found.files[found.first], found.recipe)
 
 
 def check(path: PathLike, input: str | None = None, changes: Changes = ()) -> CheckResult:
@@ -377,7 +375,7 @@ class LoadedGraph:
         place = path_of(output)
         if place is not None and place.suffix:
             check_file(place, (".onnx",), [self.path, path_of(folding)])
-        wanted = _wanted(part, clock_mhz, fps, folding, finn_plus, top_k, keep_shape)
+        wanted = wanted_of(part, clock_mhz, fps, folding, finn_plus, top_k, keep_shape, self.recipe)
         depths = graphs.Fifos(fifo, path_of(fifo_depths))
         return graphs.estimate(self.graph, wanted, cost_model, depths, place, unrolled)
 
@@ -409,7 +407,7 @@ class LoadedGraph:
         """
         from ..commands import graphs
 
-        wanted = _wanted(part, clock_mhz, fps, folding, finn_plus, top_k, keep_shape)
+        wanted = wanted_of(part, clock_mhz, fps, folding, finn_plus, top_k, keep_shape, self.recipe)
         return graphs.cycles(self.graph, wanted, count, graphs.Fifos(fifo, path_of(fifo_depths)))
 
     def rtl(
@@ -450,9 +448,9 @@ class LoadedGraph:
         """
         from ..commands import graphs, hardware
 
-        wanted = _wanted(part, clock_mhz, fps, folding, False, top_k, keep_shape, self.recipe)
-        fifos = graphs.Fifos(_fifo(fifo, self.recipe), path_of(fifo_depths))
-        asked = _choices(control, sets, protect, primitives, self.recipe)
+        wanted = wanted_of(part, clock_mhz, fps, folding, False, top_k, keep_shape, self.recipe)
+        fifos = graphs.Fifos(of_run(fifo, "rtl.fifo", self.recipe), path_of(fifo_depths))
+        asked = choices_of(control, sets, protect, primitives, self.recipe)
         return hardware.rtl(self.graph, wanted, fifos, Path(folder), asked)
 
     def cosim(
@@ -504,120 +502,14 @@ class LoadedGraph:
         True
         """
         from ..commands import graphs, hardware, simulation
-        from ..graphs.hardware import Checks
+        from ..graphs.cosimulation import Checks
 
         given = None
         if images is not None or data:
             given = simulation.Images(array_of(images), None, data, path_of(data_dir), count)
-        wanted = _wanted(part, clock_mhz, fps, folding, False, top_k, keep_shape, self.recipe)
+        wanted = wanted_of(part, clock_mhz, fps, folding, False, top_k, keep_shape, self.recipe)
         checks = Checks(stalls, seed, seconds, structural)
         how = hardware.CosimOptions(given, count, checks, path_of(folder))
-        fifos = graphs.Fifos(_fifo(fifo, self.recipe), path_of(fifo_depths))
-        asked = _choices(control, sets, protect, primitives, self.recipe)
+        fifos = graphs.Fifos(of_run(fifo, "rtl.fifo", self.recipe), path_of(fifo_depths))
+        asked = choices_of(control, sets, protect, primitives, self.recipe)
         return hardware.cosim(self.graph, wanted, fifos, how, asked)
-
-
-def synth(
-    path: PathLike,
-    fps: float | None = None,
-    *,
-    units: Sequence[str] = (),
-    family: str = "",
-    whole: bool = False,
-    jobs: int | None = None,
-    seconds: float | None = None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-    part: str | None = None,
-    clock_mhz: float | None = None,
-    folding: PathLike | None = None,
-    fifo: int | None = None,
-    fifo_depths: PathLike | None = None,
-    control: bool | None = None,
-    sets: int | None = None,
-    protect: str | None = None,
-    primitives: str | None = None,
-    input: str | None = None,
-    top_k: int = 0,
-    keep_shape: bool = False,
-) -> SynthesisResult:
-    """Map hardware to an FPGA's cells by yosys, unit by unit; what was mapped before is taken from the cache.
-
-    Args:
-        path: of a run, both of whose networks are mapped, of one of its networks, or of an ONNX file.
-        units: names; empty: all.
-        family: "xc7", "xcup", "ecp5" or "ice40"; empty: that of the part.
-        whole: also map each network as one netlist.
-        jobs: netlists at a time; None: one a processor, at most 4.
-        seconds: that a netlist may take; None: as long as it takes.
-        progress: is told netlists done and in all.
-        fps, part, clock_mhz, folding, fifo, fifo_depths, control, sets, protect, primitives, top_k, keep_shape:
-            as for `LoadedGraph.rtl`.
-        input: as for `load`.
-
-    Returns:
-        `networks`: by "base" and "pruned", or by the graph's name, cells of units and their sum.
-
-    Raises:
-        Problem: as for `rtl`; no such unit or family; yosys fails, is missing (status 3) or takes too long (1).
-
-    >>> bf.synth("net.onnx", fps=1000, units=["dense1"], family="ice40").networks["net"].total.lut > 0
-    True
-    """
-    import os
-
-    from ...build.synth.families import family as family_named
-    from ...build.synth.families import family_of
-    from ..commands import graphs
-    from ..commands import synth as work
-    from ..graphs.inputs import contract_of
-    from ..graphs.of_runs import networks
-    from ..graphs.synthesis import SynthOptions
-
-    found = networks(Path(path), contract_of(input))
-    wanted = _wanted(part, clock_mhz, fps, folding, False, top_k, keep_shape, found.recipe)
-    family = family or (found.recipe.synth.family if found.recipe is not None else "")
-    mapped = family_named(family) if family else family_of(wanted.part.name)
-    how = SynthOptions(mapped, units, whole, jobs or min(4, len(os.sched_getaffinity(0))), seconds)
-    fifos = graphs.Fifos(_fifo(fifo, found.recipe), path_of(fifo_depths))
-    asked = _choices(control, sets, protect, primitives, found.recipe)
-    return work.synth(found.graphs, wanted, fifos, how, asked, progress)
-
-
-def _fifo(fifo: int | None, recipe: Recipe | None) -> int:
-    return recipe.rtl.fifo if fifo is None and recipe is not None else given_or_default(fifo, "rtl.fifo")
-
-
-def _choices(
-    control: bool | None, sets: int | None, protect: str | None, primitives: str | None, recipe: Recipe | None
-) -> HardwareChoices:
-    from ..graphs.control import HardwareChoices
-
-    def chosen(key: str, value: Any) -> Any:
-        if value is None and recipe is not None:
-            return getattr(recipe.rtl, key)
-        return given_or_default(value, f"rtl.{key}")
-
-    return HardwareChoices(
-        chosen("control", control), chosen("sets", sets), chosen("protect", protect), chosen("primitives", primitives)
-    )
-
-
-def _wanted(
-    part: str | None,
-    clock_mhz: float | None,
-    fps: float | None,
-    folding: PathLike | None,
-    finn_plus: bool,
-    top_k: int,
-    keep_shape: bool,
-    recipe: Recipe | None = None,
-) -> Wanted:
-    from ...build.parts import part as part_of
-    from ..graphs.folding import Wanted
-
-    if recipe is not None:
-        part = recipe.target.part if part is None else part
-        clock_mhz = recipe.target.clock_mhz if clock_mhz is None else clock_mhz
-    chip = part_of(given_or_default(part, "target.part"))
-    clock, rate = given_or_default(clock_mhz, "target.clock_mhz"), checked_key(fps, "target.fps")
-    return Wanted(chip, clock, rate, path_of(folding), finn_plus, top_k, keep_shape, recipe is not None)

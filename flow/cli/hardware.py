@@ -47,7 +47,6 @@ Primitives = Annotated[str | None, Key("rtl.primitives", default=_OF_RUN)]
     "flow rtl runs/digits -o hardware  # As that run folded it.",
 )
 def rtl(
-    context: typer.Context,
     graph: HardwareOf,
     output: Annotated[Path | None, Own("Folder for the files.", ("-o", "--output"), default="<name>_rtl")] = None,
     part: PartOf = None,
@@ -146,7 +145,7 @@ def cosim(
         useless(context, ["data_dir"], "without --data", "name the data set with --data")
     pictures, contract = inputs.images_and_contract(input)
     source = of_runs.networks(graph, contract)
-    found = LoadedGraph(source.one(), graph, source.recipe).cosim(
+    found = LoadedGraph(source.graphs[source.first], source.files[source.first], source.recipe).cosim(
         pictures,
         fps,
         data=data,
@@ -208,7 +207,7 @@ def synth(
     Of a run both networks. Results are kept by content, so that no unit is mapped twice. Cells before placing; beside
     them what FINN's formulas estimate. Exit status 3 if yosys is missing.
     """
-    from ..api.graphs import synth as work
+    from ..api.hardware import synth as work
     from ..show import hardware as screen_hardware
     from ..show import terminal as screen
 

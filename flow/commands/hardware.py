@@ -14,9 +14,10 @@ from bnnflow import Problem
 
 from ...build.rtl.design import FILE_LIST
 from ...transforms.ir.graph import Graph
-from ..graphs.control import HardwareChoices, refuse_primitives
+from ..graphs.control import PLAIN, HardwareChoices, refuse_primitives
+from ..graphs.cosimulation import Checks, cosimulated
 from ..graphs.folding import Wanted
-from ..graphs.hardware import Checks, Hardware, cosimulated, drawn, hardware_of, refuse_deadlock, refuse_too_large, told
+from ..graphs.hardware import Hardware, drawn, hardware_of, refuse_deadlock, refuse_too_large, told
 from ..results.hardware import Cosim, Rtl
 from ..run.files import whole_folder
 from ..run.folder import Run
@@ -41,7 +42,7 @@ class CosimOptions:
     folder: Path | None = None
 
 
-def rtl(graph: Graph, wanted: Wanted, fifos: Fifos, folder: Path, asked: HardwareChoices | None = None) -> Rtl:
+def rtl(graph: Graph, wanted: Wanted, fifos: Fifos, folder: Path, asked: HardwareChoices = PLAIN) -> Rtl:
     """Write a graph's hardware: compiled and folded as for `estimate`.
 
     Args:
@@ -52,15 +53,16 @@ def rtl(graph: Graph, wanted: Wanted, fifos: Fifos, folder: Path, asked: Hardwar
         asked: what a host is to ask of the hardware.
 
     Raises:
-        Problem: as for `estimate`; a unit that has no hardware; the folder holds something else.
+        Problem: as for `estimate`; a unit that has no hardware; primitives that the part does not have, or memories
+            that it does not hold (status 1); the folder holds something else, or belongs to a run.
     """
-    made, notes = _made(graph, wanted, fifos, asked)
+    made, notes = _fitting(graph, wanted, fifos, asked)
     with _hardware_folder(folder) as place:
-        _write(made, place)
+        made.design.write(place)
     return told(made, wanted.clock_mhz, notes, str(folder))
 
 
-def cosim(graph: Graph, wanted: Wanted, fifos: Fifos, how: CosimOptions, asked: HardwareChoices | None = None) -> Cosim:
+def cosim(graph: Graph, wanted: Wanted, fifos: Fifos, how: CosimOptions, asked: HardwareChoices = PLAIN) -> Cosim:
     """Simulate a graph's hardware cycle by cycle and compare it with the simulators.
 
     Args:
@@ -73,25 +75,34 @@ def cosim(graph: Graph, wanted: Wanted, fifos: Fifos, how: CosimOptions, asked: 
     from ..run.tools import simulation_tools
 
     tools = simulation_tools()
-    made, _ = _made(graph, wanted, fifos, asked)
+    made, _ = _fitting(graph, wanted, fifos, asked)
     images = _images(made.graph, how)
     if how.folder is not None:
         with _hardware_folder(how.folder) as place:
-            _write(made, place)
+            made.design.write(place)
         return cosimulated(made, images, replace(how.checks, waveforms=how.folder), how.folder, tools)
     with tempfile.TemporaryDirectory() as name:
-        _write(made, Path(name))
+        made.design.write(Path(name))
         return cosimulated(made, images, how.checks, Path(name), tools)
 
 
-def _made(graph: Graph, wanted: Wanted, fifos: Fifos, asked: HardwareChoices | None) -> tuple[Hardware, Sequence[str]]:
+def hardware_for(graph: Graph, wanted: Wanted, fifos: Fifos, asked: HardwareChoices) -> tuple[Hardware, Sequence[str]]:
+    """Hardware of a graph of any level, compiled and folded, and notes of both.
+
+    Raises:
+        Problem: as for `estimate`; a unit that has no hardware; FIFOs with which it would stand still (status 1).
+    """
     folded = compile_and_fold(graph, wanted)
-    own = fifos.own(folded, wanted.finn_plus)
-    made = hardware_of(folded.graph, fifos.depth, own, wanted.clock_mhz, asked)
+    made = hardware_of(folded.graph, fifos.depth, fifos.own(folded, wanted.finn_plus), wanted.clock_mhz, asked)
     refuse_deadlock(made)
-    refuse_primitives(made.asked.primitives, wanted.part)
-    refuse_too_large(made, wanted.part)
     return made, folded.notes
+
+
+def _fitting(graph: Graph, wanted: Wanted, fifos: Fifos, asked: HardwareChoices) -> tuple[Hardware, Sequence[str]]:
+    refuse_primitives(asked.primitives, wanted.part)
+    made, notes = hardware_for(graph, wanted, fifos, asked)
+    refuse_too_large(made, wanted.part)
+    return made, notes
 
 
 def _hardware_folder(folder: Path) -> AbstractContextManager[Path]:
@@ -103,13 +114,6 @@ def _hardware_folder(folder: Path) -> AbstractContextManager[Path]:
     if (run := Run.find(folder)) is not None:
         raise Problem("this folder belongs to a run", str(folder), f"give one outside {run.folder}")
     return whole_folder(folder, FILE_LIST)
-
-
-def _write(made: Hardware, folder: Path) -> None:
-    for path, text in made.design.files.items():
-        target = folder / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text, encoding="utf-8")
 
 
 def _images(graph: Graph, how: CosimOptions) -> np.ndarray:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from ...transforms.ir.graph import Graph
 from ..graphs.control import HardwareChoices
 from ..graphs.folding import Wanted
-from ..graphs.hardware import Hardware, hardware_of, refuse_deadlock
 from ..graphs.synthesis import Progress, SynthOptions, mapped, refuse_foreign
 from ..results.synthesis import SynthesisResult
-from .graphs import Fifos, compile_and_fold
+from .graphs import Fifos
+from .hardware import hardware_for
 
 
 def synth(
@@ -36,12 +36,5 @@ def synth(
 
     tool = synthesis_tool()
     refuse_foreign(asked.primitives, how.family)
-    made = {name: _made(graph, wanted, fifos, asked) for name, graph in graphs.items()}
+    made = {name: hardware_for(graph, wanted, fifos, asked) for name, graph in graphs.items()}
     return mapped(made, how, tool, progress)
-
-
-def _made(graph: Graph, wanted: Wanted, fifos: Fifos, asked: HardwareChoices) -> tuple[Hardware, Sequence[str]]:
-    folded = compile_and_fold(graph, wanted)
-    made = hardware_of(folded.graph, fifos.depth, fifos.own(folded, wanted.finn_plus), wanted.clock_mhz, asked)
-    refuse_deadlock(made)
-    return made, folded.notes

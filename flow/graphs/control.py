@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,6 +20,9 @@ from ...sim.faults.protections.codewords import Codewords
 from ...sim.faults.protections.tmr import Tmr
 from ...transforms.ir.graph import Graph
 from ...transforms.ir.ops import Mvau, Thresholding
+
+if TYPE_CHECKING:
+    from ..recipe.schema import Rtl
 
 PORTS = {"weights": "weights", "thresholds": "bounds"}
 
@@ -41,6 +45,11 @@ class HardwareChoices:
 
 
 PLAIN = HardwareChoices()
+
+
+def choices_of(settings: Rtl) -> HardwareChoices:
+    """What a recipe's section `rtl` asks for."""
+    return HardwareChoices(settings.control, settings.sets, settings.protect, settings.primitives)
 
 
 def refuse_primitives(primitives: str, part: Part) -> None:

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bnnflow import Problem
 
 from ...transforms.ir.contract import InputContract
 from ...transforms.ir.graph import Graph
-from ..recipe.file import load_recipe
-from ..recipe.schema import Recipe
-from ..run.folder import Run
+from ..run.folder import RECIPE, Run
 from ..run.names import FOLDED
 from .inputs import open_graph
+
+if TYPE_CHECKING:
+    from ..recipe.schema import Recipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,41 +25,47 @@ class Source:
 
     Attributes:
         graphs: by name: of a run "base" and "pruned", else the graph's own.
+        files: that they were read from, by the same names.
         recipe: of the run; None for files.
     """
 
     graphs: Mapping[str, Graph]
+    files: Mapping[str, Path]
     recipe: Recipe | None = None
 
     @property
-    def of_run(self) -> bool:
-        """Whether they are folded as a run folded them."""
-        return self.recipe is not None
-
-    def one(self) -> Graph:
-        """The pruned network, else the only one there is."""
-        return self.graphs.get("pruned", next(iter(self.graphs.values())))
+    def first(self) -> str:
+        """Name of the pruned network, else of the only one there is."""
+        return "pruned" if "pruned" in self.graphs else next(iter(self.graphs))
 
 
 def networks(path: Path, contract: InputContract | None = None) -> Source:
     """The networks of a run, of one of its folders "base" and "pruned", or of a file.
 
-    Networks of a run are called as the run calls their hardware.
+    Args:
+        path: of one of these.
+        contract: what an input holds whose file does not say so.
 
     Raises:
-        Problem: the folder is none of a run, or one of its files was changed since it was written.
+        Problem: the folder is none of a run, or one of its files was changed since it was written (status 1).
     """
     if not path.is_dir():
         graph = open_graph(path, contract)
-        return Source({graph.name: graph})
+        return Source({graph.name: graph}, {graph.name: path})
     run = Run.find(path)
-    folder = path if (path / FOLDED).is_file() else None
-    names = (folder.name,) if folder is not None else ("base", "pruned")
-    places = {name: (path if folder is not None else path / name) / FOLDED for name in names}
-    found = {name: place for name, place in places.items() if place.is_file()}
-    if run is None or not found:
-        raise Problem("there is no folded network in this folder", str(path), "give a run of `flow build`, or a file")
-    recipe = load_recipe(run.folder / "model.yaml")
-    called = {name: f"{recipe.name}_{name}".strip("_") for name in found}
-    graphs = {name: replace(open_graph(place, contract), name=called[name]) for name, place in found.items()}
-    return Source(graphs, recipe)
+    places = [path] if (path / FOLDED).is_file() else [path / network for network in ("base", "pruned")]
+    files = {place.absolute().name: place / FOLDED for place in places if (place / FOLDED).is_file()}
+    if run is None or not files:
+        raise Problem(
+            "there is no run's folded network in this folder", str(path), "give a run of `flow build`, or a file"
+        )
+    from ..recipe.file import load_recipe
+
+    recipe = load_recipe(run.folder / RECIPE)
+    graphs = {name: named(open_graph(file, contract), recipe, name) for name, file in files.items()}
+    return Source(graphs, files, recipe)
+
+
+def named(graph: Graph, recipe: Recipe, network: str) -> Graph:
+    """The graph of a run's network, "base" or "pruned", by the name that its hardware is to have."""
+    return replace(graph, name=f"{recipe.name}_{network}".strip("_"))

@@ -222,10 +222,7 @@ def _simulated_wrong(tools: Tools) -> int:
     graph = Graph("doctor", "x", TensorType((4,), 0, 1), (unit,), "layer")
     images, made = np.arange(16)[:, None] >> np.arange(4) & 1, design(graph, 2, {}, 100.0)
     with tempfile.TemporaryDirectory() as folder:
-        for path, text in made.files.items():
-            target = Path(folder) / path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(text, encoding="utf-8")
+        made.write(Path(folder))
         found = build(made, Path(folder), tools, _BUILD_SECONDS).run(images, seconds=_BUILD_SECONDS).outputs
     return int((found != run(graph, images)["layer"].reshape(found.shape)).sum())
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from bnnflow import CHECK_FAILED, Problem
@@ -13,8 +11,10 @@ from ...build.rtl.design import design
 from ...build.synth.families import Family, family, family_of
 from ...transforms.ir.graph import Graph
 from ...transforms.reading.read import read
-from ..graphs.control import HardwareChoices, control_of, writable
-from ..graphs.hardware import Checks, Hardware, cosimulated, hardware_of, refuse_too_large, told
+from ..graphs.control import choices_of, control_of, writable
+from ..graphs.cosimulation import Checks, cosimulated
+from ..graphs.hardware import Hardware, hardware_of, refuse_too_large, told
+from ..graphs.of_runs import named
 from ..graphs.rates import affordable, timing_of
 from ..graphs.synthesis import SynthOptions, mapped, refuse_foreign
 from ..recipe.schema import Recipe
@@ -37,11 +37,11 @@ def write_rtl(build: Build) -> RtlResult:
 
 def _write(build: Build, network: str) -> Rtl | NotWritten:
     clock, settings = build.recipe.target.clock_mhz, build.recipe.rtl
-    graph = _named(build, network)
+    graph = _folded(build, network)
     try:
         if not affordable(graph, _MOST_WORDS):
             return NotWritten(reason=_TOO_LONG)
-        made = hardware_of(graph, settings.fifo, {}, clock, _choices(build.recipe))
+        made = hardware_of(graph, settings.fifo, {}, clock, choices_of(build.recipe.rtl))
         refuse_too_large(made, part(build.recipe.target.part))
     except Problem as problem:
         return NotWritten(reason=problem.in_place)
@@ -53,8 +53,8 @@ def _write(build: Build, network: str) -> Rtl | NotWritten:
 def _again(build: Build, network: str, written: Rtl) -> Hardware:
     """The hardware that `write_rtl` wrote."""
     recipe, depths = build.recipe, written.fifo_depths
-    asked = _choices(recipe)
-    graph = writable(_named(build, network), asked)
+    asked = choices_of(recipe.rtl)
+    graph = writable(_folded(build, network), asked)
     control = control_of(graph, asked)
     made = design(graph, recipe.rtl.fifo, depths, written.clock_mhz, control, primitives=asked.primitives)
     return Hardware(graph, made, depths, timing_of(graph, 3, recipe.rtl.fifo, depths, control), control, asked)
@@ -100,14 +100,8 @@ def synthesize(build: Build) -> SynthesisResult:
     return mapped(made, how, synthesis_tool(), lambda done, total: progress(done, total, {}))
 
 
-def _choices(recipe: Recipe) -> HardwareChoices:
-    rtl = recipe.rtl
-    return HardwareChoices(rtl.control, rtl.sets, rtl.protect, rtl.primitives)
-
-
-def _named(build: Build, network: str) -> Graph:
-    """The folded graph, by the run's name and its own, as its hardware is to be called."""
-    return replace(read(build.file(network, FOLDED)), name=f"{build.recipe.name}_{network}".strip("_"))
+def _folded(build: Build, network: str) -> Graph:
+    return named(read(build.file(network, FOLDED)), build.recipe, network)
 
 
 def cosim_wanted(recipe: Recipe) -> bool:
@@ -141,8 +135,7 @@ def simulate_rtl(build: Build) -> CosimResult:
         if isinstance(written, NotWritten):
             continue
         hardware = _again(build, network, written)
-        graph = _named(build, network)
-        inputs = np.asarray(image_inputs(graph, images))
+        inputs = np.asarray(image_inputs(hardware.graph, images))
         found[network] = cosimulated(hardware, inputs, checks, build.file(network, FOLDER), tools)
         if not found[network].equal:
             what = f"the hardware differs from the simulators: {found[network].unexpected[0]}"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .flow.api.graphs import check as check
     from .flow.api.graphs import compile_file as compile_file
     from .flow.api.graphs import load as load
-    from .flow.api.graphs import synth as synth
+    from .flow.api.hardware import synth as synth
     from .flow.api.runs import build as build
     from .flow.api.runs import compare as compare
     from .flow.api.runs import prune as prune
@@ -32,9 +32,10 @@ __all__ = [
 ]
 # Names of the Python API, by the module of flow/api that holds them.
 _API = {
-    **dict.fromkeys(("LoadedGraph", "check", "compile_file", "load", "synth"), "graphs"),
+    **dict.fromkeys(("LoadedGraph", "check", "compile_file", "load"), "graphs"),
     **dict.fromkeys(("build", "compare", "prune", "rank"), "runs"),
     "faults": "faults",
+    "synth": "hardware",
 }
 
 CHECK_FAILED = 1

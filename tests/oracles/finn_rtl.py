@@ -21,7 +21,7 @@ from bnnflow.build.cosim.verilator import Stalls, Tools
 from bnnflow.build.memories import words_hex
 from bnnflow.build.rtl.modules import Memory, Module
 from bnnflow.build.rtl.words import from_words, value_bits, word_bytes
-from bnnflow.flow.graphs.hardware import STALLS
+from bnnflow.flow.graphs.cosimulation import STALLS
 from bnnflow.flow.run.tools import simulation_tools
 from bnnflow.transforms.ir.tensor import Array
 from bnnflow.transforms.streams import Stream

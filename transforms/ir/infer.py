@@ -185,7 +185,10 @@ def _levels(x: TensorType, low: int, high: int, scale: Array) -> TensorType:
 
 
 def accumulator(op: Mvau, x: TensorType) -> TensorType:
-    """Type of the sums inside an MVAU, before its thresholds: popcount in [0, MW], or the exact range."""
+    """Type of the sums inside an MVAU, before its thresholds: popcount in [0, MW], or the exact range.
+
+    Of a unit whose weights are rewritten in use it is the range of any weights of their type.
+    """
     return _sums(op, x, (*x.shape[:-1], op.weight.shape[0]))
 
 

@@ -66,6 +66,16 @@ def test_a_unit_is_the_same_in_any_network(name: str) -> None:
         assert named == {path for path in sources.files if path.endswith(".hex")}
 
 
+def test_numbers_of_memories_play_no_part() -> None:
+    """The unit behind other memories of a host is the same by itself."""
+    graph = GRAPHS["ternary"]()
+    made = hardware_of(graph, 2, {}, 100.0, HardwareChoices(protect="tmr"))
+    assert [each.unit for each in made.design.host_memories].count("t3") == 2
+    text = dict(unit_sources(made.design))["t3"].files["unit.sv"]
+    assert "host_writes[0]" in text and "host_writes[1]" in text and "input logic [1:0] host_writes" in text
+    assert "output logic [1:0] host_mended" in text
+
+
 def test_other_contents_are_other_units() -> None:
     graph = GRAPHS["ternary"]()
     one = dict(unit_sources(design(graph, 2, {}, 100.0)))
@@ -112,6 +122,15 @@ def test_what_is_asked_and_counted(tmp_path: Path) -> None:
     assert not synthesized(SMALL, family("ecp5"), yosys).kept
     changed = replace(SMALL, files={"unit.sv": SMALL.files["unit.sv"].replace("~a", "a")})
     assert not synthesized(changed, kind, yosys).kept
+
+
+@pytest.mark.parametrize(
+    ("cell", "said"), [("$mem_v2", "left .mem_v2 of unit"), ("RAMB72E3", "RAMB72E3 of xc7 is not")]
+)
+def test_what_is_not_mapped_or_not_known_is_no_zero(cell: str, said: str, tmp_path: Path) -> None:
+    kind, yosys = family("xc7"), stand_in(tmp_path, SAYS.replace("BUFG", cell))
+    with pytest.raises(Problem, match=said):
+        kind.resources(synthesized(SMALL, kind, yosys).cells)
 
 
 @pytest.mark.parametrize("damage", ["", "{", "[]", '{"cells": 3, "seconds": 1}', '{"cells": {"LUT6": "x"}}'])

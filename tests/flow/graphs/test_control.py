@@ -20,8 +20,8 @@ from bnnflow.build.rtl import control as registers
 from bnnflow.build.rtl.control import writes
 from bnnflow.build.rtl.modules import latencies
 from bnnflow.flow.graphs.control import PORTS, HardwareChoices, writable
-from bnnflow.flow.graphs.hardware import Checks, Hardware, constants_left, cosimulated, hardware_of, refuse_too_large
-from bnnflow.flow.run.tools import compiler_place, simulation_tools, verilator_place
+from bnnflow.flow.graphs.cosimulation import Checks, cosimulated
+from bnnflow.flow.graphs.hardware import Hardware, constants_left, hardware_of, refuse_too_large
 from bnnflow.sim.engine.simulator import Simulator
 from bnnflow.sim.faults.injection.layout import KINDS, Memory, memories
 from bnnflow.sim.faults.injection.protect import Protection
@@ -86,20 +86,11 @@ def of(*cases: object) -> pytest.MarkDecorator:
 
 
 @pytest.fixture(scope="module")
-def tools() -> Tools:
-    if verilator_place() is None or compiler_place() is None:
-        pytest.skip("Verilator or a C++ compiler is not installed")
-    return simulation_tools()
-
-
-@pytest.fixture(scope="module")
 def made(request: pytest.FixtureRequest, tools: Tools, tmp_path_factory: pytest.TempPathFactory) -> Made:
     name, protect, sets = request.param
     hardware = hardware_of(GRAPHS[name](), 2, {}, 100.0, HardwareChoices(sets=sets, protect=protect))
     folder = tmp_path_factory.mktemp("control")
-    for path, text in hardware.design.files.items():
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_text(text)
+    hardware.design.write(folder)
     kind = hardware.graph.input_type
     images = np.random.default_rng(7).integers(kind.range[0], kind.range[1] + 1, (MANY, *kind.shape))
     protection = Protection.parse(protect) if protect else Protection()

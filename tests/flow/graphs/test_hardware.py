@@ -17,9 +17,9 @@ from bnnflow import CHECK_FAILED, Problem
 from bnnflow.build.cosim.verilator import Program, Tools, build
 from bnnflow.build.memories import words_hex
 from bnnflow.build.schedule import divisors
-from bnnflow.flow.graphs.hardware import Checks, Hardware, cosimulated, hardware_of, refuse_deadlock
+from bnnflow.flow.graphs.cosimulation import Checks, cosimulated
+from bnnflow.flow.graphs.hardware import Hardware, hardware_of, refuse_deadlock
 from bnnflow.flow.graphs.rates import timing_of
-from bnnflow.flow.run.tools import compiler_place, simulation_tools, verilator_place
 from bnnflow.sim.engine.simulator import Simulator
 from bnnflow.sim.faults.injection.layout import memories
 from bnnflow.sim.faults.injection.models import FaultModel
@@ -37,13 +37,6 @@ from ...hardware_graphs import GRAPHS
 IMAGES = 6
 
 
-@pytest.fixture(scope="module")
-def tools() -> Tools:
-    if verilator_place() is None or compiler_place() is None:
-        pytest.skip("Verilator or a C++ compiler is not installed")
-    return simulation_tools()
-
-
 def images_of(made: Hardware, count: int = IMAGES) -> Array:
     kind = made.graph.input_type
     low, high = kind.range
@@ -51,9 +44,7 @@ def images_of(made: Hardware, count: int = IMAGES) -> Array:
 
 
 def written(made: Hardware, folder: Path) -> Path:
-    for path, text in made.design.files.items():
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_text(text)
+    made.design.write(folder)
     return folder
 
 

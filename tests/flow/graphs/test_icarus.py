@@ -45,9 +45,7 @@ def test_another_simulator_says_the_same(name: str, stalls: tuple[int, int], pri
     coded = {"sets": 2, "protect": "secded-39-32"} if name == "integers" else {}
     asked = HardwareChoices(**coded, primitives=primitives)
     made = hardware_of(GRAPHS[name](), 2, {}, 100.0, asked)
-    for path, text in made.design.files.items():
-        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / path).write_text(text)
+    made.design.write(tmp_path)
     last, finished = simulated(tmp_path, stalls)
     assert last == "equal"
     if stalls == (0, 0):
