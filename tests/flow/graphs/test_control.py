@@ -106,6 +106,30 @@ def test_values_cycles_fifos_and_registers(made: Made, tools: Tools) -> None:
     assert alone.read == [made.hardware.timing.latency]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("module", "text", "instead", "said"),
+    [
+        ("axi_lite", "assign arready = ", "assign arready = 1'b0 & ", "0 of 24 registers answered"),
+        ("monitor", "valid & ~ready & ~(&stalls)", "valid & ready", "register 'stalls of (input) -> t0' is"),
+        ("control", "interval <= since", "interval <= since + 1", "register 'interval' is 25, not 24"),
+    ],
+)
+def test_registers_that_are_wrong_are_named(
+    module: str, text: str, instead: str, said: str, tools: Tools, tmp_path: Path
+) -> None:
+    made = hardware_of(GRAPHS["ternary"](), 2, {}, 100.0, HardwareChoices(control=True))
+    path = f"library/bnnflow_{module}.sv"
+    source = made.design.files[path].replace(text, instead)
+    assert source != made.design.files[path]
+    broken = replace(made, design=replace(made.design, files={**made.design.files, path: source}))
+    kind = made.graph.input_type
+    images = np.random.default_rng(0).integers(kind.range[0], kind.range[1] + 1, (3, *kind.shape))
+    broken.design.write(tmp_path)
+    found = cosimulated(broken, images, Checks(stalls=0), tmp_path, tools)
+    assert not found.equal and found.unexpected[0].startswith(said)
+
+
 @of(TMR)
 def test_registers_begin_again(made: Made) -> None:
     reads = [f"r {place}" for place in (registers.CLEAR, registers.STREAMS, registers.STREAMS + 4, registers.INTERVAL)]
