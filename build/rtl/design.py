@@ -113,7 +113,7 @@ def design(
         if places < 1:
             raise Problem(f"FIFO {name!r} has {places} words", "FIFO depths", "hardware needs one or more")
     units = [part.node for part in streams.parts if isinstance(part, StreamUnit)]
-    modules = {node.name: module_of(node, graph, control) for node in units}
+    modules = {node.name: module_of(node, graph.types, control) for node in units}
     chosen = "" if primitives == GENERIC else primitives
     asked = repr(control) if control else ""
     digest = hashlib.sha256((str(graph) + json.dumps(held) + asked + chosen).encode()).hexdigest()

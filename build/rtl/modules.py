@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from math import ceil, log2, prod
 from typing import assert_never
 
@@ -41,30 +42,37 @@ MOST_LEVELS = 1023
 FEW_WORDS = 8
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Memory:
     """What a memory holds.
 
     Attributes:
-        words: in hexadecimal, word 0 first; none where a unit has the port, but nothing to read.
+        depth: words; 0 where a unit has the port, but nothing to read.
         width: bits of a word.
+        contents: makes its words.
         style: of the array, as it stands in SystemVerilog: "auto", "block" or "distributed".
         rows: as they are stored where a host writes them or errors are corrected; None: constants.
         sets: of words, one of which is read.
         passes: times that an image reads all words.
     """
 
-    words: list[str]
+    depth: int
     width: int
+    contents: Callable[[], list[str]] = field(default=list, compare=False)
     style: str = "auto"
     rows: Rows | None = None
     sets: int = 1
     passes: int = 1
 
+    @cached_property
+    def words(self) -> list[str]:
+        """In hexadecimal, word 0 first; made when they are asked for: sizes alone say what hardware costs."""
+        return self.contents()
+
     @property
     def bits(self) -> int:
         """Of its words."""
-        return self.width * len(self.words)
+        return self.width * self.depth
 
     @property
     def stored_bits(self) -> int:
@@ -74,8 +82,8 @@ class Memory:
     @property
     def prefers_block_ram(self) -> bool:
         """Whether it takes 96 LUTs or more for each block RAM of 18 kbit, as a ROM of LUT6 of 64 words and a bit."""
-        luts, places = self.width * ceil(len(self.words) / 64), ((512, 36), (1024, 18), (2048, 9), (4096, 4), (8192, 2))
-        return luts >= 96 * min(ceil(len(self.words) / depth) * ceil(self.width / bits) for depth, bits in places)
+        luts, places = self.width * ceil(self.depth / 64), ((512, 36), (1024, 18), (2048, 9), (4096, 4), (8192, 2))
+        return luts >= 96 * min(ceil(self.depth / depth) * ceil(self.width / bits) for depth, bits in places)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,24 +105,52 @@ class Module:
     tables: Mapping[str, Memory] = field(default_factory=dict)
 
 
-def module_of(node: Node, graph: Graph, control: Control | None = None) -> Module:
+@dataclass(frozen=True, slots=True)
+class Products:
+    """What an MVAU's hardware needs to know of its weights, whatever its folding.
+
+    Attributes:
+        low, high: range of its sums.
+        weight_bits: one stands for -1 and +1; other weights, those of -1 and 0 alone too, have two or more.
+        ternary: inputs are bits, weights -1, 0 and +1.
+    """
+
+    low: int
+    high: int
+    weight_bits: int
+    ternary: bool
+
+    @classmethod
+    def of(cls, op: Mvau, x: TensorType) -> Products:
+        """Of an MVAU and the type of its inputs."""
+        low, high = accumulator(op, x).range
+        least, most = int(op.weight.min()), int(op.weight.max())
+        binary = op.xnor or not np.any(np.abs(op.weight.astype(np.int64)) != 1)
+        bits = 1 if binary else max(2, signed_bits(least, most))
+        return cls(low, high, bits, not op.xnor and x.is_binary and bits == 2 and max(-least, most) <= 1)
+
+
+def module_of(
+    node: Node, types: Mapping[str, TensorType], control: Control | None = None, products: Products | None = None
+) -> Module:
     """The module of a unit, but for the depth of its output and the places of its memories' files.
 
     Args:
         node: the unit.
-        graph: that it is in.
+        types: of the tensors that it reads and makes, by name.
         control: what a host can ask of its memories.
+        products: of an MVAU; None: worked out here.
 
     Raises:
         Problem: a unit, or a choice of one, that has no module.
     """
-    x, made = graph.types[node.input], graph.types[node.name]
-    for kind in (*(graph.types[name] for name in node.inputs), made):
+    x, made = types[node.input], types[node.name]
+    for kind in (*(types[name] for name in node.inputs), made):
         if kind.is_float:
             raise _refused(node, "computes on floats", "compile the graph to dataflow")
     match node.op:
         case Mvau():
-            return _read(node, node.op, x, _mvau(node, node.op, x, made), control)
+            return _read(node, node.op, x, _mvau(node, node.op, x, made, products or Products.of(node.op, x)), control)
         case Thresholding():
             return _read(node, node.op, x, _thresholding(node, node.op, x, made), control)
         case SlidingWindow():
@@ -129,13 +165,13 @@ def module_of(node: Node, graph: Graph, control: Control | None = None) -> Modul
             sizes = {"PIXELS": prod(x.shape[:-1]), "CF": x.channels // pe, "PE": pe, "OBITS": value_bits(made)}
             return Module("bnnflow_global_acc_pool", sizes | _values(x))
         case AddStreams(pe):
-            a, b = (graph.types[name] for name in node.inputs)
+            a, b = (types[name] for name in node.inputs)
             sizes = {"PE": pe, "OBITS": value_bits(made), "ABITS": value_bits(a), "BBITS": value_bits(b)}
             return Module("bnnflow_add_streams", sizes | {"ASIGNED": _signed(a), "BSIGNED": _signed(b)})
         case DuplicateStreams(pe):
             return Module("bnnflow_duplicate_streams", {"WIDTH": pe * value_bits(x)})
         case StreamingConcat(simd):
-            return _concat(node, simd, graph, made)
+            return _concat(node, simd, types, made)
         case FMPadding((top, left, bottom, right), value, simd):
             bits = value_bits(made)
             border = f"{bits}'h{words_hex(np.array([[value]]), bits)[0]}"
@@ -161,30 +197,28 @@ def latencies(graph: Graph, control: Control | None = None) -> dict[str, int]:
     found = {}
     for node in graph.nodes:
         try:
-            found[node.name] = module_of(node, graph, control or Control()).latency
+            found[node.name] = module_of(node, graph.types, control or Control()).latency
         except Problem:
             continue
     return found
 
 
-def _mvau(node: Node, op: Mvau, x: TensorType, made: TensorType) -> Module:
-    low, high = accumulator(op, x).range
-    sum_bits = signed_bits(low, high + 1)
-    binary = op.xnor or not np.any(np.abs(op.weight.astype(np.int64)) != 1)
-    # One bit stands for -1 and +1; other weights, those of -1 and 0 alone too, have two or more.
-    weight_bits = 1 if binary else max(2, signed_bits(int(op.weight.min()), int(op.weight.max())))
+def _mvau(node: Node, op: Mvau, x: TensorType, made: TensorType, products: Products) -> Module:
+    low, high, weight_bits = products.low, products.high, products.weight_bits
     levels = op.bounds.shape[1] if op.has_bounds else 0
     rows, columns = op.weight.shape
-    words = weight_lines(op.weight, op.pe, op.simd, weight_bits)
-    few = len(words) <= FEW_WORDS
-    ternary = few and not op.xnor and x.is_binary and weight_bits == 2 and bool(np.all(np.abs(op.weight) <= 1))
+    depth = op.weight.size // (op.pe * op.simd)
+    ternary = products.ternary and depth <= FEW_WORDS
     latency = 2 + sum_latency(op.simd, weight_bits, bits=op.xnor or ternary) + (2 if levels > 1 else 0)
-    memories = {"weights": _held(node, op.ram_style, words, op.pe * op.simd * weight_bits)}
+    memory = Memory(
+        depth, op.pe * op.simd * weight_bits, lambda: weight_lines(op.weight, op.pe, op.simd, weight_bits)
+    )
+    memories = {"weights": _held(node, op.ram_style, memory)}
     if levels:
         _few(node, levels)
         memories["bounds"] = _bounds(node, op.ram_style_thresholds, op.bounds, op.pe, low, high)
     else:
-        memories["bounds"] = Memory([], op.pe * TensorType((), low, high + 1).bits)
+        memories["bounds"] = Memory(0, op.pe * TensorType((), low, high + 1).bits)
     parameters: dict[str, Parameter] = {
         "MH": rows,
         "MW": columns,
@@ -195,7 +229,7 @@ def _mvau(node: Node, op: Mvau, x: TensorType, made: TensorType) -> Module:
         "WBITS": weight_bits,
         "XNOR": bool(op.xnor),
         "TERNARY": ternary,
-        "SBITS": sum_bits,
+        "SBITS": signed_bits(low, high + 1),
         "LEVELS": levels,
         **_bound_type(low, high),
         "OBITS": value_bits(made),
@@ -216,7 +250,7 @@ def _read(node: Node, op: Mvau | Thresholding, x: TensorType, made: Module, cont
     memories = {}
     for key, memory in made.memories.items():
         rows = control.coded.get((node.name, key))
-        if rows is None and op.runtime_writeable_weights and memory.words:
+        if rows is None and op.runtime_writeable_weights and memory.depth:
             rows = Rows(memory.words, memory.width)
         sets = control.sets if op.runtime_writeable_weights else 1
         memories[key] = replace(memory, rows=rows, sets=sets, passes=prod(x.shape[:-1]))
@@ -270,8 +304,8 @@ def _window(node: Node, op: SlidingWindow, x: TensorType) -> Module:
     return Module("bnnflow_sliding_window", parameters, 1)
 
 
-def _concat(node: Node, simd: int, graph: Graph, made: TensorType) -> Module:
-    kinds = [graph.types[name] for name in node.inputs]
+def _concat(node: Node, simd: int, types: Mapping[str, TensorType], made: TensorType) -> Module:
+    kinds = [types[name] for name in node.inputs]
     parameters: dict[str, Parameter] = {
         "N": len(kinds),
         "SIMD": simd,
@@ -300,7 +334,7 @@ def _border(values: Array, rows: Array, columns: Array, pe: int, x: TensorType, 
 def _channelwise(table: Array, x: TensorType, made: TensorType, pe: int, places: Mapping[str, Parameter]) -> Module:
     bits = signed_bits(int(table.min()), int(table.max()))
     sizes = {"PE": pe, "FBITS": bits, "OBITS": value_bits(made), "ENTRIES": len(table)}
-    tables = {"VALUES": Memory(words_hex(table, bits), pe * bits)}
+    tables = {"VALUES": Memory(len(table), pe * bits, lambda: words_hex(table, bits))}
     return Module("bnnflow_channelwise", {**sizes, **_values(x), **places}, 2, tables=tables)
 
 
@@ -313,17 +347,20 @@ def _bounds(node: Node, style: str, bounds: Array, pe: int, low: int, high: int)
 
     It is the memory that faults are laid into (`sim/faults/injection/layout.py`).
     """
-    held, bits = np.clip(bounds, low, high + 1), TensorType((), low, high + 1).bits
-    values = pe * bounds.shape[1]
-    return _held(node, style, words_hex(held.reshape(-1, values), bits), values * bits)
+    bits, values = TensorType((), low, high + 1).bits, pe * bounds.shape[1]
+
+    def contents() -> list[str]:
+        return words_hex(np.clip(bounds, low, high + 1).reshape(-1, values), bits)
+
+    return _held(node, style, Memory(len(bounds) // pe, values * bits, contents))
 
 
-def _held(node: Node, style: str, words: list[str], width: int) -> Memory:
+def _held(node: Node, style: str, memory: Memory) -> Memory:
     """A memory for which `auto` is decided: its contents are known, so that all tools take the same."""
-    made, asked = Memory(words, width), _style(node, style)
-    if asked != "auto":
-        return replace(made, style=asked)
-    return replace(made, style="block" if made.prefers_block_ram else "distributed")
+    asked = _style(node, style)
+    if asked == "auto":
+        asked = "block" if memory.prefers_block_ram else "distributed"
+    return replace(memory, style=asked)
 
 
 def _values(x: TensorType) -> dict[str, Parameter]:

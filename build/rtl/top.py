@@ -234,12 +234,12 @@ class Top:
         name = f"{identifier(unit)}_{port}"
         wire = self._unique(name)
         self.instances.append(f"  logic {wire}_next;\n  logic [{memory.width - 1}:0] {wire};")
-        if not memory.words:
+        if not memory.depth:
             self.instances.append(f"  assign {wire} = '0;\n  wire unused_{wire} = {wire}_next;")
             return {f"{port}_next": f"{wire}_next", port: wire}
         read = {"next": f"{wire}_next", "data": wire}
         if memory.rows is None:
-            sizes: dict[str, int | str] = {"DEPTH": len(memory.words), "WIDTH": memory.width}
+            sizes: dict[str, int | str] = {"DEPTH": memory.depth, "WIDTH": memory.width}
             sizes |= {"FILE": self._file(name, memory.words), "STYLE": f'"{memory.style}"'}
             self._instance("bnnflow_memory", wire, sizes, read)
         else:
@@ -249,7 +249,7 @@ class Top:
     def _guarded(self, unit: str, port: str, wire: str, memory: Memory, rows: Rows, read: Mapping[str, str]) -> None:
         """An instance of a memory that can be written or corrects errors."""
         number = len(self.guarded)
-        sizes = (memory.sets, len(rows.words), len(memory.words), memory.width, rows.joined, rows.bits)
+        sizes = (memory.sets, len(rows.words), memory.depth, memory.width, rows.joined, rows.bits)
         host = HostMemory(unit, port, *sizes)
         if host.data_bits > MOST_ROW:
             what = f"{unit} has a memory of {host.data_bits:,} bits a word, more than registers hold ({MOST_ROW:,})"

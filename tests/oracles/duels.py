@@ -420,7 +420,7 @@ def _stream(kind: TensorType, width: int) -> Stream:
 
 def _ours(graph: Graph) -> Side:
     streams = streams_of(graph)
-    return Side([module_of(node, graph) for node in graph.nodes], streams.entries, streams.leave)
+    return Side([module_of(node, graph.types) for node in graph.nodes], streams.entries, streams.leave)
 
 
 def _theirs(graph: Graph) -> Side:

@@ -128,7 +128,7 @@ def test_a_bit_stands_for_minus_and_plus_one_alone(low: int, high: int) -> None:
     op = Mvau(weight, NO_BOUNDS, False)
     assert np.array_equal(from_memory(op, memory(op)).weight, weight)
     graph = Graph("net", "x", TensorType((4,), 0, 3), (Node("layer", op, ("x",)),), "layer")
-    module = module_of(graph.nodes[0], graph)
+    module = module_of(graph.nodes[0], graph.types)
     bits, lines = int(module.parameters["WBITS"]), module.memories["weights"].words
     stored = np.array([int(line, 16) for line in lines])
     assert np.array_equal(stored - ((stored >> (bits - 1)) << bits), weight.reshape(-1)) and bits > 1
