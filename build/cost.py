@@ -1,7 +1,7 @@
 """Cycles, LUTs and block RAMs of dataflow units, and of whole graphs.
 
-They are estimates of FINN's own hardware, not synthesis results, for UltraScale and 7-series parts alike: what one unit
-costs is said by a model (`cost_models`). As in FINN, pools and padding cost no LUTs.
+What one unit costs is said by a model (`cost_models`): of our own hardware, fitted to open synthesis, or of FINN's, by
+its formulas, for UltraScale and 7-series parts alike. As in FINN, pools and padding cost no LUTs in the latter.
 """
 
 from __future__ import annotations
@@ -38,8 +38,11 @@ from ..transforms.ir.ops import (
     XnorDense,
 )
 from ..transforms.ir.tensor import TensorType
+from ..transforms.streams import Converter, Stream, streams_of
 from .cost_models import COST_MODELS, CostModel
 from .cost_models.base import Widths
+from .cost_models.bnnflow import Bnnflow
+from .finn_formulas import FinnCost
 from .finn_types import last_unit
 
 SOURCE = "estimated (FINN formulas)"
@@ -59,8 +62,10 @@ class UnitCost:
         bram18: block RAMs of 18 kbit.
         weight_bits: of its weights, however FINN would store them.
         uram, dsp: UltraRAMs and DSP slices; FINN's default choices take DSP slices nowhere here.
+        lut_ram, ff: LUTs that are memories, beside `lut`, and flip-flops; 0 where a model does not count them.
         choices: FINN's attributes of its memories, products and windows (`transforms/ir/choices.py`).
         counts: what the cost model counts beside these.
+        between: it is no unit, but stands between units: a converter, the FIFO at the input.
     """
 
     name: str
@@ -74,8 +79,11 @@ class UnitCost:
     weight_bits: int
     uram: int = 0
     dsp: int = 0
+    lut_ram: int = 0
+    ff: int = 0
     choices: Mapping[str, str | int] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
+    between: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +129,16 @@ class Estimate:
         return sum(unit.dsp for unit in self.units)
 
     @property
+    def lut_ram(self) -> int:
+        """LUTs that are memories, of all units."""
+        return sum(unit.lut_ram for unit in self.units)
+
+    @property
+    def ff(self) -> int:
+        """Flip-flops of all units."""
+        return sum(unit.ff for unit in self.units)
+
+    @property
     def weight_bits(self) -> int:
         """Bits of all weight memories."""
         return sum(unit.weight_bits for unit in self.units)
@@ -134,14 +152,28 @@ class Estimate:
         return self.latency_cycles / clock_mhz
 
 
-def estimate(graph: Graph, model: str = "exact") -> Estimate:
+def estimate(
+    graph: Graph,
+    model: str | CostModel = "exact",
+    depth: int = 2,
+    depths: Mapping[str, int] | None = None,
+) -> Estimate:
     """Cost of every unit of a dataflow graph, in order; shape changes and class scores cost nothing.
 
-    `model` is a name of `COST_MODELS`.
+    Args:
+        graph: dataflow level, folded.
+        model: that counts, or a name of `COST_MODELS`.
+        depth, depths: words of every FIFO, and of single ones by the names of `streams_of`, for models of our own
+            hardware, which also count converters and the FIFO at the input.
+
+    Raises:
+        Problem: a unit without hardware, for such models; no calibration of the family.
     """
+    counted = COST_MODELS[model]() if isinstance(model, str) else model
+    if isinstance(counted, Bnnflow):
+        return _of_hardware(graph, counted, depth, depths or {})
     units = []
     passed = {graph.input: 0}
-    counted = COST_MODELS[model]()
     types = counted.types(graph)
     last = last_unit(graph)
     for node in graph.nodes:
@@ -153,6 +185,38 @@ def estimate(graph: Graph, model: str = "exact") -> Estimate:
             cycles = units[-1].cycles
         passed[node.name] = max(passed[tensor] for tensor in node.inputs) + cycles
     return Estimate(tuple(units), max(passed.values()))
+
+
+def _of_hardware(graph: Graph, model: Bnnflow, depth: int, depths: Mapping[str, int]) -> Estimate:
+    """The estimate of our own hardware, with all that stands between units."""
+    streams = streams_of(graph)
+    entry = streams.entries[0]
+    units = [_between("(input)", entry, "StreamingFIFO", model.entrance(entry, depths.get(entry.name, depth)))]
+    passed = {entry.name: 0}
+    for part in streams.parts:
+        if isinstance(part, Converter):
+            cost = model.converter(part, depths.get(part.leave.name, depth))
+            units.append(_between(part.name, part.leave, "StreamingDataWidthConverter", cost))
+            before, made = [part.entry], [part.leave]
+        else:
+            node = part.node
+            assert isinstance(node.op, Unit)
+            x = graph.types[node.input]
+            own = [depths.get(each.name, depth) for each in part.outputs]
+            cost = model.unit(node, graph.types, model.widths(node.op, x), own)
+            units.append(_unit_cost(node.name, node.op, x, cost, model.counts(node.op, x, Widths())))
+            before, made = list(part.inputs), list(part.outputs)
+        after = max(passed[each.name] for each in before) + cost.cycles
+        passed |= {each.name: after for each in made}
+    return Estimate(tuple(units), max(passed.values()))
+
+
+def _between(name: str, stream: Stream, op: str, cost: FinnCost) -> UnitCost:
+    """What stands between units, and writes a stream."""
+    shape = f"{stream.width} x {stream.type.datatype}"
+    return UnitCost(
+        name, op, shape, 1, 1, cost.cycles, cost.lut, cost.bram18, 0, lut_ram=cost.lut_ram, ff=cost.ff, between=True
+    )
 
 
 def widths(op: Unit, x: TensorType) -> Widths:
@@ -179,24 +243,26 @@ def unit(
         model: what counts.
     """
     width = model.widths(op, x) if width is None else width
-    cost = model.cost(op, x, width, made)
-    pe, simd = getattr(op, "pe", 1), getattr(op, "simd", 1)
-    bits = op.weight.size * op.weight_bits if isinstance(op, Mvau) else 0
-    shape = _shape(op, x)
+    return _unit_cost(name, op, x, model.cost(op, x, width, made), model.counts(op, x, width))
+
+
+def _unit_cost(name: str, op: Unit, x: TensorType, cost: FinnCost, counts: Mapping[str, int]) -> UnitCost:
     return UnitCost(
-        name,
-        finn_op(op),
-        shape,
-        pe,
-        simd,
-        cost.cycles,
-        cost.lut,
-        cost.bram18,
-        bits,
-        cost.uram,
-        cost.dsp,
-        stated(op),
-        model.counts(op, x, width),
+        name=name,
+        op=finn_op(op),
+        shape=_shape(op, x),
+        pe=getattr(op, "pe", 1),
+        simd=getattr(op, "simd", 1),
+        cycles=cost.cycles,
+        lut=cost.lut,
+        bram18=cost.bram18,
+        weight_bits=op.weight.size * op.weight_bits if isinstance(op, Mvau) else 0,
+        uram=cost.uram,
+        dsp=cost.dsp,
+        lut_ram=cost.lut_ram,
+        ff=cost.ff,
+        choices=stated(op),
+        counts=counts,
     )
 
 

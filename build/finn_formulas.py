@@ -28,13 +28,18 @@ Pair = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class FinnCost:
-    """What FINN expects of one unit: cycles per image, 6-input LUTs, 18-kbit block RAMs, UltraRAMs, DSP slices."""
+    """What FINN expects of one unit: cycles per image, 6-input LUTs, 18-kbit block RAMs, UltraRAMs, DSP slices.
+
+    It counts neither LUTs that are memories nor flip-flops; other models do.
+    """
 
     cycles: int
     lut: int = 0
     bram18: int = 0
     uram: int = 0
     dsp: int = 0
+    lut_ram: int = 0
+    ff: int = 0
 
 
 def mvau_cost(

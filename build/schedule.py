@@ -159,7 +159,7 @@ def _like(op: Unit, folded: Unit) -> Unit:
 
 def _cheapest(graph: Graph, node: Node, cycles: int, part: Part, pool_pe: Mapping[str, int]) -> Unit | None:
     assert isinstance(node.op, Unit)
-    ops = [replace(node.op, pe=pool_pe[node.input])] if isinstance(node.op, Pool) else _foldings(graph, node)
+    ops = [replace(node.op, pe=pool_pe[node.input])] if isinstance(node.op, Pool) else foldings(graph, node)
     costs = zip(_costs(graph, node, ops), ops, strict=True)
     candidates = [(cost, op) for cost, op in costs if cost.cycles <= cycles]
     if isinstance(node.op, SlidingWindow) and node.op.depthwise:
@@ -176,7 +176,7 @@ def _weigh(cost: UnitCost, part: Part) -> tuple[float, int]:
     return cost.lut / part.lut + cost.bram18 / part.bram18, cost.cycles
 
 
-def _foldings(graph: Graph, node: Node) -> list[Unit]:
+def foldings(graph: Graph, node: Node) -> list[Unit]:
     """Every legal folding of a unit."""
     op, x = node.op, graph.types[node.input]
     match op:
@@ -204,7 +204,7 @@ def _widest(graph: Graph, node: Node) -> list[Unit]:
     """The folding of a unit with the fewest cycles."""
     if isinstance(node.op, Mvau):
         return [replace(node.op, pe=node.op.weight.shape[0], simd=node.op.weight.shape[1])]
-    return _foldings(graph, node)[-1:]
+    return foldings(graph, node)[-1:]
 
 
 def whole(graph: Graph, node: Node, key: str) -> int:

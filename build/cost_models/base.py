@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from ...transforms.entries import Registry
-from ...transforms.ir.graph import Graph
+from ...transforms.ir.graph import Graph, Node
 from ...transforms.ir.ops import Mvau, Thresholding, Unit
 from ...transforms.ir.tensor import TensorType
 from .. import finn_formulas
 from ..finn_formulas import FinnCost
+from ..rtl.modules import Products
 
 RESOURCES: Mapping[str, str] = {"lut": "LUT", "bram18": "BRAM18", "uram": "UltraRAM", "dsp": "DSP slices"}
+# What models of other hardware than FINN's count beside these.
+OTHER_RESOURCES = ("lut_ram", "ff")
 
 
 @dataclass(frozen=True, slots=True)
 class Widths:
-    """Bits of what a unit stores and computes: weights, sums, bounds."""
+    """Bits of what a unit stores and computes: weights, sums, bounds; of our hardware what follows from weights."""
 
     weights: int = 0
     sums: int = 0
     bounds: int = 0
+    products: Products | None = None
 
 
 class CostModel(ABC):
@@ -73,6 +77,20 @@ class CostModel(ABC):
             width: from `widths`.
             made: type of what it makes; only needed for joins.
         """
+
+    def unit(
+        self, node: Node, types: Mapping[str, TensorType], width: Widths, depths: Sequence[int] = (2,)
+    ) -> FinnCost:
+        """Cost of a unit in its graph.
+
+        Args:
+            node: the unit.
+            types: of the tensors that it reads and makes, by name.
+            width: from `widths`.
+            depths: words of the FIFOs behind it, for models that count them.
+        """
+        assert isinstance(node.op, Unit)
+        return self.cost(node.op, types[node.input], width, types[node.name])
 
     def counts(self, op: Unit, x: TensorType, width: Widths) -> Mapping[str, int]:
         """What it counts beside resources, by key of `figures`."""

@@ -54,6 +54,7 @@ class Memory:
         rows: as they are stored where a host writes them or errors are corrected; None: constants.
         sets: of words, one of which is read.
         passes: times that an image reads all words.
+        unused: bits of a word that are 0 in all words.
     """
 
     depth: int
@@ -63,6 +64,7 @@ class Memory:
     rows: Rows | None = None
     sets: int = 1
     passes: int = 1
+    unused: int = 0
 
     @cached_property
     def words(self) -> list[str]:
@@ -210,9 +212,7 @@ def _mvau(node: Node, op: Mvau, x: TensorType, made: TensorType, products: Produ
     depth = op.weight.size // (op.pe * op.simd)
     ternary = products.ternary and depth <= FEW_WORDS
     latency = 2 + sum_latency(op.simd, weight_bits, bits=op.xnor or ternary) + (2 if levels > 1 else 0)
-    memory = Memory(
-        depth, op.pe * op.simd * weight_bits, lambda: weight_lines(op.weight, op.pe, op.simd, weight_bits)
-    )
+    memory = Memory(depth, op.pe * op.simd * weight_bits, lambda: weight_lines(op.weight, op.pe, op.simd, weight_bits))
     memories = {"weights": _held(node, op.ram_style, memory)}
     if levels:
         _few(node, levels)
@@ -352,7 +352,8 @@ def _bounds(node: Node, style: str, bounds: Array, pe: int, low: int, high: int)
     def contents() -> list[str]:
         return words_hex(np.clip(bounds, low, high + 1).reshape(-1, values), bits)
 
-    return _held(node, style, Memory(len(bounds) // pe, values * bits, contents))
+    unused = 0 if low < 0 else sum(bits - int(most).bit_length() for most in bounds.reshape(-1, values).max(axis=0))
+    return _held(node, style, Memory(len(bounds) // pe, values * bits, contents, unused=max(0, unused)))
 
 
 def _held(node: Node, style: str, memory: Memory) -> Memory:

@@ -1,0 +1,416 @@
+"""What a module of the library is made of: registers and memories exactly, logic in terms that grow with its sizes.
+
+Registers are counted as the modules declare them, less those that are constant; memories follow from `memory`. Logic is
+said in terms (bits of adders, of multiplexers, leaves of popcounts, ...) which `table` weighs for each family.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from math import ceil, log2, prod
+
+from ..rtl.modules import FEW_WORDS, Memory, Module
+from .memory import Mapped, address_bits, pointed, read_only, ring
+
+# Products of so many bits and more are made by multipliers, where both factors have two or more.
+_MULTIPLIER_BITS = {"xc7": 9, "xcup": 9, "ecp5": 1}
+# Families whose multipliers hold the registers around them.
+_REGISTERS_IN_MULTIPLIERS = ("xc7", "xcup")
+
+
+class Parts:
+    """A sum that grows.
+
+    Attributes:
+        family: that it is for.
+        exact: registers ("ff"), "lut_ram", "block_ram" and "dsp".
+        terms: of logic, by name.
+    """
+
+    def __init__(self, family: str) -> None:
+        self.family = family
+        self.exact: Counter[str] = Counter()
+        self.terms: Counter[str] = Counter()
+
+    def ff(self, bits: int) -> None:
+        """Registers."""
+        self.exact["ff"] += bits
+
+    def term(self, name: str, amount: float) -> None:
+        """Logic."""
+        self.terms[name] += amount  # type: ignore[assignment]
+
+    def counter(self, size: int) -> None:
+        """A register that counts to `size` - 1 and begins again."""
+        if size > 1:
+            self.ff(address_bits(size))
+            self.term("counter", address_bits(size))
+
+    def array(self, mapped: Mapped, depth: int, width: int) -> None:
+        """An array that is read where a register points: what it becomes and what is added to it."""
+        if mapped.takes == "ff":
+            self.ff(depth * width + address_bits(depth))
+            self.term("register array", depth * width)
+        else:
+            self.exact[mapped.takes] += mapped.amount
+            self._banks(mapped, width)
+            if mapped.takes == "block_ram":
+                # A word that is written while it is read goes around the memory.
+                self.ff(width + 1)
+                self.term("around", width)
+                self.term("compared", address_bits(depth))
+            else:
+                self.ff(address_bits(depth))
+
+    def _banks(self, mapped: Mapped, width: int) -> None:
+        if mapped.banks > 1:
+            self.term("bank", (mapped.banks - 1) * width)
+            self.term("banks", mapped.banks)
+
+    def pointed(self, depth: int, width: int) -> None:
+        """An array read in the cycle of its address."""
+        self.array(pointed(self.family, depth, width), depth, width)
+
+    def ring(self, depth: int, width: int, style: str) -> None:
+        """The ring of a sliding window, with the register behind it."""
+        mapped = ring(self.family, depth, width, style)
+        self.exact[mapped.takes] += mapped.amount
+        self._banks(mapped, width)
+        if mapped.takes == "block_ram":
+            if self.family == "ecp5" or self.family == "ice40":
+                self.ff(2 * width + 1)
+                self.term("around", width)
+                self.term("compared", address_bits(depth))
+        else:
+            self.ff(width)
+            if mapped.takes == "ff":
+                self.term("register array", depth * width)
+
+    def product(self, number: int, bits: tuple[int, int], made: int, before: int) -> None:
+        """Products of factors of some bits, of `made` bits in a register, with `before` bits of registers in front."""
+        if made >= _MULTIPLIER_BITS.get(self.family, made + 1) and min(bits) > 1:
+            self.exact["dsp"] += number
+            if self.family in _REGISTERS_IN_MULTIPLIERS:
+                return
+        else:
+            self.term("product", number * prod(bits))
+        self.ff(number * (made + before))
+
+    def fifo(self, width: int, depth: int, latency: int = 0) -> None:
+        """bnnflow_fifo."""
+        places = depth + latency
+        bits, count = address_bits(places), places.bit_length()
+        size = 2**bits if places <= 64 else places
+        self.ff((2 * bits if places > 1 else 0) + count * (2 if latency else 1))
+        self.term("fifo", 1)
+        self.term("fifo counter", count * (2 if latency else 1))
+        self.term("fifo address", 2 * bits)
+        if size != 2**bits:
+            self.term("wrap", 2 * bits)
+        self.pointed(size, width)
+
+    def memory(self, held: Memory) -> None:
+        """bnnflow_memory: constants that are read in turn."""
+        if held.depth == 0:
+            return
+        self.counter(held.depth)
+        if held.depth <= FEW_WORDS:
+            if held.depth > 1:
+                self.ff(address_bits(held.depth))
+            return
+        mapped = read_only(self.family, held.depth, held.width, held.style)
+        if mapped.takes == "block_ram":
+            self.exact["block_ram"] += mapped.amount
+            if mapped.banks > 1:
+                self.ff(ceil(log2(mapped.banks)))
+            self._banks(mapped, held.width)
+        else:
+            used = held.width - held.unused
+            self.ff(used)
+            self.term("rom", used * ceil(held.depth / (16 if self.family in ("ecp5", "ice40") else 64)))
+
+
+def counted(module: Module, depths: Sequence[int], family: str) -> Parts:
+    """What a unit with its memories and FIFOs is made of.
+
+    Args:
+        module: of `module_of`, or a converter.
+        depths: words of each FIFO behind it.
+        family: name of the FPGA family.
+    """
+    made = Parts(family)
+    made.term(module.name, 1)
+    for memory in module.memories.values():
+        made.memory(memory)
+    sizes = {key: int(value) for key, value in module.parameters.items() if not isinstance(value, str)}
+    _MODULES[module.name](made, sizes, module, depths)
+    return made
+
+
+def converter(bits: int, number: int, *, widens: bool) -> Module:
+    """A converter between words of `bits` and of `number` times as many."""
+    return Module("bnnflow_widen" if widens else "bnnflow_narrow", {"WIDTH": bits, "N": number})
+
+
+def entrance(bits: int) -> Module:
+    """The FIFO at the input."""
+    return Module("bnnflow_fifo", {"WIDTH": bits})
+
+
+Sizes = Mapping[str, int]
+
+
+def _fifo(made: Parts, p: Sizes, module: Module, depths: Sequence[int]) -> None:
+    made.fifo(p["WIDTH"], depths[0])
+
+
+def _mvau(made: Parts, p: Sizes, module: Module, depths: Sequence[int]) -> None:
+    steps, groups = p["MW"] // p["SIMD"], p["MH"] // p["PE"]
+    inputs = p["SIMD"] * p["XBITS"]
+    made.counter(steps)
+    made.counter(groups)
+    made.ff(inputs * p["READ"] if "READ" in p else inputs)
+    if groups > 1:
+        made.term("kept", inputs)
+        if steps > 1:
+            made.pointed(steps, inputs)
+        else:
+            made.ff(inputs)
+    latency = module.latency
+    delay = latency - (2 if p["LEVELS"] > 1 else 0) - 1
+    made.ff(3 * delay + 1)
+    few = steps * groups <= FEW_WORDS
+    once, bound = steps == 1, p["LEVELS"] == 1
+    total = p["SBITS"] + (1 if bound and p["BSIGNED"] else 0)
+    lane = Parts(made.family)
+    _products(lane, p, few)
+    # Of a difference that is made at once only the sign is kept.
+    lane.ff(1 if bound and once else total)
+    lane.term("few sums" if few else "sums", total)
+    if bound and not once:
+        lane.term("bound", total)
+    if p["LEVELS"] > 1:
+        _levels(lane, p["LEVELS"], p["SBITS"], p["BBITS"], p["OBITS"])
+    for key, amount in lane.exact.items():
+        made.exact[key] += p["PE"] * amount
+    for key, amount in lane.terms.items():
+        made.term(key, p["PE"] * amount)
+    if p["LEVELS"] > 1:
+        made.ff(2)
+    made.fifo(p["PE"] * p["OBITS"], depths[0], latency)
+
+
+def _products(lane: Parts, p: Sizes, few: bool) -> None:
+    simd = p["SIMD"]
+    if p["XNOR"]:
+        _popcount(lane, simd, "few leaf" if few else "leaf", p["SBITS"])
+    elif p["TERNARY"]:
+        _popcount(lane, simd, "ternary leaf", p["SBITS"])
+    else:
+        _dot(lane, simd, p["XBITS"], bool(p["XSIGNED"]), p["WBITS"], few)
+
+
+def _popcount(lane: Parts, simd: int, leaf: str, most: int) -> None:
+    """bnnflow_popcount, of whose result `most` bits are read; `leaf` names the term of its leaves."""
+    leaves = ceil(simd / 3)
+    lane.term(leaf, simd)
+    lane.ff(2 * leaves)
+    if leaves > 1:
+        groups = ceil(leaves / 6)
+        levels = ceil(log2(groups)) if groups > 1 else 0
+        terms = [min(6, leaves - first).bit_length() for first in range(0, leaves, 6)]
+        for _ in range(2):
+            lane.term("six", sum(bits if bits > 1 else 0 for bits in terms))
+            width = _tree(lane, terms, levels, odd=True)
+        # The sum of ones and twice the twos.
+        width = min(width + 2, 5 + levels, most)
+        lane.term("adder", width)
+        if levels % 2 == 0:
+            lane.ff(width)
+
+
+def _tree(lane: Parts, bits: Sequence[int], levels: int, *, odd: bool = False) -> int:
+    """bnnflow_sum of terms of so many bits; the bits of the sum."""
+    if levels == 0:
+        return bits[0]
+    half = 2 ** (levels - 1)
+    width = _tree(lane, bits[:half], levels - 1, odd=odd)
+    if len(bits) > half:
+        width = max(width, _tree(lane, bits[half:], levels - 1, odd=odd)) + 1
+        lane.term("adder", width)
+    if (levels + odd) % 2 == 0:
+        lane.ff(width)
+    return width
+
+
+def _dot(lane: Parts, simd: int, x_bits: int, signed: bool, w_bits: int, few: bool) -> None:
+    levels = ceil(log2(simd)) if simd > 1 else 0
+    if w_bits == 1:
+        bits = x_bits + (0 if signed else 1)
+        lane.term("few signs" if few else "signs", simd * bits)
+        lane.ff(levels // 2)
+    else:
+        bits = x_bits + w_bits
+        lane.product(simd, (x_bits, w_bits), bits, 0)
+    _tree(lane, [bits] * simd, levels)
+
+
+def _levels(lane: Parts, levels: int, value: int, bound: int, out: int) -> None:
+    lane.term("threshold", levels * value)
+    lane.ff(levels)
+    if levels > 1:
+        lane.ff(out)
+        lane.term("counted", levels)
+
+
+def _thresholding(made: Parts, p: Sizes, module: Module, depths: Sequence[int]) -> None:
+    value = p["SBITS"]
+    read = p.get("READ", 1)
+    made.ff(p["PE"] * p["XBITS"] * read + module.latency)
+    for _ in range(p["PE"]):
+        _levels(made, p["LEVELS"], value, p["BBITS"], p["OBITS"])
+    made.fifo(p["PE"] * p["OBITS"], depths[0], module.latency)
+
+
+def _window(made: Parts, p: Sizes, module: Module, depths: Sequence[int]) -> None:
+    across, down = (p["W"] - p["KW"]) // p["SW"] + 1, (p["H"] - p["KH"]) // p["SH"] + 1
+    outer = p["CF"] if p["DEPTHWISE"] else 1
+    run = p["KW"] if p["DEPTHWISE"] else p["KW"] * p["CF"]
+    bits = address_bits(p["BUFFER"])
+    size = 2**bits if 2**bits <= 1024 or 4 * 2**bits <= 5 * p["BUFFER"] else p["BUFFER"]
+    for size_of in (run, p["KH"], outer, across, down):
+        made.counter(size_of)
+    made.ff(2 * bits + p["BUFFER"].bit_length() + 1)
+    made.term("window fill", p["BUFFER"].bit_length())
+    made.term("window address", bits)
+    if size != 2**bits:
+        made.term("window wrap", bits)
+    made.ring(size, p["WIDTH"], str(module.parameters["STYLE"]).strip('"'))
+    made.fifo(p["WIDTH"], depths[0], 1)
+
+
+def _max_pool(made: Parts, p: Sizes, module: Module, depths: Sequence[int]) -> None:
+    width, across = p["C"] * p["XBITS"], p["W"] // p["KW"]
+    for size in (p["KW"], p["KH"], across):
+        made.counter(size)
+    if across > 1:
+        made.pointed(across, width)
+    else:
+        made.ff(width)
+    made.term("maximum of bits" if p["XBITS"] == 1 else "maximum", width)
+    made.fifo(width, depths[0])
+
+
+def _pool(made: Parts, p: Sizes, module: Module, depths: Sequence[int]) -> None:
+    made.counter(p["AREA"])
+    made.ff(p["PE"] * p["OBITS"])
+    made.term("running sum" if p["TOTAL"] else "maximum", p["PE"] * p["OBITS"])
+    made.fifo(p["PE"] * p["OBITS"], depths[0])
+
+
+def _sums(made: Parts, p: Sizes, module: Module, depths: Sequence[int]) -> None:
+    width = p["PE"] * p["OBITS"]
+    made.counter(p["CF"])
+    made.counter(p["PIXELS"] + 1)
+    if p["CF"] > 1:
+        made.pointed(p["CF"], width)
+    else:
+        made.ff(width)
+    made.term("running sum", width)
+    made.fifo(width, depths[0])
+
+
+def _add(made: Parts, p: Sizes, module: Module, depths: Sequence[int]) -> None:
+    made.term("adder", p["PE"] * p["OBITS"])
+    made.fifo(p["PE"] * p["OBITS"], depths[0])
+
+
+def _fork(made: Parts, p: Sizes, module: Module, depths: Sequence[int]) -> None:
+    for depth in depths:
+        made.fifo(p["WIDTH"], depth)
+
+
+def _concat(made: Parts, p: Sizes, module: Module, depths: Sequence[int]) -> None:
+    words = _unpacked(module.parameters["WORDS"], p["N"])
+    made.ff(address_bits(p["N"]) + (32 if max(words) > 1 else 0))
+    made.term("concat counter", 32 if max(words) > 1 else 0)
+    made.term("chosen", p["SIMD"] * p["OBITS"] * (p["N"] - 1))
+    made.fifo(p["SIMD"] * p["OBITS"], depths[0])
+
+
+def _unpacked(text: int | str, number: int) -> list[int]:
+    value = int(str(text).split("'h")[1], 16)
+    return [value >> 32 * place & 0xFFFFFFFF for place in range(number)]
+
+
+def _padding(made: Parts, p: Sizes, module: Module, depths: Sequence[int]) -> None:
+    across, down = (p["LEFT"] + p["W"] + p["RIGHT"]) * p["CF"], p["TOP"] + p["H"] + p["BOTTOM"]
+    made.counter(across)
+    made.counter(down)
+    made.term("border", p["SIMD"] * p["OBITS"])
+    made.term("on map", address_bits(across) + address_bits(down))
+    made.fifo(p["SIMD"] * p["OBITS"], depths[0])
+
+
+def _channelwise(made: Parts, p: Sizes, module: Module, depths: Sequence[int]) -> None:
+    for size in (p["CF"], p.get("W", 1), p.get("H", 1)):
+        made.counter(size)
+    table = module.tables["VALUES"]
+    if table.depth <= FEW_WORDS:
+        made.ff(address_bits(table.depth) if table.depth > 1 else 0)
+        made.term("few words", table.width)
+    else:
+        made.ff(table.width)
+        made.term("rom", table.width * ceil(table.depth / (16 if made.family in ("ecp5", "ice40") else 64)))
+    made.ff(2)
+    if p["ADD"]:
+        made.ff(p["PE"] * (p["XBITS"] + p["OBITS"]))
+        made.term("adder", p["PE"] * p["OBITS"])
+        made.term("place", address_bits(table.depth))
+    else:
+        made.product(p["PE"], (p["XBITS"], p["FBITS"]), p["OBITS"], p["XBITS"])
+    made.fifo(p["PE"] * p["OBITS"], depths[0], 2)
+
+
+def _label_select(made: Parts, p: Sizes, module: Module, depths: Sequence[int]) -> None:
+    words = p["LABELS"] // p["PE"]
+    made.counter(words + p["K"] - 1)
+    made.ff(p["K"] * (p["XBITS"] + 1 + p["IBITS"]))
+    made.ff(address_bits(p["LABELS"]) if words > 1 else 0)
+    made.term("label", address_bits(p["LABELS"]))
+    made.term("rank", p["PE"] * p["K"] * (p["XBITS"] + 1))
+    made.term("ranked", p["PE"] * p["K"] * (p["XBITS"] + 1 + p["IBITS"]))
+    made.fifo(p["IBITS"], depths[0])
+
+
+def _widen(made: Parts, p: Sizes, module: Module, depths: Sequence[int]) -> None:
+    made.counter(p["N"])
+    made.ff((p["N"] - 1) * p["WIDTH"])
+    made.fifo(p["N"] * p["WIDTH"], depths[0])
+
+
+def _narrow(made: Parts, p: Sizes, module: Module, depths: Sequence[int]) -> None:
+    made.counter(p["N"])
+    made.ff((p["N"] - 1) * p["WIDTH"])
+    made.term("shifted", (p["N"] - 1) * p["WIDTH"])
+    made.fifo(p["WIDTH"], depths[0])
+
+
+_MODULES: Mapping[str, Callable[[Parts, Sizes, Module, Sequence[int]], None]] = {
+    "bnnflow_fifo": _fifo,
+    "bnnflow_mvau": _mvau,
+    "bnnflow_thresholding": _thresholding,
+    "bnnflow_sliding_window": _window,
+    "bnnflow_max_pool": _max_pool,
+    "bnnflow_pool": _pool,
+    "bnnflow_global_acc_pool": _sums,
+    "bnnflow_add_streams": _add,
+    "bnnflow_duplicate_streams": _fork,
+    "bnnflow_concat": _concat,
+    "bnnflow_padding": _padding,
+    "bnnflow_channelwise": _channelwise,
+    "bnnflow_label_select": _label_select,
+    "bnnflow_widen": _widen,
+    "bnnflow_narrow": _narrow,
+}

@@ -1,0 +1,115 @@
+"""What terms of logic cost on an FPGA's family: the table that calibration writes, and what follows from it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from bnnflow import Problem
+
+FORMAT = "bnnflow calibration 1"
+# Without a part of another family, a graph is estimated on this one.
+USUAL = "xc7"
+
+
+@dataclass(frozen=True, slots=True)
+class Estimated:
+    """A unit that was synthesized, and what the table says of it.
+
+    Attributes:
+        name: with its sizes.
+        lut: of logic, as synthesized.
+        estimated: by the table.
+        exact: of registers, LUT RAMs, block RAMs and multipliers: those that are not as counted, by name: what was
+            counted and what was synthesized.
+    """
+
+    name: str
+    lut: int
+    estimated: int
+    exact: Mapping[str, Sequence[int]]
+
+    @property
+    def error(self) -> float:
+        """Of the LUTs, relative to what was synthesized."""
+        return self.estimated / self.lut - 1 if self.lut else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A calibration.
+
+    Attributes:
+        family: name of the FPGA family.
+        tool: what synthesized, with its version.
+        terms: LUTs of logic for one of each term of `counts`.
+        mean_error, worst_error: of the LUTs of units that the fit did not see, relative.
+        fitted, held_out: units that it was fitted to, and others.
+    """
+
+    family: str
+    tool: str
+    terms: Mapping[str, float]
+    mean_error: float
+    worst_error: float
+    fitted: Sequence[Estimated] = ()
+    held_out: Sequence[Estimated] = ()
+
+    def lut(self, terms: Mapping[str, float]) -> int:
+        """LUTs of logic; terms that the calibration did not see cost nothing."""
+        return round(sum(self.terms.get(name, 0.0) * amount for name, amount in terms.items()))
+
+    def text(self) -> str:
+        """As a file: a line a term and a unit."""
+        held = asdict(self)
+        rows = {key: held.pop(key) for key in ("terms", "fitted", "held_out")}
+        lines = [f"  {json.dumps('format')}: {json.dumps(FORMAT)},"]
+        lines += [f"  {json.dumps(key)}: {json.dumps(value)}," for key, value in held.items()]
+        lines.append('  "terms": {')
+        lines.append(",\n".join(f"    {json.dumps(key)}: {value:.4f}" for key, value in rows["terms"].items()))
+        for key in ("fitted", "held_out"):
+            closing = "}" if key == "fitted" else "]"
+            lines.append(f'  {closing},\n  "{key}": [')
+            lines.append(",\n".join(f"    {json.dumps(row)}" for row in rows[key]))
+        return "{\n" + "\n".join(line for line in lines if line) + "\n  ]\n}\n"
+
+
+def read_table(text: str, where: str) -> Table:
+    """A calibration from a file's text.
+
+    Raises:
+        Problem: it is none.
+    """
+    try:
+        held: dict[str, Any] = json.loads(text)
+        if held.pop("format") != FORMAT:
+            raise ValueError
+        fitted, others = ([Estimated(**row) for row in held.pop(key)] for key in ("fitted", "held_out"))
+        terms = {str(key): float(value) for key, value in held.pop("terms").items()}
+        return Table(terms=terms, fitted=fitted, held_out=others, **held)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise Problem("this is no calibration", where, "`flow calibrate -o FILE` writes one") from None
+
+
+def calibrated() -> list[str]:
+    """Families that come with a calibration."""
+    folder = files(__package__) / "tables"
+    return sorted(place.name.removesuffix(".json") for place in folder.iterdir() if place.name.endswith(".json"))
+
+
+@cache
+def table(family: str) -> Table:
+    """The calibration of a family that comes with the package.
+
+    Raises:
+        Problem: there is none.
+    """
+    place = files(__package__) / "tables" / f"{family}.json"
+    if not place.is_file():
+        hint = f"calibrated are {', '.join(calibrated())}; `flow calibrate` makes another, or take another cost model"
+        raise Problem(f"there is no calibration for the family {family!r}", "cost model", hint)
+    return read_table(place.read_text("utf-8"), str(place))

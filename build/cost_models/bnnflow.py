@@ -1,0 +1,113 @@
+"""What our own hardware takes: the modules of `build/rtl/library`, as open synthesis maps them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import prod
+from typing import ClassVar
+
+from ...transforms.ir.graph import Node
+from ...transforms.ir.ops import (
+    FMPadding,
+    GlobalAccPool,
+    LabelSelect,
+    Mvau,
+    Pool,
+    SlidingWindow,
+    StreamingMaxPool,
+    Unit,
+)
+from ...transforms.ir.tensor import TensorType
+from ...transforms.streams import Converter, Stream
+from ..calibrated.counts import Parts, converter, counted, entrance
+from ..calibrated.table import USUAL, table
+from ..finn_formulas import FinnCost
+from ..rtl.modules import Module, Products, module_of
+from ..rtl.words import value_bits
+from .base import COST_MODELS, Widths
+from .exact import Exact
+
+
+@COST_MODELS.add
+class Bnnflow(Exact):
+    """Our own hardware with its FIFOs and converters, by a model that is fitted to open synthesis."""
+
+    name = "bnnflow"
+    figures: ClassVar[Mapping[str, str]] = {
+        "lut": "LUT",
+        "lut_ram": "LUT RAM",
+        "ff": "FF",
+        "bram18": "block RAM",
+        "dsp": "DSP",
+    }
+    source = "estimated (bnnflow's hardware, fitted to yosys)"
+
+    def __init__(self, family: str = USUAL) -> None:
+        self.family, self.table = family, table(family)
+
+    def widths(self, op: Unit, x: TensorType, last: bool = False) -> Widths:
+        """What follows from an MVAU's weights; nothing of other units."""
+        return Widths(products=Products.of(op, x)) if isinstance(op, Mvau) else Widths()
+
+    def cost(self, op: Unit, x: TensorType, width: Widths, made: TensorType | None) -> FinnCost:
+        """Of a unit with one FIFO behind it; both inputs of a join are of the type `x`."""
+        made = x if made is None else made
+        return self.unit(Node("unit", op, ("x",)), {"x": x, "unit": made}, width)
+
+    def unit(
+        self, node: Node, types: Mapping[str, TensorType], width: Widths, depths: Sequence[int] = (2,)
+    ) -> FinnCost:
+        """Of the unit, its memories, and the FIFOs behind it.
+
+        Raises:
+            Problem: it has no hardware here.
+        """
+        op = node.op
+        assert isinstance(op, Unit)
+        module = module_of(node, types, None, width.products)
+        return self._taken(module, depths, _cycles(op, types[node.input], types[node.name]))
+
+    def entrance(self, stream: Stream, depth: int) -> FinnCost:
+        """Of the FIFO at the input."""
+        return self._taken(entrance(stream.width * value_bits(stream.type)), [depth], stream.words)
+
+    def converter(self, part: Converter, depth: int) -> FinnCost:
+        """Of a converter with the FIFO behind it."""
+        narrow, wide = sorted((part.entry.width, part.leave.width))
+        bits = narrow * value_bits(part.entry.type)
+        module = converter(bits, wide // narrow, widens=part.leave.width > part.entry.width)
+        return self._taken(module, [depth], max(part.entry.words, part.leave.words))
+
+    def _taken(self, module: Module, depths: Sequence[int], cycles: int) -> FinnCost:
+        parts: Parts = counted(module, depths, self.family)
+        exact = parts.exact
+        return FinnCost(
+            cycles,
+            self.table.lut(parts.terms),
+            exact["block_ram"],
+            0,
+            exact["dsp"],
+            lut_ram=exact["lut_ram"],
+            ff=exact["ff"],
+        )
+
+
+def _cycles(op: Unit, x: TensorType, made: TensorType) -> int:
+    """Of an image, once the pipeline is full: a word a cycle at the busier side of a unit."""
+    match op:
+        case Mvau(weight, _, _, _, pe, simd):
+            return prod(x.shape[:-1]) * weight.size // (pe * simd)
+        case SlidingWindow(simd=simd):
+            return max(prod(x.shape), prod(made.shape)) // simd
+        case FMPadding(_, _, simd):
+            return prod(made.shape) // simd
+        case StreamingMaxPool():
+            return prod(x.shape[:-1])
+        case Pool(_, _, pe):
+            return prod(x.shape) // pe
+        case GlobalAccPool(pe):
+            return (prod(x.shape) + x.channels) // pe
+        case LabelSelect(k, pe):
+            return x.channels // pe + k - 1
+        case _:
+            return prod(made.shape) // int(getattr(op, "pe", getattr(op, "simd", 1)))

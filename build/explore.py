@@ -1,0 +1,451 @@
+"""The design space of a network: every folding and memory that is worth building, by dynamic programming.
+
+A design costs what its units cost and what stands between them: a converter where neighbours' words differ in width.
+On a chain the cheapest designs within a number of cycles an image are found exactly: units are taken in order, and of
+all designs up to a unit only the one with the fewest LUTs is kept for each width of its words and each number of block
+RAMs. The front is these for every number of cycles that a unit can take. Units with several readers or inputs have no
+such order: there each unit in turn takes its cheapest folding beside its neighbours' until none changes.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import pairwise
+from math import inf, lcm
+
+import numpy as np
+
+from ..transforms.ir.graph import Graph, Node
+from ..transforms.ir.ops import Mvau, Pool, SlidingWindow, Unit
+from ..transforms.ir.tensor import Array, TensorType
+from ..transforms.streams import Converter, Stream, input_width, output_width
+from .cost_models.bnnflow import Bnnflow
+from .finn_formulas import FinnCost
+from .parts import Part
+from .rtl.modules import FEW_WORDS
+from .schedule import foldings
+
+# What two resources are weighed: LUTs, with multipliers as so many, and block RAMs.
+_WEIGHED, _MULTIPLIER_LUT = 2, 80
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Choice:
+    """A way to build a unit.
+
+    Attributes:
+        op: folded, with its memories' style.
+        entry, leave: values a word of what it reads and writes.
+        cycles: an image.
+        dsp: multipliers.
+        cost: (2,) LUTs, those that are memories and what multipliers are worth among them, and block RAMs.
+    """
+
+    op: Unit
+    entry: int
+    leave: int
+    cycles: int
+    dsp: int
+    cost: Array
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A design.
+
+    Attributes:
+        ops: of the units, by name.
+        cycles: an image, of the slowest unit.
+        lut, bram18, dsp: estimated, with FIFOs of two words.
+    """
+
+    ops: Mapping[str, Unit]
+    cycles: int
+    lut: int
+    bram18: int
+    dsp: int
+
+    def graph(self, graph: Graph) -> Graph:
+        """A graph folded so."""
+        return graph.with_nodes(
+            tuple(replace(node, op=self.ops[node.name]) if node.name in self.ops else node for node in graph.nodes)
+        )
+
+    def share(self, part: Part) -> float:
+        """Of a part's LUTs and block RAMs together."""
+        return self.lut / part.lut + self.bram18 / part.bram18 + (self.dsp / part.dsp if part.dsp else 0)
+
+    def fits(self, part: Part) -> bool:
+        """Whether the part has as much."""
+        return self.lut <= part.lut and self.bram18 <= part.bram18 and self.dsp <= part.dsp
+
+
+@dataclass
+class Space:
+    """All designs of a network.
+
+    Attributes:
+        graph: dataflow level; its folding is ignored.
+        model: what units cost.
+    """
+
+    graph: Graph
+    model: Bnnflow
+    _converters: dict[tuple[str, int, int], Array] = field(default_factory=dict)
+
+    @cached_property
+    def units(self) -> tuple[Node, ...]:
+        """Units, in order."""
+        return tuple(node for node in self.graph.nodes if isinstance(node.op, Unit))
+
+    @cached_property
+    def is_chain(self) -> bool:
+        """Whether every unit reads what the one before it makes, and nothing else."""
+        made = self.graph.input
+        for node in self.graph.nodes:
+            if len(node.inputs) != 1 or node.inputs[0] != made:
+                return False
+            made = node.name
+        return made == self.graph.output
+
+    def cheap(self, cycles: int) -> Mapping[str, Mapping[tuple[int, int], tuple[Choice, ...]]]:
+        """Choices within a number of cycles, by name and the widths of words, that no other beats in every resource."""
+        made = {}
+        for name, groups in self.alike.items():
+            within = {key: [each for each in ways if each.cycles <= cycles] for key, ways in groups.items()}
+            made[name] = {
+                key: tuple(ways[place] for place in best(np.array([each.cost for each in ways])))
+                for key, ways in within.items()
+                if ways
+            }
+        return made
+
+    @cached_property
+    def alike(self) -> Mapping[str, Mapping[tuple[int, int], tuple[Choice, ...]]]:
+        """The ways to build each unit, by name and by the widths of words that it reads and writes."""
+        made: dict[str, dict[tuple[int, int], list[Choice]]] = {}
+        for name, ways in self.choices.items():
+            for each in ways:
+                made.setdefault(name, {}).setdefault((each.entry, each.leave), []).append(each)
+        return {name: {key: tuple(ways) for key, ways in groups.items()} for name, groups in made.items()}
+
+    @cached_property
+    def choices(self) -> Mapping[str, tuple[Choice, ...]]:
+        """The ways to build each unit, by name, none of which is worse in all than another of the same widths."""
+        return {node.name: tuple(_worth(self._choices(node))) for node in self.units}
+
+    def _choices(self, node: Node) -> Iterator[Choice]:
+        assert isinstance(node.op, Unit)
+        x, types = self.graph.types[node.input], self.graph.types
+        width = self.model.widths(node.op, x)
+        depths = [2] * max(1, len(self.graph.readers(node.name)))
+        for folded in foldings(self.graph, node):
+            for op in _styled(folded):
+                here = replace(node, op=op)
+                cost = self.model.unit(here, types, width, depths)
+                yield Choice(
+                    op, input_width(here, self.graph), output_width(here, self.graph), cost.cycles, cost.dsp, _row(cost)
+                )
+
+    def converter(self, kind: TensorType, tensor: str, wide: int, wanted: int) -> Array:
+        """(2,) of what joins words of two widths."""
+        key = (tensor, wide, wanted)
+        if key not in self._converters:
+            self._converters[key] = self._converter(kind, wide, wanted)
+        return self._converters[key]
+
+    def _converter(self, kind: TensorType, wide: int, wanted: int) -> Array:
+        size = int(np.prod(kind.shape))
+        if wide == wanted:
+            return np.zeros(_WEIGHED)
+        between = lcm(wide, wanted)
+        ends = [wide, wanted] if between in (wide, wanted) else [wide, between, wanted]
+        if any(size % each for each in ends):
+            return np.full(_WEIGHED, inf)
+        streams = [Stream("", "", "", each, size // each, kind) for each in ends]
+        total = np.zeros(_WEIGHED)
+        for one, two in pairwise(streams):
+            total += _row(self.model.converter(Converter("", one, two), 2))
+        return total
+
+    @cached_property
+    def most_between(self) -> int:
+        """Block RAMs that all converters together can take."""
+        total, tensor = 0.0, self.graph.input
+        for before, node in pairwise(self.units):
+            tensor = before.name
+            leaves = {each.leave for each in self.choices[before.name]}
+            entries = {each.entry for each in self.choices[node.name]}
+            kind = self.graph.types[tensor]
+            costs = [self.converter(kind, tensor, wide, wanted)[1] for wide in leaves for wanted in entries]
+            total += max((each for each in costs if np.isfinite(each)), default=0)
+        return int(total)
+
+    def entrance(self, wanted: int) -> Array:
+        """(2,) of the FIFO at the input."""
+        kind = self.graph.types[self.graph.input]
+        size = int(np.prod(kind.shape))
+        return _row(self.model.entrance(Stream("", "", "", wanted, size // wanted, kind), 2))
+
+    def cycles(self) -> list[int]:
+        """Every number of cycles an image that a design can have, ascending."""
+        least = max(min(each.cycles for each in ways) for ways in self.choices.values())
+        return sorted({each.cycles for ways in self.choices.values() for each in ways if each.cycles >= least})
+
+    def within(self, cycles: int) -> list[Point]:
+        """Designs of at most so many cycles an image that no other beats in every resource, fewest LUTs first."""
+        if any(min(each.cycles for each in ways) > cycles for ways in self.choices.values()):
+            return []
+        ways = self.cheap(cycles)
+        return _along(self, ways) if self.is_chain else _settled(self, ways)
+
+    def front(self, most: int | None = None) -> list[Point]:
+        """Designs that no other beats in cycles and every resource, fastest first.
+
+        Args:
+            most: cycles an image that are wanted; None: any.
+        """
+        found: list[Point] = []
+        before = None
+        for cycles in self.cycles():
+            if most is None or cycles <= most:
+                ways = self.cheap(cycles)
+                # More cycles that make nothing cheaper make no other design.
+                if ways != before:
+                    found += _along(self, ways) if self.is_chain else _settled(self, ways)
+                before = ways
+        rows = [[point.cycles, point.lut + _MULTIPLIER_LUT * point.dsp, point.bram18] for point in found]
+        table = np.array(rows, float).reshape(-1, 3)
+        kept = [found[place] for place in best(table)]
+        return sorted(kept, key=lambda point: (point.cycles, point.lut, point.bram18))
+
+
+def best(table: Array) -> list[int]:
+    """Rows that no other row equals or beats in every column; of equal rows the first. In ascending order of columns.
+
+    Args:
+        table: (rows, columns) of what is to be small.
+    """
+    if not len(table):
+        return []
+    columns = [column for column in range(table.shape[1]) if np.ptp(table[:, column])]
+    if not columns:
+        return [0]
+    order = np.lexsort([np.arange(len(table)), *(table[:, column] for column in reversed(columns))])
+    held = table[order][:, columns]
+    if len(columns) <= 2:
+        # Sorted by the first, a row is worth keeping if it has less of the second than all before it.
+        lowest = np.minimum.accumulate(np.append(inf, held[:, -1]))[:-1]
+        return [int(each) for each in order[held[:, -1] < lowest]]
+    if len(columns) == 3:
+        return [int(order[place]) for place in _stairs(held)]
+    kept: list[int] = []
+    rows = np.empty_like(held)
+    for place, row in enumerate(held):
+        if not np.any(np.all(rows[: len(kept)] <= row, axis=1)):
+            rows[len(kept)] = row
+            kept.append(int(order[place]))
+    return kept
+
+
+def _stairs(held: Array) -> Iterator[int]:
+    """Rows of three columns, sorted, that are worth keeping: the last two make stairs that only fall."""
+    seconds, thirds = [-inf], [inf]
+    for place, (_, second, third) in enumerate(held.tolist()):
+        step = bisect_right(seconds, second) - 1
+        if thirds[step] <= third:
+            continue
+        yield place
+        start = step + 1 if seconds[step] < second else step
+        end = start
+        while end < len(thirds) and thirds[end] >= third:
+            end += 1
+        seconds[start:end], thirds[start:end] = [second], [third]
+
+
+def _row(cost: FinnCost) -> Array:
+    return np.array([cost.lut + cost.lut_ram + _MULTIPLIER_LUT * cost.dsp, cost.bram18], float)
+
+
+def _styled(op: Unit) -> Iterator[Unit]:
+    """A folded unit with each place for what it stores; what is stated stays."""
+    match op:
+        case Mvau(weight, ram_style="auto", pe=pe, simd=simd) if weight.size // (pe * simd) > FEW_WORDS:
+            yield replace(op, ram_style="distributed")
+            yield replace(op, ram_style="block")
+        case SlidingWindow(ram_style="distributed"):
+            yield op
+            yield replace(op, ram_style="block")
+        case _:
+            yield op
+
+
+def _worth(ways: Iterator[Choice]) -> Iterator[Choice]:
+    """Those that none of the same widths beats in cycles and cost."""
+    alike: dict[tuple[int, int], list[Choice]] = {}
+    for each in ways:
+        alike.setdefault((each.entry, each.leave), []).append(each)
+    for group in alike.values():
+        table = np.array([[each.cycles, *each.cost] for each in group])
+        yield from (group[place] for place in best(table))
+
+
+_Ways = Mapping[str, Mapping[tuple[int, int], Sequence[Choice]]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Designs:
+    """Designs up to a unit, for each width of the words that it writes.
+
+    Attributes:
+        luts: (block RAMs,) the fewest LUTs of a design with exactly so many block RAMs.
+        before: (block RAMs,) of it, the width of the words that the unit before writes, and its block RAMs.
+        chosen: (block RAMs,) of it, the place of the unit's choice among `ways`.
+        ways: choices.
+    """
+
+    luts: Array
+    before: Array
+    chosen: Array
+    ways: Sequence[Choice]
+
+
+def _along(space: Space, ways_of: _Ways) -> list[Point]:
+    """The designs of a chain of given choices."""
+    made: list[dict[int, _Designs]] = []
+    tensor = space.graph.input
+    size = 1 + int(
+        sum(max(each.cost[1] for group in ways_of[node.name].values() for each in group) for node in space.units)
+        + sum(space.entrance(entry)[1] for entry, _ in ways_of[space.units[0].name])
+        + space.most_between
+    )
+    for node in space.units:
+        groups = ways_of[node.name]
+        entries = {
+            entry: _joined(space, made[-1] if made else None, node, tensor, entry, size)
+            for entry in dict.fromkeys(entry for entry, _ in groups)
+        }
+        found: dict[int, list[tuple[int, Choice]]] = {}
+        for (entry, leave), ways in groups.items():
+            found.setdefault(leave, []).extend((entry, each) for each in ways)
+        made.append({leave: _added(entries, pairs, size) for leave, pairs in found.items()})
+        tensor = node.name
+    last = made[-1]
+    ends = [(leave, int(place)) for leave, held in last.items() for place in np.flatnonzero(np.isfinite(held.luts))]
+    table = np.array([[last[leave].luts[rams], rams] for leave, rams in ends]).reshape(-1, 2)
+    return [_traced(space, made, *ends[place]) for place in best(table)]
+
+
+def _joined(
+    space: Space, before: Mapping[int, _Designs] | None, node: Node, tensor: str, entry: int, size: int
+) -> tuple[Array, Array]:
+    """Designs up to the words that a unit reads: LUTs by block RAMs, and width and block RAMs of those before."""
+    rams = np.arange(size)
+    if before is None:
+        luts, first = np.full(size, inf), space.entrance(entry)
+        luts[int(first[1])] = first[0]
+        return luts, np.stack([np.zeros(size, int), rams], axis=1)
+    # A pool takes the channels in the groups in which its window gives them.
+    leaves = [leave for leave in before if not isinstance(node.op, Pool) or leave == entry]
+    kind = space.graph.types[tensor]
+    table, moved = np.full((len(leaves), size), inf), np.zeros(len(leaves), int)
+    for row, leave in enumerate(leaves):
+        more = space.converter(kind, tensor, leave, entry)
+        if np.isfinite(more[0]):
+            moved[row] = int(more[1])
+            table[row, moved[row] :] = before[leave].luts[: size - moved[row]] + more[0]
+    if not leaves:
+        return np.full(size, inf), np.zeros((size, 2), int)
+    chosen = table.argmin(axis=0)
+    return table[chosen, rams], np.stack([np.array(leaves)[chosen], rams - moved[chosen]], axis=1)
+
+
+def _added(entries: Mapping[int, tuple[Array, Array]], pairs: Sequence[tuple[int, Choice]], size: int) -> _Designs:
+    table = np.full((len(pairs), size), inf)
+    for row, (entry, each) in enumerate(pairs):
+        rams = int(each.cost[1])
+        table[row, rams:] = entries[entry][0][: size - rams] + each.cost[0]
+    chosen = table.argmin(axis=0)
+    rams = np.arange(size)
+    places = {entry: place for place, entry in enumerate(entries)}
+    of_entries = np.stack([before for _, before in entries.values()])
+    entry_of = np.array([places[entry] for entry, _ in pairs])[chosen]
+    added = np.array([int(each.cost[1]) for _, each in pairs])[chosen]
+    before = of_entries[entry_of, np.maximum(rams - added, 0)]
+    return _Designs(table[chosen, rams], before, chosen, [each for _, each in pairs])
+
+
+def _traced(space: Space, made: Sequence[Mapping[int, _Designs]], leave: int, rams: int) -> Point:
+    ops: dict[str, Unit] = {}
+    slowest, dsp = 0, 0
+    lut, bram18 = float(made[-1][leave].luts[rams]), rams
+    for node, designs in zip(reversed(space.units), reversed(made), strict=True):
+        held = designs[leave]
+        choice = held.ways[held.chosen[rams]]
+        ops[node.name] = choice.op
+        slowest, dsp = max(slowest, choice.cycles), dsp + choice.dsp
+        leave, rams = (int(each) for each in held.before[rams])
+    return Point(dict(reversed(ops.items())), slowest, round(lut - _MULTIPLIER_LUT * dsp), bram18, dsp)
+
+
+# Weights of block RAMs against LUTs with which graphs that are no chain are searched: LUTs that one is worth.
+_WORTH = (10, 30, 100, 300, 1000)
+
+
+def _settled(space: Space, ways_of: _Ways) -> list[Point]:
+    """Designs of a graph with branches: each unit at its cheapest beside its neighbours."""
+    ways = {name: [each for group in groups.values() for each in group] for name, groups in ways_of.items()}
+    found = [_settled_at(space, ways, np.array([1, worth])) for worth in _WORTH]
+    points = [point for point in found if point is not None]
+    table = np.array([[point.lut, point.bram18] for point in points]).reshape(-1, _WEIGHED)
+    return [points[place] for place in best(table)]
+
+
+def _settled_at(space: Space, ways: Mapping[str, Sequence[Choice]], weights: Array) -> Point | None:
+    chosen = {name: min(held, key=lambda each: float(each.cost @ weights)) for name, held in ways.items()}
+    graph = space.graph
+    names = {node.name for node in space.units}
+    makers = {node.name: [_maker(graph, tensor, names) for tensor in node.inputs] for node in space.units}
+    readers: dict[str, list[str]] = {}
+    for name, held in makers.items():
+        for maker in held:
+            readers.setdefault(maker, []).append(name)
+
+    def between(maker: str, leave: int, entry: int, reader: str) -> float:
+        if maker == graph.input:
+            return 0.0
+        if isinstance(graph.node(reader).op, Pool) and leave != entry:
+            return inf
+        return float(space.converter(graph.types[maker], maker, leave, entry) @ weights)
+
+    def cost(name: str, way: Choice) -> float:
+        total = float(way.cost @ weights)
+        for maker in makers[name]:
+            total += between(maker, chosen[maker].leave if maker in chosen else 0, way.entry, name)
+        return total + sum(between(name, way.leave, chosen[reader].entry, reader) for reader in readers.get(name, []))
+
+    for _ in range(2 * len(names)):
+        changed = False
+        for node in space.units:
+            now = min(ways[node.name], key=lambda way: cost(node.name, way))
+            if cost(node.name, now) < cost(node.name, chosen[node.name]):
+                chosen[node.name], changed = now, True
+        if not changed:
+            break
+    if any(not np.isfinite(cost(name, way)) for name, way in chosen.items()):
+        return None
+    point = Point({name: way.op for name, way in chosen.items()}, max(way.cycles for way in chosen.values()), 0, 0, 0)
+    from .cost import estimate
+
+    made = estimate(point.graph(graph), space.model)
+    return replace(point, lut=made.lut + made.lut_ram, bram18=made.bram18, dsp=made.dsp)
+
+
+def _maker(graph: Graph, tensor: str, units: set[str]) -> str:
+    """The unit that makes a tensor, or the input."""
+    while tensor != graph.input and tensor not in units:
+        tensor = graph.node(tensor).input
+    return tensor
