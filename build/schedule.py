@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from math import ceil, floor, gcd
+from math import ceil, floor, gcd, inf
 from typing import Any
 
 from bnnflow import CHECK_FAILED, Problem
@@ -172,8 +172,9 @@ def _cheapest(graph: Graph, node: Node, cycles: int, part: Part, pool_pe: Mappin
 
 
 def _weigh(cost: UnitCost, part: Part) -> tuple[float, int]:
-    # Equal cost: fewer cycles.
-    return cost.lut / part.lut + cost.bram18 / part.bram18, cost.cycles
+    # Equal cost: fewer cycles. A part without block RAMs has none to share.
+    blocks = cost.bram18 / part.bram18 if part.bram18 else inf if cost.bram18 else 0.0
+    return cost.lut / part.lut + blocks, cost.cycles
 
 
 def foldings(graph: Graph, node: Node) -> list[Unit]:

@@ -29,7 +29,9 @@ target: {fps: 1000}
 faults: {rates: [0.1], maps: 2, images: 20}
 speed: {enabled: false}
 """
-MODULES = [importlib.import_module(f"bnnflow.flow.api.{name}") for name in ("runs", "graphs", "hardware", "faults")]
+MODULES = [
+    importlib.import_module(f"bnnflow.flow.api.{name}") for name in ("runs", "graphs", "hardware", "parts", "faults")
+]
 # A run first: the other examples read it.
 EXAMPLES = [test for module in MODULES for test in doctest.DocTestFinder().find(module) if test.examples]
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from bnnflow import Problem
 
+from ..parts import Part
+
 # What is counted, in the order of tables.
 RESOURCES = ("lut", "lut_ram", "ff", "carry", "block_ram", "dsp")
 
@@ -22,7 +24,6 @@ class Family:
         command: of yosys, without the top module.
         block: what `block_ram` counts.
         cells: for each resource a pattern of cells' names and how many of it a cell is, the first that matches.
-        parts: beginnings of parts' names that are of the family.
         memory_luts: whether look-up tables can be memories.
     """
 
@@ -31,7 +32,6 @@ class Family:
     command: str
     block: str
     cells: tuple[tuple[str, str, int], ...]
-    parts: tuple[str, ...] = ()
     memory_luts: bool = True
 
     def resources(self, cells: Mapping[str, int]) -> dict[str, int]:
@@ -72,15 +72,13 @@ FAMILIES = {
             "synth_xilinx -family xc7 -flatten -noiopad",
             "block RAMs of 18 kbit",
             _XILINX,
-            ("xc7",),
         ),
         Family(
             "xcup",
-            "AMD UltraScale+: Zynq UltraScale+, Kria",
+            "AMD UltraScale+: Zynq UltraScale+, Kria, Alveo",
             "synth_xilinx -family xcup -flatten -noiopad",
             "block RAMs of 18 kbit",
             _XILINX,
-            ("xczu", "xck"),
         ),
         Family(
             "ecp5",
@@ -98,7 +96,7 @@ FAMILIES = {
         ),
         Family(
             "ice40",
-            "Lattice iCE40 UltraPlus",
+            "Lattice iCE40",
             "synth_ice40 -device u",
             "EBR of 4 kbit",
             (
@@ -125,13 +123,14 @@ def family(name: str) -> Family:
     return FAMILIES[name]
 
 
-def family_of(part: str) -> Family:
+def family_of(part: Part) -> Family:
     """The family of a part.
 
     Raises:
         Problem: it is of none that yosys maps to here.
     """
-    for each in FAMILIES.values():
-        if part.startswith(each.parts):
-            return each
-    raise Problem(f"{part} is of no family that yosys maps to", "part", f"name one of {', '.join(FAMILIES)} as family")
+    if part.family:
+        return family(part.family)
+    raise Problem(
+        f"{part.name} is of no family that yosys maps to", "part", f"name one of {', '.join(FAMILIES)} as family"
+    )

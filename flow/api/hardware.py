@@ -78,7 +78,7 @@ def synth(
     found = networks(Path(path), contract_of(input))
     wanted = wanted_of(part, clock_mhz, fps, folding, False, top_k, keep_shape, found.recipe)
     family = of_run(family or None, "synth.family", found.recipe)
-    mapped = family_named(family) if family else family_of(wanted.part.name)
+    mapped = family_named(family) if family else family_of(wanted.part)
     how = SynthOptions(mapped, units, whole, jobs or min(4, len(os.sched_getaffinity(0))), seconds)
     fifos = graphs.Fifos(of_run(fifo, "rtl.fifo", found.recipe), path_of(fifo_depths))
     asked = choices_of(control, sets, protect, primitives, found.recipe)
@@ -123,8 +123,8 @@ def wanted_of(
     recipe: Recipe | None,
 ) -> Wanted:
     """What a graph is folded for; None of part and clock: what `of_run` says. A run's graph is folded already."""
-    from ...build.parts import part as part_of
     from ..graphs.folding import Wanted
+    from ..recipe.parts import part_of
 
     chip, clock = part_of(of_run(part, "target.part", recipe)), of_run(clock_mhz, "target.clock_mhz", recipe)
     rate = checked_key(fps, "target.fps")

@@ -34,6 +34,7 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
         "rtl": "hardware:rtl",
         "cosim": "hardware:cosim",
         "synth": "hardware:synth",
+        "parts": "hardware:parts",
     },
     "Faults": {
         "faults": "faults:faults",

@@ -235,3 +235,37 @@ def synth(
             keep_shape=keep_shape,
         )
     screen.print_json(found) if json else screen_hardware.print_synthesis(found)
+
+
+@examples(
+    "flow parts",
+    "flow parts ecp5",
+    "flow parts Pynq-Z2  # All that is known of one part, named by its number or a board.",
+)
+def parts(
+    name: Annotated[
+        list[str] | None,
+        Own(
+            "A part number, a board or a .yaml file of a part: what it holds. Else words that are to stand in a row.",
+            argument=True,
+            metavar="NAME",
+            default="all parts",
+        ),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """List FPGA parts: what they hold, and boards that carry them.
+
+    A part is named in the same ways by `target.part` of a recipe and by --part. A part of yours is a YAML file.
+    """
+    from ..commands.parts import facts, is_one, listed
+    from ..show import parts as screen_parts
+    from ..show import terminal as screen
+
+    words = name or []
+    if len(words) == 1 and is_one(words[0]):
+        one = facts(words[0])
+        screen.print_json(one) if json else screen_parts.print_part(one)
+        return
+    found = listed(words)
+    screen.print_json(found) if json else screen_parts.print_parts(found)

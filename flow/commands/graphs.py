@@ -268,9 +268,9 @@ def speed(
         part_name, clock_mhz, fps: what the accelerator is folded for; one that no folding reaches is left out.
         contract: what the input holds, where the file does not say so.
     """
-    from ...build.parts import part
     from ...transforms.passes.compile import level_of
     from ..graphs.speed import Accelerator, network_rows, processor
+    from ..recipe.parts import part_of
     from ..run.names import WEIGHTS
 
     graph = open_graph(path, contract)
@@ -288,7 +288,7 @@ def speed(
         verify_recorded(weights)
         network = load_network(weights)
     try:
-        found = estimate(graph, Wanted(part(part_name), clock_mhz, fps))
+        found = estimate(graph, Wanted(part_of(part_name), clock_mhz, fps))
     except Problem as problem:
         if problem.status != CHECK_FAILED:
             raise

@@ -58,7 +58,7 @@ def refuse_primitives(primitives: str, part: Part) -> None:
     Raises:
         Problem: it is of another family.
     """
-    if primitives != GENERIC and not part.name.startswith(primitives):
+    if primitives != GENERIC and part.family != primitives:
         what = f"{part.name} has no primitives of {primitives}"
         raise Problem(what, "primitives", f"name a part of that family, or take {GENERIC}", key="rtl.primitives")
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from bnnflow import Problem
 
-from ...build.parts import part
 from ...transforms.ir.graph import Graph
 from ...transforms.ir.ops import Mvau
+from ..recipe.parts import part_of
 from .campaign import dataflow
 from .folding import Wanted, compile_and_fold
 
@@ -46,7 +46,7 @@ def folded(graph: Graph, how: Folding, where: str) -> tuple[Graph, bool]:
         Problem: the folding does not fit the graph.
     """
     if how.fps is not None or how.file is not None:
-        return compile_and_fold(graph, Wanted(part(how.part), how.clock_mhz, how.fps, how.file)).graph, True
+        return compile_and_fold(graph, Wanted(part_of(how.part), how.clock_mhz, how.fps, how.file)).graph, True
     units = dataflow(graph)
     if how.pe_simd:
         return _alike(units, how.pe_simd, where), True

@@ -27,12 +27,10 @@ def fold_for(recipe: Recipe, graph: Graph) -> Graph:
     Raises:
         Problem: at its place in the recipe; an unknown part, or a rate that cannot be met (status 1).
     """
-    from ...build.parts import part
     from ...build.schedule import schedule as fold
+    from ..recipe.parts import target_part
 
-    target = recipe.target
-    with recipe.at("target.part"):
-        chip = part(target.part)
+    target, chip = recipe.target, target_part(recipe)
     with recipe.at("target.fps"):
         return fold(graph, target.fps, target.clock_mhz, chip)
 
@@ -90,7 +88,11 @@ def compile_and_fold(graph: Graph, wanted: Wanted) -> Folded:
 
     made = _compiled(graph, wanted, wanted.keep_shape)
     levels = {stage.level: stage.graph for stage in made}
-    notes = (*(note for stage in made for note in stage.notes), *left_to_host(made[-1].graph, wanted.top_k))
+    notes = (
+        *(note for stage in made for note in stage.notes),
+        *left_to_host(made[-1].graph, wanted.top_k),
+        *_smaller_luts(wanted.part),
+    )
     units = levels["dataflow"]
     if wanted.folding is None and wanted.fps is None and (wanted.folded or _is_folded(units)):
         return Folded(levels, units, (*notes, "the graph is folded already and stays so; --fps refolds it"))
@@ -160,6 +162,13 @@ def _by_file(graph: Graph, wanted: Wanted, config: Mapping[str, Any], made: Fold
         *_not_on(wanted.part, applied.graph),
     )
     return Folded(made.levels, applied.graph, notes, stated)
+
+
+def _smaller_luts(chip: Part) -> tuple[str, ...]:
+    """A remark on a part whose look-up tables are not those that the formulas count."""
+    if chip.lut_inputs >= 6:
+        return ()
+    return (f"LUTs are counted as of 6 inputs; {chip.name} has {chip.lut_inputs}, so it takes more: see `flow synth`",)
 
 
 def _not_on(chip: Part, graph: Graph) -> tuple[str, ...]:

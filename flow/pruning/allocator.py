@@ -34,15 +34,16 @@ def hardware_costs(recipe: Recipe, graph: Graph) -> HardwareCosts:
     Raises:
         Problem: the network cannot be compiled, or there is no such part.
     """
-    from ...build.parts import part
+    from ..recipe.parts import part_at
 
     target, settings = recipe.target, recipe.prune
     rate = settings.budget.get("fps", target.fps)
     if isinstance(cycles := settings.budget.get("cycles"), float):
         # A budget of cycles is what the network is folded for.
         rate = target.clock_mhz * 1e6 / cycles
-    chip = str(settings.budget.get("part", target.part))
-    return HardwareCosts.of(graph, float(rate), target.clock_mhz, part(chip), settings.folding)
+    key, name = ("prune.budget", settings.budget["part"]) if "part" in settings.budget else ("target.part", target.part)
+    chip = part_at(recipe, key, str(name))
+    return HardwareCosts.of(graph, float(rate), target.clock_mhz, chip, settings.folding)
 
 
 @dataclass(slots=True)
@@ -158,8 +159,11 @@ class SensitivityAllocator:
 
     def describe(self) -> str:
         """What the decisions depend on beside the network and the images."""
+        from ..recipe.parts import part_content
+
         settings = self.recipe.prune.model_dump(mode="json", exclude={"jobs"})
-        return json.dumps([settings, self.recipe.target.model_dump(mode="json")], sort_keys=True)
+        said = part_content({"prune": settings, "target": self.recipe.target.model_dump(mode="json")})
+        return json.dumps([said["prune"], said["target"]], sort_keys=True)
 
 
 def objective_of(recipe: Recipe) -> Objective:
@@ -168,9 +172,9 @@ def objective_of(recipe: Recipe) -> Objective:
     Raises:
         Problem: a part of the cost that is not known, or a number that is not positive.
     """
-    from ...build.parts import part
     from ...build.schedule import cycles_for
     from ...models.prune.allocation.greedy import Objective
+    from ..recipe.parts import part_at
 
     settings = recipe.prune
     shorthands = (("objective", settings.objective, ("all",)), ("budget", settings.budget, ("part", "fps")))
@@ -183,12 +187,14 @@ def objective_of(recipe: Recipe) -> Objective:
         if short in settings.budget and (twice := [name for name in parts if name in settings.budget]):
             raise recipe.problem("prune.budget", f"{short} says {twice[0]} already", "give one of them")
     budget: dict[str, float] = {}
+    if "part" in settings.budget:
+        chip = part_at(recipe, "prune.budget", str(settings.budget["part"]))
+        budget |= {"lut": chip.lut, "bram18": chip.bram18}
     with recipe.at("prune.budget"):
         for name, value in settings.budget.items():
             if name == "part":
-                chip = part(str(value))
-                budget |= {"lut": chip.lut, "bram18": chip.bram18}
-            elif isinstance(value, str):
+                continue
+            if isinstance(value, str):
                 raise Problem(f"{name} of {value!r}", hint="give a number")
             elif name == "fps":
                 budget["cycles"] = cycles_for(value, recipe.target.clock_mhz)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import difflib
 import json
 import os
 import re
@@ -20,18 +19,19 @@ from ...models.files.trained_names import trained_files
 from .errors import faults_of, map_faults
 from .model import Model
 from .origin import Origin, place_of
+from .parts import is_part_file
 from .positions import Fault, KeyPath, as_problem, parse_value, parse_yaml
 from .prune import Prune
 from .schema import Data, Recipe, Target
+from .text import read_text
 from .train import Train
 from .unused import unused
 
-MAX_BYTES = 1 << 20
 _START_HINT = "`flow new` writes a recipe to start from"
 _COMMENT_COLUMN = 42
 PATHS = (
     *(("model", "onnx"), ("model", "trained"), ("model", "weights"), ("model", "dir")),
-    *(("data", "dir"), ("faults", "table")),
+    *(("data", "dir"), ("faults", "table"), ("target", "part"), ("prune", "budget", "part")),
 )
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_./-]*")
 
@@ -49,7 +49,7 @@ def load_recipe(path: Path, overrides: Sequence[str] = (), wishes: Sequence[str]
         Problem: the file cannot be read, is not YAML, or has keys or values that are not allowed, or keys that have no
             effect. The text gives file:line:column, the line with a caret, and a hint, for each of the faults.
     """
-    text = _read(path)
+    text = read_text(path, "recipe", _START_HINT)
     data, source, faults = parse_yaml(text, str(path))
     if data is None:
         raise Problem("the recipe is empty", str(path), _START_HINT)
@@ -117,48 +117,21 @@ def _is_given(data: dict[str, Any], path: KeyPath) -> bool:
 
 def _from_folder(data: dict[str, Any], folder: Path) -> None:
     """Make relative paths absolute, as from this folder."""
-    for section, key in PATHS:
-        inner = data.get(section)
+    for path in PATHS:
+        inner: Any = data
+        for section in path[:-1]:
+            inner = inner.get(section) if isinstance(inner, dict) else None
+        key = path[-1]
         if isinstance(inner, dict) and isinstance(inner.get(key), str) and inner[key]:
-            inner[key] = _absolute((section, key), inner[key], folder)
+            inner[key] = _absolute(path, inner[key], folder)
 
 
 def _absolute(key: KeyPath, value: str, folder: Path) -> str:
     path = os.path.normpath(folder / Path(value).expanduser())
+    if key[-1] == "part":
+        return path if is_part_file(value) else value
     is_word = re.fullmatch(r"[\w-]+", value) and not os.path.exists(path)
     return value if key == ("model", "trained") and (is_word or value in trained_files()) else path
-
-
-def _read(path: Path) -> str:
-    try:
-        with open(path, "rb") as file:
-            raw = file.read(MAX_BYTES + 1)
-    except FileNotFoundError:
-        raise Problem("no such recipe file", str(path), _near_files(path)) from None
-    except IsADirectoryError:
-        raise Problem("this is a folder, not a recipe file", str(path), "name a .yaml file in it") from None
-    except OSError as error:
-        what = f"the recipe cannot be read: {error.strerror}"
-        raise Problem(what, str(path), "check the path and its permissions") from None
-    if len(raw) > MAX_BYTES:
-        raise Problem("the file is larger than 1 MiB, so it is not a recipe", str(path), _START_HINT)
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        column = error.start - (raw.rfind(b"\n", 0, error.start) + 1) + 1
-        where = f"{path}:{line}:{column}"
-        what = f"the byte 0x{raw[error.start]:02x} is not UTF-8 text"
-        raise Problem(what, where, "save the file as UTF-8; is this a recipe?") from None
-
-
-def _near_files(path: Path) -> str:
-    try:
-        names = sorted(p.name for p in path.parent.iterdir() if p.suffix in (".yaml", ".yml"))
-    except OSError:
-        return _START_HINT
-    near = difflib.get_close_matches(path.name, names, 1, 0.6)
-    return f"did you mean '{path.parent / near[0]}'?" if near else _START_HINT
 
 
 def _override(data: dict[str, Any], overrides: Sequence[str], faults: list[Fault]) -> dict[KeyPath, str]:
@@ -174,8 +147,7 @@ def _override(data: dict[str, Any], overrides: Sequence[str], faults: list[Fault
         except Problem as problem:
             faults.append(Fault(problem.what, f"-s {text}", problem.hint))
             continue
-        if keys in PATHS and isinstance(value, str) and value:
-            value = _absolute(keys, value, Path().absolute())
+        value = _from_here(keys, value)
         inner = _section_of(data, keys[:-1])
         if inner is None:
             faults.append(Fault(f"'{'.'.join(keys[:-1])}' of the file is no section", f"-s {text}", "mend the file"))
@@ -193,6 +165,17 @@ def _override(data: dict[str, Any], overrides: Sequence[str], faults: list[Fault
         inner[keys[-1]] = value
         places[keys] = text
     return places
+
+
+def _from_here(keys: KeyPath, value: Any) -> Any:
+    """The value of an override, with relative paths in it made absolute, as from the present folder."""
+    nested: Any = value
+    for key in reversed(keys):
+        nested = {key: nested}
+    _from_folder(nested, Path().absolute())
+    for key in keys:
+        nested = nested[key]
+    return nested
 
 
 def _section_of(data: dict[str, Any], keys: tuple[str, ...]) -> dict[str, Any] | None:

@@ -29,6 +29,7 @@ from .train import Train
 __all__ = ["Model", "Prune", "Recipe", "Section", "Train", "map_sides", "schema"]
 
 EPOCHS = 10
+_YAML_FILE = r"\.[yY][aA]?[mM][lL]$"
 IMAGE_SIDE = {"digits": 8, "mnist": 28, "fashion-mnist": 28, "cifar10": 32, "speech-commands": 32}
 DATA_SETS = (*IMAGE_SIDE, "folder", "npz")
 
@@ -72,8 +73,8 @@ class Ensemble(Section):
 class Target(Section):
     """The FPGA and the speed the hardware is folded for."""
 
-    part: Annotated[str, Field(min_length=1, max_length=100)] = Field(
-        default="xc7z020clg400-1", description="FPGA part number"
+    part: Annotated[str, Field(min_length=1, max_length=4096)] = Field(
+        default="xc7z020clg400-1", description="FPGA part number, board, or .yaml file of a part"
     )
     clock_mhz: Annotated[float, Field(ge=1, le=1000)] = Field(default=100.0, description="clock in MHz")
     fps: Annotated[float, Field(gt=0, le=1e9)] = Field(default=10_000.0, description="images per second to reach")
@@ -312,7 +313,7 @@ def _name_words(sections: dict[str, Any]) -> None:
     either("Model", "trained", tuple(trained_files()), r"[/.]")
     method = f"({'|'.join(CRITERIA)})(:({'|'.join(REDUCTIONS)}))?"
     either("Prune", "criterion", (AUTO, *CRITERIA), rf"^\s*{method}\s*$", r"^\s*borda\s*\(.*,.*\)\s*$")
-    either("Target", "part", (), _any_case(parts.part_names()))
+    either("Target", "part", (), _any_case(parts.part_names()), f"{_any_case(parts.board_names())}$", _YAML_FILE)
     properties = sections["Prune"]["properties"]
     for key, more in (("objective", ("all",)), ("budget", ("part", "fps"))):
         properties[key]["propertyNames"] = {"enum": [*PARTS_OF_COST, *more]}

@@ -21,6 +21,7 @@ from ..graphs.folding import fold_for
 from ..graphs.inputs import input_held
 from ..pruning.prune import recovery_settings
 from ..recipe.objects import export_properties, held_out_share, make_network, network_spec, trained_file
+from ..recipe.parts import part_content, shown_part, target_part
 from ..results.faults import FaultCampaign
 from ..results.hardware import CosimResult, RtlResult
 from ..results.speed import LeftOut, NetworkSpeedRow, SpeedResult
@@ -99,12 +100,13 @@ def prune(build: Build) -> PruningResult | NoResult:
     if not build.prunes:
         return build.skip("prune")
     counted = build.file("base", FLIPS) if recipe.train.flip_window else None
+    by_costs = recipe.prune.allocation == "sensitivity"
     inputs = {
         "base": build.file("base", WEIGHTS),
         "flips": [counted] if counted is not None else [],
-        "prune": recipe.prune.model_dump(mode="json", exclude={"jobs"}),
+        "prune": part_content(recipe.prune.model_dump(mode="json", exclude={"jobs"})),
         "train": recovery_settings(recipe),
-        "target": recipe.target.model_dump(mode="json") if recipe.prune.allocation == "sensitivity" else {},
+        "target": part_content(recipe.target.model_dump(mode="json")) if by_costs else {},
         "seed": recipe.seed,
         "data": to_json(build.result(DataResult)),
     }
@@ -173,7 +175,6 @@ def schedule(build: Build) -> ScheduleResult:
 
     def work() -> ScheduleResult:
         from ...build.finn_reports import folding
-        from ...build.parts import part
 
         handed = {}
         for network in build.networks:
@@ -181,10 +182,11 @@ def schedule(build: Build) -> ScheduleResult:
             write_graph(build.run, f"{network}/{FOLDED}", folded)
             build.run.write(f"{network}/auto_folding_config.json", json_text(folding(folded)))
             handed[network] = hand_over(build, network)
-        chip = part(target.part)
+        chip = target_part(build.recipe)
         return ScheduleResult(part=chip.name, lut=chip.lut, bram18=chip.bram18, finn=handed)
 
-    inputs = {"graphs": build.files(LEVEL_FILES["dataflow"], QONNX), "target": target.model_dump(mode="json")}
+    said = part_content(target.model_dump(mode="json"))
+    inputs = {"graphs": build.files(LEVEL_FILES["dataflow"], QONNX), "target": said}
     return build.stage("schedule", inputs, work, ScheduleResult)
 
 
@@ -220,7 +222,7 @@ def rtl(build: Build) -> RtlResult | NoResult:
     clock = build.recipe.target.clock_mhz
     inputs = {"graphs": build.files(FOLDED), "clock_mhz": clock, "rtl": settings.model_dump(mode="json")}
     # What its memories do not fit is not written.
-    inputs["part"] = build.recipe.target.part
+    inputs |= part_content({"part": build.recipe.target.part})
     return build.stage("rtl", inputs, partial(write_rtl, build), RtlResult)
 
 
@@ -272,6 +274,7 @@ def speed(build: Build) -> SpeedResult | NoResult:
     if not settings.enabled:
         return build.skip("speed")
     target, costs = build.recipe.target, build.result(CostResult).networks
+    part = shown_part(target.part)
 
     def work() -> SpeedResult:
         from ...sim.inputs import image_inputs
@@ -289,7 +292,7 @@ def speed(build: Build) -> SpeedResult | NoResult:
                 image_inputs(graph, images),
                 settings.threads,
                 build.load(network) if build.trains else None,
-                Accelerator(target.part, target.clock_mhz, costs[network].fps, costs[network].latency_us),
+                Accelerator(part, target.clock_mhz, costs[network].fps, costs[network].latency_us),
             )
             rows += [extended(NetworkSpeedRow, row, network=network) for row in found]
         return SpeedResult(device=processor(), threads=settings.threads, rows=rows, missing=missing)
@@ -298,7 +301,7 @@ def speed(build: Build) -> SpeedResult | NoResult:
         "networks": build.files(*([WEIGHTS] if build.trains else []), QONNX, LEVEL_FILES["dataflow"]),
         "speed": settings.model_dump(mode="json"),
         "cost": {network: costs[network].latency_us for network in build.networks},
-        "target": {"part": target.part, "clock_mhz": target.clock_mhz},
+        "target": {"part": part, "clock_mhz": target.clock_mhz},
         "data": to_json(build.result(DataResult)),
     }
     return build.stage("speed", inputs, work, SpeedResult)

@@ -6,7 +6,6 @@ import numpy as np
 
 from bnnflow import CHECK_FAILED, Problem
 
-from ...build.parts import part
 from ...build.rtl.design import design
 from ...build.synth.families import Family, family, family_of
 from ...transforms.ir.graph import Graph
@@ -17,6 +16,7 @@ from ..graphs.hardware import Hardware, hardware_of, refuse_too_large, told
 from ..graphs.of_runs import named
 from ..graphs.rates import affordable, timing_of
 from ..graphs.synthesis import SynthOptions, mapped, refuse_foreign
+from ..recipe.parts import target_part
 from ..recipe.schema import Recipe
 from ..results.hardware import CosimResult, NotWritten, Rtl, RtlResult
 from ..results.synthesis import SynthesisResult
@@ -42,7 +42,7 @@ def _write(build: Build, network: str) -> Rtl | NotWritten:
         if not affordable(graph, _MOST_WORDS):
             return NotWritten(reason=_TOO_LONG)
         made = hardware_of(graph, settings.fifo, {}, clock, choices_of(build.recipe.rtl))
-        refuse_too_large(made, part(build.recipe.target.part))
+        refuse_too_large(made, target_part(build.recipe))
     except Problem as problem:
         return NotWritten(reason=problem.in_place)
     for path, text in made.design.files.items():
@@ -81,7 +81,7 @@ def family_wanted(recipe: Recipe) -> Family:
     Raises:
         Problem: the part is of none, or the primitives are of another one.
     """
-    found = family(recipe.synth.family) if recipe.synth.family else family_of(recipe.target.part)
+    found = family(recipe.synth.family) if recipe.synth.family else family_of(target_part(recipe))
     refuse_foreign(recipe.rtl.primitives, found)
     return found
 

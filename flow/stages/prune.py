@@ -10,6 +10,7 @@ import numpy as np
 
 from ..pruning.prune import given_of, pruned
 from ..recipe.objects import set_threads
+from ..recipe.parts import part_content
 from ..results.stages import NoResult, PruningResult, RelevanceMaps
 from ..run.names import QONNX, WEIGHTS
 from .build import Build
@@ -79,7 +80,8 @@ def step_cost_inputs(build: Build) -> dict[str, Any]:
         return {}
     kept = [dict(step.kept) for step in build.result(PruningResult).steps]
     chosen = {key: getattr(recipe.prune, key) for key in ("budget", "folding")}
-    return {"base": build.file("base", QONNX), "target": recipe.target.model_dump(mode="json"), "kept": kept, **chosen}
+    said = part_content({"target": recipe.target.model_dump(mode="json"), **chosen})
+    return {"base": build.file("base", QONNX), "kept": kept, **said}
 
 
 def step_costs(build: Build) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from ...build.cost import SOURCE
 from ...build.energy import SOURCE as ENERGY_SOURCE
 from ...build.unrolled import SOURCE as UNROLLED_SOURCE
 from ..recipe.methods.all import METHODS
+from ..recipe.parts import shown_part
 from ..results.faults import FaultCampaign
 from ..results.hardware import CosimResult, RtlResult
 from ..results.speed import SpeedResult
@@ -56,7 +57,7 @@ def summarize(build: Build) -> Summary:
         bnnflow=manifest["versions"]["bnnflow"],
         data=extended(NamedData, build.result(DataResult), name=recipe.data.name),
         target=RunTarget(
-            part=recipe.target.part,
+            part=shown_part(recipe.target.part),
             clock_mhz=recipe.target.clock_mhz,
             fps=recipe.target.fps,
             lut=chip.lut,

@@ -34,6 +34,7 @@ from ..recipe.objects import (
     train_settings,
     trained_file,
 )
+from ..recipe.parts import part_files, target_part
 from ..recipe.pruning_checks import pruning_remarks
 from ..recipe.schema import Recipe
 from ..run.files import explain, sha256_of
@@ -151,6 +152,7 @@ def memo_key(recipe: Recipe, images: Dataset) -> str:
     if recipe.model.kind == "own":
         return ""
     files = [path for path in (recipe.model.onnx, recipe.faults.table) if path is not None]
+    files += part_files(recipe)
     if recipe.model.kind == "trained":
         files.append(trained_file(recipe))
     counts = [list(images.train_images.shape), list(images.test_images.shape), images.files]
@@ -160,17 +162,15 @@ def memo_key(recipe: Recipe, images: Dataset) -> str:
 
 def _check_names(recipe: Recipe) -> None:
     """Words and numbers that mean something by themselves: fault models, the part, parts of the cost, packages."""
-    from ...build.parts import part
     from ..pruning.allocator import objective_of
 
     if recipe.faults.enabled:
         fault_settings(recipe)
-    with recipe.at("target.part"):
-        part(recipe.target.part)
+    chip = target_part(recipe)
     if recipe.prune.enabled and recipe.prune.allocation == "sensitivity":
         objective_of(recipe)
     with recipe.at("rtl.primitives"):
-        refuse_primitives(recipe.rtl.primitives, part(recipe.target.part))
+        refuse_primitives(recipe.rtl.primitives, chip)
     with recipe.at("rtl.protect"):
         code_of(recipe.rtl.protect)
     with recipe.at("cosim.when"):

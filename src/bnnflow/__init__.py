@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from .flow.api.graphs import compile_file as compile_file
     from .flow.api.graphs import load as load
     from .flow.api.hardware import synth as synth
+    from .flow.api.parts import part as part
+    from .flow.api.parts import parts as parts
     from .flow.api.runs import build as build
     from .flow.api.runs import compare as compare
     from .flow.api.runs import prune as prune
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     *("CHECK_FAILED", "TOOL_MISSING", "USER_INPUT", "LoadedGraph", "Problem", "__version__", "build", "check"),
-    *("compare", "compile_file", "faults", "load", "prune", "rank", "synth", "visible"),
+    *("compare", "compile_file", "faults", "load", "part", "parts", "prune", "rank", "synth", "visible"),
 ]
 # Names of the Python API, by the module of flow/api that holds them.
 _API = {
@@ -36,6 +38,7 @@ _API = {
     **dict.fromkeys(("build", "compare", "prune", "rank"), "runs"),
     "faults": "faults",
     "synth": "hardware",
+    **dict.fromkeys(("part", "parts"), "parts"),
 }
 
 CHECK_FAILED = 1

@@ -288,7 +288,7 @@ def test_what_is_refused(asked: HardwareChoices, said: str) -> None:
 
 def test_memories_that_no_part_holds_are_refused() -> None:
     """Twice the sets take twice the bits, and check bits count."""
-    small = Part("small", lut=64, bram18=0)
+    small = Part("small", lut=64, block_rams=0)
     asked = [
         HardwareChoices(),
         HardwareChoices(sets=1),

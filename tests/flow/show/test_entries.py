@@ -58,7 +58,7 @@ def test_a_new_part_is_one_row(
     assert run(["estimate", str(tmp_path / "net.onnx"), "--part", "xc7a35tlcsg324-1", "--fps", "10"]) == CHECK_FAILED
     assert "xc7a35tl has 1 and 2" in capsys.readouterr().err
     with pytest.raises(Problem, match="xc7a35tl"):
-        parts.part("unknown")
+        parts.part("xc7b35tl")
 
 
 def test_a_model_of_bits_is_shown_with_its_own_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
