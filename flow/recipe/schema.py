@@ -137,7 +137,14 @@ class Rtl(Section):
         default=0, description="sets of weights and thresholds that the host can write in use; 0: they are constants"
     )
     protect: str = Field(
-        default="", description="code of the memories, which corrects as they are read, such as secded-39-32, tmr"
+        default="",
+        description="code of the memories, which corrects as they are read, such as secded-39-32, tmr; of single ones: "
+        "conv0.weights=tmr,dense3=parity (a unit, or its weights or bounds), beside one without a name for all others",
+    )
+    scrub: bool = Field(
+        default=True,
+        description="walk through memories whose code corrects while no unit reads them; false: what is read alone is "
+        "corrected",
     )
     primitives: Literal["generic", "xc7"] = Field(
         default="generic",
