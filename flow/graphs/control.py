@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 PORTS = {"weights": "weights", "thresholds": "bounds"}
 # A choice: NAME=CODE, or a code alone, whose option scrub=N has the same sign.
-_CHOICE = re.compile(r"(?:(?P<name>.*)(?<!:scrub)=)?(?P<code>(?:[^=]|(?<=:scrub)=)*)")
+_CHOICE = re.compile(r"(?:(?P<name>.*)(?<!:scrub)=)?(?P<code>(?:[^=]|(?<=:scrub)=)*)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,8 +143,8 @@ class Rtl(Section):
     )
     scrub: bool = Field(
         default=True,
-        description="walk through memories whose code corrects while no unit reads them; false: what is read alone is "
-        "corrected",
+        description="correct memories row by row while no unit reads them, too, where their code corrects; false: only "
+        "what is read",
     )
     primitives: Literal["generic", "xc7"] = Field(
         default="generic",

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bnnflow import CHECK_FAILED, Problem
 from bnnflow.build.cosim.verilator import Program, Stalls, Tools, build
@@ -20,7 +23,7 @@ from bnnflow.build.parts import Part
 from bnnflow.build.rtl import control as registers
 from bnnflow.build.rtl.control import writes
 from bnnflow.build.rtl.modules import latencies
-from bnnflow.flow.graphs.control import PORTS, HardwareChoices, memory_codes, writable
+from bnnflow.flow.graphs.control import PORTS, HardwareChoices, codes_of, memory_codes, writable
 from bnnflow.flow.graphs.cosimulation import Checks, cosimulated
 from bnnflow.flow.graphs.hardware import Hardware, constants_left, hardware_of, refuse_too_large, told
 from bnnflow.sim.engine.simulator import Simulator
@@ -320,7 +323,13 @@ def test_the_nearest_name_says_the_code() -> None:
         "t3.bounds": "tmr",
         "t4.weights": "secded-39-32",
     }
-    assert codes("t4=parity") == {"t4.weights": "parity"}
+    assert codes("t4=parity") == codes("\n t4 =\nparity ") == {"t4.weights": "parity"}
+
+
+@given(st.text("t1=,:scrub.\n"))
+def test_any_text_is_read_or_refused(text: str) -> None:
+    with suppress(Problem):
+        assert codes_of(text) == {}
 
 
 def test_memories_say_their_codes() -> None:
