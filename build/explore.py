@@ -387,7 +387,7 @@ def _traced(space: Space, made: Sequence[Mapping[int, _Designs]], leave: int, ra
         choice = held.ways[held.chosen[rams]]
         ops[node.name] = choice.op
         slowest, dsp = max(slowest, choice.cycles), dsp + choice.dsp
-        leave, rams = (int(each) for each in held.before[rams])
+        leave, rams = held.before[rams].tolist()
     return Point(dict(reversed(ops.items())), slowest, round(lut - _MULTIPLIER_LUT * dsp), bram18, dsp)
 
 

@@ -10,7 +10,7 @@ from bnnflow import __version__
 
 from ...transforms.streams import Stream, Streams
 from .control import STREAMS
-from .top_control import PORTS, HostMemory
+from .top_control import PAUSE, PORTS, HostMemory
 from .words import value_bits, word_bytes
 
 VECTORS = ("vectors/in.hex", "vectors/out.hex")
@@ -167,12 +167,19 @@ def _registers(streams: Sequence[Stream], memories: Sequence[HostMemory]) -> lis
             "alone, check bits are made here. A reset brings back set 0, as it then is. Where the network was not made",
             "to be rewritten (`--sets`), sums have room for its own weights alone.",
             "",
-            "| memory | unit | what | sets | rows of a set | words a row | bits a word |",
-            "|---|---|---|---|---|---|---|",
+            "| memory | unit | what | sets | rows of a set | words a row | bits a word | code |",
+            "|---|---|---|---|---|---|---|---|",
             *(
-                f"| {number} | {one.unit} | {one.port} | {one.sets} | {one.rows} | {one.joined} | {one.word_bits} |"
+                f"| {number} | {one.unit} | {one.port} | {one.sets} | {one.rows} | {one.joined} | {one.word_bits} "
+                f"| {one.code or 'none'}{', scrubbed' if one.scrubbed else ''} |"
                 for number, one in enumerate(memories)
             ),
+        ]
+    if any(one.scrubbed for one in memories):
+        lines += [
+            "",
+            f"Scrubbed: a row in {2**PAUSE} cycles at most, of all sets in turn, is read in a cycle in which the unit",
+            "reads none, and written back if it was corrected. What is beyond correction counts when a unit reads it.",
         ]
     return lines
 

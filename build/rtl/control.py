@@ -38,6 +38,16 @@ class Coding:
     corrects: bool = False
     zeros: bool = False
 
+    @property
+    def coded(self) -> bool:
+        """More than the data is stored."""
+        return self.copies > 1 or self.checks > 0
+
+    @property
+    def mends(self) -> bool:
+        """A row that has changed may be corrected."""
+        return self.copies > 1 or (self.checks > 0 and self.corrects)
+
     def parameters(self) -> dict[str, int | str]:
         """As they stand in SystemVerilog."""
         bits = max(self.checks, 1)
@@ -61,12 +71,14 @@ class Rows:
         bits: of a stored row.
         joined: words that a unit reads of a row.
         coding: how a row is stored.
+        code: what people call that; empty: nothing but data.
     """
 
     words: Sequence[str]
     bits: int
     joined: int = 1
     coding: Coding = Coding()
+    code: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +88,12 @@ class Control:
     Attributes:
         sets: of weights and thresholds in the units whose `runtime_writeable_weights` is 1; 1 or more.
         coded: memories that are stored in a code, by unit and port ("weights", "bounds").
+        scrub: whether those whose rows can be corrected are walked through while no unit reads them.
     """
 
     sets: int = 1
     coded: Mapping[tuple[str, str], Rows] = field(default_factory=dict)
+    scrub: bool = False
 
 
 def writes(number: int, row: int, data_bits: int, value: int) -> Iterator[tuple[int, int]]:

@@ -241,7 +241,7 @@ def _mvau(node: Node, op: Mvau, x: TensorType, made: TensorType, products: Produ
 
 
 def _read(node: Node, op: Mvau | Thresholding, x: TensorType, made: Module, control: Control | None) -> Module:
-    """The module with its memories as a host finds them; those in a code are read a cycle later."""
+    """The module with its memories as a host finds them; where one is in a code, all are read a cycle later."""
     if op.runtime_writeable_weights and control is None:
         raise _refused(node, "has a memory that is written while it runs, and no registers", "give --sets 1")
     if control is None:

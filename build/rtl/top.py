@@ -214,7 +214,7 @@ class Top:
         else:
             ports = self._ports("s", part.inputs)
         for key, memory in made.memories.items():
-            ports |= self._memory(node.name, key, memory)
+            ports |= self._memory(node.name, key, memory, int(made.parameters.get("READ", 1)))
         ports |= self._ports("m", part.outputs) | self._push(part.outputs)
         made_as = self._instance(module, node.name, parameters, ports)
         for place, each in enumerate(part.outputs):
@@ -229,8 +229,8 @@ class Top:
         self.memories[path] = words
         return f'"{path}"'
 
-    def _memory(self, unit: str, port: str, memory: Memory) -> dict[str, str]:
-        """Ports of a unit that reads a memory beside it."""
+    def _memory(self, unit: str, port: str, memory: Memory, cycles: int) -> dict[str, str]:
+        """Ports of a unit that reads a memory beside it, whose words it takes so many cycles later."""
         name = f"{identifier(unit)}_{port}"
         wire = self._unique(name)
         self.instances.append(f"  logic {wire}_next;\n  logic [{memory.width - 1}:0] {wire};")
@@ -238,26 +238,37 @@ class Top:
             self.instances.append(f"  assign {wire} = '0;\n  wire unused_{wire} = {wire}_next;")
             return {f"{port}_next": f"{wire}_next", port: wire}
         read = {"next": f"{wire}_next", "data": wire}
+        own = 2 if memory.rows is not None and memory.rows.coding.coded else 1
+        late: dict[str, int | str] = {"LATE": cycles - own} if cycles > own else {}
         if memory.rows is None:
-            sizes: dict[str, int | str] = {"DEPTH": memory.depth, "WIDTH": memory.width}
+            sizes = {"DEPTH": memory.depth, "WIDTH": memory.width} | late
             sizes |= {"FILE": self._file(name, memory.words), "STYLE": f'"{memory.style}"'}
             self._instance("bnnflow_memory", wire, sizes, read)
         else:
-            self._guarded(unit, port, wire, memory, memory.rows, read)
+            self._guarded(unit, port, memory, memory.rows, late, read)
         return {f"{port}_next": f"{wire}_next", port: wire}
 
-    def _guarded(self, unit: str, port: str, wire: str, memory: Memory, rows: Rows, read: Mapping[str, str]) -> None:
+    def _guarded(
+        self,
+        unit: str,
+        port: str,
+        memory: Memory,
+        rows: Rows,
+        late: Mapping[str, int | str],
+        read: Mapping[str, str],
+    ) -> None:
         """An instance of a memory that can be written or corrects errors."""
         number = len(self.guarded)
         sizes = (memory.sets, len(rows.words), memory.depth, memory.width, rows.joined, rows.bits)
-        host = HostMemory(unit, port, *sizes)
+        scrubbed = self.control is not None and self.control.scrub and rows.coding.mends
+        host = HostMemory(unit, port, *sizes, rows.code, scrubbed)
         if host.data_bits > MOST_ROW:
             what = f"{unit} has a memory of {host.data_bits:,} bits a word, more than registers hold ({MOST_ROW:,})"
             raise Problem(what, f"graph {self.graph.name!r}", "use less PE or SIMD")
         self.guarded.append(host)
         self._instance(
             "bnnflow_guarded_memory",
-            wire,
+            read["data"],
             {
                 "WORDS": host.words,
                 "WIDTH": host.word_bits,
@@ -265,6 +276,8 @@ class Top:
                 "JOINED": host.joined,
                 **rows.coding.parameters(),
                 "BITS": host.stored_bits,
+                **late,
+                **({"SCRUB": top_control.PAUSE} if scrubbed else {}),
                 "PASSES": memory.passes,
                 "IBITS": self.image_bits,
                 "FILE": self._file(f"{identifier(unit)}_{port}", [*rows.words] * host.sets),

@@ -25,7 +25,9 @@ PORTS = (
     ("output", "rresp", 2),
 )
 _MODULES = ("bnnflow_axi_lite", "bnnflow_control", "bnnflow_monitor")
-_MEMORY_MODULES = ("bnnflow_guarded_memory", "bnnflow_code", "bnnflow_ram")
+_MEMORY_MODULES = ("bnnflow_guarded_memory", "bnnflow_turn", "bnnflow_scrubber", "bnnflow_code", "bnnflow_ram")
+# A memory's next row is looked at 2**PAUSE cycles behind the last one, or later.
+PAUSE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,8 @@ class HostMemory:
         words, word_bits: of a set, as the unit reads them; bits of one.
         joined: words of a row.
         stored_bits: of a row.
+        code: of a row; empty: none.
+        scrubbed: whether all rows are walked through, and corrected, while the unit reads none.
     """
 
     unit: str
@@ -48,6 +52,8 @@ class HostMemory:
     word_bits: int
     joined: int
     stored_bits: int
+    code: str = ""
+    scrubbed: bool = False
 
     @property
     def data_bits(self) -> int:

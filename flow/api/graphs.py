@@ -423,6 +423,7 @@ class LoadedGraph:
         control: bool | None = None,
         sets: int | None = None,
         protect: str | None = None,
+        scrub: bool | None = None,
         primitives: str | None = None,
         top_k: int = 0,
         keep_shape: bool = False,
@@ -436,7 +437,9 @@ class LoadedGraph:
             fifo: depth of every FIFO, in words; those that would cost rate are made deeper.
             control: AXI-Lite registers; `sets` and `protect` bring them, too.
             sets: of weights and thresholds that the host can write; 0: they are constants.
-            protect: code of the memories, such as "secded-39-32", "tmr"; empty: none.
+            protect: code of the memories, such as "secded-39-32", "tmr", or of single ones, as in
+                "conv0.weights=tmr,dense3=parity"; empty: none.
+            scrub: memories whose code corrects are walked through while no unit reads them.
             primitives: "generic", or "xc7" for Xilinx's 7 series. None of these: that of the run, else the
                 recipe's default.
 
@@ -450,7 +453,7 @@ class LoadedGraph:
 
         wanted = wanted_of(part, clock_mhz, fps, folding, False, top_k, keep_shape, self.recipe)
         fifos = graphs.Fifos(of_run(fifo, "rtl.fifo", self.recipe), path_of(fifo_depths))
-        asked = choices_of(control, sets, protect, primitives, self.recipe)
+        asked = choices_of(control, sets, protect, scrub, primitives, self.recipe)
         return hardware.rtl(self.graph, wanted, fifos, Path(folder), asked)
 
     def cosim(
@@ -474,6 +477,7 @@ class LoadedGraph:
         control: bool | None = None,
         sets: int | None = None,
         protect: str | None = None,
+        scrub: bool | None = None,
         primitives: str | None = None,
         top_k: int = 0,
         keep_shape: bool = False,
@@ -489,8 +493,8 @@ class LoadedGraph:
             seconds: that a build or a run may take; None: as long as it takes.
             structural: simulate counts and sums as they are built from LUTs, which takes longer.
             folder: leave the hardware's files there, and the waveform around the first wrong word.
-            fps, part, clock_mhz, folding, fifo, fifo_depths, control, sets, protect, primitives, top_k, keep_shape: as
-                for `rtl`.
+            fps, part, clock_mhz, folding, fifo, fifo_depths, control, sets, protect, scrub, primitives, top_k,
+                keep_shape: as for `rtl`.
 
         Returns:
             `equal`, and what was compared.
@@ -511,5 +515,5 @@ class LoadedGraph:
         checks = Checks(stalls, seed, seconds, structural)
         how = hardware.CosimOptions(given, count, checks, path_of(folder))
         fifos = graphs.Fifos(of_run(fifo, "rtl.fifo", self.recipe), path_of(fifo_depths))
-        asked = choices_of(control, sets, protect, primitives, self.recipe)
+        asked = choices_of(control, sets, protect, scrub, primitives, self.recipe)
         return hardware.cosim(self.graph, wanted, fifos, how, asked)

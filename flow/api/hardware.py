@@ -37,6 +37,7 @@ def synth(
     control: bool | None = None,
     sets: int | None = None,
     protect: str | None = None,
+    scrub: bool | None = None,
     primitives: str | None = None,
     input: str | None = None,
     top_k: int = 0,
@@ -52,7 +53,7 @@ def synth(
         jobs: netlists at a time; None: one a processor, at most 4.
         seconds: that a netlist may take; None: as long as it takes.
         progress: is told netlists done and in all.
-        fps, part, clock_mhz, folding, fifo, fifo_depths, control, sets, protect, primitives, top_k, keep_shape:
+        fps, part, clock_mhz, folding, fifo, fifo_depths, control, sets, protect, scrub, primitives, top_k, keep_shape:
             as for `LoadedGraph.rtl`.
         input: as for `load`.
 
@@ -81,7 +82,7 @@ def synth(
     mapped = family_named(family) if family else family_of(wanted.part)
     how = SynthOptions(mapped, units, whole, jobs or min(4, len(os.sched_getaffinity(0))), seconds)
     fifos = graphs.Fifos(of_run(fifo, "rtl.fifo", found.recipe), path_of(fifo_depths))
-    asked = choices_of(control, sets, protect, primitives, found.recipe)
+    asked = choices_of(control, sets, protect, scrub, primitives, found.recipe)
     return work.synth(found.graphs, wanted, fifos, how, asked, progress)
 
 
@@ -99,7 +100,12 @@ def of_run(value: T | None, key: str, recipe: Recipe | None) -> T:
 
 
 def choices_of(
-    control: bool | None, sets: int | None, protect: str | None, primitives: str | None, recipe: Recipe | None
+    control: bool | None,
+    sets: int | None,
+    protect: str | None,
+    scrub: bool | None,
+    primitives: str | None,
+    recipe: Recipe | None,
 ) -> HardwareChoices:
     """What is asked of hardware; None: what `of_run` says."""
     from ..graphs.control import HardwareChoices
@@ -108,6 +114,7 @@ def choices_of(
         of_run(control, "rtl.control", recipe),
         of_run(sets, "rtl.sets", recipe),
         of_run(protect, "rtl.protect", recipe),
+        of_run(scrub, "rtl.scrub", recipe),
         of_run(primitives, "rtl.primitives", recipe),
     )
 

@@ -37,13 +37,15 @@ ClockOf = Annotated[float | None, Key("target.clock_mhz", default=_OF_RUN)]
 HardwareDepth = Annotated[int | None, Key("rtl.fifo", default=_OF_RUN)]
 Control = Annotated[bool | None, Key("rtl.control", default=_OF_RUN)]
 Sets = Annotated[int | None, Key("rtl.sets", default=_OF_RUN)]
-Protect = Annotated[str | None, Key("rtl.protect", metavar="CODE", default=_OF_RUN)]
+Protect = Annotated[str | None, Key("rtl.protect", metavar="CODES", default=_OF_RUN)]
+Scrub = Annotated[bool | None, Key("rtl.scrub", default=_OF_RUN)]
 Primitives = Annotated[str | None, Key("rtl.primitives", default=_OF_RUN)]
 
 
 @examples(
     "flow rtl net.onnx --fps 10000 -o hardware",
     "flow rtl net.onnx --fps 10000 --protect secded-72-64 --sets 2",
+    "flow rtl net.onnx --fps 10000 --protect conv0.weights=tmr,dense3=parity",
     "flow rtl runs/digits -o hardware  # As that run folded it.",
 )
 def rtl(
@@ -58,6 +60,7 @@ def rtl(
     control: Control = None,
     sets: Sets = None,
     protect: Protect = None,
+    scrub: Scrub = None,
     primitives: Primitives = None,
     input: Contract = None,
     top_k: TopK = 0,
@@ -84,6 +87,7 @@ def rtl(
         control=control,
         sets=sets,
         protect=protect,
+        scrub=scrub,
         primitives=primitives,
         top_k=top_k,
         keep_shape=keep_shape,
@@ -126,6 +130,7 @@ def cosim(
     control: Control = None,
     sets: Sets = None,
     protect: Protect = None,
+    scrub: Scrub = None,
     primitives: Primitives = None,
     top_k: TopK = 0,
     keep_shape: KeepShape = False,
@@ -164,6 +169,7 @@ def cosim(
         control=control,
         sets=sets,
         protect=protect,
+        scrub=scrub,
         primitives=primitives,
         top_k=top_k,
         keep_shape=keep_shape,
@@ -196,6 +202,7 @@ def synth(
     control: Control = None,
     sets: Sets = None,
     protect: Protect = None,
+    scrub: Scrub = None,
     primitives: Primitives = None,
     input: Contract = None,
     top_k: TopK = 0,
@@ -229,6 +236,7 @@ def synth(
             control=control,
             sets=sets,
             protect=protect,
+            scrub=scrub,
             primitives=primitives,
             input=input,
             top_k=top_k,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
     from ..recipe.schema import Rtl
 
 PORTS = {"weights": "weights", "thresholds": "bounds"}
+# A choice: NAME=CODE, or a code alone, whose option scrub=N has the same sign.
+_CHOICE = re.compile(r"(?:(?P<name>.*)(?<!:scrub)=)?(?P<code>(?:[^=]|(?<=:scrub)=)*)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +39,15 @@ class HardwareChoices:
     Attributes:
         control: whether there are choices, even if nothing else is asked for.
         sets: of weights and thresholds that the host can write; 0: none, but in units that say so themselves.
-        protect: text form of the memories' protection (`Protection`), such as "secded-72-64:x4"; empty: none.
+        protect: the memories' codes, as `codes_of` reads them; empty: none.
+        scrub: whether memories whose code corrects are walked through while no unit reads them.
         primitives: of a vendor, "xc7"; "generic": none. No cycle depends on them.
     """
 
     control: bool = False
     sets: int = 0
     protect: str = ""
+    scrub: bool = True
     primitives: str = GENERIC
 
 
@@ -49,7 +56,7 @@ PLAIN = HardwareChoices()
 
 def choices_of(settings: Rtl) -> HardwareChoices:
     """What a recipe's section `rtl` asks for."""
-    return HardwareChoices(settings.control, settings.sets, settings.protect, settings.primitives)
+    return HardwareChoices(settings.control, settings.sets, settings.protect, settings.scrub, settings.primitives)
 
 
 def refuse_primitives(primitives: str, part: Part) -> None:
@@ -81,48 +88,111 @@ def control_of(graph: Graph, choices: HardwareChoices) -> Control | None:
     """What the hardware of a graph, as `writable` gives it, needs for what is asked; None: no choices.
 
     Raises:
-        Problem: an unknown protection, or one that has no hardware.
+        Problem: as for `memory_codes`; a memory that has no hardware in a code.
     """
     own = any(isinstance(node.op, Mvau | Thresholding) and node.op.runtime_writeable_weights for node in graph.nodes)
-    code, coded = code_of(choices.protect), {}
-    if not (choices.control or choices.sets or code.coded or own):
+    chosen = memory_codes(graph, choices.protect)
+    if not (choices.control or choices.sets or chosen or own):
         return None
-    if code.coded:
-        for memory in memories(graph, KINDS):
-            coded[memory.layer, PORTS[memory.kind]] = stored_in(graph, memory, code)
-    return Control(max(1, choices.sets), coded)
+    coded = {
+        (memory.layer, PORTS[memory.kind]): stored_in(graph, memory, chosen[_name(memory)])
+        for memory in memories(graph, KINDS)
+        if _name(memory) in chosen
+    }
+    return Control(max(1, choices.sets), coded, choices.scrub and any(rows.coding.mends for rows in coded.values()))
 
 
-def code_of(protect: str) -> Code:
-    """The code of a protection's text form; of none where it is empty.
+def codes_of(protect: str) -> dict[str, Code]:
+    """Codes by name, as a text says: "CODE", "NAME=CODE", or several of these with commas between them.
+
+    A name is that of a unit, or of one of its memories: UNIT.weights, UNIT.bounds; a code without one, by the name "",
+    is that of all other memories. CODE as for `Protection`.
 
     Raises:
-        Problem: an unknown protection, or one that has no hardware.
+        Problem: an unknown protection, or one that has no hardware; a name that has two.
     """
+    found: dict[str, Code] = {}
+    for text in protect.split(",") if protect else ():
+        choice = _CHOICE.fullmatch(text.strip())
+        assert choice is not None, "any text is one"
+        name = (choice["name"] or "").strip()
+        if name in found:
+            what = f"{name} has two codes" if name else "all memories have two codes"
+            raise _refused(what, "give one; those of single units and memories as NAME=CODE")
+        found[name] = _code_of(choice["code"].strip())
+    return found
+
+
+def _code_of(text: str) -> Code:
     try:
-        protection = Protection.parse(protect) if protect else Protection()
+        protection = Protection.parse(text)
     except Problem as problem:
         raise problem.at("protection", key="rtl.protect") from None
     code = protection.code
     if protection.scrubs > 1:
-        what, hint = f"{protect!r} says how often it scrubs", "hardware corrects a word whenever it reads it"
-        raise Problem(what, "protection", f"{hint}: leave scrub out")
+        hint = "hardware corrects a word whenever it reads it, and walks through the others: leave scrub=N out"
+        raise _refused(f"{text!r} says how often it scrubs", hint)
     if isinstance(code, Codewords) and code.on_error == "last":
-        what = f"{protect!r} answers with the last good word, which has no hardware here"
-        raise Problem(what, "protection", "leave the option out, or use zero or keep")
+        what = f"{text!r} answers with the last good word, which has no hardware here"
+        raise _refused(what, "leave the option out, or use zero or keep")
     return code
 
 
+def memory_codes(graph: Graph, protect: str) -> dict[str, Code]:
+    """The code of each memory of a graph that is in one, by UNIT.weights and UNIT.bounds.
+
+    Raises:
+        Problem: as for `codes_of`; a name of nothing that holds weights or bounds.
+    """
+    asked, there = codes_of(protect), memories(graph, KINDS)
+    held: dict[str, list[str]] = {}
+    for memory in there:
+        held.setdefault(memory.layer, []).append(_name(memory))
+    for name in asked:
+        if name and name not in held and not any(name in names for names in held.values()):
+            raise _unknown(name, graph, held)
+    found = {}
+    for memory in there:
+        names = (_name(memory), memory.layer, "")
+        code = next((asked[name] for name in names if name in asked), None)
+        if code is not None and code.coded:
+            found[_name(memory)] = code
+    return found
+
+
+def _unknown(name: str, graph: Graph, held: Mapping[str, list[str]]) -> Problem:
+    """That nothing that holds weights or bounds has this name."""
+    of, units = name.rpartition(".")[0], [node.name for node in graph.nodes]
+    if of in held:
+        return _refused(f"{of} has no memory {name!r}", f"it has {', '.join(held[of])}")
+    if name in units or of in units:
+        what = f"{name if name in units else of} has no weights and no bounds"
+        return _refused(what, f"memories are those of {', '.join(held)}")
+    known = [*held, *(one for names in held.values() for one in names)]
+    near = get_close_matches(name, known, 1)
+    hint = f"did you mean '{near[0]}'?" if near else f"units with memories are {', '.join(held)}"
+    return _refused(f"there is no unit or memory {name!r}", hint)
+
+
+def _refused(what: str, hint: str) -> Problem:
+    return Problem(what, "protection", hint, key="rtl.protect")
+
+
+def _name(memory: Memory) -> str:
+    """Of a memory, by the port that reads it."""
+    return f"{memory.layer}.{PORTS[memory.kind]}"
+
+
 def stored_in(graph: Graph, memory: Memory, code: Code) -> Rows:
-    """A memory's rows in a code of `code_of`."""
+    """A memory's rows in a code of `codes_of`."""
     stored, op = code.stored(memory), graph.node(memory.layer).op
     if isinstance(op, Mvau) and not op.xnor and op.weight.min() >= 0 and memory.kind == "weights":
         # Hardware keeps a sign for them, the memory that faults are laid into does not.
         what = f"{memory.layer} has no negative weight, for which codes have no hardware here"
-        raise Problem(what, "protection", "leave the protection out")
+        raise _refused(what, f"leave it as it is, beside others: {_name(memory)}=none")
     rows = code.encode(memory, memory.words(op))
     joined = code.joined(memory) if isinstance(code, Codewords) else 1
-    return Rows(words_hex(rows.astype(np.int64), 1), stored.width, joined, coding(code, memory))
+    return Rows(words_hex(rows.astype(np.int64), 1), stored.width, joined, coding(code, memory), str(code))
 
 
 def coding(code: Code, memory: Memory) -> Coding:

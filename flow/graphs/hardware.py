@@ -173,6 +173,7 @@ def told(made: Hardware, clock_mhz: float, notes: Sequence[str], folder: str) ->
         host_memories=len(made.design.host_memories),
         sets=max((each.sets for each in made.design.host_memories), default=0),
         protection=made.asked.protect if made.control is not None and made.control.coded else "",
+        scrubbed_memories=sum(each.scrubbed for each in made.design.host_memories),
         files=len(made.design.files),
         notes=[*notes, *constants_left(made)],
     )

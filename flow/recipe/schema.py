@@ -138,7 +138,14 @@ class Rtl(Section):
         default=0, description="sets of weights and thresholds that the host can write in use; 0: they are constants"
     )
     protect: str = Field(
-        default="", description="code of the memories, which corrects as they are read, such as secded-39-32, tmr"
+        default="",
+        description="code of the memories, which corrects as they are read, such as secded-39-32, tmr; of single ones: "
+        "conv0.weights=tmr,dense3=parity (a unit, or its weights or bounds), beside one without a name for all others",
+    )
+    scrub: bool = Field(
+        default=True,
+        description="correct memories row by row while no unit reads them, too, where their code corrects; false: only "
+        "what is read",
     )
     primitives: Literal["generic", "xc7"] = Field(
         default="generic",

@@ -99,8 +99,10 @@ def _prune(recipe: Recipe) -> Rules:
 
 def _cosim(recipe: Recipe) -> Rules:
     if not recipe.rtl.enabled:
-        for key in ("fifo", "control", "sets", "protect", "primitives"):
+        for key in ("fifo", "control", "sets", "protect", "scrub", "primitives"):
             yield ("rtl", key), "no hardware is written", "or set `rtl: {enabled: true}`"
+    if not recipe.rtl.protect:
+        yield ("rtl", "scrub"), "no memory is in a code", "or set `rtl.protect`"
     if not recipe.rtl.enabled and recipe.cosim.when == "always":
         yield ("cosim", "when"), "no hardware is written", "or set `rtl: {enabled: true}`"
     if recipe.cosim.when == "never":

@@ -44,7 +44,8 @@ class Rtl:
         registers: whether a host finds AXI-Lite registers.
         host_memories: memories that it can write, those in a code among them.
         sets: of words in them, at most; 0: there are none.
-        protection: code of the memories; empty: none.
+        protection: codes of the memories, as they were asked for; empty: none.
+        scrubbed_memories: those whose rows are walked through while no unit reads them.
         files: number of files.
         notes: of the compiler and the folding.
     """
@@ -64,6 +65,7 @@ class Rtl:
     host_memories: int | None = field(default=None, metadata=OPTIONAL)
     sets: int | None = field(default=None, metadata=OPTIONAL)
     protection: str | None = field(default=None, metadata=OPTIONAL)
+    scrubbed_memories: int | None = field(default=None, metadata=OPTIONAL)
     files: int
     notes: list[str]
 

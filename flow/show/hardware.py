@@ -30,7 +30,7 @@ def print_rtl(found: Rtl) -> None:
             held = "1 memory" if found.host_memories == 1 else f"{found.host_memories:,} memories"
             parts.append(f"{held} behind them, {plural(found.sets or 0, 'set')}")
         if found.protection:
-            parts.append(f"stored in {found.protection}")
+            parts.append(f"stored in {found.protection}" + (", scrubbed" if found.scrubbed_memories else ""))
         print("; ".join(parts))
     print(f"{plural(found.files, 'file')} in {found.folder}")
     for note in found.notes:

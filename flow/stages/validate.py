@@ -21,7 +21,7 @@ from bnnflow import TOOL_MISSING, USER_INPUT, Problem, __version__
 
 from ...transforms.reading.read import read
 from ..graphs.check import Checked, check_graph
-from ..graphs.control import code_of, refuse_primitives
+from ..graphs.control import codes_of, memory_codes, refuse_primitives
 from ..graphs.folding import fold_for
 from ..pruning.structure import export_network, structure_of
 from ..recipe.file import dump
@@ -172,7 +172,7 @@ def _check_names(recipe: Recipe) -> None:
     with recipe.at("rtl.primitives"):
         refuse_primitives(recipe.rtl.primitives, chip)
     with recipe.at("rtl.protect"):
-        code_of(recipe.rtl.protect)
+        codes_of(recipe.rtl.protect)
     with recipe.at("cosim.when"):
         cosim_wanted(recipe)
     with recipe.at("synth.when"):
@@ -279,8 +279,11 @@ def _check_optimizers(recipe: Recipe, network: Trained) -> None:
 
 
 def _check_hardware(recipe: Recipe, graph: Graph) -> None:
-    """Whether the dataflow graph meets the target, and the faults find what they hit."""
+    """Whether the dataflow graph meets the target, and codes and faults find what they are for."""
     folded = fold_for(recipe, graph)
+    if recipe.rtl.enabled:
+        with recipe.at("rtl.protect"):
+            memory_codes(folded, recipe.rtl.protect)
     if not recipe.faults.enabled:
         return
     grid, _, _ = fault_settings(recipe)

@@ -109,6 +109,7 @@ GUARDED = (
             _guarded(3, 1, joined=2, checks=4),
             _guarded(2, 1, sets=2, checks=3),
             _guarded(3, 2, joined=2, sets=2, PASSES=2, FLIPS=0),
+            _guarded(3, 2, joined=2, sets=2, FLIPS=0, LATE=1),
             _guarded(5, 1, joined=3, COPIES=3),
             _guarded(1, 2, sets=2, checks=4, PASSES=2),
         ),
@@ -124,21 +125,21 @@ GUARDED = (
             fault("another row is written", "guarded_memory", "mend_row <= from", "mend_row <= addr"),
             fault(
                 "a set begins within an image",
-                "guarded_memory",
+                "turn",
                 "coming = image_ends",
                 "coming = pass_ends",
                 _guarded(3, 2, joined=2, sets=2, PASSES=2, FLIPS=0),
             ),
             fault(
                 "the first word of a set is of the one before",
-                "guarded_memory",
+                "turn",
                 "base <= other;\n      addr <= other;",
                 "base <= other;",
                 _guarded(2, 1, sets=2, checks=3),
             ),
             fault(
                 "words of a row are read beyond its last",
-                "guarded_memory",
+                "turn",
                 "pass_ends | row_ends ?",
                 "pass_ends ?",
                 _guarded(4, 1, joined=3, FLIPS=0),
@@ -156,12 +157,44 @@ GUARDED = (
         (fault("it is told without a word that is read", "guarded_memory", "used & beyond", "beyond"),),
         memory="u_part.u_rows.words",
     ),
+    Proof(
+        "bnnflow_guarded_memory",
+        "with a scrubber: words are read as without it, whatever the unit and the host do; a flipped row of any set is "
+        "mended within a walk of cycles in which the unit reads nothing, told once, and never over what the host wrote",
+        (
+            _guarded(2, 1, SCRUB=1, COPIES=3),
+            _guarded(2, 1, sets=2, checks=3, SCRUB=1),
+            _guarded(3, 1, joined=2, checks=4, SCRUB=2),
+        ),
+        (
+            fault("it reads while the unit does", "scrubber", "&since & ~busy", "&since"),
+            fault("the last row is left out", "scrubber", "RBITS'(ROWS - 1)", "RBITS'(ROWS - 2)"),
+            fault("it looks and mends nothing", "guarded_memory", "(used | looked)", "used"),
+            fault("it mends the row of the unit", "guarded_memory", "from <= read", "from <= addr"),
+            fault("what it read before a write is written back", "guarded_memory", "write | begins ?", "begins ?"),
+            fault(
+                "what it mends is written over the host's",
+                "guarded_memory",
+                "write ? encoded : written",
+                "mend ? written : encoded",
+            ),
+            fault("a row is mended twice", "guarded_memory", "& (old == '0)", ""),
+        ),
+        memory="u_part.u_rows.words",
+    ),
+    Proof(
+        "bnnflow_guarded_memory",
+        "with a scrubber: two flipped bits of a row are told with every word that is read of it, not with every walk",
+        (_guarded(2, 1, checks=3, FLIPS=2, SCRUB=1),),
+        (fault("walks tell of them, too", "guarded_memory", "used & beyond", "(used | looked) & beyond"),),
+        memory="u_part.u_rows.words",
+    ),
 )
 OTHERS = (
     Proof(
         "bnnflow_memory",
-        "words in turn, one cycle later",
-        tuple({"DEPTH": depth} for depth in (3, 1, 2, 8, 9, 12)),
+        "words in turn, one cycle later, or two",
+        (*({"DEPTH": depth} for depth in (3, 1, 2, 8, 9, 12)), *({"DEPTH": depth, "LATE": 1} for depth in (3, 9))),
         (
             fault("the last word is left out", "memory", "ABITS'(DEPTH - 1)", "ABITS'(DEPTH - 2)"),
             fault("it is a cycle early", "rom", "all[int'(place)", "all[int'(addr)", {"DEPTH": 8}),

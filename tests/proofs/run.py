@@ -31,8 +31,9 @@ NOTES = """
   left to a tool.
 * **Primitives** (xc7) stand for what yosys' own models of LUT6_2 and CARRY4 compute. Of up to 32 bits their popcounts
   equal `$countones` directly, for every number of bits; of more (DIRECT 0), the sum of such parts.
-* **Weights and bounds** are any, and stay as they are, in memories beside the unit that give words in turn; read-only
-  memories and tables, which do not look at their words, hold the words' numbers.
+* **Weights and bounds** are any, and stay as they are, in memories beside the unit that give words in turn, and
+  anything where the unit did not ask; read-only memories and tables, which do not look at their words, hold the words'
+  numbers.
 * **Rows of memories** are any, with bits that are flipped from the beginning on; bits that flip while the memory is
   read are not looked at.
 """

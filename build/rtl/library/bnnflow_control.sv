@@ -67,8 +67,11 @@ module bnnflow_control #(
   logic [LBITS-1:0] word_out;
   logic [31:0] cycles, began, ended, since, interval, timer, timed, latency, repairs, losses;
   logic timing;
-  wire  begins = in & (word_in == '0);
-  wire  ends = out & (word_out == LBITS'(LEAVE - 1));
+  // Unsigned, which $countones is not, nor what it is cast to.
+  wire [CBITS-1:0] mends = CBITS'($countones(mended));
+  wire [CBITS-1:0] fails = CBITS'($countones(failed));
+  wire begins = in & (word_in == '0);
+  wire ends = out & (word_out == LBITS'(LEAVE - 1));
   always_ff @(posedge clk) begin
     cycles <= cycles + 1'b1;
     if (in) word_in <= word_in == EBITS'(ENTRY - 1) ? '0 : word_in + 1'b1;
@@ -85,8 +88,8 @@ module bnnflow_control #(
       timing  <= 1'b0;
       latency <= timer;
     end
-    repairs <= repairs + 32'(CBITS'($countones(mended)));
-    losses  <= losses + 32'(CBITS'($countones(failed)));
+    repairs <= repairs + 32'(mends);
+    losses  <= losses + 32'(fails);
     if (rst | clear) begin
       cycles   <= '0;
       interval <= '0;

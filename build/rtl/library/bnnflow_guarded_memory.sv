@@ -5,15 +5,19 @@
 // JOINED        words of a row; every set begins with a row, the last of which may be partly unused
 // others        of bnnflow_code: how a row of DATA = JOINED * WIDTH bits is stored
 // CODED         1: rows are decoded, and data come two cycles later instead of one
+// LATE          1: rows that are not decoded are read, and data come, a cycle later, too
+// SCRUB         0, or PAUSE of a bnnflow_scrubber where rows are corrected
 // PASSES        times that an image reads all words; IBITS bits count images
 // FILE          rows as they are stored, those of set 0 first; STYLE as for bnnflow_ram
 //
-// data are, READ = 1 + CODED cycles later, the word whose number is the count of cycles with next before, modulo WORDS.
+// Behind a cycle with next, READ = 1 + (CODED or LATE) cycles later, data are the word whose number is the count of
+// such cycles before, modulo WORDS. Behind another cycle they are that word too without SCRUB, and any with it.
 // An image whose number is at is the first to read set. at and set may change two cycles before that image's first
 // next, and while no memory has an image in front of number at to read.
 //
 // write: row holds write_data from then on. A row that is read and corrected is written back; mended says so. failed: a
-// word is read whose row could not be corrected.
+// word is read whose row could not be corrected. SCRUB: in cycles without next all rows of all sets are read in turn,
+// so that what is wrong in any of them is mended likewise; failed does not speak of them.
 module bnnflow_guarded_memory #(
     parameter int WORDS = 2,
     parameter int WIDTH = 1,
@@ -27,6 +31,8 @@ module bnnflow_guarded_memory #(
     parameter bit CORRECTS = 0,
     parameter bit ZEROS = 0,
     parameter int BITS = 1,
+    parameter int LATE = 0,
+    parameter int SCRUB = 0,
     parameter int PASSES = 1,
     parameter int IBITS = 8,
     parameter FILE = "",
@@ -50,8 +56,6 @@ module bnnflow_guarded_memory #(
 );
   localparam bit CODED = COPIES == 3 || CHECKS > 0;
   localparam int JBITS = JOINED > 1 ? $clog2(JOINED) : 1;
-  localparam int WBITS = WORDS > 1 ? $clog2(WORDS) : 1;
-  localparam int PBITS = PASSES > 1 ? $clog2(PASSES) : 1;
   // As bnnflow_code has it.
   localparam int GROUPS = (DATA + LIMIT * WAYS - 1) / (LIMIT * WAYS);
   localparam int SHARE = (DATA + GROUPS - 1) / GROUPS;
@@ -59,47 +63,71 @@ module bnnflow_guarded_memory #(
   localparam int EACH = SHARE < WAYS ? SHARE : WAYS;
   localparam int CODEWORDS = (GROUPS - 1) * EACH + (REST < WAYS ? REST : WAYS);
 `ifndef __ICARUS__
-  if (JOINED > WORDS) begin : g_check
-    $error("JOINED is at most WORDS");
-  end
-  if (BITS != (COPIES == 3 ? 3 * DATA : DATA + CHECKS * CODEWORDS)) begin : g_check2
+  if (BITS != (COPIES == 3 ? 3 * DATA : DATA + CHECKS * CODEWORDS)) begin : g_check
     $error("BITS are those of a row in its code");
+  end
+  if (LATE < 0 || LATE > 1 || (CODED && LATE == 1)) begin : g_check2
+    $error("LATE is 0 or 1, and for rows that are not decoded");
+  end
+  if (SCRUB < 0 || (SCRUB > 0 && COPIES != 3 && !(CHECKS > 0 && CORRECTS))) begin : g_check3
+    $error("SCRUB >= 0, and for rows that are corrected");
   end
 `endif
 
-  // Where it reads: the row, the word in the row, how many words and passes of an image came before.
-  logic [RBITS-1:0] addr, base;
-  logic [JBITS-1:0] part;
-  logic [WBITS-1:0] word;
-  logic [PBITS-1:0] pass;
-  logic [IBITS-1:0] image;
-  wire [RBITS-1:0] other = RBITS'(set * ROWS);
-  wire row_ends = part == JBITS'(JOINED - 1);
-  wire pass_ends = word == WBITS'(WORDS - 1);
-  wire image_ends = pass_ends & (pass == PBITS'(PASSES - 1));
-  wire [IBITS-1:0] following = image + 1'b1;
-  wire [RBITS-1:0] coming = image_ends & (following == at) ? other : base;
-  always_ff @(posedge clk) begin
-    if (next) begin
-      word <= pass_ends ? '0 : word + 1'b1;
-      part <= pass_ends | row_ends ? '0 : part + 1'b1;
-      if (pass_ends) pass <= image_ends ? '0 : pass + 1'b1;
-      if (image_ends) image <= following;
-      if (pass_ends) base <= coming;
-      addr <= pass_ends ? coming : row_ends ? addr + 1'b1 : addr;
-    end else if (image == at && word == '0 && pass == '0) begin
-      base <= other;
-      addr <= other;
-    end
-    if (rst) begin
-      addr  <= '0;
-      base  <= '0;
-      part  <= '0;
-      word  <= '0;
-      pass  <= '0;
-      image <= '0;
-    end
+  // What is read: for the unit, else for the scrubber.
+  logic [RBITS-1:0] addr, turn, walk, read;
+  logic [JBITS-1:0] part, place;
+  logic looks;
+  bnnflow_turn #(
+      .WORDS (WORDS),
+      .SETS  (SETS),
+      .JOINED(JOINED),
+      .PASSES(PASSES),
+      .IBITS (IBITS)
+  ) u_turn (
+      .clk (clk),
+      .rst (rst),
+      .next(next),
+      .set (set),
+      .at  (at),
+      .addr(addr),
+      .part(part)
+  );
+  bnnflow_delay #(
+      .WIDTH (RBITS),
+      .CYCLES(LATE)
+  ) u_late (
+      .clk(clk),
+      .rst(1'b0),
+      .d  (addr),
+      .q  (turn)
+  );
+  // The word of the row that comes out of the memory.
+  bnnflow_delay #(
+      .WIDTH (JBITS),
+      .CYCLES(1 + LATE)
+  ) u_place (
+      .clk(clk),
+      .rst(1'b0),
+      .d  (part),
+      .q  (place)
+  );
+  if (SCRUB > 0) begin : g_scrub
+    bnnflow_scrubber #(
+        .ROWS (SETS * ROWS),
+        .PAUSE(SCRUB)
+    ) u_scrubber (
+        .clk  (clk),
+        .rst  (rst),
+        .busy (next),
+        .looks(looks),
+        .row  (walk)
+    );
+  end else begin : g_no_scrub
+    assign looks = 1'b0;
+    assign walk  = '0;
   end
+  assign read = looks ? walk : turn;
 
   logic [BITS-1:0] stored, written, repaired, encoded;
   logic [DATA-1:0] decoded;
@@ -113,7 +141,7 @@ module bnnflow_guarded_memory #(
       .STYLE(STYLE)
   ) u_rows (
       .clk(clk),
-      .addr(addr),
+      .addr(read),
       .data(stored),
       .write(write | mend),
       .write_addr(write ? row : mend_row),
@@ -138,22 +166,20 @@ module bnnflow_guarded_memory #(
       .failed(beyond)
   );
 
-  // The word of the row that comes out of the memory.
-  logic [JBITS-1:0] place;
-  always_ff @(posedge clk) place <= part;
   wire [WIDTH-1:0] taken = decoded[place*WIDTH+:WIDTH];
   if (CODED) begin : g_coded
     // A row is written back three cycles after its address. Until then, and where the host wrote, what is read is old.
     // Nothing is written at power-up, before a reset.
     initial mend = 1'b0;
-    logic used;
+    logic used, looked;
     logic [RBITS-1:0] from;
     logic [1:0] old;
-    wire begins = used & corrected & (old == '0) & ~write;
+    wire begins = (used | looked) & corrected & (old == '0) & ~write;
     always_ff @(posedge clk) begin
       data <= taken;
       used <= next & ~rst;
-      from <= addr;
+      looked <= looks & ~rst;
+      from <= read;
       written <= repaired;
       mend_row <= from;
       mend <= begins & ~rst;

@@ -14,7 +14,7 @@
 //
 // weights and bounds are words of memories that are read in turn (bnnflow_memory). Word n * SF + s of weights,
 // SF = MW / SIMD, holds the weight of row n * PE + p and column s * SIMD + i in bits (p * SIMD + i) * WBITS and up (FINN
-// memblock.dat); bounds as for bnnflow_levels.
+// memblock.dat); bounds as for bnnflow_levels. Both are read READ cycles behind their next alone.
 module bnnflow_mvau #(
     parameter int MH = 1,
     parameter int MW = 1,
@@ -143,16 +143,16 @@ module bnnflow_mvau #(
     ) u_early (
         .clk(clk),
         .rst(rst),
-        .d  (step & last),
+        .d  (step & first),
         .q  (early)
     );
   end
-  // A single bound is read with the first sum of a row, many behind the last one.
+  // A single bound comes with the first sum of a row, many behind the last one.
   if (LEVELS == 0) begin : g_no_bounds
     wire unused = early;
     assign bounds_next = 1'b0;
   end else if (LEVELS == 1) begin : g_bound
-    assign bounds_next = READ == 1 ? ahead & ahead_last : early;
+    assign bounds_next = READ == 1 ? ahead & ahead_first : early;
   end else begin : g_bounds
     wire unused = early;
     assign bounds_next = READ == 1 ? is_sum & is_last : ahead & ahead_last;

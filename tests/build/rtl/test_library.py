@@ -43,6 +43,10 @@ REFUSED = [
     ("bnnflow_padding", {"XBITS": 2}, "OBITS >= XBITS"),
     ("bnnflow_fifo", {"DEPTH": 0}, "DEPTH >= 1"),
     ("bnnflow_widen", {"N": 1}, "N >= 2"),
+    ("bnnflow_scrubber", {"PAUSE": 0}, "ROWS, PAUSE >= 1"),
+    ("bnnflow_turn", {"JOINED": 3}, "JOINED is at most WORDS"),
+    ("bnnflow_guarded_memory", {"SCRUB": 1}, "SCRUB >= 0, and for rows that are corrected"),
+    ("bnnflow_guarded_memory", {"LATE": 2}, "LATE is 0 or 1"),
 ]
 
 
@@ -63,6 +67,10 @@ def lint(module: str, parameters: dict[str, int | str]) -> str:
 @pytest.mark.parametrize("path", LIBRARY + PRIMITIVES + MODELS, ids=lambda path: path.stem)
 def test_verilator_warns_of_nothing(path: Path) -> None:
     assert lint(str(path.relative_to(FOLDER).with_suffix("")), {}) == ""
+
+
+def test_verilator_warns_of_no_scrubber() -> None:
+    assert lint("bnnflow_guarded_memory", {"COPIES": 3, "BITS": 3, "SCRUB": 4}) == ""
 
 
 @pytest.mark.parametrize("bits", [4, 16, 100])

@@ -5,12 +5,16 @@ What a memory is read as is said by `sim/faults`, what registers count by `sim/p
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bnnflow import CHECK_FAILED, Problem
 from bnnflow.build.cosim.verilator import Program, Stalls, Tools, build
@@ -19,9 +23,9 @@ from bnnflow.build.parts import Part
 from bnnflow.build.rtl import control as registers
 from bnnflow.build.rtl.control import writes
 from bnnflow.build.rtl.modules import latencies
-from bnnflow.flow.graphs.control import PORTS, HardwareChoices, writable
+from bnnflow.flow.graphs.control import PORTS, HardwareChoices, codes_of, memory_codes, writable
 from bnnflow.flow.graphs.cosimulation import Checks, cosimulated
-from bnnflow.flow.graphs.hardware import Hardware, constants_left, hardware_of, refuse_too_large
+from bnnflow.flow.graphs.hardware import Hardware, constants_left, hardware_of, refuse_too_large, told
 from bnnflow.sim.engine.simulator import Simulator
 from bnnflow.sim.faults.injection.layout import KINDS, Memory, memories
 from bnnflow.sim.faults.injection.protect import Protection
@@ -42,7 +46,6 @@ class Made:
     program: Program
     folder: Path
     images: Array
-    protection: Protection
 
     @property
     def graph(self) -> Graph:
@@ -57,25 +60,36 @@ class Made:
     def values(self) -> Array:
         return np.moveaxis(self.images, 1, -1) if self.graph.channels_first else self.images
 
-    def stored(self, memory: Memory) -> Array:
-        return self.protection.encode(memory, memory.words(self.graph.node(memory.layer).op))
+    def protection(self, memory: Memory) -> Protection:
+        code = memory_codes(self.graph, self.hardware.asked.protect).get(f"{memory.layer}.{PORTS[memory.kind]}")
+        return Protection() if code is None else Protection(code)
 
-    def store(self, memory: Memory, rows: Array) -> None:
-        """Into the file that the program reads when it starts: the same in every set."""
-        lines = words_hex(rows.astype(np.int64), 1) * max(1, self.sets)
+    def mends(self, memory: Memory) -> bool:
+        assert self.hardware.control is not None
+        rows = self.hardware.control.coded.get((memory.layer, PORTS[memory.kind]))
+        return rows is not None and rows.coding.mends
+
+    def stored(self, memory: Memory) -> Array:
+        return self.protection(memory).encode(memory, memory.words(self.graph.node(memory.layer).op))
+
+    def store(self, memory: Memory, *sets: Array) -> None:
+        """Rows of every set, or of all sets alike, into the file that the program reads when it starts."""
         path = self.folder / "memories" / f"{memory.layer}_{PORTS[memory.kind]}.hex"
-        assert len(path.read_text().split()) == len(lines)
-        path.write_text("\n".join(lines) + "\n")
+        held = len(path.read_text().split()) // len(sets[0])
+        rows = np.concatenate(sets if len(sets) > 1 else sets * held)
+        path.write_text("\n".join(words_hex(rows.astype(np.int64), 1)) + "\n")
+        assert len(rows) == held * len(sets[0])
 
     @property
     def sets(self) -> int:
         return max(each.sets for each in self.hardware.design.host_memories)
 
 
-SETS = ("convolutions", "secded-39-32", 2)
+# Weights and bounds of a unit in different codes, one of them in none, and a unit in none.
+SETS = ("convolutions", "secded-39-32,t2.bounds=parity,t4.weights=tmr,t10.bounds=none,t11=none", 2)
 TMR = ("integers", "tmr", 1)
-# A build each: slow.
-PARITY = pytest.param(("ternary", "parity:x2", 0), marks=pytest.mark.slow)
+# A build each: slow. Constants beside what is read a cycle later, too.
+PARITY = pytest.param(("ternary", "parity:x2,t1.weights=none,t3.bounds=none", 0), marks=pytest.mark.slow)
 ZEROS = pytest.param(("integers", "secded-72-64:x4:zero", 1), marks=pytest.mark.slow)
 PLAIN = pytest.param(("ternary", "", 3), marks=pytest.mark.slow)
 
@@ -93,8 +107,7 @@ def made(request: pytest.FixtureRequest, tools: Tools, tmp_path_factory: pytest.
     hardware.design.write(folder)
     kind = hardware.graph.input_type
     images = np.random.default_rng(7).integers(kind.range[0], kind.range[1] + 1, (MANY, *kind.shape))
-    protection = Protection.parse(protect) if protect else Protection()
-    return Made(hardware, build(hardware.design, folder, tools), folder, images, protection)
+    return Made(hardware, build(hardware.design, folder, tools), folder, images)
 
 
 @of(SETS, TMR, PARITY, ZEROS, PLAIN)
@@ -148,33 +161,66 @@ def test_errors_are_read_as_they_are_simulated(made: Made) -> None:
         rows = kept[memory.name] ^ (rng.random(kept[memory.name].shape) < 0.04).astype(np.uint8)
         made.store(memory, rows)
         node = graph.node(memory.layer)
-        held = replace(node, op=memory.holding(node.op, made.protection.decode(memory, rows)))
+        held = replace(node, op=memory.holding(node.op, made.protection(memory).decode(memory, rows)))
         graph = graph.with_nodes(tuple(held if each is node else each for each in graph.nodes))
     faulty = made.outputs(graph)
     assert not np.array_equal(faulty, made.outputs(made.graph))
     found = made.program.run(made.values, host=[f"images {MANY}", f"r {registers.MENDED}", f"r {registers.FAILED}"])
     assert np.array_equal(found.outputs, faulty)
-    corrects = "parity" not in str(made.protection)
-    assert (found.read[0] > 0) is corrects and (found.read[1] > 0) is (str(made.protection) != "tmr")
+    assert (found.read[0] > 0) is any(made.mends(memory) for memory in memories(graph, KINDS))
+    assert (found.read[1] > 0) is (made.hardware.asked.protect != "tmr")
     for memory in memories(made.graph, KINDS):
         made.store(memory, kept[memory.name])
 
 
+def flipped_rows(made: Made, memory: Memory) -> tuple[Array, int]:
+    """One flip in every other row of a memory that corrects it, and in how many rows."""
+    rng, rows = np.random.default_rng(6), made.stored(memory)
+    wrong = range(0, len(rows), 2) if made.mends(memory) else ()
+    for row in wrong:
+        rows[row, rng.integers(rows.shape[1])] ^= 1
+    return rows, len(wrong)
+
+
+# Reads in which every row of every set is walked by; each takes several cycles.
+WALK = [f"r {registers.MENDED}"] * 500
+
+
 @of(SETS, TMR, ZEROS)
 def test_single_errors_are_corrected_and_written_back_once(made: Made) -> None:
-    """One flip in every other row: nothing changes, and each row is written back one time, however often it is read."""
-    rng, wrong = np.random.default_rng(6), 0
+    """Nothing changes, and each row is written back one time, however often it is read and walked by."""
+    wrong = 0
     for memory in memories(made.graph, KINDS):
-        rows = made.stored(memory)
-        for row in range(0, len(rows), 2):
-            rows[row, rng.integers(rows.shape[1])] ^= 1
-            wrong += 1
+        rows, count = flipped_rows(made, memory)
         made.store(memory, rows)
-    asked = [f"images {MANY}", f"r {registers.MENDED}", f"r {registers.FAILED}"]
+        wrong += count
+    asked = [f"images {MANY}", f"r {registers.MENDED}", *WALK, f"r {registers.FAILED}"]
     for stalls in (None, Stalls(1, 0.3, 0.3)):
         found = made.program.run(made.values, stalls, host=asked)
-        assert found.read == [wrong, 0]
+        assert wrong <= found.read[0] <= made.sets * wrong
+        assert found.read[-2:] == [made.sets * wrong, 0]
         assert np.array_equal(found.outputs, made.outputs(made.graph))
+    for memory in memories(made.graph, KINDS):
+        made.store(memory, made.stored(memory))
+
+
+@of(SETS)
+def test_what_no_unit_reads_is_corrected_by_walking(made: Made) -> None:
+    """Errors of the set that is not read are gone before it is; such as are beyond correction count when it is."""
+    wrong = 0
+    for memory in memories(made.graph, KINDS):
+        good = made.stored(memory)
+        rows, count = flipped_rows(made, memory)
+        if made.hardware.control.coded.get((memory.layer, PORTS[memory.kind])) and not made.mends(memory):
+            rows[0, 0] ^= 1
+        made.store(memory, good, rows)
+        wrong += count
+    asked = ["images 4", *WALK, *WALK, f"r {registers.FAILED}"]
+    asked += [f"w {registers.SET} 1", f"images {MANY}", f"r {registers.MENDED}", f"r {registers.FAILED}"]
+    found = made.program.run(made.values, Stalls(1, 0.9, 0.0), host=asked)
+    walked, failed, mended, told = found.read[-4:]
+    assert walked == mended == wrong > 0
+    assert failed == 0 < told
     for memory in memories(made.graph, KINDS):
         made.store(memory, made.stored(memory))
 
@@ -257,7 +303,57 @@ def test_weights_without_a_sign_have_no_code() -> None:
     graph = Graph("net", "x", TensorType((4,), 0, 3), (Node("layer", op, ("x",)),), "layer")
     with pytest.raises(Problem, match="layer has no negative weight"):
         hardware_of(graph, 2, {}, 100.0, HardwareChoices(protect="tmr"))
+    one = hardware_of(graph, 2, {}, 100.0, HardwareChoices(protect="tmr,layer.weights=none"))
+    assert [each.port for each in one.design.host_memories] == ["bounds"]
     assert hardware_of(graph, 2, {}, 100.0, HardwareChoices(protect="none")).control is None
+
+
+def test_the_nearest_name_says_the_code() -> None:
+    graph = GRAPHS["ternary"]()
+
+    def codes(protect: str) -> dict[str, str]:
+        return {name: str(code) for name, code in memory_codes(graph, protect).items()}
+
+    every = ["t1.weights", "t1.bounds", "t3.weights", "t3.bounds", "t4.weights"]
+    assert codes("tmr") == dict.fromkeys(every, "tmr") and codes("none") == codes("") == {}
+    mixed = codes("t1.bounds=parity:x2, t3=tmr:scrub=1,secded-39-32,t1=none")
+    assert mixed == {
+        "t1.bounds": "parity:x2",
+        "t3.weights": "tmr",
+        "t3.bounds": "tmr",
+        "t4.weights": "secded-39-32",
+    }
+    assert codes("t4=parity") == codes("\n t4 =\nparity ") == {"t4.weights": "parity"}
+
+
+@given(st.text("t1=,:scrub.\n"))
+def test_any_text_is_read_or_refused(text: str) -> None:
+    with suppress(Problem):
+        assert codes_of(text) == {}
+
+
+def test_memories_say_their_codes() -> None:
+    """In manifest and README; numbers are those of memories that a host finds, in the order of the graph."""
+    found = {}
+    for scrub in (True, False):
+        asked = HardwareChoices(protect="t1.bounds=parity,t3.weights=tmr,t3.bounds=secded-39-32", scrub=scrub)
+        made = hardware_of(GRAPHS["ternary"](), 2, {}, 100.0, asked)
+        listed = json.loads(made.design.files["manifest.json"])["memories"]
+        found[scrub] = [(one["unit"], one["port"], one["code"], one["scrubbed"]) for one in listed]
+        assert ("scrubbed" in made.design.files["README.md"]) is scrub
+        assert told(made, 100.0, (), "").scrubbed_memories == 2 * scrub
+        # Both, and what is not in a code beside one that is.
+        assert {name: unit.parameters.get("READ") for name, unit in made.design.modules.items() if unit.memories} == {
+            "t1": 2,
+            "t3": 2,
+            "t4": 1,
+        }
+    assert [each[:3] for each in found[True]] == [
+        ("t1", "bounds", "parity"),
+        ("t3", "weights", "tmr"),
+        ("t3", "bounds", "secded-39-32"),
+    ]
+    assert [each[3] for each in found[True]] == [False, True, True] and not any(each[3] for each in found[False])
 
 
 def test_units_that_are_written_have_their_latency_in_cycles() -> None:
@@ -278,6 +374,16 @@ def test_constants_that_no_host_writes_are_named() -> None:
         (HardwareChoices(protect="secded"), "there is no protection 'secded'"),
         (HardwareChoices(protect="parity:last"), "answers with the last good word"),
         (HardwareChoices(protect="tmr:scrub=4"), "says how often it scrubs"),
+        (HardwareChoices(protect="t1=tmr:scrub=4"), "'tmr:scrub=4' says how often it scrubs"),
+        (HardwareChoices(protect="t1=secded"), "there is no protection 'secded'"),
+        (HardwareChoices(protect="t1=tmr,"), "there is no protection ''"),
+        (HardwareChoices(protect="tmr,t1=parity,parity"), "all memories have two codes"),
+        (HardwareChoices(protect="t1=tmr,t1=parity"), "t1 has two codes"),
+        (HardwareChoices(protect="t9=tmr"), "there is no unit or memory 't9'"),
+        (HardwareChoices(protect="t1.thresholds=tmr"), "t1 has no memory 't1.thresholds'"),
+        (HardwareChoices(protect="t4.bounds=tmr"), "t4 has no memory 't4.bounds'"),
+        (HardwareChoices(protect="t0=tmr"), "t0 has no weights and no bounds"),
+        (HardwareChoices(protect="t0.weights=tmr"), "t0 has no weights and no bounds"),
     ],
 )
 def test_what_is_refused(asked: HardwareChoices, said: str) -> None:

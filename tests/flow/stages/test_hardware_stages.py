@@ -157,6 +157,8 @@ def test_hardware_is_synthesized_and_told(
         (["synth.when=always"], TOOL_MISSING, "yosys is not installed"),
         (["rtl.primitives=xc7", "target.part=xczu3eg"], USER_INPUT, "no primitives of xc7"),
         (["rtl.protect=secdd"], USER_INPUT, "did you mean 'secded"),
+        (["rtl.protect=dense9=tmr"], USER_INPUT, "there is no unit or memory 'dense9'"),
+        (["rtl.scrub=false"], USER_INPUT, "no memory is in a code"),
         (["synth.family=ecp5"], USER_INPUT, "nothing is synthesized"),
         (["rtl.enabled=false", "synth.when=always"], USER_INPUT, "no hardware is written"),
     ],

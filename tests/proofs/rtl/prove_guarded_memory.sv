@@ -4,7 +4,8 @@
 // ROWS  of all sets: held are these rows of its memory, as they are stored
 //
 // A word is read right where one bit of its row is flipped. Reading it mends the row, if nothing was written within
-// three cycles, and each row is told once. Nothing else changes a row but the host.
+// three cycles, and each row is told once. Nothing else changes a row but the host, and, with SCRUB, the scrubber, which
+// mends a wrong row, whatever the unit reads, within a walk of so many cycles without next.
 module prove_guarded_memory #(
     parameter int WORDS = 2,
     parameter int WIDTH = 1,
@@ -18,6 +19,8 @@ module prove_guarded_memory #(
     parameter int PASSES = 1,
     parameter int IBITS = 2,
     parameter int FLIPS = 1,
+    parameter int LATE = 0,
+    parameter int SCRUB = 0,
     localparam int DATA = JOINED * WIDTH,
     localparam int EACH = (WORDS + JOINED - 1) / JOINED,
     localparam int RBITS = ROWS > 1 ? $clog2(ROWS) : 1,
@@ -34,6 +37,9 @@ module prove_guarded_memory #(
     input logic [DATA-1:0] write_data
 );
   localparam bit CODED = COPIES == 3 || CHECKS > 0;
+  localparam bit READ = CODED || LATE == 1;
+  // A walk, and what it may miss within three cycles behind what was written.
+  localparam int WALK = (ROWS + 3) << SCRUB;
   if (ROWS != SETS * EACH) begin : g_check
     $error("ROWS are those of all sets");
   end
@@ -51,6 +57,8 @@ module prove_guarded_memory #(
       .COLUMNS(COLUMNS),
       .CORRECTS(CORRECTS),
       .BITS(BITS),
+      .LATE(LATE),
+      .SCRUB(SCRUB),
       .PASSES(PASSES),
       .IBITS(IBITS)
   ) u_part (
@@ -153,15 +161,20 @@ module prove_guarded_memory #(
     end
   end
 
+  // The first bit of the word whose turn it is: now, or, as LATE reads, a cycle before.
+  wire [7:0] bit_now = 8'(int'(place) * DATA + int'(part) * WIDTH);
+  logic [7:0] bit_before;
+  wire [WIDTH-1:0] wanted = WIDTH'(right >> (LATE == 1 ? bit_before : bit_now));
   // One and two cycles ago: the word whose turn it was, whether that was sure, whether it was asked for, and whether its
   // row was wrong.
-  wire  [  WIDTH-1:0] wanted = WIDTH'(right >> (int'(place) * DATA + int'(part) * WIDTH));
   logic [2*WIDTH-1:0] line;
   logic [1:0] sure, asked, ill;
   logic mended_before;
   logic [2:0] quiet;
+  logic [7:0] idle;
   wire [ROWS-1:0] repaired = wrong_before & ~wrong & ~written;
   always_ff @(posedge clk) begin
+    bit_before <= bit_now;
     line <= (2 * WIDTH)'({line, wanted});
     // A set that is new in this cycle is read in the next.
     sure <= rst ? '0 : 2'({sure, ~(changes && fresh && image == at)});
@@ -171,10 +184,13 @@ module prove_guarded_memory #(
     mended_before <= mended;
     // Cycles without a write, mending, or a reset.
     quiet <= rst | write | mended ? '0 : quiet + 3'(quiet != '1);
+    // Among these, those without next.
+    idle <= rst | write | mended ? '0 : idle + 8'(!next && idle != '1);
     if (!rst) begin
-      if (sure[CODED] && !(FLIPS == 2 && ill[CODED]))
+      if (sure[READ] && (asked[READ] || SCRUB == 0) && !(FLIPS == 2 && ill[READ]))
         assert (data == (CODED ? line[2*WIDTH-1-:WIDTH] : line[WIDTH-1:0]));
     end
+    if (!first && !rst && SCRUB > 0 && FLIPS == 1 && wrong != '0) assert (int'(idle) <= WALK);
     if (!first) begin
       assert ($countones(repaired) == int'(mended_before));
     end

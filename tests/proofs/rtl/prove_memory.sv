@@ -1,7 +1,8 @@
-// bnnflow_memory: word by word, the first again behind the last. Word number i of its file is i.
+// bnnflow_memory: word by word, 1 + LATE cycles later, the first again behind the last. Word number i of its file is i.
 module prove_memory #(
     parameter int DEPTH = 3,
-    parameter int WIDTH = 4
+    parameter int WIDTH = 4,
+    parameter int LATE  = 0
 ) (
     input logic clk,
     input logic rst,
@@ -11,6 +12,7 @@ module prove_memory #(
   bnnflow_memory #(
       .DEPTH(DEPTH),
       .WIDTH(WIDTH),
+      .LATE (LATE),
       .FILE ("numbers.hex")
   ) u_part (
       .clk (clk),
@@ -18,17 +20,19 @@ module prove_memory #(
       .next(next),
       .data(data)
   );
-  logic first, after;
+  logic first;
+  logic [LATE:0] after;
   initial first = 1;
-  initial after = 0;
+  initial after = '0;
   always_comb if (first) assume (rst);
-  logic [WIDTH-1:0] number, last;
+  logic [WIDTH-1:0] number;
+  logic [(LATE+1)*WIDTH-1:0] line;
   always_ff @(posedge clk) begin
     first <= 0;
-    after <= ~rst;
-    last  <= number;
+    after <= rst ? '0 : (LATE + 1)'({after, 1'b1});
+    line  <= ((LATE + 1) * WIDTH)'({line, number});
     if (rst) number <= '0;
     else if (next) number <= int'(number) == DEPTH - 1 ? '0 : number + 1'b1;
-    if (after) assert (data == last);
+    if (after[LATE]) assert (data == line[(LATE+1)*WIDTH-1-:WIDTH]);
   end
 endmodule
