@@ -12,6 +12,8 @@ from math import prod
 
 import numpy as np
 
+from bnnflow import Problem
+
 from ..transforms.ir.choices import stated
 from ..transforms.ir.graph import Graph
 from ..transforms.ir.ops import (
@@ -39,11 +41,13 @@ from ..transforms.ir.ops import (
 )
 from ..transforms.ir.tensor import TensorType
 from ..transforms.streams import Converter, Stream, streams_of
+from .calibrated.table import calibrated
 from .cost_models import COST_MODELS, CostModel
 from .cost_models.base import Widths
 from .cost_models.bnnflow import Bnnflow
 from .finn_formulas import FinnCost
 from .finn_types import last_unit
+from .rtl.modules import module_of
 
 SOURCE = "estimated (FINN formulas)"
 _EXACT = COST_MODELS["exact"]()
@@ -62,7 +66,6 @@ class UnitCost:
         bram18: block RAMs of 18 kbit.
         weight_bits: of its weights, however FINN would store them.
         uram, dsp: UltraRAMs and DSP slices; FINN's default choices take DSP slices nowhere here.
-        lut_ram, ff: LUTs that are memories, beside `lut`, and flip-flops; 0 where a model does not count them.
         choices: FINN's attributes of its memories, products and windows (`transforms/ir/choices.py`).
         counts: what the cost model counts beside these.
         between: it is no unit, but stands between units: a converter, the FIFO at the input.
@@ -79,11 +82,14 @@ class UnitCost:
     weight_bits: int
     uram: int = 0
     dsp: int = 0
-    lut_ram: int = 0
-    ff: int = 0
     choices: Mapping[str, str | int] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
     between: bool = False
+
+    @property
+    def lut_ram(self) -> int:
+        """LUTs that are memories, beside `lut`; 0 where a model does not count them."""
+        return self.counts.get("lut_ram", 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,11 +138,6 @@ class Estimate:
     def lut_ram(self) -> int:
         """LUTs that are memories, of all units."""
         return sum(unit.lut_ram for unit in self.units)
-
-    @property
-    def ff(self) -> int:
-        """Flip-flops of all units."""
-        return sum(unit.ff for unit in self.units)
 
     @property
     def weight_bits(self) -> int:
@@ -204,7 +205,7 @@ def _of_hardware(graph: Graph, model: Bnnflow, depth: int, depths: Mapping[str, 
             x = graph.types[node.input]
             own = [depths.get(each.name, depth) for each in part.outputs]
             cost = model.unit(node, graph.types, model.widths(node.op, x), own)
-            units.append(_unit_cost(node.name, node.op, x, cost, model.counts(node.op, x, Widths())))
+            units.append(_unit_cost(node.name, node.op, x, cost, _counts(cost)))
             before, made = list(part.inputs), list(part.outputs)
         after = max(passed[each.name] for each in before) + cost.cycles
         passed |= {each.name: after for each in made}
@@ -214,9 +215,42 @@ def _of_hardware(graph: Graph, model: Bnnflow, depth: int, depths: Mapping[str, 
 def _between(name: str, stream: Stream, op: str, cost: FinnCost) -> UnitCost:
     """What stands between units, and writes a stream."""
     shape = f"{stream.width} x {stream.type.datatype}"
-    return UnitCost(
-        name, op, shape, 1, 1, cost.cycles, cost.lut, cost.bram18, 0, lut_ram=cost.lut_ram, ff=cost.ff, between=True
-    )
+    return UnitCost(name, op, shape, 1, 1, cost.cycles, cost.lut, cost.bram18, 0, counts=_counts(cost), between=True)
+
+
+def _counts(cost: FinnCost) -> dict[str, int]:
+    return {"lut_ram": cost.lut_ram, "ff": cost.ff}
+
+
+def model_for(name: str, family: str) -> CostModel:
+    """A cost model by its name, for parts of an FPGA family.
+
+    Raises:
+        Problem: there is none of that name, or it is not calibrated for the family.
+    """
+    if name not in COST_MODELS:
+        hint = f"models are: {', '.join(sorted(COST_MODELS))}"
+        raise Problem(f"there is no cost model {name!r}", "--cost-model", hint)
+    kind = COST_MODELS[name]
+    return kind(family) if issubclass(kind, Bnnflow) else kind()
+
+
+def usual_model(graph: Graph, family: str) -> tuple[CostModel, str]:
+    """The model of our own hardware where it knows a graph and a family, else FINN's formulas, and a note why.
+
+    Args:
+        graph: dataflow level.
+        family: of the part; empty for one that nothing maps to.
+    """
+    if family not in calibrated():
+        return _EXACT, f"our hardware is not calibrated for {family or 'this part'}: FINN's formulas in its place"
+    for node in graph.nodes:
+        if isinstance(node.op, Unit):
+            try:
+                module_of(node, graph.types)
+            except Problem as problem:
+                return _EXACT, f"{problem.where}: {problem.what}: FINN's formulas in its place"
+    return Bnnflow(family), ""
 
 
 def widths(op: Unit, x: TensorType) -> Widths:
@@ -259,8 +293,6 @@ def _unit_cost(name: str, op: Unit, x: TensorType, cost: FinnCost, counts: Mappi
         weight_bits=op.weight.size * op.weight_bits if isinstance(op, Mvau) else 0,
         uram=cost.uram,
         dsp=cost.dsp,
-        lut_ram=cost.lut_ram,
-        ff=cost.ff,
         choices=stated(op),
         counts=counts,
     )

@@ -90,11 +90,14 @@ class Space:
     Attributes:
         graph: dataflow level; its folding is ignored.
         model: what units cost.
+        most_rams: block RAMs that a design may have.
     """
 
     graph: Graph
     model: Bnnflow
+    most_rams: int
     _converters: dict[tuple[str, int, int], Array] = field(default_factory=dict)
+    _best: dict[tuple[Choice, ...], tuple[Choice, ...]] = field(default_factory=dict)
 
     @cached_property
     def units(self) -> tuple[Node, ...]:
@@ -113,15 +116,16 @@ class Space:
 
     def cheap(self, cycles: int) -> Mapping[str, Mapping[tuple[int, int], tuple[Choice, ...]]]:
         """Choices within a number of cycles, by name and the widths of words, that no other beats in every resource."""
-        made = {}
+        made: dict[str, dict[tuple[int, int], tuple[Choice, ...]]] = {}
         for name, groups in self.alike.items():
-            within = {key: [each for each in ways if each.cycles <= cycles] for key, ways in groups.items()}
-            made[name] = {
-                key: tuple(ways[place] for place in best(np.array([each.cost for each in ways])))
-                for key, ways in within.items()
-                if ways
-            }
+            within = {key: tuple(each for each in ways if each.cycles <= cycles) for key, ways in groups.items()}
+            made[name] = {key: self._best_of(ways) for key, ways in within.items() if ways}
         return made
+
+    def _best_of(self, ways: tuple[Choice, ...]) -> tuple[Choice, ...]:
+        if len(ways) not in (0, 1) and ways not in self._best:
+            self._best[ways] = tuple(ways[place] for place in best(np.array([each.cost for each in ways])))
+        return self._best.get(ways, ways)
 
     @cached_property
     def alike(self) -> Mapping[str, Mapping[tuple[int, int], tuple[Choice, ...]]]:
@@ -171,19 +175,6 @@ class Space:
             total += _row(self.model.converter(Converter("", one, two), 2))
         return total
 
-    @cached_property
-    def most_between(self) -> int:
-        """Block RAMs that all converters together can take."""
-        total, tensor = 0.0, self.graph.input
-        for before, node in pairwise(self.units):
-            tensor = before.name
-            leaves = {each.leave for each in self.choices[before.name]}
-            entries = {each.entry for each in self.choices[node.name]}
-            kind = self.graph.types[tensor]
-            costs = [self.converter(kind, tensor, wide, wanted)[1] for wide in leaves for wanted in entries]
-            total += max((each for each in costs if np.isfinite(each)), default=0)
-        return int(total)
-
     def entrance(self, wanted: int) -> Array:
         """(2,) of the FIFO at the input."""
         kind = self.graph.types[self.graph.input]
@@ -197,9 +188,9 @@ class Space:
 
     def within(self, cycles: int) -> list[Point]:
         """Designs of at most so many cycles an image that no other beats in every resource, fewest LUTs first."""
-        if any(min(each.cycles for each in ways) > cycles for ways in self.choices.values()):
-            return []
         ways = self.cheap(cycles)
+        if not all(ways.values()):
+            return []
         return _along(self, ways) if self.is_chain else _settled(self, ways)
 
     def front(self, most: int | None = None) -> list[Point]:
@@ -317,11 +308,7 @@ def _along(space: Space, ways_of: _Ways) -> list[Point]:
     """The designs of a chain of given choices."""
     made: list[dict[int, _Designs]] = []
     tensor = space.graph.input
-    size = 1 + int(
-        sum(max(each.cost[1] for group in ways_of[node.name].values() for each in group) for node in space.units)
-        + sum(space.entrance(entry)[1] for entry, _ in ways_of[space.units[0].name])
-        + space.most_between
-    )
+    size = 1 + space.most_rams
     for node in space.units:
         groups = ways_of[node.name]
         entries = {
@@ -346,7 +333,8 @@ def _joined(
     rams = np.arange(size)
     if before is None:
         luts, first = np.full(size, inf), space.entrance(entry)
-        luts[int(first[1])] = first[0]
+        if first[1] < size:
+            luts[int(first[1])] = first[0]
         return luts, np.stack([np.zeros(size, int), rams], axis=1)
     # A pool takes the channels in the groups in which its window gives them.
     leaves = [leave for leave in before if not isinstance(node.op, Pool) or leave == entry]
@@ -354,7 +342,7 @@ def _joined(
     table, moved = np.full((len(leaves), size), inf), np.zeros(len(leaves), int)
     for row, leave in enumerate(leaves):
         more = space.converter(kind, tensor, leave, entry)
-        if np.isfinite(more[0]):
+        if np.isfinite(more[0]) and more[1] < size:
             moved[row] = int(more[1])
             table[row, moved[row] :] = before[leave].luts[: size - moved[row]] + more[0]
     if not leaves:
@@ -366,16 +354,17 @@ def _joined(
 def _added(entries: Mapping[int, tuple[Array, Array]], pairs: Sequence[tuple[int, Choice]], size: int) -> _Designs:
     table = np.full((len(pairs), size), inf)
     for row, (entry, each) in enumerate(pairs):
-        rams = int(each.cost[1])
+        rams = min(int(each.cost[1]), size)
         table[row, rams:] = entries[entry][0][: size - rams] + each.cost[0]
     chosen = table.argmin(axis=0)
-    rams = np.arange(size)
+    number = np.arange(size)
     places = {entry: place for place, entry in enumerate(entries)}
     of_entries = np.stack([before for _, before in entries.values()])
     entry_of = np.array([places[entry] for entry, _ in pairs])[chosen]
     added = np.array([int(each.cost[1]) for _, each in pairs])[chosen]
-    before = of_entries[entry_of, np.maximum(rams - added, 0)]
-    return _Designs(table[chosen, rams], before, chosen, [each for _, each in pairs])
+    before = of_entries[entry_of, np.maximum(number - added, 0)]
+    # Where there is no design, what stands there is never read.
+    return _Designs(table[chosen, number], before, chosen, [each for _, each in pairs])
 
 
 def _traced(space: Space, made: Sequence[Mapping[int, _Designs]], leave: int, rams: int) -> Point:
@@ -387,7 +376,7 @@ def _traced(space: Space, made: Sequence[Mapping[int, _Designs]], leave: int, ra
         choice = held.ways[held.chosen[rams]]
         ops[node.name] = choice.op
         slowest, dsp = max(slowest, choice.cycles), dsp + choice.dsp
-        leave, rams = held.before[rams].tolist()
+        leave, rams = int(held.before[rams, 0]), int(held.before[rams, 1])
     return Point(dict(reversed(ops.items())), slowest, round(lut - _MULTIPLIER_LUT * dsp), bram18, dsp)
 
 
@@ -399,7 +388,7 @@ def _settled(space: Space, ways_of: _Ways) -> list[Point]:
     """Designs of a graph with branches: each unit at its cheapest beside its neighbours."""
     ways = {name: [each for group in groups.values() for each in group] for name, groups in ways_of.items()}
     found = [_settled_at(space, ways, np.array([1, worth])) for worth in _WORTH]
-    points = [point for point in found if point is not None]
+    points = [point for point in found if point is not None and point.bram18 <= space.most_rams]
     table = np.array([[point.lut, point.bram18] for point in points]).reshape(-1, _WEIGHED)
     return [points[place] for place in best(table)]
 

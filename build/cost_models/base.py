@@ -16,8 +16,6 @@ from ..finn_formulas import FinnCost
 from ..rtl.modules import Products
 
 RESOURCES: Mapping[str, str] = {"lut": "LUT", "bram18": "BRAM18", "uram": "UltraRAM", "dsp": "DSP slices"}
-# What models of other hardware than FINN's count beside these.
-OTHER_RESOURCES = ("lut_ram", "ff")
 
 
 @dataclass(frozen=True, slots=True)

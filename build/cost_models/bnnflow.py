@@ -37,10 +37,10 @@ class Bnnflow(Exact):
         "lut": "LUT",
         "lut_ram": "LUT RAM",
         "ff": "FF",
-        "bram18": "block RAM",
-        "dsp": "DSP",
+        "bram18": "BRAM18",
+        "dsp": "DSP slices",
     }
-    source = "estimated (bnnflow's hardware, fitted to yosys)"
+    source = "estimated, our own hardware, fitted to synthesis"
 
     def __init__(self, family: str = USUAL) -> None:
         self.family, self.table = family, table(family)

@@ -338,7 +338,7 @@ class LoadedGraph:
         part: str | None = None,
         clock_mhz: float | None = None,
         folding: PathLike | None = None,
-        cost_model: str = "exact",
+        cost_model: str | None = None,
         fifo: int = 2,
         fifo_depths: PathLike | None = None,
         finn_plus: bool = False,
@@ -355,7 +355,8 @@ class LoadedGraph:
             part: FPGA part; None: the recipe's default.
             clock_mhz: None: the recipe's default.
             folding: FINN's folding file (.json); with `fps`, that is for what the file leaves out.
-            cost_model: "exact" (widths that hold every sum) or "finn" (FINN's figures digit for digit).
+            cost_model: "bnnflow" (our own hardware), "exact" (FINN's, with widths that hold every sum), "finn" (FINN's
+                figures digit for digit) or "bits"; None: "bnnflow", or "exact" for parts that it is not calibrated for.
             fifo: depth of every FIFO, in words; 0: unbounded.
             fifo_depths: JSON file with depths of single FIFOs.
             finn_plus, top_k, keep_shape: as for `compile_file`.

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, TypeVar
 from .common import PathLike, checked_key, given_or_default, path_of
 
 if TYPE_CHECKING:
+    from ...build.calibrated.table import Table
     from ..graphs.control import HardwareChoices
     from ..graphs.folding import Wanted
     from ..recipe.schema import Recipe
+    from ..results.exploration import Exploration
     from ..results.synthesis import SynthesisResult
 
-__all__ = ["synth"]
+__all__ = ["calibrate", "explore", "synth"]
 
 T = TypeVar("T")
 
@@ -84,6 +86,94 @@ def synth(
     fifos = graphs.Fifos(of_run(fifo, "rtl.fifo", found.recipe), path_of(fifo_depths))
     asked = choices_of(control, sets, protect, scrub, primitives, found.recipe)
     return work.synth(found.graphs, wanted, fifos, how, asked, progress)
+
+
+def explore(
+    path: PathLike,
+    fps: float | None = None,
+    *,
+    latency_us: float | None = None,
+    lut: int | None = None,
+    bram18: int | None = None,
+    points: int = 20,
+    pick: int | None = None,
+    output: PathLike | None = None,
+    csv: PathLike | None = None,
+    part: str | None = None,
+    clock_mhz: float | None = None,
+    input: str | None = None,
+    top_k: int = 0,
+    keep_shape: bool = False,
+) -> Exploration:
+    """Find the designs of a network that are worth building: no other is as fast with as few LUTs and block RAMs.
+
+    Args:
+        path: of an ONNX file, or of a run: its pruned network, else its base.
+        fps: images per second, at least; None: any.
+        latency_us: of the first image, at most, in microseconds; simulated.
+        lut, bram18: that a design may take; None: what the part has.
+        points: designs that are shown.
+        pick: number of the design that is wanted; None: the cheapest, where a rate, a latency or an output is given.
+        output: file (.onnx) or folder for the wanted design, with FINN's folding file.
+        csv: file for all designs.
+        part, clock_mhz: None: the run's, or the recipe's default.
+        input, top_k, keep_shape: as for `synth`.
+
+    Raises:
+        Problem: it does not compile; no calibration for the part; (status 1) nothing does what is asked.
+
+    >>> found = bf.explore("net.onnx", fps=1000, output="explored.onnx")
+    >>> found.chosen.fps >= 1000
+    True
+    """
+    from ..commands import explore as work
+    from ..graphs.inputs import contract_of
+    from ..graphs.of_runs import networks
+    from ..run.files import check_file
+
+    found = networks(Path(path), contract_of(input))
+    for given, ending in ((output, ".onnx"), (csv, ".csv")):
+        if given is not None and (Path(given).suffix or ending == ".csv"):
+            check_file(Path(given), (ending,), list(found.files.values()))
+    wanted = wanted_of(part, clock_mhz, fps, None, False, top_k, keep_shape, found.recipe)
+    asked = work.Asked(latency_us, lut, bram18, points, pick, path_of(output), path_of(csv))
+    return work.explore(found.graphs[found.first], wanted, asked)
+
+
+def calibrate(
+    family: str,
+    output: PathLike | None = None,
+    *,
+    jobs: int | None = None,
+    seconds: float | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Table:
+    """Fit the cost model of our hardware to an FPGA family, by synthesis of some hundred units.
+
+    Args:
+        family: that yosys maps to.
+        output: file (.json) for the table.
+        jobs: units at a time; None: one a processor, at most 4.
+        seconds: that a unit may take; None: as long as it takes.
+        progress: is told units done and in all.
+
+    Raises:
+        Problem: no such family; yosys fails, is missing (status 3) or takes too long (1).
+    """
+    import os
+
+    from ...build.synth.families import family as family_named
+    from ..commands import calibrate as work
+    from ..run.files import check_file
+    from ..run.tools import synthesis_tool
+
+    wanted = family_named(family)
+    if output is not None:
+        check_file(Path(output), (".json",))
+    made = work.calibrate(wanted, synthesis_tool(), jobs or min(4, len(os.sched_getaffinity(0))), seconds, progress)
+    if output is not None:
+        work.write_table(made, Path(output))
+    return made
 
 
 def of_run(value: T | None, key: str, recipe: Recipe | None) -> T:

@@ -34,6 +34,8 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
         "rtl": "hardware:rtl",
         "cosim": "hardware:cosim",
         "synth": "hardware:synth",
+        "explore": "costs:explore",
+        "calibrate": "costs:calibrate",
         "parts": "hardware:parts",
     },
     "Faults": {

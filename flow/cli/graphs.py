@@ -216,9 +216,13 @@ def estimate(
     clock_mhz: Clock = KEY,
     fps: Rate = None,
     cost_model: Annotated[
-        str,
-        Own("exact: widths that hold every sum; finn: FINN's digit for digit; --list says all.", choices=_cost_models),
-    ] = "exact",
+        str | None,
+        Own(
+            "bnnflow: our own hardware; exact, finn: FINN's; --list says all.",
+            choices=_cost_models,
+            default="bnnflow, or exact for parts and units that it does not know",
+        ),
+    ] = None,
     folding: Folding = None,
     fifo: Depth = 2,
     fifo_depths: Depths = None,

@@ -212,7 +212,7 @@ def synth(
     """Map a graph's hardware to an FPGA's cells by yosys, unit by unit.
 
     Of a run both networks. Results are kept by content, so that no unit is mapped twice. Cells before placing; beside
-    them what FINN's formulas estimate. Exit status 3 if yosys is missing.
+    them what was estimated. Exit status 3 if yosys is missing.
     """
     from ..api.hardware import synth as work
     from ..show import hardware as screen_hardware

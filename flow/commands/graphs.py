@@ -106,7 +106,7 @@ def result_files(output: Path, names: Sequence[str]) -> list[Path]:
 def estimate(
     graph: Graph,
     wanted: Wanted,
-    model: str = "exact",
+    model: str | None = None,
     fifos: Fifos | None = None,
     output: Path | None = None,
     with_unrolled: bool = False,
@@ -116,7 +116,7 @@ def estimate(
     Args:
         graph: of any level.
         wanted: what to fold for.
-        model: a name of `COST_MODELS`.
+        model: a name of `COST_MODELS`; None: `usual_model` of the part.
         fifos: add the rate with these FIFOs, simulated; None of networks so large that it takes long.
         output: write the folded graph, as ONNX and as text: a file's name ending in .onnx, or a folder.
         with_unrolled: add every MVAU with its weights built in.
@@ -125,34 +125,34 @@ def estimate(
         Problem: it does not compile, the model is unknown, no folding reaches the rate, the folding file or the FIFO
             depths do not fit, or the output cannot be written.
     """
-    from ...build.cost import operations
-    from ...build.cost_models import COST_MODELS
+    from ...build.cost import model_for, operations, usual_model
     from ...build.energy import SOURCE as ENERGY_SOURCE
     from ..graphs.figures import cost_counts
     from ..graphs.folded_files import places_of, write_folded
 
-    if model not in COST_MODELS:
-        raise Problem(
-            f"there is no cost model {model!r}", "--cost-model", f"models are: {', '.join(sorted(COST_MODELS))}"
-        )
+    asked = None if model is None else model_for(model, wanted.part.family)
     files = None if output is None else places_of(output)
     made = compile_and_fold(graph, wanted)
+    kind, note = usual_model(made.graph, wanted.part.family) if asked is None else (asked, "")
     counts = asdict(operations(made.levels["xnor"])) if "xnor" in made.levels else {}
     chip, rate = wanted.part, FPS if wanted.fps is None and wanted.folding is None else wanted.fps
-    holds = {kind: getattr(chip, kind) for kind in ("lut", "bram18", "uram", "dsp")}
+    holds = {key: getattr(chip, key) for key in ("lut", "bram18", "uram", "dsp")}
+    rate_of = None if fifos is None else _rate(made, wanted, fifos)
+    # What hardware is given: depths that keep the rate.
+    depths = {} if rate_of is None else {**rate_of.depths, **rate_of.restoring_depths}
     found = extended(
         GraphCost,
-        cost_counts(made.graph, wanted.clock_mhz, model),
+        cost_counts(made.graph, wanted.clock_mhz, kind, (fifos or Fifos()).depth or 2, depths),
         name=graph.name,
         input=input_held(made.graph),
         target=CostTarget(part=chip.name, clock_mhz=wanted.clock_mhz, fps=rate, **holds),
         energy_source=ENERGY_SOURCE,
-        notes=list(made.notes),
+        notes=[*made.notes, *([note] if note else [])],
         files=None if files is None else write_folded(made.graph, files, wanted.finn_plus),
         unrolled=_unrolled(made.graph) if with_unrolled else None,
         **counts,
     )
-    return found if fifos is None else extended(StreamedGraphCost, found, fifos=_rate(made, wanted, fifos))
+    return found if fifos is None else extended(StreamedGraphCost, found, fifos=rate_of)
 
 
 def _unrolled(graph: Graph) -> Unrolled:

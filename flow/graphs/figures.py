@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 
 from ...build.cost import Estimate, Operations, UnitCost, estimate
-from ...build.cost_models import COST_MODELS, CostModel
+from ...build.cost_models import CostModel
 from ...build.cost_models.base import RESOURCES
 from ...build.energy import energy, energy_nj
 from ...build.unrolled import unrolled
@@ -15,9 +15,18 @@ from ..results.costs import CostCounts, Counted, GraphFigures, LayerCost, LayerC
 from ..run.typed_json import extended
 
 
-def cost_counts(graph: Graph, clock_mhz: float, model: str = "exact") -> CostCounts:
-    """The estimate of a folded dataflow graph by a model of `COST_MODELS`."""
-    made, kind = estimate(graph, model), COST_MODELS[model]
+def cost_counts(
+    graph: Graph, clock_mhz: float, kind: CostModel, depth: int = 2, depths: Mapping[str, int] | None = None
+) -> CostCounts:
+    """The estimate of a folded dataflow graph by a cost model.
+
+    Args:
+        graph: folded.
+        clock_mhz: in MHz.
+        kind: the model.
+        depth, depths: words of FIFOs, for models that count them.
+    """
+    made = estimate(graph, kind, depth, depths)
     resources = [key for key in RESOURCES if key in kind.figures]
     others = [key for key in kind.figures if key not in {*RESOURCES, "weight_bits"}]
     finns = kind.figures == RESOURCES and kind.source == CostModel.source
@@ -69,7 +78,8 @@ def _figures(graph: Graph, made: Estimate, clock_mhz: float) -> GraphFigures:
 
 
 def _layers(graph: Graph, made: Estimate) -> list[tuple[UnitCost, LayerFigures]]:
-    """The same of every unit, beside its estimate."""
+    """The same of every unit, beside its estimate; what stands between units is given no energy of its own."""
+    used = {each.name: each.total for each in energy(graph)}
     return [
         (
             unit,
@@ -82,11 +92,11 @@ def _layers(graph: Graph, made: Estimate) -> list[tuple[UnitCost, LayerFigures]]
                 cycles=unit.cycles,
                 weight_bits=unit.weight_bits,
                 choices=unit.choices,
-                energy_pj=used.total,
+                energy_pj=used.get(unit.name, 0.0),
                 bottleneck=unit is made.bottleneck,
             ),
         )
-        for unit, used in zip(made.units, energy(graph), strict=True)
+        for unit in made.units
     ]
 
 

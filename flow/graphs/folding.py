@@ -86,7 +86,7 @@ def compile_and_fold(graph: Graph, wanted: Wanted) -> Folded:
     """
     from ...build.schedule import schedule
 
-    made = _compiled(graph, wanted, wanted.keep_shape)
+    made = compiled(graph, wanted)
     levels = {stage.level: stage.graph for stage in made}
     notes = (
         *(note for stage in made for note in stage.notes),
@@ -110,6 +110,15 @@ def compile_and_fold(graph: Graph, wanted: Wanted) -> Folded:
 def _is_folded(graph: Graph) -> bool:
     """Whether any unit takes more than one value a cycle."""
     return any(max(getattr(node.op, "pe", 1), getattr(node.op, "simd", 1)) > 1 for node in graph.nodes)
+
+
+def compiled(graph: Graph, wanted: Wanted) -> tuple[Stage, ...]:
+    """A graph of any level compiled as it is wanted, and not folded.
+
+    Raises:
+        Problem: it does not compile.
+    """
+    return _compiled(graph, wanted, wanted.keep_shape)
 
 
 def _compiled(graph: Graph, wanted: Wanted, keep_shape: bool) -> tuple[Stage, ...]:

@@ -9,7 +9,8 @@ from difflib import get_close_matches
 
 from bnnflow import Problem
 
-from ...build.cost import estimate
+from ...build.cost import estimate, usual_model
+from ...build.cost_models import CostModel
 from ...build.rtl.design import GENERIC
 from ...build.synth.families import RESOURCES, Family
 from ...build.synth.units import unit_sources, whole
@@ -110,7 +111,9 @@ def _refuse_unknown(units: Sequence[str], known: Sequence[str]) -> None:
 def _told(
     hardware: Hardware, notes: Sequence[str], found: Mapping[str, Netlist], how: SynthOptions, tool: Yosys
 ) -> Synthesis:
-    guessed = {unit.name: unit.lut for unit in estimate(hardware.graph).units}
+    model = _model(hardware, how.family)
+    made = estimate(hardware.graph, model, depths=hardware.depths)
+    guessed = {unit.name: unit.lut for unit in made.units}
     order = [source.name for source in hardware.design.sources if source.name in found]
     units = [
         SynthesizedUnit(
@@ -137,8 +140,15 @@ def _told(
         whole=None if all_of_it is None else _resources(how.family, [all_of_it]),
         whole_seconds=None if all_of_it is None else all_of_it.seconds,
         estimated_lut=sum(guessed.get(name, 0) for name in order),
+        estimated_by=model.source,
         notes=list(notes),
     )
+
+
+def _model(hardware: Hardware, family: Family) -> CostModel:
+    """The model of our own hardware where it knows what was built, else FINN's formulas."""
+    plain = hardware.asked.primitives == GENERIC and hardware.control is None
+    return usual_model(hardware.graph, family.name if plain else "")[0]
 
 
 def _resources(family: Family, netlists: Sequence[Netlist]) -> Resources:

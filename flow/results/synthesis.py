@@ -38,7 +38,7 @@ class SynthesizedUnit:
         module: of the library; empty where it is several.
         seconds: that synthesis took, when it was done.
         kept: whether it was done before.
-        estimated_lut: by FINN's formulas; None for what they do not know.
+        estimated_lut: LUTs of logic as they were estimated; None for what the estimate does not know.
     """
 
     name: str
@@ -64,7 +64,9 @@ class Synthesis:
         total: sum of the units.
         whole: of all in one netlist; None where it was not asked for.
         whole_seconds: that it took; None as above.
-        estimated_lut: sum of FINN's formulas.
+        estimated_lut: sum of the units' estimates.
+        estimated_by: model of the estimate: our own hardware's, without registers, codes and primitives alone; else
+            FINN's formulas, which are for other hardware.
         notes: of the compiler and the folding.
     """
 
@@ -80,6 +82,7 @@ class Synthesis:
     whole: Resources | None
     whole_seconds: float | None
     estimated_lut: int
+    estimated_by: str
     notes: list[str]
 
 

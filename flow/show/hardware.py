@@ -85,7 +85,8 @@ def print_synthesis(found: SynthesisResult) -> None:
         if network.whole is not None:
             table.add_row("as one netlist", "", *_amounts(network.whole), f"{network.whole_seconds:.1f}")
         terminal().print(table)
-        print(f"{network.interval_cycles:,} cycles per image; block RAM: {network.block}; estimated: FINN's formulas")
+        facts = f"block RAM: {network.block}; estimate: {network.estimated_by}"
+        print(f"{network.interval_cycles:,} cycles per image; {facts}")
         for note in network.notes:
             print(f"note: {note}")
     # Chosen units of two networks are not the same work.

@@ -1,0 +1,250 @@
+"""The work behind `flow explore`: the front of a network's designs, and one of them with all that hardware needs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import floor, log
+from pathlib import Path
+
+from bnnflow import CHECK_FAILED, Problem
+
+from ...build.calibrated.table import table
+from ...build.cost import estimate, model_for
+from ...build.cost_models.bnnflow import Bnnflow
+from ...build.explore import Point, Space
+from ...build.finn_reports import folding, unit_names
+from ...build.parts import Part, known_parts
+from ...build.schedule import cycles_for
+from ...transforms.ir.graph import Graph
+from ...transforms.ir.ops import Mvau, SlidingWindow
+from ..graphs.folded_files import places_of, write_folded
+from ..graphs.folding import Wanted, compiled
+from ..graphs.rates import rate, timing_of
+from ..results.exploration import DesignChosen, DesignFound, Exploration
+from ..run.files import write_whole
+
+FIFO = 2
+FOLDING = "auto_folding_config.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is asked of a design.
+
+    Attributes:
+        latency_us: of the first image, at most; None: any.
+        lut, bram18: that it may take; None: what the part has.
+        points: designs that are shown.
+        pick: number of the design that is wanted; None: the cheapest that does what is asked, where a rate, a latency
+            or an output is given.
+        output: folder, or ONNX file, for the design that is wanted.
+        csv: file for all designs.
+    """
+
+    latency_us: float | None = None
+    lut: int | None = None
+    bram18: int | None = None
+    points: int = 20
+    pick: int | None = None
+    output: Path | None = None
+    csv: Path | None = None
+
+
+def explore(graph: Graph, wanted: Wanted, asked: Asked) -> Exploration:
+    """The designs of a graph of any level that are worth building.
+
+    Args:
+        graph: of any level; its folding is ignored.
+        wanted: part and clock; with a rate, designs of this rate and faster ones.
+        asked: what else.
+
+    Raises:
+        Problem: it does not compile; the part's family has no calibration; status 1: no design is as fast, as early or
+            as small; there is no design of the number.
+    """
+    part = wanted.part
+    files = None if asked.output is None else places_of(asked.output)
+    made = compiled(graph, wanted)
+    units = made[-1].graph
+    model = model_for(Bnnflow.name, part.family)
+    assert isinstance(model, Bnnflow)
+    lut, bram18 = asked.lut or part.lut, part.bram18 if asked.bram18 is None else asked.bram18
+    space = Space(units, model, bram18)
+    most = None if wanted.fps is None else cycles_for(wanted.fps, wanted.clock_mhz)
+    front = space.front(most)
+    fitting = [point.lut <= lut and point.fits(part) for point in front]
+    if not any(fitting):
+        _refuse(space, wanted, lut, most, front, whole=asked.lut is None and asked.bram18 is None)
+    designs = [
+        DesignFound(
+            number=number,
+            cycles=point.cycles,
+            fps=wanted.clock_mhz * 1e6 / point.cycles,
+            lut=point.lut,
+            bram18=point.bram18,
+            dsp=point.dsp,
+            share=round(point.share(part), 4),
+            fits=fits,
+        )
+        for number, (point, fits) in enumerate(zip(front, fitting, strict=True), 1)
+    ]
+    shown = _spread(designs, asked.points)
+    names = unit_names(units)
+    if asked.csv is not None:
+        _write(designs, [_folding(point, names) for point in front], asked.csv)
+    number = _chosen(space, wanted, asked, front, designs)
+    return Exploration(
+        name=graph.name,
+        part=part.name,
+        clock_mhz=wanted.clock_mhz,
+        source=f"{model.source}; LUTs within {table(part.family).mean_error:.0%} on average of units never seen",
+        exact=space.is_chain,
+        lut=lut,
+        bram18=bram18,
+        designs=designs,
+        shown=shown,
+        foldings={str(number): _folding(front[number - 1], names) for number in shown},
+        chosen=None if number is None else _built(space, wanted, number, front[number - 1], files),
+        notes=[note for stage in made for note in stage.notes],
+    )
+
+
+def _refuse(space: Space, wanted: Wanted, lut: int, most: int | None, front: Sequence[Point], *, whole: bool) -> None:
+    """Say why no design does, what is nearest, and, where the whole part was allowed, which part would do."""
+    part, clock = wanted.part, wanted.clock_mhz
+    least = space.cycles()[0]
+    if most is not None and most < least:
+        slowest = max(space.units, key=lambda node: min(each.cycles for each in space.choices[node.name]))
+        what = f"{wanted.fps:,.0f} images/s at {clock:g} MHz leave {most:,} cycles, {slowest.name!r} needs {least:,}"
+        hint = f"at most {floor(clock * 1e6 / least):,} images/s, or a faster clock"
+        raise Problem(what, "--fps", hint, CHECK_FAILED)
+    every = space.front()
+    doing = [point for point in every if point.lut <= lut and point.fits(part)]
+    reach = f"at most {floor(clock * 1e6 / doing[0].cycles):,} images/s fit" if doing else "no design of it fits"
+    nearest = min(front or every, key=lambda point: point.share(part), default=None)
+    needs = "more block RAMs than are allowed"
+    if nearest is not None:
+        needs = f"{nearest.lut:,} LUT and {nearest.bram18:,} BRAM18 at least"
+    larger = _larger(space, part, most) if whole else ""
+    hint = reach + (f"; {larger} would do" if larger else "") + "; or prune more"
+    rate_said = "" if wanted.fps is None else f"{wanted.fps:,.0f} images/s at {clock:g} MHz: "
+    what = f"{rate_said}this takes {needs}; allowed are {lut:,} and {space.most_rams:,} ({part.name})"
+    raise Problem(what, "design space", hint, CHECK_FAILED)
+
+
+def _larger(space: Space, part: Part, most: int | None) -> str:
+    """The smallest part of the same family that a design within the cycles fits; empty where there is none."""
+    cycles = space.cycles()
+    within = most if most is not None else cycles[-1]
+    for other in sorted(known_parts(), key=lambda each: (each.lut, each.bram18)):
+        if other.family == part.family and (other.lut > part.lut or other.bram18 > part.bram18):
+            points = Space(space.graph, space.model, other.bram18).within(within)
+            if any(point.fits(other) for point in points):
+                return other.name
+    return ""
+
+
+def _spread(designs: Sequence[DesignFound], points: int) -> list[int]:
+    """Numbers of designs that fit, the cheapest of its rate each, evenly over the logarithm of the rates."""
+    cheapest: dict[int, DesignFound] = {}
+    least = float("inf")
+    # A slower design that is no cheaper is no choice.
+    for each in sorted(designs, key=lambda one: (one.cycles, one.share)):
+        if each.fits and each.cycles not in cheapest and each.share < least:
+            cheapest[each.cycles] = each
+            least = each.share
+    rows = list(cheapest.values())
+    if len(rows) <= points:
+        return [each.number for each in rows]
+    low, high = log(rows[0].cycles), log(rows[-1].cycles)
+    wanted = [low + (high - low) * place / max(1, points - 1) for place in range(points)]
+    nearest = (min(rows, key=lambda each: abs(log(each.cycles) - goal)) for goal in wanted)
+    return list(dict.fromkeys(each.number for each in nearest))
+
+
+def _chosen(
+    space: Space, wanted: Wanted, asked: Asked, front: Sequence[Point], designs: Sequence[DesignFound]
+) -> int | None:
+    """The number of the design that is wanted; None where none is."""
+    if asked.pick is not None:
+        if not 1 <= asked.pick <= len(designs):
+            raise Problem(f"there is no design {asked.pick}", "--pick", f"designs are numbered 1 to {len(designs)}")
+        return asked.pick
+    fitting = sorted((each for each in designs if each.fits), key=lambda each: (each.share, each.cycles))
+    if asked.latency_us is not None:
+        earliest = float("inf")
+        # Simulated one by one, the cheapest first; of each rate the cheapest alone.
+        tried: set[int] = set()
+        for each in fitting:
+            if each.cycles in tried:
+                continue
+            tried.add(each.cycles)
+            latency = timing_of(front[each.number - 1].graph(space.graph), 1, 0).latency
+            assert latency is not None, "unbounded FIFOs cannot be full"
+            if latency <= asked.latency_us * wanted.clock_mhz:
+                return each.number
+            earliest = min(earliest, latency)
+        what = f"no design gives the first image within {asked.latency_us:g} us at {wanted.clock_mhz:g} MHz"
+        hint = f"the earliest that fits needs {earliest / wanted.clock_mhz:,.2f} us"
+        raise Problem(what, "--latency-us", hint, CHECK_FAILED)
+    return fitting[0].number if wanted.fps is not None or asked.output is not None else None
+
+
+def _built(space: Space, wanted: Wanted, number: int, point: Point, files: tuple[Path, Path] | None) -> DesignChosen:
+    """A design with FIFOs that keep its rate, simulated, and written."""
+    folded, clock = point.graph(space.graph), wanted.clock_mhz
+    found = rate(folded, FIFO, {})
+    deep = found.restoring
+    timing = timing_of(folded, 3, FIFO, deep)
+    assert timing.interval is not None and timing.latency is not None, "these FIFOs keep the rate"
+    cost = estimate(folded, space.model, FIFO, deep)
+    written: list[str] = []
+    if files is not None:
+        place = files[0].with_name(FOLDING)
+        written = [*write_folded(folded, files), str(place)]
+        write_whole(place, (json.dumps(folding(folded), indent=2) + "\n").encode())
+    return DesignChosen(
+        number=number,
+        interval_cycles=timing.interval,
+        latency_cycles=timing.latency,
+        fps=clock * 1e6 / timing.interval,
+        latency_us=timing.latency / clock,
+        fifo_depths=dict(deep),
+        lut=cost.lut + cost.lut_ram,
+        bram18=cost.bram18,
+        dsp=cost.dsp,
+        files=written,
+    )
+
+
+def _folding(point: Point, names: Mapping[str, str]) -> dict[str, dict[str, int | str]]:
+    """What a design chooses of each unit, by FINN's names."""
+    found: dict[str, dict[str, int | str]] = {}
+    for name, op in point.ops.items():
+        settings = {key.upper(): getattr(op, key) for key in ("pe", "simd") if hasattr(op, key)}
+        if isinstance(op, Mvau | SlidingWindow):
+            settings["ram_style"] = op.ram_style
+        if settings:
+            found[names[name]] = settings
+    return found
+
+
+def _write(
+    designs: Sequence[DesignFound], foldings: Sequence[Mapping[str, Mapping[str, int | str]]], path: Path
+) -> None:
+    """A row a design; foldings as `unit:PE=2,SIMD=4` behind each other."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    columns = ("number", "cycles", "fps", "lut", "bram18", "dsp", "share", "fits")
+    writer.writerow((*columns, "folding"))
+    for each, units in zip(designs, foldings, strict=True):
+        chosen = (
+            f"{unit}:{','.join(f'{key}={value}' for key, value in settings.items())}"
+            for unit, settings in units.items()
+        )
+        writer.writerow((*(getattr(each, key) for key in columns), " ".join(chosen)))
+    write_whole(path, text.getvalue().encode())

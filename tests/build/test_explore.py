@@ -1,0 +1,112 @@
+"""The front of a design space against all designs that there are."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bnnflow.build.cost import estimate
+from bnnflow.build.cost_models.bnnflow import Bnnflow
+from bnnflow.build.explore import Space, best
+from bnnflow.transforms.ir.graph import Graph, Node
+from bnnflow.transforms.ir.ops import Mvau, SlidingWindow, Unit
+from bnnflow.transforms.ir.tensor import TensorType
+from bnnflow.transforms.streams import streams_of
+
+from ..hardware_graphs import residual
+
+MOST_RAMS = 40
+
+
+@given(st.integers(1, 4), st.integers(1, 30), st.integers(0, 1000))
+def test_the_best_rows_are_those_that_no_other_beats(columns: int, rows: int, seed: int) -> None:
+    table = np.random.default_rng(seed).integers(0, 5, (rows, columns)).astype(float)
+    kept = best(table)
+    expected = {tuple(row) for row in table if not any(np.all(other <= row) and np.any(other < row) for other in table)}
+    assert {tuple(table[place]) for place in kept} == expected and len(kept) == len(expected)
+
+
+def layers(*shapes: tuple[int, int]) -> Graph:
+    """A chain of layers of bits of rows and columns."""
+    rng, nodes, tensor = np.random.default_rng(3), [], "x"
+    for place, (rows, columns) in enumerate(shapes):
+        weight = rng.integers(0, 2, (rows, columns), np.uint8)
+        op = Mvau(weight, rng.integers(1, columns, (rows, 1)), True)
+        nodes.append(Node(f"dense{place}", op, (tensor,)))
+        tensor = nodes[-1].name
+    return Graph("layers", "x", TensorType((shapes[0][1],), 0, 1), tuple(nodes), tensor)
+
+
+def every_design(space: Space) -> list[tuple[int, int, int]]:
+    """Cycles, LUTs and block RAMs of all foldings and places of weights, each estimated as a whole graph."""
+    ways: list[list[Node]] = []
+    for node in space.units:
+        assert isinstance(node.op, Mvau)
+        rows, columns = node.op.weight.shape
+        ways.append(
+            [
+                replace(node, op=replace(node.op, pe=pe, simd=simd, ram_style=style))
+                for pe in range(1, rows + 1)
+                for simd in range(1, columns + 1)
+                for style in ("distributed", "block")
+                if rows % pe == 0 and columns % simd == 0
+            ]
+        )
+    found = []
+    for nodes in product(*ways):
+        made = estimate(space.graph.with_nodes(tuple(nodes)), space.model)
+        found.append((made.cycles, made.lut + made.lut_ram, made.bram18))
+    return found
+
+
+def test_the_front_of_a_chain_is_that_of_all_designs() -> None:
+    space = Space(layers((6, 20), (10, 6)), Bnnflow("ecp5"), MOST_RAMS)
+    assert space.is_chain
+    every = [each for each in every_design(space) if each[2] <= MOST_RAMS]
+    table = np.array(every, float)
+    expected = {tuple(int(value) for value in table[place]) for place in best(table)}
+    front = space.front()
+    assert {(point.cycles, point.lut, point.bram18) for point in front} == expected
+    assert len(every) > 1000 and len(expected) > 20
+    for point in front:
+        made = estimate(point.graph(space.graph), space.model)
+        assert (made.cycles, made.lut + made.lut_ram, made.bram18) == (point.cycles, point.lut, point.bram18)
+
+
+def test_designs_within_cycles_keep_them_and_are_legal_with_branches() -> None:
+    space = Space(residual(), Bnnflow("xc7"), MOST_RAMS)
+    assert not space.is_chain
+    fastest, slowest = space.cycles()[0], space.cycles()[-1]
+    assert space.within(fastest - 1) == []
+    for cycles in (fastest, 4 * fastest, slowest):
+        for point in space.within(cycles):
+            graph = point.graph(space.graph)
+            streams_of(graph)
+            made = estimate(graph, space.model)
+            assert made.cycles <= cycles and made.cycles == point.cycles
+            assert (made.lut + made.lut_ram, made.bram18) == (point.lut, point.bram18)
+
+
+def test_no_design_has_more_block_rams_than_are_allowed() -> None:
+    graph = layers((64, 256), (32, 64))
+    few, many = (Space(graph, Bnnflow("xc7"), most).front() for most in (0, MOST_RAMS))
+    assert {point.bram18 for point in few} == {0}
+    assert min(point.lut for point in many) < min(point.lut for point in few)
+
+
+@pytest.mark.parametrize("kind", [Mvau, SlidingWindow])
+def test_a_memory_that_is_stated_stays(kind: type[Unit]) -> None:
+    graph = layers((8, 96), (4, 8))
+    if kind is SlidingWindow:
+        window = Node("window", SlidingWindow((3, 3), (1, 1), ram_style="block"), ("x",))
+        graph = Graph("window", "x", TensorType((8, 8, 4), 0, 1), (window,), "window")
+    else:
+        nodes = tuple(replace(node, op=replace(node.op, ram_style="block")) for node in graph.nodes)  # type: ignore[type-var]
+        graph = graph.with_nodes(nodes)
+    ops = [op for point in Space(graph, Bnnflow("xc7"), MOST_RAMS).front() for op in point.ops.values()]
+    assert ops and {op.ram_style for op in ops if isinstance(op, kind)} == {"block"}  # type: ignore[attr-defined]
