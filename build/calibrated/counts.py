@@ -15,6 +15,9 @@ from .memory import Mapped, address_bits, pointed, read_only, ring
 
 # Products of so many bits and more are made by multipliers, where both factors have two or more.
 _MULTIPLIER_BITS = {"xc7": 9, "xcup": 9, "ecp5": 1}
+# Adders of so few bits are made without a carry chain.
+_SMALL = 2
+_OF_FOUR_INPUTS = ("ecp5", "ice40")
 # Families whose multipliers hold the registers around them.
 _REGISTERS_IN_MULTIPLIERS = ("xc7", "xcup")
 
@@ -78,14 +81,17 @@ class Parts:
         self.exact[mapped.takes] += mapped.amount
         self._banks(mapped, width)
         if mapped.takes == "block_ram":
-            if self.family == "ecp5" or self.family == "ice40":
-                self.ff(2 * width + 1)
+            if self.family in _OF_FOUR_INPUTS:
+                # The old word, and whether it is wanted.
+                self.ff(2 * width + 3 + address_bits(depth))
                 self.term("around", width)
                 self.term("compared", address_bits(depth))
         else:
             self.ff(width)
             if mapped.takes == "ff":
                 self.term("register array", depth * width)
+            elif self.family == "ecp5":
+                self.ff(1)
 
     def product(self, number: int, bits: tuple[int, int], made: int, before: int) -> None:
         """Products of factors of some bits, of `made` bits in a register, with `before` bits of registers in front."""
@@ -128,7 +134,7 @@ class Parts:
         else:
             used = held.width - held.unused
             self.ff(used)
-            self.term("rom", used * ceil(held.depth / (16 if self.family in ("ecp5", "ice40") else 64)))
+            self.term("rom", used * ceil(held.depth / (16 if self.family in _OF_FOUR_INPUTS else 64)))
 
 
 def counted(module: Module, depths: Sequence[int], family: str) -> Parts:
@@ -180,13 +186,24 @@ def _mvau(made: Parts, p: Sizes, module: Module, depths: Sequence[int]) -> None:
     latency = module.latency
     delay = latency - (2 if p["LEVELS"] > 1 else 0) - 1
     made.ff(3 * delay + 1)
-    few = steps * groups <= FEW_WORDS
+    words = steps * groups
+    few = words <= FEW_WORDS
     once, bound = steps == 1, p["LEVELS"] == 1
-    total = p["SBITS"] + (1 if bound and p["BSIGNED"] else 0)
+    bits = p["XNOR"] or p["TERNARY"]
+    total = p["SBITS"] + (1 if bound and p["BSIGNED"] else 0) if p["LEVELS"] or groups > 1 else p["OBITS"]
     lane = Parts(made.family)
-    _products(lane, p, few)
-    # Of a difference that is made at once only the sign is kept.
-    lane.ff(1 if bound and once else total)
+    if not bits:
+        _dot(lane, p["SIMD"], p["XBITS"], bool(p["XSIGNED"]), p["WBITS"], few)
+    elif few:
+        _constant_leaves(made, p["PE"], p["SIMD"], words, ternary=bool(p["TERNARY"]))
+        for _ in range(2 if p["TERNARY"] and words > 1 else 1):
+            _popcount(lane, p["SIMD"], p["SBITS"])
+    else:
+        lane.term("leaf", ceil(p["SIMD"] / 3))
+        lane.ff(2 * ceil(p["SIMD"] / 3))
+        _popcount(lane, p["SIMD"], p["SBITS"])
+    # Of a difference of counts that is made at once only the sign is kept.
+    lane.ff(1 if bound and once and bits else total)
     lane.term("few sums" if few else "sums", total)
     if bound and not once:
         lane.term("bound", total)
@@ -198,30 +215,55 @@ def _mvau(made: Parts, p: Sizes, module: Module, depths: Sequence[int]) -> None:
         made.term(key, p["PE"] * amount)
     if p["LEVELS"] > 1:
         made.ff(2)
+    _few_bounds(made, module)
     made.fifo(p["PE"] * p["OBITS"], depths[0], latency)
 
 
-def _products(lane: Parts, p: Sizes, few: bool) -> None:
-    simd = p["SIMD"]
-    if p["XNOR"]:
-        _popcount(lane, simd, "few leaf" if few else "leaf", p["SBITS"])
-    elif p["TERNARY"]:
-        _popcount(lane, simd, "ternary leaf", p["SBITS"])
-    else:
-        _dot(lane, simd, p["XBITS"], bool(p["XSIGNED"]), p["WBITS"], few)
+def _few_bounds(made: Parts, module: Module) -> None:
+    """Bounds of few words, which are functions of an address."""
+    held = module.memories["bounds"]
+    if 1 < held.depth <= FEW_WORDS:
+        made.term("few words", held.width - held.unused)
 
 
-def _popcount(lane: Parts, simd: int, leaf: str, most: int) -> None:
-    """bnnflow_popcount, of whose result `most` bits are read; `leaf` names the term of its leaves."""
+def _constant_leaves(made: Parts, pe: int, simd: int, words: int, *, ternary: bool) -> None:
+    """Leaves of popcounts of constant weights: lanes share those of equal weights, of a single word alone."""
     leaves = ceil(simd / 3)
-    lane.term(leaf, simd)
-    lane.ff(2 * leaves)
+    # A leaf of one synapse has no second bit.
+    twos = leaves - (simd % 3 == 1)
+    # Functions that three weights can make of a sum's lower and upper bit.
+    lower, upper = ((16, 27) if ternary else (2, 8)) if words == 1 else (0, 0)
+    number = leaves * _different(lower, pe) + twos * _different(upper, pe)
+    if ternary and words > 1:
+        # The weights of -1 are counted, too.
+        number *= 2
+    made.ff(number)
+    inputs = 3 + (ceil(log2(words)) if words > 1 else 0)
+    made.term("constant leaf", number * _luts(made.family, inputs))
+
+
+def _different(kinds: int, drawn: int) -> int:
+    """How many of some kinds are among so many that are drawn, on average; all differ where kinds are without end."""
+    return round(kinds * (1 - (1 - 1 / kinds) ** drawn)) if kinds else drawn
+
+
+def _luts(family: str, inputs: int) -> int:
+    """LUTs of a function of some bits; multiplexers behind them are no LUTs."""
+    return 2 ** max(0, inputs - (4 if family in _OF_FOUR_INPUTS else 6))
+
+
+def _popcount(lane: Parts, simd: int, most: int) -> None:
+    """bnnflow_popcount behind its leaves, of whose result `most` bits are read."""
+    leaves = ceil(simd / 3)
     if leaves > 1:
         groups = ceil(leaves / 6)
         levels = ceil(log2(groups)) if groups > 1 else 0
-        terms = [min(6, leaves - first).bit_length() for first in range(0, leaves, 6)]
+        groups_of = [min(6, leaves - first) for first in range(0, leaves, 6)]
+        terms = [size.bit_length() for size in groups_of]
+        # A bit by itself needs no compressor.
+        six = sum(size.bit_length() * _luts(lane.family, size) for size in groups_of if size > 1)
         for _ in range(2):
-            lane.term("six", sum(bits if bits > 1 else 0 for bits in terms))
+            lane.term("six", six)
             width = _tree(lane, terms, levels, odd=True)
         # The sum of ones and twice the twos.
         width = min(width + 2, 5 + levels, most)
@@ -230,15 +272,17 @@ def _popcount(lane: Parts, simd: int, leaf: str, most: int) -> None:
             lane.ff(width)
 
 
-def _tree(lane: Parts, bits: Sequence[int], levels: int, *, odd: bool = False) -> int:
-    """bnnflow_sum of terms of so many bits; the bits of the sum."""
+def _tree(lane: Parts, bits: Sequence[int], levels: int, *, odd: bool = False, carries: bool = False) -> int:
+    """bnnflow_sum of terms of so many bits, with carries that wait for their adders; the bits of the sum."""
     if levels == 0:
         return bits[0]
     half = 2 ** (levels - 1)
-    width = _tree(lane, bits[:half], levels - 1, odd=odd)
+    width = _tree(lane, bits[:half], levels - 1, odd=odd, carries=carries)
     if len(bits) > half:
-        width = max(width, _tree(lane, bits[half:], levels - 1, odd=odd)) + 1
-        lane.term("adder", width)
+        width = max(width, _tree(lane, bits[half:], levels - 1, odd=odd, carries=carries)) + 1
+        lane.term("small adder" if width <= _SMALL else "adder", width)
+        if carries:
+            lane.ff((levels - 1 + odd) // 2)
     if (levels + odd) % 2 == 0:
         lane.ff(width)
     return width
@@ -252,8 +296,9 @@ def _dot(lane: Parts, simd: int, x_bits: int, signed: bool, w_bits: int, few: bo
         lane.ff(levels // 2)
     else:
         bits = x_bits + w_bits
-        lane.product(simd, (x_bits, w_bits), bits, 0)
-    _tree(lane, [bits] * simd, levels)
+        # The product with a bit is the weight, or nothing.
+        lane.product(simd, (x_bits, w_bits), bits if x_bits > 1 or signed else w_bits, 0)
+    _tree(lane, [bits] * simd, levels, carries=w_bits == 1)
 
 
 def _levels(lane: Parts, levels: int, value: int, bound: int, out: int) -> None:
@@ -270,6 +315,7 @@ def _thresholding(made: Parts, p: Sizes, module: Module, depths: Sequence[int]) 
     made.ff(p["PE"] * p["XBITS"] * read + module.latency)
     for _ in range(p["PE"]):
         _levels(made, p["LEVELS"], value, p["BBITS"], p["OBITS"])
+    _few_bounds(made, module)
     made.fifo(p["PE"] * p["OBITS"], depths[0], module.latency)
 
 
@@ -298,14 +344,17 @@ def _max_pool(made: Parts, p: Sizes, module: Module, depths: Sequence[int]) -> N
         made.pointed(across, width)
     else:
         made.ff(width)
-    made.term("maximum of bits" if p["XBITS"] == 1 else "maximum", width)
+    made.term(_maximum(p["XBITS"]), width)
     made.fifo(width, depths[0])
 
 
 def _pool(made: Parts, p: Sizes, module: Module, depths: Sequence[int]) -> None:
     made.counter(p["AREA"])
     made.ff(p["PE"] * p["OBITS"])
-    made.term("running sum" if p["TOTAL"] else "maximum", p["PE"] * p["OBITS"])
+    if p["TOTAL"]:
+        _running(made, p)
+    else:
+        made.term(_maximum(p["OBITS"]), p["PE"] * p["OBITS"])
     made.fifo(p["PE"] * p["OBITS"], depths[0])
 
 
@@ -317,12 +366,22 @@ def _sums(made: Parts, p: Sizes, module: Module, depths: Sequence[int]) -> None:
         made.pointed(p["CF"], width)
     else:
         made.ff(width)
-    made.term("running sum", width)
+    _running(made, p)
     made.fifo(width, depths[0])
 
 
+def _running(made: Parts, p: Sizes) -> None:
+    made.term("running sum", p["PE"] * p["OBITS"])
+    made.term("running input", p["PE"] * p["XBITS"])
+
+
+def _maximum(bits: int) -> str:
+    """The term of a maximum: what two bits need is no comparison with a carry chain."""
+    return "maximum of bits" if bits == 1 else "small maximum" if bits == 2 else "maximum"
+
+
 def _add(made: Parts, p: Sizes, module: Module, depths: Sequence[int]) -> None:
-    made.term("adder", p["PE"] * p["OBITS"])
+    made.term("small adder" if p["OBITS"] <= _SMALL else "adder", p["PE"] * p["OBITS"])
     made.fifo(p["PE"] * p["OBITS"], depths[0])
 
 
@@ -362,7 +421,7 @@ def _channelwise(made: Parts, p: Sizes, module: Module, depths: Sequence[int]) -
         made.term("few words", table.width)
     else:
         made.ff(table.width)
-        made.term("rom", table.width * ceil(table.depth / (16 if made.family in ("ecp5", "ice40") else 64)))
+        made.term("rom", table.width * ceil(table.depth / (16 if made.family in _OF_FOUR_INPUTS else 64)))
     made.ff(2)
     if p["ADD"]:
         made.ff(p["PE"] * (p["XBITS"] + p["OBITS"]))
@@ -380,7 +439,7 @@ def _label_select(made: Parts, p: Sizes, module: Module, depths: Sequence[int]) 
     made.ff(address_bits(p["LABELS"]) if words > 1 else 0)
     made.term("label", address_bits(p["LABELS"]))
     made.term("rank", p["PE"] * p["K"] * (p["XBITS"] + 1))
-    made.term("ranked", p["PE"] * p["K"] * (p["XBITS"] + 1 + p["IBITS"]))
+    made.term("moved", p["PE"] * (p["K"] - 1) * (p["XBITS"] + 1 + p["IBITS"]))
     made.fifo(p["IBITS"], depths[0])
 
 

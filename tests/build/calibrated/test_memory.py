@@ -1,0 +1,94 @@
+"""What arrays and units become, against what yosys made of them."""
+
+from __future__ import annotations
+
+import pytest
+
+from bnnflow.build.calibrated.counts import counted
+from bnnflow.build.calibrated.fit import counted_subject
+from bnnflow.build.calibrated.memory import Mapped, pointed, read_only, ring
+from bnnflow.build.calibrated.subjects import Subject, held_out, subjects
+from bnnflow.build.calibrated.table import calibrated, read_table, table
+from bnnflow.build.rtl.design import design
+from bnnflow.build.synth.families import FAMILIES
+from bnnflow.build.synth.units import unit_sources
+from bnnflow.build.synth.yosys import Yosys, synthesized
+from bnnflow.flow.run.tools import yosys_command
+
+BY_NAME = {each.name: each for each in (*subjects(), *held_out())}
+
+
+# Cells that yosys 0.70 made of bnnflow_fifo, bnnflow_rom and the ring of bnnflow_sliding_window.
+@pytest.mark.parametrize(
+    ("mapped", "takes", "amount"),
+    [
+        (pointed("xc7", 2, 8), "ff", 16),
+        (pointed("xc7", 16, 8), "lut_ram", 8),
+        (pointed("xc7", 16, 49), "lut_ram", 36),
+        (pointed("xc7", 64, 24), "lut_ram", 32),
+        (pointed("xc7", 128, 16), "lut_ram", 48),
+        (pointed("xc7", 500, 8), "block_ram", 1),
+        (pointed("xc7", 1000, 1), "lut_ram", 64),
+        (pointed("ecp5", 2, 8), "ff", 16),
+        (pointed("ecp5", 32, 64), "lut_ram", 128),
+        (pointed("ecp5", 64, 24), "block_ram", 1),
+        (pointed("ecp5", 200, 3), "lut_ram", 52),
+        (pointed("ice40", 16, 8), "block_ram", 1),
+        (read_only("xc7", 144, 256, "block"), "block_ram", 8),
+        (read_only("xc7", 512, 128, "distributed"), "lut", 512 * 128),
+        (ring("xc7", 64, 64, "distributed"), "lut_ram", 88),
+        (ring("ecp5", 64, 64, "distributed"), "lut_ram", 256),
+        (ring("ice40", 64, 64, "distributed"), "block_ram", 4),
+    ],
+)
+def test_arrays_become_what_yosys_makes_of_them(mapped: Mapped, takes: str, amount: int) -> None:
+    assert (mapped.takes, mapped.amount) == (takes, amount)
+
+
+def test_subjects_are_the_same_every_time_and_none_is_held_out() -> None:
+    fitted, others = [each.name for each in subjects()], [each.name for each in held_out()]
+    assert len(set(fitted)) == len(fitted) > 200 and len(set(others)) == len(others) >= 60
+    assert not set(fitted) & set(others)
+    one, two = (str(next(iter(subjects())).graph) for _ in range(2))
+    assert one == two
+
+
+@pytest.mark.parametrize("family", calibrated())
+def test_a_table_is_what_its_file_says(family: str) -> None:
+    made = table(family)
+    assert read_table(made.text(), "") == made
+    assert {each.name for each in (*made.fitted, *made.held_out)} == set(BY_NAME)
+
+
+# Quickly synthesized ones of every kind.
+@pytest.mark.parametrize(
+    "name",
+    [
+        "mvau 24x72 3x9 of 0..1, levels 1, top 0, auto, 2 deep",
+        "thresholding -512..511 64 3 8",
+        "max pool 2 on (24, 24, 32) 0..3",
+        "8 to 16 of 0..1, 2 deep",
+        "input of 24, 33 deep",
+    ],
+)
+def test_units_are_what_yosys_makes_of_them(name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Registers and memories are counted exactly; logic is within what the calibration says."""
+    found = yosys_command()
+    if found is None:
+        pytest.skip("yosys is not installed")
+    subject: Subject = BY_NAME[name]
+    made = design(subject.graph, subject.depth, {}, 100.0)
+    sources = dict(unit_sources(made))[subject.part]
+    family = FAMILIES["ecp5"]
+    yosys = Yosys(*found, tmp_path_factory.getbasetemp() / "synth")
+    taken = family.resources(synthesized(sources, family, yosys).cells)
+    parts = counted_subject(subject, "ecp5")
+    assert {key: parts.exact[key] for key in ("ff", "lut_ram", "block_ram", "dsp")} == {
+        key: taken[key] for key in ("ff", "lut_ram", "block_ram", "dsp")
+    }
+    assert abs(table("ecp5").lut(parts.terms) / taken["lut"] - 1) < 0.35
+
+
+def test_counts_know_every_module() -> None:
+    names = {module.name for subject in subjects() for module in design(subject.graph, 2, {}, 1.0).modules.values()}
+    assert counted and len(names) == 12

@@ -1,0 +1,80 @@
+"""`flow explore`: a front whose designs can be built, and what it refuses."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import bnnflow as bf
+from bnnflow.flow.cli import app as cli
+
+from ...conftest import Golden
+from .test_folding_commands import net, ran, refused
+
+__all__ = ["net"]
+
+
+def found(capsys: pytest.CaptureFixture[str], *arguments: object) -> dict[str, Any]:
+    return ran(capsys, "explore", *arguments)
+
+
+def test_a_design_that_is_picked_is_what_was_shown(
+    net: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The written graph and the folding file are that design, by the commands that read them."""
+    files = ("--csv", tmp_path / "all.csv", "--plot", tmp_path / "front.svg")
+    every = found(capsys, net, "--part", "xc7z020", *files)
+    assert every["exact"] and "chosen" not in every
+    designs = every["designs"]
+    rows = list(csv.DictReader((tmp_path / "all.csv").open(newline="")))
+    assert [int(row["number"]) for row in rows] == [each["number"] for each in designs] == list(range(1, len(rows) + 1))
+    assert (tmp_path / "front.svg").read_text().startswith("<?xml")
+    number = every["shown"][len(every["shown"]) // 2]
+    design = designs[number - 1]
+    chosen = found(capsys, net, "--part", "xc7z020", "--pick", number, "-o", tmp_path / "made")["chosen"]
+    assert (chosen["number"], chosen["interval_cycles"]) == (number, design["cycles"])
+    written = bf.load(tmp_path / "made" / "4_folded.onnx").estimate(part="xc7z020")
+    by_file = bf.load(net).estimate(part="xc7z020", folding=tmp_path / "made" / "auto_folding_config.json")
+    for cost in (written, by_file):
+        assert cost.cycles == design["cycles"] and cost.bram18 == chosen["bram18"]
+        assert cost.lut + cost.counts["lut_ram"] == chosen["lut"]
+    folding = json.loads((tmp_path / "made" / "auto_folding_config.json").read_text())
+    for unit, settings in every["foldings"][str(number)].items():
+        assert folding[unit].items() >= settings.items()
+
+
+def test_the_cheapest_design_that_does_what_is_asked(net: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    every = found(capsys, net)
+    fps = sorted(each["fps"] for each in every["designs"])[len(every["designs"]) // 2]
+    fast = found(capsys, net, "--fps", fps)
+    assert fast["chosen"]["fps"] >= fps
+    doing = [each for each in every["designs"] if each["fps"] >= fps]
+    assert fast["designs"][fast["chosen"]["number"] - 1]["share"] == min(each["share"] for each in doing)
+    early = found(capsys, net, "--latency-us", 2)
+    assert early["chosen"]["latency_us"] <= 2
+    none = found(capsys, net, "--bram18", 0)
+    assert {each["bram18"] for each in none["designs"]} == {0}
+
+
+def test_what_is_refused(net: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], golden: Golden) -> None:
+    said = [
+        refused(capsys, 1, "explore", net, "--fps", 1e9),
+        refused(capsys, 1, "explore", net, "--lut", 20),
+        refused(capsys, 1, "explore", net, "--latency-us", 0.01),
+        refused(capsys, 2, "explore", net, "--pick", 100_000),
+        refused(capsys, 2, "explore", net, "--part", "xcvc1902"),
+        refused(capsys, 2, "explore", net, "--plot", tmp_path / "front.txt"),
+        refused(capsys, 2, "explore", net, "-o", tmp_path / "made.json"),
+    ]
+    assert not list(tmp_path.iterdir())
+    golden("refused", "\n".join(said).replace(str(tmp_path), "FOLDER"))
+
+
+def test_a_table_of_designs_for_people(net: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["explore", str(net), "--fps", "1000000"]) == 0
+    said = capsys.readouterr().out
+    assert "no design is better in all three" in said and "<- chosen" in said and "simulated word by word" in said
