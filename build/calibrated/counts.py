@@ -16,7 +16,7 @@ from .memory import Mapped, address_bits, pointed, read_only, ring
 # Products of so many bits and more are made by multipliers, where both factors have two or more.
 _MULTIPLIER_BITS = {"xc7": 9, "xcup": 9, "ecp5": 1}
 # Adders of so few bits are made without a carry chain.
-_SMALL = 2
+_SMALL = {"xc7": 2, "xcup": 2, "ecp5": 4, "ice40": 4}
 _OF_FOUR_INPUTS = ("ecp5", "ice40")
 # Families whose multipliers hold the registers around them.
 _REGISTERS_IN_MULTIPLIERS = ("xc7", "xcup")
@@ -34,7 +34,7 @@ class Parts:
     def __init__(self, family: str) -> None:
         self.family = family
         self.exact: Counter[str] = Counter()
-        self.terms: Counter[str] = Counter()
+        self.terms: dict[str, float] = {}
 
     def ff(self, bits: int) -> None:
         """Registers."""
@@ -42,7 +42,11 @@ class Parts:
 
     def term(self, name: str, amount: float) -> None:
         """Logic."""
-        self.terms[name] += amount  # type: ignore[assignment]
+        self.terms[name] = self.terms.get(name, 0) + amount
+
+    def adder(self, bits: int, number: int = 1) -> None:
+        """Adders of so many bits."""
+        self.term("small adder" if bits <= _SMALL[self.family] else "adder", number * bits)
 
     def counter(self, size: int) -> None:
         """A register that counts to `size` - 1 and begins again."""
@@ -208,9 +212,9 @@ def _mvau(made: Parts, p: Sizes, module: Module, depths: Sequence[int]) -> None:
     if bound and not once:
         lane.term("bound", total)
     if p["LEVELS"] > 1:
-        _levels(lane, p["LEVELS"], p["SBITS"], p["BBITS"], p["OBITS"])
-    for key, amount in lane.exact.items():
-        made.exact[key] += p["PE"] * amount
+        _levels(lane, p, constant=module.memories["bounds"].depth == 1)
+    for key, registers in lane.exact.items():
+        made.exact[key] += p["PE"] * registers
     for key, amount in lane.terms.items():
         made.term(key, p["PE"] * amount)
     if p["LEVELS"] > 1:
@@ -265,9 +269,9 @@ def _popcount(lane: Parts, simd: int, most: int) -> None:
         for _ in range(2):
             lane.term("six", six)
             width = _tree(lane, terms, levels, odd=True)
-        # The sum of ones and twice the twos.
+        # The sum of ones and twice the twos: the lowest bit is there.
         width = min(width + 2, 5 + levels, most)
-        lane.term("adder", width)
+        lane.adder(width - 1)
         if levels % 2 == 0:
             lane.ff(width)
 
@@ -280,7 +284,7 @@ def _tree(lane: Parts, bits: Sequence[int], levels: int, *, odd: bool = False, c
     width = _tree(lane, bits[:half], levels - 1, odd=odd, carries=carries)
     if len(bits) > half:
         width = max(width, _tree(lane, bits[half:], levels - 1, odd=odd, carries=carries)) + 1
-        lane.term("small adder" if width <= _SMALL else "adder", width)
+        lane.adder(width)
         if carries:
             lane.ff((levels - 1 + odd) // 2)
     if (levels + odd) % 2 == 0:
@@ -301,20 +305,19 @@ def _dot(lane: Parts, simd: int, x_bits: int, signed: bool, w_bits: int, few: bo
     _tree(lane, [bits] * simd, levels, carries=w_bits == 1)
 
 
-def _levels(lane: Parts, levels: int, value: int, bound: int, out: int) -> None:
-    lane.term("threshold", levels * value)
-    lane.ff(levels)
-    if levels > 1:
-        lane.ff(out)
-        lane.term("counted", levels)
+def _levels(lane: Parts, p: Sizes, *, constant: bool) -> None:
+    """A lane of bnnflow_levels, whose bounds may be constants."""
+    lane.term("constant threshold" if constant else "threshold", p["LEVELS"] * p["SBITS"])
+    lane.ff(p["LEVELS"])
+    if p["LEVELS"] > 1:
+        lane.ff(p["OBITS"])
+        lane.term("counted", p["LEVELS"])
 
 
 def _thresholding(made: Parts, p: Sizes, module: Module, depths: Sequence[int]) -> None:
-    value = p["SBITS"]
-    read = p.get("READ", 1)
-    made.ff(p["PE"] * p["XBITS"] * read + module.latency)
+    made.ff(p["PE"] * p["XBITS"] * p.get("READ", 1) + module.latency)
     for _ in range(p["PE"]):
-        _levels(made, p["LEVELS"], value, p["BBITS"], p["OBITS"])
+        _levels(made, p, constant=module.memories["bounds"].depth == 1)
     _few_bounds(made, module)
     made.fifo(p["PE"] * p["OBITS"], depths[0], module.latency)
 
@@ -381,7 +384,7 @@ def _maximum(bits: int) -> str:
 
 
 def _add(made: Parts, p: Sizes, module: Module, depths: Sequence[int]) -> None:
-    made.term("small adder" if p["OBITS"] <= _SMALL else "adder", p["PE"] * p["OBITS"])
+    made.adder(p["OBITS"], p["PE"])
     made.fifo(p["PE"] * p["OBITS"], depths[0])
 
 
@@ -425,7 +428,7 @@ def _channelwise(made: Parts, p: Sizes, module: Module, depths: Sequence[int]) -
     made.ff(2)
     if p["ADD"]:
         made.ff(p["PE"] * (p["XBITS"] + p["OBITS"]))
-        made.term("adder", p["PE"] * p["OBITS"])
+        made.adder(p["OBITS"], p["PE"])
         made.term("place", address_bits(table.depth))
     else:
         made.product(p["PE"], (p["XBITS"], p["FBITS"]), p["OBITS"], p["XBITS"])
@@ -451,7 +454,7 @@ def _widen(made: Parts, p: Sizes, module: Module, depths: Sequence[int]) -> None
 
 def _narrow(made: Parts, p: Sizes, module: Module, depths: Sequence[int]) -> None:
     made.counter(p["N"])
-    made.ff((p["N"] - 1) * p["WIDTH"])
+    made.ff((p["N"] - 1) * p["WIDTH"] + 1)
     made.term("shifted", (p["N"] - 1) * p["WIDTH"])
     made.fifo(p["WIDTH"], depths[0])
 

@@ -17,7 +17,7 @@ from .subjects import Subject
 from .table import Estimated, Table
 
 # Units count by their relative errors, small ones less: a LUT matters more to whoever has few of many.
-_POWER, _LEAST = 0.75, 20
+_POWER, _LEAST = 0.9, 50
 _EXACT = ("ff", "lut_ram", "block_ram", "dsp")
 
 

@@ -159,6 +159,8 @@ def calibrate(
 
     Raises:
         Problem: no such family; yosys fails, is missing (status 3) or takes too long (1).
+
+    >>> table = bf.calibrate("ecp5", "ecp5.json")  # doctest: +SKIP
     """
     import os
 

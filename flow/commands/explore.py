@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bnnflow import CHECK_FAILED, Problem
 
-from ...build.calibrated.table import table
+from ...build.calibrated.table import calibrated, table
 from ...build.cost import estimate, model_for
 from ...build.cost_models.bnnflow import Bnnflow
 from ...build.explore import Point, Space
@@ -70,6 +70,9 @@ def explore(graph: Graph, wanted: Wanted, asked: Asked) -> Exploration:
     files = None if asked.output is None else places_of(asked.output)
     made = compiled(graph, wanted)
     units = made[-1].graph
+    if part.family not in calibrated():
+        what = f"{part.name} is of no family that our hardware is calibrated for"
+        raise Problem(what, "part", f"calibrated are {', '.join(calibrated())}; `flow calibrate` makes another")
     model = model_for(Bnnflow.name, part.family)
     assert isinstance(model, Bnnflow)
     lut, bram18 = asked.lut or part.lut, part.bram18 if asked.bram18 is None else asked.bram18

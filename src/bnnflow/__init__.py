@@ -30,13 +30,16 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     *("CHECK_FAILED", "TOOL_MISSING", "USER_INPUT", "LoadedGraph", "Problem", "__version__", "build", "check"),
-    *("compare", "compile_file", "faults", "load", "part", "parts", "prune", "rank", "synth", "visible"),
+    *("calibrate", "compare", "compile_file", "explore", "faults", "load", "part", "parts", "prune", "rank"),
+    *("synth", "visible"),
 ]
 # Names of the Python API, by the module of flow/api that holds them.
 _API = {
     **dict.fromkeys(("LoadedGraph", "check", "compile_file", "load"), "graphs"),
     **dict.fromkeys(("build", "compare", "prune", "rank"), "runs"),
     "faults": "faults",
+    "calibrate": "hardware",
+    "explore": "hardware",
     "synth": "hardware",
     **dict.fromkeys(("part", "parts"), "parts"),
 }

@@ -27,14 +27,21 @@ module bnnflow_narrow #(
 `endif
   logic [NBITS-1:0] part;
   logic [(N-1)*WIDTH-1:0] held;
+  // A register: as part == 0, tools take the comparison into every bit that it chooses.
+  logic first;
   logic free;
-  wire first = part == 0;
   wire step = free & (s_valid | ~first);
   assign s_ready = free & first;
   always_ff @(posedge clk) begin
     if (step) held <= first ? s_data[N*WIDTH-1:WIDTH] : held >> WIDTH;
-    if (rst) part <= '0;
-    else if (step) part <= part == NBITS'(N - 1) ? '0 : part + 1'b1;
+    if (step) begin
+      part  <= part == NBITS'(N - 1) ? '0 : part + 1'b1;
+      first <= part == NBITS'(N - 1);
+    end
+    if (rst) begin
+      part  <= '0;
+      first <= 1'b1;
+    end
   end
   assign m_push = step;
   bnnflow_fifo #(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,10 @@ import pytest
 import bnnflow as bf
 from bnnflow.flow.cli import app as cli
 
-from ...conftest import Golden
 from .test_folding_commands import net, ran, refused
 
 __all__ = ["net"]
+Golden = Callable[[str, str], None]
 
 
 def found(capsys: pytest.CaptureFixture[str], *arguments: object) -> dict[str, Any]:
