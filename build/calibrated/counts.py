@@ -136,7 +136,7 @@ class Parts:
                 self.ff(ceil(log2(mapped.banks)))
             self._banks(mapped, held.width)
         else:
-            used = held.width - held.unused
+            used = held.width - held.fixed
             self.ff(used)
             self.term("rom", used * ceil(held.depth / (16 if self.family in _OF_FOUR_INPUTS else 64)))
 
@@ -182,7 +182,7 @@ def _mvau(made: Parts, p: Sizes, module: Module, depths: Sequence[int]) -> None:
     made.counter(groups)
     made.ff(inputs * p["READ"] if "READ" in p else inputs)
     if groups > 1:
-        made.term("kept", inputs)
+        made.term("kept" if steps > 1 else "kept whole", inputs)
         if steps > 1:
             made.pointed(steps, inputs)
         else:
@@ -212,7 +212,7 @@ def _mvau(made: Parts, p: Sizes, module: Module, depths: Sequence[int]) -> None:
     if bound and not once:
         lane.term("bound", total)
     if p["LEVELS"] > 1:
-        _levels(lane, p, constant=module.memories["bounds"].depth == 1)
+        _levels(lane, p, module)
     for key, registers in lane.exact.items():
         made.exact[key] += p["PE"] * registers
     for key, amount in lane.terms.items():
@@ -227,7 +227,7 @@ def _few_bounds(made: Parts, module: Module) -> None:
     """Bounds of few words, which are functions of an address."""
     held = module.memories["bounds"]
     if 1 < held.depth <= FEW_WORDS:
-        made.term("few words", held.width - held.unused)
+        made.term("few words", held.width - held.fixed)
 
 
 def _constant_leaves(made: Parts, pe: int, simd: int, words: int, *, ternary: bool) -> None:
@@ -305,8 +305,9 @@ def _dot(lane: Parts, simd: int, x_bits: int, signed: bool, w_bits: int, few: bo
     _tree(lane, [bits] * simd, levels, carries=w_bits == 1)
 
 
-def _levels(lane: Parts, p: Sizes, *, constant: bool) -> None:
+def _levels(lane: Parts, p: Sizes, module: Module) -> None:
     """A lane of bnnflow_levels, whose bounds may be constants."""
+    constant = module.memories["bounds"].depth == 1
     lane.term("constant threshold" if constant else "threshold", p["LEVELS"] * p["SBITS"])
     lane.ff(p["LEVELS"])
     if p["LEVELS"] > 1:
@@ -317,7 +318,7 @@ def _levels(lane: Parts, p: Sizes, *, constant: bool) -> None:
 def _thresholding(made: Parts, p: Sizes, module: Module, depths: Sequence[int]) -> None:
     made.ff(p["PE"] * p["XBITS"] * p.get("READ", 1) + module.latency)
     for _ in range(p["PE"]):
-        _levels(made, p, constant=module.memories["bounds"].depth == 1)
+        _levels(made, p, module)
     _few_bounds(made, module)
     made.fifo(p["PE"] * p["OBITS"], depths[0], module.latency)
 

@@ -54,7 +54,7 @@ class Memory:
         rows: as they are stored where a host writes them or errors are corrected; None: constants.
         sets: of words, one of which is read.
         passes: times that an image reads all words.
-        unused: bits of a word that are 0 in all words.
+        fixed: bits of a word that are the same in all words, which tools find.
     """
 
     depth: int
@@ -64,7 +64,7 @@ class Memory:
     rows: Rows | None = None
     sets: int = 1
     passes: int = 1
-    unused: int = 0
+    fixed: int = 0
 
     @cached_property
     def words(self) -> list[str]:
@@ -352,8 +352,14 @@ def _bounds(node: Node, style: str, bounds: Array, pe: int, low: int, high: int)
     def contents() -> list[str]:
         return words_hex(np.clip(bounds, low, high + 1).reshape(-1, values), bits)
 
-    unused = 0 if low < 0 else sum(bits - int(most).bit_length() for most in bounds.reshape(-1, values).max(axis=0))
-    return _held(node, style, Memory(len(bounds) // pe, values * bits, contents, unused=max(0, unused)))
+    memory = Memory(len(bounds) // pe, values * bits, contents, fixed=_fixed(bounds.reshape(-1, values), bits))
+    return _held(node, style, memory)
+
+
+def _fixed(words: Array, bits: int) -> int:
+    """Bits of words of values of so many bits that are the same in all words."""
+    ones, zeros = np.bitwise_and.reduce(words, axis=0), ~np.bitwise_or.reduce(words, axis=0)
+    return sum((int(value) & (1 << bits) - 1).bit_count() for value in ones | zeros)
 
 
 def _held(node: Node, style: str, memory: Memory) -> Memory:

@@ -100,7 +100,7 @@ def calibrate(
     """Fit the cost model of our hardware to synthesis, and test it.
 
     Some 230 units are mapped by yosys and fitted, 80 others judge the fit. What was mapped before is taken from the
-    cache; the first time takes up to an hour. Exit status 3 if yosys is missing.
+    cache; the first time takes half an hour to an hour. Exit status 3 if yosys is missing.
     """
     from ..api.hardware import calibrate as work
     from ..show import exploration as screen_exploration
