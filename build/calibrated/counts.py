@@ -129,6 +129,10 @@ class Parts:
             if held.depth > 1:
                 self.ff(address_bits(held.depth))
             return
+        self.table(held)
+
+    def table(self, held: Memory) -> None:
+        """Constants of more than a few words, read behind a register."""
         mapped = read_only(self.family, held.depth, held.width, held.style)
         if mapped.takes == "block_ram":
             self.exact["block_ram"] += mapped.amount
@@ -424,8 +428,7 @@ def _channelwise(made: Parts, p: Sizes, module: Module, depths: Sequence[int]) -
         made.ff(address_bits(table.depth) if table.depth > 1 else 0)
         made.term("few words", table.width)
     else:
-        made.ff(table.width)
-        made.term("rom", table.width * ceil(table.depth / (16 if made.family in _OF_FOUR_INPUTS else 64)))
+        made.table(table)
     made.ff(2)
     if p["ADD"]:
         made.ff(p["PE"] * (p["XBITS"] + p["OBITS"]))

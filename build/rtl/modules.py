@@ -334,8 +334,9 @@ def _border(values: Array, rows: Array, columns: Array, pe: int, x: TensorType, 
 def _channelwise(table: Array, x: TensorType, made: TensorType, pe: int, places: Mapping[str, Parameter]) -> Module:
     bits = signed_bits(int(table.min()), int(table.max()))
     sizes = {"PE": pe, "FBITS": bits, "OBITS": value_bits(made), "ENTRIES": len(table)}
-    tables = {"VALUES": Memory(len(table), pe * bits, lambda: words_hex(table, bits))}
-    return Module("bnnflow_channelwise", {**sizes, **_values(x), **places}, 2, tables=tables)
+    memory = _placed(Memory(len(table), pe * bits, lambda: words_hex(table, bits)))
+    parameters = {**sizes, **_values(x), **places, "STYLE": f'"{memory.style}"'}
+    return Module("bnnflow_channelwise", parameters, 2, tables={"VALUES": memory})
 
 
 def _bound_type(low: int, high: int) -> dict[str, Parameter]:
@@ -363,11 +364,14 @@ def _fixed(words: Array, bits: int) -> int:
 
 
 def _held(node: Node, style: str, memory: Memory) -> Memory:
-    """A memory for which `auto` is decided: its contents are known, so that all tools take the same."""
+    """A memory of the style that was asked for."""
     asked = _style(node, style)
-    if asked == "auto":
-        asked = "block" if memory.prefers_block_ram else "distributed"
-    return replace(memory, style=asked)
+    return _placed(memory) if asked == "auto" else replace(memory, style=asked)
+
+
+def _placed(memory: Memory) -> Memory:
+    """A memory whose style is decided: its contents are known, so that all tools take the same."""
+    return replace(memory, style="block" if memory.prefers_block_ram else "distributed")
 
 
 def _values(x: TensorType) -> dict[str, Parameter]:

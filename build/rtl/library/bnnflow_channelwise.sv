@@ -4,7 +4,7 @@
 // XBITS    bits of a value (SIGNED: two's complement), FBITS of a constant in two's complement, OBITS of a result
 // ADD      1: sum, 0: product
 // W        pixels of a row; CF words of a pixel; H rows of an image
-// ENTRIES  words of the table, VALUES its file, value p of a word in bits p * FBITS and up
+// ENTRIES  words of the table, VALUES its file, value p of a word in bits p * FBITS and up; STYLE as for bnnflow_rom
 // ROWS, COLUMNS  32 bits each, the first lowest: where the words of each row and of each column begin; a word of a
 //                pixel has the place ROWS[y] + COLUMNS[x] + its number
 // DEPTH    places of the output
@@ -22,6 +22,7 @@ module bnnflow_channelwise #(
     parameter logic [32*H-1:0] ROWS = '0,
     parameter logic [32*W-1:0] COLUMNS = '0,
     parameter VALUES = "",
+    parameter STYLE = "auto",
     parameter int DEPTH = 2
 ) (
     input logic clk,
@@ -63,7 +64,8 @@ module bnnflow_channelwise #(
   bnnflow_rom #(
       .DEPTH(ENTRIES),
       .WIDTH(PE * FBITS),
-      .FILE (VALUES)
+      .FILE (VALUES),
+      .STYLE(STYLE)
   ) u_values (
       .clk (clk),
       .addr(AB'(ROWS[32*y+:32] + COLUMNS[32*x+:32] + 32'(c))),
