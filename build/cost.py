@@ -41,7 +41,7 @@ from ..transforms.ir.ops import (
 )
 from ..transforms.ir.tensor import TensorType
 from ..transforms.streams import Converter, Stream, streams_of
-from .calibrated.table import calibrated
+from .calibrated.table import Table, calibrated, table
 from .cost_models import COST_MODELS, CostModel
 from .cost_models.base import Widths
 from .cost_models.bnnflow import Bnnflow
@@ -68,7 +68,6 @@ class UnitCost:
         uram, dsp: UltraRAMs and DSP slices; FINN's default choices take DSP slices nowhere here.
         choices: FINN's attributes of its memories, products and windows (`transforms/ir/choices.py`).
         counts: what the cost model counts beside these.
-        between: it is no unit, but stands between units: a converter, the FIFO at the input.
     """
 
     name: str
@@ -84,7 +83,6 @@ class UnitCost:
     dsp: int = 0
     choices: Mapping[str, str | int] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
-    between: bool = False
 
     @property
     def lut_ram(self) -> int:
@@ -163,12 +161,12 @@ def estimate(
 
     Args:
         graph: dataflow level, folded.
-        model: that counts, or a name of `COST_MODELS`.
+        model: that counts, or the name of one of FINN's formulas.
         depth, depths: words of every FIFO, and of single ones by the names of `streams_of`, for models of our own
             hardware, which also count converters and the FIFO at the input.
 
     Raises:
-        Problem: a unit without hardware, for such models; no calibration of the family.
+        Problem: a unit without hardware, for such models.
     """
     counted = COST_MODELS[model]() if isinstance(model, str) else model
     if isinstance(counted, Bnnflow):
@@ -215,24 +213,36 @@ def _of_hardware(graph: Graph, model: Bnnflow, depth: int, depths: Mapping[str, 
 def _between(name: str, stream: Stream, op: str, cost: FinnCost) -> UnitCost:
     """What stands between units, and writes a stream."""
     shape = f"{stream.width} x {stream.type.datatype}"
-    return UnitCost(name, op, shape, 1, 1, cost.cycles, cost.lut, cost.bram18, 0, counts=_counts(cost), between=True)
+    return UnitCost(name, op, shape, 1, 1, cost.cycles, cost.lut, cost.bram18, 0, counts=_counts(cost))
 
 
 def _counts(cost: FinnCost) -> dict[str, int]:
     return {"lut_ram": cost.lut_ram, "ff": cost.ff}
 
 
-def model_for(name: str, family: str) -> CostModel:
+def model_for(name: str, family: str, own: Table | None = None) -> CostModel:
     """A cost model by its name, for parts of an FPGA family.
 
+    Args:
+        name: of `COST_MODELS`.
+        family: of the part; empty for one that nothing maps to.
+        own: calibration of our own hardware; None: the one that comes with the package.
+
     Raises:
-        Problem: there is none of that name, or it is not calibrated for the family.
+        Problem: there is none of that name; it is not calibrated for the family, or `own` is of another one.
     """
     if name not in COST_MODELS:
         hint = f"models are: {', '.join(sorted(COST_MODELS))}"
         raise Problem(f"there is no cost model {name!r}", "--cost-model", hint)
     kind = COST_MODELS[name]
-    return kind(family) if issubclass(kind, Bnnflow) else kind()
+    if not issubclass(kind, Bnnflow):
+        if own is not None:
+            raise Problem(f"{name} takes no calibration", "--calibration", f"leave it out, or take {Bnnflow.name}")
+        return kind()
+    if own is not None and own.family != family:
+        what = f"this calibration is of {own.family}, the part of {family or 'no family that is mapped to'}"
+        raise Problem(what, "--calibration", f"name a part of {own.family}")
+    return kind(own or table(family))
 
 
 def usual_model(graph: Graph, family: str) -> tuple[CostModel, str]:
@@ -250,7 +260,7 @@ def usual_model(graph: Graph, family: str) -> tuple[CostModel, str]:
                 module_of(node, graph.types)
             except Problem as problem:
                 return _EXACT, f"{problem.where}: {problem.what}: FINN's formulas in its place"
-    return Bnnflow(family), ""
+    return Bnnflow(table(family)), ""
 
 
 def widths(op: Unit, x: TensorType) -> Widths:

@@ -9,7 +9,6 @@ such order: there each unit in turn takes its cheapest folding beside its neighb
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -22,8 +21,10 @@ from ..transforms.ir.graph import Graph, Node
 from ..transforms.ir.ops import Mvau, Pool, SlidingWindow, Unit
 from ..transforms.ir.tensor import Array, TensorType
 from ..transforms.streams import Converter, Stream, input_width, output_width
+from .cost import estimate
 from .cost_models.bnnflow import Bnnflow
 from .finn_formulas import FinnCost
+from .pareto import best
 from .parts import Part
 from .rtl.modules import FEW_WORDS
 from .schedule import foldings
@@ -59,7 +60,8 @@ class Point:
     Attributes:
         ops: of the units, by name.
         cycles: an image, of the slowest unit.
-        lut, bram18, dsp: estimated, with FIFOs of two words.
+        lut, bram18, dsp: estimated, with FIFOs of two words; LUTs that are memories count as LUTs, `bram18` are block
+            RAMs of the family's size.
     """
 
     ops: Mapping[str, Unit]
@@ -75,12 +77,17 @@ class Point:
         )
 
     def share(self, part: Part) -> float:
-        """Of a part's LUTs and block RAMs together."""
-        return self.lut / part.lut + self.bram18 / part.bram18 + (self.dsp / part.dsp if part.dsp else 0)
+        """Of a part's LUTs, block RAMs and multipliers, added up; what it has none of counts nothing."""
+        pairs = ((self.lut, part.lut), (self.bram18, part.block_rams), (self.dsp, part.dsp))
+        return sum(taken / there for taken, there in pairs if there)
 
     def fits(self, part: Part) -> bool:
         """Whether the part has as much."""
-        return self.lut <= part.lut and self.bram18 <= part.bram18 and self.dsp <= part.dsp
+        return self.lut <= part.lut and self.bram18 <= part.block_rams and self.dsp <= part.dsp
+
+
+# Choices by the name of their unit and the widths of words that it reads and writes.
+_Ways = Mapping[str, Mapping[tuple[int, int], Sequence[Choice]]]
 
 
 @dataclass
@@ -90,12 +97,10 @@ class Space:
     Attributes:
         graph: dataflow level; its folding is ignored.
         model: what units cost.
-        most_rams: block RAMs that a design may have.
     """
 
     graph: Graph
     model: Bnnflow
-    most_rams: int
     _converters: dict[tuple[str, int, int], Array] = field(default_factory=dict)
     _best: dict[tuple[Choice, ...], tuple[Choice, ...]] = field(default_factory=dict)
 
@@ -186,18 +191,20 @@ class Space:
         least = max(min(each.cycles for each in ways) for ways in self.choices.values())
         return sorted({each.cycles for ways in self.choices.values() for each in ways if each.cycles >= least})
 
-    def within(self, cycles: int) -> list[Point]:
-        """Designs of at most so many cycles an image that no other beats in every resource, fewest LUTs first."""
+    def within(self, cycles: int, rams: int) -> list[Point]:
+        """Designs of at most so many cycles an image and block RAMs that no other beats in both resources."""
         ways = self.cheap(cycles)
-        if not all(ways.values()):
-            return []
-        return _along(self, ways) if self.is_chain else _settled(self, ways)
+        return self._designs(ways, rams) if all(ways.values()) else []
 
-    def front(self, most: int | None = None) -> list[Point]:
-        """Designs that no other beats in cycles and every resource, fastest first.
+    def _designs(self, ways: _Ways, rams: int) -> list[Point]:
+        return _along(self, ways, rams) if self.is_chain else _settled(self, ways, rams)
+
+    def front(self, rams: int, most: int | None = None) -> list[Point]:
+        """Designs that no other beats in cycles and both resources, fastest first.
 
         Args:
-            most: cycles an image that are wanted; None: any.
+            rams: block RAMs that a design may have.
+            most: cycles an image that it may take; None: any.
         """
         found: list[Point] = []
         before = None
@@ -206,55 +213,12 @@ class Space:
                 ways = self.cheap(cycles)
                 # More cycles that make nothing cheaper make no other design.
                 if ways != before:
-                    found += _along(self, ways) if self.is_chain else _settled(self, ways)
+                    found += self._designs(ways, rams)
                 before = ways
         rows = [[point.cycles, point.lut + _MULTIPLIER_LUT * point.dsp, point.bram18] for point in found]
         table = np.array(rows, float).reshape(-1, 3)
         kept = [found[place] for place in best(table)]
         return sorted(kept, key=lambda point: (point.cycles, point.lut, point.bram18))
-
-
-def best(table: Array) -> list[int]:
-    """Rows that no other row equals or beats in every column; of equal rows the first. In ascending order of columns.
-
-    Args:
-        table: (rows, columns) of what is to be small.
-    """
-    if not len(table):
-        return []
-    columns = [column for column in range(table.shape[1]) if np.ptp(table[:, column])]
-    if not columns:
-        return [0]
-    order = np.lexsort([np.arange(len(table)), *(table[:, column] for column in reversed(columns))])
-    held = table[order][:, columns]
-    if len(columns) <= 2:
-        # Sorted by the first, a row is worth keeping if it has less of the second than all before it.
-        lowest = np.minimum.accumulate(np.append(inf, held[:, -1]))[:-1]
-        return [int(each) for each in order[held[:, -1] < lowest]]
-    if len(columns) == 3:
-        return [int(order[place]) for place in _stairs(held)]
-    kept: list[int] = []
-    rows = np.empty_like(held)
-    for place, row in enumerate(held):
-        if not np.any(np.all(rows[: len(kept)] <= row, axis=1)):
-            rows[len(kept)] = row
-            kept.append(int(order[place]))
-    return kept
-
-
-def _stairs(held: Array) -> Iterator[int]:
-    """Rows of three columns, sorted, that are worth keeping: the last two make stairs that only fall."""
-    seconds, thirds = [-inf], [inf]
-    for place, (_, second, third) in enumerate(held.tolist()):
-        step = bisect_right(seconds, second) - 1
-        if thirds[step] <= third:
-            continue
-        yield place
-        start = step + 1 if seconds[step] < second else step
-        end = start
-        while end < len(thirds) and thirds[end] >= third:
-            end += 1
-        seconds[start:end], thirds[start:end] = [second], [third]
 
 
 def _row(cost: FinnCost) -> Array:
@@ -284,9 +248,6 @@ def _worth(ways: Iterator[Choice]) -> Iterator[Choice]:
         yield from (group[place] for place in best(table))
 
 
-_Ways = Mapping[str, Mapping[tuple[int, int], Sequence[Choice]]]
-
-
 @dataclass(frozen=True, slots=True)
 class _Designs:
     """Designs up to a unit, for each width of the words that it writes.
@@ -304,11 +265,11 @@ class _Designs:
     ways: Sequence[Choice]
 
 
-def _along(space: Space, ways_of: _Ways) -> list[Point]:
-    """The designs of a chain of given choices."""
+def _along(space: Space, ways_of: _Ways, rams: int) -> list[Point]:
+    """The designs of a chain of given choices, of at most so many block RAMs."""
     made: list[dict[int, _Designs]] = []
     tensor = space.graph.input
-    size = 1 + space.most_rams
+    size = 1 + rams
     for node in space.units:
         groups = ways_of[node.name]
         entries = {
@@ -322,7 +283,7 @@ def _along(space: Space, ways_of: _Ways) -> list[Point]:
         tensor = node.name
     last = made[-1]
     ends = [(leave, int(place)) for leave, held in last.items() for place in np.flatnonzero(np.isfinite(held.luts))]
-    table = np.array([[last[leave].luts[rams], rams] for leave, rams in ends]).reshape(-1, 2)
+    table = np.array([[last[leave].luts[place], place] for leave, place in ends]).reshape(-1, 2)
     return [_traced(space, made, *ends[place]) for place in best(table)]
 
 
@@ -384,11 +345,11 @@ def _traced(space: Space, made: Sequence[Mapping[int, _Designs]], leave: int, ra
 _WORTH = (10, 30, 100, 300, 1000)
 
 
-def _settled(space: Space, ways_of: _Ways) -> list[Point]:
+def _settled(space: Space, ways_of: _Ways, rams: int) -> list[Point]:
     """Designs of a graph with branches: each unit at its cheapest beside its neighbours."""
     ways = {name: [each for group in groups.values() for each in group] for name, groups in ways_of.items()}
     found = [_settled_at(space, ways, np.array([1, worth])) for worth in _WORTH]
-    points = [point for point in found if point is not None and point.bram18 <= space.most_rams]
+    points = [point for point in found if point is not None and point.bram18 <= rams]
     table = np.array([[point.lut, point.bram18] for point in points]).reshape(-1, _WEIGHED)
     return [points[place] for place in best(table)]
 
@@ -427,8 +388,6 @@ def _settled_at(space: Space, ways: Mapping[str, Sequence[Choice]], weights: Arr
     if any(not np.isfinite(cost(name, way)) for name, way in chosen.items()):
         return None
     point = Point({name: way.op for name, way in chosen.items()}, max(way.cycles for way in chosen.values()), 0, 0, 0)
-    from .cost import estimate
-
     made = estimate(point.graph(graph), space.model)
     return replace(point, lut=made.lut + made.lut_ram, bram18=made.bram18, dsp=made.dsp)
 

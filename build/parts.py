@@ -79,7 +79,7 @@ def _amd(
 
 _ARTIX_GRADES = ("-1", "-1L", "-2L", "-2", "-3")  # DS181
 _ZYNQ_GRADES = ("-1", "-1L", "-2L", "-2", "-3")  # DS191
-_LIST = "Wikipedia's list of Xilinx FPGAs"
+_LIST = "a public list of Xilinx FPGAs"
 
 _ROWS = (
     *_amd(

@@ -6,146 +6,17 @@ said in terms (bits of adders, of multiplexers, leaves of popcounts, ...) which 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from math import ceil, log2, prod
+from math import ceil, log2
 
-from ..rtl.modules import FEW_WORDS, Memory, Module
-from .memory import Mapped, address_bits, pointed, read_only, ring
-
-# Products of so many bits and more are made by multipliers, where both factors have two or more.
-_MULTIPLIER_BITS = {"xc7": 9, "xcup": 9, "ecp5": 1}
-# Adders of so few bits are made without a carry chain.
-_SMALL = {"xc7": 2, "xcup": 2, "ecp5": 4, "ice40": 4}
-_OF_FOUR_INPUTS = ("ecp5", "ice40")
-# Families whose multipliers hold the registers around them.
-_REGISTERS_IN_MULTIPLIERS = ("xc7", "xcup")
+from ...transforms.streams import Converter, Stream
+from ..rtl.modules import FEW_WORDS, Module
+from ..rtl.words import value_bits
+from .memory import address_bits
+from .pieces import OF_FOUR_INPUTS, Pieces
 
 
-class Parts:
-    """A sum that grows.
-
-    Attributes:
-        family: that it is for.
-        exact: registers ("ff"), "lut_ram", "block_ram" and "dsp".
-        terms: of logic, by name.
-    """
-
-    def __init__(self, family: str) -> None:
-        self.family = family
-        self.exact: Counter[str] = Counter()
-        self.terms: dict[str, float] = {}
-
-    def ff(self, bits: int) -> None:
-        """Registers."""
-        self.exact["ff"] += bits
-
-    def term(self, name: str, amount: float) -> None:
-        """Logic."""
-        self.terms[name] = self.terms.get(name, 0) + amount
-
-    def adder(self, bits: int, number: int = 1) -> None:
-        """Adders of so many bits."""
-        self.term("small adder" if bits <= _SMALL[self.family] else "adder", number * bits)
-
-    def counter(self, size: int) -> None:
-        """A register that counts to `size` - 1 and begins again."""
-        if size > 1:
-            self.ff(address_bits(size))
-            self.term("counter", address_bits(size))
-
-    def array(self, mapped: Mapped, depth: int, width: int) -> None:
-        """An array that is read where a register points: what it becomes and what is added to it."""
-        if mapped.takes == "ff":
-            self.ff(depth * width + address_bits(depth))
-            self.term("register array", depth * width)
-        else:
-            self.exact[mapped.takes] += mapped.amount
-            self._banks(mapped, width)
-            if mapped.takes == "block_ram":
-                # A word that is written while it is read goes around the memory.
-                self.ff(width + 1)
-                self.term("around", width)
-                self.term("compared", address_bits(depth))
-            else:
-                self.ff(address_bits(depth))
-
-    def _banks(self, mapped: Mapped, width: int) -> None:
-        if mapped.banks > 1:
-            self.term("bank", (mapped.banks - 1) * width)
-            self.term("banks", mapped.banks)
-
-    def pointed(self, depth: int, width: int) -> None:
-        """An array read in the cycle of its address."""
-        self.array(pointed(self.family, depth, width), depth, width)
-
-    def ring(self, depth: int, width: int, style: str) -> None:
-        """The ring of a sliding window, with the register behind it."""
-        mapped = ring(self.family, depth, width, style)
-        self.exact[mapped.takes] += mapped.amount
-        self._banks(mapped, width)
-        if mapped.takes == "block_ram":
-            if self.family in _OF_FOUR_INPUTS:
-                # The old word, and whether it is wanted.
-                self.ff(2 * width + 3 + address_bits(depth))
-                self.term("around", width)
-                self.term("compared", address_bits(depth))
-        else:
-            self.ff(width)
-            if mapped.takes == "ff":
-                self.term("register array", depth * width)
-            elif self.family == "ecp5":
-                self.ff(1)
-
-    def product(self, number: int, bits: tuple[int, int], made: int, before: int) -> None:
-        """Products of factors of some bits, of `made` bits in a register, with `before` bits of registers in front."""
-        if made >= _MULTIPLIER_BITS.get(self.family, made + 1) and min(bits) > 1:
-            self.exact["dsp"] += number
-            if self.family in _REGISTERS_IN_MULTIPLIERS:
-                return
-        else:
-            self.term("product", number * prod(bits))
-        self.ff(number * (made + before))
-
-    def fifo(self, width: int, depth: int, latency: int = 0) -> None:
-        """bnnflow_fifo."""
-        places = depth + latency
-        bits, count = address_bits(places), places.bit_length()
-        size = 2**bits if places <= 64 else places
-        self.ff((2 * bits if places > 1 else 0) + count * (2 if latency else 1))
-        self.term("fifo", 1)
-        self.term("fifo counter", count * (2 if latency else 1))
-        self.term("fifo address", 2 * bits)
-        if size != 2**bits:
-            self.term("wrap", 2 * bits)
-        self.pointed(size, width)
-
-    def memory(self, held: Memory) -> None:
-        """bnnflow_memory: constants that are read in turn."""
-        if held.depth == 0:
-            return
-        self.counter(held.depth)
-        if held.depth <= FEW_WORDS:
-            if held.depth > 1:
-                self.ff(address_bits(held.depth))
-            return
-        self.table(held)
-
-    def table(self, held: Memory) -> None:
-        """Constants of more than a few words, read behind a register."""
-        mapped = read_only(self.family, held.depth, held.width, held.style)
-        if mapped.takes == "block_ram":
-            self.exact["block_ram"] += mapped.amount
-            if mapped.banks > 1:
-                self.ff(ceil(log2(mapped.banks)))
-            self._banks(mapped, held.width)
-        else:
-            used = held.width - held.fixed
-            self.ff(used)
-            self.term("rom", used * ceil(held.depth / (16 if self.family in _OF_FOUR_INPUTS else 64)))
-
-
-def counted(module: Module, depths: Sequence[int], family: str) -> Parts:
+def counted(module: Module, depths: Sequence[int], family: str) -> Pieces:
     """What a unit with its memories and FIFOs is made of.
 
     Args:
@@ -153,7 +24,7 @@ def counted(module: Module, depths: Sequence[int], family: str) -> Parts:
         depths: words of each FIFO behind it.
         family: name of the FPGA family.
     """
-    made = Parts(family)
+    made = Pieces(family)
     made.term(module.name, 1)
     for memory in module.memories.values():
         made.memory(memory)
@@ -162,24 +33,26 @@ def counted(module: Module, depths: Sequence[int], family: str) -> Parts:
     return made
 
 
-def converter(bits: int, number: int, *, widens: bool) -> Module:
-    """A converter between words of `bits` and of `number` times as many."""
-    return Module("bnnflow_widen" if widens else "bnnflow_narrow", {"WIDTH": bits, "N": number})
+def converter(part: Converter) -> Module:
+    """The module of a converter, but for the depth of its output."""
+    narrow, wide = sorted((part.entry.width, part.leave.width))
+    sizes = {"WIDTH": narrow * value_bits(part.entry.type), "N": wide // narrow}
+    return Module("bnnflow_widen" if part.leave.width > part.entry.width else "bnnflow_narrow", sizes)
 
 
-def entrance(bits: int) -> Module:
-    """The FIFO at the input."""
-    return Module("bnnflow_fifo", {"WIDTH": bits})
+def entrance(stream: Stream) -> Module:
+    """The FIFO at the input, but for its depth."""
+    return Module("bnnflow_fifo", {"WIDTH": stream.width * value_bits(stream.type)})
 
 
 Sizes = Mapping[str, int]
 
 
-def _fifo(made: Parts, p: Sizes, module: Module, depths: Sequence[int]) -> None:
+def _fifo(made: Pieces, p: Sizes, module: Module, depths: Sequence[int]) -> None:
     made.fifo(p["WIDTH"], depths[0])
 
 
-def _mvau(made: Parts, p: Sizes, module: Module, depths: Sequence[int]) -> None:
+def _mvau(made: Pieces, p: Sizes, module: Module, depths: Sequence[int]) -> None:
     steps, groups = p["MW"] // p["SIMD"], p["MH"] // p["PE"]
     inputs = p["SIMD"] * p["XBITS"]
     made.counter(steps)
@@ -199,7 +72,7 @@ def _mvau(made: Parts, p: Sizes, module: Module, depths: Sequence[int]) -> None:
     once, bound = steps == 1, p["LEVELS"] == 1
     bits = p["XNOR"] or p["TERNARY"]
     total = p["SBITS"] + (1 if bound and p["BSIGNED"] else 0) if p["LEVELS"] or groups > 1 else p["OBITS"]
-    lane = Parts(made.family)
+    lane = Pieces(made.family)
     if not bits:
         _dot(lane, p["SIMD"], p["XBITS"], bool(p["XSIGNED"]), p["WBITS"], few)
     elif few:
@@ -227,14 +100,14 @@ def _mvau(made: Parts, p: Sizes, module: Module, depths: Sequence[int]) -> None:
     made.fifo(p["PE"] * p["OBITS"], depths[0], latency)
 
 
-def _few_bounds(made: Parts, module: Module) -> None:
+def _few_bounds(made: Pieces, module: Module) -> None:
     """Bounds of few words, which are functions of an address."""
     held = module.memories["bounds"]
     if 1 < held.depth <= FEW_WORDS:
         made.term("few words", held.width - held.fixed)
 
 
-def _constant_leaves(made: Parts, pe: int, simd: int, words: int, *, ternary: bool) -> None:
+def _constant_leaves(made: Pieces, pe: int, simd: int, words: int, *, ternary: bool) -> None:
     """Leaves of popcounts of constant weights: lanes share those of equal weights, of a single word alone."""
     leaves = ceil(simd / 3)
     # A leaf of one synapse has no second bit.
@@ -257,10 +130,10 @@ def _different(kinds: int, drawn: int) -> int:
 
 def _luts(family: str, inputs: int) -> int:
     """LUTs of a function of some bits; multiplexers behind them are no LUTs."""
-    return 2 ** max(0, inputs - (4 if family in _OF_FOUR_INPUTS else 6))
+    return 2 ** max(0, inputs - (4 if family in OF_FOUR_INPUTS else 6))
 
 
-def _popcount(lane: Parts, simd: int, most: int) -> None:
+def _popcount(lane: Pieces, simd: int, most: int) -> None:
     """bnnflow_popcount behind its leaves, of whose result `most` bits are read."""
     leaves = ceil(simd / 3)
     if leaves > 1:
@@ -280,7 +153,7 @@ def _popcount(lane: Parts, simd: int, most: int) -> None:
             lane.ff(width)
 
 
-def _tree(lane: Parts, bits: Sequence[int], levels: int, *, odd: bool = False, carries: bool = False) -> int:
+def _tree(lane: Pieces, bits: Sequence[int], levels: int, *, odd: bool = False, carries: bool = False) -> int:
     """bnnflow_sum of terms of so many bits, with carries that wait for their adders; the bits of the sum."""
     if levels == 0:
         return bits[0]
@@ -296,7 +169,7 @@ def _tree(lane: Parts, bits: Sequence[int], levels: int, *, odd: bool = False, c
     return width
 
 
-def _dot(lane: Parts, simd: int, x_bits: int, signed: bool, w_bits: int, few: bool) -> None:
+def _dot(lane: Pieces, simd: int, x_bits: int, signed: bool, w_bits: int, few: bool) -> None:
     levels = ceil(log2(simd)) if simd > 1 else 0
     if w_bits == 1:
         bits = x_bits + (0 if signed else 1)
@@ -309,7 +182,7 @@ def _dot(lane: Parts, simd: int, x_bits: int, signed: bool, w_bits: int, few: bo
     _tree(lane, [bits] * simd, levels, carries=w_bits == 1)
 
 
-def _levels(lane: Parts, p: Sizes, module: Module) -> None:
+def _levels(lane: Pieces, p: Sizes, module: Module) -> None:
     """A lane of bnnflow_levels, whose bounds may be constants."""
     constant = module.memories["bounds"].depth == 1
     lane.term("constant threshold" if constant else "threshold", p["LEVELS"] * p["SBITS"])
@@ -319,7 +192,7 @@ def _levels(lane: Parts, p: Sizes, module: Module) -> None:
         lane.term("counted", p["LEVELS"])
 
 
-def _thresholding(made: Parts, p: Sizes, module: Module, depths: Sequence[int]) -> None:
+def _thresholding(made: Pieces, p: Sizes, module: Module, depths: Sequence[int]) -> None:
     made.ff(p["PE"] * p["XBITS"] * p.get("READ", 1) + module.latency)
     for _ in range(p["PE"]):
         _levels(made, p, module)
@@ -327,7 +200,7 @@ def _thresholding(made: Parts, p: Sizes, module: Module, depths: Sequence[int]) 
     made.fifo(p["PE"] * p["OBITS"], depths[0], module.latency)
 
 
-def _window(made: Parts, p: Sizes, module: Module, depths: Sequence[int]) -> None:
+def _window(made: Pieces, p: Sizes, module: Module, depths: Sequence[int]) -> None:
     across, down = (p["W"] - p["KW"]) // p["SW"] + 1, (p["H"] - p["KH"]) // p["SH"] + 1
     outer = p["CF"] if p["DEPTHWISE"] else 1
     run = p["KW"] if p["DEPTHWISE"] else p["KW"] * p["CF"]
@@ -344,7 +217,7 @@ def _window(made: Parts, p: Sizes, module: Module, depths: Sequence[int]) -> Non
     made.fifo(p["WIDTH"], depths[0], 1)
 
 
-def _max_pool(made: Parts, p: Sizes, module: Module, depths: Sequence[int]) -> None:
+def _max_pool(made: Pieces, p: Sizes, module: Module, depths: Sequence[int]) -> None:
     width, across = p["C"] * p["XBITS"], p["W"] // p["KW"]
     for size in (p["KW"], p["KH"], across):
         made.counter(size)
@@ -356,7 +229,7 @@ def _max_pool(made: Parts, p: Sizes, module: Module, depths: Sequence[int]) -> N
     made.fifo(width, depths[0])
 
 
-def _pool(made: Parts, p: Sizes, module: Module, depths: Sequence[int]) -> None:
+def _pool(made: Pieces, p: Sizes, module: Module, depths: Sequence[int]) -> None:
     made.counter(p["AREA"])
     made.ff(p["PE"] * p["OBITS"])
     if p["TOTAL"]:
@@ -366,7 +239,7 @@ def _pool(made: Parts, p: Sizes, module: Module, depths: Sequence[int]) -> None:
     made.fifo(p["PE"] * p["OBITS"], depths[0])
 
 
-def _sums(made: Parts, p: Sizes, module: Module, depths: Sequence[int]) -> None:
+def _sums(made: Pieces, p: Sizes, module: Module, depths: Sequence[int]) -> None:
     width = p["PE"] * p["OBITS"]
     made.counter(p["CF"])
     made.counter(p["PIXELS"] + 1)
@@ -378,7 +251,7 @@ def _sums(made: Parts, p: Sizes, module: Module, depths: Sequence[int]) -> None:
     made.fifo(width, depths[0])
 
 
-def _running(made: Parts, p: Sizes) -> None:
+def _running(made: Pieces, p: Sizes) -> None:
     made.term("running sum", p["PE"] * p["OBITS"])
     made.term("running input", p["PE"] * p["XBITS"])
 
@@ -388,17 +261,17 @@ def _maximum(bits: int) -> str:
     return "maximum of bits" if bits == 1 else "small maximum" if bits == 2 else "maximum"
 
 
-def _add(made: Parts, p: Sizes, module: Module, depths: Sequence[int]) -> None:
+def _add(made: Pieces, p: Sizes, module: Module, depths: Sequence[int]) -> None:
     made.adder(p["OBITS"], p["PE"])
     made.fifo(p["PE"] * p["OBITS"], depths[0])
 
 
-def _fork(made: Parts, p: Sizes, module: Module, depths: Sequence[int]) -> None:
+def _fork(made: Pieces, p: Sizes, module: Module, depths: Sequence[int]) -> None:
     for depth in depths:
         made.fifo(p["WIDTH"], depth)
 
 
-def _concat(made: Parts, p: Sizes, module: Module, depths: Sequence[int]) -> None:
+def _concat(made: Pieces, p: Sizes, module: Module, depths: Sequence[int]) -> None:
     words = _unpacked(module.parameters["WORDS"], p["N"])
     made.ff(address_bits(p["N"]) + (32 if max(words) > 1 else 0))
     made.term("concat counter", 32 if max(words) > 1 else 0)
@@ -411,7 +284,7 @@ def _unpacked(text: int | str, number: int) -> list[int]:
     return [value >> 32 * place & 0xFFFFFFFF for place in range(number)]
 
 
-def _padding(made: Parts, p: Sizes, module: Module, depths: Sequence[int]) -> None:
+def _padding(made: Pieces, p: Sizes, module: Module, depths: Sequence[int]) -> None:
     across, down = (p["LEFT"] + p["W"] + p["RIGHT"]) * p["CF"], p["TOP"] + p["H"] + p["BOTTOM"]
     made.counter(across)
     made.counter(down)
@@ -420,7 +293,7 @@ def _padding(made: Parts, p: Sizes, module: Module, depths: Sequence[int]) -> No
     made.fifo(p["SIMD"] * p["OBITS"], depths[0])
 
 
-def _channelwise(made: Parts, p: Sizes, module: Module, depths: Sequence[int]) -> None:
+def _channelwise(made: Pieces, p: Sizes, module: Module, depths: Sequence[int]) -> None:
     for size in (p["CF"], p.get("W", 1), p.get("H", 1)):
         made.counter(size)
     table = module.tables["VALUES"]
@@ -439,7 +312,7 @@ def _channelwise(made: Parts, p: Sizes, module: Module, depths: Sequence[int]) -
     made.fifo(p["PE"] * p["OBITS"], depths[0], 2)
 
 
-def _label_select(made: Parts, p: Sizes, module: Module, depths: Sequence[int]) -> None:
+def _label_select(made: Pieces, p: Sizes, module: Module, depths: Sequence[int]) -> None:
     words = p["LABELS"] // p["PE"]
     made.counter(words + p["K"] - 1)
     made.ff(p["K"] * (p["XBITS"] + 1 + p["IBITS"]))
@@ -450,20 +323,20 @@ def _label_select(made: Parts, p: Sizes, module: Module, depths: Sequence[int]) 
     made.fifo(p["IBITS"], depths[0])
 
 
-def _widen(made: Parts, p: Sizes, module: Module, depths: Sequence[int]) -> None:
+def _widen(made: Pieces, p: Sizes, module: Module, depths: Sequence[int]) -> None:
     made.counter(p["N"])
     made.ff((p["N"] - 1) * p["WIDTH"])
     made.fifo(p["N"] * p["WIDTH"], depths[0])
 
 
-def _narrow(made: Parts, p: Sizes, module: Module, depths: Sequence[int]) -> None:
+def _narrow(made: Pieces, p: Sizes, module: Module, depths: Sequence[int]) -> None:
     made.counter(p["N"])
     made.ff((p["N"] - 1) * p["WIDTH"] + 1)
     made.term("shifted", (p["N"] - 1) * p["WIDTH"])
     made.fifo(p["WIDTH"], depths[0])
 
 
-_MODULES: Mapping[str, Callable[[Parts, Sizes, Module, Sequence[int]], None]] = {
+_MODULES: Mapping[str, Callable[[Pieces, Sizes, Module, Sequence[int]], None]] = {
     "bnnflow_fifo": _fifo,
     "bnnflow_mvau": _mvau,
     "bnnflow_thresholding": _thresholding,

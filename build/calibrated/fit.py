@@ -2,55 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from scipy.optimize import nnls
 
-from ...transforms.ir.graph import Graph
-from ...transforms.streams import Converter, streams_of
-from ..rtl.design import Design, design
-from ..rtl.modules import Module
-from ..rtl.words import value_bits
-from .counts import Parts, converter, counted, entrance
-from .subjects import Subject
+from ...transforms.streams import Converter, StreamUnit, streams_of
+from ..rtl.modules import module_of
+from .counts import converter, counted, entrance
+from .pieces import Pieces
+from .subjects import ENTRANCE, Subject
 from .table import Estimated, Table
 
 # Units count by their relative errors, small ones less: a LUT matters more to whoever has few of many.
 _POWER, _LEAST = 0.9, 50
 _EXACT = ("ff", "lut_ram", "block_ram", "dsp")
+# A unit: name, what it is made of, and what was synthesized.
+Measured = tuple[str, Pieces, Mapping[str, int]]
 
 
-def parts_of(
-    graph: Graph, made: Design, depth: int, depths: Mapping[str, int]
-) -> Iterable[tuple[str, Module, list[int]]]:
-    """Units, converters and the FIFO at the input, by the names of `build.synth.units`: modules and FIFOs behind."""
-    streams = streams_of(graph)
-    entry = streams.entries[0]
-    yield "(input)", entrance(entry.width * value_bits(entry.type)), [depths.get(entry.name, depth)]
-    for part in streams.parts:
-        if isinstance(part, Converter):
-            narrow, wide = sorted((part.entry.width, part.leave.width))
-            bits = narrow * value_bits(part.entry.type)
-            module = converter(bits, wide // narrow, widens=part.leave.width > part.entry.width)
-            yield part.name, module, [depths.get(part.leave.name, depth)]
-        else:
-            yield part.node.name, made.modules[part.node.name], [depths.get(each.name, depth) for each in part.outputs]
-
-
-def counted_subject(subject: Subject, family: str) -> Parts:
+def counted_subject(subject: Subject, family: str) -> Pieces:
     """What a subject is made of."""
-    made = design(subject.graph, subject.depth, {}, 100.0)
-    found = {name: (module, depths) for name, module, depths in parts_of(subject.graph, made, subject.depth, {})}
-    return counted(*found[subject.part], family)
+    streams, types = streams_of(subject.graph), subject.graph.types
+    if subject.part == ENTRANCE:
+        return counted(entrance(streams.entries[0]), [subject.depth], family)
+    for part in streams.parts:
+        if isinstance(part, Converter) and part.name == subject.part:
+            return counted(converter(part), [subject.depth], family)
+        if isinstance(part, StreamUnit) and part.node.name == subject.part:
+            return counted(module_of(part.node, types), [subject.depth] * len(part.outputs), family)
+    raise AssertionError(f"{subject.name} has no part {subject.part!r}")
 
 
-def fitted(made: Sequence[tuple[str, Parts, Mapping[str, int]]]) -> dict[str, float]:
-    """LUTs of each term, none below 0.
-
-    Args:
-        made: units: name, what they are made of, and what was synthesized.
-    """
+def fitted(made: Sequence[Measured]) -> dict[str, float]:
+    """LUTs of each term, none below 0."""
     names = sorted({name for _, parts, _ in made for name in parts.terms})
     amounts = np.array([[parts.terms.get(name, 0) for name in names] for _, parts, _ in made], float)
     luts = np.array([found["lut"] for _, _, found in made], float)
@@ -59,7 +44,7 @@ def fitted(made: Sequence[tuple[str, Parts, Mapping[str, int]]]) -> dict[str, fl
     return {name: round(float(value), 4) for name, value in zip(names, found, strict=True)}
 
 
-def judged(made: Sequence[tuple[str, Parts, Mapping[str, int]]], terms: Mapping[str, float]) -> list[Estimated]:
+def judged(made: Sequence[Measured], terms: Mapping[str, float]) -> list[Estimated]:
     """Units beside what the terms say of them."""
     return [
         Estimated(
@@ -72,12 +57,7 @@ def judged(made: Sequence[tuple[str, Parts, Mapping[str, int]]], terms: Mapping[
     ]
 
 
-def calibration(
-    family: str,
-    tool: str,
-    fitting: Sequence[tuple[str, Parts, Mapping[str, int]]],
-    held_out: Sequence[tuple[str, Parts, Mapping[str, int]]],
-) -> Table:
+def calibration(family: str, tool: str, fitting: Sequence[Measured], held_out: Sequence[Measured]) -> Table:
     """A table fitted to some units and judged by others."""
     terms = fitted(fitting)
     others = judged(held_out, terms)

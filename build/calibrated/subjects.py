@@ -30,7 +30,7 @@ from ...transforms.ir.ops import (
 )
 from ...transforms.ir.tensor import TensorType
 
-UNIT = "unit"
+UNIT, ENTRANCE = "unit", "(input)"
 BITS, PIXELS = TensorType((), 0, 1), TensorType((), 0, 255)
 HELD_OUT = 80
 
@@ -91,7 +91,7 @@ class Subject:
     Attributes:
         name: of it, with its sizes.
         graph: with the unit, which is called UNIT, and whatever it needs beside it.
-        part: the part of the graph's hardware that is meant: UNIT, a converter, or "(input)".
+        part: the part of the graph's hardware that is meant: UNIT, a converter, or ENTRANCE.
         depth: words of FIFOs.
     """
 
@@ -284,7 +284,7 @@ def _converter(first: int, second: int, high: int, depth: int) -> Subject:
 
 def _entrance(width: int, depth: int) -> Subject:
     graph = Graph("input", "x", TensorType((1, 1, width), 0, 1), (Node("a", GlobalAccPool(width), ("x",)),), "a")
-    return Subject(f"input of {width}, {depth} deep", graph, "(input)", depth)
+    return Subject(f"input of {width}, {depth} deep", graph, ENTRANCE, depth)
 
 
 def _rng(name: str) -> np.random.Generator:

@@ -11,9 +11,9 @@ from typing import Any
 
 from bnnflow import Problem
 
+from .memory import KINDS
+
 FORMAT = "bnnflow calibration 1"
-# Without a part of another family, a graph is estimated on this one.
-USUAL = "xc7"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ def read_table(text: str, where: str) -> Table:
     """
     try:
         held: dict[str, Any] = json.loads(text)
-        if held.pop("format") != FORMAT:
+        if held.pop("format") != FORMAT or held["family"] not in KINDS:
             raise ValueError
         fitted, others = ([Estimated(**row) for row in held.pop(key)] for key in ("fitted", "held_out"))
         terms = {str(key): float(value) for key, value in held.pop("terms").items()}
@@ -110,6 +110,7 @@ def table(family: str) -> Table:
     """
     place = files(__package__) / "tables" / f"{family}.json"
     if not place.is_file():
-        hint = f"calibrated are {', '.join(calibrated())}; `flow calibrate` makes another, or take another cost model"
-        raise Problem(f"there is no calibration for the family {family!r}", "cost model", hint)
+        what = f"our hardware is not calibrated for {f'the family {family!r}' if family else 'this part'}"
+        hint = f"calibrated are {', '.join(calibrated())}; `flow calibrate` makes a table for --calibration"
+        raise Problem(what, "cost model", hint)
     return read_table(place.read_text("utf-8"), str(place))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 from ...transforms.entries import Registry
-from ...transforms.ir.graph import Graph, Node
+from ...transforms.ir.graph import Graph
 from ...transforms.ir.ops import Mvau, Thresholding, Unit
 from ...transforms.ir.tensor import TensorType
 from .. import finn_formulas
@@ -75,20 +75,6 @@ class CostModel(ABC):
             width: from `widths`.
             made: type of what it makes; only needed for joins.
         """
-
-    def unit(
-        self, node: Node, types: Mapping[str, TensorType], width: Widths, depths: Sequence[int] = (2,)
-    ) -> FinnCost:
-        """Cost of a unit in its graph.
-
-        Args:
-            node: the unit.
-            types: of the tensors that it reads and makes, by name.
-            width: from `widths`.
-            depths: words of the FIFOs behind it, for models that count them.
-        """
-        assert isinstance(node.op, Unit)
-        return self.cost(node.op, types[node.input], width, types[node.name])
 
     def counts(self, op: Unit, x: TensorType, width: Widths) -> Mapping[str, int]:
         """What it counts beside resources, by key of `figures`."""

@@ -19,11 +19,10 @@ from ...transforms.ir.ops import (
 )
 from ...transforms.ir.tensor import TensorType
 from ...transforms.streams import Converter, Stream
-from ..calibrated.counts import Parts, converter, counted, entrance
-from ..calibrated.table import USUAL, table
+from ..calibrated.counts import converter, counted, entrance
+from ..calibrated.table import Table
 from ..finn_formulas import FinnCost
 from ..rtl.modules import Module, Products, module_of
-from ..rtl.words import value_bits
 from .base import COST_MODELS, Widths
 from .exact import Exact
 
@@ -42,8 +41,8 @@ class Bnnflow(Exact):
     }
     source = "estimated, our own hardware, fitted to synthesis"
 
-    def __init__(self, family: str = USUAL) -> None:
-        self.family, self.table = family, table(family)
+    def __init__(self, table: Table) -> None:
+        self.table = table
 
     def widths(self, op: Unit, x: TensorType, last: bool = False) -> Widths:
         """What follows from an MVAU's weights; nothing of other units."""
@@ -69,21 +68,18 @@ class Bnnflow(Exact):
 
     def entrance(self, stream: Stream, depth: int) -> FinnCost:
         """Of the FIFO at the input."""
-        return self._taken(entrance(stream.width * value_bits(stream.type)), [depth], stream.words)
+        return self._taken(entrance(stream), [depth], stream.words)
 
     def converter(self, part: Converter, depth: int) -> FinnCost:
         """Of a converter with the FIFO behind it."""
-        narrow, wide = sorted((part.entry.width, part.leave.width))
-        bits = narrow * value_bits(part.entry.type)
-        module = converter(bits, wide // narrow, widens=part.leave.width > part.entry.width)
-        return self._taken(module, [depth], max(part.entry.words, part.leave.words))
+        return self._taken(converter(part), [depth], max(part.entry.words, part.leave.words))
 
     def _taken(self, module: Module, depths: Sequence[int], cycles: int) -> FinnCost:
-        parts: Parts = counted(module, depths, self.family)
-        exact = parts.exact
+        made = counted(module, depths, self.table.family)
+        exact = made.exact
         return FinnCost(
             cycles,
-            self.table.lut(parts.terms),
+            self.table.lut(made.terms),
             exact["block_ram"],
             0,
             exact["dsp"],

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..run.files import check_file, check_folder
 from .common import Changes, PathLike, array_of, changes_of, given_or_default, path_of
-from .hardware import choices_of, of_run, wanted_of
+from .hardware import choices_of, of_run, table_of, wanted_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -339,6 +339,7 @@ class LoadedGraph:
         clock_mhz: float | None = None,
         folding: PathLike | None = None,
         cost_model: str | None = None,
+        calibration: PathLike | None = None,
         fifo: int = 2,
         fifo_depths: PathLike | None = None,
         finn_plus: bool = False,
@@ -357,6 +358,7 @@ class LoadedGraph:
             folding: FINN's folding file (.json); with `fps`, that is for what the file leaves out.
             cost_model: "bnnflow" (our own hardware), "exact" (FINN's, with widths that hold every sum), "finn" (FINN's
                 figures digit for digit) or "bits"; None: "bnnflow", or "exact" for parts that it is not calibrated for.
+            calibration: file of `bf.calibrate`, by which our own hardware is counted; None: the package's table.
             fifo: depth of every FIFO, in words; 0: unbounded.
             fifo_depths: JSON file with depths of single FIFOs.
             finn_plus, top_k, keep_shape: as for `compile_file`.
@@ -378,7 +380,8 @@ class LoadedGraph:
             check_file(place, (".onnx",), [self.path, path_of(folding)])
         wanted = wanted_of(part, clock_mhz, fps, folding, finn_plus, top_k, keep_shape, self.recipe)
         depths = graphs.Fifos(fifo, path_of(fifo_depths))
-        return graphs.estimate(self.graph, wanted, cost_model, depths, place, unrolled)
+        own = table_of(calibration)
+        return graphs.estimate(self.graph, wanted, cost_model, depths, place, unrolled, own)
 
     def cycles(
         self,

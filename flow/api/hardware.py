@@ -68,8 +68,6 @@ def synth(
     >>> bf.synth("net.onnx", fps=1000, units=["dense1"], family="ice40").networks["net"].total.lut > 0
     True
     """
-    import os
-
     from ...build.synth.families import family as family_named
     from ...build.synth.families import family_of
     from ..commands import graphs
@@ -82,7 +80,7 @@ def synth(
     wanted = wanted_of(part, clock_mhz, fps, folding, False, top_k, keep_shape, found.recipe)
     family = of_run(family or None, "synth.family", found.recipe)
     mapped = family_named(family) if family else family_of(wanted.part)
-    how = SynthOptions(mapped, units, whole, jobs or min(4, len(os.sched_getaffinity(0))), seconds)
+    how = SynthOptions(mapped, units, whole, jobs or usual_jobs(), seconds)
     fifos = graphs.Fifos(of_run(fifo, "rtl.fifo", found.recipe), path_of(fifo_depths))
     asked = choices_of(control, sets, protect, scrub, primitives, found.recipe)
     return work.synth(found.graphs, wanted, fifos, how, asked, progress)
@@ -99,6 +97,7 @@ def explore(
     pick: int | None = None,
     output: PathLike | None = None,
     csv: PathLike | None = None,
+    calibration: PathLike | None = None,
     part: str | None = None,
     clock_mhz: float | None = None,
     input: str | None = None,
@@ -116,6 +115,7 @@ def explore(
         pick: number of the design that is wanted; None: the cheapest, where a rate, a latency or an output is given.
         output: file (.onnx) or folder for the wanted design, with FINN's folding file.
         csv: file for all designs.
+        calibration: file of `calibrate`; None: the table that comes with the package.
         part, clock_mhz: None: the run's, or the recipe's default.
         input, top_k, keep_shape: as for `synth`.
 
@@ -136,7 +136,8 @@ def explore(
         if given is not None and (Path(given).suffix or ending == ".csv"):
             check_file(Path(given), (ending,), list(found.files.values()))
     wanted = wanted_of(part, clock_mhz, fps, None, False, top_k, keep_shape, found.recipe)
-    asked = work.Asked(latency_us, lut, bram18, points, pick, path_of(output), path_of(csv))
+    own = table_of(calibration)
+    asked = work.Asked(own, latency_us, lut, bram18, points, pick, path_of(output), path_of(csv))
     return work.explore(found.graphs[found.first], wanted, asked)
 
 
@@ -162,20 +163,37 @@ def calibrate(
 
     >>> table = bf.calibrate("ecp5", "ecp5.json")  # doctest: +SKIP
     """
-    import os
-
     from ...build.synth.families import family as family_named
     from ..commands import calibrate as work
+    from ..graphs.synthesis import SynthOptions
     from ..run.files import check_file
     from ..run.tools import synthesis_tool
 
-    wanted = family_named(family)
+    how = SynthOptions(family_named(family), jobs=jobs or usual_jobs(), seconds=seconds)
     if output is not None:
         check_file(Path(output), (".json",))
-    made = work.calibrate(wanted, synthesis_tool(), jobs or min(4, len(os.sched_getaffinity(0))), seconds, progress)
+    made = work.calibrate(how, synthesis_tool(), progress)
     if output is not None:
         work.write_table(made, Path(output))
     return made
+
+
+def usual_jobs() -> int:
+    """Netlists at a time where nothing is said: one a processor, at most 4."""
+    import os
+
+    return min(4, len(os.sched_getaffinity(0)))
+
+
+def table_of(calibration: PathLike | None) -> Table | None:
+    """A calibration from its file; None for none.
+
+    Raises:
+        Problem: it is none.
+    """
+    from ..commands.calibrate import calibration_of
+
+    return None if calibration is None else calibration_of(Path(calibration))
 
 
 def of_run(value: T | None, key: str, recipe: Recipe | None) -> T:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from .commands import examples
 from .declare import Own
-from .graphs import KeepShape, Rate, TopK
+from .graphs import Calibration, KeepShape, Rate, TopK
 from .hardware import ClockOf, HardwareOf, PartOf, families
 from .options import Contract, Json
 
@@ -47,6 +47,7 @@ def explore(
     ] = None,
     csv: Annotated[Path | None, Own("Write all designs, with their foldings.")] = None,
     plot: Annotated[Path | None, Own("Draw the front (.svg, .pdf or .png).")] = None,
+    calibration: Calibration = None,
     input: Contract = None,
     top_k: TopK = 0,
     keep_shape: KeepShape = False,
@@ -72,6 +73,7 @@ def explore(
         pick=pick,
         output=output,
         csv=csv,
+        calibration=calibration,
         part=part,
         clock_mhz=clock_mhz,
         input=input,
@@ -100,7 +102,8 @@ def calibrate(
     """Fit the cost model of our hardware to synthesis, and test it.
 
     Some 230 units are mapped by yosys and fitted, 80 others judge the fit. What was mapped before is taken from the
-    cache; the first time takes half an hour to an hour. Exit status 3 if yosys is missing.
+    cache; the first time takes half an hour to an hour. What -o writes is for --calibration. Exit status 3 if yosys is
+    missing.
     """
     from ..api.hardware import calibrate as work
     from ..show import exploration as screen_exploration

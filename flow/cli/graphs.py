@@ -33,6 +33,12 @@ Rate = Annotated[
     ),
 ]
 Folding = Annotated[Path | None, Own("FINN's folding file (.json); with --fps, that is for what the file leaves out.")]
+Calibration = Annotated[
+    Path | None,
+    Own(
+        "What `flow calibrate -o` wrote, by which our hardware is counted.", default="the table that comes with bnnflow"
+    ),
+]
 TopK = Annotated[
     int, Own("Add LabelSelect for the K best classes where the network has none; 0: do not.", ("--top-k",), least=0)
 ]
@@ -223,6 +229,7 @@ def estimate(
             default="bnnflow, or exact for parts and units that it does not know",
         ),
     ] = None,
+    calibration: Calibration = None,
     folding: Folding = None,
     fifo: Depth = 2,
     fifo_depths: Depths = None,
@@ -252,6 +259,7 @@ def estimate(
         clock_mhz=clock_mhz,
         folding=folding,
         cost_model=cost_model,
+        calibration=calibration,
         fifo=fifo,
         fifo_depths=fifo_depths,
         finn_plus=finn_plus,

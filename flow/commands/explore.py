@@ -7,12 +7,12 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import floor, log
+from math import floor, inf, log
 from pathlib import Path
 
 from bnnflow import CHECK_FAILED, Problem
 
-from ...build.calibrated.table import calibrated, table
+from ...build.calibrated.table import Table
 from ...build.cost import estimate, model_for
 from ...build.cost_models.bnnflow import Bnnflow
 from ...build.explore import Point, Space
@@ -36,8 +36,9 @@ class Asked:
     """What is asked of a design.
 
     Attributes:
+        own: calibration; None: the one that comes with the package.
         latency_us: of the first image, at most; None: any.
-        lut, bram18: that it may take; None: what the part has.
+        lut, bram18: that it may take; None: what the part has, block RAMs of its own size.
         points: designs that are shown.
         pick: number of the design that is wanted; None: the cheapest that does what is asked, where a rate, a latency
             or an output is given.
@@ -45,6 +46,7 @@ class Asked:
         csv: file for all designs.
     """
 
+    own: Table | None = None
     latency_us: float | None = None
     lut: int | None = None
     bram18: int | None = None
@@ -70,18 +72,15 @@ def explore(graph: Graph, wanted: Wanted, asked: Asked) -> Exploration:
     files = None if asked.output is None else places_of(asked.output)
     made = compiled(graph, wanted)
     units = made[-1].graph
-    if part.family not in calibrated():
-        what = f"{part.name} is of no family that our hardware is calibrated for"
-        raise Problem(what, "part", f"calibrated are {', '.join(calibrated())}; `flow calibrate` makes another")
-    model = model_for(Bnnflow.name, part.family)
+    model = model_for(Bnnflow.name, part.family, asked.own)
     assert isinstance(model, Bnnflow)
-    lut, bram18 = asked.lut or part.lut, part.bram18 if asked.bram18 is None else asked.bram18
-    space = Space(units, model, bram18)
+    lut, rams = asked.lut or part.lut, part.block_rams if asked.bram18 is None else asked.bram18
+    space = Space(units, model)
     most = None if wanted.fps is None else cycles_for(wanted.fps, wanted.clock_mhz)
-    front = space.front(most)
+    front = space.front(rams, most)
     fitting = [point.lut <= lut and point.fits(part) for point in front]
     if not any(fitting):
-        _refuse(space, wanted, lut, most, front, whole=asked.lut is None and asked.bram18 is None)
+        raise _refused(space, wanted, (lut, rams), most, whole=asked.lut is None and asked.bram18 is None)
     designs = [
         DesignFound(
             number=number,
@@ -104,10 +103,10 @@ def explore(graph: Graph, wanted: Wanted, asked: Asked) -> Exploration:
         name=graph.name,
         part=part.name,
         clock_mhz=wanted.clock_mhz,
-        source=f"{model.source}; LUTs within {table(part.family).mean_error:.0%} on average of units never seen",
+        source=f"{model.source}; LUTs within {model.table.mean_error:.0%} on average of units never seen",
         exact=space.is_chain,
         lut=lut,
-        bram18=bram18,
+        bram18=rams,
         designs=designs,
         shown=shown,
         foldings={str(number): _folding(front[number - 1], names) for number in shown},
@@ -116,45 +115,43 @@ def explore(graph: Graph, wanted: Wanted, asked: Asked) -> Exploration:
     )
 
 
-def _refuse(space: Space, wanted: Wanted, lut: int, most: int | None, front: Sequence[Point], *, whole: bool) -> None:
-    """Say why no design does, what is nearest, and, where the whole part was allowed, which part would do."""
-    part, clock = wanted.part, wanted.clock_mhz
+def _refused(space: Space, wanted: Wanted, allowed: tuple[int, int], most: int | None, *, whole: bool) -> Problem:
+    """Why no design does, what is nearest, and, where the whole part was allowed, which part would do."""
+    part, clock, (lut, rams) = wanted.part, wanted.clock_mhz, allowed
     least = space.cycles()[0]
     if most is not None and most < least:
         slowest = max(space.units, key=lambda node: min(each.cycles for each in space.choices[node.name]))
         what = f"{wanted.fps:,.0f} images/s at {clock:g} MHz leave {most:,} cycles, {slowest.name!r} needs {least:,}"
         hint = f"at most {floor(clock * 1e6 / least):,} images/s, or a faster clock"
-        raise Problem(what, "--fps", hint, CHECK_FAILED)
-    every = space.front()
+        return Problem(what, "--fps", hint, CHECK_FAILED)
+    every = space.front(rams)
     doing = [point for point in every if point.lut <= lut and point.fits(part)]
-    reach = f"at most {floor(clock * 1e6 / doing[0].cycles):,} images/s fit" if doing else "no design of it fits"
-    nearest = min(front or every, key=lambda point: point.share(part), default=None)
+    fast = [point for point in every if most is None or point.cycles <= most]
     needs = "more block RAMs than are allowed"
-    if nearest is not None:
+    if fast:
+        nearest = min(fast, key=lambda point: point.share(part))
         needs = f"{nearest.lut:,} LUT and {nearest.bram18:,} BRAM18 at least"
-    larger = _larger(space, part, most) if whole else ""
-    hint = reach + (f"; {larger} would do" if larger else "") + "; or prune more"
-    rate_said = "" if wanted.fps is None else f"{wanted.fps:,.0f} images/s at {clock:g} MHz: "
-    what = f"{rate_said}this takes {needs}; allowed are {lut:,} and {space.most_rams:,} ({part.name})"
-    raise Problem(what, "design space", hint, CHECK_FAILED)
+    larger = _larger(space, part, space.cycles()[-1] if most is None else most) if whole else ""
+    hints = [f"at most {floor(clock * 1e6 / doing[0].cycles):,} images/s fit" if doing else "no design of it fits"]
+    hints += [f"{larger} would do"] if larger else []
+    said = "" if wanted.fps is None else f"{wanted.fps:,.0f} images/s at {clock:g} MHz: "
+    what = f"{said}this takes {needs}; allowed are {lut:,} and {rams:,} ({part.name})"
+    return Problem(what, "design space", "; ".join([*hints, "or prune more"]), CHECK_FAILED)
 
 
-def _larger(space: Space, part: Part, most: int | None) -> str:
+def _larger(space: Space, part: Part, cycles: int) -> str:
     """The smallest part of the same family that a design within the cycles fits; empty where there is none."""
-    cycles = space.cycles()
-    within = most if most is not None else cycles[-1]
-    for other in sorted(known_parts(), key=lambda each: (each.lut, each.bram18)):
-        if other.family == part.family and (other.lut > part.lut or other.bram18 > part.bram18):
-            points = Space(space.graph, space.model, other.bram18).within(within)
-            if any(point.fits(other) for point in points):
-                return other.name
+    for other in sorted(known_parts(), key=lambda each: (each.lut, each.block_rams)):
+        more = other.family == part.family and (other.lut > part.lut or other.block_rams > part.block_rams)
+        if more and any(point.fits(other) for point in space.within(cycles, other.block_rams)):
+            return other.name
     return ""
 
 
 def _spread(designs: Sequence[DesignFound], points: int) -> list[int]:
     """Numbers of designs that fit, the cheapest of its rate each, evenly over the logarithm of the rates."""
     cheapest: dict[int, DesignFound] = {}
-    least = float("inf")
+    least = inf
     # A slower design that is no cheaper is no choice.
     for each in sorted(designs, key=lambda one: (one.cycles, one.share)):
         if each.fits and each.cycles not in cheapest and each.share < least:
@@ -179,22 +176,30 @@ def _chosen(
         return asked.pick
     fitting = sorted((each for each in designs if each.fits), key=lambda each: (each.share, each.cycles))
     if asked.latency_us is not None:
-        earliest = float("inf")
-        # Simulated one by one, the cheapest first; of each rate the cheapest alone.
-        tried: set[int] = set()
-        for each in fitting:
-            if each.cycles in tried:
-                continue
-            tried.add(each.cycles)
-            latency = timing_of(front[each.number - 1].graph(space.graph), 1, 0).latency
-            assert latency is not None, "unbounded FIFOs cannot be full"
-            if latency <= asked.latency_us * wanted.clock_mhz:
-                return each.number
-            earliest = min(earliest, latency)
-        what = f"no design gives the first image within {asked.latency_us:g} us at {wanted.clock_mhz:g} MHz"
-        hint = f"the earliest that fits needs {earliest / wanted.clock_mhz:,.2f} us"
-        raise Problem(what, "--latency-us", hint, CHECK_FAILED)
+        return _early(space, wanted, asked.latency_us, front, fitting)
     return fitting[0].number if wanted.fps is not None or asked.output is not None else None
+
+
+def _early(
+    space: Space, wanted: Wanted, latency_us: float, front: Sequence[Point], fitting: Sequence[DesignFound]
+) -> int:
+    """The number of a design whose first image is early enough, simulated: the cheapest first, and one of each rate."""
+    limit = latency_us * wanted.clock_mhz
+    by_rate: dict[int, DesignFound] = {}
+    for each in fitting:
+        by_rate.setdefault(each.cycles, each)
+    # No image leaves before the slowest unit is through with it; the fastest design says what is possible.
+    tried = [each for each in by_rate.values() if each.cycles <= limit] or [by_rate[min(by_rate)]]
+    earliest = inf
+    for each in tried:
+        latency = timing_of(front[each.number - 1].graph(space.graph), 1, 0).latency
+        assert latency is not None, "unbounded FIFOs cannot be full"
+        if latency <= limit:
+            return each.number
+        earliest = min(earliest, latency)
+    what = f"no design gives the first image within {latency_us:g} us at {wanted.clock_mhz:g} MHz"
+    hint = f"the earliest of those that were simulated needs {earliest / wanted.clock_mhz:,.2f} us"
+    raise Problem(what, "--latency-us", hint, CHECK_FAILED)
 
 
 def _built(space: Space, wanted: Wanted, number: int, point: Point, files: tuple[Path, Path] | None) -> DesignChosen:

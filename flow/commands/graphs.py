@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,6 +23,9 @@ from ..results.timing import Cycles, TimedUnit
 from ..run.files import move_into_place, temporary_beside
 from ..run.folder import verify_recorded
 from ..run.typed_json import extended
+
+if TYPE_CHECKING:
+    from ...build.calibrated.table import Table
 
 
 def simulate(
@@ -110,6 +114,7 @@ def estimate(
     fifos: Fifos | None = None,
     output: Path | None = None,
     with_unrolled: bool = False,
+    own: Table | None = None,
 ) -> GraphCost:
     """Cost of a graph of any level, compiled, folded, and estimated.
 
@@ -120,34 +125,46 @@ def estimate(
         fifos: add the rate with these FIFOs, simulated; None of networks so large that it takes long.
         output: write the folded graph, as ONNX and as text: a file's name ending in .onnx, or a folder.
         with_unrolled: add every MVAU with its weights built in.
+        own: calibration of our own hardware, which is then the model; None: the one that comes with the package.
 
     Raises:
         Problem: it does not compile, the model is unknown, no folding reaches the rate, the folding file or the FIFO
             depths do not fit, or the output cannot be written.
     """
     from ...build.cost import model_for, operations, usual_model
+    from ...build.cost_models.bnnflow import Bnnflow
     from ...build.energy import SOURCE as ENERGY_SOURCE
     from ..graphs.figures import cost_counts
     from ..graphs.folded_files import places_of, write_folded
 
-    asked = None if model is None else model_for(model, wanted.part.family)
+    named = Bnnflow.name if model is None and own is not None else model
+    asked = None if named is None else model_for(named, wanted.part.family, own)
     files = None if output is None else places_of(output)
     made = compile_and_fold(graph, wanted)
     kind, note = usual_model(made.graph, wanted.part.family) if asked is None else (asked, "")
     counts = asdict(operations(made.levels["xnor"])) if "xnor" in made.levels else {}
     chip, rate = wanted.part, FPS if wanted.fps is None and wanted.folding is None else wanted.fps
     holds = {key: getattr(chip, key) for key in ("lut", "bram18", "uram", "dsp")}
-    rate_of = None if fifos is None else _rate(made, wanted, fifos)
-    # What hardware is given: depths that keep the rate.
-    depths = {} if rate_of is None else {**rate_of.depths, **rate_of.restoring_depths}
+    given = fifos or Fifos()
+    depths = given.own(made, wanted.finn_plus)
+    rate_of = None if fifos is None else _rate(made.graph, wanted, given.depth, depths)
+    if rate_of is not None:
+        # What hardware is given: depths that keep the rate.
+        depths |= rate_of.restoring_depths
+    depth = given.depth or Fifos().depth
+    notes = [note] if note else []
+    if isinstance(kind, Bnnflow) and (rate_of is None or not given.depth):
+        notes.append(f"FIFOs without a depth of their own are counted as {depth} words deep")
     found = extended(
         GraphCost,
-        cost_counts(made.graph, wanted.clock_mhz, kind, (fifos or Fifos()).depth or 2, depths),
+        cost_counts(
+            made.graph, wanted.clock_mhz, kind, depth, {name: words for name, words in depths.items() if words}
+        ),
         name=graph.name,
         input=input_held(made.graph),
         target=CostTarget(part=chip.name, clock_mhz=wanted.clock_mhz, fps=rate, **holds),
         energy_source=ENERGY_SOURCE,
-        notes=[*made.notes, *([note] if note else [])],
+        notes=[*made.notes, *notes],
         files=None if files is None else write_folded(made.graph, files, wanted.finn_plus),
         unrolled=_unrolled(made.graph) if with_unrolled else None,
         **counts,
@@ -183,13 +200,10 @@ class Fifos:
         return fifo_depths(config, made.graph, fifo_names(made.graph), finn_plus)
 
 
-def _rate(made: Folded, wanted: Wanted, fifos: Fifos) -> FifoRate | None:
+def _rate(graph: Graph, wanted: Wanted, depth: int, own: Mapping[str, int]) -> FifoRate | None:
     from ..graphs.rates import affordable, rate
 
-    own = fifos.own(made, wanted.finn_plus)
-    if not affordable(made.graph):
-        return None
-    return rate(made.graph, fifos.depth, own).at(fifos.depth, own, wanted.clock_mhz)
+    return rate(graph, depth, own).at(depth, own, wanted.clock_mhz) if affordable(graph) else None
 
 
 def cycles(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import TypeVar
 
 from bnnflow import Problem
 
@@ -19,6 +20,7 @@ from ..results.synthesis import Resources, Synthesis, SynthesisResult, Synthesiz
 from .hardware import Hardware
 
 Progress = Callable[[int, int], None]
+Key = TypeVar("Key")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +76,32 @@ def mapped(
         if how.whole:
             jobs[name, ""] = whole(hardware.design)
     _refuse_unknown(how.units, [each.name for one, _ in made.values() for each in one.design.sources])
-    # Equal units, of whichever network, are mapped once.
-    alike: dict[str, list[tuple[str, str]]] = {}
+    found = netlists(jobs, how, tool, progress)
+    return SynthesisResult(
+        networks={
+            name: _told(hardware, notes, {unit: one for (of, unit), one in found.items() if of == name}, how, tool)
+            for name, (hardware, notes) in made.items()
+            if any(of == name for of, _ in found)
+        }
+    )
+
+
+def netlists(jobs: Mapping[Key, Sources], how: SynthOptions, tool: Yosys, progress: Progress) -> dict[Key, Netlist]:
+    """Map modules, equal ones once; what was mapped before is taken from the cache.
+
+    Args:
+        jobs: modules by a key of each.
+        how: family, modules at a time, and seconds that one may take.
+        tool: yosys.
+        progress: is told netlists done and in all.
+
+    Raises:
+        Problem: yosys fails, or takes too long (status 1).
+    """
+    alike: dict[str, list[Key]] = {}
     for key, source in jobs.items():
         alike.setdefault(source.digest, []).append(key)
-    found: dict[tuple[str, str], Netlist] = {}
+    found: dict[Key, Netlist] = {}
     with ThreadPoolExecutor(how.jobs) as pool:
         running = {
             pool.submit(synthesized, jobs[keys[0]], how.family, tool, how.seconds): keys for keys in alike.values()
@@ -90,13 +113,7 @@ def mapped(
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-    return SynthesisResult(
-        networks={
-            name: _told(hardware, notes, {unit: one for (of, unit), one in found.items() if of == name}, how, tool)
-            for name, (hardware, notes) in made.items()
-            if any(of == name for of, _ in found)
-        }
-    )
+    return found
 
 
 def _refuse_unknown(units: Sequence[str], known: Sequence[str]) -> None:

@@ -42,7 +42,7 @@ def print_exploration(found: Exploration) -> None:
         mark = " <- chosen" if found.chosen is not None and found.chosen.number == number else ""
         table.add_row(f"{number}{mark}", *cells, f"{each.share:.1%}")
     terminal().print(table)
-    proof = "no design is better in all three" if found.exact else "searched unit by unit: better ones may exist"
+    proof = "no other is as good in all three" if found.exact else "searched unit by unit: better ones may exist"
     print(
         f"{len(found.shown)} of {plural(len(found.designs), 'design')} by images/s, LUT and BRAM18; {proof}; "
         f"allowed are {found.lut:,} LUT and {found.bram18:,} BRAM18"

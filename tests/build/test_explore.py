@@ -6,15 +6,16 @@ from dataclasses import replace
 from itertools import product
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bnnflow.build.calibrated.table import table
 from bnnflow.build.cost import estimate
 from bnnflow.build.cost_models.bnnflow import Bnnflow
-from bnnflow.build.explore import Space, best
+from bnnflow.build.explore import Space
+from bnnflow.build.pareto import best
 from bnnflow.transforms.ir.graph import Graph, Node
-from bnnflow.transforms.ir.ops import Mvau, SlidingWindow, Unit
+from bnnflow.transforms.ir.ops import Mvau, SlidingWindow
 from bnnflow.transforms.ir.tensor import TensorType
 from bnnflow.transforms.streams import streams_of
 
@@ -25,18 +26,18 @@ MOST_RAMS = 40
 
 @given(st.integers(1, 4), st.integers(1, 30), st.integers(0, 1000))
 def test_the_best_rows_are_those_that_no_other_beats(columns: int, rows: int, seed: int) -> None:
-    table = np.random.default_rng(seed).integers(0, 5, (rows, columns)).astype(float)
-    kept = best(table)
-    expected = {tuple(row) for row in table if not any(np.all(other <= row) and np.any(other < row) for other in table)}
-    assert {tuple(table[place]) for place in kept} == expected and len(kept) == len(expected)
+    drawn = np.random.default_rng(seed).integers(0, 5, (rows, columns)).astype(float)
+    kept = best(drawn)
+    expected = {tuple(row) for row in drawn if not any(np.all(other <= row) and np.any(other < row) for other in drawn)}
+    assert {tuple(drawn[place]) for place in kept} == expected and len(kept) == len(expected)
 
 
-def layers(*shapes: tuple[int, int]) -> Graph:
+def layers(*shapes: tuple[int, int], ram_style: str = "auto") -> Graph:
     """A chain of layers of bits of rows and columns."""
     rng, nodes, tensor = np.random.default_rng(3), [], "x"
     for place, (rows, columns) in enumerate(shapes):
         weight = rng.integers(0, 2, (rows, columns), np.uint8)
-        op = Mvau(weight, rng.integers(1, columns, (rows, 1)), True)
+        op = Mvau(weight, rng.integers(1, columns, (rows, 1)), True, ram_style=ram_style)
         nodes.append(Node(f"dense{place}", op, (tensor,)))
         tensor = nodes[-1].name
     return Graph("layers", "x", TensorType((shapes[0][1],), 0, 1), tuple(nodes), tensor)
@@ -65,12 +66,12 @@ def every_design(space: Space) -> list[tuple[int, int, int]]:
 
 
 def test_the_front_of_a_chain_is_that_of_all_designs() -> None:
-    space = Space(layers((6, 20), (10, 6)), Bnnflow("ecp5"), MOST_RAMS)
+    space = Space(layers((6, 20), (10, 6)), Bnnflow(table("ecp5")))
     assert space.is_chain
     every = [each for each in every_design(space) if each[2] <= MOST_RAMS]
-    table = np.array(every, float)
-    expected = {tuple(int(value) for value in table[place]) for place in best(table)}
-    front = space.front()
+    rows = np.array(every, float)
+    expected = {tuple(int(value) for value in rows[place]) for place in best(rows)}
+    front = space.front(MOST_RAMS)
     assert {(point.cycles, point.lut, point.bram18) for point in front} == expected
     assert len(every) > 1000 and len(expected) > 10
     for point in front:
@@ -79,12 +80,12 @@ def test_the_front_of_a_chain_is_that_of_all_designs() -> None:
 
 
 def test_designs_within_cycles_keep_them_and_are_legal_with_branches() -> None:
-    space = Space(residual(), Bnnflow("xc7"), MOST_RAMS)
+    space = Space(residual(), Bnnflow(table("xc7")))
     assert not space.is_chain
     fastest, slowest = space.cycles()[0], space.cycles()[-1]
-    assert space.within(fastest - 1) == []
+    assert space.within(fastest - 1, MOST_RAMS) == []
     for cycles in (fastest, 4 * fastest, slowest):
-        for point in space.within(cycles):
+        for point in space.within(cycles, MOST_RAMS):
             graph = point.graph(space.graph)
             streams_of(graph)
             made = estimate(graph, space.model)
@@ -94,19 +95,18 @@ def test_designs_within_cycles_keep_them_and_are_legal_with_branches() -> None:
 
 def test_no_design_has_more_block_rams_than_are_allowed() -> None:
     graph = layers((64, 256), (32, 64))
-    few, many = (Space(graph, Bnnflow("xc7"), most).front() for most in (0, MOST_RAMS))
+    space = Space(graph, Bnnflow(table("xc7")))
+    few, many = (space.front(rams) for rams in (0, MOST_RAMS))
     assert {point.bram18 for point in few} == {0}
     assert min(point.lut for point in many) < min(point.lut for point in few)
 
 
-@pytest.mark.parametrize("kind", [Mvau, SlidingWindow])
-def test_a_memory_that_is_stated_stays(kind: type[Unit]) -> None:
-    graph = layers((8, 96), (4, 8))
-    if kind is SlidingWindow:
-        window = Node("window", SlidingWindow((3, 3), (1, 1), ram_style="block"), ("x",))
-        graph = Graph("window", "x", TensorType((8, 8, 4), 0, 1), (window,), "window")
-    else:
-        nodes = tuple(replace(node, op=replace(node.op, ram_style="block")) for node in graph.nodes)  # type: ignore[type-var]
-        graph = graph.with_nodes(nodes)
-    ops = [op for point in Space(graph, Bnnflow("xc7"), MOST_RAMS).front() for op in point.ops.values()]
-    assert ops and {op.ram_style for op in ops if isinstance(op, kind)} == {"block"}  # type: ignore[attr-defined]
+def test_a_memory_that_is_stated_stays() -> None:
+    stated = layers((8, 96), (4, 8), ram_style="block")
+    window = Node("window", SlidingWindow((3, 3), (1, 1), ram_style="block"), ("x",))
+    for graph in (stated, Graph("window", "x", TensorType((8, 8, 4), 0, 1), (window,), "window")):
+        front = Space(graph, Bnnflow(table("xc7"))).front(MOST_RAMS)
+        ops = [op for point in front for op in point.ops.values()]
+        assert ops
+        for op in ops:
+            assert isinstance(op, Mvau | SlidingWindow) and op.ram_style == "block"

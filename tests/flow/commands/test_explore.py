@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import bnnflow as bf
+from bnnflow.build.calibrated.table import table
 from bnnflow.flow.cli import app as cli
 
 from .test_folding_commands import net, ran, refused
@@ -78,4 +80,27 @@ def test_what_is_refused(net: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
 def test_a_table_of_designs_for_people(net: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["explore", str(net), "--fps", "1000000"]) == 0
     said = capsys.readouterr().out
-    assert "no design is better in all three" in said and "<- chosen" in said and "simulated word by word" in said
+    assert "no other is as good in all three" in said and "<- chosen" in said and "simulated word by word" in said
+
+
+def test_a_calibration_of_ones_own(
+    net: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], golden: Golden
+) -> None:
+    """A table in which logic costs twice as much gives estimates of twice as much."""
+    usual = table("xc7")
+    twice = replace(usual, terms={name: 2 * lut for name, lut in usual.terms.items()})
+    own = tmp_path / "twice.json"
+    own.write_text(twice.text())
+    one, two = (bf.load(net).estimate(part="xc7z020", calibration=each) for each in (None, own))
+    assert two.lut is not None and one.lut is not None and abs(two.lut - 2 * one.lut) <= len(one.layers)
+    assert (two.bram18, two.counts) == (one.bram18, one.counts)
+    front, other = (found(capsys, net, "--part", "xc7z020", *more) for more in ((), ("--calibration", own)))
+    assert min(each["lut"] for each in other["designs"]) > min(each["lut"] for each in front["designs"])
+    (tmp_path / "none.json").write_text("{}")
+    said = [
+        refused(capsys, 2, "estimate", net, "--part", "ULX3S", "--calibration", own),
+        refused(capsys, 2, "estimate", net, "--cost-model", "finn", "--calibration", own),
+        refused(capsys, 2, "explore", net, "--calibration", tmp_path / "none.json"),
+        refused(capsys, 2, "explore", net, "--calibration", tmp_path / "missing.json"),
+    ]
+    golden("calibration", "\n".join(said).replace(str(tmp_path), "FOLDER"))

@@ -1,0 +1,140 @@
+"""What a module is made of as its parts are added up: registers and memories exactly, logic in terms."""
+
+from __future__ import annotations
+
+from collections import Counter
+from math import ceil, log2, prod
+
+from ..rtl.modules import FEW_WORDS, Memory
+from .memory import Mapped, address_bits, pointed, read_only, ring
+
+# Products of so many bits and more are made by multipliers, where both factors have two or more.
+_MULTIPLIER_BITS = {"xc7": 9, "xcup": 9, "ecp5": 1}
+# Adders of so few bits are made without a carry chain.
+_SMALL = {"xc7": 2, "xcup": 2, "ecp5": 4, "ice40": 4}
+OF_FOUR_INPUTS = ("ecp5", "ice40")
+# Families whose multipliers hold the registers around them.
+_REGISTERS_IN_MULTIPLIERS = ("xc7", "xcup")
+
+
+class Pieces:
+    """A sum that grows.
+
+    Attributes:
+        family: that it is for.
+        exact: registers ("ff"), "lut_ram", "block_ram" and "dsp".
+        terms: of logic, by name.
+    """
+
+    def __init__(self, family: str) -> None:
+        self.family = family
+        self.exact: Counter[str] = Counter()
+        self.terms: dict[str, float] = {}
+
+    def ff(self, bits: int) -> None:
+        """Registers."""
+        self.exact["ff"] += bits
+
+    def term(self, name: str, amount: float) -> None:
+        """Logic."""
+        self.terms[name] = self.terms.get(name, 0) + amount
+
+    def adder(self, bits: int, number: int = 1) -> None:
+        """Adders of so many bits."""
+        self.term("small adder" if bits <= _SMALL[self.family] else "adder", number * bits)
+
+    def counter(self, size: int) -> None:
+        """A register that counts to `size` - 1 and begins again."""
+        if size > 1:
+            self.ff(address_bits(size))
+            self.term("counter", address_bits(size))
+
+    def array(self, mapped: Mapped, depth: int, width: int) -> None:
+        """An array that is read where a register points: what it becomes and what is added to it."""
+        if mapped.takes == "ff":
+            self.ff(depth * width + address_bits(depth))
+            self.term("register array", depth * width)
+        else:
+            self.exact[mapped.takes] += mapped.amount
+            self._banks(mapped, width)
+            if mapped.takes == "block_ram":
+                # A word that is written while it is read goes around the memory.
+                self.ff(width + 1)
+                self.term("around", width)
+                self.term("compared", address_bits(depth))
+            else:
+                self.ff(address_bits(depth))
+
+    def _banks(self, mapped: Mapped, width: int) -> None:
+        if mapped.banks > 1:
+            self.term("bank", (mapped.banks - 1) * width)
+            self.term("banks", mapped.banks)
+
+    def pointed(self, depth: int, width: int) -> None:
+        """An array read in the cycle of its address."""
+        self.array(pointed(self.family, depth, width), depth, width)
+
+    def ring(self, depth: int, width: int, style: str) -> None:
+        """The ring of a sliding window, with the register behind it."""
+        mapped = ring(self.family, depth, width, style)
+        self.exact[mapped.takes] += mapped.amount
+        self._banks(mapped, width)
+        if mapped.takes == "block_ram":
+            if self.family in OF_FOUR_INPUTS:
+                # The old word, and whether it is wanted.
+                self.ff(2 * width + 3 + address_bits(depth))
+                self.term("around", width)
+                self.term("compared", address_bits(depth))
+        else:
+            self.ff(width)
+            if mapped.takes == "ff":
+                self.term("register array", depth * width)
+            elif self.family == "ecp5":
+                self.ff(1)
+
+    def product(self, number: int, bits: tuple[int, int], made: int, before: int) -> None:
+        """Products of factors of some bits, of `made` bits in a register, with `before` bits of registers in front."""
+        if made >= _MULTIPLIER_BITS.get(self.family, made + 1) and min(bits) > 1:
+            self.exact["dsp"] += number
+            if self.family in _REGISTERS_IN_MULTIPLIERS:
+                return
+        else:
+            self.term("product", number * prod(bits))
+        self.ff(number * (made + before))
+
+    def fifo(self, width: int, depth: int, latency: int = 0) -> None:
+        """bnnflow_fifo."""
+        places = depth + latency
+        bits, count = address_bits(places), places.bit_length()
+        size = 2**bits if places <= 64 else places
+        self.ff((2 * bits if places > 1 else 0) + count * (2 if latency else 1))
+        self.term("fifo", 1)
+        self.term("fifo counter", count * (2 if latency else 1))
+        self.term("fifo address", 2 * bits)
+        if size != 2**bits:
+            self.term("wrap", 2 * bits)
+        self.pointed(size, width)
+
+    def memory(self, held: Memory) -> None:
+        """bnnflow_memory: constants that are read in turn."""
+        if held.depth == 0:
+            return
+        self.counter(held.depth)
+        if held.depth <= FEW_WORDS:
+            if held.depth > 1:
+                self.ff(address_bits(held.depth))
+            return
+        self.table(held)
+
+    def table(self, held: Memory) -> None:
+        """Constants of more than a few words, read behind a register."""
+        mapped = read_only(self.family, held.depth, held.width, held.style)
+        if mapped.takes == "block_ram":
+            self.exact["block_ram"] += mapped.amount
+            if mapped.banks > 1:
+                self.ff(ceil(log2(mapped.banks)))
+            self._banks(mapped, held.width)
+        else:
+            used = held.width - held.fixed
+            self.ff(used)
+            self.term("rom", used * ceil(held.depth / (16 if self.family in OF_FOUR_INPUTS else 64)))
