@@ -57,7 +57,7 @@ def _mvau(made: Pieces, p: Sizes, module: Module, depths: Sequence[int]) -> None
     inputs = p["SIMD"] * p["XBITS"]
     made.counter(steps)
     made.counter(groups)
-    made.ff(inputs * p["READ"] if "READ" in p else inputs)
+    made.ff(inputs)
     if groups > 1:
         made.term("kept" if steps > 1 else "kept whole", inputs)
         if steps > 1:
@@ -193,7 +193,7 @@ def _levels(lane: Pieces, p: Sizes, module: Module) -> None:
 
 
 def _thresholding(made: Pieces, p: Sizes, module: Module, depths: Sequence[int]) -> None:
-    made.ff(p["PE"] * p["XBITS"] * p.get("READ", 1) + module.latency)
+    made.ff(p["PE"] * p["XBITS"] + module.latency)
     for _ in range(p["PE"]):
         _levels(made, p, module)
     _few_bounds(made, module)
