@@ -56,7 +56,8 @@ def recovery(recipe: Recipe) -> TrainSpec:
     """How the recipe fine-tunes after removal."""
     from ...models.training.train_spec import TrainSpec
 
-    return TrainSpec(seed=recipe.seed, **recovery_settings(recipe))
+    errors = recipe.fault_training.bit_errors()
+    return TrainSpec(seed=recipe.seed, bit_errors=errors, **recovery_settings(recipe))
 
 
 def given_of(

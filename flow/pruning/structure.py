@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from ...models.files.saved import Trained
+    from ...models.networks.network import Network
     from ...models.networks.own import OwnNetwork
     from ...models.prune.structure import MaskedStructure, Structure
 
@@ -102,7 +103,7 @@ def masked_structure(network: OwnNetwork, graph: Graph) -> MaskedStructure:
     """
     from ...models.prune.structure import MaskedGroup, MaskedStructure
 
-    found = _modules(network, graph)
+    found = modules_in(network, graph)
     groups = []
     for group in channel_groups(graph):
         around = {*group.producers, *group.readers}
@@ -119,9 +120,17 @@ def masked_structure(network: OwnNetwork, graph: Graph) -> MaskedStructure:
     return MaskedStructure(tuple(groups), places)
 
 
-def _modules(network: OwnNetwork, graph: Graph) -> dict[str, tuple[str, np.ndarray]]:
-    """For layers of the graph the name of their module and, for each input of the module, the layer's input."""
-    left = [(name, _weights(module)) for name, module in network.weight_layers() if network.runs(name) == 1]
+def modules_in(network: Network | OwnNetwork, graph: Graph) -> dict[str, tuple[str, np.ndarray]]:
+    """For layers of the graph the name of their module and, for each input of the module, the layer's input.
+
+    Modules are found by their weights; those that run more than once are left out.
+    """
+    from ...models.networks.own import OwnNetwork
+
+    layers = network.weight_layers()
+    if isinstance(network, OwnNetwork):
+        layers = [(name, module) for name, module in layers if network.runs(name) == 1]
+    left = [(name, _weights(module)) for name, module in layers]
     made = {}
     for node in graph.nodes:
         if not isinstance(node.op, Conv | Dense):

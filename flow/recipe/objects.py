@@ -247,7 +247,9 @@ def train_settings(recipe: Recipe) -> TrainSpec:
     from ...models.training.train_spec import TrainSpec
 
     settings = recipe.train.model_dump(exclude={"threads", "norm_images", "flip_window", "epochs", "validation"})
-    return TrainSpec(recipe.epochs, seed=recipe.seed, validation=held_out_share(recipe), **settings)
+    errors = recipe.fault_training.bit_errors()
+    share = held_out_share(recipe)
+    return TrainSpec(recipe.epochs, seed=recipe.seed, validation=share, bit_errors=errors, **settings)
 
 
 def held_out_share(recipe: Recipe) -> float:

@@ -19,6 +19,7 @@ from pydantic import Field, PrivateAttr, model_validator
 from bnnflow import Problem, __version__
 
 from ...models.networks import zoo
+from .fault_training import FaultTraining
 from .model import SHAPES, Model, map_sides
 from .origin import Origin, place_of
 from .positions import KeyPath
@@ -192,6 +193,7 @@ class Recipe(Section):
     data: Data
     model: Model
     train: Train = Train()
+    fault_training: FaultTraining = FaultTraining()
     ensemble: Ensemble = Ensemble()
     prune: Prune = Prune()
     target: Target = Target()
@@ -320,6 +322,7 @@ def _name_words(sections: dict[str, Any]) -> None:
     either("Model", "trained", tuple(trained_files()), r"[/.]")
     method = f"({'|'.join(CRITERIA)})(:({'|'.join(REDUCTIONS)}))?"
     either("Prune", "criterion", (AUTO, *CRITERIA), rf"^\s*{method}\s*$", r"^\s*borda\s*\(.*,.*\)\s*$")
+    either("FaultTraining", "guide", ("", *CRITERIA), rf"^\s*{method}\s*$", r"^\s*borda\s*\(.*,.*\)\s*$")
     either("Target", "part", (), _any_case(parts.part_names()), f"{_any_case(parts.board_names())}$", _YAML_FILE)
     properties = sections["Prune"]["properties"]
     for key, more in (("objective", ("all",)), ("budget", ("part", "fps"))):

@@ -27,7 +27,8 @@ OF_TRAINING = (
 def unused(recipe: Recipe) -> dict[KeyPath, Reason]:
     """Keys of sections but `model` that have no effect, each with the reason and a repair."""
     found: dict[KeyPath, Reason] = {}
-    for rules in (_data(recipe), _train(recipe), _prune(recipe), _faults(recipe), _cosim(recipe), _synth(recipe)):
+    sections = (_data, _train, _fault_training, _prune, _faults, _cosim, _synth)
+    for rules in (section(recipe) for section in sections):
         for path, why, repair in rules:
             found.setdefault(path, (why, repair))
     return found
@@ -50,7 +51,7 @@ def _train(recipe: Recipe) -> Rules:
     train, prune = recipe.train, recipe.prune
     if recipe.model.kind == "onnx":
         for key in type(train).model_fields:
-            yield ("train", key), "an ONNX file is not trained", "or give `model.arch` in place of `model.onnx`"
+            yield ("train", key), "an ONNX file is not trained", "or give `model.arch` in its place"
         return
     if recipe.model.has_weights and train.epochs is None:
         for key in OF_TRAINING:
@@ -70,6 +71,32 @@ def _train(recipe: Recipe) -> Rules:
         yield ("train", "teacher_epochs"), "there is no teacher", "or set `distill`"
         if not prune.distill:
             yield ("train", "temperature"), "there is no teacher", "or set `distill`"
+
+
+def _fault_training(recipe: Recipe) -> Rules:
+    settings = recipe.fault_training
+    keys = type(settings).model_fields
+    if recipe.model.kind == "onnx":
+        for key in keys:
+            yield ("fault_training", key), "an ONNX file is not trained", "or give `model.arch` in its place"
+        return
+    if not (recipe.epochs or (recipe.prune.enabled and recipe.prune.epochs)):
+        for key in keys:
+            yield ("fault_training", key), "nothing is trained", "or set train.epochs"
+    wrong_weights = bool(settings.weights or settings.p01 or settings.p10)
+    if not wrong_weights:
+        why = "the map says which" if settings.map is not None else "no weight is wrong"
+        for key in ("draw", "guide"):
+            yield ("fault_training", key), why, "or set `weights`"
+    if not (wrong_weights or settings.activations):
+        yield ("fault_training", "ramp_epochs"), "there is no rate that could rise", "or set `weights`"
+    if not settings.guide:
+        for key in ("assignment", "guide_epochs", "guide_images"):
+            yield ("fault_training", key), "nothing is guided", "or set `guide`"
+    if not settings.guide or settings.assignment != "protect":
+        yield ("fault_training", "protected"), "it is of assignment protect", "or set `assignment: protect`"
+    if not settings.guide or settings.assignment != "softmax":
+        yield ("fault_training", "temperature"), "it is of assignment softmax", "or set `assignment: softmax`"
 
 
 def _prune(recipe: Recipe) -> Rules:

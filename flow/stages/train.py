@@ -12,8 +12,12 @@ import numpy as np
 from bnnflow import Problem
 
 from ...transforms.ir.contract import CONTRACT_KEY
+from ...transforms.passes.compile import stages
 from ...transforms.reading.read import load
-from ..recipe.objects import make_network, network_spec, onnx_graph, set_threads, train_settings
+from ..graphs.folding import fold_for
+from ..pruning.memories import hardware_memories
+from ..pruning.structure import graph_of
+from ..recipe.objects import export_properties, make_network, network_spec, onnx_graph, set_threads, train_settings
 from ..recipe.schema import Recipe
 from ..results.stages import Epoch, TrainResult
 from ..run import processes
@@ -24,10 +28,12 @@ from .build import Build, Progress
 if TYPE_CHECKING:
     from ...models.data.load import Dataset
     from ...models.files.saved import Trained
-    from ...models.networks.own import OwnSpec
+    from ...models.networks.network import Network
+    from ...models.networks.own import OwnNetwork, OwnSpec
     from ...models.networks.spec import NetworkSpec
     from ...models.training.ensemble import EnsembleSpec
     from ...models.training.flips import FlipCounts
+    from ...models.training.injection import Memories
 
 
 def fit(
@@ -45,8 +51,9 @@ def fit(
         The network, and a dict for each epoch as `models.train.train` gives it.
     """
     from ...models.networks.spec import NetworkSpec
+    from ...models.relevance.guide import with_guide
     from ...models.training.ensemble import EnsembleNetwork, train_ensemble
-    from ...models.training.train import train
+    from ...models.training.train import Extras, train
 
     set_threads(recipe.train.threads)
     processes.call("train")
@@ -63,12 +70,31 @@ def fit(
                 raise Problem("a trained ensemble cannot be trained further", key="epochs", hint="leave epochs out")
             return network, []
         arrays = (images.train_images, images.train_labels)
-        history = train(network, *arrays, train_settings(recipe), checkpoint, progress, flips)
+        plan = train_settings(recipe)
+        extras = with_guide(Extras(memories=trained_memories(recipe, network)), plan, *arrays)
+        history = train(network, *arrays, plan, checkpoint, progress, flips, extras)
     except Problem as problem:
         if problem.key not in type(recipe.train).model_fields:
             raise
         raise recipe.problem(f"train.{problem.key}", problem.what, problem.hint, problem.status) from problem
     return network, history
+
+
+def trained_memories(recipe: Recipe, network: Network | OwnNetwork) -> Memories | None:
+    """The memories of the recipe's hardware, where training has to know what they hold; None elsewhere.
+
+    Raises:
+        Problem: at its place in the recipe, as `hardware_memories` says.
+    """
+    settings, properties = recipe.fault_training, export_properties(recipe)
+    key = "map" if settings.map is not None else "p01" if settings.p01 else "p10" if settings.p10 else "weights"
+    if not recipe.epochs or not getattr(settings, key):
+        return None
+    with recipe.at(f"fault_training.{key}"):
+        if settings.map is None:
+            return hardware_memories(network, properties)
+        folded = fold_for(recipe, stages(graph_of(network.eval(), properties))[-1].graph)
+        return hardware_memories(network, properties, folded, settings.map)
 
 
 def train_base(build: Build, spec: NetworkSpec | OwnSpec | EnsembleSpec) -> TrainResult:

@@ -117,7 +117,8 @@ def validate(recipe: Recipe, without_files: bool = False) -> Validated:
             graph = read(exported)
             with recipe.at("prune.enabled"):
                 widths = structure_of(network, graph).widths
-            _try_criterion(recipe, network, images)
+            if recipe.prune.method == "filters":
+                _try_criterion(recipe, "prune.criterion", recipe.prune.ranking, network, images)
             notes += [*pruning_remarks(recipe, network.spec), *check_plan(recipe, widths)]
             check_costs(recipe, widths, graph)
             check_labels(recipe, images, real)
@@ -201,8 +202,8 @@ def _images(recipe: Recipe, without_files: bool) -> tuple[Dataset, tuple[str, ..
     return dataset(recipe), ()
 
 
-def _try_criterion(recipe: Recipe, network: Network | OwnNetwork, images: Dataset) -> None:
-    """Whether the criterion can look into such a network, by scoring the untrained one on two images.
+def _try_criterion(recipe: Recipe, key: str, criterion: str, network: Network | OwnNetwork, images: Dataset) -> None:
+    """Whether the criterion at a key can look into such a network, by scoring the untrained one on two images.
 
     What training leaves (flips, latent weights), and checks that are about numbers, are left to the stage.
     """
@@ -212,9 +213,7 @@ def _try_criterion(recipe: Recipe, network: Network | OwnNetwork, images: Datase
     from ...models.relevance.scores import score
     from ..pruning.sets import set_scores
 
-    if recipe.prune.method != "filters":
-        return
-    wanted = Criterion.parse(recipe.prune.ranking)
+    wanted = Criterion.parse(criterion)
     sets = partial(set_scores, properties=export_properties(recipe))
     two, labels = images.train_images[:2], images.train_labels[:2]
     try:
@@ -225,7 +224,7 @@ def _try_criterion(recipe: Recipe, network: Network | OwnNetwork, images: Datase
                 score(network, part, Sample(two, labels, two[::-1]), recipe.seed, sets=sets, by_captum=False)
     except Problem as problem:
         if problem.status == USER_INPUT:
-            raise recipe.problem("prune.criterion", problem.in_place, problem.hint) from problem
+            raise recipe.problem(key, problem.in_place, problem.hint) from problem
 
 
 def _check_training(recipe: Recipe, network: Trained, images: Dataset) -> None:
@@ -238,6 +237,7 @@ def _check_training(recipe: Recipe, network: Trained, images: Dataset) -> None:
     if recipe.epochs and recipe.train.distill and recipe.model.kind == "own":
         what = "only the networks of `flow models` have a float counterpart"
         raise recipe.problem("train.distill", what, "leave it out")
+    _check_fault_training(recipe, network, images)
     if recipe.epochs:
         left = len(images.train_images) - len(held_out(images.train_labels, train_settings(recipe)))
         _check_batches(recipe, "train", left, recipe.train.batch, recipe.train.accumulate)
@@ -247,6 +247,31 @@ def _check_training(recipe: Recipe, network: Trained, images: Dataset) -> None:
         out = held_out(images.train_labels, train_settings(recipe))
         left = len(apart(len(images.train_images), recipe.seed, out if len(out) else None)[1])
         _check_batches(recipe, "prune", left, recipe.prune.batch, 1)
+
+
+def _check_fault_training(recipe: Recipe, network: Trained, images: Dataset) -> None:
+    from ...models.training.ensemble import EnsembleNetwork
+    from .train import trained_memories
+
+    settings = recipe.fault_training
+    tuned = recipe.prune.enabled and recipe.prune.epochs > 0
+    if not settings.used or not (recipe.epochs or tuned):
+        return
+    key = "map" if settings.map is not None else "guide" if settings.guide else "p01" if settings.directed else ""
+    if key and isinstance(network, EnsembleNetwork):
+        what = "of an ensemble's members neither scores nor memories are known in training"
+        raise recipe.problem(f"fault_training.{key}", what, "give one rate for all weights")
+    if isinstance(network, EnsembleNetwork):
+        return
+    if settings.map is not None and recipe.prune.enabled:
+        what = "the pruned network has other memories than those that the map is of"
+        raise recipe.problem("fault_training.map", what, "set `prune: {enabled: false}`, or give rates")
+    if settings.directed and tuned:
+        what = "fine-tuning after pruning knows one rate for both directions"
+        raise recipe.problem("fault_training.p01", what, "give weights, or set prune.epochs to 0")
+    if settings.guide:
+        _try_criterion(recipe, "fault_training.guide", settings.guide, network, images)
+    trained_memories(recipe, network)
 
 
 def _check_batches(recipe: Recipe, section: str, images: int, batch: int, parts: int) -> None:

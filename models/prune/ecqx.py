@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from bnnflow import Problem
 
 from ..networks.network import Network
+from ..relevance.guide import with_guide
 from ..relevance.lrp import weight_lrp
 from ..training.batchnorm import NORM_IMAGES, reestimate
 from ..training.latent import require_latent
@@ -155,6 +156,7 @@ def ecqx(
     reestimate(made, images, recovery.augment, recovery.seed, most=NORM_IMAGES)
     if recovery.epochs:
         extras = Extras(state.within, None, repr(spec), state.carried, state.carry_on)
+        extras = with_guide(extras, recovery, images, labels)
         train(made, images, labels, recovery, checkpoint, progress, extras=extras)
     state.settle()
     reestimate(made, images, recovery.augment, recovery.seed, most=NORM_IMAGES)

@@ -28,6 +28,7 @@ from bnnflow import Problem
 
 from .. import store
 from ..networks.network import Network
+from ..relevance.guide import with_guide
 from ..training.batchnorm import NORM_IMAGES, reestimate
 from ..training.evaluate import accuracy
 from ..training.train import Extras, Progress, TrainSpec, train
@@ -170,6 +171,7 @@ def learn_masks(
         with masked_signs(whole, made):
             how = replace(training, seed=training.seed + turn)
             extras = Extras(penalty=penalty, key=repr((spec, turn)), **_noise_state(made))
+            extras = with_guide(extras, how, images, labels)
             train(whole, images, labels, how, store.beside(checkpoint, f"masks{turn}"), progress, extras=extras)
     keep = {name: np.flatnonzero(mask.keeps().numpy()) for name, mask in made.items()}
     small = remove(whole, keep)

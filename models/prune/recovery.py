@@ -14,6 +14,7 @@ import numpy as np
 from .. import store
 from ..networks.network import Network
 from ..networks.own import OwnNetwork
+from ..relevance.guide import with_guide
 from ..training.batchnorm import NORM_IMAGES, reestimate
 from ..training.evaluate import accuracy
 from ..training.train import Extras, Progress, TrainSpec, train
@@ -64,7 +65,8 @@ class Recovery:
         if not plan.epochs:
             return False
         own = store.beside(self.checkpoint, name)
-        train(network, self.images, self.labels, plan, own, self.progress, extras=self.extras)
+        extras = with_guide(self.extras, plan, self.images, self.labels)
+        train(network, self.images, self.labels, plan, own, self.progress, extras=extras)
         self.reestimate(network)
         return True
 

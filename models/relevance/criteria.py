@@ -272,6 +272,19 @@ class Criterion:
         return Criterion(method, reduction or CRITERIA[method].reduction)
 
 
+def check_scores_in_training(text: str) -> Criterion:
+    """The criterion, where it scores filters of a network that is being trained.
+
+    Raises:
+        Problem: as `Criterion.parse`; it needs training's counts, or chooses sets.
+    """
+    found = Criterion.parse(text)
+    if "flips" in found.needs or any(method.kind == "set" for method in found.methods):
+        what = f"{text} does not score single filters of a network in training"
+        raise Problem(what, "guide", "use an attribution, for example deeplift", key="guide")
+    return found
+
+
 def _unknown(kind: str, name: str, known: tuple[str, ...]) -> Problem:
     near = difflib.get_close_matches(name.lower().replace("_", "-"), known, 1, 0.5)
     listed = f"known: {', '.join(known)}"

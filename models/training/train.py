@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,11 @@ from bnnflow import CHECK_FAILED, Problem
 from .. import parallel, store
 from ..networks.network import Network
 from ..networks.signs import SurrogateSign, quick_signs
+from .bit_errors import NO_ERRORS
 from .evaluate import AnyNetwork, accuracy, run_key
 from .feed import DeviceFeed, HostFeed, make_feed
 from .flips import FlipCounts
+from .injection import Injection, injected
 from .optimizers import Optimizers
 from .train_spec import TrainSpec
 from .update import Extras, Replayed, Update, can_be_replayed
@@ -45,6 +47,7 @@ class _Run:
     progress: Progress | None
     held: tuple[np.ndarray, np.ndarray] | None = None
     flips: FlipCounts | None = None
+    errors: Injection | None = None
     best: dict[str, Tensor] = field(default_factory=dict)
 
     @property
@@ -91,22 +94,31 @@ def train(
     """
     _check_data(network, images, labels)
     extras = extras or Extras()
-    key = run_key(network, images, labels, spec) + extras.key
+    key = run_key(network, images, labels, spec) + extras.key + (extras.memories.key if extras.memories else "")
     teacher = None
     if spec.distill:
         teacher = extras.teacher
         if teacher is None:
             teacher = _float_teacher(network, images, labels, spec, checkpoint, progress)
     images, labels, held = _held_out(images, labels, spec)
-    with _placed(network, teacher, spec):
+    with _placed(network, teacher, spec), _with_errors(network, spec, extras) as errors:
         device = device_of(spec.device)
         update = Update(network, Optimizers(network, spec), spec, teacher, extras)
         step = Replayed(update) if can_be_replayed(update, device) else update
         feed = make_feed(images, labels, spec.augment, device)
-        run = _Run(update, step, feed, len(images), progress, held, flips)
+        run = _Run(update, step, feed, len(images), progress, held, flips, errors)
         history = _resumed(run, checkpoint, key)
         _go_on(run, history, checkpoint, key)
     return history
+
+
+def _with_errors(
+    network: AnyNetwork, spec: TrainSpec, extras: Extras
+) -> AbstractContextManager[Injection] | nullcontext[None]:
+    """Within, the network computes with the spec's bit errors; without any it is as it is."""
+    if not extras.bit_errors(spec):
+        return nullcontext()
+    return injected(network, spec.bit_errors, spec.seed, extras.importance, extras.memories)
 
 
 @contextmanager
@@ -149,6 +161,8 @@ def _resumed(run: _Run, checkpoint: Path | None, key: str) -> list[dict[str, flo
         run.update.optimizers.load_state_dict(state["optimizer"])
         run.best = state.get("best", {})
         run.update.extras.restore(state.get("extras", {}))
+        if run.errors is not None:
+            run.errors.restore(state["errors"])
         history = list(state["history"])
     if run.flips is not None:
         run.flips.begin(run.update.network.weight_layers(), counted)
@@ -171,6 +185,7 @@ def _go_on(run: _Run, history: list[dict[str, float]], checkpoint: Path | None, 
         if checkpoint is not None and parallel.leads():
             done = {"network": network.state_dict(), "optimizer": update.optimizers.state_dict(), "history": history}
             done["extras"] = update.extras.state()
+            done["errors"] = run.errors.state() if run.errors is not None else {}
             optional = {"best": run.best} if run.best else {}
             optional |= {"flips": run.flips.state_dict()} if run.flips is not None else {}
             store.save({"key": key, **done, **optional}, checkpoint)
@@ -208,8 +223,8 @@ def _float_teacher(
     if not isinstance(network, Network):
         raise Problem("only the networks of `flow models` have a float counterpart", key="distill", hint="leave it out")
     teacher = Network(network.spec, spec.seed, quantized=False)
-    options = {"distill": 0.0, "optimizer": "adam", "momentum_format": "", "weight_sign": "exact"}
-    how = replace(spec, epochs=spec.teacher_epochs, **options)  # type: ignore[arg-type]
+    off = {"distill": 0.0, "optimizer": "adam", "momentum_format": "", "weight_sign": "exact", "bit_errors": NO_ERRORS}
+    how = replace(spec, epochs=spec.teacher_epochs, **off)  # type: ignore[arg-type]
     beside = checkpoint and checkpoint.with_name(f"{checkpoint.stem}-teacher{checkpoint.suffix}")
     train(teacher, images, labels, how, beside, progress)
     return teacher
@@ -251,6 +266,8 @@ def _is_over(history: list[dict[str, float]], spec: TrainSpec) -> bool:
 def _epoch(run: _Run, epoch: int) -> dict[str, float]:
     update, spec, steps = run.update, run.update.spec, run.steps
     began = time.perf_counter()
+    if run.errors is not None:
+        run.errors.begin(epoch)
     update.network.train()
     _seed_signs(update.network, spec, epoch)
     update.draws = torch.Generator().manual_seed(_draw_seed(spec, epoch, 1))

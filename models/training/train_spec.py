@@ -8,6 +8,8 @@ from typing import Literal, get_args
 
 from bnnflow import Problem
 
+from .bit_errors import NO_ERRORS, BitErrors
+
 Optimizer = Literal["adam", "sgd", "bop"]
 LossName = Literal["cross-entropy", "squared-hinge", "mhl", "mcel"]
 Schedule = Literal["cosine", "step", "constant"]
@@ -48,6 +50,7 @@ class TrainSpec:
         device: "auto" takes a GPU where there is one; docs/training-on-a-gpu.md says what is different there.
         precision: "bfloat16" computes products, and sums of more than 8 bits, in bfloat16: 1.4 to 2.5 times faster
             on processors with AVX-512 BF16, slower on those without.
+        bit_errors: that training computes with.
 
     Raises:
         Problem: a value is out of its range, or options do not fit together.
@@ -79,6 +82,7 @@ class TrainSpec:
     weight_sign: WeightSign = "exact"
     device: Device = "cpu"
     precision: Precision = "float32"
+    bit_errors: BitErrors = NO_ERRORS
 
     def __post_init__(self) -> None:
         if self.epochs < 0:

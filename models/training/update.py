@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from .. import parallel
 from ..networks.network import Network
 from .evaluate import AnyNetwork
+from .injection import Importance, Memories
 from .losses import distillation, make_loss
 from .optimizers import Optimizers, drawn_weights
 from .train_spec import TrainSpec
@@ -31,6 +32,9 @@ class Extras:
         key: says what the method does, so that a checkpoint of another is not taken.
         state, restore: what the method carries from epoch to epoch, for a checkpoint, and putting it back.
         teacher: of distillation, where the spec asks for it; None trains the float counterpart first.
+        importance: of filters, where the spec's bit errors are guided by it.
+        memories: of the hardware that is trained for, see `injection.injected`; with wrong bits of their own they are
+            in place of those that the spec draws.
     """
 
     within: Callable[[nn.Module], AbstractContextManager[Any]] = nullcontext
@@ -39,6 +43,12 @@ class Extras:
     state: Callable[[], dict[str, Any]] = dict
     restore: Callable[[dict[str, Any]], None] = lambda state: None
     teacher: nn.Module | None = None
+    importance: Importance | None = None
+    memories: Memories | None = None
+
+    def bit_errors(self, spec: TrainSpec) -> bool:
+        """Whether anything is computed with wrong bits."""
+        return bool(spec.bit_errors) or (self.memories is not None and self.memories.wrong is not None)
 
 
 @dataclass(slots=True)
@@ -101,7 +111,8 @@ def can_be_replayed(update: Update, device: torch.device) -> bool:
     networks = [update.network] if update.teacher is None else [update.network, update.teacher]
     plain = all(isinstance(one, Network) and one.spec.weight_scale == "none" for one in networks)
     drawn = update.spec.weight_sign == "stochastic" or getattr(update.network.spec, "stochastic", False)
-    methods = update.extras.within is not nullcontext or update.extras.penalty is not None
+    extras = update.extras
+    methods = extras.within is not nullcontext or extras.penalty is not None or extras.bit_errors(update.spec)
     return device.type == "cuda" and plain and not drawn and not methods and not parallel.active()
 
 
