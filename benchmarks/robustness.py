@@ -142,7 +142,7 @@ def trained(study: Study, row: Row, seed: int, work: Path, data: Dataset) -> Pat
     plan = TrainSpec(row.epochs, study.batch, 0.001, seed, loss=loss, margin=margin, bit_errors=row.errors)  # type: ignore[arg-type]
     began = time.process_time()
     arrays = (data.train_images, data.train_labels)
-    extras = Extras(memories=hardware_memories(network) if row.errors else None)
+    extras = Extras(memories=hardware_memories if row.errors else None)
     extras = with_guide(extras, plan, *arrays)
     history = train(network, *arrays, plan, work / f"{stem}.ckpt", extras=extras)
     chosen = np.random.default_rng([seed, 21]).permutation(len(data.train_images))[:NORM_IMAGES]

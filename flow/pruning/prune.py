@@ -12,6 +12,7 @@ from ..recipe.schema import Recipe
 from ..results.stages import PruningResult
 from ..run.typed_json import from_json
 from .allocator import SensitivityAllocator
+from .memories import hardware_memories
 from .sets import set_scores
 from .structure import structure_of
 
@@ -102,6 +103,7 @@ def given_of(
         lambda: structure_of(network),
         partial(set_scores, properties=export_properties(recipe)),
         allocator if settings.allocation == "sensitivity" else None,
+        partial(hardware_memories, properties=export_properties(recipe)) if recipe.fault_training.weigh else None,
     )
 
 

@@ -88,7 +88,12 @@ class FaultTraining(Section):
     @property
     def used(self) -> bool:
         """Whether anything is wrong at all."""
-        return bool(self.weights or self.p01 or self.p10 or self.activations) or self.map is not None
+        return self.weigh or self.activations > 0 or self.map is not None
+
+    @property
+    def weigh(self) -> bool:
+        """Whether weights are wrong at a rate."""
+        return bool(self.weights or self.p01 or self.p10)
 
     @property
     def directed(self) -> bool:

@@ -83,7 +83,7 @@ def _fault_training(recipe: Recipe) -> Rules:
     if not (recipe.epochs or (recipe.prune.enabled and recipe.prune.epochs)):
         for key in keys:
             yield ("fault_training", key), "nothing is trained", "or set train.epochs"
-    wrong_weights = bool(settings.weights or settings.p01 or settings.p10)
+    wrong_weights = settings.weigh
     if not wrong_weights:
         why = "the map says which" if settings.map is not None else "no weight is wrong"
         for key in ("draw", "guide"):

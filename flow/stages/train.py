@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from ...models.networks.spec import NetworkSpec
     from ...models.training.ensemble import EnsembleSpec
     from ...models.training.flips import FlipCounts
-    from ...models.training.injection import Memories
+    from ...models.training.injection import Memories, MemoriesOf
 
 
 def fit(
@@ -71,7 +71,7 @@ def fit(
             return network, []
         arrays = (images.train_images, images.train_labels)
         plan = train_settings(recipe)
-        extras = with_guide(Extras(memories=trained_memories(recipe, network)), plan, *arrays)
+        extras = with_guide(Extras(memories=trained_memories(recipe)), plan, *arrays)
         history = train(network, *arrays, plan, checkpoint, progress, flips, extras)
     except Problem as problem:
         if problem.key not in type(recipe.train).model_fields:
@@ -80,21 +80,21 @@ def fit(
     return network, history
 
 
-def trained_memories(recipe: Recipe, network: Network | OwnNetwork) -> Memories | None:
-    """The memories of the recipe's hardware, where training has to know what they hold; None elsewhere.
-
-    Raises:
-        Problem: at its place in the recipe, as `hardware_memories` says.
-    """
+def trained_memories(recipe: Recipe) -> MemoriesOf | None:
+    """What the recipe's hardware holds of a network, where training has to know it; None elsewhere."""
     settings, properties = recipe.fault_training, export_properties(recipe)
     key = "map" if settings.map is not None else "p01" if settings.p01 else "p10" if settings.p10 else "weights"
-    if not recipe.epochs or not getattr(settings, key):
+    if not getattr(settings, key):
         return None
-    with recipe.at(f"fault_training.{key}"):
-        if settings.map is None:
-            return hardware_memories(network, properties)
-        folded = fold_for(recipe, stages(graph_of(network.eval(), properties))[-1].graph)
-        return hardware_memories(network, properties, folded, settings.map)
+
+    def memories(network: Network | OwnNetwork) -> Memories:
+        with recipe.at(f"fault_training.{key}"):
+            if settings.map is None:
+                return hardware_memories(network, properties)
+            folded = fold_for(recipe, stages(graph_of(network.eval(), properties))[-1].graph)
+            return hardware_memories(network, properties, folded, settings.map)
+
+    return memories
 
 
 def train_base(build: Build, spec: NetworkSpec | OwnSpec | EnsembleSpec) -> TrainResult:

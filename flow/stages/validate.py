@@ -266,12 +266,14 @@ def _check_fault_training(recipe: Recipe, network: Trained, images: Dataset) -> 
     if settings.map is not None and recipe.prune.enabled:
         what = "the pruned network has other memories than those that the map is of"
         raise recipe.problem("fault_training.map", what, "set `prune: {enabled: false}`, or give rates")
-    if settings.directed and tuned:
-        what = "fine-tuning after pruning knows one rate for both directions"
-        raise recipe.problem("fault_training.p01", what, "give weights, or set prune.epochs to 0")
+    if settings.directed and tuned and recipe.prune.method == "masks":
+        what = "what the hardware stores is not known while masks are trained"
+        raise recipe.problem("fault_training.p01", what, "give weights, or use another prune.method")
     if settings.guide:
         _try_criterion(recipe, "fault_training.guide", settings.guide, network, images)
-    trained_memories(recipe, network)
+    memories = trained_memories(recipe)
+    if memories is not None:
+        memories(network)
 
 
 def _check_batches(recipe: Recipe, section: str, images: int, batch: int, parts: int) -> None:

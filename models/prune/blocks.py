@@ -20,7 +20,8 @@ from ..networks.network import Network, NetworkSpec
 from ..networks.zoo import figures
 from ..training.batchnorm import NORM_IMAGES, reestimate
 from ..training.evaluate import accuracy
-from ..training.train import Progress, TrainSpec
+from ..training.injection import MemoriesOf
+from ..training.train import Extras, Progress, TrainSpec
 from .recovery import Recovery, Removal, rounds
 from .surgery import drop_blocks, most_removable, removable, stages_of_blocks
 
@@ -105,6 +106,7 @@ def reduce_blocks(
     progress: Progress | None = None,
     checkpoint: Path | None = None,
     measured: Sequence[BlockLoss] = (),
+    memories: MemoriesOf | None = None,
 ) -> tuple[Network, list[BlockStep]]:
     """Drop residual units one by one, each time the one whose loss on the held images is least, and fine-tune.
 
@@ -118,6 +120,7 @@ def reduce_blocks(
         progress: as for `train`, for each step anew; while units are measured, called with those done, all, and {}.
         checkpoint: beside it the epochs of each step are kept, so that the same call resumes from there.
         measured: what `block_losses` says of the network with the recovery's augmentation and seed; else it is asked.
+        memories: of the hardware of a network, for bit errors in fine-tuning.
 
     Returns:
         The network in eval mode, and the steps.
@@ -129,7 +132,7 @@ def reduce_blocks(
     if count is not None and count > can:
         raise Problem(f"{count} residual units, of which {can} can go", "drop", f"at most {can}")
     shown = None if progress is None else lambda done, total: progress(done, total, {})
-    recover = Recovery(images, labels, held, recovery, checkpoint, progress)
+    recover = Recovery(images, labels, held, recovery, checkpoint, progress, extras=Extras(memories=memories))
     start = drop_blocks(network, [])
     names = list(stages_of_blocks(start.spec))
     dropped: list[str] = []

@@ -23,6 +23,7 @@ from ..networks.network import Network
 from ..relevance.guide import with_guide
 from ..relevance.lrp import weight_lrp
 from ..training.batchnorm import NORM_IMAGES, reestimate
+from ..training.injection import MemoriesOf
 from ..training.latent import require_latent
 from ..training.train import Extras, Progress, TrainSpec, train
 from .gradients import weight_relevance
@@ -123,6 +124,7 @@ def ecqx(
     recovery: TrainSpec,
     progress: Progress | None = None,
     checkpoint: Path | None = None,
+    memories: MemoriesOf | None = None,
 ) -> Network:
     """Train with assigned weights, and leave the assigned ones.
 
@@ -137,6 +139,7 @@ def ecqx(
         recovery: how to train; with 0 epochs they are assigned once.
         progress: as for `train`.
         checkpoint: as for `train`; of the same `relevance`.
+        memories: of the hardware of a network, for bit errors in fine-tuning.
 
     Returns:
         A network of `weight_kind` "steps" and the spec's bits, in eval mode, whose latent weights are its levels.
@@ -155,7 +158,7 @@ def ecqx(
     state = _Assigned(made, spec, relevance, steps * recovery.accumulate)
     reestimate(made, images, recovery.augment, recovery.seed, most=NORM_IMAGES)
     if recovery.epochs:
-        extras = Extras(state.within, None, repr(spec), state.carried, state.carry_on)
+        extras = Extras(state.within, None, repr(spec), state.carried, state.carry_on, memories=memories)
         extras = with_guide(extras, recovery, images, labels)
         train(made, images, labels, recovery, checkpoint, progress, extras=extras)
     state.settle()

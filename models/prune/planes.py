@@ -21,7 +21,8 @@ from bnnflow import Problem
 from ..networks.network import Network
 from ..training.batchnorm import NORM_IMAGES, reestimate
 from ..training.evaluate import accuracy
-from ..training.train import Progress, TrainSpec
+from ..training.injection import MemoriesOf
+from ..training.train import Extras, Progress, TrainSpec
 from .recovery import Recovery, Removal, rounds
 
 
@@ -123,6 +124,7 @@ def reduce_planes(
     most: float = 0.01,
     progress: Progress | None = None,
     checkpoint: Path | None = None,
+    memories: MemoriesOf | None = None,
 ) -> tuple[Network, list[PlaneStep]]:
     """Drop low input planes, re-estimate the batch norms, fine-tune, and re-estimate again.
 
@@ -138,6 +140,7 @@ def reduce_planes(
         most: accuracy that may be lost, 0 to 1.
         progress: as for `train`, for each step anew.
         checkpoint: beside it the epochs of each step are kept, so that the same call resumes from there.
+        memories: of the hardware of a network, for bit errors in fine-tuning.
 
     Returns:
         The network in eval mode, and the steps; the last is one that lost too much where it has fewer planes than the
@@ -154,7 +157,7 @@ def reduce_planes(
         small = drop_planes(best, sizes[number - 1])
         return Removal(small, f"planes{small.spec.planes}")
 
-    recover = Recovery(images, labels, held, recovery, checkpoint, progress)
+    recover = Recovery(images, labels, held, recovery, checkpoint, progress, extras=Extras(memories=memories))
     floor = recover.judge(network) - most if count is None else None
     made, done = rounds(drop_planes(network, 0), lowest, recover, floor)
     return made, [PlaneStep(one.network.spec.planes, one.before, one.after) for one in done]

@@ -19,6 +19,7 @@ from ..training.augment import augment
 from ..training.batchnorm import NORM_IMAGES
 from ..training.evaluate import accuracy, run_key
 from ..training.flips import FlipCounts
+from ..training.injection import MemoriesOf
 from ..training.train import Extras, Progress
 from .recovery import Recovery
 from .spec import Allocation, Allocator, PruneResult, PruneSpec, Situation, apart
@@ -51,6 +52,7 @@ def prune(
     flips: FlipCounts | None = None,
     structure: Structure[Any] | None = None,
     sets: SetScores | None = None,
+    memories: MemoriesOf | None = None,
 ) -> PruneResult:
     """Remove the filters and neurons of lowest importance step by step, with recovery after each step.
 
@@ -75,6 +77,7 @@ def prune(
         flips: what training counted, for criteria that ask for it.
         structure: of a user's own network; None is that of the network's shape.
         sets: what chooses sets of channels, for criteria that ask for it.
+        memories: of the hardware of a network, for bit errors in fine-tuning.
     """
     if structure is None:
         assert isinstance(network, Network), "the structure of a user's own network is to be given"
@@ -113,7 +116,7 @@ def prune(
                 checkpoint,
                 _shifted(progress, step, spec.steps),
                 calibration,
-                Extras(teacher=network),
+                Extras(teacher=network, memories=memories),
             )
             before, after = recover(smaller, f"step{step + 1}")
             bad = spec.max_loss is not None and after < state.accuracy - spec.max_loss

@@ -18,8 +18,9 @@ from bnnflow import Problem
 
 from ..networks.network import Network
 from ..training.flips import FlipCounts, needed
+from ..training.injection import MemoriesOf
 from ..training.latent import require_latent
-from ..training.train import Progress, TrainSpec
+from ..training.train import Extras, Progress, TrainSpec
 from .gradients import weight_relevance
 from .recovery import Recovery, Removal, rounds
 
@@ -101,6 +102,7 @@ def prune_synapses(
     flips: FlipCounts | None = None,
     progress: Progress | None = None,
     checkpoint: Path | None = None,
+    memories: MemoriesOf | None = None,
 ) -> tuple[Network, list[SynapseStep]]:
     """Remove the synapses of lowest score step by step; re-estimate, fine-tune and re-estimate after each.
 
@@ -113,6 +115,7 @@ def prune_synapses(
         flips: what training counted, for "flips" and "flips-step"; the same in every step.
         progress: as for `train`, for each step anew.
         checkpoint: beside it the epochs of each step are kept, so that the same call resumes from there.
+        memories: of the hardware of a network, for bit errors in fine-tuning.
 
     Returns:
         The masked network in eval mode, and the steps.
@@ -128,7 +131,7 @@ def prune_synapses(
         small = masked(best, masks(best, found, spec.shares(best, step)))
         return Removal(small, f"step{step}", replace(recovery, seed=recovery.seed + step))
 
-    recover = Recovery(images, labels, held, recovery, checkpoint, progress)
+    recover = Recovery(images, labels, held, recovery, checkpoint, progress, extras=Extras(memories=memories))
     made, done = rounds(masked(network, {}), lowest, recover)
     return made, [SynapseStep(kept_synapses(one.network), one.before, one.after) for one in done]
 

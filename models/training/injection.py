@@ -19,6 +19,9 @@ from ..networks.signs import BinarySign, SurrogateSign
 from .bit_errors import BitErrors
 from .evaluate import AnyNetwork
 
+MemoriesOf = Callable[[AnyNetwork], "Memories"]
+"""What the hardware of a network holds of its weights."""
+
 CLEAR, SET, FLIP = 0, 1, 2
 _DRAW = 31
 

@@ -24,7 +24,7 @@ from .bit_errors import NO_ERRORS
 from .evaluate import AnyNetwork, accuracy, run_key
 from .feed import DeviceFeed, HostFeed, make_feed
 from .flips import FlipCounts
-from .injection import Injection, injected
+from .injection import Injection, Memories, injected
 from .optimizers import Optimizers
 from .train_spec import TrainSpec
 from .update import Extras, Replayed, Update, can_be_replayed
@@ -94,16 +94,17 @@ def train(
     """
     _check_data(network, images, labels)
     extras = extras or Extras()
-    key = run_key(network, images, labels, spec) + extras.key + (extras.memories.key if extras.memories else "")
+    memories = extras.memories(network) if extras.memories is not None else None
+    key = run_key(network, images, labels, spec) + extras.key + (memories.key if memories is not None else "")
     teacher = None
     if spec.distill:
         teacher = extras.teacher
         if teacher is None:
             teacher = _float_teacher(network, images, labels, spec, checkpoint, progress)
     images, labels, held = _held_out(images, labels, spec)
-    with _placed(network, teacher, spec), _with_errors(network, spec, extras) as errors:
+    with _placed(network, teacher, spec), _with_errors(network, spec, extras, memories) as errors:
         device = device_of(spec.device)
-        update = Update(network, Optimizers(network, spec), spec, teacher, extras)
+        update = Update(network, Optimizers(network, spec), spec, teacher, extras, errors is not None)
         step = Replayed(update) if can_be_replayed(update, device) else update
         feed = make_feed(images, labels, spec.augment, device)
         run = _Run(update, step, feed, len(images), progress, held, flips, errors)
@@ -113,12 +114,12 @@ def train(
 
 
 def _with_errors(
-    network: AnyNetwork, spec: TrainSpec, extras: Extras
+    network: AnyNetwork, spec: TrainSpec, extras: Extras, memories: Memories | None
 ) -> AbstractContextManager[Injection] | nullcontext[None]:
     """Within, the network computes with the spec's bit errors; without any it is as it is."""
-    if not extras.bit_errors(spec):
+    if not spec.bit_errors and (memories is None or memories.wrong is None):
         return nullcontext()
-    return injected(network, spec.bit_errors, spec.seed, extras.importance, extras.memories)
+    return injected(network, spec.bit_errors, spec.seed, extras.importance, memories)
 
 
 @contextmanager

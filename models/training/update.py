@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from .. import parallel
 from ..networks.network import Network
 from .evaluate import AnyNetwork
-from .injection import Importance, Memories
+from .injection import Importance, MemoriesOf
 from .losses import distillation, make_loss
 from .optimizers import Optimizers, drawn_weights
 from .train_spec import TrainSpec
@@ -33,8 +33,8 @@ class Extras:
         state, restore: what the method carries from epoch to epoch, for a checkpoint, and putting it back.
         teacher: of distillation, where the spec asks for it; None trains the float counterpart first.
         importance: of filters, where the spec's bit errors are guided by it.
-        memories: of the hardware that is trained for, see `injection.injected`; with wrong bits of their own they are
-            in place of those that the spec draws.
+        memories: of the hardware of the network that is trained, see `injection.injected`; with wrong bits of their own
+            they are in place of those that the spec draws.
     """
 
     within: Callable[[nn.Module], AbstractContextManager[Any]] = nullcontext
@@ -44,11 +44,7 @@ class Extras:
     restore: Callable[[dict[str, Any]], None] = lambda state: None
     teacher: nn.Module | None = None
     importance: Importance | None = None
-    memories: Memories | None = None
-
-    def bit_errors(self, spec: TrainSpec) -> bool:
-        """Whether anything is computed with wrong bits."""
-        return bool(spec.bit_errors) or (self.memories is not None and self.memories.wrong is not None)
+    memories: MemoriesOf | None = None
 
 
 @dataclass(slots=True)
@@ -56,6 +52,7 @@ class Update:
     """Forward, loss, backward and a step of the optimizers. Nothing in it waits for a GPU, where `can_be_replayed`.
 
     Attributes:
+        errors: whether the network computes with wrong bits.
         draws: of stochastic weights; set anew for each epoch.
     """
 
@@ -64,6 +61,7 @@ class Update:
     spec: TrainSpec
     teacher: nn.Module | None = None
     extras: Extras = field(default_factory=Extras)
+    errors: bool = False
     draws: torch.Generator | None = None
 
     def __call__(self, batch: Tensor, labels: Tensor) -> Tensor:
@@ -112,7 +110,7 @@ def can_be_replayed(update: Update, device: torch.device) -> bool:
     plain = all(isinstance(one, Network) and one.spec.weight_scale == "none" for one in networks)
     drawn = update.spec.weight_sign == "stochastic" or getattr(update.network.spec, "stochastic", False)
     extras = update.extras
-    methods = extras.within is not nullcontext or extras.penalty is not None or extras.bit_errors(update.spec)
+    methods = extras.within is not nullcontext or extras.penalty is not None or update.errors
     return device.type == "cuda" and plain and not drawn and not methods and not parallel.active()
 
 

@@ -54,7 +54,9 @@ class Blocks(Dropping):
         from ....models.prune.surgery import stages_of_blocks
 
         most = given.max_loss or 0.0
-        made, taken = reduce_blocks(*given.work, given.plan, self.drop, most, given.progress, given.checkpoint)
+        made, taken = reduce_blocks(
+            *given.work, given.plan, self.drop, most, given.progress, given.checkpoint, memories=given.memories
+        )
         steps = [
             RemovalStep({"blocks": one.left}, one.macs, one.before, one.after, one.undone, {"dropped": one.dropped})
             for one in taken

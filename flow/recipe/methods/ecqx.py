@@ -69,7 +69,9 @@ class Ecqx(Method):
 
         spec = EcqxSpec(self.bits, self.strength, self.extra, self.relevance, seed=given.seed)
         network, images, labels, held = given.work
-        made = ecqx(network, images, labels, spec, given.plan, progress=given.progress, checkpoint=given.checkpoint)
+        made = ecqx(
+            network, images, labels, spec, given.plan, given.progress, given.checkpoint, memories=given.memories
+        )
         before, after = coded_sizes(network), coded_sizes(made)
         kept = {name: round(size.weights * (1 - size.zeros)) for name, size in after.items()}
         facts = {

@@ -153,6 +153,7 @@ class Filters(Method):
             flips=given.flips(),
             structure=structure,
             sets=given.sets,
+            memories=given.memories,
         )
         good = [step for step in result.steps if not step["rolled_back"]]
         kept = good[-1]["kept"] if good else structure.widths

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ....models.prune.structure import Structure
     from ....models.relevance.sample import SetScores
     from ....models.training.flips import FlipCounts
+    from ....models.training.injection import MemoriesOf
     from ....models.training.train import Progress
     from ....models.training.train_spec import TrainSpec
     from ...results.stages import PruningResult
@@ -99,6 +100,7 @@ class MethodInput:
         structure: what can be removed of the network.
         sets: what chooses sets of channels in the exported graph.
         allocator: makes what decides how many channels each group keeps; None: the same share of each.
+        memories: of the hardware of a network, where fine-tuning has bit errors of weights.
     """
 
     network: Network | OwnNetwork
@@ -114,6 +116,7 @@ class MethodInput:
     structure: Callable[[], Structure[Any]] | None = None
     sets: SetScores | None = None
     allocator: Callable[[], tuple[Allocator, str]] | None = None
+    memories: MemoriesOf | None = None
 
     @property
     def built_in(self) -> Network:
@@ -157,8 +160,10 @@ class MethodInput:
     def recovery(self) -> Recovery:
         """How the network recovers from each removal."""
         from ....models.prune.recovery import Recovery
+        from ....models.training.update import Extras
 
-        return Recovery(self.images, self.labels, self.held, self.plan, self.checkpoint, self.progress)
+        extras = Extras(memories=self.memories)
+        return Recovery(self.images, self.labels, self.held, self.plan, self.checkpoint, self.progress, extras=extras)
 
     def flips(self) -> FlipCounts | None:
         """What training counted."""

@@ -45,7 +45,13 @@ class Planes(Dropping):
 
         most = given.max_loss or 0.0
         made, taken = reduce_planes(
-            *given.work, given.plan, self.drop, most, progress=given.progress, checkpoint=given.checkpoint
+            *given.work,
+            given.plan,
+            self.drop,
+            most,
+            progress=given.progress,
+            checkpoint=given.checkpoint,
+            memories=given.memories,
         )
         steps = [
             RemovalStep(

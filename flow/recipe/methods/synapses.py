@@ -102,7 +102,7 @@ class Synapses(RankedSynapses):
         wanted = dict.fromkeys(self.layers, self.share) if self.layers else self.share
         spec = SynapseSpec(wanted, self.steps, self.criterion, seed=given.seed)
         how = (given.plan, self.counted(given), given.progress, given.checkpoint)
-        made, taken = prune_synapses(*given.work, spec, *how)
+        made, taken = prune_synapses(*given.work, spec, *how, memories=given.memories)
         return self.told(made, [RemovalStep(one.kept, made.spec.macs(), one.before, one.after) for one in taken])
 
     @classmethod

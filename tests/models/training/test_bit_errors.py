@@ -178,7 +178,7 @@ def test_bits_of_a_device_are_those_that_memories_hold(spec: NetworkSpec) -> Non
     rng = np.random.default_rng(1)
     index = np.sort(rng.permutation(right.numel() * bits)[:60])
     effect = rng.choice([CLEAR, SET, FLIP], 60).astype(np.uint8)
-    memories = Memories(lambda _network: signs, {name: WrongBits(index, effect)})
+    memories = Memories(lambda _network: signs, wrong={name: WrongBits(index, effect)})
     with injected(network, BitErrors(), memories=memories) as made:
         found = read_weights(network, made)
     # plain integers, one bit after another
