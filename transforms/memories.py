@@ -7,6 +7,8 @@ from math import ceil
 from typing import Literal
 
 Style = Literal["block", "distributed"]
+# Words of constants that our hardware leaves to the logic which reads them (`bnnflow_rom`).
+FEW_WORDS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,3 +57,9 @@ def slices(width: int, depth: int, style: Style = "block") -> Slices:
     else:
         rows, columns = 512, 36
     return Slices("BRAM18", rows, columns, ceil(depth / rows), ceil(width / columns))
+
+
+def prefers_block_ram(width: int, depth: int) -> bool:
+    """Whether constants take 96 LUTs or more for each block RAM of 18 kbit, as a ROM of LUT6 of 64 words and a bit."""
+    luts, places = width * ceil(depth / 64), ((512, 36), (1024, 18), (2048, 9), (4096, 4), (8192, 2))
+    return luts >= 96 * min(ceil(depth / words) * ceil(width / bits) for words, bits in places)

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from math import ceil, log2
 
+from ...transforms.memories import FEW_WORDS
 from ...transforms.streams import Converter, Stream
-from ..rtl.modules import FEW_WORDS, Module
+from ..rtl.modules import Module
 from ..rtl.words import value_bits
 from .memory import address_bits
 from .pieces import OF_FOUR_INPUTS, Pieces

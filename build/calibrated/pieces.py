@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from math import ceil, log2, prod
 
-from ..rtl.modules import FEW_WORDS, Memory
+from ...transforms.memories import FEW_WORDS
+from ..rtl.modules import Memory
 from .memory import Mapped, address_bits, pointed, read_only, ring
 
 # Products of so many bits and more are made by multipliers, where both factors have two or more.

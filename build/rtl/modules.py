@@ -31,6 +31,7 @@ from ...transforms.ir.ops import (
     Thresholding,
 )
 from ...transforms.ir.tensor import Array, TensorType
+from ...transforms.memories import FEW_WORDS, prefers_block_ram
 from ...transforms.streams import WindowMoves
 from ..memories import weight_lines, words_hex
 from .control import Control, Rows
@@ -38,8 +39,6 @@ from .words import value_bits
 
 Parameter = int | str
 MOST_LEVELS = 1023
-# Words of a memory that bnnflow_rom leaves to the logic which reads them.
-FEW_WORDS = 8
 
 
 @dataclass(frozen=True)
@@ -83,9 +82,8 @@ class Memory:
 
     @property
     def prefers_block_ram(self) -> bool:
-        """Whether it takes 96 LUTs or more for each block RAM of 18 kbit, as a ROM of LUT6 of 64 words and a bit."""
-        luts, places = self.width * ceil(self.depth / 64), ((512, 36), (1024, 18), (2048, 9), (4096, 4), (8192, 2))
-        return luts >= 96 * min(ceil(self.depth / depth) * ceil(self.width / bits) for depth, bits in places)
+        """Whether block RAM takes its place where no one says (`transforms.memories`)."""
+        return prefers_block_ram(self.width, self.depth)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from .campaigns.statistics import leveugle, paired, student_t
 from .campaigns.store import Store
 from .campaigns.sweep import Sweep, sweep
 from .campaigns.workers import Workers
+from .injection.boards import Board, kc705b, read_board
 from .injection.cells import CellRate, Cells
 from .injection.effects import EFFECTS
 from .injection.layout import Memory, from_memory, memories, memory
@@ -20,6 +21,7 @@ from .injection.models import FaultModel
 from .injection.protect import Protection, ProtectionCost
 from .injection.rates import Rates, read_rates
 from .injection.trials import TARGETS, Outcome, Point, Subject
+from .injection.undervolting import Chip
 from .protections import CODES
 from .shapes import SHAPES
 
@@ -28,9 +30,11 @@ __all__ = [
     "EFFECTS",
     "SHAPES",
     "TARGETS",
+    "Board",
     "Campaign",
     "CellRate",
     "Cells",
+    "Chip",
     "FaultMap",
     "FaultModel",
     "Grid",
@@ -51,10 +55,12 @@ __all__ = [
     "flips",
     "from_memory",
     "inject",
+    "kc705b",
     "leveugle",
     "memories",
     "memory",
     "paired",
+    "read_board",
     "read_rates",
     "student_t",
     "sweep",

@@ -14,7 +14,8 @@ from bnnflow import Problem
 from ....transforms.ir.graph import Graph
 from ..injection.cells import CellRate
 from ..injection.rates import Rates
-from ..injection.trials import SINGLE, Outcome, Point, Subject, population
+from ..injection.trials import SINGLE, Outcome, Point, Subject, population, undervolted_at
+from ..injection.undervolting import Chip
 from .statistics import both, clopper_pearson, half_width, image_half_width, leveugle, stein, unseen
 from .store import Store
 from .workers import Task, Workers
@@ -151,6 +152,8 @@ class Grid:
         layers: names joined by "+", "all" (all at once) or "each" (one after another).
         rates, seeds: entries of the grid.
         fifo_depth: words of FIFOs.
+        voltages: of block RAMs, in volts; where no models are named, each is one, "undervolting:VOLTAGE".
+        chip: the device whose block RAMs are undervolted.
     """
 
     rates: Sequence[Rates]
@@ -160,6 +163,8 @@ class Grid:
     protections: Sequence[str] = ("none",)
     seeds: Sequence[int] = (0,)
     fifo_depth: int = 32
+    voltages: Sequence[float] = ()
+    chip: Chip = Chip()  # noqa: RUF009  (frozen)
 
     def points(self, graph: Graph) -> list[Point]:
         """All points, layer by layer, rates innermost; all are checked against the graph.
@@ -168,13 +173,13 @@ class Grid:
             Problem: names that the graph or the models do not have; the hint names the closest.
         """
         made: list[Point] = []
-        models = self.models or ("asymmetric" if any(rates.directed for rates in self.rates) else "flip",)
+        usual = "asymmetric" if any(rates.directed for rates in self.rates) else "flip"
+        models = self.models or [f"undervolting:{volts!r}" for volts in self.voltages] or [usual]
         axes = product(self.targets, self.layers, models, self.protections, self.seeds)
         for target, named, model, protection, seed in axes:
-            # A single fault has no rate.
-            steps = [Rates.of(0.0)] if model == SINGLE else self.rates
+            steps = self._steps(model)
             nothing = Rates(CellRate.of(0.0), {}, steps[0].directed or steps[0].one_way)
-            whole = Point(target, (), model, nothing, protection, seed, self.fifo_depth)
+            whole = Point(target, (), model, nothing, protection, seed, self.fifo_depth, self.chip)
             known = tuple(dict.fromkeys(place.layer for place in whole.places(graph)))
             groups = [(name,) for name in known] if named == "each" else [() if named == "all" else _names(named)]
             for layers in groups:
@@ -182,6 +187,13 @@ class Grid:
         for point in made:
             point.places(graph)
         return list({point.key(): point for point in made}.values())
+
+    def _steps(self, model: str) -> Sequence[Rates]:
+        """Rates of a model: a single fault has none, that of an undervolted board is its own."""
+        if model == SINGLE:
+            return [Rates.of(0.0)]
+        voltage = undervolted_at(model)
+        return self.rates if voltage is None else [self.chip.rates(voltage)]
 
 
 def _names(text: str) -> tuple[str, ...]:

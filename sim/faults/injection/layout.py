@@ -24,9 +24,34 @@ from ....transforms.ir.graph import Graph
 from ....transforms.ir.infer import accumulator
 from ....transforms.ir.ops import AnyOp, Mvau, Thresholding
 from ....transforms.ir.tensor import Array, TensorType
-from ....transforms.memories import Slices, Style, slices
+from ....transforms.memories import FEW_WORDS, Slices, Style, prefers_block_ram, slices
 
 KINDS = ("weights", "thresholds")
+
+
+@dataclass(frozen=True, slots=True)
+class BlockRam:
+    """What one 18-kbit block RAM holds of a memory.
+
+    Attributes:
+        words, bits: of the memory, that lie in it.
+        rows, columns: words of the block RAM, and bits of each; those beyond `words` and `bits` are not used.
+    """
+
+    words: range
+    bits: range
+    rows: int
+    columns: int
+
+    def cells(self, places: Array, width: int) -> Array:
+        """Cells of the memory, word * width + bit, at places (row * columns + column) of the block RAM.
+
+        Places that are not used are left out; the others keep their order.
+        """
+        row, column = places // self.columns, places % self.columns
+        used = (row < len(self.words)) & (column < len(self.bits))
+        found: Array = (self.words.start + row[used]) * width + self.bits.start + column[used]
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +98,39 @@ class Memory:
     def primitives(self, style: Style = "block") -> Slices:
         """The primitives of one bank; a memory has width / bank of them side by side."""
         return slices(self.bank, self.depth, style)
+
+    @property
+    def block_rams(self) -> int:
+        """18-kbit block RAMs of all its banks, were it in block RAM."""
+        return self.width // self.bank * self.primitives().count
+
+    def block_ram(self, number: int) -> BlockRam:
+        """One of its block RAMs: bank by bank, in each word group by word group, in each bits from the lowest on."""
+        cut = self.primitives()
+        bank, rest = divmod(number, cut.count)
+        down, across = divmod(rest, cut.across)
+        left = bank * self.bank + across * cut.columns
+        end = min(left + cut.columns, (bank + 1) * self.bank)
+        words = range(down * cut.rows, min((down + 1) * cut.rows, self.depth))
+        return BlockRam(words, range(left, end), cut.rows, cut.columns)
+
+    def held_in(self, op: AnyOp) -> str:
+        """Where our hardware holds it: "block RAM", "LUTs", "UltraRAM" or "outside" (weights that are streamed in).
+
+        Where the unit says "auto" it is the rule of `transforms.memories`, by which `build/rtl` decides, too. Memories
+        of up to 8 words become logic, whatever they are to be.
+        """
+        assert isinstance(op, Mvau | Thresholding)
+        if isinstance(op, Mvau):
+            if self.kind == "weights" and op.mem_mode == "external":
+                return "outside"
+            style = op.ram_style if self.kind == "weights" else op.ram_style_thresholds
+        else:
+            style = op.ram_style
+        if style == "ultra":
+            return "UltraRAM"
+        block = style == "block" or (style == "auto" and prefers_block_ram(self.width, self.depth))
+        return "block RAM" if block and self.depth > FEW_WORDS else "LUTs"
 
     def words(self, op: AnyOp) -> Array:
         """The content: uint8 bits, (depth, width)."""

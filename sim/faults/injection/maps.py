@@ -18,12 +18,14 @@ from bnnflow import Problem
 from ....transforms.ir.graph import Graph
 from ....transforms.ir.ops import AnyOp
 from ....transforms.ir.tensor import Array
+from ..shapes.undervolting import Undervolting
 from .cells import FLIP, CellRate, Cells
 from .draws import stream
 from .layout import KINDS, Memory, memories
 from .models import FaultModel
 from .protect import Protection
 from .rates import Rates
+from .undervolting import Chip
 
 _NONE = Protection()
 _EFFECTS = {"0": 0, "1": 1, "flip": FLIP}
@@ -127,13 +129,17 @@ def checksum(graph: Graph) -> str:
 
 
 def draw_map(
-    graph: Graph, places: Sequence[Memory], model: FaultModel, rates: Rates, seed: int, trial: int
+    graph: Graph,
+    places: Sequence[Memory],
+    model: FaultModel,
+    rates: Rates,
+    seed: int,
+    trial: int,
+    chip: Chip | None = None,
 ) -> FaultMap:
-    """Fault map number `trial` of unprotected memories."""
-    return FaultMap(
-        checksum(graph),
-        {m.name: model.draw(m, rates.at(m.layer, m.kind), source(m, seed, trial)) for m in places},
-    )
+    """Fault map number `trial` of unprotected memories; `chip` as for `faulty_ops`."""
+    draw = _drawer(graph, model, rates, seed, trial, _NONE, chip)
+    return FaultMap(checksum(graph), {memory.name: draw(memory, memory, 0, 1) for memory in places})
 
 
 def source(memory: Memory, seed: int, trial: int, interval: int = 0) -> Callable[[int], np.random.Generator]:
@@ -149,31 +155,68 @@ def faulty_ops(
     seed: int,
     trial: int,
     protection: Protection = _NONE,
+    chip: Chip | None = None,
 ) -> dict[str, AnyOp]:
-    """The units that one fault map changes, by node name, as they read their protected memories."""
+    """The units that one fault map changes, by node name, as they read their protected memories.
+
+    Args:
+        graph: dataflow level.
+        places: memories that are hit.
+        model, rates: what hits them how often; a measured shape has no rates.
+        seed, trial: of the map.
+        protection: of the memories.
+        chip: of a measured shape, where the block RAMs lie; None: anywhere on the board that comes with the package.
+    """
+    check_protected(model, protection)
+    draw = _drawer(graph, model, rates, seed, trial, protection, chip)
+    intervals = 1 if model.effect.lasting else protection.scrubs
     changed: dict[str, AnyOp] = {}
     for memory in places:
         op = changed.get(memory.layer, graph.node(memory.layer).op)
         words = memory.words(op)
-        read = _read(memory, words, model, rates.at(memory.layer, memory.kind), protection, seed, trial)
+        read = _read(memory, words, draw, protection, intervals)
         if read is not words and not np.array_equal(read, words):
             changed[memory.layer] = memory.holding(op, read)
     return changed
 
 
+def _drawer(
+    graph: Graph,
+    model: FaultModel,
+    rates: Rates,
+    seed: int,
+    trial: int,
+    protection: Protection,
+    chip: Chip | None,
+) -> Callable[[Memory, Memory, int, int], Cells]:
+    """What draws the faulty cells of a memory, as it is stored, in one of several intervals of the exposure."""
+    if isinstance(model.shape, Undervolting):
+        lying = (chip or Chip()).holding(graph, protection)
+        voltage = model.shape.voltage
+        return lambda memory, stored, interval, intervals: lying.draw(stored, voltage, seed, trial)
+
+    def independent(memory: Memory, stored: Memory, interval: int, intervals: int) -> Cells:
+        rate = rates.at(memory.layer, memory.kind)
+        if intervals > 1:
+            rate = _share(rate, intervals)
+        return model.draw(stored, rate, source(memory, seed, trial, interval))
+
+    return independent
+
+
 def _read(
-    memory: Memory, words: Array, model: FaultModel, rate: CellRate, protection: Protection, seed: int, trial: int
+    memory: Memory,
+    words: Array,
+    draw: Callable[[Memory, Memory, int, int], Cells],
+    protection: Protection,
+    intervals: int,
 ) -> Array:
     """What a unit reads from its memory at the end of the exposure; `words` itself where nothing was hit."""
     stored = protection.stored(memory)
-    check_protected(model, protection)
-    intervals = 1 if model.effect.lasting else protection.scrubs
-    if intervals > 1:
-        rate = _share(rate, intervals)
     content: Array | None = None
     # Without a code the memory is loaded again each time: only the last interval is left.
     for interval in range(intervals - 1 if not protection.coded else 0, intervals):
-        cells = model.draw(stored, rate, source(memory, seed, trial, interval))
+        cells = draw(memory, stored, interval, intervals)
         if len(cells.index):
             content = cells.on(protection.encode(memory, words) if content is None else content)
         if content is not None and interval < intervals - 1:

@@ -42,24 +42,31 @@ class FaultModel:
         words = text.split()
         if len(words) == 1:
             named = chosen(words[0].partition(":")[0], (*EFFECTS, *SHAPES), "fault model")
-            words = [words[0], "flip"] if named in SHAPES else ["cell", words[0]]
+            words = [words[0], SHAPES[named].own_effect] if named in SHAPES else ["cell", words[0]]
         if len(words) != 2:
             hint = "for example 'flip', 'bit-line stuck-at-1', 'burst:4 flip', 'cluster:2x3 stuck'"
             raise Problem(f"{text!r} is no fault model", "fault model", hint)
-        return FaultModel(_shape(words[0]), EFFECTS[chosen(words[1], tuple(EFFECTS), "fault effect")]())
+        shape, effect = _shape(words[0]), EFFECTS[chosen(words[1], tuple(EFFECTS), "fault effect")]()
+        if shape.measured and effect.name != shape.own_effect:
+            what = f"{text!r}: no board was measured for that, cells read 0 where 1 was written"
+            raise Problem(what, "fault model", f"write {written(shape)}")
+        return FaultModel(shape, effect)
 
     def __str__(self) -> str:
+        if self.shape.measured:
+            return written(self.shape)
         shape = "" if self.shape == _CELL else f"{written(self.shape)} "
         return f"{shape}{self.effect.name}"
 
     def draw(self, memory: Memory, rate: CellRate, source: Streams) -> Cells:
-        """The faulty cells of one map; nested over rates.
+        """The faulty cells of one map; nested over rates. Those of measured shapes are drawn by `undervolting`.
 
         Args:
             memory: the memory that suffers.
             rate: of units.
             source: `draws.stream` of the seed, the trial and the memory.
         """
+        assert not self.shape.measured, "a board says how many, not a rate"
         if not self.effect.directed and rate.up != rate.down:
             what = f"'{self}' has no directions, but the rates are {rate.figures}"
             raise Problem(what, rate.label or "fault rates", "use the effect asymmetric, or give one rate for both")

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from bnnflow import Problem
 
 from ....transforms.ir.tensor import Array
-from ....transforms.memories import slices
 from ..protections import CODES, Code
 from .layout import Memory, chosen
 
@@ -79,7 +78,7 @@ class Protection:
         """Extra bits, block RAMs and LUTs of protecting one memory."""
         stored = self.stored(memory)
         extra = stored.size - memory.size
-        return ProtectionCost(str(self), extra, _bram18(stored), _bram18(memory), self.code.lut(memory))
+        return ProtectionCost(str(self), extra, stored.block_rams, memory.block_rams, self.code.lut(memory))
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +100,6 @@ class ProtectionCost:
     bram18: int
     bram18_plain: int
     lut: int
-
-
-def _bram18(memory: Memory) -> int:
-    return memory.width // memory.bank * slices(memory.bank, memory.depth).count
 
 
 def _no_option(code: Code, option: str) -> Problem:

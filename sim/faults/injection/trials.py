@@ -15,6 +15,7 @@ from ....transforms.ir.ops import AnyOp
 from ....transforms.ir.tensor import Array
 from ...engine.simulator import Prefix, Simulator, class_count, classes_of
 from ...images import checked_labels
+from ..shapes.undervolting import Undervolting
 from .cells import FLIP, Cells
 from .draws import stream
 from .layout import KINDS, Memory, chosen, memories
@@ -25,6 +26,7 @@ from .rates import Rates
 from .single import SingleFlips
 from .streams import KINDS as STREAMS
 from .streams import Stream, check_suffers, faulty_walk, streams
+from .undervolting import Chip, elsewhere, in_block_ram
 
 TARGETS = (*KINDS, *STREAMS)
 SINGLE = "single"
@@ -43,6 +45,7 @@ class Point:
         protection: text form of a `Protection`.
         seed: of the maps.
         fifo_depth: words of a FIFO, for the target "fifos".
+        chip: device of a model that was measured ("undervolting:0.54"); of no meaning to others.
     """
 
     target: str
@@ -52,12 +55,19 @@ class Point:
     protection: str = "none"
     seed: int = 0
     fifo_depth: int = 32
+    chip: Chip = Chip()  # noqa: RUF009  (frozen)
 
     def key(self) -> str:
         """A text that is the same for the same series alone."""
         depth = f"|fifo {self.fifo_depth}" if self.target == "fifos" else ""
+        chip = f"|{self.chip.key()}" if self.voltage is not None else ""
         parts = (self.target, ",".join(self.layers), self.model, self.rates.key(), self.protection, str(self.seed))
-        return "|".join(parts) + depth
+        return "|".join(parts) + depth + chip
+
+    @property
+    def voltage(self) -> float | None:
+        """Of block RAMs, in volts; None where the model is of another kind."""
+        return undervolted_at(self.model)
 
     def places(self, graph: Graph) -> list[Memory] | list[Stream]:
         """The memories or streams that are hit, in the graph's order.
@@ -72,10 +82,11 @@ class Point:
         safe = Protection.parse(self.protection)
         if self.model != SINGLE:
             model = FaultModel.parse(self.model)
-            self.rates.check(model)
+            if not model.shape.measured:
+                self.rates.check(model)
             check_protected(model, safe)
         if kinds[0] in KINDS and all(kind in KINDS for kind in kinds):
-            found = memories(graph, kinds)
+            found = memories(graph, kinds) if self.voltage is None else self._undervolted(graph, kinds, self.voltage)
             named = self._named(graph, found)
             hit = [place for place in found if place.layer in named]
             for place in hit:
@@ -93,6 +104,21 @@ class Point:
         for flow in taken:
             self.rates.at(flow.layer, flow.kind)
         return taken
+
+    def _undervolted(self, graph: Graph, kinds: Sequence[str], voltage: float) -> list[Memory]:
+        """Memories in block RAM.
+
+        Raises:
+            Problem: there are none, or the board was not measured at the voltage.
+        """
+        self.chip.board.place(voltage)
+        found = in_block_ram(graph, kinds)
+        if not found:
+            said = ", ".join(f"{name} in {where}" for name, where in elsewhere(graph, kinds).items())
+            what = f"no {self.target} are in block RAM, which alone is undervolted" + (f": {said}" if said else "")
+            hint = 'fold it so that memories are deeper, or set their ram_style to "block" in a folding file'
+            raise Problem(what, "fault campaign", hint, key="faults")
+        return found
 
     def _named(self, graph: Graph, found: Sequence[Memory | Stream]) -> tuple[str, ...]:
         known = tuple(dict.fromkeys(place.layer for place in found))
@@ -189,7 +215,8 @@ class Subject:
         if point.model == SINGLE:
             return self._single(point, cells, trial)
         safe, model = Protection.parse(point.protection), FaultModel.parse(point.model)
-        return self.run(faulty_ops(self.graph, cells, model, point.rates, point.seed, trial, safe), trial)
+        hit = faulty_ops(self.graph, cells, model, point.rates, point.seed, trial, safe, point.chip)
+        return self.run(hit, trial)
 
     def _single(self, point: Point, places: list[Memory], trial: int) -> Outcome:
         """One flipped cell: the trial's in a random order of all cells."""
@@ -245,6 +272,12 @@ class Subject:
     def _bytes_of(self, node: str) -> int:
         """Memory of the prefix up to a node, for all images."""
         return len(self.images) * self.simulator.prefix(self.images[:1], node).nbytes
+
+
+def undervolted_at(model: str) -> float | None:
+    """The voltage of a model's text, in volts; None where it is of another kind."""
+    shape = None if model == SINGLE else FaultModel.parse(model).shape
+    return shape.voltage if isinstance(shape, Undervolting) else None
 
 
 def population(graph: Graph, point: Point) -> int:

@@ -44,6 +44,8 @@ class Shape(ABC):
         in_streams: streams and FIFOs have such units, too.
         lasting: of a stream it hits the same cells in every image.
         cancels: two flips of a cell that two units hit leave it as it was.
+        measured: which cells are hit was measured on a board, so that there is no rate and no other effect.
+        own_effect: what becomes of its cells where the model names no effect.
     """
 
     name: ClassVar[str]
@@ -53,6 +55,8 @@ class Shape(ABC):
     in_streams: ClassVar[bool] = True
     lasting: ClassVar[bool] = False
     cancels: ClassVar[bool] = True
+    measured: ClassVar[bool] = False
+    own_effect: ClassVar[str] = "flip"
 
     @abstractmethod
     def units(self, memory: Memory) -> int:

@@ -1,0 +1,128 @@
+"""Faulty cells of a design whose block RAMs run below nominal voltage.
+
+Every block RAM of the design is one of a board's memories (`boards`), which says how many of its cells are faulty at
+each voltage. Which memory it is is drawn without replacement, a new drawing a map; a design of more block RAMs than the
+board has goes through all of them before it takes any again. Which cells are faulty is drawn, too: they are the first
+ones of a random order of all cells of the block RAM, so that a lower voltage keeps all faults of a higher one, unless
+the board's own count falls. A block RAM of n cells of which a board's memory of b cells has f faulty ones has f n / b,
+rounded down or up with the chance that keeps the mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil, floor
+
+import numpy as np
+
+from ....transforms.ir.graph import Graph
+from ....transforms.ir.tensor import Array
+from .boards import Board, kc705b
+from .cells import CLEAR, CellRate, Cells
+from .draws import stream
+from .layout import KINDS, Memory, memories
+from .protect import Protection
+from .rates import Rates
+
+# No memory has so high an index, of which other streams of random numbers are made.
+_KEY = 0x756E
+_PLACES, _CELLS = 0, 1
+
+
+@dataclass(frozen=True)
+class Chip:
+    """A device on which designs are undervolted.
+
+    Attributes:
+        measured: its memories; None: those of the board that comes with the package, so that nothing of it travels
+            to workers.
+    """
+
+    measured: Board | None = None
+
+    @property
+    def board(self) -> Board:
+        """What its memories are like."""
+        return self.measured or kc705b()
+
+    def rates(self, voltage: float) -> Rates:
+        """The mean rate of a voltage, of cells that read 0 in place of 1; its label is the voltage.
+
+        Raises:
+            Problem: the board was not measured there.
+        """
+        return Rates(CellRate(0.0, self.board.rate(voltage), f"{voltage:g} V"))
+
+    def key(self) -> str:
+        """A text that is the same for the same device alone."""
+        return f"board {self.board.digest}"
+
+    def holding(self, graph: Graph, protection: Protection) -> Lying:
+        """A design on it: all its memories that are held in block RAM, each in the protection."""
+        return Lying.of(self, [protection.stored(memory) for memory in in_block_ram(graph, KINDS)])
+
+
+@dataclass(frozen=True)
+class Lying:
+    """A design on a device.
+
+    Attributes:
+        chip: the device.
+        first: number of the first block RAM of each memory, by name.
+        block_rams: how many there are in all.
+    """
+
+    chip: Chip
+    first: Mapping[str, int]
+    block_rams: int
+
+    @staticmethod
+    def of(chip: Chip, stored: Sequence[Memory]) -> Lying:
+        """Memories as they are stored, all of a design that lie in block RAM, in their order."""
+        first, count = {}, 0
+        for memory in stored:
+            first[memory.name] = count
+            count += memory.block_rams
+        return Lying(chip, first, count)
+
+    def physical(self, seed: int, trial: int) -> Array:
+        """Which of the board's memories each block RAM is in one map, (block_rams,)."""
+        rng, board = stream(seed, trial, _KEY)(_PLACES), self.chip.board
+        rounds = ceil(self.block_rams / board.memories)
+        every = [rng.permutation(board.memories) for _ in range(rounds)]
+        return np.concatenate([np.zeros(0, np.int64), *every])[: self.block_rams]
+
+    def draw(self, stored: Memory, voltage: float, seed: int, trial: int) -> Cells:
+        """The cells of one memory, as it is stored, that hold 0 in one map.
+
+        Raises:
+            Problem: the board was not measured at the voltage.
+        """
+        board, first = self.chip.board, self.first[stored.name]
+        table, now = board.table, board.place(voltage)
+        places, streams = self.physical(seed, trial), stream(seed, trial, _KEY)
+        found = [np.zeros(0, np.int64)]
+        for number in range(stored.block_rams):
+            counts = table[:, places[first + number]]
+            if counts.any():
+                ram = stored.block_ram(number)
+                size, rng = ram.rows * ram.columns, streams(_CELLS + first + number)
+                coin = rng.random()
+                faulty, most = (
+                    min(size, floor(int(n) * size / board.bits + coin)) for n in (counts[now], counts.max())
+                )
+                found.append(ram.cells(rng.choice(size, most, replace=False)[:faulty], stored.width))
+        index = np.sort(np.concatenate(found))
+        return Cells(index, np.full(len(index), CLEAR, np.uint8))
+
+
+def in_block_ram(graph: Graph, kinds: Sequence[str]) -> list[Memory]:
+    """Memories of a dataflow graph that our hardware holds in block RAM (`Memory.held_in`)."""
+    return [memory for memory in memories(graph, kinds) if memory.held_in(graph.node(memory.layer).op) == "block RAM"]
+
+
+def elsewhere(graph: Graph, kinds: Sequence[str]) -> dict[str, str]:
+    """Where it holds the others, by name: they keep their voltage, and what they hold."""
+    found = {memory.name: memory.held_in(graph.node(memory.layer).op) for memory in memories(graph, kinds)}
+    return {name: where for name, where in found.items() if where != "block RAM"}
