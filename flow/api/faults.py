@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bnnflow import Problem
+
 from .common import PathLike, array_of, checked_key, given_or_default, path_of
 
 if TYPE_CHECKING:
@@ -26,6 +28,8 @@ def faults(
     count: int | None = None,
     rates: Sequence[float] | None = None,
     table: PathLike | None = None,
+    voltages: Sequence[float] | None = None,
+    undervolting: PathLike | None = None,
     maps: int | None = None,
     seed: int | None = None,
     targets: Sequence[str] | None = None,
@@ -60,7 +64,9 @@ def faults(
         data, data_dir: a data set's test images; without any: those of the run that the graph belongs to.
         count: images at each map.
         rates: bit error rates, 0 to 1, or
-        table: CSV of rates over temperature or voltage.
+        table: CSV of rates over temperature or voltage, or
+        voltages: volts at which block RAMs are undervolted, in place of rates and models.
+        undervolting: file of the board that was measured, .json or .csv; None: the one that comes with bnnflow.
         maps: random fault maps at each rate.
         seed: of the maps.
         targets, layers, models, protections: what is hit, where, how, and behind which protection.
@@ -83,12 +89,14 @@ def faults(
     >>> found.rates
     [0.0, 0.5]
     """
-    from ...sim.faults import Grid, Plan, Rates, Workers, read_rates
+    from ...sim.faults import Chip, Grid, Plan, Rates, Workers, read_board, read_rates
     from ..commands import faults as work
     from ..commands.simulation import Images
     from ..graphs.fault_folding import Folding
     from ..graphs.inputs import contract_of
 
+    if voltages and (rates is not None or table is not None or models is not None):
+        raise Problem("voltages beside rates, a table or models", "voltages", "a board says how often cells fail")
     if table is not None:
         steps = read_rates(Path(table))
     else:
@@ -101,15 +109,18 @@ def faults(
         given_or_default(protections, "faults.protections"),
         (given_or_default(seed, "seed"),),
         given_or_default(fifo_depth, "faults.fifo_depth"),
+        given_or_default(voltages, "faults.voltages"),
+        Chip(None if undervolting is None else read_board(Path(undervolting))),
     )
     most = given_or_default(max_maps, "faults.max_maps")
     plan = Plan(
         given_or_default(maps, "faults.maps"), checked_key(interval, "faults.interval"), most, error, confidence
     )
+    tables = tuple(Path(one) for one in (table, undervolting) if one is not None)
     chip, clock = given_or_default(part, "target.part"), given_or_default(clock_mhz, "target.clock_mhz")
     fold = Folding(checked_key(fps, "target.fps"), path_of(folding), pe_simd, chip, clock)
     return work.campaign(
-        work.FaultedGraph(Path(path), contract_of(input), fold, path_of(against), path_of(table)),
+        work.FaultedGraph(Path(path), contract_of(input), fold, path_of(against), tables),
         Images(array_of(images), array_of(labels), data, path_of(data_dir), given_or_default(count, "faults.images")),
         grid,
         plan,

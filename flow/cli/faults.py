@@ -47,6 +47,7 @@ def _listed(wanted: bool) -> None:
     "flow faults net.onnx --data digits --rates 1e-3,1e-2",
     "flow faults net.onnx --data digits --target weights --target thresholds --layers each --maps 20",
     "flow faults net.onnx --data digits --pe-simd 1,1 --model 'bit-line stuck-at-0' --protection secded-72-64",
+    "flow faults net.onnx --data digits --voltages 0.55,0.54,0.53 --protection none --protection secded-72-64",
     "flow faults net.onnx --input uint8 --input x.npy --labels y.npy --store faults.sqlite  # Can go on.",
 )
 def faults(
@@ -88,6 +89,14 @@ def faults(
             more="Columns: temperature, voltage or condition; memory (optional); rate, or p01 and p10.",
             default="none",
         ),
+    ] = None,
+    voltages: Annotated[
+        str,
+        Key("faults.voltages", more="Comma separated, such as 0.56,0.55,0.54 (docs/undervolting.md).", default="none"),
+    ] = KEY,
+    undervolting: Annotated[
+        Path | None,
+        Key("faults.undervolting", help="Measured board (.json or .csv).", default="KC705-B, which comes with bnnflow"),
     ] = None,
     interval: Annotated[
         float | None,
@@ -132,7 +141,7 @@ def faults(
     json: Json = False,
 ) -> None:
     """Accuracy while memories, streams or sums suffer faults."""
-    from ...sim.faults import Grid, Plan, Rates, Workers, read_rates
+    from ...sim.faults import Chip, Grid, Plan, Rates, Workers, read_board, read_rates
     from ..commands import faults as work
     from ..commands.simulation import Images
     from ..graphs import inputs
@@ -146,11 +155,14 @@ def faults(
     pictures, contract = inputs.images_and_contract(input)
     check_images(context, data, data_dir, pictures, labels)
     fold = Folding(fps, folding, pe_simd, part, clock_mhz)
-    source = work.FaultedGraph(graph, contract, fold, against, table)
+    source = work.FaultedGraph(
+        graph, contract, fold, against, tuple(one for one in (table, undervolting) if one is not None)
+    )
     judged = Images(pictures, labels, data, data_dir, images)
     source.check(judged, (store, work.STORES), (save_map, work.MAPS))
     steps = read_rates(table) if table is not None else [Rates.of(rate) for rate in _rates(rates)]
-    grid = Grid(steps, target, layers, model, protection, (seed,), fifo_depth)
+    chip = Chip(None if undervolting is None else read_board(undervolting))
+    grid = Grid(steps, target, layers, model, protection, (seed,), fifo_depth, _voltages(voltages), chip)
     plan, workers = Plan(maps, interval, max_maps, error, confidence), Workers(jobs, cluster)
     if map is not None or save_map is not None:
         if map is not None:
@@ -175,15 +187,27 @@ def _rates(text: str) -> list[float]:
     return rates
 
 
+def _voltages(text: str) -> list[float]:
+    try:
+        return [float(volts) for volts in text.split(",")] if text else []
+    except ValueError:
+        raise Problem(f"{text!r} is no list of volts", "--voltages", "for example 0.56,0.55,0.54") from None
+
+
 # What draws and judges maps; a map from a file needs none of it, nor does one that is only written.
-_DRAWN = ("rates", "table", "seed", "target", "layers", "model", "protection", "fifo_depth")
+_RATES = ("rates", "table")
+_DRAWN = (*_RATES, "voltages", "undervolting", "seed", "target", "layers", "model", "protection", "fifo_depth")
 _MANY = ("maps", "interval", "max_maps", "error", "confidence", "against", "store", "jobs", "cluster")
 _JUDGED = ("data", "data_dir", "images", "input", "labels", "device")
 
 
 def _check_faults(context: typer.Context, models: list[str]) -> None:
     """Refuse options of a campaign that another one makes void."""
+    from ..recipe.unused import undervolts
+
     together(context, ["rates", "table"], "give the rates in one of them")
+    for name in (*_RATES, "model"):
+        together(context, ["voltages", name], "voltages say what is hit, and a board how often: leave the other out")
     together(context, ["jobs", "cluster"], "a cluster decides how many workers there are")
     together(context, ["device", "cluster"], "workers of a cluster compute on their processors")
     together(context, ["device", "jobs"], "several processes compute on the processor")
@@ -197,7 +221,13 @@ def _check_faults(context: typer.Context, models: list[str]) -> None:
         useless(context, ["error", "confidence"], "without --model single", "give --model single")
     if single and all(single):
         why = "for single faults, of which --error and --confidence decide the number"
-        useless(context, ["rates", "table", "maps", "interval", "max_maps"], why)
+        useless(context, [*_RATES, "maps", "interval", "max_maps"], why)
+    below = [undervolts(name) for name in models]
+    if below and all(below):
+        useless(context, _RATES, "for undervolted block RAMs: a board says how often their cells fail")
+    if not any(below) and not given(context, ["voltages"]):
+        hint = "give --voltages, or --model undervolting:VOLTAGE"
+        useless(context, ["undervolting"], "where nothing is undervolted", hint)
     if not any(kind in target for target in context.params["target"] for kind in ("weights", "thresholds")):
         useless(context, ["device"], "for faults of streams and sums, which are simulated on the processor")
     if "fifos" not in context.params["target"]:

@@ -37,14 +37,14 @@ class FaultedGraph:
         contract: what its input holds, where the file does not say so.
         folding: how it is folded.
         against: a second graph, compared in pairs.
-        table: file of rates, if there is one; no output may replace it.
+        tables: files of rates and of a board, if there are any; no output may replace them.
     """
 
     path: Path
     contract: InputContract | None = None
     folding: Folding = Folding()  # noqa: RUF009  (frozen)
     against: Path | None = None
-    table: Path | None = None
+    tables: tuple[Path, ...] = ()
 
     def check(self, given: Images, *outputs: tuple[Path | None, tuple[str, ...]]) -> None:
         """Refuse a second graph that is the first, and outputs that cannot be written or are inputs."""
@@ -52,7 +52,7 @@ class FaultedGraph:
             raise Problem("the graph is compared with itself", "--against", "give another graph")
         for path, endings in outputs:
             if path is not None:
-                check_file(path, endings, [self.path, self.against, self.table, *given.files])
+                check_file(path, endings, [self.path, self.against, *self.tables, *given.files])
 
     def open(self, path: Path) -> tuple[Graph, bool]:
         """One of its graphs, folded, and whether anyone said how."""

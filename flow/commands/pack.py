@@ -94,8 +94,9 @@ def _portable(recipe: Recipe) -> Recipe:
     if model.kind == "trained":
         model = model.model_copy(update={"trained": trained_file(recipe).name})
     faults = recipe.faults
-    if faults.table is not None:
-        faults = faults.model_copy(update={"table": Path(faults.table.name)})
+    for key in ("table", "undervolting"):
+        if getattr(faults, key) is not None:
+            faults = faults.model_copy(update={key: Path(getattr(faults, key).name)})
     return recipe.model_copy(update={"data": data, "model": model, "faults": faults})
 
 

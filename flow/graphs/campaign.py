@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ from ..results.faults import (
     MemoryProtection,
     PairedSeries,
     SingleFaultSeries,
+    UndervoltedMemories,
 )
 from ..run.files import write_whole
 from ..run.typed_json import extended, from_json
@@ -111,7 +113,7 @@ def campaign(
             clean[name] = float(np.mean(subject.classes == labels))
     first = _first(next(iter(found.values())))
     counts = sorted({len(one.outcomes) for series in found.values() for one in series})
-    series = {name: [_series(one) for one in each] for name, each in found.items()}
+    series = {name: [_whole(one, graphs[name]) for one in each] for name, each in found.items()}
     drawn = [one for each in series.values() for one in each if not isinstance(one, SingleFaultSeries)]
     wider = 0 if plan.wanted is None else sum(one.half_width > plan.wanted * (1 + 1e-9) for one in drawn)
     return FaultCampaign(
@@ -119,7 +121,7 @@ def campaign(
         maps=counts[0] if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}",
         rates=[one.point.rates.value for one in first],
         labels=[str(one.point.rates) for one in first],
-        what=f"{first[0].point.target}, {first[0].point.model}, {', '.join(first[0].point.layers) or 'all layers'}",
+        what=f"{first[0].point.target}, {first[0].point.family}, {', '.join(first[0].point.layers) or 'all layers'}",
         networks={name: _curve(one, clean[name]) for name, one in found.items()},
         series=series,
         wanted=plan.wanted,
@@ -133,14 +135,40 @@ def _series(one: Series) -> FaultSeries:
     return from_json(SingleFaultSeries if one.point.model == "single" else FaultSeries, one.facts())
 
 
+def _whole(one: Series, graph: Graph) -> FaultSeries:
+    """A series with what its maps hit, where that is not said by a rate."""
+    from ...sim.faults import Memory, Protection, elsewhere, exposure
+
+    made, point = _series(one), one.point
+    if point.voltage is None:
+        return made
+    places = [place for place in point.places(graph) if isinstance(place, Memory)]
+    safe, maps = Protection.parse(point.protection), len(one.outcomes)
+    hit = exposure(graph, places, point.chip, point.voltage, safe, point.seed, maps)
+    return replace(
+        made,
+        undervolted=UndervoltedMemories(
+            board=point.chip.board.name,
+            voltage=point.voltage,
+            board_rate=point.rates.value,
+            block_rams=hit.block_rams,
+            bits=hit.bits,
+            faulty=hit.faulty,
+            ones=hit.ones,
+            rate=hit.rate,
+            elsewhere=elsewhere(graph, point.target.split("+")),
+        ),
+    )
+
+
 def _first(series: Sequence[Series]) -> list[Series]:
-    """The series that differ from the first by their rates alone."""
+    """The series that differ from the first by their rates or voltages alone."""
     head = series[0].point
-    axes = (head.target, head.layers, head.model, head.protection, head.seed)
+    axes = (head.target, head.layers, head.family, head.protection, head.seed)
     return [
         one
         for one in series
-        if (one.point.target, one.point.layers, one.point.model, one.point.protection, one.point.seed) == axes
+        if (one.point.target, one.point.layers, one.point.family, one.point.protection, one.point.seed) == axes
     ]
 
 
@@ -253,6 +281,6 @@ def save_map(graph: Graph, grid: Grid, path: Path) -> FaultMapCells:
     places = [place for place in point.places(graph) if isinstance(place, Memory)]
     if not places or point.protection != "none" or point.model == "single":
         raise Problem("only maps of memories without protection are written", "--save-map", "use --target weights")
-    drawn = draw_map(graph, places, FaultModel.parse(point.model), point.rates, point.seed, 0)
+    drawn = draw_map(graph, places, FaultModel.parse(point.model), point.rates, point.seed, 0, point.chip)
     write_whole(path, drawn.content(path.suffix, graph))
     return FaultMapCells(map=str(path), cells={name: len(cells.index) for name, cells in drawn.cells.items()})

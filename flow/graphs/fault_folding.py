@@ -84,7 +84,9 @@ def check_folding(graph: Graph, grid: Grid) -> None:
     for point in grid.points(graph):
         shape = None if point.model == "single" else FaultModel.parse(point.model).shape
         what = ""
-        if shape is not None and shape.of_words:
+        if shape is not None and shape.measured:
+            what = f"{shape.name} is of block RAMs, whose words PE and SIMD give a memory"
+        elif shape is not None and shape.of_words:
             what = f"a {shape.name} is made of the words that PE and SIMD give a memory"
         elif Protection.parse(point.protection).coded:
             what = f"{point.protection} protects words, which PE and SIMD give a memory"

@@ -31,7 +31,13 @@ _START_HINT = "`flow new` writes a recipe to start from"
 _COMMENT_COLUMN = 42
 PATHS = (
     *(("model", "onnx"), ("model", "trained"), ("model", "weights"), ("model", "dir")),
-    *(("data", "dir"), ("faults", "table"), ("target", "part"), ("prune", "budget", "part")),
+    *(
+        ("data", "dir"),
+        ("faults", "table"),
+        ("faults", "undervolting"),
+        ("target", "part"),
+        ("prune", "budget", "part"),
+    ),
 )
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_./-]*")
 

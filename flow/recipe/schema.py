@@ -24,7 +24,7 @@ from .model import SHAPES, Model, map_sides
 from .origin import Origin, place_of
 from .positions import KeyPath
 from .prune import PARTS_OF_COST, Prune
-from .section import Count, Rates, Section, Texts, cross_faults
+from .section import Count, Rates, Section, Texts, Voltages, cross_faults
 from .train import Train
 
 __all__ = ["Model", "Prune", "Recipe", "Section", "Train", "map_sides", "schema"]
@@ -104,6 +104,13 @@ class Faults(Section):
     )
     table: Annotated[Path, Field(strict=False)] | None = Field(
         default=None, description="CSV of rates over temperature or voltage, in place of rates"
+    )
+    voltages: Voltages = Field(
+        default=(),
+        description="volts at which block RAMs are undervolted, as measured on a board, in place of rates and models",
+    )
+    undervolting: Annotated[Path, Field(strict=False)] | None = Field(
+        default=None, description="measured board (.json or .csv); null: KC705-B, which comes with bnnflow"
     )
     interval: Annotated[float, Field(gt=0, lt=1)] | None = Field(
         default=None,

@@ -18,6 +18,7 @@ Widths = Annotated[tuple[Annotated[int, Field(ge=1, le=65_536)], ...], Field(str
 Kernels = Annotated[tuple[Annotated[int, Field(ge=1, le=16)], ...], Field(strict=False, max_length=64)]
 Pools = Annotated[tuple[Annotated[int, Field(ge=1, le=2)], ...], Field(strict=False, max_length=64)]
 Rates = Annotated[tuple[Annotated[float, Field(ge=0, le=1)], ...], Field(strict=False, min_length=1, max_length=100)]
+Voltages = Annotated[tuple[Annotated[float, Field(gt=0, lt=3)], ...], Field(strict=False, max_length=100)]
 Texts = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(strict=False, min_length=1, max_length=100)]
 
 

@@ -145,10 +145,23 @@ def _synth(recipe: Recipe) -> Rules:
             yield ("synth", key), "nothing is synthesized", "or set `synth.when: auto`"
 
 
+def undervolts(model: str) -> bool:
+    """Whether a fault model is of undervolted block RAMs, by its name alone."""
+    return model.strip().partition(":")[0] == "undervolting"
+
+
 def _faults(recipe: Recipe) -> Rules:
     faults = recipe.faults
     if faults.table is not None:
         yield ("faults", "rates"), "faults.table says them", "or the table"
+    if faults.voltages:
+        for key in ("rates", "table", "models"):
+            yield ("faults", key), "faults.voltages says what is hit, and a board how often", "or the voltages"
+    elif not any(map(undervolts, faults.models)):
+        yield ("faults", "undervolting"), "nothing is undervolted", "or set `voltages`"
+    elif all(map(undervolts, faults.models)):
+        for key in ("rates", "table"):
+            yield ("faults", key), "a board says how often undervolted cells fail", "or name another model"
     if set(faults.models) == {"single"}:
         for key in ("rates", "table", "maps", "interval", "max_maps"):
             yield ("faults", key), "single faults have no rates and no maps", "or name another model"

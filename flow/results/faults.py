@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from ..run.typed_json import OPTIONAL
 from .costs import InputHeld
 
 
@@ -23,6 +24,31 @@ class FaultCurve:
     mean: list[float]
     low: list[float]
     high: list[float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UndervoltedMemories:
+    """What maps of undervolted block RAMs hit.
+
+    Attributes:
+        board: whose memories were measured.
+        voltage: volts.
+        board_rate: share of the board's cells that are faulty, 0 to 1.
+        block_rams, bits: of the memories that are hit, with their check bits.
+        faulty, ones: mean cells of a map that read 0, and how many of them held 1.
+        rate: faulty share of the bits, 0 to 1, over the maps that were drawn.
+        elsewhere: memories of the target that are not undervolted, and where they lie.
+    """
+
+    board: str
+    voltage: float
+    board_rate: float
+    block_rams: int
+    bits: int
+    faulty: float
+    ones: float
+    rate: float
+    elsewhere: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +70,7 @@ class FaultSeries:
         worst: accuracy of the worst map.
         worse_share: at 95 %, of all maps at most so many are worse, 0 to 1.
         changed: share of images whose class changes, 0 to 1.
+        undervolted: of models that were measured; None for others.
     """
 
     target: str
@@ -64,6 +91,7 @@ class FaultSeries:
     worst: float
     worse_share: float
     changed: float
+    undervolted: UndervoltedMemories | None = field(default=None, metadata=OPTIONAL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

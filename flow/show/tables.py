@@ -149,6 +149,7 @@ def series_tables(faults: FaultCampaign) -> list[Table]:
         for row in rows:
             table.add_row(*(row[place] for place in shown))
         made.append(table)
+    made += _undervolted_tables(faults)
     if single:
         table = _table("single faults", "network|target|layers|protection|>cells|>drawn|>critical|>share %|interval")
         for key, one in single:
@@ -180,6 +181,26 @@ def series_tables(faults: FaultCampaign) -> list[Table]:
             table.add_row(TITLES.get(key, key), cost.memory, cost.protection, *map(number, numbers))
         made.append(table)
     return made
+
+
+def _undervolted_tables(faults: FaultCampaign) -> list[Table]:
+    """What undervolted memories suffered; none where there are none."""
+    every = [(name, one, one.undervolted) for name, series in faults.series.items() for one in series]
+    found = [(name, one, hit) for name, one, hit in every if hit is not None]
+    if not found:
+        return []
+    hold = {f"{memory} in {where}" for _, _, hit in found for memory, where in hit.elsewhere.items()}
+    caption = (
+        "cells a map: mean; of those that read 0 only those that held 1 are wrong; board: mean rate of all its cells"
+    )
+    said = f"; not undervolted: {', '.join(sorted(hold))}" if hold else ""
+    columns = "network|layers|protection|>volts|>block RAMs|>bits|>cells a map|>held 1|>rate|>board"
+    table = _table(f"undervolted as {found[0][2].board}", columns, caption + said)
+    for name, one, hit in found:
+        cells = [f"{hit.voltage:g}", number(hit.block_rams), number(hit.bits), number(hit.faulty, 1)]
+        rates = (number(hit.ones, 1), f"{hit.rate:.2e}", f"{hit.board_rate:.2e}")
+        table.add_row(TITLES.get(name, name), ", ".join(one.layers), one.protection, *cells, *rates)
+    return [table]
 
 
 def fault_table(faults: FaultCampaign) -> Table:

@@ -21,7 +21,7 @@ def fault_settings(recipe: Recipe) -> tuple[Grid, Plan, Workers]:
     Raises:
         Problem: at its place in the recipe, for what is no model, protection, rate table or cluster.
     """
-    from ...sim.faults import FaultModel, Grid, Plan, Protection, Rates, Workers, read_rates
+    from ...sim.faults import Chip, FaultModel, Grid, Plan, Protection, Rates, Workers, read_board, read_rates
 
     settings = recipe.faults
     with recipe.at("faults.table"):
@@ -30,7 +30,7 @@ def fault_settings(recipe: Recipe) -> tuple[Grid, Plan, Workers]:
         for text in settings.models:
             if text != "single":
                 model = FaultModel.parse(text)
-                for each in rates:
+                for each in rates if not model.shape.measured else ():
                     each.check(model)
     with recipe.at("faults.protections"):
         for text in settings.protections:
@@ -39,9 +39,22 @@ def fault_settings(recipe: Recipe) -> tuple[Grid, Plan, Workers]:
         workers = Workers(settings.jobs, settings.cluster)
     with recipe.at("faults.max_maps"):
         plan = Plan(settings.maps, settings.interval, settings.max_maps)
+    with recipe.at("faults.undervolting"):
+        chip = Chip(read_board(settings.undervolting) if settings.undervolting else None)
+    with recipe.at("faults.voltages"):
+        for volts in settings.voltages:
+            chip.board.place(volts)
     seeds = settings.seeds or (recipe.seed,)
     grid = Grid(
-        rates, settings.targets, settings.layers, settings.models, settings.protections, seeds, settings.fifo_depth
+        rates,
+        settings.targets,
+        settings.layers,
+        settings.models,
+        settings.protections,
+        seeds,
+        settings.fifo_depth,
+        settings.voltages,
+        chip,
     )
     return grid, plan, workers
 

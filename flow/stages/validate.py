@@ -152,7 +152,7 @@ def memo_key(recipe: Recipe, images: Dataset) -> str:
     """sha256 of all that `validate` looks at; "" where that cannot be said: modules of the user's may read anything."""
     if recipe.model.kind == "own":
         return ""
-    files = [path for path in (recipe.model.onnx, recipe.faults.table) if path is not None]
+    files = [path for path in (recipe.model.onnx, recipe.faults.table, recipe.faults.undervolting) if path is not None]
     files += part_files(recipe)
     if recipe.model.kind == "trained":
         files.append(trained_file(recipe))
@@ -323,6 +323,8 @@ def _check_hardware(recipe: Recipe, graph: Graph) -> None:
 
 def _axis(grid: Grid, graph: Graph) -> str:
     """The key of `faults` whose entries a graph refuses by themselves; the section where only several together do."""
+    if grid.voltages:
+        grid = replace(grid, models=tuple(f"undervolting:{volts!r}" for volts in grid.voltages), voltages=())
     usual = {"targets": ("weights",), "layers": ("all",), "models": ("flip",), "protections": ("none",)}
     for key in usual:
         try:

@@ -21,7 +21,7 @@ from .injection.models import FaultModel
 from .injection.protect import Protection, ProtectionCost
 from .injection.rates import Rates, read_rates
 from .injection.trials import TARGETS, Outcome, Point, Subject
-from .injection.undervolting import Chip
+from .injection.undervolting import Chip, Exposure, elsewhere, exposure
 from .protections import CODES
 from .shapes import SHAPES
 
@@ -35,6 +35,7 @@ __all__ = [
     "CellRate",
     "Cells",
     "Chip",
+    "Exposure",
     "FaultMap",
     "FaultModel",
     "Grid",
@@ -52,6 +53,8 @@ __all__ = [
     "Workers",
     "checksum",
     "draw_map",
+    "elsewhere",
+    "exposure",
     "flips",
     "from_memory",
     "inject",

@@ -69,6 +69,11 @@ class Point:
         """Of block RAMs, in volts; None where the model is of another kind."""
         return undervolted_at(self.model)
 
+    @property
+    def family(self) -> str:
+        """The model without its voltage: points of one family differ as those of several rates do."""
+        return self.model if self.voltage is None else FaultModel.parse(self.model).shape.name
+
     def places(self, graph: Graph) -> list[Memory] | list[Stream]:
         """The memories or streams that are hit, in the graph's order.
 

@@ -117,6 +117,43 @@ class Lying:
         return Cells(index, np.full(len(index), CLEAR, np.uint8))
 
 
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """What maps of undervolted memories hit.
+
+    Attributes:
+        block_rams, bits: of the memories, as they are stored.
+        faulty: mean cells of a map that read 0.
+        ones: how many of them held 1, and so are read wrong.
+    """
+
+    block_rams: int
+    bits: int
+    faulty: float
+    ones: float
+
+    @property
+    def rate(self) -> float:
+        """Faulty share of all cells of the maps, 0 to 1: near the board's mean rate, by the luck of the drawing."""
+        return self.faulty / self.bits
+
+
+def exposure(
+    graph: Graph, places: Sequence[Memory], chip: Chip, voltage: float, protection: Protection, seed: int, maps: int
+) -> Exposure:
+    """What maps 0 to `maps` - 1 hit in these memories of a design."""
+    lying, faulty, ones = chip.holding(graph, protection), 0, 0
+    stored = [protection.stored(memory) for memory in places]
+    held = [protection.encode(memory, memory.words(graph.node(memory.layer).op)).reshape(-1) for memory in places]
+    for trial in range(maps):
+        for memory, content in zip(stored, held, strict=True):
+            cells = lying.draw(memory, voltage, seed, trial).index
+            faulty += len(cells)
+            ones += int(content[cells].sum())
+    rams, bits = sum(memory.block_rams for memory in stored), sum(memory.size for memory in stored)
+    return Exposure(rams, bits, faulty / maps, ones / maps)
+
+
 def in_block_ram(graph: Graph, kinds: Sequence[str]) -> list[Memory]:
     """Memories of a dataflow graph that our hardware holds in block RAM (`Memory.held_in`)."""
     return [memory for memory in memories(graph, kinds) if memory.held_in(graph.node(memory.layer).op) == "block RAM"]

@@ -132,7 +132,7 @@ def _fits(option: Any, kind: type, many: bool) -> bool:
 
 def _same(option: Any, field: Any) -> bool:
     if isinstance(option, str) and isinstance(field, tuple):
-        return tuple(float(part) for part in option.split(",")) == field
+        return tuple(float(part) for part in option.split(",") if part) == field
     if isinstance(option, (list, tuple)):
         return list(option) == (list(field) if isinstance(field, tuple) else [field])
     return bool(option == field)

@@ -134,6 +134,35 @@ def test_margins(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert len(row["weakest"]["flips"]) == min(enough) > row["certified"]["least"]
 
 
+def test_undervolted_block_rams(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A board of the user's, whose every cell fails at 0.5 V: maps, codes, a replayed file and the table say so."""
+    op = network().nodes[0].op
+    assert isinstance(op, Mvau)
+    held = replace(op, pe=1, simd=2, ram_style="block", ram_style_thresholds="distributed")
+    Path("net.onnx").write_bytes(write(replaced(network(), {"hidden": held})).SerializeToString())
+    Path("b.csv").write_text("memory,voltage,count,bits\na,0.6,0,64\na,0.5,64,64\n")
+    arguments = ["faults", "net.onnx", *DATA, "--undervolting", "b.csv", "--voltages", "0.6,0.5", "--maps", "2"]
+    arguments += ["--protection", "none", "--protection", "tmr", "--store", "f.sqlite"]
+    found = json.loads(said(capsys, [*arguments, "--json"]))
+    (curve,), (series,) = found["networks"].values(), found["series"].values()
+    assert found["labels"] == ["0.6 V: 0", "0.5 V: p01 0 p10 1"] and curve["mean"][0] == 1.0 > curve["mean"][1]
+    hits = [one["undervolted"] for one in series]
+    assert [hit["faulty"] for hit in hits] == [0, 0, 384, 3 * 384] and hits[2]["ones"] == held.weight.sum()
+    assert hits[0]["elsewhere"] == {"scores.weights": "LUTs"} and hits[2]["rate"] == hits[2]["board_rate"] == 1
+    assert json.loads(said(capsys, [*arguments, "--json"])) == found
+    text = said(capsys, arguments)
+    assert "undervolted as b" in text and "scores.weights in LUTs" in text and "undervolting, all layers" in text
+    one = ["--undervolting", "b.csv", "--model", "undervolting:0.5"]
+    said(capsys, ["faults", "net.onnx", *one, "--save-map", "m.csv"])
+    assert json.loads(said(capsys, ["faults", "net.onnx", *DATA, "--map", "m.csv", "--json"]))["cells"] == {
+        "hidden.weights": 384
+    }
+    both = ["--model", "undervolting:0.5", "--model", "stuck-at-0", "--layers", "hidden", "--rates", "1", "--maps", "2"]
+    same = json.loads(said(capsys, ["faults", "net.onnx", *DATA, "--undervolting", "b.csv", *both, "--json"]))
+    real, uniform = next(iter(same["series"].values()))
+    assert real["mean"] == uniform["mean"] == series[2]["mean"] and "undervolted" not in uniform
+
+
 BAD = {
     "layer": (["--layers", "hiden"], 2),
     "target": (["--target", "weight"], 2),
@@ -155,6 +184,14 @@ BAD = {
     "data_and_input": (["--data", "digits"], 2),
     "fewer_maps": (["--interval", "0.01", "--maps", "9", "--max-maps", "8"], 2),
     "protection_option": (["--protection", "tmr:x4"], 2),
+    "voltages": (["--voltages", "0.54,low"], 2),
+    "voltages_and_rates": (["--voltages", "0.54", "--rates", "0.1"], 2),
+    "voltages_and_model": (["--voltages", "0.54", "--model", "flip"], 2),
+    "voltage_of_no_board": (["--voltages", "0.5"], 2),
+    "rates_of_a_board": (["--model", "undervolting:0.54", "--rates", "0.1"], 2),
+    "board_of_nothing": (["--undervolting", "x.csv"], 2),
+    "board_that_is_none": (["--undervolting", "x.npy", "--voltages", "0.54"], 2),
+    "no_block_rams": (["--voltages", "0.54"], 2),
     "save_protected": (["--save-map", "m.npz", "--protection", "tmr", "--rates", "0.1"], 2),
 }
 
@@ -187,6 +224,10 @@ RECIPES = {
     "max_maps_alone": [*FLIPS, "-s", "faults.max_maps=7"],
     "depth_without_fifos": [*FLIPS, "-s", "faults.fifo_depth=7"],
     "single_with_maps": ["-s", "faults.models=[single]", "-s", "faults.rates=null", "-s", "faults.maps=7"],
+    "voltages": [*FLIPS[2:], "-s", "faults.models=null", "-s", "faults.voltages=[0.54, 0.5]"],
+    "voltages_and_models": [*FLIPS, "-s", "faults.voltages=[0.54]"],
+    "board_alone": [*FLIPS, "-s", "faults.undervolting=t.csv"],
+    "board": [*FLIPS[2:], "-s", "faults.models=[undervolting:0.54]", "-s", "faults.undervolting=t.csv"],
     "directions": [*FLIPS, "-s", "faults.table=t.csv"],
 }
 
