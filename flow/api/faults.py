@@ -30,6 +30,7 @@ def faults(
     table: PathLike | None = None,
     voltages: Sequence[float] | None = None,
     undervolting: PathLike | None = None,
+    placement: PathLike | None = None,
     maps: int | None = None,
     seed: int | None = None,
     targets: Sequence[str] | None = None,
@@ -67,6 +68,7 @@ def faults(
         table: CSV of rates over temperature or voltage, or
         voltages: volts at which block RAMs are undervolted, in place of rates and models.
         undervolting: file of the board that was measured, .json or .csv; None: the one that comes with bnnflow.
+        placement: file of `flow placement`: which of its memories hold which block RAMs; None: drawn for each map.
         maps: random fault maps at each rate.
         seed: of the maps.
         targets, layers, models, protections: what is hit, where, how, and behind which protection.
@@ -89,7 +91,7 @@ def faults(
     >>> found.rates
     [0.0, 0.5]
     """
-    from ...sim.faults import Chip, Grid, Plan, Rates, Workers, read_board, read_rates
+    from ...sim.faults import Chip, Grid, Plan, Rates, Workers, read_board, read_placement, read_rates
     from ..commands import faults as work
     from ..commands.simulation import Images
     from ..graphs.fault_folding import Folding
@@ -110,13 +112,16 @@ def faults(
         (given_or_default(seed, "seed"),),
         given_or_default(fifo_depth, "faults.fifo_depth"),
         given_or_default(voltages, "faults.voltages"),
-        Chip(None if undervolting is None else read_board(Path(undervolting))),
+        Chip(
+            None if undervolting is None else read_board(Path(undervolting)),
+            None if placement is None else read_placement(Path(placement)),
+        ),
     )
     most = given_or_default(max_maps, "faults.max_maps")
     plan = Plan(
         given_or_default(maps, "faults.maps"), checked_key(interval, "faults.interval"), most, error, confidence
     )
-    tables = tuple(Path(one) for one in (table, undervolting) if one is not None)
+    tables = tuple(Path(one) for one in (table, undervolting, placement) if one is not None)
     chip, clock = given_or_default(part, "target.part"), given_or_default(clock_mhz, "target.clock_mhz")
     fold = Folding(checked_key(fps, "target.fps"), path_of(folding), pe_simd, chip, clock)
     return work.campaign(

@@ -40,6 +40,7 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
     },
     "Faults": {
         "faults": "faults:faults",
+        "placement": "faults:placement",
         "criticality": "faults:criticality",
         "margins": "faults:margins",
     },

@@ -98,6 +98,10 @@ def faults(
         Path | None,
         Key("faults.undervolting", help="Measured board (.json or .csv).", default="KC705-B, which comes with bnnflow"),
     ] = None,
+    placement: Annotated[
+        Path | None,
+        Key("faults.placement", help="Where block RAMs lie (.json, by flow placement).", default="drawn for each map"),
+    ] = None,
     interval: Annotated[
         float | None,
         Key(
@@ -141,7 +145,7 @@ def faults(
     json: Json = False,
 ) -> None:
     """Accuracy while memories, streams or sums suffer faults."""
-    from ...sim.faults import Chip, Grid, Plan, Rates, Workers, read_board, read_rates
+    from ...sim.faults import Chip, Grid, Plan, Rates, Workers, read_board, read_placement, read_rates
     from ..commands import faults as work
     from ..commands.simulation import Images
     from ..graphs import inputs
@@ -156,12 +160,15 @@ def faults(
     check_images(context, data, data_dir, pictures, labels)
     fold = Folding(fps, folding, pe_simd, part, clock_mhz)
     source = work.FaultedGraph(
-        graph, contract, fold, against, tuple(one for one in (table, undervolting) if one is not None)
+        graph, contract, fold, against, tuple(one for one in (table, undervolting, placement) if one is not None)
     )
     judged = Images(pictures, labels, data, data_dir, images)
     source.check(judged, (store, work.STORES), (save_map, work.MAPS))
     steps = read_rates(table) if table is not None else [Rates.of(rate) for rate in _rates(rates)]
-    chip = Chip(None if undervolting is None else read_board(undervolting))
+    chip = Chip(
+        None if undervolting is None else read_board(undervolting),
+        None if placement is None else read_placement(placement),
+    )
     grid = Grid(steps, target, layers, model, protection, (seed,), fifo_depth, _voltages(voltages), chip)
     plan, workers = Plan(maps, interval, max_maps, error, confidence), Workers(jobs, cluster)
     if map is not None or save_map is not None:
@@ -196,7 +203,18 @@ def _voltages(text: str) -> list[float]:
 
 # What draws and judges maps; a map from a file needs none of it, nor does one that is only written.
 _RATES = ("rates", "table")
-_DRAWN = (*_RATES, "voltages", "undervolting", "seed", "target", "layers", "model", "protection", "fifo_depth")
+_DRAWN = (
+    *_RATES,
+    "voltages",
+    "undervolting",
+    "placement",
+    "seed",
+    "target",
+    "layers",
+    "model",
+    "protection",
+    "fifo_depth",
+)
 _MANY = ("maps", "interval", "max_maps", "error", "confidence", "against", "store", "jobs", "cluster")
 _JUDGED = ("data", "data_dir", "images", "input", "labels", "device")
 
@@ -211,9 +229,7 @@ def _check_faults(context: typer.Context, models: list[str]) -> None:
     together(context, ["jobs", "cluster"], "a cluster decides how many workers there are")
     together(context, ["device", "cluster"], "workers of a cluster compute on their processors")
     together(context, ["device", "jobs"], "several processes compute on the processor")
-    together(context, ["fps", "folding", "pe_simd"], "give one of them")
-    if "fps" not in given(context, ["fps"]):
-        useless(context, ["part", "clock_mhz"], "without --fps", "give the rate to fold for")
+    _check_folding(context)
     if "interval" not in given(context, ["interval"]):
         useless(context, ["max_maps"], "without --interval", "give --interval, or the number with --maps")
     single = [name == "single" for name in models]
@@ -227,11 +243,18 @@ def _check_faults(context: typer.Context, models: list[str]) -> None:
         useless(context, _RATES, "for undervolted block RAMs: a board says how often their cells fail")
     if not any(below) and not given(context, ["voltages"]):
         hint = "give --voltages, or --model undervolting:VOLTAGE"
-        useless(context, ["undervolting"], "where nothing is undervolted", hint)
+        useless(context, ["undervolting", "placement"], "where nothing is undervolted", hint)
     if not any(kind in target for target in context.params["target"] for kind in ("weights", "thresholds")):
         useless(context, ["device"], "for faults of streams and sums, which are simulated on the processor")
     if "fifos" not in context.params["target"]:
         useless(context, ["fifo_depth"], "without --target fifos", "give --target fifos")
+
+
+def _check_folding(context: typer.Context) -> None:
+    """Refuse two foldings, and options of one that is not asked for."""
+    together(context, ["fps", "folding", "pe_simd"], "give one of them")
+    if "fps" not in given(context, ["fps"]):
+        useless(context, ["part", "clock_mhz"], "without --fps", "give the rate to fold for")
 
 
 def _check_replay(context: typer.Context) -> None:
@@ -241,6 +264,55 @@ def _check_replay(context: typer.Context) -> None:
         useless(context, [*_DRAWN, *_MANY], "with --map: the map from the file is all that is replayed")
     if given(context, ["save_map"]):
         useless(context, [*_MANY, *_JUDGED], "with --save-map: one map is written, and nothing judged")
+
+
+@examples("flow placement net.onnx --data digits --voltage 0.53 -o plan.json  # flow faults --placement reads it.")
+def placement(
+    context: typer.Context,
+    graph: GraphFile,
+    voltage: Annotated[float, Own("Volts that the block RAMs run at; the board was measured there.", above=0, most=3)],
+    output: Annotated[Path, Own("Write the plan as .json.", ("-o", "--output"))],
+    data: DataOfRun = "",
+    data_dir: DataDir = None,
+    input: ImagesOrContract = None,
+    labels: Labels = None,
+    images: TestImages = 500,
+    undervolting: Annotated[
+        Path | None,
+        Key("faults.undervolting", help="Measured board (.json or .csv).", default="KC705-B, which comes with bnnflow"),
+    ] = None,
+    share: Annotated[float, Own("Part of a block RAM's cells that read 0 at once.", above=0, most=1)] = 0.25,
+    seed: Annotated[int, Key("seed", help="Seed of these cells.")] = KEY,
+    fps: Rate = None,
+    folding: Folding = None,
+    pe_simd: PeSimd = "",
+    part: Annotated[str, Key("target.part", more="For --fps.")] = KEY,
+    clock_mhz: Annotated[float, Key("target.clock_mhz", more="For --fps.")] = KEY,
+    json: Json = False,
+) -> None:
+    """Plan which undervolted memories hold which block RAMs.
+
+    Each block RAM is judged by itself; the most important lie in the memories with the fewest faults.
+    """
+    from ...sim.faults import Chip, read_board
+    from ..commands import faults as work
+    from ..commands.simulation import Images
+    from ..graphs import inputs
+    from ..graphs.fault_folding import Folding
+    from ..show import faults as screen_faults
+    from ..show import terminal as screen
+
+    _check_folding(context)
+    pictures, contract = inputs.images_and_contract(input)
+    check_images(context, data, data_dir, pictures, labels)
+    tables = () if undervolting is None else (undervolting,)
+    source = work.FaultedGraph(graph, contract, Folding(fps, folding, pe_simd, part, clock_mhz), None, tables)
+    judged = Images(pictures, labels, data, data_dir, images)
+    source.check(judged, (output, work.PLANS))
+    chip = Chip(None if undervolting is None else read_board(undervolting))
+    with screen.Bar("placement", quiet=json) as bar:
+        found = work.placement(source, judged, chip, voltage, output, share=share, seed=seed, progress=bar.update)
+    screen.print_json(found) if json else screen_faults.print_placement(found)
 
 
 @examples("flow criticality net.onnx --data digits --layer hidden -o bits.npz")

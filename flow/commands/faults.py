@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bnnflow import Problem
 
-from ...sim.faults import Grid, Plan, Workers
+from ...sim.engine.simulator import Simulator
+from ...sim.faults import Grid, Plan, Subject, Workers
 from ..graphs import campaign as work
 from ..graphs.fault_folding import Folding, check_folding, folded
 from ..graphs.inputs import input_held, open_graph
-from ..results.faults import FaultMapCells, FaultMapReplay, GraphCampaign
+from ..results.faults import FaultMapCells, FaultMapReplay, GraphCampaign, PlacementResult
 from ..run.files import check_file
 from ..run.typed_json import extended
 from .simulation import Images, array
@@ -21,11 +22,13 @@ from .simulation import Images, array
 if TYPE_CHECKING:
     import numpy as np
 
+    from ...sim.faults import Chip
     from ...transforms.ir.contract import InputContract
     from ...transforms.ir.graph import Graph
 
 STORES = (".sqlite", ".sqlite3", ".db")
 MAPS = (".npz", ".csv")
+PLANS = (".json",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +107,38 @@ def campaign(
     found = work.campaign(opened, pixels, work.labelled(kept), grid, plan, workers, store, progress, device)
     place = None if store is None else str(store)
     return extended(GraphCampaign, found, store=place, input=input_held(first))
+
+
+def placement(
+    source: FaultedGraph,
+    given: Images,
+    chip: Chip,
+    voltage: float,
+    output: Path,
+    *,
+    share: float = 0.25,
+    seed: int = 0,
+    device: str = "cpu",
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> PlacementResult:
+    """Plan which of a board's memories hold which block RAMs of a graph, and write it.
+
+    Without labels the classes without faults stand in for them.
+
+    Raises:
+        Problem: files that are missing or cannot be written; nothing in block RAM, or more of it than the board has.
+    """
+    source.check(given, (output, PLANS))
+    chip.board.place(voltage)
+    graph, known = source.open(source.path)
+    if not known:
+        check_folding(graph, Grid([chip.rates(voltage)], voltages=[voltage], chip=chip))
+    pixels, kept = judged_on(graph, source.path, given)
+    subject = Subject(
+        graph, pixels, Simulator.of(graph).classes(pixels) if kept is None else kept, work.simulators(device)
+    )
+    made = work.placement(subject, chip, voltage, output, share, seed, progress)
+    return replace(made, input=input_held(graph))
 
 
 def replay(source: FaultedGraph, given: Images, path: Path, device: str = "cpu") -> FaultMapReplay:

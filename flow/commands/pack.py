@@ -94,7 +94,7 @@ def _portable(recipe: Recipe) -> Recipe:
     if model.kind == "trained":
         model = model.model_copy(update={"trained": trained_file(recipe).name})
     faults = recipe.faults
-    for key in ("table", "undervolting"):
+    for key in ("table", "undervolting", "placement"):
         if getattr(faults, key) is not None:
             faults = faults.model_copy(update={key: Path(getattr(faults, key).name)})
     return recipe.model_copy(update={"data": data, "model": model, "faults": faults})

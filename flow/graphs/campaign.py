@@ -22,6 +22,8 @@ from ..results.faults import (
     FaultSeries,
     MemoryProtection,
     PairedSeries,
+    PlacedMemory,
+    PlacementResult,
     SingleFaultSeries,
     UndervoltedMemories,
 )
@@ -30,7 +32,7 @@ from ..run.typed_json import extended, from_json
 
 if TYPE_CHECKING:
     from ...sim.engine.simulator import Simulator
-    from ...sim.faults import Grid, Plan, Series, Workers
+    from ...sim.faults import Chip, Grid, Plan, Series, Subject, Workers
 
 
 def judged_on(
@@ -263,6 +265,56 @@ def replay(graph: Graph, images: np.ndarray, labels: np.ndarray, path: Path, dev
         cells={name: len(cells.index) for name, cells in drawn.cells.items()},
         clean=clean / len(images),
         accuracy=outcome.right / outcome.images,
+    )
+
+
+def placement(
+    subject: Subject,
+    chip: Chip,
+    voltage: float,
+    output: Path,
+    share: float,
+    seed: int,
+    progress: Callable[[int, int], None],
+) -> PlacementResult:
+    """Measure what the block RAMs of a graph are worth, place them on a board, and write the plan."""
+    from ...sim.faults import elsewhere
+    from ...sim.faults.analysis.placing import exposed, place, worth
+    from ...sim.faults.injection.layout import KINDS
+
+    found = worth(subject, share, seed=seed, progress=progress)
+    made = place(subject, found, chip, voltage)
+    write_whole(output, made.content(subject.graph, chip.board))
+    usual, planned = exposed(found, chip, voltage), exposed(found, chip, voltage, np.array(made.places))
+    names = np.array(found.memories)
+    # What a cell is worth, times the cells that fail.
+    each = found.changed / np.maximum(found.used, 1)
+    before, behind = float((usual * each).sum()), float((planned * each).sum())
+    layers = [
+        PlacedMemory(
+            memory=name,
+            block_rams=int(mine.sum()),
+            changed=float(found.changed[mine].mean()),
+            faulty_random=float(usual[mine].sum()),
+            faulty=float(planned[mine].sum()),
+        )
+        for name in dict.fromkeys(found.memories)
+        if (mine := names == name).any()
+    ]
+    return PlacementResult(
+        board=chip.board.name,
+        memories=chip.board.memories,
+        voltage=voltage,
+        images=found.images,
+        share=share,
+        block_rams=len(names),
+        faulty_random=float(usual.sum()),
+        faulty=float(planned.sum()),
+        weighted=behind / before if before else None,
+        layers=layers,
+        elsewhere=elsewhere(subject.graph, KINDS),
+        output=str(output),
+        input=None,
     )
 
 

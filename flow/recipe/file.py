@@ -35,6 +35,7 @@ PATHS = (
         ("data", "dir"),
         ("faults", "table"),
         ("faults", "undervolting"),
+        ("faults", "placement"),
         ("target", "part"),
         ("prune", "budget", "part"),
     ),

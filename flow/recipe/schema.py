@@ -112,6 +112,9 @@ class Faults(Section):
     undervolting: Annotated[Path, Field(strict=False)] | None = Field(
         default=None, description="measured board (.json or .csv); null: KC705-B, which comes with bnnflow"
     )
+    placement: Annotated[Path, Field(strict=False)] | None = Field(
+        default=None, description="where block RAMs lie on it, by `flow placement`; null: drawn for each map"
+    )
     interval: Annotated[float, Field(gt=0, lt=1)] | None = Field(
         default=None,
         description="as many maps as their mean takes to be known to +- this; null: maps alone",

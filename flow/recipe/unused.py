@@ -158,7 +158,8 @@ def _faults(recipe: Recipe) -> Rules:
         for key in ("rates", "table", "models"):
             yield ("faults", key), "faults.voltages says what is hit, and a board how often", "or the voltages"
     elif not any(map(undervolts, faults.models)):
-        yield ("faults", "undervolting"), "nothing is undervolted", "or set `voltages`"
+        for key in ("undervolting", "placement"):
+            yield ("faults", key), "nothing is undervolted", "or set `voltages`"
     elif all(map(undervolts, faults.models)):
         for key in ("rates", "table"):
             yield ("faults", key), "a board says how often undervolted cells fail", "or name another model"

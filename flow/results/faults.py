@@ -243,6 +243,58 @@ class FaultMapReplay(FaultMapCells):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PlacedMemory:
+    """What a placement does for one memory of a design.
+
+    Attributes:
+        memory: its name.
+        block_rams: that it takes.
+        changed: mean images whose class changes when a part of one of them reads 0.
+        faulty_random, faulty: cells in use that are expected to be faulty, placed at random and as planned.
+    """
+
+    memory: str
+    block_rams: int
+    changed: float
+    faulty_random: float
+    faulty: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlacementResult:
+    """What `flow placement` finds.
+
+    Attributes:
+        board: whose memories were measured.
+        memories: how many it has.
+        voltage: volts that it is planned for.
+        images: that block RAMs were judged on.
+        share: of a block RAM's cells that read 0 at once.
+        block_rams: of the design.
+        faulty_random, faulty: cells in use that are expected to be faulty, placed at random and as planned.
+        weighted: the planned sum of faulty cells times images changed, over the random one; None where that is 0.
+        layers: memory by memory.
+        elsewhere: memories that are not in block RAM, and where they lie.
+        output: the file of the plan.
+        input: what the graph's input holds; None where it is not known.
+    """
+
+    board: str
+    memories: int
+    voltage: float
+    images: int
+    share: float
+    block_rams: int
+    faulty_random: float
+    faulty: float
+    weighted: float | None
+    layers: list[PlacedMemory]
+    elsewhere: Mapping[str, str]
+    output: str
+    input: InputHeld | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WorstBit:
     """A weight bit that changes many classes.
 

@@ -11,6 +11,7 @@ from ..results.faults import (
     FlipSpread,
     GraphCampaign,
     Margins,
+    PlacementResult,
     SearchedMargins,
 )
 from . import tables as report_tables
@@ -45,6 +46,28 @@ def print_replay(found: FaultMapCells) -> None:
             f"accuracy {found.accuracy:.2%} ({found.clean:.2%} without faults), "
             f"{found.changed:,} of {plural(found.images, 'image')} change their class"
         )
+
+
+def print_placement(found: PlacementResult) -> None:
+    """Print where block RAMs are placed, and what that spares them."""
+    print_input(found.input)
+    title = f"{plural(found.block_rams, 'block RAM')} on {found.board}, {found.voltage:g} V"
+    columns = ("memory", "block RAMs", "images changed", "faulty, at random", "faulty, placed")
+    table = Table(*columns, title=title, title_justify="left")
+    for row in found.layers:
+        cells = (f"{row.changed:.1f}", f"{row.faulty_random:.1f}", f"{row.faulty:.1f}")
+        table.add_row(row.memory, f"{row.block_rams:,}", *cells)
+    table.add_row("all", f"{found.block_rams:,}", "", f"{found.faulty_random:.1f}", f"{found.faulty:.1f}")
+    terminal().print(table)
+    said = f"images changed: mean, of {found.images:,}, when {found.share:.0%} of a block RAM reads 0"
+    print(f"{said}; faulty: expected cells in use, of the best {found.block_rams:,} of {found.memories:,} memories")
+    if found.weighted is not None:
+        print(
+            f"faulty cells, each weighted by the images that its block RAM changes: {found.weighted:.1%} of at random"
+        )
+    if found.elsewhere:
+        print(f"not undervolted: {', '.join(f'{name} in {where}' for name, where in found.elsewhere.items())}")
+    print(f"placement: {found.output}; flow faults --placement reads it back")
 
 
 def print_criticality(found: CriticalityResult) -> None:

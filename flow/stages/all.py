@@ -264,7 +264,7 @@ def faults(build: Build) -> FaultCampaign | NoResult:
     inputs = {
         "graphs": build.files(FOLDED),
         "faults": settings.model_dump(mode="json", exclude={"jobs", "cluster"}),
-        "table": [path for path in (settings.table, settings.undervolting) if path is not None],
+        "table": [path for path in (settings.table, settings.undervolting, settings.placement) if path is not None],
         "seed": recipe.seed,
         "data": to_json(build.result(DataResult)),
     }

@@ -21,7 +21,18 @@ def fault_settings(recipe: Recipe) -> tuple[Grid, Plan, Workers]:
     Raises:
         Problem: at its place in the recipe, for what is no model, protection, rate table or cluster.
     """
-    from ...sim.faults import Chip, FaultModel, Grid, Plan, Protection, Rates, Workers, read_board, read_rates
+    from ...sim.faults import (
+        Chip,
+        FaultModel,
+        Grid,
+        Plan,
+        Protection,
+        Rates,
+        Workers,
+        read_board,
+        read_placement,
+        read_rates,
+    )
 
     settings = recipe.faults
     with recipe.at("faults.table"):
@@ -40,7 +51,9 @@ def fault_settings(recipe: Recipe) -> tuple[Grid, Plan, Workers]:
     with recipe.at("faults.max_maps"):
         plan = Plan(settings.maps, settings.interval, settings.max_maps)
     with recipe.at("faults.undervolting"):
-        chip = Chip(read_board(settings.undervolting) if settings.undervolting else None)
+        board = read_board(settings.undervolting) if settings.undervolting else None
+    with recipe.at("faults.placement"):
+        chip = Chip(board, read_placement(settings.placement) if settings.placement else None)
     with recipe.at("faults.voltages"):
         for volts in settings.voltages:
             chip.board.place(volts)

@@ -152,13 +152,15 @@ def memo_key(recipe: Recipe, images: Dataset) -> str:
     """sha256 of all that `validate` looks at; "" where that cannot be said: modules of the user's may read anything."""
     if recipe.model.kind == "own":
         return ""
-    files = [path for path in (recipe.model.onnx, recipe.faults.table, recipe.faults.undervolting) if path is not None]
+    faults = recipe.faults
+    said = (recipe.model.onnx, faults.table, faults.undervolting, faults.placement)
+    files = [path for path in said if path is not None]
     files += part_files(recipe)
     if recipe.model.kind == "trained":
         files.append(trained_file(recipe))
     counts = [list(images.train_images.shape), list(images.test_images.shape), images.files]
-    said = [__version__, dump(recipe), counts, [sha256_of(path) for path in files]]
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+    whole = [__version__, dump(recipe), counts, [sha256_of(path) for path in files]]
+    return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
 
 
 def _check_names(recipe: Recipe) -> None:

@@ -15,13 +15,14 @@ from .campaigns.workers import Workers
 from .injection.boards import Board, kc705b, read_board
 from .injection.cells import CellRate, Cells
 from .injection.effects import EFFECTS
-from .injection.layout import Memory, from_memory, memories, memory
+from .injection.layout import Memory, elsewhere, from_memory, in_block_ram, memories, memory
 from .injection.maps import FaultMap, checksum, draw_map, flips, inject
 from .injection.models import FaultModel
+from .injection.placements import Placement, read_placement
 from .injection.protect import Protection, ProtectionCost
 from .injection.rates import Rates, read_rates
 from .injection.trials import TARGETS, Outcome, Point, Subject
-from .injection.undervolting import Chip, Exposure, elsewhere, exposure
+from .injection.undervolting import Chip, Exposure, exposure
 from .protections import CODES
 from .shapes import SHAPES
 
@@ -41,6 +42,7 @@ __all__ = [
     "Grid",
     "Memory",
     "Outcome",
+    "Placement",
     "Plan",
     "Point",
     "Protection",
@@ -57,6 +59,7 @@ __all__ = [
     "exposure",
     "flips",
     "from_memory",
+    "in_block_ram",
     "inject",
     "kc705b",
     "leveugle",
@@ -64,6 +67,7 @@ __all__ = [
     "memory",
     "paired",
     "read_board",
+    "read_placement",
     "read_rates",
     "student_t",
     "sweep",

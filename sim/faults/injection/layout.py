@@ -222,6 +222,17 @@ def _memory(layer: str, op: AnyOp, x: TensorType, kind: str, index: int) -> Memo
     return None
 
 
+def in_block_ram(graph: Graph, kinds: Sequence[str]) -> list[Memory]:
+    """Memories of a dataflow graph that our hardware holds in block RAM (`Memory.held_in`)."""
+    return [memory for memory in memories(graph, kinds) if memory.held_in(graph.node(memory.layer).op) == "block RAM"]
+
+
+def elsewhere(graph: Graph, kinds: Sequence[str]) -> dict[str, str]:
+    """Where it holds the others, by name: they keep their voltage, and what they hold."""
+    found = {memory.name: memory.held_in(graph.node(memory.layer).op) for memory in memories(graph, kinds)}
+    return {name: where for name, where in found.items() if where != "block RAM"}
+
+
 def chosen(name: str, known: Sequence[str], what: str) -> str:
     """`name`, if it is known.
 

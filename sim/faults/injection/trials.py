@@ -18,7 +18,7 @@ from ...images import checked_labels
 from ..shapes.undervolting import Undervolting
 from .cells import FLIP, Cells
 from .draws import stream
-from .layout import KINDS, Memory, chosen, memories
+from .layout import KINDS, Memory, chosen, elsewhere, in_block_ram, memories
 from .maps import check_protected, faulty_ops
 from .models import FaultModel
 from .protect import Protection
@@ -26,7 +26,7 @@ from .rates import Rates
 from .single import SingleFlips
 from .streams import KINDS as STREAMS
 from .streams import Stream, check_suffers, faulty_walk, streams
-from .undervolting import Chip, elsewhere, in_block_ram
+from .undervolting import Chip
 
 TARGETS = (*KINDS, *STREAMS)
 SINGLE = "single"
@@ -91,7 +91,9 @@ class Point:
                 self.rates.check(model)
             check_protected(model, safe)
         if kinds[0] in KINDS and all(kind in KINDS for kind in kinds):
-            found = memories(graph, kinds) if self.voltage is None else self._undervolted(graph, kinds, self.voltage)
+            found = (
+                memories(graph, kinds) if self.voltage is None else self._undervolted(graph, kinds, self.voltage, safe)
+            )
             named = self._named(graph, found)
             hit = [place for place in found if place.layer in named]
             for place in hit:
@@ -110,13 +112,13 @@ class Point:
             self.rates.at(flow.layer, flow.kind)
         return taken
 
-    def _undervolted(self, graph: Graph, kinds: Sequence[str], voltage: float) -> list[Memory]:
+    def _undervolted(self, graph: Graph, kinds: Sequence[str], voltage: float, safe: Protection) -> list[Memory]:
         """Memories in block RAM.
 
         Raises:
-            Problem: there are none, or the board was not measured at the voltage.
+            Problem: there are none; as for `Chip.check`.
         """
-        self.chip.board.place(voltage)
+        self.chip.check(graph, voltage, safe)
         found = in_block_ram(graph, kinds)
         if not found:
             said = ", ".join(f"{name} in {where}" for name, where in elsewhere(graph, kinds).items())

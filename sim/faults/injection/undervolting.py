@@ -21,7 +21,8 @@ from ....transforms.ir.tensor import Array
 from .boards import Board, kc705b
 from .cells import CLEAR, CellRate, Cells
 from .draws import stream
-from .layout import KINDS, Memory, memories
+from .layout import KINDS, Memory, in_block_ram
+from .placements import Placement
 from .protect import Protection
 from .rates import Rates
 
@@ -37,9 +38,11 @@ class Chip:
     Attributes:
         measured: its memories; None: those of the board that comes with the package, so that nothing of it travels
             to workers.
+        placement: which of them hold the block RAMs of a design; None: drawn anew for each map.
     """
 
     measured: Board | None = None
+    placement: Placement | None = None
 
     @property
     def board(self) -> Board:
@@ -56,7 +59,18 @@ class Chip:
 
     def key(self) -> str:
         """A text that is the same for the same device alone."""
-        return f"board {self.board.digest}"
+        placed = "" if self.placement is None else f" placed {','.join(map(str, self.placement.places))}"
+        return f"board {self.board.digest}{placed}"
+
+    def check(self, graph: Graph, voltage: float, protection: Protection) -> None:
+        """Refuse what the board or the placement does not speak of.
+
+        Raises:
+            Problem: the board was not measured at the voltage; as for `Placement.check`.
+        """
+        self.board.place(voltage)
+        if self.placement is not None:
+            self.placement.check(graph, self.board, protection)
 
     def holding(self, graph: Graph, protection: Protection) -> Lying:
         """A design on it: all its memories that are held in block RAM, each in the protection."""
@@ -88,6 +102,8 @@ class Lying:
 
     def physical(self, seed: int, trial: int) -> Array:
         """Which of the board's memories each block RAM is in one map, (block_rams,)."""
+        if self.chip.placement is not None:
+            return np.array(self.chip.placement.places, np.int64)
         rng, board = stream(seed, trial, _KEY)(_PLACES), self.chip.board
         rounds = ceil(self.block_rams / board.memories)
         every = [rng.permutation(board.memories) for _ in range(rounds)]
@@ -152,14 +168,3 @@ def exposure(
             ones += int(content[cells].sum())
     rams, bits = sum(memory.block_rams for memory in stored), sum(memory.size for memory in stored)
     return Exposure(rams, bits, faulty / maps, ones / maps)
-
-
-def in_block_ram(graph: Graph, kinds: Sequence[str]) -> list[Memory]:
-    """Memories of a dataflow graph that our hardware holds in block RAM (`Memory.held_in`)."""
-    return [memory for memory in memories(graph, kinds) if memory.held_in(graph.node(memory.layer).op) == "block RAM"]
-
-
-def elsewhere(graph: Graph, kinds: Sequence[str]) -> dict[str, str]:
-    """Where it holds the others, by name: they keep their voltage, and what they hold."""
-    found = {memory.name: memory.held_in(graph.node(memory.layer).op) for memory in memories(graph, kinds)}
-    return {name: where for name, where in found.items() if where != "block RAM"}

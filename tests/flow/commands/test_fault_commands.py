@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -163,6 +164,31 @@ def test_undervolted_block_rams(folder: Path, capsys: pytest.CaptureFixture[str]
     assert real["mean"] == uniform["mean"] == series[2]["mean"] and "undervolted" not in uniform
 
 
+def test_placements(folder: Path, capsys: pytest.CaptureFixture[str], golden: Golden) -> None:
+    """Written, read back, of fewer faults; a network with other weights is refused by its hash."""
+    for name, seed in {"net": 0, "other": 1}.items():
+        graph = network(seed)
+        op = graph.nodes[0].op
+        assert isinstance(op, Mvau)
+        held = replace(op, pe=4, simd=1, ram_style="block", ram_style_thresholds="block")
+        Path(f"{name}.onnx").write_bytes(write(replaced(graph, {"hidden": held})).SerializeToString())
+    Path("b.csv").write_text("memory,voltage,count,bits\n" + "".join(f"{n},0.5,{n},64\n" for n in (40, 0, 64)))
+    board = ["--undervolting", "b.csv"]
+    plan = ["placement", "net.onnx", *DATA, *board, "--voltage", "0.5", "-o", "p.json"]
+    found = json.loads(said(capsys, [*plan, "--json"]))
+    assert found["block_rams"] == 1 and found["faulty"] == 0 == found["weighted"] and found["faulty_random"] > 100
+    text = said(capsys, plan)
+    assert "hidden.weights" in text and "0.0% of at random" in text and "p.json" in text
+    campaign = [*DATA, *board, "--voltages", "0.5", "--placement", "p.json", "--maps", "2"]
+    (curve,) = json.loads(said(capsys, ["faults", "net.onnx", *campaign, "--json"]))["networks"].values()
+    assert curve["mean"] == [1.0]
+    refused = said(capsys, ["faults", "other.onnx", *campaign], 2)
+    golden("problems/command_faults_placement_of_another", re.sub("[0-9a-f]{12}", "DIGEST", refused))
+    bad = {"voltage": ["--voltage", "0.6"], "output": ["-o", "p.csv"], "share": ["--share", "0"]}
+    for name, arguments in bad.items():
+        golden(f"problems/command_placement_{name}", said(capsys, [*plan, *arguments], 2))
+
+
 BAD = {
     "layer": (["--layers", "hiden"], 2),
     "target": (["--target", "weight"], 2),
@@ -189,6 +215,8 @@ BAD = {
     "voltages_and_model": (["--voltages", "0.54", "--model", "flip"], 2),
     "voltage_of_no_board": (["--voltages", "0.5"], 2),
     "rates_of_a_board": (["--model", "undervolting:0.54", "--rates", "0.1"], 2),
+    "placement_of_nothing": (["--placement", "x.json"], 2),
+    "placement_that_is_none": (["--placement", "x.npy", "--voltages", "0.54"], 2),
     "board_of_nothing": (["--undervolting", "x.csv"], 2),
     "board_that_is_none": (["--undervolting", "x.npy", "--voltages", "0.54"], 2),
     "no_block_rams": (["--voltages", "0.54"], 2),
@@ -226,6 +254,8 @@ RECIPES = {
     "single_with_maps": ["-s", "faults.models=[single]", "-s", "faults.rates=null", "-s", "faults.maps=7"],
     "voltages": [*FLIPS[2:], "-s", "faults.models=null", "-s", "faults.voltages=[0.54, 0.5]"],
     "voltages_and_models": [*FLIPS, "-s", "faults.voltages=[0.54]"],
+    "placement_alone": [*FLIPS, "-s", "faults.placement=t.csv"],
+    "placement": [*FLIPS[2:], "-s", "faults.models=[undervolting:0.54]", "-s", "faults.placement=t.csv"],
     "board_alone": [*FLIPS, "-s", "faults.undervolting=t.csv"],
     "board": [*FLIPS[2:], "-s", "faults.models=[undervolting:0.54]", "-s", "faults.undervolting=t.csv"],
     "directions": [*FLIPS, "-s", "faults.table=t.csv"],

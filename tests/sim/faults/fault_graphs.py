@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from bnnflow.sim.faults import Board
 from bnnflow.transforms.ir.graph import Graph, Node
 from bnnflow.transforms.ir.ops import (
     NO_BOUNDS,
@@ -78,3 +79,19 @@ def cnn(seed: int = 0) -> Graph:
 def pixels(seed: int, graph: Graph, count: int) -> Array:
     low, high = graph.input_type.range
     return np.random.default_rng(seed).integers(low, high + 1, (count, *graph.input_type.shape)).astype(np.uint8)
+
+
+def board(*counts: list[int], bits: int = 64) -> Board:
+    """At 0.6, 0.5, ... V."""
+    volts = tuple(round(0.6 - 0.1 * step, 1) for step in range(len(counts)))
+    return Board("made up", bits, volts, tuple(map(tuple, counts)))
+
+
+def deep(style: str = "auto", rows: int = 64, seed: int = 0) -> Graph:
+    """`wide`: 64 x 1,152 weights in 64 words of 1,152 bits; `narrow`: `rows` x 64 in words of 2 bits."""
+    weight = bits(seed, 64, 1152)
+    bounds = np.random.default_rng(seed).integers(560, 592, (64, 1))
+    wide = Mvau(weight, bounds, True, pe=1, simd=1152, ram_style="distributed", ram_style_thresholds="distributed")
+    narrow = Mvau(bits(seed + 1, rows, 64), NO_BOUNDS, True, pe=1, simd=2, ram_style=style)
+    nodes = (Node("wide", wide, ("x",)), Node("narrow", narrow, ("wide",)))
+    return Graph("deep", "x", TensorType((1152,), 0, 1), nodes, "narrow")

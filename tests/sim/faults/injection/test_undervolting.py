@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from bnnflow import Problem
 from bnnflow.sim.faults import (
-    Board,
     Chip,
     FaultModel,
     Grid,
@@ -24,17 +23,17 @@ from bnnflow.sim.faults import (
     Rates,
     Subject,
     draw_map,
+    elsewhere,
+    in_block_ram,
     kc705b,
     memories,
     read_board,
 )
 from bnnflow.sim.faults.injection.maps import faulty_ops
-from bnnflow.sim.faults.injection.undervolting import Lying, elsewhere, in_block_ram
-from bnnflow.transforms.ir.graph import Graph, Node
-from bnnflow.transforms.ir.ops import NO_BOUNDS, Mvau
-from bnnflow.transforms.ir.tensor import TensorType
+from bnnflow.sim.faults.injection.undervolting import Lying
+from bnnflow.transforms.ir.ops import Mvau
 from tests.places import DATA
-from tests.sim.faults.fault_graphs import bits, mlp, pixels
+from tests.sim.faults.fault_graphs import board, deep, mlp, pixels
 
 DUMP = {0.59: 2, 0.58: 8, 0.57: 26, 0.56: 62, 0.55: 252, 0.54: 690, 0.53: 2274}
 
@@ -49,22 +48,6 @@ def memory(depth: int, width: int, layer: str = "m", bank: int = 0) -> Memory:
         lanes=1,
         values=(1, depth * width),
     )
-
-
-def board(*counts: list[int], bits: int = 64) -> Board:
-    """At 0.6, 0.5, ... V."""
-    volts = tuple(round(0.6 - 0.1 * step, 1) for step in range(len(counts)))
-    return Board("made up", bits, volts, tuple(map(tuple, counts)))
-
-
-def deep(style: str = "auto", rows: int = 64, seed: int = 0) -> Graph:
-    """`wide`: 64 x 1,152 weights in 64 words of 1,152 bits; `narrow`: `rows` x 64 in words of 2 bits."""
-    weight = bits(seed, 64, 1152)
-    bounds = np.random.default_rng(seed).integers(560, 592, (64, 1))
-    wide = Mvau(weight, bounds, True, pe=1, simd=1152, ram_style="distributed", ram_style_thresholds="distributed")
-    narrow = Mvau(bits(seed + 1, rows, 64), NO_BOUNDS, True, pe=1, simd=2, ram_style=style)
-    nodes = (Node("wide", wide, ("x",)), Node("narrow", narrow, ("wide",)))
-    return Graph("deep", "x", TensorType((1152,), 0, 1), nodes, "narrow")
 
 
 def test_the_dump_comes_back_when_all_its_memories_are_drawn() -> None:
