@@ -32,7 +32,7 @@ from bnnflow.sim.faults import (
 from bnnflow.sim.faults.injection.maps import faulty_ops
 from bnnflow.sim.faults.injection.undervolting import Lying
 from bnnflow.transforms.ir.ops import Mvau
-from tests.places import DATA
+from tests.places import DATA, ROOT
 from tests.sim.faults.fault_graphs import board, deep, mlp, pixels
 
 DUMP = {0.59: 2, 0.58: 8, 0.57: 26, 0.56: 62, 0.55: 252, 0.54: 690, 0.53: 2274}
@@ -276,3 +276,17 @@ def test_what_cannot_be_undervolted(golden: object) -> None:
     with pytest.raises(Problem) as found:
         Point("fifos", (), "undervolting:0.54", Rates.of(0.1)).places(deep("block"))
     golden("problems/undervolting_fifos", str(found.value))  # type: ignore[operator]
+
+
+def test_the_tables_of_the_page_are_tables(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "undervolting.md").read_text(encoding="utf-8")
+    found = {}
+    for ending, beginning in {".json": "```json\n", ".csv": "```\nmemory,"}.items():
+        text = page.split(beginning)[1].split("```")[0]
+        path = tmp_path / f"t{ending}"
+        path.write_text(beginning.partition("\n")[2] + text)
+        found[ending] = read_board(path)
+    assert found[".json"].memories == 100 and found[".json"].rate(0.58) == 4 / (100 * 16_384)
+    assert found[".csv"].voltages == (0.6, 0.58) and found[".csv"].counts == ((0, 0), (3, 1))
+    for volts, counts in zip(kc705b().voltages, kc705b().counts, strict=True):
+        assert f"| {volts:g} " in page and f"| {sum(counts):,} " in page and f"| {sum(n > 0 for n in counts)} " in page
