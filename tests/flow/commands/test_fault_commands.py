@@ -164,6 +164,22 @@ def test_undervolted_block_rams(folder: Path, capsys: pytest.CaptureFixture[str]
     assert real["mean"] == uniform["mean"] == series[2]["mean"] and "undervolted" not in uniform
 
 
+def test_a_recipe_says_the_same(folder: Path) -> None:
+    """Voltages, a board and a placement, by paths from the recipe's folder."""
+    from bnnflow.flow.recipe.file import load_recipe
+    from bnnflow.flow.stages.faults import fault_settings
+
+    (folder / "in").mkdir()
+    Path("b.csv").write_text("memory,voltage,count,bits\na,0.6,0,64\na,0.5,64,64\n")
+    held = {"placement": 1, "network": "n", "board": "b", "board_name": "b", "block_rams": [{"place": 4}]}
+    Path("p.json").write_text(json.dumps(held))
+    said = "faults: {voltages: [0.6, 0.5], undervolting: ../b.csv, placement: ../p.json, protections: [none, tmr]}\n"
+    Path("in/r.yaml").write_text(RECIPE.partition("faults:")[0] + said)
+    grid, _, _ = fault_settings(load_recipe(Path("in/r.yaml")))
+    assert grid.voltages == (0.6, 0.5) and grid.chip.board.counts == ((0,), (64,)) and grid.protections[1] == "tmr"
+    assert grid.chip.placement is not None and grid.chip.placement.places == (4,)
+
+
 def test_placements(folder: Path, capsys: pytest.CaptureFixture[str], golden: Golden) -> None:
     """Written, read back, of fewer faults; a network with other weights is refused by its hash."""
     for name, seed in {"net": 0, "other": 1}.items():
