@@ -26,6 +26,7 @@ from ....transforms.ir.tensor import Array
 
 # More volts than any core has: what is above was written in millivolts.
 _MOST_VOLTS = 3.0
+_MOST_CELLS = 1 << 30
 _COLUMNS = ("memory", "voltage", "count", "bits")
 _KEYS = ("board", "source", "note", "bits_per_memory", "faultless", "counts")
 _FORM = (
@@ -119,8 +120,9 @@ def read_board(path: Path) -> Board:
 def _of_json(text: str, where: str) -> Board:
     try:
         held = json.loads(text, object_pairs_hook=_once)
-    except ValueError as error:
-        raise Problem(f"this is no table of undervolted memories: {error}", where, _FORM) from None
+    except (ValueError, RecursionError) as error:
+        why = "it is nested without end" if isinstance(error, RecursionError) else error
+        raise Problem(f"this is no table of undervolted memories: {why}", where, _FORM) from None
     if not isinstance(held, dict) or set(held) - set(_KEYS) or {"board", "bits_per_memory", "counts"} - set(held):
         said = f"has the keys {', '.join(held)}" if isinstance(held, dict) else "is no JSON object"
         raise Problem(f"the table of undervolted memories {said}", where, _FORM)
@@ -155,7 +157,10 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _of_csv(text: str, path: Path) -> Board:
     lines = [(number, line) for number, line in enumerate(io.StringIO(text, newline=""), 1)]
     lines = [(number, line) for number, line in lines if line.strip() and line[0] != "#"]
-    rows = list(csv.reader(line for _, line in lines))
+    try:
+        rows = list(csv.reader(line for _, line in lines))
+    except csv.Error:
+        rows = []
     if len(rows) < 2 or len(rows) != len(lines) or sorted(name.strip() for name in rows[0]) != sorted(_COLUMNS):
         raise Problem("this is no table of undervolted memories", str(path), _FORM)
     header = [name.strip() for name in rows[0]]
@@ -214,6 +219,8 @@ def _count(value: object, what: str, where: str) -> int:
 def _checked(name: str, bits: object, by_voltage: Mapping[float, Sequence[int]], where: str) -> Board:
     """The board, once its figures can be of one."""
     cells = _count(bits, "cells of a memory", where)
+    if cells > _MOST_CELLS:
+        raise Problem(f"memories of {cells:.3g} cells", where, "give the cells of one memory that were looked at")
     falling = sorted(by_voltage, reverse=True)
     if not cells or not by_voltage[falling[0]]:
         raise Problem("no memories, or memories without cells", where, _FORM)

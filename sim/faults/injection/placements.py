@@ -89,7 +89,7 @@ def read_placement(path: Path) -> Placement:
     """
     try:
         held = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise Problem("the placement cannot be read", str(path), _HINT) from error
     if not isinstance(held, dict) or set(held) != set(_KEYS) or held["placement"] != _VERSION:
         raise Problem("this is no placement", str(path), _HINT)

@@ -110,13 +110,15 @@ class Lying:
         return np.concatenate([np.zeros(0, np.int64), *every])[: self.block_rams]
 
     def draw(self, stored: Memory, voltage: float, seed: int, trial: int) -> Cells:
-        """The cells of one memory, as it is stored, that hold 0 in one map.
+        """The cells of one memory, as it is stored, that hold 0 in one map; none of one that is not in block RAM.
 
         Raises:
             Problem: the board was not measured at the voltage.
         """
-        board, first = self.chip.board, self.first[stored.name]
+        board, first = self.chip.board, self.first.get(stored.name)
         table, now = board.table, board.place(voltage)
+        if first is None:
+            return Cells(np.zeros(0, np.int64), np.zeros(0, np.uint8))
         places, streams = self.physical(seed, trial), stream(seed, trial, _KEY)
         found = [np.zeros(0, np.int64)]
         for number in range(stored.block_rams):

@@ -12,8 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import bnnflow as bf
 from bnnflow import Problem
 from bnnflow.flow.cli import app as cli
+from bnnflow.flow.run.typed_json import to_json
 from bnnflow.sim.faults import FaultMap, FaultModel, Rates, draw_map, memories
 from bnnflow.sim.faults.injection.maps import replaced
 from bnnflow.sim.reference import run
@@ -151,6 +153,12 @@ def test_undervolted_block_rams(folder: Path, capsys: pytest.CaptureFixture[str]
     assert [hit["faulty"] for hit in hits] == [0, 0, 384, 3 * 384] and hits[2]["ones"] == held.weight.sum()
     assert hits[0]["elsewhere"] == {"scores.weights": "LUTs"} and hits[2]["rate"] == hits[2]["board_rate"] == 1
     assert json.loads(said(capsys, [*arguments, "--json"])) == found
+    by_hand = bf.faults(
+        "net.onnx", "x.npy", "y.npy", voltages=[0.6, 0.5], undervolting="b.csv", maps=2, protections=["none", "tmr"]
+    )
+    assert to_json(by_hand) == {**found, "store": None}
+    with pytest.raises(Problem, match="beside rates"):
+        bf.faults("net.onnx", "x.npy", "y.npy", voltages=[0.6], rates=[0.1])
     text = said(capsys, arguments)
     assert "undervolted as b" in text and "scores.weights in LUTs" in text and "undervolting, all layers" in text
     one = ["--undervolting", "b.csv", "--model", "undervolting:0.5"]

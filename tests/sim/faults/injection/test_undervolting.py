@@ -25,10 +25,12 @@ from bnnflow.sim.faults import (
     draw_map,
     elsewhere,
     in_block_ram,
+    inject,
     kc705b,
     memories,
     read_board,
 )
+from bnnflow.sim.faults.injection.layout import KINDS
 from bnnflow.sim.faults.injection.maps import faulty_ops
 from bnnflow.sim.faults.injection.undervolting import Lying
 from bnnflow.transforms.ir.ops import Mvau
@@ -153,6 +155,15 @@ def test_only_memories_in_block_ram_are_undervolted() -> None:
 HARSH = board([0] * 3, [40, 300, 100], bits=8192)
 
 
+def test_a_map_of_all_memories_leaves_those_in_luts() -> None:
+    graph, chip = deep("block"), Chip(HARSH)
+    drawn = draw_map(graph, memories(graph, KINDS), FaultModel.parse("undervolting:0.5"), Rates.of(0), 0, 1, chip)
+    counts = {name: len(cells.index) for name, cells in drawn.cells.items()}
+    assert counts.pop("narrow.weights") > 0 and counts == {"wide.weights": 0, "wide.thresholds": 0}
+    whole = inject(graph, 0, 1, 0.0, FaultModel.parse("undervolting:0.53"))
+    assert whole.node("wide").op is graph.node("wide").op
+
+
 def test_faults_read_0_where_a_1_was_and_codes_mend_them() -> None:
     """Of a board with many faults: maps, trials and the words of the unit say the same; SECDED mends single ones."""
     graph, chip = deep("block"), Chip(HARSH)
@@ -239,6 +250,9 @@ TABLES: dict[str, tuple[str, str]] = {
     "bits": (".json", json.dumps({**JSON, "bits_per_memory": "8k"})),
     "no_bits": (".json", json.dumps({**JSON, "bits_per_memory": 0})),
     "faultless": (".json", json.dumps({**JSON, "faultless": -3})),
+    "deep": (".json", "[" * 100_000),
+    "huge": (".json", json.dumps({**JSON, "bits_per_memory": 10**30})),
+    "csv_long": (".csv", csv_of(f"{'a' * 200_000},0.6,0,100")),
     "csv_columns": (".csv", "memory,voltage,count\na,0.5,1\n"),
     "csv_hole": (".csv", csv_of("a,0.6,0,100", "b,0.6,0,100", "a,0.5,1,100")),
     "csv_twice": (".csv", csv_of("a,0.6,0,100", "a,0.6,1,100")),
