@@ -196,9 +196,12 @@ def _rates(text: str) -> list[float]:
 
 def _voltages(text: str) -> list[float]:
     try:
-        return [float(volts) for volts in text.split(",")] if text else []
+        found = [float(volts) for volts in text.split(",")] if text else []
     except ValueError:
-        raise Problem(f"{text!r} is no list of volts", "--voltages", "for example 0.56,0.55,0.54") from None
+        found = [0.0]
+    if not all(0 < volts < 3 for volts in found):
+        raise Problem(f"{text!r} is no list of volts", "--voltages", "for example 0.56,0.55,0.54")
+    return found
 
 
 # What draws and judges maps; a map from a file needs none of it, nor does one that is only written.

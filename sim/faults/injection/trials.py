@@ -116,12 +116,17 @@ class Point:
         """Memories in block RAM.
 
         Raises:
-            Problem: there are none; as for `Chip.check`.
+            Problem: there are none, or a layer that is named has none; as for `Chip.check`.
         """
         self.chip.check(graph, voltage, safe)
-        found = in_block_ram(graph, kinds)
+        found, others = in_block_ram(graph, kinds), elsewhere(graph, kinds)
+        for layer in self.layers:
+            said = [f"{name} in {where}" for name, where in others.items() if name.rpartition(".")[0] == layer]
+            if said and all(memory.layer != layer for memory in found):
+                what = f"only memories in block RAM are undervolted, but there is {', '.join(said)}"
+                raise Problem(what, "fault campaign", "leave the layer out", key="faults")
         if not found:
-            said = ", ".join(f"{name} in {where}" for name, where in elsewhere(graph, kinds).items())
+            said = ", ".join(f"{name} in {where}" for name, where in others.items())
             what = f"no {self.target} are in block RAM, which alone is undervolted" + (f": {said}" if said else "")
             hint = 'fold it so that memories are deeper, or set their ram_style to "block" in a folding file'
             raise Problem(what, "fault campaign", hint, key="faults")

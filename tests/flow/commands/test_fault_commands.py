@@ -235,6 +235,7 @@ BAD = {
     "fewer_maps": (["--interval", "0.01", "--maps", "9", "--max-maps", "8"], 2),
     "protection_option": (["--protection", "tmr:x4"], 2),
     "voltages": (["--voltages", "0.54,low"], 2),
+    "voltages_of_no_core": (["--voltages", "0.54,-1"], 2),
     "voltages_and_rates": (["--voltages", "0.54", "--rates", "0.1"], 2),
     "voltages_and_model": (["--voltages", "0.54", "--model", "flip"], 2),
     "voltage_of_no_board": (["--voltages", "0.5"], 2),

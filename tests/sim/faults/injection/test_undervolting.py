@@ -288,6 +288,9 @@ def test_what_cannot_be_undervolted(golden: object) -> None:
             Grid([Rates.of(0.1)], models=(text,)).points(graph)
         golden(f"problems/undervolting_{name}", str(found.value))  # type: ignore[operator]
     with pytest.raises(Problem) as found:
+        Point("weights", ("narrow", "wide"), "undervolting:0.54", Rates.of(0.1)).places(deep("block"))
+    golden("problems/undervolting_layer", str(found.value))  # type: ignore[operator]
+    with pytest.raises(Problem) as found:
         Point("fifos", (), "undervolting:0.54", Rates.of(0.1)).places(deep("block"))
     golden("problems/undervolting_fifos", str(found.value))  # type: ignore[operator]
 
