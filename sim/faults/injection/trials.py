@@ -126,8 +126,8 @@ class Point:
                 what = f"only memories in block RAM are undervolted, but there is {', '.join(said)}"
                 raise Problem(what, "fault campaign", "leave the layer out", key="faults")
         if not found:
-            said = ", ".join(f"{name} in {where}" for name, where in others.items())
-            what = f"no {self.target} are in block RAM, which alone is undervolted" + (f": {said}" if said else "")
+            there = ", ".join(f"{name} in {where}" for name, where in others.items())
+            what = f"no {self.target} are in block RAM, which alone is undervolted" + (f": {there}" if there else "")
             hint = 'fold it so that memories are deeper, or set their ram_style to "block" in a folding file'
             raise Problem(what, "fault campaign", hint, key="faults")
         return found
