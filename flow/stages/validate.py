@@ -326,7 +326,8 @@ def _check_hardware(recipe: Recipe, graph: Graph) -> None:
 def _axis(grid: Grid, graph: Graph) -> str:
     """The key of `faults` whose entries a graph refuses by themselves; the section where only several together do."""
     if grid.voltages:
-        grid = replace(grid, models=tuple(f"undervolting:{volts!r}" for volts in grid.voltages), voltages=())
+        whole = replace(grid, models=tuple(f"undervolting:{volts!r}" for volts in grid.voltages), voltages=())
+        return _axis(whole, graph).replace("models", "voltages")
     usual = {"targets": ("weights",), "layers": ("all",), "models": ("flip",), "protections": ("none",)}
     for key in usual:
         try:

@@ -278,6 +278,17 @@ RECIPES = {
     "depth_without_fifos": [*FLIPS, "-s", "faults.fifo_depth=7"],
     "single_with_maps": ["-s", "faults.models=[single]", "-s", "faults.rates=null", "-s", "faults.maps=7"],
     "voltages": [*FLIPS[2:], "-s", "faults.models=null", "-s", "faults.voltages=[0.54, 0.5]"],
+    "voltages_of_luts": [
+        *FLIPS[2:],
+        "-s",
+        "faults.models=null",
+        "-s",
+        "faults.voltages=[0.54]",
+        "-s",
+        "model.hidden=[16]",
+        "-s",
+        "target.fps=100000",
+    ],  # fmt: skip
     "voltages_and_models": [*FLIPS, "-s", "faults.voltages=[0.54]"],
     "placement_alone": [*FLIPS, "-s", "faults.placement=t.csv"],
     "placement": [*FLIPS[2:], "-s", "faults.models=[undervolting:0.54]", "-s", "faults.placement=t.csv"],
