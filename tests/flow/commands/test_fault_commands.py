@@ -288,7 +288,7 @@ RECIPES = {
         "model.hidden=[16]",
         "-s",
         "target.fps=100000",
-    ],  # fmt: skip
+    ],
     "voltages_and_models": [*FLIPS, "-s", "faults.voltages=[0.54]"],
     "placement_alone": [*FLIPS, "-s", "faults.placement=t.csv"],
     "placement": [*FLIPS[2:], "-s", "faults.models=[undervolting:0.54]", "-s", "faults.placement=t.csv"],
