@@ -50,6 +50,7 @@ from .finn_types import last_unit
 from .rtl.modules import module_of
 
 SOURCE = "estimated (FINN formulas)"
+OWN_SOURCE = "estimated (our own hardware, fitted to synthesis)"
 _EXACT = COST_MODELS["exact"]()
 
 
@@ -245,14 +246,15 @@ def model_for(name: str, family: str, own: Table | None = None) -> CostModel:
     return kind(own or table(family))
 
 
-def usual_model(graph: Graph, family: str) -> tuple[CostModel, str]:
+def usual_model(graph: Graph, family: str, own: Table | None = None) -> tuple[CostModel, str]:
     """The model of our own hardware where it knows a graph and a family, else FINN's formulas, and a note why.
 
     Args:
         graph: dataflow level.
         family: of the part; empty for one that nothing maps to.
+        own: calibration of our own hardware for this family; None: the one that comes with the package.
     """
-    if family not in calibrated():
+    if own is None and family not in calibrated():
         return _EXACT, f"our hardware is not calibrated for {family or 'this part'}: FINN's formulas in its place"
     for node in graph.nodes:
         if isinstance(node.op, Unit):
@@ -260,7 +262,7 @@ def usual_model(graph: Graph, family: str) -> tuple[CostModel, str]:
                 module_of(node, graph.types)
             except Problem as problem:
                 return _EXACT, f"{problem.where}: {problem.what}: FINN's formulas in its place"
-    return Bnnflow(table(family)), ""
+    return Bnnflow(own or table(family)), ""
 
 
 def widths(op: Unit, x: TensorType) -> Widths:

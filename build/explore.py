@@ -9,7 +9,7 @@ such order: there each unit in turn takes its cheapest folding beside its neighb
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
@@ -22,12 +22,13 @@ from ..transforms.ir.ops import Mvau, Pool, SlidingWindow, Unit
 from ..transforms.ir.tensor import Array, TensorType
 from ..transforms.streams import Converter, Stream, input_width, output_width
 from .cost import estimate
-from .cost_models.bnnflow import Bnnflow
+from .cost_models.base import Widths
+from .cost_models.bnnflow import Bnnflow, image_cycles
 from .finn_formulas import FinnCost
 from .pareto import best
 from .parts import Part
 from .rtl.modules import FEW_WORDS
-from .schedule import foldings
+from .schedule import foldings, like_folded, sizes
 
 # What two resources are weighed: LUTs, with multipliers as so many, and block RAMs.
 _WEIGHED, _MULTIPLIER_LUT = 2, 80
@@ -73,7 +74,12 @@ class Point:
     def graph(self, graph: Graph) -> Graph:
         """A graph folded so."""
         return graph.with_nodes(
-            tuple(replace(node, op=self.ops[node.name]) if node.name in self.ops else node for node in graph.nodes)
+            tuple(
+                replace(node, op=like_folded(node.op, self.ops[node.name]))
+                if isinstance(node.op, Unit) and node.name in self.ops
+                else node
+                for node in graph.nodes
+            )
         )
 
     def share(self, part: Part) -> float:
@@ -90,6 +96,21 @@ class Point:
 _Ways = Mapping[str, Mapping[tuple[int, int], Sequence[Choice]]]
 
 
+@dataclass(slots=True)
+class Counted:
+    """What was counted before, for spaces of one model whose units cost by their sizes alone.
+
+    Attributes:
+        choices: ways to build a unit, by its name, its sizes and the cycles that it may take.
+        converters: LUTs and block RAMs, by what they carry and both widths.
+        best: of ways, those that no other beats.
+    """
+
+    choices: dict[tuple[Hashable, ...], tuple[Choice, ...]] = field(default_factory=dict)
+    converters: dict[tuple[TensorType, int, int], Array] = field(default_factory=dict)
+    best: dict[tuple[Choice, ...], tuple[Choice, ...]] = field(default_factory=dict)
+
+
 @dataclass
 class Space:
     """All designs of a network.
@@ -97,12 +118,19 @@ class Space:
     Attributes:
         graph: dataflow level; its folding is ignored.
         model: what units cost.
+        most: cycles an image that a unit may take; None: any.
+        known: of spaces of narrower and wider networks, by the same model, which then must count sizes alone; None:
+            nothing.
     """
 
     graph: Graph
     model: Bnnflow
-    _converters: dict[tuple[str, int, int], Array] = field(default_factory=dict)
-    _best: dict[tuple[Choice, ...], tuple[Choice, ...]] = field(default_factory=dict)
+    most: int | None = None
+    known: Counted | None = None
+
+    @cached_property
+    def _counted(self) -> Counted:
+        return Counted() if self.known is None else self.known
 
     @cached_property
     def units(self) -> tuple[Node, ...]:
@@ -128,30 +156,41 @@ class Space:
         return made
 
     def _best_of(self, ways: tuple[Choice, ...]) -> tuple[Choice, ...]:
-        if len(ways) not in (0, 1) and ways not in self._best:
-            self._best[ways] = tuple(ways[place] for place in best(np.array([each.cost for each in ways])))
-        return self._best.get(ways, ways)
+        known = self._counted.best
+        if len(ways) not in (0, 1) and ways not in known:
+            known[ways] = tuple(ways[place] for place in best(np.array([each.cost for each in ways])))
+        return known.get(ways, ways)
 
     @cached_property
     def alike(self) -> Mapping[str, Mapping[tuple[int, int], tuple[Choice, ...]]]:
         """The ways to build each unit, by name and by the widths of words that it reads and writes."""
-        made: dict[str, dict[tuple[int, int], list[Choice]]] = {}
+        made: dict[str, dict[tuple[int, int], list[Choice]]] = {name: {} for name in self.choices}
         for name, ways in self.choices.items():
             for each in ways:
-                made.setdefault(name, {}).setdefault((each.entry, each.leave), []).append(each)
+                made[name].setdefault((each.entry, each.leave), []).append(each)
         return {name: {key: tuple(ways) for key, ways in groups.items()} for name, groups in made.items()}
 
     @cached_property
     def choices(self) -> Mapping[str, tuple[Choice, ...]]:
         """The ways to build each unit, by name, none of which is worse in all than another of the same widths."""
-        return {node.name: tuple(_worth(self._choices(node))) for node in self.units}
+        return {node.name: self._known_choices(node) for node in self.units}
 
-    def _choices(self, node: Node) -> Iterator[Choice]:
+    def _known_choices(self, node: Node) -> tuple[Choice, ...]:
         assert isinstance(node.op, Unit)
+        width = self.model.widths(node.op, self.graph.types[node.input])
+        if self.known is None:
+            return tuple(_worth(self._choices(node, width)))
+        key = (node.name, width, self.most, *sizes(self.graph, node))
+        if key not in self.known.choices:
+            self.known.choices[key] = tuple(_worth(self._choices(node, width)))
+        return self.known.choices[key]
+
+    def _choices(self, node: Node, width: Widths) -> Iterator[Choice]:
         x, types = self.graph.types[node.input], self.graph.types
-        width = self.model.widths(node.op, x)
         depths = [2] * max(1, len(self.graph.readers(node.name)))
         for folded in foldings(self.graph, node):
+            if self.most is not None and image_cycles(folded, x, types[node.name]) > self.most:
+                continue
             for op in _styled(folded):
                 here = replace(node, op=op)
                 cost = self.model.unit(here, types, width, depths)
@@ -159,12 +198,12 @@ class Space:
                     op, input_width(here, self.graph), output_width(here, self.graph), cost.cycles, cost.dsp, _row(cost)
                 )
 
-    def converter(self, kind: TensorType, tensor: str, wide: int, wanted: int) -> Array:
+    def converter(self, kind: TensorType, wide: int, wanted: int) -> Array:
         """(2,) of what joins words of two widths."""
-        key = (tensor, wide, wanted)
-        if key not in self._converters:
-            self._converters[key] = self._converter(kind, wide, wanted)
-        return self._converters[key]
+        known, key = self._counted.converters, (kind, wide, wanted)
+        if key not in known:
+            known[key] = self._converter(kind, wide, wanted)
+        return known[key]
 
     def _converter(self, kind: TensorType, wide: int, wanted: int) -> Array:
         size = int(np.prod(kind.shape))
@@ -190,6 +229,22 @@ class Space:
         """Every number of cycles an image that a design can have, ascending."""
         least = max(min(each.cycles for each in ways) for ways in self.choices.values())
         return sorted({each.cycles for ways in self.choices.values() for each in ways if each.cycles >= least})
+
+    def point(self, folded: Graph) -> Point:
+        """The design that a folded graph of the same network is.
+
+        Raises:
+            Problem: words that a tensor does not fill, or a unit without hardware.
+        """
+        made = estimate(folded, self.model)
+        ops = {node.name: node.op for node in folded.nodes if isinstance(node.op, Unit)}
+        cycles = max(unit.cycles for unit in made.units if unit.name in ops)
+        return Point(ops, cycles, made.lut + made.lut_ram, made.bram18, made.dsp)
+
+    @property
+    def slowest(self) -> Node:
+        """The unit that bounds the rate, however wide all are folded."""
+        return max(self.units, key=lambda node: min(each.cycles for each in self.choices[node.name]))
 
     def within(self, cycles: int, rams: int) -> list[Point]:
         """Designs of at most so many cycles an image and block RAMs that no other beats in both resources."""
@@ -302,7 +357,7 @@ def _joined(
     kind = space.graph.types[tensor]
     table, moved = np.full((len(leaves), size), inf), np.zeros(len(leaves), int)
     for row, leave in enumerate(leaves):
-        more = space.converter(kind, tensor, leave, entry)
+        more = space.converter(kind, leave, entry)
         if np.isfinite(more[0]) and more[1] < size:
             moved[row] = int(more[1])
             table[row, moved[row] :] = before[leave].luts[: size - moved[row]] + more[0]
@@ -369,7 +424,7 @@ def _settled_at(space: Space, ways: Mapping[str, Sequence[Choice]], weights: Arr
             return 0.0
         if isinstance(graph.node(reader).op, Pool) and leave != entry:
             return inf
-        return float(space.converter(graph.types[maker], maker, leave, entry) @ weights)
+        return float(space.converter(graph.types[maker], leave, entry) @ weights)
 
     def cost(name: str, way: Choice) -> float:
         total = float(way.cost @ weights)
@@ -387,9 +442,8 @@ def _settled_at(space: Space, ways: Mapping[str, Sequence[Choice]], weights: Arr
             break
     if any(not np.isfinite(cost(name, way)) for name, way in chosen.items()):
         return None
-    point = Point({name: way.op for name, way in chosen.items()}, max(way.cycles for way in chosen.values()), 0, 0, 0)
-    made = estimate(point.graph(graph), space.model)
-    return replace(point, lut=made.lut + made.lut_ram, bram18=made.bram18, dsp=made.dsp)
+    point = Point({name: way.op for name, way in chosen.items()}, 0, 0, 0, 0)
+    return space.point(point.graph(graph))
 
 
 def _maker(graph: Graph, tensor: str, units: set[str]) -> str:

@@ -42,23 +42,43 @@ def schedule(graph: Graph, fps: float, clock_mhz: float, part: Part) -> Graph:
     folded = fold(graph, cycles_for(fps, clock_mhz), part)
     if folded is None:
         fastest = fastest_cycles(graph)
-        raise Problem(
-            f"{_rate(fps)} images/s at {clock_mhz:g} MHz leave {cycles_for(fps, clock_mhz)} cycles per image, "
-            f"{fastest.name!r} needs {fastest.cycles}",
-            "target rate",
-            f"at most {floor(clock_mhz * 1e6 / fastest.cycles):,} images/s{_faster_clock(fps, fastest.cycles)}",
-            CHECK_FAILED,
-        )
+        raise out_of_reach(fps, clock_mhz, fastest.name, fastest.cycles)
     cost = estimate(folded)
     if not fits(cost, part):
-        raise Problem(
-            f"{_rate(fps)} images/s at {clock_mhz:g} MHz need {cost.lut:,} LUT and {cost.bram18:,} BRAM18"
-            f"{_more(cost)}; {part.name} has {part.lut:,} and {part.bram18:,}{_more(cost, part)}",
-            "target rate",
-            _what_fits(graph, clock_mhz, part, estimate(folded).cycles),
-            CHECK_FAILED,
+        raise too_large(
+            fps,
+            clock_mhz,
+            f"{cost.lut:,} LUT and {cost.bram18:,} BRAM18{_more(cost)}",
+            f"{part.name} has {part.lut:,} and {part.bram18:,}{_more(cost, part)}",
+            _least_that_fits(graph, part, cost.cycles),
         )
     return folded
+
+
+def out_of_reach(fps: float, clock_mhz: float, name: str, cycles: int) -> Problem:
+    """Why no folding reaches a rate in images per second: a unit takes so many cycles at least."""
+    return Problem(
+        f"{_rate(fps)} images/s at {clock_mhz:g} MHz leave {cycles_for(fps, clock_mhz)} cycles per image, "
+        f"{name!r} needs {cycles}",
+        "target rate",
+        f"at most {floor(clock_mhz * 1e6 / cycles):,} images/s{_faster_clock(fps, cycles)}",
+        CHECK_FAILED,
+    )
+
+
+def too_large(fps: float, clock_mhz: float, needed: str, held: str, cycles: int | None) -> Problem:
+    """Why no folding of a rate in images per second fits a part.
+
+    Args:
+        fps, clock_mhz: the rate and the clock.
+        needed, held: what it takes and what the part has, for people.
+        cycles: an image, of the fastest folding that fits; None: none does.
+    """
+    hint = "no folding fits this part: choose a larger part or a smaller network"
+    if cycles is not None:
+        hint = f"at most {floor(clock_mhz * 1e6 / cycles):,} images/s fit; or choose a larger part, or prune more"
+    what = f"{_rate(fps)} images/s at {clock_mhz:g} MHz need {needed}; {held}"
+    return Problem(what, "target rate", hint, CHECK_FAILED)
 
 
 def _more(cost: Estimate, part: Part | None = None) -> str:
@@ -99,8 +119,8 @@ def _costs(graph: Graph, node: Node, ops: Iterable[Unit]) -> list[UnitCost]:
     return [unit(node.name, op, x, known, made) for op in ops]
 
 
-def _what_fits(graph: Graph, clock_mhz: float, part: Part, too_fast: int) -> str:
-    """The highest rate whose folding fits, found by bisection over cycles per image."""
+def _least_that_fits(graph: Graph, part: Part, too_fast: int) -> int | None:
+    """The cycles per image of the fastest folding that fits, by bisection; None where none does."""
     low, high = too_fast, too_fast
     while True:
         high *= 2
@@ -108,12 +128,12 @@ def _what_fits(graph: Graph, clock_mhz: float, part: Part, too_fast: int) -> str
         if folded is not None and fits(estimate(folded), part):
             break
         if high > 2**40:
-            return "no folding fits this part: choose a larger part or a smaller network"
+            return None
     while high - low > max(1, low // 1000):
         middle = (low + high) // 2
         folded = fold(graph, middle, part)
         low, high = (low, middle) if folded is not None and fits(estimate(folded), part) else (middle, high)
-    return f"at most {floor(clock_mhz * 1e6 / high):,} images/s fit; or choose a larger part, or prune more"
+    return high
 
 
 def fold(graph: Graph, cycles: int, part: Part, known: dict[Any, Unit] | None = None) -> Graph | None:
@@ -130,7 +150,7 @@ def fold(graph: Graph, cycles: int, part: Part, known: dict[Any, Unit] | None = 
     pool_pe: dict[str, int] = {}
     for node in graph.nodes:
         if isinstance(node.op, Unit):
-            key = (node.name, pool_pe.get(node.input), *_sizes(graph, node))
+            key = (node.name, pool_pe.get(node.input), *sizes(graph, node))
             best = None if known is None else known.get(key)
             if best is None:
                 best = _cheapest(graph, node, cycles, part, pool_pe)
@@ -139,21 +159,21 @@ def fold(graph: Graph, cycles: int, part: Part, known: dict[Any, Unit] | None = 
             if known is not None:
                 known[key] = best
             pool_pe[node.name] = getattr(best, "simd", getattr(best, "pe", 1))
-            node = replace(node, op=_like(node.op, best))
+            node = replace(node, op=like_folded(node.op, best))
         nodes.append(node)
     return graph.with_nodes(tuple(nodes))
 
 
-def _sizes(graph: Graph, node: Node) -> tuple[Any, ...]:
+def sizes(graph: Graph, node: Node) -> tuple[Any, ...]:
     """What the cost of a unit of a given name follows from."""
     x, made = graph.types[node.input], graph.types[node.name]
     bounds = getattr(node.op, "bounds", None)
     return x.shape, x.range, made.shape, made.range, None if bounds is None else bounds.shape[1]
 
 
-def _like(op: Unit, folded: Unit) -> Unit:
-    """An operation with the folding of another."""
-    changes = {key: getattr(folded, key) for key in ("pe", "simd") if hasattr(folded, key)}
+def like_folded(op: Unit, folded: Unit) -> Unit:
+    """An operation with PE, SIMD and the place of what it stores of another."""
+    changes = {key: getattr(folded, key) for key in ("pe", "simd", "ram_style") if hasattr(folded, key)}
     return replace(op, **changes)
 
 

@@ -17,15 +17,16 @@ from .memory import address_bits
 from .pieces import OF_FOUR_INPUTS, Pieces
 
 
-def counted(module: Module, depths: Sequence[int], family: str) -> Pieces:
+def counted(module: Module, depths: Sequence[int], family: str, *, contents: bool = True) -> Pieces:
     """What a unit with its memories and FIFOs is made of.
 
     Args:
         module: of `module_of`, or a converter.
         depths: words of each FIFO behind it.
         family: name of the FPGA family.
+        contents: as of `Pieces`.
     """
-    made = Pieces(family)
+    made = Pieces(family, contents=contents)
     made.term(module.name, 1)
     for memory in module.memories.values():
         made.memory(memory)
@@ -105,7 +106,7 @@ def _few_bounds(made: Pieces, module: Module) -> None:
     """Bounds of few words, which are functions of an address."""
     held = module.memories["bounds"]
     if 1 < held.depth <= FEW_WORDS:
-        made.term("few words", held.width - held.fixed)
+        made.term("few words", made.used(held))
 
 
 def _constant_leaves(made: Pieces, pe: int, simd: int, words: int, *, ternary: bool) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import ceil, inf, log2
 
 # Weights that yosys gives to multiplexers and decoders between memories, and to what it must add beside one.
@@ -117,6 +118,7 @@ def _choice(family: str, depth: int, width: int, lut_ram: int, block_ram: int) -
     return min([registers, *found], key=lambda each: each[0])[1]
 
 
+@lru_cache(10_000)
 def _least(family: str, depth: int, width: int, takes: str, beside: int, writes: bool = True) -> tuple[float, Mapped]:
     """The cost of the cheapest kind of memory, and how many of it."""
     best: tuple[float, Mapped] = (inf, Mapped(takes, 0))

@@ -23,12 +23,14 @@ class Pieces:
 
     Attributes:
         family: that it is for.
+        contents: leave out bits of constants that are the same in all words, as synthesis does.
         exact: registers ("ff"), "lut_ram", "block_ram" and "dsp".
         terms: of logic, by name.
     """
 
-    def __init__(self, family: str) -> None:
+    def __init__(self, family: str, *, contents: bool = True) -> None:
         self.family = family
+        self.contents = contents
         self.exact: Counter[str] = Counter()
         self.terms: dict[str, float] = {}
 
@@ -127,6 +129,10 @@ class Pieces:
             return
         self.table(held)
 
+    def used(self, held: Memory) -> int:
+        """Bits of a word of constants that are stored."""
+        return held.width - held.fixed if self.contents else held.width
+
     def table(self, held: Memory) -> None:
         """Constants of more than a few words, read behind a register."""
         mapped = read_only(self.family, held.depth, held.width, held.style)
@@ -136,6 +142,6 @@ class Pieces:
                 self.ff(ceil(log2(mapped.banks)))
             self._banks(mapped, held.width)
         else:
-            used = held.width - held.fixed
+            used = self.used(held)
             self.ff(used)
             self.term("rom", used * ceil(held.depth / (16 if self.family in OF_FOUR_INPUTS else 64)))

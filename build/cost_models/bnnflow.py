@@ -41,8 +41,16 @@ class Bnnflow(Exact):
     }
     source = "estimated, our own hardware, fitted to synthesis"
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: Table, *, contents: bool = True) -> None:
+        """By a calibration.
+
+        Args:
+            table: of the part's family.
+            contents: leave out bits of thresholds that are the same in all words, as synthesis does; False: sizes
+                alone are counted.
+        """
         self.table = table
+        self.contents = contents
 
     def widths(self, op: Unit, x: TensorType, last: bool = False) -> Widths:
         """What follows from an MVAU's weights; nothing of other units."""
@@ -64,7 +72,7 @@ class Bnnflow(Exact):
         op = node.op
         assert isinstance(op, Unit)
         module = module_of(node, types, None, width.products)
-        return self._taken(module, depths, _cycles(op, types[node.input], types[node.name]))
+        return self._taken(module, depths, image_cycles(op, types[node.input], types[node.name]))
 
     def entrance(self, stream: Stream, depth: int) -> FinnCost:
         """Of the FIFO at the input."""
@@ -75,7 +83,7 @@ class Bnnflow(Exact):
         return self._taken(converter(part), [depth], max(part.entry.words, part.leave.words))
 
     def _taken(self, module: Module, depths: Sequence[int], cycles: int) -> FinnCost:
-        made = counted(module, depths, self.table.family)
+        made = counted(module, depths, self.table.family, contents=self.contents)
         exact = made.exact
         return FinnCost(
             cycles,
@@ -88,8 +96,11 @@ class Bnnflow(Exact):
         )
 
 
-def _cycles(op: Unit, x: TensorType, made: TensorType) -> int:
-    """Of an image, once the pipeline is full: a word a cycle at the busier side of a unit."""
+def image_cycles(op: Unit, x: TensorType, made: TensorType) -> int:
+    """Cycles of an image in a unit that reads `x` and makes `made`, once its pipeline is full.
+
+    They are a word a cycle at the unit's busier side.
+    """
     match op:
         case Mvau(weight, _, _, _, pe, simd):
             return prod(x.shape[:-1]) * weight.size // (pe * simd)

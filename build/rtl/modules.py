@@ -53,7 +53,7 @@ class Memory:
         rows: as they are stored where a host writes them or errors are corrected; None: constants.
         sets: of words, one of which is read.
         passes: times that an image reads all words.
-        fixed: bits of a word that are the same in all words, which tools find.
+        same: counts bits of a word that are the same in all words, which tools find; None: there are none.
     """
 
     depth: int
@@ -63,7 +63,12 @@ class Memory:
     rows: Rows | None = None
     sets: int = 1
     passes: int = 1
-    fixed: int = 0
+    same: Callable[[], int] | None = None
+
+    @cached_property
+    def fixed(self) -> int:
+        """Bits of a word that are the same in all words; counted when they are asked for."""
+        return 0 if self.same is None else self.same()
 
     @cached_property
     def words(self) -> list[str]:
@@ -351,7 +356,7 @@ def _bounds(node: Node, style: str, bounds: Array, pe: int, low: int, high: int)
     def contents() -> list[str]:
         return words_hex(np.clip(bounds, low, high + 1).reshape(-1, values), bits)
 
-    memory = Memory(len(bounds) // pe, values * bits, contents, fixed=_fixed(bounds.reshape(-1, values), bits))
+    memory = Memory(len(bounds) // pe, values * bits, contents, same=lambda: _fixed(bounds.reshape(-1, values), bits))
     return _held(node, style, memory)
 
 
