@@ -52,6 +52,7 @@ from .rtl.modules import module_of
 SOURCE = "estimated (FINN formulas)"
 OWN_SOURCE = "estimated (our own hardware, fitted to synthesis)"
 _EXACT = COST_MODELS["exact"]()
+_FIFO, _CONVERTER = _BETWEEN = ("StreamingFIFO", "StreamingDataWidthConverter")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +106,8 @@ class Estimate:
 
     @property
     def bottleneck(self) -> UnitCost:
-        """The unit with the most cycles per image."""
-        return max(self.units, key=lambda unit: unit.cycles)
+        """The unit with the most cycles per image; a FIFO or a converter only where it has more than all of them."""
+        return max(self.units, key=lambda unit: (unit.cycles, unit.op not in _BETWEEN))
 
     @property
     def cycles(self) -> int:
@@ -191,12 +192,12 @@ def _of_hardware(graph: Graph, model: Bnnflow, depth: int, depths: Mapping[str, 
     """The estimate of our own hardware, with all that stands between units."""
     streams = streams_of(graph)
     entry = streams.entries[0]
-    units = [_between("(input)", entry, "StreamingFIFO", model.entrance(entry, depths.get(entry.name, depth)))]
+    units = [_between("(input)", entry, _FIFO, model.entrance(entry, depths.get(entry.name, depth)))]
     passed = {entry.name: 0}
     for part in streams.parts:
         if isinstance(part, Converter):
             cost = model.converter(part, depths.get(part.leave.name, depth))
-            units.append(_between(part.name, part.leave, "StreamingDataWidthConverter", cost))
+            units.append(_between(part.name, part.leave, _CONVERTER, cost))
             before, made = [part.entry], [part.leave]
         else:
             node = part.node

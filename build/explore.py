@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import pairwise
 from math import inf, lcm
 
@@ -402,15 +402,19 @@ _WORTH = (10, 30, 100, 300, 1000)
 
 def _settled(space: Space, ways_of: _Ways, rams: int) -> list[Point]:
     """Designs of a graph with branches: each unit at its cheapest beside its neighbours."""
-    ways = {name: [each for group in groups.values() for each in group] for name, groups in ways_of.items()}
-    found = [_settled_at(space, ways, np.array([1, worth])) for worth in _WORTH]
+    found = [_settled_at(space, ways_of, np.array([1, worth])) for worth in _WORTH]
     points = [point for point in found if point is not None and point.bram18 <= rams]
     table = np.array([[point.lut, point.bram18] for point in points]).reshape(-1, _WEIGHED)
     return [points[place] for place in best(table)]
 
 
-def _settled_at(space: Space, ways: Mapping[str, Sequence[Choice]], weights: Array) -> Point | None:
-    chosen = {name: min(held, key=lambda each: float(each.cost @ weights)) for name, held in ways.items()}
+def _settled_at(space: Space, ways_of: _Ways, weights: Array) -> Point | None:
+    # Of the ways that read and write the same words, only the cheapest can be chosen.
+    ways: dict[str, list[tuple[Choice, float]]] = {}
+    for name, groups in ways_of.items():
+        weighed = ([(each, float(each.cost @ weights)) for each in group] for group in groups.values())
+        ways[name] = [min(group, key=lambda pair: pair[1]) for group in weighed]
+    chosen = {name: min(held, key=lambda pair: pair[1]) for name, held in ways.items()}
     graph = space.graph
     names = {node.name for node in space.units}
     makers = {node.name: [_maker(graph, tensor, names) for tensor in node.inputs] for node in space.units}
@@ -418,31 +422,33 @@ def _settled_at(space: Space, ways: Mapping[str, Sequence[Choice]], weights: Arr
     for name, held in makers.items():
         for maker in held:
             readers.setdefault(maker, []).append(name)
+    pools = {node.name for node in space.units if isinstance(node.op, Pool)}
 
-    def between(maker: str, leave: int, entry: int, reader: str) -> float:
-        if maker == graph.input:
+    @cache
+    def between(maker: str, leave: int, entry: int, pool: bool) -> float:
+        if maker == graph.input or leave == entry:
             return 0.0
-        if isinstance(graph.node(reader).op, Pool) and leave != entry:
-            return inf
-        return float(space.converter(graph.types[maker], leave, entry) @ weights)
+        return inf if pool else float(space.converter(graph.types[maker], leave, entry) @ weights)
 
-    def cost(name: str, way: Choice) -> float:
-        total = float(way.cost @ weights)
+    def cost(name: str, way: Choice, own: float) -> float:
+        total = own
         for maker in makers[name]:
-            total += between(maker, chosen[maker].leave if maker in chosen else 0, way.entry, name)
-        return total + sum(between(name, way.leave, chosen[reader].entry, reader) for reader in readers.get(name, []))
+            total += between(maker, chosen[maker][0].leave if maker in chosen else 0, way.entry, name in pools)
+        for reader in readers.get(name, []):
+            total += between(name, way.leave, chosen[reader][0].entry, reader in pools)
+        return total
 
     for _ in range(2 * len(names)):
         changed = False
         for node in space.units:
-            now = min(ways[node.name], key=lambda way: cost(node.name, way))
-            if cost(node.name, now) < cost(node.name, chosen[node.name]):
+            now = min(ways[node.name], key=lambda pair: cost(node.name, *pair))
+            if cost(node.name, *now) < cost(node.name, *chosen[node.name]):
                 chosen[node.name], changed = now, True
         if not changed:
             break
-    if any(not np.isfinite(cost(name, way)) for name, way in chosen.items()):
+    if any(not np.isfinite(cost(name, *pair)) for name, pair in chosen.items()):
         return None
-    point = Point({name: way.op for name, way in chosen.items()}, 0, 0, 0, 0)
+    point = Point({name: way.op for name, (way, _) in chosen.items()}, 0, 0, 0, 0)
     return space.point(point.graph(graph))
 
 

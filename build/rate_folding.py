@@ -27,11 +27,13 @@ class RateFolding:
         graph: dataflow level, folded.
         by: name of the cost model that chose: that of our own hardware, or `FINNS`.
         why: why our own hardware's did not; empty where it did, or where another one was asked for.
+        lut_error: of the LUTs of units that the model's fit did not see, relative, on average; None of FINN's formulas.
     """
 
     graph: Graph
     by: str
     why: str = ""
+    lut_error: float | None = None
 
 
 def fold_for_rate(
@@ -62,7 +64,7 @@ def fold_for_rate(
     found = cheapest(Space(graph, model, cycles), cycles, part, present(graph, cycles, part))
     if found is None or not found.fits(part):
         raise _refused(Space(graph, model), fps, clock_mhz, part, found)
-    return RateFolding(found.graph(graph), model.name)
+    return RateFolding(found.graph(graph), model.name, lut_error=model.table.mean_error)
 
 
 def rate_model(graph: Graph, part: Part, by: str = Bnnflow.name, own: Table | None = None) -> tuple[CostModel, str]:

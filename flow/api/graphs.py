@@ -356,8 +356,9 @@ class LoadedGraph:
             part: FPGA part; None: the recipe's default.
             clock_mhz: None: the recipe's default.
             folding: FINN's folding file (.json); with `fps`, that is for what the file leaves out.
-            cost_model: "bnnflow" (our own hardware), "exact" (FINN's, with widths that hold every sum), "finn" (FINN's
-                figures digit for digit) or "bits"; None: "bnnflow", or "exact" for parts that it is not calibrated for.
+            cost_model: what folds and counts: "bnnflow" (our own hardware), or, folded by FINN's formulas, "exact"
+                (FINN's, with widths that hold every sum), "finn" (FINN's figures digit for digit) or "bits"; None:
+                "bnnflow", or "exact" for parts that it is not calibrated for.
             calibration: file of `bf.calibrate`, by which our own hardware is counted; None: the package's table.
             fifo: depth of every FIFO, in words; 0: unbounded.
             fifo_depths: JSON file with depths of single FIFOs.

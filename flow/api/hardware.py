@@ -245,4 +245,14 @@ def wanted_of(
 
     chip, clock = part_of(of_run(part, "target.part", recipe)), of_run(clock_mhz, "target.clock_mhz", recipe)
     rate = checked_key(fps, "target.fps")
-    return Wanted(chip, clock, rate, path_of(folding), finn_plus, top_k, keep_shape, folded=recipe is not None)
+    return Wanted(
+        chip,
+        clock,
+        rate,
+        path_of(folding),
+        finn_plus,
+        top_k,
+        keep_shape,
+        folded=recipe is not None,
+        cost_model=of_run(None, "target.cost_model", recipe),
+    )

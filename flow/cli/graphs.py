@@ -224,7 +224,7 @@ def estimate(
     cost_model: Annotated[
         str | None,
         Own(
-            "bnnflow: our own hardware; exact, finn: FINN's; --list says all.",
+            "Folds and counts. bnnflow: our own hardware; exact, finn: FINN's; --list says all.",
             choices=_cost_models,
             default="bnnflow, or exact for parts and units that it does not know",
         ),

@@ -120,8 +120,9 @@ def _refused(space: Space, wanted: Wanted, allowed: tuple[int, int], most: int |
     part, clock, (lut, rams) = wanted.part, wanted.clock_mhz, allowed
     least = space.cycles()[0]
     if most is not None and most < least:
-        slowest = max(space.units, key=lambda node: min(each.cycles for each in space.choices[node.name]))
-        what = f"{wanted.fps:,.0f} images/s at {clock:g} MHz leave {most:,} cycles, {slowest.name!r} needs {least:,}"
+        what = (
+            f"{wanted.fps:,.0f} images/s at {clock:g} MHz leave {most:,} cycles, {space.slowest.name!r} needs {least:,}"
+        )
         hint = f"at most {floor(clock * 1e6 / least):,} images/s, or a faster clock"
         return Problem(what, "--fps", hint, CHECK_FAILED)
     every = space.front(rams)

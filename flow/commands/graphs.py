@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -121,7 +121,7 @@ def estimate(
     Args:
         graph: of any level.
         wanted: what to fold for.
-        model: a name of `COST_MODELS`; None: `usual_model` of the part.
+        model: a name of `COST_MODELS`, which chooses the folding of a rate, too; None: `usual_model` of the part.
         fifos: add the rate with these FIFOs, simulated; None of networks so large that it takes long.
         output: write the folded graph, as ONNX and as text: a file's name ending in .onnx, or a folder.
         with_unrolled: add every MVAU with its weights built in.
@@ -140,7 +140,7 @@ def estimate(
     named = Bnnflow.name if model is None and own is not None else model
     asked = None if named is None else model_for(named, wanted.part.family, own)
     files = None if output is None else places_of(output)
-    made = compile_and_fold(graph, wanted)
+    made = compile_and_fold(graph, wanted if named is None else replace(wanted, cost_model=named, own=own))
     kind, note = usual_model(made.graph, wanted.part.family) if asked is None else (asked, "")
     counts = asdict(operations(made.levels["xnor"])) if "xnor" in made.levels else {}
     chip, rate = wanted.part, FPS if wanted.fps is None and wanted.folding is None else wanted.fps
@@ -162,7 +162,7 @@ def estimate(
         ),
         name=graph.name,
         input=input_held(made.graph),
-        target=CostTarget(part=chip.name, clock_mhz=wanted.clock_mhz, fps=rate, **holds),
+        target=CostTarget(part=chip.name, clock_mhz=wanted.clock_mhz, fps=rate, folded_by=made.chosen_by, **holds),
         energy_source=ENERGY_SOURCE,
         notes=[*made.notes, *notes],
         files=None if files is None else write_folded(made.graph, files, wanted.finn_plus),

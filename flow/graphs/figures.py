@@ -43,24 +43,27 @@ def cost_counts(
     )
 
 
-def network_cost(graph: Graph, counts: Operations, clock_mhz: float, zeros: bool = False) -> NetworkCost:
-    """The exact estimate of a network.
+def network_cost(
+    graph: Graph, counts: Operations, clock_mhz: float, kind: CostModel, zeros: bool = False
+) -> NetworkCost:
+    """The estimate of a network; LUTs that are memories count as LUTs.
 
     Args:
         graph: folded.
         counts: of its graph at the XNOR level.
         clock_mhz: in MHz.
+        kind: the cost model.
         zeros: whether some weights are 0: unrolled hardware, which alone leaves them out, is estimated, too.
     """
-    made = estimate(graph)
+    made = estimate(graph, kind)
     layers = unrolled(graph) if zeros else ()
     return extended(
         NetworkCost,
         _figures(graph, made, clock_mhz),
-        layers=[extended(LayerCost, layer, **_amounts(unit, RESOURCES)) for unit, layer in _layers(graph, made)],
+        layers=[extended(LayerCost, layer, **_with_memories(unit)) for unit, layer in _layers(graph, made)],
         unrolled_lut=sum(cost.lut for cost in layers) if zeros else None,
         synapses=sum(cost.synapses for cost in layers) if zeros else None,
-        **_amounts(made, RESOURCES),
+        **_with_memories(made),
         **asdict(counts),
     )
 
@@ -102,3 +105,7 @@ def _layers(graph: Graph, made: Estimate) -> list[tuple[UnitCost, LayerFigures]]
 
 def _amounts(of: Estimate | UnitCost, keys: Iterable[str]) -> dict[str, int]:
     return {key: getattr(of, key) for key in keys}
+
+
+def _with_memories(of: Estimate | UnitCost) -> dict[str, int]:
+    return _amounts(of, RESOURCES) | {"lut": of.lut + of.lut_ram}

@@ -15,24 +15,42 @@ from ...transforms.passes.ranked import left_to_host, ranked
 from .inputs import load_json
 
 if TYPE_CHECKING:
+    from ...build.calibrated.table import Table
     from ...build.parts import Part
+    from ...build.rate_folding import RateFolding
     from ..recipe.schema import Recipe
 
 FPS = 10_000.0
 
 
-def fold_for(recipe: Recipe, graph: Graph) -> Graph:
-    """A dataflow graph folded for the recipe's target.
+def fold_for(recipe: Recipe, graph: Graph, finn_plus: bool = False) -> RateFolding:
+    """A dataflow graph folded for the recipe's target, by its cost model; units of finn-plus by FINN's formulas.
 
     Raises:
         Problem: at its place in the recipe; an unknown part, or a rate that cannot be met (status 1).
     """
-    from ...build.schedule import schedule as fold
+    from ...build.rate_folding import FINNS, fold_for_rate
     from ..recipe.parts import target_part
 
     target, chip = recipe.target, target_part(recipe)
     with recipe.at("target.fps"):
-        return fold(graph, target.fps, target.clock_mhz, chip)
+        return fold_for_rate(graph, target.fps, target.clock_mhz, chip, FINNS if finn_plus else target.cost_model)
+
+
+def decides(recipe: Recipe) -> dict[str, Any]:
+    """What a folding for the recipe's target, and its cost, follow from beside the graph, for keys of stages.
+
+    That is the target with its part's content, and the calibrations of its family and of that of pruning's budget.
+    """
+    from ...build.calibrated.table import calibrated, table
+    from ..recipe.parts import part_at, part_content, target_part
+
+    target, budget = recipe.target, recipe.prune.budget
+    parts = [target_part(recipe)]
+    parts += [part_at(recipe, "prune.budget", str(budget["part"]))] if "part" in budget else []
+    families = {part.family for part in parts} & set(calibrated() if target.cost_model == "bnnflow" else ())
+    said: dict[str, Any] = part_content({"target": target.model_dump(mode="json")})
+    return said | {"calibration": {family: dict(table(family).terms) for family in sorted(families)}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +65,8 @@ class Wanted:
         top_k: add the choice of the top-k classes where the network has none; 0 for none.
         keep_shape: keep neurons that are constant, repeated or never read.
         folded: the graph is folded, even if each of its units takes one value a cycle.
+        cost_model: name of the one that chooses the folding of a rate; of finn-plus' units FINN's formulas do.
+        own: calibration of our own hardware; None: the one that comes with the package.
     """
 
     part: Part
@@ -57,6 +77,19 @@ class Wanted:
     top_k: int = 0
     keep_shape: bool = False
     folded: bool = False
+    cost_model: str = "bnnflow"
+    own: Table | None = None
+
+    def for_rate(self, graph: Graph, fps: float) -> RateFolding:
+        """A dataflow graph folded for so many images per second.
+
+        Raises:
+            Problem: status 1; no folding reaches the rate, or none that does fits the part.
+        """
+        from ...build.rate_folding import FINNS, fold_for_rate
+
+        by = FINNS if self.finn_plus else self.cost_model
+        return fold_for_rate(graph, fps, self.clock_mhz, self.part, by, self.own)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +101,14 @@ class Folded:
         graph: folded.
         notes: of reading, compiling and folding, for people.
         fifos: what the folding file says of FIFOs, as `fifo_depths` reads it.
+        chosen_by: name of the cost model that chose the folding; None where it was given.
     """
 
     levels: Mapping[str, Graph]
     graph: Graph
     notes: tuple[str, ...]
     fifos: Mapping[str, Any] = field(default_factory=dict)
+    chosen_by: str | None = None
 
 
 def compile_and_fold(graph: Graph, wanted: Wanted) -> Folded:
@@ -84,8 +119,6 @@ def compile_and_fold(graph: Graph, wanted: Wanted) -> Folded:
     Raises:
         Problem: it does not compile; no folding reaches the rate; or the folding file names no unit or does not fit.
     """
-    from ...build.schedule import schedule
-
     made = compiled(graph, wanted)
     levels = {stage.level: stage.graph for stage in made}
     notes = (
@@ -98,13 +131,20 @@ def compile_and_fold(graph: Graph, wanted: Wanted) -> Folded:
         return Folded(levels, units, (*notes, "the graph is folded already and stays so; --fps refolds it"))
     if wanted.folding is None:
         fps = FPS if wanted.fps is None else wanted.fps
-        return Folded(levels, schedule(units, fps, wanted.clock_mhz, wanted.part), notes)
+        chosen = wanted.for_rate(units, fps)
+        return Folded(levels, chosen.graph, (*notes, said_of(chosen, fps)), chosen_by=chosen.by)
     config = load_json(wanted.folding, "folding file")
     if not config:
         raise Problem(
             "the folding file names no unit", str(wanted.folding), 'write {"MVAU_hls_0": {"PE": 2, "SIMD": 4}}'
         )
     return _by_file(graph, wanted, config, Folded(levels, units, notes))
+
+
+def said_of(chosen: RateFolding, fps: float) -> str:
+    """A sentence: by which cost a folding was chosen, and why not by another."""
+    said = f"folded for {fps:,.0f} images/s at the least cost by {chosen.by}"
+    return f"{said} ({chosen.why})" if chosen.why else said
 
 
 def _is_folded(graph: Graph) -> bool:
@@ -133,6 +173,7 @@ def _by_file(graph: Graph, wanted: Wanted, config: Mapping[str, Any], made: Fold
 
     rest = None
     if wanted.fps is not None:
+        # What stands beside a file of FINN's is folded as FINN folds: memories that it leaves out are FINN's defaults.
         rest = schedule(made.graph, wanted.fps, wanted.clock_mhz, wanted.part)
     try:
         applied = read_folding(made.graph, config, wanted.finn_plus, rest)

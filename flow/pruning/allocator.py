@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bnnflow import Problem
 
 from ...transforms.ir.graph import Graph
+from ..graphs.folding import decides
 from ..recipe.objects import export_properties
 from ..recipe.schema import Recipe
 from ..results.rankings import SensitivityRow
@@ -43,7 +44,7 @@ def hardware_costs(recipe: Recipe, graph: Graph) -> HardwareCosts:
         rate = target.clock_mhz * 1e6 / cycles
     key, name = ("prune.budget", settings.budget["part"]) if "part" in settings.budget else ("target.part", target.part)
     chip = part_at(recipe, key, str(name))
-    return HardwareCosts.of(graph, float(rate), target.clock_mhz, chip, settings.folding)
+    return HardwareCosts.of(graph, float(rate), target.clock_mhz, chip, settings.folding, by=target.cost_model)
 
 
 @dataclass(slots=True)
@@ -162,8 +163,7 @@ class SensitivityAllocator:
         from ..recipe.parts import part_content
 
         settings = self.recipe.prune.model_dump(mode="json", exclude={"jobs"})
-        said = part_content({"prune": settings, "target": self.recipe.target.model_dump(mode="json")})
-        return json.dumps([said["prune"], said["target"]], sort_keys=True)
+        return json.dumps([part_content({"prune": settings})["prune"], decides(self.recipe)], sort_keys=True)
 
 
 def objective_of(recipe: Recipe) -> Objective:

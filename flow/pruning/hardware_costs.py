@@ -9,9 +9,13 @@ from typing import Any, Literal
 import numpy as np
 
 from ...build.cost import estimate, operations
+from ...build.cost_models import CostModel
+from ...build.cost_models.bnnflow import Bnnflow
 from ...build.energy import energy, energy_nj
+from ...build.explore import Counted, Space
 from ...build.kept_folding import keep_folding, legal_unit
 from ...build.parts import Part
+from ...build.rate_folding import cheapest, rate_model
 from ...build.schedule import cycles_for, fastest_cycles, fold
 from ...transforms.channels import ChannelGroup, channel_groups, cut
 from ...transforms.ir.graph import Graph
@@ -27,10 +31,10 @@ Folding = Literal["refold", "kept"]
 
 @dataclass(slots=True)
 class HardwareCosts:
-    """Costs of a network by what stays of its groups of channels; estimates by FINN's formulas.
+    """Costs of a network by what stays of its groups of channels, by the cost model that folds it for the rate.
 
-    Batch norms are replaced by one threshold per layer, which is much faster to compile and costs the same: what is
-    costed is the network's shape, with no channel found constant.
+    Batch norms are replaced by one threshold per layer, which is much faster to compile: what is costed is the
+    network's shape, with no channel found constant and, of our own hardware, no bit of a threshold left out.
 
     Attributes:
         graph: the network, as `slim` makes it.
@@ -38,6 +42,7 @@ class HardwareCosts:
         fps, clock_mhz, part: what it is folded for.
         folding: "refold" at the rate, or "kept": the whole network's PE and SIMD where they still divide.
         base: the whole network, folded.
+        model: that counts.
         known: costs by widths.
     """
 
@@ -48,22 +53,42 @@ class HardwareCosts:
     part: Part
     folding: Folding
     base: Graph
+    model: CostModel
     known: dict[tuple[int, ...], dict[str, float]] = field(default_factory=dict)
-    _folds: dict[Any, Unit] = field(default_factory=dict)
+    _folds: _Folds = field(default_factory=lambda: _Folds())
 
     @staticmethod
     def of(
-        graph: Graph, fps: float, clock_mhz: float, part: Part, folding: Folding = "refold", base: Graph | None = None
+        graph: Graph,
+        fps: float,
+        clock_mhz: float,
+        part: Part,
+        folding: Folding = "refold",
+        base: Graph | None = None,
+        by: str = Bnnflow.name,
     ) -> HardwareCosts:
-        """Prepare a network of the network level; `base` is the whole network folded otherwise than for the rate.
+        """Prepare a network of the network level.
+
+        Args:
+            graph: the network.
+            fps, clock_mhz, part, folding: as of the class.
+            base: the whole network folded otherwise than for the rate; None: for the rate.
+            by: name of the cost model that folds and counts; our own hardware's is FINN's formulas where it does not
+                know the part or a unit.
 
         Raises:
             Problem: it cannot be compiled.
         """
         small = slim(graph)
+        whole = stages(small)[-1].graph
+        model, _ = rate_model(whole if base is None else base, part, by)
+        if isinstance(model, Bnnflow):
+            model = Bnnflow(model.table, contents=False)
+        known = _Folds()
         if base is None:
-            base = _folded_or_fastest(stages(small)[-1].graph, cycles_for(fps, clock_mhz), part, {})
-        return HardwareCosts(small, channel_groups(small), fps, clock_mhz, part, folding, base)
+            base = _folded_or_fastest(whole, cycles_for(fps, clock_mhz), part, model, known)
+        groups = channel_groups(small)
+        return HardwareCosts(small, groups, fps, clock_mhz, part, folding, base, model, _folds=known)
 
     @property
     def prunable(self) -> dict[str, ChannelGroup]:
@@ -95,16 +120,16 @@ class HardwareCosts:
     def _fold(self, graph: Graph) -> Graph:
         if self.folding == "kept":
             return keep_folding(graph, self.base)
-        return _folded_or_fastest(graph, cycles_for(self.fps, self.clock_mhz), self.part, self._folds)
+        return _folded_or_fastest(graph, cycles_for(self.fps, self.clock_mhz), self.part, self.model, self._folds)
 
     def _cost(self, kept: Mapping[str, int]) -> dict[str, float]:
         made = self._compiled(kept)
         folded = self._fold(made[-1].graph)
-        cost = estimate(folded)
+        cost = estimate(folded, self.model)
         xnor = next(stage.graph for stage in made if stage.level == "xnor")
         counted = operations(xnor)
         return {
-            "lut": cost.lut,
+            "lut": cost.lut + cost.lut_ram,
             "bram18": cost.bram18,
             "cycles": cost.cycles,
             "energy": energy_nj(energy(folded))["energy_nj"],
@@ -115,9 +140,24 @@ class HardwareCosts:
         }
 
 
-def _folded_or_fastest(graph: Graph, cycles: int, part: Part, known: dict[Any, Unit]) -> Graph:
+@dataclass(slots=True)
+class _Folds:
+    """What was found before, of the same network or narrower ones, for one number of cycles: foldings by FINN's
+    formulas, and choices by the cost of our own hardware."""
+
+    finns: dict[Any, Unit] = field(default_factory=dict)
+    own: Counted = field(default_factory=Counted)
+
+
+def _folded_or_fastest(graph: Graph, cycles: int, part: Part, model: CostModel, known: _Folds) -> Graph:
     """Folded for so many cycles per image, or as fast as can be where that is out of reach."""
-    folded = fold(graph, cycles, part, known) or fold(graph, fastest_cycles(graph).cycles, part)
+    folded = fold(graph, cycles, part, known.finns)
+    if isinstance(model, Bnnflow):
+        space = Space(graph, model, cycles, known.own)
+        found = cheapest(space, cycles, part, () if folded is None else (folded,))
+        if found is not None:
+            return found.graph(graph)
+    folded = folded or fold(graph, fastest_cycles(graph).cycles, part)
     assert folded is not None
     return folded
 

@@ -79,6 +79,11 @@ class Target(Section):
     )
     clock_mhz: Annotated[float, Field(ge=1, le=1000)] = Field(default=100.0, description="clock in MHz")
     fps: Annotated[float, Field(gt=0, le=1e9)] = Field(default=10_000.0, description="images per second to reach")
+    cost_model: Literal["bnnflow", "exact", "finn"] = Field(
+        default="bnnflow",
+        description="what folds and counts: bnnflow, our own hardware's cost (exact for parts and units that it does "
+        "not know); exact and finn, FINN's formulas",
+    )
 
 
 class Faults(Section):

@@ -69,7 +69,7 @@ class LayerCost(LayerFigures):
     """Estimate of one dataflow unit in its graph, in resources of an FPGA.
 
     Attributes:
-        lut: 6-input look-up tables.
+        lut: look-up tables, those that are memories among them.
         bram18: block RAMs of 18 kbit.
         uram, dsp: UltraRAMs and DSP slices.
     """
@@ -131,7 +131,7 @@ class CostEstimate(GraphFigures):
     """Estimate of a folded dataflow graph, in resources of an FPGA.
 
     Attributes:
-        lut: 6-input look-up tables.
+        lut: look-up tables, those that are memories among them.
         bram18: block RAMs of 18 kbit.
         uram, dsp: UltraRAMs and DSP slices.
         layers: of every unit, in order.
@@ -212,6 +212,7 @@ class CostTarget:
         clock_mhz: in MHz.
         fps: images per second that are asked for; None where a folding file says how to fold.
         lut, bram18, uram, dsp: that the part has.
+        folded_by: name of the cost model that chose the folding; left out where it was given.
     """
 
     part: str
@@ -221,6 +222,7 @@ class CostTarget:
     bram18: int
     uram: int | None = field(default=None, metadata=OPTIONAL)
     dsp: int | None = field(default=None, metadata=OPTIONAL)
+    folded_by: str | None = field(default=None, metadata=OPTIONAL)
 
     @property
     def amounts(self) -> Mapping[str, int]:

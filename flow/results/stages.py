@@ -276,18 +276,36 @@ class NotHandedOver:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FoldedBy:
+    """By whose cost a folding was chosen, and is counted.
+
+    Attributes:
+        cost_model: name of the cost model that chose: "bnnflow", our own hardware's, or "exact", FINN's formulas.
+        why: why our own hardware's did not; empty where it did, or where another was asked for.
+        lut_error: of the LUTs of units that the model's fit did not see, relative, on average; left out of FINN's
+            formulas, which are of other hardware.
+    """
+
+    cost_model: str
+    why: str
+    lut_error: float | None = field(default=None, metadata=OPTIONAL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleResult:
-    """The part, and what FINN is handed.
+    """The part, what chose the foldings, and what FINN is handed.
 
     Attributes:
         part: its name.
         lut, bram18: that it has.
+        folded_by: what chose, by network.
         finn: by network.
     """
 
     part: str
     lut: int
     bram18: int
+    folded_by: Mapping[str, FoldedBy]
     finn: Mapping[str, HandedOver | NotHandedOver]
 
 

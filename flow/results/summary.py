@@ -11,7 +11,7 @@ from .costs import InputHeld, NetworkCost
 from .faults import FaultCampaign
 from .hardware import Cosim, NotWritten, Rtl
 from .speed import SpeedResult
-from .stages import DataResult, Epoch, HandedOver, NetworkVerified, NotHandedOver, PruningResult
+from .stages import DataResult, Epoch, FoldedBy, HandedOver, NetworkVerified, NotHandedOver, PruningResult
 from .synthesis import Synthesis
 
 # Of the keys of summary.json and what they mean; a key that is added keeps it.
@@ -38,6 +38,7 @@ class RunTarget:
         clock_mhz: in MHz.
         fps: images per second that are asked for.
         lut, bram18: that the part has.
+        folded_by: by whose cost hardware was folded and is counted, by network.
     """
 
     part: str
@@ -45,6 +46,7 @@ class RunTarget:
     fps: float
     lut: int
     bram18: int
+    folded_by: Mapping[str, FoldedBy] | None = field(default=None, metadata=OPTIONAL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

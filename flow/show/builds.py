@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Self
 from rich.table import Table
 
 from ..results.hardware import CosimResult, NotWritten, RtlResult
-from ..results.stages import CostResult, DataResult, PruningResult, TrainResult, VerifyResult
+from ..results.stages import CostResult, DataResult, PruningResult, ScheduleResult, TrainResult, VerifyResult
 from ..results.summary import Summary
 from ..results.synthesis import SynthesisResult
 from . import tables as report_tables
-from .report import TITLES, plural
+from .report import TITLES, folded_by, plural
 from .terminal import Bar, terminal
 
 if TYPE_CHECKING:
@@ -107,6 +107,8 @@ def _say(found: object) -> str:
         case SynthesisResult():
             sums = [(name, one.total, one.block) for name, one in found.networks.items()]
             return "; ".join(f"{name}: {taken.lut:,} LUT, {taken.block_ram:,} {block}" for name, taken, block in sums)
+        case ScheduleResult():
+            return f"folded {folded_by(found.folded_by)}"
         case CostResult():
             costs = found.networks.items()
             return "; ".join(f"{name}: {cost.lut:,} LUT, {cost.bram18:,} BRAM18" for name, cost in costs)
@@ -129,10 +131,20 @@ def print_summary(summary: Summary, folder: Path) -> None:
 
 def print_comparison(summaries: Sequence[Summary]) -> None:
     """Print the headline figures of several runs side by side."""
-    table = Table("run", "network", "accuracy", "binary MAC", "cycles", "LUT", "BRAM18", "images/s")
+    columns = ("asked images/s", "images/s", "cycles", "LUT", "LUT within", "BRAM18", "folded by")
+    table = Table("run", "network", "accuracy", "binary MAC", *columns)
     for summary in summaries:
         for name, network in summary.networks.items():
-            numbers = (network.binary_macs, network.cycles, network.lut, network.bram18, network.fps)
-            cells = (f"{number:,.0f}" for number in numbers)
-            table.add_row(summary.folder, TITLES[name], f"{network.accuracy:.2%}", *cells)
+            by = (summary.target.folded_by or {}).get(name)
+            error = "" if by is None or by.lut_error is None else f"{by.lut_error:.0%}"
+            table.add_row(
+                summary.folder,
+                TITLES[name],
+                f"{network.accuracy:.2%}",
+                *(f"{number:,.0f}" for number in (network.binary_macs, summary.target.fps, network.fps)),
+                *(f"{number:,}" for number in (network.cycles, network.lut)),
+                error,
+                f"{network.bram18:,}",
+                "" if by is None else by.cost_model,
+            )
     terminal().print(table)

@@ -15,7 +15,7 @@ from bnnflow import visible
 from ..results.faults import FaultCampaign, FaultSeries
 from ..results.rankings import SensitivityRow
 from ..results.speed import GraphSpeed, SpeedResult, SpeedRow
-from ..results.stages import PruneStep, PruningResult, RelevanceMaps
+from ..results.stages import FoldedBy, PruneStep, PruningResult, RelevanceMaps
 from ..results.summary import NetworkSummary, Summary
 from ..results.synthesis import Synthesis
 from ..run.typed_json import from_json
@@ -144,6 +144,15 @@ def source_of(summary: Summary, kind: str) -> str:
     return "counted" if kind == "counted" else summary.sources.get(kind, "")
 
 
+def folded_by(found: Mapping[str, FoldedBy]) -> str:
+    """By whose cost foldings were chosen, with its error, or why not by our own hardware's."""
+    said = []
+    for one in dict.fromkeys(found.values()):
+        more = one.why if one.lut_error is None else f"LUTs within {one.lut_error:.0%} on average"
+        said.append(f"at the least cost by {one.cost_model}" + (f" ({more})" if more else ""))
+    return "; ".join(said)
+
+
 def _shown(value: object) -> object:
     """What a place of the template holds: text of files with its controls visible; markup of our own as it is."""
     return visible(value) if type(value) is str else value
@@ -176,6 +185,7 @@ def render(summary: Summary, relevance: bytes = b"") -> str:
         networks=networks,
         headline=headline(summary),
         source_of=lambda kind: source_of(summary, kind),
+        folded_by=folded_by,
         use=_use(summary, networks),
         fault_plot=plots.faults(summary),
         fault_series=_more_series(summary.faults),

@@ -13,6 +13,7 @@ from ..results.synthesis import Synthesis
 from .report import (
     TITLES,
     fault_cells,
+    folded_by,
     headline,
     number,
     percent,
@@ -95,7 +96,9 @@ def _layer_tables(summary: Summary) -> list[Table]:
         if network is None:
             continue
         columns = "layer|op|shape|>PE|>SIMD|>cycles|>LUT|>BRAM18"
-        caption = f"▶ slowest, sets the throughput; {source_of(summary, 'cost')}"
+        by = (summary.target.folded_by or {}).get(key)
+        folded = "" if by is None else f"; folded {folded_by({key: by})}"
+        caption = f"▶ slowest, sets the throughput; {source_of(summary, 'cost')}{folded}"
         table = _table(f"layers, {title}", columns, caption)
         for layer in network.layers:
             kind = layer.op.removesuffix("_hls").removesuffix("_rtl")

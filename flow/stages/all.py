@@ -17,7 +17,7 @@ from ...build.cost import operations
 from ...transforms.passes.compile import stages
 from ...transforms.reading.read import read
 from ..graphs.figures import network_cost
-from ..graphs.folding import fold_for
+from ..graphs.folding import decides, fold_for
 from ..graphs.inputs import input_held
 from ..pruning.prune import recovery_settings
 from ..recipe.objects import export_properties, held_out_share, make_network, network_spec, trained_file
@@ -28,6 +28,7 @@ from ..results.speed import LeftOut, NetworkSpeedRow, SpeedResult
 from ..results.stages import (
     CostResult,
     DataResult,
+    FoldedBy,
     NoResult,
     PruningResult,
     RelevanceMaps,
@@ -109,7 +110,7 @@ def prune(build: Build) -> PruningResult | NoResult:
         "prune": part_content(recipe.prune.model_dump(mode="json", exclude={"jobs"})),
         "train": recovery_settings(recipe),
         "errors": recipe.fault_training.model_dump(mode="json"),
-        "target": part_content(recipe.target.model_dump(mode="json")) if by_costs else {},
+        "target": decides(recipe) if by_costs else {},
         "seed": recipe.seed,
         "data": to_json(build.result(DataResult)),
     }
@@ -174,22 +175,21 @@ def verify(build: Build) -> VerifyResult:
 
 def schedule(build: Build) -> ScheduleResult:
     """Fold every network for the target rate on the target part, and write what FINN takes of it."""
-    target = build.recipe.target
 
     def work() -> ScheduleResult:
         from ...build.finn_reports import folding
 
-        handed = {}
+        handed, folded_by = {}, {}
         for network in build.networks:
-            folded = fold_for(build.recipe, read(build.file(network, LEVEL_FILES["dataflow"])))
-            write_graph(build.run, f"{network}/{FOLDED}", folded)
-            build.run.write(f"{network}/auto_folding_config.json", json_text(folding(folded)))
+            found = fold_for(build.recipe, read(build.file(network, LEVEL_FILES["dataflow"])))
+            write_graph(build.run, f"{network}/{FOLDED}", found.graph)
+            build.run.write(f"{network}/auto_folding_config.json", json_text(folding(found.graph)))
+            folded_by[network] = FoldedBy(cost_model=found.by, why=found.why, lut_error=found.lut_error)
             handed[network] = hand_over(build, network)
         chip = target_part(build.recipe)
-        return ScheduleResult(part=chip.name, lut=chip.lut, bram18=chip.bram18, finn=handed)
+        return ScheduleResult(part=chip.name, lut=chip.lut, bram18=chip.bram18, folded_by=folded_by, finn=handed)
 
-    said = part_content(target.model_dump(mode="json"))
-    inputs = {"graphs": build.files(LEVEL_FILES["dataflow"], QONNX), "target": said}
+    inputs = {"graphs": build.files(LEVEL_FILES["dataflow"], QONNX), **decides(build.recipe)}
     return build.stage("schedule", inputs, work, ScheduleResult)
 
 
@@ -198,22 +198,24 @@ def cost(build: Build) -> CostResult:
 
     Where pruning leaves zeros among the weights, unrolled hardware is estimated, too: it alone leaves them out.
     """
-    clock = build.recipe.target.clock_mhz
+    clock, part = build.recipe.target.clock_mhz, target_part(build.recipe)
     zeros = build.prunes and build.recipe.prune.chosen.leaves_zeros
 
     def work() -> CostResult:
         from ...build.finn_reports import reports
+        from ...build.rate_folding import rate_model
 
         costs = {}
         for network in build.networks:
             graph = read(build.file(network, FOLDED))
             counts = operations(read(build.file(network, LEVEL_FILES["xnor"])))
-            costs[network] = network_cost(graph, counts, clock, zeros)
+            kind, _ = rate_model(graph, part, build.recipe.target.cost_model)
+            costs[network] = network_cost(graph, counts, clock, kind, zeros)
             for name, text in reports(graph, asdict(counts), clock).items():
                 build.run.write(f"{network}/{name}", text)
         return CostResult(networks=costs, **step_costs(build))
 
-    inputs = {"graphs": build.files(FOLDED, LEVEL_FILES["xnor"]), "clock_mhz": clock, "zeros": zeros}
+    inputs = {"graphs": build.files(FOLDED, LEVEL_FILES["xnor"]), "zeros": zeros, **decides(build.recipe)}
     return build.stage("cost", inputs | step_cost_inputs(build), work, CostResult)
 
 

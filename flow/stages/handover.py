@@ -35,7 +35,7 @@ def hand_over(build: Build, network: str) -> HandedOver | NotHandedOver:
     try:
         # Its units are not all ours: what fits the part and the rate with ours may not with its own.
         made = stages(read(build.file(network, QONNX)), finn_plus=True)
-        folded = fold_for(build.recipe, made[-1].graph)
+        folded = fold_for(build.recipe, made[-1].graph, finn_plus=True).graph
         content = write(folded, finn_plus=True).SerializeToString()
     except Problem as problem:
         return NotHandedOver(reason=problem.what)

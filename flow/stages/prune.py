@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..graphs.folding import decides
 from ..pruning.prune import given_of, pruned
 from ..recipe.objects import set_threads
 from ..recipe.parts import part_content
@@ -80,8 +81,7 @@ def step_cost_inputs(build: Build) -> dict[str, Any]:
         return {}
     kept = [dict(step.kept) for step in build.result(PruningResult).steps]
     chosen = {key: getattr(recipe.prune, key) for key in ("budget", "folding")}
-    said = part_content({"target": recipe.target.model_dump(mode="json"), **chosen})
-    return {"base": build.file("base", QONNX), "kept": kept, **said}
+    return {"base": build.file("base", QONNX), "kept": kept, **part_content(chosen), **decides(recipe)}
 
 
 def step_costs(build: Build) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from bnnflow import CHECK_FAILED, Problem
 
-from ...build.cost import SOURCE
+from ...build.cost import OWN_SOURCE, SOURCE
+from ...build.cost_models.bnnflow import Bnnflow
 from ...build.energy import SOURCE as ENERGY_SOURCE
 from ...build.unrolled import SOURCE as UNROLLED_SOURCE
 from ..recipe.methods.all import METHODS
@@ -62,6 +63,7 @@ def summarize(build: Build) -> Summary:
             fps=recipe.target.fps,
             lut=chip.lut,
             bram18=chip.bram18,
+            folded_by=chip.folded_by,
         ),
         networks={name: _network(build, name) for name in build.networks},
         input=compiled.input["base"],
@@ -85,12 +87,18 @@ def summarize(build: Build) -> Summary:
         sources={
             "accuracy": "measured on the test images",
             "accuracy_hw": "simulated bit by bit on the test images",
-            "cost": SOURCE,
+            "cost": cost_source(chip),
             "energy": ENERGY_SOURCE,
             "unrolled": UNROLLED_SOURCE,
             "speed": "measured",
         },
     )
+
+
+def cost_source(chip: ScheduleResult) -> str:
+    """Whose formulas the costs are: those that chose the foldings."""
+    models = dict.fromkeys(each.cost_model for each in chip.folded_by.values())
+    return "; ".join(OWN_SOURCE if name == Bnnflow.name else SOURCE for name in models)
 
 
 def _pruning(build: Build, copied: str) -> PruningSummary | None:

@@ -91,7 +91,7 @@ def trained_memories(recipe: Recipe) -> MemoriesOf | None:
         with recipe.at(f"fault_training.{key}"):
             if settings.map is None:
                 return hardware_memories(network, properties)
-            folded = fold_for(recipe, stages(graph_of(network.eval(), properties))[-1].graph)
+            folded = fold_for(recipe, stages(graph_of(network.eval(), properties))[-1].graph).graph
             return hardware_memories(network, properties, folded, settings.map)
 
     return memories

@@ -22,7 +22,7 @@ from bnnflow import TOOL_MISSING, USER_INPUT, Problem, __version__
 from ...transforms.reading.read import read
 from ..graphs.check import Checked, check_graph
 from ..graphs.control import codes_of, memory_codes, refuse_primitives
-from ..graphs.folding import fold_for
+from ..graphs.folding import decides, fold_for
 from ..pruning.structure import export_network, structure_of
 from ..recipe.file import dump
 from ..recipe.objects import (
@@ -159,7 +159,8 @@ def memo_key(recipe: Recipe, images: Dataset) -> str:
     if recipe.model.kind == "trained":
         files.append(trained_file(recipe))
     counts = [list(images.train_images.shape), list(images.test_images.shape), images.files]
-    whole = [__version__, dump(recipe), counts, [sha256_of(path) for path in files]]
+    calibration = decides(recipe)["calibration"]
+    whole = [__version__, dump(recipe), counts, [sha256_of(path) for path in files], calibration]
     return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
 
 
@@ -309,7 +310,7 @@ def _check_optimizers(recipe: Recipe, network: Trained) -> None:
 
 def _check_hardware(recipe: Recipe, graph: Graph) -> None:
     """Whether the dataflow graph meets the target, and codes and faults find what they are for."""
-    folded = fold_for(recipe, graph)
+    folded = fold_for(recipe, graph).graph
     if recipe.rtl.enabled:
         with recipe.at("rtl.protect"):
             memory_codes(folded, recipe.rtl.protect)

@@ -8,10 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bnnflow.build import explore
 from bnnflow.build.cost import estimate
+from bnnflow.build.cost_models.bnnflow import Bnnflow
 from bnnflow.build.finn_reports import unit_names
 from bnnflow.build.folding_file import apply_folding
 from bnnflow.build.parts import part
+from bnnflow.build.rate_folding import cheapest, fold_for_rate, rate_model
 from bnnflow.build.schedule import schedule
 from bnnflow.flow.pruning.hardware_costs import HardwareCosts
 from bnnflow.models.files.export import export_qonnx
@@ -43,7 +46,7 @@ def cnv(tmp_path_factory: pytest.TempPathFactory) -> Graph:
 
 @pytest.fixture(scope="module")
 def kept(cnv: Graph) -> HardwareCosts:
-    """With the folding of finn-examples."""
+    """With the folding of finn-examples, by FINN's formulas."""
     whole = stages(cnv)[-1].graph
     names, config = unit_names(whole), {}
     layers = [node for node in whole.nodes if isinstance(node.op, Mvau)]
@@ -51,12 +54,12 @@ def kept(cnv: Graph) -> HardwareCosts:
         config[names[node.name]] = {"PE": pe, "SIMD": simd}
         if isinstance(whole.maker(node.input), SlidingWindow):
             config[names[node.input]] = {"SIMD": simd}
-    return HardwareCosts.of(cnv, 3052, MHZ, PART, "kept", apply_folding(whole, config))
+    return HardwareCosts.of(cnv, 3052, MHZ, PART, "kept", apply_folding(whole, config), by="exact")
 
 
-@pytest.fixture(scope="module")
-def refolded(cnv: Graph) -> HardwareCosts:
-    return HardwareCosts.of(cnv, MHZ * 1e6 / CYCLES, MHZ, PART)
+@pytest.fixture(scope="module", params=["bnnflow", "exact"])
+def refolded(cnv: Graph, request: pytest.FixtureRequest) -> HardwareCosts:
+    return HardwareCosts.of(cnv, MHZ * 1e6 / CYCLES, MHZ, PART, by=request.param)
 
 
 def fewer(costs: HardwareCosts, change: int) -> dict[str, int]:
@@ -118,11 +121,33 @@ def test_allocation_keeps_units_that_the_folding_divides(kept: HardwareCosts) ->
 @pytest.mark.parametrize("change", [0, 8, 24])
 def test_the_cheap_costs_are_those_of_the_whole_compilation(cnv: Graph, refolded: HardwareCosts, change: int) -> None:
     widths: Mapping[str, int] = fewer(refolded, change)
-    smaller = cut(cnv, {name: np.arange(width) for name, width in widths.items()})
-    cost = estimate(schedule(stages(smaller)[-1].graph, refolded.fps, MHZ, part("xc7z045")))
-    found = refolded(widths)
+    smaller = stages(cut(cnv, {name: np.arange(width) for name, width in widths.items()}))[-1].graph
+    found, model = refolded(widths), refolded.model
+    if isinstance(model, Bnnflow):
+        best = cheapest(explore.Space(smaller, model), CYCLES, PART)
+        assert best is not None
+        assert (found["cycles"], found["lut"], found["bram18"]) == (best.cycles, best.lut, best.bram18)
+        # Of thresholds bits may never change, which a network's shape does not say.
+        usual = fold_for_rate(smaller, refolded.fps, MHZ, PART).graph
+        counted = estimate(usual, rate_model(smaller, PART)[0])
+        assert found["weight_bits"] == counted.weight_bits
+        share = (counted.lut + counted.lut_ram) / PART.lut + counted.bram18 / PART.bram18
+        assert best.share(PART) == pytest.approx(share, rel=0.02)
+        return
+    cost = estimate(schedule(smaller, refolded.fps, MHZ, part("xc7z045")))
     assert (found["cycles"], found["weight_bits"]) == (cost.cycles, cost.weight_bits)
     assert (found["lut"], found["bram18"]) == (cost.lut, cost.bram18)
+
+
+@pytest.mark.parametrize("name", ["xc7", "ecp5"])
+def test_our_own_costs_follow_from_shapes_alone(cnv: Graph, name: str) -> None:
+    """What was counted of one network is what is counted of a narrower one."""
+    chip = {"xc7": PART, "ecp5": part("lfe5u-85f")}[name]
+    costs = HardwareCosts.of(cnv, MHZ * 1e6 / CYCLES, MHZ, chip)
+    for change in (0, 8, 16):
+        widths = fewer(costs, change)
+        alone = HardwareCosts.of(cut(cnv, {n: np.arange(width) for n, width in widths.items()}), costs.fps, MHZ, chip)
+        assert costs(widths) == alone({})
 
 
 def test_equal_shapes_are_costed_once(refolded: HardwareCosts, tmp_path: Path) -> None:

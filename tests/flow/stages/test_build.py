@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,9 @@ import onnx
 import pytest
 import torch
 
+from bnnflow.build import cost
+from bnnflow.build.calibrated import table as calibration
+from bnnflow.build.calibrated.table import table
 from bnnflow.build.cost import estimate
 from bnnflow.build.finn_reports import unit_names
 from bnnflow.build.folding_file import apply_folding
@@ -88,7 +93,8 @@ def test_what_a_build_leaves(finished: Path) -> None:
         assert everything | {"qonnx on network", "qonnx on integer", "qonnx on xnor"} == set(rows)
         assert all(row["differences"] == 0 and row["values"] > 0 for row in rows.values())
         cycles = json.loads((finished / name / "report/estimate_layer_cycles.json").read_text())
-        assert max(cycles.values()) == summary["networks"][name]["cycles"]
+        # FINN's sliding windows take some cycles more.
+        assert max(cycles.values()) >= summary["networks"][name]["cycles"]
         folding = json.loads((finished / name / "auto_folding_config.json").read_text())
         assert set(folding) - {"Defaults"} == {key for key in cycles if not key.startswith("StreamingMaxPool")}
         _check_handed(finished / name / "finn", summary["finn"][name])
@@ -111,10 +117,10 @@ def test_summaries_are_as_the_published_schema_says(finished: Path) -> None:
 def _check_handed(folder: Path, said: dict[str, Any]) -> None:
     """Graph, folding file, reports and headline of the hand-over are of one graph; finn-plus judges them in oracles."""
     graph = read(folder / "dataflow.onnx")
-    cost, names = estimate(graph, "finn"), unit_names(graph, finn_plus=True)
-    assert (said["lut"], said["bram18"], said["cycles"]) == (cost.lut, cost.bram18, cost.cycles)
+    made, names = estimate(graph, "finn"), unit_names(graph, finn_plus=True)
+    assert (said["lut"], said["bram18"], said["cycles"]) == (made.lut, made.bram18, made.cycles)
     cycles = json.loads((folder / "report/estimate_layer_cycles.json").read_text())
-    assert cycles == {names[unit.name]: unit.cycles for unit in cost.units}
+    assert cycles == {names[unit.name]: unit.cycles for unit in made.units}
     config = json.loads((folder / "auto_folding_config.json").read_text())
     assert apply_folding(graph, config, finn_plus=True) == graph
     assert json.loads((folder / "input.json").read_text())["datatype"] == "UINT8"
@@ -156,20 +162,50 @@ def test_a_second_build_does_nothing(recipe: Path, finished: Path) -> None:
     assert {name: after[name]["seconds"] for name in NAMES[:-1]} == {name: seconds[name] for name in NAMES[:-1]}
 
 
-def test_a_changed_target_trains_nothing_again(recipe: Path, finished: Path, tmp_path: Path) -> None:
-    import shutil
-
-    folder = tmp_path / "run"
+def rerun(recipe: Path, finished: Path, folder: Path, *changes: str) -> tuple[dict[str, Any], list[str]]:
+    """The summary of a finished run that is built again, and the stages that ran."""
     shutil.copytree(finished, folder)
-    assert cli.run(["build", str(recipe), "--run", str(folder), "-s", "target.fps=40000"]) == 0
-    rows = json.loads((folder / "summary.json").read_text())["stages"]
-    again = [row["name"] for row in rows if not row["skipped"]]
+    given = [word for change in changes for word in ("-s", change)]
+    assert cli.run(["build", str(recipe), "--run", str(folder), *given]) == 0
+    summary = json.loads((folder / "summary.json").read_text())
+    return summary, [row["name"] for row in summary["stages"] if not row["skipped"]]
+
+
+def test_a_changed_target_trains_nothing_again(recipe: Path, finished: Path, tmp_path: Path) -> None:
+    _, again = rerun(recipe, finished, tmp_path / "run", "target.fps=40000")
     assert again == ["schedule", "cost", "rtl", "faults", "speed"]  # the speed table holds the accelerator's estimate
+
+
+def test_the_cost_model_that_chose_is_said_and_another_one_folds_anew(
+    recipe: Path, finished: Path, tmp_path: Path
+) -> None:
+    before = json.loads((finished / "summary.json").read_text())
+    after, again = rerun(recipe, finished, tmp_path / "run", "target.cost_model=exact")
+    assert again[:2] == ["schedule", "cost"] and "train" not in again
+    for summary, by, words in ((before, "bnnflow", "our own hardware"), (after, "exact", "FINN formulas")):
+        found = summary["target"]["folded_by"]
+        assert found.keys() == {"base", "pruned"}
+        assert all(one["cost_model"] == by and one["why"] == "" for one in found.values())
+        assert words in summary["sources"]["cost"]
+    assert (found["base"].get("lut_error"), before["target"]["folded_by"]["base"]["lut_error"] > 0) == (None, True)
+    assert before["networks"]["base"]["lut"] < after["networks"]["base"]["lut"]
+
+
+def test_another_calibration_folds_anew(
+    recipe: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = table("xc7")
+    dearer = replace(usual, terms={name: 2 * weight for name, weight in usual.terms.items()})
+    for module in (calibration, cost):
+        monkeypatch.setattr(module, "table", lambda family: dearer)
+    after, again = rerun(recipe, finished, tmp_path / "run")
+    assert again[:2] == ["schedule", "cost"] and "train" not in again
+    before = json.loads((finished / "summary.json").read_text())
+    assert after["networks"]["base"]["lut"] > 1.2 * before["networks"]["base"]["lut"]
 
 
 def test_stages_can_be_turned_off(recipe: Path, finished: Path, tmp_path: Path) -> None:
     """Without pruning, faults and speed the build ends well, and what earlier runs left of them goes."""
-    import shutil
 
     folder = tmp_path / "run"
     shutil.copytree(finished, folder)
@@ -189,7 +225,6 @@ def test_pruning_that_removes_nothing_says_so(
     recipe: Path, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Before any work where it is known; else first in what is printed."""
-    import shutil
 
     folder = tmp_path / "run"
     shutil.copytree(finished, folder)
@@ -210,7 +245,6 @@ def test_interrupted_stages_resume_to_the_same_files(
     recipe: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ctrl-C within every stage, one a build: exit status 130 each time; the last build ends with the same bytes."""
-    import shutil
 
     folder = tmp_path / "run"
     shutil.copytree(finished, folder)
@@ -279,7 +313,6 @@ def test_a_full_disk_is_a_problem_and_the_build_goes_on_later(
     golden: Callable[[str, str], None],
 ) -> None:
     """The disk is full just when `file` is written: status 2, a hint, and nothing half-written."""
-    import shutil
 
     folder = tmp_path / "run"
     shutil.copytree(finished, folder)
@@ -306,7 +339,6 @@ def test_any_flipped_bit_of_a_graph_is_refused(
     seed: int, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The ONNX checker misses most of them; the run's sha256 misses none."""
-    import shutil
 
     folder = tmp_path / "run"
     shutil.copytree(finished, folder)
@@ -324,7 +356,6 @@ def test_a_wrong_graph_fails_verification_with_status_1(
     recipe: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A compiler that makes one threshold wrong is caught before anything is built on it."""
-    import shutil
     from dataclasses import replace
 
     from bnnflow.transforms.ir.graph import Graph

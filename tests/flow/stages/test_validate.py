@@ -53,7 +53,7 @@ def test_a_misspelt_key_is_answered_without_anything_heavy(tmp_path: Path) -> No
 # A base, changes that a key of it does not go with, and where that is said.
 REFUSED: dict[str, tuple[str, ...]] = {
     "part": ("target.part=xc9", ),
-    "fps": ("target.fps=1e8",),
+    "fps": ("target.fps=2e8",),
     "budget_part": ("prune.allocation=sensitivity", "prune.budget={part: xc9}"),
     "budget_key": ("prune.allocation=sensitivity", "prune.budget={luts: 9}"),
     "budget_text": ("prune.allocation=sensitivity", "prune.budget={lut: many}"),
@@ -113,14 +113,14 @@ def test_check_refuses_before_any_work(name: str, tmp_path: Path, golden: Golden
 def test_build_refuses_the_same_and_leaves_the_folder_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path, run = tmp_path / "net.yaml", tmp_path / "run"
     path.write_text(BASE)
-    for change in ("target.fps=1e8", "faults.layers=[dense9]", "prune.amount=0.05"):
+    for change in ("target.fps=2e8", "faults.layers=[dense9]", "prune.amount=0.05"):
         assert cli.run(["check", str(path), "-s", change]) == cli.run(
             ["build", str(path), "--run", str(run), "-s", change]
         )
         assert not run.exists()
     assert cli.run(["build", str(path), "--run", str(run), "--to", "train", "-s", "train.epochs=0"]) == 0
     before = {file.name: file.read_bytes() for file in run.iterdir() if file.is_file()}
-    assert cli.run(["build", str(path), "--run", str(run), "-s", "target.fps=1e8"]) == 1
+    assert cli.run(["build", str(path), "--run", str(run), "-s", "target.fps=2e8"]) == 1
     assert cli.run(["prune", str(run), "-s", "prune.amount=0.05"]) == 2
     assert {file.name: file.read_bytes() for file in run.iterdir() if file.is_file()} == before
     # Overrides of a command on a run are of that command alone.
