@@ -41,8 +41,9 @@ def fold_for_rate(
 ) -> RateFolding:
     """The dataflow graph folded so that every unit keeps the rate, at the least cost on the part.
 
-    By our own hardware's cost it is the design with the least share of the part (`cheapest`); by FINN's formulas each
-    unit is folded by itself (`schedule`).
+    By our own hardware's cost it is the design with the least share of the part (`cheapest`), which follows from sizes
+    alone: a network that is trained again keeps its folding. By FINN's formulas each unit is folded by itself
+    (`schedule`).
 
     Args:
         graph: dataflow level; its folding is ignored.
@@ -60,10 +61,10 @@ def fold_for_rate(
     model, why = rate_model(graph, part, by, own)
     if not isinstance(model, Bnnflow):
         return RateFolding(schedule(graph, fps, clock_mhz, part), FINNS, why)
-    cycles = cycles_for(fps, clock_mhz)
-    found = cheapest(Space(graph, model, cycles), cycles, part, present(graph, cycles, part))
+    cycles, sizes = cycles_for(fps, clock_mhz), model.of_sizes()
+    found = cheapest(Space(graph, sizes, cycles), cycles, part, present(graph, cycles, part))
     if found is None or not found.fits(part):
-        raise _refused(Space(graph, model), fps, clock_mhz, part, found)
+        raise _refused(Space(graph, sizes), fps, clock_mhz, part, found)
     return RateFolding(found.graph(graph), model.name, lut_error=model.table.mean_error)
 
 

@@ -52,6 +52,10 @@ class Bnnflow(Exact):
         self.table = table
         self.contents = contents
 
+    def of_sizes(self) -> Bnnflow:
+        """The model by the same calibration that counts sizes alone."""
+        return Bnnflow(self.table, contents=False)
+
     def widths(self, op: Unit, x: TensorType, last: bool = False) -> Widths:
         """What follows from an MVAU's weights; nothing of other units."""
         return Widths(products=Products.of(op, x)) if isinstance(op, Mvau) else Widths()

@@ -83,7 +83,7 @@ class HardwareCosts:
         whole = stages(small)[-1].graph
         model, _ = rate_model(whole if base is None else base, part, by)
         if isinstance(model, Bnnflow):
-            model = Bnnflow(model.table, contents=False)
+            model = model.of_sizes()
         known = _Folds()
         if base is None:
             base = _folded_or_fastest(whole, cycles_for(fps, clock_mhz), part, model, known)

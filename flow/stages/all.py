@@ -89,6 +89,7 @@ def train(build: Build) -> TrainResult | NoResult:
         "train": recipe.train.model_dump(mode="json", exclude={"threads"}) | {"validation": held_out_share(recipe)},
         "errors": recipe.fault_training.model_dump(mode="json"),
         "map": [recipe.fault_training.map] if recipe.fault_training.map is not None else [],
+        "target": decides(recipe) if recipe.fault_training.map is not None else {},
         "ensemble": recipe.ensemble.model_dump(mode="json"),
         "seed": recipe.seed,
         "data": to_json(build.result(DataResult)),
@@ -110,7 +111,7 @@ def prune(build: Build) -> PruningResult | NoResult:
         "prune": part_content(recipe.prune.model_dump(mode="json", exclude={"jobs"})),
         "train": recovery_settings(recipe),
         "errors": recipe.fault_training.model_dump(mode="json"),
-        "target": decides(recipe) if by_costs else {},
+        "target": decides(recipe) if by_costs or recipe.fault_training.map is not None else {},
         "seed": recipe.seed,
         "data": to_json(build.result(DataResult)),
     }

@@ -16,8 +16,9 @@ from bnnflow.build.cost_models.bnnflow import Bnnflow
 from bnnflow.build.explore import Space
 from bnnflow.build.parts import Part, part
 from bnnflow.build.rate_folding import cheapest, fold_for_rate
-from bnnflow.build.schedule import fold, schedule
+from bnnflow.build.schedule import fold, like_folded, schedule
 from bnnflow.transforms.ir.graph import Graph
+from bnnflow.transforms.ir.ops import Mvau
 from bnnflow.transforms.passes.compile import stages
 from bnnflow.transforms.reading.read import read
 
@@ -42,7 +43,7 @@ def held_against_finns(graph: Graph, fps: float, chip: Part) -> None:
     found = fold_for_rate(graph, fps, MHZ, chip)
     assert (found.by, found.why) == ("bnnflow", "")
     most = int(MHZ * 1e6 / fps)
-    space = Space(graph, Bnnflow(table(chip.family)))
+    space = Space(graph, Bnnflow(table(chip.family)).of_sizes())
     chosen = space.point(found.graph)
     assert chosen.cycles <= most and chosen.fits(chip)
     before = fold(graph, most, chip)
@@ -73,7 +74,7 @@ def test_so_does_that_of_any_network(seed: int, chip: str) -> None:
 
 def test_on_a_chain_it_is_the_cheapest_of_the_front() -> None:
     chip, graph = part("xc7z020"), layers((64, 256), (32, 64))
-    space = Space(graph, Bnnflow(table("xc7")))
+    space = Space(graph, Bnnflow(table("xc7")).of_sizes())
     front = space.front(chip.block_rams)
     for fps in rates(graph, chip, 6):
         chosen = space.point(fold_for_rate(graph, fps, MHZ, chip).graph)
@@ -89,6 +90,23 @@ def test_a_space_of_a_rate_alone_has_the_same_designs() -> None:
         for cycles in whole.cycles()[::5]:
             found, expected = (space.within(cycles, 280) for space in (Space(graph, model, cycles), whole))
             assert [(p.lut, p.bram18, p.cycles) for p in found] == [(p.lut, p.bram18, p.cycles) for p in expected]
+
+
+def test_the_folding_follows_from_sizes_alone() -> None:
+    """A network that is trained again is folded alike: memories whose faults it was trained with stay as they are."""
+    rng, chip, graph = np.random.default_rng(5), part("xc7z020"), layers((64, 256), (32, 64), (10, 32))
+    nodes = []
+    for node in graph.nodes:
+        assert isinstance(node.op, Mvau)
+        rows, columns = node.op.weight.shape
+        weight, bounds = rng.integers(0, 2, (rows, columns), np.uint8), np.full((rows, 1), columns // 2)
+        nodes.append(replace(node, op=replace(node.op, weight=weight, bounds=bounds)))
+    other = graph.with_nodes(tuple(nodes))
+    for fps in rates(graph, chip, 8):
+        one, two = (fold_for_rate(each, fps, MHZ, chip).graph for each in (graph, other))
+        for a, b in zip(one.nodes, two.nodes, strict=True):
+            assert isinstance(a.op, Mvau) and isinstance(b.op, Mvau)
+            assert like_folded(a.op, b.op) == a.op
 
 
 def test_what_nothing_is_cheaper_than_stays() -> None:
