@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from bnnflow import Problem
@@ -62,49 +61,46 @@ def fold_for_rate(
     if not isinstance(model, Bnnflow):
         return RateFolding(schedule(graph, fps, clock_mhz, part), FINNS, why)
     cycles, sizes = cycles_for(fps, clock_mhz), model.of_sizes()
-    found = cheapest(Space(graph, sizes, cycles), cycles, part, present(graph, cycles, part))
+    found = cheapest(Space(graph, sizes, cycles), cycles, part, fold(graph, cycles, part))
     if found is None or not found.fits(part):
         raise _refused(Space(graph, sizes), fps, clock_mhz, part, found)
     return RateFolding(found.graph(graph), model.name, lut_error=model.table.mean_error)
 
 
 def rate_model(graph: Graph, part: Part, by: str = Bnnflow.name, own: Table | None = None) -> tuple[CostModel, str]:
-    """The cost model that chooses a graph's folding on a part, and why it is not that of our own hardware.
+    """The cost model that counts a graph on a part, and why it is not that of our own hardware.
 
     Args:
         graph, part, by, own: as of `fold_for_rate`.
     """
-    return usual_model(graph, part.family, own) if by == Bnnflow.name else (COST_MODELS[FINNS](), "")
+    return usual_model(graph, part.family, own) if by == Bnnflow.name else (COST_MODELS[by](), "")
 
 
-def present(graph: Graph, cycles: int, part: Part) -> Iterable[Graph]:
-    """The folding by FINN's formulas within so many cycles an image, where there is one."""
-    folded = fold(graph, cycles, part)
-    return () if folded is None else (folded,)
-
-
-def cheapest(space: Space, cycles: int, part: Part, others: Iterable[Graph] = ()) -> Point | None:
+def cheapest(space: Space, cycles: int, part: Part, present: Graph | None = None) -> Point | None:
     """The design of at most so many cycles an image that takes the least share of a part; None where there is none.
 
-    Designs that fit go first, of equal shares the fastest; one of the others stays where nothing is cheaper. Networks
-    with branches are searched, so others may be cheaper there than all that the search finds.
+    Designs that fit go first, of equal shares the fastest. Networks with branches are searched, so a folding that is
+    there may be cheaper than all that the search finds.
 
     Args:
         space: all designs of a network.
         cycles: most that a unit may take for an image.
         part: whose share is taken.
-        others: folded graphs of the same network.
+        present: the same network folded, which stays where nothing is cheaper; None: it is not folded.
     """
-    points = []
-    for folded in others:
-        try:
-            points.append(space.point(folded))
-        except Problem:
-            # Words that a tensor does not fill: nothing is built of it.
-            continue
-    points += space.within(cycles, part.block_rams)
+    points = space.within(cycles, part.block_rams)
+    if present is not None and (found := _point(space, present)) is not None:
+        points.insert(0, found)
     kept = [point for point in points if point.cycles <= cycles]
     return min(kept, key=lambda point: (not point.fits(part), point.share(part), point.cycles), default=None)
+
+
+def _point(space: Space, folded: Graph) -> Point | None:
+    try:
+        return space.point(folded)
+    except Problem:
+        # Words that a tensor does not fill: nothing is built of it.
+        return None
 
 
 def _refused(space: Space, fps: float, clock_mhz: float, part: Part, found: Point | None) -> Problem:

@@ -154,7 +154,7 @@ def _folded_or_fastest(graph: Graph, cycles: int, part: Part, model: CostModel, 
     folded = fold(graph, cycles, part, known.finns)
     if isinstance(model, Bnnflow):
         space = Space(graph, model, cycles, known.own)
-        found = cheapest(space, cycles, part, () if folded is None else (folded,))
+        found = cheapest(space, cycles, part, folded)
         if found is not None:
             return found.graph(graph)
     folded = folded or fold(graph, fastest_cycles(graph).cycles, part)

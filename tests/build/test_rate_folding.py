@@ -114,12 +114,12 @@ def test_what_nothing_is_cheaper_than_stays() -> None:
     space = Space(graph, Bnnflow(table("xc7")))
     best = cheapest(space, 48, chip)
     assert best is not None
-    again = cheapest(space, 48, chip, [best.graph(graph)])
+    again = cheapest(space, 48, chip, best.graph(graph))
     assert again is not None
     assert again.graph(graph) == best.graph(graph)
     slow = fold(graph, 4096, chip)
     assert slow is not None
-    kept = cheapest(space, 48, chip, [slow])
+    kept = cheapest(space, 48, chip, slow)
     assert kept is not None and kept.cycles <= 48, "what is too slow is no choice"
 
 
