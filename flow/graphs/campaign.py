@@ -139,13 +139,13 @@ def _series(one: Series) -> FaultSeries:
 
 def _whole(one: Series, graph: Graph) -> FaultSeries:
     """A series with what its maps hit, where that is not said by a rate."""
-    from ...sim.faults import Memory, Protection, elsewhere, exposure
+    from ...sim.faults import Memory, Protections, elsewhere, exposure
 
     made, point = _series(one), one.point
     if point.voltage is None:
         return made
     places = [place for place in point.places(graph) if isinstance(place, Memory)]
-    safe, maps = Protection.parse(point.protection), len(one.outcomes)
+    safe, maps = Protections.parse(point.protection), len(one.outcomes)
     hit = exposure(graph, places, point.chip, point.voltage, safe, point.seed, maps)
     return replace(
         made,
@@ -219,10 +219,10 @@ def _paired(found: Mapping[str, Sequence[Series]]) -> list[PairedSeries]:
 
 def _costs(graph: Graph, grid: Grid) -> list[MemoryProtection]:
     """Cost of each protection of each memory that the grid hits with it."""
-    from ...sim.faults import Memory, Protection
+    from ...sim.faults import Memory, Protections
 
     pairs = {
-        (place.name, point.protection): (place, Protection.parse(point.protection))
+        (place.name, point.protection): (place, Protections.parse(point.protection).at(place))
         for point in grid.points(graph)
         for place in point.places(graph)
         if isinstance(place, Memory)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -17,7 +16,7 @@ from ...build.parts import Part
 from ...build.rtl.control import Coding, Control, Rows
 from ...build.rtl.design import GENERIC
 from ...sim.faults.injection.layout import KINDS, Memory, memories
-from ...sim.faults.injection.protect import Protection
+from ...sim.faults.injection.protect import Protection, named
 from ...sim.faults.protections import Code
 from ...sim.faults.protections.codewords import Codewords
 from ...sim.faults.protections.tmr import Tmr
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
     from ..recipe.schema import Rtl
 
 PORTS = {"weights": "weights", "thresholds": "bounds"}
-# A choice: NAME=CODE, or a code alone, whose option scrub=N has the same sign.
-_CHOICE = re.compile(r"(?:(?P<name>.*)(?<!:scrub)=)?(?P<code>(?:[^=]|(?<=:scrub)=)*)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,16 +108,12 @@ def codes_of(protect: str) -> dict[str, Code]:
     Raises:
         Problem: an unknown protection, or one that has no hardware; a name that has two.
     """
-    found: dict[str, Code] = {}
-    for text in protect.split(",") if protect else ():
-        choice = _CHOICE.fullmatch(text.strip())
-        assert choice is not None, "any text is one"
-        name = (choice["name"] or "").strip()
-        if name in found:
-            what = f"{name} has two codes" if name else "all memories have two codes"
-            raise _refused(what, "give one; those of single units and memories as NAME=CODE")
-        found[name] = _code_of(choice["code"].strip())
-    return found
+    try:
+        said = named(protect)
+    except Problem as problem:
+        raise problem.at("protection", key="rtl.protect") from None
+    # what campaigns call thresholds, the hardware's ports call bounds
+    return {name.replace(".thresholds", ".bounds"): _code_of(code) for name, code in said.items()}
 
 
 def _code_of(text: str) -> Code:

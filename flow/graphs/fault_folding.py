@@ -79,7 +79,7 @@ def check_folding(graph: Graph, grid: Grid) -> None:
     Raises:
         Problem: a fault of more than cells, FIFOs, or a protection, which all depend on words and their number.
     """
-    from ...sim.faults import FaultModel, Protection
+    from ...sim.faults import FaultModel, Protections
 
     for point in grid.points(graph):
         shape = None if point.model == "single" else FaultModel.parse(point.model).shape
@@ -88,7 +88,7 @@ def check_folding(graph: Graph, grid: Grid) -> None:
             what = f"{shape.name} is of block RAMs, whose words PE and SIMD give a memory"
         elif shape is not None and shape.of_words:
             what = f"a {shape.name} is made of the words that PE and SIMD give a memory"
-        elif Protection.parse(point.protection).coded:
+        elif Protections.parse(point.protection).coded:
             what = f"{point.protection} protects words, which PE and SIMD give a memory"
         elif point.target == "fifos":
             what = "a FIFO's words hold as many values as its unit has PEs"

@@ -103,7 +103,10 @@ class Faults(Section):
         description="such as flip, stuck-at-1, bit-line stuck-at-0, burst:4 flip, single; empty: flip, or asymmetric "
         "for a table with p01 and p10",
     )
-    protections: Texts = Field(default=("none",), description="such as none, parity, secded-39-32:x4, tmr")
+    protections: Texts = Field(
+        default=("none",),
+        description="such as none, parity, secded-39-32:x4, tmr; of single memories conv0.weights=tmr,secded-72-64",
+    )
     seeds: Annotated[tuple[Annotated[int, Field(ge=0, le=2**32 - 1)], ...], Field(strict=False, max_length=100)] = (
         Field(default=(), description="of the maps; empty: the recipe's seed")
     )

@@ -26,7 +26,7 @@ def fault_settings(recipe: Recipe) -> tuple[Grid, Plan, Workers]:
         FaultModel,
         Grid,
         Plan,
-        Protection,
+        Protections,
         Rates,
         Workers,
         read_board,
@@ -45,7 +45,7 @@ def fault_settings(recipe: Recipe) -> tuple[Grid, Plan, Workers]:
                     each.check(model)
     with recipe.at("faults.protections"):
         for text in settings.protections:
-            Protection.parse(text)
+            Protections.parse(text)
     with recipe.at("faults.cluster"):
         workers = Workers(settings.jobs, settings.cluster)
     with recipe.at("faults.max_maps"):

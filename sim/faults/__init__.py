@@ -19,7 +19,7 @@ from .injection.layout import Memory, elsewhere, from_memory, in_block_ram, memo
 from .injection.maps import FaultMap, checksum, draw_map, flips, inject
 from .injection.models import FaultModel
 from .injection.placements import Placement, read_placement
-from .injection.protect import Protection, ProtectionCost
+from .injection.protect import Protection, ProtectionCost, Protections
 from .injection.rates import Rates, read_rates
 from .injection.trials import TARGETS, Outcome, Point, Subject
 from .injection.undervolting import Chip, Exposure, exposure
@@ -47,6 +47,7 @@ __all__ = [
     "Point",
     "Protection",
     "ProtectionCost",
+    "Protections",
     "Rates",
     "Series",
     "Store",

@@ -23,11 +23,11 @@ from .cells import FLIP, CellRate, Cells
 from .draws import stream
 from .layout import KINDS, Memory, memories
 from .models import FaultModel
-from .protect import Protection
+from .protect import Protection, Protections
 from .rates import Rates
 from .undervolting import Chip
 
-_NONE = Protection()
+_NONE = Protections()
 _EFFECTS = {"0": 0, "1": 1, "flip": FLIP}
 _COLUMNS = "columns are: memory, effect (0, 1 or flip), and word and bit, or channel, value and bit"
 
@@ -154,7 +154,7 @@ def faulty_ops(
     rates: Rates,
     seed: int,
     trial: int,
-    protection: Protection = _NONE,
+    protection: Protections = _NONE,
     chip: Chip | None = None,
 ) -> dict[str, AnyOp]:
     """The units that one fault map changes, by node name, as they read their protected memories.
@@ -169,12 +169,12 @@ def faulty_ops(
     """
     check_protected(model, protection)
     draw = _drawer(graph, model, rates, seed, trial, protection, chip)
-    intervals = 1 if model.effect.lasting else protection.scrubs
     changed: dict[str, AnyOp] = {}
     for memory in places:
         op = changed.get(memory.layer, graph.node(memory.layer).op)
         words = memory.words(op)
-        read = _read(memory, words, draw, protection, intervals)
+        safe = protection.at(memory)
+        read = _read(memory, words, draw, safe, 1 if model.effect.lasting else safe.scrubs)
         if read is not words and not np.array_equal(read, words):
             changed[memory.layer] = memory.holding(op, read)
     return changed
@@ -186,7 +186,7 @@ def _drawer(
     rates: Rates,
     seed: int,
     trial: int,
-    protection: Protection,
+    protection: Protections,
     chip: Chip | None,
 ) -> Callable[[Memory, Memory, int, int], Cells]:
     """What draws the faulty cells of a memory, as it is stored, in one of several intervals of the exposure."""
@@ -224,7 +224,7 @@ def _read(
     return words if content is None else protection.decode(memory, content)
 
 
-def check_protected(model: FaultModel, protection: Protection) -> None:
+def check_protected(model: FaultModel, protection: Protections) -> None:
     """Refuse faults that do not lie in a protected memory.
 
     Raises:

@@ -17,7 +17,7 @@ from bnnflow import Problem
 from ....transforms.ir.graph import Graph
 from .boards import Board
 from .layout import KINDS, Memory, in_block_ram
-from .protect import Protection
+from .protect import Protections
 
 _VERSION = 1
 _KEYS = ("placement", "network", "board", "board_name", "block_rams")
@@ -38,7 +38,7 @@ class Placement:
     board: str
     places: tuple[int, ...]
 
-    def check(self, graph: Graph, board: Board, protection: Protection) -> None:
+    def check(self, graph: Graph, board: Board, protection: Protections) -> None:
         """Refuse another design, board or a protection.
 
         Raises:

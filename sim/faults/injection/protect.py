@@ -6,7 +6,8 @@ What is stored and read is said by a code (`faults.protections`); exposure and s
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from bnnflow import Problem
 
@@ -79,6 +80,79 @@ class Protection:
         stored = self.stored(memory)
         extra = stored.size - memory.size
         return ProtectionCost(str(self), extra, stored.block_rams, memory.block_rams, self.code.lut(memory))
+
+
+@dataclass(frozen=True, slots=True)
+class Protections:
+    """How all memories of a network are protected. `Protections.parse` reads its text form.
+
+    Attributes:
+        rest: of memories that `by` does not name.
+        by: of a unit ("conv1") or of one memory ("conv1.weights", "conv1.thresholds"), which counts before its unit.
+    """
+
+    rest: Protection = Protection()
+    by: Mapping[str, Protection] = field(default_factory=dict)
+
+    @staticmethod
+    def parse(text: str) -> Protections:
+        """`CODE` of all memories, `NAME=CODE` of one, or several of these with commas between them.
+
+        Raises:
+            Problem: as for `Protection.parse`; a name that has two.
+        """
+        found = {name.replace(".bounds", ".thresholds"): Protection.parse(code) for name, code in named(text).items()}
+        rest = found.pop("", Protection())
+        return Protections(rest, found)
+
+    def __str__(self) -> str:
+        by = [f"{name}={protection}" for name, protection in self.by.items()]
+        return ",".join([str(self.rest), *by] if not by or self.rest.coded else by)
+
+    @property
+    def coded(self) -> bool:
+        """More than the data is stored in some memory."""
+        return self.rest.coded or any(one.coded for one in self.by.values())
+
+    def at(self, memory: Memory) -> Protection:
+        """That of one memory."""
+        return self.by.get(memory.name, self.by.get(memory.layer, self.rest))
+
+    def stored(self, memory: Memory) -> Memory:
+        """The memory that holds data and check bits: what faults are drawn on."""
+        return self.at(memory).stored(memory)
+
+    def check(self, there: Sequence[Memory]) -> None:
+        """Refuse names of nothing that holds weights or thresholds.
+
+        Raises:
+            Problem: there is no such unit or memory; the hint names the closest.
+        """
+        known = tuple(dict.fromkeys(name for memory in there for name in (memory.layer, memory.name)))
+        for name in self.by:
+            chosen(name, known, "unit or memory to protect")
+
+
+# A choice: NAME=CODE, or a code alone, whose option scrub=N has the same sign.
+_CHOICE = re.compile(r"(?:(?P<name>.*)(?<!:scrub)=)?(?P<code>(?:[^=]|(?<=:scrub)=)*)", re.DOTALL)
+
+
+def named(text: str) -> dict[str, str]:
+    """Codes by name, as a text says: "CODE" by the name "", "NAME=CODE", or several of these with commas.
+
+    Raises:
+        Problem: a name that has two.
+    """
+    found: dict[str, str] = {}
+    for part in text.split(",") if text else ():
+        choice = _CHOICE.fullmatch(part.strip())
+        assert choice is not None, "any text is one"
+        name = (choice["name"] or "").strip()
+        if name in found:
+            what = f"{name} has two codes" if name else "all memories have two codes"
+            raise Problem(what, "protection", "give one; those of single units and memories as NAME=CODE")
+        found[name] = choice["code"].strip()
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from .draws import stream
 from .layout import KINDS, Memory, chosen, elsewhere, in_block_ram, memories
 from .maps import check_protected, faulty_ops
 from .models import FaultModel
-from .protect import Protection
+from .protect import Protections
 from .rates import Rates
 from .single import SingleFlips
 from .streams import KINDS as STREAMS
@@ -42,7 +42,7 @@ class Point:
         layers: names of units; empty: all that have such a target.
         model: text form of a `FaultModel`, or "single": trial t flips the t-th cell of a random order of all cells.
         rates: what is hit how often.
-        protection: text form of a `Protection`.
+        protection: text form of `Protections`.
         seed: of the maps.
         fifo_depth: words of a FIFO, for the target "fifos".
         chip: device of a model that was measured ("undervolting:0.54"); of no meaning to others.
@@ -84,7 +84,8 @@ class Point:
         kinds = self.target.split("+")
         for kind in kinds:
             chosen(kind, TARGETS, "fault target")
-        safe = Protection.parse(self.protection)
+        safe = Protections.parse(self.protection)
+        safe.check(memories(graph, KINDS))
         if self.model != SINGLE:
             model = FaultModel.parse(self.model)
             if not model.shape.measured:
@@ -112,7 +113,7 @@ class Point:
             self.rates.at(flow.layer, flow.kind)
         return taken
 
-    def _undervolted(self, graph: Graph, kinds: Sequence[str], voltage: float, safe: Protection) -> list[Memory]:
+    def _undervolted(self, graph: Graph, kinds: Sequence[str], voltage: float, safe: Protections) -> list[Memory]:
         """Memories in block RAM.
 
         Raises:
@@ -226,13 +227,13 @@ class Subject:
         cells = [place for place in places if isinstance(place, Memory)]
         if point.model == SINGLE:
             return self._single(point, cells, trial)
-        safe, model = Protection.parse(point.protection), FaultModel.parse(point.model)
+        safe, model = Protections.parse(point.protection), FaultModel.parse(point.model)
         hit = faulty_ops(self.graph, cells, model, point.rates, point.seed, trial, safe, point.chip)
         return self.run(hit, trial)
 
     def _single(self, point: Point, places: list[Memory], trial: int) -> Outcome:
         """One flipped cell: the trial's in a random order of all cells."""
-        safe = Protection.parse(point.protection)
+        safe = Protections.parse(point.protection)
         sizes = [safe.stored(place).size for place in places]
         order = self._orders.get(point.key())
         if order is None:
@@ -240,12 +241,13 @@ class Subject:
         cell = int(order[trial % len(order)])
         number = int(np.searchsorted(np.cumsum(sizes), cell, side="right"))
         place, cell = places[number], cell - sum(sizes[:number])
-        flips = self._flips_of(point, place) if not safe.coded else None
+        flips = self._flips_of(point, place) if not safe.at(place).coded else None
         if flips is not None:
             return self._judged(trial, flips.scores_with(cell))
         op = self.graph.node(place.layer).op
         hit = Cells(np.array([cell]), np.array([FLIP], np.uint8))
-        read = safe.decode(place, hit.on(safe.encode(place, place.words(op))))
+        code = safe.at(place)
+        read = code.decode(place, hit.on(code.encode(place, place.words(op))))
         return self.run({place.layer: place.holding(op, read)}, trial)
 
     def _flips_of(self, point: Point, place: Memory) -> SingleFlips | None:
@@ -294,7 +296,7 @@ def undervolted_at(model: str) -> float | None:
 
 def population(graph: Graph, point: Point) -> int:
     """Cells that a single fault can hit."""
-    safe = Protection.parse(point.protection)
+    safe = Protections.parse(point.protection)
     return sum(safe.stored(place).size for place in point.places(graph) if isinstance(place, Memory))
 
 

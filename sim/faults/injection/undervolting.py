@@ -23,7 +23,7 @@ from .cells import CLEAR, CellRate, Cells
 from .draws import stream
 from .layout import KINDS, Memory, in_block_ram
 from .placements import Placement
-from .protect import Protection
+from .protect import Protections
 from .rates import Rates
 
 # No memory has so high an index, of which other streams of random numbers are made.
@@ -62,7 +62,7 @@ class Chip:
         placed = "" if self.placement is None else f" placed {','.join(map(str, self.placement.places))}"
         return f"board {self.board.digest}{placed}"
 
-    def check(self, graph: Graph, voltage: float, protection: Protection) -> None:
+    def check(self, graph: Graph, voltage: float, protection: Protections) -> None:
         """Refuse what the board or the placement does not speak of.
 
         Raises:
@@ -72,7 +72,7 @@ class Chip:
         if self.placement is not None:
             self.placement.check(graph, self.board, protection)
 
-    def holding(self, graph: Graph, protection: Protection) -> Lying:
+    def holding(self, graph: Graph, protection: Protections) -> Lying:
         """A design on it: all its memories that are held in block RAM, each in the protection."""
         return Lying.of(self, [protection.stored(memory) for memory in in_block_ram(graph, KINDS)])
 
@@ -157,12 +157,14 @@ class Exposure:
 
 
 def exposure(
-    graph: Graph, places: Sequence[Memory], chip: Chip, voltage: float, protection: Protection, seed: int, maps: int
+    graph: Graph, places: Sequence[Memory], chip: Chip, voltage: float, protection: Protections, seed: int, maps: int
 ) -> Exposure:
     """What maps 0 to `maps` - 1 hit in these memories of a design."""
     lying, faulty, ones = chip.holding(graph, protection), 0, 0
     stored = [protection.stored(memory) for memory in places]
-    held = [protection.encode(memory, memory.words(graph.node(memory.layer).op)).reshape(-1) for memory in places]
+    held = [
+        protection.at(memory).encode(memory, memory.words(graph.node(memory.layer).op)).reshape(-1) for memory in places
+    ]
     for trial in range(maps):
         for memory, content in zip(stored, held, strict=True):
             cells = lying.draw(memory, voltage, seed, trial).index

@@ -380,7 +380,7 @@ def test_constants_that_no_host_writes_are_named() -> None:
         (HardwareChoices(protect="tmr,t1=parity,parity"), "all memories have two codes"),
         (HardwareChoices(protect="t1=tmr,t1=parity"), "t1 has two codes"),
         (HardwareChoices(protect="t9=tmr"), "there is no unit or memory 't9'"),
-        (HardwareChoices(protect="t1.thresholds=tmr"), "t1 has no memory 't1.thresholds'"),
+        (HardwareChoices(protect="t1.limits=tmr"), "t1 has no memory 't1.limits'"),
         (HardwareChoices(protect="t4.bounds=tmr"), "t4 has no memory 't4.bounds'"),
         (HardwareChoices(protect="t0=tmr"), "t0 has no weights and no bounds"),
         (HardwareChoices(protect="t0.weights=tmr"), "t0 has no weights and no bounds"),

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from bnnflow import Problem
-from bnnflow.sim.faults import FaultModel, Memory, Point, Protection, Rates, Subject, memories
+from bnnflow.sim.faults import FaultModel, Memory, Point, Protection, Protections, Rates, Subject, memories
+from bnnflow.sim.faults.injection.layout import KINDS
 from bnnflow.sim.faults.injection.maps import faulty_ops
 from bnnflow.sim.faults.protections.secded import odd_columns
 from tests.sim.faults.fault_graphs import cnn, mlp, pixels
@@ -124,7 +125,7 @@ def test_secded_corrects_what_salami_measured() -> None:
     wrong = {"none": 0, "secded-72-64": 0}
     for code in wrong:
         for trial in range(30):
-            ops = faulty_ops(graph, memories(graph), FaultModel(), Rates.of(1e-3), 0, trial, Protection.parse(code))
+            ops = faulty_ops(graph, memories(graph), FaultModel(), Rates.of(1e-3), 0, trial, Protections.parse(code))
             for memory in memories(graph):
                 if memory.layer in ops:
                     changed = memory.words(ops[memory.layer]) != memory.words(graph.node(memory.layer).op)
@@ -139,7 +140,7 @@ def test_scrubbing_leaves_fewer_errors() -> None:
     for text in ("none", "none:scrub=10", "secded-72-64", "secded-72-64:scrub=10"):
         left[text] = 0
         for trial in range(20):
-            ops = faulty_ops(graph, memories(graph), FaultModel(), Rates.of(0.02), 0, trial, Protection.parse(text))
+            ops = faulty_ops(graph, memories(graph), FaultModel(), Rates.of(0.02), 0, trial, Protections.parse(text))
             for memory in memories(graph):
                 before = memory.words(graph.node(memory.layer).op)
                 left[text] += int((memory.words(ops.get(memory.layer, graph.node(memory.layer).op)) != before).sum())
@@ -159,3 +160,27 @@ def test_tmr_of_single_faults_changes_nothing() -> None:
     subject = Subject(graph, pixels(0, graph, 20), np.zeros(20, np.int64))
     point = Point("weights", (), "single", Rates.of(0.0), "tmr")
     assert all(subject.trial(point, trial).changed == 0 for trial in range(40))
+
+
+def test_memories_have_codes_of_their_own() -> None:
+    """A text of names is each memory in its own code, and all of it is hit by the same faults."""
+    graph, rates = mlp(0, (64, 64, 64, 4)), Rates.of(5e-3)
+    places = memories(graph, KINDS)
+    (first, second), text = (places[0], places[1]), ""
+
+    def read(code: str, trial: int) -> dict[str, np.ndarray]:
+        ops = faulty_ops(graph, places, FaultModel(), rates, 0, trial, Protections.parse(code))
+        return {one.name: one.words(ops.get(one.layer, graph.node(one.layer).op)) for one in places}
+
+    text = f"parity,{first.name}=tmr,{second.name.replace('thresholds', 'bounds')}=secded-39-32:scrub=3"
+    assert str(Protections.parse(text)) == text.replace("bounds", "thresholds")
+    for trial in range(5):
+        mixed = read(text, trial)
+        for code, mine in (("tmr", [first]), ("secded-39-32:scrub=3", [second]), ("parity", places[2:])):
+            alone = read(code, trial)
+            assert all(np.array_equal(mixed[one.name], alone[one.name]) for one in mine)
+    for wrong, said in ((f"{first.name}=tmr,{first.name}=none", "two codes"), ("tmr,parity", "two codes")):
+        with pytest.raises(Problem, match=said):
+            Protections.parse(wrong)
+    with pytest.raises(Problem, match="unit or memory to protect 'nowhere'"):
+        Point("weights", (), "flip", rates, "nowhere=tmr").places(graph)
