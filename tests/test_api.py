@@ -30,7 +30,8 @@ faults: {rates: [0.1], maps: 2, images: 20}
 speed: {enabled: false}
 """
 MODULES = [
-    importlib.import_module(f"bnnflow.flow.api.{name}") for name in ("runs", "graphs", "hardware", "parts", "faults")
+    importlib.import_module(f"bnnflow.flow.api.{name}")
+    for name in ("runs", "graphs", "hardware", "parts", "faults", "plans")
 ]
 # A run first: the other examples read it.
 EXAMPLES = [test for module in MODULES for test in doctest.DocTestFinder().find(module) if test.examples]

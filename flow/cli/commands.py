@@ -40,6 +40,8 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
     },
     "Faults": {
         "faults": "faults:faults",
+        "tolerance": "fault_plans:tolerance",
+        "protect": "fault_plans:protect",
         "placement": "faults:placement",
         "criticality": "faults:criticality",
         "margins": "faults:margins",

@@ -164,7 +164,7 @@ def faults(
     )
     judged = Images(pictures, labels, data, data_dir, images)
     source.check(judged, (store, work.STORES), (save_map, work.MAPS))
-    steps = read_rates(table) if table is not None else [Rates.of(rate) for rate in _rates(rates)]
+    steps = read_rates(table) if table is not None else [Rates.of(rate) for rate in rate_list(rates)]
     chip = Chip(
         None if undervolting is None else read_board(undervolting),
         None if placement is None else read_placement(placement),
@@ -184,7 +184,12 @@ def faults(
     screen.print_json(found) if json else screen_faults.print_faults(found)
 
 
-def _rates(text: str) -> list[float]:
+def rate_list(text: str) -> list[float]:
+    """The rates of an option.
+
+    Raises:
+        Problem: no numbers, or not from 0 to 1.
+    """
     try:
         rates = [float(rate) for rate in text.split(",")]
     except ValueError:
@@ -232,7 +237,7 @@ def _check_faults(context: typer.Context, models: list[str]) -> None:
     together(context, ["jobs", "cluster"], "a cluster decides how many workers there are")
     together(context, ["device", "cluster"], "workers of a cluster compute on their processors")
     together(context, ["device", "jobs"], "several processes compute on the processor")
-    _check_folding(context)
+    check_folding_options(context)
     if "interval" not in given(context, ["interval"]):
         useless(context, ["max_maps"], "without --interval", "give --interval, or the number with --maps")
     single = [name == "single" for name in models]
@@ -253,7 +258,7 @@ def _check_faults(context: typer.Context, models: list[str]) -> None:
         useless(context, ["fifo_depth"], "without --target fifos", "give --target fifos")
 
 
-def _check_folding(context: typer.Context) -> None:
+def check_folding_options(context: typer.Context) -> None:
     """Refuse two foldings, and options of one that is not asked for."""
     together(context, ["fps", "folding", "pe_simd"], "give one of them")
     if "fps" not in given(context, ["fps"]):
@@ -305,7 +310,7 @@ def placement(
     from ..show import faults as screen_faults
     from ..show import terminal as screen
 
-    _check_folding(context)
+    check_folding_options(context)
     pictures, contract = inputs.images_and_contract(input)
     check_images(context, data, data_dir, pictures, labels)
     tables = () if undervolting is None else (undervolting,)

@@ -14,6 +14,7 @@ from ...sim.faults import Grid, Plan, Subject, Workers
 from ..graphs import campaign as work
 from ..graphs.fault_folding import Folding, check_folding, folded
 from ..graphs.inputs import input_held, open_graph
+from ..graphs.plans import codes_said
 from ..results.faults import FaultMapCells, FaultMapReplay, GraphCampaign, PlacementResult
 from ..run.files import check_file
 from ..run.typed_json import extended
@@ -97,6 +98,7 @@ def campaign(
     """
     source.check(given, (store, STORES))
     first, known = source.open(source.path)
+    grid = replace(grid, protections=[codes_said(first, text) for text in grid.protections])
     opened = {first.name: first}
     if source.against is not None:
         second, too = source.open(source.against)

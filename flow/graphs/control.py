@@ -36,7 +36,7 @@ class HardwareChoices:
     Attributes:
         control: whether there are choices, even if nothing else is asked for.
         sets: of weights and thresholds that the host can write; 0: none, but in units that say so themselves.
-        protect: the memories' codes, as `codes_of` reads them; empty: none.
+        protect: the memories' codes, as `codes_of` reads them, or a plan's file; empty: none.
         scrub: whether memories whose code corrects are walked through while no unit reads them.
         primitives: of a vendor, "xc7"; "generic": none. No cycle depends on them.
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +20,7 @@ from ...transforms.streams import streams_of
 from ..results.hardware import HardwareUnit, Rtl
 from .control import PLAIN, HardwareChoices, control_of, writable
 from .inputs import input_held
+from .plans import codes_said
 from .rates import rate, timing_of
 
 if TYPE_CHECKING:
@@ -62,8 +63,9 @@ def hardware_of(
     what `own` names stays as it is. `asked`: what a host is to ask of it.
 
     Raises:
-        Problem: a unit that has no hardware.
+        Problem: a unit that has no hardware; a plan of codes for another network.
     """
+    asked = replace(asked, protect=codes_said(graph, asked.protect))
     graph = writable(graph, asked)
     control = control_of(graph, asked)
     # Refused before anything is simulated.

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from .flow.api.hardware import synth as synth
     from .flow.api.parts import part as part
     from .flow.api.parts import parts as parts
+    from .flow.api.plans import protect as protect
+    from .flow.api.plans import tolerance as tolerance
     from .flow.api.runs import build as build
     from .flow.api.runs import compare as compare
     from .flow.api.runs import prune as prune
@@ -30,14 +32,15 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     *("CHECK_FAILED", "TOOL_MISSING", "USER_INPUT", "LoadedGraph", "Problem", "__version__", "build", "check"),
-    *("calibrate", "compare", "compile_file", "explore", "faults", "load", "part", "parts", "prune", "rank"),
-    *("synth", "visible"),
+    *("calibrate", "compare", "compile_file", "explore", "faults", "load", "part", "parts", "protect", "prune", "rank"),
+    *("synth", "tolerance", "visible"),
 ]
 # Names of the Python API, by the module of flow/api that holds them.
 _API = {
     **dict.fromkeys(("LoadedGraph", "check", "compile_file", "load"), "graphs"),
     **dict.fromkeys(("build", "compare", "prune", "rank"), "runs"),
     "faults": "faults",
+    **dict.fromkeys(("protect", "tolerance"), "plans"),
     "calibrate": "hardware",
     "explore": "hardware",
     "synth": "hardware",

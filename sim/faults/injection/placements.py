@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -111,8 +112,13 @@ def _place(row: Any) -> int | None:
 
 def design_digest(graph: Graph) -> str:
     """sha256 over the memories of a dataflow graph that lie in block RAM: names, shapes, folding and content."""
+    return memories_digest(graph, in_block_ram(graph, KINDS))
+
+
+def memories_digest(graph: Graph, places: Sequence[Memory]) -> str:
+    """sha256 over memories of a dataflow graph: names, shapes, folding and content."""
     made = hashlib.sha256()
-    for memory in in_block_ram(graph, KINDS):
+    for memory in places:
         made.update(f"{_shape(memory)} ".encode())
         made.update(memory.words(graph.node(memory.layer).op).tobytes())
     return made.hexdigest()

@@ -1,0 +1,142 @@
+"""Plans against faults in Python: how bad memories may be, and which are worth a code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .common import PathLike, array_of, checked_key, given_or_default, path_of
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ..results.planning import ProtectionPlan, TolerancePlan
+
+__all__ = ["protect", "tolerance"]
+
+GRID = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 2e-2, 3e-2, 5e-2, 1e-1, 2e-1)
+CODES = ("secded-72-64", "tmr")
+
+
+def tolerance(
+    path: PathLike,
+    images: np.ndarray | PathLike | None = None,
+    labels: np.ndarray | PathLike | None = None,
+    *,
+    data: str = "",
+    data_dir: PathLike | None = None,
+    count: int = 2000,
+    grid: Sequence[float] = GRID,
+    loss: float = 0.01,
+    target: str = "weights",
+    maps: int | None = None,
+    seed: int | None = None,
+    store: PathLike | None = None,
+    jobs: int | None = None,
+    output: PathLike | None = None,
+    input: str | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> TolerancePlan:
+    """How high a bit error rate each memory stands, with all of them at theirs.
+
+    Args:
+        path: ONNX file of any level.
+        images, labels: arrays or .npy files, or
+        data, data_dir: a data set's test images; without any: those of the run that the graph belongs to.
+        count: images; every second one chooses, the others judge.
+        grid: bit error rates that a memory may have, ascending from above 0.
+        loss: accuracy that may be lost on the images that choose, 0 to 1.
+        target: "weights", "thresholds" or "weights+thresholds".
+        maps: fault maps of each measurement.
+        seed: of the maps that choose; those that judge have the next.
+        store: SQLite file of results; an interrupted search goes on.
+        jobs: processes.
+        output: .csv of the rates, which `faults(table=...)` reads.
+        input: what the file's input holds, as for `load`.
+        progress: called with measurements done and the most that there can be.
+
+    Raises:
+        Problem: what does not fit the graph; the lowest rate costs more than the loss (status 1).
+
+    >>> plan = bf.tolerance("net.onnx", x, y, grid=[1e-6, 0.5], loss=0.1, maps=2, input="uint8")
+    >>> sorted({row.rate for row in plan.rates} - {1e-6, 0.5})
+    []
+    """
+    from ..commands import fault_planning as work
+    from ..commands.faults import FaultedGraph
+    from ..commands.simulation import Images
+    from ..graphs.inputs import contract_of
+
+    how = work.Measuring(
+        target,
+        given_or_default(maps, "faults.maps"),
+        given_or_default(seed, "seed"),
+        path_of(store),
+        given_or_default(jobs, "faults.jobs"),
+    )
+    given = Images(array_of(images), array_of(labels), data, path_of(data_dir), count)
+    source = FaultedGraph(Path(path), contract_of(input))
+    return work.tolerance(source, given, list(grid), loss, how, path_of(output), progress)
+
+
+def protect(
+    path: PathLike,
+    images: np.ndarray | PathLike | None = None,
+    labels: np.ndarray | PathLike | None = None,
+    *,
+    rate: float,
+    data: str = "",
+    data_dir: PathLike | None = None,
+    count: int = 2000,
+    codes: Sequence[str] = CODES,
+    loss: float = 0.002,
+    target: str = "weights",
+    maps: int | None = None,
+    seed: int | None = None,
+    fps: float | None = None,
+    folding: PathLike | None = None,
+    pe_simd: str = "",
+    part: str | None = None,
+    clock_mhz: float | None = None,
+    store: PathLike | None = None,
+    jobs: int | None = None,
+    output: PathLike | None = None,
+    input: str | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> ProtectionPlan:
+    """Which memories to protect, and by which code: the front of accuracy against LUTs and block RAMs.
+
+    Args:
+        path, images, labels, data, data_dir, count, target, maps, seed, store, jobs, input: as for `tolerance`.
+        rate: bit error rate of all memories, above 0 to 1.
+        codes: that a memory may have.
+        loss: of the plan that is written, on the images that choose, 0 to 1.
+        fps, folding, pe_simd, part, clock_mhz: how the graph is folded, as for `faults`.
+        output: .json of the plan, which `rtl(protect=...)` and `faults(protections=[...])` read.
+        progress: called with measurements done and about how many there will be.
+
+    Raises:
+        Problem: what does not fit the graph; a graph that is not folded.
+
+    >>> bf.protect("net.onnx", x, y, rate=0.01, maps=2, pe_simd="1,1", input="uint8").front[0].protect
+    'none'
+    """
+    from ..commands import fault_planning as work
+    from ..commands.faults import FaultedGraph
+    from ..commands.simulation import Images
+    from ..graphs.fault_folding import Folding
+    from ..graphs.inputs import contract_of
+
+    how = work.Measuring(
+        target,
+        given_or_default(maps, "faults.maps"),
+        given_or_default(seed, "seed"),
+        path_of(store),
+        given_or_default(jobs, "faults.jobs"),
+    )
+    chip, clock = given_or_default(part, "target.part"), given_or_default(clock_mhz, "target.clock_mhz")
+    fold = Folding(checked_key(fps, "target.fps"), path_of(folding), pe_simd, chip, clock)
+    given = Images(array_of(images), array_of(labels), data, path_of(data_dir), count)
+    source = FaultedGraph(Path(path), contract_of(input), fold)
+    return work.protect(source, given, rate, list(codes), loss, how, path_of(output), progress)

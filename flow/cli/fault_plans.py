@@ -1,0 +1,121 @@
+"""The commands that plan against faults. Imports nothing heavy: every command loads what it needs when it runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .commands import examples
+from .declare import KEY, Key, Own
+from .faults import Folding, PeSimd, Rate, Several, check_folding_options, rate_list
+from .options import DataDir, DataOfRun, GraphFile, ImagesOrContract, Json, Labels, check_images
+
+Images = Annotated[int, Own("Test images: every second one chooses, the others judge.", least=4)]
+Maps = Annotated[int, Key("faults.maps", help="Fault maps of each measurement.")]
+Target = Annotated[str, Own("Memories that are hit.", choices=("weights", "thresholds", "weights+thresholds"))]
+Loss = Annotated[float, Own("Points of accuracy that may be lost, on the images that choose.", least=0, most=100)]
+Results = Annotated[Path | None, Own("SQLite file that results are added to; an interrupted search goes on.")]
+
+
+@examples(
+    "flow tolerance net.onnx --data digits --loss 1",
+    "flow tolerance net.onnx --data digits --grid 1e-4,1e-3,1e-2,1e-1 -o rates.csv  # flow faults --table reads it.",
+)
+def tolerance(
+    context: typer.Context,
+    graph: GraphFile,
+    data: DataOfRun = "",
+    data_dir: DataDir = None,
+    input: ImagesOrContract = None,
+    labels: Labels = None,
+    images: Images = 2000,
+    grid: Annotated[
+        str, Own("Bit error rates that a memory may have, ascending, comma separated.")
+    ] = "1e-4,3e-4,1e-3,3e-3,1e-2,2e-2,3e-2,5e-2,1e-1,2e-1",
+    loss: Loss = 1.0,
+    target: Target = "weights",
+    maps: Maps = KEY,
+    seed: Annotated[int, Key("seed", help="Seed of the maps that choose; those that judge have the next.")] = KEY,
+    store: Results = None,
+    jobs: Annotated[int, Key("faults.jobs")] = KEY,
+    output: Annotated[Path | None, Own("Write the rates as .csv.", ("-o", "--output"))] = None,
+    json: Json = False,
+) -> None:
+    """How high a bit error rate each memory stands.
+
+    Memories that lose little for their bits may be much worse than one rate for all: at lower voltage, or without a
+    code (bit error rate assignment, Yayla et al., 2022).
+    """
+    from ..commands import fault_planning as work
+    from ..commands.faults import FaultedGraph
+    from ..commands.simulation import Images as Given
+    from ..graphs import inputs
+    from ..show import planning as screen_planning
+    from ..show import terminal as screen
+
+    pictures, contract = inputs.images_and_contract(input)
+    check_images(context, data, data_dir, pictures, labels)
+    how = work.Measuring(target, maps, seed, store, jobs)
+    given = Given(pictures, labels, data, data_dir, images)
+    with screen.Bar("tolerance", quiet=json) as bar:
+        source = FaultedGraph(graph, contract)
+        found = work.tolerance(source, given, rate_list(grid), loss / 100, how, output, bar.update)
+    screen.print_json(found) if json else screen_planning.print_tolerance(found)
+
+
+@examples(
+    "flow protect net.onnx --data digits --pe-simd 1,1 --rate 1e-3",
+    "flow protect net.onnx --data digits --fps 10000 --rate 1e-3 -o plan.json  # flow rtl net.onnx --protect plan.json",
+)
+def protect(
+    context: typer.Context,
+    graph: GraphFile,
+    rate: Annotated[float, Own("Bit error rate of all memories.", above=0, most=1)],
+    data: DataOfRun = "",
+    data_dir: DataDir = None,
+    input: ImagesOrContract = None,
+    labels: Labels = None,
+    images: Images = 2000,
+    code: Annotated[
+        Several, Own("Code that a memory may have, as flow faults --list says. May be given several times.")
+    ] = ["secded-72-64", "tmr"],  # noqa: B006
+    loss: Loss = 0.2,
+    target: Target = "weights",
+    maps: Maps = KEY,
+    seed: Annotated[int, Key("seed", help="Seed of the maps that choose; those that judge have the next.")] = KEY,
+    fps: Rate = None,
+    folding: Folding = None,
+    pe_simd: PeSimd = "",
+    part: Annotated[str, Key("target.part", more="For --fps.")] = KEY,
+    clock_mhz: Annotated[float, Key("target.clock_mhz", more="For --fps.")] = KEY,
+    store: Results = None,
+    jobs: Annotated[int, Key("faults.jobs")] = KEY,
+    output: Annotated[
+        Path | None, Own("Write the cheapest plan that loses no more than --loss, as .json.", ("-o", "--output"))
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Which memories to protect, and by which code.
+
+    The front of accuracy against LUTs and block RAMs: by what each memory loses alone, one after another, until nothing
+    more is won.
+    """
+    from ..commands import fault_planning as work
+    from ..commands.faults import FaultedGraph
+    from ..commands.simulation import Images as Given
+    from ..graphs import inputs
+    from ..graphs.fault_folding import Folding as HowFolded
+    from ..show import planning as screen_planning
+    from ..show import terminal as screen
+
+    check_folding_options(context)
+    pictures, contract = inputs.images_and_contract(input)
+    check_images(context, data, data_dir, pictures, labels)
+    source = FaultedGraph(graph, contract, HowFolded(fps, folding, pe_simd, part, clock_mhz))
+    how = work.Measuring(target, maps, seed, store, jobs)
+    given = Given(pictures, labels, data, data_dir, images)
+    with screen.Bar("protect", quiet=json) as bar:
+        found = work.protect(source, given, rate, code, loss / 100, how, output, bar.update)
+    screen.print_json(found) if json else screen_planning.print_protection(found)
