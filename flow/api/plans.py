@@ -111,7 +111,7 @@ def protect(
         path, images, labels, data, data_dir, count, target, maps, seed, store, jobs, input: as for `tolerance`.
         rate: bit error rate of all memories, above 0 to 1.
         codes: that a memory may have.
-        loss: of the plan that is written, on the images that choose, 0 to 1.
+        loss: that the plan which is written may have, on the images that judge, 0 to 1.
         fps, folding, pe_simd, part, clock_mhz: how the graph is folded, as for `faults`.
         output: .json of the plan, which `rtl(protect=...)` and `faults(protections=[...])` read.
         progress: called with measurements done and about how many there will be.

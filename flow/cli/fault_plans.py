@@ -81,7 +81,9 @@ def protect(
     code: Annotated[
         Several, Own("Code that a memory may have, as flow faults --list says. May be given several times.")
     ] = ["secded-72-64", "tmr"],  # noqa: B006
-    loss: Loss = 0.2,
+    loss: Annotated[
+        float, Own("Points of accuracy that the written plan may lose, on the images that judge.", least=0, most=100)
+    ] = 0.2,
     target: Target = "weights",
     maps: Maps = KEY,
     seed: Annotated[int, Key("seed", help="Seed of the maps that choose; those that judge have the next.")] = KEY,

@@ -152,8 +152,8 @@ def protect(
 ) -> ProtectionPlan:
     """Which memories to protect, and how, against flips at a rate.
 
-    The plan that is written is the cheapest that loses no more than `loss`, 0 to 1, on the images that chose; the most
-    accurate one where none does.
+    The plan that is written is the cheapest of the front that loses no more than `loss`, 0 to 1, on the images that
+    judge; the most accurate one where none does.
 
     Raises:
         Problem: files that are missing or cannot be written; codes that there are not, or that a graph without a
@@ -181,8 +181,6 @@ def protect(
                 extra = cost.bram18 - cost.bram18_plain
                 choices.append(CodeChoice(place.name, code, cost.lut, extra, alone(place, code)))
         front = protection_front(choices, bare, lambda made: halves.chosen(Rates.of(rate), _text(made)), LUT_OF_BRAM18)
-        floor = halves.clean(halves.choosing) - loss
-        pick = next((index for index, one in enumerate(front) if one.accuracy >= floor), len(front) - 1)
         progress(total, total)
         rows = []
         for one in front:
@@ -193,12 +191,15 @@ def protect(
             rows.append(
                 ProtectedNetwork(protect=text, lut=one.lut, bram18=one.bram18, extra_bits=extra, accuracy=judged)
             )
+        clean = halves.clean(halves.judging)
+        enough = (index for index, one in enumerate(rows) if one.accuracy.mean >= clean - loss)
+        pick = next(enough, max(range(len(rows)), key=lambda index: rows[index].accuracy.mean))
         return ProtectionPlan(
             images=len(halves.choosing.images),
             judged=len(halves.judging.images),
             maps=how.maps,
             rate=rate,
-            clean=halves.clean(halves.judging),
+            clean=clean,
             front=rows,
             pick=pick,
             output=_written(output, plan_text(graph, rows[pick].protect)),

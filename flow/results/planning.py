@@ -97,7 +97,8 @@ class ProtectionPlan:
         rate: bit error rate.
         clean: accuracy without faults on the images that judge.
         front: cheapest first; each was more accurate, on the images that chose, than those before it.
-        pick: number of the one that is written, from 0.
+        pick: number of the one that is written, from 0: the cheapest that loses no more than was asked for, on the
+            images that judge.
         output: the plan, which `--protect` and `--protection` read; None: not written.
         input: what the graph's input holds; None where it is not known.
     """

@@ -135,7 +135,8 @@ def protection_front(
     """Which memories to protect: every measured set of codes that no other beats in accuracy at less cost.
 
     It begins without codes. The code that wins most accuracy for its cost, by what the memories lose alone, is taken
-    next, a stronger one in place of a weaker one, too, until none would win anything.
+    next, a stronger one in place of a weaker one, too. Where none wins anything alone, which the luck of few maps may
+    feign, the memories that are left get the strongest code, the cheapest first. What is all in one code is tried, too.
 
     Args:
         choices: codes of memories.
@@ -158,14 +159,26 @@ def protection_front(
         more = cost(choice) - (0.0 if now is None else cost(now))
         return won / max(more, 1e-9) if won > 0 else 0.0
 
-    left = [choice for choice in choices if worth(choice) > 0]
-    while left:
-        best = max(left, key=lambda choice: (worth(choice), choice.memory, choice.code))
+    def measured(codes: Sequence[CodeChoice]) -> None:
+        named = {one.memory: one.code for one in codes}
+        if all(before.codes != named for before in made):
+            lut, bram18 = sum(one.lut for one in codes), sum(one.bram18 for one in codes)
+            made.append(Protected(named, measure(named), lut, bram18))
+
+    while winning := [choice for choice in choices if worth(choice) > 0]:
+        best = max(winning, key=lambda choice: (worth(choice), choice.memory, choice.code))
         taken[best.memory] = best
-        codes = {name: choice.code for name, choice in taken.items()}
-        lut, bram18 = (sum(getattr(one, key) for one in taken.values()) for key in ("lut", "bram18"))
-        made.append(Protected(codes, measure(codes), lut, bram18))
-        left = [choice for choice in choices if worth(choice) > 0]
+        measured(list(taken.values()))
+    by_code: dict[str, list[CodeChoice]] = {}
+    for choice in choices:
+        by_code.setdefault(choice.code, []).append(choice)
+    strongest = max(by_code.values(), key=lambda each: sum(one.alone for one in each), default=[])
+    for choice in sorted(strongest, key=lambda choice: (cost(choice), choice.memory)):
+        if choice.memory not in taken:
+            taken[choice.memory] = choice
+            measured(list(taken.values()))
+    for each in by_code.values():
+        measured(each)
     made.sort(key=lambda one: (one.lut + lut_of_bram18 * one.bram18, -one.accuracy))
     front: list[Protected] = []
     for one in made:
