@@ -137,6 +137,8 @@ def faults(
         ),
     ] = "cpu",
     map: Annotated[Path | None, Own("Replay one fault map (.npz or .csv) instead.")] = None,
+    csv: Annotated[Path | None, Own("Write a row for every rate of every series.")] = None,
+    plot: Annotated[Path | None, Own("Draw accuracy against rates (.svg, .png, .pdf).")] = None,
     save_map: Annotated[Path | None, Own("Write map 0 of one rate as .npz or .csv instead.")] = None,
     listed: Annotated[
         bool,
@@ -151,8 +153,10 @@ def faults(
     from ..graphs import inputs
     from ..graphs.fault_folding import Folding
     from ..results.faults import FaultMapCells
+    from ..show import fault_plots
     from ..show import faults as screen_faults
     from ..show import terminal as screen
+    from ..show.drawing import PICTURES
 
     _check_faults(context, model)
     _check_replay(context)
@@ -163,7 +167,7 @@ def faults(
         graph, contract, fold, against, tuple(one for one in (table, undervolting, placement) if one is not None)
     )
     judged = Images(pictures, labels, data, data_dir, images)
-    source.check(judged, (store, work.STORES), (save_map, work.MAPS))
+    source.check(judged, (store, work.STORES), (save_map, work.MAPS), (csv, (".csv",)), (plot, PICTURES))
     steps = read_rates(table) if table is not None else [Rates.of(rate) for rate in rate_list(rates)]
     chip = Chip(
         None if undervolting is None else read_board(undervolting),
@@ -181,6 +185,10 @@ def faults(
         return
     with screen.Bar("faults", quiet=json) as bar:
         found = work.campaign(source, judged, grid, plan, workers, store=store, device=device, progress=bar.update)
+    if csv is not None:
+        fault_plots.write_csv(found, csv)
+    if plot is not None:
+        fault_plots.draw(found, plot)
     screen.print_json(found) if json else screen_faults.print_faults(found)
 
 
@@ -223,7 +231,7 @@ _DRAWN = (
     "protection",
     "fifo_depth",
 )
-_MANY = ("maps", "interval", "max_maps", "error", "confidence", "against", "store", "jobs", "cluster")
+_MANY = ("maps", "interval", "max_maps", "error", "confidence", "against", "store", "jobs", "cluster", "csv", "plot")
 _JUDGED = ("data", "data_dir", "images", "input", "labels", "device")
 
 
@@ -246,6 +254,7 @@ def _check_faults(context: typer.Context, models: list[str]) -> None:
     if single and all(single):
         why = "for single faults, of which --error and --confidence decide the number"
         useless(context, [*_RATES, "maps", "interval", "max_maps"], why)
+        useless(context, ["plot"], "for single faults, which have no rates")
     below = [undervolts(name) for name in models]
     if below and all(below):
         useless(context, _RATES, "for undervolted block RAMs: a board says how often their cells fail")

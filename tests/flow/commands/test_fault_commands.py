@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from collections.abc import Callable
@@ -387,3 +388,20 @@ def test_images_that_do_not_fit(command: str, name: str, folder: Path, capsys: p
     np.save("bad.npy", INPUTS[name](np.load("x.npy")))
     text = said(capsys, [command, "net.onnx", "--input", "bad.npy", "--labels", "y.npy"], 2)
     assert "fault in bnnflow" not in text
+
+
+def test_a_table_and_a_picture_for_others(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every point is a row that holds what the JSON holds; the picture is the same each time."""
+    words = ["faults", "net.onnx", *DATA, "--rates", "0.01,0.1", "--maps", "2", "--layers", "each", "--layers", "all"]
+    found = json.loads(said(capsys, [*words, "--csv", "f.csv", "--plot", "f.svg", "--json"]))
+    (series,) = found["series"].values()
+    with Path("f.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len(series) == 6
+    for row, one in zip(rows, series, strict=True):
+        assert float(row["mean"]) == one["mean"] and row["layers"] == "+".join(one["layers"])
+        assert int(row["maps"]) == 2 and float(row["low"]) == one["low"]
+    drawn = Path("f.svg").read_bytes()
+    said(capsys, [*words, "--plot", "f.svg"])
+    assert Path("f.svg").read_bytes() == drawn and b"hidden" in drawn and b"no faults" in drawn
+    assert "no rates" in said(capsys, ["faults", "net.onnx", *DATA, "--model", "single", "--plot", "f.svg"], 2)

@@ -1,0 +1,82 @@
+"""A campaign as a picture and as a table for other programs."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from ..results.faults import FaultCampaign, FaultSeries
+from ..run.files import write_whole
+from .drawing import ON_WHITE, as_file
+
+COLUMNS = ("network", *(field.name for field in fields(FaultSeries) if field.name not in ("injected", "undervolted")))
+
+
+@dataclass(frozen=True, slots=True)
+class _Curve:
+    label: str
+    points: list[FaultSeries]
+
+
+def write_csv(found: FaultCampaign, path: Path) -> None:
+    """Write a row for every point of every network, by the names of `FaultSeries`; several layers are joined by "+"."""
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(COLUMNS)
+    for name, series in found.series.items():
+        for one in series:
+            cells = {key: getattr(one, key) for key in COLUMNS[1:]}
+            rows.writerow([name, *({**cells, "layers": "+".join(one.layers)}[key] for key in COLUMNS[1:])])
+    write_whole(path, text.getvalue().encode())
+
+
+def draw(found: FaultCampaign, path: Path) -> None:
+    """Mean accuracy of every series against its rate, with the 95 % interval for other maps and images."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    with rc_context(ON_WHITE):
+        figure = Figure(figsize=(7.2, 4.2), layout="constrained")
+        axes = figure.subplots()
+        curves = list(_curves(found))
+        for index, curve in enumerate(curves):
+            points = sorted((one for one in curve.points if one.rate > 0), key=lambda one: one.rate)
+            rates = [one.rate for one in points]
+            mean, low, high = ([100 * getattr(one, key) for one in points] for key in ("mean", "low", "high"))
+            colour = f"C{index % 10}"
+            axes.fill_between(rates, low, high, color=colour, alpha=0.15, linewidth=0)
+            axes.plot(rates, mean, color=colour, marker="o", markersize=4, label=curve.label)
+        for network, whole in found.networks.items():
+            axes.axhline(100 * whole.clean, color="0.5", linewidth=1, linestyle=(0, (2, 3)))
+            where, corner = (1, 100 * whole.clean), ("axes fraction", "data")
+            axes.annotate(f"{network}, no faults", where, xycoords=corner, fontsize=7, ha="right", va="bottom")
+        axes.set_xscale("log")
+        axes.set_xlabel("rate of faults")
+        axes.set_ylabel("accuracy, %")
+        axes.set_title(
+            f"mean of {found.maps} fault maps on {found.images:,} images; bands: 95 %, other maps and images"
+        )
+        axes.legend(loc="lower left", fontsize=8)
+        write_whole(path, as_file(figure, path.suffix[1:]))
+
+
+def _curves(found: FaultCampaign) -> Iterator[_Curve]:
+    """Series that differ by their rates alone, named by what tells them from the others."""
+    axes = ("target", "layers", "model", "protection", "seed")
+    kept: dict[tuple[object, ...], _Curve] = {}
+    every = [(network, one) for network, series in found.series.items() for one in series]
+
+    def values(network: str, one: FaultSeries) -> tuple[object, ...]:
+        return network, *("+".join(value) if isinstance(value := getattr(one, key), list) else value for key in axes)
+
+    rows = [values(*pair) for pair in every]
+    differ = [len({row[place] for row in rows}) > 1 for place in range(len(axes) + 1)]
+    for (_, one), row in zip(every, rows, strict=True):
+        if row not in kept:
+            parts = [str(value) for value, tells in zip(row, differ, strict=True) if tells]
+            kept[row] = _Curve(", ".join(parts) or one.model, [])
+        kept[row].points.append(one)
+    yield from kept.values()
