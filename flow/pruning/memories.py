@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,18 +13,18 @@ import numpy as np
 from bnnflow import Problem
 
 from ...sim import reference
-from ...sim.faults.injection.layout import Memory, memories
+from ...sim.faults.injection.layout import KINDS, Memory, memories
 from ...sim.faults.injection.maps import FaultMap
 from ...sim.inputs import image_inputs
 from ...transforms.ir.graph import Graph
-from ...transforms.ir.ops import Conv, Dense, DuplicateStreams, Mvau, SlidingWindow
+from ...transforms.ir.ops import Conv, Dense, DuplicateStreams, Mvau, SlidingWindow, Thresholding
 from ...transforms.passes.compile import stages
 from .structure import graph_of, modules_in
 
 if TYPE_CHECKING:
     from ...models.networks.network import Network
     from ...models.networks.own import OwnNetwork
-    from ...models.training.injection import Memories, WrongBits
+    from ...models.training.injection import Memories, Thresholds, WrongBits
 
 
 def hardware_memories(
@@ -51,13 +51,12 @@ def hardware_memories(
     graph = graph_of(network, properties)
     places = _places(network, graph)
     inputs = _inputs(network, graph, places)
+    asked = (partial(stored_signs, properties=properties), inputs, partial(stored_thresholds, properties=properties))
     if path is None:
-        return Memories(partial(stored_signs, properties=properties), inputs)
+        return Memories(*asked)
     assert folded is not None
-    wrong = _wrong(FaultMap.load(path, folded), folded, places, path)
-    return Memories(
-        partial(stored_signs, properties=properties), inputs, wrong, hashlib.sha256(path.read_bytes()).hexdigest()
-    )
+    wrong = _wrong(network, FaultMap.load(path, folded), folded, places, path)
+    return Memories(*asked, wrong, hashlib.sha256(path.read_bytes()).hexdigest())
 
 
 def stored_signs(network: Network | OwnNetwork, properties: Mapping[str, str] | None = None) -> dict[str, np.ndarray]:
@@ -83,6 +82,84 @@ def stored_signs(network: Network | OwnNetwork, properties: Mapping[str, str] | 
         signs = np.where(product != 0, product, np.where(rows != 0, rows, 1))
         made[name] = np.ascontiguousarray(np.moveaxis(signs, -1, 1)).astype(np.int8)
     return made
+
+
+def stored_thresholds(
+    network: Network | OwnNetwork, properties: Mapping[str, str] | None = None
+) -> dict[str, Thresholds]:
+    """What the hardware compares sums with, by the path of the batch norm in torch; see `Memories.thresholds`.
+
+    Raises:
+        Problem: the network is no chain of layers with signs.
+    """
+    from ...models.training.injection import Thresholds
+
+    graph = graph_of(network, properties)
+    compiled = stages(graph)
+    built, sums = compiled[-1].graph, next(one.graph for one in compiled if one.level == "xnor")
+    held = {memory.layer: memory for memory in memories(built, ["thresholds"])}
+    images = np.random.default_rng(0).integers(0, 256, (8, *network.spec.input_shape), dtype=np.uint8)
+    here, there = _sums(network, images), reference.run(sums, image_inputs(sums, images))
+    made = {}
+    for path, (layer, memory) in _norms(network, held).items():
+        bounds = _bounds(built, memory)
+        there_as = np.clip(bounds, held[memory].least, held[memory].most)
+        whole = f"{layer}_border" if f"{layer}_border" in there else layer  # what zero padding leaves out is added
+        pair = (here[layer], there[whole])
+        slopes = _slopes(*(values.reshape(-1, len(bounds)).astype(np.float64) for values in pair))
+        made[path] = Thresholds(
+            bounds.copy(), there_as, held[memory].bits, held[memory].signed, slopes.astype(np.float32)
+        )
+    return made
+
+
+def _sums(network: Network | OwnNetwork, images: np.ndarray) -> dict[str, np.ndarray]:
+    """What layers with weights give in torch, channels last, by layer."""
+    import torch
+
+    made, hooks = {}, []
+    for name, layer in network.weight_layers():
+
+        def keep(_module: object, _inputs: object, sums: torch.Tensor, name: str = name) -> None:
+            made[name] = np.moveaxis(sums.numpy(), 1, -1)
+
+        hooks.append(layer.register_forward_hook(keep))
+    try:
+        with torch.no_grad():
+            network.eval()(torch.from_numpy(images).float())
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return made
+
+
+def _norms(network: Network | OwnNetwork, held: Collection[str]) -> dict[str, tuple[str, str]]:
+    """By the path of each batch norm of a chain: the layer in front, and the unit whose memory has its thresholds."""
+    from ...models.networks.network import Network
+
+    spec = network.spec
+    if not isinstance(network, Network) or not network.spec.is_chain or network.spec.act_bits > 1:
+        what = f"which thresholds are behind which norm of {getattr(spec, 'target', 'this network')} is not known"
+        raise Problem(what, key="thresholds", hint="leave them out: errors of thresholds are for chains with signs")
+    found = {}
+    for index, layer in enumerate(network.spec.layers()[:-1]):
+        unit = layer.name if layer.name in held else f"sign{index}"
+        found[f"layers.norm{index}"] = (layer.name, unit)
+    return found
+
+
+def _bounds(graph: Graph, unit: str) -> np.ndarray:
+    op = graph.node(unit).op
+    assert isinstance(op, Mvau | Thresholding)
+    return op.bounds.reshape(-1)
+
+
+def _slopes(x: np.ndarray, held: np.ndarray) -> np.ndarray:
+    """How much x moves where the held sum is one more, channel by channel: (places, channels) each."""
+    apart = held - held.mean(0)
+    square = (apart * apart).sum(0)
+    slopes = (apart * (x - x.mean(0))).sum(0) / np.where(square > 0, square, 1.0)
+    return np.where(square > 0, slopes, np.median(np.abs(slopes[square > 0])) if (square > 0).any() else 1.0)
 
 
 def _inputs(
@@ -137,18 +214,27 @@ def _places(network: Network | OwnNetwork, graph: Graph) -> dict[str, tuple[str,
 
 
 def _wrong(
-    found: FaultMap, folded: Graph, places: Mapping[str, tuple[str, np.ndarray]], path: Path
+    network: Network | OwnNetwork,
+    found: FaultMap,
+    folded: Graph,
+    places: Mapping[str, tuple[str, np.ndarray]],
+    path: Path,
 ) -> dict[str, WrongBits]:
     from ...models.training.injection import WrongBits
 
     layers = {layer: (name, order) for name, (layer, order) in places.items()}
-    known = {memory.name: memory for memory in memories(folded)}
+    known = {memory.name: memory for memory in memories(folded, KINDS)}
     made = {}
     for name, cells in found.cells.items():
-        if name not in known:
-            what = f"the map hits {name}; training knows wrong bits of weights alone"
-            raise Problem(what, str(path), "draw a map of the target weights")
         memory = known[name]
+        if memory.kind == "thresholds":
+            held = {one.layer for one in known.values() if one.kind == "thresholds"}
+            norms = {unit: norm for norm, (_, unit) in _norms(network, held).items()}
+            if memory.layer not in norms:
+                what = f"the map hits {name}, whose thresholds are behind no batch norm alone"
+                raise Problem(what, str(path), "draw a map of the target weights")
+            made[norms[memory.layer]] = WrongBits(memory.logical()[cells.index], cells.effect)
+            continue
         module, order = layers[memory.layer]
         logical = memory.logical()[cells.index]
         weight, bit = np.divmod(logical, memory.bits)

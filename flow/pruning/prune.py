@@ -103,7 +103,7 @@ def given_of(
         lambda: structure_of(network),
         partial(set_scores, properties=export_properties(recipe)),
         allocator if settings.allocation == "sensitivity" else None,
-        partial(hardware_memories, properties=export_properties(recipe)) if recipe.fault_training.weigh else None,
+        partial(hardware_memories, properties=export_properties(recipe)) if recipe.fault_training.stored else None,
     )
 
 

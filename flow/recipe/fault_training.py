@@ -27,6 +27,9 @@ class FaultTraining(Section):
     activations: Share = Field(
         default=0.0, description="chance that a bit between two layers is wrong, of each image anew; 0: none is"
     )
+    thresholds: Share = Field(
+        default=0.0, description="chance that a stored bit of a threshold is wrong, of chains with signs; 0: none is"
+    )
     draw: Literal["fresh", "frozen"] = Field(
         default="fresh", description="fresh: other weights for each batch; frozen: the same in the whole training"
     )
@@ -65,9 +68,9 @@ class FaultTraining(Section):
             )
         if self.weights and (self.p01 is not None or self.p10 is not None):
             faults.append((("weights",), "p01 and p10 say the rates", "leave one or the other out"))
-        if self.map is not None and (self.weights or self.p01 or self.p10):
-            key = "weights" if self.weights else "p01"
-            faults.append(((key,), "the map says which weights are wrong", "leave one or the other out"))
+        if self.map is not None and (self.weigh or self.thresholds):
+            key = "weights" if self.weights else "p01" if self.p01 is not None else "thresholds"
+            faults.append(((key,), "the map says which bits are wrong", "leave one or the other out"))
         if self.used and not faults:
             try:
                 self._checked()
@@ -88,12 +91,17 @@ class FaultTraining(Section):
     @property
     def used(self) -> bool:
         """Whether anything is wrong at all."""
-        return self.weigh or self.activations > 0 or self.map is not None
+        return self.weigh or self.activations > 0 or self.thresholds > 0 or self.map is not None
 
     @property
     def weigh(self) -> bool:
         """Whether weights are wrong at a rate."""
         return bool(self.weights or self.p01 or self.p10)
+
+    @property
+    def stored(self) -> bool:
+        """Whether memories are wrong at a rate."""
+        return self.weigh or self.thresholds > 0
 
     @property
     def directed(self) -> bool:
@@ -108,6 +116,7 @@ class FaultTraining(Section):
         return BitErrors(
             weights=ErrorRates(up, down),
             activations=self.activations,
+            thresholds=self.thresholds,
             draw=self.draw,
             ramp_epochs=self.ramp_epochs,
             guide=self.guide if up or down else "",

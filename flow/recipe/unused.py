@@ -86,9 +86,10 @@ def _fault_training(recipe: Recipe) -> Rules:
     wrong_weights = settings.weigh
     if not wrong_weights:
         why = "the map says which" if settings.map is not None else "no weight is wrong"
-        for key in ("draw", "guide"):
-            yield ("fault_training", key), why, "or set `weights`"
-    if not (wrong_weights or settings.activations):
+        yield ("fault_training", "guide"), why, "or set `weights`"
+        if not settings.thresholds:
+            yield ("fault_training", "draw"), why, "or set `weights`"
+    if not (settings.stored or settings.activations):
         yield ("fault_training", "ramp_epochs"), "there is no rate that could rise", "or set `weights`"
     if not settings.guide:
         for key in ("assignment", "guide_epochs", "guide_images"):

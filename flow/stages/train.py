@@ -83,7 +83,7 @@ def fit(
 def trained_memories(recipe: Recipe) -> MemoriesOf | None:
     """What the recipe's hardware holds of a network, where training has to know it; None elsewhere."""
     settings, properties = recipe.fault_training, export_properties(recipe)
-    key = "map" if settings.map is not None else "p01" if settings.p01 else "p10" if settings.p10 else "weights"
+    key = next((key for key in ("map", "p01", "p10", "weights", "thresholds") if getattr(settings, key)), "weights")
     if not getattr(settings, key):
         return None
 

@@ -260,7 +260,13 @@ def _check_fault_training(recipe: Recipe, network: Trained, images: Dataset) -> 
     tuned = recipe.prune.enabled and recipe.prune.epochs > 0
     if not settings.used or not (recipe.epochs or tuned):
         return
-    key = "map" if settings.map is not None else "guide" if settings.guide else "p01" if settings.directed else ""
+    told = (
+        ("map", settings.map),
+        ("guide", settings.guide),
+        ("p01", settings.directed),
+        ("thresholds", settings.thresholds),
+    )
+    key = next((key for key, value in told if value), "")
     if key and isinstance(network, EnsembleNetwork):
         what = "of an ensemble's members neither scores nor memories are known in training"
         raise recipe.problem(f"fault_training.{key}", what, "give one rate for all weights")
@@ -269,14 +275,17 @@ def _check_fault_training(recipe: Recipe, network: Trained, images: Dataset) -> 
     if settings.map is not None and recipe.prune.enabled:
         what = "the pruned network has other memories than those that the map is of"
         raise recipe.problem("fault_training.map", what, "set `prune: {enabled: false}`, or give rates")
-    if settings.directed and tuned and recipe.prune.method == "masks":
+    if (settings.directed or settings.thresholds) and tuned and recipe.prune.method == "masks":
         what = "what the hardware stores is not known while masks are trained"
-        raise recipe.problem("fault_training.p01", what, "give weights, or use another prune.method")
+        raise recipe.problem(f"fault_training.{key}", what, "give weights, or use another prune.method")
     if settings.guide:
         _try_criterion(recipe, "fault_training.guide", settings.guide, network, images)
     memories = trained_memories(recipe)
     if memories is not None:
-        memories(network)
+        known = memories(network)
+        if settings.thresholds:
+            with recipe.at("fault_training.thresholds"):
+                known.thresholds(network)
 
 
 def _check_batches(recipe: Recipe, section: str, images: int, batch: int, parts: int) -> None:

@@ -48,6 +48,8 @@ class BitErrors:
         weights: of the bits of weights as the hardware stores them, in two's complement where there are several.
         activations: chance that a bit of an activation is wrong on its way to the next layer, of each image on its
             own; the network's input has none.
+        thresholds: chance that a bit of a threshold is wrong, as the hardware stores it: whole numbers in two's
+            complement, of which high bits move far.
         draw: "fresh" draws other bits for each part of a batch, "frozen" one set for the whole training: a defective
             device.
         ramp_epochs: epochs in which all rates rise linearly from 0; a frozen set grows then, and loses no bit.
@@ -64,6 +66,7 @@ class BitErrors:
 
     weights: ErrorRates = ErrorRates()
     activations: float = 0.0
+    thresholds: float = 0.0
     draw: Draw = "fresh"
     ramp_epochs: int = 0
     guide: str = ""
@@ -74,7 +77,8 @@ class BitErrors:
     guide_images: int = 256
 
     def __post_init__(self) -> None:
-        rates = (("weights", self.weights.up), ("weights", self.weights.down), ("activations", self.activations))
+        rates = [("weights", self.weights.up), ("weights", self.weights.down)]
+        rates += [(name, getattr(self, name)) for name in ("activations", "thresholds")]
         for name, rate in rates:
             if not 0 <= rate <= 1:
                 raise Problem(f"an error rate of {rate:g}", key=name, hint="from 0 to 1")
@@ -95,7 +99,7 @@ class BitErrors:
             raise Problem("guided rates above 0.5 leave nothing to move", key="weights", hint="0.5 or less")
 
     def __bool__(self) -> bool:
-        return bool(self.weights) or self.activations > 0
+        return bool(self.weights) or self.activations > 0 or self.thresholds > 0
 
     def ramp(self, epoch: int) -> float:
         """Factor of all rates in an epoch, counted from 0."""

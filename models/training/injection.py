@@ -43,6 +43,25 @@ class WrongBits:
 
 
 @dataclass(frozen=True, slots=True)
+class Thresholds:
+    """The thresholds behind a batch norm as the hardware stores them, one for each channel.
+
+    Attributes:
+        values: (channels,) int64.
+        held: (channels,) int64, what is stored for each: of those that no sum reaches, the nearest that does as much.
+        bits: of each.
+        signed: whether they are stored in two's complement.
+        slopes: (channels,) float32, how far the norm's input moves where a threshold is one more.
+    """
+
+    values: np.ndarray
+    held: np.ndarray
+    bits: int
+    signed: bool
+    slopes: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
 class Memories:
     """What the hardware's memories make of a network's weights.
 
@@ -52,12 +71,15 @@ class Memories:
         inputs: by layer, what a wrong weight is multiplied by less what the layer has as its input, float32 of the
             padded input's shape, (C, H, W) or (inputs,); missing where that is 0. Hardware holds pixels as they are,
             and their shift in thresholds; behind a border that stands for 0 it corrects the sums of the right weights.
-        wrong: wrong bits by layer, in place of drawn ones; None: they are drawn.
+        thresholds: of a network as it is, by the path of the batch norm in front of them.
+        wrong: wrong bits by layer, and of thresholds by the path of their batch norm, channel * bits + bit, in place of
+            drawn ones; None: they are drawn.
         key: tells them from others.
     """
 
     signs: Callable[[AnyNetwork], Mapping[str, np.ndarray]]
     inputs: Mapping[str, np.ndarray] = field(default_factory=dict)
+    thresholds: Callable[[AnyNetwork], Mapping[str, Thresholds]] = lambda network: {}
     wrong: Mapping[str, WrongBits] | None = None
     key: str = ""
 
@@ -94,6 +116,8 @@ class Injection:
         if memories is None and not spec.weights.symmetric:
             what = "0 and 1 are wrong at different rates, and what the hardware stores of the weights is not known"
             raise Problem(what, key="weights", hint="give one rate for both")
+        if memories is None and spec.thresholds:
+            raise Problem("what thresholds the hardware stores is not known", key="thresholds", hint="leave them out")
         self.network, self.spec, self.seed = network, spec, seed
         self.importance, self.memories = importance, memories
         self.always = False
@@ -101,6 +125,7 @@ class Injection:
         self._rates: dict[str, tuple[Tensor, Tensor]] = {}
         self._relative: dict[str, np.ndarray] = {}
         self._signs: dict[str, Tensor] = {}
+        self._thresholds: Mapping[str, Thresholds] = {}
         self._epoch, self._factor = 0, 1.0
         self._draws: dict[str, torch.Generator] = {}
         self._errors: Tensor | None = None
@@ -117,6 +142,10 @@ class Injection:
         if self.memories is not None and self._directed():
             found = self.memories.signs(network)
             self._signs = {name: torch.from_numpy(signs) for name, signs in found.items()}
+        if self.memories is not None and (
+            spec.thresholds or not self._layers.keys() >= (self.memories.wrong or {}).keys()
+        ):
+            self._thresholds = self.memories.thresholds(network)
         for name, layer in self._layers.items():
             self._rates[name] = (self._rate(name, layer, spec.weights.up), self._rate(name, layer, spec.weights.down))
 
@@ -179,6 +208,28 @@ class Injection:
             other = torch.where(chance < self.spec.activations * self._factor, -values, values)
         changed: Tensor = _Through.apply(values, other)
         return changed
+
+    def normed(self, place: str, norm: nn.BatchNorm1d | nn.BatchNorm2d, values: Tensor) -> Tensor:
+        """What a batch norm gives, moved as wrong thresholds behind it move what they compare with."""
+        known = self._thresholds.get(place)
+        if known is None or not (self.network.training or self.always):
+            return values
+        codes = torch.from_numpy(known.held & ((1 << known.bits) - 1)).to(values.device)
+        wrong = (self.memories.wrong or {}) if self.memories is not None else {}
+        if self.memories is not None and self.memories.wrong is not None:
+            found = _with(codes, known.bits, wrong[place]) if place in wrong else codes
+        else:
+            rate = torch.tensor(self.spec.thresholds * self._factor, device=codes.device)
+            draws = self._generator(place, self.spec.draw == "frozen", codes.device)
+            found = _drawn(codes, known.bits, rate, rate, draws)
+        wrong_ones = found != codes
+        if known.signed:
+            found = found - ((found >> (known.bits - 1)) << known.bits)
+        further = (found - torch.from_numpy(known.values).to(values.device)).float() * wrong_ones
+        assert norm.running_var is not None
+        moved = torch.from_numpy(known.slopes).to(values.device) * further
+        moved = (moved * norm.weight * torch.rsqrt(norm.running_var + norm.eps)).detach()
+        return values - moved.reshape(1, -1, *(1,) * (values.dim() - 2)).to(values.dtype)
 
     def codes(self, place: str, quantized: Any) -> Any:
         """Quantized activations, as Brevitas gives them, with the wrong bits."""
@@ -301,6 +352,8 @@ def injected(
         surrogates = [one for one in network.modules() if isinstance(one, SurrogateSign)]
         inner = {id(one.sign) for one in surrogates}
         for place, module in network.named_modules():
+            if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+                on(module, lambda norm, _in, out, place=place: made.normed(place, norm, out))
             if isinstance(module, SurrogateSign) or (isinstance(module, BinarySign) and id(module) not in inner):
                 on(module, lambda _m, _in, out, place=place: made.activations(place, out))
             elif isinstance(module, QuantNonLinearActLayer) and id(module) not in inner:

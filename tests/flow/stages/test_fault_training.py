@@ -91,6 +91,17 @@ def test_training_and_fine_tuning_have_errors(
         (["fault_training.ramp_epochs=2"], "fault_training.ramp_epochs", "no rate"),
         (["fault_training.map=m.npz"], "fault_training.map", "other memories"),
         (["fault_training.map=m.npz", "prune.enabled=false"], "fault_training.map", "cannot be read"),
+        (
+            ["fault_training.thresholds=0.1", "prune.method=masks"],
+            "fault_training.thresholds",
+            "while masks are trained",
+        ),
+        (
+            ["fault_training.thresholds=0.1", *RESIDUAL, "prune.enabled=false"],
+            "fault_training.thresholds",
+            "is not known",
+        ),
+        (["fault_training.thresholds=0.1", "fault_training.map=m.npz"], "fault_training.thresholds", "the map says"),
         ([*DIRECTED, "prune.method=masks"], "fault_training.p01", "while masks are trained"),
         ([*DIRECTED, "ensemble.members=2", "prune.enabled=false"], "fault_training.p01", "ensemble"),
         (

@@ -20,7 +20,7 @@ from bnnflow.models.networks.twin import binary_weights
 from bnnflow.models.relevance.guide import guide, with_guide
 from bnnflow.models.training.bit_errors import Assignment, BitErrors, ErrorRates
 from bnnflow.models.training.evaluate import AnyNetwork, digest, predict
-from bnnflow.models.training.injection import CLEAR, FLIP, SET, Injection, Memories, WrongBits, injected
+from bnnflow.models.training.injection import CLEAR, FLIP, SET, Injection, Memories, Thresholds, WrongBits, injected
 from bnnflow.models.training.train import train
 from bnnflow.models.training.train_spec import TrainSpec
 from tests.models.conftest import CNN, MLP, RESIDUAL, lively
@@ -201,6 +201,36 @@ def test_directions_are_those_of_stored_bits() -> None:
     with injected(network, BitErrors(weights=ErrorRates(1.0, 0.0)), memories=Memories(lambda _n: signs)) as made:
         found = read_weights(network, made)
     assert all((weights == -1).all() for weights in found.values())  # all stored bits are 1: negatives of -1
+
+
+def test_wrong_thresholds_move_what_signs_compare_with() -> None:
+    network = lively(MLP, np.random.default_rng(0).integers(0, 256, (20, 1, 8, 8), dtype=np.uint8))
+    norm = network.layers["norm0"]
+    assert isinstance(norm, torch.nn.BatchNorm1d) and norm.running_var is not None
+    values, slopes = np.arange(16) - 8, np.linspace(-2, 2, 16).astype(np.float32)
+    held = np.where(values > 6, 6, values)  # one that no sum reaches
+    known = Thresholds(values, held, 4, signed=True, slopes=slopes)
+    wrong = WrongBits(np.array([0, 4 * 5 + 3, 4 * 15 + 2]), np.array([FLIP, CLEAR, FLIP], np.uint8))
+    memories = Memories(lambda _n: {}, thresholds=lambda _n: {"layers.norm0": known}, wrong={"layers.norm0": wrong})
+    x = torch.randn(5, 16)
+    with injected(network, BitErrors(), memories=memories) as made:
+        made.begin(0)
+        right = norm(x)
+        made.always = True
+        found = norm(x)
+    # -8 = 1000 becomes 1001 = -7; -3 = 1101 becomes 0101 = 5; 7, held as 6 = 0110, becomes 0010 = 2
+    further = np.zeros(16)
+    further[[0, 5, 15]] = 1, 8, 2 - 7
+    moved = torch.from_numpy(further * slopes) * norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+    assert torch.allclose(found, (right.double() - moved).float(), atol=1e-6)
+    assert torch.equal(found[:, further == 0], right[:, further == 0])
+    with injected(network, BitErrors(thresholds=0.5), memories=replace(memories, wrong=None)) as made:
+        made.begin(0)
+        network.train()
+        first, second = norm(x), norm(x)
+        assert not torch.equal(first, second)
+    with pytest.raises(Problem, match="is not known"), injected(network, BitErrors(thresholds=0.5)):
+        pass
 
 
 def test_guided_training_spares_what_is_important(digits: Dataset) -> None:
