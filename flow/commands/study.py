@@ -21,7 +21,7 @@ import numpy as np
 from bnnflow import Problem
 
 from ...models.relevance.criteria import Criterion
-from ..pruning.prune import recovery
+from ..pruning.prune import memories_of, recovery
 from ..pruning.sets import set_scores
 from ..pruning.statistics import RANDOM, StudyCell, comparison
 from ..pruning.structure import structure_of
@@ -265,7 +265,7 @@ def _measured(job: _Job) -> StudyCell:
     if found is None:
         set_threads(recipe.train.threads)
         flips = FlipCounts.load(counted) if counted is not None else None
-        found = _pruned(network, images, spec, held, flips, recipe.seed, job)
+        found = _pruned(network, images, spec, held, flips, recipe, job)
         plain = asdict(found) | {"right": base64.b64encode(np.packbits(found.right).tobytes()).decode()}
         write_whole(path, json.dumps(plain | {"images": len(found.right)}, indent=1).encode())
     return found
@@ -287,7 +287,7 @@ def _pruned(
     spec: PruneSpec,
     held: np.ndarray,
     flips: FlipCounts | None,
-    seed: int,
+    recipe: Recipe,
     job: _Job,
 ) -> StudyCell:
     from ...models.networks.network import Network
@@ -298,7 +298,8 @@ def _pruned(
     began = time.perf_counter()
     structure = structure_of(network)
     arrays = (images.train_images, images.train_labels)
-    result = prune(network, *arrays, spec, held_out=held, flips=flips, structure=structure, sets=set_scores)
+    asked = {"structure": structure, "sets": set_scores, "memories": memories_of(recipe)}
+    result = prune(network, *arrays, spec, held_out=held, flips=flips, **asked)
     right = predict(result.network, images.test_images, quick=True).argmax(1) == images.test_labels
     whole, left = (
         figures(one.spec).binary_macs if isinstance(one, Network) else structure.macs(one)
@@ -306,7 +307,7 @@ def _pruned(
     )
     before = tuple(step["accuracy_before"] for step in result.steps)
     taken = time.perf_counter() - began
-    return StudyCell(seed, job.criterion, job.draw, job.amount, np.asarray(right), before, whole, left, taken)
+    return StudyCell(recipe.seed, job.criterion, job.draw, job.amount, np.asarray(right), before, whole, left, taken)
 
 
 def _held_out(recipe: Recipe, images: Dataset) -> np.ndarray:

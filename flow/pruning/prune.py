@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ...models.networks.network import Network
     from ...models.networks.own import OwnNetwork
     from ...models.prune.spec import Allocator
+    from ...models.training.injection import MemoriesOf
     from ...models.training.train import Progress
     from ...models.training.train_spec import TrainSpec
 
@@ -59,6 +60,12 @@ def recovery(recipe: Recipe) -> TrainSpec:
 
     errors = recipe.fault_training.bit_errors()
     return TrainSpec(seed=recipe.seed, bit_errors=errors, **recovery_settings(recipe))
+
+
+def memories_of(recipe: Recipe) -> MemoriesOf | None:
+    """What the hardware of a network holds, where fine-tuning has bit errors of memories."""
+    properties = export_properties(recipe)
+    return partial(hardware_memories, properties=properties) if recipe.fault_training.stored else None
 
 
 def given_of(
@@ -103,7 +110,7 @@ def given_of(
         lambda: structure_of(network),
         partial(set_scores, properties=export_properties(recipe)),
         allocator if settings.allocation == "sensitivity" else None,
-        partial(hardware_memories, properties=export_properties(recipe)) if recipe.fault_training.stored else None,
+        memories_of(recipe),
     )
 
 
