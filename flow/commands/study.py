@@ -298,8 +298,10 @@ def _pruned(
     began = time.perf_counter()
     structure = structure_of(network)
     arrays = (images.train_images, images.train_labels)
-    asked = {"structure": structure, "sets": set_scores, "memories": memories_of(recipe)}
-    result = prune(network, *arrays, spec, held_out=held, flips=flips, **asked)
+    known = memories_of(recipe)
+    result = prune(
+        network, *arrays, spec, held_out=held, flips=flips, structure=structure, sets=set_scores, memories=known
+    )
     right = predict(result.network, images.test_images, quick=True).argmax(1) == images.test_labels
     whole, left = (
         figures(one.spec).binary_macs if isinstance(one, Network) else structure.macs(one)
