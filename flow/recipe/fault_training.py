@@ -88,6 +88,15 @@ class FaultTraining(Section):
         if self.guide:
             check_scores_in_training(self.guide)
 
+    def __str__(self) -> str:
+        """What is wrong, for people: "weights 0.05, activations 0.01"."""
+        both = self.p01 is not None and self.p10 is not None
+        parts = [f"weights {self.weights:.3g}"] if self.weights else []
+        parts += [f"weights of 0 {self.p01:.3g}, of 1 {self.p10:.3g}"] if both else []
+        parts += [f"{key} {getattr(self, key):.3g}" for key in ("thresholds", "activations") if getattr(self, key)]
+        parts += [f"those of {self.map}"] if self.map is not None else []
+        return ", ".join(parts) + (f", guided by {self.guide}" if self.guide else "")
+
     @property
     def used(self) -> bool:
         """Whether anything is wrong at all."""

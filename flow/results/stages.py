@@ -59,6 +59,7 @@ class TrainResult:
         accuracy_before_reestimation, accuracy: on the test images, 0 to 1, before and after batch norms were
             re-estimated.
         zeros: share of weights of 0 by layer, 0 to 1; left out where weights have one bit.
+        errors: bit errors that it was trained with, for people; left out where there were none.
         device: that trained it.
     """
 
@@ -66,6 +67,7 @@ class TrainResult:
     accuracy_before_reestimation: float
     accuracy: float
     zeros: Mapping[str, float] | None = field(default=None, metadata=OPTIONAL)
+    errors: str | None = field(default=None, metadata=OPTIONAL)
     device: str
 
 

@@ -78,7 +78,8 @@ def _say(found: object) -> str:
             zeros = ", ".join(f"{name} {share:.0%}" for name, share in (found.zeros or {}).items())
             before = f"{found.accuracy_before_reestimation:.2%} before batch norms were re-estimated"
             said = f"test accuracy {found.accuracy:.2%} ({before})"
-            return said + (f"; weights of 0: {zeros}" if zeros else "")
+            errors = f"; trained with wrong bits: {found.errors}" if found.errors else ""
+            return said + errors + (f"; weights of 0: {zeros}" if zeros else "")
         case PruningResult():
             left = ", ".join(f"{name} {count:,}" for name, count in found.kept.items())
             of = "" if found.unit == "filters and neurons" else f" {found.unit}"

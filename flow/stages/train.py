@@ -132,6 +132,7 @@ def train_base(build: Build, spec: NetworkSpec | OwnSpec | EnsembleSpec) -> Trai
         accuracy_before_reestimation=before,
         accuracy=after,
         zeros=zero_shares(network) if getattr(spec, "weight_bits", 1) > 1 else None,
+        errors=str(recipe.fault_training) if history and recipe.fault_training.used else None,
         device=device_name(device.type),
     )
 
