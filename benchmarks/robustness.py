@@ -104,14 +104,13 @@ def studies(seeds: int) -> tuple[Study, ...]:
         Row("+2 guided by random", "normal, 6 epochs", 2, uniform(5e-2, guide="random", **guided), seeds=seeds),
     )
     scratch = (
-        Row("uniform 5e-2, 8 epochs", "", 8, uniform(5e-2)),
-        *(Row(f"MHL {margin:g}, 8 epochs", "", 8, loss=("mhl", margin)) for margin in (8.0, 32.0, 128.0)),
-        *(Row(f"MCEL {margin:g}, 8 epochs", "", 8, loss=("mcel", margin)) for margin in (1.0, 4.0, 8.0)),
-        Row("normal, 8 epochs", "", 8),
+        *(Row(f"MHL {margin:g}, 6 epochs", "", 6, loss=("mhl", margin)) for margin in (32.0, 8.0, 128.0)),
+        *(Row(f"MCEL {margin:g}, 6 epochs", "", 6, loss=("mcel", margin)) for margin in (4.0, 1.0, 8.0)),
+        Row("uniform 5e-2, 6 epochs", "", 6, uniform(5e-2)),
     )
     lfc = (
-        Row("normal, 10 epochs", "", 10),
-        Row("uniform 4e-2, 10 epochs", "", 10, uniform(4e-2)),
+        Row("normal, 5 epochs", "", 5),
+        Row("uniform 4e-2, 5 epochs", "", 5, uniform(4e-2)),
     )
     small = zoo_spec("lfc", (1, 28, 28), 10)
     return (
