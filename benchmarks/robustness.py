@@ -112,10 +112,12 @@ def studies(seeds: int) -> tuple[Study, ...]:
         Row("normal, 5 epochs", "", 5),
         Row("uniform 4e-2, 5 epochs", "", 5, uniform(4e-2)),
     )
+    digits = (Row("normal, 3 epochs", "", 3), Row("uniform 4e-2, 3 epochs", "", 3, uniform(4e-2)))
     small = zoo_spec("lfc", (1, 28, 28), 10)
     return (
         Study("fashcnn-s", "fashion-mnist", FASHCNN_S, 256, RATES, paired),
         Study("lfc", "mnist", small, 256, (1e-2, 4e-2), lfc),
+        Study("fashcnn-s digits", "mnist", FASHCNN_S, 256, (1e-2, 4e-2), digits),
         Study("fashcnn-s losses", "fashion-mnist", FASHCNN_S, 256, RATES, scratch),
     )
 
