@@ -45,6 +45,7 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
         "placement": "faults:placement",
         "criticality": "faults:criticality",
         "margins": "faults:margins",
+        "attack": "faults:attack",
     },
     "Pruning": {
         "rank": "rank:rank",

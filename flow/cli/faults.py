@@ -400,3 +400,77 @@ def margins(
     pixels, truth = faults.judged_on(opened, graph, data, data_dir, images, pictures, labels)
     found = fault_analysis.margins(opened, pixels, truth, rate, attack, weakest)
     screen.print_json(found) if json else screen_faults.print_margins(found)
+
+
+@examples(
+    "flow attack net.onnx --data digits",
+    "flow attack net.onnx --data digits --target 3 --flips 500 --save-map flips.npz --plot attack.svg",
+    "flow attack net.onnx --input x.npy --labels y.npy --layer fc1 --random 0  # One layer, without the control.",
+)
+def attack(
+    context: typer.Context,
+    graph: GraphFile,
+    data: DataOfRun = "",
+    data_dir: DataDir = None,
+    input: ImagesOrContract = None,
+    labels: Labels = None,
+    images: Annotated[int, Own("Images that judge, the first ones.", least=1)] = 1000,
+    batch: Annotated[int, Own("Images that are attacked on, of those behind them.", least=1)] = 128,
+    target: Annotated[
+        int | None, Own("Class that all images are to get.", metavar="CLASS", default="any wrong one")
+    ] = None,
+    flips: Annotated[int, Own("Weight bits that are flipped at most.", least=1)] = 1000,
+    margin: Annotated[
+        float,
+        Own(
+            "It ends where accuracy is at most 1/classes + this, or all but this of the images have --target.",
+            least=0,
+            most=0.9,
+        ),
+    ] = 0.01,
+    layer: Annotated[Several, Own("Name of a layer, or all. May be given several times.")] = ["all"],  # noqa: B006
+    candidates: Annotated[int, Own("Bits of a layer that are looked at in a step.", least=1)] = 100,
+    random: Annotated[int, Own("Random orders of flips beside it; 0: none.", least=0)] = 5,
+    seed: Annotated[int, Key("seed", help="Seed of the random orders, and of the images attacked on.")] = KEY,
+    start: Annotated[Path | None, Own("Go on from the flips of a map (.npz or .csv).")] = None,
+    save_map: Annotated[Path | None, Own("Write the flips as a fault map, .npz or .csv.")] = None,
+    plot: Annotated[Path | None, Own("Draw accuracy against flips, .svg, .png or .pdf.")] = None,
+    fps: Rate = None,
+    folding: Folding = None,
+    pe_simd: PeSimd = "",
+    part: Annotated[str, Key("target.part", more="For --fps.")] = KEY,
+    clock_mhz: Annotated[float, Key("target.clock_mhz", more="For --fps.")] = KEY,
+    json: Json = False,
+) -> None:
+    """Find few flips of weights that ruin a network.
+
+    The progressive bit-flip attack: gradients say which bits, the simulator what they do.
+    """
+    from ..commands import attack as work
+    from ..commands.faults import MAPS, FaultedGraph
+    from ..commands.simulation import Images
+    from ..graphs import inputs
+    from ..graphs.fault_folding import Folding
+    from ..run.files import write_whole
+    from ..show import faults as screen_faults
+    from ..show import terminal as screen
+    from ..show.drawing import PICTURES
+
+    _check_folding(context)
+    pictures, contract = inputs.images_and_contract(input)
+    check_images(context, data, data_dir, pictures, labels)
+    if "all" in layer and len(layer) > 1:
+        raise Problem("all layers, and some by name", "--layer", "give all, or names")
+    layers = () if layer == ["all"] else tuple(dict.fromkeys(layer))
+    plan = work.AttackPlan(target, layers, batch, candidates, flips, margin, random, seed)
+    tables = () if start is None else (start,)
+    source = FaultedGraph(graph, contract, Folding(fps, folding, pe_simd, part, clock_mhz), None, tables)
+    judged = Images(pictures, labels, data, data_dir, images)
+    source.check(judged, (save_map, MAPS), (plot, PICTURES))
+    with screen.Bar("flips", quiet=json) as bar:
+        found = work.attack(source, judged, plan, start=start, save=save_map, progress=bar.update)
+    if plot is not None:
+        from ..show.attack_plots import attack_picture
+
+        write_whole(plot, attack_picture(found, plot.suffix[1:]))
+    screen.print_json(found) if json else screen_faults.print_attack(found)

@@ -455,3 +455,88 @@ class Margins:
     neurons_on: int
     attack: list[AttackFlip]
     input: InputHeld | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttackStep:
+    """One step of a progressive bit-flip attack.
+
+    Attributes:
+        flips: bits that are flipped behind it, in all.
+        layer: whose bits it flips.
+        cells: of its weight memory, word * width + bit.
+        loss: mean cross entropy of the images attacked on, by the scores' spread; of a target, less it.
+        accuracy: of the images judged, 0 to 1.
+        share: of them, that have the target's class, 0 to 1; None without a target.
+    """
+
+    flips: int
+    layer: str
+    cells: list[int]
+    loss: float
+    accuracy: float
+    share: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RandomFlips:
+    """Accuracy while weight bits are flipped in random orders, each bit once.
+
+    Attributes:
+        orders: how many; each flips the bits of the memories attacked, every bit with equal chance.
+        flips: numbers of flips that accuracy is measured at: powers of two up to half of the bits, and the attack's.
+        mean, low, high: accuracy at each, 0 to 1, with its 95 % interval for other orders and other images.
+        after_as_many: mean accuracy after as many flips as the attack made, 0 to 1; None where it made none.
+        to_level: of each order the first number of `flips` with which accuracy is at chance level; None: none is.
+    """
+
+    orders: int
+    flips: list[int]
+    mean: list[float]
+    low: list[float]
+    high: list[float]
+    after_as_many: float | None
+    to_level: list[int | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttackResult:
+    """What `flow attack` finds.
+
+    Attributes:
+        images: that were judged on, the first ones.
+        attacked_on: images that gradients and losses are of, none of the former.
+        classes: of the network.
+        target: the class that all images were to get; None: any wrong one.
+        level: accuracy at which the attack ends, or, of a target, share of images in its class, 0 to 1.
+        layers: that were attacked.
+        bits: of their weight memories.
+        clean: accuracy without flips, 0 to 1.
+        begun_with: flips of the map that it began with.
+        flips: bits flipped in the end.
+        accuracy: with them, 0 to 1.
+        ended: "level", "flips" (as many as were allowed), or "stuck" (no candidates raise the loss).
+        steps: in order.
+        random: the control; None where none was asked for.
+        cells: flips of each memory.
+        map: file of the flips; None for none.
+        input: what the graph's input holds; None where it is not known.
+    """
+
+    images: int
+    attacked_on: int
+    classes: int
+    target: int | None
+    level: float
+    layers: list[str]
+    bits: int
+    clean: float
+    begun_with: int
+    flips: int
+    accuracy: float
+    ended: str
+    steps: list[AttackStep]
+    random: RandomFlips | None
+    cells: Mapping[str, int]
+    map: str | None
+    input: InputHeld | None

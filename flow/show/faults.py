@@ -5,6 +5,8 @@ from __future__ import annotations
 from rich.table import Table
 
 from ..results.faults import (
+    AttackResult,
+    AttackStep,
     CriticalityResult,
     FaultMapCells,
     FaultMapReplay,
@@ -124,3 +126,58 @@ def print_margins(found: Margins) -> None:
     for count, flip in enumerate(found.attack, 1):
         place = f"row {flip.row}, column {flip.column}, bit {flip.bit}"
         print(f"attack, {plural(count, 'flip')}: {flip.layer} {place}: accuracy {flip.accuracy:.2%}")
+
+
+_ENDS = {"flips": "the most flips that --flips allows", "stuck": "no candidates raise the loss any more"}
+
+
+def print_attack(found: AttackResult) -> None:
+    """Print how accuracy falls with the flips of an attack, and with random ones."""
+    print_input(found.input)
+    aim = "" if found.target is None else f" towards class {found.target}"
+    title = f"bit-flip attack{aim} on {plural(found.attacked_on, 'image')}, judged on {found.images:,} others"
+    columns = ["flips", "layer", "loss", "accuracy", *(["in the class"] if found.target is not None else [])]
+    table = Table(*columns, title=title, title_justify="left")
+    for step in _few(found.steps):
+        shares = [f"{step.accuracy:.2%}", *([] if step.share is None else [f"{step.share:.2%}"])]
+        table.add_row(f"{step.flips:,}", step.layer, f"{step.loss:.3f}", *shares)
+    terminal().print(table)
+    print(
+        f"{plural(found.flips, 'flip')} of {found.bits:,} bits ({found.flips / found.bits:.3%}): accuracy "
+        f"{found.accuracy:.2%} ({found.clean:.2%} without)"
+    )
+    if found.ended == "level":
+        reached = f"accuracy of at most {found.level:.2%}"
+        print(f"ended at {reached if found.target is None else f'{found.level:.2%} of the images in the class'}")
+    else:
+        print(f"ended: {_ENDS[found.ended]}")
+    if found.random is not None:
+        _print_random(found)
+    print(f"flips: {', '.join(f'{name} {count:,}' for name, count in found.cells.items()) or 'none'}")
+    if found.map is not None:
+        print(f"map: {found.map}; flow faults --map {found.map} --images {found.images} gives the same accuracy")
+
+
+def _print_random(found: AttackResult) -> None:
+    control = found.random
+    assert control is not None
+    if control.after_as_many is not None:
+        place = control.flips.index(found.flips)
+        span = f"{control.low[place]:.2%} to {control.high[place]:.2%}"
+        said = f"as many flips at random, {plural(control.orders, 'order')}: {control.after_as_many:.2%} ({span})"
+        print(said)
+    reached = [count for count in control.to_level if count is not None]
+    if reached:
+        span = f"{min(reached):,} to {max(reached):,}" if len(set(reached)) > 1 else f"{reached[0]:,}"
+        print(f"chance level at random: {span} flips, in {len(reached)} of {plural(control.orders, 'order')}")
+    else:
+        print(f"chance level at random: not within {control.flips[-1]:,} flips")
+
+
+def _few(steps: list[AttackStep]) -> list[AttackStep]:
+    """The steps at which flips have grown by a quarter, and the last."""
+    shown: list[AttackStep] = []
+    for step in steps:
+        if not shown or step.flips >= 1.25 * shown[-1].flips or step is steps[-1]:
+            shown.append(step)
+    return shown

@@ -147,7 +147,7 @@ class _Walk:
         layer: Conv | Dense
         if node.input in self.windows:
             x, window = self.windows[node.input]
-            layer = Conv(_kernels(weight, self.rewrite.types[x], window), window.stride)
+            layer = Conv(kernels(weight, self.rewrite.types[x], window), window.stride)
         else:
             x = self.now[node.input]
             layer = Conv(weight[:, None, None]) if len(self.rewrite.types[x].shape) == 3 else Dense(weight)
@@ -184,7 +184,7 @@ def _signs(bits: Array) -> Array:
     return frozen((2 * bits.astype(np.int8) - 1).astype(np.int8))
 
 
-def _kernels(rows: Array, x: TensorType, window: SlidingWindow) -> Array:
+def kernels(rows: Array, x: TensorType, window: SlidingWindow) -> Array:
     """Rows of a matrix that reads a window, as kernels (filters, kernel h, kernel w, channels)."""
     if window.depthwise:
         grouped = rows.reshape(len(rows), x.channels // window.simd, *window.kernel, window.simd)
