@@ -1,4 +1,4 @@
-"""Faults in Python: accuracy while memories, streams or sums suffer faults."""
+"""Faults in Python: accuracy while memories, streams or sums suffer faults, and attacks on weights."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from .common import PathLike, array_of, checked_key, given_or_default, path_of
 if TYPE_CHECKING:
     import numpy as np
 
-    from ..results.faults import GraphCampaign
+    from ..results.faults import AttackResult, GraphCampaign
 
-__all__ = ["faults"]
+__all__ = ["attack", "faults"]
 
 
 def faults(
@@ -132,5 +132,80 @@ def faults(
         Workers(given_or_default(jobs, "faults.jobs"), cluster),
         store=path_of(store),
         device=device,
+        progress=progress,
+    )
+
+
+def attack(
+    path: PathLike,
+    images: np.ndarray | PathLike | None = None,
+    labels: np.ndarray | PathLike | None = None,
+    *,
+    data: str = "",
+    data_dir: PathLike | None = None,
+    count: int = 1000,
+    batch: int = 128,
+    target: int | None = None,
+    flips: int = 1000,
+    margin: float = 0.01,
+    layers: Sequence[str] = (),
+    candidates: int = 100,
+    random: int = 5,
+    seed: int | None = None,
+    start: PathLike | None = None,
+    save_map: PathLike | None = None,
+    fps: float | None = None,
+    folding: PathLike | None = None,
+    pe_simd: str = "",
+    part: str | None = None,
+    clock_mhz: float | None = None,
+    input: str | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> AttackResult:
+    """Few flips of weights that ruin a graph: the progressive bit-flip attack (docs/attacks.md).
+
+    Args:
+        path: ONNX file of any level.
+        images, labels: arrays or .npy files, or
+        data, data_dir: a data set's test images; without any: those of the run that the graph belongs to.
+        count: images that judge, the first ones.
+        batch: images that are attacked on, of those behind them.
+        target: class that all images are to get; None: any wrong one.
+        flips: weight bits that are flipped at most.
+        margin: it ends where accuracy is at most 1 / classes + this, or all but this of the images have the target.
+        layers: that may be hit; none: all with weights.
+        candidates: bits of a layer that are looked at in a step.
+        random: orders of random flips beside it; 0: none.
+        seed: of these orders, and of the images attacked on.
+        start: a map of flips to go on from.
+        save_map: file of the flips, .npz or .csv, which `flow faults --map` replays.
+        fps, folding, pe_simd, part, clock_mhz: how the graph is folded, as for `faults`.
+        input: what the file's input holds, as for `load`.
+        progress: called with flips made and the most that there may be.
+
+    Raises:
+        Problem: no labels or weights, and what does not fit the graph or each other.
+
+    >>> found = bf.attack("net.onnx", x, y, count=10, batch=10, flips=2, random=0, input="uint8")
+    >>> found.flips <= 2
+    True
+    """
+    from ..commands import attack as work
+    from ..commands.faults import FaultedGraph
+    from ..commands.simulation import Images
+    from ..graphs.fault_folding import Folding
+    from ..graphs.inputs import contract_of
+
+    chosen = given_or_default(seed, "seed")
+    plan = work.AttackPlan(target, tuple(layers), batch, candidates, flips, margin, random, chosen)
+    chip, clock = given_or_default(part, "target.part"), given_or_default(clock_mhz, "target.clock_mhz")
+    fold = Folding(checked_key(fps, "target.fps"), path_of(folding), pe_simd, chip, clock)
+    begun = path_of(start)
+    return work.attack(
+        FaultedGraph(Path(path), contract_of(input), fold, None, () if begun is None else (begun,)),
+        Images(array_of(images), array_of(labels), data, path_of(data_dir), count),
+        plan,
+        start=begun,
+        save=path_of(save_map),
         progress=progress,
     )

@@ -22,9 +22,8 @@ from .simulation import Images
 
 if TYPE_CHECKING:
     from ...sim.faults import FaultMap, Subject
-    from ...sim.faults.analysis.progressive import Attack, Goal
+    from ...sim.faults.analysis.progressive import Attack
     from ...sim.faults.injection.layout import Memory
-    from ...transforms.ir.graph import Graph
 
 _SAVED_EVERY = 10.0
 """Seconds between two writings of the map of an attack that goes on."""

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.hooks import RemovableHandle
 
 from ...sim.faults.analysis.progressive import Goal, Gradients
 from ...transforms.ir.graph import Graph
@@ -17,6 +18,7 @@ from ...transforms.ir.tensor import Array
 from ...transforms.passes.raised import Raise, kernels
 from .fine_tune import narrow
 from .plain_graph import PlainGraph, plain_graph
+from .trainable_layers import FixedAffine, TrainedAffine
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +29,38 @@ class _Layer:
         module: that holds them.
         columns: of the unit's matrix, in the order of the module's weights of one row.
         shape: of these, without the rows.
+        zeros: of XNOR units, where the module behind adds the weights that are -1 (`passes.raised`), (rows,); else
+            None.
     """
 
     module: nn.Conv2d | nn.Linear
     columns: Array
     shape: tuple[int, ...]
+    zeros: Tensor | None
+
+    def hold(self, op: Mvau) -> None:
+        """Take on the weights of a unit."""
+        weight = 2 * op.weight.astype(np.float64) - 1 if op.xnor else op.weight.astype(np.float64)
+        self.module.weight.data.copy_(torch.from_numpy(weight[:, self.columns].reshape(-1, *self.shape)))
+        if self.zeros is not None:
+            self.zeros.copy_(torch.from_numpy((weight < 0).sum(axis=1)))
+
+    def rows(self, weights: Tensor | None, sums: Tensor | None) -> Array:
+        """The gradient as the unit's matrix has its columns; 0 where the scores do not depend on the layer.
+
+        The popcount is sum(x v) + sum(1 - v) / 2 over bits x and weights v of -1 and +1, so that its gradient by v is
+        x - 1/2: half of the sums' gradient is taken off what the module's weights are given.
+
+        Args:
+            weights: gradient of the module's weights.
+            sums: of its output, (images, rows, ...).
+        """
+        made = np.zeros((self.module.weight.shape[0], len(self.columns)))
+        if weights is not None:
+            made[:, self.columns] = weights.numpy().reshape(len(made), -1)
+        if self.zeros is not None and sums is not None:
+            made -= sums.transpose(0, 1).flatten(1).sum(1).numpy()[:, None] / 2
+        return made
 
 
 class WeightGradients:
@@ -51,10 +80,8 @@ class WeightGradients:
     def __init__(self, graph: Graph, images: Array) -> None:
         raised = Raise()(graph).graph
         self._network: PlainGraph = plain_graph(raised, images)
-        modules = dict(self._network.weight_layers())
-        self._layers = {
-            node.name: _layer(graph, node.name, raised, modules) for node in graph.nodes if isinstance(node.op, Mvau)
-        }
+        units = [node.name for node in graph.nodes if isinstance(node.op, Mvau)]
+        self._layers = {name: _layer(graph, name, raised, self._network) for name in units}
         self._held: dict[str, Mvau] = {}
 
     def of(self, images: Array, goal: Goal, layers: Sequence[str] = ()) -> Gradients:
@@ -65,14 +92,29 @@ class WeightGradients:
 
         def gradients(graph: Graph) -> Mapping[str, Array]:
             self._hold(graph)
+            sums: dict[str, Tensor] = {}
+            hooks = [_watched(layer.module, name, sums) for name, layer in wanted.items()]
             weights = [layer.module.weight.requires_grad_() for layer in wanted.values()]
-            scores = self._network(inputs) * (self._network.body.unit / goal.unit)
-            found = torch.autograd.grad(sign * functional.cross_entropy(scores, classes), weights, allow_unused=True)
-            for weight in weights:
-                weight.requires_grad_(requires_grad=False)
-            return {name: _rows(layer, grad) for (name, layer), grad in zip(wanted.items(), found, strict=True)}
+            try:
+                scores = self._network(inputs) * (self._network.body.unit / goal.unit)
+                loss = sign * functional.cross_entropy(scores, classes)
+                made = [sums[name] for name in wanted]
+                found = torch.autograd.grad(loss, [*weights, *made], allow_unused=True)
+            finally:
+                for hook in hooks:
+                    hook.remove()
+                for weight in weights:
+                    weight.requires_grad = False
+            pairs = zip(found[: len(wanted)], found[len(wanted) :], strict=True)
+            return {name: layer.rows(*pair) for (name, layer), pair in zip(wanted.items(), pairs, strict=True)}
 
         return gradients
+
+    @torch.no_grad()
+    def scores(self, images: Array) -> Array:
+        """What the module gives, with the weights of the last graph, (images, classes) float64."""
+        made: Array = self._network(torch.from_numpy(np.array(narrow(images)))).numpy() * self._network.body.unit
+        return made
 
     def _hold(self, graph: Graph) -> None:
         """Take on the weights of a graph."""
@@ -80,36 +122,34 @@ class WeightGradients:
             op = graph.node(name).op
             assert isinstance(op, Mvau)
             if self._held.get(name) is not op:
-                rows = _stored(op)[:, layer.columns].reshape(-1, *layer.shape)
-                layer.module.weight.data.copy_(torch.from_numpy(rows))
+                layer.hold(op)
                 self._held[name] = op
 
 
-def _stored(op: Mvau) -> Array:
-    """Weights as they count in sums of -1 and +1, float64."""
-    weight = op.weight.astype(np.float64)
-    return 2 * weight - 1 if op.xnor else weight
+def _watched(module: nn.Module, name: str, kept: dict[str, Tensor]) -> RemovableHandle:
+    """Keep what a module gives."""
+
+    def keep(_module: nn.Module, _given: object, made: Tensor) -> None:
+        kept[name] = made
+
+    return module.register_forward_hook(keep)
 
 
-def _rows(layer: _Layer, grad: torch.Tensor | None) -> Array:
-    """A gradient as the unit's matrix has its columns; 0 where the scores do not depend on the layer."""
-    made = np.zeros((layer.module.weight.shape[0], len(layer.columns)))
-    if grad is not None:
-        made[:, layer.columns] = grad.numpy().reshape(len(made), -1)
-    return made
-
-
-def _layer(graph: Graph, name: str, raised: Graph, modules: Mapping[str, nn.Conv2d | nn.Linear]) -> _Layer:
+def _layer(graph: Graph, name: str, raised: Graph, network: PlainGraph) -> _Layer:
     """The module of a unit's weights, and where they stand in it."""
     op = graph.node(name).op
     assert isinstance(op, Mvau)
-    found = f"{name}_sums" if op.has_bounds else name
-    found = f"{found}_products" if op.xnor else found
-    module, made = modules[found], raised.node(found).op
+    sums = f"{name}_sums" if op.has_bounds else name
+    found, zeros = sums, None
+    if op.xnor:
+        found, behind = f"{sums}_products", network.body.get_submodule(network.body.path(sums))
+        assert isinstance(behind, TrainedAffine | FixedAffine)
+        zeros = behind.shift.data
+    module, made = dict(network.weight_layers())[found], raised.node(found).op
     assert isinstance(made, Conv | Dense)
     columns = np.arange(op.weight.shape[1])
     if isinstance(made, Dense):
-        return _Layer(module, columns, (len(columns),))
+        return _Layer(module, columns, (len(columns),), zeros)
     source = graph.node(name).input
     while isinstance(graph.maker(source), DuplicateStreams):
         source = graph.node(source).input
@@ -118,4 +158,4 @@ def _layer(graph: Graph, name: str, raised: Graph, modules: Mapping[str, nn.Conv
     if isinstance(window, SlidingWindow):
         placed = kernels(columns[None], graph.types[graph.node(source).input], window)
     turned = placed[0].transpose(2, 0, 1)
-    return _Layer(module, turned.reshape(-1), turned.shape)
+    return _Layer(module, turned.reshape(-1), turned.shape, zeros)

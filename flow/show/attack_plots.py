@@ -22,7 +22,10 @@ def attack_picture(found: AttackResult, form: str) -> bytes:
         axes = figure.subplots()
         aim = "attack" if found.target is None else f"attack towards class {found.target}"
         axes.plot(
-            [step.flips for step in found.steps], [100 * step.accuracy for step in found.steps], color=_ATTACK, label=aim
+            [step.flips for step in found.steps],
+            [100 * step.accuracy for step in found.steps],
+            color=_ATTACK,
+            label=aim,
         )
         if found.target is not None:
             shares = [100 * (step.share or 0.0) for step in found.steps]

@@ -138,6 +138,69 @@ def test_margins(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert len(row["weakest"]["flips"]) == min(enough) > row["certified"]["least"]
 
 
+ATTACK = ["attack", "net.onnx", *DATA, "--batch", "20", "--images", "30"]
+
+
+def test_an_attack(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The map replays to the accuracy, of the folding that it was made for; it goes on from there; Python says so."""
+    arguments = [*ATTACK, "--flips", "9", "--save-map", "m.npz", "--plot", "a.svg"]
+    found = json.loads(said(capsys, [*arguments, "--json"]))
+    assert found["images"] == 30 and found["attacked_on"] == 20 and found["clean"] == 1.0 > found["accuracy"]
+    assert found["flips"] == sum(found["cells"].values()) == found["steps"][-1]["flips"] <= 9
+    assert found["steps"][-1]["accuracy"] == found["accuracy"] and found["bits"] == 16 * 24 + 4 * 16
+    replay = ["faults", "net.onnx", *DATA, "--map", "m.npz", "--images", "30", "--json"]
+    assert json.loads(said(capsys, replay))["accuracy"] == found["accuracy"]
+    assert Path("a.svg").read_text().startswith("<?xml")
+    assert to_json(bf.attack("net.onnx", "x.npy", "y.npy", count=30, batch=20, flips=9, save_map="m.npz")) == found
+    text = said(capsys, arguments)
+    assert "bit-flip attack on 20 images" in text and "m.npz" in text and "at random" in text
+    said(capsys, [*ATTACK, "--flips", "3", "--save-map", "n.csv", "--random", "0"])
+    more = json.loads(said(capsys, [*ATTACK, "--flips", "9", "--start", "n.csv", "--json"]))
+    assert more["flips"] == found["flips"] and more["begun_with"] == 3 and more["cells"] == found["cells"]
+    one = json.loads(said(capsys, [*ATTACK, "--layer", "scores", "--flips", "5", "--random", "0", "--json"]))
+    assert one["layers"] == list({step["layer"] for step in one["steps"]}) == ["scores"] and one["random"] is None
+
+
+def test_an_attack_towards_a_class_and_the_level(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = json.loads(said(capsys, [*ATTACK, "--target", "2", "--margin", "0.3", "--flips", "60", "--json"]))
+    assert found["ended"] == "level" and found["level"] == 0.7 <= found["steps"][-1]["share"]
+    assert all(step["share"] < 0.7 for step in found["steps"][:-1])
+    found = json.loads(said(capsys, [*ATTACK, "--margin", "0.25", "--json"]))
+    assert found["ended"] == "level" and found["accuracy"] <= 0.5 < found["steps"][-2]["accuracy"]
+    assert "towards class 2" in said(capsys, [*ATTACK, "--target", "2", "--flips", "2", "--random", "0"])
+
+
+ATTACKS = {
+    "flips": ["--flips", "0"],
+    "target": ["--target", "4"],
+    "target_below": ["--target", "-1"],
+    "batch": ["--batch", "50"],
+    "layer": ["--layer", "hiden"],
+    "margin": ["--margin", "1"],
+    "start": ["--start", "none.npz"],
+    "start_of_another": ["--start", "wide.npz"],
+    "start_stuck": ["--start", "stuck.csv"],
+    "map": ["--save-map", "m.txt"],
+    "map_is_start": ["--start", "stuck.csv", "--save-map", "stuck.csv"],
+    "plot": ["--plot", "a.txt"],
+}
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_attacks_that_are_refused(name: str, folder: Path, capsys: pytest.CaptureFixture[str], golden: Golden) -> None:
+    graph = read(Path("wide.onnx"))
+    drawn = draw_map(graph, memories(graph), FaultModel(), Rates.of(0.1), 0, 0)
+    Path("wide.npz").write_bytes(drawn.content(".npz", graph))
+    Path("stuck.csv").write_text("memory,word,bit,effect\nhidden.weights,0,1,1\n")
+    text = re.sub("[0-9a-f]{12}", "DIGEST", said(capsys, [*ATTACK, *ATTACKS[name]], 2))
+    golden(f"problems/command_attack_{name}", text)
+
+
+def test_an_attack_needs_labels(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = said(capsys, ["faults", "net.onnx", "--input", "x.npy"], 2)
+    assert said(capsys, ["attack", "net.onnx", "--input", "x.npy", "--target", "1"], 2) == text
+
+
 def test_undervolted_block_rams(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A board of the user's, whose every cell fails at 0.5 V: maps, codes, a replayed file and the table say so."""
     op = network().nodes[0].op
@@ -383,7 +446,7 @@ INPUTS = {
 
 
 @pytest.mark.parametrize("name", INPUTS)
-@pytest.mark.parametrize("command", ["simulate", "faults", "criticality", "margins"])
+@pytest.mark.parametrize("command", ["simulate", "faults", "criticality", "margins", "attack"])
 def test_images_that_do_not_fit(command: str, name: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     np.save("bad.npy", INPUTS[name](np.load("x.npy")))
     text = said(capsys, [command, "net.onnx", "--input", "bad.npy", "--labels", "y.npy"], 2)
