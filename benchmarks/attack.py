@@ -144,7 +144,7 @@ def kinds(seeds: int, flips: int, work: Path, data: Dataset) -> None:
             file = work / f"{kind.replace(' ', '-')}-{seed}.onnx"
             began = time.process_time()
             if not file.exists():
-                export_qonnx(made(kind, seed, data), file)
+                export_qonnx(made(kind, seed, data), file, (1, 28, 28))
             trained = time.process_time() - began
             found = bf.attack(
                 file, data.test_images, data.test_labels, flips=flips, seed=seed, save_map=file.with_suffix(".npz")

@@ -95,7 +95,15 @@ def plain_graph(graph: Graph, inputs: Array) -> PlainGraph:
             is not the graph's.
     """
     inputs = narrow(inputs)
-    body = Trainable(graph)
+    made = unchecked(graph, inputs)
+    check_answers(made.body, made.body.first, inputs[:_COMPARED])
+    return made
+
+
+def unchecked(graph: Graph, inputs: Array, borders: bool = False) -> PlainGraph:
+    """The same, for those who hold its answers against the graph's themselves; `borders` as for `Trainable`."""
+    inputs = narrow(inputs)
+    body = Trainable(graph, borders)
     body.begin(inputs)
     body.double().eval()
     with torch.no_grad():
@@ -103,7 +111,6 @@ def plain_graph(graph: Graph, inputs: Array) -> PlainGraph:
             part = body.parts[key]
             if isinstance(part, TrainedConv | TrainedDense):
                 body.parts[key] = part.plain()
-    check_answers(body, body.first, inputs[:_COMPARED])
     return PlainGraph(body)
 
 

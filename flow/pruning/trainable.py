@@ -23,6 +23,7 @@ from ...sim.norms import graph_norms
 from ...transforms.ir.graph import Graph, Node
 from ...transforms.ir.ops import (
     Add,
+    AddBorder,
     Affine,
     Best,
     Bias,
@@ -44,6 +45,7 @@ from ...transforms.ir.ops import (
 from ...transforms.ir.tensor import Array
 from .trainable_layers import (
     AsMap,
+    BorderSums,
     FixedAffine,
     FixedBias,
     Joined,
@@ -91,6 +93,8 @@ class Trainable(nn.Module):
 
     Args:
         graph: of the network or integer level, on integers.
+        borders: let `AddBorder` through. Its table belongs to the weights as they were compiled, and stays when they
+            change, as memories do whose bits flip: nothing for a training.
 
     Attributes:
         first: the graph, as stored.
@@ -105,8 +109,9 @@ class Trainable(nn.Module):
         Problem: an operation that is not trained through, or a network that does not end in class scores.
     """
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, borders: bool = False) -> None:
         super().__init__()
+        self._borders = borders
         self.first = as_stored(graph)
         self.scores = _scores(graph)
         self.norms = {norm.spread: norm for norm in graph_norms(graph) if _is_free(graph, norm.spread)}
@@ -156,6 +161,8 @@ class Trainable(nn.Module):
                 return TrainedAffine(node.op) if trained else FixedAffine(node.op, axis)
             case Bias(integers, scale):
                 return FixedBias(integers * scale, axis)
+            case AddBorder() if self._borders:
+                return BorderSums(node.op)
             case Scale(factor):
                 return FixedAffine(Affine(factor.astype(np.float64), np.zeros(1)), axis)
             case PiecewiseLinear():
@@ -366,7 +373,7 @@ def _is_free(graph: Graph, tensor: str) -> bool:
 def _layer_in_front(graph: Graph, node: Node) -> str | None:
     """The layer, or join behind layers, whose sums reach a node through pools, changes of shape and functions."""
     tensor = node.input
-    while isinstance(graph.maker(tensor), (Affine, Bias, Scale, PiecewiseLinear, *_SHAPES)):
+    while isinstance(graph.maker(tensor), (Affine, Bias, Scale, PiecewiseLinear, AddBorder, *_SHAPES)):
         tensor = graph.node(tensor).input
     if isinstance(graph.maker(tensor), Add | Concat):
         behind = {each.name for each in _live(graph, tensor)}

@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from ...models.networks.plain import Adding, Bend, Border, GainNorm, Pooling, Quantizer, Scaling
 from ...sim.norms import EPS
-from ...transforms.ir.ops import Affine, Conv, Dense, PiecewiseLinear, Quantize, Sign, Stairs, Threshold
+from ...transforms.ir.ops import AddBorder, Affine, Conv, Dense, PiecewiseLinear, Quantize, Sign, Stairs, Threshold
 from ...transforms.ir.tensor import Array
 
 START = 0.03
@@ -285,6 +285,20 @@ class FixedBias(_Constants, Scaling):
     def forward(self, x: Tensor) -> Tensor:
         """Any shape to the same shape."""
         return x + _shaped(self.shift, x, self.axis)
+
+
+class BorderSums(_Constants, Scaling):
+    """`AddBorder`: a number for every place of a map; a vector is one place."""
+
+    values: Tensor
+
+    def __init__(self, op: AddBorder) -> None:
+        super().__init__()
+        self.keep(values=op.values[op.rows][:, op.columns].transpose(2, 0, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Any shape to the same shape."""
+        return x + (self.values if x.dim() == 4 else self.values[:, 0, 0]).to(x.dtype)
 
 
 class Pieces(_Constants, Bend):

@@ -11,13 +11,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.hooks import RemovableHandle
 
+from bnnflow import CHECK_FAILED, Problem
+
+from ...sim.engine.simulator import Simulator
 from ...sim.faults.analysis.progressive import Goal, Gradients
 from ...transforms.ir.graph import Graph
 from ...transforms.ir.ops import Conv, Dense, DuplicateStreams, Mvau, SlidingWindow
 from ...transforms.ir.tensor import Array
 from ...transforms.passes.raised import Raise, kernels
 from .fine_tune import narrow
-from .plain_graph import PlainGraph, plain_graph
+from .plain_graph import PlainGraph, unchecked
 from .trainable_layers import FixedAffine, TrainedAffine
 
 
@@ -66,7 +69,7 @@ class _Layer:
 class WeightGradients:
     """The gradients of a goal's loss by the weights of a dataflow graph, whatever weights it has now.
 
-    The graph's units are raised to the layers that they compute, and these to torch's modules, whose answers are held
+    The graph's units are raised to the layers that they compute, and these to torch's modules, whose scores are held
     against the simulator's; quantizers hand gradients through as in training (straight-through estimator).
 
     Args:
@@ -74,15 +77,22 @@ class WeightGradients:
         images: (images, *input shape), as the graph takes them: where gradients pass a quantizer is measured on them.
 
     Raises:
-        Problem: an operation without a module, or (status 1) answers that are not the graph's.
+        Problem: an operation without a module, or (status 1) scores that are not the graph's.
     """
 
     def __init__(self, graph: Graph, images: Array) -> None:
         raised = Raise()(graph).graph
-        self._network: PlainGraph = plain_graph(raised, images)
+        self._network: PlainGraph = unchecked(raised, images, borders=True)
         units = [node.name for node in graph.nodes if isinstance(node.op, Mvau)]
         self._layers = {name: _layer(graph, name, raised, self._network) for name in units}
         self._held: dict[str, Mvau] = {}
+        self._hold(graph)
+        exact = Simulator.of(graph).scores(images)
+        # Products behind the last sums are rounded to float32 in torch's modules.
+        apart = np.abs(self.scores(images) - exact).max(axis=1) > 1e-5 * np.abs(exact).max()
+        if apart.any():
+            what = f"scores of {int(apart.sum()):,} of {len(images):,} images in torch are not those of the graph"
+            raise Problem(what, graph.name, "this is a bug: please report it", CHECK_FAILED)
 
     def of(self, images: Array, goal: Goal, layers: Sequence[str] = ()) -> Gradients:
         """Of a goal's loss on images, by the weights of some units; none: of all."""

@@ -11,10 +11,39 @@ from bnnflow.sim.faults import FaultModel, Rates, memories
 from bnnflow.sim.faults.analysis.criticality import flip_changes
 from bnnflow.sim.faults.analysis.progressive import Goal
 from bnnflow.sim.faults.injection.maps import faulty_ops, replaced
-from bnnflow.transforms.ir.graph import Graph
-from bnnflow.transforms.ir.ops import Mvau
-from bnnflow.transforms.ir.tensor import Array
-from tests.sim.faults.fault_graphs import cnn, mlp, pixels
+from bnnflow.transforms.ir.graph import Graph, Node
+from bnnflow.transforms.ir.ops import (
+    NO_BOUNDS,
+    AddBorder,
+    Flatten,
+    FMPadding,
+    Mvau,
+    SlidingWindow,
+    StreamingMaxPool,
+    Thresholding,
+)
+from bnnflow.transforms.ir.tensor import Array, TensorType
+from tests.sim.faults.fault_graphs import bits, cnn, mlp, pixels
+
+
+def padded() -> Graph:
+    """8x8 bits, an XNOR convolution with a border of zeros whose table is a unit of its own, and classes."""
+    rng = np.random.default_rng(5)
+    conv = Mvau(bits(5, 6, 18), NO_BOUNDS, True)
+    nodes = (
+        Node("pad", FMPadding((1, 1, 1, 1), 0), ("x",)),
+        Node("window", SlidingWindow((3, 3), (1, 1), 2), ("pad",)),
+        Node("conv", conv, ("window",)),
+        Node("border", AddBorder(rng.integers(-3, 4, (3, 3, 6)), *2 * (np.array([0, *[1] * 6, 2]),)), ("conv",)),
+        Node("sign", Thresholding(rng.integers(7, 11, (6, 1)), 0, 1), ("border",)),
+        Node("pool", StreamingMaxPool((2, 2)), ("sign",)),
+        Node("flat", Flatten(), ("pool",)),
+        Node("fc", Mvau(bits(6, 3, 96), NO_BOUNDS, True), ("flat",)),
+    )
+    return Graph("padded", "x", TensorType((8, 8, 2), 0, 1), nodes, "fc")
+
+
+GRAPHS = {"mlp": mlp, "cnn": lambda: cnn(2), "padded": padded}
 
 
 def goal_of(graph: Graph, images: Array, unit: float, targeted: bool = False) -> Goal:
@@ -23,10 +52,10 @@ def goal_of(graph: Graph, images: Array, unit: float, targeted: bool = False) ->
 
 
 @pytest.mark.parametrize("targeted", [False, True])
-@pytest.mark.parametrize("name", ["mlp", "cnn"])
+@pytest.mark.parametrize("name", GRAPHS)
 def test_of_the_last_layer_they_are_those_of_the_loss(name: str, targeted: bool) -> None:
     """Scores are linear in its weights: a flip's change of the loss, for a unit that makes it small, is the slope's."""
-    graph = mlp() if name == "mlp" else cnn(2)
+    graph = GRAPHS[name]()
     images = pixels(0, graph, 20)
     goal = goal_of(graph, images, 1e6, targeted)
     memory = memories(graph)[-1]
@@ -44,10 +73,10 @@ def test_of_the_last_layer_they_are_those_of_the_loss(name: str, targeted: bool)
         assert after - before == pytest.approx(wanted, abs=2e-12, rel=1e-4)
 
 
-@pytest.mark.parametrize("name", ["mlp", "cnn"])
+@pytest.mark.parametrize("name", GRAPHS)
 def test_the_module_follows_any_weights(name: str) -> None:
     """With a twentieth of all bits flipped, 3-bit weights among them, the module's answers are the simulator's."""
-    graph = mlp() if name == "mlp" else cnn(1)
+    graph = GRAPHS[name]()
     images = pixels(3, graph, 40)
     kept = WeightGradients(graph, images)
     goal = goal_of(graph, images, 2.0)
