@@ -456,7 +456,7 @@ def attack(
     from ..show import terminal as screen
     from ..show.drawing import PICTURES
 
-    _check_folding(context)
+    check_folding_options(context)
     pictures, contract = inputs.images_and_contract(input)
     check_images(context, data, data_dir, pictures, labels)
     if "all" in layer and len(layer) > 1:
