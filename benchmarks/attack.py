@@ -22,6 +22,7 @@ import numpy as np
 import torch
 
 import bnnflow as bf
+from bnnflow.flow.pruning.structure import graph_of
 from bnnflow.flow.pruning.weight_gradients import WeightGradients
 from bnnflow.models.data.dataset import Dataset
 from bnnflow.models.data.load import load_dataset
@@ -43,7 +44,6 @@ from bnnflow.sim.faults.analysis.margins import NEVER
 from bnnflow.sim.faults.campaigns.statistics import student_t
 from bnnflow.sim.inputs import image_inputs
 from bnnflow.transforms.passes.compile import stages
-from bnnflow.transforms.reading.read import read
 
 TRAINED, EPOCHS, BATCH = 20_000, 5, 100
 KINDS = ("plain", "4 x wider", "ensemble of 4", "pruned by half")
@@ -83,10 +83,7 @@ def bounds_row(found: FlipBounds) -> str:
 
 def bounds(network: str, count: int, data: Dataset) -> int:
     """Print the bounds of a network's layers, and how many images violate them, which is returned."""
-    file = Path(f"{network}.onnx")
-    export_qonnx(unpack_network(read_packed(trained_files()[network])).eval(), file)
-    graph = stages(read(file))[-1].graph
-    file.unlink()
+    graph = stages(graph_of(unpack_network(read_packed(trained_files()[network])).eval()))[-1].graph
     seen = image_inputs(graph, data.train_images[:128])
     began = time.process_time()
     found = flip_bounds(graph, image_inputs(graph, data.test_images[:count]), WeightGradients(graph, seen).of)

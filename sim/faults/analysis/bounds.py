@@ -18,6 +18,7 @@ from ....transforms.ir.ops import Mvau
 from ....transforms.ir.tensor import Array
 from ...engine.simulator import Simulator, classes_of
 from .attack import Search
+from .criticality import criticality
 from .margins import NEVER, certify
 from .progressive import Attack, Goal, Gradients, attacked, random_flips
 
@@ -34,8 +35,8 @@ class FlipBounds:
         layer: the unit.
         exact: whether one flip more than `certified` is enough, if it is well chosen.
         certified: (images,) any so many change no class; NEVER: no flips do.
-        attacked: (images,) so many were found to change the class: the fewer of the progressive attack on the image
-            alone and of `Search`; NEVER: none were found.
+        attacked: (images,) so many were found to change the class: the fewest of the progressive attack on the image
+            alone, of `Search`, and of all single flips; NEVER: none were found.
         random: (images,) the fewest with which the class changes, over some orders in which all bits of the layer are
             flipped one after the other; NEVER: with none of the first `tried`.
         tried: flips of each order that were tried one by one.
@@ -100,6 +101,9 @@ def flip_bounds(
             goal = Goal(clean[index : index + 1], unit=_SHARP * float(scores[index].std()) or 1.0)
             fewer = _progressive(simulator, image[None], goal, gradients, layer, most)
             needed[index] = min(needed[index], fewer)
+            # All single flips are tried, where one may be enough.
+            if needed[index] > 1 > certified[index] and criticality(graph, image[None], None, layer).critical:
+                needed[index] = 1
             progress(number * len(images) + index + 1, len(known) * len(images))
         tried = min(int(needed[needed != NEVER].max(initial=1)), op.weight.size)
         drawn = [_first(simulator, images, clean, layer, seed, order, tried) for order in range(orders)]

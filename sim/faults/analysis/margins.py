@@ -282,7 +282,8 @@ def _bit_flips(layer: MarginLayer, behind: list[Node], winners: Array, costs: Ar
                 # Rounding of float scores must not certify too much; whole scores are exact.
                 slack = 0.0 if whole else 1e-9 * (1 + abs(gap))
                 fewest = min(fewest, _cheapest(gain, costs[image], gap - slack, rival < winner or not whole))
-        safe[image] = fewest - 1 if fewest != NEVER else NEVER
+        # Equal scores are below their slack: no flips change nothing all the same.
+        safe[image] = max(fewest, 1) - 1 if fewest != NEVER else NEVER
     return safe
 
 

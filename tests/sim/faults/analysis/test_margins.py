@@ -112,6 +112,19 @@ def test_certified_flips_of_hidden_layers_change_no_class(seed: int) -> None:
             assert len(found) > safe
 
 
+def test_equal_scores_are_certified_no_flips_and_no_fewer() -> None:
+    """Counts of 5 bits, of which some are equal, behind a scale that is no whole number."""
+    graph = mlp(0, (6, 5, 3))
+    nodes = (*graph.nodes, Node("scores", Affine(np.array([0.3]), np.array([0.1])), ("d1",)))
+    tied = Graph("tied", "x", graph.input_type, nodes, "scores")
+    images = pixels(0, tied, 20)
+    best = np.sort(Simulator.of(graph).scores(images), axis=1)
+    assert (best[:, -1] == best[:, -2]).any()
+    found = certify(tied, images)
+    assert found.inputs is not None
+    assert min(found.inputs.min(), found.weights.min(), found.layers["d0"].min()) == 0
+
+
 @pytest.mark.parametrize("layer", ["conv0", "conv2"])
 def test_convolutions_are_bounded_from_both_sides(layer: str) -> None:
     graph = cnn(2)
