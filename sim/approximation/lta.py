@@ -1,0 +1,80 @@
+"""Local thresholding: each segment of a sum is compared with a threshold of its own, and the majority decides.
+
+After the local thresholding approximation (LTA; IEEE JETCAS 2023, doi 10.1109/JETCAS.2023.3315561), in which no
+analog-digital converter reads a segment's popcount: a comparator is enough. Its published code divides by integers
+where the tail's threshold is made, so that it is 0 for any tail, and compares the wrong way where a norm's gain is
+negative; neither is so here: a compiled graph holds negative gains in its weights.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from bnnflow import Problem
+
+from ...transforms.ir.tensor import Array
+from ..segments import Segments, popcounts
+from ..walk import Change
+from .layers import KEY, BinaryLayer
+
+
+def local_thresholds(thresholds: Array, segments: Segments) -> Array:
+    """Least popcounts of each segment at which it votes for the bit: (segments, *thresholds.shape) int64.
+
+    A segment of a of the fan-in's f products gets floor(T a / f + 1/2), the tail by its own length. T = f + 1, which no
+    popcount reaches, is reached by no segment, either (a + 1); T = 0 is reached by all.
+
+    Args:
+        thresholds: T, on popcounts of the whole fan-in, 0 to f + 1.
+        segments: of the fan-in.
+    """
+    lengths = np.array(segments.lengths, np.int64).reshape(-1, *(1,) * thresholds.ndim)
+    shared = (2 * thresholds * lengths + segments.fan_in) // (2 * segments.fan_in)
+    return np.where(thresholds > segments.fan_in, lengths + 1, shared)
+
+
+@dataclass(frozen=True, slots=True)
+class LocalThresholds:
+    """The bit of a layer is set where more than half of its segments reach their local thresholds; a tie leaves it out.
+
+    Every segment has one vote, the tail, too. A layer of one segment is exact.
+
+    Args:
+        gates: n, products of a segment.
+
+    Raises:
+        Problem: less than one.
+    """
+
+    gates: int
+
+    def __post_init__(self) -> None:
+        if self.gates < 1:
+            raise Problem(f"segments of {self.gates} products", "approximation", "1 or more", key=KEY)
+
+    @property
+    def on_bits(self) -> bool:
+        """Whether it gives the bit behind the sums, and not sums."""
+        return True
+
+    def segments(self, layer: BinaryLayer) -> Segments:
+        """How it divides a layer's sums."""
+        return Segments(layer.fan_in, self.gates)
+
+    def replacing(self, layer: BinaryLayer, seed: int, trial: int) -> Change:
+        """What the layer does in place of sums and threshold: (batch, ..., fan-in) to the bit, `low` or `low` + 1."""
+        assert layer.thresholds is not None
+        divided = self.segments(layer)
+        local = local_thresholds(layer.thresholds, divided).astype(np.float32)
+        counts = popcounts(layer.op, divided)
+
+        def run(x: Array, first: int) -> Array:
+            votes = np.zeros(1, np.int32)
+            for popcount, least in zip(counts(x), local, strict=True):
+                votes = votes + (popcount >= least)
+            made: Array = (2 * votes > divided.count) + np.int8(layer.low)
+            return made
+
+        return run
