@@ -84,15 +84,17 @@ class Memories:
     key: str = ""
 
 
-class _Through(torch.autograd.Function):
+class Through(torch.autograd.Function):
     """Other values forward; the gradient as if they were the same."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, other: Tensor) -> Tensor:
+        """The other values."""
         return other
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        """The gradient as it comes."""
         return grads[0], None
 
 
@@ -206,7 +208,7 @@ class Injection:
         chance = torch.rand(values.shape, generator=self._generator(place, False, values.device), device=values.device)
         with torch.no_grad():
             other = torch.where(chance < self.spec.activations * self._factor, -values, values)
-        changed: Tensor = _Through.apply(values, other)
+        changed: Tensor = Through.apply(values, other)
         return changed
 
     def normed(self, place: str, norm: nn.BatchNorm1d | nn.BatchNorm2d, values: Tensor) -> Tensor:
@@ -285,7 +287,7 @@ def _changed(quantized: Any, read: Callable[[Tensor, int], Tensor], signs: Tenso
             exact = (found * quantized.scale).to(value.dtype)
             hit = (found - codes) & ((1 << bits) - 1) != 0
             other = torch.where(hit, exact if signs is None else exact * signs, value)
-    return quantized.set(value=_Through.apply(value, other))
+    return quantized.set(value=Through.apply(value, other))
 
 
 def _drawn(codes: Tensor, bits: int, up: Tensor, down: Tensor, draws: torch.Generator) -> Tensor:

@@ -20,6 +20,8 @@ from bnnflow import CHECK_FAILED, Problem
 from .. import parallel, store
 from ..networks.network import Network
 from ..networks.signs import SurrogateSign, quick_signs
+from .approximation import approximated
+from .approximation_spec import EXACT
 from .bit_errors import NO_ERRORS
 from .evaluate import AnyNetwork, accuracy, run_key
 from .feed import DeviceFeed, HostFeed, make_feed
@@ -102,9 +104,13 @@ def train(
         if teacher is None:
             teacher = _float_teacher(network, images, labels, spec, checkpoint, progress)
     images, labels, held = _held_out(images, labels, spec)
-    with _placed(network, teacher, spec), _with_errors(network, spec, extras, memories) as errors:
+    with (
+        _placed(network, teacher, spec),
+        _with_errors(network, spec, extras, memories) as errors,
+        approximated(network, spec.approximation) as inexact,
+    ):
         device = device_of(spec.device)
-        update = Update(network, Optimizers(network, spec), spec, teacher, extras, errors is not None)
+        update = Update(network, Optimizers(network, spec), spec, teacher, extras, errors is not None or bool(inexact))
         step = Replayed(update) if can_be_replayed(update, device) else update
         feed = make_feed(images, labels, spec.augment, device)
         run = _Run(update, step, feed, len(images), progress, held, flips, errors)
@@ -224,7 +230,8 @@ def _float_teacher(
     if not isinstance(network, Network):
         raise Problem("only the networks of `flow models` have a float counterpart", key="distill", hint="leave it out")
     teacher = Network(network.spec, spec.seed, quantized=False)
-    off = {"distill": 0.0, "optimizer": "adam", "momentum_format": "", "weight_sign": "exact", "bit_errors": NO_ERRORS}
+    off = {"distill": 0.0, "optimizer": "adam", "momentum_format": "", "weight_sign": "exact"}
+    off |= {"bit_errors": NO_ERRORS, "approximation": EXACT}
     how = replace(spec, epochs=spec.teacher_epochs, **off)  # type: ignore[arg-type]
     beside = checkpoint and checkpoint.with_name(f"{checkpoint.stem}-teacher{checkpoint.suffix}")
     train(teacher, images, labels, how, beside, progress)

@@ -8,6 +8,7 @@ from typing import Literal, get_args
 
 from bnnflow import Problem
 
+from .approximation_spec import EXACT, Approximation
 from .bit_errors import NO_ERRORS, BitErrors
 
 Optimizer = Literal["adam", "sgd", "bop"]
@@ -51,6 +52,7 @@ class TrainSpec:
         precision: "bfloat16" computes products, and sums of more than 8 bits, in bfloat16: 1.4 to 2.5 times faster
             on processors with AVX-512 BF16, slower on those without.
         bit_errors: that training computes with.
+        approximation: of sums of XNOR products, that training computes with.
 
     Raises:
         Problem: a value is out of its range, or options do not fit together.
@@ -83,6 +85,7 @@ class TrainSpec:
     device: Device = "cpu"
     precision: Precision = "float32"
     bit_errors: BitErrors = NO_ERRORS
+    approximation: Approximation = EXACT
 
     def __post_init__(self) -> None:
         if self.epochs < 0:
@@ -109,6 +112,9 @@ class TrainSpec:
         self._check_options()
 
     def _check_options(self) -> None:
+        if self.approximation and self.bit_errors:
+            what = "bit errors and approximate sums are not trained for at once"
+            raise Problem(what, key="approximation", hint="leave one of them out")
         if self.batch < 2 * self.accumulate:
             what = f"a batch of {self.batch} in {self.accumulate} parts"
             raise Problem(what, key="accumulate", hint="batch norm needs 2 images or more in each part")

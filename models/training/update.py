@@ -52,7 +52,7 @@ class Update:
     """Forward, loss, backward and a step of the optimizers. Nothing in it waits for a GPU, where `can_be_replayed`.
 
     Attributes:
-        errors: whether the network computes with wrong bits.
+        errors: whether the network computes with wrong bits or approximate sums.
         draws: of stochastic weights; set anew for each epoch.
     """
 

@@ -55,7 +55,7 @@ def approximated(graph: Graph, layers: Mapping[str, Approximation], seed: int = 
         change = how.replacing(layer, seed, trial)
         if how.on_bits:
             bits.append(layer)
-            instead[layer.bit] = change
+            instead[layer.unit] = change
         else:
             sums.append(name)
             tensor = f"{name}__sums" if layer.op.has_bounds else name

@@ -100,7 +100,19 @@ class CapMin:
                 low -= 1
             else:
                 high += 1
-        return CapMin(tuple(np.clip(np.arange(many), low, high).tolist()))
+        return CapMin.between(low, high, many - 1)
+
+    @staticmethod
+    def between(low: int, high: int, size: int = ARRAY) -> CapMin:
+        """The levels from low to high of segments of `size` products, others becoming the nearest of them.
+
+        Raises:
+            Problem: not 0 <= low <= high <= size.
+        """
+        if not 0 <= low <= high <= size:
+            what = f"levels {low} to {high} of segments of {size} products"
+            raise Problem(what, "approximation", f"two numbers from 0 to {size}, the lower one first", key=KEY)
+        return CapMin(tuple(np.clip(np.arange(size + 1), low, high).tolist()))
 
     @property
     def size(self) -> int:

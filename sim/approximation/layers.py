@@ -10,7 +10,7 @@ import numpy as np
 from bnnflow import Problem
 
 from ...transforms.ir.graph import Graph, Node
-from ...transforms.ir.ops import AddBorder, ChannelwiseMul, Mvau, Thresholding
+from ...transforms.ir.ops import AddBorder, ChannelwiseMul, Flatten, Mvau, Thresholding
 from ...transforms.ir.tensor import Array
 from ..faults.injection.layout import chosen
 
@@ -30,6 +30,7 @@ class BinaryLayer:
         factor: of a popcount in the tensor that is compared, int64, (MH,) or (1,); 1 or more.
         low: value of the output where the bit is not set.
         bit: the tensor of that bit; "" without thresholds.
+        flat: whether that tensor is the flattened map.
         between: tensors from the sums up to the one in front of the bit.
         is_score: its sums reach the network's output without a threshold: class scores.
     """
@@ -41,6 +42,7 @@ class BinaryLayer:
     factor: Array
     low: int
     bit: str
+    flat: bool
     between: tuple[str, ...]
     is_score: bool
 
@@ -48,6 +50,11 @@ class BinaryLayer:
     def fan_in(self) -> int:
         """Products of a sum."""
         return int(self.op.weight.shape[1])
+
+    @property
+    def unit(self) -> str:
+        """The tensor that sums, border and threshold make as one unit, in the graph that `fused` gives."""
+        return f"{self.bit}__map" if self.flat else self.bit
 
 
 def binary_layers(graph: Graph) -> dict[str, BinaryLayer]:
@@ -121,7 +128,9 @@ def fused(graph: Graph, layers: Sequence[BinaryLayer]) -> Graph:
             layer = units[node.name]
             bounds = np.zeros((len(layer.op.weight), 1), np.int64)
             inputs = graph.node(layer.name).inputs
-            nodes.append(Node(node.name, replace(layer.op, bounds=bounds, act_val=layer.low), inputs))
+            nodes.append(Node(layer.unit, replace(layer.op, bounds=bounds, act_val=layer.low), inputs))
+            if layer.flat:
+                nodes.append(Node(node.name, Flatten(), (layer.unit,)))
         elif node.name not in gone:
             nodes.append(node)
     return graph.with_nodes(tuple(nodes))
@@ -131,7 +140,8 @@ def shifted(graph: Graph, layer: BinaryLayer, shift: Array) -> Graph:
     """The network with a layer's threshold on popcounts higher by `shift`, int64, (MH,)."""
     node = graph.node(layer.bit)
     assert isinstance(node.op, Mvau | Thresholding)
-    bounds = node.op.bounds + (shift * layer.factor)[:, None]
+    moved = shift * layer.factor
+    bounds = node.op.bounds + np.tile(moved, len(node.op.bounds) // len(moved))[:, None]
     changed = replace(node, op=replace(node.op, bounds=bounds))
     return graph.with_nodes(tuple(changed if one.name == node.name else one for one in graph.nodes))
 
@@ -148,7 +158,8 @@ def _layer(graph: Graph, index: int, node: Node, op: Mvau) -> BinaryLayer:
     shift: Array = np.zeros(1, np.int64)
     if not op.xnor:
         factor, shift = factor * 2, shift - fan_in
-    bounds, low = op.bounds, op.act_val
+    bounds, low, flat = op.bounds, op.act_val, False
+    shape = (*graph.types[node.input].shape[:-1], len(op.weight))
     while not bounds.size:
         between.append(last.name)
         reader = graph.sole_reader(last.name)
@@ -156,10 +167,11 @@ def _layer(graph: Graph, index: int, node: Node, op: Mvau) -> BinaryLayer:
             break
         last = reader
         match reader.op:
-            case AddBorder(values, rows, columns):
-                shape = graph.types[reader.name].shape
+            case AddBorder(values, rows, columns) if not flat:
                 shift = shift + values[rows[:, None], columns[None, :]].reshape(shape)
-            case ChannelwiseMul(by) if bool((by > 0).all()):
+            case Flatten():
+                flat = True
+            case ChannelwiseMul(by) if bool((by > 0).all()) and not flat:
                 factor, shift = factor * by, shift * by
             case Thresholding():
                 bounds, low = reader.op.bounds, reader.op.act_val
@@ -167,10 +179,10 @@ def _layer(graph: Graph, index: int, node: Node, op: Mvau) -> BinaryLayer:
                 break
     is_score = _reaches_output(graph, node) and not bounds.size
     if bounds.shape[1:] != (1,):
-        return BinaryLayer(node.name, index, op, None, factor, 0, "", (), is_score)
-    limits = -((shift - bounds[:, 0]) // factor)
+        return BinaryLayer(node.name, index, op, None, factor, 0, "", False, (), is_score)
+    limits = -((shift - bounds[:, 0].reshape(shape if flat else -1)) // factor)
     thresholds = np.clip(np.broadcast_to(limits, (*limits.shape[:-1], len(op.weight))), 0, fan_in + 1)
-    return BinaryLayer(node.name, index, op, thresholds, factor, low, last.name, tuple(between), False)
+    return BinaryLayer(node.name, index, op, thresholds, factor, low, last.name, flat, tuple(between), False)
 
 
 def _reaches_output(graph: Graph, node: Node) -> bool:

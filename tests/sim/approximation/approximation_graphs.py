@@ -27,6 +27,7 @@ NETWORKS = {
     "pools after signs": replace(CNN, pool_order="after-sign"),
     "border of -1": replace(CNN, padding=-1),
     "no padding": replace(CNN, channels=(8, 6), kernels=(3, 3), pools=(2, 1), padding=None),
+    "flattened sums": replace(CNN, channels=(8, 6, 5), pools=(2, 1, 1)),
     "rows": NetworkSpec("mlp", (1, 8, 8), 10, hidden=(16, 12)),
     "bit planes": replace(CNN, input="planes", planes=2),
 }
@@ -74,6 +75,7 @@ def plain(
     Functions get the layer, inputs and weights as 0 and 1, and the threshold on popcounts of the place.
     """
     ends = {binary[name].bit: name for name in bits}
+    flat = {name for name, layer in binary.items() if layer.flat}
     made = {graph.input: x.astype(np.int64)}
     for node in graph.nodes:
         if node.name not in ends and node.name not in sums:
@@ -92,5 +94,7 @@ def plain(
                 values[place] = sums[node.name](layer, x01, w01)
         if node.name not in ends and layer.op.has_bounds:
             values = layer.op.act_val + (values[..., None] >= layer.op.bounds).sum(axis=-1)
+        if node.name in ends and layer.name in flat:
+            values = values.reshape(len(values), -1)
         made[node.name] = values
     return made[graph.output]
