@@ -42,6 +42,7 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
         "faults": "faults:faults",
         "tolerance": "fault_plans:tolerance",
         "protect": "fault_plans:protect",
+        "approximate": "approximation:approximate",
         "placement": "faults:placement",
         "criticality": "faults:criticality",
         "margins": "faults:margins",

@@ -79,9 +79,12 @@ def labelled(labels: np.ndarray | None) -> np.ndarray:
     return labels
 
 
-def dataflow(graph: Graph) -> Graph:
-    """The graph in dataflow units; as it is folded where it has units already."""
-    return stages(graph)[-1].graph
+def dataflow(graph: Graph, keep_shape: bool = False) -> Graph:
+    """The graph in dataflow units; as it is folded where it has units already.
+
+    `keep_shape` keeps channels that are constant, repeated or never read.
+    """
+    return stages(graph, keep_shape=keep_shape)[-1].graph
 
 
 def campaign(

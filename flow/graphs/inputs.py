@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from ..results.costs import InputHeld
 from ..run.files import explain
 from ..run.folder import verify_recorded
 from ..run.typed_json import from_json
+
+if TYPE_CHECKING:
+    from ...models.data.load import Dataset
 
 
 def open_graph(path: Path, contract: InputContract | None = None) -> Graph:
@@ -147,6 +150,11 @@ def images_of_run(path: Path, limit: int | None) -> tuple[np.ndarray, np.ndarray
     Raises:
         Problem: the file belongs to no run, so that nothing says which images it is for.
     """
+    data = _dataset_of_run(path)
+    return data.test_images[:limit], data.test_labels[:limit]
+
+
+def _dataset_of_run(path: Path) -> Dataset:
     from ..recipe.file import load_recipe
     from ..recipe.objects import dataset
     from ..run.folder import RECIPE, Run
@@ -155,8 +163,26 @@ def images_of_run(path: Path, limit: int | None) -> tuple[np.ndarray, np.ndarray
     if run is None:
         hint = "give --data digits, or --input X.npy with --labels L.npy"
         raise Problem("nothing says which images this network is for", str(path), hint)
-    data = dataset(load_recipe(run.path(RECIPE)))
-    return data.test_images[:limit], data.test_labels[:limit]
+    return dataset(load_recipe(run.path(RECIPE)))
+
+
+def training_images(name: str, folder: Path | None, path: Path, limit: int) -> np.ndarray:
+    """The first training images (N, C, H, W) uint8 of a data set, or of the run that a graph's file belongs to.
+
+    Raises:
+        Problem: no data set is named, and the file belongs to no run.
+    """
+    from ..run.folder import Run
+
+    if name:
+        from ...models.data.load import load_dataset as load_data
+        from ..run.places import cache_folder, data_places
+
+        return load_data(name, folder, data_places(), cache_folder()).train_images[:limit]
+    if Run.find(path) is None:
+        what = "nothing says which training images popcounts are to be counted on"
+        raise Problem(what, str(path), "give --calibration X.npy, or --data with a data set's own images")
+    return _dataset_of_run(path).train_images[:limit]
 
 
 def input_held(graph: Graph) -> InputHeld | None:

@@ -247,9 +247,15 @@ def train_settings(recipe: Recipe) -> TrainSpec:
     from ...models.training.train_spec import TrainSpec
 
     settings = recipe.train.model_dump(exclude={"threads", "norm_images", "flip_window", "epochs", "validation"})
-    errors = recipe.fault_training.bit_errors()
     share = held_out_share(recipe)
-    return TrainSpec(recipe.epochs, seed=recipe.seed, validation=share, bit_errors=errors, **settings)
+    return TrainSpec(
+        recipe.epochs,
+        seed=recipe.seed,
+        validation=share,
+        bit_errors=recipe.fault_training.bit_errors(),
+        approximation=recipe.approximation.approximation(),
+        **settings,
+    )
 
 
 def held_out_share(recipe: Recipe) -> float:

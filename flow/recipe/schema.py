@@ -19,6 +19,7 @@ from pydantic import Field, PrivateAttr, model_validator
 from bnnflow import Problem, __version__
 
 from ...models.networks import zoo
+from .approximation import ApproximateSums
 from .fault_training import FaultTraining
 from .model import SHAPES, Model, map_sides
 from .origin import Origin, place_of
@@ -212,6 +213,7 @@ class Recipe(Section):
     model: Model
     train: Train = Train()
     fault_training: FaultTraining = FaultTraining()
+    approximation: ApproximateSums = ApproximateSums()
     ensemble: Ensemble = Ensemble()
     prune: Prune = Prune()
     target: Target = Target()

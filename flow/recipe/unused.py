@@ -27,7 +27,7 @@ OF_TRAINING = (
 def unused(recipe: Recipe) -> dict[KeyPath, Reason]:
     """Keys of sections but `model` that have no effect, each with the reason and a repair."""
     found: dict[KeyPath, Reason] = {}
-    sections = (_data, _train, _fault_training, _prune, _faults, _cosim, _synth)
+    sections = (_data, _train, _fault_training, _approximation, _prune, _faults, _cosim, _synth)
     for rules in (section(recipe) for section in sections):
         for path, why, repair in rules:
             found.setdefault(path, (why, repair))
@@ -98,6 +98,17 @@ def _fault_training(recipe: Recipe) -> Rules:
         yield ("fault_training", "protected"), "it is of assignment protect", "or set `assignment: protect`"
     if not settings.guide or settings.assignment != "softmax":
         yield ("fault_training", "temperature"), "it is of assignment softmax", "or set `assignment: softmax`"
+
+
+def _approximation(recipe: Recipe) -> Rules:
+    settings = recipe.approximation
+    if recipe.model.kind == "onnx" or not recipe.epochs:
+        onnx = recipe.model.kind == "onnx"
+        why = "an ONNX file is not trained" if onnx else "nothing is trained"
+        for key in type(settings).model_fields:
+            yield ("approximation", key), why, "or give `model.arch` in its place" if onnx else "or set train.epochs"
+    elif not settings.capmin:
+        yield ("approximation", "array"), "it is of capmin", "or set `capmin`"
 
 
 def _prune(recipe: Recipe) -> Rules:

@@ -90,6 +90,7 @@ def train(build: Build) -> TrainResult | NoResult:
         "errors": recipe.fault_training.model_dump(mode="json"),
         "map": [recipe.fault_training.map] if recipe.fault_training.map is not None else [],
         "target": decides(recipe) if recipe.fault_training.map is not None else {},
+        "approximation": recipe.approximation.model_dump(mode="json"),
         "ensemble": recipe.ensemble.model_dump(mode="json"),
         "seed": recipe.seed,
         "data": to_json(build.result(DataResult)),

@@ -106,6 +106,8 @@ def train_base(build: Build, spec: NetworkSpec | OwnSpec | EnsembleSpec) -> Trai
     """
     from ...models.files.saved import save_network
     from ...models.networks.ternary import zero_shares
+    from ...models.training.approximation import approximated
+    from ...models.training.approximation_spec import EXACT
     from ...models.training.batchnorm import reestimate
     from ...models.training.evaluate import accuracy
     from ...models.training.flips import FlipCounts
@@ -120,11 +122,13 @@ def train_base(build: Build, spec: NetworkSpec | OwnSpec | EnsembleSpec) -> Trai
             flips.save(path)
     device = device_of(recipe.train.device)
     network.to(device)
-    before = after = accuracy(network, images.test_images, images.test_labels)
-    if history:
-        chosen = sample(images.train_images, recipe.train.norm_images, recipe.seed)
-        reestimate(network, chosen, recipe.train.augment, recipe.seed)
-        after = accuracy(network, images.test_images, images.test_labels)
+    # Statistics are those of the sums that the hardware is to make, and so are the accuracies.
+    with approximated(network, recipe.approximation.approximation() if history else EXACT):
+        before = after = accuracy(network, images.test_images, images.test_labels)
+        if history:
+            chosen = sample(images.train_images, recipe.train.norm_images, recipe.seed)
+            reestimate(network, chosen, recipe.train.augment, recipe.seed)
+            after = accuracy(network, images.test_images, images.test_labels)
     with build.run.temporary(f"base/{WEIGHTS}") as path:
         save_network(network.to("cpu"), path)
     return TrainResult(

@@ -241,6 +241,7 @@ def _check_training(recipe: Recipe, network: Trained, images: Dataset) -> None:
         what = "only the networks of `flow models` have a float counterpart"
         raise recipe.problem("train.distill", what, "leave it out")
     _check_fault_training(recipe, network, images)
+    _check_approximation(recipe, network)
     if recipe.epochs:
         left = len(images.train_images) - len(held_out(images.train_labels, train_settings(recipe)))
         _check_batches(recipe, "train", left, recipe.train.batch, recipe.train.accumulate)
@@ -286,6 +287,27 @@ def _check_fault_training(recipe: Recipe, network: Trained, images: Dataset) -> 
         if settings.thresholds:
             with recipe.at("fault_training.thresholds"):
                 known.thresholds(network)
+
+
+def _check_approximation(recipe: Recipe, network: Trained) -> None:
+    """Refuse approximate sums of a network of which it is not known what its hardware stores in training."""
+    from ...models.training.approximation import approximated
+    from ...models.training.ensemble import EnsembleNetwork
+
+    settings = recipe.approximation
+    if not settings.used or not recipe.epochs:
+        return
+    key = "approximation." + ("lta" if settings.lta else "capmin")
+    if isinstance(network, EnsembleNetwork):
+        raise recipe.problem(key, "members of an ensemble know no approximate sums", "set `ensemble: {members: 1}`")
+    if recipe.prune.enabled:
+        what = "pruning measures and fine-tunes with exact sums"
+        raise recipe.problem(key, what, "set `prune: {enabled: false}`")
+    if recipe.fault_training.used:
+        what = "bit errors and approximate sums are not trained for at once"
+        raise recipe.problem(key, what, "leave fault_training out")
+    with recipe.at(key), approximated(network, settings.approximation()):
+        pass
 
 
 def _check_batches(recipe: Recipe, section: str, images: int, batch: int, parts: int) -> None:

@@ -22,10 +22,9 @@ from bnnflow import Problem
 
 from .. import parallel
 from ..networks.layers import MapNorm, RowNorm
-from ..networks.network import Network
+from ..networks.network import Network, NetworkSpec
 from ..networks.signs import BinarySign, SurrogateSign
 from .approximation_spec import Approximation
-from .evaluate import AnyNetwork
 from .injection import Through
 
 _AROUND = "only built-in chains of binary weights without scales, with signs behind norms, know approximate sums"
@@ -39,19 +38,19 @@ class _Link:
         pooled: a pool stands between sums and norm, so that a negative gain inverts the bit.
         before: the hidden layer whose bits it reads; None: it reads the network's input.
         binary: it reads bits.
-        flattened: it reads a map as a row.
+        flatten: stands between it and the map that it reads as a row; None elsewhere.
         map: (channels, height, width) of that map.
         given, weight, mean, var: input, weights, and the statistics that the norm takes.
     """
 
     name: str
     layer: nn.Conv2d | nn.Linear
-    pool: nn.Module | None
+    pool: nn.MaxPool2d | None
     norm: MapNorm | RowNorm
     sign: nn.Module
     before: _Link | None
     binary: bool
-    flattened: bool
+    flatten: nn.Flatten | None
     map: tuple[int, ...] = ()
     given: Tensor = field(default_factory=lambda: torch.zeros(0))
     weight: Tensor = field(default_factory=lambda: torch.zeros(0))
@@ -70,7 +69,7 @@ class _Link:
 
 
 @contextmanager
-def approximated(network: AnyNetwork, how: Approximation) -> Iterator[list[str]]:
+def approximated(network: nn.Module, how: Approximation) -> Iterator[list[str]]:
     """Within, the hidden layers of a network that read bits compute approximate sums, in training and in eval mode.
 
     Layers that read pixels, class scores, and layers that one segment covers (for lta) stay exact.
@@ -96,10 +95,11 @@ def approximated(network: AnyNetwork, how: Approximation) -> Iterator[list[str]]
             hooks.callback(register(hook).remove)
 
         for link in taken:
-            if link.flattened:
-                flatten = network.layers["flatten"]  # type: ignore[union-attr]
-                on(flatten, lambda _m, given, link=link: setattr(link, "map", tuple(given[0].shape[1:])), True)
-            on(link.layer.weight_quant, lambda _m, _in, out, link=link: _keep(link, out.value))  # type: ignore[arg-type]
+            if link.flatten is not None:
+                on(link.flatten, lambda _m, given, link=link: setattr(link, "map", tuple(given[0].shape[1:])), True)
+            quantizer = link.layer.weight_quant
+            assert isinstance(quantizer, nn.Module)
+            on(quantizer, lambda _m, _in, out, link=link: _keep(link, out.value))
             on(link.layer, lambda _m, given, link=link: setattr(link, "given", given[0].detach()), True)
             if how.capmin:
                 on(link.layer, lambda _m, _in, out, link=link: Through.apply(out, _levelled(link, out, how)))
@@ -109,37 +109,41 @@ def approximated(network: AnyNetwork, how: Approximation) -> Iterator[list[str]]
         yield [link.name for link in taken]
 
 
-def _links(network: AnyNetwork) -> list[_Link]:
+def _links(network: nn.Module) -> list[_Link]:
     """The hidden layers of a chain, in order."""
-    spec = network.spec
-    if not isinstance(network, Network) or not (
-        spec.is_chain and spec.weight_bits == 1 and spec.weight_scale == "none" and spec.activation == "sign"
-        and spec.weight_kind == "levels" and not spec.stochastic
-    ):  # fmt: skip
+    if not isinstance(network, Network) or not _is_plain(network.spec):
         raise Problem("what the hardware stores of this network is not known here", key="approximation", hint=_AROUND)
+    spec = network.spec
     modules = list(network.layers.items())
     names = {id(layer): name for name, layer in network.weight_layers()}
     found: list[_Link] = []
-    flattened = False
+    flatten: nn.Flatten | None = None
     for at, (_, module) in enumerate(modules):
-        flattened = flattened or isinstance(module, nn.Flatten)
+        flatten = module if isinstance(module, nn.Flatten) else flatten
         if not isinstance(module, nn.Conv2d | nn.Linear):
             continue
         behind = [one for _, one in modules[at + 1 : at + 4]]
-        pool = behind.pop(0) if behind and isinstance(behind[0], nn.MaxPool2d) else None
-        if len(behind) < 2 or not isinstance(behind[0], MapNorm | RowNorm):
+        pool = behind[0] if behind and isinstance(behind[0], nn.MaxPool2d) else None
+        behind = behind[1:] if pool is not None else behind
+        if len(behind) < 2:
             continue
         norm, sign = behind[:2]
-        if not isinstance(sign, BinarySign | SurrogateSign):
+        if not isinstance(norm, MapNorm | RowNorm) or not isinstance(sign, BinarySign | SurrogateSign):
             continue
         last = found[-1] if found else None
         binary = last is not None or spec.input != "bits8"
-        found.append(_Link(names[id(module)], module, pool, norm, sign, last, binary, flattened))
-        flattened = False
+        found.append(_Link(names[id(module)], module, pool, norm, sign, last, binary, flatten))
+        flatten = None
     if spec.padding in (-1, 1) and any(link.pool is not None for link in found):
         what = "a pool in front of a norm, and a border of -1 or +1, leave a negative gain on the sums"
         raise Problem(what, key="approximation", hint="set model.pool_order: after-sign, or padding: 0")
     return found
+
+
+def _is_plain(spec: NetworkSpec) -> bool:
+    """A chain whose weights, and signs behind norms, are -1 and +1."""
+    weights = spec.weight_bits == 1 and spec.weight_scale == "none" and spec.weight_kind == "levels"
+    return spec.is_chain and weights and spec.activation == "sign" and not spec.stochastic
 
 
 def _keep(link: _Link, weight: Tensor) -> None:
@@ -198,11 +202,11 @@ def _stored(link: _Link) -> tuple[Tensor, Tensor, Tensor, tuple[int, ...]]:
     return rows, weight.permute(2, 3, 1, 0).flatten(0, 2), border, size
 
 
-def _popcounts(rows: Tensor, weight: Tensor, size: int) -> Iterator[tuple[Tensor, int]]:
-    """Of each segment of products in turn, (images, places, channels), and how many there are."""
+def _segment_sums(rows: Tensor, weight: Tensor, size: int) -> Iterator[tuple[Tensor, int]]:
+    """Of each segment's products in turn, (images, places, channels), and how many these are."""
     for start in range(0, len(weight), size):
         part = weight[start : start + size]
-        yield (rows[..., start : start + size] @ part + len(part)) * 0.5, len(part)
+        yield rows[..., start : start + size] @ part, len(part)
 
 
 @torch.no_grad()
@@ -212,8 +216,9 @@ def _levelled(link: _Link, exact: Tensor, how: Approximation) -> Tensor:
     with _whole_floats(exact):
         rows, weight, border, _ = _stored(link)
         total = border.expand(rows.shape[1], weight.shape[1]) - len(weight)
-        for popcount, _ in _popcounts(rows, weight, how.array):
-            total = total + 2.0 * popcount.clamp_(low, high)
+        for sums, length in _segment_sums(rows, weight, how.array):
+            # 2 p - length, with p as it is read
+            total = total + sums.clamp_(2 * low - length, 2 * high - length).add_(length)
     if not link.pooled:
         total = total * link.gains
     return total.transpose(1, 2).reshape(exact.shape).to(exact.dtype)
@@ -228,17 +233,17 @@ def _decided(link: _Link, exact: Tensor, gates: int) -> Tensor:
         # A sum of -1 and +1 with its border is 2 p - fan-in + border for p products of +1.
         least = torch.ceil((_thresholds(link, fan_in) + fan_in - border.double()) / 2).clamp(0, fan_in + 1).long()
         votes = torch.zeros(1, dtype=torch.int16, device=exact.device)
-        for popcount, length in _popcounts(rows, weight, gates):
+        for sums, length in _segment_sums(rows, weight, gates):
             local = (2 * least * length + fan_in) // (2 * fan_in)
             local = torch.where(least > fan_in, length + 1, local)
-            votes = votes + (popcount >= local.to(popcount.dtype))
+            votes = votes + (sums >= (2 * local - length).to(sums.dtype))
     bits = 2 * votes > -(-fan_in // gates)
     made = torch.where(bits, 1.0, -1.0).transpose(1, 2).to(exact.dtype)
     if not size:
         return made.reshape(exact.shape)
     made = made.reshape(*made.shape[:2], *size)
     if link.pool is not None:
-        made = functional.max_pool2d(made, link.pool.kernel_size, link.pool.stride)  # type: ignore[arg-type]
+        made = functional.max_pool2d(made, link.pool.kernel_size, link.pool.stride)
         made = made * gains.to(made.dtype).reshape(1, -1, 1, 1)
     return made
 

@@ -8,7 +8,7 @@ segments' popcounts, `refitted` moves thresholds to where approximate sums are.
 
 from __future__ import annotations
 
-from .approximate import Approximation, Judged, approximated, judge
+from .approximate import Judged, SumModel, approximated, judge
 from .capmin import CapMin, Confusion, histograms, read_confusion
 from .layers import BinaryLayer, binary_layers, left_out, mapped
 from .lta import LocalThresholds, local_thresholds
@@ -16,12 +16,12 @@ from .refit import refitted
 from .xnor_errors import XnorErrors, read_xnor_errors
 
 __all__ = [
-    "Approximation",
     "BinaryLayer",
     "CapMin",
     "Confusion",
     "Judged",
     "LocalThresholds",
+    "SumModel",
     "XnorErrors",
     "approximated",
     "binary_layers",

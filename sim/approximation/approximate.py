@@ -17,7 +17,7 @@ from .layers import BinaryLayer, binary_layers, fused
 from .lta import LocalThresholds
 from .xnor_errors import XnorErrors
 
-Approximation = CapMin | Confusion | LocalThresholds | XnorErrors
+SumModel = CapMin | Confusion | LocalThresholds | XnorErrors
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Judged:
         return int((self.classes != self.exact).sum())
 
 
-def approximated(graph: Graph, layers: Mapping[str, Approximation], seed: int = 0, trial: int = 0) -> Walk:
+def approximated(graph: Graph, layers: Mapping[str, SumModel], seed: int = 0, trial: int = 0) -> Walk:
     """The network with approximate sums in these layers, ready to run.
 
     Args:
@@ -64,7 +64,7 @@ def approximated(graph: Graph, layers: Mapping[str, Approximation], seed: int = 
     return Walk.of(fused(split(graph, sums), bits), {}, wide, instead)
 
 
-def _range(graph: Graph, layer: BinaryLayer, how: Approximation) -> TensorType:
+def _range(graph: Graph, layer: BinaryLayer, how: SumModel) -> TensorType:
     """Type of sums that may be read as more than the fan-in: a tail's popcount as that of a whole segment."""
     divided = how.segments(layer)
     most = divided.count * divided.size
@@ -74,7 +74,7 @@ def _range(graph: Graph, layer: BinaryLayer, how: Approximation) -> TensorType:
     return TensorType(shape, -layer.fan_in, 2 * most - layer.fan_in, 2)
 
 
-def judge(graph: Graph, layers: Mapping[str, Approximation], images: Array, seed: int = 0, trial: int = 0) -> Judged:
+def judge(graph: Graph, layers: Mapping[str, SumModel], images: Array, seed: int = 0, trial: int = 0) -> Judged:
     """Classes of images, as the graph takes them, with these layers approximated, and exactly."""
     walk = approximated(graph, layers, seed, trial)
     exact = Simulator.of(graph).classes(images)

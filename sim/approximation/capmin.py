@@ -11,6 +11,7 @@ import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -69,6 +70,12 @@ class CapMin:
     Raises:
         Problem: there are fewer than two levels, or one is out of range.
     """
+
+    name: ClassVar[str] = "capmin"
+    on_bits: ClassVar[bool] = False
+    """Whether it gives the bit behind the sums, and not sums."""
+    drawn: ClassVar[bool] = False
+    """Whether it differs from trial to trial."""
 
     levels: tuple[int, ...]
 
@@ -130,11 +137,6 @@ class CapMin:
         span = max(self.levels) - min(self.levels)
         return self.size / span if span else float("inf")
 
-    @property
-    def on_bits(self) -> bool:
-        """Whether it gives the bit behind the sums, and not sums."""
-        return False
-
     def segments(self, layer: BinaryLayer) -> Segments:
         """How it divides a layer's sums."""
         return Segments(layer.fan_in, self.size)
@@ -164,6 +166,12 @@ class Confusion:
             segments.
     """
 
+    name: ClassVar[str] = "confusion"
+    on_bits: ClassVar[bool] = False
+    """Whether it gives the bit behind the sums, and not sums."""
+    drawn: ClassVar[bool] = True
+    """Whether it differs from trial to trial."""
+
     chances: Array
     levels: CapMin | None = None
 
@@ -177,11 +185,6 @@ class Confusion:
     def size(self) -> int:
         """Products of a whole segment."""
         return len(self.chances) - 1
-
-    @property
-    def on_bits(self) -> bool:
-        """Whether it gives the bit behind the sums, and not sums."""
-        return False
 
     def segments(self, layer: BinaryLayer) -> Segments:
         """How it divides a layer's sums."""

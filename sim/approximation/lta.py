@@ -9,6 +9,7 @@ negative; neither is so here: a compiled graph holds negative gains in its weigh
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -48,6 +49,12 @@ class LocalThresholds:
         Problem: less than one.
     """
 
+    name: ClassVar[str] = "lta"
+    on_bits: ClassVar[bool] = True
+    """Whether it gives the bit behind the sums, and not sums."""
+    drawn: ClassVar[bool] = False
+    """Whether it differs from trial to trial."""
+
     gates: int
 
     def __post_init__(self) -> None:
@@ -55,9 +62,9 @@ class LocalThresholds:
             raise Problem(f"segments of {self.gates} products", "approximation", "1 or more", key=KEY)
 
     @property
-    def on_bits(self) -> bool:
-        """Whether it gives the bit behind the sums, and not sums."""
-        return True
+    def size(self) -> int:
+        """Products of a whole segment."""
+        return self.gates
 
     def segments(self, layer: BinaryLayer) -> Segments:
         """How it divides a layer's sums."""

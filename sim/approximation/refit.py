@@ -14,11 +14,11 @@ from ...transforms.ir.graph import Graph
 from ...transforms.ir.tensor import Array
 from ..segments import Segments, popcounts
 from ..walk import Change, Walk
-from .approximate import Approximation, approximated
+from .approximate import SumModel, approximated
 from .layers import BinaryLayer, binary_layers, shifted
 
 
-def refitted(graph: Graph, layers: Mapping[str, Approximation], images: Array, seed: int = 0) -> Graph:
+def refitted(graph: Graph, layers: Mapping[str, SumModel], images: Array, seed: int = 0) -> Graph:
     """The network with other thresholds behind approximate sums: each bit is as often set as with exact ones.
 
     Layer by layer, each behind the earlier ones' new thresholds; a channel's threshold moves by one number everywhere.
@@ -56,7 +56,7 @@ def _whole(layer: BinaryLayer) -> Change:
     return run
 
 
-def _above(graph: Graph, others: Mapping[str, Approximation], layer: BinaryLayer, sums: Change, images: Array) -> Array:
+def _above(graph: Graph, others: Mapping[str, SumModel], layer: BinaryLayer, sums: Change, images: Array) -> Array:
     """Popcounts by `sums` less the layer's thresholds, behind other approximate layers: (values, MH) int64."""
     seen: list[Array] = []
     given = graph.node(layer.name).input

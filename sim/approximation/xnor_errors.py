@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -37,6 +38,12 @@ class XnorErrors:
         Problem: one is out of range.
     """
 
+    name: ClassVar[str] = "xnor-errors"
+    on_bits: ClassVar[bool] = False
+    """Whether it gives the bit behind the sums, and not sums."""
+    drawn: ClassVar[bool] = True
+    """Whether it differs from trial to trial."""
+
     chances: tuple[tuple[float, float], tuple[float, float]]
 
     def __post_init__(self) -> None:
@@ -47,9 +54,9 @@ class XnorErrors:
                     raise Problem(what, "approximation", "from 0 to 1", key=KEY)
 
     @property
-    def on_bits(self) -> bool:
-        """Whether it gives the bit behind the sums, and not sums."""
-        return False
+    def size(self) -> int:
+        """Products of a segment: it knows none."""
+        return 0
 
     def segments(self, layer: BinaryLayer) -> Segments:
         """How it divides a layer's sums: not at all."""

@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .flow.api.approximation import approximate as approximate
     from .flow.api.faults import attack as attack
     from .flow.api.faults import faults as faults
     from .flow.api.graphs import LoadedGraph as LoadedGraph
@@ -32,14 +33,16 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
-    *("CHECK_FAILED", "TOOL_MISSING", "USER_INPUT", "LoadedGraph", "Problem", "__version__", "attack", "build"),
-    *("calibrate", "check", "compare", "compile_file", "explore", "faults", "load", "part", "parts", "protect"),
+    *("CHECK_FAILED", "TOOL_MISSING", "USER_INPUT", "LoadedGraph", "Problem", "__version__", "approximate", "attack"),
+    *("build", "calibrate", "check", "compare", "compile_file", "explore", "faults", "load", "part", "parts"),
+    "protect",
     *("prune", "rank", "synth", "tolerance", "visible"),
 ]
 # Names of the Python API, by the module of flow/api that holds them.
 _API = {
     **dict.fromkeys(("LoadedGraph", "check", "compile_file", "load"), "graphs"),
     **dict.fromkeys(("build", "compare", "prune", "rank"), "runs"),
+    "approximate": "approximation",
     **dict.fromkeys(("attack", "faults"), "faults"),
     **dict.fromkeys(("protect", "tolerance"), "plans"),
     "calibrate": "hardware",
