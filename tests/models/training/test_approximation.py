@@ -20,6 +20,7 @@ from bnnflow.models.training.train_spec import TrainSpec
 from tests.models.conftest import CNN, MLP, RESIDUAL, lively
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (20, 1, 8, 8), dtype=np.uint8)
+ERRORS = BitErrors(ErrorRates(0.1, 0.1))
 PLAN = TrainSpec(2, 50, 0.01, 0)
 
 
@@ -30,11 +31,8 @@ def trained(digits: Dataset, plan: TrainSpec) -> str:
 
 
 def test_training_computes_with_it(digits: Dataset) -> None:
-    plans = [
-        PLAN,
-        replace(PLAN, approximation=Approximation(lta=5)),
-        replace(PLAN, approximation=Approximation(capmin=2)),
-    ]
+    hows = (EXACT, Approximation(lta=5), Approximation(capmin=2))
+    plans = [replace(PLAN, approximation=how) for how in hows]
     found = [trained(digits, plan) for plan in plans]
     assert len(set(found)) == 3
     assert trained(digits, plans[1]) == found[1]
@@ -91,7 +89,7 @@ def test_levels_lie_around_half() -> None:
         (lambda: Approximation(lta=-1), "lta"),
         (lambda: Approximation(capmin=34), "capmin"),
         (lambda: Approximation(capmin=1, array=0), "array"),
-        (lambda: replace(PLAN, approximation=Approximation(lta=8), bit_errors=BitErrors(ErrorRates(0.1, 0.1))), "approximation"),
+        (lambda: replace(PLAN, approximation=Approximation(lta=8), bit_errors=ERRORS), "approximation"),
         (lambda: entered(MLP, Approximation(lta=16)), "lta"),
         (lambda: entered(replace(MLP, hidden=(16,)), Approximation(capmin=3)), "capmin"),
         (lambda: entered(RESIDUAL["integer-pool"], Approximation(lta=4)), "approximation"),
