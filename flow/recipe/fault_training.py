@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from bnnflow import Problem
 
 from .positions import KeyPath
-from .section import Count, Section, Share, cross_faults
+from .section import Section, Share, cross_faults
 
 if TYPE_CHECKING:
     from ...models.training.bit_errors import BitErrors
@@ -56,7 +56,9 @@ class FaultTraining(Section):
     guide_epochs: Annotated[int, Field(ge=0, le=10_000)] = Field(
         default=1, description="guide: epochs after which filters are scored anew; 0: once"
     )
-    guide_images: Annotated[Count, Field(ge=2)] = Field(default=256, description="guide: training images to score on")
+    guide_images: Annotated[int, Field(ge=2, le=10_000_000)] = Field(
+        default=256, description="guide: training images to score on"
+    )
 
     @model_validator(mode="after")
     def _fits_together(self) -> FaultTraining:
