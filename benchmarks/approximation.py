@@ -115,7 +115,8 @@ def errors(benches: Mapping[str, Bench]) -> None:
     rates = (0.0, 0.01, 0.05, 0.1)
     row("network", "products that err", *rates)
     row(*["---"] * (len(rates) + 2))
-    for name, bench in benches.items():
+    # Sums of convolutions are too many to draw here.
+    for name, bench in list(benches.items())[:2]:
         names = bench.named(thresholds=False)
         for what, one in (("all, at the rate", 1.0), ("1 with 1 alone, at four times the rate", 0.0)):
             cells = []

@@ -34,6 +34,10 @@ class ApproximateSums(Section):
                 raise cross_faults([((problem.key,), problem.what, problem.hint)]) from problem
         return self
 
+    def __str__(self) -> str:
+        """Which, for people: "lta 32", "capmin 3 of segments of 32"."""
+        return f"lta {self.lta}" if self.lta else f"capmin {self.capmin} of segments of {self.array}"
+
     @property
     def used(self) -> bool:
         """Whether any sum is approximate."""

@@ -60,6 +60,8 @@ class TrainResult:
             re-estimated.
         zeros: share of weights of 0 by layer, 0 to 1; left out where weights have one bit.
         errors: bit errors that it was trained with, for people; left out where there were none.
+        sums: approximate sums that it was trained with, and that the accuracies are of, for people; left out where they
+            were exact.
         device: that trained it.
     """
 
@@ -68,6 +70,7 @@ class TrainResult:
     accuracy: float
     zeros: Mapping[str, float] | None = field(default=None, metadata=OPTIONAL)
     errors: str | None = field(default=None, metadata=OPTIONAL)
+    sums: str | None = field(default=None, metadata=OPTIONAL)
     device: str
 
 

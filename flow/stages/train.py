@@ -137,6 +137,7 @@ def train_base(build: Build, spec: NetworkSpec | OwnSpec | EnsembleSpec) -> Trai
         accuracy=after,
         zeros=zero_shares(network) if getattr(spec, "weight_bits", 1) > 1 else None,
         errors=str(recipe.fault_training) if history and recipe.fault_training.used else None,
+        sums=str(recipe.approximation) if history and recipe.approximation.used else None,
         device=device_name(device.type),
     )
 

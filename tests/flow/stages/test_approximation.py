@@ -39,6 +39,7 @@ def test_a_run_is_trained_with_it(changes: list[str], asked: dict[str, object]) 
     """The accuracy that training states is that of the simulated network with approximate sums."""
     bf.build("model.yaml", changes=changes, last="export")
     stage = json.loads(Path("runs/model/manifest.json").read_text())["stages"]["train"]
+    assert stage["facts"]["sums"] == ("lta 8" if "lta" in asked else "capmin 3 of segments of 8")
     found = bf.approximate("runs/model/base/network.onnx", **asked)  # type: ignore[arg-type]
     assert found.images == 200 and found.sums[0].accuracy == pytest.approx(stage["facts"]["accuracy"], abs=1e-9)
 
