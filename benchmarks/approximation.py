@@ -102,12 +102,13 @@ def levels(benches: Mapping[str, Bench]) -> None:
 
 def segments(benches: Mapping[str, Bench]) -> None:
     """Local thresholds by products of a segment, without retraining."""
-    row("network, layers", *GATES, "exact")
-    row(*["---"] * (len(GATES) + 2))
+    row("network, layers", "thresholds", *GATES, "exact")
+    row(*["---"] * (len(GATES) + 3))
     for name, bench in benches.items():
         names = bench.named(thresholds=True)
-        cells = [bench.accuracy(dict.fromkeys(names, LocalThresholds(gates))) for gates in GATES]
-        row(f"{name}: {', '.join(names)}", *cells, bench.accuracy({}))
+        for balanced in (False, True):
+            cells = [bench.accuracy(dict.fromkeys(names, LocalThresholds(gates, balanced))) for gates in GATES]
+            row(f"{name}: {', '.join(names)}", "balanced" if balanced else "nearest", *cells, bench.accuracy({}))
 
 
 def errors(benches: Mapping[str, Bench]) -> None:
@@ -134,7 +135,8 @@ def training(data: Dataset, epochs: int, images: int) -> None:
     start = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     row("sums", "before", "norms re-estimated", f"{epochs} epochs later", "the same network, exact sums", "minutes")
     row(*["---"] * 6)
-    for how in (EXACT, Approximation(lta=32), Approximation(capmin=3), Approximation(capmin=2)):
+    hows = (EXACT, Approximation(lta=32), Approximation(lta=32, balanced=True), Approximation(capmin=3))
+    for how in hows:
         began = time.process_time()
         network.load_state_dict(start)
         cells = [_judged(network, data, how, images)]
@@ -146,8 +148,9 @@ def training(data: Dataset, epochs: int, images: int) -> None:
         with approximated(network, how):
             reestimate(network, data.train_images, most=5000)
         cells += [_judged(network, data, how, images), _judged(network, data, EXACT, images)]
-        text = f"lta {how.lta}" if how.lta else f"capmin, {how.capmin} levels" if how.capmin else "exact"
-        row(text, *cells, (time.process_time() - began) / 60)
+        local = f"lta {how.lta}{', balanced' if how.balanced else ''}"
+        levels_kept = f"capmin, {how.capmin} levels" if how.capmin else "exact"
+        row(local if how.lta else levels_kept, *cells, (time.process_time() - began) / 60)
 
 
 def _judged(network: Network, data: Dataset, how: Approximation, images: int) -> float:
@@ -155,7 +158,7 @@ def _judged(network: Network, data: Dataset, how: Approximation, images: int) ->
     bench = Bench.of(network, data, images)
     if not how:
         return bench.accuracy({})
-    model: SumModel = LocalThresholds(how.lta) if how.lta else CapMin.between(*how.levels, how.array)
+    model: SumModel = LocalThresholds(how.lta, how.balanced) if how.lta else CapMin.between(*how.levels, how.array)
     return bench.accuracy(dict.fromkeys(bench.named(thresholds=bool(how.lta)), model))
 
 

@@ -25,6 +25,7 @@ def approximate(
     data_dir: PathLike | None = None,
     count: int = 1000,
     lta: Sequence[int] = (),
+    balanced: bool = False,
     capmin: Sequence[int] = (),
     levels: tuple[int, int] | None = None,
     array: int = 32,
@@ -48,6 +49,7 @@ def approximate(
         data, data_dir: a data set's test images; without any: those of the run that the graph belongs to.
         count: the first so many.
         lta: local thresholds: products of a segment, a model each.
+        balanced: thresholds of neighbouring segments differ by one, so that votes are even.
         capmin: levels of a segment's popcount that are kept, the most frequent on training images, a model each.
         levels: lowest and highest level to keep, a model more.
         array: products of a segment, for all but lta.
@@ -75,6 +77,7 @@ def approximate(
 
     wanted = work.Wanted(
         lta=lta,
+        balanced=balanced,
         capmin=capmin,
         levels=levels,
         array=array,

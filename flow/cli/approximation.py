@@ -15,7 +15,7 @@ from .options import DataDir, DataOfRun, GraphFile, ImagesOrContract, Json, Labe
 
 
 @examples(
-    "flow approximate net.onnx --data digits --lta 8,16,32",
+    "flow approximate net.onnx --data digits --lta 8,16,32 --balanced",
     "flow approximate net.onnx --data digits --capmin 33,8,3 --refit --histogram popcounts.csv",
     "flow approximate net.onnx --data digits --confusion read_as.csv --draws 10  # 33 rows of 33 probabilities.",
 )
@@ -34,6 +34,10 @@ def approximate(
             metavar="N,...",
         ),
     ] = "",
+    balanced: Annotated[
+        bool,
+        Own("--lta: thresholds of neighbouring segments differ by one, so that votes are even.", ("--balanced",)),
+    ] = False,
     capmin: Annotated[
         str,
         Own(
@@ -76,6 +80,8 @@ def approximate(
 
     pictures, contract = inputs.images_and_contract(input)
     check_images(context, data, data_dir, pictures, labels)
+    if not lta:
+        useless(context, ["balanced"], "without --lta", "give --lta")
     if not (confusion or xnor_errors):
         useless(context, ["draws", "seed"], "where nothing is drawn", "give --confusion or --xnor-errors")
     if not (capmin or levels or confusion or histogram):
@@ -84,6 +90,7 @@ def approximate(
         useless(context, ["calibrate"], "where nothing is counted", "give --capmin, --refit or --histogram")
     wanted = work.Wanted(
         lta=_numbers(lta, "--lta"),
+        balanced=balanced,
         capmin=_numbers(capmin, "--capmin"),
         levels=_range(levels),
         array=array,

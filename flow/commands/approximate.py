@@ -35,6 +35,7 @@ class Wanted:
 
     Attributes:
         lta: products of a segment, a model each.
+        balanced: of lta, see `sim.approximation.local_thresholds`.
         capmin: levels that are kept, a model each.
         levels: lowest and highest level to keep, a model more.
         array: products of a segment, of all models but lta.
@@ -50,6 +51,7 @@ class Wanted:
     """
 
     lta: Sequence[int] = ()
+    balanced: bool = False
     capmin: Sequence[int] = ()
     levels: tuple[int, int] | None = None
     array: int = 32
@@ -172,7 +174,7 @@ def _models(graph: Graph, wanted: Wanted, found: Mapping[str, np.ndarray]) -> Mo
 
     made: Models = []
     for gates in wanted.lta:
-        local, layers = LocalThresholds(gates), mapped(graph, wanted.layers, thresholds=True)
+        local, layers = LocalThresholds(gates, wanted.balanced), mapped(graph, wanted.layers, thresholds=True)
         taken = [layer.name for layer in layers if layer.fan_in > gates]
         if not taken:
             most = max(layer.fan_in for layer in layers)
@@ -199,7 +201,7 @@ def _models(graph: Graph, wanted: Wanted, found: Mapping[str, np.ndarray]) -> Mo
 def _row(
     graph: Graph, layers: Mapping[str, SumModel], right: Sequence[float], changed: Sequence[int]
 ) -> ApproximateSums:
-    from ...sim.approximation import CapMin, binary_layers, left_out
+    from ...sim.approximation import CapMin, LocalThresholds, binary_layers, left_out
 
     binary, how = binary_layers(graph), next(iter(layers.values()))
     maps = [one for one in layers.values() if isinstance(one, CapMin)]
@@ -212,6 +214,7 @@ def _row(
     return ApproximateSums(
         model=how.name,
         size=how.size,
+        balanced=isinstance(how, LocalThresholds) and how.balanced,
         kept=kept,
         level_ratio=None if kept is None else (how.size + 1) / kept,
         range_ratio=min(spans) if spans and np.isfinite(min(spans)) else None,

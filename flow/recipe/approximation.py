@@ -20,6 +20,9 @@ class ApproximateSums(Section):
     lta: Annotated[int, Field(ge=0, le=1_000_000)] = Field(
         default=0, description="local thresholds: products of a segment, whose majority is the bit; 0: none"
     )
+    balanced: bool = Field(
+        default=False, description="lta: neighbouring segments differ by one, so that votes are even"
+    )
     capmin: Annotated[int, Field(ge=0, le=65_537)] = Field(
         default=0, description="levels, around half, that a segment's popcount is read with; 0: all of them"
     )
@@ -36,7 +39,8 @@ class ApproximateSums(Section):
 
     def __str__(self) -> str:
         """Which, for people: "lta 32", "capmin 3 of segments of 32"."""
-        return f"lta {self.lta}" if self.lta else f"capmin {self.capmin} of segments of {self.array}"
+        balanced = ", balanced" if self.balanced else ""
+        return f"lta {self.lta}{balanced}" if self.lta else f"capmin {self.capmin} of segments of {self.array}"
 
     @property
     def used(self) -> bool:
@@ -47,4 +51,4 @@ class ApproximateSums(Section):
         """As training takes it."""
         from ...models.training.approximation_spec import Approximation
 
-        return Approximation(self.lta, self.capmin, self.array)
+        return Approximation(self.lta, self.capmin, self.array, self.balanced)

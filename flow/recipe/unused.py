@@ -107,8 +107,11 @@ def _approximation(recipe: Recipe) -> Rules:
         why = "an ONNX file is not trained" if onnx else "nothing is trained"
         for key in type(settings).model_fields:
             yield ("approximation", key), why, "or give `model.arch` in its place" if onnx else "or set train.epochs"
-    elif not settings.capmin:
+        return
+    if not settings.capmin:
         yield ("approximation", "array"), "it is of capmin", "or set `capmin`"
+    if not settings.lta:
+        yield ("approximation", "balanced"), "it is of lta", "or set `lta`"
 
 
 def _prune(recipe: Recipe) -> Rules:

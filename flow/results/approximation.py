@@ -36,6 +36,7 @@ class ApproximateSums:
     Attributes:
         model: lta, capmin, confusion or xnor-errors.
         size: products of a segment; 0 for xnor-errors, which know no segments.
+        balanced: of lta, whether thresholds of neighbouring segments differ by one.
         kept: levels that are told apart; None but for capmin.
         level_ratio: all levels to those, 1 or more; None but for capmin.
         range_ratio: size to the distance of the highest from the lowest level, 1 or more; None but for capmin, and for
@@ -50,6 +51,7 @@ class ApproximateSums:
 
     model: str
     size: int
+    balanced: bool
     kept: int | None
     level_ratio: float | None
     range_ratio: float | None

@@ -40,4 +40,5 @@ def print_approximation(found: ApproximationResult) -> None:
 
 def _model(row: ApproximateSums) -> str:
     kept = "" if row.kept is None else f", {plural(row.kept, 'level')}"
-    return f"{row.model} {row.size}{kept}" if row.size else row.model
+    balanced = ", balanced" if row.balanced else ""
+    return f"{row.model} {row.size}{kept}{balanced}" if row.size else row.model

@@ -79,8 +79,10 @@ def _say(found: object) -> str:
             before = f"{found.accuracy_before_reestimation:.2%} before batch norms were re-estimated"
             said = f"test accuracy {found.accuracy:.2%} ({before})"
             errors = f"; trained with wrong bits: {found.errors}" if found.errors else ""
-            sums = f"; trained with approximate sums, of which these accuracies are: {found.sums}" if found.sums else ""
-            return said + errors + sums + (f"; weights of 0: {zeros}" if zeros else "")
+            inexact = (
+                f"; trained with approximate sums, of which these accuracies are: {found.sums}" if found.sums else ""
+            )
+            return said + errors + inexact + (f"; weights of 0: {zeros}" if zeros else "")
         case PruningResult():
             left = ", ".join(f"{name} {count:,}" for name, count in found.kept.items())
             of = "" if found.unit == "filters and neurons" else f" {found.unit}"

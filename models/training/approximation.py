@@ -105,7 +105,7 @@ def approximated(network: nn.Module, how: Approximation) -> Iterator[list[str]]:
                 on(link.layer, lambda _m, _in, out, link=link: Through.apply(out, _levelled(link, out, how)))
             else:
                 on(link.norm, lambda _m, given, link=link: _measure(link, given[0].detach()), True)
-                on(link.sign, lambda _m, _in, out, link=link: Through.apply(out, _decided(link, out, how.lta)))
+                on(link.sign, lambda _m, _in, out, link=link: Through.apply(out, _decided(link, out, how)))
         yield [link.name for link in taken]
 
 
@@ -225,7 +225,7 @@ def _levelled(link: _Link, exact: Tensor, how: Approximation) -> Tensor:
 
 
 @torch.no_grad()
-def _decided(link: _Link, exact: Tensor, gates: int) -> Tensor:
+def _decided(link: _Link, exact: Tensor, how: Approximation) -> Tensor:
     """The bits by local thresholds, as -1 and +1 of the sign's shape."""
     with _whole_floats(exact):
         rows, weight, border, size = _stored(link)
@@ -233,11 +233,10 @@ def _decided(link: _Link, exact: Tensor, gates: int) -> Tensor:
         # A sum of -1 and +1 with its border is 2 p - fan-in + border for p products of +1.
         least = torch.ceil((_thresholds(link, fan_in) + fan_in - border.double()) / 2).clamp(0, fan_in + 1).long()
         votes = torch.zeros(1, dtype=torch.int16, device=exact.device)
-        for sums, length in _segment_sums(rows, weight, gates):
-            local = (2 * least * length + fan_in) // (2 * fan_in)
-            local = torch.where(least > fan_in, length + 1, local)
+        for number, (sums, length) in enumerate(_segment_sums(rows, weight, how.lta)):
+            local = _local(least, fan_in, number, length, how)
             votes = votes + (sums >= (2 * local - length).to(sums.dtype))
-    bits = 2 * votes > -(-fan_in // gates)
+    bits = 2 * votes > -(-fan_in // how.lta)
     made = torch.where(bits, 1.0, -1.0).transpose(1, 2).to(exact.dtype)
     if not size:
         return made.reshape(exact.shape)
@@ -246,6 +245,18 @@ def _decided(link: _Link, exact: Tensor, gates: int) -> Tensor:
         made = functional.max_pool2d(made, link.pool.kernel_size, link.pool.stride)
         made = made * gains.to(made.dtype).reshape(1, -1, 1, 1)
     return made
+
+
+def _local(least: Tensor, fan_in: int, number: int, length: int, how: Approximation) -> Tensor:
+    """The least popcounts at which a segment, counted from 0, votes, of those of whole sums; int64."""
+    if how.balanced:
+        limit, start = 2 * least - 1, number * how.lta
+        above = (limit * (start + length) + fan_in * (number + 2)) // (2 * fan_in)
+        below = (limit * start + fan_in * (number + 1)) // (2 * fan_in)
+        local = torch.where(least > 0, (above - below).clamp(0, length), 0)
+    else:
+        local = (2 * least * length + fan_in) // (2 * fan_in)
+    return torch.where(least > fan_in, length + 1, local)
 
 
 def _thresholds(link: _Link, fan_in: int) -> Tensor:

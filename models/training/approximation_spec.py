@@ -14,6 +14,8 @@ class Approximation:
     Args:
         lta: n, products of a segment that is compared with a threshold of its own; the majority of a layer's segments
             is the bit. 0: no local thresholds.
+        balanced: of lta: thresholds of neighbouring segments differ by one, so that votes are even where a sum is at
+            its threshold; False: all have the nearest one, as published.
         capmin: levels, around half of a segment's products, that each segment's popcount is read with. 0: exact.
         array: products of a segment, for capmin.
 
@@ -24,6 +26,7 @@ class Approximation:
     lta: int = 0
     capmin: int = 0
     array: int = 32
+    balanced: bool = False
 
     def __post_init__(self) -> None:
         if self.lta and self.capmin:

@@ -76,6 +76,7 @@ REFUSED = {
     "levels": ["--capmin", "34", *LEARNED],
     "no_training_images": ["--capmin", "3"],
     "matrix": ["--confusion", "odd.csv", "--array", "1"],
+    "balanced": ["--capmin", "3", "--balanced", *LEARNED],
     "refit": ["--lta", "8", "--refit", *LEARNED],
     "draws": ["--lta", "8", "--draws", "3"],
     "array": ["--lta", "8", "--array", "3"],

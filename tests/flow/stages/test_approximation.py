@@ -31,7 +31,7 @@ def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(
     ("changes", "asked"),
     [
-        (["approximation.lta=8"], {"lta": [8]}),
+        (["approximation.lta=8", "approximation.balanced=true"], {"lta": [8], "balanced": True}),
         (["approximation.capmin=3", "approximation.array=8"], {"levels": (3, 5), "array": 8}),
     ],
 )
@@ -39,7 +39,7 @@ def test_a_run_is_trained_with_it(changes: list[str], asked: dict[str, object]) 
     """The accuracy that training states is that of the simulated network with approximate sums."""
     bf.build("model.yaml", changes=changes, last="export")
     stage = json.loads(Path("runs/model/manifest.json").read_text())["stages"]["train"]
-    assert stage["facts"]["sums"] == ("lta 8" if "lta" in asked else "capmin 3 of segments of 8")
+    assert stage["facts"]["sums"] == ("lta 8, balanced" if "lta" in asked else "capmin 3 of segments of 8")
     found = bf.approximate("runs/model/base/network.onnx", **asked)  # type: ignore[arg-type]
     assert found.images == 200 and found.sums[0].accuracy == pytest.approx(stage["facts"]["accuracy"], abs=1e-9)
 
@@ -53,6 +53,7 @@ def test_a_run_is_trained_with_it(changes: list[str], asked: dict[str, object]) 
         (["approximation.lta=-1"], "approximation.lta", "out of range"),
         (["approximation.lta=64"], "approximation.lta", "no hidden layer"),
         (["approximation.lta=8", "approximation.array=8"], "approximation.array", "it is of capmin"),
+        (["approximation.capmin=3", "approximation.balanced=true"], "approximation.balanced", "it is of lta"),
         (["approximation.lta=8", "train.epochs=0"], "approximation.lta", "nothing is trained"),
         (["approximation.lta=8", "prune.enabled=true"], "approximation.lta", "exact sums"),
         (["approximation.lta=8", "fault_training.weights=0.1"], "approximation.lta", "not trained for at once"),

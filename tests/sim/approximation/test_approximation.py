@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from fractions import Fraction
+from math import floor
 from pathlib import Path
 
 import numpy as np
@@ -75,14 +77,18 @@ def segment_popcounts(x: list[int], weight: list[int], size: int) -> list[tuple[
     return [(sum(part), len(part)) for part in parts]
 
 
-def decided(gates: int, layer: BinaryLayer, x: list[int], weight: list[int], threshold: int) -> int:
-    parts = segment_popcounts(x, weight, gates)
-    votes = 0
-    for popcount, length in parts:
-        exact = threshold * length / len(x)
-        local = int(exact + 0.5) if threshold <= len(x) else length + 1
-        votes += popcount >= local
-    return int(votes > len(parts) / 2)
+def decided(how: LocalThresholds, x: list[int], weight: list[int], threshold: int) -> int:
+    parts, half = segment_popcounts(x, weight, how.gates), Fraction(1, 2)
+    votes = seen = shared = 0
+    for number, (popcount, length) in enumerate(parts, start=1):
+        seen += length
+        if how.balanced:
+            so_far = floor((threshold - half) * Fraction(seen, len(x)) + half * number + half)
+            local, shared = max(0, min(length, so_far - shared)) if threshold else 0, so_far
+        else:
+            local = floor(Fraction(threshold * length, len(x)) + half)
+        votes += popcount >= (local if threshold <= len(x) else length + 1)
+    return int(2 * votes > len(parts))
 
 
 @pytest.mark.parametrize("name", GRAPHS)
@@ -91,12 +97,15 @@ def test_local_thresholds_are_a_plain_loop(name: str, gates: int) -> None:
     graph, x = graph_and_inputs(name)
     layers = mapped(graph, (), thresholds=True)
     assert any(one.fan_in % gates for one in layers) or name in ("rows", "signs")
-    made = approximated(graph, {one.name: LocalThresholds(gates) for one in layers}).scores(x)
+    for how in (LocalThresholds(gates), LocalThresholds(gates, balanced=True)):
+        made = approximated(graph, {one.name: how for one in layers}).scores(x)
 
-    def loop(layer: BinaryLayer, given: list[int], weight: list[int], threshold: int) -> int:
-        return decided(gates, layer, given, weight, threshold)
+        def loop(
+            layer: BinaryLayer, given: list[int], weight: list[int], threshold: int, how: LocalThresholds = how
+        ) -> int:
+            return decided(how, given, weight, threshold)
 
-    assert np.array_equal(made, plain(graph, x, {}, {one.name: loop for one in layers}, binary_layers(graph)))
+        assert np.array_equal(made, plain(graph, x, {}, {one.name: loop for one in layers}, binary_layers(graph)))
 
 
 @pytest.mark.parametrize("name", GRAPHS)
@@ -129,8 +138,14 @@ def test_thresholds_of_segments(fan_in: int, size: int, data: st.DataObject) -> 
             assert least == length + 1
         else:
             assert 0 <= least <= length and abs(least - threshold * length / fan_in) <= 0.5
+    balanced = local_thresholds(np.array([threshold]), divided, balanced=True)[:, 0]
     if divided.count == 1:
-        assert local[0] == threshold
+        assert local[0] == balanced[0] == threshold
+    inner = all(0 < least < length for least, length in zip(balanced.tolist(), divided.lengths, strict=True))
+    if inner:  # limits between popcounts sum to that of the whole sum
+        assert abs((balanced - 0.5).sum() - (threshold - 0.5)) <= 0.5
+    if threshold in (0, fan_in + 1):
+        assert np.array_equal(balanced, local)
 
 
 def test_histograms_count_every_segment() -> None:

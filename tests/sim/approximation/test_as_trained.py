@@ -26,7 +26,11 @@ MADE = {
     ),
     "rows of signs": replace(NETWORKS["rows"], input="binary"),
 }
-HOWS = {"lta 7": Approximation(lta=7), "lta 14": Approximation(lta=14), "capmin": Approximation(capmin=3, array=8)}
+HOWS = {
+    "lta": Approximation(lta=7),
+    "balanced": Approximation(lta=13, balanced=True),
+    "capmin": Approximation(capmin=3, array=8),
+}
 
 
 @pytest.mark.parametrize("how", HOWS)
@@ -42,7 +46,7 @@ def test_the_same_bits_in_torch_and_simulated(name: str, how: str) -> None:
         assert np.array_equal(predict(network, IMAGES, quick=True), wanted)
     graph = compiled(network)
     layers = mapped(graph, (), thresholds=bool(given.lta))
-    operator = LocalThresholds(given.lta) if given.lta else CapMin.between(*given.levels, given.array)
+    operator = LocalThresholds(given.lta, given.balanced) if given.lta else CapMin.between(*given.levels, given.array)
     walk = approximated(graph, {one.name: operator for one in layers})
     scores = walk.scores(image_inputs(graph, IMAGES))
     assert np.array_equal(scores, wanted)
