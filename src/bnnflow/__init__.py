@@ -35,8 +35,7 @@ __version__ = "0.1.0"
 __all__ = [
     *("CHECK_FAILED", "TOOL_MISSING", "USER_INPUT", "LoadedGraph", "Problem", "__version__", "approximate", "attack"),
     *("build", "calibrate", "check", "compare", "compile_file", "explore", "faults", "load", "part", "parts"),
-    "protect",
-    *("prune", "rank", "synth", "tolerance", "visible"),
+    *("protect", "prune", "rank", "synth", "tolerance", "visible"),
 ]
 # Names of the Python API, by the module of flow/api that holds them.
 _API = {
