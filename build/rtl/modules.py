@@ -63,7 +63,7 @@ class Memory:
     rows: Rows | None = None
     sets: int = 1
     passes: int = 1
-    same: Callable[[], int] | None = None
+    same: Callable[[], int] | None = field(default=None, compare=False)  # it follows from the contents
 
     @cached_property
     def fixed(self) -> int:
