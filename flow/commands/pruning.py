@@ -170,7 +170,7 @@ def _of_run(
 ) -> SensitivityTable:
     from ...models.prune.schedule import step_scores
     from ...models.training.augment import augment
-    from ...models.training.ensemble import EnsembleNetwork
+    from ...models.training.ensemble import joined
     from ...models.training.flips import FlipCounts
     from ...models.training.train import held_out
     from ..pruning.sets import set_scores
@@ -180,9 +180,7 @@ def _of_run(
 
     recipe, run = opened(source, folder, overrides, _recipe_changes(wishes))
     build = Build(run, recipe, lambda name: lambda done, total, figures: None)
-    network = trained(build)
-    if isinstance(network, EnsembleNetwork):
-        raise Problem("ensembles cannot be scored", str(run.folder), "give the run's file base/network.onnx")
+    network = joined(trained(build))
     settings, data = recipe.prune, build.dataset
     out = held_out(data.train_labels, train_settings(recipe))
     most = len(out) or len(data.train_images) // 2
@@ -407,15 +405,12 @@ def measure(
 def _opened_network(
     source: Path, folder: Path | None, overrides: Sequence[str], which: str
 ) -> tuple[Recipe, Build, Any]:
-    from ...models.training.ensemble import EnsembleNetwork
+    from ...models.training.ensemble import joined
     from ..recipe.objects import set_threads
 
     recipe, run = opened(source, folder, overrides)
     build = Build(run, recipe, lambda name: lambda done, total, figures: None)
-    network = trained(build, which)
-    if isinstance(network, EnsembleNetwork):
-        hint = "`flow prune` its file base/network.onnx: its members are groups of their own there"
-        raise Problem("ensembles cannot be pruned in a run yet", str(run.folder), hint)
+    network = joined(trained(build, which))
     set_threads(recipe.train.threads)
     return recipe, build, network
 

@@ -196,7 +196,7 @@ def chance_table(
 
 def _network(run: Run, which: str, data_dir: Path | None) -> tuple[Network | OwnNetwork, Recipe]:
     from ...models.files.saved import load_network
-    from ...models.training.ensemble import EnsembleNetwork
+    from ...models.training.ensemble import joined
 
     changes = [f"data.dir={data_dir.absolute()}"] if data_dir is not None else []
     recipe = load_recipe(run.path(RECIPE), changes)
@@ -205,11 +205,7 @@ def _network(run: Run, which: str, data_dir: Path | None) -> tuple[Network | Own
         there = [name for name in ("base", "pruned") if run.path(f"{name}/{WEIGHTS}").is_file()]
         hint = f"there is {' and '.join(there)}" if there else "`flow build` trains one"
         raise Problem(f"the run has no trained network {which!r}", "--network", hint)
-    network = load_network(path, str(recipe.folder))
-    if isinstance(network, EnsembleNetwork):
-        hint = "`flow rank` its file base/network.onnx"
-        raise Problem("filters of ensembles are not ranked in a run yet", str(run.folder), hint)
-    return network, recipe
+    return joined(load_network(path, str(recipe.folder))), recipe
 
 
 def _sample(found: Dataset, images: int, seed: int) -> Sample:

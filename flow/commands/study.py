@@ -242,7 +242,7 @@ def _measured(job: _Job) -> StudyCell:
     """The cell as it is kept, or pruned and kept."""
     from ...models.files.saved import load_network
     from ...models.prune.spec import PruneSpec
-    from ...models.training.ensemble import EnsembleNetwork
+    from ...models.training.ensemble import joined
     from ...models.training.evaluate import run_key
     from ...models.training.flips import FlipCounts
 
@@ -252,8 +252,7 @@ def _measured(job: _Job) -> StudyCell:
     seed = recipe.seed + 1000 * job.draw
     rounds = (job.amount, settings.steps, settings.unit, settings.images, recovery(recipe), seed, job.criterion)
     spec = PruneSpec(*rounds, least=settings.min_width)
-    network = load_network(job.base / "base" / WEIGHTS, str(recipe.folder))
-    assert not isinstance(network, EnsembleNetwork)
+    network = joined(load_network(job.base / "base" / WEIGHTS, str(recipe.folder)))
     counted = job.base / "base" / FLIPS if "flips" in Criterion.parse(job.criterion).needs else None
     held = _held_out(recipe, images)
     total = hashlib.sha256(run_key(network, images.train_images, images.train_labels, spec).encode())

@@ -62,7 +62,7 @@ def graph_and_structure(network: Trained, properties: Mapping[str, str] | None =
     if not isinstance(network, OwnNetwork):
         return graph_of(network, properties), structure_of(network)
     whole = graph_of(network.without({}), properties)
-    structure = masked_structure(network, whole)
+    structure = masked_structure(network, whole).of_what_is_left(network)
     # What a file holds of a cut network is rounded once more than what its whole graph does.
     return (graph_of(network, properties) if network.spec.unread else whole), structure
 
@@ -72,24 +72,27 @@ def structure_of(network: Trained, graph: Graph | None = None) -> Structure:
 
     Args:
         network: trained or not.
-        graph: the whole network's, of the network level, where it is at hand; a user's own module is exported for it.
+        graph: the network's, of the network level, where it is at hand; a user's own module is exported for it.
 
     Raises:
-        Problem: of a user's own module, whose layers are not found in its graph; ensembles.
+        Problem: of a user's own module or an ensemble, whose layers are not found in its graph.
     """
     from ...models.networks.network import Network
     from ...models.networks.own import OwnNetwork
     from ...models.prune.structure import SpecStructure
+    from ...models.training.ensemble import joined
 
     if isinstance(network, Network):
         return SpecStructure(network.spec)
-    if not isinstance(network, OwnNetwork):
-        raise Problem("ensembles cannot be pruned in a run yet", "model", "prune the file base/network.onnx")
-    return masked_structure(network, graph or graph_of(network.without({})))
+    network = joined(network)
+    assert isinstance(network, OwnNetwork)
+    if graph is None or network.spec.unread:  # Modules still have what the graph of a cut network lacks.
+        graph = graph_of(network.without({}))
+    return masked_structure(network, graph).of_what_is_left(network)
 
 
 def masked_structure(network: OwnNetwork, graph: Graph) -> MaskedStructure:
-    """The groups of channels of a user's own module that can be removed.
+    """The groups of channels of a user's own module that can be removed, those that its layers leave unread included.
 
     Modules are found by their weights, which are the graph's up to a positive factor per filter; groups with a layer
     that is not found, or runs more than once, stay whole.

@@ -92,7 +92,7 @@ def start_network(recipe: Recipe, images: Dataset) -> Trained:
             recipe asks for what cannot be done with it.
     """
     from ...models.files.saved import load_network
-    from ...models.networks.spec import NetworkSpec
+    from ...models.training.ensemble import joined
 
     path = trained_file(recipe)
     with recipe.at("model.trained", named=True):
@@ -107,12 +107,10 @@ def start_network(recipe: Recipe, images: Dataset) -> Trained:
         raise recipe.problem("model.trained", what, "use the data set that it was trained on")
     if recipe.ensemble.members > 1:
         raise recipe.problem("ensemble.members", "members of an ensemble are trained from the start", "use members: 1")
-    if isinstance(spec, NetworkSpec):
-        check_pruning(recipe, spec)
-        check_latent(recipe, network)
-    elif recipe.prune.enabled:
-        what = "only the networks of `flow models`, and mlp and cnn, can be pruned yet"
-        raise recipe.problem("prune.enabled", what, "set `prune: {enabled: false}`")
+    if recipe.prune.enabled:
+        single = joined(network)
+        check_pruning(recipe, single.spec)
+        check_latent(recipe, single)
     return network
 
 

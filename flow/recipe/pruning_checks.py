@@ -23,15 +23,11 @@ def check_pruning(recipe: Recipe, spec: NetworkSpec | OwnSpec) -> None:
     """
     from ...models.networks.spec import NetworkSpec
 
-    if recipe.ensemble.members > 1:
+    if recipe.ensemble.members > 1 and isinstance(spec, NetworkSpec):
         from ...models.training.ensemble import EnsembleSpec
 
-        assert isinstance(spec, NetworkSpec)
         if recipe.train.flip_window:
             raise recipe.problem("train.flip_window", "flips of ensembles are not counted", "set it to 0")
-        if recipe.prune.enabled:
-            hint = "set `prune: {enabled: false}`, build it, and `flow prune` its file base/network.onnx"
-            raise recipe.problem("prune.enabled", "ensembles cannot be pruned in a run yet", hint)
         with recipe.at("ensemble.members"):
             EnsembleSpec(spec, (1,) * recipe.ensemble.members)
     if not recipe.prune.enabled:
@@ -55,15 +51,17 @@ def _request(recipe: Recipe, spec: NetworkSpec | OwnSpec) -> MethodRequest:
 
 
 def check_kind(recipe: Recipe, spec: NetworkSpec | OwnSpec) -> None:
-    """Whether the recipe's method is for built-in networks alone, and this is none.
+    """Whether the recipe's method is for single built-in networks alone, and this is none.
 
     Raises:
         Problem: at prune.method.
     """
     from ...models.networks.spec import NetworkSpec
 
-    if not isinstance(spec, NetworkSpec) and not recipe.prune.chosen.takes_classes:
-        what = f"classes of your own are pruned by their filters alone yet, not by {recipe.prune.method}"
+    single = isinstance(spec, NetworkSpec) and recipe.ensemble.members == 1
+    if not single and not recipe.prune.chosen.takes_classes:
+        whose = "classes of your own" if recipe.model.kind == "own" else "ensembles"
+        what = f"{whose} are pruned by their filters alone yet, not by {recipe.prune.method}"
         raise recipe.problem("prune.method", what, "use method: filters")
 
 

@@ -35,12 +35,11 @@ def prune_base(build: Build, flips: Path | None) -> PruningResult:
         Problem: at its place in the recipe.
     """
     from ...models.files.saved import save_network
-    from ...models.training.ensemble import EnsembleNetwork
+    from ...models.training.ensemble import joined
 
     recipe = build.recipe
     set_threads(recipe.train.threads)
-    base = build.load("base")
-    assert not isinstance(base, EnsembleNetwork)
+    base = joined(build.load("base"))
     given = given_of(recipe, base, build.dataset, flips, build.progress("prune"), build.run.path("work"))
     network, found = pruned(recipe, given, build.dataset)
     with build.run.temporary(f"pruned/{WEIGHTS}") as path:
@@ -55,12 +54,11 @@ def _draw_relevance(build: Build) -> RelevanceMaps | NoResult:
     """Draw where the criterion finds relevance in images; nothing where it looks at none."""
     from ...models.relevance.criteria import Criterion
     from ...models.relevance.sample import Sample
-    from ...models.training.ensemble import EnsembleNetwork
+    from ...models.training.ensemble import joined
     from ..show.rank_plots import draw_maps
 
     criterion = Criterion.parse(build.recipe.prune.ranking)
-    base = build.load("base")
-    assert not isinstance(base, EnsembleNetwork)
+    base = joined(build.load("base"))
     if not criterion.reduction:
         return NoResult()
     # As many images as there are classes, and as many baselines: enough for a picture.

@@ -101,7 +101,7 @@ def validate(recipe: Recipe, without_files: bool = False) -> Validated:
     if recipe.epochs == 0 and recipe.model.kind in ("shape", "zoo"):
         notes.append("train.epochs is 0: the weights are random, and so are accuracies")
     with tempfile.TemporaryDirectory() as folder:
-        from ...models.training.ensemble import EnsembleNetwork
+        from ...models.training.ensemble import joined
 
         exported = Path(folder) / "network.onnx"
         try:
@@ -113,13 +113,13 @@ def validate(recipe: Recipe, without_files: bool = False) -> Validated:
             return Validated(images, checked, tuple(notes), left_out)
         _check_hardware(recipe, checked.graphs["dataflow"])
         if recipe.prune.enabled:
-            assert not isinstance(network, EnsembleNetwork)
+            single = joined(network)
             graph = read(exported)
             with recipe.at("prune.enabled"):
-                widths = structure_of(network, graph).widths
+                widths = structure_of(single, graph).widths
             if recipe.prune.method == "filters":
-                _try_criterion(recipe, "prune.criterion", recipe.prune.ranking, network, images)
-            notes += [*pruning_remarks(recipe, network.spec), *check_plan(recipe, widths)]
+                _try_criterion(recipe, "prune.criterion", recipe.prune.ranking, single, images)
+            notes += [*pruning_remarks(recipe, single.spec), *check_plan(recipe, widths)]
             check_costs(recipe, widths, graph)
             check_labels(recipe, images, real)
     _check_optimizers(recipe, network)
@@ -232,7 +232,6 @@ def _try_criterion(recipe: Recipe, key: str, criterion: str, network: Network | 
 
 def _check_training(recipe: Recipe, network: Trained, images: Dataset) -> None:
     """Options of training that the network, its images or this computer cannot follow."""
-    from ...models.training.ensemble import EnsembleNetwork
     from ...models.training.train import device_of, held_out
 
     with recipe.at("train.device"):
@@ -245,7 +244,7 @@ def _check_training(recipe: Recipe, network: Trained, images: Dataset) -> None:
     if recipe.epochs:
         left = len(images.train_images) - len(held_out(images.train_labels, train_settings(recipe)))
         _check_batches(recipe, "train", left, recipe.train.batch, recipe.train.accumulate)
-    if recipe.prune.enabled and recipe.prune.epochs and not isinstance(network, EnsembleNetwork):
+    if recipe.prune.enabled and recipe.prune.epochs:
         from ...models.prune.spec import apart
 
         out = held_out(images.train_labels, train_settings(recipe))

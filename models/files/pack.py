@@ -10,6 +10,7 @@ from bnnflow import Problem
 
 from ..networks.own import OwnNetwork
 from ..networks.spec import NetworkSpec
+from ..training.ensemble import JOINED
 from ..training.optimizers import binary_weight_modules
 from .packed_file import PackedNetwork, Provenance
 from .shapes import Trained, network_of
@@ -28,7 +29,7 @@ def pack_network(network: Trained, provenance: Provenance) -> PackedNetwork:
     Raises:
         Problem: a class of the user's.
     """
-    if isinstance(network, OwnNetwork):
+    if isinstance(network, OwnNetwork) and network.spec.target != JOINED:
         what = f"{network.spec.target} is a class of your own, which a packed file cannot hold"
         raise Problem(what, "model.arch", "keep the run's weights.pt with the class, or its network.onnx")
     state = {name: tensor.detach().cpu().numpy() for name, tensor in network.state_dict().items()}

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..networks.network import Network, NetworkSpec
 from ..networks.own import OwnNetwork, OwnSpec
-from ..training.ensemble import EnsembleNetwork, ensemble_of
+from ..training.ensemble import JOINED, EnsembleNetwork, ensemble_of
 
 Trained = Network | OwnNetwork | EnsembleNetwork
 
@@ -20,7 +20,8 @@ def network_of(spec: dict[str, Any] | NetworkSpec | OwnSpec, folder: str = "", s
             steps = tuple(tuple(tuple(part) for part in step) for step in spec.get("steps", ()))
             unread = {name: tuple(inputs) for name, inputs in spec.get("unread", {}).items()}
             fields = {**spec, "input_shape": tuple(spec["input_shape"]), "steps": steps, "unread": unread}
-            spec = OwnSpec(**fields, folder=folder)
+            # A folder of the user's has no say in a class of ours.
+            spec = OwnSpec(**fields, folder="" if spec["target"] == JOINED else folder)
         else:
             spec = NetworkSpec.from_dict(spec)
     return Network(spec, seed) if isinstance(spec, NetworkSpec) else OwnNetwork(spec, seed)

@@ -83,8 +83,8 @@ class MaskedGroup:
     Attributes:
         name: as `transforms.channels` calls the group in the exported graph.
         width: number of channels.
-        rows: by layer that makes them, int64, (filters,): the channel that each filter is.
-        columns: by layer that reads them, int64, (inputs,): the channel that each input is, -1 for another group's.
+        rows: by layer that makes them, int64, (filters,): the channel that each filter is, -1 for none of these.
+        columns: by layer that reads them, int64, (inputs,): the channel that each input is, -1 for none of these.
     """
 
     name: str
@@ -113,6 +113,19 @@ class MaskedStructure:
     def widths(self) -> dict[str, int]:
         """See `Structure`."""
         return {group.name: group.width for group in self.groups}
+
+    def of_what_is_left(self, network: OwnNetwork) -> MaskedStructure:
+        """The structure of a network from which channels are gone already, its groups without them."""
+        left, groups = self.kept(network), []
+        for group in self.groups:
+            # The last place is that of -1.
+            number = np.full(group.width + 1, -1)
+            number[left[group.name]] = np.arange(len(left[group.name]))
+            rows, columns = (
+                {layer: number[channels] for layer, channels in each.items()} for each in (group.rows, group.columns)
+            )
+            groups.append(MaskedGroup(group.name, len(left[group.name]), rows, columns))
+        return MaskedStructure(tuple(groups), self.places)
 
     def kept(self, network: OwnNetwork) -> dict[str, np.ndarray]:
         """Ascending channels that are left of each group."""
@@ -176,7 +189,7 @@ def channel_scores(width: int, rows: Arrays, scores: Arrays) -> np.ndarray:
 
     Args:
         width: number of channels.
-        rows: by layer that makes them, the channel that each filter is.
+        rows: by layer that makes them, the channel that each filter is, -1 for none.
         scores: by layer, one for each filter.
 
     Raises:
@@ -187,5 +200,6 @@ def channel_scores(width: int, rows: Arrays, scores: Arrays) -> np.ndarray:
         given = np.asarray(scores.get(layer, ()), np.float64)
         if given.shape != channels.shape or not np.isfinite(given).all():
             raise Problem(f"no finite score for each of {len(channels)} filters", layer)
-        np.add.at(total, channels, given)
+        there = channels >= 0
+        np.add.at(total, channels[there], given[there])
     return total

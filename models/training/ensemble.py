@@ -1,4 +1,8 @@
-"""Ensembles of binary networks (BENN): trained one after another, exported as one graph with an integer vote."""
+"""Ensembles of binary networks (BENN): trained one after another, exported as one graph with an integer vote.
+
+What is pruned, ranked or trained as a whole is an ensemble as a module that the rest knows nothing of (`joined`): its
+groups of channels are found in its graph, as those of a user's own class.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +19,17 @@ from bnnflow import Problem
 
 from ..networks.layers import ScoreNorm
 from ..networks.network import Network
+from ..networks.own import OwnNetwork, OwnSpec
 from ..networks.spec import NetworkSpec
 from .batchnorm import reestimate
 from .evaluate import predict
-from .train import Progress, TrainSpec, train
+from .train import Progress, TrainSpec, held_out, train
 
 GREATEST_VOTE = 15
 NORM_IMAGES = 2000
 _DRAW = 31
+JOINED = f"{__name__}:JoinedMembers"
+"""The `OwnSpec.target` of an ensemble that is one module."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +109,23 @@ class EnsembleNetwork(nn.Module):
         return found
 
 
+class JoinedMembers(EnsembleNetwork):
+    """An ensemble of the fields of its spec, as `OwnNetwork` makes its body."""
+
+    def __init__(self, member: dict[str, Any], votes: list[int]) -> None:
+        super().__init__(EnsembleSpec(NetworkSpec.from_dict(member), tuple(votes)))
+
+
+def joined(network: Network | OwnNetwork | EnsembleNetwork) -> Network | OwnNetwork:
+    """An ensemble, with its weights, as one module whose votes stay; what is one already stays as it is."""
+    if not isinstance(network, EnsembleNetwork):
+        return network
+    spec = network.spec
+    made = OwnNetwork(OwnSpec(JOINED, spec.to_dict(), spec.input_shape, spec.classes))
+    made.body.load_state_dict(network.state_dict())
+    return made.train(network.training)
+
+
 def train_ensemble(
     member: NetworkSpec,
     count: int,
@@ -124,7 +148,7 @@ def train_ensemble(
         count, method: how many, and how.
         images: (N, C, H, W) uint8.
         labels: (N,) integers.
-        spec: how to train each; member k has the seed spec.seed + k.
+        spec: how to train each; member k has the seed spec.seed + k. What it holds out, no member sees.
         checkpoint: each member has its own file beside it; a run that was interrupted goes on as `train` does.
         progress: as for `train`, with `member` (from 1).
 
@@ -133,6 +157,10 @@ def train_ensemble(
         `member`.
     """
     EnsembleSpec(member, (1,) * count)
+    out, held = held_out(labels, spec), None
+    if len(out):
+        held = images[out], labels[out]
+        images, labels = np.delete(images, out, 0), np.delete(labels, out)
     weights = np.full(len(images), 1.0 / len(images))
     networks, strengths, history = [], [], []
     for index in range(count):
@@ -141,7 +169,8 @@ def train_ensemble(
         network = Network(member, spec.seed + index)
         own = checkpoint and checkpoint.with_name(f"{checkpoint.stem}-member{index + 1}{checkpoint.suffix}")
         how = replace(spec, seed=spec.seed + index)
-        rows = train(network, images[chosen], labels[chosen], how, own, _numbered(progress, index, count))
+        shown = _numbered(progress, index, count)
+        rows = train(network, images[chosen], labels[chosen], how, own, shown, held=held)
         history += [{**row, "member": index + 1.0} for row in rows]
         networks.append(network)
         strength = 1.0

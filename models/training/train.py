@@ -67,6 +67,7 @@ def train(
     progress: Progress | None = None,
     flips: FlipCounts | None = None,
     extras: Extras | None = None,
+    held: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> list[dict[str, float]]:
     """Train `network` in place; latent weights of a fixed scale are clipped to [-1, 1] at each step.
 
@@ -86,6 +87,7 @@ def train(
         flips: filled with the sign changes of the weights; a checkpoint without them, or of another window, is
             ignored.
         extras: what a method adds.
+        held: images and labels that stand in for those that the spec's `validation` would hold out of `images`.
 
     Returns:
         For each epoch: `loss`, `accuracy` (share, on the training images as they went by) and `seconds`; with bop
@@ -98,12 +100,14 @@ def train(
     extras = extras or Extras()
     memories = extras.memories(network) if extras.memories is not None else None
     key = run_key(network, images, labels, spec) + extras.key + (memories.key if memories is not None else "")
+    key += run_key(network, *held, spec) if held is not None else ""
     teacher = None
     if spec.distill:
         teacher = extras.teacher
         if teacher is None:
             teacher = _float_teacher(network, images, labels, spec, checkpoint, progress)
-    images, labels, held = _held_out(images, labels, spec)
+    if held is None:
+        images, labels, held = _held_out(images, labels, spec)
     with (
         _placed(network, teacher, spec),
         _with_errors(network, spec, extras, memories) as errors,

@@ -160,7 +160,6 @@ def test_what_cannot_be_compared_is_refused_before_training(capsys: pytest.Captu
         (["--criterion", "random"], "nothing to compare with chance"),
         (["--criterion", "deeplfit"], "did you mean 'deeplift'"),
         (["--plot", "x.gif"], "no format that can be written: '.gif'"),
-        (["-s", "ensemble.members=3"], "ensembles"),
     ):
         assert cli.run([*words, *wrong]) == 2
         assert said in capsys.readouterr().err
