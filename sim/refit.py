@@ -36,20 +36,23 @@ def refit(whole: Graph, cut: Graph, stays: Mapping[str, Array], images: Array, l
         Problem: there are no images.
     """
     reached = behind(cut, layers)
-    wanted = [node for node in cut.nodes if isinstance(node.op, Threshold) and node.name in reached]
-    before = Simulator.of(whole)
-    old: Prefix | None = None
-    new: Prefix | None = None
-    for node in wanted:
-        after = Simulator.of(cut)
-        old = before.resume(old, node.name) if old else before.prefix(images, node.name)
-        new = after.resume(new, node.name) if new else after.prefix(images, node.name)
-        mean, spread = _mean_and_deviation(before, old, node.input)
-        channels = stays[node.name]
-        op = cut.node(node.name).op
+    wanted = [node.name for node in cut.nodes if isinstance(node.op, Threshold) and node.name in reached]
+    was: dict[str, tuple[Array, Array]] = {}
+    simulator, prefix = Simulator.of(whole), None
+    for name in _by_sources(whole, wanted):
+        source = whole.node(name).input
+        prefix = simulator.resume(prefix, source) if prefix else simulator.prefix(images, source)
+        was[name] = _mean_and_deviation(simulator, prefix, source)
+    prefix = None
+    for name in _by_sources(cut, wanted):
+        node = cut.node(name)
+        simulator = Simulator.of(cut)
+        prefix = simulator.resume(prefix, node.input) if prefix else simulator.prefix(images, node.input)
+        channels, (mean, spread), op = stays[name], was[name], node.op
         assert isinstance(op, Threshold)
-        bounds = _fitted(op.bounds, mean[channels], spread[channels], *_mean_and_deviation(after, new, node.input))
-        low, high = whole.types[node.input].range
+        now = _mean_and_deviation(simulator, prefix, node.input)
+        bounds = _fitted(op.bounds, mean[channels], spread[channels], *now)
+        low, high = whole.types[whole.node(name).input].range
         never, always = op.bounds > high, op.bounds <= low
         # What is never or always reached stays so.
         bounds = np.where(never, np.iinfo(np.int32).max, np.where(always, np.iinfo(np.int32).min, bounds))
@@ -58,6 +61,12 @@ def refit(whole: Graph, cut: Graph, stays: Mapping[str, Array], images: Array, l
         changed = replace(node, op=replace(op, bounds=bounds))
         cut = cut.with_nodes(tuple(changed if one.name == node.name else one for one in cut.nodes))
     return cut
+
+
+def _by_sources(graph: Graph, names: Collection[str]) -> list[str]:
+    """Nodes in the order of what they read, which is an order of execution, too."""
+    place = {node.name: index for index, node in enumerate(graph.nodes)}
+    return sorted(names, key=lambda name: place[graph.node(name).input])
 
 
 def _mean_and_deviation(simulator: Simulator, prefix: Prefix, tensor: str) -> tuple[Array, Array]:

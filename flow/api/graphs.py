@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..results.costs import GraphCost
     from ..results.graphs import CheckResult, CompileResult, Simulation
     from ..results.hardware import Cosim, Rtl
-    from ..results.pruned_file import PrunedFile
+    from ..results.pruned_file import PrunedFile, ReducedFile
     from ..results.rankings import Ranking
     from ..results.timing import Cycles
 
@@ -278,6 +278,62 @@ class LoadedGraph:
             distill=given_or_default(distill, "prune.distill"),
         )
         return work.prune_file(self.graph, self.path, Path(output), given, how, progress)
+
+    def prune_by(
+        self,
+        method: str,
+        output: PathLike,
+        images: np.ndarray | PathLike | None = None,
+        labels: np.ndarray | PathLike | None = None,
+        *,
+        settings: Mapping[str, Any] | None = None,
+        data: str = "",
+        data_dir: PathLike | None = None,
+        max_loss: float | None = None,
+        count: int | None = None,
+        calibration: int | None = None,
+        seed: int | None = None,
+        epochs: int = 0,
+        batch: int | None = None,
+        learning_rate: float | None = None,
+        distill: float | None = None,
+        progress: Callable[[int, int, dict[str, float]], None] | None = None,
+    ) -> ReducedFile:
+        """Remove synapses or residual units in place of channels, and write the smaller network.
+
+        Args:
+            method: "synapses", "balanced" or "blocks".
+            output, images, labels, data, data_dir, calibration, seed: as for `prune`.
+            settings: of the method (docs/pruning.md), such as {"share": 0.5}; the criterion of synapses is "taylor"
+                where none is said, or "random".
+            max_loss: "blocks": drop units while no more points are lost than this.
+            count: images that score and decide, which nothing is trained on; None: 512.
+            epochs, batch, learning_rate, distill, progress: of fine-tuning after each step, as for `prune`.
+
+        Raises:
+            Problem: a method that files are not pruned by; the network has not what it removes; as `prune`.
+
+        >>> g.prune_by("synapses", "sparse.onnx", x, y, settings={"share": 0.5, "steps": 1}, count=8).kept
+        {'dense0': 512, 'dense1': 80}
+        """
+        from ..commands import reduce_file as work
+        from ..commands.prune_file import CHOOSING
+        from ..commands.simulation import Images
+
+        given = Images(array_of(images), array_of(labels), data, path_of(data_dir))
+        check_file(Path(output), (".onnx",), [self.path, *given.files])
+        how = work.FileReduction(
+            method=work.file_method(method, settings or {}),
+            images=CHOOSING if count is None else given_or_default(count, "prune.images"),
+            calibration=given_or_default(calibration, "prune.calibration"),
+            seed=given_or_default(seed, "seed"),
+            max_loss=given_or_default(max_loss, "prune.max_loss"),
+            epochs=epochs,
+            batch=given_or_default(batch, "prune.batch"),
+            learning_rate=given_or_default(learning_rate, "prune.learning_rate"),
+            distill=given_or_default(distill, "prune.distill"),
+        )
+        return work.reduce_file(self.graph, self.path, Path(output), given, how, progress)
 
     def rank(
         self,

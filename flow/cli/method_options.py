@@ -88,6 +88,25 @@ def refuse_settings(context: typer.Context, why: str) -> None:
         raise Problem(f"{word} changes nothing {why}", word, "leave it out")
 
 
+def method_settings(context: typer.Context, method: str, shared: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of methods that are given as options, as a recipe would read them, by their names.
+
+    Args:
+        context: of a `PruneCommand`.
+        method: that is asked for.
+        shared: values of `SHARED`, None or "" where not given.
+    """
+    from ..recipe.methods.all import METHODS
+    from ..recipe.positions import parse_value
+
+    fields = METHODS[method].model_fields if method in METHODS else {}
+    lists = {name for name, field in fields.items() if isinstance(field.default, tuple)}
+    made = {name: value for name, value in shared.items() if value not in ("", None)}
+    for name, text in context.meta.get(_META, {}).items():
+        made[name] = tuple(parse_value(f"[{text}]")) if name in lists else parse_value(text)
+    return made
+
+
 def method_changes(
     context: typer.Context, source: Path, method: str, shared: Mapping[str, Any], overrides: list[str]
 ) -> list[str]:

@@ -12,7 +12,7 @@ from bnnflow import Problem
 from ..run.files import check_file, check_folder
 from .commands import examples, made_as
 from .declare import KEY, Key, Own
-from .method_options import PruneCommand, method_changes, refuse_settings
+from .method_options import PruneCommand, method_changes, method_settings, refuse_settings
 from .options import (
     DataDir,
     ImagesOrContract,
@@ -150,6 +150,7 @@ def _once(context: typer.Context, overrides: list[str], options: dict[str, str])
     "flow prune runs/model --method synapses --share 0.5 -o sparse  # The run stays as it is.",
     "flow prune net.onnx --data digits --amount 0.5 -o smaller.onnx  # Anyone's network, without training.",
     "flow prune net.onnx --data digits --amount 0.5 --epochs 5 -o smaller.onnx  # Trained again.",
+    "flow prune net.onnx --data digits --method synapses --share 0.5 --epochs 2 -o sparse.onnx",
 )
 def prune(
     context: typer.Context,
@@ -196,47 +197,47 @@ def prune(
     overrides: Overrides = None,
     json: Json = False,
 ) -> None:
-    """Prune the trained network of a run or recipe, by any method, or the channels of a QONNX file.
+    """Prune the trained network of a run or recipe, or a QONNX file, by any method that can.
 
-    Every step is shown. Of a file the channels go that matter least by the criterion, norms or thresholds are
-    re-estimated, and the smaller network is held against the whole one; with --epochs it is trained.
+    Every step is shown. Of a file the channels go that matter least by the criterion, or by --method synapses or whole
+    residual units; norms or thresholds are re-estimated, what is left is checked, and with --epochs trained.
     """
     if source.suffix == ".onnx":
+        by_filters = method in ("", "filters")
         useless(context, _OF_RUNS, "for a QONNX file", "leave it out")
-        refuse_settings(context, "for a QONNX file")
+        if by_filters:
+            useless(context, ("steps", "max_loss"), "for the filters of a QONNX file", "leave it out")
+            refuse_settings(context, "for the filters of a QONNX file")
+        else:
+            useless(context, ("amount", "unit", "min_width"), f"with --method {method}", "leave it out")
         if not epochs:
             useless(context, _OF_TRAINING, "without epochs of fine-tuning", "give --epochs, or leave it out")
         from ..api.graphs import LoadedGraph
         from ..graphs.inputs import images_and_contract, open_graph
         from ..recipe.methods.filters import AUTO
-        from ..show import pruning as screen_pruning
+        from ..show import pruned_files
         from ..show import terminal as screen
 
+        settings = {} if by_filters else method_settings(context, method, {"criterion": criterion, "steps": steps})
         pictures, contract = images_and_contract(input)
         check_images(context, data, data_dir, pictures, labels)
         if output is None:
             raise Problem("nothing says where the smaller network is to be written", "-o", "give -o smaller.onnx")
+        tuning: dict[str, Any] = {"epochs": epochs or 0, "batch": batch, "learning_rate": learning_rate}
+        how: dict[str, Any] = {"data": data, "data_dir": data_dir, "count": images, "calibration": calibration}
         with screen.Bar("fine-tune", quiet=json or not epochs) as bar:
-            smaller = LoadedGraph(open_graph(source, contract), source).prune(
-                output,
-                pictures,
-                labels,
-                data=data,
-                data_dir=data_dir,
-                amount=amount,
-                unit=unit,
-                min_width=min_width,
-                criterion=criterion or AUTO,
-                count=images,
-                calibration=calibration,
-                seed=seed,
-                epochs=epochs or 0,
-                batch=batch,
-                learning_rate=learning_rate,
-                distill=distill,
-                progress=bar.update,
-            )
-        screen.print_json(smaller) if json else screen_pruning.print_pruned_file(smaller)
+            how |= {"seed": seed, **tuning, "distill": distill, "progress": bar.update}
+            graph = LoadedGraph(open_graph(source, contract), source)
+            if by_filters:
+                widths: dict[str, Any] = {"amount": amount, "unit": unit, "min_width": min_width}
+                smaller = graph.prune(output, pictures, labels, **widths, criterion=criterion or AUTO, **how)
+            else:
+                how |= {"settings": settings, "max_loss": max_loss}
+                reduced = graph.prune_by(method, output, pictures, labels, **how)
+        if by_filters:
+            screen.print_json(smaller) if json else pruned_files.print_pruned_file(smaller)
+        else:
+            screen.print_json(reduced) if json else pruned_files.print_reduced_file(reduced)
         return
     useless(context, ["data", "data_dir", "input", "labels"], "for a run", "a run has images of its own")
     if source.is_dir():
@@ -274,7 +275,7 @@ def prune(
     screen.print_json(found) if json else screen_pruning.print_pruning(found)
 
 
-_OF_RUNS = (*("run", "method", "allocation", "steps", "objective", "budget", "max_loss", "network", "overrides"),)
+_OF_RUNS = (*("run", "allocation", "objective", "budget", "network", "overrides"),)
 _OF_TRAINING = ("learning_rate", "batch", "distill")
 
 

@@ -155,16 +155,16 @@ def prune_file(
         smaller = refit(graph, smaller, stays, calibrating, changed)
     seconds = time.perf_counter() - began
     inputs = take(graph, judges)
-    before, tuning = _classes(graph, inputs), None
+    before, tuning = simulated_classes(graph, inputs), None
     if how.epochs:
-        untrained = _answers(_classes(smaller, inputs), before, truth)
+        untrained = answers_of(simulated_classes(smaller, inputs), before, truth)
         smaller, tuning = _tuned(graph, smaller, take(graph, images), labels, calibrating, how, progress)
         tuning = replace(tuning, untrained=untrained)
     made = write_network(smaller) if has_norms and graph.channels_first else write(smaller)
     write_whole(output, made.SerializeToString())
     # What stands in the file is judged: it holds norms in float32.
     smaller = AcceptInput()(read(output)).graph
-    after = _classes(smaller, inputs)
+    after = simulated_classes(smaller, inputs)
     counts, left = _counts(graph), _counts(smaller)
     return PrunedFile(
         network=str(path),
@@ -182,8 +182,8 @@ def prune_file(
         kept={name: len(keep[name]) if name in keep else group.width for name, group in groups.items()},
         compared=compared,
         different=different,
-        before=_answers(before, before, truth),
-        after=_answers(after, before, truth),
+        before=answers_of(before, before, truth),
+        after=answers_of(after, before, truth),
         operations=counts[0],
         operations_after=left[0],
         weights=counts[1],
@@ -363,7 +363,8 @@ def _tuned(
     )
 
 
-def _classes(graph: Graph, inputs: np.ndarray) -> np.ndarray:
+def simulated_classes(graph: Graph, inputs: np.ndarray) -> np.ndarray:
+    """The class that a graph gives each image."""
     from ...sim.engine.simulator import Simulator
     from ...transforms.passes.compile import stages
 
@@ -371,7 +372,8 @@ def _classes(graph: Graph, inputs: np.ndarray) -> np.ndarray:
     return Simulator.of(lowered).classes(inputs)
 
 
-def _answers(classes: np.ndarray, unpruned: np.ndarray, truth: np.ndarray | None) -> Answers:
+def answers_of(classes: np.ndarray, unpruned: np.ndarray, truth: np.ndarray | None) -> Answers:
+    """How classes compare with those of the unpruned network, and with the truth where it is known."""
     right = None if truth is None else float(np.mean(classes == truth))
     return Answers(accuracy=right, same=float(np.mean(classes == unpruned)))
 

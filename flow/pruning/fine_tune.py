@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,6 +68,7 @@ def fine_tune(
     calibrating: Array,
     how: FineTuning,
     progress: Progress | None = None,
+    sparse: Collection[str] = (),
 ) -> FineTuned:
     """Train a graph, and measure its norms anew.
 
@@ -79,6 +80,7 @@ def fine_tune(
         calibrating: images that norms are measured on.
         how: epochs and so on.
         progress: as for `models.training.train.train`.
+        sparse: layers whose zeros stay, as for `Trainable`.
 
     Raises:
         Problem: an operation that is not trained through; labels that do not fit; neither labels nor a teacher alone;
@@ -91,7 +93,7 @@ def fine_tune(
         how.epochs, how.batch, how.learning_rate, how.seed, distill=how.distill, schedule="cosine", device="auto"
     )
     inputs = narrow(inputs)
-    network = Trainable(smaller)
+    network = Trainable(smaller, sparse=sparse)
     network.begin(calibrating)
     extras = Extras()
     if how.distill:

@@ -8,7 +8,7 @@ quantizers, and what is done to pixels, stay as the file says.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -95,6 +95,7 @@ class Trainable(nn.Module):
         graph: of the network or integer level, on integers.
         borders: let `AddBorder` through. Its table belongs to the weights as they were compiled, and stays when they
             change, as memories do whose bits flip: nothing for a training.
+        sparse: names of layers of weights -1, 0 and +1 whose zeros are removed synapses, and stay.
 
     Attributes:
         first: the graph, as stored.
@@ -109,7 +110,7 @@ class Trainable(nn.Module):
         Problem: an operation that is not trained through, or a network that does not end in class scores.
     """
 
-    def __init__(self, graph: Graph, borders: bool = False) -> None:
+    def __init__(self, graph: Graph, borders: bool = False, sparse: Collection[str] = ()) -> None:
         super().__init__()
         self._borders = borders
         self.first = as_stored(graph)
@@ -133,6 +134,9 @@ class Trainable(nn.Module):
             key = f"n{len(self._names)}"
             self.parts[key], self._names[node.name] = module, key
             self.plan.append((node.name, key, self._sources(node)))
+            if node.name in sparse:
+                assert isinstance(module, TrainedConv | TrainedDense)
+                module.keep_zeros()
 
     def _sources(self, node: Node) -> tuple[str, ...]:
         norm = self.norms.get(node.name)

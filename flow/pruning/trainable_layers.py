@@ -77,10 +77,21 @@ class _Latent:
 
     Weights of -1 and +1 alone are the signs of theirs. Others are round(latent / (2 `START`)), from the least to the
     greatest that the layer began with. Gradients pass unchanged.
+
+    Attributes:
+        there: where synapses were removed, 1 for those that are left, 0 for those that are 0 and stay so; else None.
     """
 
     weight: Tensor
     training: bool
+    there: Tensor | None
+
+    @torch.no_grad()
+    def keep_zeros(self) -> None:
+        """Let the zeros of weights -1, 0 and +1 stay; the others are signs from now on."""
+        self.there = (self.weight != 0).to(self.weight.dtype)
+        self.binary = True
+        self.weight.clamp_(-START, START)
 
     def begin(self, weight: Array) -> None:
         """Take on whole weights, in torch's order of axes."""
@@ -88,6 +99,8 @@ class _Latent:
         self.low, self.high, self.kind = int(weight.min()), int(weight.max()), weight.dtype
         far = START if self.binary else 2 * START
         self.weight = nn.Parameter(torch.from_numpy(weight.astype(np.float32) * np.float32(far)))
+        assert isinstance(self, nn.Module)
+        self.register_buffer("there", None, persistent=False)
 
     def levels(self) -> Tensor:
         """The whole weights, in the precision of the latent ones."""
@@ -101,6 +114,9 @@ class _Latent:
                 made = torch.where(latent >= 0, 1.0, -1.0).to(latent.dtype)
             else:
                 made = torch.round(latent / (2 * START)).clamp(self.low, self.high)
+        if self.there is not None:
+            there = self.there.to(latent.dtype)
+            return _through(latent, made * there, there)
         return _through(latent, made)
 
     def whole(self) -> Array:

@@ -1,8 +1,9 @@
-"""What pruning a QONNX file finds."""
+"""What pruning a QONNX file finds: its channels, or what another method removes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from .costs import InputHeld
 from .rankings import CaptumComparison
@@ -97,4 +98,81 @@ class PrunedFile:
     weights_after: int
     seconds: float
     tuning: Tuning | None
+    input: InputHeld | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileStep:
+    """One removal from a file's network and its recovery.
+
+    Attributes:
+        kept: what is left, by layer or unit.
+        operations: products of an image, those with weights of 0 left out.
+        before, after: share, 0 to 1, of the images that decide whose class is right, before and after fine-tuning.
+        undone: it lost too much.
+        dropped: the unit that went; "" of synapses.
+    """
+
+    kept: dict[str, int]
+    operations: int
+    before: float
+    after: float
+    undone: bool = False
+    dropped: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReducedFile:
+    """What `flow prune NET.onnx --method M` finds.
+
+    Attributes:
+        network, output: files.
+        level: of what was written: "network", whose batch norms were re-estimated, or "integer", whose thresholds were.
+        method: that removed.
+        counts: what, such as "synapses".
+        criterion: by which; "" where the method has none.
+        settings: of the method.
+        seed: of all that is drawn.
+        images, calibration, judged: how many images score and decide, re-estimate, and judge.
+        decided_by: "labels", or "whole network" where its answers are what is right.
+        epochs: of fine-tuning after each step.
+        trained: images of it.
+        whole, kept: what there was and is left, by layer or unit.
+        steps: one by one.
+        stop: why it ended before its last step; "" where it did not.
+        compared: values of the smaller network's levels that were compared with those of the level before; all equal,
+            or the command fails.
+        before, after: answers on the images that judge.
+        operations, operations_after: products of an image, those with weights of 0 left out.
+        weights, weights_after: how many are not 0.
+        seconds: that all of it took.
+        input: what the input holds; None where it is not known.
+    """
+
+    network: str
+    output: str
+    level: str
+    method: str
+    counts: str
+    criterion: str
+    settings: dict[str, Any]
+    seed: int
+    images: int
+    calibration: int
+    judged: int
+    decided_by: str
+    epochs: int
+    trained: int
+    whole: dict[str, int]
+    kept: dict[str, int]
+    steps: list[FileStep]
+    stop: str
+    compared: int
+    before: Answers
+    after: Answers
+    operations: int
+    operations_after: int
+    weights: int
+    weights_after: int
+    seconds: float
     input: InputHeld | None

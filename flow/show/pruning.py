@@ -9,7 +9,6 @@ from ...models.relevance.criteria import CRITERIA, REDUCTIONS
 from ..pruning import statistics as study_figures
 from ..recipe.methods.all import METHODS
 from ..recipe.methods.method import Lines
-from ..results.pruned_file import PrunedFile
 from ..results.rankings import CaptumComparison, ChanceTable, Ranking, SensitivityTable, StudyResult
 from ..results.stages import PrunedRun
 from . import tables as report_tables
@@ -33,7 +32,8 @@ def print_rank(ranking: Ranking, show: int) -> None:
     console = terminal()
     for row in ranking.criteria:
         check = f"; self-check {row.check:.2g} ({row.check_is})" if row.check is not None else ""
-        line = f"{row.criterion}: {row.meaning}; {row.seconds:.1f} s, {row.images} images{check}{_captum(row.captum)}"
+        line = f"{row.criterion}: {row.meaning}; {row.seconds:.1f} s, {row.images} images{check}"
+        line += captum_text(row.captum)
         console.print(line, soft_wrap=True, highlight=False, markup=False)
     table = Table("layer", "criterion", "lowest: filter score", "highest: filter score")
     for layer in max((row.scores for row in ranking.criteria), key=len):
@@ -101,7 +101,7 @@ def _print_chance(found: ChanceTable, names: list[str]) -> None:
             terminal().print(line, highlight=False, markup=False, soft_wrap=True)
 
 
-def _captum(found: CaptumComparison | None) -> str:
+def captum_text(found: CaptumComparison | None) -> str:
     """What Captum's DeepLIFT says to the attributions of deeplift."""
     if found is None:
         return ""
@@ -152,50 +152,6 @@ def print_pruning(found: PrunedRun) -> None:
         print(f"rounds are judged on {images}{known}")
     rest = f"flow build continues in {found.folder}" if found.files is None else f"wrote {', '.join(found.files)}"
     print(f"test accuracy {found.accuracy:.2%}; {rest}")
-
-
-def print_pruned_file(found: PrunedFile) -> None:
-    """Print what is left of a file's network, and what it answers."""
-    print_input(found.input)
-    table = Table("group", "channels", "left")
-    for name, width in found.widths.items():
-        table.add_row(escape(name), f"{width:,}", f"{found.kept[name]:,}")
-    terminal().print(table)
-    what = {"network": "batch norms", "integer": "thresholds"}[found.level]
-    if found.norms_added:
-        what += f", {found.norms_added} of them new where a quantizer had none,"
-    checked = "" if found.check is None else f" (self-check {found.check:.2g}{_captum(found.captum)})"
-    before, after = found.before, found.after
-    lines = [
-        f"{found.criterion} on {found.images:,} images{checked}, {what} re-estimated on {found.calibration:,}: "
-        f"{found.seconds:.1f} s{'' if found.tuning else ', no training'}",
-        f"operations {found.operations:,} to {found.operations_after:,} "
-        f"({found.operations_after / found.operations - 1:+.1%}), weights {found.weights:,} to {found.weights_after:,}",
-        f"the whole network without these channels against the cut one: {found.different:,} of {found.compared:,} "
-        "integers differ",
-    ]
-    if found.tuning is not None:
-        tuning = found.tuning
-        lines.append(
-            f"trained for {tuning.epochs} epoch{'s' * (tuning.epochs > 1)} of {tuning.images:,} images"
-            f"{'' if tuning.labels == 'given' else ' by the answers of the whole network'} in {tuning.seconds:.0f} s: "
-            f"loss {tuning.loss[0]:.3g} to {tuning.loss[-1]:.3g}, of these images {tuning.accuracy[0]:.2%} to "
-            f"{tuning.accuracy[-1]:.2%} right"
-        )
-        ties = ", all of them at float ties" if tuning.float_ties else ""
-        lines.append(
-            f"the trained module against its graph on integers: {tuning.float_ties:,} of {tuning.compared:,} answers "
-            f"differ{ties}"
-        )
-        untrained = tuning.untrained
-        right = "" if untrained.accuracy is None else f"accuracy {untrained.accuracy:.2%}, "
-        lines.append(f"before training: {right}same answer as the whole network {untrained.same:.2%}")
-    if before.accuracy is not None and after.accuracy is not None:
-        lines.append(f"accuracy {before.accuracy:.2%} to {after.accuracy:.2%} of {found.judged:,} images")
-    lines.append(f"same answer as before: {after.same:.2%} of {found.judged:,} images")
-    lines.append(f"wrote {found.output}; `flow estimate` says what either costs in hardware")
-    for line in lines:
-        terminal().print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def print_lines(lines: Lines) -> None:

@@ -190,14 +190,28 @@ def masks(network: Network, scores: Scores, shares: Mapping[str, float]) -> dict
     layers = dict(network.weight_layers())
     made = {}
     for name, share in shares.items():
-        there = _there(network, layers[name].weight)
-        ranked = np.where(there, scores[name], -np.inf).reshape(len(there), -1)
-        ranked[np.arange(len(ranked)), ranked.argmax(axis=1)] = np.inf
-        order = np.argsort(ranked, axis=None, kind="stable")
-        keep = np.ones(ranked.size, bool)
-        keep[order[: round(share * ranked.size)]] = False
-        made[name] = ((keep.reshape(ranked.shape) | np.isposinf(ranked)).reshape(there.shape)) & there
+        made[name] = highest_share(scores[name], _there(network, layers[name].weight), share)
     return made
+
+
+def highest_share(scores: np.ndarray, there: np.ndarray, share: float) -> np.ndarray:
+    """Which synapses of a layer stay: all but a share of the lowest scores; of each neuron the highest always does.
+
+    Args:
+        scores: (neurons, ...).
+        there: bool, of the same shape; what is gone already stays gone and counts.
+        share: gone in the end, 0 to 1, rounded to whole synapses.
+
+    Returns:
+        bool of the same shape.
+    """
+    ranked = np.where(there, scores, -np.inf).reshape(len(there), -1)
+    ranked[np.arange(len(ranked)), ranked.argmax(axis=1)] = np.inf
+    order = np.argsort(ranked, axis=None, kind="stable")
+    keep = np.ones(ranked.size, bool)
+    keep[order[: round(share * ranked.size)]] = False
+    stays: np.ndarray = (keep.reshape(ranked.shape) | np.isposinf(ranked)).reshape(there.shape) & there
+    return stays
 
 
 @torch.no_grad()

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from bnnflow import Problem
 
-from .method import MethodInput, MethodRequest, Pruned, RemovalStep
+from .method import GraphInput, MethodInput, MethodRequest, Pruned, PrunedGraph, RemovalStep
 from .synapses import RankedSynapses
 
 if TYPE_CHECKING:
@@ -38,6 +38,22 @@ class Balanced(RankedSynapses):
         if self.keep >= self.of:
             what = f"{self.keep} of every {self.of} synapses stay, so that nothing is removed"
             raise Problem(what, key=self.key("keep"), hint=f"at most {self.of - 1}")
+
+    def prune_graph(self, given: GraphInput) -> PrunedGraph:
+        """Remove the lowest of every M of a file's layers, one more a step."""
+        import numpy as np
+
+        if self.keep >= self.of:
+            what = f"{self.keep} of every {self.of} synapses stay, so that nothing is removed"
+            raise Problem(what, key=self.key("keep"), hint=f"at most {self.of - 1}")
+
+        def stays(name: str, scores: np.ndarray, there: np.ndarray, step: int) -> np.ndarray:
+            left = self.of - round((self.of - self.keep) * step / self.steps)
+            # Channels stand last in a graph, and in front in torch, whose order `highest` takes.
+            ranked = np.moveaxis(np.where(there, scores, -np.inf), -1, 1)
+            return np.moveaxis(highest(ranked, left, self.of), 1, -1) & there
+
+        return self.rounds_of_graph(given, stays)
 
     def prune(self, given: MethodInput) -> Pruned:
         """Remove the lowest of every M, one more a step, with recovery after each."""

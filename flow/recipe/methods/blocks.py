@@ -6,16 +6,31 @@ of every later stage shrinks the map and stays.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
 from bnnflow import Problem
 
-from .method import Columns, Dropping, Lines, Measured, MethodInput, MethodRequest, Pruned, RemovalStep
+from .method import (
+    Columns,
+    Dropping,
+    GraphChange,
+    GraphInput,
+    Lines,
+    Measured,
+    MethodInput,
+    MethodRequest,
+    Pruned,
+    PrunedGraph,
+    RemovalStep,
+)
 
 if TYPE_CHECKING:
+    from ....transforms.ir.graph import Graph
     from ...results.stages import PruningResult
 
 
@@ -27,6 +42,7 @@ class Blocks(Dropping):
     )
 
     counts: ClassVar[str] = "residual units"
+    file_defaults: ClassVar[Mapping[str, Any] | None] = {}
     thing: ClassVar[str] = "unit"
 
     def check(self, asked: MethodRequest) -> None:
@@ -65,6 +81,45 @@ class Blocks(Dropping):
         kept = {"blocks": len(stages_of_blocks(made.spec))}
         return Pruned(made, kept, steps, facts, self.stopped(steps, given))
 
+    def prune_graph(self, given: GraphInput) -> PrunedGraph:
+        """Drop `drop` units of a file's network, or as many as the loss allows, each time the one whose loss is least.
+
+        What each costs is measured with norms and thresholds re-estimated, without training.
+        """
+        from ....transforms.residual_units import ResidualUnit, readers_of, residual_units
+        from ....transforms.synapses import products
+
+        self.check_amount(given.max_loss)
+        graph, steps, units = given.graph, list[RemovalStep](), residual_units(given.graph)
+        if not units:
+            what = "the network has no residual join whose one side goes around layers without weights of its own"
+            raise Problem(what, key="prune.method", hint="use method filters")
+        if self.drop is not None and self.drop > len(units):
+            what = f"{self.drop} residual units, of which {len(units)} can go"
+            raise Problem(what, key=self.key("drop"), hint=f"at most {len(units)}")
+        whole = {unit.name: 1 for unit in units}
+
+        def change_of(unit: ResidualUnit) -> GraphChange:
+            return GraphChange(partial(_dropped, name=unit.name), {*readers_of(graph, unit), unit.shortcut})
+
+        floor = given.right(graph) - (given.max_loss or 0.0)
+        while units and (self.drop is None or len(steps) < self.drop):
+            tried = [(given.change(graph, change_of(unit)), unit) for unit in units]
+            losses = [given.right(smaller) for smaller, _ in tried]
+            best = max(range(len(tried)), key=losses.__getitem__)
+            smaller, unit = tried[best]
+            tuned = given.tune(smaller, change_of(unit))
+            after = given.right(tuned)
+            undone = self.drop is None and after < floor
+            left = dict.fromkeys((each.name for each in residual_units(tuned)), 1)
+            record = {"dropped": unit.name}
+            steps.append(RemovalStep(left, products(tuned), losses[best], after, undone, record))
+            if undone:
+                break
+            graph, units = tuned, residual_units(tuned)
+        kept = {name: int(name in {unit.name for unit in residual_units(graph)}) for name in whole}
+        return PrunedGraph(graph, whole, kept, steps, "", self.stopped(steps, given))
+
     def measure(self, given: MethodInput, draws: int) -> Measured:
         """What goes with each unit, and accuracy without it; nothing is drawn."""
         from ....models.networks.zoo import figures
@@ -100,3 +155,10 @@ class Blocks(Dropping):
     def lines(cls, found: PruningResult) -> Lines:
         """Which are gone."""
         return (f"dropped {', '.join(found.more['dropped']) or 'none'}",)
+
+
+def _dropped(graph: Graph, name: str) -> Graph:
+    """The graph without the unit of this name; norms may have been added to it."""
+    from ....transforms.residual_units import residual_units, without_unit
+
+    return without_unit(graph, next(unit for unit in residual_units(graph) if unit.name == name))

@@ -6,7 +6,7 @@ and of docs/pruning.md. Nothing here imports torch: a recipe is read without it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ....models.training.injection import MemoriesOf
     from ....models.training.train import Progress
     from ....models.training.train_spec import TrainSpec
+    from ....transforms.ir.graph import Graph
     from ...results.stages import PruningResult
 
 Facts = dict[str, Any]
@@ -217,6 +218,64 @@ class Pruned:
 
 
 @dataclass(frozen=True, slots=True)
+class GraphChange:
+    """A way to make a graph smaller.
+
+    Attributes:
+        smaller: of a graph, whose batch norms may be more than those of the graph that it was made for.
+        changed: nodes whose results, or inputs, are others then; norms and thresholds at and behind them are measured.
+        sparse: layers whose zeros are removed synapses, which stay.
+    """
+
+    smaller: Callable[[Graph], Graph]
+    changed: Collection[str]
+    sparse: Collection[str] = ()
+
+
+@dataclass(frozen=True)
+class GraphInput:
+    """The network of a file, and how it recovers.
+
+    Attributes:
+        graph: of the network level with integer inputs, or on integers.
+        seed: of everything random.
+        max_loss: accuracy that may be lost, 0 to 1; None: no limit.
+        change: the graph with norms and thresholds re-estimated.
+        tune: what `change` made, after fine-tuning; the same where there is none.
+        scores: of synapses, by layer (flow/pruning/synapse_scores.py); with a number, drawn with it as the seed.
+        right: share of the images that decide whose class a graph gives; none is trained on.
+    """
+
+    graph: Graph
+    seed: int
+    max_loss: float | None
+    change: Callable[[Graph, GraphChange], Graph]
+    tune: Callable[[Graph, GraphChange], Graph]
+    scores: Callable[[Graph, int | None], Mapping[str, np.ndarray]]
+    right: Callable[[Graph], float]
+
+
+@dataclass(frozen=True, slots=True)
+class PrunedGraph:
+    """A smaller graph.
+
+    Attributes:
+        graph: as it is.
+        whole, kept: what there was and is left, by layer or unit; of what, the method's `counts` says.
+        steps: how it came about; products are those of the graph.
+        criterion: by which; "" where there is none.
+        stop: why it ended before its last step; "" where it did not.
+    """
+
+    graph: Graph
+    whole: dict[str, int]
+    kept: dict[str, int]
+    steps: Sequence[RemovalStep]
+    criterion: str = ""
+    stop: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Columns:
     """A table of texts."""
 
@@ -253,6 +312,8 @@ class Method(Section):
     """Whether it prunes classes of the user's, too."""
     heeds_loss: ClassVar[bool] = False
     """Whether `prune.max_loss` ends it."""
+    file_defaults: ClassVar[Mapping[str, Any] | None] = None
+    """Where it prunes QONNX files, too: settings that have another default there. None: it does not."""
     leaves_zeros: ClassVar[bool] = False
     """Whether weights become 0: they are then of another kind than those that training had."""
 
@@ -293,6 +354,14 @@ class Method(Section):
         """
         raise NotImplementedError
 
+    def prune_graph(self, given: GraphInput) -> PrunedGraph:
+        """Remove what the settings say of a file's network, with recovery.
+
+        Raises:
+            Problem: the network does not have what is to be removed, or a file has not what the settings ask for.
+        """
+        raise NotImplementedError
+
     def measure(self, given: MethodInput, draws: int) -> Measured:
         """What each thing that could be removed is worth.
 
@@ -329,13 +398,17 @@ class Dropping(Method):
 
     def check_goal(self, asked: MethodRequest) -> None:
         """Refuse settings in which not exactly one of both says how many go."""
-        if self.drop is None and asked.max_loss is None:
+        self.check_amount(asked.max_loss)
+
+    def check_amount(self, max_loss: float | None) -> None:
+        """Refuse that neither or both of `drop` and what may be lost are given."""
+        if self.drop is None and max_loss is None:
             what = f"nothing says how many {self.name()} are dropped"
             raise Problem(what, key=self.key("drop"), hint="set it, or prune.max_loss, to 1 point for example")
-        if self.drop is not None and asked.max_loss is not None:
+        if self.drop is not None and max_loss is not None:
             raise Problem("prune.max_loss says it, too", key=self.key("drop"), hint="give one of them")
 
-    def stopped(self, steps: Sequence[RemovalStep], given: MethodInput) -> str:
+    def stopped(self, steps: Sequence[RemovalStep], given: MethodInput | GraphInput) -> str:
         """Why it ended."""
         if not (steps and steps[-1].undone):
             return ""

@@ -7,18 +7,33 @@ twice as large); unrolled hardware alone leaves the zeros out, and the report ad
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from bnnflow import Problem
 
-from .method import FLIP_HINT, OFF, LatentUse, Lines, Method, MethodInput, MethodRequest, Pruned, RemovalStep
+from .method import (
+    FLIP_HINT,
+    OFF,
+    GraphChange,
+    GraphInput,
+    LatentUse,
+    Lines,
+    Method,
+    MethodInput,
+    MethodRequest,
+    Pruned,
+    PrunedGraph,
+    RemovalStep,
+)
 
 if TYPE_CHECKING:
     from ....models.networks.network import Network
     from ....models.training.flips import FlipCounts
+    from ....transforms.ir.tensor import Array
     from ...results.stages import PruningResult
 
 
@@ -32,6 +47,7 @@ class RankedSynapses(Method):
 
     counts: ClassVar[str] = "synapses"
     leaves_zeros: ClassVar[bool] = True
+    file_defaults: ClassVar[Mapping[str, Any] | None] = {"criterion": "taylor"}
 
     def remarks(self, asked: MethodRequest) -> Iterable[str]:
         """That zeros cost memory in folded hardware."""
@@ -60,6 +76,41 @@ class RankedSynapses(Method):
     def counted(self, given: MethodInput) -> FlipCounts | None:
         """What training counted, where the criterion asks for it."""
         return given.flips() if self.criterion.startswith("flips") else None
+
+    def rounds_of_graph(self, given: GraphInput, stays: Callable[[str, Array, Array, int], Array]) -> PrunedGraph:
+        """Remove synapses of a graph in `steps`, with recovery after each.
+
+        Args:
+            given: the graph.
+            stays: by layer name, scores, what is there and the step from 1: what stays; arrays have a layer's shape.
+        """
+        from ....transforms.synapses import products, synapses, without_synapses
+
+        if self.criterion not in ("taylor", "random"):
+            what = f"{self.criterion} ranks by what training leaves, and no file holds"
+            raise Problem(what, key=self.key("criterion"), hint="taylor or random")
+        there = synapses(given.graph)
+        if not there:
+            what = "no layer has weights of -1 and +1 alone"
+            raise Problem(what, key="prune.method", hint="use method filters: it takes any weights")
+        without_synapses(given.graph, there)
+        graph, steps = given.graph, list[RemovalStep]()
+        for step in range(1, self.steps + 1):
+            drawn = given.seed + step if self.criterion == "random" else None
+            scores, held = given.scores(graph, drawn), synapses(graph)
+            keep = {name: stays(name, found, held[name], step) for name, found in scores.items()}
+            keep = {name: kept for name, kept in keep.items() if not kept.all()}
+            if not keep:
+                what = "the share is less than one synapse of every layer"
+                raise Problem(what, key=self.key("share"), hint="give a larger one")
+            change = GraphChange(partial(without_synapses, keep=keep), tuple(keep), tuple(keep))
+            smaller = given.change(graph, change)
+            before = given.right(smaller)
+            graph = given.tune(smaller, change)
+            kept = {name: int(found.sum()) for name, found in synapses(graph).items()}
+            steps.append(RemovalStep(kept, products(graph), before, given.right(graph)))
+        whole = {name: int(found.sum()) for name, found in there.items()}
+        return PrunedGraph(graph, whole, steps[-1].kept, steps, self.criterion)
 
     def told(self, made: Network, steps: Sequence[RemovalStep]) -> Pruned:
         """What came of it."""
@@ -104,6 +155,25 @@ class Synapses(RankedSynapses):
         how = (given.plan, self.counted(given), given.progress, given.checkpoint)
         made, taken = prune_synapses(*given.work, spec, *how, memories=given.memories)
         return self.told(made, [RemovalStep(one.kept, made.spec.macs(), one.before, one.after) for one in taken])
+
+    def prune_graph(self, given: GraphInput) -> PrunedGraph:
+        """Remove the share of each layer, step by step."""
+        from ....models.prune.synapses import highest_share
+        from ....transforms.synapses import synapses
+
+        names = list(synapses(given.graph))
+        for name in self.layers:
+            if names and name not in names:
+                what = f"{name!r} is no layer of weights -1 and +1"
+                raise Problem(what, key=self.key("layers"), hint=f"one of {', '.join(names)}")
+        if self.share == 0:
+            raise Problem("a share of 0 removes nothing", key=self.key("share"), hint="give more")
+
+        def stays(name: str, scores: Array, there: Array, step: int) -> Array:
+            share = self.share * (1.0 - (1.0 - step / self.steps) ** 3) if name in (self.layers or names) else 0.0
+            return highest_share(scores, there, share)
+
+        return self.rounds_of_graph(given, stays)
 
     @classmethod
     def headline(cls, found: PruningResult) -> str:
