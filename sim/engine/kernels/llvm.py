@@ -20,7 +20,7 @@ from ..kept import kept_in
 from .image import Image
 from .machine import Machine
 from .native import NativeKernels
-from .source import NAMES, text
+from .source import names, text
 
 TARGETS = ("host", "avx512", "avx2", "x86-64")
 """What kernels can be compiled for: this processor as it is, or as if it had no more than the one named."""
@@ -86,7 +86,7 @@ def _made(target: str, path: Path | None, key: bytes) -> NativeKernels:
         return NativeKernels.at(machine, *loaded)
     engine = llvm.create_mcjit_compiler(module, builder("jitdefault"))
     engine.finalize_object()
-    return NativeKernels.at(machine, {name: engine.get_function_address(name) for name in NAMES}, engine)
+    return NativeKernels.at(machine, {name: engine.get_function_address(name) for name in names(machine)}, engine)
 
 
 def _key(target: str) -> bytes:

@@ -6,6 +6,7 @@ import ctypes
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -13,11 +14,14 @@ from ....transforms.ir.ops import Sides
 from ....transforms.ir.tensor import Array
 from ..packing import Window, address, aligned_array, blocked, pack_bits, roomy, with_room, words_of
 from . import NumpyArrays, Run
-from .machine import NARROW, WIDE, Machine
+from .machine import LOOKED_UP_PIXELS, NARROW, WIDE, Machine
+from .source_xnor import LOOKED_UP
 
 # Tap words whose weights, 512 bytes each, fit into the first cache beside the activations.
 _FIRST_CACHE = 56
 _MOST = np.iinfo(np.int32).max
+_MOST_LOOKED_UP = np.iinfo(np.int16).max - 1
+"""The greatest fan-in whose sums, and the limit behind them, are held in 16 bits."""
 
 
 Parameter = int | Array
@@ -110,6 +114,8 @@ class NativeKernels(NumpyArrays):
 
     def xnor_bits(self, window: Window, weight: Array, bounds: Array, classes: Array) -> Run:
         """See `Kernels`."""
+        if self.machine.looks_up and window.fan_in <= _MOST_LOOKED_UP:
+            return self._looked_up(window, weight, bounds, classes)
         filters, words, fan_in = len(weight), window.words, window.fan_in
         weights = blocked(pack_bits(weight > 0).reshape(filters, -1), WIDE)
         blocks, taps, _ = weights.shape
@@ -127,6 +133,31 @@ class NativeKernels(NumpyArrays):
             first = starts if area > 1 else np.zeros(len(bits), np.int64)
             kernel = "xnor_bits" if counts[2] < 2 else name
             self.call(kernel, bits, weights, limits, made, *counts, *fixed, first)
+            return made
+
+        return run
+
+    def _looked_up(self, window: Window, weight: Array, bounds: Array, classes: Array) -> Run:
+        """`xnor_bits` by tables."""
+        filters, fan_in = len(weight), window.fan_in
+        packed = blocked(pack_bits(weight > 0).reshape(filters, -1), WIDE)
+        blocks, taps, _ = packed.shape
+        bytes_ = packed.view(np.uint8).reshape(blocks, taps, WIDE, 8).transpose(0, 1, 3, 2)
+        weights = aligned_array((blocks, taps, 8, 2, WIDE), np.uint8)
+        weights[:, :, :, 0], weights[:, :, :, 1] = bytes_ & 15, bytes_ >> 4
+        limits = np.zeros((len(bounds), blocks * WIDE), np.int16)
+        limits[:, :filters] = np.clip(fan_in + 1 - bounds, 0, fan_in + 1)
+        limits = np.ascontiguousarray(limits.reshape(-1, LOOKED_UP // 2, 2).swapaxes(1, 2)).reshape(limits.shape)
+        geometry, offsets = _Geometry.of(window, window.words), window.offsets(window.words)
+        starts = np.ascontiguousarray(classes.ravel() * limits.shape[1], np.int64)
+        fixed, area = (taps, offsets, blocks, blocks), window.rows * window.columns
+
+        def run(bits: Array) -> Array:
+            made = np.empty((len(bits), window.rows, window.columns, blocks), np.uint64)
+            first = starts if area > 1 else np.zeros(len(bits), np.int64)
+            counts = geometry.counts(len(bits))
+            pixels = max(LOOKED_UP_PIXELS, key=partial(_share_of_tiles, counts[2]))
+            self.call(f"xnor_bits_tables{pixels}", bits, weights, limits, made, *counts, *fixed, first)
             return made
 
         return run
@@ -307,6 +338,11 @@ class _Geometry:
         if self.merged:
             return (1, 1, images, 0, 0, self.strides[0])
         return (images, self.rows, self.columns, *self.strides)
+
+
+def _share_of_tiles(columns: int, pixels: int) -> float:
+    """How fast so many columns at a time are in a row of these; the last tile may overlap the one before."""
+    return LOOKED_UP_PIXELS[pixels] * columns / (-(-columns // pixels) * pixels) if columns >= pixels else 0.0
 
 
 def _bytes(ints: Array, low: int) -> Array:

@@ -9,7 +9,8 @@ against 64 weight words, sums stay in registers, and the masks of the closing co
 
 from __future__ import annotations
 
-from .machine import NARROW, WIDE, Machine
+from .assembly import Function
+from .machine import LOOKED_UP_PIXELS, NARROW, WIDE, Machine
 from .source_dot import dot, dot_declaration
 from .source_maps import (
     channels_last,
@@ -21,31 +22,46 @@ from .source_maps import (
     replay_kernels,
     three_channels_last,
 )
-from .source_xnor import BYTE_SUMS, peak, population_count, xnor_bits, xnor_sums
-
-NAMES = (
-    "xnor_bits",
-    "xnor_bits_pairs",
-    "xnor_sums",
-    "xnor_sums_narrow",
-    "xnor_sums_narrow_fours",
-    "dot_bits",
-    "dot_sums",
-    "pool",
-    "channels_last",
-    "three_channels_last",
-    "copy_rows",
-    "replay",
-    "compare_bytes",
-    "compare_sums",
-    "count_levels",
-    "peak",
+from .source_xnor import (
+    BYTE_SUMS,
+    LOOK_UP,
+    LOOKED_UP,
+    peak,
+    peak_of_tables,
+    population_count,
+    tables,
+    xnor_bits,
+    xnor_bits_tables,
+    xnor_sums,
 )
 
 
+def names(machine: Machine) -> tuple[str, ...]:
+    """The functions of a module, one a kernel."""
+    return tuple(function.name for function in _functions(machine))
+
+
 def text(machine: Machine) -> str:
-    """The whole module: one function for each of `NAMES`."""
-    functions = [
+    """The whole module: one function for each of `names`."""
+    lanes = machine.lanes
+    declarations = [
+        "declare i64 @llvm.smin.i64(i64, i64)",
+        *(f"declare {v} @{population_count(v)}({v})" for v in (f"<{lanes} x i64>", f"<{8 * lanes} x i8>")),
+        dot_declaration(machine),
+    ]
+    if lanes in BYTE_SUMS and machine.dot == "pmaddwd":
+        small = f"<{8 * lanes} x i8>"
+        declarations.append(f"declare <{lanes} x i64> @{BYTE_SUMS[lanes]}({small}, {small})")
+    if machine.looks_up:
+        small = f"<{LOOKED_UP} x i8>"
+        declarations += [f"declare {small} @{LOOK_UP}({small}, {small})", tables()]
+    width = 64 * lanes
+    attributes = f'attributes #0 = {{ nounwind "prefer-vector-width"="{width}" "min-legal-vector-width"="{width}" }}'
+    return "\n".join([*map(str, _functions(machine)), *declarations, attributes, ""])
+
+
+def _functions(machine: Machine) -> list[Function]:
+    return [
         xnor_bits("xnor_bits", machine, 1),
         xnor_bits("xnor_bits_pairs", machine, 2),
         xnor_sums("xnor_sums", machine, WIDE, 1),
@@ -61,17 +77,6 @@ def text(machine: Machine) -> str:
         compare_bytes("compare_bytes"),
         compare_sums("compare_sums"),
         count_levels("count_levels"),
-        peak("peak", machine),
+        *(xnor_bits_tables(f"xnor_bits_tables{pixels}", pixels) for pixels in LOOKED_UP_PIXELS if machine.looks_up),
+        peak_of_tables("peak") if machine.looks_up else peak("peak", machine),
     ]
-    lanes = machine.lanes
-    declarations = [
-        "declare i64 @llvm.smin.i64(i64, i64)",
-        *(f"declare {v} @{population_count(v)}({v})" for v in (f"<{lanes} x i64>", f"<{8 * lanes} x i8>")),
-        dot_declaration(machine),
-    ]
-    if lanes in BYTE_SUMS and machine.dot == "pmaddwd":
-        small = f"<{8 * lanes} x i8>"
-        declarations.append(f"declare <{lanes} x i64> @{BYTE_SUMS[lanes]}({small}, {small})")
-    width = 64 * lanes
-    attributes = f'attributes #0 = {{ nounwind "prefer-vector-width"="{width}" "min-legal-vector-width"="{width}" }}'
-    return "\n".join([*map(str, functions), *declarations, attributes, ""])

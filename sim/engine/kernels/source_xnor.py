@@ -47,6 +47,124 @@ def xnor_bits(name: str, machine: Machine, pixels: int) -> Function:
     return f
 
 
+def xnor_bits_tables(name: str, pixels: int) -> Function:
+    """Binary layer with thresholds, as `xnor_bits`, by looking up what four bits of a window add to 32 channels.
+
+    A byte of the window chooses two tables of 16 bytes, one for each half: how many of its four bits are unequal to
+    those of a number from 0 to 15. Such numbers are the weights, four taps of a channel a byte, so that one shuffle
+    counts 128 products; exclusive or and a count of 256 take eight instructions, this four. Sums are bytes for three
+    words, then 16 bits, those of even and of odd channels apart. Parameters: as `xnor_bits`, but for weights u8
+    [block][tap word][half of a byte, 16][64] and limits i16 [class][block][32 channels][even, then odd].
+
+    Source: tables of activations that weights index are those of Wei et al., T-MAC (arXiv:2407.00088), here of one bit.
+    """
+    f = Function(name)
+    parts, word_bytes = WIDE // LOOKED_UP, str(16 * WIDE)
+    x, weights, bounds, out, images, rows, columns, xi, xr, xc, taps, offsets, blocks, stride, classes = f.arguments(
+        "ptr", "ptr", "ptr", "ptr", *["i64"] * 7, "ptr", "i64", "i64", "ptr"
+    )
+    area, turns = f.mul(rows, columns), f.value(f"udiv i64 {taps}, {_TABLE_TAPS}")
+    counted = f.mul(turns, str(_TABLE_TAPS))
+    left = f.value(f"sub i64 {taps}, {counted}")
+    with f.loop(blocks) as block:
+        weight = f.at("i8", weights, f.mul(block.index, f.mul(taps, word_bytes)))
+        bound = f.at("i16", bounds, f.mul(block.index, str(WIDE)))
+        with f.loop(images) as image, f.loop(rows) as row:
+            line = f.at("i64", x, f.add(f.mul(image.index, xi), f.mul(row.index, xr)))
+            first, first_out = f.mul(row.index, columns), f.mul(image.index, area)
+            with f.loop(_tiles(f, columns, pixels)) as column:
+                places = _places(f, column.index, columns, pixels)
+                windows = [f.at("i64", line, f.mul(place, xc)) for place in places]
+                pixel = [f.add(first, place) for place in places]
+                limits = [f.at("i16", bound, f.load("i64", f.at("i64", classes, p), 8)) for p in pixel]
+                starts = [(_MEDIUM, "zeroinitializer")] * (2 * parts * pixels)
+                with f.loop(turns, *starts, may_skip=True) as turn:
+                    words = [f.add(f.mul(turn.index, str(_TABLE_TAPS)), str(i)) for i in range(_TABLE_TAPS)]
+                    turn.following = _widened(f, turn.values, _looked_up(f, windows, weight, words, offsets))
+                with f.loop(left, *((_MEDIUM, total) for total in turn.results), may_skip=True) as rest:
+                    words = [f.add(counted, rest.index)]
+                    rest.following = _widened(f, rest.values, _looked_up(f, windows, weight, words, offsets))
+                for i in range(pixels):
+                    word = f.at("i64", out, f.add(f.mul(f.add(first_out, pixel[i]), stride), block.index))
+                    for part in range(parts):
+                        totals = rest.results[2 * (i * parts + part) :][:2]
+                        made = _below(f, totals, limits[i], part * LOOKED_UP)
+                        f.store(f"i{LOOKED_UP}", made, f.at(f"i{LOOKED_UP}", word, str(part)))
+    return f
+
+
+LOOKED_UP = 32
+"""Channels that one shuffle looks up."""
+TABLES = "tables"
+# Words whose counts, at most 4 for each of 16 halves of bytes, fit into a byte.
+_TABLE_TAPS = 3
+_SMALL, _MEDIUM = f"<{LOOKED_UP} x i8>", f"<{LOOKED_UP // 2} x i16>"
+
+
+def tables() -> str:
+    """For each byte, 16 numbers of unequal bits of its lower half and 16 of its upper half."""
+    rows = [((byte >> shift & 15) ^ i).bit_count() for byte in range(256) for shift in (0, 4) for i in range(16)]
+    held = ", ".join(f"i8 {count}" for count in rows)
+    return f"@{TABLES} = internal constant [{len(rows)} x i8] [{held}], align 64"
+
+
+def _looked_up(f: Function, windows: list[str], weight: str, words: list[str], offsets: str) -> list[str]:
+    """Unequal bits in some tap words as sums of bytes, 32 channels each: those of the first window come first."""
+    parts = WIDE // LOOKED_UP
+    sums = [""] * (parts * len(windows))
+    for at in words:
+        offset = f.load("i64", f.at("i64", offsets, at), 8)
+        bits = [f.at("i64", window, offset) for window in windows]
+        held = f.at("i8", weight, f.mul(at, str(16 * WIDE)))
+        for byte in range(8):
+            index = [f.value(f"zext i8 {f.load('i8', f.at('i8', each, str(byte)))} to i64") for each in bits]
+            for half in range(2):
+                places = (f.add(f.mul(i, "32"), str(16 * half)) for i in index)
+                chosen = [_table(f, f.at("i8", f"@{TABLES}", place)) for place in places]
+                for part in range(parts):
+                    place = str((2 * byte + half) * WIDE + part * LOOKED_UP)
+                    four = f.load(_SMALL, f.at("i8", held, place), LOOKED_UP)
+                    for i, table in enumerate(chosen):
+                        count = f.value(f"call {_SMALL} @{LOOK_UP}({_SMALL} {table}, {_SMALL} {four})")
+                        sum_ = sums[i * parts + part]
+                        sums[i * parts + part] = f.value(f"add {_SMALL} {sum_}, {count}") if sum_ else count
+    return sums
+
+
+def _widened(f: Function, totals: tuple[str, ...], sums: list[str]) -> tuple[str, ...]:
+    """Totals of 16 bits, of even and of odd channels, with sums of bytes added."""
+    made = []
+    for sum_, even, odd in zip(sums, totals[::2], totals[1::2], strict=True):
+        wide = f.value(f"bitcast {_SMALL} {sum_} to {_MEDIUM}")
+        lower = f.value(f"and {_MEDIUM} {wide}, {f.splat('i16', LOOKED_UP // 2, '255')}")
+        upper = f.value(f"lshr {_MEDIUM} {wide}, {f.splat('i16', LOOKED_UP // 2, '8')}")
+        made += [f.value(f"add {_MEDIUM} {even}, {lower}"), f.value(f"add {_MEDIUM} {odd}, {upper}")]
+    return tuple(made)
+
+
+def _below(f: Function, totals: tuple[str, ...], limits: str, place: int) -> str:
+    """The bits of 32 channels: 1 where a total is below its limit."""
+    bytes_ = []
+    for odd, total in enumerate(totals):
+        most = f.load(_MEDIUM, f.at("i16", limits, str(place + LOOKED_UP // 2 * odd)), 2)
+        whole = f.value(f"sext <{LOOKED_UP // 2} x i1> {f.value(f'icmp slt {_MEDIUM} {total}, {most}')} to {_MEDIUM}")
+        shift = ("shl", "8") if odd else ("and", "255")
+        bytes_.append(f.value(f"{shift[0]} {_MEDIUM} {whole}, {f.splat('i16', LOOKED_UP // 2, shift[1])}"))
+    joined = f.value(f"bitcast {_MEDIUM} {f.value(f'or {_MEDIUM} {bytes_[0]}, {bytes_[1]}')} to {_SMALL}")
+    mask = f.value(f"icmp slt {_SMALL} {joined}, zeroinitializer")
+    return f.value(f"bitcast <{LOOKED_UP} x i1> {mask} to i{LOOKED_UP}")
+
+
+def _table(f: Function, pointer: str) -> str:
+    """The 16 bytes of a table in both halves of a vector."""
+    order = ", ".join(f"i32 {i % 16}" for i in range(LOOKED_UP))
+    held = f.load("<16 x i8>", pointer, 16)
+    return f.value(f"shufflevector <16 x i8> {held}, <16 x i8> poison, <{LOOKED_UP} x i32> <{order}>")
+
+
+LOOK_UP = "llvm.x86.avx2.pshuf.b"
+
+
 def xnor_sums(name: str, machine: Machine, width: int, pixels: int) -> Function:
     """Binary layer without thresholds: start - factor * (number of unequal bits), i32.
 
@@ -189,6 +307,26 @@ def joined_lanes(f: Function, masks: list[str], lanes: int) -> str:
         ]
         lanes *= 2
     return f.value(f"bitcast <{lanes} x i1> {masks[0]} to i{lanes}")
+
+
+def peak_of_tables(name: str) -> Function:
+    """Look-ups and additions of bytes in registers alone; parameters as `peak`, for vectors of four lanes."""
+    f = Function(name)
+    small = f"<{LOOKED_UP} x i8>"
+    rounds, source, out = f.arguments("i64", "ptr", "ptr")
+    weights = [f.load(small, f.at("i8", source, str(i * LOOKED_UP))) for i in range(4)]
+    with f.loop(rounds, *[(small, "zeroinitializer")] * 8) as turn:
+        index = f.value(f"and i64 {turn.index}, 7")
+        sums = list(turn.values)
+        for half in range(2):
+            table = _table(f, f.at("i8", f"@{TABLES}", f.add(f.mul(index, "32"), str(16 * half))))
+            for i, total in enumerate(sums):
+                count = f.value(f"call {small} @{LOOK_UP}({small} {table}, {small} {weights[i % 4]})")
+                sums[i] = f.value(f"add {small} {total}, {count}")
+        turn.following = tuple(sums)
+    for i, total in enumerate(turn.results):
+        f.store(small, total, f.at("i8", out, str(i * LOOKED_UP)))
+    return f
 
 
 def peak(name: str, machine: Machine) -> Function:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from bnnflow import TOOL_MISSING, Problem
 from bnnflow.sim import reference
 from bnnflow.sim.engine.kernels.llvm import TARGETS, assembly, native, read_checked, write_checked
-from bnnflow.sim.engine.packing import pack_bits, unpack_bits
+from bnnflow.sim.engine.packing import Window, pack_bits, unpack_bits
 from bnnflow.sim.engine.simulator import Simulator, least_cycles
 from bnnflow.transforms.ir.graph import Graph, Node
 from bnnflow.transforms.ir.ops import Affine, Conv, Flatten, Mvau, Threshold, XnorConv, XnorDense
@@ -80,6 +80,20 @@ def test_any_batch_on_any_number_of_threads(backend: str, target: str) -> None:
         for batch in (1, 7, 16, 17, 64, None):
             assert np.array_equal(simulator.scores(images, batch), wanted), (threads, batch)
         assert np.array_equal(simulator.classes(images), wanted.argmax(axis=1))
+
+
+@pytest.mark.parametrize("channels", [32_702, 32_766, 32_767, 32_832])
+@pytest.mark.parametrize("target", [target for backend, target in FORMS if backend == "llvm"])
+def test_sums_at_the_border_of_16_bits(target: str, channels: int) -> None:
+    """Kernels that look up hold sums and limits in 16 bits: the greatest and least sums, limits on both sides."""
+    window = Window(1, 3, channels, (1, 1), (1, 1))
+    weight = np.random.default_rng(0).integers(0, 2, (3, 1, 1, channels)).astype(np.uint8)
+    rows = np.stack([weight[0, 0, 0], 1 - weight[0, 0, 0], np.ones(channels, np.uint8)])
+    equal = (rows[:, None] == weight[None, :, 0, 0]).sum(axis=2)
+    for bound in (0, 1, channels - 1, channels, channels + 1, int(equal[2, 0]), int(equal[2, 0]) + 1):
+        run = native(target).xnor_bits(window, weight, np.full((1, 3), bound), np.zeros((1, 3), np.int64))
+        made = run(pack_bits(rows)[None, None])
+        assert np.array_equal(unpack_bits(made[0, 0], 3), equal >= bound)
 
 
 @pytest.mark.parametrize(("backend", "target"), FORMS)
