@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..run.typed_json import BESIDE, OPTIONAL
+from .comparison import HardwareComparison
 from .costs import InputHeld, NetworkCost
 
 
@@ -321,8 +322,10 @@ class CostResult:
     Attributes:
         unpruned, steps: parts of the cost of the unpruned network and after each step of removing filters, by name;
             left out where other things were removed.
+        comparison: the pruned network's hardware beside that of the unpruned one; left out where none is pruned.
     """
 
     networks: Mapping[str, NetworkCost] = field(default_factory=dict, metadata=BESIDE)
     unpruned: Mapping[str, float] | None = field(default=None, metadata=OPTIONAL)
     steps: list[Mapping[str, float]] | None = field(default=None, metadata=OPTIONAL)
+    comparison: HardwareComparison | None = field(default=None, metadata=OPTIONAL)

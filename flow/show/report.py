@@ -169,7 +169,7 @@ def render(summary: Summary, relevance: bytes = b"") -> str:
 
     from jinja2 import Environment, StrictUndefined
 
-    from . import plots, pruning_plots
+    from . import comparison, plots, pruning_plots
 
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_shown
@@ -187,6 +187,7 @@ def render(summary: Summary, relevance: bytes = b"") -> str:
         source_of=lambda kind: source_of(summary, kind),
         folded_by=folded_by,
         use=_use(summary, networks),
+        compared=comparison,
         fault_plot=plots.faults(summary),
         fault_series=_more_series(summary.faults),
         layer_plot=plots.layers(summary),

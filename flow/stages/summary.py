@@ -13,8 +13,10 @@ from ...build.cost import OWN_SOURCE, SOURCE
 from ...build.cost_models.bnnflow import Bnnflow
 from ...build.energy import SOURCE as ENERGY_SOURCE
 from ...build.unrolled import SOURCE as UNROLLED_SOURCE
+from ..graphs.comparison import with_synthesis
 from ..recipe.methods.all import METHODS
 from ..recipe.parts import shown_part
+from ..results.comparison import HardwareComparison
 from ..results.faults import FaultCampaign
 from ..results.hardware import CosimResult, RtlResult
 from ..results.speed import SpeedResult
@@ -71,6 +73,7 @@ def summarize(build: Build) -> Summary:
         rtl=None if (written := build.result_if_any(RtlResult)) is None else written.networks,
         cosim=None if (simulated := build.result_if_any(CosimResult)) is None else simulated.networks,
         synthesis=None if (cells := build.result_if_any(SynthesisResult)) is None else cells.networks,
+        comparison=_comparison(build),
         verify=build.result(VerifyResult).networks,
         pruning=_pruning(build, copied),
         faults=build.result_if_any(FaultCampaign),
@@ -93,6 +96,12 @@ def summarize(build: Build) -> Summary:
             "speed": "measured",
         },
     )
+
+
+def _comparison(build: Build) -> HardwareComparison | None:
+    """The comparison of the stage `cost`, with what the stage `synth` found of the same hardware."""
+    found, cells = build.result(CostResult).comparison, build.result_if_any(SynthesisResult)
+    return found if found is None or cells is None else with_synthesis(found, cells.networks)
 
 
 def cost_source(chip: ScheduleResult) -> str:

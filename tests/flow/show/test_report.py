@@ -77,6 +77,7 @@ def without_pruned(summary: Summary) -> Summary:
     return replace(
         summary,
         pruning=None,
+        comparison=None,
         networks={"base": summary.base},
         verify={"base": summary.verify["base"]},
         notes={"base": summary.notes["base"]},
