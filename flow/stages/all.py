@@ -22,6 +22,7 @@ from ..graphs.figures import network_cost
 from ..graphs.folding import decides, fold_for
 from ..graphs.inputs import input_held
 from ..pruning.prune import recovery_settings
+from ..pruning.widths import widths_note
 from ..recipe.objects import export_properties, held_out_share, make_network, network_spec, trained_file
 from ..recipe.parts import part_content, shown_part, target_part
 from ..results.faults import FaultCampaign
@@ -229,7 +230,9 @@ def cost(build: Build) -> CostResult:
             words=_WORDS_BESIDE_COSTS,
         )
         compared = compare_hardware(build.recipe.name, graphs, target) if build.prunes else None
-        return CostResult(networks=costs, comparison=compared, **step_costs(build))
+        said = {network: widths_note(graph, target.cycles) for network, graph in graphs.items()}
+        said = {network: note for network, note in said.items() if note}
+        return CostResult(networks=costs, comparison=compared, widths=said or None, **step_costs(build))
 
     inputs = {"graphs": build.files(FOLDED, LEVEL_FILES["xnor"]), "zeros": zeros, **decides(build.recipe)}
     return build.stage("cost", inputs | step_cost_inputs(build), work, CostResult)

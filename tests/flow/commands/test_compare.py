@@ -23,7 +23,7 @@ from bnnflow.flow.stages.summary import read_summary
 RECIPE = """\
 name: {name}
 data: {{name: digits, train_images: 200, test_images: 100}}
-model: {{arch: mlp, hidden: [16, 16]}}
+model: {{arch: mlp, hidden: {hidden}}}
 train: {{epochs: 1, threads: 1}}
 prune: {{enabled: {prune}, criterion: latent, amount: 0.5, steps: 2, unit: 4, epochs: 0}}
 verify: {{images: 2}}
@@ -37,11 +37,15 @@ synth: {{when: never}}
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three runs: of a rate, of another one, and one that is not pruned."""
+    """Three runs: of a rate, of another one, and one that is not pruned, of widths that divide badly."""
     made = tmp_path_factory.mktemp("runs")
     with contextlib.redirect_stdout(io.StringIO()):
-        for name, prune, fps in (("one", "true", 1_000_000), ("fast", "true", 2_000_000), ("whole", "false", 1000)):
-            (made / f"{name}.yaml").write_text(RECIPE.format(name=name, prune=prune, fps=fps))
+        for name, prune, fps, hidden in (
+            ("one", "true", 1_000_000, [16, 16]),
+            ("fast", "true", 2_000_000, [16, 16]),
+            ("whole", "false", 2_000_000, [61, 53]),
+        ):
+            (made / f"{name}.yaml").write_text(RECIPE.format(name=name, prune=prune, fps=fps, hidden=hidden))
             assert cli.run(["build", str(made / f"{name}.yaml"), "--run", str(made / name)]) == 0
     return made
 
@@ -65,6 +69,15 @@ def test_a_run_holds_its_comparison_and_the_report_shows_it(folder: Path, capsys
         assert "Equal rate" in shown and "Equal resources" in shown and "of 80 units" in shown.replace("\n", " ")
     assert json.loads(said(capsys, folder / "one", "--json"))["hardware"][0]["rate"]["cycles_asked"] == 100
     assert read_summary(folder / "whole").comparison is None
+
+
+def test_a_report_names_widths_that_divide_badly(folder: Path) -> None:
+    summary = read_summary(folder / "whole")
+    (note,) = (note for note in summary.notes["base"] if note.startswith("widths that divide badly"))
+    assert "dense1 (53 x 61)" in note and "inputs 50 or 68 (now 61)" in note
+    assert note in report.render(summary).replace("&#39;", "'")
+    alike = read_summary(folder / "one").notes
+    assert not any("divide badly" in note for notes in alike.values() for note in notes)
 
 
 def test_a_rate_and_a_part_are_folded_for(folder: Path) -> None:
