@@ -269,7 +269,10 @@ def _fifos(model: CostModel, side: Compared) -> str:
     if not isinstance(model, Bnnflow):
         return "none: FINN's formulas count units alone"
     if side.base.interval_cycles is None:
-        return "of two words each: images are too many words to simulate beside an estimate"
+        return (
+            "of two words each in the estimate, for images are too many words to simulate beside it; what is "
+            "synthesized has those that keep its rate"
+        )
     return "of two words, and as deep as it takes to keep the rate"
 
 

@@ -13,7 +13,7 @@ from ...build.cost import OWN_SOURCE, SOURCE
 from ...build.cost_models.bnnflow import Bnnflow
 from ...build.energy import SOURCE as ENERGY_SOURCE
 from ...build.unrolled import SOURCE as UNROLLED_SOURCE
-from ..graphs.comparison import with_synthesis
+from ..graphs.comparison import FIFO, with_synthesis
 from ..recipe.methods.all import METHODS
 from ..recipe.parts import shown_part
 from ..results.comparison import HardwareComparison
@@ -100,9 +100,14 @@ def summarize(build: Build) -> Summary:
 
 
 def _comparison(build: Build) -> HardwareComparison | None:
-    """The comparison of the stage `cost`, with what the stage `synth` found of the same hardware."""
+    """The comparison of the stage `cost`, with what the stage `synth` found of the same hardware.
+
+    FIFOs of other depths than those that are counted make other hardware.
+    """
     found, cells = build.result(CostResult).comparison, build.result_if_any(SynthesisResult)
-    return found if found is None or cells is None else with_synthesis(found, cells.networks)
+    if found is None or cells is None or build.recipe.rtl.fifo != FIFO:
+        return found
+    return with_synthesis(found, cells.networks)
 
 
 def cost_source(chip: ScheduleResult) -> str:
