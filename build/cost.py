@@ -52,7 +52,8 @@ from .rtl.modules import module_of
 SOURCE = "estimated (FINN formulas)"
 OWN_SOURCE = "estimated (our own hardware, fitted to synthesis)"
 _EXACT = COST_MODELS["exact"]()
-_FIFO, _CONVERTER = _BETWEEN = ("StreamingFIFO", "StreamingDataWidthConverter")
+# FINN's names of what stands between units.
+_FIFO, _CONVERTER = BETWEEN = ("StreamingFIFO", "StreamingDataWidthConverter")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,7 @@ class Estimate:
     @property
     def bottleneck(self) -> UnitCost:
         """The unit with the most cycles per image; a FIFO or a converter only where it has more than all of them."""
-        return max(self.units, key=lambda unit: (unit.cycles, unit.op not in _BETWEEN))
+        return max(self.units, key=lambda unit: (unit.cycles, unit.op not in BETWEEN))
 
     @property
     def cycles(self) -> int:

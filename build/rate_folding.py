@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bnnflow import Problem
@@ -93,6 +95,33 @@ def cheapest(space: Space, cycles: int, part: Part, present: Graph | None = None
         points.insert(0, found)
     kept = [point for point in points if point.cycles <= cycles]
     return min(kept, key=lambda point: (not point.fits(part), point.share(part), point.cycles), default=None)
+
+
+def fastest(space: Space, lut: int, rams: int, part: Part) -> Iterator[Point]:
+    """Designs within a budget, from the fastest rate on downwards: of each rate the least share of the part.
+
+    The rate is found by bisection, for what a number of cycles allows, more cycles do, too. In networks with branches,
+    which are searched, a faster design may be overlooked.
+
+    Args:
+        space: all designs of a network.
+        lut: LUTs that a design may take, those that are memories among them.
+        rams: block RAMs that it may take.
+        part: whose share is taken, and which it must fit.
+    """
+
+    def within(cycles: int) -> list[Point]:
+        return [each for each in space.within(cycles, min(rams, part.block_rams)) if _is_within(each, lut, part)]
+
+    cycles = space.cycles()
+    first = bisect_left(cycles, True, key=lambda number: bool(within(number)))
+    for number in cycles[first:]:
+        if found := within(number):
+            yield min(found, key=lambda point: (point.share(part), point.cycles))
+
+
+def _is_within(point: Point, lut: int, part: Part) -> bool:
+    return point.lut <= lut and point.fits(part)
 
 
 def _point(space: Space, folded: Graph) -> Point | None:

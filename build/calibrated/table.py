@@ -63,6 +63,18 @@ class Table:
         """LUTs of logic; terms that the calibration did not see cost nothing."""
         return round(sum(self.terms.get(name, 0.0) * amount for name, amount in terms.items()))
 
+    def counted_error(self, kind: str) -> float | None:
+        """Mean error of what is counted, relative to what was synthesized, of units that the fit did not see.
+
+        Args:
+            kind: "ff", "lut_ram", "block_ram" or "dsp".
+
+        Returns:
+            0 where all were as counted; None where the table holds no such units.
+        """
+        pairs = [each.exact.get(kind, (1, 1)) for each in self.held_out]
+        return sum(abs(made - found) / max(1, found) for made, found in pairs) / len(pairs) if pairs else None
+
     def text(self) -> str:
         """As a file: a line a term and a unit."""
         held = asdict(self)

@@ -79,10 +79,9 @@ def synthesized(sources: Sources, family: Family, yosys: Yosys, seconds: float |
     Raises:
         Problem: yosys fails (with its last lines), or status 1, takes too long.
     """
-    total = hashlib.sha256("\0".join([yosys.version, family.command, sources.digest]).encode())
-    file = yosys.cache / f"{total.hexdigest()[:40]}.json"
-    if (known := _known(file)) is not None:
+    if (known := kept(sources, family, yosys)) is not None:
         return known
+    file = _place(sources, family, yosys)
     began = time.perf_counter()
     cells = _mapped(sources, family, yosys, seconds)
     took = round(time.perf_counter() - began, 2)
@@ -91,6 +90,16 @@ def synthesized(sources: Sources, family: Family, yosys: Yosys, seconds: float |
         json.dump({"yosys": yosys.version, "family": family.name, "seconds": took, "cells": cells}, new)
     Path(new.name).replace(file)
     return Netlist(cells, took, False)
+
+
+def kept(sources: Sources, family: Family, yosys: Yosys) -> Netlist | None:
+    """What the cache has of a module mapped to a family's cells; None where it was not mapped before."""
+    return _known(_place(sources, family, yosys))
+
+
+def _place(sources: Sources, family: Family, yosys: Yosys) -> Path:
+    total = hashlib.sha256("\0".join([yosys.version, family.command, sources.digest]).encode())
+    return yosys.cache / f"{total.hexdigest()[:40]}.json"
 
 
 def _known(file: Path) -> Netlist | None:

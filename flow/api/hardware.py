@@ -97,6 +97,7 @@ def explore(
     pick: int | None = None,
     output: PathLike | None = None,
     csv: PathLike | None = None,
+    widths: bool = False,
     calibration: PathLike | None = None,
     part: str | None = None,
     clock_mhz: float | None = None,
@@ -115,12 +116,14 @@ def explore(
         pick: number of the design that is wanted; None: the cheapest, where a rate, a latency or an output is given.
         output: file (.onnx) or folder for the wanted design, with FINN's folding file.
         csv: file for all designs.
+        widths: look for layers whose widths divide badly for the rate of the wanted design, and cost others.
         calibration: file of `calibrate`; None: the table that comes with the package.
         part, clock_mhz: None: the run's, or the recipe's default.
         input, top_k, keep_shape: as for `synth`.
 
     Raises:
-        Problem: it does not compile; no calibration for the part; (status 1) nothing does what is asked.
+        Problem: it does not compile; no calibration for the part; widths without a rate; (status 1) nothing does what
+            is asked.
 
     >>> found = bf.explore("net.onnx", fps=1000, output="explored.onnx")
     >>> found.chosen.fps >= 1000
@@ -137,7 +140,7 @@ def explore(
             check_file(Path(given), (ending,), list(found.files.values()))
     wanted = wanted_of(part, clock_mhz, fps, None, False, top_k, keep_shape, found.recipe)
     own = table_of(calibration)
-    asked = work.Asked(own, latency_us, lut, bram18, points, pick, path_of(output), path_of(csv))
+    asked = work.Asked(own, latency_us, lut, bram18, points, pick, path_of(output), path_of(csv), widths)
     return work.explore(found.graphs[found.first], wanted, asked)
 
 

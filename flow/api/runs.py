@@ -12,11 +12,12 @@ from bnnflow import Problem
 from .common import Changes, PathLike, changes_of, given_or_default, path_of
 
 if TYPE_CHECKING:
+    from ..results.compared_runs import RunsCompared
     from ..results.rankings import Ranking
     from ..results.stages import PrunedRun
     from ..results.summary import Summary
 
-__all__ = ["build", "compare", "prune", "rank"]
+__all__ = ["build", "compare", "compare_hardware", "prune", "rank"]
 
 
 def build(
@@ -167,3 +168,51 @@ def compare(*runs: PathLike) -> list[Summary]:
     from ..stages.summary import read_summary
 
     return [read_summary(Path(run)) for run in runs]
+
+
+def compare_hardware(
+    *runs: PathLike,
+    fps: float | None = None,
+    part: str | None = None,
+    loss: float = 0.01,
+    synth: bool = False,
+    jobs: int | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> RunsCompared:
+    """Pruned networks beside the unpruned ones of their runs, at equal rate, at equal resources, at equal accuracy.
+
+    Estimates stand beside what synthesis found where the run or the cache holds it, and changes beside the error that
+    the cost model states.
+
+    Args:
+        runs: folders.
+        fps: images per second at equal rate; None: each run's own.
+        part: as for `part`; both networks are folded for it and may take all of it at equal resources. None: each run's
+            own, of which they may take what the unpruned network does.
+        loss: accuracy that a network of equal accuracy may lose, 0 to 1.
+        synth: have yosys map the designs that are compared.
+        jobs: netlists at a time; None: one a processor, at most 4.
+        progress: is told netlists done and in all.
+
+    Raises:
+        Problem: no run folder, or a loss or a rate out of range; status 1: a file that is missing or was changed, or a
+            rate that a network does not reach on the part; status 3: yosys is asked for and missing.
+
+    >>> found = bf.compare_hardware("runs/model", loss=0.05)
+    >>> pair = found.hardware[0].rate
+    >>> pair.pruned.cycles <= pair.cycles_asked, pair.pruned.estimated.level
+    (True, 'estimated')
+    """
+    from ..commands import compare as work
+    from ..recipe.parts import part_of
+    from .common import checked_key
+    from .hardware import usual_jobs
+
+    if not 0 <= loss <= 1:
+        raise Problem(f"loss: {loss} is out of range", "loss", "allowed: 0 to 1")
+    if not runs:
+        raise Problem("no run is given", "runs", "give folders that `flow build` made")
+    chip = None if part is None else part_of(part)
+    rate = checked_key(fps, "target.fps")
+    asked = work.Asked(loss, rate, chip, synth, jobs or usual_jobs(), progress)
+    return work.compare([Path(run) for run in runs], asked)

@@ -16,6 +16,7 @@ from .options import Contract, Json
     "flow explore net.onnx --part Pynq-Z2  # The whole front.",
     "flow explore net.onnx --fps 10000 -o folded.onnx  # The cheapest design of that rate.",
     "flow explore runs/digits --pick 12 -o folded --csv designs.csv --plot designs.svg",
+    "flow explore net.onnx --fps 10000 --widths",
 )
 def explore(
     graph: HardwareOf,
@@ -47,6 +48,9 @@ def explore(
     ] = None,
     csv: Annotated[Path | None, Own("Write all designs, with their foldings.")] = None,
     plot: Annotated[Path | None, Own("Draw the front (.svg, .pdf or .png).")] = None,
+    widths: Annotated[
+        bool, Own("Name layers whose widths divide badly for the rate, and what others would cost.", ("--widths",))
+    ] = False,
     calibration: Calibration = None,
     input: Contract = None,
     top_k: TopK = 0,
@@ -73,6 +77,7 @@ def explore(
         pick=pick,
         output=output,
         csv=csv,
+        widths=widths,
         calibration=calibration,
         part=part,
         clock_mhz=clock_mhz,

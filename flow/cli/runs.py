@@ -13,7 +13,7 @@ from bnnflow import Problem
 from ..run.files import check_file
 from ..run.names import STAGE_NAMES
 from .commands import examples
-from .declare import Own
+from .declare import Key, Own
 from .options import Contract, DataDir, Json, Overrides, changes, useless
 
 SCHEMA = ".bnnflow-schema.json"
@@ -129,12 +129,42 @@ def show(
     screen.print_json(summary) if json else screen_builds.print_summary(summary, run)
 
 
-@examples("flow compare runs/model runs/short")
-def compare(runs: Runs, json: Json = False) -> None:
-    """Put the headline figures of several runs side by side."""
-    from ..api.runs import compare as api
+@examples(
+    "flow compare runs/model runs/short",
+    "flow compare runs/model --fps 50000 --loss 0.5",
+    "flow compare runs/model --part Pynq-Z2 --synth  # As fast as each is on that part, mapped by yosys.",
+)
+def compare(
+    context: typer.Context,
+    runs: Runs,
+    fps: Annotated[
+        float | None, Key("target.fps", help="Rate that both are folded for, images per second.", default="each run's")
+    ] = None,
+    part: Annotated[
+        str | None,
+        Key("target.part", more="Equal resources are all of it.", default="each run's, of it what the unpruned takes"),
+    ] = None,
+    loss: Annotated[
+        float, Own("Points of accuracy that a network of equal accuracy may lose.", least=0, most=100)
+    ] = 1.0,
+    synth: Annotated[bool, Own("Have yosys map the designs.", ("--synth",))] = False,
+    jobs: Annotated[int | None, Own("Netlists at a time.", least=1, default="one a processor, at most 4")] = None,
+    json: Json = False,
+) -> None:
+    """Put runs side by side, and pruned hardware beside unpruned.
+
+    Pruned and unpruned networks are compared at equal rate, at equal resources and at equal accuracy. Without --fps,
+    --part and --synth it is what the runs found. Exit status 1 if a rate is not reached, 3 if yosys is missing.
+    """
+    if not synth:
+        useless(context, ["jobs"], "without --synth", "let yosys map the designs with --synth")
+    from ..api.runs import compare_hardware as api
     from ..show import builds as screen_builds
     from ..show import terminal as screen
 
-    summaries = api(*runs)
-    screen.print_json(summaries) if json else screen_builds.print_comparison(summaries)
+    with screen.Bar("synthesis", quiet=json or not synth) as bar:
+        found = api(*runs, fps=fps, part=part, loss=loss / 100, synth=synth, jobs=jobs, progress=bar.update)
+    if json:
+        screen.print_json(found)
+        return
+    screen_builds.print_comparison(found)

@@ -24,6 +24,7 @@ from ...transforms.ir.ops import Mvau, SlidingWindow
 from ..graphs.folded_files import places_of, write_folded
 from ..graphs.folding import Wanted, compiled
 from ..graphs.rates import rate, timing_of
+from ..pruning.widths import widths
 from ..results.exploration import DesignChosen, DesignFound, Exploration
 from ..run.files import write_whole
 
@@ -44,6 +45,7 @@ class Asked:
             or an output is given.
         output: folder, or ONNX file, for the design that is wanted.
         csv: file for all designs.
+        widths: look for layers whose widths divide badly for the rate of the design that is wanted.
     """
 
     own: Table | None = None
@@ -54,6 +56,7 @@ class Asked:
     pick: int | None = None
     output: Path | None = None
     csv: Path | None = None
+    widths: bool = False
 
 
 def explore(graph: Graph, wanted: Wanted, asked: Asked) -> Exploration:
@@ -99,6 +102,11 @@ def explore(graph: Graph, wanted: Wanted, asked: Asked) -> Exploration:
     if asked.csv is not None:
         _write(designs, [_folding(point, names) for point in front], asked.csv)
     number = _chosen(space, wanted, asked, front, designs)
+    found = None
+    if asked.widths:
+        if number is None:
+            raise Problem("widths divide well or badly for a rate", "--widths", "name one by --fps, --pick or -o")
+        found = widths(units, most or front[number - 1].cycles, part, model)
     return Exploration(
         name=graph.name,
         part=part.name,
@@ -111,6 +119,7 @@ def explore(graph: Graph, wanted: Wanted, asked: Asked) -> Exploration:
         shown=shown,
         foldings={str(number): _folding(front[number - 1], names) for number in shown},
         chosen=None if number is None else _built(space, wanted, number, front[number - 1], files),
+        widths=found,
         notes=[note for stage in made for note in stage.notes],
     )
 

@@ -131,11 +131,14 @@ def estimate(
         Problem: it does not compile, the model is unknown, no folding reaches the rate, the folding file or the FIFO
             depths do not fit, or the output cannot be written.
     """
+    from ...build.cost import estimate as count
     from ...build.cost import model_for, operations, usual_model
     from ...build.cost_models.bnnflow import Bnnflow
     from ...build.energy import SOURCE as ENERGY_SOURCE
+    from ...build.schedule import cycles_for
     from ..graphs.figures import cost_counts
     from ..graphs.folded_files import places_of, write_folded
+    from ..pruning.widths import widths_note
 
     named = Bnnflow.name if model is None and own is not None else model
     asked = None if named is None else model_for(named, wanted.part.family, own)
@@ -155,6 +158,9 @@ def estimate(
     notes = [note] if note else []
     if isinstance(kind, Bnnflow) and (rate_of is None or not given.depth):
         notes.append(f"FIFOs without a depth of their own are counted as {depth} words deep")
+    slowest = max(unit.cycles for unit in count(made.graph).units)
+    if said := widths_note(made.graph, slowest if rate is None else max(1, cycles_for(rate, wanted.clock_mhz))):
+        notes.append(said)
     found = extended(
         GraphCost,
         cost_counts(

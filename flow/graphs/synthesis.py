@@ -15,7 +15,7 @@ from ...build.cost_models import CostModel
 from ...build.rtl.design import GENERIC
 from ...build.synth.families import RESOURCES, Family
 from ...build.synth.units import unit_sources, whole
-from ...build.synth.yosys import Netlist, Sources, Yosys, synthesized
+from ...build.synth.yosys import Netlist, Sources, Yosys, kept, synthesized
 from ..results.synthesis import Resources, Synthesis, SynthesisResult, SynthesizedUnit
 from .hardware import Hardware
 
@@ -84,6 +84,20 @@ def mapped(
             if any(of == name for of, _ in found)
         }
     )
+
+
+def kept_synthesis(hardware: Hardware, how: SynthOptions, tool: Yosys) -> Synthesis | None:
+    """What the cache has of a network's hardware; None where any of its units was not mapped before.
+
+    Args:
+        hardware: of the network.
+        how: the family; nothing is run.
+        tool: yosys, whose version counts.
+    """
+    refuse_foreign(hardware.asked.primitives, how.family)
+    found = {unit: kept(source, how.family, tool) for unit, source in unit_sources(hardware.design)}
+    whole_of_it = {unit: one for unit, one in found.items() if one is not None}
+    return _told(hardware, (), whole_of_it, how, tool) if len(whole_of_it) == len(found) else None
 
 
 def netlists(jobs: Mapping[Key, Sources], how: SynthOptions, tool: Yosys, progress: Progress) -> dict[Key, Netlist]:

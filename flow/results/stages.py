@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..run.typed_json import BESIDE, OPTIONAL
+from .comparison import HardwareComparison
 from .costs import InputHeld, NetworkCost
 
 
@@ -321,8 +322,12 @@ class CostResult:
     Attributes:
         unpruned, steps: parts of the cost of the unpruned network and after each step of removing filters, by name;
             left out where other things were removed.
+        comparison: the pruned network's hardware beside that of the unpruned one; left out where none is pruned.
+        widths: which layers' widths divide badly for the rate, by network; left out where all divide well.
     """
 
     networks: Mapping[str, NetworkCost] = field(default_factory=dict, metadata=BESIDE)
     unpruned: Mapping[str, float] | None = field(default=None, metadata=OPTIONAL)
     steps: list[Mapping[str, float]] | None = field(default=None, metadata=OPTIONAL)
+    comparison: HardwareComparison | None = field(default=None, metadata=OPTIONAL)
+    widths: Mapping[str, str] | None = field(default=None, metadata=OPTIONAL)

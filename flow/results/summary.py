@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ..run.typed_json import OPTIONAL, json_schema
+from .comparison import HardwareComparison
 from .costs import InputHeld, NetworkCost
 from .faults import FaultCampaign
 from .hardware import Cosim, NotWritten, Rtl
@@ -120,6 +121,7 @@ class Summary:
         rtl: the hardware as SystemVerilog, by network; None where the stage was left out.
         cosim: what its simulation found, by network; None where the stage was left out.
         synthesis: what it takes of an FPGA, by network; None where the stage was left out.
+        comparison: the pruned network's hardware beside that of the unpruned one; left out where none is pruned.
         verify: comparisons, by network.
         pruning: None where it is not pruned.
         faults: None where there is no campaign.
@@ -144,6 +146,7 @@ class Summary:
     rtl: Mapping[str, Rtl | NotWritten] | None = field(default=None, metadata=OPTIONAL)
     cosim: Mapping[str, Cosim] | None = field(default=None, metadata=OPTIONAL)
     synthesis: Mapping[str, Synthesis] | None = field(default=None, metadata=OPTIONAL)
+    comparison: HardwareComparison | None = field(default=None, metadata=OPTIONAL)
     verify: Mapping[str, NetworkVerified]
     pruning: PruningSummary | None
     faults: FaultCampaign | None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 from rich.table import Table
 
+from ..results.compared_runs import RunsCompared
 from ..results.hardware import CosimResult, NotWritten, RtlResult
 from ..results.stages import CostResult, DataResult, PruningResult, ScheduleResult, TrainResult, VerifyResult
 from ..results.summary import Summary
@@ -133,8 +134,20 @@ def print_summary(summary: Summary, folder: Path) -> None:
     console.print(f"report: {folder / 'report.html'}", highlight=False, soft_wrap=True)
 
 
-def print_comparison(summaries: Sequence[Summary]) -> None:
-    """Print the headline figures of several runs side by side."""
+def print_comparison(found: RunsCompared) -> None:
+    """Print the headline figures of several runs side by side, and pruned networks beside unpruned ones."""
+    console = terminal()
+    _print_headlines(found.runs)
+    for one in found.hardware:
+        for table in report_tables.comparison_tables(one, layers=True):
+            console.print(table)
+    for equal in found.accuracy:
+        console.print(report_tables.accuracy_table(equal))
+    for note in found.notes:
+        console.print(f"note: {note}", highlight=False)
+
+
+def _print_headlines(summaries: Sequence[Summary]) -> None:
     columns = ("asked images/s", "images/s", "cycles", "LUT", "LUT within", "BRAM18", "folded by")
     table = Table("run", "network", "accuracy", "binary MAC", *columns)
     for summary in summaries:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from rich.table import Table
 
-from ..results.exploration import DesignChosen, Exploration
+from ..results.exploration import DesignChosen, Exploration, Widths
 from ..run.files import check_file, write_whole
 from .drawing import PRUNED, STYLE, as_file
 from .report import plural
@@ -50,6 +50,8 @@ def print_exploration(found: Exploration) -> None:
     print(f"LUTs include those that are memories, FIFOs of two words; {found.source}")
     if found.chosen is not None:
         _print_chosen(found.chosen)
+    if found.widths is not None:
+        _print_widths(found.widths)
     for note in found.notes:
         print(f"note: {note}")
 
@@ -64,6 +66,33 @@ def _print_chosen(chosen: DesignChosen) -> None:
         print(f"  FIFO {name}: {depth:,}")
     if chosen.files:
         print(f"wrote {', '.join(chosen.files)}")
+
+
+def _print_widths(found: Widths) -> None:
+    """Print layers whose widths divide badly, and what the network would take with others."""
+    if not found.layers:
+        print(f"widths: every layer divides well for {found.cycles:,} cycles per image")
+        return
+    title = f"widths that divide badly for {found.cycles:,} cycles per image"
+    table = Table("layer", "weights", title=title, title_justify="left")
+    for column in ("products", "needed", "change", "channels", "of needed", "LUT", "BRAM18", "cycles"):
+        table.add_column(column, justify="right")
+    now = found.now
+    taken = ("", "", "") if now is None else (f"{now.lut:,}", f"{now.bram18:,}", f"{now.cycles:,}")
+    for layer in found.layers:
+        cells = (layer.name, f"{layer.rows} x {layer.columns}", f"{layer.pe * layer.simd:,}", f"{layer.needed:,}")
+        table.add_row(*cells, "", "as it is", f"{layer.overshoot:.2f} x", *taken)
+        for each in layer.choices:
+            made = each.network
+            figures = (f"{made.lut:,}", f"{made.bram18:,}", f"{made.cycles:,}")
+            channels = f"{each.now} -> {each.channels}"
+            table.add_row("", "", "", "", each.side, channels, f"{each.overshoot:.2f} x", *figures)
+    terminal().print(table)
+    print(
+        "products a cycle, of one that is needed; LUT, BRAM18 and cycles of the whole network, estimated by sizes alone"
+    )
+    if found.reason:
+        print(f"note: {found.reason}")
 
 
 def plot(found: Exploration, path: Path) -> None:

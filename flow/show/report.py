@@ -169,7 +169,7 @@ def render(summary: Summary, relevance: bytes = b"") -> str:
 
     from jinja2 import Environment, StrictUndefined
 
-    from . import plots, pruning_plots
+    from . import comparison, plots, pruning_plots, rivals
 
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_shown
@@ -187,6 +187,8 @@ def render(summary: Summary, relevance: bytes = b"") -> str:
         source_of=lambda kind: source_of(summary, kind),
         folded_by=folded_by,
         use=_use(summary, networks),
+        compared=comparison,
+        rivals=rivals,
         fault_plot=plots.faults(summary),
         fault_series=_more_series(summary.faults),
         layer_plot=plots.layers(summary),

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from ..results.comparison import EqualAccuracy, HardwareComparison
 from ..results.faults import FaultCampaign, SingleFaultSeries
 from ..results.speed import GraphSpeed, SpeedResult, SpeedRow
 from ..results.stages import PrunedRun
 from ..results.summary import StageSummary, Summary
 from ..results.synthesis import Synthesis
+from . import comparison as texts
 from .report import (
     TITLES,
     fault_cells,
@@ -35,7 +37,10 @@ def tables(summary: Summary) -> list[Table]:
     Args:
         summary: of the run.
     """
-    made = [_headline_table(summary), *_layer_tables(summary)]
+    made = [_headline_table(summary)]
+    if summary.comparison is not None:
+        made += comparison_tables(summary.comparison)
+    made += _layer_tables(summary)
     if summary.synthesis:
         made.append(_synthesis_table(summary.synthesis))
     if summary.faults is not None:
@@ -73,6 +78,34 @@ def _synthesis_table(networks: Mapping[str, Synthesis]) -> Table:
     if (saved := synthesis_saved(networks)) is not None:
         table.add_section()
         table.add_row("change", *saved)
+    return table
+
+
+def comparison_tables(found: HardwareComparison, *, layers: bool = False) -> list[Table]:
+    """Pruned hardware beside unpruned: a table a way in which they are equal, and with `layers` one of their units."""
+    made = []
+    for side in texts.sides(found):
+        title = f"{found.run}: pruned against unpruned, {side.title.lower()}"
+        columns = "|".join(name if place in (0, 1, 7) else f">{name}" for place, name in enumerate(texts.CHANGES))
+        table = _table(title, columns if side.changes else "", f"{side.said} {texts.caption(found)}")
+        for row in side.changes:
+            table.add_row(*row)
+        made.append(table)
+        if layers and side.layers:
+            columns = "|".join(name if place in (0, 10) else f">{name}" for place, name in enumerate(texts.LAYERS))
+            table = _table(f"{found.run}: layers, {side.title.lower()}", columns, "PE x SIMD; LUT estimated")
+            for row in side.layers:
+                table.add_row(*row)
+            made.append(table)
+    return made
+
+
+def accuracy_table(found: EqualAccuracy) -> Table:
+    """Networks of equal accuracy, the smallest of them marked."""
+    columns = "|".join(name if place in (0, 1, 9) else f">{name}" for place, name in enumerate(texts.CANDIDATES))
+    table = _table("equal accuracy", columns, texts.accuracy_said(found))
+    for row in texts.accuracy_rows(found):
+        table.add_row(*row)
     return table
 
 

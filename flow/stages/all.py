@@ -14,12 +14,15 @@ from typing import Any
 import numpy as np
 
 from ...build.cost import operations
+from ...build.schedule import cycles_for
 from ...transforms.passes.compile import stages
 from ...transforms.reading.read import read
+from ..graphs.comparison import Target, compare_hardware
 from ..graphs.figures import network_cost
 from ..graphs.folding import decides, fold_for
 from ..graphs.inputs import input_held
 from ..pruning.prune import recovery_settings
+from ..pruning.widths import widths_note
 from ..recipe.objects import export_properties, held_out_share, make_network, network_spec, trained_file
 from ..recipe.parts import part_content, shown_part, target_part
 from ..results.faults import FaultCampaign
@@ -50,6 +53,9 @@ from .prune import RELEVANCE, prune_base, step_cost_inputs, step_costs
 from .summary import summarize
 from .train import source_digest, state_digest, taken_over, train_base
 from .verify import verify_networks
+
+# Words of an image up to which FIFOs of compared networks are sized within a build: about a second a network.
+_WORDS_BESIDE_COSTS = 30_000
 
 
 def data(build: Build) -> DataResult:
@@ -198,7 +204,8 @@ def schedule(build: Build) -> ScheduleResult:
 def cost(build: Build) -> CostResult:
     """Estimate cycles, LUTs, block RAMs and energy, and write FINN's report files.
 
-    Where pruning leaves zeros among the weights, unrolled hardware is estimated, too: it alone leaves them out.
+    Where pruning leaves zeros among the weights, unrolled hardware is estimated, too: it alone leaves them out. The
+    pruned network's hardware is compared with that of the unpruned one.
     """
     clock, part = build.recipe.target.clock_mhz, target_part(build.recipe)
     zeros = build.prunes and build.recipe.prune.chosen.leaves_zeros
@@ -207,15 +214,25 @@ def cost(build: Build) -> CostResult:
         from ...build.finn_reports import reports
         from ...build.rate_folding import rate_model
 
-        costs = {}
+        costs, graphs = {}, {}
         for network in build.networks:
-            graph = read(build.file(network, FOLDED))
+            graph = graphs[network] = read(build.file(network, FOLDED))
             counts = operations(read(build.file(network, LEVEL_FILES["xnor"])))
             kind, _ = rate_model(graph, part, build.recipe.target.cost_model)
             costs[network] = network_cost(graph, counts, clock, kind, zeros)
             for name, text in reports(graph, asdict(counts), clock).items():
                 build.run.write(f"{network}/{name}", text)
-        return CostResult(networks=costs, **step_costs(build))
+        target = Target(
+            part,
+            clock,
+            cycles_for(build.recipe.target.fps, clock),
+            build.recipe.target.cost_model,
+            words=_WORDS_BESIDE_COSTS,
+        )
+        compared = compare_hardware(build.recipe.name, graphs, target) if build.prunes else None
+        said = {network: widths_note(graph, target.cycles) for network, graph in graphs.items()}
+        said = {network: note for network, note in said.items() if note}
+        return CostResult(networks=costs, comparison=compared, widths=said or None, **step_costs(build))
 
     inputs = {"graphs": build.files(FOLDED, LEVEL_FILES["xnor"]), "zeros": zeros, **decides(build.recipe)}
     return build.stage("cost", inputs | step_cost_inputs(build), work, CostResult)

@@ -13,8 +13,10 @@ from ...build.cost import OWN_SOURCE, SOURCE
 from ...build.cost_models.bnnflow import Bnnflow
 from ...build.energy import SOURCE as ENERGY_SOURCE
 from ...build.unrolled import SOURCE as UNROLLED_SOURCE
+from ..graphs.comparison import FIFO, with_synthesis
 from ..recipe.methods.all import METHODS
 from ..recipe.parts import shown_part
+from ..results.comparison import HardwareComparison
 from ..results.faults import FaultCampaign
 from ..results.hardware import CosimResult, RtlResult
 from ..results.speed import SpeedResult
@@ -50,7 +52,7 @@ def summarize(build: Build) -> Summary:
     recipe, manifest = build.recipe, build.run.manifest
     compiled, chip = build.result(StreamlineResult), build.result(ScheduleResult)
     trained = build.result_if_any(TrainResult)
-    copied = unpruned_copy(build)
+    copied, said = unpruned_copy(build), build.result(CostResult).widths or {}
     return Summary(
         version=VERSION,
         name=recipe.name,
@@ -71,6 +73,7 @@ def summarize(build: Build) -> Summary:
         rtl=None if (written := build.result_if_any(RtlResult)) is None else written.networks,
         cosim=None if (simulated := build.result_if_any(CosimResult)) is None else simulated.networks,
         synthesis=None if (cells := build.result_if_any(SynthesisResult)) is None else cells.networks,
+        comparison=_comparison(build),
         verify=build.result(VerifyResult).networks,
         pruning=_pruning(build, copied),
         faults=build.result_if_any(FaultCampaign),
@@ -80,7 +83,8 @@ def summarize(build: Build) -> Summary:
             accuracy_before_reestimation=trained.accuracy_before_reestimation if trained else None,
         ),
         notes={
-            name: [*([copied] if copied and name == "pruned" else []), *notes] for name, notes in compiled.notes.items()
+            name: [*([copied] if copied and name == "pruned" else []), *notes, *([said[name]] if name in said else [])]
+            for name, notes in compiled.notes.items()
         },
         stages=[StageSummary(name=one.name, seconds=one.seconds, skipped=one.skipped) for one in build.run.timeline],
         versions=manifest["versions"],
@@ -93,6 +97,17 @@ def summarize(build: Build) -> Summary:
             "speed": "measured",
         },
     )
+
+
+def _comparison(build: Build) -> HardwareComparison | None:
+    """The comparison of the stage `cost`, with what the stage `synth` found of the same hardware.
+
+    FIFOs of other depths than those that are counted make other hardware.
+    """
+    found, cells = build.result(CostResult).comparison, build.result_if_any(SynthesisResult)
+    if found is None or cells is None or build.recipe.rtl.fifo != FIFO:
+        return found
+    return with_synthesis(found, cells.networks)
 
 
 def cost_source(chip: ScheduleResult) -> str:

@@ -28,19 +28,21 @@ if TYPE_CHECKING:
     from .flow.api.plans import tolerance as tolerance
     from .flow.api.runs import build as build
     from .flow.api.runs import compare as compare
+    from .flow.api.runs import compare_hardware as compare_hardware
     from .flow.api.runs import prune as prune
     from .flow.api.runs import rank as rank
 
 __version__ = "0.1.0"
 __all__ = [
     *("CHECK_FAILED", "TOOL_MISSING", "USER_INPUT", "LoadedGraph", "Problem", "__version__", "approximate", "attack"),
-    *("build", "calibrate", "check", "compare", "compile_file", "explore", "faults", "load", "part", "parts"),
+    *("build", "calibrate", "check", "compare", "compare_hardware", "compile_file", "explore", "faults", "load"),
+    *("part", "parts"),
     *("protect", "prune", "rank", "synth", "tolerance", "visible"),
 ]
 # Names of the Python API, by the module of flow/api that holds them.
 _API = {
     **dict.fromkeys(("LoadedGraph", "check", "compile_file", "load"), "graphs"),
-    **dict.fromkeys(("build", "compare", "prune", "rank"), "runs"),
+    **dict.fromkeys(("build", "compare", "compare_hardware", "prune", "rank"), "runs"),
     "approximate": "approximation",
     **dict.fromkeys(("attack", "faults"), "faults"),
     **dict.fromkeys(("protect", "tolerance"), "plans"),

@@ -16,6 +16,7 @@ from bnnflow.build.folding_file import apply_folding
 from bnnflow.build.parts import part
 from bnnflow.build.rate_folding import cheapest, fold_for_rate, rate_model
 from bnnflow.build.schedule import schedule
+from bnnflow.build.widths import unfriendly
 from bnnflow.flow.pruning.hardware_costs import HardwareCosts
 from bnnflow.models.files.export import export_qonnx
 from bnnflow.models.networks.network import Network
@@ -154,3 +155,22 @@ def test_our_own_costs_follow_from_shapes_alone(cnv: Graph, name: str) -> None:
 def test_equal_shapes_are_costed_once(refolded: HardwareCosts, tmp_path: Path) -> None:
     first = refolded(fewer(refolded, 16))
     assert refolded(fewer(refolded, 16)) is first
+
+
+def test_the_allocator_passes_over_widths_that_divide_badly(tmp_path: Path) -> None:
+    """61 neurons cost more than 64 at this rate; their cost is that of the whole network, so none ends there."""
+    path = tmp_path / "tfc.onnx"
+    export_qonnx(Network(zoo_spec("tfc", (1, 28, 28), 10, 1.0)), path)
+    costs = HardwareCosts.of(read(path), MHZ * 1e6 / 50, MHZ, PART)
+    names = list(costs.prunable)
+    at = {width: costs({names[1]: width})["lut"] for width in range(40, 65)}
+    assert at[61] > at[64] and costs({names[1]: 61})["ops"] < costs({})["ops"], "fewer operations, more LUTs"
+    curves = {names[1]: SensitivityCurve(names[1], 64, (0, 24), (0.9, 0.89))}
+    whole = dict.fromkeys(names, 64)
+    space = Space(whole, whole, dict.fromkeys(names, 1), dict.fromkeys(names, 1), curves)
+    goal = 0.97
+    kept = allocate(space, costs, Objective({"lut": 1.0}), goal)
+    width = kept[names[1]]
+    assert costs(kept)["lut"] <= goal * costs({})["lut"]
+    bad = [name for name, one in unfriendly(costs.folded(kept), 50).items() if name.startswith("dense")]
+    assert width < 64 and not bad, f"{width}: {bad}"

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bnnflow.flow.results import costs, faults, graphs, networks, rankings, speed, stages, summary, timing
+from bnnflow.flow.results import comparison, costs, faults, graphs, networks, rankings, speed, stages, summary, timing
 from bnnflow.flow.run.typed_json import BESIDE, OPTIONAL, Misfit, extended, from_json, json_schema, to_json
 from tests.places import ROOT
 
@@ -123,7 +123,7 @@ def test_a_schema_says_what_is_there_and_what_it_means() -> None:
 
 RESULTS = [
     kind
-    for module in (costs, faults, graphs, networks, rankings, speed, stages, summary, timing)
+    for module in (comparison, costs, faults, graphs, networks, rankings, speed, stages, summary, timing)
     for kind in vars(module).values()
     if isinstance(kind, type) and is_dataclass(kind) and kind.__module__ == module.__name__
 ]

@@ -26,6 +26,7 @@ from bnnflow.flow.run.folder import Run
 from bnnflow.flow.show import plots
 from bnnflow.flow.show.pruning_plots import costs
 from bnnflow.flow.show.report import change, headline, number, removed_by, render
+from bnnflow.flow.show.rivals import of_run
 from bnnflow.flow.show.tables import tables
 from bnnflow.flow.show.terminal import terminal
 from bnnflow.flow.stages.summary import read_summary
@@ -77,6 +78,7 @@ def without_pruned(summary: Summary) -> Summary:
     return replace(
         summary,
         pruning=None,
+        comparison=None,
         networks={"base": summary.base},
         verify={"base": summary.verify["base"]},
         notes={"base": summary.notes["base"]},
@@ -191,6 +193,19 @@ def test_parts_may_be_missing(keys: tuple[str, ...], summary: Summary) -> None:
     assert ("<h2>Speed</h2>" in page) == ("speed" not in keys)
     assert ("layers, pruned" in text) == ('<th class="n">pruned</th>' in page) == ("pruned" not in keys)
     assert "None" not in page
+
+
+def test_rivals_of_the_data_set_stand_beside_the_run(plain: Summary) -> None:
+    assert not of_run(plain) and "<h2>Rivals" not in render(plain), "nothing is known of digits"
+    shown = replace(plain, data=replace(plain.data, name="mnist"))
+    designs, page = of_run(shown), render(shown)
+    assert "<h2>Rivals on mnist</h2>" in page and "DWN sm" in page and "BNN-PYNQ cnvW1A1" not in page
+    own = {(one.name, one.level): one for one in designs if one.ours}
+    levels = ["estimated", *(["synthesized"] if plain.synthesis else [])]
+    assert list(own) == [(f"tiny, {title}", level) for title in ("unpruned", "pruned") for level in levels]
+    mine = own["tiny, pruned", "estimated"]
+    assert plain.pruned is not None and (mine.lut, mine.cycles) == (plain.pruned.lut, plain.pruned.cycles)
+    assert "no like for like" in page and "None" not in page
 
 
 def test_the_terminal_tables_fit_and_mark_the_bottleneck(summary: Summary) -> None:
