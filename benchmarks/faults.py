@@ -1,6 +1,6 @@
 """CPU milliseconds of a fault trial on CNV: the plain torch way beside ours, in one run on one thread.
 
-    python benchmarks/faults.py [--images 1000] [--rounds 3]
+    python benchmarks/faults.py [--images 1000] [--rounds 3] [--target avx2]
 
 The plain way draws a mask over the weights of a layer and runs the whole network in float32. Ours draws the cells that
 are hit and runs the layers from the hit one on. The network has random weights and batch norms: speed does not
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -34,8 +35,11 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--target", default="", help="kernels as for a lesser processor, such as avx2")
     given = parser.parse_args()
     torch.set_num_threads(1)
+    if given.target:
+        Simulator.of = staticmethod(partial(Simulator.of, target=given.target))  # type: ignore[method-assign,assignment]
     print(f"{processor()}, 1 thread, {given.images} images a trial, median of {given.rounds} trials, rate {RATE:g}")
     network = Network(CNV, 0).eval()
     images = np.random.default_rng(0).integers(0, 256, (given.images, 3, 32, 32)).astype(np.uint8)
@@ -60,12 +64,40 @@ def main() -> None:
     plain = median(lambda: naive.trial(set(names)), given.rounds)
     ours = median(lambda: subject.trial(everything, 1), given.rounds)
     print(f"{'all layers':<18}{1e3 * plain:>12.0f}{1e3 * ours:>12.1f}{plain / ours:>8.1f}x")
+    small(given.images, 9)
     print(f"\n{'single bits of':<18}{'torch, ms':>12}{'ours, ms':>12}{'ratio':>9}")
     each = np.array([single(subject, layer, 3 * given.rounds) for layer in layers])
     bits = np.array([memory.size for memory in memories(graph)])
     means = {"mean of layers": each.mean(), "mean of all bits": (each * bits).sum() / bits.sum()}
     for what, ours in {**dict(zip(layers, each.tolist(), strict=True)), **means}.items():
         print(f"{what:<18}{1e3 * plain:>12.0f}{1e3 * ours:>12.3f}{plain / ours:>8.0f}x")
+
+
+def small(count: int, rounds: int) -> None:
+    """TFC, all weights: a trial beside six lines of numpy."""
+    sizes = (784, 64, 64, 64, 10)
+    network = Network(NetworkSpec("mlp", (1, 28, 28), 10, sizes[1:-1], input="binary"), 0).eval()
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (count, 1, 28, 28)).astype(np.uint8)
+    subject = Subject(compiled(network), images, np.zeros(count, np.int64))
+    point = Point("weights", (), "flip", Rates.of(RATE))
+    subject.trial(point, 0)
+    weights = [module.weight.detach().sign().numpy().T for _, module in network.weight_layers()]
+    bits = np.where(images.reshape(count, -1) > 127, 1.0, -1.0).astype(np.float32)
+
+    def lines() -> np.ndarray:
+        x = bits
+        for index, weight in enumerate(weights):
+            x = x @ np.where(rng.random(weight.shape) < RATE, -weight, weight)
+            if index < len(weights) - 1:
+                x = np.where(x >= 0, np.float32(1), np.float32(-1))
+        return x.argmax(axis=1)
+
+    trials = iter(range(1, 10**6))
+    pairs = [(median(lines, 20), median(lambda: subject.trial(point, next(trials)), 20)) for _ in range(rounds)]
+    plain, ours = np.median(pairs, axis=0)
+    print(f"\n{'TFC, all weights':<18}{'numpy, ms':>12}{'ours, ms':>12}{'ratio':>9}")
+    print(f"{'':<18}{1e3 * plain:>12.2f}{1e3 * ours:>12.2f}{plain / ours:>8.1f}x")
 
 
 def single(subject: Subject, layer: str, rounds: int) -> float:

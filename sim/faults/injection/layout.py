@@ -15,6 +15,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -190,14 +191,20 @@ def memories(graph: Graph, kinds: Sequence[str] = ("weights",)) -> list[Memory]:
     """
     for kind in kinds:
         chosen(kind, KINDS, "memory")
+    return [memory for memory in _memories(graph) if memory.kind in kinds]
+
+
+@lru_cache(maxsize=4)
+def _memories(graph: Graph) -> tuple[Memory, ...]:
+    """All of them; kept, since every trial asks."""
     found, count = [], dict.fromkeys(KINDS, 0)
     for node in graph.nodes:
         for kind in KINDS:
             made = _memory(node.name, node.op, graph.types[node.input], kind, count[kind])
             if made is not None:
                 count[kind] += 1
-                found += [made] if kind in kinds else []
-    return found
+                found.append(made)
+    return tuple(found)
 
 
 def _memory(layer: str, op: AnyOp, x: TensorType, kind: str, index: int) -> Memory | None:

@@ -20,7 +20,7 @@ from ....transforms.ir.ops import AnyOp
 from ....transforms.ir.tensor import Array
 from ..shapes.undervolting import Undervolting
 from .cells import FLIP, CellRate, Cells
-from .draws import stream
+from .draws import Stream, stream
 from .layout import KINDS, Memory, memories
 from .models import FaultModel
 from .protect import Protection, Protections
@@ -142,7 +142,7 @@ def draw_map(
     return FaultMap(checksum(graph), {memory.name: draw(memory, memory, 0, 1) for memory in places})
 
 
-def source(memory: Memory, seed: int, trial: int, interval: int = 0) -> Callable[[int], np.random.Generator]:
+def source(memory: Memory, seed: int, trial: int, interval: int = 0) -> Stream:
     """The random streams of one memory in one trial."""
     return stream(seed, trial, memory.index, KINDS.index(memory.kind), interval)
 

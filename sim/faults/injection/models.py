@@ -8,6 +8,7 @@ burst, a row that is hammered.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -33,6 +34,7 @@ class FaultModel:
     effect: Effect = _FLIP
 
     @staticmethod
+    @cache
     def parse(text: str) -> FaultModel:
         """`[shape[:parameters] ]effect`: "flip", "stuck-at-1", "bit-line stuck-at-0", "burst:4 flip", "logical flip".
 

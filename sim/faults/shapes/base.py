@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -12,11 +12,12 @@ from bnnflow import Problem
 
 from ....transforms.entries import Registry
 from ....transforms.ir.tensor import Array
+from ..injection.draws import Stream
 from ..injection.layout import Memory
 
 _OWN = 64  # streams of a memory below this number are of `draws.uniforms`
 
-Streams = Callable[[int], np.random.Generator]
+Streams = Stream
 
 
 class Coins:
