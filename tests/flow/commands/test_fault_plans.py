@@ -20,19 +20,33 @@ LONG = ["--maps", "3", "--images", "50"]
 
 
 def test_rates_by_memory_are_within_the_loss_and_read_back(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = [*DATA, *LONG, "--grid", "0.001,0.01,0.1,0.3", "--loss", "20", "-o", "r.csv", "--store", "s.sqlite"]
+    words = [
+        *DATA,
+        "--maps",
+        "12",
+        "--images",
+        "50",
+        "--grid",
+        "0.001,0.01,0.1,0.3",
+        "--loss",
+        "30",
+        "-o",
+        "r.csv",
+        "--store",
+        "s.sqlite",
+    ]
     found = json.loads(said(capsys, ["tolerance", "net.onnx", *words, "--json"]))
     assert json.loads(said(capsys, ["tolerance", "net.onnx", *words, "--json"])) == found
-    assert found["clean"] == 1.0 and found["floor"] == 0.8 and found["images"] == found["judged"] == 25
+    assert found["clean"] == 1.0 and found["floor"] == 0.7 and found["images"] == found["judged"] == 25
     rates = {row["memory"]: row["rate"] for row in found["rates"]}
     assert set(rates) == {"hidden.weights", "scores.weights"} and max(rates.values()) >= found["uniform"] > 0
     assert [row["bits"] for row in found["rates"]] == [16 * 24, 4 * 16]
     # the images that judge, and the next seed's maps, hit by the table that was written
-    table = bf.faults("net.onnx", "x.npy", "y.npy", table="r.csv", maps=3, count=50, seed=1)
+    table = bf.faults("net.onnx", "x.npy", "y.npy", table="r.csv", maps=12, count=50, seed=1)
     (series,) = table.series.values()
     assert isinstance(series[0], FaultSeries) and series[0].injected["memories"].keys() == rates.keys()
     assert to_json(
-        bf.tolerance("net.onnx", "x.npy", "y.npy", grid=[0.001, 0.01, 0.1, 0.3], loss=0.2, maps=3, count=50)
+        bf.tolerance("net.onnx", "x.npy", "y.npy", grid=[0.001, 0.01, 0.1, 0.3], loss=0.3, maps=12, count=50)
     ) == {
         **found,
         "output": None,
