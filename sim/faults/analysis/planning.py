@@ -67,7 +67,8 @@ def assign_rates(
         raise Problem("rates that do not ascend from above 0", "grid", "give two or more, such as 1e-4,1e-3,1e-2")
     uniform = [measure(dict.fromkeys(bits, rate)) for rate in grid]
     if uniform[0] < floor:
-        what = f"all memories at {grid[0]:g} leave {100 * uniform[0]:.2f} % for sure, and {100 * floor:.2f} % are asked for"
+        left, asked = 100 * uniform[0], 100 * floor
+        what = f"all memories at {grid[0]:g} leave {left:.2f} % for sure, and {asked:.2f} % are asked for"
         raise Problem(what, "grid", "give lower rates or more maps, or allow more loss", CHECK_FAILED)
     best = max(index for index, accuracy in enumerate(uniform) if min(uniform[: index + 1]) >= floor)
     at, measured = dict.fromkeys(bits, 0), len(grid)
