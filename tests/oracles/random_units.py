@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import astuple
 from math import log2
 from typing import Any
 
@@ -15,6 +14,8 @@ Rng = np.random.Generator
 Unit = tuple[str, dict[str, Any], finn.FinnCost]
 CHANNELS = (1, 2, 3, 6, 16, 24, 64, 100, 128, 256, 784)
 
+_FIGURES = ("cycles", "lut", "bram18", "uram", "dsp")
+
 
 def random_units(count: int, seed: int) -> list[dict[str, Any]]:
     """`count` units of every kind: `op` and `attributes` for finn-plus, and `ours`, our estimate as five integers."""
@@ -23,7 +24,7 @@ def random_units(count: int, seed: int) -> list[dict[str, Any]]:
     for make in _KINDS:
         for _ in range(count):
             op, attributes, ours = make(rng)
-            rows.append({"op": op, "attributes": attributes, "ours": list(astuple(ours))})
+            rows.append({"op": op, "attributes": attributes, "ours": [getattr(ours, name) for name in _FIGURES]})
     return rows
 
 
