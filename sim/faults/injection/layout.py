@@ -136,7 +136,9 @@ class Memory:
     def words(self, op: AnyOp) -> Array:
         """The content: uint8 bits, (depth, width)."""
         if isinstance(op, Mvau) and self.kind == "weights":
-            stored = op.weight > 0 if self.bits == 1 else op.weight
+            if self.bits == 1:
+                return self._packed((op.weight > 0).astype(np.uint8)[..., None])
+            stored = op.weight
         else:
             assert isinstance(op, Mvau | Thresholding)
             stored = np.clip(op.bounds, self.least, self.most)
