@@ -221,7 +221,7 @@ def folded(graph: Graph, rng: np.random.Generator) -> Graph:
 
 
 @pytest.mark.slow
-@settings(max_examples=60, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+@settings(max_examples=200, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
 @given(networks(), st.integers(0, 2**32))
 def test_drawn_networks(tools: Tools, net: Drawn, seed: int) -> None:
     """Branches, joins, pools, borders and several bits, folded at random, with FIFOs of one to three words."""
