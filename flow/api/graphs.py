@@ -530,6 +530,7 @@ class LoadedGraph:
         seconds: float | None = None,
         structural: bool = False,
         folder: PathLike | None = None,
+        fault_map: PathLike | None = None,
         part: str | None = None,
         clock_mhz: float | None = None,
         folding: PathLike | None = None,
@@ -554,6 +555,8 @@ class LoadedGraph:
             seconds: that a build or a run may take; None: as long as it takes.
             structural: simulate counts and sums as they are built from LUTs, which takes longer.
             folder: leave the hardware's files there, and the waveform around the first wrong word.
+            fault_map: of the folded graph's memories, as `bf.faults` and `flow faults --save-map` write it: both the
+                hardware's memories and the simulators' have these cells.
             fps, part, clock_mhz, folding, fifo, fifo_depths, control, sets, protect, scrub, primitives, top_k,
                 keep_shape: as for `rtl`.
 
@@ -574,7 +577,7 @@ class LoadedGraph:
             given = simulation.Images(array_of(images), None, data, path_of(data_dir), count)
         wanted = wanted_of(part, clock_mhz, fps, folding, False, top_k, keep_shape, self.recipe)
         checks = Checks(stalls, seed, seconds, structural)
-        how = hardware.CosimOptions(given, count, checks, path_of(folder))
+        how = hardware.CosimOptions(given, count, checks, path_of(folder), path_of(fault_map))
         fifos = graphs.Fifos(of_run(fifo, "rtl.fifo", self.recipe), path_of(fifo_depths))
         asked = choices_of(control, sets, protect, scrub, primitives, self.recipe)
         return hardware.cosim(self.graph, wanted, fifos, how, asked)

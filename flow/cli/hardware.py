@@ -99,6 +99,7 @@ def rtl(
     "flow cosim net.onnx --fps 10000",
     "flow cosim runs/digits --data digits --images 360 --stalls 3",
     "flow cosim net.onnx --input x.npy -o hardware  # Leaves the hardware's files.",
+    "flow cosim runs/digits --map device.npz  # With the wrong cells of one device.",
 )
 def cosim(
     context: typer.Context,
@@ -120,6 +121,10 @@ def cosim(
             ("-o", "--output"),
             default="nowhere",
         ),
+    ] = None,
+    fault_map: Annotated[
+        Path | None,
+        Own("Wrong cells of the folded graph's memories (.npz, .csv), as `flow faults --save-map` writes.", ("--map",)),
     ] = None,
     part: PartOf = None,
     clock_mhz: ClockOf = None,
@@ -161,6 +166,7 @@ def cosim(
         seconds=timeout,
         structural=structural,
         folder=output,
+        fault_map=fault_map,
         part=part,
         clock_mhz=clock_mhz,
         folding=folding,

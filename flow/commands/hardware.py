@@ -34,12 +34,14 @@ class CosimOptions:
         count: images.
         checks: what is run; its seed also draws images.
         folder: where the hardware's files, and the waveform of a difference, are left; None: nowhere.
+        faults: fault map of the folded graph's memories, which both the hardware and the simulators have; None: none.
     """
 
     images: Images | None = None
     count: int = 20
     checks: Checks = field(default_factory=Checks)
     folder: Path | None = None
+    faults: Path | None = None
 
 
 def rtl(graph: Graph, wanted: Wanted, fifos: Fifos, folder: Path, asked: HardwareChoices = PLAIN) -> Rtl:
@@ -70,12 +72,18 @@ def cosim(graph: Graph, wanted: Wanted, fifos: Fifos, how: CosimOptions, asked: 
         how: images and stalls.
 
     Raises:
-        Problem: as for `rtl`; status 3 where a tool is missing.
+        Problem: as for `rtl`; a fault map of another network or folding, or beside codes, whose words it does not
+            know; status 3 where a tool is missing.
     """
     from ..run.tools import simulation_tools
 
+    if how.faults is not None and asked.protect:
+        what = "a fault map is of memories without codes"
+        raise Problem(
+            what, str(how.faults), "leave --protect out; `flow faults --protection` draws faults of coded ones"
+        )
     tools = simulation_tools()
-    made, _ = _fitting(graph, wanted, fifos, asked)
+    made, _ = _fitting(graph, wanted, fifos, asked, how.faults)
     images = _images(made.graph, how)
     if how.folder is not None:
         with _hardware_folder(how.folder) as place:
@@ -86,21 +94,32 @@ def cosim(graph: Graph, wanted: Wanted, fifos: Fifos, how: CosimOptions, asked: 
         return cosimulated(made, images, how.checks, Path(name), tools)
 
 
-def hardware_for(graph: Graph, wanted: Wanted, fifos: Fifos, asked: HardwareChoices) -> tuple[Hardware, Sequence[str]]:
+def hardware_for(
+    graph: Graph, wanted: Wanted, fifos: Fifos, asked: HardwareChoices, faults: Path | None = None
+) -> tuple[Hardware, Sequence[str]]:
     """Hardware of a graph of any level, compiled and folded, and notes of both.
 
     Raises:
-        Problem: as for `estimate`; a unit that has no hardware; FIFOs with which it would stand still (status 1).
+        Problem: as for `estimate`; a unit that has no hardware; FIFOs with which it would stand still (status 1); a
+            fault map of another network or folding.
     """
     folded = compile_and_fold(graph, wanted)
+    if faults is not None:
+        from ...sim.faults import FaultMap
+
+        hit = FaultMap.load(faults, folded.graph).ops(folded.graph)
+        nodes = (replace(node, op=hit.get(node.name, node.op)) for node in folded.graph.nodes)
+        folded = replace(folded, graph=folded.graph.with_nodes(tuple(nodes)))
     made = hardware_of(folded.graph, fifos.depth, fifos.own(folded, wanted.finn_plus), wanted.clock_mhz, asked)
     refuse_deadlock(made)
     return made, folded.notes
 
 
-def _fitting(graph: Graph, wanted: Wanted, fifos: Fifos, asked: HardwareChoices) -> tuple[Hardware, Sequence[str]]:
+def _fitting(
+    graph: Graph, wanted: Wanted, fifos: Fifos, asked: HardwareChoices, faults: Path | None = None
+) -> tuple[Hardware, Sequence[str]]:
     refuse_primitives(asked.primitives, wanted.part)
-    made, notes = hardware_for(graph, wanted, fifos, asked)
+    made, notes = hardware_for(graph, wanted, fifos, asked, faults)
     refuse_too_large(made, wanted.part)
     return made, notes
 
