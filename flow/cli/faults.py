@@ -115,6 +115,9 @@ def faults(
     error: Annotated[float, Own("Half width of the interval of the share of critical faults, for 'single'.")] = 0.01,
     confidence: Annotated[float, Own("Confidence of that interval, above 0 and below 1.")] = 0.95,
     fifo_depth: Annotated[int, Key("faults.fifo_depth", more="For the target fifos.")] = KEY,
+    metrics: Annotated[
+        str, Key("faults.metrics", more="Comma separated, such as classes,margin.", default="accuracy alone")
+    ] = KEY,
     fps: Rate = None,
     folding: Folding = None,
     pe_simd: PeSimd = "",
@@ -147,7 +150,8 @@ def faults(
     json: Json = False,
 ) -> None:
     """Accuracy while memories, streams or sums suffer faults."""
-    from ...sim.faults import Chip, Grid, Plan, Rates, Workers, read_board, read_placement, read_rates
+    from ...sim.faults import METRICS, Chip, Grid, Plan, Rates, Workers, read_board, read_placement, read_rates
+    from ...sim.faults.injection.layout import chosen
     from ..commands import faults as work
     from ..commands.simulation import Images
     from ..graphs import inputs
@@ -174,6 +178,9 @@ def faults(
         None if placement is None else read_placement(placement),
     )
     grid = Grid(steps, target, layers, model, protection, (seed,), fifo_depth, _voltages(voltages), chip)
+    asked = [name.strip() for name in metrics.split(",")] if metrics else []
+    for name in asked:
+        chosen(name, METRICS, "metric")
     plan, workers = Plan(maps, interval, max_maps, error, confidence), Workers(jobs, cluster)
     if map is not None or save_map is not None:
         if map is not None:
@@ -184,7 +191,9 @@ def faults(
         screen.print_json(drawn) if json else screen_faults.print_replay(drawn)
         return
     with screen.Bar("faults", quiet=json) as bar:
-        found = work.campaign(source, judged, grid, plan, workers, store=store, device=device, progress=bar.update)
+        found = work.campaign(
+            source, judged, grid, plan, workers, store=store, device=device, metrics=asked, progress=bar.update
+        )
     if csv is not None:
         fault_plots.write_csv(found, csv)
     if plot is not None:
@@ -231,7 +240,20 @@ _DRAWN = (
     "protection",
     "fifo_depth",
 )
-_MANY = ("maps", "interval", "max_maps", "error", "confidence", "against", "store", "jobs", "cluster", "csv", "plot")
+_MANY = (
+    "maps",
+    "interval",
+    "max_maps",
+    "error",
+    "confidence",
+    "metrics",
+    "against",
+    "store",
+    "jobs",
+    "cluster",
+    "csv",
+    "plot",
+)
 _JUDGED = ("data", "data_dir", "images", "input", "labels", "device")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -89,6 +89,7 @@ def campaign(
     *,
     store: Path | None = None,
     device: str = "cpu",
+    metrics: Sequence[str] = (),
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> GraphCampaign:
     """Accuracy of one or two graphs under every combination of faults, as `graphs.campaign.campaign` gives it.
@@ -106,7 +107,7 @@ def campaign(
     if not known:
         check_folding(first, grid)
     pixels, kept = judged_on(first, source.path, given)
-    found = work.campaign(opened, pixels, work.labelled(kept), grid, plan, workers, store, progress, device)
+    found = work.campaign(opened, pixels, work.labelled(kept), grid, plan, workers, store, progress, device, metrics)
     place = None if store is None else str(store)
     return extended(GraphCampaign, found, store=place, input=input_held(first))
 

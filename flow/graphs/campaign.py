@@ -97,10 +97,11 @@ def campaign(
     store: Path | None,
     progress: Callable[[int, int], None],
     device: str = "cpu",
+    metrics: Sequence[str] = (),
 ) -> FaultCampaign:
     """Run one grid on every network, with the same maps and images.
 
-    `device` is "cpu", else one of `torch_engine.DEVICES`.
+    `device` is "cpu", else one of `torch_engine.DEVICES`; `metrics` are of `METRICS`.
     """
     from ...sim.faults import Campaign, Store, Subject
 
@@ -108,7 +109,7 @@ def campaign(
     clean = {}
     with Store(store) as kept:
         for index, (name, graph) in enumerate(graphs.items()):
-            subject = Subject(graph, images, labels, simulators(device))
+            subject = Subject(graph, images, labels, simulators(device), tuple(metrics))
 
             def shown(done: int, total: int, index: int = index) -> None:
                 progress(index * total + done, len(graphs) * total)
@@ -133,6 +134,7 @@ def campaign(
         not_reached=wider,
         paired=_paired(found),
         costs={name: _costs(graph, grid) for name, graph in graphs.items()},
+        metrics=list(dict.fromkeys(metrics)) or None,
     )
 
 
@@ -261,13 +263,15 @@ def replay(graph: Graph, images: np.ndarray, labels: np.ndarray, path: Path, dev
     subject = Subject(graph, images, labels, simulators(device))
     outcome = subject.run(drawn.ops(graph))
     clean = int((subject.classes == labels).sum())
-    return extended(
-        FaultMapReplay,
-        outcome,
+    return FaultMapReplay(
         map=str(path),
         cells={name: len(cells.index) for name, cells in drawn.cells.items()},
         clean=clean / len(images),
         accuracy=outcome.right / outcome.images,
+        trial=outcome.trial,
+        images=outcome.images,
+        right=outcome.right,
+        changed=outcome.changed,
     )
 
 

@@ -8,11 +8,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from ..results.faults import FaultCampaign, FaultSeries
+from ..results.faults import ClassUnderFaults, FaultCampaign, FaultSeries, MarginLoss
 from ..run.files import write_whole
 from .drawing import ON_WHITE, as_file
 
-COLUMNS = ("network", *(field.name for field in fields(FaultSeries) if field.name not in ("injected", "undervolted")))
+# What is no single value has no column, or columns of its own.
+_APART = ("injected", "undervolted", "classes", "worst_class", "margin")
+COLUMNS = ("network", *(field.name for field in fields(FaultSeries) if field.name not in _APART))
+_MARGIN = tuple(field.name for field in fields(MarginLoss))
+_CLASS = tuple(field.name for field in fields(ClassUnderFaults) if field.name != "label")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,14 +26,25 @@ class _Curve:
 
 
 def write_csv(found: FaultCampaign, path: Path) -> None:
-    """Write a row for every point of every network, by the names of `FaultSeries`; several layers are joined by "+"."""
+    """Write a row for every point of every network, by the names of `FaultSeries`; several layers are joined by "+".
+
+    Behind them stand, where they were measured, `margin_unit`, `margin_loss`, ... by the names of `MarginLoss`, and
+    `worst_class` and `class0_accuracy`, ... by the class and the names of `ClassUnderFaults`.
+    """
     text = io.StringIO()
+    every = [(name, one) for name, series in found.series.items() for one in series]
+    labels = sorted({of.label for _, one in every for of in one.classes or ()})
+    more = [f"margin_{key}" for key in _MARGIN] if any(one.margin is not None for _, one in every) else []
+    more += ["worst_class"] if labels else []
+    more += [f"class{label}_{key}" for label in labels for key in _CLASS]
     rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(COLUMNS)
-    for name, series in found.series.items():
-        for one in series:
-            cells = {key: getattr(one, key) for key in COLUMNS[1:]}
-            rows.writerow([name, *({**cells, "layers": "+".join(one.layers)}[key] for key in COLUMNS[1:])])
+    rows.writerow([*COLUMNS, *more])
+    for name, one in every:
+        cells = {key: getattr(one, key) for key in COLUMNS[1:]} | {"layers": "+".join(one.layers)}
+        cells |= {f"margin_{key}": getattr(one.margin, key) for key in _MARGIN if one.margin is not None}
+        cells |= {"worst_class": one.worst_class}
+        cells |= {f"class{of.label}_{key}": getattr(of, key) for of in one.classes or () for key in _CLASS}
+        rows.writerow([name, *(cells.get(key) for key in (*COLUMNS[1:], *more))])
     write_whole(path, text.getvalue().encode())
 
 

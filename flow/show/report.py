@@ -191,6 +191,9 @@ def render(summary: Summary, relevance: bytes = b"") -> str:
         rivals=rivals,
         fault_plot=plots.faults(summary),
         fault_series=_more_series(summary.faults),
+        fault_metrics=metric_rows(summary.faults),
+        fault_metric_note="" if summary.faults is None else metric_caption(summary.faults),
+        fault_classes=class_rows(summary.faults),
         layer_plot=plots.layers(summary),
         training_plot=plots.training(summary),
         pruning_costs=bool(steps) and all(step.cost for step in steps),
@@ -241,6 +244,61 @@ def _more_series(faults: FaultCampaign | None) -> list[tuple[str, list[str]]]:
         return []
     every = [(name, fault_cells(one)) for name, series in faults.series.items() for one in series]
     return every if len(every) > sum(len(curve.mean) for curve in faults.networks.values()) else []
+
+
+def metric_rows(faults: FaultCampaign | None) -> tuple[list[str], list[tuple[str, list[str]]]]:
+    """Names of columns (">" in front: numbers), and network and cells of every series; none where none were asked for.
+
+    Columns: what is hit, changed classes with their interval, the class that suffers most, the margin and its fall.
+    """
+    if faults is None or not faults.metrics:
+        return [], []
+    every = [(name, one) for name, series in faults.series.items() for one in series]
+    columns = ["target", "layers", "fault", ">rate", "protection", ">changed %", "95 % interval"]
+    columns += ["worst class", ">fall, points", ">changed there %"] if "classes" in faults.metrics else []
+    columns += [">margin", ">loss", ">± maps"] if "margin" in faults.metrics else []
+    return columns, [(name, _metric_cells(one)) for name, one in every]
+
+
+def _metric_cells(one: FaultSeries) -> list[str]:
+    cells = [one.target, ", ".join(one.layers), one.model, one.rates, one.protection, percent(one.changed)]
+    assert one.changed_low is not None and one.changed_high is not None
+    cells.append(f"{percent(one.changed_low, 1)} to {percent(one.changed_high, 1)}")
+    if one.classes is not None:
+        worst = next(of for of in one.classes if of.label == one.worst_class)
+        fall = worst.clean - worst.accuracy
+        cells += [str(worst.label), f"{100 * fall:.2f}", percent(worst.changed)]
+    if one.margin is not None:
+        half = "not known" if one.margin.half_width is None else f"{one.margin.half_width:.3g}"
+        cells += [f"{one.margin.clean:.4g}", f"{one.margin.loss:.4g}", half]
+    return cells
+
+
+def metric_caption(faults: FaultCampaign) -> str:
+    """What the columns of `metric_rows` mean."""
+    said = ["changed: images with another class than without faults (silent data corruption)"]
+    if "classes" in (faults.metrics or ()):
+        said.append("worst class: whose accuracy falls most; changed there: of its images")
+    units = {one.margin.unit for series in faults.series.values() for one in series if one.margin is not None}
+    if units:
+        unit = "integers of the network's output" if units == {"integers"} else "scores of the network's output"
+        said.append(f"margin: of the true class to the best other one without faults, mean over images, in {unit}")
+        said.append("loss: its mean fall; ± maps: half of the loss' 95 % interval for other maps")
+    return "; ".join(said)
+
+
+def class_rows(faults: FaultCampaign | None) -> list[tuple[str, list[str]]]:
+    """Network and cells of every class of every series: layers, fault, rate, class, images, accuracies, changed."""
+    rows: list[tuple[str, list[str]]] = []
+    for name, series in (faults.series if faults is not None and faults.metrics else {}).items():
+        for one in series:
+            for of in one.classes or ():
+                cells = [one.target, ", ".join(one.layers), one.model, one.rates, one.protection, str(of.label)]
+                cells += [number(of.images), percent(of.clean), percent(of.accuracy)]
+                cells += [f"{percent(of.low, 1)} to {percent(of.high, 1)}", percent(of.changed)]
+                cells.append(f"{percent(of.changed_low, 1)} to {percent(of.changed_high, 1)}")
+                rows.append((name, cells))
+    return rows
 
 
 def fault_cells(one: FaultSeries) -> list[str]:

@@ -22,6 +22,7 @@ def fault_settings(recipe: Recipe) -> tuple[Grid, Plan, Workers]:
         Problem: at its place in the recipe, for what is no model, protection, rate table or cluster.
     """
     from ...sim.faults import (
+        METRICS,
         Chip,
         FaultModel,
         Grid,
@@ -33,6 +34,7 @@ def fault_settings(recipe: Recipe) -> tuple[Grid, Plan, Workers]:
         read_placement,
         read_rates,
     )
+    from ...sim.faults.injection.layout import chosen
 
     settings = recipe.faults
     with recipe.at("faults.table"):
@@ -46,6 +48,9 @@ def fault_settings(recipe: Recipe) -> tuple[Grid, Plan, Workers]:
     with recipe.at("faults.protections"):
         for text in settings.protections:
             Protections.parse(text)
+    with recipe.at("faults.metrics"):
+        for name in settings.metrics:
+            chosen(name, METRICS, "metric")
     with recipe.at("faults.cluster"):
         workers = Workers(settings.jobs, settings.cluster)
     with recipe.at("faults.max_maps"):
@@ -90,4 +95,14 @@ def run_campaign(build: Build) -> FaultCampaign:
     graphs = {network: read(build.file(network, FOLDED)) for network in build.networks}
     fed = image_inputs(next(iter(graphs.values())), images)
     with recipe.at("faults", named=True):
-        return campaign(graphs, fed, labels, grid, plan, workers, store, lambda done, total: report(done, total, {}))
+        return campaign(
+            graphs,
+            fed,
+            labels,
+            grid,
+            plan,
+            workers,
+            store,
+            lambda done, total: report(done, total, {}),
+            metrics=settings.metrics,
+        )

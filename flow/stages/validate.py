@@ -346,6 +346,10 @@ def _check_hardware(recipe: Recipe, graph: Graph) -> None:
             memory_codes(folded, recipe.rtl.protect)
     if not recipe.faults.enabled:
         return
+    from ...sim.faults.injection.metrics import checked_metrics
+
+    with recipe.at("faults.metrics"):
+        checked_metrics(recipe.faults.metrics, folded)
     grid, _, _ = fault_settings(recipe)
     try:
         grid.points(folded)

@@ -17,6 +17,7 @@ from .injection.cells import CellRate, Cells
 from .injection.effects import EFFECTS
 from .injection.layout import Memory, elsewhere, from_memory, in_block_ram, memories, memory
 from .injection.maps import FaultMap, checksum, draw_map, flips, inject
+from .injection.metrics import METRICS, ClassCount, MarginSum
 from .injection.models import FaultModel
 from .injection.placements import Placement, read_placement
 from .injection.protect import Protection, ProtectionCost, Protections
@@ -29,6 +30,7 @@ from .shapes import SHAPES
 __all__ = [
     "CODES",
     "EFFECTS",
+    "METRICS",
     "SHAPES",
     "TARGETS",
     "Board",
@@ -36,10 +38,12 @@ __all__ = [
     "CellRate",
     "Cells",
     "Chip",
+    "ClassCount",
     "Exposure",
     "FaultMap",
     "FaultModel",
     "Grid",
+    "MarginSum",
     "Memory",
     "Outcome",
     "Placement",

@@ -19,7 +19,7 @@ from ..injection.trials import Outcome, Point, Subject
 
 CLUSTERS = ("dask", "ray")
 _PORTION = 64
-_SUBJECTS: OrderedDict[str, Subject] = OrderedDict()
+_SUBJECTS: OrderedDict[tuple[str, tuple[str, ...]], Subject] = OrderedDict()
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,23 +34,26 @@ class Parcel:
     output: str
     images: Array
     labels: Array
+    metrics: tuple[str, ...]
     kept: Path | None
 
     @staticmethod
     def of(subject: Subject) -> Parcel:
         """Pack a subject."""
         g, images, labels = subject.graph, subject.images, subject.labels
-        return Parcel(subject.digest, g.name, g.input, g.input_type, g.nodes, g.output, images, labels, kept_in())
+        head = (subject.digest, g.name, g.input, g.input_type, g.nodes, g.output)
+        return Parcel(*head, images, labels, subject.metrics, kept_in())
 
     def subject(self) -> Subject:
         """The subject, with what it has cached in this process."""
-        if self.digest not in _SUBJECTS:
+        key = (self.digest, self.metrics)
+        if key not in _SUBJECTS:
             keep_in(lambda: self.kept)
             graph = Graph(self.name, self.input, self.input_type, self.nodes, self.output)
-            _SUBJECTS[self.digest] = Subject(graph, self.images, self.labels)
+            _SUBJECTS[key] = Subject(graph, self.images, self.labels, metrics=self.metrics)
             while len(_SUBJECTS) > 2:
                 _SUBJECTS.popitem(last=False)
-        return _SUBJECTS[self.digest]
+        return _SUBJECTS[key]
 
 
 Task = tuple[Point, tuple[int, ...]]

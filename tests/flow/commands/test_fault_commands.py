@@ -76,6 +76,38 @@ def test_a_grid_with_kept_results(folder: Path, capsys: pytest.CaptureFixture[st
     assert all(word in text for word in ("all fault series", "thresholds", "word-line", "seed 0", "f.sqlite"))
 
 
+def test_metrics_beyond_accuracy(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same in JSON, CSV, tables and Python, from a store, by two jobs and on a device; accuracy stays as it is."""
+    plain = ["faults", "net.onnx", *DATA, "--rates", "0,0.1", "--maps", "3", "--json"]
+    arguments = [*plain, "--metrics", "classes, margin", "--store", "f.sqlite"]
+    before = json.loads(said(capsys, [*plain, "--store", "f.sqlite"]))
+    found = json.loads(said(capsys, [*arguments, "--csv", "f.csv"]))
+    assert found["metrics"] == ["classes", "margin"] and "metrics" not in before
+    assert json.loads(said(capsys, arguments)) == found
+    for more in (["--jobs", "2"], ["--device", "cpu-torch"]):
+        fresh = json.loads(said(capsys, [*plain, "--metrics", "classes,margin", *more]))
+        assert fresh == {**found, "store": None}
+    by_hand = bf.faults("net.onnx", "x.npy", "y.npy", rates=[0, 0.1], maps=3, metrics=["classes", "margin"])
+    assert to_json(by_hand) == {**found, "store": None}
+    (series,) = found["series"].values()
+    for told, known in zip(series, next(iter(before["series"].values())), strict=True):
+        assert {key: told[key] for key in known} == known
+        assert sum(of["images"] for of in told["classes"]) == told["images"] == 50
+        assert told["margin"]["unit"] == "integers" and told["margin"]["clean"] >= 0
+    none, some = series
+    assert none["margin"]["loss"] == none["changed_low"] == none["changed_high"] == 0
+    assert some["margin"]["loss"] > 0 and some["changed_low"] < some["changed"] < some["changed_high"]
+    with Path("f.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    label = some["worst_class"]
+    worst = next(of for of in some["classes"] if of["label"] == label)
+    assert int(rows[1]["worst_class"]) == label and float(rows[1][f"class{label}_accuracy"]) == worst["accuracy"]
+    assert float(rows[1]["margin_loss"]) == some["margin"]["loss"] and rows[1]["margin_unit"] == "integers"
+    text = said(capsys, [*plain[:-1], "--metrics", "changed,classes,margin"])
+    assert all(word in text for word in ("beyond accuracy", "silent data", "worst class", "classes of", "integers"))
+    assert "worst class" not in said(capsys, [*plain[:-1], "--metrics", "changed"])
+
+
 def test_devices_give_the_same_outcomes(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["faults", "net.onnx", *DATA, "--rates", "0.01,0.1", "--maps", "3", "--json"]
     arguments += ["--target", "weights", "--target", "thresholds", "--target", "streams"]
@@ -309,6 +341,8 @@ BAD = {
     "board_of_nothing": (["--undervolting", "x.csv"], 2),
     "board_that_is_none": (["--undervolting", "x.npy", "--voltages", "0.54"], 2),
     "no_block_rams": (["--voltages", "0.54"], 2),
+    "metrics": (["--metrics", "classes,margins"], 2),
+    "metrics_of_a_map": (["--map", "m.csv", "--metrics", "classes"], 2),
     "save_protected": (["--save-map", "m.npz", "--protection", "tmr", "--rates", "0.1"], 2),
 }
 
@@ -358,6 +392,7 @@ RECIPES = {
     "placement": [*FLIPS[2:], "-s", "faults.models=[undervolting:0.54]", "-s", "faults.placement=t.csv"],
     "board_alone": [*FLIPS, "-s", "faults.undervolting=t.csv"],
     "board": [*FLIPS[2:], "-s", "faults.models=[undervolting:0.54]", "-s", "faults.undervolting=t.csv"],
+    "metrics": [*FLIPS, "-s", "faults.metrics=[classes, margins]"],
     "directions": [*FLIPS, "-s", "faults.table=t.csv"],
 }
 

@@ -39,7 +39,7 @@ train: {epochs: 3, learning_rate: 0.01, threads: 1}
 prune: {criterion: deeplift, amount: 0.5, steps: 2, epochs: 1, images: 20}
 verify: {images: 2}
 target: {fps: 20000}
-faults: {rates: [0.01, 0.1], maps: 2, images: 20}
+faults: {rates: [0.01, 0.1], maps: 2, images: 20, metrics: [changed, classes, margin]}
 speed: {images: 10}
 """
 
@@ -217,6 +217,20 @@ def test_the_terminal_tables_fit_and_mark_the_bottleneck(summary: Summary) -> No
     assert "◀" not in text
     luts = [number(one.lut) for one in summary.networks.values()]
     assert re.search(rf"LUT +{luts[0]} +{luts[1]} +−[\d.]+\u00a0% +estimated", text)
+
+
+def test_metrics_of_faults_are_shown_where_they_were_asked_for(summary: Summary) -> None:
+    """Each class of each series is a row of the page; the terminal has the worst class and the margin's unit."""
+    assert summary.faults is not None
+    page, text = render(summary), said(summary)
+    series = [one for each in summary.faults.series.values() for one in each]
+    rows = page.partition("Every class under faults")[2].partition("</tbody>")[0].count("<tr><td>")
+    assert rows == sum(len(one.classes or ()) for one in series) == 2 * 2 * 10
+    for one in series:
+        assert one.margin is not None and f"{one.margin.loss:.4g}" in page
+    assert "silent data corruption" in page and "beyond accuracy" in text and "worst class" in text
+    bare = replace(summary, faults=replace(summary.faults, metrics=None))
+    assert "silent data corruption" not in render(bare) and "beyond accuracy" not in said(bare)
 
 
 def test_rates_of_zero(summary: Summary) -> None:
