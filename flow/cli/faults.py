@@ -33,6 +33,7 @@ Folding = Annotated[Path | None, Own("Fold it by FINN's folding file (.json).")]
 PeSimd = Annotated[str, Own("Fold it alike everywhere: 1,1 is not folded at all.", metavar="PE,SIMD")]
 Several = list[str]
 TestImages = Annotated[int, Own("Test images.", least=1)]
+Jobs = Annotated[int, Own("Processes; the result does not depend on it.", least=1, most=4096)]
 
 
 def _listed(wanted: bool) -> None:
@@ -365,6 +366,9 @@ def criticality(
     labels: Labels = None,
     images: TestImages = 100,
     output: Annotated[Path | None, Own("Write the table of every bit as .npz.", ("-o", "--output"))] = None,
+    jobs: Jobs = 1,
+    csv: Annotated[Path | None, Own("Write a row for every bit.")] = None,
+    plot: Annotated[Path | None, Own("Draw how many bits change how many images (.svg, .png, .pdf).")] = None,
     json: Json = False,
 ) -> None:
     """Flip every weight bit, and count images whose class changes.
@@ -376,17 +380,19 @@ def criticality(
     from ..graphs import inputs
     from ..show import faults as screen_faults
     from ..show import terminal as screen
+    from ..show.drawing import PICTURES
 
     pictures, contract = inputs.images_and_contract(input)
     check_images(context, data, data_dir, pictures, labels)
     if "all" in layer and len(layer) > 1:
         raise Problem("all layers, and some by name", "--layer", "give all, or names")
-    if output is not None:
-        check_file(output, (".npz",), [graph, pictures, labels])
+    for path, endings in ((output, (".npz",)), (csv, (".csv",)), (plot, PICTURES)):
+        if path is not None:
+            check_file(path, endings, [graph, pictures, labels])
     opened = faults.dataflow(inputs.open_graph(graph, contract))
     pixels, truth = faults.judged_on(opened, graph, data, data_dir, images, pictures, labels)
     with screen.Bar("criticality", len(pixels) * max(1, len(layer)), quiet=json) as bar:
-        found = fault_analysis.criticality(opened, pixels, truth, layer, output, bar.update)
+        found = fault_analysis.criticality(opened, pixels, truth, layer, output, bar.update, jobs, csv, plot)
     screen.print_json(found) if json else screen_faults.print_criticality(found)
 
 
@@ -404,6 +410,9 @@ def margins(
     weakest: Annotated[
         int, Own("Search, for the first so many images, few flips of each layer that are enough; 0: none.", least=0)
     ] = 0,
+    jobs: Jobs = 1,
+    csv: Annotated[Path | None, Own("Write certified flips, a row for every image and layer.")] = None,
+    plot: Annotated[Path | None, Own("Draw how many images stand how many flips (.svg, .png, .pdf).")] = None,
     json: Json = False,
 ) -> None:
     """Weight flips that provably change no class, and margins.
@@ -415,12 +424,16 @@ def margins(
     from ..graphs import inputs
     from ..show import faults as screen_faults
     from ..show import terminal as screen
+    from ..show.drawing import PICTURES
 
     pictures, contract = inputs.images_and_contract(input)
     check_images(context, data, data_dir, pictures, labels)
+    for path, endings in ((csv, (".csv",)), (plot, PICTURES)):
+        if path is not None:
+            check_file(path, endings, [graph, pictures, labels])
     opened = faults.dataflow(inputs.open_graph(graph, contract))
     pixels, truth = faults.judged_on(opened, graph, data, data_dir, images, pictures, labels)
-    found = fault_analysis.margins(opened, pixels, truth, rate, attack, weakest)
+    found = fault_analysis.margins(opened, pixels, truth, rate, attack, weakest, jobs, csv, plot)
     screen.print_json(found) if json else screen_faults.print_margins(found)
 
 

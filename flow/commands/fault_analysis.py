@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -26,9 +25,6 @@ from ..results.faults import (
 from ..run.files import write_whole
 from ..run.typed_json import extended
 
-if TYPE_CHECKING:
-    from ...sim.faults.analysis.attack import Search
-
 
 def criticality(
     graph: Graph,
@@ -37,22 +33,52 @@ def criticality(
     layers: Sequence[str],
     output: Path | None,
     progress: Callable[[int], None],
+    jobs: int = 1,
+    csv: Path | None = None,
+    plot: Path | None = None,
 ) -> CriticalityResult:
-    """Single-bit criticality of layers ("all" for every one); tables of all bits as .npz in `output`.
+    """Single-bit criticality of layers ("all" for every one).
 
     Without labels, "clean" is None and "right" counts the images that keep their class.
-    """
-    from ...sim.faults.analysis.criticality import criticality as judge
-    from ...sim.faults.injection.layout import memories
 
+    Args:
+        graph: dataflow level.
+        images, labels: what is judged on.
+        layers: names.
+        output: .npz file of every bit.
+        progress: called with images done, of all layers.
+        jobs: processes; counts are added over parts of the images, so that they do not depend on it.
+        csv: the same as a table with a row a bit.
+        plot: picture of how many bits change how many images.
+
+    Raises:
+        Problem: an unknown layer, images or labels that do not fit the graph.
+    """
+    from ...sim.faults import Workers
+    from ...sim.faults.analysis.criticality import criticality as judge
+    from ...sim.faults.analysis.criticality import joined
+    from ...sim.faults.injection.layout import memories
+    from ..show import fault_plots
+
+    workers = Workers(jobs)
     names = [memory.layer for memory in memories(graph)] if list(layers) == ["all"] else list(dict.fromkeys(layers))
-    rows, tables = [], {}
+    rows, tables, judged = [], {}, []
     for index, name in enumerate(names):
 
         def shown(done: int, index: int = index) -> None:
             progress(index * len(images) + done)
 
-        made = judge(graph, images, labels, name, progress=shown)
+        if jobs == 1:
+            made = judge(graph, images, labels, name, progress=shown)
+        else:
+            cut = _cut(len(images), jobs)
+            parts = [(images[part], None if labels is None else labels[part], name) for part in cut]
+            done = []
+            for one in workers.each(judge, graph, parts):
+                done.append(one)
+                shown(sum(each.images for each in done))
+            made = joined(done)
+        judged.append(made)
         bits = made.changed.size
         rows.append(
             LayerCriticality(
@@ -73,6 +99,10 @@ def criticality(
         packed = io.BytesIO()
         np.savez_compressed(packed, allow_pickle=False, **tables)
         write_whole(output, packed.getvalue())
+    if csv is not None:
+        fault_plots.write_bits(judged, csv)
+    if plot is not None:
+        fault_plots.draw_bits(judged, plot)
     return CriticalityResult(
         images=len(images),
         layers=rows,
@@ -81,25 +111,51 @@ def criticality(
     )
 
 
+def _cut(images: int, jobs: int) -> list[slice]:
+    """Parts of the images for so many processes; one, where there are none."""
+    size = min(100, max(1, -(-images // jobs)))
+    return [slice(first, min(images, first + size)) for first in range(0, max(1, images), size)]
+
+
 def margins(
-    graph: Graph, images: np.ndarray, labels: np.ndarray | None, rate: float, flips: int, weakest: int = 0
+    graph: Graph,
+    images: np.ndarray,
+    labels: np.ndarray | None,
+    rate: float,
+    flips: int,
+    weakest: int = 0,
+    jobs: int = 1,
+    csv: Path | None = None,
+    plot: Path | None = None,
 ) -> Margins:
     """Certified flips of images, margins of neurons, chances of neurons at a rate, a greedy attack, and a search.
 
-    With `weakest`, the search of `sim.faults.analysis.attack.Search` runs on the first so many images of each layer.
+    Args:
+        graph: dataflow level.
+        images, labels: what is judged on; labels are for the attack alone.
+        rate: of the flips of weights, for the chances of neurons.
+        flips: of the attack; 0: none.
+        weakest: images of each layer on which `sim.faults.analysis.attack.Search` runs, the first ones.
+        jobs: processes; images are certified one by one, so that nothing depends on it.
+        csv: table of what is certified, and found, with a row for every image and layer.
+        plot: picture of how many images stand how many flips.
 
     Raises:
         Problem: images or labels do not fit the graph; an attack (`flips` above 0) without labels.
     """
     from ...sim.engine.simulator import Simulator, class_count
-    from ...sim.faults.analysis.attack import Search, attack
-    from ...sim.faults.analysis.margins import NEVER, certify, flip_probability, flips_needed, layer_of, layers
+    from ...sim.faults import Workers
+    from ...sim.faults.analysis.attack import attack
+    from ...sim.faults.analysis.margins import NEVER, certify, flip_probability, flips_needed, joined, layer_of, layers
     from ...sim.images import checked_labels
+    from ..show import fault_plots
 
+    workers = Workers(jobs)
     if labels is not None:
         checked_labels(labels, len(images), class_count(graph))
     truth = labelled(labels) if flips else None
-    certificate = certify(graph, images)
+    cut = [slice(None)] if jobs == 1 else _cut(len(images), jobs)
+    certificate = joined(list(workers.each(certify, graph, [(images[part],) for part in cut])))
     few = images[:50]
     tensors = Simulator.of(graph).tensors(few)
     rows: list[SearchedMargins | LayerMargins] = []
@@ -120,7 +176,15 @@ def margins(
             certified=_spread(certificate.layers[name], NEVER),
             exact=name in certificate.exact,
         )
-        rows.append(_searched(row, Search.of(graph, name), images[:weakest]) if weakest else row)
+        if weakest:
+            few_of = [(name, images[part]) for part in _cut(min(weakest, len(images)), jobs)]
+            row = _searched(row, [one for found in workers.each(_search, graph, few_of) for one in found])
+        rows.append(row)
+    if csv is not None:
+        found = {row.layer: row.found for row in rows if isinstance(row, SearchedMargins)}
+        fault_plots.write_certificates(certificate, found, csv)
+    if plot is not None:
+        fault_plots.draw_certificates(certificate, plot)
     harm = []
     if truth is not None:
         names = [row.layer for row in rows] + [certificate.last]
@@ -140,9 +204,16 @@ def margins(
     )
 
 
-def _searched(row: LayerMargins, search: Search, images: np.ndarray) -> SearchedMargins:
+def _search(graph: Graph, layer: str, images: np.ndarray) -> list[list[tuple[int, ...]] | None]:
+    """Flips of a layer's weights that change each image's class; None where none were found."""
+    from ...sim.faults.analysis.attack import Search
+
+    search = Search.of(graph, layer)
+    return [None if flips is None else list(flips) for flips in map(search.flips, images)]
+
+
+def _searched(row: LayerMargins, every: Sequence[list[tuple[int, ...]] | None]) -> SearchedMargins:
     """The same with the flips that were found to change each image's class."""
-    every = [search.flips(image) for image in images]
     enough = [(len(flips), place) for place, flips in enumerate(every) if flips is not None]
     best = min(enough, default=None)
     fewest = None

@@ -170,6 +170,61 @@ def test_margins(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert len(row["weakest"]["flips"]) == min(enough) > row["certified"]["least"]
 
 
+def test_criticality_as_a_table_a_picture_and_by_several_jobs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every bit is a row that holds what the .npz holds; two and three jobs write the same bytes as one."""
+    words = ["criticality", "net.onnx", *DATA, "-o", "b.npz", "--csv", "b.csv", "--plot", "b.svg", "--json"]
+    found, kept = json.loads(said(capsys, words)), [Path(f"b.{end}").read_bytes() for end in ("csv", "svg")]
+    with np.load("b.npz", allow_pickle=False) as file, Path("b.csv").open(newline="") as text:
+        tables, rows = dict(file), list(csv.DictReader(text))
+    assert len(rows) == sum(table.size for table in tables.values()) == 16 * 24 + 4 * 16
+    for row in rows:
+        assert int(row["changed"]) == tables[row["layer"]][int(row["row"]), int(row["column"]), int(row["bit"])]
+        assert int(row["right"]) + int(row["changed"]) == 50
+    for jobs in ("2", "3"):
+        assert json.loads(said(capsys, [*words, "--jobs", jobs])) == found
+        assert [Path(f"b.{end}").read_bytes() for end in ("csv", "svg")] == kept
+        with np.load("b.npz", allow_pickle=False) as file:
+            assert all(np.array_equal(file[name], table) for name, table in tables.items())
+    without = ["criticality", "net.onnx", "--input", "x.npy", "--json"]
+    assert json.loads(said(capsys, [*without, "--jobs", "2"])) == json.loads(said(capsys, without))
+
+
+def test_margins_as_a_table_a_picture_and_by_several_jobs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A row for every image and layer, of which the JSON holds the quantiles; jobs write the same bytes."""
+    words = ["margins", "net.onnx", *DATA, "--weakest", "3", "--csv", "m.csv", "--plot", "m.svg", "--json"]
+    found, kept = json.loads(said(capsys, words)), [Path(f"m.{end}").read_bytes() for end in ("csv", "svg")]
+    with Path("m.csv").open(newline="") as text:
+        rows = list(csv.DictReader(text))
+    spreads = {("scores", "weights"): found["last_weights"], ("scores", "inputs"): found["last_inputs"]}
+    spreads |= {(row["layer"], "weights"): row["certified"] for row in found["layers"]}
+    assert len(rows) == 50 * len(spreads) == 150
+    for (layer, of), spread in spreads.items():
+        mine = [row for row in rows if (row["layer"], row["flips_of"]) == (layer, of)]
+        assert [int(row["image"]) for row in mine] == list(range(50))
+        counts = sorted(np.inf if row["certified"] == "any" else int(row["certified"]) for row in mine)
+        assert [counts[0], counts[5], counts[25]] == [
+            np.inf if spread[key] is None else spread[key] for key in ("least", "p10", "median")
+        ]
+    searched = [row["found"] for row in rows if row["layer"] == "hidden"]
+    assert searched[:3] == ["none" if one is None else str(one) for one in found["layers"][0]["found"]]
+    assert not any(searched[3:]) and not any(row["found"] for row in rows if row["layer"] == "scores")
+    for jobs in ("2", "3"):
+        assert json.loads(said(capsys, [*words, "--jobs", jobs])) == found
+        assert [Path(f"m.{end}").read_bytes() for end in ("csv", "svg")] == kept
+
+
+OUTPUTS = {"csv": ["--csv", "t.txt"], "plot": ["--plot", "t.csv"], "jobs": ["--jobs", "0"], "input": ["--csv", "x.csv"]}
+
+
+@pytest.mark.parametrize("command", ["criticality", "margins"])
+@pytest.mark.parametrize("name", OUTPUTS)
+def test_outputs_of_analyses_that_are_refused(
+    name: str, command: str, folder: Path, capsys: pytest.CaptureFixture[str], golden: Golden
+) -> None:
+    Path("x.csv").symlink_to("x.npy")
+    golden(f"problems/command_{command}_{name}", said(capsys, [command, "net.onnx", *DATA, *OUTPUTS[name]], 2))
+
+
 ATTACK = ["attack", "net.onnx", *DATA, "--batch", "20", "--images", "30"]
 
 
