@@ -49,6 +49,7 @@ def faults(
     part: str | None = None,
     clock_mhz: float | None = None,
     against: PathLike | None = None,
+    equal: Sequence[str] | None = None,
     store: PathLike | None = None,
     jobs: int | None = None,
     cluster: str = "",
@@ -81,6 +82,7 @@ def faults(
         fps, folding, pe_simd: how the graph is folded: for a rate on `part` at `clock_mhz`, by FINN's file, or alike
             everywhere ("1,1"); none: as it is.
         against: a second graph, compared in pairs.
+        equal: of "faults" and "memory", what both have alike beyond rates (docs/faults.md).
         store: SQLite file of results; an interrupted campaign resumes.
         jobs, cluster, device: where it is computed; the same outcomes on all.
         input: what the file's input holds, as for `load`.
@@ -135,6 +137,7 @@ def faults(
         store=path_of(store),
         device=device,
         metrics=given_or_default(metrics, "faults.metrics"),
+        equal=given_or_default(equal, "faults.equal"),
         progress=progress,
     )
 

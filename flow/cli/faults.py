@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -125,6 +126,15 @@ def faults(
     part: Annotated[str, Key("target.part", more="For --fps.")] = KEY,
     clock_mhz: Annotated[float, Key("target.clock_mhz", more="For --fps.")] = KEY,
     against: Annotated[Path | None, Own("Second graph: the same images and maps, compared in pairs.")] = None,
+    equal: Annotated[
+        str,
+        Key(
+            "faults.equal",
+            help="What both have alike beyond rates: faults (as many in the mean), memory (the second with a code "
+            "that fits into what the first takes). Comma separated.",
+            default="rates alone",
+        ),
+    ] = KEY,
     store: Annotated[
         Path | None, Own("SQLite file that results are added to; an interrupted campaign resumes.")
     ] = None,
@@ -151,8 +161,7 @@ def faults(
     json: Json = False,
 ) -> None:
     """Accuracy while memories, streams or sums suffer faults."""
-    from ...sim.faults import METRICS, Chip, Grid, Plan, Rates, Workers, read_board, read_placement, read_rates
-    from ...sim.faults.injection.layout import chosen
+    from ...sim.faults import EQUAL, METRICS, Chip, Grid, Plan, Rates, Workers, read_board, read_placement, read_rates
     from ..commands import faults as work
     from ..commands.simulation import Images
     from ..graphs import inputs
@@ -179,9 +188,10 @@ def faults(
         None if placement is None else read_placement(placement),
     )
     grid = Grid(steps, target, layers, model, protection, (seed,), fifo_depth, _voltages(voltages), chip)
-    asked = [name.strip() for name in metrics.split(",")] if metrics else []
-    for name in asked:
-        chosen(name, METRICS, "metric")
+    asked, alike = (
+        _listed_names(text, known, what)
+        for text, known, what in ((metrics, METRICS, "metric"), (equal, EQUAL, "equal condition"))
+    )
     plan, workers = Plan(maps, interval, max_maps, error, confidence), Workers(jobs, cluster)
     if map is not None or save_map is not None:
         if map is not None:
@@ -193,13 +203,29 @@ def faults(
         return
     with screen.Bar("faults", quiet=json) as bar:
         found = work.campaign(
-            source, judged, grid, plan, workers, store=store, device=device, metrics=asked, progress=bar.update
+            source,
+            judged,
+            grid,
+            plan,
+            workers,
+            store=store,
+            device=device,
+            metrics=asked,
+            equal=alike,
+            progress=bar.update,
         )
     if csv is not None:
         fault_plots.write_csv(found, csv)
     if plot is not None:
         fault_plots.draw(found, plot)
     screen.print_json(found) if json else screen_faults.print_faults(found)
+
+
+def _listed_names(text: str, known: Sequence[str], what: str) -> list[str]:
+    """The names of an option, separated by commas; the hint of an unknown one names the closest."""
+    from ...sim.faults.injection.layout import chosen
+
+    return [chosen(name.strip(), known, what) for name in text.split(",")] if text else []
 
 
 def rate_list(text: str) -> list[float]:
@@ -249,6 +275,7 @@ _MANY = (
     "confidence",
     "metrics",
     "against",
+    "equal",
     "store",
     "jobs",
     "cluster",

@@ -180,6 +180,11 @@ class PairedSeries:
         half_width, test_half_width: of it, at 95 %, for other maps and at most for other images.
         wins, losses: maps on which the first is better or worse.
         p_sign: of the two-sided sign test.
+        equal: what both have alike: the "rate" of a unit and the protection, the mean number of "faults" of a map, or
+            the "memory" that the first takes without a code, into which the second fits with one.
+        first_mean, second_mean: accuracies, 0 to 1; None in older summaries, as the rest.
+        second_rates, second_protection: what the second suffers, and its protection.
+        bits, second_bits: of the memories that are hit, with check bits; None for streams.
     """
 
     first: str
@@ -198,6 +203,13 @@ class PairedSeries:
     wins: int
     losses: int
     p_sign: float
+    equal: Literal["rate", "faults", "memory"] = field(default="rate", metadata=OPTIONAL)
+    first_mean: float | None = field(default=None, metadata=OPTIONAL)
+    second_mean: float | None = field(default=None, metadata=OPTIONAL)
+    second_rates: str | None = field(default=None, metadata=OPTIONAL)
+    second_protection: str | None = field(default=None, metadata=OPTIONAL)
+    bits: int | None = field(default=None, metadata=OPTIONAL)
+    second_bits: int | None = field(default=None, metadata=OPTIONAL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,6 +251,8 @@ class FaultCampaign:
         paired: the first network less each other, point by point.
         costs: of protections, memory by memory.
         metrics: that were asked for beyond accuracy.
+        equal: what else the networks were to have alike in `paired`, beyond rates.
+        certified: margins and certified flips of each network; None where they were not asked for.
     """
 
     images: int
@@ -253,6 +267,8 @@ class FaultCampaign:
     paired: list[PairedSeries]
     costs: Mapping[str, list[MemoryProtection]]
     metrics: list[str] | None = field(default=None, metadata=OPTIONAL)
+    equal: list[str] | None = field(default=None, metadata=OPTIONAL)
+    certified: Mapping[str, Margins] | None = field(default=None, metadata=OPTIONAL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,7 +27,16 @@ _CLASS = tuple(field.name for field in fields(ClassUnderFaults) if field.name !=
 
 
 @dataclass(frozen=True, slots=True)
-class _Curve:
+class Curve:
+    """Series that differ by their rates alone.
+
+    Attributes:
+        network: whose they are.
+        label: what tells them from the others.
+        points: the series.
+    """
+
+    network: str
     label: str
     points: list[FaultSeries]
 
@@ -63,7 +72,7 @@ def draw(found: FaultCampaign, path: Path) -> None:
     with rc_context(ON_WHITE):
         figure = Figure(figsize=(7.2, 4.2), layout="constrained")
         axes = figure.subplots()
-        curves = list(_curves(found))
+        curves = list(curves_of(found))
         for index, curve in enumerate(curves):
             points = sorted((one for one in curve.points if one.rate > 0), key=lambda one: one.rate)
             rates = [one.rate for one in points]
@@ -85,10 +94,10 @@ def draw(found: FaultCampaign, path: Path) -> None:
         write_whole(path, as_file(figure, path.suffix[1:]))
 
 
-def _curves(found: FaultCampaign) -> Iterator[_Curve]:
+def curves_of(found: FaultCampaign) -> Iterator[Curve]:
     """Series that differ by their rates alone, named by what tells them from the others."""
     axes = ("target", "layers", "model", "protection", "seed")
-    kept: dict[tuple[object, ...], _Curve] = {}
+    kept: dict[tuple[object, ...], Curve] = {}
     every = [(network, one) for network, series in found.series.items() for one in series]
 
     def values(network: str, one: FaultSeries) -> tuple[object, ...]:
@@ -96,10 +105,10 @@ def _curves(found: FaultCampaign) -> Iterator[_Curve]:
 
     rows = [values(*pair) for pair in every]
     differ = [len({row[place] for row in rows}) > 1 for place in range(len(axes) + 1)]
-    for (_, one), row in zip(every, rows, strict=True):
+    for (network, one), row in zip(every, rows, strict=True):
         if row not in kept:
             parts = [str(value) for value, tells in zip(row, differ, strict=True) if tells]
-            kept[row] = _Curve(", ".join(parts) or one.model, [])
+            kept[row] = Curve(network, ", ".join(parts) or one.model, [])
         kept[row].points.append(one)
     yield from kept.values()
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bnnflow import visible
 
-from ..results.faults import FaultCampaign, FaultSeries
+from ..results.faults import FaultCampaign, FaultSeries, FlipSpread, Margins, PairedSeries
 from ..results.rankings import SensitivityRow
 from ..results.speed import GraphSpeed, SpeedResult, SpeedRow
 from ..results.stages import FoldedBy, PruneStep, PruningResult, RelevanceMaps
@@ -194,6 +194,13 @@ def render(summary: Summary, relevance: bytes = b"") -> str:
         fault_metrics=metric_rows(summary.faults),
         fault_metric_note="" if summary.faults is None else metric_caption(summary.faults),
         fault_classes=class_rows(summary.faults),
+        fault_curves=plots.fault_curves(summary),
+        certified={
+            name: (found, certified_rows(found), neuron_rows(found))
+            for name, found in ((summary.faults.certified if summary.faults is not None else None) or {}).items()
+        },
+        fault_pairs=pair_rows(summary.faults),
+        fault_pair_note=PAIR_NOTE,
         layer_plot=plots.layers(summary),
         training_plot=plots.training(summary),
         pruning_costs=bool(steps) and all(step.cost for step in steps),
@@ -244,6 +251,66 @@ def _more_series(faults: FaultCampaign | None) -> list[tuple[str, list[str]]]:
         return []
     every = [(name, fault_cells(one)) for name, series in faults.series.items() for one in series]
     return every if len(every) > sum(len(curve.mean) for curve in faults.networks.values()) else []
+
+
+def pair_rows(faults: FaultCampaign | None, rates: bool = True) -> list[list[str]]:
+    """Cells of two networks side by side: what is equal, target, layers, fault, rates, protections, bits of both, both
+    accuracies, difference in points, half widths, p; without `rates`, those alone that have more alike than rates."""
+    rows = []
+    for gap in faults.paired if faults is not None else ():
+        if gap.first_mean is None or gap.second_mean is None or (gap.equal == "rate" and not rates):
+            continue
+        both = [f"{a} / {b}" if a != b else str(a) for a, b in _pairs(gap)]
+        means = (percent(mean) for mean in (gap.first_mean, gap.second_mean))
+        halves = (f"{100 * half:.2f}" for half in (gap.half_width, gap.test_half_width))
+        names = [gap.equal, gap.target, ", ".join(gap.layers), gap.model]
+        rows.append([*names, *both, *means, f"{100 * gap.difference:+.2f}", *halves, f"{gap.p_sign:.3f}"])
+    return rows
+
+
+def _pairs(gap: PairedSeries) -> list[tuple[str, str]]:
+    """Rates, protections and bits of the first network and the second."""
+    bits = (number(gap.bits), number(gap.second_bits)) if gap.bits and gap.second_bits else ("", "")
+    rates = (gap.rates, _shorter(gap.second_rates or gap.rates))
+    return [rates, (gap.protection, gap.second_protection or gap.protection), bits]
+
+
+def _shorter(rates: str) -> str:
+    """Rates that come of a division, with four digits."""
+    try:
+        return f"{float(rates):.4g}"
+    except ValueError:
+        return rates
+
+
+def certified_rows(found: Margins) -> list[list[str]]:
+    """Certified flips as texts: where, kind of bound, least, tenth percentile, median, share of trivial ones."""
+
+    def row(where: str, exact: bool, spread: FlipSpread) -> list[str]:
+        figures = (spread.least, spread.p10, spread.median)
+        texts = [{None: "any", 0: "0 (trivial)"}.get(figure, f"{figure}") for figure in figures]
+        return [where, "exact" if exact else "lower", *texts, f"{spread.trivial_share:.1%}"]
+
+    rows = [row(f"weights of {found.last} (last layer)", True, found.last_weights)]
+    if found.last_inputs:
+        rows.append(row(f"input bits of {found.last}", True, found.last_inputs))
+    return rows + [row(f"weights of {one.layer}", one.exact, one.certified) for one in found.layers]
+
+
+def neuron_rows(found: Margins) -> list[list[str]]:
+    """Margins of neurons as texts: layer, median flips, shares that one flip and that none turns, chance to change."""
+    rows = []
+    for one in found.layers:
+        shares = (f"{share:.2%}" for share in (one.one_flip_share, one.constant_share, one.flip_probability))
+        rows.append([one.layer, "" if one.median_flips is None else f"{one.median_flips:g}", *shares])
+    return rows
+
+
+PAIR_NOTE = (
+    "difference: of mean accuracies, in points; ± at 95 %: what other maps, and other images at most, would change. "
+    "Equal rate: a unit is hit as often in both. Equal faults: the maps of both have as many in the mean. Equal "
+    "memory: the second has a code, and takes no more bits than the first without one."
+)
 
 
 def metric_rows(faults: FaultCampaign | None) -> tuple[list[str], list[tuple[str, list[str]]]]:

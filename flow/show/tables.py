@@ -22,6 +22,7 @@ from .report import (
     metric_caption,
     metric_rows,
     number,
+    pair_rows,
     percent,
     plural,
     quantity,
@@ -208,11 +209,14 @@ def series_tables(faults: FaultCampaign) -> list[Table]:
         )
         table = _table(f"{first} less {second}", columns, caption)
         for gap in faults.paired:
+            if gap.equal != "rate":
+                continue
             names = [gap.target, ", ".join(gap.layers), gap.model, gap.rates, gap.protection]
             halves = (f"{100 * half:.2f}" for half in (gap.half_width, gap.test_half_width))
             counts = (str(gap.wins), str(gap.losses), f"{gap.p_sign:.3f}")
             table.add_row(*names, f"{100 * gap.difference:+.2f}", *halves, *counts)
         made.append(table)
+        made += _equal_tables(faults, first, second)
     costs = [(name, row) for name, rows in faults.costs.items() for row in rows]
     if costs:
         columns = "network|memory|protection|>bits|>extra bits|>BRAM18|>without|>LUT"
@@ -222,6 +226,26 @@ def series_tables(faults: FaultCampaign) -> list[Table]:
             table.add_row(TITLES.get(key, key), cost.memory, cost.protection, *map(number, numbers))
         made.append(table)
     return made
+
+
+def _equal_tables(faults: FaultCampaign, first: str, second: str) -> list[Table]:
+    """Networks with as many faults, or in as much memory; a note where no code fits."""
+    rows = pair_rows(faults, rates=False)
+    if not faults.equal:
+        return []
+    columns = "equal|target|layers|fault|>rate|protection|>bits|>first %|>second %|>points|>± maps|>± images|>p"
+    # What is the same in every row is said once, above the table.
+    shown = [place for place in range(13) if place in (0, *range(4, 13)) or len({row[place] for row in rows}) > 1]
+    same = ", ".join(rows[0][place] for place in (1, 2, 3) if place not in shown) if rows else ""
+    fits = any(gap.equal == "memory" for gap in faults.paired)
+    free = "" if fits or "memory" not in faults.equal else f"; no code fits into the memory that {first} takes"
+    caption = f"{first} / {second}; faults: as many in the mean; memory: {second} with a code fits into {first}'s{free}"
+    names = columns.split("|")
+    title = f"under equal conditions{f' ({same})' if same else ''}"
+    table = _table(title, "|".join(names[place] for place in shown), caption)
+    for row in rows:
+        table.add_row(*(row[place] for place in shown))
+    return [table]
 
 
 def _metric_tables(faults: FaultCampaign) -> list[Table]:

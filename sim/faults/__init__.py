@@ -8,6 +8,7 @@ judges every single bit of a layer; `margins` and `attack` bound what cannot and
 from __future__ import annotations
 
 from .campaigns.campaign import Campaign, Grid, Plan, Series
+from .campaigns.equal import EQUAL, check_equal, equal_faults, stored_bits
 from .campaigns.statistics import leveugle, paired, student_t
 from .campaigns.store import Store
 from .campaigns.sweep import Sweep, sweep
@@ -30,6 +31,7 @@ from .shapes import SHAPES
 __all__ = [
     "CODES",
     "EFFECTS",
+    "EQUAL",
     "METRICS",
     "SHAPES",
     "TARGETS",
@@ -58,9 +60,11 @@ __all__ = [
     "Subject",
     "Sweep",
     "Workers",
+    "check_equal",
     "checksum",
     "draw_map",
     "elsewhere",
+    "equal_faults",
     "exposure",
     "flips",
     "from_memory",
@@ -74,6 +78,7 @@ __all__ = [
     "read_board",
     "read_placement",
     "read_rates",
+    "stored_bits",
     "student_t",
     "sweep",
 ]

@@ -132,6 +132,40 @@ def test_networks_in_pairs_and_protections(folder: Path, capsys: pytest.CaptureF
     assert "protection of memories" in text and "net.onnx less other.onnx" in text
 
 
+def test_networks_with_as_many_faults_and_in_as_much_memory(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The smaller network at 1.75 times the rate, as run by itself; beside codes that fit into the larger one."""
+    rng = np.random.default_rng(5)
+    first = Mvau(rng.integers(0, 2, (8, 24)).astype(np.uint8), rng.integers(10, 15, (8, 1)), True, 0, 4, 6)
+    last = Mvau(rng.integers(0, 2, (4, 8)).astype(np.uint8), np.zeros((0, 0), np.int64), True, 0, 1, 4)
+    nodes = (Node("hidden", first, ("x",)), Node("scores", last, ("hidden",)))
+    graph = Graph("few", "x", TensorType((24,), 0, 1), nodes, "scores")
+    Path("few.onnx").write_bytes(write(graph).SerializeToString())
+    arguments = ["faults", "net.onnx", *DATA, "--against", "few.onnx", "--rates", "0.04", "--maps", "4"]
+    arguments += ["--protection", "none", "--protection", "parity", "--protection", "tmr"]
+    equal = [*arguments, "--equal", "faults,memory", "--store", "f.sqlite"]
+    found = json.loads(said(capsys, [*equal, "--json"]))
+    assert found["equal"] == ["faults", "memory"]
+    assert json.loads(said(capsys, [*equal, "--json"])) == found
+    kinds = [(row["equal"], row["protection"], row["second_protection"]) for row in found["paired"]]
+    same = [(kind, code, code) for kind in ("rate", "faults") for code in ("none", "parity", "tmr")]
+    # 224 bits: with parity of words of 24 and 4 bits 240, three times as many 672 of 448.
+    assert kinds == [*same, ("memory", "none", "parity")]
+    many, memory = found["paired"][3], found["paired"][-1]
+    assert (many["bits"], many["second_bits"], float(many["second_rates"])) == (448, 224, 0.08)
+    assert memory["bits"] == 448 > memory["second_bits"] > 224
+    alone = ["faults", "few.onnx", *DATA, "--rates", "0.08", "--maps", "4", "--json"]
+    (curve,) = json.loads(said(capsys, alone))["networks"].values()
+    assert many["second_mean"] == curve["mean"][0]
+    assert many["difference"] == pytest.approx(many["first_mean"] - many["second_mean"])
+    plain = json.loads(said(capsys, [*arguments, "--json"]))
+    assert plain["paired"] == found["paired"][:3] and plain["series"] == found["series"] and "equal" not in plain
+    text = said(capsys, equal)
+    assert "under equal conditions" in text and "0.04 /" in text and "no code fits" not in text
+    swapped = ["faults", "few.onnx", *DATA, "--against", "net.onnx", "--rates", "0.04", "--maps", "2"]
+    swapped += ["--protection", "none", "--protection", "tmr", "--equal", "memory"]
+    assert "no code fits" in said(capsys, swapped).replace("\n", " ")
+
+
 def test_maps_are_saved_and_replayed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said(capsys, ["faults", "net.onnx", "--save-map", "m.csv", "--rates", "0.1"])
     graph = read(Path("net.onnx"))
@@ -397,6 +431,9 @@ BAD = {
     "board_that_is_none": (["--undervolting", "x.npy", "--voltages", "0.54"], 2),
     "no_block_rams": (["--voltages", "0.54"], 2),
     "metrics": (["--metrics", "classes,margins"], 2),
+    "equal_of_one": (["--equal", "faults"], 2),
+    "equal_name": (["--against", "other.onnx", "--equal", "fault"], 2),
+    "equal_memory": (["--against", "other.onnx", "--equal", "memory"], 2),
     "metrics_of_a_map": (["--map", "m.csv", "--metrics", "classes"], 2),
     "save_protected": (["--save-map", "m.npz", "--protection", "tmr", "--rates", "0.1"], 2),
 }
@@ -447,6 +484,10 @@ RECIPES = {
     "placement": [*FLIPS[2:], "-s", "faults.models=[undervolting:0.54]", "-s", "faults.placement=t.csv"],
     "board_alone": [*FLIPS, "-s", "faults.undervolting=t.csv"],
     "board": [*FLIPS[2:], "-s", "faults.models=[undervolting:0.54]", "-s", "faults.undervolting=t.csv"],
+    "equal": [*FLIPS, "-s", "faults.equal=[memory]"],
+    "equal_of_streams": [*FLIPS, "-s", "faults.equal=[faults]", "-s", "faults.targets=[streams]"],
+    "equal_of_one_network": [*FLIPS, "-s", "faults.equal=[faults]", "-s", "prune.enabled=false"],
+    "certify": [*FLIPS, "-s", "faults.certify=10", "-s", "model.weight_bits=2"],
     "metrics": [*FLIPS, "-s", "faults.metrics=[classes, margins]"],
     "directions": [*FLIPS, "-s", "faults.table=t.csv"],
 }
