@@ -22,7 +22,7 @@ from .injection.metrics import METRICS, ClassCount, MarginSum
 from .injection.models import FaultModel
 from .injection.placements import Placement, read_placement
 from .injection.protect import Protection, ProtectionCost, Protections
-from .injection.rates import Rates, read_rates
+from .injection.rates import Rates, read_rates, upset_rate
 from .injection.trials import TARGETS, Outcome, Point, Subject
 from .injection.undervolting import Chip, Exposure, exposure
 from .protections import CODES
@@ -81,4 +81,5 @@ __all__ = [
     "stored_bits",
     "student_t",
     "sweep",
+    "upset_rate",
 ]
