@@ -119,7 +119,7 @@ def write_bits(judged: Sequence[Criticality], path: Path) -> None:
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(("layer", "row", "column", "bit", "changed", "right"))
     for one in judged:
-        places = np.stack(np.indices(one.changed.shape), axis=-1).reshape(-1, 3).tolist()
+        places = np.ndindex(one.changed.shape)
         counts = zip(one.changed.reshape(-1).tolist(), one.right.reshape(-1).tolist(), strict=True)
         rows.writerows([one.layer, *place, *count] for place, count in zip(places, counts, strict=True))
     write_whole(path, text.getvalue().encode())
