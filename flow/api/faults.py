@@ -42,12 +42,14 @@ def faults(
     error: float = 0.01,
     confidence: float = 0.95,
     fifo_depth: int | None = None,
+    metrics: Sequence[str] | None = None,
     fps: float | None = None,
     folding: PathLike | None = None,
     pe_simd: str = "",
     part: str | None = None,
     clock_mhz: float | None = None,
     against: PathLike | None = None,
+    equal: Sequence[str] | None = None,
     store: PathLike | None = None,
     jobs: int | None = None,
     cluster: str = "",
@@ -76,9 +78,11 @@ def faults(
         error, confidence: half width of the interval of the share of critical faults, and its confidence, above 0 and
             below 1, for the model "single".
         fifo_depth: words of a FIFO, for the target fifos.
+        metrics: of "changed", "classes" and "margin", what is told beyond accuracy (docs/faults.md).
         fps, folding, pe_simd: how the graph is folded: for a rate on `part` at `clock_mhz`, by FINN's file, or alike
             everywhere ("1,1"); none: as it is.
         against: a second graph, compared in pairs.
+        equal: of "faults" and "memory", what both have alike beyond rates (docs/faults.md).
         store: SQLite file of results; an interrupted campaign resumes.
         jobs, cluster, device: where it is computed; the same outcomes on all.
         input: what the file's input holds, as for `load`.
@@ -132,6 +136,8 @@ def faults(
         Workers(given_or_default(jobs, "faults.jobs"), cluster),
         store=path_of(store),
         device=device,
+        metrics=given_or_default(metrics, "faults.metrics"),
+        equal=given_or_default(equal, "faults.equal"),
         progress=progress,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -33,6 +34,7 @@ Folding = Annotated[Path | None, Own("Fold it by FINN's folding file (.json).")]
 PeSimd = Annotated[str, Own("Fold it alike everywhere: 1,1 is not folded at all.", metavar="PE,SIMD")]
 Several = list[str]
 TestImages = Annotated[int, Own("Test images.", least=1)]
+Jobs = Annotated[int, Own("Processes; the result does not depend on it.", least=1, most=4096)]
 
 
 def _listed(wanted: bool) -> None:
@@ -86,7 +88,7 @@ def faults(
         Path | None,
         Key(
             "faults.table",
-            more="Columns: temperature, voltage or condition; memory (optional); rate, or p01 and p10.",
+            more="Columns: temperature, voltage or condition; memory (optional); rate, or p01 and p10, or fit, share and hours.",
             default="none",
         ),
     ] = None,
@@ -115,12 +117,24 @@ def faults(
     error: Annotated[float, Own("Half width of the interval of the share of critical faults, for 'single'.")] = 0.01,
     confidence: Annotated[float, Own("Confidence of that interval, above 0 and below 1.")] = 0.95,
     fifo_depth: Annotated[int, Key("faults.fifo_depth", more="For the target fifos.")] = KEY,
+    metrics: Annotated[
+        str, Key("faults.metrics", more="Comma separated, such as classes,margin.", default="accuracy alone")
+    ] = KEY,
     fps: Rate = None,
     folding: Folding = None,
     pe_simd: PeSimd = "",
     part: Annotated[str, Key("target.part", more="For --fps.")] = KEY,
     clock_mhz: Annotated[float, Key("target.clock_mhz", more="For --fps.")] = KEY,
     against: Annotated[Path | None, Own("Second graph: the same images and maps, compared in pairs.")] = None,
+    equal: Annotated[
+        str,
+        Key(
+            "faults.equal",
+            help="What both have alike beyond rates: faults (as many in the mean), memory (the second with a code "
+            "that fits into what the first takes). Comma separated.",
+            default="rates alone",
+        ),
+    ] = KEY,
     store: Annotated[
         Path | None, Own("SQLite file that results are added to; an interrupted campaign resumes.")
     ] = None,
@@ -147,7 +161,7 @@ def faults(
     json: Json = False,
 ) -> None:
     """Accuracy while memories, streams or sums suffer faults."""
-    from ...sim.faults import Chip, Grid, Plan, Rates, Workers, read_board, read_placement, read_rates
+    from ...sim.faults import EQUAL, METRICS, Chip, Grid, Plan, Rates, Workers, read_board, read_placement, read_rates
     from ..commands import faults as work
     from ..commands.simulation import Images
     from ..graphs import inputs
@@ -174,6 +188,10 @@ def faults(
         None if placement is None else read_placement(placement),
     )
     grid = Grid(steps, target, layers, model, protection, (seed,), fifo_depth, _voltages(voltages), chip)
+    asked, alike = (
+        _listed_names(text, known, what)
+        for text, known, what in ((metrics, METRICS, "metric"), (equal, EQUAL, "equal condition"))
+    )
     plan, workers = Plan(maps, interval, max_maps, error, confidence), Workers(jobs, cluster)
     if map is not None or save_map is not None:
         if map is not None:
@@ -184,12 +202,30 @@ def faults(
         screen.print_json(drawn) if json else screen_faults.print_replay(drawn)
         return
     with screen.Bar("faults", quiet=json) as bar:
-        found = work.campaign(source, judged, grid, plan, workers, store=store, device=device, progress=bar.update)
+        found = work.campaign(
+            source,
+            judged,
+            grid,
+            plan,
+            workers,
+            store=store,
+            device=device,
+            metrics=asked,
+            equal=alike,
+            progress=bar.update,
+        )
     if csv is not None:
         fault_plots.write_csv(found, csv)
     if plot is not None:
         fault_plots.draw(found, plot)
     screen.print_json(found) if json else screen_faults.print_faults(found)
+
+
+def _listed_names(text: str, known: Sequence[str], what: str) -> list[str]:
+    """The names of an option, separated by commas; the hint of an unknown one names the closest."""
+    from ...sim.faults.injection.layout import chosen
+
+    return [chosen(name.strip(), known, what) for name in text.split(",")] if text else []
 
 
 def rate_list(text: str) -> list[float]:
@@ -231,7 +267,21 @@ _DRAWN = (
     "protection",
     "fifo_depth",
 )
-_MANY = ("maps", "interval", "max_maps", "error", "confidence", "against", "store", "jobs", "cluster", "csv", "plot")
+_MANY = (
+    "maps",
+    "interval",
+    "max_maps",
+    "error",
+    "confidence",
+    "metrics",
+    "against",
+    "equal",
+    "store",
+    "jobs",
+    "cluster",
+    "csv",
+    "plot",
+)
 _JUDGED = ("data", "data_dir", "images", "input", "labels", "device")
 
 
@@ -343,6 +393,9 @@ def criticality(
     labels: Labels = None,
     images: TestImages = 100,
     output: Annotated[Path | None, Own("Write the table of every bit as .npz.", ("-o", "--output"))] = None,
+    jobs: Jobs = 1,
+    csv: Annotated[Path | None, Own("Write a row for every bit.")] = None,
+    plot: Annotated[Path | None, Own("Draw how many bits change how many images (.svg, .png, .pdf).")] = None,
     json: Json = False,
 ) -> None:
     """Flip every weight bit, and count images whose class changes.
@@ -354,17 +407,19 @@ def criticality(
     from ..graphs import inputs
     from ..show import faults as screen_faults
     from ..show import terminal as screen
+    from ..show.drawing import PICTURES
 
     pictures, contract = inputs.images_and_contract(input)
     check_images(context, data, data_dir, pictures, labels)
     if "all" in layer and len(layer) > 1:
         raise Problem("all layers, and some by name", "--layer", "give all, or names")
-    if output is not None:
-        check_file(output, (".npz",), [graph, pictures, labels])
+    for path, endings in ((output, (".npz",)), (csv, (".csv",)), (plot, PICTURES)):
+        if path is not None:
+            check_file(path, endings, [graph, pictures, labels])
     opened = faults.dataflow(inputs.open_graph(graph, contract))
     pixels, truth = faults.judged_on(opened, graph, data, data_dir, images, pictures, labels)
     with screen.Bar("criticality", len(pixels) * max(1, len(layer)), quiet=json) as bar:
-        found = fault_analysis.criticality(opened, pixels, truth, layer, output, bar.update)
+        found = fault_analysis.criticality(opened, pixels, truth, layer, output, bar.update, jobs, csv, plot)
     screen.print_json(found) if json else screen_faults.print_criticality(found)
 
 
@@ -382,6 +437,9 @@ def margins(
     weakest: Annotated[
         int, Own("Search, for the first so many images, few flips of each layer that are enough; 0: none.", least=0)
     ] = 0,
+    jobs: Jobs = 1,
+    csv: Annotated[Path | None, Own("Write certified flips, a row for every image and layer.")] = None,
+    plot: Annotated[Path | None, Own("Draw how many images stand how many flips (.svg, .png, .pdf).")] = None,
     json: Json = False,
 ) -> None:
     """Weight flips that provably change no class, and margins.
@@ -393,12 +451,16 @@ def margins(
     from ..graphs import inputs
     from ..show import faults as screen_faults
     from ..show import terminal as screen
+    from ..show.drawing import PICTURES
 
     pictures, contract = inputs.images_and_contract(input)
     check_images(context, data, data_dir, pictures, labels)
+    for path, endings in ((csv, (".csv",)), (plot, PICTURES)):
+        if path is not None:
+            check_file(path, endings, [graph, pictures, labels])
     opened = faults.dataflow(inputs.open_graph(graph, contract))
     pixels, truth = faults.judged_on(opened, graph, data, data_dir, images, pictures, labels)
-    found = fault_analysis.margins(opened, pixels, truth, rate, attack, weakest)
+    found = fault_analysis.margins(opened, pixels, truth, rate, attack, weakest, jobs, csv, plot)
     screen.print_json(found) if json else screen_faults.print_margins(found)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -89,6 +89,8 @@ def campaign(
     *,
     store: Path | None = None,
     device: str = "cpu",
+    metrics: Sequence[str] = (),
+    equal: Sequence[str] = (),
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> GraphCampaign:
     """Accuracy of one or two graphs under every combination of faults, as `graphs.campaign.campaign` gives it.
@@ -97,6 +99,8 @@ def campaign(
         Problem: files that are missing or cannot be written; faults that do not fit the graph or its folding.
     """
     source.check(given, (store, STORES))
+    if equal and source.against is None:
+        raise Problem(f"equal {' and '.join(equal)} of one network", "--equal", "give another with --against")
     first, known = source.open(source.path)
     grid = replace(grid, protections=[codes_said(first, text) for text in grid.protections])
     opened = {first.name: first}
@@ -106,7 +110,9 @@ def campaign(
     if not known:
         check_folding(first, grid)
     pixels, kept = judged_on(first, source.path, given)
-    found = work.campaign(opened, pixels, work.labelled(kept), grid, plan, workers, store, progress, device)
+    found = work.campaign(
+        opened, pixels, work.labelled(kept), grid, plan, workers, store, progress, device, metrics, equal
+    )
     place = None if store is None else str(store)
     return extended(GraphCampaign, found, store=place, input=input_held(first))
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -97,24 +97,35 @@ def campaign(
     store: Path | None,
     progress: Callable[[int, int], None],
     device: str = "cpu",
+    metrics: Sequence[str] = (),
+    equal: Sequence[str] = (),
 ) -> FaultCampaign:
     """Run one grid on every network, with the same maps and images.
 
-    `device` is "cpu", else one of `torch_engine.DEVICES`.
+    `device` is "cpu", else one of `torch_engine.DEVICES`; `metrics` are of `METRICS`, `equal` of `EQUAL`: what the
+    first network and each other are to have alike beyond rates.
     """
-    from ...sim.faults import Campaign, Store, Subject
+    from ...sim.faults import Campaign, Store, Subject, check_equal, equal_faults
 
     found: dict[str, list[Series]] = {}
+    # By the key of the point that the first network suffers: as many faults in the others.
+    as_many: dict[str, dict[str, Series]] = {}
     clean = {}
+    head = next(iter(graphs.values()))
+    check_equal(equal, grid.points(head))
     with Store(store) as kept:
         for index, (name, graph) in enumerate(graphs.items()):
-            subject = Subject(graph, images, labels, simulators(device))
+            subject = Subject(graph, images, labels, simulators(device), tuple(metrics))
 
             def shown(done: int, total: int, index: int = index) -> None:
                 progress(index * total + done, len(graphs) * total)
 
             points = grid.points(graph)
-            found[name] = Campaign(subject, points, plan, kept, workers).run(shown)
+            other = {p.key(): equal_faults(p, head, graph) for p in points} if index and "faults" in equal else {}
+            every = list({point.key(): point for point in (*points, *other.values())}.values())
+            series_of = {one.point.key(): one for one in Campaign(subject, every, plan, kept, workers).run(shown)}
+            found[name] = [series_of[point.key()] for point in points]
+            as_many[name] = {key: series_of[point.key()] for key, point in other.items()}
             clean[name] = float(np.mean(subject.classes == labels))
     first = _first(next(iter(found.values())))
     counts = sorted({len(one.outcomes) for series in found.values() for one in series})
@@ -131,8 +142,10 @@ def campaign(
         series=series,
         wanted=plan.wanted,
         not_reached=wider,
-        paired=_paired(found),
+        paired=_paired(found, as_many, graphs, equal),
         costs={name: _costs(graph, grid) for name, graph in graphs.items()},
+        metrics=list(dict.fromkeys(metrics)) or None,
+        equal=list(dict.fromkeys(equal)) or None,
     )
 
 
@@ -183,41 +196,74 @@ def _curve(series: Sequence[Series], clean: float) -> FaultCurve:
     return FaultCurve(clean=clean, mean=mean, low=low, high=high)
 
 
-def _paired(found: Mapping[str, Sequence[Series]]) -> list[PairedSeries]:
-    from ...sim.faults import paired
+def _paired(
+    found: Mapping[str, Sequence[Series]],
+    as_many: Mapping[str, Mapping[str, Series]],
+    graphs: Mapping[str, Graph],
+    equal: Sequence[str],
+) -> list[PairedSeries]:
+    """The first network beside each other: at equal rates, then with as many faults, then in as much memory."""
+    from ...sim.faults import stored_bits
 
     (first, mine), *others = found.items()
     rows = []
     for name, theirs in others:
+        pair = (first, name)
         same = {one.point.key(): one for one in theirs}
-        for one in mine:
-            other = same.get(one.point.key())
-            if other is None or one.point.model == "single":
-                continue
-            maps = min(len(one.outcomes), len(other.outcomes))
-            gap = paired(one.accuracy[:maps], other.accuracy[:maps], one.outcomes[0].images)
-            point = _series(one)
-            rows.append(
-                PairedSeries(
-                    first=first,
-                    second=name,
-                    target=point.target,
-                    layers=point.layers,
-                    model=point.model,
-                    rate=point.rate,
-                    rates=point.rates,
-                    protection=point.protection,
-                    seed=point.seed,
-                    maps=gap.maps,
-                    difference=gap.mean,
-                    half_width=gap.half_width,
-                    test_half_width=gap.image_half_width,
-                    wins=gap.wins,
-                    losses=gap.losses,
-                    p_sign=gap.p_sign,
-                )
-            )
+        drawn = [one for one in mine if one.point.model != "single"]
+        for one in drawn:
+            if one.point.key() in same:
+                rows.append(_pair(pair, one, same[one.point.key()], graphs, "rate"))
+        for one in drawn:
+            if one.point.key() in as_many[name]:
+                rows.append(_pair(pair, one, as_many[name][one.point.key()], graphs, "faults"))
+        for other in theirs if "memory" in equal else ():
+            bare = replace(other.point, protection="none")
+            for one in drawn:
+                fits = stored_bits(other.point, graphs[name]) <= stored_bits(one.point, graphs[first])
+                if one.point.key() == bare.key() and other.point != bare and fits:
+                    rows.append(_pair(pair, one, other, graphs, "memory"))
     return rows
+
+
+def _pair(
+    names: tuple[str, str],
+    one: Series,
+    other: Series,
+    graphs: Mapping[str, Graph],
+    equal: Literal["rate", "faults", "memory"],
+) -> PairedSeries:
+    from ...sim.faults import paired, stored_bits
+
+    maps = min(len(one.outcomes), len(other.outcomes))
+    gap = paired(one.accuracy[:maps], other.accuracy[:maps], one.outcomes[0].images)
+    point, beside = _series(one), _series(other)
+    bits, more = (stored_bits(each.point, graphs[name]) for each, name in zip((one, other), names, strict=True))
+    return PairedSeries(
+        first=names[0],
+        second=names[1],
+        target=point.target,
+        layers=point.layers,
+        model=point.model,
+        rate=point.rate,
+        rates=point.rates,
+        protection=point.protection,
+        seed=point.seed,
+        maps=gap.maps,
+        difference=gap.mean,
+        half_width=gap.half_width,
+        test_half_width=gap.image_half_width,
+        wins=gap.wins,
+        losses=gap.losses,
+        p_sign=gap.p_sign,
+        equal=equal,
+        first_mean=float(np.mean(one.accuracy[:maps])),
+        second_mean=float(np.mean(other.accuracy[:maps])),
+        second_rates=beside.rates,
+        second_protection=beside.protection,
+        bits=bits or None,
+        second_bits=more or None,
+    )
 
 
 def _costs(graph: Graph, grid: Grid) -> list[MemoryProtection]:
@@ -261,13 +307,15 @@ def replay(graph: Graph, images: np.ndarray, labels: np.ndarray, path: Path, dev
     subject = Subject(graph, images, labels, simulators(device))
     outcome = subject.run(drawn.ops(graph))
     clean = int((subject.classes == labels).sum())
-    return extended(
-        FaultMapReplay,
-        outcome,
+    return FaultMapReplay(
         map=str(path),
         cells={name: len(cells.index) for name, cells in drawn.cells.items()},
         clean=clean / len(images),
         accuracy=outcome.right / outcome.images,
+        trial=outcome.trial,
+        images=outcome.images,
+        right=outcome.right,
+        changed=outcome.changed,
     )
 
 

@@ -132,6 +132,17 @@ class Faults(Section):
         default=100, description="most maps at each rate, with interval"
     )
     fifo_depth: Annotated[int, Field(ge=1, le=1_000_000)] = Field(default=32, description="words of a FIFO")
+    metrics: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(strict=False, max_length=100)] = Field(
+        default=(),
+        description="beyond accuracy: changed (silent data corruption), classes (each true class), margin (of scores)",
+    )
+    equal: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(strict=False, max_length=100)] = Field(
+        default=(),
+        description="what pruned and unpruned have alike beyond rates: faults (as many), memory (with protections)",
+    )
+    certify: Annotated[int, Field(ge=0)] = Field(
+        default=0, description="test images that harmless flips are certified on, as flow margins does; 0: none"
+    )
     jobs: Annotated[int, Field(ge=1, le=4096)] = Field(default=1, description="processes that run maps")
     cluster: str = Field(default="", description="dask:tcp://HOST:PORT or ray; empty: this computer")
 

@@ -183,6 +183,8 @@ def _faults(recipe: Recipe) -> Rules:
             yield ("faults", key), "single faults have no rates and no maps", "or name another model"
     if faults.cluster:
         yield ("faults", "jobs"), "a cluster decides how many workers there are", "or the cluster"
+    if not recipe.prune.enabled:
+        yield ("faults", "equal"), "there is one network", "or set `prune`"
     if faults.interval is None:
         yield ("faults", "max_maps"), "without an interval faults.maps are all there are", "or set `interval`"
     if not any("fifos" in target.split("+") for target in faults.targets):

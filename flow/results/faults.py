@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from ..run.typed_json import OPTIONAL
 from .costs import InputHeld
@@ -52,6 +52,52 @@ class UndervoltedMemories:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClassUnderFaults:
+    """Images of one true class under faults; shares are of these images, 0 to 1.
+
+    Attributes:
+        label: the class, from 0.
+        images: that have it.
+        clean: classified rightly without faults.
+        accuracy, low, high: with them, mean over maps, and its 95 % interval for other maps and other images.
+        half_width: what the maps leave of that interval.
+        changed, changed_low, changed_high: with another class than without faults, likewise.
+    """
+
+    label: int
+    images: int
+    clean: float
+    accuracy: float
+    low: float
+    high: float
+    half_width: float
+    changed: float
+    changed_low: float
+    changed_high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarginLoss:
+    """How far faults bring the true class's score down to the best other one, or below it.
+
+    Attributes:
+        unit: "integers" where the network's output is integers, else "scores", its floats.
+        clean, faulty: mean margin over images without faults, and over maps and images with them.
+        loss: the one less the other.
+        half_width: of the loss, half of its 95 % interval for other maps on the same images; None where there is one
+            map, or all are equal, which says nothing of others.
+        greatest: loss of the map that loses most.
+    """
+
+    unit: Literal["integers", "scores"]
+    clean: float
+    faulty: float
+    loss: float
+    half_width: float | None
+    greatest: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FaultSeries:
     """Fault maps of one point of a campaign's grid.
 
@@ -69,8 +115,12 @@ class FaultSeries:
         half_width, test_half_width: what the maps and what the images leave of that interval.
         worst: accuracy of the worst map.
         worse_share: at 95 %, of all maps at most so many are worse, 0 to 1.
-        changed: share of images whose class changes, 0 to 1.
+        changed: silent data corruption: share of images with another class than without faults, 0 to 1.
+        changed_low, changed_high: its 95 % interval for other maps and other images; None in older summaries.
         undervolted: of models that were measured; None for others.
+        classes: class by class, those without images left out; None where it was not asked for.
+        worst_class: the one whose accuracy falls most; likewise.
+        margin: what scores lose; likewise.
     """
 
     target: str
@@ -91,7 +141,12 @@ class FaultSeries:
     worst: float
     worse_share: float
     changed: float
+    changed_low: float | None = field(default=None, metadata=OPTIONAL)
+    changed_high: float | None = field(default=None, metadata=OPTIONAL)
     undervolted: UndervoltedMemories | None = field(default=None, metadata=OPTIONAL)
+    classes: list[ClassUnderFaults] | None = field(default=None, metadata=OPTIONAL)
+    worst_class: int | None = field(default=None, metadata=OPTIONAL)
+    margin: MarginLoss | None = field(default=None, metadata=OPTIONAL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +180,11 @@ class PairedSeries:
         half_width, test_half_width: of it, at 95 %, for other maps and at most for other images.
         wins, losses: maps on which the first is better or worse.
         p_sign: of the two-sided sign test.
+        equal: what both have alike: the "rate" of a unit and the protection, the mean number of "faults" of a map, or
+            the "memory" that the first takes without a code, into which the second fits with one.
+        first_mean, second_mean: accuracies, 0 to 1; None in older summaries, as the rest.
+        second_rates, second_protection: what the second suffers, and its protection.
+        bits, second_bits: of the memories that are hit, with check bits; None for streams.
     """
 
     first: str
@@ -143,6 +203,13 @@ class PairedSeries:
     wins: int
     losses: int
     p_sign: float
+    equal: Literal["rate", "faults", "memory"] = field(default="rate", metadata=OPTIONAL)
+    first_mean: float | None = field(default=None, metadata=OPTIONAL)
+    second_mean: float | None = field(default=None, metadata=OPTIONAL)
+    second_rates: str | None = field(default=None, metadata=OPTIONAL)
+    second_protection: str | None = field(default=None, metadata=OPTIONAL)
+    bits: int | None = field(default=None, metadata=OPTIONAL)
+    second_bits: int | None = field(default=None, metadata=OPTIONAL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,6 +250,9 @@ class FaultCampaign:
         not_reached: series that the most maps allowed left wider.
         paired: the first network less each other, point by point.
         costs: of protections, memory by memory.
+        metrics: that were asked for beyond accuracy.
+        equal: what else the networks were to have alike in `paired`, beyond rates.
+        certified: margins and certified flips of each network; None where they were not asked for.
     """
 
     images: int
@@ -196,6 +266,9 @@ class FaultCampaign:
     not_reached: int
     paired: list[PairedSeries]
     costs: Mapping[str, list[MemoryProtection]]
+    metrics: list[str] | None = field(default=None, metadata=OPTIONAL)
+    equal: list[str] | None = field(default=None, metadata=OPTIONAL)
+    certified: Mapping[str, Margins] | None = field(default=None, metadata=OPTIONAL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

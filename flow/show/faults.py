@@ -10,7 +10,6 @@ from ..results.faults import (
     CriticalityResult,
     FaultMapCells,
     FaultMapReplay,
-    FlipSpread,
     GraphCampaign,
     Margins,
     PlacementResult,
@@ -18,7 +17,7 @@ from ..results.faults import (
 )
 from . import tables as report_tables
 from .graphs import print_input
-from .report import plural
+from .report import certified_rows, neuron_rows, plural
 from .terminal import terminal
 
 
@@ -91,20 +90,11 @@ def print_margins(found: Margins) -> None:
     """Print certified flips, margins of neurons and what the attack found."""
     print_input(found.input)
 
-    def three(spread: FlipSpread) -> list[str]:
-        figures = (spread.least, spread.p10, spread.median)
-        texts = [{None: "any", 0: "0 (trivial)"}.get(figure, f"{figure}") for figure in figures]
-        return [*texts, f"{spread.trivial_share:.1%}"]
-
     title = f"flips that provably change no class, {plural(found.images, 'image')}"
     columns = ("where", "bound", "least", "10 % of images", "median", "trivial")
     table = Table(*columns, title=title, title_justify="left")
-    table.add_row(f"weights of {found.last} (last layer)", "exact", *three(found.last_weights))
-    if found.last_inputs:
-        table.add_row(f"input bits of {found.last}", "exact", *three(found.last_inputs))
-    for row in found.layers:
-        bound = "exact" if row.exact else "lower"
-        table.add_row(f"weights of {row.layer}", bound, *three(row.certified))
+    for cells in certified_rows(found):
+        table.add_row(*cells)
     terminal().print(table)
     print(
         "exact: one flip more, well chosen, changes the class; lower: more may be safe; trivial: nothing is certified"
@@ -119,9 +109,8 @@ def print_margins(found: Margins) -> None:
         "layer", "median flips", "one flip is enough", "constant", f"P(change) at {found.rate:g}", title=title
     )
     table.title_justify = "left"
-    for row in found.layers:
-        shares = (f"{share:.2%}" for share in (row.one_flip_share, row.constant_share, row.flip_probability))
-        table.add_row(row.layer, "" if row.median_flips is None else f"{row.median_flips:g}", *shares)
+    for cells in neuron_rows(found):
+        table.add_row(*cells)
     terminal().print(table)
     for count, flip in enumerate(found.attack, 1):
         place = f"row {flip.row}, column {flip.column}, bit {flip.bit}"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ..results.costs import LayerCost
 from ..results.summary import Summary
 from .drawing import BASE, COLOURS, MARK, STYLE, TITLES, as_svg, new_figure
+from .fault_plots import curves_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,6 +41,47 @@ def faults(summary: Summary) -> str:
         axes.set_ylabel("accuracy, %")
         axes.legend(loc="lower left")
         return as_svg(figure, "faults")
+
+
+def fault_curves(summary: Summary) -> str:
+    """Accuracy against rate of every series but the first of each network, such as layer by layer and memory by memory.
+
+    One plot a network, with 95 % intervals; empty where there is nothing beyond `faults`.
+    """
+    from matplotlib import rc_context
+
+    campaign = summary.faults
+    if campaign is None:
+        return ""
+    curves = {
+        key: [
+            one
+            for one in curves_of(replace(campaign, series={key: series}))
+            if any(point.rate > 0 for point in one.points) and one.points[0].model != "single"
+        ]
+        for key, series in campaign.series.items()
+    }
+    if max(map(len, curves.values()), default=0) < 2:
+        return ""
+    with rc_context(STYLE):
+        figure, every = new_figure(7.2, 3.9, len(curves), sharey=True)
+        for axes, (key, lines) in zip(every, curves.items(), strict=True):
+            for index, line in enumerate(lines):
+                points = sorted((one for one in line.points if one.rate > 0), key=lambda one: one.rate)
+                rates = [one.rate for one in points]
+                mean, low, high = ([100 * getattr(one, name) for one in points] for name in ("mean", "low", "high"))
+                colour, dashes = f"C{index % 10}", ("-", "--", ":", "-.")[index // 10 % 4]
+                axes.fill_between(rates, low, high, color=colour, alpha=0.1, linewidth=0)
+                axes.plot(rates, mean, color=colour, linestyle=dashes, marker="o", markersize=3, label=line.label)
+            axes.axhline(100 * campaign.networks[key].clean, color=MARK, linewidth=1, linestyle=(0, (2, 3)))
+            axes.set_xscale("log")
+            axes.set_xlabel("fault rate (dotted: no faults)")
+            axes.set_title(TITLES.get(key, key))
+        every[0].set_ylabel("accuracy, %")
+        longest = max(every, key=lambda axes: len(axes.lines))
+        handles, labels = longest.get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=min(3, len(labels)), fontsize=7)
+        return as_svg(figure, "fault-curves")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bnnflow import visible
 
-from ..results.faults import FaultCampaign, FaultSeries
+from ..results.faults import FaultCampaign, FaultSeries, FlipSpread, Margins, PairedSeries
 from ..results.rankings import SensitivityRow
 from ..results.speed import GraphSpeed, SpeedResult, SpeedRow
 from ..results.stages import FoldedBy, PruneStep, PruningResult, RelevanceMaps
@@ -191,6 +191,16 @@ def render(summary: Summary, relevance: bytes = b"") -> str:
         rivals=rivals,
         fault_plot=plots.faults(summary),
         fault_series=_more_series(summary.faults),
+        fault_metrics=metric_rows(summary.faults),
+        fault_metric_note="" if summary.faults is None else metric_caption(summary.faults),
+        fault_classes=class_rows(summary.faults),
+        fault_curves=plots.fault_curves(summary),
+        certified={
+            name: (found, certified_rows(found), neuron_rows(found))
+            for name, found in ((summary.faults.certified if summary.faults is not None else None) or {}).items()
+        },
+        fault_pairs=pair_rows(summary.faults),
+        fault_pair_note=PAIR_NOTE,
         layer_plot=plots.layers(summary),
         training_plot=plots.training(summary),
         pruning_costs=bool(steps) and all(step.cost for step in steps),
@@ -241,6 +251,121 @@ def _more_series(faults: FaultCampaign | None) -> list[tuple[str, list[str]]]:
         return []
     every = [(name, fault_cells(one)) for name, series in faults.series.items() for one in series]
     return every if len(every) > sum(len(curve.mean) for curve in faults.networks.values()) else []
+
+
+def pair_rows(faults: FaultCampaign | None, rates: bool = True) -> list[list[str]]:
+    """Cells of two networks side by side: what is equal, target, layers, fault, rates, protections, bits of both, both
+    accuracies, difference in points, half widths, p; without `rates`, those alone that have more alike than rates."""
+    rows = []
+    for gap in faults.paired if faults is not None else ():
+        if gap.first_mean is None or gap.second_mean is None or (gap.equal == "rate" and not rates):
+            continue
+        both = [f"{a} / {b}" if a != b else str(a) for a, b in _pairs(gap)]
+        means = (percent(mean) for mean in (gap.first_mean, gap.second_mean))
+        halves = (f"{100 * half:.2f}" for half in (gap.half_width, gap.test_half_width))
+        names = [gap.equal, gap.target, ", ".join(gap.layers), gap.model]
+        rows.append([*names, *both, *means, f"{100 * gap.difference:+.2f}", *halves, f"{gap.p_sign:.3f}"])
+    return rows
+
+
+def _pairs(gap: PairedSeries) -> list[tuple[str, str]]:
+    """Rates, protections and bits of the first network and the second."""
+    bits = (number(gap.bits), number(gap.second_bits)) if gap.bits and gap.second_bits else ("", "")
+    rates = (gap.rates, _shorter(gap.second_rates or gap.rates))
+    return [rates, (gap.protection, gap.second_protection or gap.protection), bits]
+
+
+def _shorter(rates: str) -> str:
+    """Rates that come of a division, with four digits."""
+    try:
+        return f"{float(rates):.4g}"
+    except ValueError:
+        return rates
+
+
+def certified_rows(found: Margins) -> list[list[str]]:
+    """Certified flips as texts: where, kind of bound, least, tenth percentile, median, share of trivial ones."""
+
+    def row(where: str, exact: bool, spread: FlipSpread) -> list[str]:
+        figures = (spread.least, spread.p10, spread.median)
+        texts = [{None: "any", 0: "0 (trivial)"}.get(figure, f"{figure}") for figure in figures]
+        return [where, "exact" if exact else "lower", *texts, f"{spread.trivial_share:.1%}"]
+
+    rows = [row(f"weights of {found.last} (last layer)", True, found.last_weights)]
+    if found.last_inputs:
+        rows.append(row(f"input bits of {found.last}", True, found.last_inputs))
+    return rows + [row(f"weights of {one.layer}", one.exact, one.certified) for one in found.layers]
+
+
+def neuron_rows(found: Margins) -> list[list[str]]:
+    """Margins of neurons as texts: layer, median flips, shares that one flip and that none turns, chance to change."""
+    rows = []
+    for one in found.layers:
+        shares = (f"{share:.2%}" for share in (one.one_flip_share, one.constant_share, one.flip_probability))
+        rows.append([one.layer, "" if one.median_flips is None else f"{one.median_flips:g}", *shares])
+    return rows
+
+
+PAIR_NOTE = (
+    "difference: of mean accuracies, in points; ± at 95 %: what other maps, and other images at most, would change. "
+    "Equal rate: a unit is hit as often in both. Equal faults: the maps of both have as many in the mean. Equal "
+    "memory: the second has a code, and takes no more bits than the first without one."
+)
+
+
+def metric_rows(faults: FaultCampaign | None) -> tuple[list[str], list[tuple[str, list[str]]]]:
+    """Names of columns (">" in front: numbers), and network and cells of every series; none where none were asked for.
+
+    Columns: what is hit, changed classes with their interval, the class that suffers most, the margin and its fall.
+    """
+    if faults is None or not faults.metrics:
+        return [], []
+    every = [(name, one) for name, series in faults.series.items() for one in series]
+    columns = ["target", "layers", "fault", ">rate", "protection", ">changed %", "95 % interval"]
+    columns += ["worst class", ">fall, points", ">changed there %"] if "classes" in faults.metrics else []
+    columns += [">margin", ">loss", ">± maps"] if "margin" in faults.metrics else []
+    return columns, [(name, _metric_cells(one)) for name, one in every]
+
+
+def _metric_cells(one: FaultSeries) -> list[str]:
+    cells = [one.target, ", ".join(one.layers), one.model, one.rates, one.protection, percent(one.changed)]
+    assert one.changed_low is not None and one.changed_high is not None
+    cells.append(f"{percent(one.changed_low, 1)} to {percent(one.changed_high, 1)}")
+    if one.classes is not None:
+        worst = next(of for of in one.classes if of.label == one.worst_class)
+        fall = worst.clean - worst.accuracy
+        cells += [str(worst.label), f"{100 * fall:.2f}", percent(worst.changed)]
+    if one.margin is not None:
+        half = "not known" if one.margin.half_width is None else f"{one.margin.half_width:.3g}"
+        cells += [f"{one.margin.clean:.4g}", f"{one.margin.loss:.4g}", half]
+    return cells
+
+
+def metric_caption(faults: FaultCampaign) -> str:
+    """What the columns of `metric_rows` mean."""
+    said = ["changed: images with another class than without faults (silent data corruption)"]
+    if "classes" in (faults.metrics or ()):
+        said.append("worst class: whose accuracy falls most; changed there: of its images")
+    units = {one.margin.unit for series in faults.series.values() for one in series if one.margin is not None}
+    if units:
+        unit = "integers of the network's output" if units == {"integers"} else "scores of the network's output"
+        said.append(f"margin: of the true class to the best other one without faults, mean over images, in {unit}")
+        said.append("loss: its mean fall; ± maps: half of the loss' 95 % interval for other maps")
+    return "; ".join(said)
+
+
+def class_rows(faults: FaultCampaign | None) -> list[tuple[str, list[str]]]:
+    """Network and cells of every class of every series: layers, fault, rate, class, images, accuracies, changed."""
+    rows: list[tuple[str, list[str]]] = []
+    for name, series in (faults.series if faults is not None and faults.metrics else {}).items():
+        for one in series:
+            for of in one.classes or ():
+                cells = [one.target, ", ".join(one.layers), one.model, one.rates, one.protection, str(of.label)]
+                cells += [number(of.images), percent(of.clean), percent(of.accuracy)]
+                cells += [f"{percent(of.low, 1)} to {percent(of.high, 1)}", percent(of.changed)]
+                cells.append(f"{percent(of.changed_low, 1)} to {percent(of.changed_high, 1)}")
+                rows.append((name, cells))
+    return rows
 
 
 def fault_cells(one: FaultSeries) -> list[str]:

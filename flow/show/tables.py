@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..results.comparison import EqualAccuracy, HardwareComparison
@@ -14,10 +15,14 @@ from ..results.synthesis import Synthesis
 from . import comparison as texts
 from .report import (
     TITLES,
+    class_rows,
     fault_cells,
     folded_by,
     headline,
+    metric_caption,
+    metric_rows,
     number,
+    pair_rows,
     percent,
     plural,
     quantity,
@@ -186,6 +191,7 @@ def series_tables(faults: FaultCampaign) -> list[Table]:
             table.add_row(*(row[place] for place in shown))
         made.append(table)
     made += _undervolted_tables(faults)
+    made += _metric_tables(faults)
     if single:
         table = _table("single faults", "network|target|layers|protection|>cells|>drawn|>critical|>share %|interval")
         for key, one in single:
@@ -203,11 +209,14 @@ def series_tables(faults: FaultCampaign) -> list[Table]:
         )
         table = _table(f"{first} less {second}", columns, caption)
         for gap in faults.paired:
+            if gap.equal != "rate":
+                continue
             names = [gap.target, ", ".join(gap.layers), gap.model, gap.rates, gap.protection]
             halves = (f"{100 * half:.2f}" for half in (gap.half_width, gap.test_half_width))
             counts = (str(gap.wins), str(gap.losses), f"{gap.p_sign:.3f}")
             table.add_row(*names, f"{100 * gap.difference:+.2f}", *halves, *counts)
         made.append(table)
+        made += _equal_tables(faults, first, second)
     costs = [(name, row) for name, rows in faults.costs.items() for row in rows]
     if costs:
         columns = "network|memory|protection|>bits|>extra bits|>BRAM18|>without|>LUT"
@@ -215,6 +224,52 @@ def series_tables(faults: FaultCampaign) -> list[Table]:
         for key, cost in costs:
             numbers = (cost.bits, cost.extra_bits, cost.bram18, cost.bram18_plain, cost.lut)
             table.add_row(TITLES.get(key, key), cost.memory, cost.protection, *map(number, numbers))
+        made.append(table)
+    return made
+
+
+def _equal_tables(faults: FaultCampaign, first: str, second: str) -> list[Table]:
+    """Networks with as many faults, or in as much memory; a note where no code fits."""
+    rows = pair_rows(faults, rates=False)
+    if not faults.equal:
+        return []
+    columns = "equal|target|layers|fault|>rate|protection|>bits|>first %|>second %|>points|>± maps|>± images|>p"
+    # What is the same in every row is said once, above the table.
+    shown = [place for place in range(13) if place in (0, *range(4, 13)) or len({row[place] for row in rows}) > 1]
+    same = ", ".join(rows[0][place] for place in (1, 2, 3) if place not in shown) if rows else ""
+    fits = any(gap.equal == "memory" for gap in faults.paired)
+    free = "" if fits or "memory" not in faults.equal else f"; no code fits into the memory that {first} takes"
+    caption = f"{first} / {second}; faults: as many in the mean; memory: {second} with a code fits into {first}'s{free}"
+    names = columns.split("|")
+    title = f"under equal conditions{f' ({same})' if same else ''}"
+    table = _table(title, "|".join(names[place] for place in shown), caption)
+    for row in rows:
+        table.add_row(*(row[place] for place in shown))
+    return [table]
+
+
+def _metric_tables(faults: FaultCampaign) -> list[Table]:
+    """What was asked for beyond accuracy, and every class of the series that each network stands worst."""
+    columns, rows = metric_rows(faults)
+    if not rows:
+        return []
+    # What is the same in every row is said once, above the table.
+    shown = [place for place in range(len(columns)) if place > 4 or len({row[place] for _, row in rows}) > 1]
+    same = ", ".join(rows[0][1][place] for place in range(5) if place not in shown)
+    title = f"beyond accuracy{f' ({same})' if same else ''}"
+    made = [_table(title, "|".join(["network", *(columns[p] for p in shown)]), metric_caption(faults))]
+    for name, row in rows:
+        made[0].add_row(TITLES.get(name, name), *(row[place] for place in shown))
+    for name, series in faults.series.items():
+        told = [one for one in series if one.classes]
+        if not told:
+            continue
+        one = min(told, key=lambda one: one.mean)
+        title = f"classes of {TITLES.get(name, name)} ({one.target}, {', '.join(one.layers)}, {one.model} {one.rates})"
+        columns_ = "class|>images|>no faults %|>accuracy %|95 % interval|>changed %|95 % interval"
+        table = _table(title, columns_, "of the faults that it stands worst; of others: --json, --csv")
+        for _, cells in class_rows(replace(faults, series={name: [one]})):
+            table.add_row(*cells[5:])
         made.append(table)
     return made
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ...transforms.reading.read import read
 from ..graphs.campaign import campaign
+from ..graphs.margins import margins
 from ..recipe.schema import Recipe
 from ..results.faults import FaultCampaign
 from ..run.names import FOLDED
@@ -15,6 +17,10 @@ if TYPE_CHECKING:
     from ...sim.faults import Grid, Plan, Workers
 
 
+# Of the flips whose chance to turn a neuron is given, as of `flow margins`.
+CERTIFIED_RATE = 0.01
+
+
 def fault_settings(recipe: Recipe) -> tuple[Grid, Plan, Workers]:
     """The recipe's campaign.
 
@@ -22,6 +28,8 @@ def fault_settings(recipe: Recipe) -> tuple[Grid, Plan, Workers]:
         Problem: at its place in the recipe, for what is no model, protection, rate table or cluster.
     """
     from ...sim.faults import (
+        EQUAL,
+        METRICS,
         Chip,
         FaultModel,
         Grid,
@@ -33,6 +41,7 @@ def fault_settings(recipe: Recipe) -> tuple[Grid, Plan, Workers]:
         read_placement,
         read_rates,
     )
+    from ...sim.faults.injection.layout import chosen
 
     settings = recipe.faults
     with recipe.at("faults.table"):
@@ -46,6 +55,12 @@ def fault_settings(recipe: Recipe) -> tuple[Grid, Plan, Workers]:
     with recipe.at("faults.protections"):
         for text in settings.protections:
             Protections.parse(text)
+    with recipe.at("faults.metrics"):
+        for name in settings.metrics:
+            chosen(name, METRICS, "metric")
+    with recipe.at("faults.equal"):
+        for name in settings.equal:
+            chosen(name, EQUAL, "equal condition")
     with recipe.at("faults.cluster"):
         workers = Workers(settings.jobs, settings.cluster)
     with recipe.at("faults.max_maps"):
@@ -90,4 +105,24 @@ def run_campaign(build: Build) -> FaultCampaign:
     graphs = {network: read(build.file(network, FOLDED)) for network in build.networks}
     fed = image_inputs(next(iter(graphs.values())), images)
     with recipe.at("faults", named=True):
-        return campaign(graphs, fed, labels, grid, plan, workers, store, lambda done, total: report(done, total, {}))
+        found = campaign(
+            graphs,
+            fed,
+            labels,
+            grid,
+            plan,
+            workers,
+            store,
+            lambda done, total: report(done, total, {}),
+            metrics=settings.metrics,
+            equal=settings.equal if len(graphs) > 1 else (),
+        )
+    if not settings.certify:
+        return found
+    few = image_inputs(next(iter(graphs.values())), build.dataset.test_images[: settings.certify])
+    with recipe.at("faults.certify"):
+        certified = {
+            network: margins(graph, few, None, CERTIFIED_RATE, 0, jobs=settings.jobs)[0]
+            for network, graph in graphs.items()
+        }
+    return replace(found, certified=certified)

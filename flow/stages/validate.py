@@ -346,12 +346,23 @@ def _check_hardware(recipe: Recipe, graph: Graph) -> None:
             memory_codes(folded, recipe.rtl.protect)
     if not recipe.faults.enabled:
         return
+    from ...sim.faults import check_equal
+    from ...sim.faults.analysis.margins import check_certifiable
+    from ...sim.faults.injection.metrics import checked_metrics
+
+    with recipe.at("faults.metrics"):
+        checked_metrics(recipe.faults.metrics, folded)
     grid, _, _ = fault_settings(recipe)
     try:
-        grid.points(folded)
+        points = grid.points(folded)
     except Problem as problem:
         said = problem.what if problem.key == "faults" else problem.in_place
         raise recipe.problem(_axis(grid, folded), said, problem.hint, problem.status) from problem
+    if recipe.faults.certify:
+        with recipe.at("faults.certify"):
+            check_certifiable(folded)
+    with recipe.at("faults.equal"):
+        check_equal(recipe.faults.equal, points)
 
 
 def _axis(grid: Grid, graph: Graph) -> str:

@@ -8,6 +8,7 @@ judges every single bit of a layer; `margins` and `attack` bound what cannot and
 from __future__ import annotations
 
 from .campaigns.campaign import Campaign, Grid, Plan, Series
+from .campaigns.equal import EQUAL, check_equal, equal_faults, stored_bits
 from .campaigns.statistics import leveugle, paired, student_t
 from .campaigns.store import Store
 from .campaigns.sweep import Sweep, sweep
@@ -17,10 +18,11 @@ from .injection.cells import CellRate, Cells
 from .injection.effects import EFFECTS
 from .injection.layout import Memory, elsewhere, from_memory, in_block_ram, memories, memory
 from .injection.maps import FaultMap, checksum, draw_map, flips, inject
+from .injection.metrics import METRICS, ClassCount, MarginSum
 from .injection.models import FaultModel
 from .injection.placements import Placement, read_placement
 from .injection.protect import Protection, ProtectionCost, Protections
-from .injection.rates import Rates, read_rates
+from .injection.rates import Rates, read_rates, upset_rate
 from .injection.trials import TARGETS, Outcome, Point, Subject
 from .injection.undervolting import Chip, Exposure, exposure
 from .protections import CODES
@@ -29,6 +31,8 @@ from .shapes import SHAPES
 __all__ = [
     "CODES",
     "EFFECTS",
+    "EQUAL",
+    "METRICS",
     "SHAPES",
     "TARGETS",
     "Board",
@@ -36,10 +40,12 @@ __all__ = [
     "CellRate",
     "Cells",
     "Chip",
+    "ClassCount",
     "Exposure",
     "FaultMap",
     "FaultModel",
     "Grid",
+    "MarginSum",
     "Memory",
     "Outcome",
     "Placement",
@@ -54,9 +60,11 @@ __all__ = [
     "Subject",
     "Sweep",
     "Workers",
+    "check_equal",
     "checksum",
     "draw_map",
     "elsewhere",
+    "equal_faults",
     "exposure",
     "flips",
     "from_memory",
@@ -70,6 +78,8 @@ __all__ = [
     "read_board",
     "read_placement",
     "read_rates",
+    "stored_bits",
     "student_t",
     "sweep",
+    "upset_rate",
 ]

@@ -59,6 +59,14 @@ class Criticality:
         return [(r, c, b, int(self.changed[r, c, b]), int(self.right[r, c, b])) for r, c, b in places]
 
 
+def joined(parts: Sequence[Criticality]) -> Criticality:
+    """What parts of the images say of one layer, as one: counts are added."""
+    first = parts[0]
+    changed, right = (np.sum([getattr(one, key) for one in parts], axis=0) for key in ("changed", "right"))
+    images, clean = (sum(getattr(one, key) for one in parts) for key in ("images", "clean"))
+    return Criticality(first.layer, images, changed, right, clean)
+
+
 @dataclass(frozen=True, slots=True)
 class _Case:
     """Flips that change one image's output alike: row, places in the flat output map, change, their columns."""

@@ -10,7 +10,7 @@ Tolerance, DATE 2021; the counts are derived anew and exact, ties and different 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -184,6 +184,24 @@ def certify(graph: Graph, images: Array, block: int = 100) -> Certificate:
                 found.append(np.where(least == NEVER, NEVER, least - 1))
     made = {name: np.concatenate(found) for name, found in fewest.items()}
     return Certificate(last, np.concatenate(weights), np.concatenate(inputs) if bits else None, made, direct)
+
+
+def joined(parts: Sequence[Certificate]) -> Certificate:
+    """Certificates of consecutive parts of the images, as one."""
+    first = parts[0]
+    inputs = [part.inputs for part in parts if part.inputs is not None]
+    layers = {name: np.concatenate([part.layers[name] for part in parts]) for name in first.layers}
+    weights = np.concatenate([part.weights for part in parts])
+    return Certificate(first.last, weights, np.concatenate(inputs) if inputs else None, layers, first.exact)
+
+
+def check_certifiable(graph: Graph) -> None:
+    """Whether `certify` has a last layer to certify.
+
+    Raises:
+        Problem: as for `certify`.
+    """
+    _last(graph, layers(graph))
 
 
 def _last(graph: Graph, names: list[str]) -> tuple[str, list[Node]]:

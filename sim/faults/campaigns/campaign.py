@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
+from math import sqrt
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from ..injection.cells import CellRate
 from ..injection.rates import Rates
 from ..injection.trials import SINGLE, Outcome, Point, Subject, population, undervolted_at
 from ..injection.undervolting import Chip
-from .statistics import both, clopper_pearson, half_width, image_half_width, leveugle, stein, unseen
+from .statistics import both, clopper_pearson, half_width, image_half_width, leveugle, stein, student_t, unseen
 from .store import Store
 from .workers import Task, Workers
 
@@ -104,14 +105,12 @@ class Series:
 
         `low` and `high` hold for other maps and other test images; `half_width` is what the maps leave of that,
         `test_half_width` what the images do. At 95 %, at most `worse_share` of all maps are worse than the worst one.
-        For single faults: the share that changes a class of these images, with its exact interval.
+        For single faults: the share that changes a class of these images, with its exact interval. `classes`,
+        `worst_class` and `margin` where the outcomes tell them.
         """
         values, images = self.accuracy, self.outcomes[0].images
         point, mean = self.point, float(np.mean(values))
-        # Nothing is drawn where nothing can be hit: all maps are the same one.
-        sure = point.model != SINGLE and point.rates.none
-        half = 0.0 if sure else half_width(values, 1 / images, self.first)
-        low, high = both(mean, half, images)
+        half, low, high = self._spread(values, images)
         facts: dict[str, Any] = {
             "target": point.target,
             "layers": list(point.layers) or ["all"],
@@ -129,9 +128,12 @@ class Series:
             "half_width": half,
             "test_half_width": image_half_width(mean, images),
             "worst": min(values),
-            "worse_share": 0.0 if sure else unseen(len(values)),
+            "worse_share": 0.0 if self.sure else unseen(len(values)),
             "changed": float(np.mean([one.changed for one in self.outcomes])) / images,
         }
+        shares = [one.changed / images for one in self.outcomes]
+        facts["changed_low"], facts["changed_high"] = self._changes(shares, images)
+        facts |= self._classes() | self._margin()
         if point.model == SINGLE:
             critical = sum(one.changed > 0 for one in self.outcomes)
             low, high = clopper_pearson(critical, len(values), self.confidence)
@@ -140,6 +142,70 @@ class Series:
             facts |= {"population": self.population, "critical": critical, "critical_share": critical / len(values)}
             facts |= {"critical_low": low, "critical_high": high, "confidence": self.confidence}
         return facts
+
+    @property
+    def sure(self) -> bool:
+        """Nothing is drawn where nothing can be hit: all maps are the same one."""
+        return self.point.model != SINGLE and self.point.rates.none
+
+    def _spread(self, values: Sequence[float], images: int) -> tuple[float, float, float]:
+        """Half width over maps of a mean share of so many images, and its interval for other maps and images."""
+        half = 0.0 if self.sure else half_width(values, 1 / images, self.first)
+        return half, *both(float(np.mean(values)), half, images)
+
+    def _changes(self, values: Sequence[float], images: int) -> tuple[float, float]:
+        """Interval of a share of changed classes: where nothing is hit, no image's class changes."""
+        return (0.0, 0.0) if self.sure else self._spread(values, images)[1:]
+
+    def _classes(self) -> dict[str, Any]:
+        """Accuracy and changed classes of the images of each true class; classes without images are left out."""
+        told = [one.classes for one in self.outcomes if one.classes is not None]
+        if not told or len(told) < len(self.outcomes):
+            return {}
+        rows = []
+        for label, of in enumerate(told[0]):
+            if of.images:
+                right = [each[label].right / of.images for each in told]
+                half, low, high = self._spread(right, of.images)
+                other = [each[label].changed / of.images for each in told]
+                changed_low, changed_high = self._changes(other, of.images)
+                rows.append(
+                    {
+                        "label": label,
+                        "images": of.images,
+                        "clean": of.clean / of.images,
+                        "accuracy": float(np.mean(right)),
+                        "low": low,
+                        "high": high,
+                        "half_width": half,
+                        "changed": float(np.mean(other)),
+                        "changed_low": changed_low,
+                        "changed_high": changed_high,
+                    }
+                )
+        worst = max(rows, key=lambda row: row["clean"] - row["accuracy"])
+        return {"classes": rows, "worst_class": worst["label"]}
+
+    def _margin(self) -> dict[str, Any]:
+        """Mean fall of margins, with Student's t over maps; no interval where maps do not differ, or there is one."""
+        told = [one.margin for one in self.outcomes if one.margin is not None]
+        if not told or len(told) < len(self.outcomes):
+            return {}
+        images = self.outcomes[0].images
+        losses = [(one.clean - one.faulty) / images for one in told]
+        head = losses[: self.first]
+        half: float | None = 0.0 if self.sure else None
+        if len(set(head)) > 1:
+            half = student_t(len(head) - 1) * float(np.std(head, ddof=1)) / sqrt(len(losses))
+        margin = {
+            "unit": told[0].unit,
+            "clean": told[0].clean / images,
+            "faulty": float(np.mean([one.faulty for one in told])) / images,
+            "loss": float(np.mean(losses)),
+            "half_width": half,
+            "greatest": max(losses),
+        }
+        return {"margin": margin}
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +296,8 @@ class Campaign:
         digest = self.subject.digest
         sizes = {p.key(): population(self.subject.graph, p) if p.model == SINGLE else 0 for p in self.points}
         while True:
-            found = {point.key(): self.store.outcomes(digest, point.key()) for point in self.points}
+            told = self.subject.metrics
+            found = {point.key(): self.store.outcomes(digest, point.key(), told) for point in self.points}
             needed = {p.key(): self._needed(p, found[p.key()], sizes[p.key()]) for p in self.points}
             total = sum(needed.values())
             done = sum(sum(trial < needed[key] for trial in outcomes) for key, outcomes in found.items())

@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import astuple, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from bnnflow import CHECK_FAILED, Problem
 
+from ..injection.metrics import ClassCount, MarginSum
 from ..injection.trials import Outcome
 
 _VERSION = 1
 _WAIT_S = 60.0
-_TABLES = """
+# What not every trial tells has a table of its own: files without it are files of the same version.
+_TABLES = (
+    """
 CREATE TABLE IF NOT EXISTS trials (
     subject TEXT NOT NULL, point TEXT NOT NULL, trial INTEGER NOT NULL,
     images INTEGER NOT NULL, "right" INTEGER NOT NULL, changed INTEGER NOT NULL,
     PRIMARY KEY (subject, point, trial)) WITHOUT ROWID;
-"""
+""",
+    """
+CREATE TABLE IF NOT EXISTS figures (
+    subject TEXT NOT NULL, point TEXT NOT NULL, trial INTEGER NOT NULL, metric TEXT NOT NULL, value TEXT NOT NULL,
+    PRIMARY KEY (subject, point, trial, metric)) WITHOUT ROWID;
+""",
+)
 
 
 def _patiently(work: Callable[[], None]) -> None:
@@ -71,7 +82,8 @@ class Store:
         self._base.execute("BEGIN IMMEDIATE")
         try:
             self._check()
-            self._base.execute(_TABLES)
+            for table in _TABLES:
+                self._base.execute(table)
             self._base.execute(f"PRAGMA user_version={_VERSION}")
         except BaseException:
             self._base.execute("ROLLBACK")
@@ -102,16 +114,44 @@ class Store:
         Raises:
             Problem: the file cannot be written; status 1.
         """
-        rows = [(subject, point, one.trial, one.images, one.right, one.changed) for one in outcomes]
+        kept = list(outcomes)
+        rows = [(subject, point, one.trial, one.images, one.right, one.changed) for one in kept]
+        figures = [(subject, point, one.trial, *figure) for one in kept for figure in _figures(one)]
         try:
             self._base.execute("BEGIN IMMEDIATE")
             with self._base:
                 self._base.executemany("INSERT OR IGNORE INTO trials VALUES (?, ?, ?, ?, ?, ?)", rows)
+                self._base.executemany("INSERT OR IGNORE INTO figures VALUES (?, ?, ?, ?, ?)", figures)
         except sqlite3.Error as error:
             hint = "free some space; the same command resumes where this one stopped"
             raise Problem(f"the results cannot be kept: {error}", str(self.path), hint, CHECK_FAILED) from error
 
-    def outcomes(self, subject: str, point: str) -> dict[int, Outcome]:
-        """All outcomes of one series, by trial."""
+    def outcomes(self, subject: str, point: str, metrics: Sequence[str] = ()) -> dict[int, Outcome]:
+        """The outcomes of one series, by trial.
+
+        Args:
+            subject, point: of the series.
+            metrics: that an outcome must tell; trials that were run without one of them are left out.
+        """
         query = 'SELECT trial, images, "right", changed FROM trials WHERE subject = ? AND point = ? ORDER BY trial'
-        return {row[0]: Outcome(*row) for row in self._base.execute(query, (subject, point))}
+        found = {row[0]: Outcome(*row) for row in self._base.execute(query, (subject, point))}
+        for metric in metrics:
+            if metric in _READ:
+                query = "SELECT trial, value FROM figures WHERE subject = ? AND point = ? AND metric = ?"
+                told = dict(self._base.execute(query, (subject, point, metric)))
+                found = {trial: _READ[metric](one, told[trial]) for trial, one in found.items() if trial in told}
+        return found
+
+
+def _figures(one: Outcome) -> Iterator[tuple[str, str]]:
+    """Metric and value of what an outcome tells beyond its counts."""
+    if one.classes is not None:
+        yield "classes", json.dumps([astuple(each) for each in one.classes])
+    if one.margin is not None:
+        yield "margin", json.dumps(astuple(one.margin))
+
+
+_READ: dict[str, Callable[[Outcome, str], Outcome]] = {
+    "classes": lambda one, text: replace(one, classes=tuple(ClassCount(*row) for row in json.loads(text))),
+    "margin": lambda one, text: replace(one, margin=MarginSum(*json.loads(text))),
+}

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from bnnflow import CHECK_FAILED, TOOL_MISSING, Problem
 
@@ -17,9 +17,33 @@ from ....transforms.ir.tensor import Array, TensorType
 from ...engine.kept import keep_in, kept_in
 from ..injection.trials import Outcome, Point, Subject
 
+Made = TypeVar("Made")
+
 CLUSTERS = ("dask", "ray")
 _PORTION = 64
-_SUBJECTS: OrderedDict[str, Subject] = OrderedDict()
+_SUBJECTS: OrderedDict[tuple[str, tuple[str, ...]], Subject] = OrderedDict()
+
+
+@dataclass(frozen=True, slots=True)
+class PackedGraph:
+    """A graph as it travels to workers, with the folder of machine code that they may share."""
+
+    name: str
+    input: str
+    input_type: TensorType
+    nodes: tuple[Node, ...]
+    output: str
+    kept: Path | None
+
+    @staticmethod
+    def of(graph: Graph) -> PackedGraph:
+        """Pack a graph."""
+        return PackedGraph(graph.name, graph.input, graph.input_type, graph.nodes, graph.output, kept_in())
+
+    def graph(self) -> Graph:
+        """The graph; what is compiled for it from now on is kept where the sender keeps it."""
+        keep_in(lambda: self.kept)
+        return Graph(self.name, self.input, self.input_type, self.nodes, self.output)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,30 +51,25 @@ class Parcel:
     """A subject as it travels to workers; each worker unpacks it once."""
 
     digest: str
-    name: str
-    input: str
-    input_type: TensorType
-    nodes: tuple[Node, ...]
-    output: str
+    packed: PackedGraph
     images: Array
     labels: Array
-    kept: Path | None
+    metrics: tuple[str, ...]
 
     @staticmethod
     def of(subject: Subject) -> Parcel:
         """Pack a subject."""
-        g, images, labels = subject.graph, subject.images, subject.labels
-        return Parcel(subject.digest, g.name, g.input, g.input_type, g.nodes, g.output, images, labels, kept_in())
+        packed = PackedGraph.of(subject.graph)
+        return Parcel(subject.digest, packed, subject.images, subject.labels, subject.metrics)
 
     def subject(self) -> Subject:
         """The subject, with what it has cached in this process."""
-        if self.digest not in _SUBJECTS:
-            keep_in(lambda: self.kept)
-            graph = Graph(self.name, self.input, self.input_type, self.nodes, self.output)
-            _SUBJECTS[self.digest] = Subject(graph, self.images, self.labels)
+        key = (self.digest, self.metrics)
+        if key not in _SUBJECTS:
+            _SUBJECTS[key] = Subject(self.packed.graph(), self.images, self.labels, metrics=self.metrics)
             while len(_SUBJECTS) > 2:
                 _SUBJECTS.popitem(last=False)
-        return _SUBJECTS[self.digest]
+        return _SUBJECTS[key]
 
 
 Task = tuple[Point, tuple[int, ...]]
@@ -107,6 +126,28 @@ class Workers:
                 calls = [joblib.delayed(perform)(parcel, task) for task in tasks[first : first + size]]
                 yield from _guarded(partial(parallel, calls), self.cluster)
 
+    def each(self, work: Callable[..., Made], graph: Graph, parts: Sequence[tuple[Any, ...]]) -> Iterator[Made]:
+        """`work(graph, *part)` of every part, in the order of the parts.
+
+        Args:
+            work: a function that other processes can import.
+            graph: the first argument of each call.
+            parts: the others; the result must not depend on how work is cut into parts.
+
+        Raises:
+            Problem: what the work finds wrong; a worker died (status 1).
+        """
+        assert not self.cluster, "parts are worked on by this computer"
+        if self.jobs == 1 or len(parts) < 2:
+            yield from (work(graph, *part) for part in parts)
+            return
+        joblib = _package("joblib", "pip install joblib")
+        packed = PackedGraph.of(graph)
+        with self._back_end(joblib) as jobs:
+            parallel = joblib.Parallel(n_jobs=jobs, return_as="generator", batch_size=1)
+            calls = [joblib.delayed(_unpacked)(work, packed, part) for part in parts]
+            yield from _guarded(partial(parallel, calls), "")
+
     @property
     def chunk(self) -> int:
         """Trials of one task: more of them spare the sending of the network."""
@@ -134,6 +175,11 @@ class Workers:
             register_ray()
             with joblib.parallel_config(backend="ray"):
                 yield -1
+
+
+def _unpacked(work: Callable[..., Made], packed: PackedGraph, part: tuple[Any, ...]) -> Made:
+    """What a worker does with a part."""
+    return work(packed.graph(), *part)
 
 
 def _quietly(close: Callable[[], Any]) -> None:

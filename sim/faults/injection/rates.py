@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,11 +15,13 @@ from .cells import CellRate
 from .models import FaultModel
 
 CONDITIONS = ("temperature", "voltage", "condition")
-_NAMES = (*CONDITIONS, "memory", "rate", "p01", "p10")
+_UPSETS, _SIZE = ("fit", "share", "hours"), "bits"
+_NAMES = (*CONDITIONS, "memory", "rate", "p01", "p10", *_UPSETS, _SIZE)
 _COLUMNS = (
     "columns are: temperature, voltage or condition; memory (a layer, layer.weights or layer.thresholds; empty: all "
-    "others); rate, or p01 and p10"
+    "others); rate, or p01 and p10, or fit, share and hours"
 )
+_HOURS, _MBIT = 1e9, 1e6
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +118,43 @@ class Rates:
         return ";".join(f"{name}={rate.up!r}/{rate.down!r}" for name, rate in named)
 
 
+def upset_rate(fit: float, share: float, hours: float, bits: float = 1.0) -> float:
+    """Chance that a unit has a functional upset between two loads of its memory: 1 - exp(-fit bits share hours).
+
+    Upsets are taken to come independently and evenly in time (Poisson).
+
+    Args:
+        fit: upsets of 10^6 bits in 10^9 hours (FIT/Mbit, Mbit of 10^6), 0 or more.
+        share: of upsets that change what the design does, 0 to 1.
+        hours: between two loads or scrubs, 0 or more.
+        bits: of the unit that is hit, above 0: 1 for a cell, its configuration bits for a PE.
+
+    Raises:
+        Problem: a number out of its range.
+
+    >>> f"{upset_rate(100, 1.0, 1000):.6g}"
+    '1e-10'
+    """
+    bad = {
+        "fit": not 0 <= fit < math.inf,
+        "share": not 0 <= share <= 1,
+        "hours": not 0 <= hours < math.inf,
+        "bits": not 0 < bits < math.inf,
+    }
+    for name, wrong in bad.items():
+        if wrong:
+            value = {"fit": fit, "share": share, "hours": hours, "bits": bits}[name]
+            hint = "fit and hours are 0 or more, share is 0 to 1, bits are above 0"
+            raise Problem(f"upsets with {name} {value:g}", "upset rate", hint)
+    return -math.expm1(-fit / _HOURS / _MBIT * bits * share * hours)
+
+
 def read_rates(path: Path) -> list[Rates]:
     """Rate tables from a CSV file with a header, one `Rates` a condition, in the file's order.
 
     Columns: one of `temperature` (degrees Celsius), `voltage` (volts) or `condition` (any text); `rate`, or `p01`
-    and `p10` for errors from 0 to 1 and from 1 to 0; optionally `memory`. Lines that start with # are skipped.
+    and `p10` for errors from 0 to 1 and from 1 to 0, or `fit`, `share`, `hours` and optionally `bits` for upsets
+    (`upset_rate`); optionally `memory`. Lines that start with # are skipped.
 
     Raises:
         Problem: the file cannot be read, columns are missing, unknown, given twice or beside those that they
@@ -135,7 +170,7 @@ def read_rates(path: Path) -> list[Rates]:
         raise Problem("the rate table holds no rates", str(path), _COLUMNS)
     header = [name.strip() for name in rows[0]]
     condition = _header(header, f"{path}:{lines[0][0]}")
-    directed = "rate" not in header
+    directed = "p01" in header
     made: dict[str, dict[str, CellRate]] = {}
     for (number, _), row in zip(lines[1:], rows[1:], strict=True):
         where = f"{path}:{number}"
@@ -143,11 +178,7 @@ def read_rates(path: Path) -> list[Rates]:
             raise Problem(f"{len(row)} values for {len(header)} columns", where)
         cells = {name: value.strip() for name, value in zip(header, row, strict=True)}
         label = f"{condition} {_condition(condition, cells[condition], where)}"
-        names = ("p01", "p10") if directed else ("rate", "rate")
-        try:
-            up, down = (float(cells[name]) for name in names)
-        except ValueError:
-            raise Problem(f"{cells[names[0]]!r} or {cells[names[1]]!r} is not a number", where, _COLUMNS) from None
+        up, down = _upsets(cells, where) if "fit" in header else _rates(cells, directed, where)
         if not (0 <= up <= 1 and 0 <= down <= 1):
             raise Problem(f"fault rates of {up:g} and {down:g}", where, "give numbers from 0 to 1")
         found = made.setdefault(label, {})
@@ -159,17 +190,49 @@ def read_rates(path: Path) -> list[Rates]:
     ]
 
 
+def _rates(cells: Mapping[str, str], directed: bool, where: str) -> tuple[float, float]:
+    names = ("p01", "p10") if directed else ("rate", "rate")
+    try:
+        up, down = (float(cells[name]) for name in names)
+    except ValueError:
+        raise Problem(f"{cells[names[0]]!r} or {cells[names[1]]!r} is not a number", where, _COLUMNS) from None
+    return up, down
+
+
+def _upsets(cells: Mapping[str, str], where: str) -> tuple[float, float]:
+    """The rate of a row of upsets, for both directions."""
+    names = [name for name in (*_UPSETS, _SIZE) if name in cells]
+    try:
+        figures = {name: float(cells[name]) for name in names}
+    except ValueError:
+        said = ", ".join(f"{name} {cells[name]!r}" for name in names)
+        raise Problem(f"{said}: not all of these are numbers", where, _COLUMNS) from None
+    try:
+        rate = upset_rate(**figures)
+    except Problem as problem:
+        raise Problem(problem.what, where, problem.hint) from None
+    return rate, rate
+
+
 def _header(header: list[str], where: str) -> str:
     """The column of conditions; refuses what cannot be a table's columns."""
     condition = [name for name in CONDITIONS if name in header]
-    both, apart = "rate" in header, {"p01", "p10"} & set(header)
+    both, apart, upsets = "rate" in header, {"p01", "p10"} & set(header), {*_UPSETS, _SIZE} & set(header)
     twice = [name for name in dict.fromkeys(header) if header.count(name) > 1]
     if twice:
         raise Problem(f"the rate table has the column {twice[0]!r} twice", where, "keep one of them")
     if both and apart:
         what = f"the rate table has the columns rate and {' and '.join(sorted(apart))}"
         raise Problem(what, where, "give rate for both directions, or p01 and p10")
-    if set(header) - set(_NAMES) or len(condition) != 1 or not (both or len(apart) == 2):
+    if upsets and (both or apart):
+        what = f"the rate table has {', '.join(sorted(upsets))} beside {', '.join(sorted(apart) or ['rate'])}"
+        raise Problem(what, where, "fit, share and hours give a rate of their own")
+    missing = [name for name in _UPSETS if upsets and name not in header]
+    if missing:
+        what = f"the rate table has {', '.join(sorted(upsets))}, but no {' and no '.join(missing)}"
+        hint = "give fit (upsets of 10^6 bits in 10^9 hours), share (0 to 1, of upsets that matter) and hours"
+        raise Problem(what, where, hint)
+    if set(header) - set(_NAMES) or len(condition) != 1 or not (both or len(apart) == 2 or upsets):
         raise Problem(f"the rate table has the columns {', '.join(header)}", where, _COLUMNS)
     return condition[0]
 

@@ -20,6 +20,7 @@ from .cells import FLIP, Cells
 from .draws import stream
 from .layout import KINDS, Memory, chosen, elsewhere, in_block_ram, memories
 from .maps import check_protected, faulty_ops
+from .metrics import ClassCount, MarginSum, checked_metrics, counted, margins, summed
 from .models import FaultModel
 from .protect import Protections
 from .rates import Rates
@@ -152,12 +153,21 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One trial: images, how many were classified rightly, and how many changed their class."""
+    """One trial: images, how many were classified rightly, and how many changed their class.
+
+    Attributes:
+        trial, images, right: its number, and counts.
+        changed: images with another class than without faults: silent data corruption.
+        classes: the same class by class; None where `Subject.metrics` does not ask for it.
+        margin: sums of margins; likewise.
+    """
 
     trial: int
     images: int
     right: int
     changed: int
+    classes: tuple[ClassCount, ...] | None = None
+    margin: MarginSum | None = None
 
 
 @dataclass(slots=True)
@@ -169,20 +179,24 @@ class Subject:
         images, labels: (N, *shape), (N,).
         make: what makes simulators of graphs, on this computer's processor or on a device; outcomes never depend on it.
             Faults of streams and sums, and single flips of weights, are simulated on the processor all the same.
+        metrics: of `metrics.METRICS`, what outcomes are to tell beyond accuracy and changed classes.
     """
 
     graph: Graph
     images: Array
     labels: Array
     make: Callable[[Graph], Simulator] = Simulator.of
+    metrics: tuple[str, ...] = ()
     _simulator: Simulator | None = None
     _classes: Array | None = None
+    _margins: Array | None = None
     _prefix: tuple[str, Prefix | None] | None = None
     _flips: tuple[str, dict[str, SingleFlips | None]] | None = None
     _orders: dict[str, Array] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         checked_labels(self.labels, len(self.images), class_count(self.graph))
+        self.metrics = checked_metrics(self.metrics, self.graph)
 
     @property
     def digest(self) -> str:
@@ -211,6 +225,13 @@ class Subject:
         if self._classes is None:
             self._classes = self.simulator.classes(self.images)
         return self._classes
+
+    @property
+    def margins(self) -> Array:
+        """Margins without faults, (N,), as `metrics.margins` gives them."""
+        if self._margins is None:
+            self._margins = margins(self.simulator.scores(self.images), self.labels)
+        return self._margins
 
     def trial(self, point: Point, trial: int) -> Outcome:
         """One fault map on all images.
@@ -268,7 +289,7 @@ class Subject:
     def run(self, replaced: dict[str, AnyOp], trial: int = 0) -> Outcome:
         """The network with other units in place, on all images; what comes before them is computed once."""
         if not replaced:
-            return Outcome(trial, len(self.images), int((self.classes == self.labels).sum()), 0)
+            return self._told(trial, self.classes, lambda: self.margins)
         first = next(node.name for node in self.graph.nodes if node.name in replaced)
         if self._prefix is None or self._prefix[0] != first:
             small = self._bytes_of(first) <= _CACHE_BYTES
@@ -279,9 +300,17 @@ class Subject:
         return self._judged(trial, self.simulator.finish(start, replaced))
 
     def _judged(self, trial: int, scores: Array) -> Outcome:
-        found = classes_of(self.graph, scores)
+        return self._told(trial, classes_of(self.graph, scores), lambda: margins(scores, self.labels))
+
+    def _told(self, trial: int, found: Array, faulty: Callable[[], Array]) -> Outcome:
+        """The outcome of classes, and of margins where they are asked for."""
         right, changed = int((found == self.labels).sum()), int((found != self.classes).sum())
-        return Outcome(trial, len(self.images), right, changed)
+        classes = margin = None
+        if "classes" in self.metrics:
+            classes = counted(self.labels, self.classes, found, class_count(self.graph))
+        if "margin" in self.metrics:
+            margin = summed(self.graph, self.margins, faulty())
+        return Outcome(trial, len(self.images), right, changed, classes, margin)
 
     def _bytes_of(self, node: str) -> int:
         """Memory of the prefix up to a node, for all images."""

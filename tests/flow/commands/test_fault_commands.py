@@ -76,6 +76,38 @@ def test_a_grid_with_kept_results(folder: Path, capsys: pytest.CaptureFixture[st
     assert all(word in text for word in ("all fault series", "thresholds", "word-line", "seed 0", "f.sqlite"))
 
 
+def test_metrics_beyond_accuracy(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same in JSON, CSV, tables and Python, from a store, by two jobs and on a device; accuracy stays as it is."""
+    plain = ["faults", "net.onnx", *DATA, "--rates", "0,0.1", "--maps", "3", "--json"]
+    arguments = [*plain, "--metrics", "classes, margin", "--store", "f.sqlite"]
+    before = json.loads(said(capsys, [*plain, "--store", "f.sqlite"]))
+    found = json.loads(said(capsys, [*arguments, "--csv", "f.csv"]))
+    assert found["metrics"] == ["classes", "margin"] and "metrics" not in before
+    assert json.loads(said(capsys, arguments)) == found
+    for more in (["--jobs", "2"], ["--device", "cpu-torch"]):
+        fresh = json.loads(said(capsys, [*plain, "--metrics", "classes,margin", *more]))
+        assert fresh == {**found, "store": None}
+    by_hand = bf.faults("net.onnx", "x.npy", "y.npy", rates=[0, 0.1], maps=3, metrics=["classes", "margin"])
+    assert to_json(by_hand) == {**found, "store": None}
+    (series,) = found["series"].values()
+    for told, known in zip(series, next(iter(before["series"].values())), strict=True):
+        assert {key: told[key] for key in known} == known
+        assert sum(of["images"] for of in told["classes"]) == told["images"] == 50
+        assert told["margin"]["unit"] == "integers" and told["margin"]["clean"] >= 0
+    none, some = series
+    assert none["margin"]["loss"] == none["changed_low"] == none["changed_high"] == 0
+    assert some["margin"]["loss"] > 0 and some["changed_low"] < some["changed"] < some["changed_high"]
+    with Path("f.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    label = some["worst_class"]
+    worst = next(of for of in some["classes"] if of["label"] == label)
+    assert int(rows[1]["worst_class"]) == label and float(rows[1][f"class{label}_accuracy"]) == worst["accuracy"]
+    assert float(rows[1]["margin_loss"]) == some["margin"]["loss"] and rows[1]["margin_unit"] == "integers"
+    text = said(capsys, [*plain[:-1], "--metrics", "changed,classes,margin"])
+    assert all(word in text for word in ("beyond accuracy", "silent data", "worst class", "classes of", "integers"))
+    assert "worst class" not in said(capsys, [*plain[:-1], "--metrics", "changed"])
+
+
 def test_devices_give_the_same_outcomes(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["faults", "net.onnx", *DATA, "--rates", "0.01,0.1", "--maps", "3", "--json"]
     arguments += ["--target", "weights", "--target", "thresholds", "--target", "streams"]
@@ -98,6 +130,40 @@ def test_networks_in_pairs_and_protections(folder: Path, capsys: pytest.CaptureF
     assert {row["protection"] for row in found["costs"]["net.onnx"]} == {"secded-72-64", "tmr"}
     text = said(capsys, arguments)
     assert "protection of memories" in text and "net.onnx less other.onnx" in text
+
+
+def test_networks_with_as_many_faults_and_in_as_much_memory(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The smaller network at 1.75 times the rate, as run by itself; beside codes that fit into the larger one."""
+    rng = np.random.default_rng(5)
+    first = Mvau(rng.integers(0, 2, (8, 24)).astype(np.uint8), rng.integers(10, 15, (8, 1)), True, 0, 4, 6)
+    last = Mvau(rng.integers(0, 2, (4, 8)).astype(np.uint8), np.zeros((0, 0), np.int64), True, 0, 1, 4)
+    nodes = (Node("hidden", first, ("x",)), Node("scores", last, ("hidden",)))
+    graph = Graph("few", "x", TensorType((24,), 0, 1), nodes, "scores")
+    Path("few.onnx").write_bytes(write(graph).SerializeToString())
+    arguments = ["faults", "net.onnx", *DATA, "--against", "few.onnx", "--rates", "0.04", "--maps", "4"]
+    arguments += ["--protection", "none", "--protection", "parity", "--protection", "tmr"]
+    equal = [*arguments, "--equal", "faults,memory", "--store", "f.sqlite"]
+    found = json.loads(said(capsys, [*equal, "--json"]))
+    assert found["equal"] == ["faults", "memory"]
+    assert json.loads(said(capsys, [*equal, "--json"])) == found
+    kinds = [(row["equal"], row["protection"], row["second_protection"]) for row in found["paired"]]
+    same = [(kind, code, code) for kind in ("rate", "faults") for code in ("none", "parity", "tmr")]
+    # 224 bits: with parity of words of 24 and 4 bits 240, three times as many 672 of 448.
+    assert kinds == [*same, ("memory", "none", "parity")]
+    many, memory = found["paired"][3], found["paired"][-1]
+    assert (many["bits"], many["second_bits"], float(many["second_rates"])) == (448, 224, 0.08)
+    assert memory["bits"] == 448 > memory["second_bits"] > 224
+    alone = ["faults", "few.onnx", *DATA, "--rates", "0.08", "--maps", "4", "--json"]
+    (curve,) = json.loads(said(capsys, alone))["networks"].values()
+    assert many["second_mean"] == curve["mean"][0]
+    assert many["difference"] == pytest.approx(many["first_mean"] - many["second_mean"])
+    plain = json.loads(said(capsys, [*arguments, "--json"]))
+    assert plain["paired"] == found["paired"][:3] and plain["series"] == found["series"] and "equal" not in plain
+    text = said(capsys, equal)
+    assert "under equal conditions" in text and "0.04 /" in text and "no code fits" not in text
+    swapped = ["faults", "few.onnx", *DATA, "--against", "net.onnx", "--rates", "0.04", "--maps", "2"]
+    swapped += ["--protection", "none", "--protection", "tmr", "--equal", "memory"]
+    assert "no code fits" in said(capsys, swapped).replace("\n", " ")
 
 
 def test_maps_are_saved_and_replayed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -136,6 +202,61 @@ def test_margins(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert row["exact"] and len(row["found"]) == 4
     enough = [count for count in row["found"] if count is not None]
     assert len(row["weakest"]["flips"]) == min(enough) > row["certified"]["least"]
+
+
+def test_criticality_as_a_table_a_picture_and_by_several_jobs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every bit is a row that holds what the .npz holds; two and three jobs write the same bytes as one."""
+    words = ["criticality", "net.onnx", *DATA, "-o", "b.npz", "--csv", "b.csv", "--plot", "b.svg", "--json"]
+    found, kept = json.loads(said(capsys, words)), [Path(f"b.{end}").read_bytes() for end in ("csv", "svg")]
+    with np.load("b.npz", allow_pickle=False) as file, Path("b.csv").open(newline="") as text:
+        tables, rows = dict(file), list(csv.DictReader(text))
+    assert len(rows) == sum(table.size for table in tables.values()) == 16 * 24 + 4 * 16
+    for row in rows:
+        assert int(row["changed"]) == tables[row["layer"]][int(row["row"]), int(row["column"]), int(row["bit"])]
+        assert int(row["right"]) + int(row["changed"]) == 50
+    for jobs in ("2", "3"):
+        assert json.loads(said(capsys, [*words, "--jobs", jobs])) == found
+        assert [Path(f"b.{end}").read_bytes() for end in ("csv", "svg")] == kept
+        with np.load("b.npz", allow_pickle=False) as file:
+            assert all(np.array_equal(file[name], table) for name, table in tables.items())
+    without = ["criticality", "net.onnx", "--input", "x.npy", "--json"]
+    assert json.loads(said(capsys, [*without, "--jobs", "2"])) == json.loads(said(capsys, without))
+
+
+def test_margins_as_a_table_a_picture_and_by_several_jobs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A row for every image and layer, of which the JSON holds the quantiles; jobs write the same bytes."""
+    words = ["margins", "net.onnx", *DATA, "--weakest", "3", "--csv", "m.csv", "--plot", "m.svg", "--json"]
+    found, kept = json.loads(said(capsys, words)), [Path(f"m.{end}").read_bytes() for end in ("csv", "svg")]
+    with Path("m.csv").open(newline="") as text:
+        rows = list(csv.DictReader(text))
+    spreads = {("scores", "weights"): found["last_weights"], ("scores", "inputs"): found["last_inputs"]}
+    spreads |= {(row["layer"], "weights"): row["certified"] for row in found["layers"]}
+    assert len(rows) == 50 * len(spreads) == 150
+    for (layer, of), spread in spreads.items():
+        mine = [row for row in rows if (row["layer"], row["flips_of"]) == (layer, of)]
+        assert [int(row["image"]) for row in mine] == list(range(50))
+        counts = sorted(np.inf if row["certified"] == "any" else int(row["certified"]) for row in mine)
+        assert [counts[0], counts[5], counts[25]] == [
+            np.inf if spread[key] is None else spread[key] for key in ("least", "p10", "median")
+        ]
+    searched = [row["found"] for row in rows if row["layer"] == "hidden"]
+    assert searched[:3] == ["none" if one is None else str(one) for one in found["layers"][0]["found"]]
+    assert not any(searched[3:]) and not any(row["found"] for row in rows if row["layer"] == "scores")
+    for jobs in ("2", "3"):
+        assert json.loads(said(capsys, [*words, "--jobs", jobs])) == found
+        assert [Path(f"m.{end}").read_bytes() for end in ("csv", "svg")] == kept
+
+
+OUTPUTS = {"csv": ["--csv", "t.txt"], "plot": ["--plot", "t.csv"], "jobs": ["--jobs", "0"], "input": ["--csv", "x.csv"]}
+
+
+@pytest.mark.parametrize("command", ["criticality", "margins"])
+@pytest.mark.parametrize("name", OUTPUTS)
+def test_outputs_of_analyses_that_are_refused(
+    name: str, command: str, folder: Path, capsys: pytest.CaptureFixture[str], golden: Golden
+) -> None:
+    Path("x.csv").symlink_to("x.npy")
+    golden(f"problems/command_{command}_{name}", said(capsys, [command, "net.onnx", *DATA, *OUTPUTS[name]], 2))
 
 
 ATTACK = ["attack", "net.onnx", *DATA, "--batch", "20", "--images", "30"]
@@ -309,6 +430,11 @@ BAD = {
     "board_of_nothing": (["--undervolting", "x.csv"], 2),
     "board_that_is_none": (["--undervolting", "x.npy", "--voltages", "0.54"], 2),
     "no_block_rams": (["--voltages", "0.54"], 2),
+    "metrics": (["--metrics", "classes,margins"], 2),
+    "equal_of_one": (["--equal", "faults"], 2),
+    "equal_name": (["--against", "other.onnx", "--equal", "fault"], 2),
+    "equal_memory": (["--against", "other.onnx", "--equal", "memory"], 2),
+    "metrics_of_a_map": (["--map", "m.csv", "--metrics", "classes"], 2),
     "save_protected": (["--save-map", "m.npz", "--protection", "tmr", "--rates", "0.1"], 2),
 }
 
@@ -358,6 +484,11 @@ RECIPES = {
     "placement": [*FLIPS[2:], "-s", "faults.models=[undervolting:0.54]", "-s", "faults.placement=t.csv"],
     "board_alone": [*FLIPS, "-s", "faults.undervolting=t.csv"],
     "board": [*FLIPS[2:], "-s", "faults.models=[undervolting:0.54]", "-s", "faults.undervolting=t.csv"],
+    "equal": [*FLIPS, "-s", "faults.equal=[memory]"],
+    "equal_of_streams": [*FLIPS, "-s", "faults.equal=[faults]", "-s", "faults.targets=[streams]"],
+    "equal_of_one_network": [*FLIPS, "-s", "faults.equal=[faults]", "-s", "prune.enabled=false"],
+    "certify": [*FLIPS, "-s", "faults.certify=10", "-s", "model.weight_bits=2"],
+    "metrics": [*FLIPS, "-s", "faults.metrics=[classes, margins]"],
     "directions": [*FLIPS, "-s", "faults.table=t.csv"],
 }
 

@@ -39,7 +39,8 @@ train: {epochs: 3, learning_rate: 0.01, threads: 1}
 prune: {criterion: deeplift, amount: 0.5, steps: 2, epochs: 1, images: 20}
 verify: {images: 2}
 target: {fps: 20000}
-faults: {rates: [0.01, 0.1], maps: 2, images: 20}
+faults: {rates: [0.01, 0.1], maps: 2, images: 20, metrics: [changed, classes, margin], layers: [all, each], equal: [faults],
+  certify: 10}
 speed: {images: 10}
 """
 
@@ -131,7 +132,7 @@ def test_the_page_is_one_file_without_links_or_scripts(folder: Path, summary: Su
     times = re.compile(r'<td class="n">[\d.,]+</td><td class="soft">(?:up to date)?</td>')
     assert times.sub("", page) == times.sub("", (folder / "report.html").read_text())
     assert not re.search(r"<script|<link|@import|https?:|url\((?!#)", page)
-    assert page.count("<svg") == 5
+    assert page.count("<svg") == 6
     assert "data:image/png;base64,iVBORw" in page and "deeplift finds relevance" in page
     ids = re.findall(r'\bid="([^"]*)"', page)
     assert len(ids) == len(set(ids))
@@ -217,6 +218,45 @@ def test_the_terminal_tables_fit_and_mark_the_bottleneck(summary: Summary) -> No
     assert "◀" not in text
     luts = [number(one.lut) for one in summary.networks.values()]
     assert re.search(rf"LUT +{luts[0]} +{luts[1]} +−[\d.]+\u00a0% +estimated", text)
+
+
+def test_metrics_of_faults_are_shown_where_they_were_asked_for(summary: Summary) -> None:
+    """Each class of each series is a row of the page; the terminal has the worst class and the margin's unit."""
+    assert summary.faults is not None
+    page, text = render(summary), said(summary)
+    series = [one for each in summary.faults.series.values() for one in each]
+    rows = page.partition("Every class under faults")[2].partition("</tbody>")[0].count("<tr><td>")
+    assert rows == sum(len(one.classes or ()) for one in series) == 10 * len(series)
+    for one in series:
+        assert one.margin is not None and f"{one.margin.loss:.4g}" in page
+    assert "silent data corruption" in page and "beyond accuracy" in text and "worst class" in text
+    bare = replace(summary, faults=replace(summary.faults, metrics=None, certified=None))
+    assert "silent data corruption" not in render(bare) and "beyond accuracy" not in said(bare)
+
+
+def test_certificates_curves_and_pairs_are_parts_of_the_page(summary: Summary) -> None:
+    """What `flow margins` shows, of both networks; a curve a layer; the pruned network beside the other."""
+    assert summary.faults is not None and summary.faults.certified is not None
+    page = render(summary)
+    assert set(summary.faults.certified) == {"base", "pruned"}
+    for found in summary.faults.certified.values():
+        assert found.images == 10
+        for name in (found.last, *(one.layer for one in found.layers)):
+            assert f"weights of {name}" in page
+    assert page.count("Flips that provably change no class") == 2
+    picture = plots.fault_curves(summary)
+    assert (
+        picture.startswith("<svg")
+        and "unpruned" in picture
+        and all(one.layers[0] in picture for one in summary.faults.series["base"])
+    )
+    pairs = [gap for gap in summary.faults.paired if gap.equal == "faults"]
+    sizes = [(gap.bits or 0, gap.second_bits or 0) for gap in pairs]
+    assert any(first > second for first, second in sizes) and all(first >= second > 0 for first, second in sizes)
+    assert page.count("<tr><td>faults</td><td>weights</td>") == len(pairs)
+    assert page.count("<tr><td>rate</td><td>weights</td>") == len(summary.faults.paired) - len(pairs)
+    one = replace(summary.faults, series={key: each[:2] for key, each in summary.faults.series.items()})
+    assert not plots.fault_curves(replace(summary, faults=one))
 
 
 def test_rates_of_zero(summary: Summary) -> None:

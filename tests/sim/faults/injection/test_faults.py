@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from bnnflow.sim.faults import (
     memories,
     memory,
     read_rates,
+    upset_rate,
 )
 from bnnflow.sim.faults.injection.draws import stream, uniforms
 from bnnflow.sim.faults.injection.layout import KINDS
@@ -369,11 +371,35 @@ def test_rate_tables(tmp_path: Path, golden: object) -> None:
         "two_conditions": "voltage,temperature,rate\n0.6,25,0.1\n",
         "not_a_number": "voltage,rate\n0.6,nan\n",
         "short_row": "voltage,rate\n0.6\n",
+        "fit_without_share": "condition,fit,hours\nsea,50,24\n",
+        "fit_and_rate": "condition,fit,share,hours,rate\nsea,50,1,24,0.1\n",
+        "fit_no_number": "condition,fit,share,hours\nsea,50,most,24\n",
+        "fit_negative": "condition,fit,share,hours\nsea,-50,1,24\n",
+        "fit_share_in_percent": "condition,fit,share,hours\nsea,50,20,24\n",
+        "fit_no_bits": "condition,fit,share,hours,bits\nsea,50,1,24,0\n",
+        "fit_not_a_number": "condition,fit,share,hours\nsea,nan,1,24\n",
     }.items():
         path.write_text(text)
         with pytest.raises(Problem) as found:
             read_rates(path)
         golden(f"problems/faults_table_{name}", str(found.value))  # type: ignore[operator]
+
+
+def test_upsets_are_rates_by_their_time(tmp_path: Path) -> None:
+    """FIT/Mbit of 10^6 bits in 10^9 hours, by hand; a memory of its own; the share and the bits of a unit count."""
+    path = tmp_path / "fit.csv"
+    path.write_text(
+        "condition,memory,fit,share,hours,bits\norbit,,2e6,1,100,1\norbit,fc.weights,2e6,0.25,100,40\nsea,,50,1,24,1\n"
+    )
+    orbit, sea = read_rates(path)
+    assert not orbit.directed and str(sea).startswith("condition sea: ")
+    assert orbit.at("conv1", "weights").up == orbit.at("conv1", "weights").down
+    assert orbit.at("conv1", "weights").up == pytest.approx(-math.expm1(-2e-7), rel=1e-12)
+    assert orbit.at("fc", "weights").up == pytest.approx(-math.expm1(-2e-6), rel=1e-12)
+    assert sea.value == pytest.approx(50 * 24 / 1e15, rel=1e-12)
+    assert upset_rate(1e30, 1.0, 1.0) == 1.0 and upset_rate(5.0, 0.0, 1.0) == 0.0 == upset_rate(5.0, 1.0, 0.0)
+    # A memory of n bits without upsets: (1 - rate)^n is what Poisson says of all bits at once.
+    assert (1 - upset_rate(3e12, 1, 1)) ** 500 == pytest.approx(1 - upset_rate(3e12, 1, 1, 500), rel=1e-9)
 
 
 TABLES = st.tuples(st.sampled_from([0.0, 0.02, 0.1, 0.5, 1.0]), st.sampled_from([0.0, 0.05, 0.3, 1.0]), st.booleans())
