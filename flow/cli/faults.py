@@ -88,7 +88,8 @@ def faults(
         Path | None,
         Key(
             "faults.table",
-            more="Columns: temperature, voltage or condition; memory (optional); rate, or p01 and p10, or fit, share and hours.",
+            more="Columns: temperature, voltage or condition; memory (optional); rate, or p01 and p10, or fit, share "
+            "and hours.",
             default="none",
         ),
     ] = None,

@@ -39,8 +39,8 @@ train: {epochs: 3, learning_rate: 0.01, threads: 1}
 prune: {criterion: deeplift, amount: 0.5, steps: 2, epochs: 1, images: 20}
 verify: {images: 2}
 target: {fps: 20000}
-faults: {rates: [0.01, 0.1], maps: 2, images: 20, metrics: [changed, classes, margin], layers: [all, each], equal: [faults],
-  certify: 10}
+faults: {rates: [0.01, 0.1], maps: 2, images: 20, metrics: [changed, classes, margin], layers: [all, each],
+  equal: [faults], certify: 10}
 speed: {images: 10}
 """
 
