@@ -11,7 +11,7 @@ READY := $(VENV)/.ready
 $(READY): pyproject.toml constraints.txt build-constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "bnnflow needs Python 3.11 or newer")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	PIP_CONSTRAINT=build-constraints.txt $(BIN)/python -m pip install --quiet -c constraints.txt -e '.[test,check,finn-base,hardware]'
+	PIP_CONSTRAINT=build-constraints.txt $(BIN)/python -m pip install --quiet -c constraints.txt -e '.[test,check,finn-base,hardware,route]'
 	touch $@
 
 demo: $(READY)

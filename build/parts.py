@@ -35,6 +35,7 @@ class Part:
         grades: speed grades of the family, slowest first, where a source names them; not every part has each.
         price: a class of `PRICES`; "": not known.
         boards: names of boards.
+        nextpnr: options that name the part, in the largest package, to nextpnr of its family; (): it does not place it.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Part:
     grades: tuple[str, ...] = ()
     price: str = ""
     boards: tuple[str, ...] = ()
+    nextpnr: tuple[str, ...] = ()
 
     @property
     def bram18(self) -> int:
@@ -180,12 +182,13 @@ _ROWS = (
             grades=("6", "7", "8"),
             price="low",
             boards=boards,
+            nextpnr=(device, "--package", package),
         )
-        for name, lut, blocks, dsp, boards in (
-            ("lfe5u-25f", 24_288, 56, 28, ("Colorlight i5",)),
-            ("lfe5u-45f", 43_848, 108, 72, ()),
-            ("lfe5u-85f", 83_640, 208, 156, ("ULX3S",)),
-            ("lfe5um5g-85f", 83_640, 208, 156, ("ECP5 Evaluation Board",)),
+        for name, lut, blocks, dsp, boards, device, package in (
+            ("lfe5u-25f", 24_288, 56, 28, ("Colorlight i5",), "--25k", "CABGA381"),
+            ("lfe5u-45f", 43_848, 108, 72, (), "--45k", "CABGA554"),
+            ("lfe5u-85f", 83_640, 208, 156, ("ULX3S",), "--85k", "CABGA756"),
+            ("lfe5um5g-85f", 83_640, 208, 156, ("ECP5 Evaluation Board",), "--um5g-85k", "CABGA756"),
         )
     ),
     *(
@@ -194,7 +197,7 @@ _ROWS = (
             lut,
             blocks,
             dsp=dsp,
-            about=f"Lattice iCE40{kind}",
+            about=f"Lattice iCE40 {about}",
             ff=lut,
             family="ice40",
             lut_inputs=4,
@@ -202,20 +205,19 @@ _ROWS = (
             spram=spram,
             price="low",
             boards=boards,
+            nextpnr=(f"--{name.removeprefix('ice40')}", "--package", package),
         )
-        for name, lut, blocks, dsp, spram, kind, boards in (
-            ("ice40hx1k", 1_280, 16, 0, 0, " HX, as nextpnr counts it", ("iCEstick",)),
+        for name, lut, blocks, dsp, spram, about, package, boards in (
+            ("ice40hx1k", 1_280, 16, 0, 0, "HX, as nextpnr counts it", "tq144", ("iCEstick",)),
             (
-                "ice40hx4k",
-                3_520,
-                20,
-                0,
-                0,
-                " HX, as sold (nextpnr counts the 8K's die)",
+                *("ice40hx4k", 3_520, 20, 0, 0, "HX, as sold (nextpnr counts the 8K's die)", "tq144"),
                 ("Alhambra II", "BlackIce II"),
             ),
-            ("ice40hx8k", 7_680, 32, 0, 0, " HX, as nextpnr counts it", ("Alchitry Cu", "iCE40-HX8K Breakout")),
-            ("ice40up5k", 5_280, 30, 8, 4, " UltraPlus, as nextpnr counts it", ("iCEBreaker", "Fomu")),
+            (
+                *("ice40hx8k", 7_680, 32, 0, 0, "HX, as nextpnr counts it", "ct256"),
+                ("Alchitry Cu", "iCE40-HX8K Breakout"),
+            ),
+            ("ice40up5k", 5_280, 30, 8, 4, "UltraPlus, as nextpnr counts it", "sg48", ("iCEBreaker", "Fomu")),
         )
     ),
     *(

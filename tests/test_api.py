@@ -17,7 +17,7 @@ import pytest
 
 import bnnflow as bf
 from bnnflow.flow.cli import app as cli
-from bnnflow.flow.run.tools import compiler_place, verilator_place, yosys_command
+from bnnflow.flow.run.tools import compiler_place, nextpnr_command, verilator_place, yosys_command
 from bnnflow.flow.run.typed_json import to_json
 
 RECIPE = """
@@ -66,8 +66,10 @@ def digits(inside: Path) -> tuple[np.ndarray, np.ndarray]:
 def test_example(example: doctest.DocTest, digits: tuple[np.ndarray, np.ndarray]) -> None:
     if example.name.endswith("cosim") and (verilator_place() is None or compiler_place() is None):
         pytest.skip("Verilator or a C++ compiler is not installed")
-    if example.name.endswith("synth") and yosys_command() is None:
+    if example.name.endswith(("synth", "route")) and yosys_command() is None:
         pytest.skip("yosys is not installed")
+    if example.name.endswith("route") and nextpnr_command("nextpnr-ice40") is None:
+        pytest.skip("nextpnr is not installed")
     example.globs = {"bf": bf, "g": bf.load("net.onnx"), "x": digits[0], "y": digits[1]}
     told: list[str] = []
     failed = doctest.DocTestRunner().run(example, out=told.append, clear_globs=False).failed

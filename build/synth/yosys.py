@@ -112,21 +112,39 @@ def _known(file: Path) -> Netlist | None:
 
 
 def _mapped(sources: Sources, family: Family, yosys: Yosys, seconds: float | None) -> dict[str, int]:
+    with tempfile.TemporaryDirectory() as name:
+        return mapped_in(Path(name), sources, family, yosys, seconds)
+
+
+def mapped_in(
+    folder: Path, sources: Sources, family: Family, yosys: Yosys, seconds: float | None = None, netlist: str = ""
+) -> dict[str, int]:
+    """Have yosys map a module, whatever is kept; returns the number of cells by their type.
+
+    Args:
+        folder: that sources are written to; it is there.
+        sources: the module.
+        family: that it is mapped to.
+        yosys: the program.
+        seconds: that it may take; None: as long as it takes.
+        netlist: name of a file in the folder for the netlist, in yosys' JSON; empty: none is written.
+
+    Raises:
+        Problem: as for `synthesized`.
+    """
     modules = [path for path in sources.files if path.endswith(".sv")]
     # Modules with a file as a parameter have none by default: they are read when they are instantiated.
     script = [f"read_verilog -sv -defer {' '.join(modules)}", f"{family.command} -top {sources.top}"]
-    script += ["tee -q -o stat.json stat -json"]
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        for path, text in sources.files.items():
-            if not family.memory_luts:
-                # yosys refuses a memory that is asked to be of what the family has not.
-                text = text.replace('.STYLE("distributed")', '.STYLE("auto")')
-            target = folder / path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(text, encoding="utf-8")
-        _run([*yosys.command, "; ".join(script)], folder, seconds, sources.top)
-        said = (folder / "stat.json").read_text("utf-8")
+    script += ["tee -q -o stat.json stat -json", *([f"write_json {netlist}"] if netlist else [])]
+    for path, text in sources.files.items():
+        if not family.memory_luts:
+            # yosys refuses a memory that is asked to be of what the family has not.
+            text = text.replace('.STYLE("distributed")', '.STYLE("auto")')
+        target = folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text, encoding="utf-8")
+    _run([*yosys.command, "; ".join(script)], folder, seconds, sources.top)
+    said = (folder / "stat.json").read_text("utf-8")
     counts = json.loads(said[said.index("{") :])["design"]["num_cells_by_type"]
     # Instances of modules that are kept apart stand beside the cells in them, and notes of what was flattened.
     cells = {cell: int(n) for cell, n in counts.items() if not cell.startswith(("$paramod", "$scopeinfo", "bnnflow_"))}

@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from ..graphs.folding import Wanted
     from ..recipe.schema import Recipe
     from ..results.exploration import Exploration
+    from ..results.routing import RoutingResult
     from ..results.synthesis import SynthesisResult
 
-__all__ = ["calibrate", "explore", "synth"]
+__all__ = ["calibrate", "explore", "route", "synth"]
 
 T = TypeVar("T")
 
@@ -84,6 +85,73 @@ def synth(
     fifos = graphs.Fifos(of_run(fifo, "rtl.fifo", found.recipe), path_of(fifo_depths))
     asked = choices_of(control, sets, protect, scrub, primitives, found.recipe)
     return work.synth(found.graphs, wanted, fifos, how, asked, progress)
+
+
+def route(
+    path: PathLike,
+    fps: float | None = None,
+    *,
+    units: Sequence[str] = (),
+    grade: str | None = None,
+    seeds: int | None = None,
+    jobs: int | None = None,
+    seconds: float | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    part: str | None = None,
+    clock_mhz: float | None = None,
+    folding: PathLike | None = None,
+    fifo: int | None = None,
+    fifo_depths: PathLike | None = None,
+    control: bool | None = None,
+    sets: int | None = None,
+    protect: str | None = None,
+    scrub: bool | None = None,
+    primitives: str | None = None,
+    input: str | None = None,
+    top_k: int = 0,
+    keep_shape: bool = False,
+) -> RoutingResult:
+    """Place and route hardware on a part by nextpnr; what was done before is taken from the cache.
+
+    Args:
+        path: of a run, both of whose networks are routed, of one of its networks, or of an ONNX file.
+        units: names, each placed by itself; empty: all of them together.
+        grade: speed grade; None: the run's; else, and where it is empty, the slowest.
+        seeds: of the placer, 1 or more, of which the fastest counts; None: the run's, else 1.
+        jobs: runs at a time; None: one a processor, at most 4.
+        seconds: that yosys and nextpnr may take each; None: as long as they take.
+        progress: is told runs done and in all.
+        part: of Lattice ECP5 or iCE40; None: the run's, which must be one of these.
+        fps, clock_mhz, folding, fifo, fifo_depths, control, sets, protect, scrub, primitives, top_k, keep_shape:
+            as for `LoadedGraph.rtl`.
+        input: as for `load`.
+
+    Returns:
+        `networks`: by "base" and "pruned", or by the graph's name, clock, slowest path and cells.
+
+    Raises:
+        Problem: as for `rtl`; no open tool places on the part, or it has no such grade or unit; a tool fails, or is
+            missing (status 3); status 1: it does not fit the part, or takes too long.
+
+    >>> bf.route("net.onnx", fps=1000, units=["dense1"], part="ice40hx8k").networks["net"].units[0].fmax_mhz > 0
+    True
+    """
+    from ..commands import graphs
+    from ..commands import route as work
+    from ..graphs.inputs import contract_of
+    from ..graphs.of_runs import networks
+    from ..graphs.routing import RouteOptions
+    from ..recipe.parts import part_of
+
+    found = networks(Path(path), contract_of(input))
+    wanted = wanted_of(part, clock_mhz, fps, folding, False, top_k, keep_shape, found.recipe)
+    named = of_run(part, "route.part", found.recipe)
+    chip, speed = part_of(named) if named else wanted.part, of_run(grade, "route.grade", found.recipe)
+    tries = of_run(seeds, "route.seeds", found.recipe)
+    how = RouteOptions(chip, speed, wanted.clock_mhz, tries, units, jobs or usual_jobs(), seconds)
+    fifos = graphs.Fifos(of_run(fifo, "rtl.fifo", found.recipe), path_of(fifo_depths))
+    asked = choices_of(control, sets, protect, scrub, primitives, found.recipe)
+    return work.route(found.graphs, wanted, fifos, how, asked, progress)
 
 
 def explore(

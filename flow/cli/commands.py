@@ -34,6 +34,7 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
         "rtl": "hardware:rtl",
         "cosim": "hardware:cosim",
         "synth": "hardware:synth",
+        "route": "hardware:route",
         "explore": "costs:explore",
         "calibrate": "costs:calibrate",
         "parts": "hardware:parts",

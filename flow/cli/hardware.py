@@ -252,6 +252,77 @@ def synth(
 
 
 @examples(
+    "flow route net.onnx --fps 10000 --part lfe5u-85f",
+    "flow route net.onnx --part ice40up5k --clock-mhz 24 --seeds 4",
+    "flow route runs/digits --part ULX3S --unit conv1  # One unit by itself.",
+)
+def route(
+    graph: HardwareOf,
+    unit: Annotated[
+        list[str] | None,
+        Own("Place this unit by itself; may be given several times.", ("--unit",), default="all of them, together"),
+    ] = None,
+    part: Annotated[str | None, Key("route.part", default="the run's route.part, or its target.part")] = None,
+    grade: Annotated[str | None, Key("route.grade", default=_OF_RUN)] = None,
+    seeds: Annotated[int | None, Key("route.seeds", default=_OF_RUN)] = None,
+    jobs: Annotated[int | None, Own("Runs at a time.", least=1, default="one a processor, at most 4")] = None,
+    timeout: Annotated[
+        float | None, Own("Seconds that yosys and nextpnr may take each.", above=0, default="no limit")
+    ] = None,
+    clock_mhz: ClockOf = None,
+    fps: Rate = None,
+    folding: Folding = None,
+    fifo: HardwareDepth = None,
+    fifo_depths: Depths = None,
+    control: Control = None,
+    sets: Sets = None,
+    protect: Protect = None,
+    scrub: Scrub = None,
+    primitives: Primitives = None,
+    input: Contract = None,
+    top_k: TopK = 0,
+    keep_shape: KeepShape = False,
+    json: Json = False,
+) -> None:
+    """Place and route a graph's hardware by nextpnr: the clock that it runs at on a part.
+
+    Of a run both networks. For Lattice ECP5 and iCE40, which open tools place. Results are kept by content. Exit status
+    1 if the clock that was asked for is not reached or the hardware does not fit, 3 if yosys or nextpnr is missing.
+    """
+    from ..api.hardware import route as work
+    from ..show import hardware as screen_hardware
+    from ..show import terminal as screen
+
+    with screen.Bar("placing and routing", quiet=json) as bar:
+        found = work(
+            graph,
+            fps,
+            units=unit or (),
+            grade=grade,
+            seeds=seeds,
+            jobs=jobs,
+            seconds=timeout,
+            progress=bar.update,
+            part=part,
+            clock_mhz=clock_mhz,
+            folding=folding,
+            fifo=fifo,
+            fifo_depths=fifo_depths,
+            control=control,
+            sets=sets,
+            protect=protect,
+            scrub=scrub,
+            primitives=primitives,
+            input=input,
+            top_k=top_k,
+            keep_shape=keep_shape,
+        )
+    screen.print_json(found) if json else screen_hardware.print_routing(found)
+    if any(one.reached is False for one in found.networks.values()):
+        raise typer.Exit(CHECK_FAILED)
+
+
+@examples(
     "flow parts",
     "flow parts ecp5",
     "flow parts Pynq-Z2  # All that is known of one part, named by its number or a board.",

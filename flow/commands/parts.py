@@ -53,5 +53,5 @@ def _text(one: Part) -> str:
 
 def _facts(one: Part) -> PartFacts:
     means = f"{PRICES[one.price]} US dollars, an estimate for one piece" if one.price else ""
-    own = {each.name: getattr(one, each.name) for each in fields(Part)}
-    return PartFacts(**own, bram18=one.bram18, memory_bits=one.memory_bits, price_means=means)
+    own = {each.name: getattr(one, each.name) for each in fields(Part) if each.name != "nextpnr"}
+    return PartFacts(**own, routed=bool(one.nextpnr), bram18=one.bram18, memory_bits=one.memory_bits, price_means=means)

@@ -75,7 +75,7 @@ def mapped(
                 jobs[name, unit] = source
         if how.whole:
             jobs[name, ""] = whole(hardware.design)
-    _refuse_unknown(how.units, [each.name for one, _ in made.values() for each in one.design.sources])
+    refuse_unknown(how.units, [each.name for one, _ in made.values() for each in one.design.sources])
     found = netlists(jobs, how, tool, progress)
     return SynthesisResult(
         networks={
@@ -130,7 +130,12 @@ def netlists(jobs: Mapping[Key, Sources], how: SynthOptions, tool: Yosys, progre
     return found
 
 
-def _refuse_unknown(units: Sequence[str], known: Sequence[str]) -> None:
+def refuse_unknown(units: Sequence[str], known: Sequence[str]) -> None:
+    """Refuse names of units that there are not.
+
+    Raises:
+        Problem: with those that are near.
+    """
     for unit in units:
         if unit not in known:
             near = get_close_matches(unit, known, 3)

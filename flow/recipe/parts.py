@@ -83,7 +83,7 @@ def _content(name: Any) -> Any:
 
 def part_files(recipe: Recipe) -> list[Path]:
     """The files of parts that a recipe names."""
-    named = (recipe.target.part, recipe.prune.budget.get("part"))
+    named = (recipe.target.part, recipe.route.part, recipe.prune.budget.get("part"))
     return [Path(name) for name in named if isinstance(name, str) and is_part_file(name)]
 
 
@@ -129,7 +129,7 @@ def _fault(key: str, value: Any) -> tuple[str, str] | None:
         if isinstance(value, int) and not isinstance(value, bool) and least <= value <= most:
             return None
         return f"{_shown(value)} is not allowed", f"a whole number from {least} to {most:,}"
-    if key in ("grades", "boards"):
+    if key in ("grades", "boards", "nextpnr"):
         is_list = isinstance(value, list) and all(isinstance(one, str) and one for one in value)
         return None if is_list else (f"{_shown(value)} is not a list of texts", 'for example ["-1", "-2"]')
     if not isinstance(value, str):

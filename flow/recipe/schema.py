@@ -207,6 +207,21 @@ class Synth(Section):
     jobs: Count = Field(default=1, description="netlists at a time")
 
 
+class Route(Section):
+    """The hardware placed and routed by nextpnr, all of a network together: the clock that it runs at."""
+
+    when: Literal["never", "always", "auto"] = Field(
+        default="never", description="auto: where nextpnr is there, for parts that it places"
+    )
+    part: str = Field(default="", description="of Lattice ECP5 or iCE40; empty: `target.part`")
+    # Grades of Lattice are numbers, which nobody puts in quotes.
+    grade: Annotated[str, Field(strict=False, coerce_numbers_to_str=True)] = Field(
+        default="", description="speed grade; empty: the slowest"
+    )
+    seeds: Annotated[int, Field(ge=1, le=100)] = Field(default=1, description="of the placer; the fastest counts")
+    jobs: Count = Field(default=1, description="runs at a time")
+
+
 class Verify(Section):
     """The bit-for-bit comparison of every stage with the one before."""
 
@@ -232,6 +247,7 @@ class Recipe(Section):
     rtl: Rtl = Rtl()
     cosim: Cosim = Cosim()
     synth: Synth = Synth()
+    route: Route = Route()
     speed: Speed = Speed()
     verify: Verify = Verify()
 

@@ -27,7 +27,7 @@ OF_TRAINING = (
 def unused(recipe: Recipe) -> dict[KeyPath, Reason]:
     """Keys of sections but `model` that have no effect, each with the reason and a repair."""
     found: dict[KeyPath, Reason] = {}
-    sections = (_data, _train, _fault_training, _approximation, _prune, _faults, _cosim, _synth)
+    sections = (_data, _train, _fault_training, _approximation, _prune, _faults, _cosim, _synth, _route)
     for rules in (section(recipe) for section in sections):
         for path, why, repair in rules:
             found.setdefault(path, (why, repair))
@@ -158,6 +158,14 @@ def _synth(recipe: Recipe) -> Rules:
     if recipe.synth.when == "never" or not recipe.rtl.enabled:
         for key in ("family", "whole", "jobs"):
             yield ("synth", key), "nothing is synthesized", "or set `synth.when: auto`"
+
+
+def _route(recipe: Recipe) -> Rules:
+    if not recipe.rtl.enabled and recipe.route.when == "always":
+        yield ("route", "when"), "no hardware is written", "or set `rtl: {enabled: true}`"
+    if recipe.route.when == "never" or not recipe.rtl.enabled:
+        for key in ("part", "grade", "seeds", "jobs"):
+            yield ("route", key), "nothing is placed", "or set `route.when: auto`"
 
 
 def undervolts(model: str) -> bool:

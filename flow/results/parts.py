@@ -12,6 +12,7 @@ class PartFacts:
     Attributes:
         name: beginning of its full part numbers, or what a user calls it.
         family: that `flow synth` maps to; "": none.
+        routed: whether `flow route` places on it.
         lut: look-up tables.
         lut_inputs: inputs of each.
         ff: flip-flops.
@@ -31,6 +32,7 @@ class PartFacts:
 
     name: str
     family: str
+    routed: bool
     lut: int
     lut_inputs: int
     ff: int

@@ -11,6 +11,7 @@ from .comparison import HardwareComparison
 from .costs import InputHeld, NetworkCost
 from .faults import FaultCampaign
 from .hardware import Cosim, NotWritten, Rtl
+from .routing import Routing
 from .speed import SpeedResult
 from .stages import DataResult, Epoch, FoldedBy, HandedOver, NetworkVerified, NotHandedOver, PruningResult
 from .synthesis import Synthesis
@@ -121,6 +122,7 @@ class Summary:
         rtl: the hardware as SystemVerilog, by network; None where the stage was left out.
         cosim: what its simulation found, by network; None where the stage was left out.
         synthesis: what it takes of an FPGA, by network; None where the stage was left out.
+        routing: the clock that it runs at on a part, by network; None as above.
         comparison: the pruned network's hardware beside that of the unpruned one; left out where none is pruned.
         verify: comparisons, by network.
         pruning: None where it is not pruned.
@@ -146,6 +148,7 @@ class Summary:
     rtl: Mapping[str, Rtl | NotWritten] | None = field(default=None, metadata=OPTIONAL)
     cosim: Mapping[str, Cosim] | None = field(default=None, metadata=OPTIONAL)
     synthesis: Mapping[str, Synthesis] | None = field(default=None, metadata=OPTIONAL)
+    routing: Mapping[str, Routing] | None = field(default=None, metadata=OPTIONAL)
     comparison: HardwareComparison | None = field(default=None, metadata=OPTIONAL)
     verify: Mapping[str, NetworkVerified]
     pruning: PruningSummary | None

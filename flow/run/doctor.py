@@ -79,7 +79,18 @@ def examine(folder: Path = Path()) -> list[Finding]:
         folder: where runs would be written; its free space is reported.
     """
     found = [_python(), *(_package(*entry) for entry in _PACKAGES), _onnx_pair()]
-    return [*found, _processor(), _memory(), _disk(folder), _gpu(), _verilator(), _compiler(), *_simulation(), _yosys()]
+    return [
+        *found,
+        _processor(),
+        _memory(),
+        _disk(folder),
+        _gpu(),
+        _verilator(),
+        _compiler(),
+        *_simulation(),
+        _yosys(),
+        *_nextpnr(),
+    ]
 
 
 def _python() -> Finding:
@@ -234,6 +245,17 @@ def _yosys() -> Finding:
     return Finding(
         "yosys", found is not None, found[1] if found else "not installed", f"only for flow synth: {INSTALL_YOSYS}"
     )
+
+
+def _nextpnr() -> list[Finding]:
+    from ...build.route.nextpnr import PROGRAMS
+    from .tools import INSTALL_NEXTPNR, nextpnr_command
+
+    found = {program: nextpnr_command(program) for program in PROGRAMS.values()}
+    return [
+        Finding(program, one is not None, one[1] if one else "not installed", f"only for flow route: {INSTALL_NEXTPNR}")
+        for program, one in found.items()
+    ]
 
 
 def _first_line(command: list[str]) -> str:

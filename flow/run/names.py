@@ -4,7 +4,7 @@ from __future__ import annotations
 
 STAGE_NAMES = (
     *("data", "train", "prune", "export", "streamline", "lower"),
-    *("verify", "schedule", "cost", "rtl", "cosim", "synth", "faults", "speed", "report"),
+    *("verify", "schedule", "cost", "rtl", "cosim", "synth", "route", "faults", "speed", "report"),
 )
 
 WEIGHTS = "weights.pt"

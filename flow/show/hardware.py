@@ -5,9 +5,10 @@ from __future__ import annotations
 from rich.table import Table
 
 from ..results.hardware import Cosim, Rtl
+from ..results.routing import RoutingResult
 from ..results.synthesis import Resources, SynthesisResult
 from .graphs import print_input
-from .report import plural, synthesis_saved
+from .report import cells_text, path_text, plural, synthesis_saved
 from .terminal import terminal
 
 
@@ -95,6 +96,40 @@ def print_synthesis(found: SynthesisResult) -> None:
         kinds = ("LUT", "LUT RAM", "FF", "block RAM")
         changes = ", ".join(f"{kind} {change}" for kind, change in zip(kinds, saved[1:-1], strict=True))
         print(f"pruned against unpruned, synthesized: {changes}; cycles per image {saved[-1]}")
+
+
+def print_routing(found: RoutingResult) -> None:
+    """Print clocks, slowest paths and cells, of one network behind the other."""
+    for title, network in found.networks.items():
+        where = f"{network.part}{f', grade {network.grade}' if network.grade else ''}"
+        head = f"{title}: {where}, {' and '.join(network.tools)}, {network.level}"
+        table = Table("unit", title=head, title_justify="left")
+        for column in ("Fmax, MHz", "seeds", "slowest path", "logic, ns", "routing, ns", "seconds"):
+            table.add_column(column, justify="left" if column == "slowest path" else "right")
+        modules = [network.whole] if network.whole is not None else network.units
+        for one in modules:
+            others = f"{min(each.fmax_mhz for each in one.seeds):.1f} to {one.fmax_mhz:.1f}"
+            path, took = one.path, sum(each.seconds for each in one.seeds)
+            table.add_row(
+                one.name or "all",
+                f"{one.fmax_mhz:.1f}",
+                f"{len(one.seeds)}: {others}" if len(one.seeds) > 1 else "1",
+                path_text(path),
+                f"{path.logic_ns:.2f}",
+                f"{path.routing_ns:.2f}",
+                "kept" if all(each.kept for each in one.seeds) else f"{took:.1f}",
+            )
+        terminal().print(table)
+        for one in modules:
+            print(f"{one.name or 'all'}: {cells_text(one)}")
+        if (whole := network.whole) is not None and network.fps is not None:
+            reached = "reached" if network.reached else "missed"
+            rate = (
+                f"{network.interval_cycles:,} cycles per image, {network.fps:,.0f} images/s at {whole.fmax_mhz:.1f} MHz"
+            )
+            print(f"{rate}; the clock of {network.clock_mhz:g} MHz is {reached}")
+        for note in network.notes:
+            print(f"note: {note}")
 
 
 def _amounts(taken: Resources) -> list[str]:

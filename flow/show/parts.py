@@ -41,6 +41,7 @@ def print_part(one: PartFacts) -> None:
         ("part", one.name),
         ("devices, source", one.about),
         ("family of flow synth", one.family or "none: yosys does not map to it here"),
+        ("placed by flow route", "yes, by nextpnr" if one.routed else "no: no open tool here places on it"),
         ("LUT", f"{one.lut:,} of {one.lut_inputs} inputs"),
         ("FF", f"{one.ff:,}"),
         ("block RAMs", blocks),

@@ -14,6 +14,7 @@ from bnnflow import visible
 
 from ..results.faults import FaultCampaign, FaultSeries, FlipSpread, Margins, PairedSeries
 from ..results.rankings import SensitivityRow
+from ..results.routing import RoutedUnit, SlowestPath
 from ..results.speed import GraphSpeed, SpeedResult, SpeedRow
 from ..results.stages import FoldedBy, PruneStep, PruningResult, RelevanceMaps
 from ..results.summary import NetworkSummary, Summary
@@ -89,6 +90,23 @@ def synthesis_saved(networks: Mapping[str, Synthesis]) -> list[str] | None:
     )
     pairs = zip(before, behind, strict=True)
     return [f"{100 * (new - old) / old:+.1f} %" if old else f"+{new:,}" for old, new in pairs]
+
+
+def path_text(path: SlowestPath) -> str:
+    """Where a slowest path begins and ends, and how many cells lie on it."""
+    start, end = path.start or "harness", path.end or "harness"
+    return (
+        f"{plural(path.cells, 'cell')} in {start}"
+        if start == end
+        else f"{plural(path.cells, 'cell')}, {start} to {end}"
+    )
+
+
+def cells_text(unit: RoutedUnit) -> str:
+    """What of a part's cells is taken, pins and buffers of the clock left out, and how much of it is harness."""
+    kinds = [kind for kind in unit.used if not any(one in kind for one in ("IO", "_GB", "DCC"))]
+    taken = ", ".join(f"{unit.used[kind]:,} of {unit.available[kind]:,} {kind}" for kind in kinds)
+    return f"{taken}; of them harness: {unit.harness_ff:,} flip-flops, up to {unit.harness_lut:,} look-up tables"
 
 
 def quantity(value: float | None) -> str:
@@ -214,6 +232,8 @@ def render(summary: Summary, relevance: bytes = b"") -> str:
         pruning_checks=any(step.check is not None for step in steps),
         removed_by=removed_by,
         synthesis_saved=synthesis_saved,
+        path_text=path_text,
+        cells_text=cells_text,
     )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..results.comparison import EqualAccuracy, HardwareComparison
 from ..results.faults import FaultCampaign, SingleFaultSeries
+from ..results.routing import Routing
 from ..results.speed import GraphSpeed, SpeedResult, SpeedRow
 from ..results.stages import PrunedRun
 from ..results.summary import StageSummary, Summary
@@ -23,6 +24,7 @@ from .report import (
     metric_rows,
     number,
     pair_rows,
+    path_text,
     percent,
     plural,
     quantity,
@@ -48,6 +50,8 @@ def tables(summary: Summary) -> list[Table]:
     made += _layer_tables(summary)
     if summary.synthesis:
         made.append(_synthesis_table(summary.synthesis))
+    if summary.routing:
+        made.append(_routing_table(summary.routing))
     if summary.faults is not None:
         made.append(fault_table(summary.faults))
         made += series_tables(summary.faults)
@@ -83,6 +87,19 @@ def _synthesis_table(networks: Mapping[str, Synthesis]) -> Table:
     if (saved := synthesis_saved(networks)) is not None:
         table.add_section()
         table.add_row("change", *saved)
+    return table
+
+
+def _routing_table(networks: Mapping[str, Routing]) -> Table:
+    first = next(iter(networks.values()))
+    where = f"{first.part}, grade {first.grade}" if first.grade else first.part
+    table = _table(
+        f"Placed and routed on {where}", "network|>Fmax, MHz|>asked|>images/s|slowest path", "; ".join(first.tools)
+    )
+    for name, network in networks.items():
+        assert network.whole is not None and network.fps is not None, "a build routes whole networks"
+        clock = f"{network.whole.fmax_mhz:.1f}", f"{network.clock_mhz:g}"
+        table.add_row(TITLES.get(name, name), *clock, f"{network.fps:,.0f}", path_text(network.whole.path))
     return table
 
 

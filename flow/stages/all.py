@@ -21,12 +21,14 @@ from ..graphs.comparison import Target, compare_hardware
 from ..graphs.figures import network_cost
 from ..graphs.folding import decides, fold_for
 from ..graphs.inputs import input_held
+from ..graphs.routing import program_of
 from ..pruning.prune import recovery_settings
 from ..pruning.widths import widths_note
 from ..recipe.objects import export_properties, held_out_share, make_network, network_spec, trained_file
 from ..recipe.parts import part_content, shown_part, target_part
 from ..results.faults import FaultCampaign
 from ..results.hardware import CosimResult, RtlResult
+from ..results.routing import RoutingResult
 from ..results.speed import LeftOut, NetworkSpeedRow, SpeedResult
 from ..results.stages import (
     CostResult,
@@ -43,12 +45,22 @@ from ..results.stages import (
 from ..results.summary import Summary
 from ..results.synthesis import SynthesisResult
 from ..run.names import FLIPS, FOLDED, LEVEL_FILES, QONNX, WEIGHTS
-from ..run.tools import synthesis_tool
+from ..run.tools import routing_tool, synthesis_tool
 from ..run.typed_json import extended, to_json
 from .build import Build, json_text, write_graph
 from .faults import run_campaign
 from .handover import hand_over
-from .hardware import cosim_wanted, family_wanted, simulate_rtl, synth_wanted, synthesize, write_rtl
+from .hardware import (
+    cosim_wanted,
+    family_wanted,
+    route_hardware,
+    route_part,
+    route_wanted,
+    simulate_rtl,
+    synth_wanted,
+    synthesize,
+    write_rtl,
+)
 from .prune import RELEVANCE, prune_base, step_cost_inputs, step_costs
 from .summary import summarize
 from .train import source_digest, state_digest, taken_over, train_base
@@ -276,6 +288,20 @@ def synth(build: Build) -> SynthesisResult | NoResult:
     return build.stage("synth", inputs, partial(synthesize, build), SynthesisResult)
 
 
+def route(build: Build) -> RoutingResult | NoResult:
+    """Place and route the hardware by nextpnr."""
+    if not route_wanted(build.recipe):
+        return build.skip("route")
+    chip = route_part(build.recipe)
+    inputs = {
+        "rtl": to_json(build.result(RtlResult)),
+        "route": build.recipe.route.model_dump(mode="json", exclude={"when", "jobs", "part"}),
+        "part": asdict(chip),
+        "tools": [synthesis_tool().version, routing_tool(program_of(chip)).version],
+    }
+    return build.stage("route", inputs, partial(route_hardware, build), RoutingResult)
+
+
 def faults(build: Build) -> FaultCampaign | NoResult:
     """Measure accuracy under faults: the recipe's grid on every network, with the same maps and images."""
     settings, recipe = build.recipe.faults, build.recipe
@@ -364,6 +390,7 @@ STAGES: dict[str, Callable[[Build], object]] = {
         rtl,
         cosim,
         synth,
+        route,
         faults,
         speed,
         report,

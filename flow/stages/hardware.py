@@ -6,8 +6,9 @@ import numpy as np
 
 from bnnflow import CHECK_FAILED, Problem
 
+from ...build.parts import Part
 from ...build.rtl.design import design
-from ...build.synth.families import Family, family, family_of
+from ...build.synth.families import FAMILIES, Family, family, family_of
 from ...transforms.ir.graph import Graph
 from ...transforms.reading.read import read
 from ..graphs.control import choices_of, control_of, writable
@@ -15,13 +16,23 @@ from ..graphs.cosimulation import Checks, cosimulated
 from ..graphs.hardware import Hardware, hardware_of, refuse_too_large, told
 from ..graphs.of_runs import named
 from ..graphs.rates import affordable, timing_of
+from ..graphs.routing import RouteOptions, program_of, routed_hardware
 from ..graphs.synthesis import SynthOptions, mapped, refuse_foreign
-from ..recipe.parts import target_part
+from ..recipe.parts import part_at, target_part
 from ..recipe.schema import Recipe
 from ..results.hardware import CosimResult, NotWritten, Rtl, RtlResult
+from ..results.routing import RoutingResult
 from ..results.synthesis import SynthesisResult
 from ..run.names import FOLDED
-from ..run.tools import compiler_place, simulation_tools, synthesis_tool, verilator_place, yosys_command
+from ..run.tools import (
+    compiler_place,
+    nextpnr_command,
+    routing_tool,
+    simulation_tools,
+    synthesis_tool,
+    verilator_place,
+    yosys_command,
+)
 from .build import Build
 
 FOLDER = "rtl"
@@ -98,6 +109,52 @@ def synthesize(build: Build) -> SynthesisResult:
     made = {network: (_again(build, network, rtl), ()) for network, rtl in written if isinstance(rtl, Rtl)}
     progress = build.progress("synth")
     return mapped(made, how, synthesis_tool(), lambda done, total: progress(done, total, {}))
+
+
+def route_part(recipe: Recipe) -> Part:
+    """The part that a recipe's hardware is placed on.
+
+    Raises:
+        Problem: as of `part_at`.
+    """
+    return part_at(recipe, "route.part", recipe.route.part) if recipe.route.part else target_part(recipe)
+
+
+def route_wanted(recipe: Recipe) -> bool:
+    """Whether a recipe has the hardware placed and routed, here.
+
+    Raises:
+        Problem: it has to be, and no tool places on the part, or (status 3) a tool is missing; with any `when` but
+            never, there is no such speed grade.
+    """
+    asked = recipe.route.when
+    if not recipe.rtl.enabled or asked == "never":
+        return False
+    chip = route_part(recipe)
+    if asked == "auto" and not recipe.route.part and not chip.nextpnr:
+        return False
+    program = program_of(chip, recipe.route.grade)
+    refuse_foreign(recipe.rtl.primitives, FAMILIES[chip.family])
+    if asked == "auto":
+        return yosys_command() is not None and nextpnr_command(program) is not None
+    synthesis_tool(), routing_tool(program)
+    return True
+
+
+def route_hardware(build: Build) -> RoutingResult:
+    """Place and route what `write_rtl` wrote.
+
+    Raises:
+        Problem: a tool fails; status 1: a network does not fit the part.
+    """
+    recipe, chip = build.recipe, route_part(build.recipe)
+    asked, clock = recipe.route, recipe.target.clock_mhz
+    how = RouteOptions(chip, asked.grade, clock, asked.seeds, (), asked.jobs)
+    written = build.result(RtlResult).networks.items()
+    made = {network: (_again(build, network, rtl), ()) for network, rtl in written if isinstance(rtl, Rtl)}
+    progress = build.progress("route")
+    tools = synthesis_tool(), routing_tool(program_of(chip))
+    return routed_hardware(made, how, tools, lambda done, total: progress(done, total, {}))
 
 
 def _folded(build: Build, network: str) -> Graph:

@@ -19,6 +19,7 @@ from ..recipe.parts import shown_part
 from ..results.comparison import HardwareComparison
 from ..results.faults import FaultCampaign
 from ..results.hardware import CosimResult, RtlResult
+from ..results.routing import RoutingResult
 from ..results.speed import SpeedResult
 from ..results.stages import (
     CostResult,
@@ -73,6 +74,7 @@ def summarize(build: Build) -> Summary:
         rtl=None if (written := build.result_if_any(RtlResult)) is None else written.networks,
         cosim=None if (simulated := build.result_if_any(CosimResult)) is None else simulated.networks,
         synthesis=None if (cells := build.result_if_any(SynthesisResult)) is None else cells.networks,
+        routing=None if (clocks := build.result_if_any(RoutingResult)) is None else clocks.networks,
         comparison=_comparison(build),
         verify=build.result(VerifyResult).networks,
         pruning=_pruning(build, copied),

@@ -40,7 +40,7 @@ from ..recipe.schema import Recipe
 from ..run.files import explain, sha256_of
 from ..run.places import data_places
 from .faults import fault_settings
-from .hardware import cosim_wanted, family_wanted, synth_wanted
+from .hardware import cosim_wanted, family_wanted, route_wanted, synth_wanted
 from .plan import check_costs, check_labels, check_plan
 
 if TYPE_CHECKING:
@@ -184,6 +184,8 @@ def _check_names(recipe: Recipe) -> None:
     if wanted:
         with recipe.at("synth.family"):
             family_wanted(recipe)
+    with recipe.at("route.when"):
+        route_wanted(recipe)
     several = {"prune.jobs": recipe.prune.jobs if recipe.prune.enabled else 1}
     several["faults.jobs"] = recipe.faults.jobs if recipe.faults.enabled else 1
     for key, jobs in several.items():

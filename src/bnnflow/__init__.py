@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .flow.api.graphs import check as check
     from .flow.api.graphs import compile_file as compile_file
     from .flow.api.graphs import load as load
+    from .flow.api.hardware import route as route
     from .flow.api.hardware import synth as synth
     from .flow.api.parts import part as part
     from .flow.api.parts import parts as parts
@@ -37,7 +38,7 @@ __all__ = [
     *("CHECK_FAILED", "TOOL_MISSING", "USER_INPUT", "LoadedGraph", "Problem", "__version__", "approximate", "attack"),
     *("build", "calibrate", "check", "compare", "compare_hardware", "compile_file", "explore", "faults", "load"),
     *("part", "parts"),
-    *("protect", "prune", "rank", "synth", "tolerance", "visible"),
+    *("protect", "prune", "rank", "route", "synth", "tolerance", "visible"),
 ]
 # Names of the Python API, by the module of flow/api that holds them.
 _API = {
@@ -48,6 +49,7 @@ _API = {
     **dict.fromkeys(("protect", "tolerance"), "plans"),
     "calibrate": "hardware",
     "explore": "hardware",
+    "route": "hardware",
     "synth": "hardware",
     **dict.fromkeys(("part", "parts"), "parts"),
 }

@@ -44,7 +44,7 @@ faults: {rates: [0.01, 0.1], maps: 2, images: 60}
 speed: {images: 20}
 """
 # The simulation of the hardware is off unless a recipe asks for it (test_hardware_stages.py).
-NAMES = [name for name in stages.STAGES if name not in ("cosim", "synth")]
+NAMES = [name for name in stages.STAGES if name not in ("cosim", "synth", "route")]
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,222 @@
+"""A module in, its clock out: one run of yosys and nextpnr, kept by content."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from bnnflow import CHECK_FAILED, Problem
+
+from ..parts import Part
+from ..synth.families import FAMILIES
+from ..synth.yosys import Yosys, mapped_in
+from .harness import INSTANCE, Harnessed
+
+# Families that nextpnr places, by what its program is called.
+PROGRAMS = {"ecp5": "nextpnr-ecp5", "ice40": "nextpnr-ice40"}
+_NETLIST, _REPORT, _LOG = "netlist.json", "report.json", "nextpnr.log"
+
+
+@dataclass(frozen=True, slots=True)
+class Nextpnr:
+    """A nextpnr of one family.
+
+    Attributes:
+        command: before its options.
+        version: as it says it; results of another one are not taken.
+        cache: folder of results.
+    """
+
+    command: tuple[str, ...]
+    version: str
+    cache: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a module is placed on.
+
+    Attributes:
+        part: of which `nextpnr` is not empty.
+        grade: speed grade, of the part's; empty where it has none.
+        clock_mhz: that is asked for.
+        seed: of the placer's random numbers, 1 or more.
+    """
+
+    part: Part
+    grade: str
+    clock_mhz: float
+    seed: int
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Of nextpnr."""
+        grade = ("--speed", self.grade) if self.grade else ()
+        return (*self.part.nextpnr, *grade, "--freq", f"{self.clock_mhz:g}", "--seed", str(self.seed))
+
+
+@dataclass(frozen=True, slots=True)
+class CriticalPath:
+    """The slowest path from a register to a register.
+
+    Attributes:
+        start, end: instances of the module's top that hold its registers; empty: a register of the top or of the
+            harness.
+        logic_ns: in cells, with set-up.
+        routing_ns: between them.
+        cells: look-up tables, carries and multiplexers on it.
+    """
+
+    start: str
+    end: str
+    logic_ns: float
+    routing_ns: float
+    cells: int
+
+
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """A module, placed and routed.
+
+    Attributes:
+        fmax_mhz: the fastest that its clock may be.
+        used, available: cells by the type that nextpnr calls them, the harness among them.
+        path: that the clock waits for.
+        seconds: that yosys and nextpnr took, when it was done.
+        kept: whether it was done before.
+    """
+
+    fmax_mhz: float
+    used: Mapping[str, int]
+    available: Mapping[str, int]
+    path: CriticalPath
+    seconds: float
+    kept: bool = False
+
+
+def routed(module: Harnessed, target: Target, tools: tuple[Yosys, Nextpnr], seconds: float | None = None) -> Routed:
+    """Synthesize a module in its harness, place and route it; what was done before is taken from the cache.
+
+    Args:
+        module: of the generator.
+        target: part, grade, clock and seed.
+        tools: the programs.
+        seconds: that each of them may take; None: as long as it takes.
+
+    Raises:
+        Problem: a program fails (with its last lines), or, status 1, the module does not fit the part, or it takes too
+            long.
+    """
+    yosys, nextpnr = tools
+    family = FAMILIES[target.part.family]
+    parts = [yosys.version, nextpnr.version, family.command, *target.options, module.sources.digest]
+    file = nextpnr.cache / f"{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:40]}.json"
+    if (known := _known(file)) is not None:
+        return known
+    began = time.perf_counter()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        mapped_in(folder, module.sources, family, yosys, seconds, _NETLIST)
+        said = _report_of(folder, target, nextpnr, seconds)
+    took = round(time.perf_counter() - began, 2)
+    found = _read(said, took)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", dir=file.parent, delete=False, encoding="utf-8") as new:
+        json.dump(asdict(found), new)
+    Path(new.name).replace(file)
+    return found
+
+
+def _known(file: Path) -> Routed | None:
+    """What the cache has; nothing where its file is not whole."""
+    try:
+        held = json.loads(file.read_text("utf-8"))
+        return Routed(**held | {"path": CriticalPath(**held["path"]), "kept": True})
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def _report_of(folder: Path, target: Target, nextpnr: Nextpnr, seconds: float | None) -> dict[str, Any]:
+    # The yowasp programs see their working folder alone, so names are relative.
+    names = ("--json", _NETLIST, "--report", _REPORT, "-q", "-l", _LOG, "--timing-allow-fail")
+    loose = ("--lpf-allow-unconstrained",) if target.part.family == "ecp5" else ("--pcf-allow-unconstrained",)
+    command = [*nextpnr.command, *target.options, *names, *loose]
+    try:
+        done = subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, errors="replace", timeout=seconds, check=False
+        )
+    except subprocess.TimeoutExpired:
+        what = f"placing and routing took more than {seconds:g} s"
+        raise Problem(what, "nextpnr", "give it more time, or place units apart", CHECK_FAILED) from None
+    except OSError as error:
+        raise Problem(f"nextpnr cannot be started: {error}", "nextpnr", "run `flow doctor`") from error
+    if done.returncode:
+        _refuse(done, folder / _LOG, target)
+    found: dict[str, Any] = json.loads((folder / _REPORT).read_text("utf-8"))
+    return found
+
+
+def _refuse(done: subprocess.CompletedProcess[str], log: Path, target: Target) -> None:
+    """Say why nextpnr failed.
+
+    Raises:
+        Problem: always.
+    """
+    lines = (done.stdout + done.stderr).strip().splitlines()
+    errors = [line for line in lines if line.startswith("ERROR")]
+    told = log.read_text("utf-8", errors="replace") if log.is_file() else ""
+    full = re.findall(r"^Info:\s+(\w+):\s+(\d+)/\s*(\d+)\s+(\d+)%", told, re.MULTILINE)
+    beyond = [f"{int(used):,} {kind} of {int(there):,}" for kind, used, there, _ in full if int(used) > int(there)]
+    if beyond or any("no more BELs" in line or "Unable to find" in line for line in errors):
+        need = f": it needs {', '.join(beyond)}" if beyond else ""
+        hint = "a larger part (`flow parts`), a lower rate, or more pruning"
+        raise Problem(f"it does not fit {target.part.name}{need}", "nextpnr", hint, CHECK_FAILED)
+    tail = "\n".join((errors or lines)[-8:])
+    hint = "a status below 0 is a signal: -9 mostly means that memory ran out; else please report it"
+    raise Problem(f"nextpnr failed with status {done.returncode}: {tail}", "nextpnr", hint)
+
+
+def _read(said: Mapping[str, Any], seconds: float) -> Routed:
+    """What nextpnr's report says.
+
+    Raises:
+        Problem: it has no clock.
+    """
+    if not said["fmax"]:
+        raise Problem("no path of it has a clock", "nextpnr", "this is a bug: please report it")
+    name, clock = min(said["fmax"].items(), key=lambda one: one[1]["achieved"])
+    inside = f"posedge {name}"
+    path = next(one for one in said["critical_paths"] if one["from"] == one["to"] == inside)
+    used = {kind: each["used"] for kind, each in said["utilization"].items() if each["used"]}
+    return Routed(
+        fmax_mhz=round(clock["achieved"], 3),
+        used=used,
+        available={kind: said["utilization"][kind]["available"] for kind in used},
+        path=_path(path["path"]),
+        seconds=seconds,
+    )
+
+
+def _path(hops: Sequence[Mapping[str, Any]]) -> CriticalPath:
+    routing = sum(hop["delay"] for hop in hops if hop["type"] == "routing")
+    return CriticalPath(
+        start=_instance(hops[0]["from"]["cell"]),
+        end=_instance(hops[-1]["to"]["cell"]),
+        logic_ns=round(sum(hop["delay"] for hop in hops) - routing, 3),
+        routing_ns=round(routing, 3),
+        cells=sum(hop["type"] == "logic" for hop in hops),
+    )
+
+
+def _instance(cell: str) -> str:
+    """The instance of the module's top that a cell lies in: "conv0" of "dut.u_conv0.u_out.head_LUT4_B"."""
+    names = cell.split(".")
+    return names[1].removeprefix("u_") if len(names) > 2 and names[0] == INSTANCE else ""
