@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ..transforms.ir.tensor import Array
@@ -83,3 +85,18 @@ def words_hex(words: Array, bits: int) -> list[str]:
     stored = (words[..., None] >> places & 1).astype(np.uint8).reshape(count, values * bits)
     packed = np.packbits(stored, axis=1, bitorder="little")
     return [row[::-1].tobytes().hex()[-digits:] for row in packed]
+
+
+def joined_words(words: Sequence[str], bits: int, joined: int) -> list[str]:
+    """Words in hexadecimal as rows of so many, the first of a row in its lowest bits; 0 behind the last word.
+
+    Args:
+        words: in hexadecimal.
+        bits: of a word.
+        joined: words of a row.
+    """
+    digits, rows = -(-bits * joined // 4), []
+    for start in range(0, len(words), joined):
+        row = sum(int(word, 16) << place * bits for place, word in enumerate(words[start : start + joined]))
+        rows.append(f"{row:0{digits}x}")
+    return rows

@@ -9,6 +9,8 @@ from typing import Literal
 Style = Literal["block", "distributed"]
 # Words of constants that our hardware leaves to the logic which reads them (`bnnflow_rom`).
 FEW_WORDS = 8
+# A block RAM of 18 kbit: words of one bit, and widths, each with half the words.
+_BLOCK_WORDS, _BLOCK_WIDTHS = 16_384, (1, 2, 4, 9, 18, 36)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,3 +65,19 @@ def prefers_block_ram(width: int, depth: int) -> bool:
     """Whether constants take 96 LUTs or more for each block RAM of 18 kbit, as a ROM of LUT6 of 64 words and a bit."""
     luts, places = width * ceil(depth / 64), ((512, 36), (1024, 18), (2048, 9), (4096, 4), (8192, 2))
     return luts >= 96 * min(ceil(depth / words) * ceil(width / bits) for words, bits in places)
+
+
+def words_of_a_row(width: int, depth: int) -> int:
+    """Words that our hardware joins to a row of block RAM: the fewest with which least block RAMs hold all of them.
+
+    A memory that is deeper than a block RAM would be several behind each other, between whose outputs is chosen; rows
+    of several words are wide and shallow, and read one after the other.
+    """
+    shapes = [(_BLOCK_WORDS >> place, bits) for place, bits in enumerate(_BLOCK_WIDTHS)]
+
+    def blocks(joined: int) -> int:
+        rows = ceil(depth / joined)
+        return min(ceil(joined * width / bits) for words, bits in shapes if words >= rows)
+
+    least = ceil(depth / _BLOCK_WORDS)
+    return min(range(least, max(least, ceil(depth / (_BLOCK_WORDS >> len(shapes) - 1))) + 1), key=blocks)

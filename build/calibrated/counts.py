@@ -59,6 +59,8 @@ def _mvau(made: Pieces, p: Sizes, module: Module, depths: Sequence[int]) -> None
     inputs = p["SIMD"] * p["XBITS"]
     made.counter(steps)
     made.counter(groups)
+    # Whether a step ends a row, and whether it reads.
+    made.ff((steps > 1) + (groups > 1))
     made.ff(inputs)
     if groups > 1:
         made.term("kept" if steps > 1 else "kept whole", inputs)
@@ -210,6 +212,8 @@ def _window(made: Pieces, p: Sizes, module: Module, depths: Sequence[int]) -> No
     size = 2**bits if 2**bits <= 1024 or 4 * 2**bits <= 5 * p["BUFFER"] else p["BUFFER"]
     for size_of in (run, p["KH"], outer, across, down):
         made.counter(size_of)
+        # Whether it is at its end.
+        made.ff(size_of > 1)
     made.ff(2 * bits + p["BUFFER"].bit_length() + 1)
     made.term("window fill", p["BUFFER"].bit_length())
     made.term("window address", bits)
@@ -327,7 +331,7 @@ def _label_select(made: Pieces, p: Sizes, module: Module, depths: Sequence[int])
 
 def _widen(made: Pieces, p: Sizes, module: Module, depths: Sequence[int]) -> None:
     made.counter(p["N"])
-    made.ff((p["N"] - 1) * p["WIDTH"])
+    made.ff((p["N"] - 1) * p["WIDTH"] + 1)
     made.fifo(p["N"] * p["WIDTH"], depths[0])
 
 

@@ -110,7 +110,8 @@ class Pieces:
         places = depth + latency
         bits, count = address_bits(places), places.bit_length()
         size = 2**bits if places <= 64 else places
-        self.ff((2 * bits if places > 1 else 0) + count * (2 if latency else 1))
+        # Pointers, counters, whether a word is there and whether a place is free.
+        self.ff((2 * bits if places > 1 else 0) + count * (2 if latency else 1) + 2)
         self.term("fifo", 1)
         self.term("fifo counter", count * (2 if latency else 1))
         self.term("fifo address", 2 * bits)
@@ -122,12 +123,28 @@ class Pieces:
         """bnnflow_memory: constants that are read in turn."""
         if held.depth == 0:
             return
+        if held.joined:
+            self._ahead(held)
+            return
         self.counter(held.depth)
         if held.depth <= FEW_WORDS:
             if held.depth > 1:
                 self.ff(address_bits(held.depth))
             return
         self.table(held)
+
+    def _ahead(self, held: Memory) -> None:
+        """Rows of a block RAM that are read ahead of a register, of whose words one is chosen."""
+        joined, rows = held.joined, ceil(held.depth / held.joined)
+        self.exact["block_ram"] += read_only(self.family, rows, joined * held.width, "block").amount
+        self.counter(rows)
+        self.counter(joined)
+        used = self.used(held)
+        # The row, the number of the word that is chosen of it, whether a row is there, whether it is the last.
+        self.ff(joined * used + 1)
+        if joined > 1:
+            self.ff(address_bits(joined) + (1 if held.depth % joined else 0))
+            self.term("bank", (joined - 1) * used)
 
     def used(self, held: Memory) -> int:
         """Bits of a word of constants that are stored."""

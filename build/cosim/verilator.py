@@ -39,6 +39,8 @@ _LINK = ("-pthread", "-latomic")
 _ASSERTED = {
     "place_there": "a place was taken that was not free",
     "no_overflow": "a word was written over one that waits",
+    "word_there": "a word was offered that was not there, or none that was",
+    "place_free": "a place was called free that was not, or none that was",
     "data_wait": "data changed, or were taken back, while they waited",
 }
 

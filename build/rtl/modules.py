@@ -31,9 +31,9 @@ from ...transforms.ir.ops import (
     Thresholding,
 )
 from ...transforms.ir.tensor import Array, TensorType
-from ...transforms.memories import FEW_WORDS, prefers_block_ram
+from ...transforms.memories import FEW_WORDS, prefers_block_ram, words_of_a_row
 from ...transforms.streams import WindowMoves
-from ..memories import weight_lines, words_hex
+from ..memories import joined_words, weight_lines, words_hex
 from .control import Control, Rows
 from .words import value_bits
 
@@ -74,6 +74,16 @@ class Memory:
     def words(self) -> list[str]:
         """In hexadecimal, word 0 first; made when they are asked for: sizes alone say what hardware costs."""
         return self.contents()
+
+    @property
+    def joined(self) -> int:
+        """Words of a row that is read ahead of block RAM (bnnflow_memory); 0 for what does not lie there."""
+        return words_of_a_row(self.width, self.depth) if self.style == "block" and self.depth > FEW_WORDS else 0
+
+    @property
+    def rows_of_words(self) -> list[str]:
+        """Its words as they lie in the file: joined to rows, in hexadecimal."""
+        return joined_words(self.words, self.width, self.joined) if self.joined > 1 else self.words
 
     @property
     def bits(self) -> int:

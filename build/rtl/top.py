@@ -242,7 +242,8 @@ class Top:
         late: dict[str, int | str] = {"LATE": cycles - own} if cycles > own else {}
         if memory.rows is None:
             sizes = {"DEPTH": memory.depth, "WIDTH": memory.width} | late
-            sizes |= {"FILE": self._file(name, memory.words), "STYLE": f'"{memory.style}"'}
+            sizes |= {"JOINED": memory.joined} if memory.joined else {}
+            sizes |= {"FILE": self._file(name, memory.rows_of_words), "STYLE": f'"{memory.style}"'}
             self._instance("bnnflow_memory", wire, sizes, read)
         else:
             self._guarded(unit, port, memory, memory.rows, late, read)

@@ -19,12 +19,12 @@ STREAMS = (
         ),
         (
             fault(
-                "a place is taken again while it is read",
+                "a place more is given than there is",
                 "fifo",
-                "free = taken != CBITS'(PLACES)",
-                "free = taken != CBITS'(PLACES) | read",
+                "free <= read | taken != CBITS'(PLACES - 1)",
+                "free <= read | taken != CBITS'(PLACES)",
             ),
-            fault("the youngest word is offered", "fifo", "m_data  = words[head]", "m_data  = words[tail]"),
+            fault("the youngest word is offered", "fifo", "m_data = words[head]", "m_data = words[tail]"),
             fault("a read beside a push is not counted", "fifo", "if (push != read)", "if (push)"),
         ),
     ),
@@ -125,7 +125,7 @@ WINDOWS = (
         ({**_WINDOW, "VALUES": 0},),
         (
             fault("a window begins before all its words are there", "sliding_window", "HELD = (", "HELD = -1 + ("),
-            fault("a window has a row less", "sliding_window", "KBITS'(KH - 1)", "KBITS'(KH - 2)"),
+            fault("a window has a row less", "sliding_window", "KBITS'(KH - 2)", "KBITS'(KH - 3)"),
         ),
     ),
     Proof(

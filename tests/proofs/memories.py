@@ -190,6 +190,7 @@ GUARDED = (
         memory="u_part.u_rows.words",
     ),
 )
+_ROWS = {"WIDTH": 1, "DEPTH": 11, "JOINED": 3}
 OTHERS = (
     Proof(
         "bnnflow_memory",
@@ -198,6 +199,22 @@ OTHERS = (
         (
             fault("the last word is left out", "memory", "ABITS'(DEPTH - 1)", "ABITS'(DEPTH - 2)"),
             fault("it is a cycle early", "rom", "all[int'(place)", "all[int'(addr)", {"DEPTH": 8}),
+        ),
+    ),
+    Proof(
+        "bnnflow_memory",
+        "words of rows that are read ahead, in turn, one cycle later, or two; behind a reset from the second cycle on",
+        tuple(
+            {"WIDTH": width, "DEPTH": depth, "JOINED": joined, "LATE": late}
+            for width, depth, joined, late in (
+                *((4, 9, 1, 0), (1, 12, 3, 0), (1, 11, 3, 0), (1, 7, 7, 0), (2, 5, 2, 0)),
+                *((1, 10, 4, 1), (3, 3, 1, 1)),
+            )
+        ),
+        (
+            fault("the last row has as many words as others", "memory", "is_last ? LEFT - 1 : ", "", _ROWS),
+            fault("a row is read when its first word is asked for", "memory", "asked & ends", "asked", _ROWS),
+            fault("a row is not there behind a reset", "memory", " | ~there", ""),
         ),
     ),
     Proof(

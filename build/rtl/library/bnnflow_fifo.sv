@@ -42,31 +42,34 @@ module bnnflow_fifo #(
   logic [CBITS-1:0] fill;
   wire read = m_valid & m_ready;
 
-  assign m_valid = fill != 0;
-  assign m_data  = words[head];
+  // Whether a word is there and whether a place is free are registers, since units on both sides wait for them.
+  assign m_data = words[head];
 
   always_ff @(posedge clk) begin
     if (push) words[tail] <= push_data;
     if (push) tail <= tail == TOP ? '0 : tail + 1'b1;
     if (read) head <= head == TOP ? '0 : head + 1'b1;
     if (push != read) fill <= fill + (read ? '1 : CBITS'(1));
+    if (push | read) m_valid <= push | fill != CBITS'(1);
     if (rst) begin
       head <= '0;
       tail <= '0;
       fill <= '0;
+      m_valid <= 1'b0;
     end
   end
+  // Places that are taken, of words under way and of those that wait.
+  logic [CBITS-1:0] taken;
   if (LATENCY == 0) begin : g_now
-    wire unused = take;
-    assign free = fill != CBITS'(PLACES);
+    assign taken = fill;
   end else begin : g_later
-    // Places that are taken, of words under way and of those that wait.
-    logic [CBITS-1:0] taken;
-    assign free = taken != CBITS'(PLACES);
     always_ff @(posedge clk)
       if (rst) taken <= '0;
       else if (take != read) taken <= taken + (read ? '1 : CBITS'(1));
   end
+  always_ff @(posedge clk)
+    if (rst) free <= 1'b1;
+    else if (take | read) free <= read | taken != CBITS'(PLACES - 1);
 
 `ifdef BNNFLOW_STATISTICS
   // For the test bench: the words that passed, and the most at a time, that being read and that being pushed included.
@@ -114,6 +117,8 @@ module bnnflow_fifo #(
       if (take) place_there : assert (free);
       if (push) no_overflow : assert (fill != CBITS'(PLACES));
       if (waited) data_wait : assert (m_valid && m_data == kept);
+      word_there : assert (m_valid == (fill != 0));
+      place_free : assert (free == (taken != CBITS'(PLACES)));
     end
   end
 `endif

@@ -80,24 +80,28 @@ module bnnflow_mvau #(
   end
 `endif
 
-  // Steps.
+  // Steps. Whether a step reads and whether it ends a row are registers, since streams and memories wait for both.
   logic [SFBITS-1:0] sf;
   logic [NFBITS-1:0] nf;
-  logic free;
-  wire reads = nf == 0;
+  logic free, reads, last;
   wire first = sf == 0;
-  wire last = sf == SFBITS'(SF - 1);
   wire step = (s_valid | ~reads) & (free | ~last);
   assign s_ready = reads & (free | ~last);
   assign weights_next = step;
   always_ff @(posedge clk) begin
     if (step) begin
-      sf <= last ? '0 : sf + 1'b1;
-      if (last) nf <= nf == NFBITS'(NF - 1) ? '0 : nf + 1'b1;
+      sf   <= last ? '0 : sf + 1'b1;
+      last <= SF == 1 || (SF > 1 && sf == SFBITS'(SF - 2));
+      if (last) begin
+        nf <= nf == NFBITS'(NF - 1) ? '0 : nf + 1'b1;
+        reads <= nf == NFBITS'(NF - 1);
+      end
     end
     if (rst) begin
       sf <= '0;
       nf <= '0;
+      reads <= 1'b1;
+      last <= SF == 1;
     end
   end
 

@@ -45,6 +45,7 @@ module bnnflow_rom #(
         .STYLE(STYLE)
     ) u_words (
         .clk (clk),
+        .en  (1'b1),
         .addr(addr),
         .data(data)
     );

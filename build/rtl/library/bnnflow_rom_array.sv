@@ -4,7 +4,7 @@
 // FILE          hexadecimal words for $readmemh, one a line, word 0 first
 // STYLE         "auto", "block" or "distributed"
 //
-// Data of an address come one cycle after it. A module of its own: flattened into its reader, logic ROMs share terms
+// Data of an address come one cycle after it where en is 1, and stay where it is 0. A module of its own: flattened into its reader, logic ROMs share terms
 // across columns and grow.
 (* keep_hierarchy *)
 module bnnflow_rom_array #(
@@ -17,6 +17,7 @@ module bnnflow_rom_array #(
     localparam int ABITS = DEPTH > 1 ? $clog2(DEPTH) : 1
 ) (
     input logic clk,
+    input logic en,
     input logic [ABITS-1:0] addr,
     output logic [WIDTH-1:0] data
 );
@@ -32,5 +33,5 @@ module bnnflow_rom_array #(
 `endif
   logic [WIDTH-1:0] words[DEPTH];
   initial $readmemh(FILE, words, 0, DEPTH - 1);
-  always_ff @(posedge clk) data <= words[addr];
+  always_ff @(posedge clk) if (en) data <= words[addr];
 endmodule

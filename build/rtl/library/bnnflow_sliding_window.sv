@@ -94,12 +94,9 @@ module bnnflow_sliding_window #(
   wire write = s_valid & s_ready;
   assign s_ready = fill != FBITS'(BUFFER);
 
-  wire run_ends = run == RBITS'(RUN - 1);
-  wire row_ends = row == KBITS'(KH - 1);
-  wire group_ends = group == OBITS'(OUTER - 1);
+  // Whether each counter is at its end: registers, since addresses and the count of what is there wait for them.
+  logic run_ends, row_ends, group_ends, x_ends, y_ends;
   wire window_ends = run_ends & row_ends & group_ends;
-  wire x_ends = x == XBITS'(OW - 1);
-  wire y_ends = y == YBITS'(OH - 1);
   // The last word of a window moves on to the next one: all that lies between must be there.
   logic [ABITS-1:0] jump;
   logic [FBITS-1:0] need, freed;
@@ -138,6 +135,11 @@ module bnnflow_sliding_window #(
       if (run_ends & row_ends) group <= group_ends ? '0 : group + 1'b1;
       if (window_ends) x <= x_ends ? '0 : x + 1'b1;
       if (window_ends & x_ends) y <= y_ends ? '0 : y + 1'b1;
+      run_ends <= RUN == 1 || run == RBITS'(RUN - 2);
+      if (run_ends) row_ends <= KH == 1 || row == KBITS'(KH - 2);
+      if (run_ends & row_ends) group_ends <= OUTER == 1 || group == OBITS'(OUTER - 2);
+      if (window_ends) x_ends <= OW == 1 || x == XBITS'(OW - 2);
+      if (window_ends & x_ends) y_ends <= OH == 1 || y == YBITS'(OH - 2);
     end
     fill <= filled[FBITS:1];
     if (rst) begin
@@ -149,6 +151,11 @@ module bnnflow_sliding_window #(
       group <= '0;
       x <= '0;
       y <= '0;
+      run_ends <= RUN == 1;
+      row_ends <= KH == 1;
+      group_ends <= OUTER == 1;
+      x_ends <= OW == 1;
+      y_ends <= OH == 1;
     end
   end
 

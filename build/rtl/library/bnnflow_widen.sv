@@ -27,15 +27,22 @@ module bnnflow_widen #(
 `endif
   logic [NBITS-1:0] part;
   logic [(N-1)*WIDTH-1:0] held;
+  // A register: what reads and what is held wait for it.
+  logic last;
   logic free;
-  wire last = part == NBITS'(N - 1);
   wire step = s_valid & s_ready;
   wire [N*WIDTH-1:0] whole = {s_data, held};
   assign s_ready = free | ~last;
   always_ff @(posedge clk) begin
     if (step) held <= whole[N*WIDTH-1:WIDTH];
-    if (rst) part <= '0;
-    else if (step) part <= last ? '0 : part + 1'b1;
+    if (step) begin
+      part <= last ? '0 : part + 1'b1;
+      last <= part == NBITS'(N - 2);
+    end
+    if (rst) begin
+      part <= '0;
+      last <= 1'b0;
+    end
   end
   assign m_push = step & last;
   bnnflow_fifo #(

@@ -121,7 +121,9 @@ def test_a_shallow_fifo_stands_still_and_is_named(tools: Tools, tmp_path: Path) 
 BROKEN = [
     ("duplicate_streams", "assign s_ready = &free;", "assign s_ready = |free;", "a place was taken that was not free"),
     ("fifo", "words[head];", "words[head] ^ WIDTH'(fill);", "data changed"),
-    ("fifo", "assign free =", "assign free = 1'b1 |", "a word was written over one that waits"),
+    ("fifo", "free <= read |", "free <= 1'b1 |", "a word was written over one that waits"),
+    ("fifo", "m_valid <= push |", "m_valid <= 1'b1 |", "a word was offered that was not there"),
+    ("fifo", "if (take != read) taken", "if (take & read) taken", "a place was called free that was not"),
 ]
 
 
