@@ -64,7 +64,7 @@ def digits(inside: Path) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.name.rpartition("api.")[2])
 def test_example(example: doctest.DocTest, digits: tuple[np.ndarray, np.ndarray]) -> None:
-    if example.name.endswith("cosim") and (verilator_place() is None or compiler_place() is None):
+    if example.name.endswith(("cosim", "activity")) and (verilator_place() is None or compiler_place() is None):
         pytest.skip("Verilator or a C++ compiler is not installed")
     if example.name.endswith(("synth", "route")) and yosys_command() is None:
         pytest.skip("yosys is not installed")

@@ -20,6 +20,9 @@
 #if defined(VM_TRACE_FST)
 #include "verilated_fst_c.h"
 using Tracer = VerilatedFstC;
+#elif defined(VM_TRACE_SAIF)
+#include "verilated_saif_c.h"
+using Tracer = VerilatedSaifC;
 #elif defined(VM_TRACE_VCD)
 #include "verilated_vcd_c.h"
 using Tracer = VerilatedVcdC;

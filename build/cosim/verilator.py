@@ -32,6 +32,7 @@ _WAVEFORMS = {
     "": ((), (), (), ()),
     ".fst": (("--trace-fst",), ("-DVM_TRACE=1", "-DVM_TRACE_FST=1"), ("verilated_fst_c.cpp",), ("-llz4", "-lz")),
     ".vcd": (("--trace-vcd",), ("-DVM_TRACE=1", "-DVM_TRACE_VCD=1"), ("verilated_vcd_c.cpp",), ()),
+    ".saif": (("--trace-saif",), ("-DVM_TRACE=1", "-DVM_TRACE_SAIF=1"), ("verilated_saif_c.cpp",), ()),
 }
 _OPTIMIZE = {False: "-O1", True: "-O3"}
 _LINK = ("-pthread", "-latomic")

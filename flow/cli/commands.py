@@ -33,6 +33,7 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
     "Hardware": {
         "rtl": "hardware:rtl",
         "cosim": "hardware:cosim",
+        "activity": "hardware:activity",
         "synth": "hardware:synth",
         "route": "hardware:route",
         "explore": "costs:explore",

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bnnflow import CHECK_FAILED
+from bnnflow import CHECK_FAILED, Problem
 
 from .commands import examples
 from .declare import Key, Own
@@ -183,6 +183,87 @@ def cosim(
     screen.print_json(found) if json else screen_hardware.print_cosim(found)
     if not found.equal:
         raise typer.Exit(CHECK_FAILED)
+
+
+@examples(
+    "flow activity runs/digits --data digits  # Both networks of the run.",
+    "flow activity net.onnx --fps 10000 --data digits --images 50 -o net.saif",
+)
+def activity(
+    context: typer.Context,
+    graph: HardwareOf,
+    input: ImagesOrContract = None,
+    data: DataName = "",
+    data_dir: DataDir = None,
+    images: Annotated[
+        int, Own("Images: the first so many, or drawn ones where none are given; the first is not counted.", least=2)
+    ] = 20,
+    seed: Annotated[int, Own("Of drawn images.", least=0)] = 0,
+    timeout: Annotated[
+        float | None, Own("Seconds that a build or a run may take.", above=0, default="no limit")
+    ] = None,
+    output: Annotated[
+        Path | None,
+        Own("Write every bit to this file (.saif), for a vendor's power tool; of one network.", ("-o", "--output")),
+    ] = None,
+    part: PartOf = None,
+    clock_mhz: ClockOf = None,
+    fps: Rate = None,
+    folding: Folding = None,
+    fifo: HardwareDepth = None,
+    fifo_depths: Depths = None,
+    control: Control = None,
+    sets: Sets = None,
+    protect: Protect = None,
+    scrub: Scrub = None,
+    primitives: Primitives = None,
+    top_k: TopK = 0,
+    keep_shape: KeepShape = False,
+    json: Json = False,
+) -> None:
+    """Count how often bits of a graph's hardware change with an image, unit by unit, by Verilator.
+
+    A relative figure of power, beside the energy that is counted; of a run both networks. What a bit's change takes is
+    not in it. Exit status 1 if it takes longer than --timeout, 3 if Verilator or a C++ compiler is missing.
+    """
+    from ..api.graphs import LoadedGraph
+    from ..graphs import inputs, of_runs
+    from ..show import hardware as screen_hardware
+    from ..show import terminal as screen
+
+    if not data:
+        useless(context, ["data_dir"], "without --data", "name the data set with --data")
+    pictures, contract = inputs.images_and_contract(input)
+    source = of_runs.networks(graph, contract)
+    if output is not None and len(source.graphs) > 1:
+        what, hint = "one file is not for two networks", f"give one of them: {graph}/{source.first}"
+        raise Problem(what, "--output", hint)
+    found = {
+        name: LoadedGraph(one, source.files[name], source.recipe).activity(
+            pictures,
+            fps,
+            data=data,
+            data_dir=data_dir,
+            count=images,
+            seed=seed,
+            seconds=timeout,
+            saif=output,
+            part=part,
+            clock_mhz=clock_mhz,
+            folding=folding,
+            fifo=fifo,
+            fifo_depths=fifo_depths,
+            control=control,
+            sets=sets,
+            protect=protect,
+            scrub=scrub,
+            primitives=primitives,
+            top_k=top_k,
+            keep_shape=keep_shape,
+        )
+        for name, one in source.graphs.items()
+    }
+    screen.print_json(found) if json else screen_hardware.print_activity(found)
 
 
 @examples(

@@ -18,6 +18,7 @@ from ..graphs.control import PLAIN, HardwareChoices, refuse_primitives
 from ..graphs.cosimulation import Checks, cosimulated
 from ..graphs.folding import Wanted
 from ..graphs.hardware import Hardware, drawn, hardware_of, refuse_deadlock, refuse_too_large, told
+from ..results.activity import Activity
 from ..results.hardware import Cosim, Rtl
 from ..run.files import whole_folder
 from ..run.folder import Run
@@ -35,6 +36,7 @@ class CosimOptions:
         checks: what is run; its seed also draws images.
         folder: where the hardware's files, and the waveform of a difference, are left; None: nowhere.
         faults: fault map of the folded graph's memories, which both the hardware and the simulators have; None: none.
+        command: that errors name.
     """
 
     images: Images | None = None
@@ -42,6 +44,7 @@ class CosimOptions:
     checks: Checks = field(default_factory=Checks)
     folder: Path | None = None
     faults: Path | None = None
+    command: str = "flow cosim"
 
 
 def rtl(graph: Graph, wanted: Wanted, fifos: Fifos, folder: Path, asked: HardwareChoices = PLAIN) -> Rtl:
@@ -94,6 +97,38 @@ def cosim(graph: Graph, wanted: Wanted, fifos: Fifos, how: CosimOptions, asked: 
         return cosimulated(made, images, how.checks, Path(name), tools)
 
 
+def activity(
+    graph: Graph,
+    wanted: Wanted,
+    fifos: Fifos,
+    how: CosimOptions,
+    asked: HardwareChoices = PLAIN,
+    saif: Path | None = None,
+) -> Activity:
+    """Count the bits of a graph's hardware that change, cycle by cycle.
+
+    Args:
+        graph, wanted, fifos, asked: as for `rtl`.
+        how: images, of which the first is not counted, and seconds.
+        saif: file for tools of others; None: none.
+
+    Raises:
+        Problem: as for `cosim`; there is one image alone.
+    """
+    from ..graphs.activity import activity_of
+    from ..run.tools import simulation_tools
+
+    tools = simulation_tools()
+    made, _ = _fitting(graph, wanted, fifos, asked)
+    images = _images(made.graph, how)
+    if len(images) < 2:
+        what = "one image is not enough: what changes with the first one is not counted"
+        raise Problem(what, "images", "give two or more")
+    named = "" if saif is None else str(saif)
+    drawn_here = how.images is None
+    return activity_of(made, images, tools, drawn=drawn_here, seconds=how.checks.seconds, saif=named)
+
+
 def hardware_for(
     graph: Graph, wanted: Wanted, fifos: Fifos, asked: HardwareChoices, faults: Path | None = None
 ) -> tuple[Hardware, Sequence[str]]:
@@ -138,9 +173,9 @@ def _hardware_folder(folder: Path) -> AbstractContextManager[Path]:
 def _images(graph: Graph, how: CosimOptions) -> np.ndarray:
     """Given images, or such as the input's type allows."""
     if how.images is not None:
-        return taken(graph, how.images, "flow cosim")[0]
+        return taken(graph, how.images, how.command)[0]
     kind = graph.input_type
     if kind.is_float:
         what = "the host computes this network's first quantizer, so images cannot be drawn"
-        raise Problem(what, "flow cosim", "give --data or --input X.npy")
+        raise Problem(what, how.command, "give --data or --input X.npy")
     return drawn(graph, how.count, how.checks.seed)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from rich.table import Table
 
+from ..results.activity import Activity
 from ..results.hardware import Cosim, Rtl
 from ..results.routing import RoutingResult
 from ..results.synthesis import Resources, SynthesisResult
@@ -130,6 +133,35 @@ def print_routing(found: RoutingResult) -> None:
             print(f"{rate}; the clock of {network.clock_mhz:g} MHz is {reached}")
         for note in network.notes:
             print(f"note: {note}")
+
+
+def print_activity(found: Mapping[str, Activity]) -> None:
+    """Print how often bits change, of one network behind the other, and what pruning saved."""
+    for title, network in found.items():
+        head = f"{title}: bits that change an image, {network.level}, {network.tool}"
+        table = Table("unit", title=head, title_justify="left")
+        for column in ("logic", "memory", "streams", "all", "share", "counted, nJ", "share"):
+            table.add_column(column, justify="right")
+        for unit in network.units:
+            nj = unit.counted_nj
+            counted = ("", "") if nj is None else (f"{nj:.2f}", f"{nj / network.counted_nj:.1%}")
+            share = f"{unit.total / network.changes:.1%}" if network.changes else ""
+            counts = (f"{count:,.0f}" for count in (unit.logic, unit.memory, unit.streams, unit.total))
+            table.add_row(unit.name, *counts, share, *counted)
+        table.add_section()
+        sums = (sum(getattr(unit, kind) for unit in network.units) for kind in ("logic", "memory", "streams"))
+        table.add_row(
+            "sum", *(f"{count:,.0f}" for count in (*sums, network.changes)), "", f"{network.counted_nj:.2f}", ""
+        )
+        terminal().print(table)
+        of = "drawn images, which change more than pictures do" if network.drawn else "images"
+        print(f"mean of {network.images:,} {of}; {network.interval_cycles:,} cycles per image")
+        if network.saif:
+            print(f"wrote {network.saif}")
+    if found.keys() == {"base", "pruned"}:
+        before, behind = found["base"], found["pruned"]
+        change = f"bits that change {behind.changes / before.changes - 1:+.1%}"
+        print(f"pruned against unpruned: {change}, energy as counted {behind.counted_nj / before.counted_nj - 1:+.1%}")
 
 
 def _amounts(taken: Resources) -> list[str]:

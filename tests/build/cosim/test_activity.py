@@ -1,0 +1,157 @@
+"""Which bits of a simulation count, and as whose."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+
+import numpy as np
+import pytest
+
+from bnnflow.build.cosim.activity import bits_changed
+from bnnflow.build.rtl.design import Design
+from bnnflow.flow.graphs.activity import activity_of
+from bnnflow.flow.graphs.hardware import hardware_of
+from bnnflow.flow.run.tools import compiler_place, simulation_tools, verilator_place
+from bnnflow.transforms.ir.graph import Graph, Node
+from bnnflow.transforms.ir.ops import Mvau
+from bnnflow.transforms.ir.tensor import TensorType
+
+TOP = """// bnnflow_nothing stands in a comment.
+module bnn_net (
+    input logic ap_clk,
+    output logic [3:0] m_axis_0_tdata
+);
+  logic fc_weights_next;
+  logic s_output_valid;
+  bnnflow_fifo #(.WIDTH (4)) u_input (
+      .clk(clk)
+  );
+  bnnflow_memory #(
+      .DEPTH(4),
+      .FILE("memories/fc(1).hex")
+  ) u_fc_weights (
+      .clk(clk)
+  );
+  bnnflow_unit u_fc (
+      .clk(clk)
+  );
+endmodule
+"""
+UNIT = """module bnnflow_unit #(
+    parameter int N = 2
+) (
+    input logic clk,
+    input logic [N-1:0] x,
+    output logic signed [3:0] total
+);
+  logic [1:0] inner;
+  if (N > 1) begin : g_many
+    bnnflow_fifo #(
+        .DEPTH(N)
+    ) u_out (
+        .clk(clk)
+    );
+  end
+endmodule
+"""
+PLAIN = """module {name} (
+    input logic clk,
+    input logic x
+);
+  logic fill;
+endmodule
+"""
+SAIF = r"""(SAIFILE
+ (INSTANCE TOP
+  (NET
+   (ap_clk (T0 1) (T1 1) (TZ 0) (TX 0) (TB 0) (TC 100000))
+  )
+  (INSTANCE bnn_net
+   (NET
+    (ap_clk (T0 1) (T1 1) (TZ 0) (TX 0) (TB 0) (TC 100000))
+    (clk (T0 1) (T1 1) (TZ 0) (TX 0) (TB 0) (TC 100000))
+    (m_axis_0_tdata\[0\] (T0 1) (T1 1) (TZ 0) (TX 0) (TB 0) (TC 100000))
+    (fc_weights_next (T0 1) (T1 1) (TZ 0) (TX 0) (TB 0) (TC 1))
+    (s_output_valid (T0 1) (T1 1) (TZ 0) (TX 0) (TB 0) (TC 10))
+   )
+   (INSTANCE u_input
+    (NET
+     (fill (T0 1) (T1 1) (TZ 0) (TX 0) (TB 0) (TC 200))
+    )
+   )
+   (INSTANCE u_fc_weights
+    (NET
+     (x (T0 1) (T1 1) (TZ 0) (TX 0) (TB 0) (TC 100000))
+     (fill (T0 1) (T1 1) (TZ 0) (TX 0) (TB 0) (TC 2))
+    )
+   )
+   (INSTANCE u_fc
+    (NET
+     (N\[0\] (T0 1) (T1 1) (TZ 0) (TX 0) (TB 0) (TC 100000))
+     (total\[3\] (T0 1) (T1 1) (TZ 0) (TX 0) (TB 0) (TC 100000))
+     (inner\[0\] (T0 1) (T1 1) (TZ 0) (TX 0) (TB 0) (TC 3000))
+     (inner\[1\] (T0 1) (T1 1) (TZ 0) (TX 0) (TB 0) (TC 4000))
+     (cells[0]\[1\] (T0 1) (T1 1) (TZ 0) (TX 0) (TB 0) (TC 100000))
+    )
+    (INSTANCE g_many
+     (NET
+      (x (T0 1) (T1 1) (TZ 0) (TX 0) (TB 0) (TC 100000))
+     )
+     (INSTANCE u_out
+      (NET
+       (fill (T0 1) (T1 1) (TZ 0) (TX 0) (TB 0) (TC 20))
+      )
+     )
+    )
+   )
+  )
+ )
+)
+"""
+
+
+def test_a_wire_counts_once_where_it_is_declared() -> None:
+    """Ports, clocks, parameters and cells would count 100,000; others are told apart by their digits."""
+    names = ("bnnflow_fifo", "bnnflow_memory")
+    plain = {f"library/{name}.sv": PLAIN.format(name=name) for name in names}
+    sources = [
+        SimpleNamespace(name="(input)", names=["u_input"], leaves=[]),
+        SimpleNamespace(name="fc", names=["fc_weights_next", "u_fc_weights", "u_fc"], leaves=[("s_output", 4)]),
+    ]
+    files = {"bnn_net.sv": TOP, "library/bnnflow_unit.sv": UNIT, "files.f": "", **plain}
+    design = cast(Design, SimpleNamespace(name="bnn_net", files=files, sources=sources))
+    assert bits_changed(SAIF, design) == {
+        "(input)": {"streams": 200},
+        "fc": {"memory": 3, "streams": 30, "logic": 7000},
+    }
+
+
+def layer(pe: int, simd: int) -> Graph:
+    rng = np.random.default_rng(0)
+    weight, bounds = rng.integers(0, 2, (8, 32), np.uint8), rng.integers(12, 20, (8, 1))
+    return Graph(
+        "net", "x", TensorType((32,), 0, 1), (Node("fc", Mvau(weight, bounds, True, 0, pe, simd), ("x",)),), "fc"
+    )
+
+
+def test_equal_images_change_nothing_where_nothing_is_folded(tmp_path: Path) -> None:
+    """All of a layer at once: the same image again moves handshakes alone; folded, weights and sums move with each."""
+    if verilator_place() is None or compiler_place() is None:
+        pytest.skip("Verilator or a C++ compiler is not installed")
+    tools = simulation_tools()
+    same = np.repeat(np.random.default_rng(1).integers(0, 2, (1, 32)), 5, axis=0)
+    other = np.random.default_rng(2).integers(0, 2, (5, 32))
+    at_once, folded = (hardware_of(layer(*shape), 2, {}, 100.0) for shape in ((8, 32), (1, 8)))
+    still = activity_of(at_once, same, tools)
+    moved = activity_of(at_once, other, tools, saif=str(tmp_path / "net.saif"))
+    assert still.changes < moved.changes / 5
+    assert all(unit.memory == 0 for unit in (*still.units, *moved.units))
+    assert [unit.name for unit in moved.units] == ["(input)", "fc"] and moved.images == 4
+    assert moved.changes == sum(unit.logic + unit.memory + unit.streams for unit in moved.units)
+    text = (tmp_path / "net.saif").read_text()
+    assert text.startswith("// Generated by verilated_saif") and "(INSTANCE u_fc" in text
+    again = activity_of(folded, same, tools)
+    fc = next(unit for unit in again.units if unit.name == "fc")
+    assert fc.memory > 0 and fc.logic > 0 and fc.counted_nj is not None
