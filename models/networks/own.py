@@ -148,11 +148,20 @@ class OwnNetwork(nn.Module):
 def _read_some(layer: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
     """A hook in front of a layer: inputs that are left unread become 0."""
     mask = getattr(layer, _READ)
-    if mask is None:
-        return None
+    return None if mask is None else with_inputs_scaled(layer, inputs, mask)
+
+
+def with_inputs_scaled(layer: nn.Module, inputs: tuple[Any, ...], factors: torch.Tensor) -> tuple[Any, ...]:
+    """What a layer is called with, its maps or features times a factor each.
+
+    Args:
+        layer: a convolution or dense layer.
+        inputs: of a forward pre-hook: the layer's input, a tensor or Brevitas' QuantTensor, and what else it is given.
+        factors: (channels,) of a convolution, (features,) of a dense layer.
+    """
     x, *others = inputs
     value = getattr(x, "value", x)
-    read = value * (mask if isinstance(layer, nn.Linear) else mask.view(-1, 1, 1)).to(value.dtype)
+    read = value * (factors if isinstance(layer, nn.Linear) else factors.view(-1, 1, 1)).to(value.dtype)
     # A QuantTensor stays one, for layers whose bias is quantized by its scale.
     return (x.set(value=read) if hasattr(x, "set") and hasattr(x, "scale") else read, *others)
 

@@ -44,6 +44,9 @@ class Blocks(Dropping):
     counts: ClassVar[str] = "residual units"
     file_defaults: ClassVar[Mapping[str, Any] | None] = {}
     thing: ClassVar[str] = "unit"
+    why_no_classes: ClassVar[str] = (
+        "units are left out where a shape says which there are, which a class's code does not"
+    )
 
     def check(self, asked: MethodRequest) -> None:
         """Refuse networks without units that can go, or with fewer."""

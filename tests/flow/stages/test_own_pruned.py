@@ -14,9 +14,14 @@ import torch
 from bnnflow.flow.cli import app as cli
 from bnnflow.flow.pruning.structure import graph_and_structure, graph_of, structure_of
 from bnnflow.models.files.saved import load_network
+from bnnflow.models.networks.network import NetworkSpec
 from bnnflow.models.networks.own import OwnNetwork, OwnSpec
 from bnnflow.models.networks.twin import twin
-from bnnflow.models.training.evaluate import predict
+from bnnflow.models.prune.masks import MaskSpec, learn_masks
+from bnnflow.models.training.batchnorm import reestimate
+from bnnflow.models.training.ensemble import EnsembleNetwork, EnsembleSpec, joined
+from bnnflow.models.training.evaluate import digest, predict
+from bnnflow.models.training.train_spec import TrainSpec
 from bnnflow.sim.engine.simulator import Simulator
 from bnnflow.sim.verify import images_with_float_ties, sums_of_scores
 from bnnflow.transforms.ir.contract_text import parse_contract
@@ -160,6 +165,19 @@ def network_of(tmp_path: Path, name: str) -> OwnNetwork:
     return made.eval()
 
 
+def assert_cut(network: OwnNetwork, widths: dict[str, int], images: np.ndarray) -> None:
+    """The module as it is and the compiled graph, which has channels of these numbers, give the same integers."""
+    graph = with_contract(graph_of(network), parse_contract("uint8, partial"))
+    assert {group: graph.types[group].channels for group in widths} == widths
+    compiled = stages(graph)
+    found = Simulator.of(compiled[-1].graph).scores(images)
+    float_ties = [each for stage in compiled for each in stage.float_ties]
+    sure = ~images_with_float_ties(compiled[0].graph, float_ties, images)
+    assert sure.any()
+    one, other = (sums_of_scores(compiled[-1].graph, scores)[sure] for scores in (predict(network, images), found))
+    assert np.array_equal(one, other)
+
+
 @pytest.mark.parametrize("name", ["Residual", "Wider"])
 def test_what_readers_leave_unread_is_what_the_graph_loses(name: str, tmp_path: Path) -> None:
     """Drawn channels: the module as it is, its plain copy, and the compiled cut graph give the same integers."""
@@ -176,18 +194,9 @@ def test_what_readers_leave_unread_is_what_the_graph_loses(name: str, tmp_path: 
         }
         small = structure.remove(network, keep)
         assert structure.macs(small) < whole
-        graph = with_contract(graph_of(small), parse_contract("uint8, partial"))
-        assert {g: graph.types[g].channels for g in keep} == {g: len(kept) for g, kept in keep.items()}
-        torch_scores = predict(small, images)
         if name == "Residual":
-            np.testing.assert_allclose(predict(twin(small), images), torch_scores, rtol=1e-4, atol=1e-4)
-        compiled = stages(graph)
-        found = Simulator.of(compiled[-1].graph).scores(images)
-        float_ties = [each for stage in compiled for each in stage.float_ties]
-        sure = ~images_with_float_ties(compiled[0].graph, float_ties, images)
-        assert sure.mean() > 0.5
-        one, other = (sums_of_scores(compiled[-1].graph, scores)[sure] for scores in (torch_scores, found))
-        assert np.array_equal(one, other)
+            np.testing.assert_allclose(predict(twin(small), images), predict(small, images), rtol=1e-4, atol=1e-4)
+        assert_cut(small, {group: len(kept) for group, kept in keep.items()}, images)
         # Twice is as once: what is left of what was left.
         again = structure.remove(small, {group: np.arange(len(kept)) for group, kept in keep.items()})
         assert again.spec == small.spec
@@ -241,10 +250,53 @@ def test_sensitivity_decides_about_a_network_of_the_users(tmp_path: Path, capsys
     assert {row["group"] for row in table["groups"]} == set(step["kept"])
 
 
+@pytest.mark.parametrize("name", ["Residual", "Wider", "ensemble"])
+def test_what_trained_masks_leave_out_is_what_the_graph_loses(name: str, tmp_path: Path) -> None:
+    """Of joins, of Brevitas' quant tensors, and of joined members: found in the graph, masked in the module."""
+    images = np.random.default_rng(5).integers(0, 256, (100, 1, 8, 8), np.uint8)
+    if name == "ensemble":
+        made = joined(EnsembleNetwork(EnsembleSpec(NetworkSpec("mlp", (1, 8, 8), 10, hidden=(12, 8)), (3, 1))))
+        assert isinstance(made, OwnNetwork)
+        network = made
+        reestimate(network, images)
+    else:
+        network = network_of(tmp_path, name)
+    structure, before = structure_of(network), digest(network)
+    data = (images, np.arange(100) % 10, (images, np.arange(100) % 10))
+    spec, training = MaskSpec(100.0), TrainSpec(4, 20, 0.02, 1)
+    found = learn_masks(network, *data, spec, training, structure=structure)
+    assert digest(network) == before and {group: was for group, (was, _) in found.widths.items()} == structure.widths
+    kept = {group: now for group, (_, now) in found.widths.items()}
+    assert sum(kept.values()) < sum(structure.widths.values())
+    assert_cut(found.network, kept, images[:40])
+    # What is gone stays gone where masks are trained again.
+    again = learn_masks(found.network, *data, spec, training, structure=structure_of(found.network))
+    assert {group: was for group, (was, _) in again.widths.items()} == kept
+
+
+@pytest.mark.slow
+def test_masks_of_a_network_of_the_users_resume(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    masks = "{strength: 20, order: layers, mask_epochs: 1, mask_rate: 0.05}"
+    path, run = recipe(tmp_path, "Residual", f"{{method: masks, epochs: 1, masks: {masks}}}"), tmp_path / "run"
+    ran(capsys, "build", path, "--run", str(run), "--to", "prune")
+    found = json.loads((run / "manifest.json").read_text())["stages"]["prune"]["facts"]
+    assert found["kept"].keys() == {"conv0", "conv1", "conv3", "conv4", "dense0"} and sum(found["kept"].values()) < 56
+    small = load_network(run / "pruned/weights.pt", str(tmp_path))
+    assert isinstance(small, OwnNetwork)
+    structure = structure_of(small.without({}))
+    assert found["steps"][0]["macs"] == structure.macs(small)
+    wanted = (run / "pruned/weights.pt").read_bytes()
+    (run / "pruned/weights.pt").unlink()
+    ran(capsys, "build", path, "--run", str(run), "--to", "prune")
+    assert (run / "pruned/weights.pt").read_bytes() == wanted
+
+
 REFUSED = {
     "own_twice": ("Twice", PRUNE),
     "own_no_norm": ("NoNorm", "{criterion: norm-gain, unit: 4}"),
-    "own_masks": ("NoNorm", "{method: masks}"),
+    "own_grow": ("NoNorm", "{method: masks, masks: {grow: 2}}"),
+    "own_synapses": ("NoNorm", "{method: synapses}"),
+    "own_ecqx": ("NoNorm", "{method: ecqx}"),
     "own_unit": ("NoNorm", "{unit: 32}"),
 }
 
