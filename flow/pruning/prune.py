@@ -14,7 +14,7 @@ from ..run.typed_json import from_json
 from .allocator import SensitivityAllocator
 from .memories import hardware_memories
 from .sets import set_scores
-from .structure import structure_of
+from .structure import structure_of, synapse_layers
 
 if TYPE_CHECKING:
     from ...models.data.load import Dataset
@@ -111,6 +111,7 @@ def given_of(
         partial(set_scores, properties=export_properties(recipe)),
         allocator if settings.allocation == "sensitivity" else None,
         memories_of(recipe),
+        lambda: synapse_layers(network),
     )
 
 

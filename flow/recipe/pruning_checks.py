@@ -68,9 +68,9 @@ def check_kind(recipe: Recipe, spec: NetworkSpec | OwnSpec) -> None:
     method = recipe.prune.chosen
     if not _is_built_in(recipe, spec) and not method.takes_classes:
         whose = "classes of your own" if recipe.model.kind == "own" else "ensembles"
-        able = " or ".join(name for name, one in METHODS.items() if one.takes_classes)
+        able = ", ".join(name for name, one in METHODS.items() if one.takes_classes)
         what = f"{whose} are not pruned by {recipe.prune.method} in a run: {method.why_no_classes}"
-        repair = f"use method: {able}"
+        repair = f"use one of {able}"
         if method.file_defaults is not None:
             file = f"`flow prune RUN/base/network.onnx --method {recipe.prune.method}`"
             repair += f"; or set `prune: {{enabled: false}}`, build, and {file}"

@@ -23,8 +23,9 @@ from ...transforms.reading.read import read
 from ..graphs.check import Checked, check_graph
 from ..graphs.control import codes_of, memory_codes, refuse_primitives
 from ..graphs.folding import decides, fold_for
-from ..pruning.structure import export_network, structure_of
+from ..pruning.structure import export_network, structure_of, synapse_layers
 from ..recipe.file import dump
+from ..recipe.methods.synapses import RankedSynapses
 from ..recipe.objects import (
     cut_to,
     dataset,
@@ -117,6 +118,8 @@ def validate(recipe: Recipe, without_files: bool = False) -> Validated:
             graph = read(exported)
             with recipe.at("prune.enabled"):
                 widths = structure_of(single, graph).widths
+            if isinstance(recipe.prune.chosen, RankedSynapses):
+                _check_synapses(recipe, recipe.prune.chosen, single, graph)
             if recipe.prune.method == "filters":
                 _try_criterion(recipe, "prune.criterion", recipe.prune.ranking, single, images)
             notes += [*pruning_remarks(recipe, single.spec), *check_plan(recipe, widths)]
@@ -203,6 +206,14 @@ def _images(recipe: Recipe, without_files: bool) -> tuple[Dataset, tuple[str, ..
             said = f"the files of {name} are not here, so whether they are whole, and labels, were not looked at"
             return cut_to(made, recipe), (f"{said}: {found.how}",)
     return dataset(recipe), ()
+
+
+def _check_synapses(recipe: Recipe, method: RankedSynapses, network: Network | OwnNetwork, graph: Graph) -> None:
+    """Whether there are layers whose synapses the recipe's method can remove, and those that it names."""
+    try:
+        method.check_layers(synapse_layers(network, graph))
+    except Problem as problem:
+        raise recipe.problem(problem.key, problem.what, problem.hint) from problem
 
 
 def _try_criterion(recipe: Recipe, key: str, criterion: str, network: Network | OwnNetwork, images: Dataset) -> None:

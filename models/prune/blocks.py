@@ -137,7 +137,7 @@ def reduce_blocks(
     names = list(stages_of_blocks(start.spec))
     dropped: list[str] = []
 
-    def least_needed(best: Network, number: int) -> Removal | None:
+    def least_needed(best: Network, number: int) -> Removal[Network] | None:
         if number > (can if count is None else count):
             return None
         worth = measured

@@ -105,6 +105,7 @@ class MethodInput:
         sets: what chooses sets of channels in the exported graph.
         allocator: makes what decides how many channels each group keeps; None: the same share of each.
         memories: of the hardware of a network, where fine-tuning has bit errors of weights.
+        synapse_layers: names of the layers that single synapses can be removed of.
     """
 
     network: Network | OwnNetwork
@@ -121,6 +122,7 @@ class MethodInput:
     sets: SetScores | None = None
     allocator: Callable[[], tuple[Allocator, str]] | None = None
     memories: MemoriesOf | None = None
+    synapse_layers: Callable[[], tuple[str, ...]] | None = None
 
     @property
     def built_in(self) -> Network:

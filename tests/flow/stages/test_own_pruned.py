@@ -12,12 +12,15 @@ import pytest
 import torch
 
 from bnnflow.flow.cli import app as cli
-from bnnflow.flow.pruning.structure import graph_and_structure, graph_of, structure_of
-from bnnflow.models.files.saved import load_network
+from bnnflow.flow.pruning.structure import graph_and_structure, graph_of, structure_of, synapse_layers
+from bnnflow.models.files.pack import pack_network, unpack_network
+from bnnflow.models.files.packed_file import Provenance
+from bnnflow.models.files.saved import load_network, save_network
 from bnnflow.models.networks.network import NetworkSpec
 from bnnflow.models.networks.own import OwnNetwork, OwnSpec
 from bnnflow.models.networks.twin import twin
 from bnnflow.models.prune.masks import MaskSpec, learn_masks
+from bnnflow.models.prune.synapses import SynapseSpec, masked, present, prunable_layers, prune_synapses
 from bnnflow.models.training.batchnorm import reestimate
 from bnnflow.models.training.ensemble import EnsembleNetwork, EnsembleSpec, joined
 from bnnflow.models.training.evaluate import digest, predict
@@ -27,6 +30,7 @@ from bnnflow.sim.verify import images_with_float_ties, sums_of_scores
 from bnnflow.transforms.ir.contract_text import parse_contract
 from bnnflow.transforms.passes.accept import with_contract
 from bnnflow.transforms.passes.compile import stages
+from bnnflow.transforms.synapses import synapses
 
 Golden = Callable[[str, str], None]
 NETS = '''
@@ -250,17 +254,19 @@ def test_sensitivity_decides_about_a_network_of_the_users(tmp_path: Path, capsys
     assert {row["group"] for row in table["groups"]} == set(step["kept"])
 
 
+def ensemble_on(images: np.ndarray) -> OwnNetwork:
+    """Two members of unequal votes, as one module, with norms that were measured."""
+    made = joined(EnsembleNetwork(EnsembleSpec(NetworkSpec("mlp", (1, 8, 8), 10, hidden=(12, 8)), (3, 1))))
+    assert isinstance(made, OwnNetwork)
+    reestimate(made, images)
+    return made
+
+
 @pytest.mark.parametrize("name", ["Residual", "Wider", "ensemble"])
 def test_what_trained_masks_leave_out_is_what_the_graph_loses(name: str, tmp_path: Path) -> None:
     """Of joins, of Brevitas' quant tensors, and of joined members: found in the graph, masked in the module."""
     images = np.random.default_rng(5).integers(0, 256, (100, 1, 8, 8), np.uint8)
-    if name == "ensemble":
-        made = joined(EnsembleNetwork(EnsembleSpec(NetworkSpec("mlp", (1, 8, 8), 10, hidden=(12, 8)), (3, 1))))
-        assert isinstance(made, OwnNetwork)
-        network = made
-        reestimate(network, images)
-    else:
-        network = network_of(tmp_path, name)
+    network = ensemble_on(images) if name == "ensemble" else network_of(tmp_path, name)
     structure, before = structure_of(network), digest(network)
     data = (images, np.arange(100) % 10, (images, np.arange(100) % 10))
     spec, training = MaskSpec(100.0), TrainSpec(4, 20, 0.02, 1)
@@ -272,6 +278,52 @@ def test_what_trained_masks_leave_out_is_what_the_graph_loses(name: str, tmp_pat
     # What is gone stays gone where masks are trained again.
     again = learn_masks(found.network, *data, spec, training, structure=structure_of(found.network))
     assert {group: was for group, (was, _) in again.widths.items()} == kept
+
+
+@pytest.mark.parametrize("name", ["Residual", "ensemble"])
+def test_synapses_that_are_gone_are_those_that_the_graph_lacks(name: str, tmp_path: Path) -> None:
+    """Trained on, saved, and with channels gone, too: quantizers of the module and weights of the graph agree."""
+    images = np.random.default_rng(5).integers(0, 256, (100, 1, 8, 8), np.uint8)
+    network = ensemble_on(images) if name == "ensemble" else network_of(tmp_path, name)
+    graph = graph_of(network)
+    before, names, structure = digest(network), synapse_layers(network, graph), structure_of(network, graph)
+    assert names == tuple(found for found, _ in prunable_layers(network))
+    data = (images, np.arange(100) % 10, (images, np.arange(100) % 10))
+    spec = SynapseSpec(dict.fromkeys(names, 0.6), 2, "taylor")
+    small, steps = prune_synapses(network, *data, spec, TrainSpec(1, 20, 0.02, 1))
+    assert digest(network) == before and network.spec.sparse == () and len(steps) == 2
+    left = {layer: int(there.sum()) for layer, there in present(small).items()}
+    whole = {layer: there.size for layer, there in present(network).items()}
+    assert left == steps[-1].kept and left == {layer: size - round(0.6 * size) for layer, size in whole.items()}
+    graph = graph_of(small)
+    assert sorted(int(there.sum()) for there in synapses(graph).values()) == sorted(left.values())
+    # Channels, too: what is gone stays gone.
+    keep = {group: np.arange(width)[::2] for group, width in structure.widths.items()}
+    both = masked(
+        structure.remove(small, keep), {names[0]: np.ones(dict(small.weight_layers())[names[0]].weight.shape, bool)}
+    )
+    assert {layer: int(there.sum()) for layer, there in present(both).items()} == left
+    assert_cut(both, {group: len(kept) for group, kept in keep.items()}, images[:40])
+    save_network(both, tmp_path / "both.pt")
+    again = load_network(tmp_path / "both.pt", str(tmp_path))
+    assert again.spec == both.spec and np.array_equal(predict(again, images), predict(both, images))
+    if name == "ensemble":
+        packed = pack_network(both, Provenance("", "", 0, 1, 0.0, "", 0.0, 1))
+        assert np.array_equal(predict(unpack_network(packed), images), predict(both, images))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["synapses", "balanced"])
+def test_synapses_of_a_network_of_the_users(method: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, run = recipe(tmp_path, "Residual", f"{{method: {method}, epochs: 1}}"), tmp_path / "run"
+    summary = json.loads(ran(capsys, "build", path, "--run", str(run), "--json"))
+    assert all(row["differences"] == 0 for row in summary["verify"]["pruned"]["stages"])
+    pruned = summary["networks"]["pruned"]
+    assert pruned["synapses"] == sum(summary["pruning"]["kept"].values()) < summary["networks"]["base"]["synapses"]
+    wanted = (run / "pruned/weights.pt").read_bytes()
+    (run / "pruned/weights.pt").unlink()
+    ran(capsys, "build", path, "--run", str(run), "--to", "prune")
+    assert (run / "pruned/weights.pt").read_bytes() == wanted
 
 
 @pytest.mark.slow
@@ -295,7 +347,9 @@ REFUSED = {
     "own_twice": ("Twice", PRUNE),
     "own_no_norm": ("NoNorm", "{criterion: norm-gain, unit: 4}"),
     "own_grow": ("NoNorm", "{method: masks, masks: {grow: 2}}"),
-    "own_synapses": ("NoNorm", "{method: synapses}"),
+    "own_synapses": ("Wider", "{method: synapses}"),
+    "own_layers": ("NoNorm", "{method: synapses, synapses: {layers: [conv0]}}"),
+    "own_blocks": ("Residual", "{method: blocks, blocks: {drop: 1}}"),
     "own_ecqx": ("NoNorm", "{method: ecqx}"),
     "own_unit": ("NoNorm", "{unit: 32}"),
 }
