@@ -28,8 +28,8 @@ class InputPlanes:
     parts: tuple[str, ...]
 
 
-def input_planes(graph: Graph) -> InputPlanes | None:
-    """The bit planes of a graph of the network or integer level; None where there are none.
+def input_planes(graph: Graph) -> tuple[InputPlanes, ...]:
+    """The bit planes of a graph of the network or integer level, one entry for every place where they are joined.
 
     They are known by what they compute: the parts of a concatenation are followed back to the image, whose values go
     through no weights, and evaluated on every value that a pixel can have. Part k has to be one number where bit k of
@@ -37,68 +37,66 @@ def input_planes(graph: Graph) -> InputPlanes | None:
     """
     low, high = graph.input_type.range
     if graph.input_type.is_float or low != 0 or not 0 < high < 1 << 16:
-        return None
-    pixels = np.arange(high + 1)
+        return ()
+    pixels, bits, found = np.arange(high + 1), int(high).bit_length(), []
     values: dict[str, Array] = {graph.input: np.repeat(pixels[:, None], _colours(graph), 1).astype(np.float64)}
     for node in graph.nodes:
-        if isinstance(node.op, Concat) and all(part in values for part in node.inputs):
-            bits = int(high).bit_length()
-            if len(node.inputs) <= bits and all(
-                _is_bit(values[part], pixels >> (bits - 1 - place) & 1) for place, part in enumerate(node.inputs)
-            ):
-                return InputPlanes(node.name, node.inputs)
-        elif all(tensor in values for tensor in node.inputs):
-            made = _value(node.op, [values[tensor] for tensor in node.inputs])
-            if made is not None:
-                values[node.name] = made
-    return None
+        if not all(tensor in values for tensor in node.inputs):
+            continue
+        if isinstance(node.op, Concat):
+            wanted = [pixels >> (bits - 1 - place) & 1 for place in range(min(bits, len(node.inputs)))]
+            parts = [values[part] for part in node.inputs]
+            if len(parts) == len(wanted) and all(map(_is_bit, parts, wanted)):
+                found.append(InputPlanes(node.name, node.inputs))
+        elif (made := _value(node.op, [values[tensor] for tensor in node.inputs])) is not None:
+            values[node.name] = made
+    return tuple(found)
 
 
-def columns_left(graph: Graph, planes: InputPlanes, count: int) -> dict[str, Array]:
-    """For each layer that reads the planes which of its inputs stay without the `count` lowest, bool.
+def columns_left(graph: Graph, left: int) -> dict[str, Array]:
+    """For each layer that reads more planes than the `left` highest which of its inputs are these, bool.
 
     Raises:
         Problem: something reads them through which channels are not followed.
     """
-    stays = _stays(graph, planes, count)
+    stays = _stays(graph, left)
     layers = (node for node in graph.nodes if isinstance(node.op, Conv | Dense))
     return {node.name: stays[node.input] for node in layers if node.input in stays}
 
 
-def without_planes(graph: Graph, planes: InputPlanes, count: int) -> Graph:
-    """The graph without the `count` lowest planes: it computes what it would with weights of 0 in their place.
+def without_planes(graph: Graph, left: int) -> Graph:
+    """The graph with only the `left` highest planes: it computes what it would with weights of 0 for the others.
 
     Args:
-        graph: whose planes they are.
-        planes: of `input_planes`.
-        count: at least 1; one plane stays at least.
+        graph: with `input_planes`; where several are joined that have more, all lose them.
+        left: at least 1.
 
     Raises:
-        Problem: as many as that are not there, or as `columns_left`.
+        Problem: fewer than 1, no more than that are there, or as `columns_left`.
     """
-    if not 0 < count < len(planes.parts):
-        what = f"{count} of {len(planes.parts)} planes cannot be dropped"
-        raise Problem(what, planes.join, f"1 to {len(planes.parts) - 1}")
-    stays, nodes = _stays(graph, planes, count), []
-    left = planes.parts[: len(planes.parts) - count]
+    most = max((len(one.parts) for one in input_planes(graph)), default=0)
+    if not 0 < left < most:
+        raise Problem(f"{left} of {most} planes cannot be what is left", graph.name, f"1 to {most - 1}")
+    stays, nodes = _stays(graph, left), []
+    cut = {one.join: one.parts[:left] for one in input_planes(graph) if len(one.parts) > left}
+    alone = {join: parts[0] for join, parts in cut.items() if len(parts) == 1}
     for node in graph.nodes:
-        if node.name == planes.join:
-            if len(left) == 1:
-                continue  # its readers read the plane itself
-            node = replace(node, inputs=left)
+        if node.name in alone:
+            continue  # its readers read the plane itself
+        if node.name in cut:
+            node = replace(node, inputs=cut[node.name])
         elif node.input in stays:
             whole = np.ones(graph.types[node.name].channels, bool)
             op = narrowed(node.op, stays.get(node.name, whole), stays[node.input])
-            inputs = tuple(left[0] if name == planes.join and len(left) == 1 else name for name in node.inputs)
-            node = replace(node, op=op, inputs=inputs)
+            node = replace(node, op=op, inputs=tuple(alone.get(name, name) for name in node.inputs))
         nodes.append(node)
     return graph.with_nodes(tuple(_needed(nodes, graph.output)))
 
 
-def with_planes_at_zero(graph: Graph, planes: InputPlanes, count: int) -> Graph:
-    """The whole graph with the weights of its `count` lowest planes at 0."""
-    left = columns_left(graph, planes, count)
-    return graph.with_nodes(tuple(_zeroed(node, left) for node in graph.nodes))
+def with_planes_at_zero(graph: Graph, left: int) -> Graph:
+    """The whole graph with the weights of all but the `left` highest planes at 0."""
+    stays = columns_left(graph, left)
+    return graph.with_nodes(tuple(_zeroed(node, stays) for node in graph.nodes))
 
 
 def _zeroed(node: Node, left: Mapping[str, Array]) -> Node:
@@ -108,13 +106,16 @@ def _zeroed(node: Node, left: Mapping[str, Array]) -> Node:
     return replace(node, op=replace(node.op, weight=node.op.weight * left[node.name].astype(node.op.weight.dtype)))
 
 
-def _stays(graph: Graph, planes: InputPlanes, count: int) -> dict[str, Array]:
+def _stays(graph: Graph, left: int) -> dict[str, Array]:
     """For every tensor that the planes reach without weights which places of its channel axis stay."""
-    last = len(planes.parts) - count
-    parts = [np.full(graph.types[part].channels, place < last) for place, part in enumerate(planes.parts)]
-    stays = {planes.join: np.concatenate(parts)}
+    stays = {}
+    for one in input_planes(graph):
+        if len(one.parts) > left:
+            parts = [np.full(graph.types[part].channels, place < left) for place, part in enumerate(one.parts)]
+            stays[one.join] = np.concatenate(parts)
+    joins = set(stays)
     for node in graph.nodes:
-        reads = node.name != planes.join and any(name in stays for name in node.inputs)
+        reads = node.name not in joins and any(name in stays for name in node.inputs)
         if not reads or isinstance(node.op, Conv | Dense):
             continue
         if isinstance(node.op, Flatten):

@@ -30,7 +30,6 @@ from .method import (
 )
 
 if TYPE_CHECKING:
-    from ....transforms.ir.graph import Graph
     from ...results.stages import PruningResult
 
 
@@ -87,37 +86,32 @@ class Planes(Dropping):
 
     def prune_graph(self, given: GraphInput) -> PrunedGraph:
         """Drop `drop` planes of what a file's network reads at once, or one by one."""
-        from ....transforms.input_planes import columns_left, input_planes
+        from ....transforms.input_planes import columns_left, input_planes, with_planes_at_zero, without_planes
         from ....transforms.synapses import products
 
         self.check_amount(given.max_loss)
-        found = input_planes(given.graph)
-        if found is None:
+        whole = max((len(one.parts) for one in input_planes(given.graph)), default=0)
+        if not whole:
             what = "the network does not begin by taking its image apart into bits"
             raise Problem(what, key="prune.method", hint="use method filters")
-        whole = len(found.parts)
         if self.drop is not None and self.drop >= whole:
             what = f"{self.drop} of {whole} planes cannot be dropped"
             raise Problem(what, key=self.key("drop"), hint=f"at most {whole - 1}")
         graph, left, steps = given.graph, whole, list[RemovalStep]()
         floor = given.right(graph) - (given.max_loss or 0.0)
         while left > 1 and (self.drop is None or not steps):
-            planes = input_planes(graph)
-            assert planes is not None
-            count = self.drop or 1
-            change = GraphChange(
-                partial(_dropped, count=count),
-                tuple(columns_left(graph, planes, count)),
-                masked=partial(_zeroed, count=count),
-            )
+            fewer = left - (self.drop or 1)
+            readers = tuple(columns_left(graph, fewer))
+            masked = partial(with_planes_at_zero, left=fewer)
+            change = GraphChange(partial(without_planes, left=fewer), readers, masked=masked)
             smaller = given.change(graph, change)
             before, tuned = given.right(smaller), given.tune(smaller, change)
             after = given.right(tuned)
             undone = self.drop is None and after < floor
-            steps.append(RemovalStep({"planes": left - count}, products(tuned), before, after, undone))
+            steps.append(RemovalStep({"planes": fewer}, products(tuned), before, after, undone))
             if undone:
                 break
-            graph, left = tuned, left - count
+            graph, left = tuned, fewer
         return PrunedGraph(graph, {"planes": whole}, {"planes": left}, steps, "", self.stopped(steps, given))
 
     def measure(self, given: MethodInput, draws: int) -> Measured:
@@ -154,19 +148,3 @@ class Planes(Dropping):
         """What the first layer saves."""
         weights, fewer = found.more["first_layer_weights"]
         return (f"{found.kept['planes']} planes left: weights of the first layer {weights:,} to {fewer:,}",)
-
-
-def _dropped(graph: Graph, count: int) -> Graph:
-    from ....transforms.input_planes import input_planes, without_planes
-
-    planes = input_planes(graph)
-    assert planes is not None
-    return without_planes(graph, planes, count)
-
-
-def _zeroed(graph: Graph, count: int) -> Graph:
-    from ....transforms.input_planes import input_planes, with_planes_at_zero
-
-    planes = input_planes(graph)
-    assert planes is not None
-    return with_planes_at_zero(graph, planes, count)
