@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ...models.data.load import Dataset
     from ...models.networks.network import Network
     from ...models.networks.own import OwnNetwork
+    from ...models.prune.blocks import Units
     from ...models.prune.spec import Allocator
     from ...models.training.injection import MemoriesOf
     from ...models.training.train import Progress
@@ -96,6 +97,11 @@ def given_of(
         made = SensitivityAllocator(recipe, folder, lambda done, total: progress(done, total, {}))
         return made, made.describe()
 
+    def units() -> Units[Any]:
+        from .units import units_of
+
+        return units_of(network, export_properties(recipe))
+
     return MethodInput(
         network.eval(),
         data.train_images,
@@ -112,6 +118,7 @@ def given_of(
         allocator if settings.allocation == "sensitivity" else None,
         memories_of(recipe),
         lambda: synapse_layers(network),
+        units,
     )
 
 

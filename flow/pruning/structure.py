@@ -15,6 +15,7 @@ from ...transforms.channels import channel_groups, cut
 from ...transforms.ir.graph import Graph
 from ...transforms.ir.ops import Conv, Dense, Flatten
 from ...transforms.reading.read import read
+from ...transforms.residual_units import residual_units, without_unit
 from ...transforms.synapses import synapses, without_synapses
 from ...transforms.writing.network import write_network
 
@@ -39,7 +40,7 @@ def export_network(network: Trained, path: Path, properties: Mapping[str, str] |
     from ...models.networks.own import OwnNetwork
 
     export_qonnx(network, path, network.spec.input_shape, properties or {})
-    if isinstance(network, OwnNetwork) and (network.spec.unread or network.spec.sparse):
+    if isinstance(network, OwnNetwork) and (network.spec.unread or network.spec.sparse or network.spec.dropped):
         graph = _without_removed(network, read(path))
         if network.spec.unread:
             graph = cut(graph, masked_structure(network, graph).kept(network))
@@ -47,9 +48,18 @@ def export_network(network: Trained, path: Path, properties: Mapping[str, str] |
 
 
 def _without_removed(network: OwnNetwork, graph: Graph) -> Graph:
-    """The whole graph of a user's module without the synapses that the module lacks."""
-    left, keep = network.synapses_left(), {}
-    for layer, (module, order) in modules_in(network.whole(), graph).items() if left else ():
+    """The whole graph of a user's module without the residual units and synapses that the module lacks."""
+    left, keep, found = network.synapses_left(), {}, modules_in(network.whole(), graph)
+    for first in network.spec.dropped.values():
+        units = (unit for unit in residual_units(graph) if found.get(unit.name, ("",))[0] == first)
+        if (gone := next(units, None)) is None:
+            raise Problem("a residual unit that is gone is not found in the exported graph", network.spec.target)
+        graph = without_unit(graph, gone)
+    there = {node.name for node in graph.nodes}
+    left = {name: some for name, some in left.items() if name in {found[layer][0] for layer in found.keys() & there}}
+    for layer, (module, order) in found.items():
+        if layer not in there:
+            continue
         op = graph.node(layer).op
         if module in left and isinstance(op, Conv | Dense):
             keep[layer] = np.ones(op.weight.shape, bool)

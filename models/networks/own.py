@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from bnnflow import Problem
 from ..user_code import import_user_module
 
 _READ = "inputs_read"  # 1 for each input that a layer reads, 0 for those that it takes for 0
+_GONE = "is_left_out"  # of a module whose result is taken for 0
 _LEFT = "synapses_left"  # of a layer's weight quantizer: 1 for each weight that is there, 0 for removed synapses
 
 
@@ -35,6 +36,8 @@ class OwnSpec:
             what pruning removed of the layers in front, as if the weights of these inputs were 0.
         sparse: layers whose quantizers say of each weight whether it is there; removed ones are 0, whatever their
             latent values are. Which these are is a part of the network's state.
+        dropped: residual units that are gone: by the module that ends a unit, whose result is taken for 0, the layer
+            with weights that the unit begins with.
     """
 
     target: str
@@ -45,12 +48,13 @@ class OwnSpec:
     steps: tuple[tuple[tuple[float, ...], ...], ...] = ()
     unread: dict[str, tuple[int, ...]] = field(default_factory=dict)
     sparse: tuple[str, ...] = ()
+    dropped: dict[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as numbers, strings and lists, fit for JSON; without the folder, which is this machine's."""
         fields = asdict(self)
         fields.pop("folder")
-        for key in ("steps", "unread", "sparse"):
+        for key in ("steps", "unread", "sparse", "dropped"):
             if not fields[key]:
                 fields.pop(key)
         lists = {key: list(fields[key]) for key in ("input_shape", "sparse") if key in fields}
@@ -81,6 +85,7 @@ class OwnNetwork(nn.Module):
                 raise Problem(f"{spec.target} cannot be made: {error}", key="model.args", hint=hint) from error
         self._leave_unread(spec.unread)
         self._count_synapses(spec.sparse)
+        self._leave_out(spec.dropped)
         self.steps = [[torch.tensor(part).view(-1, 1, 1) for part in step] for step in spec.steps]
         self._try()
 
@@ -146,10 +151,25 @@ class OwnNetwork(nn.Module):
         """For each layer of `OwnSpec.sparse` 1 for every weight that is there and 0 for others, in their shape."""
         return {name: getattr(layer.weight_quant, _LEFT) for name, layer in self._by_name() if name in self.spec.sparse}
 
+    def without_units(self, dropped: Mapping[str, str]) -> OwnNetwork:
+        """A copy of the network without some residual units, and those that are gone already; `OwnSpec.dropped`."""
+        made = copy.deepcopy(self)
+        made.spec = replace(self.spec, dropped={**self.spec.dropped, **dropped})
+        made._leave_out(made.spec.dropped)
+        return made
+
+    def _leave_out(self, modules: Collection[str]) -> None:
+        for name, module in self.body.named_modules():
+            if name in modules and not hasattr(module, _GONE):
+                module.register_forward_hook(_as_zero)
+            if hasattr(module, _GONE) or name in modules:
+                setattr(module, _GONE, name in modules)
+
     def whole(self) -> OwnNetwork:
-        """A copy of the network whose layers read all and have all of their synapses."""
+        """A copy of the network whose layers read all and have all of their synapses, with all of its units."""
         made = self.without({})
-        made.spec = replace(made.spec, sparse=())
+        made.spec = replace(made.spec, sparse=(), dropped={})
+        made._leave_out(())
         for _, layer in made._by_name():
             if hasattr(getattr(layer, "weight_quant", None), _LEFT):
                 setattr(layer.weight_quant, _LEFT, None)
@@ -204,6 +224,14 @@ def _without_removed(quantizer: nn.Module, _inputs: tuple[Any, ...], made: Any) 
     value = getattr(made, "value", made)
     kept = value * left.to(value.dtype)
     return made.set(value=kept) if hasattr(made, "set") and hasattr(made, "scale") else kept
+
+
+def _as_zero(module: nn.Module, _inputs: tuple[Any, ...], made: Any) -> Any:
+    """A hook behind the last module of a residual unit: what is dropped adds 0."""
+    if not getattr(module, _GONE):
+        return made
+    zeros = torch.zeros_like(getattr(made, "value", made))
+    return made.set(value=zeros) if hasattr(made, "set") and hasattr(made, "scale") else zeros
 
 
 def with_inputs_scaled(layer: nn.Module, inputs: tuple[Any, ...], factors: torch.Tensor) -> tuple[Any, ...]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ....models.networks.network import Network
     from ....models.networks.own import OwnNetwork, OwnSpec
     from ....models.networks.spec import NetworkSpec
+    from ....models.prune.blocks import Units
     from ....models.prune.masks import MaskSpec
     from ....models.prune.recovery import Recovery
     from ....models.prune.spec import Allocator
@@ -106,6 +107,7 @@ class MethodInput:
         allocator: makes what decides how many channels each group keeps; None: the same share of each.
         memories: of the hardware of a network, where fine-tuning has bit errors of weights.
         synapse_layers: names of the layers that single synapses can be removed of.
+        units: residual units that can go.
     """
 
     network: Network | OwnNetwork
@@ -123,6 +125,7 @@ class MethodInput:
     allocator: Callable[[], tuple[Allocator, str]] | None = None
     memories: MemoriesOf | None = None
     synapse_layers: Callable[[], tuple[str, ...]] | None = None
+    units: Callable[[], Units[Any]] | None = None
 
     @property
     def built_in(self) -> Network:

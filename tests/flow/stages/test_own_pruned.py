@@ -13,12 +13,14 @@ import torch
 
 from bnnflow.flow.cli import app as cli
 from bnnflow.flow.pruning.structure import graph_and_structure, graph_of, structure_of, synapse_layers
+from bnnflow.flow.pruning.units import units_of
 from bnnflow.models.files.pack import pack_network, unpack_network
 from bnnflow.models.files.packed_file import Provenance
 from bnnflow.models.files.saved import load_network, save_network
 from bnnflow.models.networks.network import NetworkSpec
 from bnnflow.models.networks.own import OwnNetwork, OwnSpec
 from bnnflow.models.networks.twin import twin
+from bnnflow.models.prune.blocks import reduce_blocks
 from bnnflow.models.prune.masks import MaskSpec, learn_masks
 from bnnflow.models.prune.synapses import SynapseSpec, masked, present, prunable_layers, prune_synapses
 from bnnflow.models.training.batchnorm import reestimate
@@ -139,6 +141,7 @@ faults: {{enabled: false}}
 speed: {{enabled: false}}
 verify: {{images: 6}}
 """
+MEMBER = NetworkSpec("mlp", (1, 8, 8), 10, hidden=(12, 8))
 PRUNE = "{amount: 0.5, steps: 2, unit: 2, epochs: 1, batch: 50, images: 40}"
 
 
@@ -254,15 +257,15 @@ def test_sensitivity_decides_about_a_network_of_the_users(tmp_path: Path, capsys
     assert {row["group"] for row in table["groups"]} == set(step["kept"])
 
 
-def ensemble_on(images: np.ndarray) -> OwnNetwork:
+def ensemble_on(images: np.ndarray, shape: NetworkSpec = MEMBER) -> OwnNetwork:
     """Two members of unequal votes, as one module, with norms that were measured."""
-    made = joined(EnsembleNetwork(EnsembleSpec(NetworkSpec("mlp", (1, 8, 8), 10, hidden=(12, 8)), (3, 1))))
+    made = joined(EnsembleNetwork(EnsembleSpec(shape, (3, 1))))
     assert isinstance(made, OwnNetwork)
     reestimate(made, images)
     return made
 
 
-@pytest.mark.parametrize("name", ["Residual", "Wider", "ensemble"])
+@pytest.mark.parametrize("name", [pytest.param("Residual", marks=pytest.mark.slow), "Wider", "ensemble"])
 def test_what_trained_masks_leave_out_is_what_the_graph_loses(name: str, tmp_path: Path) -> None:
     """Of joins, of Brevitas' quant tensors, and of joined members: found in the graph, masked in the module."""
     images = np.random.default_rng(5).integers(0, 256, (100, 1, 8, 8), np.uint8)
@@ -280,7 +283,7 @@ def test_what_trained_masks_leave_out_is_what_the_graph_loses(name: str, tmp_pat
     assert {group: was for group, (was, _) in again.widths.items()} == kept
 
 
-@pytest.mark.parametrize("name", ["Residual", "ensemble"])
+@pytest.mark.parametrize("name", [pytest.param("Residual", marks=pytest.mark.slow), "ensemble"])
 def test_synapses_that_are_gone_are_those_that_the_graph_lacks(name: str, tmp_path: Path) -> None:
     """Trained on, saved, and with channels gone, too: quantizers of the module and weights of the graph agree."""
     images = np.random.default_rng(5).integers(0, 256, (100, 1, 8, 8), np.uint8)
@@ -312,6 +315,39 @@ def test_synapses_that_are_gone_are_those_that_the_graph_lacks(name: str, tmp_pa
         assert np.array_equal(predict(unpack_network(packed), images), predict(both, images))
 
 
+@pytest.mark.parametrize("name", ["Residual", pytest.param("ensemble", marks=pytest.mark.slow)])
+def test_units_that_are_left_out_are_those_that_the_graph_lacks(name: str, tmp_path: Path) -> None:
+    """Found by what modules compute; trained on, saved, and with channels and synapses gone, too."""
+    images = np.random.default_rng(5).integers(0, 256, (60, 1, 8, 8), np.uint8)
+    if name == "ensemble":
+        shape = NetworkSpec("resnet", (1, 8, 8), 10, (), (4, 8), padding=0, depths=(1, 1), head="average")
+        network = ensemble_on(images, shape)
+        # The first unit of the second stage, block1, shrinks the map.
+        blocks = {0: 2, 2: 4}
+        wanted = {f"members.{one}.layers.block{b}.layers.conv{c}" for one in range(2) for b, c in blocks.items()}
+    else:
+        network, wanted = network_of(tmp_path, name), {"first.body.6"}
+    graph = with_contract(graph_of(network), parse_contract("uint8, partial"))
+    units = units_of(network, graph=graph)
+    assert {unit.last for unit in units.units.values()} == wanted
+    before, macs = digest(network), units.macs(network)
+    data = (images, np.arange(60) % 10, (images, np.arange(60) % 10))
+    made, steps = reduce_blocks(network, *data, TrainSpec(1, 20, 0.01, 1), 1, units=units)
+    assert digest(network) == before and len(made.spec.dropped) == len(steps) == 1
+    assert steps[0].left == len(wanted) - 1 and steps[0].macs == units.macs(made) < macs
+    small = graph_of(made)
+    assert len(small.nodes) < len(graph.nodes)
+    structure = structure_of(made, small)
+    keep = {group: np.arange(width)[::2] for group, width in structure.widths.items()}
+    first = synapse_layers(made, small)[0]
+    there = np.arange(dict(made.weight_layers())[first].weight.numel()) % 3 > 0
+    less = masked(structure.remove(made, keep), {first: there.reshape(dict(made.weight_layers())[first].weight.shape)})
+    assert_cut(less, {group: len(kept) for group, kept in keep.items()}, images[:40])
+    save_network(less, tmp_path / "less.pt")
+    again = load_network(tmp_path / "less.pt", str(tmp_path))
+    assert again.spec == less.spec and np.array_equal(predict(again, images), predict(less, images))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["synapses", "balanced"])
 def test_synapses_of_a_network_of_the_users(method: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -324,6 +360,20 @@ def test_synapses_of_a_network_of_the_users(method: str, tmp_path: Path, capsys:
     (run / "pruned/weights.pt").unlink()
     ran(capsys, "build", path, "--run", str(run), "--to", "prune")
     assert (run / "pruned/weights.pt").read_bytes() == wanted
+
+
+@pytest.mark.slow
+def test_units_of_a_network_of_the_users(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = recipe(tmp_path, "Residual", "{method: blocks, epochs: 1, blocks: {drop: 1}}")
+    run = tmp_path / "run"
+    found = json.loads(ran(capsys, "build", path, "--run", str(run), "--to", "verify", "--json"))
+    assert all(row["differences"] == 0 for row in found["pruned"]["stages"])
+    wanted = (run / "pruned/weights.pt").read_bytes()
+    (run / "pruned/weights.pt").unlink()
+    ran(capsys, "build", path, "--run", str(run), "--to", "prune")
+    assert (run / "pruned/weights.pt").read_bytes() == wanted
+    measured = json.loads(ran(capsys, "sensitivity", str(run), "--method", "blocks", "--json"))
+    assert [one["name"] for one in measured["blocks"]] == ["conv1"]
 
 
 @pytest.mark.slow
@@ -349,7 +399,8 @@ REFUSED = {
     "own_grow": ("NoNorm", "{method: masks, masks: {grow: 2}}"),
     "own_synapses": ("Wider", "{method: synapses}"),
     "own_layers": ("NoNorm", "{method: synapses, synapses: {layers: [conv0]}}"),
-    "own_blocks": ("Residual", "{method: blocks, blocks: {drop: 1}}"),
+    "own_blocks": ("NoNorm", "{method: blocks, blocks: {drop: 1}}"),
+    "own_fewer": ("Residual", "{method: blocks, blocks: {drop: 2}}"),
     "own_ecqx": ("NoNorm", "{method: ecqx}"),
     "own_unit": ("NoNorm", "{unit: 32}"),
 }
