@@ -33,7 +33,7 @@ from .ir.ops import (
 )
 from .ir.tensor import Array
 
-_KEEPS_CHANNELS = (
+KEEPS_CHANNELS = (
     *(ChannelsLast, Affine, Bias, PiecewiseLinear, Quantize, Sign, Stairs, Pad, MaxPool, SumPool, Scale, Threshold),
 )
 
@@ -104,7 +104,7 @@ def cut(graph: Graph, keep: Mapping[str, Sequence[int] | Array]) -> Graph:
             cut; a layer of the group of which nothing would be left; an operation of another level.
     """
     stays = staying(graph, keep)
-    nodes = [replace(node, op=_without(node.op, stays[node.name], stays[node.input])) for node in graph.nodes]
+    nodes = [replace(node, op=narrowed(node.op, stays[node.name], stays[node.input])) for node in graph.nodes]
     return graph.with_nodes(tuple(nodes))
 
 
@@ -189,7 +189,7 @@ class _Channels:
             case Flatten():
                 places = int(np.prod(self.graph.types[node.input].shape[:-1]))
                 return np.tile(read[0], places)
-            case op if isinstance(op, _KEEPS_CHANNELS):
+            case op if isinstance(op, KEEPS_CHANNELS):
                 return read[0]
         raise Problem(
             f"channels are not followed through {type(node.op).__name__}",
@@ -241,7 +241,7 @@ def _places(channels: Array, numbers: Array) -> Array:
     return found
 
 
-def _without(op: AnyOp, stays: Array, read: Array) -> AnyOp:
+def narrowed(op: AnyOp, stays: Array, read: Array) -> AnyOp:
     """An operation on the channels that stay: `stays` says which of its result's, `read` which of its input's."""
 
     def rows(values: Array) -> Array:

@@ -92,8 +92,6 @@ class Pieces:
             self.ff(width)
             if mapped.takes == "ff":
                 self.term("register array", depth * width)
-            elif self.family == "ecp5":
-                self.ff(1)
 
     def product(self, number: int, bits: tuple[int, int], made: int, before: int) -> None:
         """Products of factors of some bits, of `made` bits in a register, with `before` bits of registers in front."""
@@ -145,6 +143,9 @@ class Pieces:
         if joined > 1:
             self.ff(address_bits(joined) + (1 if held.depth % joined else 0))
             self.term("bank", (joined - 1) * used)
+        elif self.family == "ecp5":
+            # The number of the word within its row, which is always 0: synth_ecp5 does not find that.
+            self.ff(1)
 
     def used(self, held: Memory) -> int:
         """Bits of a word of constants that are stored."""

@@ -300,16 +300,17 @@ class LoadedGraph:
         distill: float | None = None,
         progress: Callable[[int, int, dict[str, float]], None] | None = None,
     ) -> ReducedFile:
-        """Remove synapses or residual units in place of channels, and write the smaller network.
+        """Remove by a method what it removes, and write the smaller network; `prune` removes channels by a criterion.
 
         Args:
-            method: "synapses", "balanced" or "blocks".
+            method: "masks", "synapses", "balanced", "blocks" or "planes".
             output, images, labels, data, data_dir, calibration, seed: as for `prune`.
             settings: of the method (docs/pruning.md), such as {"share": 0.5}; the criterion of synapses is "taylor"
                 where none is said, or "random".
-            max_loss: "blocks": drop units while no more points are lost than this.
+            max_loss: "blocks", "planes": drop them one by one while no more points are lost than this.
             count: images that score and decide, which nothing is trained on; None: 512.
-            epochs, batch, learning_rate, distill, progress: of fine-tuning after each step, as for `prune`.
+            epochs, batch, learning_rate, distill, progress: of fine-tuning after each step, as for `prune`; "masks" are
+                trained with this batch and teacher, too, for epochs and at a rate of their own.
 
         Raises:
             Problem: a method that files are not pruned by; the network has not what it removes; as `prune`.

@@ -77,6 +77,13 @@ def _note(context: Any, parameter: Any, value: str | None) -> str | None:
     return value
 
 
+def learns(method: str) -> bool:
+    """Whether a method trains by itself, whatever is fine-tuned."""
+    from ..recipe.methods.all import METHODS
+
+    return method in METHODS and METHODS[method].learns
+
+
 def refuse_settings(context: typer.Context, why: str) -> None:
     """Refuse options that are settings of methods.
 

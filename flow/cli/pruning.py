@@ -12,7 +12,7 @@ from bnnflow import Problem
 from ..run.files import check_file, check_folder
 from .commands import examples, made_as
 from .declare import KEY, Key, Own
-from .method_options import PruneCommand, method_changes, method_settings, refuse_settings
+from .method_options import PruneCommand, learns, method_changes, method_settings, refuse_settings
 from .options import (
     DataDir,
     ImagesOrContract,
@@ -151,6 +151,7 @@ def _once(context: typer.Context, overrides: list[str], options: dict[str, str])
     "flow prune net.onnx --data digits --amount 0.5 -o smaller.onnx  # Anyone's network, without training.",
     "flow prune net.onnx --data digits --amount 0.5 --epochs 5 -o smaller.onnx  # Trained again.",
     "flow prune net.onnx --data digits --method synapses --share 0.5 --epochs 2 -o sparse.onnx",
+    "flow prune net.onnx --data digits --method masks --strength 2 --epochs 2 -o smaller.onnx",
 )
 def prune(
     context: typer.Context,
@@ -199,8 +200,9 @@ def prune(
 ) -> None:
     """Prune the trained network of a run or recipe, or a QONNX file, by any method that can.
 
-    Every step is shown. Of a file the channels go that matter least by the criterion, or by --method synapses or whole
-    residual units; norms or thresholds are re-estimated, what is left is checked, and with --epochs trained.
+    Every step is shown. Of a file the channels go that matter least by the criterion, or by --method those that trained
+    masks leave out, synapses or whole residual units; norms or thresholds are re-estimated, what is left is checked,
+    and with --epochs trained.
     """
     if source.suffix == ".onnx":
         by_filters = method in ("", "filters")
@@ -211,7 +213,8 @@ def prune(
         else:
             useless(context, ("amount", "unit", "min_width"), f"with --method {method}", "leave it out")
         if not epochs:
-            useless(context, _OF_TRAINING, "without epochs of fine-tuning", "give --epochs, or leave it out")
+            mine = ("learning_rate",) if learns(method) else _OF_TRAINING
+            useless(context, mine, "without epochs of fine-tuning", "give --epochs, or leave it out")
         from ..api.graphs import LoadedGraph
         from ..graphs.inputs import images_and_contract, open_graph
         from ..recipe.methods.filters import AUTO
@@ -225,7 +228,7 @@ def prune(
             raise Problem("nothing says where the smaller network is to be written", "-o", "give -o smaller.onnx")
         tuning: dict[str, Any] = {"epochs": epochs or 0, "batch": batch, "learning_rate": learning_rate}
         how: dict[str, Any] = {"data": data, "data_dir": data_dir, "count": images, "calibration": calibration}
-        with screen.Bar("fine-tune", quiet=json or not epochs) as bar:
+        with screen.Bar("train", quiet=json or not (epochs or learns(method))) as bar:
             how |= {"seed": seed, **tuning, "distill": distill, "progress": bar.update}
             graph = LoadedGraph(open_graph(source, contract), source)
             if by_filters:

@@ -142,10 +142,7 @@ def prune_file(
         what = f"a share of {how.amount:g} is less than one unit of {how.unit} of every group"
         raise Problem(what, "--amount", "give a larger share, or a smaller --unit")
     stays, smaller = staying(graph, keep), cut(graph, keep)
-    compared, different = _compare(_masked(graph, keep, groups), smaller, stays, chosen[:_COMPARED])
-    if different:
-        what = f"{different:,} of {compared:,} integers differ between the cut network and the whole one without them"
-        raise Problem(what, str(path), "this is a bug: please report it", CHECK_FAILED)
+    compared = check_cut(graph, keep, chosen[:_COMPARED], path)
     changed = {layer for name in keep for layer in groups[name].readers}
     added: tuple[str, ...] = ()
     if has_norms:
@@ -181,7 +178,7 @@ def prune_file(
         widths={name: group.width for name, group in groups.items()},
         kept={name: len(keep[name]) if name in keep else group.width for name, group in groups.items()},
         compared=compared,
-        different=different,
+        different=0,
         before=answers_of(before, before, truth),
         after=answers_of(after, before, truth),
         operations=counts[0],
@@ -292,6 +289,48 @@ def _ranked(
     found = Scored(graph, take(seen), truth, np.arange(len(seen)), how.images).by(criterion, how.seed)
     captum = None if found.captum is None else extended(CaptumComparison, found.captum)
     return _Ranked(group_scores(list(groups.values()), found.scores), found.criterion, found.check, captum)
+
+
+def check_cut(graph: Graph, keep: Mapping[str, np.ndarray], images: np.ndarray, path: Path) -> int:
+    """Hold a graph without some channels against the whole one with the weights of these at 0, on integers.
+
+    Args:
+        graph: whole.
+        keep: as for `transforms.channels.cut`.
+        images: as the graph takes them.
+        path: its file.
+
+    Returns:
+        how many sums of layers were compared; all are equal.
+
+    Raises:
+        Problem: status 1, one differs, or no layer's sums can be compared.
+    """
+    groups = {group.name: group for group in channel_groups(graph)}
+    return check_sums(_masked(graph, keep, groups), cut(graph, keep), staying(graph, keep), images, path)
+
+
+def check_sums(masked: Graph, smaller: Graph, stays: Mapping[str, np.ndarray], images: np.ndarray, path: Path) -> int:
+    """Hold the sums of a smaller graph's layers against those of a whole one whose weights of what went are 0.
+
+    Args:
+        masked, smaller: with the same names.
+        stays: by layer, which of the whole one's channels the smaller one has, bool.
+        images, path: as for `check_cut`.
+
+    Returns:
+        how many were compared; all are equal.
+
+    Raises:
+        Problem: status 1, one differs, or no layer's sums can be compared.
+    """
+    compared, different = _compare(masked, smaller, stays, images)
+    if different:
+        what = (
+            f"{different:,} of {compared:,} integers differ between the smaller network and the whole one without them"
+        )
+        raise Problem(what, str(path), "this is a bug: please report it", CHECK_FAILED)
+    return compared
 
 
 def _masked(graph: Graph, keep: Mapping[str, np.ndarray], groups: Mapping[str, ChannelGroup]) -> Graph:

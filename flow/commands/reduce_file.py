@@ -1,4 +1,4 @@
-"""The work behind `flow prune NET.onnx --method M`: synapses or residual units removed from anyone's network."""
+"""The work behind `flow prune NET.onnx --method M`: what a method removes from anyone's network."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import ValidationError
@@ -26,11 +26,16 @@ from .prune_file import (
     Progress,
     answers_of,
     check_classes,
+    check_cut,
+    check_sums,
     chosen_and_judging,
     opened_for_pruning,
     simulated_classes,
 )
 from .simulation import Images
+
+if TYPE_CHECKING:
+    from ...models.prune.masks import MaskSpec
 
 _VERIFIED = 64
 
@@ -45,7 +50,11 @@ class FileReduction:
         calibration: that norms or thresholds are re-estimated on.
         seed: of all that is drawn.
         max_loss: points that may be lost on the images that decide; None: no limit.
-        epochs, batch, learning_rate, distill: of fine-tuning after each step; see `pruning.fine_tune.FineTuning`.
+        epochs, batch, learning_rate, distill: of fine-tuning after each step; see `pruning.fine_tune.FineTuning`. What
+            a method trains by itself has its batch and teacher, too.
+
+    Raises:
+        Problem: a limit of what may be lost, which the method does not heed.
     """
 
     method: Method
@@ -58,16 +67,21 @@ class FileReduction:
     learning_rate: float = 0.001
     distill: float = 0.0
 
+    def __post_init__(self) -> None:
+        if self.max_loss is not None and not self.method.heeds_loss:
+            what = f"what may be lost does not end method {self.method.name()}"
+            raise Problem(what, "--max-loss", "leave it out")
+
 
 def files_take(name: str) -> tuple[str, ...]:
     """The methods that prune files; a Problem where `name` is none of them."""
     able = ("filters", *(each for each, method in METHODS.items() if method.file_defaults is not None))
     if name not in able:
-        known = name in METHODS
-        what = (
-            f"method {name} needs what training knows, and no file holds" if known else f"there is no method {name!r}"
-        )
-        raise Problem(what, "--method", f"of files one of {', '.join(able)}")
+        hint = f"of files one of {', '.join(able)}"
+        if name not in METHODS:
+            raise Problem(f"there is no method {name!r}", "--method", hint)
+        what = f"files are not pruned by {name}: {METHODS[name].why_no_files}"
+        raise Problem(what, "--method", f"{hint}; or prune the run that it is of")
     return able
 
 
@@ -116,6 +130,7 @@ def reduce_file(
             (status 1) the smaller network is not computed exactly, or training diverged.
     """
     from ...sim.inputs import graph_inputs, image_inputs
+    from ...sim.norms import with_norms, without_norms
     from ...sim.verify import Level, verify
     from ...transforms.reading.read import read
     from ...transforms.writing.network import write_network
@@ -133,15 +148,37 @@ def reduce_file(
         what = f"{len(images)} images, of which {how.images} decide and others re-estimate"
         raise Problem(what, "--images", "give fewer, or more images")
     inputs, calibrating = take(graph, images[deciding]), take(graph, images[rest[: how.calibration]])
-    if how.epochs and labels is None and how.distill < 1.0:
+    trains = bool(how.epochs) or how.method.learns
+    if trains and labels is None and how.distill < 1.0:
+        what = f"method {how.method.name()} trains, which" if how.method.learns else "fine-tuning"
         hint = "give them, or --distill 1: then the answers of the whole network are what is learned"
-        raise Problem("fine-tuning needs labels", "--labels", hint)
+        raise Problem(f"{what} needs labels", "--labels", hint)
     right = simulated_classes(graph, inputs) if labels is None else labels[deciding]
-    train_inputs = take(graph, images[rest]) if how.epochs else inputs[:0]
+    train_inputs = take(graph, images[rest]) if trains else inputs[:0]
     train_labels = None if labels is None else labels[rest]
 
+    held = 0
+
     def change(best: Graph, wanted: GraphChange) -> Graph:
+        nonlocal held
+        if wanted.masked is not None:
+            smaller = wanted.smaller(best)
+            stays = {name: np.ones(kind.channels, bool) for name, kind in smaller.types.items()}
+            held += check_sums(wanted.masked(best), smaller, stays, inputs[:_VERIFIED], path)
         return _changed(best, wanted, calibrating, has_norms)
+
+    def masks(whole: Graph, spec: MaskSpec, epochs: int, rate: float) -> tuple[Graph, dict[str, np.ndarray]]:
+        from ..pruning.fine_tune import FineTuning
+        from ..pruning.graph_masks import learn_graph_masks
+
+        nonlocal held
+        if has_norms:
+            # What is trained behind a norm is trained with it.
+            whole = with_norms(whole, without_norms(whole), calibrating)
+        plan = FineTuning(epochs, how.batch, rate, how.distill, how.seed)
+        trained, keep = learn_graph_masks(whole, train_inputs, train_labels, calibrating, spec, plan, progress)
+        held += check_cut(trained, keep, inputs[:_VERIFIED], path)
+        return trained, keep
 
     def tune(smaller: Graph, wanted: GraphChange) -> Graph:
         if not how.epochs:
@@ -161,6 +198,7 @@ def reduce_file(
             change,
             tune,
             lambda one, drawn: synapse_scores(one, inputs, right, drawn),
+            masks,
             lambda one: float(np.mean(simulated_classes(one, inputs) == right)),
         )
     )
@@ -192,6 +230,7 @@ def reduce_file(
         steps=[_step(one) for one in made.steps],
         stop=made.stop,
         compared=compared,
+        cut_compared=held,
         before=answers_of(before, before, truth),
         after=answers_of(after, before, truth),
         operations=products(graph),

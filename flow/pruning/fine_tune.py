@@ -86,15 +86,31 @@ def fine_tune(
         Problem: an operation that is not trained through; labels that do not fit; neither labels nor a teacher alone;
             or (status 1) the loss is no longer a number, or the graph does not answer what the module answers.
     """
+    inputs = narrow(inputs)
+    network = Trainable(smaller, sparse=sparse)
+    network.begin(calibrating)
+    spec, labels, extras = training_of(whole, how, inputs, labels, calibrating)
+    history = train(as_network(network.float()), inputs, labels, spec, progress=progress, extras=extras)
+    check_finite(network, len(history))
+    reestimate(network, calibrating)
+    made = network.graph()
+    return FineTuned(made, history, len(calibrating), check_answers(network, made, calibrating))
+
+
+def training_of(
+    whole: Graph, how: FineTuning, inputs: Array, labels: Array | None, calibrating: Array
+) -> tuple[TrainSpec, Array, Extras]:
+    """How a graph is trained, by which labels, and with which teacher; arguments are those of `fine_tune`.
+
+    Raises:
+        Problem: neither labels nor a teacher alone.
+    """
     if labels is None and how.distill < 1.0:
         hint = "give --labels, or --distill 1: then the answers of the whole network are what is learned"
         raise Problem("fine-tuning needs labels", "--epochs", hint)
     spec = TrainSpec(
         how.epochs, how.batch, how.learning_rate, how.seed, distill=how.distill, schedule="cosine", device="auto"
     )
-    inputs = narrow(inputs)
-    network = Trainable(smaller, sparse=sparse)
-    network.begin(calibrating)
     extras = Extras()
     if how.distill:
         teacher = Trainable(whole)
@@ -103,16 +119,21 @@ def fine_tune(
             labels = teacher.classes(inputs)
         extras = Extras(teacher=teacher.float().eval())
     assert labels is not None
-    history = train(_as_network(network.float()), inputs, labels, spec, progress=progress, extras=extras)
+    return spec, labels, extras
+
+
+def check_finite(network: Trainable, epochs: int) -> None:
+    """Refuse what training left behind where it is no longer numbers.
+
+    Raises:
+        Problem: status 1.
+    """
     if not all(bool(value.isfinite().all()) for value in network.parameters()):
         what, hint = "what was trained is no longer numbers", "lower the learning rate"
-        raise Problem(what, f"epoch {len(history)}", hint, CHECK_FAILED)
-    reestimate(network, calibrating)
-    made = network.graph()
-    return FineTuned(made, history, len(calibrating), check_answers(network, made, calibrating))
+        raise Problem(what, f"epoch {epochs}", hint, CHECK_FAILED)
 
 
-def _as_network(network: Trainable) -> Any:
+def as_network(network: Trainable) -> Any:
     """What training asks of a network, a `Trainable` has."""
     return network
 

@@ -14,12 +14,13 @@ from ..run.typed_json import from_json
 from .allocator import SensitivityAllocator
 from .memories import hardware_memories
 from .sets import set_scores
-from .structure import structure_of
+from .structure import structure_of, synapse_layers
 
 if TYPE_CHECKING:
     from ...models.data.load import Dataset
     from ...models.networks.network import Network
     from ...models.networks.own import OwnNetwork
+    from ...models.prune.blocks import Units
     from ...models.prune.spec import Allocator
     from ...models.training.injection import MemoriesOf
     from ...models.training.train import Progress
@@ -96,6 +97,11 @@ def given_of(
         made = SensitivityAllocator(recipe, folder, lambda done, total: progress(done, total, {}))
         return made, made.describe()
 
+    def units() -> Units[Any]:
+        from .units import units_of
+
+        return units_of(network, export_properties(recipe))
+
     return MethodInput(
         network.eval(),
         data.train_images,
@@ -111,6 +117,8 @@ def given_of(
         partial(set_scores, properties=export_properties(recipe)),
         allocator if settings.allocation == "sensitivity" else None,
         memories_of(recipe),
+        lambda: synapse_layers(network),
+        units,
     )
 
 

@@ -15,6 +15,8 @@ from ...transforms.channels import channel_groups, cut
 from ...transforms.ir.graph import Graph
 from ...transforms.ir.ops import Conv, Dense, Flatten
 from ...transforms.reading.read import read
+from ...transforms.residual_units import residual_units, without_unit
+from ...transforms.synapses import synapses, without_synapses
 from ...transforms.writing.network import write_network
 
 if TYPE_CHECKING:
@@ -29,18 +31,71 @@ _DIFFERENCE = 1e-4
 
 
 def export_network(network: Trained, path: Path, properties: Mapping[str, str] | None = None) -> None:
-    """Write a network as QONNX; a user's own module without the channels that its layers leave unread.
+    """Write a network as QONNX; a user's own module without unread channels and removed synapses.
 
     Raises:
-        Problem: channels are unread, and the modules that read them are not found in the exported graph.
+        Problem: there are such, and the modules that have them are not found in the exported graph.
     """
     from ...models.files.export import export_qonnx
     from ...models.networks.own import OwnNetwork
 
     export_qonnx(network, path, network.spec.input_shape, properties or {})
-    if isinstance(network, OwnNetwork) and network.spec.unread:
-        graph = read(path)
-        path.write_bytes(write_network(cut(graph, masked_structure(network, graph).kept(network))).SerializeToString())
+    if isinstance(network, OwnNetwork) and (network.spec.unread or network.spec.sparse or network.spec.dropped):
+        graph = _without_removed(network, read(path))
+        if network.spec.unread:
+            graph = cut(graph, masked_structure(network, graph).kept(network))
+        path.write_bytes(write_network(graph).SerializeToString())
+
+
+def _without_removed(network: OwnNetwork, graph: Graph) -> Graph:
+    """The whole graph of a user's module without the residual units and synapses that the module lacks."""
+    left, keep, found = network.synapses_left(), {}, modules_in(network.whole(), graph)
+    for first in network.spec.dropped.values():
+        units = (unit for unit in residual_units(graph) if found.get(unit.name, ("",))[0] == first)
+        if (gone := next(units, None)) is None:
+            raise Problem("a residual unit that is gone is not found in the exported graph", network.spec.target)
+        graph = without_unit(graph, gone)
+    there = {node.name for node in graph.nodes}
+    left = {name: some for name, some in left.items() if name in {found[layer][0] for layer in found.keys() & there}}
+    for layer, (module, order) in found.items():
+        if layer not in there:
+            continue
+        op = graph.node(layer).op
+        if module in left and isinstance(op, Conv | Dense):
+            keep[layer] = np.ones(op.weight.shape, bool)
+            keep[layer][..., order] = np.moveaxis(left[module].cpu().numpy() > 0, 1, -1)
+    if len(keep) < len(left):
+        raise Problem("layers without some synapses are not found in the exported graph", network.spec.target)
+    return without_synapses(graph, keep)
+
+
+def synapse_layers(network: Trained, graph: Graph | None = None) -> tuple[str, ...]:
+    """Names of the layers that single synapses can be removed of.
+
+    Args:
+        network, graph: as for `structure_of`.
+
+    Raises:
+        Problem: there are none in a user's own module.
+    """
+    from ...models.networks.network import Network
+    from ...models.networks.own import OwnNetwork
+    from ...models.prune.synapses import prunable_layers
+    from ...models.training.ensemble import joined
+
+    if isinstance(network, Network):
+        return tuple(name for name, _ in network.weight_layers())
+    network = joined(network)
+    assert isinstance(network, OwnNetwork)
+    if graph is None or network.spec.unread:
+        graph = graph_of(network.without({}))
+    there = synapses(graph)
+    found = {module for layer, (module, _) in modules_in(network, graph).items() if layer in there}
+    names = tuple(name for name, _ in prunable_layers(network) if name in found)
+    if not names:
+        what = f"no layer of {network.spec.target} that runs once has weights of -1 and +1 alone"
+        raise Problem(what, key="prune.method", hint="use method: filters, which takes any weights")
+    return names
 
 
 def graph_of(network: Trained, properties: Mapping[str, str] | None = None) -> Graph:

@@ -250,7 +250,10 @@ class Norm(GainNorm):
         if not self.training:
             mean, gain, divisor, shift = (_shaped(one, x) for one in self.constants())
             return (x - mean) * gain / divisor + shift
-        gain, shift = (self.first * self.power.exp()).expand(self.num_features), self.shift.expand(self.num_features)
+        # One number for all channels has to lie in memory as often: torch's gradient reads beyond an expanded one.
+        gain, shift = (
+            one.expand(self.num_features).contiguous() for one in (self.first * self.power.exp(), self.shift)
+        )
         assert self.momentum is not None
         return functional.batch_norm(
             x, self.running_mean, self.running_var, gain.to(x.dtype), shift, True, self.momentum, self.eps

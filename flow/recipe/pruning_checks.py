@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from bnnflow import Problem
 
+from .methods.all import METHODS
 from .methods.method import MethodRequest
 from .schema import Recipe
 
@@ -47,7 +48,15 @@ def pruning_remarks(recipe: Recipe, spec: NetworkSpec | OwnSpec) -> list[str]:
 def _request(recipe: Recipe, spec: NetworkSpec | OwnSpec) -> MethodRequest:
     train = recipe.train
     tuner = recipe.prune.optimizer or train.optimizer
-    return MethodRequest(spec, train.optimizer, tuner, train.flip_window, recipe.prune.max_loss)
+    built_in = _is_built_in(recipe, spec)
+    return MethodRequest(spec, train.optimizer, tuner, train.flip_window, recipe.prune.max_loss, built_in)
+
+
+def _is_built_in(recipe: Recipe, spec: NetworkSpec | OwnSpec) -> bool:
+    """Whether it is one network of `flow models`: an ensemble is pruned as a class of the user's would be."""
+    from ...models.networks.spec import NetworkSpec
+
+    return isinstance(spec, NetworkSpec) and recipe.ensemble.members == 1
 
 
 def check_kind(recipe: Recipe, spec: NetworkSpec | OwnSpec) -> None:
@@ -56,13 +65,16 @@ def check_kind(recipe: Recipe, spec: NetworkSpec | OwnSpec) -> None:
     Raises:
         Problem: at prune.method.
     """
-    from ...models.networks.spec import NetworkSpec
-
-    single = isinstance(spec, NetworkSpec) and recipe.ensemble.members == 1
-    if not single and not recipe.prune.chosen.takes_classes:
+    method = recipe.prune.chosen
+    if not _is_built_in(recipe, spec) and not method.takes_classes:
         whose = "classes of your own" if recipe.model.kind == "own" else "ensembles"
-        what = f"{whose} are pruned by their filters alone yet, not by {recipe.prune.method}"
-        raise recipe.problem("prune.method", what, "use method: filters")
+        able = ", ".join(name for name, one in METHODS.items() if one.takes_classes)
+        what = f"{whose} are not pruned by {recipe.prune.method} in a run: {method.why_no_classes}"
+        repair = f"use one of {able}"
+        if method.file_defaults is not None:
+            file = f"`flow prune RUN/base/network.onnx --method {recipe.prune.method}`"
+            repair += f"; or set `prune: {{enabled: false}}`, build, and {file}"
+        raise recipe.problem("prune.method", what, repair)
 
 
 def check_latent(recipe: Recipe, network: Trained) -> None:

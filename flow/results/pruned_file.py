@@ -106,11 +106,11 @@ class FileStep:
     """One removal from a file's network and its recovery.
 
     Attributes:
-        kept: what is left, by layer or unit.
+        kept: what is left, by layer, unit or group.
         operations: products of an image, those with weights of 0 left out.
         before, after: share, 0 to 1, of the images that decide whose class is right, before and after fine-tuning.
         undone: it lost too much.
-        dropped: the unit that went; "" of synapses.
+        dropped: the unit that went; "" of synapses and channels.
     """
 
     kept: dict[str, int]
@@ -136,12 +136,15 @@ class ReducedFile:
         images, calibration, judged: how many images score and decide, re-estimate, and judge.
         decided_by: "labels", or "whole network" where its answers are what is right.
         epochs: of fine-tuning after each step.
-        trained: images of it.
-        whole, kept: what there was and is left, by layer or unit.
+        trained: images of it, and of what the method trains by itself.
+        whole, kept: what there was and is left, by layer, unit or group.
         steps: one by one.
         stop: why it ended before its last step; "" where it did not.
         compared: values of the smaller network's levels that were compared with those of the level before; all equal,
             or the command fails.
+        cut_compared: of channels and planes, sums of the smaller network, before anything was re-estimated, that were
+            compared with those of the one before with weights of 0 in place of what went; all equal, or the command
+            fails.
         before, after: answers on the images that judge.
         operations, operations_after: products of an image, those with weights of 0 left out.
         weights, weights_after: how many are not 0.
@@ -168,6 +171,7 @@ class ReducedFile:
     steps: list[FileStep]
     stop: str
     compared: int
+    cut_compared: int
     before: Answers
     after: Answers
     operations: int

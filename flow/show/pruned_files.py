@@ -58,7 +58,7 @@ def print_pruned_file(found: PrunedFile) -> None:
 def print_reduced_file(found: ReducedFile) -> None:
     """Print the steps of a method, what is left of a file's network, and what it answers."""
     print_input(found.input)
-    table = Table("layer" if found.counts == "synapses" else "unit", found.counts, "left")
+    table = Table({"synapses": "layer", "residual units": "unit"}.get(found.counts, "group"), found.counts, "left")
     for name, whole in found.whole.items():
         table.add_row(escape(name), f"{whole:,}", f"{found.kept[name]:,}")
     terminal().print(table)
@@ -79,6 +79,12 @@ def print_reduced_file(found: ReducedFile) -> None:
     whose = "labels" if found.decided_by == "labels" else "the answers of the whole network"
     measured = {"network": "batch norms", "integer": "thresholds"}[found.level]
     trained = f"trained for {found.epochs} epochs a step on {found.trained:,} others" if found.epochs else "no training"
+    if found.method == "masks":
+        turns = " a group in turn" if found.settings["order"] == "layers" else ""
+        masks = (
+            f"masks and weights trained for {found.settings['mask_epochs']} epochs{turns} on {found.trained:,} others"
+        )
+        trained = f"{masks}, then {found.epochs} without masks" if found.epochs else masks
     before, after = found.before, found.after
     lines = [
         f"{found.method}{by} on {found.images:,} images, right by {whose}; {measured} re-estimated on "
@@ -88,6 +94,10 @@ def print_reduced_file(found: ReducedFile) -> None:
         f"({found.operations_after / found.operations - 1:+.1%}), weights {found.weights:,} to {found.weights_after:,}",
         f"compiled to dataflow units: {found.compared:,} values of its levels compared, all equal",
     ]
+    if found.cut_compared:
+        lines.append(
+            f"the network with what went at 0 against the smaller one: 0 of {found.cut_compared:,} integers differ"
+        )
     if found.counts == "synapses":
         lines.append(
             "weights of -1, 0 and +1 take 2 bits in folded hardware, twice as many as before; `flow estimate "

@@ -7,6 +7,7 @@ from the recipe is tried on it.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import tempfile
@@ -23,8 +24,10 @@ from ...transforms.reading.read import read
 from ..graphs.check import Checked, check_graph
 from ..graphs.control import codes_of, memory_codes, refuse_primitives
 from ..graphs.folding import decides, fold_for
-from ..pruning.structure import export_network, structure_of
+from ..pruning.structure import export_network, structure_of, synapse_layers
 from ..recipe.file import dump
+from ..recipe.methods.blocks import Blocks
+from ..recipe.methods.synapses import RankedSynapses
 from ..recipe.objects import (
     cut_to,
     dataset,
@@ -52,6 +55,7 @@ if TYPE_CHECKING:
     from ...transforms.ir.graph import Graph
 
 MEMO = "work/checked.json"
+_NORM_IMAGES = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +121,10 @@ def validate(recipe: Recipe, without_files: bool = False) -> Validated:
             graph = read(exported)
             with recipe.at("prune.enabled"):
                 widths = structure_of(single, graph).widths
+            if isinstance(recipe.prune.chosen, RankedSynapses):
+                _check_synapses(recipe, recipe.prune.chosen, single, graph)
+            if isinstance(recipe.prune.chosen, Blocks):
+                _check_units(recipe, recipe.prune.chosen, single, images)
             if recipe.prune.method == "filters":
                 _try_criterion(recipe, "prune.criterion", recipe.prune.ranking, single, images)
             notes += [*pruning_remarks(recipe, single.spec), *check_plan(recipe, widths)]
@@ -205,6 +213,28 @@ def _images(recipe: Recipe, without_files: bool) -> tuple[Dataset, tuple[str, ..
             said = f"the files of {name} are not here, so whether they are whole, and labels, were not looked at"
             return cut_to(made, recipe), (f"{said}: {found.how}",)
     return dataset(recipe), ()
+
+
+def _check_synapses(recipe: Recipe, method: RankedSynapses, network: Network | OwnNetwork, graph: Graph) -> None:
+    """Whether there are layers whose synapses the recipe's method can remove, and those that it names."""
+    try:
+        method.check_layers(synapse_layers(network, graph))
+    except Problem as problem:
+        raise recipe.problem(problem.key, problem.what, problem.hint) from problem
+
+
+def _check_units(recipe: Recipe, method: Blocks, network: Network | OwnNetwork, images: Dataset) -> None:
+    """Whether there are as many residual units as the recipe's method drops."""
+    from ...models.training.batchnorm import reestimate
+    from ..pruning.units import units_of
+
+    # Sums of a network whose norms were never measured lie on thresholds, where floats say nothing.
+    network = copy.deepcopy(network)
+    reestimate(network, images.train_images[:_NORM_IMAGES])
+    try:
+        method.check_count(units_of(network, export_properties(recipe)).most(network))
+    except Problem as problem:
+        raise recipe.problem(problem.key, problem.what, problem.hint) from problem
 
 
 def _try_criterion(recipe: Recipe, key: str, criterion: str, network: Network | OwnNetwork, images: Dataset) -> None:

@@ -38,7 +38,7 @@ def export_qonnx(
     `scores` is (1, classes) float32. Binary weights without a scale are stored as +1 and -1 under BipolarQuant of
     scale 1, ternary and masked ones as -1, 0 and +1 under Quant of 2 bits, narrow, scale 1, others as their latent
     values under their quantizer. A shared score scale becomes Mul and Add with one number each.
-    A user's own module is written whole, with the channels that its layers leave unread.
+    A user's own module is written whole, with the channels that its layers leave unread and removed synapses.
 
     Args:
         network: a `Network`, or any module that ends in class scores; not changed.
@@ -48,7 +48,7 @@ def export_qonnx(
     """
     plain = copy.deepcopy(network).eval()
     if isinstance(plain, OwnNetwork):
-        plain = plain.without({})
+        plain = plain.whole()
     if isinstance(plain, Network):
         with torch.no_grad():
             if plain.spec.has_unit_weights:

@@ -20,6 +20,7 @@ def network_of(spec: dict[str, Any] | NetworkSpec | OwnSpec, folder: str = "", s
             steps = tuple(tuple(tuple(part) for part in step) for step in spec.get("steps", ()))
             unread = {name: tuple(inputs) for name, inputs in spec.get("unread", {}).items()}
             fields = {**spec, "input_shape": tuple(spec["input_shape"]), "steps": steps, "unread": unread}
+            fields["sparse"] = tuple(spec.get("sparse", ()))
             # A folder of the user's has no say in a class of ours.
             spec = OwnSpec(**fields, folder="" if spec["target"] == JOINED else folder)
         else:

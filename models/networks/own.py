@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -16,6 +16,8 @@ from bnnflow import Problem
 from ..user_code import import_user_module
 
 _READ = "inputs_read"  # 1 for each input that a layer reads, 0 for those that it takes for 0
+_GONE = "is_left_out"  # of a module whose result is taken for 0
+_LEFT = "synapses_left"  # of a layer's weight quantizer: 1 for each weight that is there, 0 for removed synapses
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,10 @@ class OwnSpec:
             divisor of value = pixel * scale / divisor + shift one after the other, each one number or one per channel.
         unread: by layer, ascending inputs (channels of a convolution, features of a dense layer) that it takes for 0:
             what pruning removed of the layers in front, as if the weights of these inputs were 0.
+        sparse: layers whose quantizers say of each weight whether it is there; removed ones are 0, whatever their
+            latent values are. Which these are is a part of the network's state.
+        dropped: residual units that are gone: by the module that ends a unit, whose result is taken for 0, the layer
+            with weights that the unit begins with.
     """
 
     target: str
@@ -41,15 +47,18 @@ class OwnSpec:
     folder: str = field(default="", compare=False)
     steps: tuple[tuple[tuple[float, ...], ...], ...] = ()
     unread: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    sparse: tuple[str, ...] = ()
+    dropped: dict[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as numbers, strings and lists, fit for JSON; without the folder, which is this machine's."""
         fields = asdict(self)
         fields.pop("folder")
-        for key in ("steps", "unread"):
+        for key in ("steps", "unread", "sparse", "dropped"):
             if not fields[key]:
                 fields.pop(key)
-        return {**fields, "input_shape": list(self.input_shape)}
+        lists = {key: list(fields[key]) for key in ("input_shape", "sparse") if key in fields}
+        return fields | lists
 
 
 class OwnNetwork(nn.Module):
@@ -75,6 +84,8 @@ class OwnNetwork(nn.Module):
                 hint = f"its arguments are {inspect.signature(made)}"
                 raise Problem(f"{spec.target} cannot be made: {error}", key="model.args", hint=hint) from error
         self._leave_unread(spec.unread)
+        self._count_synapses(spec.sparse)
+        self._leave_out(spec.dropped)
         self.steps = [[torch.tensor(part).view(-1, 1, 1) for part in step] for step in spec.steps]
         self._try()
 
@@ -120,6 +131,60 @@ class OwnNetwork(nn.Module):
         made._leave_unread(made.spec.unread)
         return made
 
+    def with_synapses(self, left: Mapping[str, torch.Tensor]) -> OwnNetwork:
+        """A copy of the network with only some of its synapses; see `OwnSpec.sparse`.
+
+        Args:
+            left: bool in the shape of the weights, by the name of a layer with a weight quantizer; what is gone already
+                stays gone.
+        """
+        made = copy.deepcopy(self)
+        made.spec = replace(self.spec, sparse=tuple(sorted({*self.spec.sparse, *left})))
+        made._count_synapses(made.spec.sparse)
+        with torch.no_grad():
+            for name, there in made.synapses_left().items():
+                if name in left:
+                    there.mul_(left[name].to(there))
+        return made
+
+    def synapses_left(self) -> dict[str, torch.Tensor]:
+        """For each layer of `OwnSpec.sparse` 1 for every weight that is there and 0 for others, in their shape."""
+        return {name: getattr(layer.weight_quant, _LEFT) for name, layer in self._by_name() if name in self.spec.sparse}
+
+    def without_units(self, dropped: Mapping[str, str]) -> OwnNetwork:
+        """A copy of the network without some residual units, and those that are gone already; `OwnSpec.dropped`."""
+        made = copy.deepcopy(self)
+        made.spec = replace(self.spec, dropped={**self.spec.dropped, **dropped})
+        made._leave_out(made.spec.dropped)
+        return made
+
+    def _leave_out(self, modules: Collection[str]) -> None:
+        for name, module in self.body.named_modules():
+            if name in modules and not hasattr(module, _GONE):
+                module.register_forward_hook(_as_zero)
+            if hasattr(module, _GONE) or name in modules:
+                setattr(module, _GONE, name in modules)
+
+    def whole(self) -> OwnNetwork:
+        """A copy of the network whose layers read all and have all of their synapses, with all of its units."""
+        made = self.without({})
+        made.spec = replace(made.spec, sparse=(), dropped={})
+        made._leave_out(())
+        for _, layer in made._by_name():
+            if hasattr(getattr(layer, "weight_quant", None), _LEFT):
+                setattr(layer.weight_quant, _LEFT, None)
+        return made
+
+    def _count_synapses(self, sparse: Sequence[str]) -> None:
+        for name, layer in self._by_name():
+            if name in sparse and getattr(layer.weight_quant, _LEFT, None) is None:
+                quantizer = layer.weight_quant
+                assert isinstance(quantizer, nn.Module)
+                if not hasattr(quantizer, _LEFT):
+                    quantizer.register_buffer(_LEFT, None)
+                    quantizer.register_forward_hook(_without_removed)
+                setattr(quantizer, _LEFT, torch.ones_like(layer.weight.detach()))
+
     def _leave_unread(self, unread: Mapping[str, tuple[int, ...]]) -> None:
         for name, layer in self._by_name():
             if name not in unread and not hasattr(layer, _READ):
@@ -148,11 +213,38 @@ class OwnNetwork(nn.Module):
 def _read_some(layer: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
     """A hook in front of a layer: inputs that are left unread become 0."""
     mask = getattr(layer, _READ)
-    if mask is None:
-        return None
+    return None if mask is None else with_inputs_scaled(layer, inputs, mask)
+
+
+def _without_removed(quantizer: nn.Module, _inputs: tuple[Any, ...], made: Any) -> Any:
+    """A hook behind a weight quantizer: removed synapses are 0, and have no gradient."""
+    left = getattr(quantizer, _LEFT)
+    if left is None:
+        return made
+    value = getattr(made, "value", made)
+    kept = value * left.to(value.dtype)
+    return made.set(value=kept) if hasattr(made, "set") and hasattr(made, "scale") else kept
+
+
+def _as_zero(module: nn.Module, _inputs: tuple[Any, ...], made: Any) -> Any:
+    """A hook behind the last module of a residual unit: what is dropped adds 0."""
+    if not getattr(module, _GONE):
+        return made
+    zeros = torch.zeros_like(getattr(made, "value", made))
+    return made.set(value=zeros) if hasattr(made, "set") and hasattr(made, "scale") else zeros
+
+
+def with_inputs_scaled(layer: nn.Module, inputs: tuple[Any, ...], factors: torch.Tensor) -> tuple[Any, ...]:
+    """What a layer is called with, its maps or features times a factor each.
+
+    Args:
+        layer: a convolution or dense layer.
+        inputs: of a forward pre-hook: the layer's input, a tensor or Brevitas' QuantTensor, and what else it is given.
+        factors: (channels,) of a convolution, (features,) of a dense layer.
+    """
     x, *others = inputs
     value = getattr(x, "value", x)
-    read = value * (mask if isinstance(layer, nn.Linear) else mask.view(-1, 1, 1)).to(value.dtype)
+    read = value * (factors if isinstance(layer, nn.Linear) else factors.view(-1, 1, 1)).to(value.dtype)
     # A QuantTensor stays one, for layers whose bias is quantized by its scale.
     return (x.set(value=read) if hasattr(x, "set") and hasattr(x, "scale") else read, *others)
 

@@ -5,14 +5,21 @@ from __future__ import annotations
 import numpy as np
 import torch
 from brevitas.nn import QuantConv2d, QuantLinear
+from torch import nn
 from torch.nn import functional
 
 from ..networks.network import Network
+from ..networks.own import OwnNetwork
 from ..training.batchnorm import pixels
 
 
 def weight_relevance(
-    network: Network, images: np.ndarray, labels: np.ndarray, latent: bool = False, batch: int = 100
+    network: Network | OwnNetwork,
+    images: np.ndarray,
+    labels: np.ndarray,
+    latent: bool = False,
+    batch: int = 100,
+    layers: list[tuple[str, nn.Conv2d | nn.Linear]] | None = None,
 ) -> dict[str, np.ndarray]:
     """|w * dL/dw| of every weight: to first order, what setting it to 0 changes the loss by (Taylor).
 
@@ -24,6 +31,7 @@ def weight_relevance(
         images, labels: (N, C, H, W) uint8 and (N,).
         latent: take latent weights for w, in place of the values that the layer computes with.
         batch: images at a time; it has no influence but for rounding.
+        layers: whose weights; None: all.
 
     Returns:
         (outputs, inputs) or (outputs, inputs, kernel, kernel) float64 by layer name.
@@ -33,7 +41,7 @@ def weight_relevance(
     """
     training = network.training
     network.eval()
-    layers = network.weight_layers()
+    layers = network.weight_layers() if layers is None else layers
     weights = [module.weight for _, module in layers]
     total = [torch.zeros_like(weight, dtype=torch.float64) for weight in weights]
     for start in range(0, len(images), batch):

@@ -151,7 +151,7 @@ def reduce_planes(
     """
     sizes = (count,) if count else (1,) * (network.spec.planes - 1) if count is None else ()
 
-    def lowest(best: Network, number: int) -> Removal | None:
+    def lowest(best: Network, number: int) -> Removal[Network] | None:
         if number > len(sizes):
             return None
         small = drop_planes(best, sizes[number - 1])

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -18,6 +19,8 @@ from ..relevance.guide import with_guide
 from ..training.batchnorm import NORM_IMAGES, reestimate
 from ..training.evaluate import accuracy
 from ..training.train import Extras, Progress, TrainSpec, train
+
+N = TypeVar("N", Network, OwnNetwork)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +86,7 @@ class Recovery:
 
 
 @dataclass(frozen=True, slots=True)
-class Removal:
+class Removal(Generic[N]):
     """A network from which something was removed.
 
     Attributes:
@@ -92,13 +95,13 @@ class Removal:
         plan: of its fine-tuning, where it is not the usual one.
     """
 
-    network: Network
+    network: N
     name: str
     plan: TrainSpec | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Round:
+class Round(Generic[N]):
     """A removal and its recovery.
 
     Attributes:
@@ -107,18 +110,18 @@ class Round:
         undone: it lost too much.
     """
 
-    network: Network
+    network: N
     before: float
     after: float
     undone: bool
 
 
 def rounds(
-    start: Network,
-    remove: Callable[[Network, int], Removal | None],
+    start: N,
+    remove: Callable[[N, int], Removal[N] | None],
     recover: Recovery,
     floor: float | None = None,
-) -> tuple[Network, list[Round]]:
+) -> tuple[N, list[Round[N]]]:
     """Remove, re-estimate, fine-tune and re-estimate until nothing is left to remove, or a round loses too much.
 
     Args:
@@ -131,7 +134,7 @@ def rounds(
         The last network that held, in eval mode, and all rounds.
     """
     best = start
-    done: list[Round] = []
+    done: list[Round[N]] = []
     while (removal := remove(best, len(done) + 1)) is not None:
         before, after = recover(removal.network, removal.name, removal.plan)
         done.append(Round(removal.network, before, after, floor is not None and after < floor))

@@ -14,7 +14,8 @@ from ..networks.network import Network
 from ..networks.own import OwnNetwork
 from ..networks.spec import NetworkSpec
 from ..training.flips import FlipCounts
-from .groups import group_scores, groups
+from .groups import group_scores
+from .groups import groups as spec_groups
 from .surgery import remove
 from .widths import spared
 
@@ -22,8 +23,30 @@ N = TypeVar("N", Network, OwnNetwork)
 Arrays = Mapping[str, np.ndarray]
 
 
+@dataclass(frozen=True, slots=True)
+class MaskedGroup:
+    """Channels of a network that stay or go at once in all layers that make and read them.
+
+    Attributes:
+        name: of the group; as `transforms.channels` calls it in the graph, where the network is a user's or a file.
+        width: number of channels.
+        rows: by layer that makes them, int64, (filters,): the channel that each filter is, -1 for none of these.
+        columns: by layer that reads them, int64, (inputs,): the channel that each input is, -1 for none of these.
+    """
+
+    name: str
+    width: int
+    rows: Arrays
+    columns: Arrays
+
+
 class Structure(Protocol[N]):
     """The groups of channels of a network, scores of them, and the network without some."""
+
+    @property
+    def groups(self) -> tuple[MaskedGroup, ...]:
+        """The groups, and which layers make and read their channels; layers by the names of `weight_layers`."""
+        ...
 
     @property
     def widths(self) -> dict[str, int]:
@@ -42,6 +65,10 @@ class Structure(Protocol[N]):
         """What training counted of the unpruned network, for one with the channels `kept`."""
         ...
 
+    def layer_macs(self, network: N) -> dict[str, int]:
+        """Products of an image, by layer."""
+        ...
+
     def macs(self, network: N) -> int:
         """Products of an image."""
         ...
@@ -54,9 +81,25 @@ class SpecStructure:
     spec: NetworkSpec
 
     @property
+    def groups(self) -> tuple[MaskedGroup, ...]:
+        """See `Structure`."""
+        layers, made = self.spec.layers(), []
+        filters = {layer.name: layer.outputs for layer in layers}
+        for group in spec_groups(self.spec):
+            rows = {name: np.arange(filters[name]) % group.width for name in group.layers}
+            # Where a map becomes features, a channel is a block of them.
+            columns = {
+                layer.name: np.repeat(rows[layer.source], layer.inputs // filters[layer.source])
+                for layer in layers
+                if layer.source in rows
+            }
+            made.append(MaskedGroup(group.name, group.width, rows, columns))
+        return tuple(made)
+
+    @property
     def widths(self) -> dict[str, int]:
         """See `Structure`."""
-        return {group.name: group.width for group in groups(self.spec)}
+        return {group.name: group.width for group in spec_groups(self.spec)}
 
     def scores(self, network: Network, scores: Arrays) -> dict[str, np.ndarray]:
         """See `Structure`."""
@@ -68,29 +111,16 @@ class SpecStructure:
 
     def flips(self, flips: FlipCounts, kept: Arrays) -> FlipCounts:
         """See `Structure`."""
-        parts = groups(self.spec)
+        parts = spec_groups(self.spec)
         return flips.cut({layer: part.rows(layer, kept[part.name]) for part in parts for layer in part.layers})
+
+    def layer_macs(self, network: Network) -> dict[str, int]:
+        """See `Structure`."""
+        return {layer.name: layer.macs for layer in network.spec.layers()}
 
     def macs(self, network: Network) -> int:
         """See `Structure`."""
         return network.spec.macs()
-
-
-@dataclass(frozen=True, slots=True)
-class MaskedGroup:
-    """Channels of a user's network that stay or go at once in all layers that make and read them.
-
-    Attributes:
-        name: as `transforms.channels` calls the group in the exported graph.
-        width: number of channels.
-        rows: by layer that makes them, int64, (filters,): the channel that each filter is, -1 for none of these.
-        columns: by layer that reads them, int64, (inputs,): the channel that each input is, -1 for none of these.
-    """
-
-    name: str
-    width: int
-    rows: Arrays
-    columns: Arrays
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,9 +200,9 @@ class MaskedStructure:
         """See `Structure`; the module has all its filters still."""
         return flips
 
-    def macs(self, network: OwnNetwork) -> int:
+    def layer_macs(self, network: OwnNetwork) -> dict[str, int]:
         """See `Structure`; of the layers of the exported graph."""
-        left, total = self.kept(network), 0
+        left, made = self.kept(network), {}
         makers = {layer: (group, rows) for group in self.groups for layer, rows in group.rows.items()}
         for name, layer in network.weight_layers():
             if name in self.places:
@@ -180,8 +210,12 @@ class MaskedStructure:
                 if name in makers:
                     group, rows = makers[name]
                     filters = int(np.isin(rows, left[group.name]).sum())
-                total += self.places[name] * filters * (inputs - len(network.spec.unread.get(name, ())))
-        return total
+                made[name] = self.places[name] * filters * (inputs - len(network.spec.unread.get(name, ())))
+        return made
+
+    def macs(self, network: OwnNetwork) -> int:
+        """See `Structure`; of the layers of the exported graph."""
+        return sum(self.layer_macs(network).values())
 
 
 def channel_scores(width: int, rows: Arrays, scores: Arrays) -> np.ndarray:

@@ -2,7 +2,8 @@
 
 A removed synapse is a weight of 0 in a layer of -1 and +1 (`weight_kind` "masked"); its latent weight is 0 and stays 0
 in later training. On folded hardware such a layer has 2-bit weights and gains nothing; fully unrolled, each neuron is a
-tree of its own over the synapses that are left (`bnnflow.build.unrolled`).
+tree of its own over the synapses that are left (`bnnflow.build.unrolled`). In a user's own module the latent weight
+stays what it was, and what the layer's quantizer makes of it is taken for 0 (`OwnSpec.sparse`).
 """
 
 from __future__ import annotations
@@ -10,16 +11,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
+from torch import nn
 
 from bnnflow import Problem
 
 from ..networks.network import Network
+from ..networks.own import OwnNetwork
 from ..training.flips import FlipCounts, needed
 from ..training.injection import MemoriesOf
 from ..training.latent import require_latent
+from ..training.optimizers import binary_weight_modules
 from ..training.train import Extras, Progress, TrainSpec
 from .gradients import weight_relevance
 from .recovery import Recovery, Removal, rounds
@@ -32,6 +37,8 @@ CRITERIA = {
     "random": "drawn: the control",
 }
 Scores = Mapping[str, np.ndarray]
+N = TypeVar("N", Network, OwnNetwork)
+Layers = list[tuple[str, nn.Conv2d | nn.Linear]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +76,13 @@ class SynapseSpec:
             if getattr(self, field) < 1:
                 raise Problem(f"{field} of {getattr(self, field)}", field, "1 or more")
 
-    def shares(self, network: Network, step: int) -> dict[str, float]:
+    def shares(self, network: Network | OwnNetwork, step: int) -> dict[str, float]:
         """The share gone after step `step` (from 1) by layer name.
 
         Raises:
             Problem: a layer is named that the network does not have.
         """
-        names = [name for name, _ in network.weight_layers()]
+        names = [name for name, _ in prunable_layers(network)]
         whole = self.share if isinstance(self.share, Mapping) else dict.fromkeys(names, self.share)
         for name in whole:
             if name not in names:
@@ -92,8 +99,16 @@ class SynapseStep:
     after: float
 
 
+def prunable_layers(network: Network | OwnNetwork) -> Layers:
+    """The layers that single synapses can be removed of: of a user's module those of one bit that run once."""
+    if isinstance(network, Network):
+        return network.weight_layers()
+    binary = {id(module) for module in binary_weight_modules(network)}
+    return [(name, m) for name, m in network.weight_layers() if id(m) in binary and network.runs(name) == 1]
+
+
 def prune_synapses(
-    network: Network,
+    network: N,
     images: np.ndarray,
     labels: np.ndarray,
     held: tuple[np.ndarray, np.ndarray],
@@ -103,7 +118,7 @@ def prune_synapses(
     progress: Progress | None = None,
     checkpoint: Path | None = None,
     memories: MemoriesOf | None = None,
-) -> tuple[Network, list[SynapseStep]]:
+) -> tuple[N, list[SynapseStep]]:
     """Remove the synapses of lowest score step by step; re-estimate, fine-tune and re-estimate after each.
 
     Args:
@@ -124,7 +139,7 @@ def prune_synapses(
         Problem: the weights are not -1 and +1, or `synapse_scores` lacks what the criterion needs.
     """
 
-    def lowest(best: Network, step: int) -> Removal | None:
+    def lowest(best: N, step: int) -> Removal[N] | None:
         if step > spec.steps:
             return None
         found = synapse_scores(best, spec, images, labels, step, flips)
@@ -137,7 +152,7 @@ def prune_synapses(
 
 
 def synapse_scores(
-    network: Network,
+    network: Network | OwnNetwork,
     spec: SynapseSpec,
     images: np.ndarray,
     labels: np.ndarray,
@@ -152,29 +167,27 @@ def synapse_scores(
     rng = np.random.default_rng([spec.seed, step])
     if spec.criterion == "taylor":
         chosen = np.sort(rng.permutation(len(images))[: spec.images])
-        return weight_relevance(network, images[chosen], labels[chosen])
-    layers = network.weight_layers()
+        return weight_relevance(network, images[chosen], labels[chosen], layers=prunable_layers(network))
+    layers = prunable_layers(network)
     if spec.criterion == "random":
         return {name: rng.random(tuple(module.weight.shape)) for name, module in layers}
     if spec.criterion.startswith("flips"):
-        return _steadiness(network, flips, "step" if spec.criterion == "flips-step" else "epoch", rng)
+        return _steadiness(layers, flips, "step" if spec.criterion == "flips-step" else "epoch", rng)
     require_latent(network, layers)
     return {name: module.weight.detach().abs().double().numpy() for name, module in layers}
 
 
-def _steadiness(
-    network: Network, flips: FlipCounts | None, kind: str, rng: np.random.Generator
-) -> dict[str, np.ndarray]:
+def _steadiness(layers: Layers, flips: FlipCounts | None, kind: str, rng: np.random.Generator) -> dict[str, np.ndarray]:
     """Flips of each weight, negated. Most counts are 0 or 1, so that ties are the rule: they are drawn.
 
     Source: Li and Ren, ISQED 2020, who call a weight insensitive that flipped at all.
     """
-    shapes = {name: tuple(module.weight.shape) for name, module in network.weight_layers()}
+    shapes = {name: tuple(module.weight.shape) for name, module in layers}
     counted = needed(flips).of(kind, shapes)
     return {name: rng.random(counts.shape) - counts for name, counts in counted.items()}
 
 
-def masks(network: Network, scores: Scores, shares: Mapping[str, float]) -> dict[str, np.ndarray]:
+def masks(network: Network | OwnNetwork, scores: Scores, shares: Mapping[str, float]) -> dict[str, np.ndarray]:
     """Which synapses stay: in each layer all but a share of the lowest scores.
 
     Synapses that are gone already stay gone and count; the highest of each neuron or filter always stays.
@@ -187,11 +200,8 @@ def masks(network: Network, scores: Scores, shares: Mapping[str, float]) -> dict
     Returns:
         For each layer of `shares` bool of the shape of the weights, True where a synapse stays.
     """
-    layers = dict(network.weight_layers())
-    made = {}
-    for name, share in shares.items():
-        made[name] = highest_share(scores[name], _there(network, layers[name].weight), share)
-    return made
+    there = present(network)
+    return {name: highest_share(scores[name], there[name], share) for name, share in shares.items()}
 
 
 def highest_share(scores: np.ndarray, there: np.ndarray, share: float) -> np.ndarray:
@@ -215,16 +225,22 @@ def highest_share(scores: np.ndarray, there: np.ndarray, share: float) -> np.nda
 
 
 @torch.no_grad()
-def masked(network: Network, keep: Mapping[str, np.ndarray]) -> Network:
-    """A copy with `weight_kind` "masked" whose synapses outside of `keep` are gone.
+def masked(network: N, keep: Mapping[str, np.ndarray]) -> N:
+    """A copy whose synapses outside of `keep` are gone, of `weight_kind` "masked" where it is no user's module.
 
     Args:
-        network: binary weights without a scale, masked or not; not changed.
+        network: binary weights without a scale, masked or not; of a user's, whatever else has other weights. Not
+            changed.
         keep: bool of the shape of the weights by layer name; layers that are not named lose none.
 
     Raises:
         Problem: the weights are not -1 and +1, or all synapses of a neuron would go.
     """
+    for name, stays in keep.items():
+        if not stays.reshape(len(stays), -1).any(axis=1).all():
+            raise Problem("a neuron or filter keeps no synapse", name, "remove it as a whole")
+    if isinstance(network, OwnNetwork):
+        return network.with_synapses({name: torch.from_numpy(stays) for name, stays in keep.items()})
     if not (network.spec.weight_bits == 1 and network.spec.has_unit_weights):
         what = "only synapses of weights -1 and +1 can be masked"
         raise Problem(what, "model.weight_bits", "use weight_bits: 1 and weight_scale: none")
@@ -236,31 +252,29 @@ def masked(network: Network, keep: Mapping[str, np.ndarray]) -> Network:
             # A latent weight of 0 is a +1; only masks make zeros.
             weight[weight == 0] = torch.finfo(weight.dtype).tiny
         if name in keep:
-            if not keep[name].reshape(len(weight), -1).any(axis=1).all():
-                raise Problem("a neuron or filter keeps no synapse", name, "remove it as a whole")
             weight.mul_(torch.from_numpy(keep[name]))
     return made.train(network.training)
 
 
-def synapses(network: Network) -> dict[str, tuple[int, int]]:
-    """Synapses kept, and all, of every layer by name."""
-    return {
-        name: (int(_there(network, module.weight).sum()), module.weight.numel())
-        for name, module in network.weight_layers()
-    }
+def synapses(network: Network | OwnNetwork) -> dict[str, tuple[int, int]]:
+    """Synapses kept, and all, by name of the layers that they can be removed of."""
+    return {name: (int(there.sum()), there.size) for name, there in present(network).items()}
 
 
-def present(network: Network) -> dict[str, np.ndarray]:
-    """Which synapses are there: bool of the shape of the weights, of every layer by name."""
-    return {name: _there(network, module.weight) for name, module in network.weight_layers()}
+def present(network: Network | OwnNetwork) -> dict[str, np.ndarray]:
+    """Which synapses are there: bool of the shape of the weights, by name of the layers that they can be removed of."""
+    left = network.synapses_left() if isinstance(network, OwnNetwork) else {}
+    made = {}
+    for name, module in prunable_layers(network):
+        weight = module.weight.detach().cpu().numpy()
+        if name in left:
+            made[name] = left[name].cpu().numpy() > 0
+        else:
+            is_masked = isinstance(network, Network) and network.spec.weight_kind == "masked"
+            made[name] = weight != 0 if is_masked else np.ones(weight.shape, bool)
+    return made
 
 
-def kept_synapses(network: Network) -> dict[str, int]:
-    """Synapses kept, of every layer by name."""
+def kept_synapses(network: Network | OwnNetwork) -> dict[str, int]:
+    """Synapses kept, by layer name."""
     return {name: kept for name, (kept, _) in synapses(network).items()}
-
-
-def _there(network: Network, weight: torch.Tensor) -> np.ndarray:
-    latent = weight.detach().numpy()
-    there: np.ndarray = latent != 0 if network.spec.weight_kind == "masked" else np.ones(latent.shape, bool)
-    return there

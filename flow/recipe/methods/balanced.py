@@ -7,7 +7,7 @@ layer's share leaves some whole. Source: Mishra et al., Accelerating Sparse Deep
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
@@ -19,7 +19,6 @@ from .synapses import RankedSynapses
 if TYPE_CHECKING:
     import numpy as np
 
-    from ....models.networks.network import Network
     from ....models.prune.recovery import Removal
     from ...results.stages import PruningResult
 
@@ -62,22 +61,24 @@ class Balanced(RankedSynapses):
         from ....models.prune.recovery import Removal, rounds
         from ....models.prune.synapses import SynapseSpec, kept_synapses, masked, present, synapse_scores
 
-        network, images, labels, _ = given.work
+        assert given.synapse_layers is not None
+        images, labels, layers = given.images, given.labels, given.synapse_layers()
+        network: Any = given.network
         spec = SynapseSpec(1 - self.keep / self.of, self.steps, self.criterion, seed=given.seed)
         flips = self.counted(given)
 
-        def lowest(best: Network, step: int) -> Removal | None:
+        def lowest(best: Any, step: int) -> Removal[Any] | None:
             if step > self.steps:
                 return None
             left = self.of - round((self.of - self.keep) * step / self.steps)
             scores, there = synapse_scores(best, spec, images, labels, step, flips), present(best)
             # What is gone stays gone, whatever the criterion says of it.
             ranked = {name: np.where(there[name], found, -np.inf) for name, found in scores.items()}
-            keep = {name: highest(found, left, self.of) for name, found in ranked.items()}
+            keep = {name: highest(ranked[name], left, self.of) for name in layers}
             return Removal(masked(best, keep), f"step{step}")
 
         made, done = rounds(masked(network, {}), lowest, given.recovery)
-        macs = made.spec.macs()
+        macs = self.macs(given, made)
         return self.told(made, [RemovalStep(kept_synapses(one.network), macs, one.before, one.after) for one in done])
 
     @classmethod

@@ -1,7 +1,7 @@
 """Whole residual units: each time the one whose loss is least.
 
-Needs `model.arch: resnet`. With `join: integer` a unit is one convolution, with `thresholded` a block of two; the first
-of every later stage shrinks the map and stays.
+Needs `model.arch: resnet`, or joins in a class of yours or a QONNX file. With `join: integer` a unit is one
+convolution, with `thresholded` a block of two; the first of every later stage shrinks the map and stays.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
 
 from pydantic import Field
 
@@ -44,11 +44,15 @@ class Blocks(Dropping):
     counts: ClassVar[str] = "residual units"
     file_defaults: ClassVar[Mapping[str, Any] | None] = {}
     thing: ClassVar[str] = "unit"
+    takes_classes: ClassVar[bool] = True
 
     def check(self, asked: MethodRequest) -> None:
         """Refuse networks without units that can go, or with fewer."""
         from ....models.prune.surgery import most_removable
 
+        if not asked.is_built_in:
+            self.check_goal(asked)
+            return  # which units a class has is seen in its graph
         spec = asked.shape
         if spec.is_chain:
             what = f"{spec.arch} has no residual joins, and no units to drop"
@@ -60,6 +64,10 @@ class Blocks(Dropping):
             )
             raise Problem(what, key="prune.method", hint="give the first stage two blocks, or use `join: integer`")
         self.check_goal(asked)
+        self.check_count(can)
+
+    def check_count(self, can: int) -> None:
+        """Refuse to drop more than can go."""
         if self.drop is not None and self.drop > can:
             what = f"{self.drop} residual units, of which {can} can go"
             raise Problem(what, key=self.key("drop"), hint=f"at most {can}")
@@ -67,18 +75,28 @@ class Blocks(Dropping):
     def prune(self, given: MethodInput) -> Pruned:
         """Drop `drop` units, or as many as the loss allows."""
         from ....models.prune.blocks import reduce_blocks
-        from ....models.prune.surgery import stages_of_blocks
 
-        most = given.max_loss or 0.0
+        assert given.units is not None
+        units, network = given.units(), cast("Any", given.network)
         made, taken = reduce_blocks(
-            *given.work, given.plan, self.drop, most, given.progress, given.checkpoint, memories=given.memories
+            network,
+            given.images,
+            given.labels,
+            given.held,
+            given.plan,
+            self.drop,
+            given.max_loss or 0.0,
+            given.progress,
+            given.checkpoint,
+            memories=given.memories,
+            units=units,
         )
         steps = [
             RemovalStep({"blocks": one.left}, one.macs, one.before, one.after, one.undone, {"dropped": one.dropped})
             for one in taken
         ]
         facts = {"dropped": [one.dropped for one in taken if not one.undone]}
-        kept = {"blocks": len(stages_of_blocks(made.spec))}
+        kept = {"blocks": len(units.names(made))}
         return Pruned(made, kept, steps, facts, self.stopped(steps, given))
 
     def prune_graph(self, given: GraphInput) -> PrunedGraph:
@@ -122,14 +140,14 @@ class Blocks(Dropping):
 
     def measure(self, given: MethodInput, draws: int) -> Measured:
         """What goes with each unit, and accuracy without it; nothing is drawn."""
-        from ....models.networks.zoo import figures
         from ....models.prune.blocks import block_losses
         from ....models.training.evaluate import accuracy
 
-        progress, spec = given.progress, given.built_in.spec
+        assert given.units is not None
+        progress, network, units = given.progress, cast("Any", given.network), given.units()
         shown = None if progress is None else lambda done, total: progress(done, total, {})
-        losses = block_losses(given.built_in, *given.held, given.images, given.plan.augment, given.seed, shown)
-        whole, weights, macs = accuracy(given.built_in, *given.held), figures(spec).weights, spec.macs()
+        losses = block_losses(network, *given.held, given.images, given.plan.augment, given.seed, shown, units)
+        whole, weights, macs = accuracy(network, *given.held), units.weights(network), units.macs(network)
         images = len(given.held[1])
         rows = [
             (one.name, f"{one.macs / macs:.1%}", f"{one.weights / weights:.1%}", f"{one.without:.2%}") for one in losses

@@ -34,6 +34,8 @@ class Ecqx(Method):
 
     counts: ClassVar[str] = "weights that are not 0"
     leaves_zeros: ClassVar[bool] = True
+    why_no_classes: ClassVar[str] = "weights become those of another quantizer than the class has"
+    why_no_files: ClassVar[str] = "it assigns the latent weights that training left, and no file holds these"
 
     def check(self, asked: MethodRequest) -> None:
         """Refuse optimizers without latent weights, and networks whose joins do not take such weights."""

@@ -1,7 +1,7 @@
 """Filters and neurons, least important first: by shares of each layer, or where it costs least accuracy.
 
 Where residual joins add layers, these lose the same channels: the layers of a stage, or with `shortcut: pool` of all
-stages; a convolution inside a block loses its own. The only method that prunes classes of yours and ensembles, too.
+stages; a convolution inside a block loses its own. Takes classes of yours, ensembles and QONNX files, too.
 """
 
 from __future__ import annotations

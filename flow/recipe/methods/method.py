@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from ....models.networks.network import Network
     from ....models.networks.own import OwnNetwork, OwnSpec
     from ....models.networks.spec import NetworkSpec
+    from ....models.prune.blocks import Units
+    from ....models.prune.masks import MaskSpec
     from ....models.prune.recovery import Recovery
     from ....models.prune.spec import Allocator
     from ....models.prune.structure import Structure
@@ -47,6 +49,7 @@ class MethodRequest:
         optimizer, tuner: of training and of fine-tuning.
         flip_window: epochs in which training counts flips.
         max_loss: points that may be lost; None: no limit.
+        is_built_in: whether it is one network of `flow models`, no class of the user's and no ensemble.
     """
 
     spec: NetworkSpec | OwnSpec
@@ -54,6 +57,7 @@ class MethodRequest:
     tuner: str
     flip_window: int
     max_loss: float | None
+    is_built_in: bool
 
     @property
     def shape(self) -> NetworkSpec:
@@ -102,6 +106,8 @@ class MethodInput:
         sets: what chooses sets of channels in the exported graph.
         allocator: makes what decides how many channels each group keeps; None: the same share of each.
         memories: of the hardware of a network, where fine-tuning has bit errors of weights.
+        synapse_layers: names of the layers that single synapses can be removed of.
+        units: residual units that can go.
     """
 
     network: Network | OwnNetwork
@@ -118,6 +124,8 @@ class MethodInput:
     sets: SetScores | None = None
     allocator: Callable[[], tuple[Allocator, str]] | None = None
     memories: MemoriesOf | None = None
+    synapse_layers: Callable[[], tuple[str, ...]] | None = None
+    units: Callable[[], Units[Any]] | None = None
 
     @property
     def built_in(self) -> Network:
@@ -225,11 +233,14 @@ class GraphChange:
         smaller: of a graph, whose batch norms may be more than those of the graph that it was made for.
         changed: nodes whose results, or inputs, are others then; norms and thresholds at and behind them are measured.
         sparse: layers whose zeros are removed synapses, which stay.
+        masked: of a graph, the whole one with weights of 0 in place of what goes, against whose sums the smaller one's
+            are held before anything is re-estimated; None where what goes does not leave its neighbours' sums alone.
     """
 
     smaller: Callable[[Graph], Graph]
     changed: Collection[str]
     sparse: Collection[str] = ()
+    masked: Callable[[Graph], Graph] | None = None
 
 
 @dataclass(frozen=True)
@@ -243,6 +254,8 @@ class GraphInput:
         change: the graph with norms and thresholds re-estimated.
         tune: what `change` made, after fine-tuning; the same where there is none.
         scores: of synapses, by layer (flow/pruning/synapse_scores.py); with a number, drawn with it as the seed.
+        masks: trains masks of channels and weights for so many epochs at a rate: the graph with these weights, which
+            computes without the channels that masks leave out what it was trained to, and what stays of each group.
         right: share of the images that decide whose class a graph gives; none is trained on.
     """
 
@@ -252,6 +265,7 @@ class GraphInput:
     change: Callable[[Graph, GraphChange], Graph]
     tune: Callable[[Graph, GraphChange], Graph]
     scores: Callable[[Graph, int | None], Mapping[str, np.ndarray]]
+    masks: Callable[[Graph, MaskSpec, int, float], tuple[Graph, dict[str, np.ndarray]]]
     right: Callable[[Graph], float]
 
 
@@ -309,11 +323,17 @@ class Method(Section):
     in_prune: ClassVar[bool] = False
     """Whether its keys stand in `prune` itself."""
     takes_classes: ClassVar[bool] = False
-    """Whether it prunes classes of the user's, too."""
+    """Whether it prunes classes of the user's and ensembles, too."""
+    why_no_classes: ClassVar[str] = "it changes what only networks of `flow models` have"
+    """Why it does not, where it does not."""
     heeds_loss: ClassVar[bool] = False
     """Whether `prune.max_loss` ends it."""
     file_defaults: ClassVar[Mapping[str, Any] | None] = None
     """Where it prunes QONNX files, too: settings that have another default there. None: it does not."""
+    why_no_files: ClassVar[str] = "it needs what training knows, and no file holds"
+    """Why it does not, where it does not."""
+    learns: ClassVar[bool] = False
+    """Whether it trains to find out what goes, and so needs labels, or a teacher, also where nothing is fine-tuned."""
     leaves_zeros: ClassVar[bool] = False
     """Whether weights become 0: they are then of another kind than those that training had."""
 

@@ -1,18 +1,33 @@
 """Input bit planes: the lowest bits of pixels are not read any more.
 
-Needs `model: {input: planes}`. The first layer loses the channels of the planes that go.
+Needs `model: {input: planes}`, or a QONNX file whose first operations take bits of the image apart, highest first. The
+first layer loses the channels of the planes that go.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
 from bnnflow import Problem
 
-from .method import Columns, Dropping, Lines, Measured, MethodInput, MethodRequest, Pruned, RemovalStep
+from .method import (
+    Columns,
+    Dropping,
+    GraphChange,
+    GraphInput,
+    Lines,
+    Measured,
+    MethodInput,
+    MethodRequest,
+    Pruned,
+    PrunedGraph,
+    RemovalStep,
+)
 
 if TYPE_CHECKING:
     from ...results.stages import PruningResult
@@ -26,7 +41,9 @@ class Planes(Dropping):
     )
 
     counts: ClassVar[str] = "input planes"
+    file_defaults: ClassVar[Mapping[str, Any] | None] = {}
     thing: ClassVar[str] = "plane"
+    why_no_classes: ClassVar[str] = "it needs one network of `model: {input: planes}`"
 
     def check(self, asked: MethodRequest) -> None:
         """Refuse networks without planes, and dropping all of them."""
@@ -66,6 +83,36 @@ class Planes(Dropping):
         first = [network.spec.layers()[0].weights for network in (given.built_in, made)]
         facts = {"first_layer_weights": first}
         return Pruned(made, {"planes": made.spec.planes}, steps, facts, self.stopped(steps, given))
+
+    def prune_graph(self, given: GraphInput) -> PrunedGraph:
+        """Drop `drop` planes of what a file's network reads at once, or one by one."""
+        from ....transforms.input_planes import columns_left, input_planes, with_planes_at_zero, without_planes
+        from ....transforms.synapses import products
+
+        self.check_amount(given.max_loss)
+        whole = max((len(one.parts) for one in input_planes(given.graph)), default=0)
+        if not whole:
+            what = "the network does not begin by taking its image apart into bits"
+            raise Problem(what, key="prune.method", hint="use method filters")
+        if self.drop is not None and self.drop >= whole:
+            what = f"{self.drop} of {whole} planes cannot be dropped"
+            raise Problem(what, key=self.key("drop"), hint=f"at most {whole - 1}")
+        graph, left, steps = given.graph, whole, list[RemovalStep]()
+        floor = given.right(graph) - (given.max_loss or 0.0)
+        while left > 1 and (self.drop is None or not steps):
+            fewer = left - (self.drop or 1)
+            readers = tuple(columns_left(graph, fewer))
+            masked = partial(with_planes_at_zero, left=fewer)
+            change = GraphChange(partial(without_planes, left=fewer), readers, masked=masked)
+            smaller = given.change(graph, change)
+            before, tuned = given.right(smaller), given.tune(smaller, change)
+            after = given.right(tuned)
+            undone = self.drop is None and after < floor
+            steps.append(RemovalStep({"planes": fewer}, products(tuned), before, after, undone))
+            if undone:
+                break
+            graph, left = tuned, fewer
+        return PrunedGraph(graph, {"planes": whole}, {"planes": left}, steps, "", self.stopped(steps, given))
 
     def measure(self, given: MethodInput, draws: int) -> Measured:
         """Accuracy with each plane made noise, made constant, and dropped with all lower ones."""

@@ -1,13 +1,14 @@
 """Single synapses of binary layers become weights of 0.
 
 Needs weights -1 and +1 without a scale (`weight_bits: 1`, `weight_scale: none`) and, by latent weights, another
-optimizer than bop. A layer with zeros is no XNOR layer: folded it has 2-bit weights (its sums are exact, its memory
+optimizer than bop. Takes classes of yours and ensembles, whose layers of one bit that run once lose synapses, and QONNX
+files. A layer with zeros is no XNOR layer: folded it has 2-bit weights (its sums are exact, its memory
 twice as large); unrolled hardware alone leaves the zeros out, and the report adds its LUTs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -32,6 +33,7 @@ from .method import (
 
 if TYPE_CHECKING:
     from ....models.networks.network import Network
+    from ....models.networks.own import OwnNetwork
     from ....models.training.flips import FlipCounts
     from ....transforms.ir.tensor import Array
     from ...results.stages import PruningResult
@@ -47,6 +49,7 @@ class RankedSynapses(Method):
 
     counts: ClassVar[str] = "synapses"
     leaves_zeros: ClassVar[bool] = True
+    takes_classes: ClassVar[bool] = True
     file_defaults: ClassVar[Mapping[str, Any] | None] = {"criterion": "taylor"}
 
     def remarks(self, asked: MethodRequest) -> Iterable[str]:
@@ -58,7 +61,8 @@ class RankedSynapses(Method):
 
     def check(self, asked: MethodRequest) -> None:
         """Refuse other weights than -1 and +1, and criteria that have nothing to go by."""
-        if not (asked.shape.weight_bits == 1 and asked.shape.has_unit_weights):
+        # Which layers of a class have such weights is seen in its graph.
+        if asked.is_built_in and not (asked.shape.weight_bits == 1 and asked.shape.has_unit_weights):
             what = "only synapses of weights -1 and +1 can be removed"
             raise Problem(what, key="prune.method", hint="train with weight_bits: 1 and weight_scale: none")
         if (use := self.latent_use()) is not None:
@@ -76,6 +80,14 @@ class RankedSynapses(Method):
     def counted(self, given: MethodInput) -> FlipCounts | None:
         """What training counted, where the criterion asks for it."""
         return given.flips() if self.criterion.startswith("flips") else None
+
+    def check_layers(self, names: Collection[str]) -> None:
+        """Refuse layers that are not there, where the settings name some."""
+
+    def macs(self, given: MethodInput, made: Network | OwnNetwork) -> int:
+        """Products of an image, removed synapses included."""
+        assert given.structure is not None
+        return given.structure().macs(made)
 
     def rounds_of_graph(self, given: GraphInput, stays: Callable[[str, Array, Array, int], Array]) -> PrunedGraph:
         """Remove synapses of a graph in `steps`, with recovery after each.
@@ -112,7 +124,7 @@ class RankedSynapses(Method):
         whole = {name: int(found.sum()) for name, found in there.items()}
         return PrunedGraph(graph, whole, steps[-1].kept, steps, self.criterion)
 
-    def told(self, made: Network, steps: Sequence[RemovalStep]) -> Pruned:
+    def told(self, made: Network | OwnNetwork, steps: Sequence[RemovalStep]) -> Pruned:
         """What came of it."""
         from ....models.prune.synapses import synapses
 
@@ -139,22 +151,44 @@ class Synapses(RankedSynapses):
     def check(self, asked: MethodRequest) -> None:
         """Refuse, too, layers that are not there, and a share of 0."""
         super().check(asked)
-        names = [layer.name for layer in asked.shape.layers()]
-        for name in self.layers:
-            if name not in names:
-                raise Problem(f"there is no layer {name!r}", key=self.key("layers"), hint=f"one of {', '.join(names)}")
+        if asked.is_built_in:
+            self.check_layers([layer.name for layer in asked.shape.layers()])
         if self.share == 0:
             raise Problem("a share of 0 removes nothing", key=self.key("share"), hint=f"give more, or {OFF}")
+
+    def check_layers(self, names: Collection[str]) -> None:
+        """Refuse layers that are not there."""
+        for name in self.layers:
+            if name not in names:
+                what = f"there is no layer {name!r} whose synapses can be removed"
+                raise Problem(what, key=self.key("layers"), hint=f"one of {', '.join(names)}")
 
     def prune(self, given: MethodInput) -> Pruned:
         """Remove the share, step by step."""
         from ....models.prune.synapses import SynapseSpec, prune_synapses
 
-        wanted = dict.fromkeys(self.layers, self.share) if self.layers else self.share
-        spec = SynapseSpec(wanted, self.steps, self.criterion, seed=given.seed)
-        how = (given.plan, self.counted(given), given.progress, given.checkpoint)
-        made, taken = prune_synapses(*given.work, spec, *how, memories=given.memories)
-        return self.told(made, [RemovalStep(one.kept, made.spec.macs(), one.before, one.after) for one in taken])
+        assert given.synapse_layers is not None
+        spec = SynapseSpec(
+            dict.fromkeys(self.layers or given.synapse_layers(), self.share),
+            self.steps,
+            self.criterion,
+            seed=given.seed,
+        )
+        network: Any = given.network
+        made, taken = prune_synapses(
+            network,
+            given.images,
+            given.labels,
+            given.held,
+            spec,
+            given.plan,
+            self.counted(given),
+            given.progress,
+            given.checkpoint,
+            memories=given.memories,
+        )
+        macs = self.macs(given, made)
+        return self.told(made, [RemovalStep(one.kept, macs, one.before, one.after) for one in taken])
 
     def prune_graph(self, given: GraphInput) -> PrunedGraph:
         """Remove the share of each layer, step by step."""

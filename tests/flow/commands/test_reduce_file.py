@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from bnnflow.transforms.ir.ops import Conv, Dense
 from bnnflow.transforms.passes.compile import stages
 from bnnflow.transforms.reading.read import read
 from bnnflow.transforms.synapses import products, synapses, without_synapses
-from tests.sim.test_norms import NETWORKS, exported, lively
+from tests.sim.test_norms import CNN, NETWORKS, exported, lively
 from tests.transforms.test_residual_units import THRESHOLDED
 
 from .answer import answer
@@ -128,9 +129,103 @@ def test_residual_units_go_one_by_one(tmp_path: Path, capsys: pytest.CaptureFixt
     assert (some["stop"] != "") == some["steps"][-1]["undone"]
 
 
+@pytest.mark.parametrize("level", ["network", "3_dataflow"])
+def test_input_planes_go_from_the_lowest(level: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    exported(lively(replace(CNN, input="planes", planes=4), DATA.train_images[:300]), tmp_path)
+    source = tmp_path / "network.onnx"
+    if level != "network":
+        assert cli.run(["compile", str(source), "-o", str(tmp_path)]) == 0
+        source = tmp_path / f"{level}.onnx"
+    words = [source, *DIGITS, "--method", "planes"]
+    found = answer(capsys, "prune", *words, "--drop", "3", "-o", tmp_path / "one.onnx")
+    assert found["whole"] == {"planes": 4} and found["kept"] == {"planes": 1} and found["cut_compared"] > 0
+    first = next(node.op for node in read(tmp_path / "one.onnx").nodes if isinstance(node.op, Conv))
+    assert first.weight.shape == (8, 3, 3, 1) and found["after"]["accuracy"] == _right(tmp_path / "one.onnx")
+    some = answer(capsys, "prune", *words, "--max-loss", "0.0001", "--epochs", "1", "-o", tmp_path / "some.onnx")
+    assert 4 - some["kept"]["planes"] == sum(not step["undone"] for step in some["steps"])
+    assert (some["stop"] != "") == some["steps"][-1]["undone"]
+    capsys.readouterr()
+    assert cli.run([*map(str, ["prune", *words]), "--drop", "4", "-o", str(tmp_path / "none.onnx")]) == 2
+    assert "4 of 4 planes cannot be dropped" in capsys.readouterr().err and not (tmp_path / "none.onnx").exists()
+
+
+MASKS = ["--method", "masks", "--strength", "20", "--mask-epochs", "2", "--mask-rate", "0.02"]
+
+
+@pytest.mark.parametrize("level", ["network", "2_xnor", "3_dataflow"])
+def test_masks_choose_channels_at_every_level(
+    level: str, network: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = network
+    if level != "network":
+        assert cli.run(["compile", str(network), "-o", str(tmp_path)]) == 0
+        source = tmp_path / f"{level}.onnx"
+    output = tmp_path / "smaller.onnx"
+    found = answer(capsys, "prune", source, *DIGITS, *MASKS, "-o", output)
+    assert found["whole"] == {"conv0": 8, "conv1": 6, "dense0": 12} and found["counts"] == "filters and neurons"
+    assert sum(found["kept"].values()) < 26 and found["cut_compared"] > 0 and found["trained"] == 1377
+    layers = {node.name: node.op for node in read(output).nodes}
+    if level == "network":
+        kept = {name: len(layers[name].weight) for name in found["kept"]}  # type: ignore[union-attr]
+        assert kept == found["kept"]
+    assert found["after"]["accuracy"] == _right(output)
+    (step,) = found["steps"]
+    assert step["before"] == step["after"] and found["operations_after"] == products(read(output))
+    again = answer(capsys, "prune", source, *DIGITS, *MASKS, "--epochs", "0", "-o", tmp_path / "again.onnx")
+    assert {**again, "output": 0, "seconds": 0} == {**found, "output": 0, "seconds": 0}
+    assert (tmp_path / "again.onnx").read_bytes() == output.read_bytes()
+
+
+def test_masks_are_learned_from_a_teacher_and_fine_tuned(
+    network: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save(tmp_path / "x.npy", DATA.train_images[:400])
+    given = ["--input", tmp_path / "x.npy", "--images", "60", "--calibration", "100", "--distill", "1", "--batch", "40"]
+    plain = answer(capsys, "prune", network, *given, *MASKS, "-o", tmp_path / "plain.onnx")
+    tuned = answer(capsys, "prune", network, *given, *MASKS, "--epochs", "2", "-o", tmp_path / "tuned.onnx")
+    assert tuned["kept"] == plain["kept"] and tuned["decided_by"] == "whole network" and tuned["trained"] == 140
+    assert tuned["steps"][0]["before"] == plain["steps"][0]["before"]
+    assert (tmp_path / "tuned.onnx").read_bytes() != (tmp_path / "plain.onnx").read_bytes()
+
+
 @pytest.mark.parametrize(
     ("words", "name"),
     [
+        (["--input", "x.npy"], "mask_labels"),
+        (["--input", "x.npy", "--distill", "0.5"], "mask_labels"),
+        (["--input", "wrong.npy", "--distill", "1"], "mask_shape"),
+    ],
+)
+def test_masks_need_images_and_something_to_learn(
+    words: list[str],
+    name: str,
+    network: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    golden: Golden,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.save("x.npy", DATA.train_images[:200])
+    np.save("wrong.npy", DATA.train_images[:200, :, :5])
+    assert cli.run(["prune", str(network), *words, "--images", "60", *MASKS, "-o", "out.onnx"]) == 2
+    golden(f"problems/reduce_file_{name}", capsys.readouterr().err.replace(str(network.parent), "FOLDER"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["wrong.npy", "x.npy"]
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (["--method", "masks", "--grow", "2"], "grow"),
+        (["--method", "masks", "--criterion", "lrp"], "mask_criterion"),
+        (["--method", "masks", "--share", "0.5"], "mask_share"),
+        (["--method", "masks", "--amount", "0.5"], "mask_amount"),
+        (["--method", "masks", "--learning-rate", "0.01"], "mask_rate"),
+        (["--method", "masks", "--max-loss", "1"], "mask_loss"),
+        (["--method", "masks", "--mask-epochs", "0"], "mask_epochs"),
+        (["--method", "masks", "--strength", "0", "--mask-epochs", "1", "--mask-rate", "1e-9"], "mask_nothing"),
+        (["--method", "ecqx"], "ecqx"),
+        (["--method", "planes", "--drop", "1"], "planes"),
         (["--method", "synapses", "--criterion", "latent"], "latent"),
         (["--method", "synapses", "--share", "0"], "nothing"),
         (["--method", "synapses", "--share", "1.5"], "range"),
@@ -141,7 +236,6 @@ def test_residual_units_go_one_by_one(tmp_path: Path, capsys: pytest.CaptureFixt
         (["--method", "balanced", "--keep", "4"], "all"),
         (["--method", "blocks", "--drop", "1"], "chain"),
         (["--method", "blocks"], "goal"),
-        (["--method", "masks"], "masks"),
         (["--method", "mask"], "unknown"),
         (["--method", "synapses", "--images", "1437"], "images"),
     ],

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from bnnflow import CHECK_FAILED, Problem
 from bnnflow.flow.pruning.fine_tune import FineTuned, FineTuning, check_answers, fine_tune, narrow
 from bnnflow.flow.pruning.trainable import Trainable, as_stored
-from bnnflow.flow.pruning.trainable_layers import NormStep, Steps, TrainedAffine, TrainedConv, TrainedDense
+from bnnflow.flow.pruning.trainable_layers import Norm, NormStep, Steps, TrainedAffine, TrainedConv, TrainedDense
 from bnnflow.models.data.load import load_dataset
 from bnnflow.models.networks.network import NetworkSpec
 from bnnflow.models.training.batchnorm import reestimate
@@ -255,6 +255,22 @@ def test_bounds_that_are_never_or_always_reached_stay_so() -> None:
     assert isinstance(bounds, Threshold)
     assert bounds.bounds[:2].tolist() == [[17], [-16]]
     assert np.all(bounds.bounds[2:] != far[2:]) and np.all(np.abs(bounds.bounds[2:]) < 17)
+
+
+def test_one_gain_for_all_channels_has_the_gradient_of_as_many_equal_ones() -> None:
+    """Of scores that one gain stands behind, as in the files of the QONNX zoo."""
+    rng = np.random.default_rng(2)
+    centre = Affine(np.ones(1), rng.normal(size=10))
+    x, weight = (torch.from_numpy(rng.normal(size=(20, 10))).float() for _ in range(2))
+    found = []
+    for count in (1, 10):
+        norm = Norm(10, centre, Affine(np.full(count, 0.7), np.full(count, 0.1), np.full(count, 3.0))).float().train()
+        seen = x.clone().requires_grad_()
+        (norm(seen) * weight).sum().backward()
+        assert norm.power.grad is not None
+        found.append((seen.grad, norm.power.grad.sum()))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other)
 
 
 def test_what_is_trained() -> None:

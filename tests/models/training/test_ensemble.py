@@ -169,7 +169,7 @@ def test_no_member_sees_what_is_held_out(digits: Dataset, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize(
     ("option", "prune", "name"),
-    [("", "true, method: synapses", "method"), (", scores: class", "false", "scale")],
+    [("", "true, method: ecqx", "method"), (", scores: class", "false", "scale")],
 )
 def test_ensembles_that_do_not_fit_are_refused(
     option: str,
