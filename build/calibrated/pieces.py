@@ -85,7 +85,7 @@ class Pieces:
         if mapped.takes == "block_ram":
             if self.family in OF_FOUR_INPUTS:
                 # The old word, and whether it is wanted.
-                self.ff(2 * width + 3 + address_bits(depth))
+                self.ff(2 * width + 2 + address_bits(depth))
                 self.term("around", width)
                 self.term("compared", address_bits(depth))
         else:
