@@ -140,6 +140,7 @@ prune: {prune}
 faults: {{enabled: false}}
 speed: {{enabled: false}}
 verify: {{images: 6}}
+rtl: {{enabled: false}}
 """
 MEMBER = NetworkSpec("mlp", (1, 8, 8), 10, hidden=(12, 8))
 PRUNE = "{amount: 0.5, steps: 2, unit: 2, epochs: 1, batch: 50, images: 40}"
@@ -247,7 +248,7 @@ def test_a_residual_network_of_the_users_is_pruned_and_resumes(
 def test_sensitivity_decides_about_a_network_of_the_users(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     prune = (
         "{amount: 0.3, steps: 1, unit: 2, epochs: 0, allocation: sensitivity, validation: 100, calibration: 60, "
-        "levels: [0.25, 0.5], explore: 2, images: 40}"
+        "levels: [0.5], explore: 1, images: 40}"
     )
     path, run = recipe(tmp_path, "Residual", prune), tmp_path / "run"
     summary = json.loads(ran(capsys, "build", path, "--run", str(run), "--json"))
