@@ -6,9 +6,6 @@ arrays and float matrix products, which are exact here). All give the same integ
 
 from __future__ import annotations
 
-import importlib.util
-import platform
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -26,6 +23,7 @@ from ...transforms.ir.ops import AnyOp, Best, Conv, Dense, LabelSelect, Mvau, Xn
 from ...transforms.ir.tensor import Array
 from ..images import admitted, portions
 from .kernels import Arrays, Kernels, NumpyArrays
+from .kernels.llvm import available, native
 from .kernels.native import NativeKernels
 from .plan import Planner, Step
 from .replay import Replay
@@ -356,24 +354,14 @@ def _backend(name: str, target: str, folder: Path | None) -> tuple[str, Kernels 
     if name not in BACKENDS:
         raise Problem(f"unknown backend {name!r}", "argument backend", f"one of {', '.join(BACKENDS)}")
     if name == "auto":
-        known = platform.machine().lower() in ("x86_64", "amd64", "aarch64", "arm64") and sys.byteorder == "little"
-        name = "llvm" if known and _has_llvmlite() else "numpy"
+        name = "llvm" if available() else "numpy"
     if name == "llvm":
-        from .kernels.llvm import native
-
         return name, native(target, folder)
     if name == "numpy":
         from .kernels.words import NumpyKernels
 
         return name, NumpyKernels()
     return name, None
-
-
-def _has_llvmlite() -> bool:
-    try:
-        return importlib.util.find_spec("llvmlite") is not None
-    except ValueError:  # imports of it are blocked
-        return False
 
 
 def _behind(graph: Graph, step: Step) -> Iterator[str]:

@@ -47,6 +47,8 @@ from collections.abc import Mapping
 from bnnflow import Problem
 
 from ...transforms.ir.graph import Graph
+from ..engine.kernels.llvm import available
+from .compiled import move
 from .line import Fifo, Line
 from .timing import Deadlock, FifoTiming, Timing, UnitTiming
 from .units import line_of
@@ -127,5 +129,8 @@ def _run(graph: Graph, images: int, depth: int, depths: Mapping[str, int], laten
     if unknown:
         listed = ", ".join(fifo.name for fifo in line.fifos[:8])
         raise Problem(f"there is no FIFO {unknown[0]!r}", f"graph {graph.name!r}", f"FIFOs are: {listed}, ...")
+    if available():
+        move(line.processes, line.fifos, images)
+    # Where kernels moved all that can, units only say what they wait for.
     line.run()
     return line

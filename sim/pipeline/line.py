@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -48,6 +48,28 @@ WRITE: Step = (1, (), (0,))
 PASS: Step = (1, (0,), (0,))
 
 
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Words of a FIFO that steps wait for, beside those that they read.
+
+    Attributes:
+        fifo: of which.
+        written: whether its writings count, else its readings.
+        words: of a repetition.
+        behind: how many cycles after a word a step may follow.
+    """
+
+    fifo: Fifo
+    written: bool
+    words: int
+    behind: int
+
+    @property
+    def cycles(self) -> array[int]:
+        """Those in which words moved, as far as they are known."""
+        return self.fifo.writes if self.written else self.fifo.reads
+
+
 @dataclass(eq=False, slots=True)
 class Process:
     """Steps in a fixed order.
@@ -56,8 +78,8 @@ class Process:
         unit: that it belongs to, for people.
         steps, count: an order of steps, and how often it is repeated over all images.
         inputs, outputs: FIFOs.
-        after: for each step, the words of a FIFO that must have been read (or written) before it: see `_window`.
-        watched: the cycles that `after` counts in, its words per image, and how long after a word a step may follow.
+        after: for each step, the words that must have moved before it, see `_window`; negative: of repetitions before.
+        watched: what `after` counts.
         need: which wait `after` is: "starved" or "blocked".
         entry: the unit's input, where `after` stands for it.
         time: cycle of the last step.
@@ -69,7 +91,7 @@ class Process:
     inputs: list[Fifo] = field(default_factory=list)
     outputs: list[Fifo] = field(default_factory=list)
     after: Sequence[int] = ()
-    watched: Callable[[], tuple[array[int], int, int]] | None = None
+    watched: Watch | None = None
     need: str = "starved"
     entry: Fifo | None = None
     time: int = -1
@@ -93,7 +115,8 @@ class Process:
         ins = [(fifo.writes, fifo.reads, fifo.latency + 1, fifo) for fifo in self.inputs]
         outs = [(fifo.writes, fifo.reads, fifo.places, fifo) for fifo in self.outputs]
         after = self.after
-        watched, each, behind = self.watched() if self.watched else (array("q"), 0, 0)
+        watch = self.watched
+        watched, each, behind = (watch.cycles, watch.words, watch.behind) if watch else (array("q"), 0, 0)
         busy = starved = blocked = 0
         self.waits = None
         start = (done, index)

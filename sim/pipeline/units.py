@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Mapping, Sequence
-from functools import partial
 from math import prod
 
 import numpy as np
@@ -27,7 +25,7 @@ from ...transforms.ir.ops import (
 )
 from ...transforms.ir.tensor import TensorType
 from ...transforms.streams import INPUT, OUTPUT, Converter, Stream, WindowMoves, streams_of
-from .line import PASS, READ, WRITE, Fifo, Line, Process, Step
+from .line import PASS, READ, WRITE, Fifo, Line, Process, Step, Watch
 
 
 def line_of(
@@ -65,14 +63,10 @@ def line_of(
             if isinstance(node.op, FMPadding):
                 # A border begins when the first word of its image is there.
                 process.after, process.entry = [1, *[0] * (len(steps) - 1)], inputs[0]
-                process.watched = partial(_written, inputs[0])
+                process.watched = Watch(inputs[0], True, inputs[0].words, inputs[0].latency + 1)
             line.add(type(node.op).__name__, process)
     line.processes.append(Process(OUTPUT, [READ], images * made.leave.words, of([made.leave])))
     return line
-
-
-def _written(fifo: Fifo) -> tuple[array[int], int, int]:
-    return fifo.writes, fifo.words, fifo.latency + 1
 
 
 def _order(node: Node, types: Sequence[TensorType], made: TensorType) -> tuple[list[Step], int]:
@@ -133,6 +127,6 @@ def _window(
     after = before * given + (np.searchsorted(nexts, place + 1) + 1) * each
     reader = Process(node.name, [READ] * total, images, [entry], after=after.tolist(), need="blocked", entry=entry)
     writer = Process(node.name, [WRITE] * given, images, [], outputs, after=needed.tolist(), entry=entry)
-    reader.watched = lambda: (outputs[0].writes, given, 1)
-    writer.watched = lambda: (entry.reads, total, 1)
+    reader.watched = Watch(outputs[0], True, given, 1)
+    writer.watched = Watch(entry, False, total, 1)
     return reader, writer

@@ -9,6 +9,7 @@ import importlib.util
 import itertools
 import os
 import platform
+import sys
 import zlib
 from functools import cache
 from pathlib import Path
@@ -26,10 +27,20 @@ TARGETS = ("host", "avx512", "avx2", "x86-64")
 """What kernels can be compiled for: this processor as it is, or as if it had no more than the one named."""
 
 _SOURCES = (
-    *("source.py", "source_xnor.py", "source_dot.py", "source_maps.py"),
+    *("source.py", "source_xnor.py", "source_dot.py", "source_maps.py", "source_steps.py"),
     *("machine.py", "assembly.py", "image.py", "llvm.py"),
 )
 _FORCED = {"avx512": "znver4", "avx2": "haswell", "x86-64": "x86-64"}
+
+
+def available() -> bool:
+    """Whether this kind of processor is one that kernels are written for, and llvmlite is there to compile them."""
+    if platform.machine().lower() not in ("x86_64", "amd64", "aarch64", "arm64") or sys.byteorder != "little":
+        return False
+    try:
+        return importlib.util.find_spec("llvmlite") is not None
+    except ValueError:  # imports of it are blocked
+        return False
 
 
 @cache

@@ -22,6 +22,7 @@ from .source_maps import (
     replay_kernels,
     three_channels_last,
 )
+from .source_steps import move_words
 from .source_xnor import (
     BYTE_SUMS,
     LOOK_UP,
@@ -45,7 +46,7 @@ def text(machine: Machine) -> str:
     """The whole module: one function for each of `names`."""
     lanes = machine.lanes
     declarations = [
-        "declare i64 @llvm.smin.i64(i64, i64)",
+        *(f"declare i64 @llvm.{which}.i64(i64, i64)" for which in ("smin", "smax")),
         *(f"declare {v} @{population_count(v)}({v})" for v in (f"<{lanes} x i64>", f"<{8 * lanes} x i8>")),
         dot_declaration(machine),
     ]
@@ -77,6 +78,7 @@ def _functions(machine: Machine) -> list[Function]:
         compare_bytes("compare_bytes"),
         compare_sums("compare_sums"),
         count_levels("count_levels"),
+        move_words("move_words"),
         *(xnor_bits_tables(f"xnor_bits_tables{pixels}", pixels) for pixels in LOOKED_UP_PIXELS if machine.looks_up),
         peak_of_tables("peak") if machine.looks_up else peak("peak", machine),
     ]

@@ -244,6 +244,11 @@ def test_both_commands_speak_of_one_rate(net: Path, tmp_path: Path, capsys: pyte
     depths = written(tmp_path, rate["restoring_depths"], "depths.json")
     restored = ran(capsys, "cycles", net, "--folding", file, "--fifo", 1, "--fifo-depths", depths)
     assert restored["interval_cycles"] == rate["deep_interval_cycles"] and not restored["restoring_depths"]
+    for name, depth in rate["restoring_depths"].items():
+        # One word less is too little, so that no more is asked for than it takes.
+        less = written(tmp_path, rate["restoring_depths"] | {name: depth - 1}, "less.json")
+        lost = ran(capsys, "cycles", net, "--folding", file, "--fifo", 1, "--fifo-depths", less)
+        assert lost["interval_cycles"] is None or lost["interval_cycles"] > rate["deep_interval_cycles"]
     for command in ("estimate", "cycles"):
         assert cli.run([command, str(net), "--folding", str(file), "--fifo", "1"]) == 0
         said = capsys.readouterr().out

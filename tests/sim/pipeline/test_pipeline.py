@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from bnnflow import Problem
 from bnnflow.build.cost import unit_cycles
 from bnnflow.build.schedule import divisors
+from bnnflow.sim import pipeline
 from bnnflow.sim.pipeline import Timing, simulate
 from bnnflow.transforms.ir.graph import Graph
 from bnnflow.transforms.ir.ops import (
@@ -263,6 +265,8 @@ def test_random_networks(net: Drawn, seed: int) -> None:
     conserved(free)
     for depth in (1, 2, 5):
         found = simulate(graph, 2, depth)
+        with mock.patch.object(pipeline, "available", return_value=False):
+            assert simulate(graph, 2, depth) == found, "kernels move words as Python does"
         if found.deadlock is not None:
             found = simulate(graph, 2, depth, found.deadlock.enough)
         conserved(found)
@@ -283,3 +287,13 @@ def test_what_cannot_be_simulated_is_refused() -> None:
         simulate(convolutions(), 0)
     with pytest.raises(Problem, match="negative"):
         simulate(convolutions(), depth=-1)
+
+
+@pytest.mark.parametrize("depth", [0, 1, 2, 5])
+@pytest.mark.parametrize("name", ["convolutions", "residual"])
+def test_kernels_move_words_as_python_does(name: str, depth: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = {"convolutions": convolutions, "residual": residual}[name]()
+    late = dict.fromkeys((node.name for node in graph.nodes), 3)
+    compiled = simulate(graph, 4, depth, None, late)
+    monkeypatch.setattr(pipeline, "available", lambda: False)
+    assert simulate(graph, 4, depth, None, late) == compiled
