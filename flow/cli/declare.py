@@ -3,7 +3,8 @@
 `Annotated[int, Key("faults.maps")] = KEY` is an option with the range, the choices, the default and the description of
 that field; `Annotated[str, Own("Number format.", choices=("a", "b"))] = "a"` one that no recipe has. Both are checked
 in the recipe's words, and the help shows range, choices and default of each. Nothing of the recipe is imported before a
-command with such options is built.
+command with such options is built. Options that several commands share are fields of a dataclass: a parameter of that
+class stands for all of them.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Annotated, Any, get_args, get_origin
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
 
@@ -77,17 +78,32 @@ class Key:
 
 
 def typed(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function with a signature that typer reads: every `Key` and `Own` as its option."""
+    """The function with a signature that typer reads: every `Key` and `Own` as its option, shared ones one by one."""
     signature = inspect.signature(function, eval_str=True)
-    parameters = [_read(parameter) for parameter in signature.parameters.values()]
+    shared: dict[str, Any] = {
+        one.name: one.annotation for one in signature.parameters.values() if is_dataclass(one.annotation)
+    }
+    apart = (_apart(shared[one.name]) if one.name in shared else [one] for one in signature.parameters.values())
+    parameters = [_read(parameter) for group in apart for parameter in group]
 
     def command(**values: Any) -> Any:
+        for name, kind in shared.items():
+            values[name] = kind(**{field.name: values.pop(field.name) for field in fields(kind)})
         return function(**values)
 
     command.__name__, command.__doc__ = function.__name__, function.__doc__
     command.__annotations__ = {one.name: one.annotation for one in parameters}
     command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     return command
+
+
+def _apart(shared: Any) -> list[inspect.Parameter]:
+    """Shared options as parameters."""
+    hints, kind = get_type_hints(shared, include_extras=True), inspect.Parameter.POSITIONAL_OR_KEYWORD
+    return [
+        inspect.Parameter(field.name, kind, default=field.default, annotation=hints[field.name])
+        for field in fields(shared)
+    ]
 
 
 def _read(parameter: inspect.Parameter) -> inspect.Parameter:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -34,12 +35,31 @@ def families() -> tuple[str, ...]:
 _OF_RUN = "{field}, or the run's"
 PartOf = Annotated[str | None, Key("target.part", default=_OF_RUN)]
 ClockOf = Annotated[float | None, Key("target.clock_mhz", default=_OF_RUN)]
-HardwareDepth = Annotated[int | None, Key("rtl.fifo", default=_OF_RUN)]
-Control = Annotated[bool | None, Key("rtl.control", default=_OF_RUN)]
-Sets = Annotated[int | None, Key("rtl.sets", default=_OF_RUN)]
-Protect = Annotated[str | None, Key("rtl.protect", metavar="CODES", default=_OF_RUN)]
-Scrub = Annotated[bool | None, Key("rtl.scrub", default=_OF_RUN)]
-Primitives = Annotated[str | None, Key("rtl.primitives", default=_OF_RUN)]
+
+
+@dataclass(frozen=True, slots=True)
+class Hardware:
+    """Options of every command that makes hardware: what a graph is folded for, and what the hardware is to have."""
+
+    clock_mhz: ClockOf = None
+    fps: Rate = None
+    folding: Folding = None
+    fifo: Annotated[int | None, Key("rtl.fifo", default=_OF_RUN)] = None
+    fifo_depths: Depths = None
+    control: Annotated[bool | None, Key("rtl.control", default=_OF_RUN)] = None
+    sets: Annotated[int | None, Key("rtl.sets", default=_OF_RUN)] = None
+    protect: Annotated[str | None, Key("rtl.protect", metavar="CODES", default=_OF_RUN)] = None
+    scrub: Annotated[bool | None, Key("rtl.scrub", default=_OF_RUN)] = None
+    primitives: Annotated[str | None, Key("rtl.primitives", default=_OF_RUN)] = None
+    top_k: TopK = 0
+    keep_shape: KeepShape = False
+
+    def given(self) -> dict[str, Any]:
+        """As `bnnflow` takes them in Python."""
+        return asdict(self)
+
+
+_UNSAID = Hardware()
 
 
 @examples(
@@ -52,19 +72,8 @@ def rtl(
     graph: HardwareOf,
     output: Annotated[Path | None, Own("Folder for the files.", ("-o", "--output"), default="<name>_rtl")] = None,
     part: PartOf = None,
-    clock_mhz: ClockOf = None,
-    fps: Rate = None,
-    folding: Folding = None,
-    fifo: HardwareDepth = None,
-    fifo_depths: Depths = None,
-    control: Control = None,
-    sets: Sets = None,
-    protect: Protect = None,
-    scrub: Scrub = None,
-    primitives: Primitives = None,
+    hardware: Hardware = _UNSAID,
     input: Contract = None,
-    top_k: TopK = 0,
-    keep_shape: KeepShape = False,
     json: Json = False,
 ) -> None:
     """Fold a graph for a rate and write it as SystemVerilog.
@@ -78,19 +87,8 @@ def rtl(
     opened = load(graph, input)
     found = opened.rtl(
         output or Path(f"{graph.stem if opened.recipe is None else opened.graph.name}_rtl"),
-        fps,
         part=part,
-        clock_mhz=clock_mhz,
-        folding=folding,
-        fifo=fifo,
-        fifo_depths=fifo_depths,
-        control=control,
-        sets=sets,
-        protect=protect,
-        scrub=scrub,
-        primitives=primitives,
-        top_k=top_k,
-        keep_shape=keep_shape,
+        **hardware.given(),
     )
     screen.print_json(found) if json else screen_hardware.print_rtl(found)
 
@@ -127,18 +125,7 @@ def cosim(
         Own("Wrong cells of the folded graph's memories (.npz, .csv), as `flow faults --save-map` writes.", ("--map",)),
     ] = None,
     part: PartOf = None,
-    clock_mhz: ClockOf = None,
-    fps: Rate = None,
-    folding: Folding = None,
-    fifo: HardwareDepth = None,
-    fifo_depths: Depths = None,
-    control: Control = None,
-    sets: Sets = None,
-    protect: Protect = None,
-    scrub: Scrub = None,
-    primitives: Primitives = None,
-    top_k: TopK = 0,
-    keep_shape: KeepShape = False,
+    hardware: Hardware = _UNSAID,
     json: Json = False,
 ) -> None:
     """Simulate a graph's hardware by Verilator, and compare.
@@ -157,7 +144,6 @@ def cosim(
     source = of_runs.networks(graph, contract)
     found = LoadedGraph(source.graphs[source.first], source.files[source.first], source.recipe).cosim(
         pictures,
-        fps,
         data=data,
         data_dir=data_dir,
         count=images,
@@ -168,17 +154,7 @@ def cosim(
         folder=output,
         fault_map=fault_map,
         part=part,
-        clock_mhz=clock_mhz,
-        folding=folding,
-        fifo=fifo,
-        fifo_depths=fifo_depths,
-        control=control,
-        sets=sets,
-        protect=protect,
-        scrub=scrub,
-        primitives=primitives,
-        top_k=top_k,
-        keep_shape=keep_shape,
+        **hardware.given(),
     )
     screen.print_json(found) if json else screen_hardware.print_cosim(found)
     if not found.equal:
@@ -207,18 +183,7 @@ def activity(
         Own("Write every bit to this file (.saif), for a vendor's power tool; of one network.", ("-o", "--output")),
     ] = None,
     part: PartOf = None,
-    clock_mhz: ClockOf = None,
-    fps: Rate = None,
-    folding: Folding = None,
-    fifo: HardwareDepth = None,
-    fifo_depths: Depths = None,
-    control: Control = None,
-    sets: Sets = None,
-    protect: Protect = None,
-    scrub: Scrub = None,
-    primitives: Primitives = None,
-    top_k: TopK = 0,
-    keep_shape: KeepShape = False,
+    hardware: Hardware = _UNSAID,
     json: Json = False,
 ) -> None:
     """Count how often bits of a graph's hardware change with an image, unit by unit, by Verilator.
@@ -241,7 +206,6 @@ def activity(
     found = {
         name: LoadedGraph(one, source.files[name], source.recipe).activity(
             pictures,
-            fps,
             data=data,
             data_dir=data_dir,
             count=images,
@@ -249,17 +213,7 @@ def activity(
             seconds=timeout,
             saif=output,
             part=part,
-            clock_mhz=clock_mhz,
-            folding=folding,
-            fifo=fifo,
-            fifo_depths=fifo_depths,
-            control=control,
-            sets=sets,
-            protect=protect,
-            scrub=scrub,
-            primitives=primitives,
-            top_k=top_k,
-            keep_shape=keep_shape,
+            **hardware.given(),
         )
         for name, one in source.graphs.items()
     }
@@ -281,19 +235,8 @@ def synth(
     jobs: Annotated[int | None, Own("Netlists at a time.", least=1, default="one a processor, at most 4")] = None,
     timeout: Annotated[float | None, Own("Seconds that a netlist may take.", above=0, default="no limit")] = None,
     part: PartOf = None,
-    clock_mhz: ClockOf = None,
-    fps: Rate = None,
-    folding: Folding = None,
-    fifo: HardwareDepth = None,
-    fifo_depths: Depths = None,
-    control: Control = None,
-    sets: Sets = None,
-    protect: Protect = None,
-    scrub: Scrub = None,
-    primitives: Primitives = None,
+    hardware: Hardware = _UNSAID,
     input: Contract = None,
-    top_k: TopK = 0,
-    keep_shape: KeepShape = False,
     json: Json = False,
 ) -> None:
     """Map a graph's hardware to an FPGA's cells by yosys, unit by unit.
@@ -308,7 +251,6 @@ def synth(
     with screen.Bar("synthesis", quiet=json) as bar:
         found = work(
             graph,
-            fps,
             units=unit or (),
             family=family,
             whole=whole,
@@ -316,18 +258,8 @@ def synth(
             seconds=timeout,
             progress=bar.update,
             part=part,
-            clock_mhz=clock_mhz,
-            folding=folding,
-            fifo=fifo,
-            fifo_depths=fifo_depths,
-            control=control,
-            sets=sets,
-            protect=protect,
-            scrub=scrub,
-            primitives=primitives,
             input=input,
-            top_k=top_k,
-            keep_shape=keep_shape,
+            **hardware.given(),
         )
     screen.print_json(found) if json else screen_hardware.print_synthesis(found)
 
@@ -350,19 +282,8 @@ def route(
     timeout: Annotated[
         float | None, Own("Seconds that yosys and nextpnr may take each.", above=0, default="no limit")
     ] = None,
-    clock_mhz: ClockOf = None,
-    fps: Rate = None,
-    folding: Folding = None,
-    fifo: HardwareDepth = None,
-    fifo_depths: Depths = None,
-    control: Control = None,
-    sets: Sets = None,
-    protect: Protect = None,
-    scrub: Scrub = None,
-    primitives: Primitives = None,
+    hardware: Hardware = _UNSAID,
     input: Contract = None,
-    top_k: TopK = 0,
-    keep_shape: KeepShape = False,
     json: Json = False,
 ) -> None:
     """Place and route a graph's hardware by nextpnr: the clock that it runs at on a part.
@@ -377,7 +298,6 @@ def route(
     with screen.Bar("placing and routing", quiet=json) as bar:
         found = work(
             graph,
-            fps,
             units=unit or (),
             grade=grade,
             seeds=seeds,
@@ -385,18 +305,8 @@ def route(
             seconds=timeout,
             progress=bar.update,
             part=part,
-            clock_mhz=clock_mhz,
-            folding=folding,
-            fifo=fifo,
-            fifo_depths=fifo_depths,
-            control=control,
-            sets=sets,
-            protect=protect,
-            scrub=scrub,
-            primitives=primitives,
             input=input,
-            top_k=top_k,
-            keep_shape=keep_shape,
+            **hardware.given(),
         )
     screen.print_json(found) if json else screen_hardware.print_routing(found)
     if any(one.reached is False for one in found.networks.values()):
