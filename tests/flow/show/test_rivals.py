@@ -7,10 +7,16 @@ from dataclasses import replace
 
 import pytest
 
+from bnnflow.build.energy import energy, energy_nj
+from bnnflow.build.parts import part
 from bnnflow.build.rivals import DESIGNS, LEVELS, READ, Design, of_data
+from bnnflow.build.schedule import fold
+from bnnflow.flow.pruning.structure import graph_of
 from bnnflow.flow.show.rivals import COLUMNS, cells, page, standings
-from bnnflow.models.files.packed_file import read_about
+from bnnflow.models.files.pack import unpack_network
+from bnnflow.models.files.packed_file import read_about, read_packed
 from bnnflow.models.files.trained_names import trained_files
+from bnnflow.transforms.passes.compile import stages
 from tests.places import ROOT
 
 MARKS = "<!-- rivals -->\n", "<!-- end of rivals -->\n"
@@ -92,3 +98,15 @@ def test_who_wins_follows_from_the_rows() -> None:
     assert not any(line.startswith("least energy") for line in lines), "nobody has it"
     assert standings([mine])[-1] == "bnnflow x: no other design with accuracy and LUT is known"
     assert of_data("digits") == []
+
+
+@pytest.mark.parametrize(("name", "cycles"), [("tfc-mnist", 64), ("kws-cnn-speech-commands", 25_000)])
+def test_counted_energies_are_those_of_the_model(name: str, cycles: int) -> None:
+    network = unpack_network(read_packed(trained_files()[name])).eval()
+    graph = fold(stages(graph_of(network))[-1].graph, cycles, part("xczu9eg"))
+    assert graph is not None
+    counted = energy_nj(energy(graph))["energy_nj"] / 1000
+    lines = (ROOT / "docs/rivals.md").read_text().partition("## Energy")[2].splitlines()
+    row = next(line for line in lines if line.startswith(f"| bnnflow {name}, {cycles:,} cycles |"))
+    said = row.split("|")[2].strip()
+    assert f"{counted:.{len(said.partition('.')[2])}f}" == said
