@@ -24,7 +24,7 @@ from ...models.relevance.criteria import Criterion
 from ..pruning.prune import memories_of, recovery
 from ..pruning.sets import set_scores
 from ..pruning.statistics import RANDOM, StudyCell, comparison
-from ..pruning.structure import structure_of
+from ..pruning.structure import structure_of, with_groups
 from ..recipe.file import load_recipe
 from ..recipe.objects import dataset, network_spec, set_threads, train_settings
 from ..recipe.schema import Recipe
@@ -295,7 +295,7 @@ def _pruned(
     from ...models.training.evaluate import predict
 
     began = time.perf_counter()
-    structure = structure_of(network)
+    structure = with_groups(structure_of(network), network)
     arrays = (images.train_images, images.train_labels)
     known = memories_of(recipe)
     result = prune(

@@ -107,17 +107,17 @@ def graph_of(network: Trained, properties: Mapping[str, str] | None = None) -> G
 
 
 def graph_and_structure(network: Trained, properties: Mapping[str, str] | None = None) -> tuple[Graph, Structure]:
-    """`graph_of` and `structure_of` a network; exported once where no channel is unread.
+    """`graph_of` and `structure_of` a network that has channels to remove; exported once where none is unread.
 
     Raises:
-        Problem: as `structure_of`.
+        Problem: as `structure_of` and `with_groups`.
     """
     from ...models.networks.own import OwnNetwork
 
     if not isinstance(network, OwnNetwork):
         return graph_of(network, properties), structure_of(network)
     whole = graph_of(network.without({}), properties)
-    structure = masked_structure(network, whole).of_what_is_left(network)
+    structure = with_groups(masked_structure(network, whole).of_what_is_left(network), network)
     # What a file holds of a cut network is rounded once more than what its whole graph does.
     return (graph_of(network, properties) if network.spec.unread else whole), structure
 
@@ -156,8 +156,6 @@ def masked_structure(network: OwnNetwork, graph: Graph) -> MaskedStructure:
         network: whose graph it is.
         graph: of the network level, whole.
 
-    Raises:
-        Problem: no group is left that can be removed.
     """
     from ...models.prune.structure import MaskedGroup, MaskedStructure
 
@@ -170,12 +168,26 @@ def masked_structure(network: OwnNetwork, graph: Graph) -> MaskedStructure:
         rows = {found[layer][0]: channels for layer, channels in group.rows.items()}
         columns = {found[layer][0]: channels[found[layer][1]] for layer, channels in group.columns.items()}
         groups.append(MaskedGroup(group.name, group.width, rows, columns))
-    if not groups:
-        what = f"no layer of {network.spec.target} can be made narrower"
-        hint = "its convolutions and dense layers have to run once each; or set `prune: {enabled: false}`"
-        raise Problem(what, key="prune.enabled", hint=hint)
     places = {found[layer][0]: _places(graph, layer) for layer in found}
     return MaskedStructure(tuple(groups), places)
+
+
+def with_groups(structure: Structure, network: Trained) -> Structure:
+    """A structure, where it has channels to remove.
+
+    Raises:
+        Problem: a user's own module has none that can be.
+    """
+    from ...models.networks.own import OwnNetwork
+
+    if isinstance(network, OwnNetwork) and not structure.widths:
+        what = f"no layer of {network.spec.target} can be made narrower"
+        hint = (
+            "its convolutions and dense layers have to run once each, and others read what they make; `method: "
+            "synapses` takes single weights, or set `prune: {enabled: false}`"
+        )
+        raise Problem(what, key="prune.method", hint=hint)
+    return structure
 
 
 def modules_in(network: Network | OwnNetwork, graph: Graph) -> dict[str, tuple[str, np.ndarray]]:

@@ -24,7 +24,7 @@ from ...transforms.reading.read import read
 from ..graphs.check import Checked, check_graph
 from ..graphs.control import codes_of, memory_codes, refuse_primitives
 from ..graphs.folding import decides, fold_for
-from ..pruning.structure import export_network, structure_of, synapse_layers
+from ..pruning.structure import export_network, structure_of, synapse_layers, with_groups
 from ..recipe.file import dump
 from ..recipe.methods.blocks import Blocks
 from ..recipe.methods.synapses import RankedSynapses
@@ -119,8 +119,11 @@ def validate(recipe: Recipe, without_files: bool = False) -> Validated:
         if recipe.prune.enabled:
             single = joined(network)
             graph = read(exported)
-            with recipe.at("prune.enabled"):
-                widths = structure_of(single, graph).widths
+            structure = structure_of(single, graph)
+            if recipe.prune.chosen.removes_channels:
+                with recipe.at("prune.method"):
+                    with_groups(structure, single)
+            widths = structure.widths
             if isinstance(recipe.prune.chosen, RankedSynapses):
                 _check_synapses(recipe, recipe.prune.chosen, single, graph)
             if isinstance(recipe.prune.chosen, Blocks):

@@ -80,6 +80,7 @@ class Filters(Method):
     why_nothing: ClassVar[str] = "prune.amount is less than one prune.unit of every layer"
     in_prune: ClassVar[bool] = True
     takes_classes: ClassVar[bool] = True
+    removes_channels: ClassVar[bool] = True
     heeds_loss: ClassVar[bool] = True
 
     if TYPE_CHECKING:

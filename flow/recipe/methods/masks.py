@@ -39,6 +39,7 @@ class Masks(Method):
     counts: ClassVar[str] = "filters and neurons"
     why_nothing: ClassVar[str] = "prune.masks.strength is too low for prune.masks.mask_epochs"
     takes_classes: ClassVar[bool] = True
+    removes_channels: ClassVar[bool] = True
     file_defaults: ClassVar[Mapping[str, Any] | None] = {}
     learns: ClassVar[bool] = True
 

@@ -326,6 +326,8 @@ class Method(Section):
     """Whether it prunes classes of the user's and ensembles, too."""
     why_no_classes: ClassVar[str] = "it changes what only networks of `flow models` have"
     """Why it does not, where it does not."""
+    removes_channels: ClassVar[bool] = False
+    """Whether what it removes are channels, so that a network must have such as can go."""
     heeds_loss: ClassVar[bool] = False
     """Whether `prune.max_loss` ends it."""
     file_defaults: ClassVar[Mapping[str, Any] | None] = None

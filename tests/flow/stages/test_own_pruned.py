@@ -131,6 +131,16 @@ class NoNorm(nn.Module):
 
     def forward(self, x):
         return self.scores(self.sign(self.hidden(self.image(x).flatten(1))))
+
+
+class OneLayer(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.norm, self.sign = nn.BatchNorm1d(64), sign()
+        self.scores = QuantLinear(64, 10, bias=False, weight_quant=Weight)
+
+    def forward(self, x):
+        return self.scores(self.sign(self.norm(x.flatten(1))))
 '''
 RECIPE = """\
 data: {{name: digits, train_images: 300, test_images: 60}}
@@ -363,6 +373,13 @@ def test_synapses_of_a_network_of_the_users(method: str, tmp_path: Path, capsys:
     assert (run / "pruned/weights.pt").read_bytes() == wanted
 
 
+def test_synapses_go_where_no_channel_can(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of one layer behind the image: nothing to narrow, but synapses."""
+    path = recipe(tmp_path, "OneLayer", "{method: synapses, epochs: 1}")
+    said = json.loads(ran(capsys, "build", path, "--run", str(tmp_path / "run"), "--to", "verify", "--json"))
+    assert all(row["differences"] == 0 for row in said["pruned"]["stages"])
+
+
 @pytest.mark.slow
 def test_units_of_a_network_of_the_users(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = recipe(tmp_path, "Residual", "{method: blocks, epochs: 1, blocks: {drop: 1}}")
@@ -403,6 +420,7 @@ REFUSED = {
     "own_blocks": ("NoNorm", "{method: blocks, blocks: {drop: 1}}"),
     "own_fewer": ("Residual", "{method: blocks, blocks: {drop: 2}}"),
     "own_ecqx": ("NoNorm", "{method: ecqx}"),
+    "own_one_layer": ("OneLayer", "{method: masks}"),
     "own_unit": ("NoNorm", "{unit: 32}"),
 }
 
