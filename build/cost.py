@@ -41,6 +41,7 @@ from ..transforms.ir.ops import (
 )
 from ..transforms.ir.tensor import TensorType
 from ..transforms.streams import Converter, Stream, streams_of
+from .calibrated.clock import Clock
 from .calibrated.table import Table, calibrated, table
 from .cost_models import COST_MODELS, CostModel
 from .cost_models.base import Widths
@@ -71,6 +72,7 @@ class UnitCost:
         uram, dsp: UltraRAMs and DSP slices; FINN's default choices take DSP slices nowhere here.
         choices: FINN's attributes of its memories, products and windows (`transforms/ir/choices.py`).
         counts: what the cost model counts beside these.
+        paths: sizes of paths from register to register, by kind, where the cost model knows them.
     """
 
     name: str
@@ -86,6 +88,7 @@ class UnitCost:
     dsp: int = 0
     choices: Mapping[str, str | int] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
+    paths: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def lut_ram(self) -> int:
@@ -153,6 +156,12 @@ class Estimate:
         """Pessimistic latency in microseconds at a clock in MHz."""
         return self.latency_cycles / clock_mhz
 
+    def slowest(self, clock: Clock) -> tuple[UnitCost, float, str]:
+        """The unit that bounds the clock, its period in ns by itself, and the kind of its path; paths must be known."""
+        timed = [(*clock.slowest(unit.paths), unit) for unit in self.units]
+        period, kind, unit = max(timed, key=lambda one: one[0])
+        return unit, period, kind
+
 
 def estimate(
     graph: Graph,
@@ -216,7 +225,9 @@ def _of_hardware(graph: Graph, model: Bnnflow, depth: int, depths: Mapping[str, 
 def _between(name: str, stream: Stream, op: str, cost: FinnCost) -> UnitCost:
     """What stands between units, and writes a stream."""
     shape = f"{stream.width} x {stream.type.datatype}"
-    return UnitCost(name, op, shape, 1, 1, cost.cycles, cost.lut, cost.bram18, 0, counts=_counts(cost))
+    return UnitCost(
+        name, op, shape, 1, 1, cost.cycles, cost.lut, cost.bram18, 0, counts=_counts(cost), paths=cost.paths
+    )
 
 
 def _counts(cost: FinnCost) -> dict[str, int]:
@@ -309,6 +320,7 @@ def _unit_cost(name: str, op: Unit, x: TensorType, cost: FinnCost, counts: Mappi
         dsp=cost.dsp,
         choices=stated(op),
         counts=counts,
+        paths=cost.paths,
     )
 
 

@@ -11,8 +11,8 @@ Widths are bits; shapes are (height, width, channels); `vectors` counts vectors 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from math import ceil, log2, prod
 from typing import Literal
 
@@ -30,7 +30,8 @@ Pair = tuple[int, int]
 class FinnCost:
     """What FINN expects of one unit: cycles per image, 6-input LUTs, 18-kbit block RAMs, UltraRAMs, DSP slices.
 
-    It counts neither LUTs that are memories nor flip-flops; other models do.
+    It counts neither LUTs that are memories nor flip-flops, and knows no paths from register to register; other models
+    do: `paths` are their sizes by kind.
     """
 
     cycles: int
@@ -40,6 +41,7 @@ class FinnCost:
     dsp: int = 0
     lut_ram: int = 0
     ff: int = 0
+    paths: Mapping[str, float] = field(default_factory=dict)
 
 
 def mvau_cost(
@@ -229,7 +231,7 @@ def thresholding_cost(
         options = [(kind, ceil(width / w) * ceil(depth / d), w * d) for kind, w, d in primitives]
         kind, count, _ = min(options, key=lambda option: option[1] * option[2])
         counts[kind] += pe * count
-    return FinnCost(vectors * (channels // pe), **counts)
+    return FinnCost(vectors * (channels // pe), lut=counts["lut"], bram18=counts["bram18"], uram=counts["uram"])
 
 
 def _kinds(depth: int, block_from: int, ultra_from: int, literal: bool) -> tuple[str, ...]:

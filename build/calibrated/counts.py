@@ -14,7 +14,7 @@ from ...transforms.streams import Converter, Stream
 from ..rtl.modules import Module
 from ..rtl.words import value_bits
 from .memory import address_bits
-from .pieces import OF_FOUR_INPUTS, Pieces
+from .pieces import OF_FOUR_INPUTS, RANKED, SUMMED, Pieces
 
 
 def counted(module: Module, depths: Sequence[int], family: str, *, contents: bool = True) -> Pieces:
@@ -26,7 +26,7 @@ def counted(module: Module, depths: Sequence[int], family: str, *, contents: boo
         family: name of the FPGA family.
         contents: as of `Pieces`.
     """
-    made = Pieces(family, contents=contents)
+    made = Pieces(family, module.name, contents=contents)
     made.term(module.name, 1)
     for memory in module.memories.values():
         made.memory(memory)
@@ -94,6 +94,8 @@ def _mvau(made: Pieces, p: Sizes, module: Module, depths: Sequence[int]) -> None
         lane.term("bound", total)
     if p["LEVELS"] > 1:
         _levels(lane, p, module)
+    for key, size in lane.paths.items():
+        made.path(key, size)
     for key, registers in lane.exact.items():
         made.exact[key] += p["PE"] * registers
     for key, amount in lane.terms.items():
@@ -175,6 +177,7 @@ def _tree(lane: Pieces, bits: Sequence[int], levels: int, *, odd: bool = False, 
 
 def _dot(lane: Pieces, simd: int, x_bits: int, signed: bool, w_bits: int, few: bool) -> None:
     levels = ceil(log2(simd)) if simd > 1 else 0
+    lane.path(SUMMED, x_bits + w_bits)
     if w_bits == 1:
         bits = x_bits + (0 if signed else 1)
         lane.term("few signs" if few else "signs", simd * bits)
@@ -324,6 +327,8 @@ def _label_select(made: Pieces, p: Sizes, module: Module, depths: Sequence[int])
     made.ff(p["K"] * (p["XBITS"] + 1 + p["IBITS"]))
     made.ff(address_bits(p["LABELS"]) if words > 1 else 0)
     made.term("label", address_bits(p["LABELS"]))
+    if p["PE"] * p["K"] > 1:
+        made.path(RANKED, p["PE"] * p["K"])
     made.term("rank", p["PE"] * p["K"] * (p["XBITS"] + 1))
     made.term("moved", p["PE"] * (p["K"] - 1) * (p["XBITS"] + 1 + p["IBITS"]))
     made.fifo(p["IBITS"], depths[0])

@@ -13,6 +13,10 @@ from .memory import Mapped, address_bits, pointed, read_only, ring
 _MULTIPLIER_BITS = {"xc7": 9, "xcup": 9, "ecp5": 1}
 # Adders of so few bits are made without a carry chain.
 _SMALL = {"xc7": 2, "xcup": 2, "ecp5": 4, "ice40": 4}
+# Kinds of paths beside logic, see `clock`, and their sizes: from block RAMs, to a register or through logic, log2 of
+# their number; multipliers, none; sums of inputs of several bits, bits of a product; maxima, scores in a row.
+READ_AHEAD, READ_AT_ONCE, MULTIPLIED = "block RAM, read ahead", "block RAM", "multiplier"
+SUMMED, RANKED = "sums of integers", "ranks"
 OF_FOUR_INPUTS = ("ecp5", "ice40")
 # Families whose multipliers hold the registers around them.
 _REGISTERS_IN_MULTIPLIERS = ("xc7", "xcup")
@@ -23,20 +27,29 @@ class Pieces:
 
     Attributes:
         family: that it is for.
+        module: of the library that it is the sum of; empty: of a part of one.
         contents: leave out bits of constants that are the same in all words, as synthesis does.
         exact: registers ("ff"), "lut_ram", "block_ram" and "dsp".
         terms: of logic, by name.
+        paths: from register to register that bound the clock, by kind, with what each grows with; logic alone is not
+            among them, see `clock`.
     """
 
-    def __init__(self, family: str, *, contents: bool = True) -> None:
+    def __init__(self, family: str, module: str = "", *, contents: bool = True) -> None:
         self.family = family
+        self.module = module
         self.contents = contents
         self.exact: Counter[str] = Counter()
         self.terms: dict[str, float] = {}
+        self.paths: dict[str, float] = {}
 
     def ff(self, bits: int) -> None:
         """Registers."""
         self.exact["ff"] += bits
+
+    def path(self, kind: str, size: float) -> None:
+        """A path of a kind, of which the longest counts."""
+        self.paths[kind] = max(self.paths.get(kind, 0), size)
 
     def term(self, name: str, amount: float) -> None:
         """Logic."""
@@ -61,6 +74,7 @@ class Pieces:
             self.exact[mapped.takes] += mapped.amount
             self._banks(mapped, width)
             if mapped.takes == "block_ram":
+                self.path(READ_AT_ONCE, log2(mapped.amount))
                 # A word that is written while it is read goes around the memory.
                 self.ff(width + 1)
                 self.term("around", width)
@@ -83,6 +97,7 @@ class Pieces:
         self.exact[mapped.takes] += mapped.amount
         self._banks(mapped, width)
         if mapped.takes == "block_ram":
+            self.path(READ_AT_ONCE, log2(mapped.amount))
             if self.family in OF_FOUR_INPUTS:
                 # The old word, and whether it is wanted.
                 self.ff(2 * width + 2 + address_bits(depth))
@@ -97,6 +112,7 @@ class Pieces:
         """Products of factors of some bits, of `made` bits in a register, with `before` bits of registers in front."""
         if made >= _MULTIPLIER_BITS.get(self.family, made + 1) and min(bits) > 1:
             self.exact["dsp"] += number
+            self.path(MULTIPLIED, 0)
             if self.family in _REGISTERS_IN_MULTIPLIERS:
                 return
         else:
@@ -134,7 +150,9 @@ class Pieces:
     def _ahead(self, held: Memory) -> None:
         """Rows of a block RAM that are read ahead of a register, of whose words one is chosen."""
         joined, rows = held.joined, ceil(held.depth / held.joined)
-        self.exact["block_ram"] += read_only(self.family, rows, joined * held.width, "block").amount
+        blocks = read_only(self.family, rows, joined * held.width, "block").amount
+        self.exact["block_ram"] += blocks
+        self.path(READ_AHEAD, log2(blocks))
         self.counter(rows)
         self.counter(joined)
         used = self.used(held)
@@ -156,6 +174,7 @@ class Pieces:
         mapped = read_only(self.family, held.depth, held.width, held.style)
         if mapped.takes == "block_ram":
             self.exact["block_ram"] += mapped.amount
+            self.path(READ_AT_ONCE, log2(mapped.amount))
             if mapped.banks > 1:
                 self.ff(ceil(log2(mapped.banks)))
             self._banks(mapped, held.width)

@@ -11,6 +11,7 @@ from typing import Any
 
 from bnnflow import Problem
 
+from .clock import Clock, Timed
 from .memory import KINDS
 
 FORMAT = "bnnflow calibration 1"
@@ -49,6 +50,7 @@ class Table:
         terms: LUTs of logic for one of each term of `counts`.
         mean_error, worst_error: of the LUTs of units that the fit did not see, relative.
         fitted, held_out: units that it was fitted to, and others.
+        clock: what paths take on a part of the family; None: its units were not placed.
     """
 
     family: str
@@ -58,6 +60,7 @@ class Table:
     worst_error: float
     fitted: Sequence[Estimated] = ()
     held_out: Sequence[Estimated] = ()
+    clock: Clock | None = None
 
     def lut(self, terms: Mapping[str, float]) -> int:
         """LUTs of logic; terms that the calibration did not see cost nothing."""
@@ -78,6 +81,7 @@ class Table:
     def text(self) -> str:
         """As a file: a line a term and a unit."""
         held = asdict(self)
+        clock = held.pop("clock")
         rows = {key: held.pop(key) for key in ("terms", "fitted", "held_out")}
         lines = [f"  {json.dumps('format')}: {json.dumps(FORMAT)},"]
         lines += [f"  {json.dumps(key)}: {json.dumps(value)}," for key, value in held.items()]
@@ -87,7 +91,20 @@ class Table:
             closing = "}" if key == "fitted" else "]"
             lines.append(f'  {closing},\n  "{key}": [')
             lines.append(",\n".join(f"    {json.dumps(row)}" for row in rows[key]))
-        return "{\n" + "\n".join(line for line in lines if line) + "\n  ]\n}\n"
+        lines.append("  ]" if clock is None else f'  ],\n  "clock": {_clock_text(clock)}')
+        return "{\n" + "\n".join(line for line in lines if line) + "\n}\n"
+
+
+def _clock_text(held: dict[str, Any]) -> str:
+    """As JSON within a table: a line a kind of path and a unit."""
+    rows = {key: held.pop(key) for key in ("paths", "fitted", "held_out")}
+    lines = [f"    {json.dumps(key)}: {json.dumps(value)}," for key, value in held.items()]
+    paths = ",\n".join(f"      {json.dumps(kind)}: {json.dumps(value)}" for kind, value in rows["paths"].items())
+    lines.append(f'    "paths": {{\n{paths}\n    }},')
+    for key in ("fitted", "held_out"):
+        units = ",\n".join(f"      {json.dumps(row)}" for row in rows[key])
+        lines.append(f'    "{key}": [\n{units}\n    ]' + ("," if key == "fitted" else ""))
+    return "{\n" + "\n".join(lines) + "\n  }"
 
 
 def read_table(text: str, where: str) -> Table:
@@ -102,9 +119,17 @@ def read_table(text: str, where: str) -> Table:
             raise ValueError
         fitted, others = ([Estimated(**row) for row in held.pop(key)] for key in ("fitted", "held_out"))
         terms = {str(key): float(value) for key, value in held.pop("terms").items()}
-        return Table(terms=terms, fitted=fitted, held_out=others, **held)
+        return Table(terms=terms, fitted=fitted, held_out=others, clock=_clock(held.pop("clock", None)), **held)
     except (ValueError, KeyError, TypeError, AttributeError):
         raise Problem("this is no calibration", where, "`flow calibrate -o FILE` writes one") from None
+
+
+def _clock(held: dict[str, Any] | None) -> Clock | None:
+    if held is None:
+        return None
+    fitted, others = ([Timed(**row) for row in held.pop(key)] for key in ("fitted", "held_out"))
+    paths = {str(kind): (float(least), float(more)) for kind, (least, more) in held.pop("paths").items()}
+    return Clock(paths=paths, fitted=fitted, held_out=others, **held)
 
 
 def calibrated() -> list[str]:

@@ -19,6 +19,7 @@ from ...transforms.ir.ops import (
 )
 from ...transforms.ir.tensor import TensorType
 from ...transforms.streams import Converter, Stream
+from ..calibrated.clock import sizes_of
 from ..calibrated.counts import converter, counted, entrance
 from ..calibrated.table import Table
 from ..finn_formulas import FinnCost
@@ -88,15 +89,16 @@ class Bnnflow(Exact):
 
     def _taken(self, module: Module, depths: Sequence[int], cycles: int) -> FinnCost:
         made = counted(module, depths, self.table.family, contents=self.contents)
-        exact = made.exact
+        exact, lut = made.exact, self.table.lut(made.terms)
         return FinnCost(
             cycles,
-            self.table.lut(made.terms),
+            lut,
             exact["block_ram"],
             0,
             exact["dsp"],
             lut_ram=exact["lut_ram"],
             ff=exact["ff"],
+            paths=sizes_of(made, lut),
         )
 
 

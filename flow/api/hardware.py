@@ -218,6 +218,7 @@ def calibrate(
     *,
     jobs: int | None = None,
     seconds: float | None = None,
+    place: str | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Table:
     """Fit the cost model of our hardware to an FPGA family, by synthesis of some hundred units.
@@ -225,25 +226,31 @@ def calibrate(
     Args:
         family: that yosys maps to.
         output: file (.json) for the table.
+        place: part of the family on which every other unit is also placed and routed, for a table that predicts clocks.
         jobs: units at a time; None: one a processor, at most 4.
         seconds: that a unit may take; None: as long as it takes.
         progress: is told units done and in all.
 
     Raises:
-        Problem: no such family; yosys fails, is missing (status 3) or takes too long (1).
+        Problem: no such family; a part of another one, or that nothing here places on; a tool fails, is missing
+            (status 3) or takes too long (1).
 
     >>> table = bf.calibrate("ecp5", "ecp5.json")  # doctest: +SKIP
     """
     from ...build.synth.families import family as family_named
     from ..commands import calibrate as work
+    from ..graphs.routing import PROGRAMS
     from ..graphs.synthesis import SynthOptions
+    from ..recipe.parts import part_of
     from ..run.files import check_file
-    from ..run.tools import synthesis_tool
+    from ..run.tools import routing_tool, synthesis_tool
 
     how = SynthOptions(family_named(family), jobs=jobs or usual_jobs(), seconds=seconds)
+    chip = None if place is None else work.placed_on(part_of(place), family)
     if output is not None:
         check_file(Path(output), (".json",))
-    made = work.calibrate(how, synthesis_tool(), progress)
+    placer = None if chip is None else (chip, routing_tool(PROGRAMS[chip.family]))
+    made = work.calibrate(how, synthesis_tool(), progress, placer)
     if output is not None:
         work.write_table(made, Path(output))
     return made

@@ -96,26 +96,30 @@ def explore(
                 print(f"wrote {path}")
 
 
-@examples("flow calibrate xc7", "flow calibrate ecp5 --jobs 2 -o ecp5.json")
+@examples("flow calibrate xc7", "flow calibrate ecp5 --jobs 2 --place lfe5u-85f -o ecp5.json")
 def calibrate(
     family: Annotated[str, Own("FPGA family.", argument=True, choices=families)] = "xc7",
     output: Annotated[Path | None, Own("Write the table, with every unit (.json).", ("-o", "--output"))] = None,
     jobs: Annotated[int | None, Own("Units at a time.", least=1, default="one a processor, at most 4")] = None,
     timeout: Annotated[float | None, Own("Seconds that a unit may take.", above=0, default="no limit")] = None,
+    place: Annotated[
+        str | None,
+        Own("Also place and route units on this part of the family, to predict clocks.", default="predict none"),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Fit the cost model of our hardware to synthesis, and test it.
 
     Some 230 units are mapped by yosys and fitted, 80 others judge the fit. What was mapped before is taken from the
-    cache; the first time takes half an hour to an hour. What -o writes is for --calibration. Exit status 3 if yosys is
-    missing.
+    cache; the first time takes half an hour to an hour, and --place, for ECP5 and iCE40, as long again. What -o writes
+    is for --calibration. Exit status 3 if a tool is missing.
     """
     from ..api.hardware import calibrate as work
     from ..show import exploration as screen_exploration
     from ..show import terminal as screen
 
     with screen.Bar("calibration", quiet=json) as bar:
-        found = work(family, output, jobs=jobs, seconds=timeout, progress=bar.update)
+        found = work(family, output, jobs=jobs, seconds=timeout, place=place, progress=bar.update)
     screen.print_json(found) if json else screen_exploration.print_calibration(found)
     if output is not None and not json:
         print(f"wrote {output}")

@@ -3,29 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
+from bnnflow import Problem
+
+from ...build.calibrated.clock import Clock, sizes_of
 from ...build.calibrated.fit import Measured, calibration, counted_subject
+from ...build.calibrated.fit_clock import Placed, clock_of, placed_subjects
 from ...build.calibrated.subjects import Subject, held_out, subjects
 from ...build.calibrated.table import Table, read_table
+from ...build.parts import Part
+from ...build.route.harness import harnessed
+from ...build.route.nextpnr import Nextpnr
 from ...build.rtl.design import design
 from ...build.synth.units import unit_sources
 from ...build.synth.yosys import Sources, Yosys
+from ..graphs.routing import RouteOptions, program_of, routed_modules
 from ..graphs.synthesis import Progress, SynthOptions, netlists
 from ..recipe.text import read_text
 from ..run.files import write_whole
 
 
-def calibrate(how: SynthOptions, tool: Yosys, progress: Progress) -> Table:
+def calibrate(how: SynthOptions, tool: Yosys, progress: Progress, place: tuple[Part, Nextpnr] | None = None) -> Table:
     """Fit the cost model to a family; units that were synthesized before are taken from the cache.
 
     Args:
         how: the family, units at a time, and seconds that one may take.
         tool: yosys.
         progress: is told units done and in all.
+        place: part of the family on which units are also placed and routed, for what paths take, and the program.
 
     Raises:
-        Problem: yosys fails, or takes too long (status 1).
+        Problem: yosys or nextpnr fails, or takes too long (status 1).
     """
     every = {each.name: _sources(each) for each in (*subjects(), *held_out())}
     found = netlists(every, how, tool, progress)
@@ -36,7 +46,40 @@ def calibrate(how: SynthOptions, tool: Yosys, progress: Progress) -> Table:
             for each in chosen
         ]
 
-    return calibration(how.family.name, tool.version, measured(subjects()), measured(held_out()))
+    made = calibration(how.family.name, tool.version, measured(subjects()), measured(held_out()))
+    return made if place is None else replace(made, clock=_clock(made, how, (tool, place[1]), place[0], progress))
+
+
+def _clock(table: Table, how: SynthOptions, tools: tuple[Yosys, Nextpnr], part: Part, progress: Progress) -> Clock:
+    """What paths take on a part, at its slowest speed grade."""
+    chosen = placed_subjects(table)
+    modules = {each.name: harnessed(_sources(each)) for units in chosen for each in units}
+    options = RouteOptions(part, jobs=how.jobs, seconds=how.seconds)
+    found = routed_modules(modules, options, tools, progress)
+
+    def placed(units: Iterable[Subject]) -> list[Placed]:
+        made: list[Placed] = []
+        for each in units:
+            pieces = counted_subject(each, how.family.name)
+            (run,) = found[each.name].values()
+            made.append((each.name, sizes_of(pieces, table.lut(pieces.terms)), run.fmax_mhz))
+        return made
+
+    fitting, others = map(placed, chosen)
+    return clock_of(part.name, options.speed, [tool.version for tool in tools], fitting, others)
+
+
+def placed_on(part: Part, family: str) -> Part:
+    """A part that units of a family are placed on.
+
+    Raises:
+        Problem: it is of another family, or no open tool places on it.
+    """
+    program_of(part)
+    if part.family != family:
+        hint = f"give a part of {family}, or calibrate {part.family}"
+        raise Problem(f"{part.name} is of the family {part.family}, not {family}", "--place", hint)
+    return part
 
 
 def _sources(subject: Subject) -> Sources:

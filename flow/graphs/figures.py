@@ -5,14 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 
+from ...build.calibrated.clock import CROWDED
 from ...build.cost import Estimate, Operations, UnitCost, estimate
 from ...build.cost_models import CostModel
 from ...build.cost_models.base import RESOURCES
+from ...build.cost_models.bnnflow import Bnnflow
 from ...build.energy import energy, energy_nj
 from ...build.unrolled import unrolled
 from ...transforms.ir.graph import Graph
-from ..results.costs import CostCounts, Counted, GraphFigures, LayerCost, LayerCounts, LayerFigures, NetworkCost
+from ..results.costs import (
+    CostCounts,
+    Counted,
+    GraphFigures,
+    LayerCost,
+    LayerCounts,
+    LayerFigures,
+    NetworkCost,
+    PredictedClock,
+)
 from ..run.typed_json import extended
+
+CLOCK_SOURCE = "predicted, from placed and routed units"
 
 
 def cost_counts(
@@ -40,6 +53,23 @@ def cost_counts(
         counted=None if finns else Counted(figures=kind.figures, source=kind.source),
         counts={key: sum(unit.counts[key] for unit in made.units) for key in others},
         **_amounts(made, resources),
+    )
+
+
+def predicted_clock(made: Estimate, kind: CostModel) -> PredictedClock | None:
+    """The clock that hardware could have; None where the cost model knows no paths, or not how long they take."""
+    clock = kind.table.clock if isinstance(kind, Bnnflow) else None
+    if clock is None:
+        return None
+    unit, period, path = made.slowest(clock)
+    return PredictedClock(
+        fmax_mhz=round(1000 / (period * CROWDED), 1),
+        unit=unit.name,
+        path=path,
+        placed_on=clock.part,
+        grade=clock.grade,
+        mean_error=clock.mean_error,
+        source=CLOCK_SOURCE,
     )
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
+from typing import TypeVar
 
 from bnnflow import Problem
 
@@ -19,6 +20,7 @@ from .hardware import Hardware
 from .synthesis import refuse_foreign, refuse_unknown
 
 Progress = Callable[[int, int], None]
+Key = TypeVar("Key", bound=Hashable)
 _WHOLE = ""
 
 
@@ -94,7 +96,7 @@ def routed_hardware(
         for unit, source in unit_sources(hardware.design):
             if unit in how.units:
                 modules[name, unit] = harnessed(source)
-    runs = _runs(modules, how, tools, progress)
+    runs = routed_modules(modules, how, tools, progress)
     found: dict[str, dict[str, RoutedUnit]] = {}
     for (name, unit), module in modules.items():
         names = {each.name: each.names for each in made[name][0].design.sources}.get(unit, ())
@@ -102,11 +104,24 @@ def routed_hardware(
     return RoutingResult(networks={name: _told(*made[name], units, how, tools) for name, units in found.items()})
 
 
-def _runs(
-    modules: Mapping[tuple[str, str], Harnessed], how: RouteOptions, tools: tuple[Yosys, Nextpnr], progress: Progress
-) -> dict[tuple[str, str], dict[int, Routed]]:
-    """By seed, all seeds of all modules, those that are alike once."""
-    alike: dict[str, list[tuple[str, str]]] = {}
+def routed_modules(
+    modules: Mapping[Key, Harnessed], how: RouteOptions, tools: tuple[Yosys, Nextpnr], progress: Progress
+) -> dict[Key, dict[int, Routed]]:
+    """Place and route modules, those that are alike once; what was done before is taken from the cache.
+
+    Args:
+        modules: by what they are to be called.
+        how: what is run; its units are not looked at.
+        tools: the programs.
+        progress: is told runs done and in all.
+
+    Returns:
+        For each module what every seed made of it.
+
+    Raises:
+        Problem: a tool fails; status 1: a module does not fit the part, or takes too long.
+    """
+    alike: dict[str, list[Key]] = {}
     for key, module in modules.items():
         alike.setdefault(module.sources.digest, []).append(key)
     targets = {seed: Target(how.part, how.speed, how.clock_mhz, seed) for seed in range(1, how.seeds + 1)}

@@ -16,6 +16,7 @@ from .report import plural
 from .terminal import terminal
 
 if TYPE_CHECKING:
+    from ...build.calibrated.clock import Clock
     from ...build.calibrated.table import Estimated
     from ...build.calibrated.table import Table as Calibration
 
@@ -145,6 +146,20 @@ def print_calibration(found: Calibration) -> None:
     terminal().print(table)
     for each in sorted(found.held_out, key=lambda one: -abs(one.error))[:5]:
         print(f"{each.name}: {each.lut:,} LUT, estimated {each.estimated:,} ({each.error:+.0%})")
+    if found.clock is not None:
+        _print_clock(found.clock)
+
+
+def _print_clock(found: Clock) -> None:
+    """Print how well clocks of units come out."""
+    table = Table("clocks of units", title=f"{found.part}, {', '.join(found.tools)}", title_justify="left")
+    for column in ("number", "mean error", "worst", *(f"within {limit:.0%}" for limit in _LIMITS)):
+        table.add_column(column, justify="right")
+    for what, units in (("of the fit", found.fitted), ("held out", found.held_out)):
+        errors = np.array([abs(each.error) for each in units])
+        within = (f"{np.mean(errors <= limit):.0%}" for limit in _LIMITS)
+        table.add_row(what, f"{len(units)}", f"{errors.mean():.1%}", f"{errors.max():.1%}", *within)
+    terminal().print(table)
 
 
 def _errors(units: Sequence[Estimated]) -> tuple[str, ...]:
