@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .flow.api.approximation import approximate as approximate
     from .flow.api.faults import attack as attack
+    from .flow.api.faults import criticality as criticality
     from .flow.api.faults import faults as faults
+    from .flow.api.faults import margins as margins
     from .flow.api.graphs import LoadedGraph as LoadedGraph
     from .flow.api.graphs import check as check
     from .flow.api.graphs import compile_file as compile_file
@@ -36,8 +38,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     *("CHECK_FAILED", "TOOL_MISSING", "USER_INPUT", "LoadedGraph", "Problem", "__version__", "approximate", "attack"),
-    *("build", "calibrate", "check", "compare", "compare_hardware", "compile_file", "explore", "faults", "load"),
-    *("part", "parts"),
+    *("build", "calibrate", "check", "compare", "compare_hardware", "compile_file", "criticality", "explore"),
+    *("faults", "load", "margins", "part", "parts"),
     *("protect", "prune", "rank", "route", "synth", "tolerance", "visible"),
 ]
 # Names of the Python API, by the module of flow/api that holds them.
@@ -45,7 +47,7 @@ _API = {
     **dict.fromkeys(("LoadedGraph", "check", "compile_file", "load"), "graphs"),
     **dict.fromkeys(("build", "compare", "compare_hardware", "prune", "rank"), "runs"),
     "approximate": "approximation",
-    **dict.fromkeys(("attack", "faults"), "faults"),
+    **dict.fromkeys(("attack", "criticality", "faults", "margins"), "faults"),
     **dict.fromkeys(("protect", "tolerance"), "plans"),
     "calibrate": "hardware",
     "explore": "hardware",
