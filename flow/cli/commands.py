@@ -44,6 +44,7 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
         "faults": "faults:faults",
         "tolerance": "fault_plans:tolerance",
         "protect": "fault_plans:protect",
+        "permute": "fault_plans:permute",
         "approximate": "approximation:approximate",
         "placement": "faults:placement",
         "criticality": "faults:criticality",
