@@ -18,6 +18,7 @@ from ...sim.faults.analysis.stuck import CRITERIA, StuckOutcome, StuckUnit, leas
 from ...sim.faults.campaigns.statistics import both
 from ...sim.faults.injection.layout import chosen
 from ...sim.verify import Level, verify
+from ...transforms.ir.graph import Graph
 from ...transforms.ir.tensor import Array
 from ...transforms.passes.permute import PermuteChannels
 from ...transforms.unit_channels import UnitChannels
@@ -110,10 +111,7 @@ def permute(
     chosen(by, CRITERIA, "criterion")
     bad.check(output)
     source.check(given, (output, GRAPHS))
-    graph, known = source.open(source.path)
-    if not known:
-        hint = "give --fps, --folding or --pe-simd, or a graph that is folded"
-        raise Problem("which channels a PE computes is said by PE, but this graph is not folded", graph.name, hint)
+    graph = folded_graph(source)
     names = list(dict.fromkeys(bad.units)) or list(units(graph))
     bits = (0, 1) if bad.stuck is None else (bad.stuck,)
     asked = [StuckUnit.of(graph, name, bit) for name in names for bit in bits]
@@ -180,7 +178,7 @@ def _row(
         before=before,
         spared=None if spared is None else spared.tolist(),
         # Of the permuted graph with a PE stuck, and of this one with these channels stuck, it is the same.
-        after=None if spared is None else _accuracy(found[-1], judged),
+        after=None if spared is None else accuracy_of(found[-1], judged),
         moved_with=list(moved),
         reason=reason,
     )
@@ -203,10 +201,29 @@ def _permuted(unit: StuckUnit, pe: int, row: StuckPes, images: np.ndarray, outpu
 
 
 def _on_pe(pe: int, one: StuckOutcome, images: int) -> StuckPe:
-    found = _accuracy(one, images)
+    found = accuracy_of(one, images)
     return StuckPe(pe=pe, accuracy=found.accuracy, low=found.low, high=found.high, changed=found.changed)
 
 
-def _accuracy(one: StuckOutcome, images: int) -> StuckAccuracy:
+def folded_graph(source: FaultedGraph) -> Graph:
+    """The graph, folded.
+
+    Raises:
+        Problem: nobody said how.
+    """
+    graph, known = source.open(source.path)
+    if not known:
+        hint = "give --fps, --folding or --pe-simd, or a graph that is folded"
+        raise Problem("which channels a PE computes is said by PE, but this graph is not folded", graph.name, hint)
+    return graph
+
+
+def accuracy_of(one: StuckOutcome, images: int) -> StuckAccuracy:
+    """What it says of other images.
+
+    Args:
+        one: counts.
+        images: that were judged on.
+    """
     low, high = both(one.right / images, 0.0, images)
     return StuckAccuracy(accuracy=one.right / images, low=low, high=high, changed=one.changed / images)

@@ -63,6 +63,71 @@ class StuckPes:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicatedChannels:
+    """A unit that computes some of its channels three times, and a vote behind it.
+
+    Attributes:
+        channels, rows: that are replicated, and rows that the unit then has.
+        mean: accuracy, 0 to 1, over every PE of the unit stuck at each bit, one at a time.
+        worst: of them.
+        worst_pe, worst_stuck: the PE, and the bit.
+        voter_worst: of every PE of the voter, which nothing outvotes; None where nothing is replicated.
+        voter_pes: that it has; likewise.
+        lut, bram18, cycles: of the whole graph, estimated.
+        tensors, values: that were compared with the old graph's on all images; all are equal.
+    """
+
+    channels: int
+    rows: int
+    mean: float
+    worst: StuckAccuracy
+    worst_pe: int
+    worst_stuck: int
+    voter_worst: StuckAccuracy | None
+    voter_pes: int | None
+    lut: int
+    bram18: int
+    cycles: int
+    tensors: int
+    values: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicationPlan:
+    """What `flow replicate` finds.
+
+    Attributes:
+        images, judged: that chose the channels, and that judge.
+        clean: accuracy without faults on the images that judge.
+        unit: its name.
+        stuck: bits that a PE may be stuck at.
+        pes, channels: that the unit has.
+        by: "accuracy" or "changed", what channels are chosen by, each stuck alone.
+        critical: the channels, those first that cost most.
+        front: by the number of channels that are replicated, ascending.
+        part: that costs are estimated for.
+        source: of these estimates.
+        output: the graph's file; None: not written.
+        input: what the graph's input holds; None where it is not known.
+    """
+
+    images: int
+    judged: int
+    clean: float
+    unit: str
+    stuck: list[int]
+    pes: int
+    channels: int
+    by: str
+    critical: list[int]
+    front: list[ReplicatedChannels]
+    part: str
+    source: str
+    output: str | None
+    input: InputHeld | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PermutedGraph:
     """A graph whose channels are in another order.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.table import Table
 
-from ..results.stuck_pes import StuckAccuracy, StuckPes, StuckPlan
+from ..results.stuck_pes import ReplicationPlan, StuckAccuracy, StuckPes, StuckPlan
 from .graphs import print_input
 from .report import plural
 from .terminal import terminal
@@ -42,6 +42,29 @@ def print_stuck(found: StuckPlan) -> None:
         print(f"the permuted graph: {made.values:,} values of {made.tensors:,} tensors are the old ones in that order")
         if made.path is not None:
             print(f"graph: {made.path}; flow rtl, flow faults and flow cosim read it")
+
+
+def print_replication(found: ReplicationPlan) -> None:
+    """Print what channels that are computed three times spare and cost."""
+    print_input(found.input)
+    bits = " or ".join(map(str, found.stuck))
+    title = f"{found.unit}: accuracy % with one PE stuck at {bits}, {100 * found.clean:.2f} without"
+    columns = ("replicated", "rows", "worst PE", "mean", "voter, worst", "LUT", "BRAM18", "cycles")
+    table = Table(*columns, title=title, title_justify="left")
+    for row in found.front:
+        voter = "-"
+        if row.voter_worst is not None and row.voter_pes is not None:
+            voter = f"{100 * row.voter_worst.accuracy:.2f} of {plural(row.voter_pes, 'PE')}"
+        worst = f"{100 * row.worst.accuracy:.2f} (PE {row.worst_pe} at {row.worst_stuck})"
+        figures = (f"{100 * row.mean:.2f}", voter, f"{row.lut:,}", f"{row.bram18:,}", f"{row.cycles:,}")
+        table.add_row(f"{row.channels:,}", f"{row.rows:,}", worst, *figures)
+    terminal().print(table)
+    print(f"LUTs, block RAMs and cycles of the whole graph on {found.part}: {found.source}")
+    print("voter, worst: one of its own PEs stuck, which nothing outvotes")
+    measured = f"channels measured each alone, by {found.by}"
+    print(f"{measured}; chosen on {plural(found.images, 'image')}, judged on {found.judged:,} others")
+    if found.output is not None:
+        print(f"graph: {found.output}; flow rtl, flow faults and flow cosim read it")
 
 
 def _worst(row: StuckPes, pe: int) -> str:

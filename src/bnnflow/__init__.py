@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .flow.api.parts import parts as parts
     from .flow.api.plans import permute as permute
     from .flow.api.plans import protect as protect
+    from .flow.api.plans import replicate as replicate
     from .flow.api.plans import tolerance as tolerance
     from .flow.api.runs import build as build
     from .flow.api.runs import compare as compare
@@ -41,7 +42,7 @@ __all__ = [
     *("CHECK_FAILED", "TOOL_MISSING", "USER_INPUT", "LoadedGraph", "Problem", "__version__", "approximate", "attack"),
     *("build", "calibrate", "check", "compare", "compare_hardware", "compile_file", "criticality", "explore"),
     *("faults", "load", "margins", "part", "parts", "permute"),
-    *("protect", "prune", "rank", "route", "synth", "tolerance", "visible"),
+    *("protect", "prune", "rank", "replicate", "route", "synth", "tolerance", "visible"),
 ]
 # Names of the Python API, by the module of flow/api that holds them.
 _API = {
@@ -49,7 +50,7 @@ _API = {
     **dict.fromkeys(("build", "compare", "compare_hardware", "prune", "rank"), "runs"),
     "approximate": "approximation",
     **dict.fromkeys(("attack", "criticality", "faults", "margins"), "faults"),
-    **dict.fromkeys(("permute", "protect", "tolerance"), "plans"),
+    **dict.fromkeys(("permute", "protect", "replicate", "tolerance"), "plans"),
     "calibrate": "hardware",
     "explore": "hardware",
     "route": "hardware",

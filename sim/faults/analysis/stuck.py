@@ -168,19 +168,37 @@ def least(
     """
     chosen(by, CRITERIA, "criterion")
     count, done = unit.channels // unit.pes, 0
-
-    def order(one: StuckOutcome) -> tuple[int, int]:
-        return (-one.right, one.changed) if by == "accuracy" else (one.changed, -one.right)
-
     taken: list[int] = []
     while len(taken) < count:
         left = [channel for channel in range(unit.channels) if channel not in taken]
         found = unit.judge(images, labels, [np.array([*taken, channel]) for channel in left])
-        ranked = [left[place] for place in sorted(range(len(left)), key=lambda place: (*order(found[place]), place))]
+        ranked = [left[place] for place in sorted(range(len(left)), key=lambda place: (*cost(found[place], by), place))]
         taken += ranked[: 1 if together else count]
         done += len(left)
         progress(done)
     return np.sort(np.array(taken))
+
+
+def cost(one: StuckOutcome, by: str) -> tuple[int, int]:
+    """What is compared by a criterion, the least first; the other one decides where it is equal."""
+    return (-one.right, one.changed) if by == "accuracy" else (one.changed, -one.right)
+
+
+def by_cost(stuck: Sequence[StuckUnit], images: Array, labels: Array, by: str = "accuracy") -> Array:
+    """All channels of a unit by what each costs alone, the least first; equal ones by their number.
+
+    Args:
+        stuck: the unit with each bit that its channels may be stuck at; the worse one counts.
+        images, labels: that choose.
+        by: as for `least`.
+
+    Raises:
+        Problem: as for `least`.
+    """
+    chosen(by, CRITERIA, "criterion")
+    channels = range(stuck[0].channels)
+    found = [unit.judge(images, labels, [np.array([channel]) for channel in channels]) for unit in stuck]
+    return np.array(sorted(channels, key=lambda place: (*max(cost(each[place], by) for each in found), place)))
 
 
 def tried(unit: StuckUnit, together: bool) -> int:

@@ -120,3 +120,50 @@ def test_what_is_refused(name: str, folder: Path, capsys: pytest.CaptureFixture[
 
 def test_labels_are_needed(folder: Path, capsys: pytest.CaptureFixture[str], golden: Golden) -> None:
     golden("problems/command_permute_labels", said(capsys, ["permute", "net.onnx", *DATA[:2]], 2))
+
+
+def test_channels_three_times(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The front by campaigns on the graphs that are written; all channels three times lose nothing to any one PE."""
+    words = ["replicate", "net.onnx", *DATA, "--unit", "hidden"]
+    found = json.loads(said(capsys, [*words, "--json"]))
+    assert [(row["channels"], row["rows"]) for row in found["front"]] == [(0, 16), (2, 20), (4, 24), (8, 32), (16, 48)]
+    bare, *others = found["front"]
+    assert bare["voter_worst"] is None and bare["tensors"] == 0 and found["stuck"] == [0, 1]
+    assert others[-1]["worst"]["accuracy"] == others[-1]["mean"] == found["clean"] == 1.0
+    assert bare["worst"]["accuracy"] < 1.0 and all(row["tensors"] == 3 and row["values"] for row in others)
+    assert all(row["lut"] > bare["lut"] for row in others)
+    assert sorted(found["critical"]) == list(range(16))
+    np.save("x1.npy", np.load("x.npy")[1::2])
+    np.save("y1.npy", np.load("y.npy")[1::2])
+    for row in others:
+        one = json.loads(said(capsys, [*words, "--channels", str(row["channels"]), "-o", "v.onnx", "--json"]))
+        assert one["front"] == [bare, row] and one["output"] == "v.onnx"
+        judged = ["faults", "v.onnx", "--input", "x1.npy", "--labels", "y1.npy", "--rates", "1", "--target", "streams"]
+        for layer, pes, worst in (("hidden", 4, row["worst"]), ("hidden_vote", row["voter_pes"], row["voter_worst"])):
+            models = [word for pe in range(pes) for bit in (0, 1) for word in ("--model", f"pe:{pe} stuck-at-{bit}")]
+            (series,) = json.loads(said(capsys, [*judged, "--layers", layer, *models, "--json"]))["series"].values()
+            assert min(each["mean"] for each in series) == worst["accuracy"]
+            if layer == "hidden":
+                assert np.mean([each["mean"] for each in series]) == pytest.approx(row["mean"])
+        assert "hw" in said(capsys, ["rtl", "v.onnx", "-o", f"hw{row['channels']}"])
+    assert to_json(bf.replicate("net.onnx", "x.npy", "y.npy", unit="hidden")) == found
+    text = said(capsys, [*words, "--stuck", "1", "--by", "changed", "--channels", "4"])
+    assert all(word in text for word in ("replicated", "voter", "stuck at 1", "by changed", "fitted to synthesis"))
+
+
+REPLICATE_REFUSED = {
+    "unit": ["--unit", "hiden"],
+    "scores": ["--unit", "scores"],
+    "channels": ["--unit", "hidden", "--channels", "3"],
+    "too_many": ["--unit", "hidden", "--channels", "18"],
+    "output_of_many": ["--unit", "hidden", "-o", "v.onnx"],
+    "clock": ["--unit", "hidden", "--clock-mhz", "200"],
+    "part": ["--unit", "hidden", "--part", "zynk"],
+    "few_images": ["--unit", "hidden", "--images", "2"],
+}
+
+
+@pytest.mark.parametrize("name", REPLICATE_REFUSED)
+def test_what_replication_refuses(name: str, folder: Path, capsys: pytest.CaptureFixture[str], golden: Golden) -> None:
+    words = ["replicate", "net.onnx", *DATA, *REPLICATE_REFUSED[name]]
+    golden(f"problems/command_replicate_{name}", said(capsys, words, 2))
