@@ -14,7 +14,7 @@ import numpy as np
 from bnnflow import Problem
 
 from ...sim.engine.simulator import Simulator
-from ...sim.faults.analysis.stuck import CRITERIA, StuckOutcome, StuckUnit, least, order_with, tried, units
+from ...sim.faults.analysis.stuck import CRITERIA, StuckOutcome, StuckUnit, cost, least, order_with, tried, units
 from ...sim.faults.campaigns.statistics import both
 from ...sim.faults.injection.layout import chosen
 from ...sim.verify import Level, verify
@@ -138,6 +138,10 @@ def permute(
                 progress(done + made, sum(sets))
 
             spared = least(unit, *halves.choosing, by, together, shown)
+            if bad.known and bad.pe is not None:
+                here, there = unit.judge(*halves.choosing, [unit.on(bad.pe), spared])
+                # One channel after another is no search of all sets: those that are on it may cost less.
+                spared = spared if cost(there, by) < cost(here, by) else unit.on(bad.pe)
             done += count
         rows.append(_row(unit, halves, reason, spared, [] if reason else channels.moved_with(unit.place.layer), bad.pe))
     permuted = None

@@ -167,3 +167,14 @@ REPLICATE_REFUSED = {
 def test_what_replication_refuses(name: str, folder: Path, capsys: pytest.CaptureFixture[str], golden: Golden) -> None:
     words = ["replicate", "net.onnx", *DATA, *REPLICATE_REFUSED[name]]
     golden(f"problems/command_replicate_{name}", said(capsys, words, 2))
+
+
+def test_channels_that_cost_no_more_stay(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A graph that was permuted for a PE is not permuted again for it."""
+    said(capsys, ["permute", "net.onnx", *DATA, *BAD, "-o", "p.onnx"])
+    again = json.loads(said(capsys, ["permute", "p.onnx", *DATA, *BAD, "-o", "q.onnx", "--json"]))
+    assert again["permuted"]["order"] == list(range(16)) and again["units"][0]["spared"] == [2, 6, 10, 14]
+    assert again["units"][0]["after"] == {
+        key: again["units"][0]["before"][0][key] for key in again["units"][0]["after"]
+    }
+    assert str(read(Path("q.onnx"))).partition("\n")[2] == str(read(Path("p.onnx"))).partition("\n")[2]
