@@ -89,6 +89,22 @@ class UnitChannels:
         found = (self.reasons[number] for number in self.numbers[tensor].tolist() if number in self.reasons)
         return next(found, "")
 
+    def why_not_any(self, tensor: str) -> str:
+        """Why the channels of a tensor cannot be computed in any order; empty where they can.
+
+        Beside `why_fixed`, for channels that stand in several parts of what is joined: these keep their parts.
+        """
+        why = self.why_fixed(tensor)
+        if why:
+            return why
+        mine = self.numbers[tensor]
+        whole = len(np.unique(mine)) == len(mine)
+        for name in self.moved_with(tensor):
+            # Each unit has all of these channels, equally often, or it would have to give some to another.
+            count = np.bincount(self.numbers[name], minlength=int(mine.max()) + 1)[mine]
+            whole = whole and len(np.unique(count)) == 1
+        return "" if whole else "they are parts of what is joined, and only some orders keep these parts"
+
     def moved_with(self, tensor: str) -> tuple[str, ...]:
         """Other MVAUs whose channels are in part the same ones, in the graph's order."""
         mine = self.numbers[tensor]

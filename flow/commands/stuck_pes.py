@@ -162,7 +162,7 @@ def permute(
 
 def _why_not(unit: StuckUnit, channels: UnitChannels) -> str:
     """Why another order of a unit's channels is of no use; empty where it is."""
-    reason = channels.why_fixed(unit.place.layer)
+    reason = channels.why_not_any(unit.place.layer)
     return reason or ("its one PE computes all of them" if unit.pes == 1 else "")
 
 

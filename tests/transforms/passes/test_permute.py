@@ -85,7 +85,7 @@ def judged(graph: Graph, orders: dict[str, Array], images: Array) -> Graph:
 
 def free(graph: Graph) -> list[str]:
     channels = UnitChannels.of(graph)
-    return [node.name for node in graph.nodes if isinstance(node.op, Mvau) and not channels.why_fixed(node.name)]
+    return [node.name for node in graph.nodes if isinstance(node.op, Mvau) and not channels.why_not_any(node.name)]
 
 
 @given(st.data())
@@ -141,6 +141,16 @@ def test_what_is_added_moves_together() -> None:
     orders = {one.old: one.kept for one in made.equivalences}
     assert orders["b"].tolist() == [1, 0, 3, 2] and orders["c"].tolist() == [5, 4, 3, 2, 1, 0]
     judged(graph, {"d": np.array([1, 0, 3, 2, 9, 8, 7, 6, 5, 4])}, pixels(0, graph, 20))
+
+
+def test_orders_that_keep_parts() -> None:
+    """Where only some orders are possible it is said; where any is, it is done."""
+    channels = UnitChannels.of(wide())
+    assert channels.why_not_any("d").startswith("they are parts") and channels.why_fixed("d") == ""
+    assert [channels.why_not_any(name) for name in "abc"] == ["", "", ""]
+    assert [UnitChannels.of(graph).why_not_any(name) for graph, name in ((cnn(), "conv1"), (mlp(), "d1"))] == ["", ""]
+    assert UnitChannels.of(mlp()).why_not_any("d2") == "they are the class scores"
+    assert UnitChannels.of(doubled()).why_not_any("b").startswith("they are parts")
 
 
 def doubled() -> Graph:
