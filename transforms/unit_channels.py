@@ -68,15 +68,16 @@ class UnitChannels:
             read = [made[tensor] for tensor in node.inputs]
             followed = _followed(graph, node, read, parents)
             if followed is None:
-                scores = isinstance(node.op, Best | LabelSelect)
-                why = "they are the class scores" if scores else f"{node.name!r}, no unit, reads or makes them"
+                why = f"{node.name!r}, which is no unit with channels, reads or makes them"
                 followed = _new(graph.types[node.name].channels, parents)
                 fixed += [(numbers, why) for numbers in (*read, followed)]
             made[node.name] = followed
             if graph.types[node.name].is_float and node.name != graph.output:
                 fixed.append((followed, f"{node.name!r} holds floats, whose sums depend on their order"))
-        if not isinstance(graph.maker(graph.output), Best | LabelSelect):
-            fixed.append((made[graph.output], "they are the class scores"))
+        last = graph.output
+        scores = graph.node(last).input if isinstance(graph.maker(last), Best | LabelSelect) else last
+        # First, so that of several reasons this is the one that is told.
+        fixed.insert(0, (made[scores], "they are the class scores"))
         reasons: dict[int, str] = {}
         for numbers, why in fixed:
             for number in numbers.tolist():
