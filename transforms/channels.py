@@ -166,7 +166,7 @@ class _Channels:
         parents = list(range(len(made.tensors[graph.input])))
         for node in graph.nodes:
             made.tensors[node.name] = made._follow(node, parents)
-        made.roots = np.array([_root(parents, number) for number in range(len(parents))])
+        made.roots = np.array([root(parents, number) for number in range(len(parents))])
         return made
 
     def _follow(self, node: Node, parents: list[int]) -> Array:
@@ -181,7 +181,7 @@ class _Channels:
                 return np.zeros(0, np.int64)
             case Add():
                 for one, other in zip(*(numbers.tolist() for numbers in read), strict=True):
-                    low, high = sorted((_root(parents, one), _root(parents, other)))
+                    low, high = sorted((root(parents, one), root(parents, other)))
                     parents[high] = low
                 return read[0]
             case Concat():
@@ -211,12 +211,12 @@ class _Channels:
         owner: dict[int, int] = {}
         for index, maker in enumerate(makers):
             for channel in self.of_tensor(maker).tolist():
-                low, high = sorted((_root(parents, owner.setdefault(channel, index)), _root(parents, index)))
+                low, high = sorted((root(parents, owner.setdefault(channel, index)), root(parents, index)))
                 parents[high] = low
         scores = graph.node(graph.output).input if isinstance(graph.maker(graph.output), Best) else graph.output
         made = []
-        for first in sorted({_root(parents, index) for index in range(len(makers))}):
-            members = [maker for index, maker in enumerate(makers) if _root(parents, index) == first]
+        for first in sorted({root(parents, index) for index in range(len(makers))}):
+            members = [maker for index, maker in enumerate(makers) if root(parents, index) == first]
             numbers = np.unique(np.concatenate([self.of_tensor(member) for member in members]))
             reason = "they are the image's" if first == 0 else ""
             if np.isin(self.of_tensor(scores), numbers).any():
@@ -228,7 +228,8 @@ class _Channels:
         return tuple(made)
 
 
-def _root(parents: list[int], number: int) -> int:
+def root(parents: list[int], number: int) -> int:
+    """The number that stands for all that `number` was unified with; paths are shortened on the way."""
     while parents[number] != number:
         parents[number] = number = parents[parents[number]]
     return number

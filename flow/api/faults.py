@@ -1,4 +1,4 @@
-"""Faults in Python: accuracy while memories, streams or sums suffer faults, and attacks on weights."""
+"""Faults in Python: accuracy under faults of memories, streams and sums, every weight bit, certificates, attacks."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from .common import PathLike, array_of, checked_key, given_or_default, path_of
 if TYPE_CHECKING:
     import numpy as np
 
-    from ..results.faults import AttackResult, GraphCampaign
+    from ..results.faults import AttackResult, CriticalityResult, GraphCampaign, Margins
 
-__all__ = ["attack", "faults"]
+__all__ = ["attack", "criticality", "faults", "margins"]
 
 
 def faults(
@@ -140,6 +140,104 @@ def faults(
         equal=given_or_default(equal, "faults.equal"),
         progress=progress,
     )
+
+
+def criticality(
+    path: PathLike,
+    images: np.ndarray | PathLike | None = None,
+    labels: np.ndarray | PathLike | None = None,
+    *,
+    data: str = "",
+    data_dir: PathLike | None = None,
+    count: int = 100,
+    layers: Sequence[str] = ("all",),
+    output: PathLike | None = None,
+    jobs: int = 1,
+    csv: PathLike | None = None,
+    plot: PathLike | None = None,
+    input: str | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> CriticalityResult:
+    """Every weight bit of layers flipped, one at a time: how many images change their class. Exact.
+
+    Args:
+        path: ONNX file of any level.
+        images: array or .npy file; labels are not needed, since classes are compared with those without faults, or
+        data, data_dir: a data set's test images; without any: those of the run that the graph belongs to.
+        labels: array or .npy file; with them, what is still classified rightly is told, too.
+        count: images.
+        layers: names, or "all" alone.
+        output: .npz of images changed by every bit, an array (rows, columns, bits) a layer.
+        jobs: processes; nothing depends on it.
+        csv: table with a row a bit.
+        plot: .svg, .png or .pdf of how many bits change how many images.
+        input: what the file's input holds, as for `load`.
+        progress: called with images done, of all layers, and how many there will be.
+
+    Raises:
+        Problem: an unknown layer, and what does not fit the graph.
+
+    >>> found = bf.criticality("net.onnx", x, count=10, input="uint8")
+    >>> all(row.critical <= row.bits and row.clean is None for row in found.layers)
+    True
+    """
+    from ..commands import fault_analysis as work
+    from ..commands.faults import FaultedGraph
+    from ..commands.simulation import Images
+    from ..graphs.inputs import contract_of
+
+    given = Images(array_of(images), array_of(labels), data, path_of(data_dir), count)
+    source = FaultedGraph(Path(path), contract_of(input))
+    return work.criticality(source, given, layers, path_of(output), progress, jobs, path_of(csv), path_of(plot))
+
+
+def margins(
+    path: PathLike,
+    images: np.ndarray | PathLike | None = None,
+    labels: np.ndarray | PathLike | None = None,
+    *,
+    data: str = "",
+    data_dir: PathLike | None = None,
+    count: int = 1000,
+    rate: float = 0.01,
+    attack: int = 0,
+    weakest: int = 0,
+    jobs: int = 1,
+    csv: PathLike | None = None,
+    plot: PathLike | None = None,
+    input: str | None = None,
+) -> Margins:
+    """Weight flips that provably change no class, and margins of neurons (docs/faults.md).
+
+    Args:
+        path: ONNX file of any level.
+        images: array or .npy file, or
+        data, data_dir: a data set's test images; without any: those of the run that the graph belongs to.
+        labels: array or .npy file; for an attack alone.
+        count: images.
+        rate: weight error rate of the exact flip probabilities of neurons, 0 to 1.
+        attack: flips of a greedy attack on 50 images; 0: none.
+        weakest: search, for the first so many images, few flips of each layer that are enough; 0: none.
+        jobs: processes; nothing depends on it.
+        csv: table with a row for every image and layer.
+        plot: .svg, .png or .pdf of how many images stand how many flips.
+        input: what the file's input holds, as for `load`.
+
+    Raises:
+        Problem: an attack without labels; a network that cannot be certified; what does not fit the graph.
+
+    >>> found = bf.margins("net.onnx", x, count=10, input="uint8")
+    >>> found.images, found.attack
+    (10, [])
+    """
+    from ..commands import fault_analysis as work
+    from ..commands.faults import FaultedGraph
+    from ..commands.simulation import Images
+    from ..graphs.inputs import contract_of
+
+    given = Images(array_of(images), array_of(labels), data, path_of(data_dir), count)
+    source = FaultedGraph(Path(path), contract_of(input))
+    return work.margins(source, given, rate, attack, weakest, jobs, path_of(csv), path_of(plot))
 
 
 def attack(

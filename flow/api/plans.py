@@ -1,4 +1,4 @@
-"""Plans against faults in Python: how bad memories may be, and which are worth a code."""
+"""Plans against faults in Python: how bad memories may be, what is worth a code, and what a stuck PE is to compute."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     import numpy as np
 
     from ..results.planning import ProtectionPlan, TolerancePlan
+    from ..results.stuck_pes import ReplicationPlan, StuckPlan
 
-__all__ = ["protect", "tolerance"]
+__all__ = ["permute", "protect", "replicate", "tolerance"]
 
 GRID = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 2e-2, 3e-2, 5e-2, 1e-1, 2e-1)
 CODES = ("secded-72-64", "tmr")
@@ -140,3 +141,115 @@ def protect(
     given = Images(array_of(images), array_of(labels), data, path_of(data_dir), count)
     source = FaultedGraph(Path(path), contract_of(input), fold)
     return work.protect(source, given, rate, list(codes), loss, how, path_of(output), progress)
+
+
+def permute(
+    path: PathLike,
+    images: np.ndarray | PathLike | None = None,
+    labels: np.ndarray | PathLike | None = None,
+    *,
+    data: str = "",
+    data_dir: PathLike | None = None,
+    count: int = 2000,
+    units: Sequence[str] = (),
+    pe: int | None = None,
+    stuck: int | None = None,
+    by: str = "accuracy",
+    together: bool = True,
+    fps: float | None = None,
+    folding: PathLike | None = None,
+    pe_simd: str = "",
+    part: str | None = None,
+    clock_mhz: float | None = None,
+    output: PathLike | None = None,
+    input: str | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> StuckPlan:
+    """What a stuck PE costs, and a graph that gives it the channels that matter least (docs/stuck-pes.md).
+
+    Args:
+        path, images, labels, data, data_dir, count, input: as for `tolerance`.
+        units: whose PE is bad; none: every one that has PEs.
+        pe: its index, with one unit; None: each.
+        stuck: at 0 or 1; None: both.
+        by: "accuracy" or "changed": what channels are chosen by, each stuck and measured.
+        together: measure them together, one taken after another; else each alone, which is quicker.
+        fps, folding, pe_simd, part, clock_mhz: how the graph is folded, as for `faults`.
+        output: .onnx of the permuted graph, for one unit, PE and bit.
+        progress: called with sets of channels measured and in all.
+
+    Raises:
+        Problem: what does not fit the graph; a graph that is not folded; a PE for which no order is of use.
+
+    >>> plan = bf.permute("net.onnx", x, y, pe_simd="2,1", stuck=0, input="uint8")
+    >>> plan.units[-1].reason
+    'they are the class scores'
+    """
+    from ..commands import stuck_pes as work
+    from ..commands.faults import FaultedGraph
+    from ..commands.simulation import Images
+    from ..graphs.fault_folding import Folding
+    from ..graphs.inputs import contract_of
+
+    chip, clock = given_or_default(part, "target.part"), given_or_default(clock_mhz, "target.clock_mhz")
+    fold = Folding(checked_key(fps, "target.fps"), path_of(folding), pe_simd, chip, clock)
+    given = Images(array_of(images), array_of(labels), data, path_of(data_dir), count)
+    source = FaultedGraph(Path(path), contract_of(input), fold)
+    bad = work.BadPe(units, pe, stuck)
+    return work.permute(source, given, bad, by, together, path_of(output), progress)
+
+
+def replicate(
+    path: PathLike,
+    images: np.ndarray | PathLike | None = None,
+    labels: np.ndarray | PathLike | None = None,
+    *,
+    unit: str,
+    channels: Sequence[int] = (),
+    data: str = "",
+    data_dir: PathLike | None = None,
+    count: int = 2000,
+    stuck: int | None = None,
+    by: str = "accuracy",
+    fps: float | None = None,
+    folding: PathLike | None = None,
+    pe_simd: str = "",
+    part: str | None = None,
+    clock_mhz: float | None = None,
+    output: PathLike | None = None,
+    input: str | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> ReplicationPlan:
+    """Channels computed three times, so that a stuck PE is outvoted: accuracy against cost (docs/stuck-pes.md).
+
+    Args:
+        path, images, labels, data, data_dir, count, input: as for `tolerance`.
+        unit: an MVAU with one threshold a channel and three PEs or more.
+        channels: how many are computed three times; none: about 1/8, 1/4, 1/2 and all of them.
+        stuck: what a PE is stuck at, 0 or 1; None: the worse one.
+        by: "accuracy" or "changed": what channels are chosen by, each stuck and measured.
+        fps, folding, pe_simd, clock_mhz: how the graph is folded, as for `faults`.
+        part: that it is folded for, and that costs are estimated for.
+        output: .onnx of the graph with one number of `channels`.
+        progress: called with graphs judged and in all.
+
+    Raises:
+        Problem: what does not fit the graph; a graph that is not folded; a unit that cannot vote, or a number of
+            channels that its PEs do not divide.
+
+    >>> plan = bf.replicate("net.onnx", x, y, unit="dense0", channels=[8], fps=1e6, input="uint8")
+    >>> [(row.channels, row.rows) for row in plan.front]
+    [(0, 16), (8, 32)]
+    """
+    from ..commands import replicas as work
+    from ..commands.faults import FaultedGraph
+    from ..commands.simulation import Images
+    from ..graphs.fault_folding import Folding
+    from ..graphs.inputs import contract_of
+
+    chip, clock = given_or_default(part, "target.part"), given_or_default(clock_mhz, "target.clock_mhz")
+    fold = Folding(checked_key(fps, "target.fps"), path_of(folding), pe_simd, chip, clock)
+    given = Images(array_of(images), array_of(labels), data, path_of(data_dir), count)
+    source = FaultedGraph(Path(path), contract_of(input), fold)
+    wanted = work.Replication(unit, channels, stuck, by)
+    return work.replicate(source, given, wanted, path_of(output), progress)

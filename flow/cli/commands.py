@@ -44,6 +44,8 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
         "faults": "faults:faults",
         "tolerance": "fault_plans:tolerance",
         "protect": "fault_plans:protect",
+        "permute": "fault_plans:permute",
+        "replicate": "fault_plans:replicate",
         "approximate": "approximation:approximate",
         "placement": "faults:placement",
         "criticality": "faults:criticality",

@@ -10,7 +10,7 @@ import typer
 from .commands import examples
 from .declare import KEY, Key, Own
 from .faults import Folding, PeSimd, Rate, Several, check_folding_options, rate_list
-from .options import DataDir, DataOfRun, GraphFile, ImagesOrContract, Json, Labels, check_images
+from .options import DataDir, DataOfRun, GraphFile, ImagesOrContract, Json, Labels, check_images, together, useless
 
 Images = Annotated[int, Own("Test images: every second one chooses, the others judge.", least=4)]
 Maps = Annotated[int, Key("faults.maps", help="Fault maps of each measurement.")]
@@ -121,3 +121,125 @@ def protect(
     with screen.Bar("protect", quiet=json) as bar:
         found = work.protect(source, given, rate, code, loss / 100, how, output, bar.update)
     screen.print_json(found) if json else screen_planning.print_protection(found)
+
+
+@examples(
+    "flow permute net.onnx --data digits --fps 10000  # Every PE of every unit, stuck at 0 and at 1.",
+    "flow permute net.onnx --data digits --fps 10000 --unit conv2 --pe 3 --stuck 0 -o permuted.onnx",
+)
+def permute(
+    context: typer.Context,
+    graph: GraphFile,
+    data: DataOfRun = "",
+    data_dir: DataDir = None,
+    input: ImagesOrContract = None,
+    labels: Labels = None,
+    images: Images = 2000,
+    unit: Annotated[
+        Several | None, Own("Unit whose PE is bad. May be given several times.", metavar="NAME", default="every one")
+    ] = None,
+    pe: Annotated[int | None, Own("Index of the bad PE, from 0; with one --unit.", least=0, default="each")] = None,
+    stuck: Annotated[
+        int | None, Own("What all bits of its results are, 0 or 1.", least=0, most=1, default="both")
+    ] = None,
+    by: Annotated[
+        str, Own("What channels are chosen by, each stuck and measured.", choices=("accuracy", "changed"))
+    ] = "accuracy",
+    alone: Annotated[
+        bool, Own("Measure each channel by itself, which is quicker, and not with those taken before it.")
+    ] = False,
+    fps: Rate = None,
+    folding: Folding = None,
+    pe_simd: PeSimd = "",
+    part: Annotated[str, Key("target.part", more="For --fps.")] = KEY,
+    clock_mhz: Annotated[float, Key("target.clock_mhz", more="For --fps.")] = KEY,
+    output: Annotated[
+        Path | None,
+        Own("Write the graph with the channels that cost least on the bad PE, as .onnx.", ("-o", "--output")),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """What a stuck PE costs, and a graph that spares it.
+
+    A PE that is stuck computes some channels of its unit; in another order, those that matter least (fault-aware
+    scheduling, Gambardella et al., 2019). The permuted graph computes nothing else, at the same cost.
+    """
+    from ..commands import stuck_pes as work
+    from ..commands.faults import FaultedGraph
+    from ..commands.simulation import Images as Given
+    from ..graphs import inputs
+    from ..graphs.fault_folding import Folding as HowFolded
+    from ..show import stuck_pes as screen_stuck
+    from ..show import terminal as screen
+
+    check_folding_options(context)
+    pictures, contract = inputs.images_and_contract(input)
+    check_images(context, data, data_dir, pictures, labels)
+    source = FaultedGraph(graph, contract, HowFolded(fps, folding, pe_simd, part, clock_mhz))
+    given = Given(pictures, labels, data, data_dir, images)
+    with screen.Bar("permute", quiet=json) as bar:
+        bad = work.BadPe(unit or (), pe, stuck)
+        found = work.permute(source, given, bad, by, not alone, output, bar.update)
+    screen.print_json(found) if json else screen_stuck.print_stuck(found)
+
+
+@examples(
+    "flow replicate net.onnx --data digits --fps 10000 --unit conv2  # A front of accuracy against cost.",
+    "flow replicate net.onnx --data digits --fps 10000 --unit conv2 --channels 16 -o voted.onnx",
+)
+def replicate(
+    context: typer.Context,
+    graph: GraphFile,
+    unit: Annotated[str, Own("MVAU with one threshold a channel and three PEs or more.", metavar="NAME")],
+    data: DataOfRun = "",
+    data_dir: DataDir = None,
+    input: ImagesOrContract = None,
+    labels: Labels = None,
+    images: Images = 2000,
+    channels: Annotated[
+        list[int] | None,
+        Own(
+            "How many channels are computed three times. May be given several times.",
+            default="about 1/8, 1/4, 1/2 and all of them",
+        ),
+    ] = None,
+    stuck: Annotated[
+        int | None, Own("What all bits of a stuck PE's results are, 0 or 1.", least=0, most=1, default="the worse one")
+    ] = None,
+    by: Annotated[
+        str, Own("What channels are chosen by, each stuck and measured.", choices=("accuracy", "changed"))
+    ] = "accuracy",
+    fps: Rate = None,
+    folding: Folding = None,
+    pe_simd: PeSimd = "",
+    part: Annotated[str, Key("target.part", more="For --fps and costs.")] = KEY,
+    clock_mhz: Annotated[float, Key("target.clock_mhz", more="For --fps.")] = KEY,
+    output: Annotated[
+        Path | None, Own("Write the graph of one number of --channels, as .onnx.", ("-o", "--output"))
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Channels computed three times, so that a stuck PE is outvoted.
+
+    The channels that cost most when they are stuck get three rows each, on three PEs, and a voter behind the unit
+    (selective channel replication, Gambardella et al., 2019). Accuracy under any one stuck PE against LUTs and cycles.
+    """
+    from ..commands import replicas as work
+    from ..commands.faults import FaultedGraph
+    from ..commands.simulation import Images as Given
+    from ..graphs import inputs
+    from ..graphs.fault_folding import Folding as HowFolded
+    from ..show import stuck_pes as screen_stuck
+    from ..show import terminal as screen
+
+    together(context, ["fps", "folding", "pe_simd"], "give one of them")
+    if fps is None:
+        useless(context, ["clock_mhz"], "without --fps", "give the rate to fold for")
+    pictures, contract = inputs.images_and_contract(input)
+    check_images(context, data, data_dir, pictures, labels)
+    source = FaultedGraph(graph, contract, HowFolded(fps, folding, pe_simd, part, clock_mhz))
+    given = Given(pictures, labels, data, data_dir, images)
+    with screen.Bar("replicate", quiet=json) as bar:
+        wanted = work.Replication(unit, channels or (), stuck, by)
+        found = work.replicate(source, given, wanted, output, bar.update)
+    screen.print_json(found) if json else screen_stuck.print_replication(found)

@@ -10,7 +10,6 @@ import typer
 
 from bnnflow import Problem
 
-from ..run.files import check_file
 from .commands import examples
 from .declare import KEY, Key, Own
 from .options import (
@@ -196,7 +195,7 @@ def faults(
     plan, workers = Plan(maps, interval, max_maps, error, confidence), Workers(jobs, cluster)
     if map is not None or save_map is not None:
         if map is not None:
-            drawn: FaultMapCells = work.replay(source, judged, map, device)
+            drawn: FaultMapCells = work.replay(source, judged, map, device, asked)
         else:
             assert save_map is not None
             drawn = work.save_map(source, grid, save_map)
@@ -274,7 +273,6 @@ _MANY = (
     "max_maps",
     "error",
     "confidence",
-    "metrics",
     "against",
     "equal",
     "store",
@@ -331,7 +329,7 @@ def _check_replay(context: typer.Context) -> None:
     if given(context, ["map"]):
         useless(context, [*_DRAWN, *_MANY], "with --map: the map from the file is all that is replayed")
     if given(context, ["save_map"]):
-        useless(context, [*_MANY, *_JUDGED], "with --save-map: one map is written, and nothing judged")
+        useless(context, [*_MANY, "metrics", *_JUDGED], "with --save-map: one map is written, and nothing judged")
 
 
 @examples("flow placement net.onnx --data digits --voltage 0.53 -o plan.json  # flow faults --placement reads it.")
@@ -403,24 +401,19 @@ def criticality(
 
     One at a time; exact. No labels are needed: classes are compared with those of the network without faults.
     """
-    from ..commands import fault_analysis
-    from ..graphs import campaign as faults
+    from ..commands import fault_analysis as work
+    from ..commands.faults import FaultedGraph
+    from ..commands.simulation import Images
     from ..graphs import inputs
     from ..show import faults as screen_faults
     from ..show import terminal as screen
-    from ..show.drawing import PICTURES
 
     pictures, contract = inputs.images_and_contract(input)
     check_images(context, data, data_dir, pictures, labels)
-    if "all" in layer and len(layer) > 1:
-        raise Problem("all layers, and some by name", "--layer", "give all, or names")
-    for path, endings in ((output, (".npz",)), (csv, (".csv",)), (plot, PICTURES)):
-        if path is not None:
-            check_file(path, endings, [graph, pictures, labels])
-    opened = faults.dataflow(inputs.open_graph(graph, contract))
-    pixels, truth = faults.judged_on(opened, graph, data, data_dir, images, pictures, labels)
-    with screen.Bar("criticality", len(pixels) * max(1, len(layer)), quiet=json) as bar:
-        found = fault_analysis.criticality(opened, pixels, truth, layer, output, bar.update, jobs, csv, plot)
+    given_images = Images(pictures, labels, data, data_dir, images)
+    with screen.Bar("criticality", quiet=json) as bar:
+        source = FaultedGraph(graph, contract)
+        found = work.criticality(source, given_images, layer, output, bar.update, jobs, csv, plot)
     screen.print_json(found) if json else screen_faults.print_criticality(found)
 
 
@@ -447,21 +440,17 @@ def margins(
 
     Also exact flip probabilities of neurons.
     """
-    from ..commands import fault_analysis
-    from ..graphs import campaign as faults
+    from ..commands import fault_analysis as work
+    from ..commands.faults import FaultedGraph
+    from ..commands.simulation import Images
     from ..graphs import inputs
     from ..show import faults as screen_faults
     from ..show import terminal as screen
-    from ..show.drawing import PICTURES
 
     pictures, contract = inputs.images_and_contract(input)
     check_images(context, data, data_dir, pictures, labels)
-    for path, endings in ((csv, (".csv",)), (plot, PICTURES)):
-        if path is not None:
-            check_file(path, endings, [graph, pictures, labels])
-    opened = faults.dataflow(inputs.open_graph(graph, contract))
-    pixels, truth = faults.judged_on(opened, graph, data, data_dir, images, pictures, labels)
-    found = fault_analysis.margins(opened, pixels, truth, rate, attack, weakest, jobs, csv, plot)
+    given_images = Images(pictures, labels, data, data_dir, images)
+    found = work.margins(FaultedGraph(graph, contract), given_images, rate, attack, weakest, jobs, csv, plot)
     screen.print_json(found) if json else screen_faults.print_margins(found)
 
 

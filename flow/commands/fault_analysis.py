@@ -1,4 +1,4 @@
-"""The work behind `flow criticality` and `flow margins`."""
+"""The work behind `flow criticality` and `flow margins`: files are opened, layers judged, tables written."""
 
 from __future__ import annotations
 
@@ -8,20 +8,25 @@ from pathlib import Path
 
 import numpy as np
 
-from ...transforms.ir.graph import Graph
+from bnnflow import Problem
+
 from ..graphs import margins as work
 from ..graphs.inputs import input_held
 from ..results.faults import CriticalityResult, LayerCriticality, Margins, SearchedMargins, WorstBit
 from ..run.files import write_whole
+from .faults import FaultedGraph, judged_on
+from .simulation import Images
+
+TABLES = (".csv",)
+ARRAYS = (".npz",)
 
 
 def criticality(
-    graph: Graph,
-    images: np.ndarray,
-    labels: np.ndarray | None,
-    layers: Sequence[str],
-    output: Path | None,
-    progress: Callable[[int], None],
+    source: FaultedGraph,
+    given: Images,
+    layers: Sequence[str] = ("all",),
+    output: Path | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
     jobs: int = 1,
     csv: Path | None = None,
     plot: Path | None = None,
@@ -31,31 +36,38 @@ def criticality(
     Without labels, "clean" is None and "right" counts the images that keep their class.
 
     Args:
-        graph: dataflow level.
-        images, labels: what is judged on.
+        source: the graph.
+        given: images, and labels where there are any.
         layers: names.
         output: .npz file of every bit.
-        progress: called with images done, of all layers.
+        progress: called with images done, of all layers, and how many that will be.
         jobs: processes; counts are added over parts of the images, so that they do not depend on it.
         csv: the same as a table with a row a bit.
         plot: picture of how many bits change how many images.
 
     Raises:
-        Problem: an unknown layer, images or labels that do not fit the graph.
+        Problem: files that are missing or cannot be written; all layers beside some by name, or an unknown one; images
+            or labels that do not fit the graph.
     """
     from ...sim.faults import Workers
     from ...sim.faults.analysis.criticality import criticality as judge
     from ...sim.faults.analysis.criticality import joined
     from ...sim.faults.injection.layout import memories
     from ..show import fault_plots
+    from ..show.drawing import PICTURES
 
+    if "all" in layers and len(layers) > 1:
+        raise Problem("all layers, and some by name", "--layer", "give all, or names")
+    source.check(given, (output, ARRAYS), (csv, TABLES), (plot, PICTURES))
+    graph, _ = source.open(source.path)
+    images, labels = judged_on(graph, source.path, given)
     workers = Workers(jobs)
     names = [memory.layer for memory in memories(graph)] if list(layers) == ["all"] else list(dict.fromkeys(layers))
     rows, tables, judged = [], {}, []
     for index, name in enumerate(names):
 
         def shown(done: int, index: int = index) -> None:
-            progress(index * len(images) + done)
+            progress(index * len(images) + done, len(names) * len(images))
 
         if jobs == 1:
             made = judge(graph, images, labels, name, progress=shown)
@@ -101,11 +113,10 @@ def criticality(
 
 
 def margins(
-    graph: Graph,
-    images: np.ndarray,
-    labels: np.ndarray | None,
-    rate: float,
-    flips: int,
+    source: FaultedGraph,
+    given: Images,
+    rate: float = 0.01,
+    flips: int = 0,
     weakest: int = 0,
     jobs: int = 1,
     csv: Path | None = None,
@@ -114,15 +125,26 @@ def margins(
     """Margins as `graphs.margins.margins` finds them, and files of every image.
 
     Args:
-        graph, images, labels, rate, flips, weakest, jobs: as there.
+        source: the graph.
+        given: images; labels are for the attack alone.
+        rate, flips, weakest, jobs: as there.
         csv: table of what is certified, and found, with a row for every image and layer.
         plot: picture of how many images stand how many flips.
 
     Raises:
-        Problem: as there.
+        Problem: as there; files that are missing or cannot be written; a rate that is none, or numbers below 0.
     """
     from ..show import fault_plots
+    from ..show.drawing import PICTURES
 
+    if not 0 <= rate <= 1:
+        raise Problem(f"a weight error rate of {rate:g}", "--rate", "give a number from 0 to 1")
+    for count, option in ((flips, "--attack"), (weakest, "--weakest")):
+        if count < 0:
+            raise Problem(f"{option} {count:,}", option, "give a whole number, 0 for none")
+    source.check(given, (csv, TABLES), (plot, PICTURES))
+    graph, _ = source.open(source.path)
+    images, labels = judged_on(graph, source.path, given)
     found, certificate = work.margins(graph, images, labels, rate, flips, weakest, jobs)
     if csv is not None:
         searched = {row.layer: row.found for row in found.layers if isinstance(row, SearchedMargins)}

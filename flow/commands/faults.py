@@ -149,12 +149,14 @@ def placement(
     return replace(made, input=input_held(graph))
 
 
-def replay(source: FaultedGraph, given: Images, path: Path, device: str = "cpu") -> FaultMapReplay:
-    """Accuracy with the one fault map of a file."""
+def replay(
+    source: FaultedGraph, given: Images, path: Path, device: str = "cpu", metrics: Sequence[str] = ()
+) -> FaultMapReplay:
+    """Accuracy, and `metrics` beyond it, with the one fault map of a file."""
     source.check(given)
     graph, _ = source.open(source.path)
     pixels, kept = judged_on(graph, source.path, given)
-    return work.replay(graph, pixels, work.labelled(kept), path, device)
+    return work.replay(graph, pixels, work.labelled(kept), path, device, metrics)
 
 
 def save_map(source: FaultedGraph, grid: Grid, path: Path) -> FaultMapCells:

@@ -15,11 +15,13 @@ from bnnflow import Problem
 from ...transforms.ir.graph import Graph
 from ...transforms.passes.compile import stages
 from ..results.faults import (
+    ClassUnderMap,
     FaultCampaign,
     FaultCurve,
     FaultMapCells,
     FaultMapReplay,
     FaultSeries,
+    MarginUnderMap,
     MemoryProtection,
     PairedSeries,
     PlacedMemory,
@@ -32,7 +34,7 @@ from ..run.typed_json import extended, from_json
 
 if TYPE_CHECKING:
     from ...sim.engine.simulator import Simulator
-    from ...sim.faults import Chip, Grid, Plan, Series, Subject, Workers
+    from ...sim.faults import Chip, Grid, Outcome, Plan, Series, Subject, Workers
 
 
 def judged_on(
@@ -299,15 +301,25 @@ def simulators(device: str) -> Callable[[Graph], Simulator]:
     return partial(torch_simulator, device=device)
 
 
-def replay(graph: Graph, images: np.ndarray, labels: np.ndarray, path: Path, device: str = "cpu") -> FaultMapReplay:
-    """Accuracy with one fault map from a file."""
+def replay(
+    graph: Graph,
+    images: np.ndarray,
+    labels: np.ndarray,
+    path: Path,
+    device: str = "cpu",
+    metrics: Sequence[str] = (),
+) -> FaultMapReplay:
+    """Accuracy with one fault map from a file, and what `metrics` of `METRICS` tell of it.
+
+    Their intervals are of other images alone: the map is the one that there is.
+    """
     from ...sim.faults import FaultMap, Subject
 
     drawn = FaultMap.load(path, graph)
-    subject = Subject(graph, images, labels, simulators(device))
+    subject = Subject(graph, images, labels, simulators(device), tuple(metrics))
     outcome = subject.run(drawn.ops(graph))
     clean = int((subject.classes == labels).sum())
-    return FaultMapReplay(
+    made = FaultMapReplay(
         map=str(path),
         cells={name: len(cells.index) for name, cells in drawn.cells.items()},
         clean=clean / len(images),
@@ -317,6 +329,41 @@ def replay(graph: Graph, images: np.ndarray, labels: np.ndarray, path: Path, dev
         right=outcome.right,
         changed=outcome.changed,
     )
+    return _with_metrics(made, subject, outcome) if metrics else made
+
+
+def _with_metrics(made: FaultMapReplay, subject: Subject, outcome: Outcome) -> FaultMapReplay:
+    """The same with what the outcome tells beyond accuracy."""
+    from ...sim.faults.campaigns.statistics import clopper_pearson
+
+    low, high = clopper_pearson(outcome.changed, outcome.images)
+    made = replace(made, metrics=list(subject.metrics), changed_low=low, changed_high=high)
+    if outcome.classes is not None:
+        rows = []
+        for label, of in enumerate(outcome.classes):
+            if of.images:
+                low, high = clopper_pearson(of.right, of.images)
+                changed_low, changed_high = clopper_pearson(of.changed, of.images)
+                rows.append(
+                    ClassUnderMap(
+                        label=label,
+                        images=of.images,
+                        clean=of.clean / of.images,
+                        accuracy=of.right / of.images,
+                        low=low,
+                        high=high,
+                        changed=of.changed / of.images,
+                        changed_low=changed_low,
+                        changed_high=changed_high,
+                    )
+                )
+        worst = max(rows, key=lambda row: row.clean - row.accuracy)
+        made = replace(made, classes=rows, worst_class=worst.label)
+    if outcome.margin is not None:
+        clean, faulty = (total / outcome.images for total in (outcome.margin.clean, outcome.margin.faulty))
+        loss = (outcome.margin.clean - outcome.margin.faulty) / outcome.images
+        made = replace(made, margin=MarginUnderMap(unit=outcome.margin.unit, clean=clean, faulty=faulty, loss=loss))
+    return made
 
 
 def placement(

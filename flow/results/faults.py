@@ -298,6 +298,45 @@ class FaultMapCells:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClassUnderMap:
+    """Images of one true class under one fault map; shares are of these images, 0 to 1.
+
+    Attributes:
+        label: the class, from 0.
+        images: that have it.
+        clean: classified rightly without the map.
+        accuracy, low, high: with it, and its 95 % interval for other images of the class under the same map.
+        changed, changed_low, changed_high: with another class than without it, likewise.
+    """
+
+    label: int
+    images: int
+    clean: float
+    accuracy: float
+    low: float
+    high: float
+    changed: float
+    changed_low: float
+    changed_high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarginUnderMap:
+    """How far one fault map brings the true class's score down to the best other one, or below it.
+
+    Attributes:
+        unit: "integers" where the network's output is integers, else "scores", its floats.
+        clean, faulty: mean margin over images without the map, and with it.
+        loss: the one less the other.
+    """
+
+    unit: Literal["integers", "scores"]
+    clean: float
+    faulty: float
+    loss: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FaultMapReplay(FaultMapCells):
     """What one fault map does.
 
@@ -305,6 +344,12 @@ class FaultMapReplay(FaultMapCells):
         clean, accuracy: without and with it, 0 to 1.
         trial: 0.
         images, right, changed: that were judged on, that are classified rightly, whose class changes.
+        metrics: that were asked for beyond accuracy; None where none were.
+        changed_low, changed_high: silent data corruption, the 95 % interval of the share of changed images for other
+            images under the same map, 0 to 1; None where no metric was asked for.
+        classes: class by class, those without images left out; None where it was not asked for.
+        worst_class: the one whose accuracy falls most; likewise.
+        margin: what scores lose; likewise.
     """
 
     clean: float
@@ -313,6 +358,12 @@ class FaultMapReplay(FaultMapCells):
     images: int
     right: int
     changed: int
+    metrics: list[str] | None = field(default=None, metadata=OPTIONAL)
+    changed_low: float | None = field(default=None, metadata=OPTIONAL)
+    changed_high: float | None = field(default=None, metadata=OPTIONAL)
+    classes: list[ClassUnderMap] | None = field(default=None, metadata=OPTIONAL)
+    worst_class: int | None = field(default=None, metadata=OPTIONAL)
+    margin: MarginUnderMap | None = field(default=None, metadata=OPTIONAL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

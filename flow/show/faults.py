@@ -47,6 +47,33 @@ def print_replay(found: FaultMapCells) -> None:
             f"accuracy {found.accuracy:.2%} ({found.clean:.2%} without faults), "
             f"{found.changed:,} of {plural(found.images, 'image')} change their class"
         )
+        _print_map_metrics(found)
+
+
+def _print_map_metrics(found: FaultMapReplay) -> None:
+    """What one map does beyond accuracy; intervals are of other images under the same map."""
+    if found.changed_low is not None and found.changed_high is not None:
+        share = f"{found.changed / found.images:.2%}"
+        print(f"silent data corruption: {share} ({found.changed_low:.2%} to {found.changed_high:.2%})")
+    if found.classes is not None:
+        title = "classes under the map, 95 % intervals of other images"
+        columns = ("class", "images", "clean %", "accuracy %", "interval", "changed %", "interval")
+        table = Table(*columns, title=title, title_justify="left")
+        for row in found.classes:
+            mark = " (worst)" if row.label == found.worst_class else ""
+            table.add_row(
+                f"{row.label}{mark}",
+                f"{row.images:,}",
+                f"{100 * row.clean:.2f}",
+                f"{100 * row.accuracy:.2f}",
+                f"{100 * row.low:.2f} to {100 * row.high:.2f}",
+                f"{100 * row.changed:.2f}",
+                f"{100 * row.changed_low:.2f} to {100 * row.changed_high:.2f}",
+            )
+        terminal().print(table)
+    if found.margin is not None:
+        one = found.margin
+        print(f"margin of the true class, in {one.unit}: {one.faulty:,.4g} ({one.clean:,.4g} without faults)")
 
 
 def print_placement(found: PlacementResult) -> None:

@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .flow.api.approximation import approximate as approximate
     from .flow.api.faults import attack as attack
+    from .flow.api.faults import criticality as criticality
     from .flow.api.faults import faults as faults
+    from .flow.api.faults import margins as margins
     from .flow.api.graphs import LoadedGraph as LoadedGraph
     from .flow.api.graphs import check as check
     from .flow.api.graphs import compile_file as compile_file
@@ -25,7 +27,9 @@ if TYPE_CHECKING:
     from .flow.api.hardware import synth as synth
     from .flow.api.parts import part as part
     from .flow.api.parts import parts as parts
+    from .flow.api.plans import permute as permute
     from .flow.api.plans import protect as protect
+    from .flow.api.plans import replicate as replicate
     from .flow.api.plans import tolerance as tolerance
     from .flow.api.runs import build as build
     from .flow.api.runs import compare as compare
@@ -36,17 +40,17 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     *("CHECK_FAILED", "TOOL_MISSING", "USER_INPUT", "LoadedGraph", "Problem", "__version__", "approximate", "attack"),
-    *("build", "calibrate", "check", "compare", "compare_hardware", "compile_file", "explore", "faults", "load"),
-    *("part", "parts"),
-    *("protect", "prune", "rank", "route", "synth", "tolerance", "visible"),
+    *("build", "calibrate", "check", "compare", "compare_hardware", "compile_file", "criticality", "explore"),
+    *("faults", "load", "margins", "part", "parts", "permute"),
+    *("protect", "prune", "rank", "replicate", "route", "synth", "tolerance", "visible"),
 ]
 # Names of the Python API, by the module of flow/api that holds them.
 _API = {
     **dict.fromkeys(("LoadedGraph", "check", "compile_file", "load"), "graphs"),
     **dict.fromkeys(("build", "compare", "compare_hardware", "prune", "rank"), "runs"),
     "approximate": "approximation",
-    **dict.fromkeys(("attack", "faults"), "faults"),
-    **dict.fromkeys(("protect", "tolerance"), "plans"),
+    **dict.fromkeys(("attack", "criticality", "faults", "margins"), "faults"),
+    **dict.fromkeys(("permute", "protect", "replicate", "tolerance"), "plans"),
     "calibrate": "hardware",
     "explore": "hardware",
     "route": "hardware",

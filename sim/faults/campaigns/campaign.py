@@ -145,8 +145,8 @@ class Series:
 
     @property
     def sure(self) -> bool:
-        """Nothing is drawn where nothing can be hit: all maps are the same one."""
-        return self.point.model != SINGLE and self.point.rates.none
+        """All maps are the same one."""
+        return self.point.sure
 
     def _spread(self, values: Sequence[float], images: int) -> tuple[float, float, float]:
         """Half width over maps of a mean share of so many images, and its interval for other maps and images."""
@@ -155,7 +155,7 @@ class Series:
 
     def _changes(self, values: Sequence[float], images: int) -> tuple[float, float]:
         """Interval of a share of changed classes: where nothing is hit, no image's class changes."""
-        return (0.0, 0.0) if self.sure else self._spread(values, images)[1:]
+        return (0.0, 0.0) if self.point.rates.none else self._spread(values, images)[1:]
 
     def _classes(self) -> dict[str, Any]:
         """Accuracy and changed classes of the images of each true class; classes without images are left out."""
@@ -251,7 +251,7 @@ class Grid:
             for layers in groups:
                 made += [replace(whole, layers=layers, rates=rates) for rates in steps]
         for point in made:
-            point.places(graph)
+            point.check(graph)
         return list({point.key(): point for point in made}.values())
 
     def _steps(self, model: str) -> Sequence[Rates]:
@@ -316,6 +316,8 @@ class Campaign:
             return leveugle(size, self.plan.error, self.plan.confidence)
         if point.rates.none:
             return self.plan.maps
+        if point.sure:
+            return 1
         return self.plan.stages(_whole(found), 1 / len(self.subject.images))[1]
 
     def _missing(self, point: Point, found: dict[int, Outcome], needed: dict[str, int]) -> list[Task]:
@@ -325,7 +327,7 @@ class Campaign:
 
     def _series(self, point: Point, found: dict[int, Outcome], needed: int, size: int) -> Series:
         outcomes, first = tuple(found[trial] for trial in range(needed)), None
-        if self.plan.wanted is not None and point.model != SINGLE and not point.rates.none:
+        if self.plan.wanted is not None and point.model != SINGLE and not point.sure:
             first = self.plan.stages(_whole(found), 1 / len(self.subject.images))[0]
         return Series(point, outcomes, size, first, self.plan.confidence)
 

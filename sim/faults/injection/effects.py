@@ -21,12 +21,14 @@ class Effect(ABC):
         directed: errors from 0 to 1 and from 1 to 0 have rates of their own.
         lasting: a defect: neither scrubbing nor the next image mends it.
         cancels: two of them on one cell leave it as it was; else the last one counts.
+        drawn: what becomes of a cell is drawn with it, even where it is sure to be hit.
     """
 
     name: ClassVar[str]
     directed: ClassVar[bool] = False
     lasting: ClassVar[bool] = False
     cancels: ClassVar[bool] = False
+    drawn: ClassVar[bool] = False
 
     @abstractmethod
     def of(self, values: Array, rate: CellRate) -> Array:
@@ -101,6 +103,7 @@ class Stuck(Effect):
 
     name = "stuck"
     lasting = True
+    drawn = True
 
     def of(self, values: Array, rate: CellRate) -> Array:
         """Half of them hold 0."""

@@ -60,6 +60,11 @@ class FaultModel:
         shape = "" if self.shape == _CELL else f"{written(self.shape)} "
         return f"{shape}{self.effect.name}"
 
+    @property
+    def sure(self) -> bool:
+        """At a rate of 1 all maps are the same one."""
+        return self.shape.fixed and not self.effect.drawn
+
     def draw(self, memory: Memory, rate: CellRate, source: Streams) -> Cells:
         """The faulty cells of one map; nested over rates. Those of measured shapes are drawn by `undervolting`.
 

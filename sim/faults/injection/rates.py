@@ -69,6 +69,11 @@ class Rates:
         return all(rate.up == rate.down == 0 for rate in self._every())
 
     @property
+    def all(self) -> bool:
+        """Every unit is hit: all rates are 1."""
+        return all(rate.up == rate.down == 1 for rate in self._every())
+
+    @property
     def one_way(self) -> bool:
         """Some memory suffers different rates in both directions."""
         return any(rate.up != rate.down for rate in self._every())

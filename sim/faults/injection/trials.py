@@ -71,6 +71,13 @@ class Point:
         return undervolted_at(self.model)
 
     @property
+    def sure(self) -> bool:
+        """All maps are the same one: nothing can be hit, or one named unit always is."""
+        if self.model == SINGLE:
+            return False
+        return self.rates.none or (self.rates.all and FaultModel.parse(self.model).sure)
+
+    @property
     def family(self) -> str:
         """The model without its voltage: points of one family differ as those of several rates do."""
         return self.model if self.voltage is None else FaultModel.parse(self.model).shape.name
@@ -113,6 +120,17 @@ class Point:
         for flow in taken:
             self.rates.at(flow.layer, flow.kind)
         return taken
+
+    def check(self, graph: Graph) -> None:
+        """Refuse what a graph does not have.
+
+        Raises:
+            Problem: as for `places`, or a unit that the shape names is not there.
+        """
+        for place in self.places(graph):
+            if self.model != SINGLE and self.voltage is None:
+                memory = place if isinstance(place, Memory) else place.cells(place.words)
+                FaultModel.parse(self.model).shape.units(memory)
 
     def _undervolted(self, graph: Graph, kinds: Sequence[str], voltage: float, safe: Protections) -> list[Memory]:
         """Memories in block RAM.

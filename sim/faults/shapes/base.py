@@ -59,9 +59,18 @@ class Shape(ABC):
     measured: ClassVar[bool] = False
     own_effect: ClassVar[str] = "flip"
 
+    @property
+    def fixed(self) -> bool:
+        """It names the only unit that can be hit, so that nothing is drawn where the rate is 1."""
+        return False
+
     @abstractmethod
     def units(self, memory: Memory) -> int:
-        """How many units a memory has; each is hit at the rate, independently of all others."""
+        """How many units a memory has; each is hit at the rate, independently of all others.
+
+        Raises:
+            Problem: it has not the one that the shape names.
+        """
 
     @abstractmethod
     def cells(self, memory: Memory, unit: int, coins: Coins) -> Array:

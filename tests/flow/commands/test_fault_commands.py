@@ -177,6 +177,60 @@ def test_maps_are_saved_and_replayed(folder: Path, capsys: pytest.CaptureFixture
     assert found["right"] + found["changed"] == found["images"]
 
 
+def test_metrics_of_one_map(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Judged by hand on the reference's scores; what was said without metrics stays as it is."""
+    said(capsys, ["faults", "net.onnx", "--save-map", "m.csv", "--rates", "0.1"])
+    words = ["faults", "net.onnx", *DATA, "--map", "m.csv"]
+    found = json.loads(said(capsys, [*words, "--metrics", "changed,classes,margin", "--json"]))
+    plain = json.loads(said(capsys, [*words, "--json"]))
+    assert {key: found[key] for key in plain} == plain and "classes" not in plain and "metrics" not in plain
+    images, labels, graph = np.load("x.npy"), np.load("y.npy"), read(Path("net.onnx"))
+    hit = replaced(graph, FaultMap.load(Path("m.csv"), graph).ops(graph))
+    before, after = (run(one, images)["scores"].astype(int) for one in (graph, hit))
+    changed = before.argmax(axis=1) != after.argmax(axis=1)
+    assert found["changed"] == changed.sum() and found["changed_low"] < changed.mean() < found["changed_high"]
+    for row in found["classes"]:
+        mine = labels == row["label"]
+        assert row["images"] == mine.sum() and row["clean"] == np.mean(before[mine].argmax(axis=1) == row["label"])
+        assert row["accuracy"] == np.mean(after[mine].argmax(axis=1) == row["label"])
+        assert row["changed"] == changed[mine].mean()
+        assert row["low"] <= row["accuracy"] <= row["high"] and row["changed_low"] <= row["changed"]
+    assert sum(row["images"] for row in found["classes"]) == 50
+    falls = {row["label"]: row["clean"] - row["accuracy"] for row in found["classes"]}
+    assert falls[found["worst_class"]] == max(falls.values())
+
+    def margin(scores: np.ndarray) -> float:
+        others = [np.delete(row, label).max() for row, label in zip(scores, labels, strict=True)]
+        return float(np.mean(scores[np.arange(50), labels] - others))
+
+    told = found["margin"]
+    assert (told["clean"], told["faulty"], told["unit"]) == (margin(before), margin(after), "integers")
+    assert told["loss"] == pytest.approx(told["clean"] - told["faulty"])
+    text = said(capsys, [*words, "--metrics", "changed,classes,margin"])
+    assert all(word in text for word in ("silent data", "(worst)", "margin of the true class"))
+    device = ["--device", "cpu-torch", "--json"]
+    assert json.loads(said(capsys, [*words, "--metrics", "classes,changed,margin", *device])) == {
+        **found,
+        "metrics": ["classes", "changed", "margin"],
+    }
+
+
+def test_analyses_in_python(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same as the commands; steps are told; what a command line cannot give is refused."""
+    steps: list[tuple[int, int]] = []
+    found = bf.criticality("net.onnx", "x.npy", "y.npy", layers=["scores"], progress=lambda *one: steps.append(one))
+    words = ["criticality", "net.onnx", *DATA, "--layer", "scores", "--json"]
+    assert to_json(found) == json.loads(said(capsys, words)) and steps[-1] == (50, 50)
+    certified = bf.margins("net.onnx", "x.npy", "y.npy", attack=2, weakest=3, rate=0.05)
+    words = ["margins", "net.onnx", *DATA, "--attack", "2", "--weakest", "3", "--rate", "0.05", "--json"]
+    assert to_json(certified) == json.loads(said(capsys, words))
+    for wrong in ({"rate": 1.5}, {"attack": -1}, {"weakest": -1}):
+        with pytest.raises(Problem):
+            bf.margins("net.onnx", "x.npy", "y.npy", **wrong)
+    with pytest.raises(Problem):
+        bf.criticality("net.onnx", "x.npy", layers=["all", "scores"])
+
+
 def test_single_faults_and_criticality_agree(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """All 448 cells drawn without replacement, and all bits judged one by one: as many are critical."""
     found = json.loads(said(capsys, ["faults", "net.onnx", *DATA, "--model", "single", "--error", "0.001", "--json"]))
@@ -434,7 +488,7 @@ BAD = {
     "equal_of_one": (["--equal", "faults"], 2),
     "equal_name": (["--against", "other.onnx", "--equal", "fault"], 2),
     "equal_memory": (["--against", "other.onnx", "--equal", "memory"], 2),
-    "metrics_of_a_map": (["--map", "m.csv", "--metrics", "classes"], 2),
+    "metrics_of_a_saved_map": (["--save-map", "m.csv", "--metrics", "classes"], 2),
     "save_protected": (["--save-map", "m.npz", "--protection", "tmr", "--rates", "0.1"], 2),
 }
 

@@ -470,7 +470,7 @@ def test_models_without_directions_never_draw_one_of_two_rates() -> None:
         ("shape", "bitline stuck-at-1"),
         ("size", "burst flip"),
         ("words", "a b c"),
-        ("no_size", "pe:4 flip"),
+        ("no_size", "word-line:4 flip"),
     ],
 )
 def test_bad_models(name: str, text: str, golden: object) -> None:

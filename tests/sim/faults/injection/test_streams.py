@@ -7,7 +7,7 @@ import pytest
 
 from bnnflow import Problem
 from bnnflow.sim.engine.simulator import Simulator
-from bnnflow.sim.faults import FaultModel, Point, Rates, Subject
+from bnnflow.sim.faults import Campaign, FaultModel, Grid, Plan, Point, Rates, Subject
 from bnnflow.sim.faults.injection.cells import CLEAR, FLIP, SET, Cells
 from bnnflow.sim.faults.injection.streams import KINDS, changed, faulty_walk, split, streams
 from bnnflow.sim.reference import apply, run
@@ -137,3 +137,37 @@ def test_what_goes_not_together(name: str, target: str, model: str, layers: tupl
     with pytest.raises(Problem) as found:
         subject.trial(Point(target, layers, model, Rates.of(0.1)), 0)
     golden(f"problems/faults_point_{name}", str(found.value))  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("layer", ["conv0", "other", "conv2", "join"])
+@pytest.mark.parametrize("bit", [0, 1])
+def test_a_stuck_pe_is_its_channels_in_all_images(layer: str, bit: int) -> None:
+    """Every PE of a unit in turn: channels p, p + PE, ... of every pixel hold 0 or the bits' greatest value."""
+    kind = next(one for one in streams(cnn(), "streams") if one.layer == layer)
+    stuck = bit * ((1 << kind.type.bits) - 1)
+    for pe in range(kind.pe):
+        values, made = tensor("streams", layer, f"pe:{pe} stuck-at-{bit}", 1.0)
+        wanted = values.copy()
+        wanted[..., pe :: kind.pe] = stuck
+        assert np.array_equal(made, wanted)
+    assert kind.pe == {"conv0": 2, "other": 2, "conv2": 3, "join": 1}[layer]
+
+
+def test_a_named_pe_is_sure_and_one_map() -> None:
+    """No map differs from another, so that there is one, whatever was asked for; `stuck` and lower rates draw."""
+    graph = cnn()
+    x = pixels(0, graph, 30)
+    labels = np.random.default_rng(1).integers(0, 3, 30)
+    models = ["pe:1 stuck-at-0", "pe:1 stuck"]
+    grid = Grid([Rates.of(1.0), Rates.of(0.5), Rates.of(0.0)], ["streams"], ["conv2"], models)
+    for wanted in (None, 0.2):
+        found = Campaign(Subject(graph, x, labels), grid.points(graph), Plan(3, wanted, 6)).run()
+        counts = {(one.point.model, one.point.rates.value): len(one.outcomes) for one in found}
+        assert counts[models[0], 1.0] == 1 and min(count for key, count in counts.items() if key[1]) == 1
+        assert all(count >= 3 for key, count in counts.items() if key != (models[0], 1.0))
+        facts = found[0].facts()
+        assert facts["half_width"] == facts["worse_share"] == 0.0 and facts["low"] < facts["mean"] < facts["high"]
+        assert facts["changed_low"] <= facts["changed"] < facts["changed_high"]
+    for target, layers, pe in (("streams", "conv2", 3), ("streams", "all", 2), ("weights", "each", 3)):
+        with pytest.raises(Problem, match=f"no PE {pe}: "):
+            Grid([Rates.of(1.0)], [target], [layers], [f"pe:{pe} stuck-at-0"]).points(graph)
