@@ -156,6 +156,9 @@ def estimate(
         depths |= rate_of.restoring_depths
     depth = given.depth or Fifos().depth
     notes = [note] if note else []
+    if not isinstance(kind, Bnnflow) and chip.lut_inputs < 6:
+        what = f"LUTs are counted as of 6 inputs; {chip.name} has {chip.lut_inputs}, so it takes more"
+        notes.append(f"{what}: see `flow synth`")
     if isinstance(kind, Bnnflow) and (rate_of is None or not given.depth):
         notes.append(f"FIFOs without a depth of their own are counted as {depth} words deep")
     slowest = max(unit.cycles for unit in count(made.graph).units)

@@ -124,7 +124,6 @@ def compile_and_fold(graph: Graph, wanted: Wanted) -> Folded:
     notes = (
         *(note for stage in made for note in stage.notes),
         *left_to_host(made[-1].graph, wanted.top_k),
-        *_smaller_luts(wanted.part),
     )
     units = levels["dataflow"]
     if wanted.folding is None and wanted.fps is None and (wanted.folded or _is_folded(units)):
@@ -212,13 +211,6 @@ def _by_file(graph: Graph, wanted: Wanted, config: Mapping[str, Any], made: Fold
         *_not_on(wanted.part, applied.graph),
     )
     return Folded(made.levels, applied.graph, notes, stated)
-
-
-def _smaller_luts(chip: Part) -> tuple[str, ...]:
-    """A remark on a part whose look-up tables are not those that the formulas count."""
-    if chip.lut_inputs >= 6:
-        return ()
-    return (f"LUTs are counted as of 6 inputs; {chip.name} has {chip.lut_inputs}, so it takes more: see `flow synth`",)
 
 
 def _not_on(chip: Part, graph: Graph) -> tuple[str, ...]:

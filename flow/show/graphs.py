@@ -141,9 +141,10 @@ def print_estimate(found: GraphCost) -> None:
     if found.clock is not None:
         one = found.clock
         grade = f", speed grade {one.grade}" if one.grade else ""
+        path = f"logic of {one.path}" if one.path.startswith("bnnflow_") else one.path
         print(
             f"clock about {one.fmax_mhz:,.0f} MHz ({one.placed_on}{grade}), {one.source}: {one.unit} is the slowest "
-            f"({one.path}); single units are {one.mean_error:.0%} off on average"
+            f"({path}); single units are {one.mean_error:.0%} off on average"
         )
     parts = (
         f"operations {found.energy_operations_nj:,.1f}, memory {found.energy_memory_nj:,.1f}, "
