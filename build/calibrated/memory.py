@@ -15,6 +15,8 @@ from math import ceil, inf, log2
 # Weights that yosys gives to multiplexers and decoders between memories, and to what it must add beside one.
 _BETWEEN, _BESIDE = 0.5, 2
 _POINTED, _REGISTERED, _READ_FIRST = 4, 1, 7
+# Cost of a bit of a constant in logic, in LUTs, as yosys has it.
+_CONSTANT_BIT = 1 / 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +88,12 @@ def read_only(family: str, depth: int, width: int, style: str) -> Mapped:
         depth, width: words and their bits.
         style: "block" or "distributed".
     """
-    if style != "block":
-        return Mapped("lut", width * depth)
-    return _least(family, depth, width, "block_ram", 0, writes=False)[1]
+    block = _least(family, depth, width, "block_ram", 0, writes=False)
+    # Where there is no LUT RAM, yosys takes what costs least, whatever was asked for.
+    bound = style == "block" or "lut_ram" in {kind.takes for kind in KINDS[family]}
+    if style == "block" or (not bound and block[0] < _CONSTANT_BIT * depth * width):
+        return block[1]
+    return Mapped("lut", width * depth)
 
 
 def pointed(family: str, depth: int, width: int) -> Mapped:

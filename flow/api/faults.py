@@ -13,9 +13,9 @@ from .common import PathLike, array_of, checked_key, given_or_default, path_of
 if TYPE_CHECKING:
     import numpy as np
 
-    from ..results.faults import AttackResult, CriticalityResult, GraphCampaign, Margins
+    from ..results.faults import AttackResult, CriticalityResult, FaultMapReplay, GraphCampaign, Margins
 
-__all__ = ["attack", "criticality", "faults", "margins"]
+__all__ = ["attack", "criticality", "faults", "margins", "replay"]
 
 
 def faults(
@@ -139,6 +139,55 @@ def faults(
         metrics=given_or_default(metrics, "faults.metrics"),
         equal=given_or_default(equal, "faults.equal"),
         progress=progress,
+    )
+
+
+def replay(
+    path: PathLike,
+    fault_map: PathLike,
+    images: np.ndarray | PathLike | None = None,
+    labels: np.ndarray | PathLike | None = None,
+    *,
+    data: str = "",
+    data_dir: PathLike | None = None,
+    count: int | None = None,
+    metrics: Sequence[str] | None = None,
+    fps: float | None = None,
+    folding: PathLike | None = None,
+    pe_simd: str = "",
+    part: str | None = None,
+    clock_mhz: float | None = None,
+    device: str = "cpu",
+    input: str | None = None,
+) -> FaultMapReplay:
+    """What one fault map does to a graph: the flips of an attack, or what `flow faults --save-map` drew.
+
+    Args:
+        path: ONNX file of any level.
+        fault_map: .npz or .csv, of a graph with these weights and this folding.
+        images, labels, data, data_dir, count, metrics, device, input: as for `faults`.
+        fps, folding, pe_simd, part, clock_mhz: how the graph is folded, as for `faults`.
+
+    Raises:
+        Problem: a map of another graph or folding, or none; what does not fit the graph.
+
+    >>> found = bf.attack("net.onnx", x, y, count=10, batch=10, flips=2, random=0, input="uint8", save_map="flips.npz")
+    >>> bf.replay("net.onnx", "flips.npz", x, y, input="uint8").images == len(x)
+    True
+    """
+    from ..commands import faults as work
+    from ..commands.simulation import Images
+    from ..graphs.fault_folding import Folding
+    from ..graphs.inputs import contract_of
+
+    chip, clock = given_or_default(part, "target.part"), given_or_default(clock_mhz, "target.clock_mhz")
+    fold = Folding(checked_key(fps, "target.fps"), path_of(folding), pe_simd, chip, clock)
+    return work.replay(
+        work.FaultedGraph(Path(path), contract_of(input), fold, None, (Path(fault_map),)),
+        Images(array_of(images), array_of(labels), data, path_of(data_dir), given_or_default(count, "faults.images")),
+        Path(fault_map),
+        device,
+        given_or_default(metrics, "faults.metrics"),
     )
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .flow.api.faults import criticality as criticality
     from .flow.api.faults import faults as faults
     from .flow.api.faults import margins as margins
+    from .flow.api.faults import replay as replay
     from .flow.api.graphs import LoadedGraph as LoadedGraph
     from .flow.api.graphs import check as check
     from .flow.api.graphs import compile_file as compile_file
@@ -42,14 +43,14 @@ __all__ = [
     *("CHECK_FAILED", "TOOL_MISSING", "USER_INPUT", "LoadedGraph", "Problem", "__version__", "approximate", "attack"),
     *("build", "calibrate", "check", "compare", "compare_hardware", "compile_file", "criticality", "explore"),
     *("faults", "load", "margins", "part", "parts", "permute"),
-    *("protect", "prune", "rank", "replicate", "route", "synth", "tolerance", "visible"),
+    *("protect", "prune", "rank", "replay", "replicate", "route", "synth", "tolerance", "visible"),
 ]
 # Names of the Python API, by the module of flow/api that holds them.
 _API = {
     **dict.fromkeys(("LoadedGraph", "check", "compile_file", "load"), "graphs"),
     **dict.fromkeys(("build", "compare", "compare_hardware", "prune", "rank"), "runs"),
     "approximate": "approximation",
-    **dict.fromkeys(("attack", "criticality", "faults", "margins"), "faults"),
+    **dict.fromkeys(("attack", "criticality", "faults", "margins", "replay"), "faults"),
     **dict.fromkeys(("permute", "protect", "replicate", "tolerance"), "plans"),
     "calibrate": "hardware",
     "explore": "hardware",
