@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TypeVar
 
 from bnnflow import Problem
 
+from ...build.cost import estimate
+from ...build.cost_models.bnnflow import Bnnflow
 from ...build.parts import Part
 from ...build.route.harness import Harnessed, harnessed
 from ...build.route.nextpnr import PROGRAMS, Nextpnr, Routed, Target, routed
@@ -16,8 +18,9 @@ from ...build.synth.families import FAMILIES
 from ...build.synth.units import unit_sources, whole
 from ...build.synth.yosys import Yosys
 from ..results.routing import RoutedSeed, RoutedUnit, Routing, RoutingResult, SlowestPath
+from .figures import predicted_clock
 from .hardware import Hardware
-from .synthesis import refuse_foreign, refuse_unknown
+from .synthesis import own_model, refuse_foreign, refuse_unknown
 
 Progress = Callable[[int, int], None]
 Key = TypeVar("Key", bound=Hashable)
@@ -98,9 +101,11 @@ def routed_hardware(
                 modules[name, unit] = harnessed(source)
     runs = routed_modules(modules, how, tools, progress)
     found: dict[str, dict[str, RoutedUnit]] = {}
+    guessed = {name: _predicted(hardware, how) for name, (hardware, _) in made.items()}
     for (name, unit), module in modules.items():
         names = {each.name: each.names for each in made[name][0].design.sources}.get(unit, ())
-        found.setdefault(name, {})[unit] = _unit(unit, module, names, runs[name, unit])
+        routed_unit = _unit(unit, module, names, runs[name, unit])
+        found.setdefault(name, {})[unit] = replace(routed_unit, predicted_mhz=guessed[name].get(unit))
     return RoutingResult(networks={name: _told(*made[name], units, how, tools) for name, units in found.items()})
 
 
@@ -141,6 +146,18 @@ def routed_modules(
             pool.shutdown(cancel_futures=True)
             raise
     return {key: made[digest] for digest, keys in alike.items() for key in keys}
+
+
+def _predicted(hardware: Hardware, how: RouteOptions) -> dict[str, float]:
+    """Clocks in MHz by unit, and of all together, of what the cost model knows on this speed grade."""
+    model = own_model(hardware, FAMILIES[how.part.family])
+    clock = model.table.clock if isinstance(model, Bnnflow) else None
+    if clock is None or clock.grade != how.speed:
+        return {}
+    made = estimate(hardware.graph, model, depths=hardware.depths)
+    whole = predicted_clock(made, model)
+    assert whole is not None
+    return {unit.name: round(1000 / clock.slowest(unit.paths)[0], 1) for unit in made.units} | {_WHOLE: whole.fmax_mhz}
 
 
 def _unit(name: str, module: Harnessed, names: Sequence[str], runs: Mapping[int, Routed]) -> RoutedUnit:

@@ -147,7 +147,7 @@ def refuse_unknown(units: Sequence[str], known: Sequence[str]) -> None:
 def _told(
     hardware: Hardware, notes: Sequence[str], found: Mapping[str, Netlist], how: SynthOptions, tool: Yosys
 ) -> Synthesis:
-    model = _model(hardware, how.family)
+    model = own_model(hardware, how.family)
     made = estimate(hardware.graph, model, depths=hardware.depths)
     guessed = {unit.name: unit.lut for unit in made.units}
     order = [source.name for source in hardware.design.sources if source.name in found]
@@ -181,7 +181,7 @@ def _told(
     )
 
 
-def _model(hardware: Hardware, family: Family) -> CostModel:
+def own_model(hardware: Hardware, family: Family) -> CostModel:
     """The model of our own hardware where it knows what was built, else FINN's formulas."""
     plain = hardware.asked.primitives == GENERIC and hardware.control is None
     return usual_model(hardware.graph, family.name if plain else "")[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ..run.typed_json import BESIDE
+from ..run.typed_json import BESIDE, OPTIONAL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +56,7 @@ class RoutedUnit:
         seeds: all that were tried.
         used, available: cells by the type that nextpnr calls them, the harness among them.
         harness_ff, harness_lut: flip-flops and, at most, look-up tables of the harness that holds its ports.
+        predicted_mhz: what the cost model says of its clock; left out where it does not know, or knows another grade.
     """
 
     name: str
@@ -66,6 +67,7 @@ class RoutedUnit:
     available: Mapping[str, int]
     harness_ff: int
     harness_lut: int
+    predicted_mhz: float | None = field(default=None, metadata=OPTIONAL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

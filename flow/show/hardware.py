@@ -107,7 +107,7 @@ def print_routing(found: RoutingResult) -> None:
         where = f"{network.part}{f', grade {network.grade}' if network.grade else ''}"
         head = f"{title}: {where}, {' and '.join(network.tools)}, {network.level}"
         table = Table("unit", title=head, title_justify="left")
-        for column in ("Fmax, MHz", "seeds", "slowest path", "logic, ns", "routing, ns", "seconds"):
+        for column in ("Fmax, MHz", "predicted", "seeds", "slowest path", "logic, ns", "routing, ns", "seconds"):
             table.add_column(column, justify="left" if column == "slowest path" else "right")
         modules = [network.whole] if network.whole is not None else network.units
         for one in modules:
@@ -116,6 +116,7 @@ def print_routing(found: RoutingResult) -> None:
             table.add_row(
                 one.name or "all",
                 f"{one.fmax_mhz:.1f}",
+                "" if one.predicted_mhz is None else f"{one.predicted_mhz:.1f}",
                 f"{len(one.seeds)}: {others}" if len(one.seeds) > 1 else "1",
                 path_text(path),
                 f"{path.logic_ns:.2f}",
