@@ -5,7 +5,7 @@ A unit's period is that of its slowest path. Paths are of few kinds, and each ta
 * those through memories and multipliers, which `counts` names with their sizes (`Pieces.paths`);
 * logic alone, a kind for each module of the library, whose size is log2 of its LUTs: more of them lie further apart.
 
-A network's clock is that of its slowest unit, less what it costs to lie among others (`CROWDED`).
+A network's clock is that of its slowest unit, less what it costs to lie among others (`crowded`).
 """
 
 from __future__ import annotations
@@ -16,8 +16,6 @@ from math import log2
 
 from .pieces import Pieces
 
-CROWDED = 1.1
-"""Period of a whole network over that of its slowest unit by itself; measured, see docs/results/estimates.md."""
 LOGIC = (3.0, 0.25)
 """Least time of logic, and more with each doubling of its LUTs, in ns, where a fit says nothing of a kind."""
 
@@ -66,6 +64,16 @@ class Clock:
     def slowest(self, sizes: Mapping[str, float]) -> tuple[float, str]:
         """The period in ns of a unit with paths of these sizes, and the kind of the slowest."""
         return slowest(self.paths, sizes)
+
+
+# What TFC at 64 cycles and CNV at 32,768 took longer than their slowest units, on an LFE5U-85F; other networks are
+# beside their predictions in docs/results/estimates.md.
+_LONGER, _ALONE_LUT = 0.04, 1000
+
+
+def crowded(lut: int) -> float:
+    """Period of a network of so many LUTs over that of its slowest unit by itself: more of them lie further apart."""
+    return 1 + _LONGER * max(0.0, log2(max(1, lut) / _ALONE_LUT))
 
 
 def sizes_of(made: Pieces, lut: int) -> dict[str, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 
-from ...build.calibrated.clock import CROWDED
+from ...build.calibrated.clock import crowded
 from ...build.cost import Estimate, Operations, UnitCost, estimate
 from ...build.cost_models import CostModel
 from ...build.cost_models.base import RESOURCES
@@ -63,7 +63,7 @@ def predicted_clock(made: Estimate, kind: CostModel) -> PredictedClock | None:
         return None
     unit, period, path = made.slowest(clock)
     return PredictedClock(
-        fmax_mhz=round(1000 / (period * CROWDED), 1),
+        fmax_mhz=round(1000 / (period * crowded(made.lut)), 1),
         unit=unit.name,
         path=path,
         placed_on=clock.part,

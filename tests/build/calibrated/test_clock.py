@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bnnflow import Problem
-from bnnflow.build.calibrated.clock import LOGIC, Clock, sizes_of, slowest
+from bnnflow.build.calibrated.clock import LOGIC, Clock, crowded, sizes_of, slowest
 from bnnflow.build.calibrated.fit import counted_subject
 from bnnflow.build.calibrated.fit_clock import clock_of, placed_subjects
 from bnnflow.build.calibrated.pieces import MULTIPLIED, RANKED, READ_AHEAD, READ_AT_ONCE, SUMMED
@@ -82,6 +82,7 @@ def test_a_network_is_as_slow_as_its_slowest_unit() -> None:
     clock = Clock("a part", "", [], {"bnnflow_max_pool": (50.0, 0.0)}, 0, 0)
     unit, period, path = made.slowest(clock)
     assert unit.op.startswith("StreamingMaxPool") and (period, path) == (50.0, "bnnflow_max_pool")
+    assert crowded(0) == crowded(1000) == 1 < crowded(2000) < crowded(4000), "small ones do not crowd"
     usual = Clock("a part", "", [], {}, 0, 0)
     unit, period, path = made.slowest(usual)
     assert period == max(usual.slowest(one.paths)[0] for one in made.units) == usual.slowest(unit.paths)[0]
