@@ -88,7 +88,7 @@ def synapse_layers(network: Trained, graph: Graph | None = None) -> tuple[str, .
     network = joined(network)
     assert isinstance(network, OwnNetwork)
     if graph is None or network.spec.unread:
-        graph = graph_of(network.without({}))
+        graph = graph_of(network.without({}) if network.spec.unread else network)
     there = synapses(graph)
     found = {module for layer, (module, _) in modules_in(network, graph).items() if layer in there}
     names = tuple(name for name, _ in prunable_layers(network) if name in found)
@@ -116,7 +116,7 @@ def graph_and_structure(network: Trained, properties: Mapping[str, str] | None =
 
     if not isinstance(network, OwnNetwork):
         return graph_of(network, properties), structure_of(network)
-    whole = graph_of(network.without({}), properties)
+    whole = graph_of(network.without({}) if network.spec.unread else network, properties)
     structure = with_groups(masked_structure(network, whole).of_what_is_left(network), network)
     # What a file holds of a cut network is rounded once more than what its whole graph does.
     return (graph_of(network, properties) if network.spec.unread else whole), structure
