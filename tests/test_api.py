@@ -31,7 +31,7 @@ speed: {enabled: false}
 """
 MODULES = [
     importlib.import_module(f"bnnflow.flow.api.{name}")
-    for name in ("runs", "graphs", "hardware", "parts", "faults", "plans", "approximation")
+    for name in ("runs", "graphs", "graph_hardware", "hardware", "parts", "faults", "plans", "approximation")
 ]
 # A run first: the other examples read it.
 EXAMPLES = [test for module in MODULES for test in doctest.DocTestFinder().find(module) if test.examples]
