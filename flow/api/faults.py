@@ -13,7 +13,8 @@ from .common import PathLike, array_of, checked_key, given_or_default, path_of
 if TYPE_CHECKING:
     import numpy as np
 
-    from ..results.faults import AttackResult, CriticalityResult, FaultMapReplay, GraphCampaign, Margins
+    from ..results.fault_analysis import AttackResult, CriticalityResult, Margins
+    from ..results.faults import FaultMapReplay, GraphCampaign
 
 __all__ = ["attack", "criticality", "faults", "margins", "replay"]
 

@@ -15,7 +15,7 @@ from bnnflow import Problem
 from ..graphs.campaign import labelled
 from ..graphs.inputs import input_held
 from ..recipe.objects import set_threads
-from ..results.faults import AttackResult, AttackStep, RandomFlips
+from ..results.fault_analysis import AttackResult, AttackStep, RandomFlips
 from ..run.files import write_whole
 from .faults import MAPS, FaultedGraph, judged_on
 from .simulation import Images

@@ -12,7 +12,7 @@ from bnnflow import Problem
 
 from ..graphs import margins as work
 from ..graphs.inputs import input_held
-from ..results.faults import CriticalityResult, LayerCriticality, Margins, SearchedMargins, WorstBit
+from ..results.fault_analysis import CriticalityResult, LayerCriticality, Margins, SearchedMargins, WorstBit
 from ..run.files import write_whole
 from .faults import FaultedGraph, judged_on
 from .simulation import Images

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...transforms.ir.graph import Graph
-from ..results.faults import AttackFlip, FewestFlips, FlipSpread, LayerMargins, Margins, SearchedMargins
+from ..results.fault_analysis import AttackFlip, FewestFlips, FlipSpread, LayerMargins, Margins, SearchedMargins
 from ..run.typed_json import extended
 from .campaign import labelled
 from .inputs import input_held

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..results.faults import AttackResult
+from ..results.fault_analysis import AttackResult
 from .drawing import ON_WHITE, as_file
 
 _ATTACK, _RANDOM, _LEVEL = "#b3261e", "#1f5fa8", "#777777"

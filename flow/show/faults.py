@@ -4,17 +4,8 @@ from __future__ import annotations
 
 from rich.table import Table
 
-from ..results.faults import (
-    AttackResult,
-    AttackStep,
-    CriticalityResult,
-    FaultMapCells,
-    FaultMapReplay,
-    GraphCampaign,
-    Margins,
-    PlacementResult,
-    SearchedMargins,
-)
+from ..results.fault_analysis import AttackResult, AttackStep, CriticalityResult, Margins, SearchedMargins
+from ..results.faults import FaultMapCells, FaultMapReplay, GraphCampaign, PlacementResult
 from . import tables as report_tables
 from .graphs import print_input
 from .report import certified_rows, neuron_rows, plural

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from bnnflow import visible
 
-from ..results.faults import FaultCampaign, FaultSeries, FlipSpread, Margins, PairedSeries
+from ..results.fault_analysis import FlipSpread, Margins
+from ..results.faults import FaultCampaign, FaultSeries, PairedSeries
 from ..results.rankings import SensitivityRow
 from ..results.routing import RoutedUnit, SlowestPath
 from ..results.speed import GraphSpeed, SpeedResult, SpeedRow
