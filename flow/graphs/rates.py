@@ -14,10 +14,10 @@ from ..results.costs import FifoRate
 
 IMAGES = 3
 SOURCE = "simulated (word by word, bnnflow.sim.pipeline)"
-# Words through all FIFOs of an image beyond which an estimate is given alone: about a quarter of a minute for all runs.
-BESIDE_AN_ESTIMATE = 1_000_000
+# Words through all FIFOs of an image beyond which an estimate is given alone: ten to twenty seconds for all runs.
+BESIDE_AN_ESTIMATE = 500_000
 # Words that may be spent on finding how small FIFOs can be.
-_WORDS_TO_SPARE = 20_000_000
+_WORDS_TO_SPARE = 10_000_000
 _STEP = 4
 
 
