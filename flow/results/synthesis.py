@@ -36,6 +36,7 @@ class SynthesizedUnit:
     Attributes:
         name: of its node; of converters, of the units that they join; in brackets what is no unit.
         module: of the library; empty where it is several.
+        resources: cells of the family that it takes.
         seconds: that synthesis took, when it was done.
         kept: whether it was done before.
         estimated_lut: LUTs of logic as they were estimated; None for what the estimate does not know.

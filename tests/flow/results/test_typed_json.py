@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
+from importlib import import_module
+from pkgutil import iter_modules
 from typing import Any, Literal
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bnnflow.flow.results import comparison, costs, faults, graphs, networks, rankings, speed, stages, summary, timing
+from bnnflow.flow import results
+from bnnflow.flow.results import summary
 from bnnflow.flow.run.typed_json import BESIDE, OPTIONAL, Misfit, extended, from_json, json_schema, to_json
 from tests.places import ROOT
 
@@ -123,7 +126,7 @@ def test_a_schema_says_what_is_there_and_what_it_means() -> None:
 
 RESULTS = [
     kind
-    for module in (comparison, costs, faults, graphs, networks, rankings, speed, stages, summary, timing)
+    for module in (import_module(f"{results.__name__}.{found.name}") for found in iter_modules(results.__path__))
     for kind in vars(module).values()
     if isinstance(kind, type) and is_dataclass(kind) and kind.__module__ == module.__name__
 ]
