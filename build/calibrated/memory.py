@@ -88,12 +88,12 @@ def read_only(family: str, depth: int, width: int, style: str) -> Mapped:
         depth, width: words and their bits.
         style: "block" or "distributed".
     """
-    block = _least(family, depth, width, "block_ram", 0, writes=False)
+    cost, block = _least(family, depth, width, "block_ram", 0, writes=False)
+    if style == "block":
+        return block
     # Where there is no LUT RAM, yosys takes what costs least, whatever was asked for.
-    bound = style == "block" or "lut_ram" in {kind.takes for kind in KINDS[family]}
-    if style == "block" or (not bound and block[0] < _CONSTANT_BIT * depth * width):
-        return block[1]
-    return Mapped("lut", width * depth)
+    heeded = "lut_ram" in {kind.takes for kind in KINDS[family]}
+    return Mapped("lut", width * depth) if heeded or cost >= _CONSTANT_BIT * depth * width else block
 
 
 def pointed(family: str, depth: int, width: int) -> Mapped:

@@ -14,6 +14,8 @@ from bnnflow import Problem
 if TYPE_CHECKING:
     import numpy as np
 
+    from ..graphs.fault_folding import Folding
+
 PathLike = str | os.PathLike[str]
 Changes = Mapping[str, Any] | Sequence[str]
 T = TypeVar("T")
@@ -39,6 +41,20 @@ def changes_of(changes: Changes) -> list[str]:
 def _text(value: Any) -> str:
     """A value as YAML: JSON is a part of it."""
     return json.dumps(str(value) if isinstance(value, os.PathLike) else value, default=list)
+
+
+def folding_of(
+    fps: float | None, folding: PathLike | None, pe_simd: str, part: str | None, clock_mhz: float | None
+) -> Folding:
+    """How a graph is folded for faults; None of part and clock: the recipe's defaults.
+
+    Raises:
+        Problem: a number is out of its key's range.
+    """
+    from ..graphs.fault_folding import Folding
+
+    chip, clock = given_or_default(part, "target.part"), given_or_default(clock_mhz, "target.clock_mhz")
+    return Folding(checked_key(fps, "target.fps"), path_of(folding), pe_simd, chip, clock)
 
 
 def given_or_default(value: T | None, key: str) -> T:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from bnnflow import Problem
 
-from .common import PathLike, array_of, checked_key, given_or_default, path_of
+from .common import PathLike, array_of, checked_key, folding_of, given_or_default, path_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -99,7 +99,6 @@ def faults(
     from ...sim.faults import Chip, Grid, Plan, Rates, Workers, read_board, read_placement, read_rates
     from ..commands import faults as work
     from ..commands.simulation import Images
-    from ..graphs.fault_folding import Folding
     from ..graphs.inputs import contract_of
 
     if voltages and (rates is not None or table is not None or models is not None):
@@ -127,8 +126,7 @@ def faults(
         given_or_default(maps, "faults.maps"), checked_key(interval, "faults.interval"), most, error, confidence
     )
     tables = tuple(Path(one) for one in (table, undervolting, placement) if one is not None)
-    chip, clock = given_or_default(part, "target.part"), given_or_default(clock_mhz, "target.clock_mhz")
-    fold = Folding(checked_key(fps, "target.fps"), path_of(folding), pe_simd, chip, clock)
+    fold = folding_of(fps, folding, pe_simd, part, clock_mhz)
     return work.campaign(
         work.FaultedGraph(Path(path), contract_of(input), fold, path_of(against), tables),
         Images(array_of(images), array_of(labels), data, path_of(data_dir), given_or_default(count, "faults.images")),
@@ -178,11 +176,9 @@ def replay(
     """
     from ..commands import faults as work
     from ..commands.simulation import Images
-    from ..graphs.fault_folding import Folding
     from ..graphs.inputs import contract_of
 
-    chip, clock = given_or_default(part, "target.part"), given_or_default(clock_mhz, "target.clock_mhz")
-    fold = Folding(checked_key(fps, "target.fps"), path_of(folding), pe_simd, chip, clock)
+    fold = folding_of(fps, folding, pe_simd, part, clock_mhz)
     return work.replay(
         work.FaultedGraph(Path(path), contract_of(input), fold, None, (Path(fault_map),)),
         Images(array_of(images), array_of(labels), data, path_of(data_dir), given_or_default(count, "faults.images")),
@@ -347,13 +343,11 @@ def attack(
     from ..commands import attack as work
     from ..commands.faults import FaultedGraph
     from ..commands.simulation import Images
-    from ..graphs.fault_folding import Folding
     from ..graphs.inputs import contract_of
 
     chosen = given_or_default(seed, "seed")
     plan = work.AttackPlan(target, tuple(layers), batch, candidates, flips, margin, random, chosen)
-    chip, clock = given_or_default(part, "target.part"), given_or_default(clock_mhz, "target.clock_mhz")
-    fold = Folding(checked_key(fps, "target.fps"), path_of(folding), pe_simd, chip, clock)
+    fold = folding_of(fps, folding, pe_simd, part, clock_mhz)
     begun = path_of(start)
     return work.attack(
         FaultedGraph(Path(path), contract_of(input), fold, None, () if begun is None else (begun,)),

@@ -239,18 +239,18 @@ def calibrate(
     """
     from ...build.synth.families import family as family_named
     from ..commands import calibrate as work
-    from ..graphs.routing import PROGRAMS
     from ..graphs.synthesis import SynthOptions
     from ..recipe.parts import part_of
     from ..run.files import check_file
     from ..run.tools import routing_tool, synthesis_tool
 
     how = SynthOptions(family_named(family), jobs=jobs or usual_jobs(), seconds=seconds)
-    chip = None if place is None else work.placed_on(part_of(place), family)
+    chip = None if place is None else part_of(place)
+    program = None if chip is None else work.placer(chip, family)
     if output is not None:
         check_file(Path(output), (".json",))
-    placer = None if chip is None else (chip, routing_tool(PROGRAMS[chip.family]))
-    made = work.calibrate(how, synthesis_tool(), progress, placer)
+    placed = None if chip is None or program is None else (chip, routing_tool(program))
+    made = work.calibrate(how, synthesis_tool(), progress, placed)
     if output is not None:
         work.write_table(made, Path(output))
     return made

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .common import PathLike, array_of, checked_key, given_or_default, path_of
+from .common import PathLike, array_of, folding_of, given_or_default, path_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -126,7 +126,6 @@ def protect(
     from ..commands import fault_planning as work
     from ..commands.faults import FaultedGraph
     from ..commands.simulation import Images
-    from ..graphs.fault_folding import Folding
     from ..graphs.inputs import contract_of
 
     how = work.Measuring(
@@ -136,8 +135,7 @@ def protect(
         path_of(store),
         given_or_default(jobs, "faults.jobs"),
     )
-    chip, clock = given_or_default(part, "target.part"), given_or_default(clock_mhz, "target.clock_mhz")
-    fold = Folding(checked_key(fps, "target.fps"), path_of(folding), pe_simd, chip, clock)
+    fold = folding_of(fps, folding, pe_simd, part, clock_mhz)
     given = Images(array_of(images), array_of(labels), data, path_of(data_dir), count)
     source = FaultedGraph(Path(path), contract_of(input), fold)
     return work.protect(source, given, rate, list(codes), loss, how, path_of(output), progress)
@@ -188,11 +186,9 @@ def permute(
     from ..commands import stuck_pes as work
     from ..commands.faults import FaultedGraph
     from ..commands.simulation import Images
-    from ..graphs.fault_folding import Folding
     from ..graphs.inputs import contract_of
 
-    chip, clock = given_or_default(part, "target.part"), given_or_default(clock_mhz, "target.clock_mhz")
-    fold = Folding(checked_key(fps, "target.fps"), path_of(folding), pe_simd, chip, clock)
+    fold = folding_of(fps, folding, pe_simd, part, clock_mhz)
     given = Images(array_of(images), array_of(labels), data, path_of(data_dir), count)
     source = FaultedGraph(Path(path), contract_of(input), fold)
     bad = work.BadPe(units, pe, stuck)
@@ -244,11 +240,9 @@ def replicate(
     from ..commands import replicas as work
     from ..commands.faults import FaultedGraph
     from ..commands.simulation import Images
-    from ..graphs.fault_folding import Folding
     from ..graphs.inputs import contract_of
 
-    chip, clock = given_or_default(part, "target.part"), given_or_default(clock_mhz, "target.clock_mhz")
-    fold = Folding(checked_key(fps, "target.fps"), path_of(folding), pe_simd, chip, clock)
+    fold = folding_of(fps, folding, pe_simd, part, clock_mhz)
     given = Images(array_of(images), array_of(labels), data, path_of(data_dir), count)
     source = FaultedGraph(Path(path), contract_of(input), fold)
     wanted = work.Replication(unit, channels, stuck, by)

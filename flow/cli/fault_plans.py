@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,11 +13,57 @@ from .declare import KEY, Key, Own
 from .faults import Folding, PeSimd, Rate, Several, check_folding_options, rate_list
 from .options import DataDir, DataOfRun, GraphFile, ImagesOrContract, Json, Labels, check_images, together, useless
 
-Images = Annotated[int, Own("Test images: every second one chooses, the others judge.", least=4)]
+if TYPE_CHECKING:
+    from ..commands.faults import FaultedGraph
+    from ..commands.simulation import Images
+    from ..graphs.fault_folding import Folding as HowFolded
+
+_Count = Annotated[int, Own("Test images: every second one chooses, the others judge.", least=4)]
 Maps = Annotated[int, Key("faults.maps", help="Fault maps of each measurement.")]
 Target = Annotated[str, Own("Memories that are hit.", choices=("weights", "thresholds", "weights+thresholds"))]
 Loss = Annotated[float, Own("Points of accuracy that may be lost, on the images that choose.", least=0, most=100)]
 Results = Annotated[Path | None, Own("SQLite file that results are added to; an interrupted search goes on.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """How the graph is folded, with `part`, which some commands need for more."""
+
+    fps: Rate = None
+    folding: Folding = None
+    pe_simd: PeSimd = ""
+    clock_mhz: Annotated[float, Key("target.clock_mhz", more="For --fps.")] = KEY
+
+    def on(self, part: str) -> HowFolded:
+        """On a part."""
+        from ..graphs.fault_folding import Folding as HowFolded
+
+        return HowFolded(self.fps, self.folding, self.pe_simd, part, self.clock_mhz)
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Images that choose and judge."""
+
+    data: DataOfRun = ""
+    data_dir: DataDir = None
+    input: ImagesOrContract = None
+    labels: Labels = None
+    images: _Count = 2000
+
+    def of(self, context: typer.Context, graph: Path, folding: HowFolded | None = None) -> tuple[FaultedGraph, Images]:
+        """The graph, folded so, and its images; what contradicts each other is refused."""
+        from ..commands.faults import FaultedGraph
+        from ..commands.simulation import Images
+        from ..graphs import inputs
+
+        pictures, contract = inputs.images_and_contract(self.input)
+        check_images(context, self.data, self.data_dir, pictures, self.labels)
+        source = FaultedGraph(graph, contract) if folding is None else FaultedGraph(graph, contract, folding)
+        return source, Images(pictures, self.labels, self.data, self.data_dir, self.images)
+
+
+_FOLDED, _JUDGED = Folded(), Judged()
 
 
 @examples(
@@ -26,11 +73,7 @@ Results = Annotated[Path | None, Own("SQLite file that results are added to; an 
 def tolerance(
     context: typer.Context,
     graph: GraphFile,
-    data: DataOfRun = "",
-    data_dir: DataDir = None,
-    input: ImagesOrContract = None,
-    labels: Labels = None,
-    images: Images = 2000,
+    judged: Judged = _JUDGED,
     grid: Annotated[
         str, Own("Bit error rates that a memory may have, ascending, comma separated.")
     ] = "1e-4,3e-4,1e-3,3e-3,1e-2,2e-2,3e-2,5e-2,1e-1,2e-1",
@@ -49,18 +92,12 @@ def tolerance(
     code (bit error rate assignment, Yayla et al., 2022).
     """
     from ..commands import fault_planning as work
-    from ..commands.faults import FaultedGraph
-    from ..commands.simulation import Images as Given
-    from ..graphs import inputs
     from ..show import planning as screen_planning
     from ..show import terminal as screen
 
-    pictures, contract = inputs.images_and_contract(input)
-    check_images(context, data, data_dir, pictures, labels)
+    source, given = judged.of(context, graph)
     how = work.Measuring(target, maps, seed, store, jobs)
-    given = Given(pictures, labels, data, data_dir, images)
     with screen.Bar("tolerance", quiet=json) as bar:
-        source = FaultedGraph(graph, contract)
         found = work.tolerance(source, given, rate_list(grid), loss / 100, how, output, bar.update)
     screen.print_json(found) if json else screen_planning.print_tolerance(found)
 
@@ -73,11 +110,7 @@ def protect(
     context: typer.Context,
     graph: GraphFile,
     rate: Annotated[float, Own("Bit error rate of all memories.", above=0, most=1)],
-    data: DataOfRun = "",
-    data_dir: DataDir = None,
-    input: ImagesOrContract = None,
-    labels: Labels = None,
-    images: Images = 2000,
+    judged: Judged = _JUDGED,
     code: Annotated[
         Several, Own("Code that a memory may have, as flow faults --list says. May be given several times.")
     ] = ["secded-72-64", "tmr"],  # noqa: B006
@@ -87,11 +120,8 @@ def protect(
     target: Target = "weights",
     maps: Maps = KEY,
     seed: Annotated[int, Key("seed", help="Seed of the maps that choose; those that judge have the next.")] = KEY,
-    fps: Rate = None,
-    folding: Folding = None,
-    pe_simd: PeSimd = "",
     part: Annotated[str, Key("target.part", more="For --fps.")] = KEY,
-    clock_mhz: Annotated[float, Key("target.clock_mhz", more="For --fps.")] = KEY,
+    folded: Folded = _FOLDED,
     store: Results = None,
     jobs: Annotated[int, Key("faults.jobs")] = KEY,
     output: Annotated[
@@ -105,19 +135,12 @@ def protect(
     more is won.
     """
     from ..commands import fault_planning as work
-    from ..commands.faults import FaultedGraph
-    from ..commands.simulation import Images as Given
-    from ..graphs import inputs
-    from ..graphs.fault_folding import Folding as HowFolded
     from ..show import planning as screen_planning
     from ..show import terminal as screen
 
     check_folding_options(context)
-    pictures, contract = inputs.images_and_contract(input)
-    check_images(context, data, data_dir, pictures, labels)
-    source = FaultedGraph(graph, contract, HowFolded(fps, folding, pe_simd, part, clock_mhz))
+    source, given = judged.of(context, graph, folded.on(part))
     how = work.Measuring(target, maps, seed, store, jobs)
-    given = Given(pictures, labels, data, data_dir, images)
     with screen.Bar("protect", quiet=json) as bar:
         found = work.protect(source, given, rate, code, loss / 100, how, output, bar.update)
     screen.print_json(found) if json else screen_planning.print_protection(found)
@@ -130,11 +153,7 @@ def protect(
 def permute(
     context: typer.Context,
     graph: GraphFile,
-    data: DataOfRun = "",
-    data_dir: DataDir = None,
-    input: ImagesOrContract = None,
-    labels: Labels = None,
-    images: Images = 2000,
+    judged: Judged = _JUDGED,
     unit: Annotated[
         Several | None, Own("Unit whose PE is bad. May be given several times.", metavar="NAME", default="every one")
     ] = None,
@@ -148,11 +167,8 @@ def permute(
     alone: Annotated[
         bool, Own("Measure each channel by itself, which is quicker, and not with those taken before it.")
     ] = False,
-    fps: Rate = None,
-    folding: Folding = None,
-    pe_simd: PeSimd = "",
     part: Annotated[str, Key("target.part", more="For --fps.")] = KEY,
-    clock_mhz: Annotated[float, Key("target.clock_mhz", more="For --fps.")] = KEY,
+    folded: Folded = _FOLDED,
     output: Annotated[
         Path | None,
         Own("Write the graph with the channels that cost least on the bad PE, as .onnx.", ("-o", "--output")),
@@ -165,18 +181,11 @@ def permute(
     scheduling, Gambardella et al., 2019). The permuted graph computes nothing else, at the same cost.
     """
     from ..commands import stuck_pes as work
-    from ..commands.faults import FaultedGraph
-    from ..commands.simulation import Images as Given
-    from ..graphs import inputs
-    from ..graphs.fault_folding import Folding as HowFolded
     from ..show import stuck_pes as screen_stuck
     from ..show import terminal as screen
 
     check_folding_options(context)
-    pictures, contract = inputs.images_and_contract(input)
-    check_images(context, data, data_dir, pictures, labels)
-    source = FaultedGraph(graph, contract, HowFolded(fps, folding, pe_simd, part, clock_mhz))
-    given = Given(pictures, labels, data, data_dir, images)
+    source, given = judged.of(context, graph, folded.on(part))
     with screen.Bar("permute", quiet=json) as bar:
         bad = work.BadPe(unit or (), pe, stuck)
         found = work.permute(source, given, bad, by, not alone, output, bar.update)
@@ -191,11 +200,7 @@ def replicate(
     context: typer.Context,
     graph: GraphFile,
     unit: Annotated[str, Own("MVAU with one threshold a channel and three PEs or more.", metavar="NAME")],
-    data: DataOfRun = "",
-    data_dir: DataDir = None,
-    input: ImagesOrContract = None,
-    labels: Labels = None,
-    images: Images = 2000,
+    judged: Judged = _JUDGED,
     channels: Annotated[
         list[int] | None,
         Own(
@@ -209,11 +214,8 @@ def replicate(
     by: Annotated[
         str, Own("What channels are chosen by, each stuck and measured.", choices=("accuracy", "changed"))
     ] = "accuracy",
-    fps: Rate = None,
-    folding: Folding = None,
-    pe_simd: PeSimd = "",
     part: Annotated[str, Key("target.part", more="For --fps and costs.")] = KEY,
-    clock_mhz: Annotated[float, Key("target.clock_mhz", more="For --fps.")] = KEY,
+    folded: Folded = _FOLDED,
     output: Annotated[
         Path | None, Own("Write the graph of one number of --channels, as .onnx.", ("-o", "--output"))
     ] = None,
@@ -225,20 +227,13 @@ def replicate(
     (selective channel replication, Gambardella et al., 2019). Accuracy under any one stuck PE against LUTs and cycles.
     """
     from ..commands import replicas as work
-    from ..commands.faults import FaultedGraph
-    from ..commands.simulation import Images as Given
-    from ..graphs import inputs
-    from ..graphs.fault_folding import Folding as HowFolded
     from ..show import stuck_pes as screen_stuck
     from ..show import terminal as screen
 
     together(context, ["fps", "folding", "pe_simd"], "give one of them")
-    if fps is None:
+    if folded.fps is None:
         useless(context, ["clock_mhz"], "without --fps", "give the rate to fold for")
-    pictures, contract = inputs.images_and_contract(input)
-    check_images(context, data, data_dir, pictures, labels)
-    source = FaultedGraph(graph, contract, HowFolded(fps, folding, pe_simd, part, clock_mhz))
-    given = Given(pictures, labels, data, data_dir, images)
+    source, given = judged.of(context, graph, folded.on(part))
     with screen.Bar("replicate", quiet=json) as bar:
         wanted = work.Replication(unit, channels or (), stuck, by)
         found = work.replicate(source, given, wanted, output, bar.update)

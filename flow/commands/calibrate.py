@@ -69,17 +69,17 @@ def _clock(table: Table, how: SynthOptions, tools: tuple[Yosys, Nextpnr], part: 
     return clock_of(part.name, options.speed, [tool.version for tool in tools], fitting, others)
 
 
-def placed_on(part: Part, family: str) -> Part:
-    """A part that units of a family are placed on.
+def placer(part: Part, family: str) -> str:
+    """The program that places units of a family on a part.
 
     Raises:
-        Problem: it is of another family, or no open tool places on it.
+        Problem: the part is of another family, or no open tool places on it.
     """
-    program_of(part)
+    program = program_of(part)
     if part.family != family:
         hint = f"give a part of {family}, or calibrate {part.family}"
         raise Problem(f"{part.name} is of the family {part.family}, not {family}", "--place", hint)
-    return part
+    return program
 
 
 def _sources(subject: Subject) -> Sources:

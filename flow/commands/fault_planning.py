@@ -11,8 +11,6 @@ from pathlib import Path
 
 import numpy as np
 
-from bnnflow import Problem
-
 from ...sim.faults import Campaign, CellRate, Grid, Memory, Plan, Point, Protections, Rates, Store, Subject, Workers
 from ...sim.faults.analysis.planning import CodeChoice, assign_rates, protection_front
 from ...transforms.ir.graph import Graph
@@ -22,7 +20,8 @@ from ..graphs.inputs import input_held
 from ..graphs.plans import ENDING, plan_text
 from ..results.planning import JudgedAccuracy, MemoryRate, ProtectedNetwork, ProtectionPlan, TolerancePlan
 from ..run.files import write_whole
-from .faults import FaultedGraph, judged_on
+from .faults import FaultedGraph
+from .halves import Halves
 from .simulation import Images
 
 Progress = Callable[[int, int], None]
@@ -51,14 +50,11 @@ class Measuring:
     jobs: int = 1
 
 
-class _Halves:
+class _Measured:
     """A graph with the images that choose and those that judge."""
 
-    def __init__(self, graph: Graph, images: np.ndarray, labels: np.ndarray, how: Measuring, store: Store) -> None:
-        if len(images) < 4:
-            raise Problem(f"{len(images)} images to choose and judge by", "--images", "give 4 or more")
-        self.choosing = Subject(graph, images[::2], labels[::2])
-        self.judging = Subject(graph, images[1::2], labels[1::2])
+    def __init__(self, graph: Graph, images: Halves, how: Measuring, store: Store) -> None:
+        self.choosing, self.judging = Subject(graph, *images.choosing), Subject(graph, *images.judging)
         self.how, self._store = how, store
         self.count = 0
         self.progress: Callable[[], None] = lambda: None
@@ -116,9 +112,9 @@ def tolerance(
     """
     source.check(given, (output, TABLES), (how.store, (".sqlite", ".sqlite3", ".db")))
     graph, _ = source.open(source.path)
-    pixels, labels = judged_on(graph, source.path, given)
+    images = Halves.of(graph, source.path, given)
     with Store(how.store) as store:
-        halves = _Halves(graph, pixels, campaign.labelled(labels), how, store)
+        halves = _Measured(graph, images, how, store)
         places = _places(halves)
         total = len(places) * len(grid) + len(grid) + len(places) * max(0, len(grid) - 1)
         halves.progress = lambda: progress(halves.count, total)
@@ -174,9 +170,9 @@ def protect(
     graph, known = source.open(source.path)
     if not known:
         check_folding(graph, Grid([Rates.of(rate)], [how.target], protections=codes))
-    pixels, labels = judged_on(graph, source.path, given)
+    images = Halves.of(graph, source.path, given)
     with Store(how.store) as store:
-        halves = _Halves(graph, pixels, campaign.labelled(labels), how, store)
+        halves = _Measured(graph, images, how, store)
         places, quiet, struck = _places(halves), CellRate.of(0.0), CellRate.of(rate)
         total = len(places) * (1 + 2 * len(codes)) + 1
         halves.progress = lambda: progress(min(halves.count, total), total)
@@ -218,7 +214,7 @@ def protect(
         )
 
 
-def _places(halves: _Halves) -> list[Memory]:
+def _places(halves: _Measured) -> list[Memory]:
     return [place for place in halves.point(Rates.of(0.0)).places(halves.choosing.graph) if isinstance(place, Memory)]
 
 

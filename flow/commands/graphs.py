@@ -136,7 +136,7 @@ def estimate(
     from ...build.cost_models.bnnflow import Bnnflow
     from ...build.energy import SOURCE as ENERGY_SOURCE
     from ...build.schedule import cycles_for
-    from ..graphs.figures import cost_counts, predicted_clock
+    from ..graphs.figures import cost_counts
     from ..graphs.folded_files import places_of, write_folded
     from ..pruning.widths import widths_note
 
@@ -165,14 +165,14 @@ def estimate(
     if said := widths_note(made.graph, slowest if rate is None else max(1, cycles_for(rate, wanted.clock_mhz))):
         notes.append(said)
     bounded = {name: words for name, words in depths.items() if words}
-    clock = predicted_clock(count(made.graph, kind, depth, bounded), kind) if isinstance(kind, Bnnflow) else None
-    if clock is not None and clock.fmax_mhz < wanted.clock_mhz:
+    figures = cost_counts(made.graph, wanted.clock_mhz, kind, depth, bounded)
+    if figures.clock is not None and figures.clock.fmax_mhz < wanted.clock_mhz:
         notes.append(
             f"{wanted.clock_mhz:g} MHz were asked for, more than the clock that is predicted: `flow route` places"
         )
     found = extended(
         GraphCost,
-        cost_counts(made.graph, wanted.clock_mhz, kind, depth, bounded),
+        figures,
         name=graph.name,
         input=input_held(made.graph),
         target=CostTarget(part=chip.name, clock_mhz=wanted.clock_mhz, fps=rate, folded_by=made.chosen_by, **holds),
@@ -180,7 +180,6 @@ def estimate(
         notes=[*made.notes, *notes],
         files=None if files is None else write_folded(made.graph, files, wanted.finn_plus),
         unrolled=_unrolled(made.graph) if with_unrolled else None,
-        clock=clock,
         **counts,
     )
     return found if fifos is None else extended(StreamedGraphCost, found, fifos=rate_of)

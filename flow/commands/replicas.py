@@ -22,12 +22,12 @@ from ...transforms.ir.tensor import Array
 from ...transforms.passes.replicate import ReplicateChannels, check_count, counts, why_not
 from ...transforms.passes.rewrite import Rewritten
 from ...transforms.writing.write import write
-from ..graphs import campaign
 from ..graphs.inputs import input_held
 from ..recipe.parts import part_of
 from ..results.stuck_pes import ReplicatedChannels, ReplicationPlan
 from ..run.files import write_whole
-from .faults import FaultedGraph, judged_on
+from .faults import FaultedGraph
+from .halves import Halves
 from .simulation import Images
 from .stuck_pes import GRAPHS, accuracy_of, folded_graph
 
@@ -79,21 +79,18 @@ def replicate(
     stuck = [StuckUnit.of(graph, wanted.unit, bit) for bit in bits]
     numbers = _numbers(graph, wanted)
     part = part_of(source.folding.part)
-    pixels, kept = judged_on(graph, source.path, given)
-    labels = campaign.labelled(kept)
-    if len(pixels) < 4:
-        raise Problem(f"{len(pixels)} images to choose and judge by", "--images", "give 4 or more")
-    critical = by_cost(stuck, pixels[::2], labels[::2], wanted.by)[::-1]
-    judging, truth, front = pixels[1::2], labels[1::2], []
+    halves = Halves.of(graph, source.path, given)
+    critical = by_cost(stuck, *halves.choosing, wanted.by)[::-1]
+    (judging, truth), front = halves.judging, []
     for done, number in enumerate(numbers):
         progress(done, len(numbers))
         made = ReplicateChannels(wanted.unit, np.sort(critical[:number]))(graph) if number else None
-        front.append(_judged(graph, made, wanted.unit, number, bits, part, pixels, (judging, truth)))
+        front.append(_judged(graph, made, wanted.unit, number, bits, part, halves))
         if output is not None and made is not None:
             write_whole(output, write(made.graph).SerializeToString())
     progress(len(numbers), len(numbers))
     return ReplicationPlan(
-        images=len(pixels[::2]),
+        images=len(halves.choosing[0]),
         judged=len(judging),
         clean=float(np.mean(Simulator.of(graph).classes(judging) == truth)),
         unit=wanted.unit,
@@ -131,16 +128,16 @@ def _judged(
     number: int,
     bits: Sequence[int],
     part: Part,
-    images: Array,
-    judging: tuple[Array, Array],
+    halves: Halves,
 ) -> ReplicatedChannels:
     """One row: of the graph as it is, or of one with replicated channels."""
     new, tensors, values, voter = graph, 0, 0, None
     if made is not None:
         new = made.graph
-        (same,) = verify([Level("folded", graph), Level("replicated", new, made.equivalences)], images)
+        (same,) = verify([Level("folded", graph), Level("replicated", new, made.equivalences)], halves.images)
         tensors, values = same.tensors, same.values
         (voter,) = (node.name for node in new.nodes if node.name not in graph.types)
+    judging = halves.judging
     found = _every(new, unit, bits, judging)
     worst = min(found, key=lambda one: one.outcome.right)
     behind = [] if voter is None else _every(new, voter, bits, judging)

@@ -23,11 +23,11 @@ from ...transforms.ir.tensor import Array
 from ...transforms.passes.permute import PermuteChannels
 from ...transforms.unit_channels import UnitChannels
 from ...transforms.writing.write import write
-from ..graphs import campaign
 from ..graphs.inputs import input_held
 from ..results.stuck_pes import PermutedGraph, StuckAccuracy, StuckPe, StuckPes, StuckPlan
 from ..run.files import write_whole
-from .faults import FaultedGraph, judged_on
+from .faults import FaultedGraph
+from .halves import Halves
 from .simulation import Images
 
 GRAPHS = (".onnx",)
@@ -64,22 +64,6 @@ class BadPe:
         if output is not None and not self.known:
             hint = "give --unit, --pe and --stuck; a graph has one order, which suits one PE"
             raise Problem("a graph is written for one PE that is known to be bad", "--output", hint)
-
-
-@dataclass(frozen=True, slots=True)
-class _Halves:
-    """Images with their labels: those that choose, and those that judge."""
-
-    images: np.ndarray
-    labels: np.ndarray
-
-    @property
-    def choosing(self) -> tuple[np.ndarray, np.ndarray]:
-        return self.images[::2], self.labels[::2]
-
-    @property
-    def judging(self) -> tuple[np.ndarray, np.ndarray]:
-        return self.images[1::2], self.labels[1::2]
 
 
 def permute(
@@ -123,11 +107,7 @@ def permute(
     if bad.known and why[0]:
         what = f"another order of the channels of {names[0]!r} spares nothing: {why[0]}"
         raise Problem(what, "--unit", "leave --pe out to see what each PE of each unit costs")
-    pixels, kept = judged_on(graph, source.path, given)
-    labels = campaign.labelled(kept)
-    if len(pixels) < 4:
-        raise Problem(f"{len(pixels)} images to choose and judge by", "--images", "give 4 or more")
-    halves, done = _Halves(pixels, labels), 0
+    halves, done = Halves.of(graph, source.path, given), 0
     rows: list[StuckPes] = []
     sets = [0 if reason else tried(unit, together) for unit, reason in zip(asked, why, strict=True)]
     for unit, reason, count in zip(asked, why, sets, strict=True):
@@ -147,7 +127,7 @@ def permute(
     permuted = None
     if bad.known:
         assert bad.pe is not None
-        permuted = _permuted(asked[0], bad.pe, rows[0], pixels, output)
+        permuted = _permuted(asked[0], bad.pe, rows[0], halves.images, output)
     return StuckPlan(
         images=len(halves.choosing[0]),
         judged=len(halves.judging[0]),
@@ -167,7 +147,7 @@ def _why_not(unit: StuckUnit, channels: UnitChannels) -> str:
 
 
 def _row(
-    unit: StuckUnit, halves: _Halves, reason: str, spared: Array | None, moved: Sequence[str], pe: int | None
+    unit: StuckUnit, halves: Halves, reason: str, spared: Array | None, moved: Sequence[str], pe: int | None
 ) -> StuckPes:
     pes = range(unit.pes) if pe is None else [pe]
     found = unit.judge(*halves.judging, [*(unit.on(each) for each in pes), *([] if spared is None else [spared])])

@@ -52,6 +52,7 @@ def cost_counts(
         ],
         counted=None if finns else Counted(figures=kind.figures, source=kind.source),
         counts={key: sum(unit.counts[key] for unit in made.units) for key in others},
+        clock=predicted_clock(made, kind),
         **_amounts(made, resources),
     )
 

@@ -158,6 +158,28 @@ class Counted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PredictedClock:
+    """The clock that hardware could have, from what paths of units took that were placed and routed.
+
+    Attributes:
+        fmax_mhz: of all units together.
+        unit: that bounds it.
+        path: kind of its slowest path.
+        placed_on, grade: the part, and its speed grade, that units of the calibration were placed on.
+        mean_error: of the clocks of units that the calibration did not see, relative.
+        source: of the figure.
+    """
+
+    fmax_mhz: float
+    unit: str
+    path: str
+    placed_on: str
+    grade: str
+    mean_error: float
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CostCounts(GraphFigures):
     """Figures of a folded dataflow graph by any cost model.
 
@@ -165,6 +187,7 @@ class CostCounts(GraphFigures):
         lut, bram18, uram, dsp: as of `CostEstimate`; left out where the model does not count them.
         layers: of every unit, in order.
         counted: what is counted; left out where it is resources of an FPGA by FINN's formulas.
+        clock: that it could have; left out where the model does not know it, of families whose units were not placed.
         counts: what the model counts beside resources, by key.
     """
 
@@ -174,6 +197,7 @@ class CostCounts(GraphFigures):
     dsp: int | None = field(default=None, metadata=OPTIONAL)
     layers: list[LayerCounts]
     counted: Counted | None = field(default=None, metadata=OPTIONAL)
+    clock: PredictedClock | None = field(default=None, metadata=OPTIONAL)
     counts: Mapping[str, int] = field(default_factory=dict, metadata=BESIDE)
 
     @property
@@ -256,28 +280,6 @@ class FifoRate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PredictedClock:
-    """The clock that hardware could have, from what paths of units took that were placed and routed.
-
-    Attributes:
-        fmax_mhz: of all units together.
-        unit: that bounds it.
-        path: kind of its slowest path.
-        placed_on, grade: the part, and its speed grade, that units of the calibration were placed on.
-        mean_error: of the clocks of units that the calibration did not see, relative.
-        source: of the figure.
-    """
-
-    fmax_mhz: float
-    unit: str
-    path: str
-    placed_on: str
-    grade: str
-    mean_error: float
-    source: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Unrolled:
     """Every layer fully unrolled, its weights built in.
 
@@ -303,7 +305,6 @@ class GraphCost(CostCounts):
         weights, binary_macs, int8_macs, neurons: as of `NetworkCost`; left out of a graph given in dataflow units.
         files: of the folded graph, where one was asked for.
         unrolled: its layers unrolled, where asked for.
-        clock: that it could have; left out where units of the part's family were not placed.
     """
 
     name: str
@@ -317,7 +318,6 @@ class GraphCost(CostCounts):
     neurons: int | None = field(default=None, metadata=OPTIONAL)
     files: list[str] | None = field(default=None, metadata=OPTIONAL)
     unrolled: Unrolled | None = field(default=None, metadata=OPTIONAL)
-    clock: PredictedClock | None = field(default=None, metadata=OPTIONAL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
