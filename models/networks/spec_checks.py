@@ -65,8 +65,6 @@ def _check_mlp(spec: ShapeFields) -> None:
         raise Problem("an mlp needs one hidden layer or more", key="hidden", hint="for example hidden: [64, 64, 64]")
     if spec.head != "dense":
         raise Problem(f"an mlp has no map for head {spec.head!r}", key="head", hint="leave it out, or set arch to cnn")
-    if spec.input == "planes":
-        raise Problem("an mlp cannot read bit planes", key="input", hint="use bits8 or binary, or set arch to cnn")
 
 
 def _check_cnn(spec: ShapeFields) -> None:

@@ -34,6 +34,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "fashcnn-ternary": {"arch": "fashcnn", "weight_kind": "ternary", "weight_bits": 2},
     "resnet20-ternary": {"arch": "resnet20", "weight_kind": "ternary", "weight_bits": 2},
     "tfc-steps": {"arch": "tfc", "weight_kind": "steps", "weight_bits": 3},
+    "tfc-planes": {"arch": "tfc", "input": "planes", "planes": 2},
     "tfc-raw-scores": {"arch": "tfc", "scores": "none", "estimator": "polynomial", "stochastic": True},
 }  # fmt: skip
 

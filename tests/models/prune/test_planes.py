@@ -31,14 +31,15 @@ def test_dropped_planes_are_inputs_of_weight_zero(digits: Dataset) -> None:
     for spec in (
         PLANES,
         replace(PLANES, arch="resnet", channels=(4, 8), depths=(1, 1), kernels=(), pools=(), padding=0),
+        replace(PLANES, arch="mlp", channels=(), kernels=(), pools=(), hidden=(16,)),
     ):
         network = lively(spec, images)
         small = drop_planes(network, 3)
         assert small.spec.planes == 5
-        assert small.spec.layers()[0].inputs == 5
+        assert small.spec.layers()[0].inputs == (5 * images[0].size if spec.arch == "mlp" else 5)
         pixels = torch.from_numpy(images.copy()).float()
         torch.testing.assert_close(small.layers["input"](pixels), network.layers["input"](pixels)[:, :5])
-        # A convolution whose last three planes are 0 is the small one.
+        # A layer whose last three planes are 0 is the small one.
         network.layers["input"].register_forward_hook(lambda _m, _i, bits: torch.cat([bits[:, :5], bits[:, 5:] * 0], 1))
         np.testing.assert_allclose(predict(network, images), predict(small, images), atol=1e-5)
 
