@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import subprocess
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from threading import Lock
+from types import TracebackType
+from typing import Any, Self
 
 from bnnflow import CHECK_FAILED, Problem
 
 from ..parts import Part
-from ..synth.families import FAMILIES
-from ..synth.yosys import Yosys, keep, mapped_in
+from ..synth.families import FAMILIES, Family
+from ..synth.yosys import Sources, Yosys, keep, mapped_in
 from .harness import INSTANCE, Harnessed
 
 # Families that nextpnr places, by what its program is called.
@@ -90,7 +94,7 @@ class Routed:
         fmax_mhz: the fastest that its clock may be.
         used, available: cells by the type that nextpnr calls them, the harness among them.
         path: that the clock waits for.
-        seconds: that yosys and nextpnr took, when it was done.
+        seconds: that nextpnr took when it was done, and yosys where it had to map the module first.
         kept: whether it was done before.
     """
 
@@ -102,7 +106,56 @@ class Routed:
     kept: bool = False
 
 
-def routed(module: Harnessed, target: Target, tools: tuple[Yosys, Nextpnr], seconds: float | None = None) -> Routed:
+class Netlists:
+    """Modules as they were mapped, each once, until they are let go of or this is left: seeds share them.
+
+    Args:
+        yosys: the program.
+        seconds: that it may take; None: as long as it takes.
+    """
+
+    def __init__(self, yosys: Yosys, seconds: float | None = None) -> None:
+        self._yosys = yosys
+        self._seconds = seconds
+        self._folder = tempfile.TemporaryDirectory()
+        self._locks: defaultdict[str, Lock] = defaultdict(Lock)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._folder.cleanup()
+
+    def into(self, folder: Path, sources: Sources, family: Family) -> None:
+        """Lay a module's netlist into a folder of the same file system; who asks first waits for yosys.
+
+        Raises:
+            Problem: as for `mapped_in`.
+        """
+        digest = sources.digest
+        place = self._place(digest)
+        with self._locks[digest]:
+            if not place.is_file():
+                with tempfile.TemporaryDirectory(dir=self._folder.name) as name:
+                    mapped_in(Path(name), sources, family, self._yosys, self._seconds, _NETLIST)
+                    (Path(name) / _NETLIST).replace(place)
+            os.link(place, folder / _NETLIST)
+
+    def forget(self, digest: str) -> None:
+        """Let go of a module's netlist."""
+        self._place(digest).unlink(missing_ok=True)
+
+    def _place(self, digest: str) -> Path:
+        return Path(self._folder.name) / f"{digest}.json"
+
+
+def routed(
+    module: Harnessed,
+    target: Target,
+    tools: tuple[Yosys, Nextpnr],
+    seconds: float | None = None,
+    netlists: Netlists | None = None,
+) -> Routed:
     """Synthesize a module in its harness, place and route it; what was done before is taken from the cache.
 
     Args:
@@ -110,12 +163,16 @@ def routed(module: Harnessed, target: Target, tools: tuple[Yosys, Nextpnr], seco
         target: part, grade, clock and seed.
         tools: the programs.
         seconds: that each of them may take; None: as long as it takes.
+        netlists: of the same family, for several seeds of a module; None: it is mapped for this run alone.
 
     Raises:
         Problem: a program fails (with its last lines), or, status 1, the module does not fit the part, or it takes too
             long.
     """
     yosys, nextpnr = tools
+    if netlists is None:
+        with Netlists(yosys, seconds) as own:
+            return routed(module, target, tools, seconds, own)
     family = FAMILIES[target.part.family]
     parts = [yosys.version, nextpnr.version, family.command, *target.options, module.sources.digest]
     file = nextpnr.cache / f"{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:40]}.json"
@@ -124,7 +181,7 @@ def routed(module: Harnessed, target: Target, tools: tuple[Yosys, Nextpnr], seco
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        mapped_in(folder, module.sources, family, yosys, seconds, _NETLIST)
+        netlists.into(folder, module.sources, family)
         said = _report_of(folder, target, nextpnr, seconds)
     took = round(time.perf_counter() - began, 2)
     found = _read(said, took)

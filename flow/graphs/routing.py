@@ -13,7 +13,7 @@ from ...build.cost import estimate
 from ...build.cost_models.bnnflow import Bnnflow
 from ...build.parts import Part
 from ...build.route.harness import Harnessed, harnessed
-from ...build.route.nextpnr import PROGRAMS, Nextpnr, Routed, Target, routed
+from ...build.route.nextpnr import PROGRAMS, Netlists, Nextpnr, Routed, Target, routed
 from ...build.synth.families import FAMILIES
 from ...build.synth.units import unit_sources, whole
 from ...build.synth.yosys import Yosys
@@ -131,9 +131,9 @@ def routed_modules(
         alike.setdefault(module.sources.digest, []).append(key)
     targets = {seed: Target(how.part, how.speed, how.clock_mhz, seed) for seed in range(1, how.seeds + 1)}
     made: dict[str, dict[int, Routed]] = {digest: {} for digest in alike}
-    with ThreadPoolExecutor(how.jobs) as pool:
+    with Netlists(tools[0], how.seconds) as netlists, ThreadPoolExecutor(how.jobs) as pool:
         running = {
-            pool.submit(routed, modules[keys[0]], target, tools, how.seconds): (digest, seed)
+            pool.submit(routed, modules[keys[0]], target, tools, how.seconds, netlists): (digest, seed)
             for digest, keys in alike.items()
             for seed, target in targets.items()
         }
@@ -141,6 +141,8 @@ def routed_modules(
             for count, done in enumerate(as_completed(running), 1):
                 digest, seed = running[done]
                 made[digest][seed] = done.result()
+                if len(made[digest]) == len(targets):
+                    netlists.forget(digest)
                 progress(count, len(running))
         except BaseException:
             pool.shutdown(cancel_futures=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 from bnnflow import CHECK_FAILED, USER_INPUT, Problem
 from bnnflow.build.parts import known_parts, part
 from bnnflow.build.route.harness import harnessed
-from bnnflow.build.route.nextpnr import PROGRAMS, Nextpnr, Target, routed
+from bnnflow.build.route.nextpnr import PROGRAMS, Netlists, Nextpnr, Target, routed
 from bnnflow.build.rtl.design import design
 from bnnflow.build.synth.families import FAMILIES
 from bnnflow.build.synth.units import unit_sources, whole
@@ -87,6 +88,20 @@ def test_what_is_reported_is_read_and_kept(tmp_path: Path) -> None:
     for file in (tmp_path / "cache").iterdir():
         file.write_text("{}")
     assert not routed(module, TARGET, tools).kept
+
+
+def test_seeds_share_a_netlist(tmp_path: Path) -> None:
+    module, (maps, places) = harnessed(SMALL), stand_ins(tmp_path)
+    count = f"open({str(tmp_path / 'mapped.txt')!r}, 'a').write('x')\nimport time; time.sleep(0.1)\n"
+    counting = replace(maps, command=(sys.executable, "-c", count + MAPS))
+    seeds = [replace(TARGET, seed=seed) for seed in (1, 2, 3)]
+    with Netlists(counting) as netlists, ThreadPoolExecutor(3) as pool:
+        made = list(pool.map(lambda one: routed(module, one, (counting, places), netlists=netlists), seeds))
+        assert (tmp_path / "mapped.txt").read_text() == "x"
+        netlists.forget(module.sources.digest)
+        routed(module, replace(TARGET, seed=4), (counting, places), netlists=netlists)
+    assert (tmp_path / "mapped.txt").read_text() == "xx"
+    assert not any(one.kept for one in made)
 
 
 @pytest.mark.parametrize("name", GRAPHS)
