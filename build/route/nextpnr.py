@@ -174,7 +174,8 @@ def routed(
         with Netlists(yosys, seconds) as own:
             return routed(module, target, tools, seconds, own)
     family = FAMILIES[target.part.family]
-    parts = [yosys.version, nextpnr.version, family.command, *target.options, module.sources.digest]
+    script = family.command + family.library
+    parts = [yosys.version, nextpnr.version, script, *target.options, module.sources.digest]
     file = nextpnr.cache / f"{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:40]}.json"
     if (known := _known(file)) is not None:
         return known

@@ -22,6 +22,8 @@ class Family:
         name: as users name it.
         about: devices.
         command: of yosys, without the top module.
+        library: file of all cells that the command makes, where the command would read others first, which takes
+            seconds; empty: the command reads its own.
         block: what `block_ram` counts.
         cells: for each resource a pattern of cells' names and how many of it a cell is, the first that matches.
         memory_luts: whether look-up tables can be memories.
@@ -33,6 +35,14 @@ class Family:
     block: str
     cells: tuple[tuple[str, str, int], ...]
     memory_luts: bool = True
+    library: str = ""
+
+    def script(self, top: str) -> list[str]:
+        """Commands of yosys that map a module, with what it instantiates, to the family's cells."""
+        if not self.library:
+            return [f"{self.command} -top {top}"]
+        read = f"read_verilog -lib -specify {self.library}"
+        return [read, f"hierarchy -check -top {top}", f"{self.command} -top {top} -run prepare:"]
 
     def resources(self, cells: Mapping[str, int]) -> dict[str, int]:
         """What the cells of a netlist, by their type, take of each of RESOURCES; buffers and multiplexers take nothing.
@@ -72,6 +82,7 @@ FAMILIES = {
             "synth_xilinx -family xc7 -flatten -noiopad",
             "block RAMs of 18 kbit",
             _XILINX,
+            library="+/xilinx/cells_sim.v",
         ),
         Family(
             "xcup",

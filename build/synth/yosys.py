@@ -103,7 +103,7 @@ def kept(sources: Sources, family: Family, yosys: Yosys) -> Netlist | None:
 
 
 def _place(sources: Sources, family: Family, yosys: Yosys) -> Path:
-    total = hashlib.sha256("\0".join([yosys.version, family.command, sources.digest]).encode())
+    total = hashlib.sha256("\0".join([yosys.version, family.command + family.library, sources.digest]).encode())
     return yosys.cache / f"{total.hexdigest()[:40]}.json"
 
 
@@ -139,7 +139,7 @@ def mapped_in(
     """
     modules = [path for path in sources.files if path.endswith(".sv")]
     # Modules with a file as a parameter have none by default: they are read when they are instantiated.
-    script = [f"read_verilog -sv -defer {' '.join(modules)}", f"{family.command} -top {sources.top}"]
+    script = [f"read_verilog -sv -defer {' '.join(modules)}", *family.script(sources.top)]
     script += ["tee -q -o stat.json stat -json", *([f"write_json {netlist}"] if netlist else [])]
     for path, text in sources.files.items():
         if not family.memory_luts:
