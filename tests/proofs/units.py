@@ -100,6 +100,7 @@ MATRICES = (
         18,
     ),
 )
+_WINNERS = {"LABELS": 6, "PE": 3, "IBITS": 3}
 OTHERS = (
     Proof(
         "bnnflow_label_select",
@@ -109,9 +110,25 @@ OTHERS = (
             {"K": 1},
             {"K": 3, "XBITS": 1, "PE": 3},
             {"LABELS": 4, "PE": 2, "K": 3, "DEPTH": 1},
+            _WINNERS,
+            {"LABELS": 5, "PE": 5, "IBITS": 3, "SIGNED": 1},
         ),
         (
             fault("the last among equals is the best", "label_select", "score > other", "score >= other"),
+            fault(
+                "the last among equals wins",
+                "label_select",
+                "> best[2*p*(XBITS+1)+:XBITS+1]",
+                ">= best[2*p*(XBITS+1)+:XBITS+1]",
+                _WINNERS,
+            ),
+            fault(
+                "a winner has its neighbour's index",
+                "label_select",
+                "place[p*IBITS+:IBITS] = place[(2*p+1)*IBITS+:IBITS]",
+                "place[p*IBITS+:IBITS] = place[2*p*IBITS+:IBITS]",
+                _WINNERS,
+            ),
             fault("one that moves down comes behind its equals", "label_select", "moved || score", "score"),
             fault("all indices are the first", "label_select", "labels_now >> IBITS", "labels_now"),
             fault("scores are those of two images", "label_select", "begins ? '0 : scores", "scores"),
