@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
@@ -246,14 +247,16 @@ def build(
         Problem: Verilator warns of anything, or a tool fails.
     """
     to_verilator, to_compiler, sources_of, to_linker = _WAVEFORMS[waveform]
-    bench = (files(__package__) / "bench.cpp").read_bytes()
+    own = {name: (files(__package__) / name).read_bytes() for name in ("counts.h", "bench.cpp")}
     sources = [path for path in design.files if path.endswith(".sv")]
     made_by = version(tools)
     counts = () if structural else ("-DBNNFLOW_COUNTONES",)
     host = ("-DBNNFLOW_CONTROL",) if design.controlled else ()
     flags = (*_FLAGS, *_ASSERTIONS[fast], *counts, *to_verilator)
-    total = hashlib.sha256("\0".join([made_by, *flags, *host, _OPTIMIZE[fast], str(tools.compiler)]).encode())
-    for content in (bench, *(design.files[path].encode() for path in sorted(sources))):
+    native, machine = _native(tools)
+    said = [made_by, *flags, *host, _OPTIMIZE[fast], str(tools.compiler), machine]
+    total = hashlib.sha256("\0".join(said).encode())
+    for content in (*own.values(), *(design.files[path].encode() for path in sorted(sources))):
         total.update(hashlib.sha256(content).digest())
     kept = tools.cache / "programs" / total.hexdigest()[:32]
     if not kept.is_file():
@@ -261,20 +264,32 @@ def build(
         runtime = _runtime(tools, made_by, (_OPTIMIZE[fast], *to_compiler), (*_RUNTIME, *sources_of))
         with tempfile.TemporaryDirectory(dir=kept.parent) as name:
             made = Path(name)
-            (made / "bench.cpp").write_bytes(bench)
+            for file, content in own.items():
+                (made / file).write_bytes(content)
             command = [str(tools.verilator), *flags, "--top-module", design.name, "--Mdir", str(made)]
             _run([*command, *sources], folder, seconds, tools)
             # One unit of translation: most of a compiler's time goes into Verilator's headers.
             units = sorted(path.name for path in made.glob("*.cpp"))
             unity = made / "unity.cc"
-            unity.write_text("".join(f'#include "{name}"\n' for name in units))
+            unity.write_text("".join(f'#include "{name}"\n' for name in ("counts.h", *units)))
             include = [f"-I{tools.root / 'include'}", f"-I{tools.root / 'include' / 'vltstd'}", f"-I{made}"]
             program = made / "program"
             objects = [str(unity), *map(str, runtime), *_LINK, *to_linker, "-o", str(program)]
-            options = [_OPTIMIZE[fast], "-std=c++17", *host, *to_compiler, *include]
+            options = [_OPTIMIZE[fast], *native, "-std=c++17", *host, *to_compiler, *include]
             _run([str(tools.compiler), *options, *objects], folder, seconds, tools)
             program.replace(kept)
     return Program(kept, folder, design, tools)
+
+
+@cache
+def _native(tools: Tools) -> tuple[tuple[str, ...], str]:
+    """What has the compiler use all that this processor has, and which processors that fits: a cache may be shared."""
+    option = "-march=native"
+    try:
+        macros = _run([str(tools.compiler), option, "-dM", "-E", "-x", "c++", "/dev/null"], tools.root, 60, tools)
+    except Problem:
+        return (), ""
+    return (option,), macros
 
 
 def _runtime(tools: Tools, made_by: str, options: Sequence[str], sources: Sequence[str]) -> list[Path]:
