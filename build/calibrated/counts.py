@@ -7,7 +7,7 @@ said in terms (bits of adders, of multiplexers, leaves of popcounts, ...) which 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from math import ceil, log2
+from math import ceil, gcd, log2
 
 from ...transforms.memories import FEW_WORDS
 from ...transforms.streams import Converter, Stream
@@ -65,7 +65,7 @@ def _mvau(made: Pieces, p: Sizes, module: Module, depths: Sequence[int]) -> None
     if groups > 1:
         made.term("kept" if steps > 1 else "kept whole", inputs)
         if steps > 1:
-            made.pointed(steps, inputs)
+            made.pointed(steps, inputs, str(module.parameters.get("STYLE", "")).strip('"'))
         else:
             made.ff(inputs)
     latency = module.latency
@@ -84,7 +84,9 @@ def _mvau(made: Pieces, p: Sizes, module: Module, depths: Sequence[int]) -> None
         for _ in range(2 if p["TERNARY"] and words > 1 else 1):
             _popcount(lane, p["SIMD"], p["SBITS"])
     else:
-        lane.term("leaf", ceil(p["SIMD"] / 3))
+        lane.term("leaf", p["SIMD"] // 3)
+        # One synapse is a LUT, two are two.
+        lane.term("part of a leaf", p["SIMD"] % 3)
         lane.ff(2 * ceil(p["SIMD"] / 3))
         _popcount(lane, p["SIMD"], p["SBITS"])
     # Of a difference of counts that is made at once only the sign is kept.
@@ -298,8 +300,14 @@ def _padding(made: Pieces, p: Sizes, module: Module, depths: Sequence[int]) -> N
     made.counter(across)
     made.counter(down)
     made.term("border", p["SIMD"] * p["OBITS"])
-    made.term("on map", address_bits(across) + address_bits(down))
+    # Where the map begins and ends is compared without the bits that are 0 in both.
+    made.term("on map", address_bits(across) + address_bits(down) - _zeros(gcd(p["LEFT"], p["W"]) * p["CF"]))
     made.fifo(p["SIMD"] * p["OBITS"], depths[0])
+
+
+def _zeros(number: int) -> int:
+    """Bits below the lowest 1 of a number."""
+    return (number & -number).bit_length() - 1
 
 
 def _channelwise(made: Pieces, p: Sizes, module: Module, depths: Sequence[int]) -> None:
@@ -324,12 +332,17 @@ def _channelwise(made: Pieces, p: Sizes, module: Module, depths: Sequence[int]) 
 def _label_select(made: Pieces, p: Sizes, module: Module, depths: Sequence[int]) -> None:
     words = p["LABELS"] // p["PE"]
     made.counter(words + p["K"] - 1)
-    made.ff(p["K"] * (p["XBITS"] + 1 + p["IBITS"]))
+    # The best of a single word is none to keep, but that there is one.
+    made.ff(p["K"] * (p["XBITS"] + 1 + p["IBITS"]) if words * p["K"] > 1 else 1)
     made.ff(address_bits(p["LABELS"]) if words > 1 else 0)
     made.term("label", address_bits(p["LABELS"]))
-    if p["PE"] * p["K"] > 1:
-        made.path(RANKED, p["PE"] * p["K"])
-    made.term("rank", p["PE"] * p["K"] * (p["XBITS"] + 1))
+    # Comparisons in a row: of winners, where one index is asked for, else of each score with each rank.
+    if (in_row := 1 + ceil(log2(p["PE"])) if p["K"] == 1 else p["PE"] * p["K"]) > 1:
+        made.path(RANKED, in_row)
+    # Scores meet scores, and those of several words the best so far.
+    meets = p["PE"] - (words == 1) if p["K"] == 1 else p["PE"] * p["K"]
+    made.term("rank", meets * (p["XBITS"] + 1))
+    made.term("winner", meets * p["IBITS"] if p["K"] == 1 else 0)
     made.term("moved", p["PE"] * (p["K"] - 1) * (p["XBITS"] + 1 + p["IBITS"]))
     made.fifo(p["IBITS"], depths[0])
 

@@ -92,12 +92,18 @@ def read_only(family: str, depth: int, width: int, style: str) -> Mapped:
     if style == "block":
         return block
     # Where there is no LUT RAM, yosys takes what costs least, whatever was asked for.
-    heeded = "lut_ram" in {kind.takes for kind in KINDS[family]}
-    return Mapped("lut", width * depth) if heeded or cost >= _CONSTANT_BIT * depth * width else block
+    return Mapped("lut", width * depth) if _has_lut_ram(family) or cost >= _CONSTANT_BIT * depth * width else block
 
 
-def pointed(family: str, depth: int, width: int) -> Mapped:
-    """An array that is read where a register points, in the same cycle."""
+def pointed(family: str, depth: int, width: int, style: str = "auto") -> Mapped:
+    """An array that is read where a register points, in the same cycle.
+
+    Args:
+        family, depth, width: as for `read_only`.
+        style: "auto" or "distributed"; what the family has not is as "auto".
+    """
+    if style == "distributed" and _has_lut_ram(family):
+        return _least(family, depth, width, "lut_ram", _POINTED)[1]
     return _choice(family, depth, width, _POINTED, _POINTED)
 
 
@@ -109,12 +115,15 @@ def ring(family: str, depth: int, width: int, style: str) -> Mapped:
         style: "auto", "block" or "distributed"; what the family has not is as "auto".
     """
     block = _REGISTERED if family in _GIVES_OLD else _READ_FIRST
-    has = {kind.takes for kind in KINDS[family]}
-    if style == "distributed" and "lut_ram" in has:
+    if style == "distributed" and _has_lut_ram(family):
         return _least(family, depth, width, "lut_ram", _REGISTERED)[1]
     if style == "block":
         return _least(family, depth, width, "block_ram", block)[1]
     return _choice(family, depth, width, _REGISTERED, block)
+
+
+def _has_lut_ram(family: str) -> bool:
+    return any(kind.takes == "lut_ram" for kind in KINDS[family])
 
 
 def _choice(family: str, depth: int, width: int, lut_ram: int, block_ram: int) -> Mapped:

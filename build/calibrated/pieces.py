@@ -87,9 +87,9 @@ class Pieces:
             self.term("bank", (mapped.banks - 1) * width)
             self.term("banks", mapped.banks)
 
-    def pointed(self, depth: int, width: int) -> None:
+    def pointed(self, depth: int, width: int, style: str = "auto") -> None:
         """An array read in the cycle of its address."""
-        self.array(pointed(self.family, depth, width), depth, width)
+        self.array(pointed(self.family, depth, width, style), depth, width)
 
     def ring(self, depth: int, width: int, style: str) -> None:
         """The ring of a sliding window, with the register behind it."""

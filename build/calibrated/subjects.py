@@ -79,6 +79,12 @@ _BORDERS = "8 32 4 20, 16 64 16 9, 6 16 1 60, 10 12 12 5"
 _ADDERS, _CONCATS, _FORKS = "4 0 1, 16 0 3, 1 -100 100, 8 -8 7", "4 0 1, 16 0 3, 1 -8 7, 8 0 1", "1 1, 8 1, 32 3, 4 255"
 # Labels, PE, k, low, high.
 _LABELS = "10 1 1 0 255, 10 10 1 -60 60, 100 5 1 0 511, 10 2 5 -100 100, 12 1 3 0 64, 1000 1 1 -500 500"
+# Of modules whose logic differs most between alike sizes, some more.
+_MORE_LABELS = "10 2 1 -100 100, 20 5 1 -200 200, 35 1 1 -200 200, 16 4 1 -128 127, 12 6 1 -60 60, 40 8 1 -30 200"
+_MORE_PADDINGS = """
+    12 16 1 1 1 1 1 0 3 0, 20 32 4 1 1 1 1 0 1 0, 24 16 2 1 1 1 1 0 1 0, 32 64 8 1 1 1 1 0 1 0, 18 32 2 1 1 1 1 0 3 0,
+    8 16 4 1 1 1 1 0 3 0"""
+_MORE_MAX_POOLS = "12 12 32 2 0 3, 20 20 64 2 0 1, 16 16 24 2 0 3, 6 6 48 2 0 1"
 # Narrow, wide, high, depth; bits, depth.
 _CONVERTERS = "8 16 1 2, 4 64 1 2, 1 8 1 2, 16 32 3 2, 3 27 255 2, 2 128 1 32, 32 64 1 100"
 _ENTRANCES = "1 2, 8 2, 8 16, 49 16, 64 32, 24 33, 32 64, 16 128, 8 500, 1 1000, 3 200"
@@ -121,6 +127,9 @@ def subjects() -> Iterator[Subject]:
         yield _converter(narrow, wide, high, depth)
         yield _converter(wide, narrow, high, depth)
     yield from (_entrance(*row) for row in _rows(_ENTRANCES))
+    yield from (_labels(*row) for row in _rows(_MORE_LABELS))
+    yield from (_padding(*row) for row in _rows(_MORE_PADDINGS))
+    yield from (_max_pool(*row) for row in _rows(_MORE_MAX_POOLS))
 
 
 def held_out(number: int = HELD_OUT, seed: int = 0) -> Iterator[Subject]:

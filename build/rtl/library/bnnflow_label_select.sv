@@ -28,6 +28,7 @@ module bnnflow_label_select #(
   localparam int WORDS = LABELS / PE;
   localparam int TB = $clog2(WORDS + K);
   localparam int CB = $clog2(LABELS + PE) + 1;
+  localparam logic [XBITS-1:0] TURN = XBITS'(SIGNED) << (XBITS - 1);
 `ifndef __ICARUS__
   if (LABELS % PE != 0 || K < 1 || K > LABELS) begin : g_check
     $error("PE divides LABELS, K to LABELS");
@@ -48,15 +49,52 @@ module bnnflow_label_select #(
   wire ends = turn == TB'(WORDS + K - 2);
   assign s_ready = ~leaves & (free | ~writes);
 
+  // Scores of a word that may be among the best, with their numbers: all of them, or where one is asked for the winner
+  // of neighbours that meet, then winners of those: log2(PE) comparisons in a row. The first among equals wins.
+  localparam int FOUND = K == 1 ? 1 : PE;
+  localparam int ROUNDS = K == 1 ? $clog2(PE) : 0;
+  logic [FOUND*(XBITS+1)-1:0] found;
+  logic [FOUND*IBITS-1:0] places;
+  if (ROUNDS == 0) begin : g_all
+    for (genvar p = 0; p < PE; p++) begin : g_score
+      assign found[p*(XBITS+1)+:XBITS+1] = {1'b1, s_data[p*XBITS+:XBITS] ^ TURN};
+      assign places[p*IBITS+:IBITS] = IBITS'(p);
+    end
+  end else begin : g_winner
+    always_comb begin
+      logic [2**ROUNDS*(XBITS+1)-1:0] best;
+      logic [2**ROUNDS*IBITS-1:0] place;
+      best = '0;
+      for (int p = 0; p < 2 ** ROUNDS; p++) begin
+        if (p < PE) best[p*(XBITS+1)+:XBITS+1] = {1'b1, s_data[p*XBITS+:XBITS] ^ TURN};
+        place[p*IBITS+:IBITS] = IBITS'(p);
+      end
+      for (int r = ROUNDS - 1; r >= 0; r--) begin
+        for (int p = 0; p < 2 ** r; p++) begin
+          if (best[(2*p+1)*(XBITS+1)+:XBITS+1] > best[2*p*(XBITS+1)+:XBITS+1]) begin
+            best[p*(XBITS+1)+:XBITS+1] = best[(2*p+1)*(XBITS+1)+:XBITS+1];
+            place[p*IBITS+:IBITS] = place[(2*p+1)*IBITS+:IBITS];
+          end else begin
+            best[p*(XBITS+1)+:XBITS+1] = best[2*p*(XBITS+1)+:XBITS+1];
+            place[p*IBITS+:IBITS] = place[2*p*IBITS+:IBITS];
+          end
+        end
+      end
+      found  = best[XBITS:0];
+      places = place[IBITS-1:0];
+    end
+  end
+
+  // Each finds its rank among those so far.
   always_comb begin
     logic [XBITS:0] score, other;
     logic [IBITS-1:0] index, of_other;
     logic moved;
     scores_now = begins ? '0 : scores;
     labels_now = labels;
-    for (int p = 0; p < PE; p++) begin
-      score = {1'b1, s_data[p*XBITS+:XBITS] ^ (XBITS'(SIGNED) << (XBITS - 1))};
-      index = IBITS'(label) + IBITS'(p);
+    for (int p = 0; p < FOUND; p++) begin
+      score = found[p*(XBITS+1)+:XBITS+1];
+      index = IBITS'(label) + places[p*IBITS+:IBITS];
       moved = 1'b0;
       for (int k = 0; k < K; k++) begin
         other = scores_now[k*(XBITS+1)+:XBITS+1];

@@ -8,6 +8,7 @@
 // LEVELS    bounds a row; 0: the sums leave the unit, in their lowest OBITS bits
 // READ      cycles from a step to its weights, and from bounds_next to bounds: 1, or 2
 // DEPTH     places of the output
+// STYLE     "auto", "block" or "distributed": where a vector is kept
 //
 // s: SIMD inputs a word, column 0 lowest. m: PE results a word, row 0 lowest. A vector is read in its first SF steps
 // and kept; step n * SF + SF - 1 begins the results of rows n * PE and up, which are offered LATENCY + 1 cycles later.
@@ -33,6 +34,9 @@ module bnnflow_mvau #(
     parameter int ACT_VAL = 0,
     parameter int READ = 1,
     parameter int DEPTH = 2,
+    // verilator lint_off UNUSEDPARAM
+    parameter STYLE = "auto",
+    // verilator lint_on UNUSEDPARAM
     localparam int KEPT = PE * (LEVELS > 0 ? LEVELS : 1) * BBITS
 ) (
     input logic clk,
@@ -110,6 +114,7 @@ module bnnflow_mvau #(
   if (NF == 1) begin : g_once
     always_ff @(posedge clk) read <= s_data;
   end else begin : g_kept
+    (* ram_style = STYLE *)
     logic [SIMD*XBITS-1:0] vector[SF];
     logic [SIMD*XBITS-1:0] now;
     always_ff @(posedge clk) if (step && reads) vector[sf] <= s_data;
