@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from bnnflow import Problem
 
-from .common import PathLike, array_of, checked_key, folding_of, given_or_default, path_of
+from .arguments import Count, Jobs, Natural, PathLike, Share, checked_arguments
+from .common import array_of, checked_key, folding_of, given_or_default, path_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["attack", "criticality", "faults", "margins", "replay"]
 
 
+@checked_arguments
 def faults(
     path: PathLike,
     images: np.ndarray | PathLike | None = None,
@@ -26,7 +28,7 @@ def faults(
     *,
     data: str = "",
     data_dir: PathLike | None = None,
-    count: int | None = None,
+    count: Count | None = None,
     rates: Sequence[float] | None = None,
     table: PathLike | None = None,
     voltages: Sequence[float] | None = None,
@@ -52,7 +54,7 @@ def faults(
     against: PathLike | None = None,
     equal: Sequence[str] | None = None,
     store: PathLike | None = None,
-    jobs: int | None = None,
+    jobs: Jobs | None = None,
     cluster: str = "",
     device: str = "cpu",
     input: str | None = None,
@@ -141,6 +143,7 @@ def faults(
     )
 
 
+@checked_arguments
 def replay(
     path: PathLike,
     fault_map: PathLike,
@@ -149,7 +152,7 @@ def replay(
     *,
     data: str = "",
     data_dir: PathLike | None = None,
-    count: int | None = None,
+    count: Count | None = None,
     metrics: Sequence[str] | None = None,
     fps: float | None = None,
     folding: PathLike | None = None,
@@ -188,6 +191,7 @@ def replay(
     )
 
 
+@checked_arguments
 def criticality(
     path: PathLike,
     images: np.ndarray | PathLike | None = None,
@@ -195,10 +199,10 @@ def criticality(
     *,
     data: str = "",
     data_dir: PathLike | None = None,
-    count: int = 100,
+    count: Count = 100,
     layers: Sequence[str] = ("all",),
     output: PathLike | None = None,
-    jobs: int = 1,
+    jobs: Jobs = 1,
     csv: PathLike | None = None,
     plot: PathLike | None = None,
     input: str | None = None,
@@ -237,6 +241,7 @@ def criticality(
     return work.criticality(source, given, layers, path_of(output), progress, jobs, path_of(csv), path_of(plot))
 
 
+@checked_arguments
 def margins(
     path: PathLike,
     images: np.ndarray | PathLike | None = None,
@@ -244,11 +249,11 @@ def margins(
     *,
     data: str = "",
     data_dir: PathLike | None = None,
-    count: int = 1000,
-    rate: float = 0.01,
-    attack: int = 0,
-    weakest: int = 0,
-    jobs: int = 1,
+    count: Count = 1000,
+    rate: Share = 0.01,
+    attack: Natural = 0,
+    weakest: Natural = 0,
+    jobs: Jobs = 1,
     csv: PathLike | None = None,
     plot: PathLike | None = None,
     input: str | None = None,
@@ -286,6 +291,7 @@ def margins(
     return work.margins(source, given, rate, attack, weakest, jobs, path_of(csv), path_of(plot))
 
 
+@checked_arguments
 def attack(
     path: PathLike,
     images: np.ndarray | PathLike | None = None,
@@ -293,14 +299,14 @@ def attack(
     *,
     data: str = "",
     data_dir: PathLike | None = None,
-    count: int = 1000,
-    batch: int = 128,
-    target: int | None = None,
-    flips: int = 1000,
+    count: Count = 1000,
+    batch: Count = 128,
+    target: Natural | None = None,
+    flips: Count = 1000,
     margin: float = 0.01,
     layers: Sequence[str] = (),
-    candidates: int = 100,
-    random: int = 5,
+    candidates: Count = 100,
+    random: Natural = 5,
     seed: int | None = None,
     start: PathLike | None = None,
     save_map: PathLike | None = None,
