@@ -63,11 +63,16 @@ def checked_arguments(function: Callable[P, R]) -> Callable[P, R]:
     return call
 
 
-def kinds_of(function: Callable[..., Any], parameters: Mapping[str, Parameter]) -> dict[str, Any]:
-    """Annotations by name; modules of the API know numpy by its name alone."""
-    import numpy
+class _Numpy:
+    """What annotations name of numpy, which modules of the API know by its name alone."""
 
-    names = {**function.__globals__, "np": numpy}
+    class ndarray:
+        """Stands for numpy's."""
+
+
+def kinds_of(function: Callable[..., Any], parameters: Mapping[str, Parameter]) -> dict[str, Any]:
+    """Annotations by name; numpy, which takes its time, is not loaded for them."""
+    names = {**function.__globals__, "np": _Numpy}
     return {
         name: eval(one.annotation, names)
         for name, one in parameters.items()
@@ -98,7 +103,7 @@ def of_kind(name: str, value: Any, kind: Any) -> Any:
         if len(listed) != len(inner):
             raise Problem(f"{name}: {len(listed)} values are given", key=name, hint=f"give {len(inner)}")
         return tuple(of_kind(name, one, each) for one, each in zip(listed, inner, strict=True))
-    if getattr(kind, "__name__", "") == "ndarray":
+    if kind is _Numpy.ndarray:
         return _array(name, value)
     return _of_class(name, value, origin or kind)
 
@@ -121,19 +126,25 @@ def _of_one(name: str, value: Any, kinds: Sequence[Any]) -> Any:
 
 
 def _of_class(name: str, value: Any, kind: Any) -> Any:
-    import numpy as np
-
     stands_for: dict[Any, tuple[Any, str]] = {
-        bool: ((bool, np.bool_), "true or false"),
+        bool: (bool, "true or false"),
         str: (str, "text"),
         os.PathLike: ((str, os.PathLike), "a path"),
         Mapping: (Mapping, "a mapping"),
         Callable: (Callable, "a function"),
     }
     wanted, words = stands_for[kind]
-    if not isinstance(value, wanted):
-        raise Problem(f"{name}: {_short(value)} is not {words}", key=name)
-    return bool(value) if kind is bool else value
+    if isinstance(value, wanted):
+        return value
+    if kind is bool and isinstance(value, _numpy_bool()):
+        return bool(value)
+    raise Problem(f"{name}: {_short(value)} is not {words}", key=name)
+
+
+def _numpy_bool() -> type:
+    import numpy as np
+
+    return np.bool_
 
 
 def _number(name: str, value: Any, kind: type) -> Any:
