@@ -13,6 +13,7 @@ import onnx.helper
 from bnnflow import Problem
 
 from ...transforms.reading.read import load
+from ...transforms.writing.judged import judged
 
 
 def onnxruntime_scores(path: Path, images: np.ndarray, batch: int = 500) -> np.ndarray:
@@ -46,7 +47,7 @@ def onnxruntime_program(path: Path, threads: int = 0, optimize: bool = True) -> 
     except Exception as error:
         raise Problem(f"onnxruntime does not take the network: {str(error).splitlines()[-1]}", str(path)) from error
     name, kind = session.get_inputs()[0].name, input_type(model)
-    return lambda images: np.asarray(session.run(None, {name: images.astype(kind)})[0])
+    return lambda images: np.reshape(session.run(None, {name: images.astype(kind)})[0], (len(images), -1))
 
 
 def input_type(model: onnx.ModelProto) -> np.dtype:
@@ -57,10 +58,10 @@ def input_type(model: onnx.ModelProto) -> np.dtype:
 
 
 def _standard(path: Path) -> onnx.ModelProto:
-    """A QONNX file in plain ONNX."""
+    """A QONNX file in plain ONNX, up to its scores."""
     from ...transforms.writing.standard import to_standard
 
-    return to_standard(load(path))
+    return to_standard(judged(load(path)))
 
 
 def openvino_program(path: Path, threads: int) -> Callable[[np.ndarray], np.ndarray]:
@@ -80,7 +81,7 @@ def openvino_program(path: Path, threads: int) -> Callable[[np.ndarray], np.ndar
     except RuntimeError as error:
         raise Problem(f"OpenVINO does not take the network: {str(error).splitlines()[-1]}", str(path)) from error
     kind = input_type(model)
-    return lambda images: program(images.astype(kind))
+    return lambda images: np.reshape(program(images.astype(kind)), (len(images), -1))
 
 
 def openvino_compiled(model: Any, threads: int) -> Callable[[np.ndarray], np.ndarray]:
@@ -99,19 +100,7 @@ def qonnx_scores(path: Path, images: np.ndarray) -> np.ndarray:
     from qonnx.core.onnx_exec import execute_onnx
     from qonnx.transformation.infer_shapes import InferShapes
 
-    model = ModelWrapper(_of_one_image(load(path))).transform(InferShapes())
+    model = ModelWrapper(judged(load(path))).transform(InferShapes())
     source, target, kind = model.graph.input[0].name, model.graph.output[0].name, input_type(model.model)
     rows = [execute_onnx(model, {source: image[None].astype(kind)})[target] for image in images]
-    return np.concatenate(rows)
-
-
-def _of_one_image(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The model with batch 1 where its batch is open, which qonnx cannot run; shapes behind it are inferred."""
-    for item in (*model.graph.input, *model.graph.output):
-        batch = item.type.tensor_type.shape.dim[:1]
-        if batch and not batch[0].dim_value:
-            batch[0].dim_value = 1
-    known = [one for one in model.graph.value_info if all(dim.dim_value for dim in one.type.tensor_type.shape.dim)]
-    del model.graph.value_info[:]
-    model.graph.value_info.extend(known)
-    return model
+    return np.concatenate([np.reshape(row, (1, -1)) for row in rows])

@@ -116,8 +116,10 @@ def test_a_class_of_the_users_and_then_its_onnx_file_build(tmp_path: Path, capsy
     assert '"compiles": true' in ran(capsys, "check", str(second), "--json")
 
 
-def network_file(path: Path, *, kind: int = onnx.TensorProto.FLOAT, batch: int | str = 1, levels: bool = False) -> None:
-    """A network of ten classes for digits, in a file."""
+def network_file(
+    path: Path, *, kind: int = onnx.TensorProto.FLOAT, batch: int | str = 1, levels: bool = False, end: str = ""
+) -> None:
+    """A network of ten classes for digits, in a file; a number of images is in its reshape, too."""
     build = Builder(np.random.default_rng(0))
     if kind != onnx.TensorProto.FLOAT:
         build.add("Cast", to=onnx.TensorProto.FLOAT)
@@ -127,9 +129,17 @@ def network_file(path: Path, *, kind: int = onnx.TensorProto.FLOAT, batch: int |
         build.add("MultiThreshold", build.constant(bounds), domain=DOMAIN, out_dtype="INT3", out_bias=-1.5)
     else:
         build.sign()
-    build.add("Flatten", axis=1)
+    if isinstance(batch, int):
+        build.add("Reshape", build.constant([batch, 64], np.int64))
+    else:
+        build.add("Flatten", axis=1)
     build.add("Gemm", build.binary_weight(10, 64), transB=1)
+    if end:
+        build.add(end, axis=-1, **({"keepdims": 0} if end == "ArgMax" else {}))
     model = build.model((1, 8, 8), 10, annotate=kind == onnx.TensorProto.FLOAT)
+    if end == "ArgMax":
+        del model.graph.output[:]
+        model.graph.output.append(onnx.helper.make_tensor_value_info(build.last, onnx.TensorProto.INT64, [1]))
     given, made = model.graph.input[0].type.tensor_type, model.graph.output[0].type.tensor_type
     given.elem_type = kind
     for one in (given, made):
@@ -148,10 +158,14 @@ def network_file(path: Path, *, kind: int = onnx.TensorProto.FLOAT, batch: int |
         {"kind": onnx.TensorProto.INT32, "batch": "N"},
         {"kind": onnx.TensorProto.DOUBLE},
         {"levels": True},
+        {"batch": 4},
+        {"end": "Softmax", "batch": "N"},
+        {"end": "LogSoftmax"},
+        {"end": "ArgMax", "batch": "N"},
     ],
-    ids=["open_batch", "uint8", "int32", "double", "thresholds"],
+    ids=["open_batch", "uint8", "int32", "double", "thresholds", "four", "softmax", "log_softmax", "argmax"],
 )
-def test_onnx_files_of_any_input_and_batch_are_judged(
+def test_onnx_files_of_any_input_batch_and_end_are_judged(
     settings: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """onnxruntime and qonnx take what the file says, and agree with us."""
