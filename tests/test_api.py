@@ -239,6 +239,43 @@ def test_what_no_command_line_could_give_is_refused_too(call: Callable[[], objec
     assert said in str(caught.value) and caught.value.status == 2
 
 
+@pytest.mark.parametrize(
+    ("call", "void"),
+    [
+        (lambda g: g.simulate(IMAGES, data_dir="data"), "data_dir changes nothing without data"),
+        (lambda g: g.prune("p.onnx", IMAGES, batch=3, distill=0.5), "batch, distill change nothing without epochs"),
+        (lambda g: g.prune_by("synapses", "p.onnx", IMAGES, batch=3), "batch changes nothing without epochs"),
+        (lambda g: g.rank("latent", IMAGES, shares=[0.3]), "shares changes nothing without chance"),
+        (lambda g: g.cosim(IMAGES, data_dir="data"), "data_dir changes nothing without data"),
+        (lambda g: bf.rank("runs/model", "latent", shares=[0.3]), "shares changes nothing without chance"),
+        (lambda g: bf.compare_hardware("runs/model", jobs=2), "jobs changes nothing without synth"),
+        (lambda g: bf.approximate("net.onnx", IMAGES, lta=[8], draws=2), "draws changes nothing without confusion or"),
+        (lambda g: bf.approximate("net.onnx", IMAGES, capmin=[8], balanced=True), "balanced changes nothing without"),
+        (lambda g: bf.attack("net.onnx", IMAGES, part="xc7z020"), "part changes nothing without fps"),
+        (lambda g: bf.faults("net.onnx", IMAGES, part="zx81"), "part changes nothing without fps"),
+        (lambda g: bf.faults("net.onnx", IMAGES, fps=1, pe_simd="1,1"), "fps and pe_simd contradict each other"),
+        (lambda g: bf.faults("net.onnx", IMAGES, jobs=2, cluster="ray"), "jobs and cluster contradict each other"),
+        (lambda g: bf.faults("net.onnx", IMAGES, max_maps=9), "max_maps changes nothing without interval"),
+        (lambda g: bf.faults("net.onnx", IMAGES, error=0.1), "error changes nothing without the model 'single'"),
+        (lambda g: bf.faults("net.onnx", IMAGES, models=["single"], rates=[0.1]), "rates changes nothing for single"),
+        (lambda g: bf.faults("net.onnx", IMAGES, fifo_depth=4), "fifo_depth changes nothing without the target"),
+        (lambda g: bf.faults("net.onnx", IMAGES, placement="p.json"), "placement changes nothing where nothing is"),
+        (
+            lambda g: bf.faults("net.onnx", IMAGES, rates=[0.1], models=["undervolting:0.55"]),
+            "rates changes nothing for",
+        ),
+        (
+            lambda g: bf.faults("net.onnx", IMAGES, targets=["streams"], device="cpu-torch"),
+            "device changes nothing for",
+        ),
+    ],
+)
+def test_what_would_change_nothing_is_refused(call: Callable[[object], object], void: str, inside: Path) -> None:
+    with pytest.raises(bf.Problem) as caught:
+        call(bf.load("net.onnx"))
+    assert void in str(caught.value) and caught.value.status == 2
+
+
 def test_numbers_of_numpy_iterators_and_lists_are_what_they_hold(digits: tuple[np.ndarray, np.ndarray]) -> None:
     torch = pytest.importorskip("torch")
     g, (images, labels) = bf.load("net.onnx"), digits

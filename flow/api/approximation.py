@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .arguments import Count, Natural, PathLike, Segment, checked_arguments
+from .arguments import DATA, Count, Natural, PathLike, Segment, Void, checked_arguments
 from .common import array_of, given_or_default, path_of
 
 if TYPE_CHECKING:
@@ -17,7 +17,13 @@ if TYPE_CHECKING:
 __all__ = ["approximate"]
 
 
-@checked_arguments
+@checked_arguments(
+    DATA,
+    Void(("balanced",), ("lta",)),
+    Void(("draws", "seed"), ("confusion", "xnor_errors")),
+    Void(("array",), ("capmin", "levels", "confusion", "histogram")),
+    Void(("calibrate",), ("capmin", "refit", "histogram")),
+)
 def approximate(
     path: PathLike,
     images: np.ndarray | PathLike | None = None,

@@ -2,13 +2,15 @@
 
 `@checked_arguments` reads the annotations of a function: `Annotated[int, Bounds(least=1)]` is a number within bounds,
 of Python or of numpy; `Sequence[float]` any iterable of numbers but text, handed on as a list; `np.ndarray | PathLike`
-an array, what numpy makes one of, or the path of its file.
+an array, what numpy makes one of, or the path of its file. `Void` and `Either` refuse arguments that would change
+nothing beside the others, as the commands refuse such options.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import wraps
 from inspect import Parameter, signature
 from numbers import Integral, Real
@@ -37,30 +39,105 @@ Rate = Annotated[float, Bounds(above=0, most=1)]
 Positive = Annotated[float, Bounds(above=0)]
 
 
-def checked_arguments(function: Callable[P, R]) -> Callable[P, R]:
-    """The function, called with arguments as its annotations say.
+@dataclass(frozen=True, slots=True)
+class Void:
+    """Arguments that change nothing unless others are given.
+
+    Attributes:
+        names: of the arguments.
+        unless: others, of which one suffices, or what says of all values by name that the arguments have an effect.
+        why: goes on "draws changes nothing ..."; none: "without" the others.
+    """
+
+    names: tuple[str, ...]
+    unless: tuple[str, ...] | Callable[[Mapping[str, Any]], bool]
+    why: str = ""
+
+    def check(self, values: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+        """Refuse those of `names` that are given in vain; `values` has the defaults of all others, too.
+
+        Raises:
+            Problem: names them.
+        """
+        needed = self.unless
+        void = [name for name in self.names if name in given]
+        if void and not (needed(values) if callable(needed) else any(name in given for name in needed)):
+            why = self.why or f"without {' or '.join(needed if not callable(needed) else ())}"
+            what = f"{', '.join(void)} {'changes' if len(void) == 1 else 'change'} nothing {why}"
+            raise Problem(what, key=void[0], hint=f"leave {'it' if len(void) == 1 else 'them'} out")
+
+
+@dataclass(frozen=True, slots=True)
+class Either:
+    """Arguments of which each says what the others do.
+
+    Attributes:
+        names: of the arguments.
+    """
+
+    names: tuple[str, ...]
+
+    def check(self, values: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+        """Refuse more than one of them.
+
+        Raises:
+            Problem: names those that are given.
+        """
+        found = [name for name in self.names if name in given]
+        if len(found) > 1:
+            raise Problem(f"{' and '.join(found)} contradict each other", key=found[0], hint="give one of them")
+
+
+# Of a data set's files; of foldings, as faults take them.
+DATA = Void(("data_dir",), ("data",))
+FOLDED = (Either(("fps", "folding", "pe_simd")), Void(("part", "clock_mhz"), ("fps",)))
+
+
+def checked_arguments(*rules: Void | Either) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """A function that is called with arguments as its annotations say, none of them in vain by `rules`.
 
     Raises:
-        Problem: an argument is of another kind, or out of range.
+        Problem: of the call: an argument is of another kind, out of range, or changes nothing.
     """
-    declared = signature(function)
-    kinds: dict[str, Any] = {}
 
-    @wraps(function)
-    def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        if not kinds:
-            kinds.update(kinds_of(function, declared.parameters))
-        bound = declared.bind(*args, **kwargs)
-        for name, value in bound.arguments.items():
-            if name not in kinds:
-                continue
-            if declared.parameters[name].kind is Parameter.VAR_POSITIONAL:
-                bound.arguments[name] = tuple(of_kind(name, one, kinds[name]) for one in value)
-            else:
-                bound.arguments[name] = of_kind(name, value, kinds[name])
-        return function(*bound.args, **bound.kwargs)
+    def of(function: Callable[P, R]) -> Callable[P, R]:
+        declared = signature(function)
+        kinds: dict[str, Any] = {}
 
-    return call
+        @wraps(function)
+        def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            if not kinds:
+                kinds.update(kinds_of(function, declared.parameters))
+            bound = declared.bind(*args, **kwargs)
+            for name, value in bound.arguments.items():
+                if name not in kinds:
+                    continue
+                if declared.parameters[name].kind is Parameter.VAR_POSITIONAL:
+                    bound.arguments[name] = tuple(of_kind(name, one, kinds[name]) for one in value)
+                else:
+                    bound.arguments[name] = of_kind(name, value, kinds[name])
+            given = {
+                name: value
+                for name, value in bound.arguments.items()
+                if _is_other(value, declared.parameters[name].default)
+            }
+            values = {name: one.default for name, one in declared.parameters.items()} | bound.arguments
+            for rule in rules:
+                rule.check(values, given)
+            return function(*bound.args, **bound.kwargs)
+
+        return call
+
+    return of
+
+
+def _is_other(value: Any, default: Any) -> bool:
+    """Whether a value is another one than its default, and not nothing; arrays are."""
+    if value is None or (isinstance(value, (str, Sequence)) and not value):
+        return False
+    if isinstance(default, tuple):
+        return list(value) != list(default)
+    return not isinstance(default, (str, int, float)) or bool(value != default)
 
 
 class _Numpy:

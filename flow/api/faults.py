@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bnnflow import Problem
 
-from .arguments import Count, Jobs, Natural, PathLike, Share, checked_arguments
+from .arguments import DATA, FOLDED, Count, Either, Jobs, Natural, PathLike, Share, Void, checked_arguments
 from .common import array_of, checked_key, folding_of, given_or_default, path_of
 
 if TYPE_CHECKING:
@@ -20,7 +20,44 @@ if TYPE_CHECKING:
 __all__ = ["attack", "criticality", "faults", "margins", "replay"]
 
 
-@checked_arguments
+def _undervolted(values: Mapping[str, Any], which: Callable[[Iterable[bool]], bool]) -> bool:
+    """Whether any, or all, of the models that are named are of undervolted block RAMs."""
+    from ..recipe.unused import undervolts
+
+    models = values["models"] or ()
+    return bool(models) and which(undervolts(name) for name in models)
+
+
+@checked_arguments(
+    DATA,
+    *FOLDED,
+    *(Either(names) for names in (("rates", "table"), ("jobs", "cluster"), ("device", "cluster"), ("device", "jobs"))),
+    Void(("max_maps",), ("interval",)),
+    Void(("error", "confidence"), lambda values: "single" in (values["models"] or ()), "without the model 'single'"),
+    Void(
+        ("rates", "table", "maps", "interval", "max_maps"),
+        lambda values: {*(values["models"] or ())} != {"single"},
+        "for single faults, of which error and confidence decide the number",
+    ),
+    Void(
+        ("rates", "table"),
+        lambda values: not _undervolted(values, all),
+        "for undervolted block RAMs: a board says how often their cells fail",
+    ),
+    Void(
+        ("undervolting", "placement"),
+        lambda values: bool(values["voltages"]) or _undervolted(values, any),
+        "where nothing is undervolted",
+    ),
+    Void(
+        ("device",),
+        lambda values: any(
+            kind in one for one in values["targets"] or ("weights",) for kind in ("weights", "thresholds")
+        ),
+        "for faults of streams and sums, which are simulated on the processor",
+    ),
+    Void(("fifo_depth",), lambda values: "fifos" in (values["targets"] or ()), "without the target 'fifos'"),
+)
 def faults(
     path: PathLike,
     images: np.ndarray | PathLike | None = None,
@@ -143,7 +180,7 @@ def faults(
     )
 
 
-@checked_arguments
+@checked_arguments(DATA, *FOLDED)
 def replay(
     path: PathLike,
     fault_map: PathLike,
@@ -191,7 +228,7 @@ def replay(
     )
 
 
-@checked_arguments
+@checked_arguments(DATA)
 def criticality(
     path: PathLike,
     images: np.ndarray | PathLike | None = None,
@@ -241,7 +278,7 @@ def criticality(
     return work.criticality(source, given, layers, path_of(output), progress, jobs, path_of(csv), path_of(plot))
 
 
-@checked_arguments
+@checked_arguments(DATA)
 def margins(
     path: PathLike,
     images: np.ndarray | PathLike | None = None,
@@ -291,7 +328,7 @@ def margins(
     return work.margins(source, given, rate, attack, weakest, jobs, path_of(csv), path_of(plot))
 
 
-@checked_arguments
+@checked_arguments(DATA, *FOLDED)
 def attack(
     path: PathLike,
     images: np.ndarray | PathLike | None = None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .arguments import Count, Natural, PathLike, Positive, checked_arguments
+from .arguments import DATA, Count, Natural, PathLike, Positive, checked_arguments
 from .common import array_of, path_of
 from .hardware import choices_of, of_run, wanted_of
 
@@ -34,7 +34,7 @@ class GraphHardware:
         path: Path
         recipe: Recipe | None
 
-    @checked_arguments
+    @checked_arguments()
     def rtl(
         self,
         folder: PathLike,
@@ -81,7 +81,7 @@ class GraphHardware:
         asked = choices_of(control, sets, protect, scrub, primitives, self.recipe)
         return hardware.rtl(self.graph, wanted, fifos, Path(folder), asked)
 
-    @checked_arguments
+    @checked_arguments(DATA)
     def cosim(
         self,
         images: np.ndarray | PathLike | None = None,
@@ -147,7 +147,7 @@ class GraphHardware:
         asked = choices_of(control, sets, protect, scrub, primitives, self.recipe)
         return hardware.cosim(self.graph, wanted, fifos, how, asked)
 
-    @checked_arguments
+    @checked_arguments(DATA)
     def activity(
         self,
         images: np.ndarray | PathLike | None = None,

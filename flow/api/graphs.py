@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..run.files import check_file, check_folder
-from .arguments import Changes, Count, Natural, PathLike, Share, checked_arguments
+from .arguments import DATA, Changes, Count, Natural, PathLike, Void, checked_arguments
 from .common import array_of, changes_of, given_or_default, path_of
 from .graph_hardware import GraphHardware
 from .hardware import table_of, wanted_of
@@ -27,7 +27,14 @@ if TYPE_CHECKING:
 __all__ = ["LoadedGraph", "check", "compile_file", "load"]
 
 
-@checked_arguments
+def _learns(method: str) -> bool:
+    """Whether a method of pruning trains by itself."""
+    from ..recipe.methods.all import METHODS
+
+    return method in METHODS and METHODS[method].learns
+
+
+@checked_arguments()
 def load(path: PathLike, input: str | None = None) -> LoadedGraph:
     """Open an ONNX file of any level: QONNX, streamlined, or dataflow units.
 
@@ -50,7 +57,7 @@ def load(path: PathLike, input: str | None = None) -> LoadedGraph:
     return LoadedGraph(found.graphs[found.first], found.files[found.first], found.recipe)
 
 
-@checked_arguments
+@checked_arguments()
 def check(path: PathLike, input: str | None = None, changes: Changes = ()) -> CheckResult:
     """Say what becomes of every operator of a recipe's network or an ONNX file; nothing is trained or written.
 
@@ -70,7 +77,7 @@ def check(path: PathLike, input: str | None = None, changes: Changes = ()) -> Ch
     return work.check(Path(path), input, changes_of(changes))
 
 
-@checked_arguments
+@checked_arguments()
 def compile_file(
     path: PathLike,
     folder: PathLike | None = None,
@@ -134,7 +141,7 @@ class LoadedGraph(GraphHardware):
 
         return level_of(self.graph)
 
-    @checked_arguments
+    @checked_arguments()
     def compile(
         self, to: str = "dataflow", *, finn_plus: bool = False, top_k: int = 0, keep_shape: bool = False
     ) -> LoadedGraph:
@@ -161,7 +168,7 @@ class LoadedGraph(GraphHardware):
             raise Problem(f"there is no level {to!r} to compile to", "to", f"levels are: {', '.join(levels)}")
         return LoadedGraph(levels[to], self.path)
 
-    @checked_arguments
+    @checked_arguments(DATA)
     def simulate(
         self,
         images: np.ndarray | PathLike | None = None,
@@ -214,7 +221,7 @@ class LoadedGraph(GraphHardware):
             output=path_of(output),
         )
 
-    @checked_arguments
+    @checked_arguments(DATA, Void(("batch", "learning_rate", "distill"), ("epochs",)))
     def prune(
         self,
         output: PathLike,
@@ -286,7 +293,13 @@ class LoadedGraph(GraphHardware):
         )
         return work.prune_file(self.graph, self.path, Path(output), given, how, progress)
 
-    @checked_arguments
+    @checked_arguments(
+        DATA,
+        Void(("learning_rate",), ("epochs",)),
+        Void(
+            ("batch", "distill"), lambda values: bool(values["epochs"]) or _learns(values["method"]), "without epochs"
+        ),
+    )
     def prune_by(
         self,
         method: str,
@@ -344,7 +357,7 @@ class LoadedGraph(GraphHardware):
         )
         return work.reduce_file(self.graph, self.path, Path(output), given, how, progress)
 
-    @checked_arguments
+    @checked_arguments(DATA, Void(("shares",), ("chance",)))
     def rank(
         self,
         criteria: Sequence[str] | str | None = None,
@@ -357,7 +370,7 @@ class LoadedGraph(GraphHardware):
         seed: int | None = None,
         threads: Count = 1,
         chance: Natural = 0,
-        shares: Sequence[Share] = (0.25, 0.5, 0.75),
+        shares: Sequence[float] = (0.25, 0.5, 0.75),
         csv: PathLike | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> Ranking:
@@ -397,7 +410,7 @@ class LoadedGraph(GraphHardware):
             written.write_ranking_csv(found, Path(csv))
         return found
 
-    @checked_arguments
+    @checked_arguments()
     def estimate(
         self,
         fps: float | None = None,
@@ -451,7 +464,7 @@ class LoadedGraph(GraphHardware):
         own = table_of(calibration)
         return graphs.estimate(self.graph, wanted, cost_model, depths, place, unrolled, own)
 
-    @checked_arguments
+    @checked_arguments()
     def cycles(
         self,
         fps: float | None = None,

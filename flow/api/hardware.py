@@ -23,7 +23,7 @@ __all__ = ["calibrate", "explore", "route", "synth"]
 T = TypeVar("T")
 
 
-@checked_arguments
+@checked_arguments()
 def synth(
     path: PathLike,
     fps: float | None = None,
@@ -89,7 +89,7 @@ def synth(
     return work.synth(found.graphs, wanted, fifos, how, asked, progress)
 
 
-@checked_arguments
+@checked_arguments()
 def route(
     path: PathLike,
     fps: float | None = None,
@@ -157,7 +157,7 @@ def route(
     return work.route(found.graphs, wanted, fifos, how, asked, progress)
 
 
-@checked_arguments
+@checked_arguments()
 def explore(
     path: PathLike,
     fps: float | None = None,
@@ -216,7 +216,7 @@ def explore(
     return work.explore(found.graphs[found.first], wanted, asked)
 
 
-@checked_arguments
+@checked_arguments()
 def calibrate(
     family: str,
     output: PathLike | None = None,

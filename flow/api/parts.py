@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 __all__ = ["part", "parts"]
 
 
-@checked_arguments
+@checked_arguments()
 def parts(*words: str) -> PartList:
     """The parts that are known, or those in whose name, family, boards or description every word stands.
 
@@ -27,7 +27,7 @@ def parts(*words: str) -> PartList:
     return listed(words)
 
 
-@checked_arguments
+@checked_arguments()
 def part(name: PathLike) -> PartFacts:
     """What a part holds.
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .arguments import Bit, Count, Jobs, Natural, PathLike, Rate, Share, checked_arguments
+from .arguments import DATA, FOLDED, Bit, Count, Jobs, Natural, PathLike, Rate, Share, Void, checked_arguments
 from .common import array_of, folding_of, given_or_default, path_of
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ GRID = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 2e-2, 3e-2, 5e-2, 1e-1, 2e-1)
 CODES = ("secded-72-64", "tmr")
 
 
-@checked_arguments
+@checked_arguments(DATA)
 def tolerance(
     path: PathLike,
     images: np.ndarray | PathLike | None = None,
@@ -83,7 +83,7 @@ def tolerance(
     return work.tolerance(source, given, list(grid), loss, how, path_of(output), progress)
 
 
-@checked_arguments
+@checked_arguments(DATA, *FOLDED)
 def protect(
     path: PathLike,
     images: np.ndarray | PathLike | None = None,
@@ -144,7 +144,7 @@ def protect(
     return work.protect(source, given, rate, list(codes), loss, how, path_of(output), progress)
 
 
-@checked_arguments
+@checked_arguments(DATA, *FOLDED)
 def permute(
     path: PathLike,
     images: np.ndarray | PathLike | None = None,
@@ -199,7 +199,7 @@ def permute(
     return work.permute(source, given, bad, by, together, path_of(output), progress)
 
 
-@checked_arguments
+@checked_arguments(DATA, FOLDED[0], Void(("clock_mhz",), ("fps",)))
 def replicate(
     path: PathLike,
     images: np.ndarray | PathLike | None = None,

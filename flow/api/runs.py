@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bnnflow import Problem
 
-from .arguments import Changes, Count, Jobs, Natural, PathLike, Share, checked_arguments
+from .arguments import Changes, Count, Jobs, Natural, PathLike, Share, Void, checked_arguments
 from .common import changes_of, given_or_default, path_of
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["build", "compare", "compare_hardware", "prune", "rank"]
 
 
-@checked_arguments
+@checked_arguments()
 def build(
     recipe: PathLike = "model.yaml",
     run: PathLike | None = None,
@@ -56,7 +56,7 @@ def build(
     return planned(Path(recipe), path_of(run), changes_of(changes), first, last).built(quiet)
 
 
-@checked_arguments
+@checked_arguments(Void(("shares",), ("chance",)))
 def rank(
     run: PathLike,
     criteria: Sequence[str] | str | None = None,
@@ -67,7 +67,7 @@ def rank(
     threads: Count = 1,
     data_dir: PathLike | None = None,
     chance: Natural = 0,
-    shares: Sequence[Share] = (0.25, 0.5, 0.75),
+    shares: Sequence[float] = (0.25, 0.5, 0.75),
     csv: PathLike | None = None,
     plot: PathLike | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -120,7 +120,7 @@ def rank(
     return scored
 
 
-@checked_arguments
+@checked_arguments()
 def prune(
     source: PathLike,
     run: PathLike | None = None,
@@ -160,7 +160,7 @@ def prune(
     return work.prune(Path(source), path_of(run), wanted, quiet)
 
 
-@checked_arguments
+@checked_arguments()
 def compare(*runs: PathLike) -> list[Summary]:
     """The summaries of several runs, whose files are all as they were written.
 
@@ -175,7 +175,7 @@ def compare(*runs: PathLike) -> list[Summary]:
     return [read_summary(Path(run)) for run in runs]
 
 
-@checked_arguments
+@checked_arguments(Void(("jobs",), ("synth",)))
 def compare_hardware(
     *runs: PathLike,
     fps: float | None = None,
