@@ -231,6 +231,7 @@ def test_what_cannot_be_is_a_problem(call: object, inside: Path) -> None:
         (lambda: bf.compare(["runs/model"]), "is not a path"),
         (lambda: bf.check("model.yaml", changes="train.epochs=3"), "give ['train.epochs=3']"),
         (lambda: bf.faults("net.onnx", IMAGES, progress=3), "progress: 3 is not a function"),
+        (lambda: bf.check("model.yaml", changes={"train.epochs": object()}), "is no value of a recipe"),
     ],
 )
 def test_what_no_command_line_could_give_is_refused_too(call: Callable[[], object], said: str, inside: Path) -> None:
@@ -247,6 +248,7 @@ def test_what_no_command_line_could_give_is_refused_too(call: Callable[[], objec
         (lambda g: g.prune_by("synapses", "p.onnx", IMAGES, batch=3), "batch changes nothing without epochs"),
         (lambda g: g.rank("latent", IMAGES, shares=[0.3]), "shares changes nothing without chance"),
         (lambda g: g.cosim(IMAGES, data_dir="data"), "data_dir changes nothing without data"),
+        (lambda g: bf.check("net.onnx", changes={"train.epochs": 3}), "changes changes nothing in a network"),
         (lambda g: bf.rank("runs/model", "latent", shares=[0.3]), "shares changes nothing without chance"),
         (lambda g: bf.compare_hardware("runs/model", jobs=2), "jobs changes nothing without synth"),
         (lambda g: bf.approximate("net.onnx", IMAGES, lta=[8], draws=2), "draws changes nothing without confusion or"),
@@ -286,6 +288,9 @@ def test_numbers_of_numpy_iterators_and_lists_are_what_they_hold(digits: tuple[n
     rates, seed = np.array([0.25, 0.5], np.float32), np.uint8(3)
     assert to_json(bf.faults("net.onnx", images, labels, rates=rates, maps=np.int8(2), seed=seed)) == to_json(drawn)
     assert to_json(bf.faults("net.onnx", images, labels, rates=iter([0.25, 0.5]), maps=2, seed=3)) == to_json(drawn)
+    changes = {"train.epochs": np.int64(1), "faults.rates": np.array([0.5]), "speed.enabled": np.bool_(False)}
+    assert bf.check("model.yaml", changes=changes).problem is None
+    assert bf.prune("runs/model", amount=np.float32(0.5), steps=np.int8(1), epochs=0, unit=4).kept == {"dense0": 8}
     one = bf.criticality("net.onnx", images, layers=(name for name in ["dense0"]), count=2)
     assert [row.layer for row in one.layers] == ["dense0"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -39,8 +39,23 @@ def changes_of(changes: Changes) -> list[str]:
 
 
 def _text(value: Any) -> str:
-    """A value as YAML: JSON is a part of it."""
-    return json.dumps(str(value) if isinstance(value, os.PathLike) else value, default=list)
+    """A value as YAML: JSON is a part of it.
+
+    Raises:
+        Problem: it is of a kind that recipes do not know.
+    """
+    return json.dumps(str(value) if isinstance(value, os.PathLike) else value, default=_plain)
+
+
+def _plain(value: Any) -> Any:
+    """Numbers and arrays of numpy as Python's, other collections as lists."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, Iterable):
+        return list(value)
+    raise Problem(f"{value!r} is no value of a recipe", "changes", "give numbers, text, lists or mappings")
 
 
 def folding_of(

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 __all__ = ["LoadedGraph", "check", "compile_file", "load"]
 
 
+def _is_recipe(path: PathLike) -> bool:
+    return Path(path).suffix in (".yaml", ".yml")
+
+
 def _learns(method: str) -> bool:
     """Whether a method of pruning trains by itself."""
     from ..recipe.methods.all import METHODS
@@ -57,7 +61,7 @@ def load(path: PathLike, input: str | None = None) -> LoadedGraph:
     return LoadedGraph(found.graphs[found.first], found.files[found.first], found.recipe)
 
 
-@checked_arguments()
+@checked_arguments(Void(("changes",), lambda values: _is_recipe(values["path"]), "in a network"))
 def check(path: PathLike, input: str | None = None, changes: Changes = ()) -> CheckResult:
     """Say what becomes of every operator of a recipe's network or an ONNX file; nothing is trained or written.
 
