@@ -61,6 +61,32 @@ class HeadFirst(MyNet):
         self.unused = QuantLinear(3, 2, bias=False)
 
 
+class TwoResults(MyNet):
+    def forward(self, x):
+        scores = super().forward(x)
+        return scores, scores.argmax(1)
+
+
+class Beside(MyNet):
+    def forward(self, x):
+        scores = super().forward(x)
+        return (scores, scores) if self.training else scores
+
+
+class Softened(MyNet):
+    def forward(self, x):
+        return torch.nn.functional.log_softmax(super().forward(x), dim=1)
+
+
+class Softer(MyNet):
+    def __init__(self):
+        super().__init__()
+        self.end = nn.Softmax(dim=-1)
+
+    def forward(self, x):
+        return self.end(super().forward(x))
+
+
 class Number:
     pass
 '''
@@ -114,6 +140,23 @@ def test_a_class_of_the_users_and_then_its_onnx_file_build(tmp_path: Path, capsy
     assert "torch (Brevitas)" not in {row["stage"] for row in again["verify"]["base"]["stages"]}
     assert (tmp_path / "run2" / "base" / "network.onnx").read_bytes() == exported.read_bytes()
     assert '"compiles": true' in ran(capsys, "check", str(second), "--json")
+
+
+@pytest.mark.parametrize("name", ["Softened", "Softer"])
+def test_scores_in_front_of_a_softmax_are_compared(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = recipe(tmp_path, f"{{arch: 'mynets:{name}'}}")
+    found = json.loads(ran(capsys, "build", str(path), "--run", str(tmp_path / "run"), "--to", "verify", "--json"))
+    rows = found["base"]["stages"]
+    assert rows[0]["stage"] == "torch (Brevitas)" and all(row["differences"] == 0 for row in rows)
+
+
+def test_a_module_that_gives_more_in_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], golden: Golden
+) -> None:
+    path = recipe(tmp_path, "{arch: 'mynets:Beside'}")
+    golden("problems/model_own_beside", ran(capsys, "build", str(path), "--run", str(tmp_path / "run"), status=2))
 
 
 def network_file(
@@ -208,6 +251,7 @@ PROBLEMS = {
     "own_no_class": "{arch: 'mynets:Number'}",
     "own_no_module": "{arch: 'absent_nets:Net'}",
     "own_arguments": "{arch: 'mynets:MyNet', args: {depth: 3}}",
+    "own_two_results": "{arch: 'mynets:TwoResults'}",
     "own_scores": "{arch: 'mynets:MyNet', args: {head: 7}}",
     "own_operators": "{arch: 'mynets:FloatNet'}",
     "zoo_unknown": "{arch: resnet-20}",
