@@ -29,7 +29,7 @@ from bnnflow.transforms.passes.curves import STRAIGHT, MonotoneCurve
 from bnnflow.transforms.reading.read import read
 from bnnflow.transforms.writing.network import write_network
 from bnnflow.transforms.writing.standard import to_standard
-from tests.random_qonnx import Builder
+from tests.random_qonnx import DOMAIN, Builder
 
 EVERY = np.arange(256, dtype=np.uint8).reshape(-1, 1, 1, 1)
 CHANNELS = 4
@@ -260,3 +260,19 @@ def test_a_sign_of_what_limits_leave_of_pixels(limits: tuple[float, float], fall
     theirs = by_onnxruntime(model)
     for stage in stages(graph):
         assert np.array_equal(reference.run(stage.graph, EVERY)[stage.graph.output], theirs), stage.level
+
+
+def test_a_float_tie_of_one_threshold_for_all_is_one_of_every_channel() -> None:
+    """Five times 0.3 is 1.5 in float32's sums, and 1.5000000596 in fractions, whichever channel it is in."""
+    build = Builder(np.random.default_rng(0))
+    build.add("Flatten", axis=1)
+    build.add("Gemm", build.binary_weight(CHANNELS, 1, scale=0.3), transB=1)
+    build.add(
+        "MultiThreshold", build.constant([[1.5]]), domain=DOMAIN, out_dtype="BIPOLAR", out_scale=2.0, out_bias=-1.0
+    )
+    build.add("Gemm", build.binary_weight(3, CHANNELS), transB=1)
+    made = stages(read(build.model((1, 1, 1), 3, annotate=True)))
+    (ties,) = (each for stage in made for each in stage.float_ties)
+    assert ties.alike and f"on {CHANNELS} channels (0, 1, 2, 3)" in " ".join(made[1].notes)
+    tied = images_with_float_ties(made[0].graph, [ties], EVERY)
+    assert np.flatnonzero(tied).tolist() == [5]
