@@ -199,6 +199,11 @@ def _tied(tensors: dict[str, Array], float_ties: Sequence[FloatTies], count: int
     """Which of `count` images hold a value within `share` of a float tie's widths; bool, (count,)."""
     found = np.zeros(count, bool)
     for each in float_ties:
+        if each.alike:
+            values = tensors[each.tensor].astype(np.float64)
+            for threshold, width in zip(each.thresholds, each.widths, strict=True):
+                found |= (np.abs(values - threshold) <= share * width).reshape(count, -1).any(axis=1)
+            continue
         values = tensors[each.tensor][..., list(each.channels)].astype(np.float64)
         near = np.abs(values - np.array(each.thresholds)) <= share * np.array(each.widths)
         found |= near.reshape(count, -1).any(axis=1)

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .common import PathLike, array_of, given_or_default, path_of
+from .arguments import DATA, Count, Natural, PathLike, Segment, Void, checked_arguments
+from .common import array_of, given_or_default, path_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,6 +17,13 @@ if TYPE_CHECKING:
 __all__ = ["approximate"]
 
 
+@checked_arguments(
+    DATA,
+    Void(("balanced",), ("lta",)),
+    Void(("draws", "seed"), ("confusion", "xnor_errors")),
+    Void(("array",), ("capmin", "levels", "confusion", "histogram")),
+    Void(("calibrate",), ("capmin", "refit", "histogram")),
+)
 def approximate(
     path: PathLike,
     images: np.ndarray | PathLike | None = None,
@@ -23,20 +31,20 @@ def approximate(
     *,
     data: str = "",
     data_dir: PathLike | None = None,
-    count: int = 1000,
-    lta: Sequence[int] = (),
+    count: Count = 1000,
+    lta: Sequence[Count] = (),
     balanced: bool = False,
-    capmin: Sequence[int] = (),
-    levels: tuple[int, int] | None = None,
-    array: int = 32,
+    capmin: Sequence[Count] = (),
+    levels: tuple[Natural, Natural] | None = None,
+    array: Segment = 32,
     confusion: PathLike | None = None,
     xnor_errors: PathLike | None = None,
     layers: Sequence[str] = (),
     refit: bool = False,
     calibration: np.ndarray | PathLike | None = None,
-    calibrate: int = 500,
+    calibrate: Count = 500,
     histogram: PathLike | None = None,
-    draws: int = 5,
+    draws: Count = 5,
     seed: int | None = None,
     input: str | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,

@@ -1,23 +1,23 @@
-"""What callers from Python may give: paths as text, arrays or their files, and changes of a recipe as a mapping."""
+"""What arguments of the Python API become: paths, changes of a recipe as text, and the recipe's defaults."""
 
 from __future__ import annotations
 
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bnnflow import Problem
+
+from ..recipe.bounds import checked
+from .arguments import Changes, PathLike
 
 if TYPE_CHECKING:
     import numpy as np
 
     from ..graphs.fault_folding import Folding
 
-PathLike = str | os.PathLike[str]
-Changes = Mapping[str, Any] | Sequence[str]
 T = TypeVar("T")
 
 
@@ -39,8 +39,23 @@ def changes_of(changes: Changes) -> list[str]:
 
 
 def _text(value: Any) -> str:
-    """A value as YAML: JSON is a part of it."""
-    return json.dumps(str(value) if isinstance(value, os.PathLike) else value, default=list)
+    """A value as YAML: JSON is a part of it.
+
+    Raises:
+        Problem: it is of a kind that recipes do not know.
+    """
+    return json.dumps(str(value) if isinstance(value, os.PathLike) else value, default=_plain)
+
+
+def _plain(value: Any) -> Any:
+    """Numbers and arrays of numpy as Python's, other collections as lists."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, Iterable):
+        return list(value)
+    raise Problem(f"{value!r} is no value of a recipe", "changes", "give numbers, text, lists or mappings")
 
 
 def folding_of(
@@ -73,22 +88,11 @@ def checked_key(value: T, key: str) -> T:
     """A value, which is allowed for a key of the recipe; None is.
 
     Raises:
-        Problem: it is of another kind, out of range, or none of the choices.
+        Problem: it is out of range, none of the choices, or a list that holds nothing where the key's must.
     """
-    from ..recipe.bounds import checked
     from ..recipe.fields import field_facts
 
     facts = field_facts(key)
-    if value is not None:
-        _check_kind(key, value, facts.kind, facts.many)
+    if facts.filled and isinstance(value, Sequence) and not value:
+        raise Problem(f"{key}: the list is empty", key=key, hint="leave it out, or give what it is to hold")
     return checked(key, value, [str(word) for word in facts.choices], facts.bounds, facts.kind is int)
-
-
-def _check_kind(key: str, value: Any, kind: type, many: bool) -> None:
-    """What a command line cannot give, but a caller can: text for a list of it, or for a number."""
-    if many and (isinstance(value, str) or not isinstance(value, Iterable)):
-        raise Problem(f"{key}: {value!r} is not a list", key=key, hint=f"give [{value!r}]")
-    wanted = {int: (Integral, "a whole number"), float: (Real, "a number"), str: (str, "text")}.get(kind)
-    for one in value if many else [value]:
-        if wanted is not None and (not isinstance(one, wanted[0]) or isinstance(one, bool)):
-            raise Problem(f"{key}: {one!r} is not {wanted[1]}", key=key)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bnnflow import Problem
 
-from .common import PathLike, array_of, checked_key, folding_of, given_or_default, path_of
+from .arguments import DATA, FOLDED, Count, Either, Jobs, Natural, PathLike, Share, Void, checked_arguments
+from .common import array_of, checked_key, folding_of, given_or_default, path_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,6 +20,44 @@ if TYPE_CHECKING:
 __all__ = ["attack", "criticality", "faults", "margins", "replay"]
 
 
+def _undervolted(values: Mapping[str, Any], which: Callable[[Iterable[bool]], bool]) -> bool:
+    """Whether any, or all, of the models that are named are of undervolted block RAMs."""
+    from ..recipe.unused import undervolts
+
+    models = values["models"] or ()
+    return bool(models) and which(undervolts(name) for name in models)
+
+
+@checked_arguments(
+    DATA,
+    *FOLDED,
+    *(Either(names) for names in (("rates", "table"), ("jobs", "cluster"), ("device", "cluster"), ("device", "jobs"))),
+    Void(("max_maps",), ("interval",)),
+    Void(("error", "confidence"), lambda values: "single" in (values["models"] or ()), "without the model 'single'"),
+    Void(
+        ("rates", "table", "maps", "interval", "max_maps"),
+        lambda values: {*(values["models"] or ())} != {"single"},
+        "for single faults, of which error and confidence decide the number",
+    ),
+    Void(
+        ("rates", "table"),
+        lambda values: not _undervolted(values, all),
+        "for undervolted block RAMs: a board says how often their cells fail",
+    ),
+    Void(
+        ("undervolting", "placement"),
+        lambda values: bool(values["voltages"]) or _undervolted(values, any),
+        "where nothing is undervolted",
+    ),
+    Void(
+        ("device",),
+        lambda values: any(
+            kind in one for one in values["targets"] or ("weights",) for kind in ("weights", "thresholds")
+        ),
+        "for faults of streams and sums, which are simulated on the processor",
+    ),
+    Void(("fifo_depth",), lambda values: "fifos" in (values["targets"] or ()), "without the target 'fifos'"),
+)
 def faults(
     path: PathLike,
     images: np.ndarray | PathLike | None = None,
@@ -26,7 +65,7 @@ def faults(
     *,
     data: str = "",
     data_dir: PathLike | None = None,
-    count: int | None = None,
+    count: Count | None = None,
     rates: Sequence[float] | None = None,
     table: PathLike | None = None,
     voltages: Sequence[float] | None = None,
@@ -52,7 +91,7 @@ def faults(
     against: PathLike | None = None,
     equal: Sequence[str] | None = None,
     store: PathLike | None = None,
-    jobs: int | None = None,
+    jobs: Jobs | None = None,
     cluster: str = "",
     device: str = "cpu",
     input: str | None = None,
@@ -141,6 +180,7 @@ def faults(
     )
 
 
+@checked_arguments(DATA, *FOLDED)
 def replay(
     path: PathLike,
     fault_map: PathLike,
@@ -149,7 +189,7 @@ def replay(
     *,
     data: str = "",
     data_dir: PathLike | None = None,
-    count: int | None = None,
+    count: Count | None = None,
     metrics: Sequence[str] | None = None,
     fps: float | None = None,
     folding: PathLike | None = None,
@@ -188,6 +228,7 @@ def replay(
     )
 
 
+@checked_arguments(DATA)
 def criticality(
     path: PathLike,
     images: np.ndarray | PathLike | None = None,
@@ -195,10 +236,10 @@ def criticality(
     *,
     data: str = "",
     data_dir: PathLike | None = None,
-    count: int = 100,
+    count: Count = 100,
     layers: Sequence[str] = ("all",),
     output: PathLike | None = None,
-    jobs: int = 1,
+    jobs: Jobs = 1,
     csv: PathLike | None = None,
     plot: PathLike | None = None,
     input: str | None = None,
@@ -237,6 +278,7 @@ def criticality(
     return work.criticality(source, given, layers, path_of(output), progress, jobs, path_of(csv), path_of(plot))
 
 
+@checked_arguments(DATA)
 def margins(
     path: PathLike,
     images: np.ndarray | PathLike | None = None,
@@ -244,11 +286,11 @@ def margins(
     *,
     data: str = "",
     data_dir: PathLike | None = None,
-    count: int = 1000,
-    rate: float = 0.01,
-    attack: int = 0,
-    weakest: int = 0,
-    jobs: int = 1,
+    count: Count = 1000,
+    rate: Share = 0.01,
+    attack: Natural = 0,
+    weakest: Natural = 0,
+    jobs: Jobs = 1,
     csv: PathLike | None = None,
     plot: PathLike | None = None,
     input: str | None = None,
@@ -286,6 +328,7 @@ def margins(
     return work.margins(source, given, rate, attack, weakest, jobs, path_of(csv), path_of(plot))
 
 
+@checked_arguments(DATA, *FOLDED)
 def attack(
     path: PathLike,
     images: np.ndarray | PathLike | None = None,
@@ -293,14 +336,14 @@ def attack(
     *,
     data: str = "",
     data_dir: PathLike | None = None,
-    count: int = 1000,
-    batch: int = 128,
-    target: int | None = None,
-    flips: int = 1000,
+    count: Count = 1000,
+    batch: Count = 128,
+    target: Natural | None = None,
+    flips: Count = 1000,
     margin: float = 0.01,
     layers: Sequence[str] = (),
-    candidates: int = 100,
-    random: int = 5,
+    candidates: Count = 100,
+    random: Natural = 5,
     seed: int | None = None,
     start: PathLike | None = None,
     save_map: PathLike | None = None,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .common import PathLike, array_of, path_of
+from .arguments import DATA, Count, Natural, PathLike, Positive, checked_arguments
+from .common import array_of, path_of
 from .hardware import choices_of, of_run, wanted_of
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class GraphHardware:
         path: Path
         recipe: Recipe | None
 
+    @checked_arguments()
     def rtl(
         self,
         folder: PathLike,
@@ -41,14 +43,14 @@ class GraphHardware:
         part: str | None = None,
         clock_mhz: float | None = None,
         folding: PathLike | None = None,
-        fifo: int | None = None,
+        fifo: Natural | None = None,
         fifo_depths: PathLike | None = None,
         control: bool | None = None,
         sets: int | None = None,
         protect: str | None = None,
         scrub: bool | None = None,
         primitives: str | None = None,
-        top_k: int = 0,
+        top_k: Natural = 0,
         keep_shape: bool = False,
     ) -> Rtl:
         """Fold the graph for a rate and write it as SystemVerilog.
@@ -79,6 +81,7 @@ class GraphHardware:
         asked = choices_of(control, sets, protect, scrub, primitives, self.recipe)
         return hardware.rtl(self.graph, wanted, fifos, Path(folder), asked)
 
+    @checked_arguments(DATA)
     def cosim(
         self,
         images: np.ndarray | PathLike | None = None,
@@ -86,24 +89,24 @@ class GraphHardware:
         *,
         data: str = "",
         data_dir: PathLike | None = None,
-        count: int = 20,
-        stalls: int = 3,
-        seed: int = 0,
-        seconds: float | None = None,
+        count: Count = 20,
+        stalls: Natural = 3,
+        seed: Natural = 0,
+        seconds: Positive | None = None,
         structural: bool = False,
         folder: PathLike | None = None,
         fault_map: PathLike | None = None,
         part: str | None = None,
         clock_mhz: float | None = None,
         folding: PathLike | None = None,
-        fifo: int | None = None,
+        fifo: Natural | None = None,
         fifo_depths: PathLike | None = None,
         control: bool | None = None,
         sets: int | None = None,
         protect: str | None = None,
         scrub: bool | None = None,
         primitives: str | None = None,
-        top_k: int = 0,
+        top_k: Natural = 0,
         keep_shape: bool = False,
     ) -> Cosim:
         """Simulate the hardware that `rtl` writes, cycle by cycle by Verilator, and compare it with the simulators.
@@ -144,6 +147,7 @@ class GraphHardware:
         asked = choices_of(control, sets, protect, scrub, primitives, self.recipe)
         return hardware.cosim(self.graph, wanted, fifos, how, asked)
 
+    @checked_arguments(DATA)
     def activity(
         self,
         images: np.ndarray | PathLike | None = None,
@@ -151,21 +155,21 @@ class GraphHardware:
         *,
         data: str = "",
         data_dir: PathLike | None = None,
-        count: int = 20,
-        seed: int = 0,
-        seconds: float | None = None,
+        count: Count = 20,
+        seed: Natural = 0,
+        seconds: Positive | None = None,
         saif: PathLike | None = None,
         part: str | None = None,
         clock_mhz: float | None = None,
         folding: PathLike | None = None,
-        fifo: int | None = None,
+        fifo: Natural | None = None,
         fifo_depths: PathLike | None = None,
         control: bool | None = None,
         sets: int | None = None,
         protect: str | None = None,
         scrub: bool | None = None,
         primitives: str | None = None,
-        top_k: int = 0,
+        top_k: Natural = 0,
         keep_shape: bool = False,
     ) -> Activity:
         """Count how often bits of the hardware that `rtl` writes change with an image, unit by unit, by Verilator.

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..run.files import check_file, check_folder
-from .common import Changes, PathLike, array_of, changes_of, given_or_default, path_of
+from .arguments import DATA, Changes, Count, Natural, PathLike, Void, checked_arguments
+from .common import array_of, changes_of, given_or_default, path_of
 from .graph_hardware import GraphHardware
 from .hardware import table_of, wanted_of
 
@@ -26,6 +27,18 @@ if TYPE_CHECKING:
 __all__ = ["LoadedGraph", "check", "compile_file", "load"]
 
 
+def _is_recipe(path: PathLike) -> bool:
+    return Path(path).suffix in (".yaml", ".yml")
+
+
+def _learns(method: str) -> bool:
+    """Whether a method of pruning trains by itself."""
+    from ..recipe.methods.all import METHODS
+
+    return method in METHODS and METHODS[method].learns
+
+
+@checked_arguments()
 def load(path: PathLike, input: str | None = None) -> LoadedGraph:
     """Open an ONNX file of any level: QONNX, streamlined, or dataflow units.
 
@@ -48,6 +61,7 @@ def load(path: PathLike, input: str | None = None) -> LoadedGraph:
     return LoadedGraph(found.graphs[found.first], found.files[found.first], found.recipe)
 
 
+@checked_arguments(Void(("changes",), lambda values: _is_recipe(values["path"]), "in a network"))
 def check(path: PathLike, input: str | None = None, changes: Changes = ()) -> CheckResult:
     """Say what becomes of every operator of a recipe's network or an ONNX file; nothing is trained or written.
 
@@ -67,6 +81,7 @@ def check(path: PathLike, input: str | None = None, changes: Changes = ()) -> Ch
     return work.check(Path(path), input, changes_of(changes))
 
 
+@checked_arguments()
 def compile_file(
     path: PathLike,
     folder: PathLike | None = None,
@@ -77,7 +92,7 @@ def compile_file(
     finn_base: bool = False,
     finn_plus: bool = False,
     input: str | None = None,
-    top_k: int = 0,
+    top_k: Natural = 0,
     keep_shape: bool = False,
 ) -> CompileResult:
     """Compile an ONNX file and write every level behind it, as ONNX and as text.
@@ -130,6 +145,7 @@ class LoadedGraph(GraphHardware):
 
         return level_of(self.graph)
 
+    @checked_arguments()
     def compile(
         self, to: str = "dataflow", *, finn_plus: bool = False, top_k: int = 0, keep_shape: bool = False
     ) -> LoadedGraph:
@@ -156,6 +172,7 @@ class LoadedGraph(GraphHardware):
             raise Problem(f"there is no level {to!r} to compile to", "to", f"levels are: {', '.join(levels)}")
         return LoadedGraph(levels[to], self.path)
 
+    @checked_arguments(DATA)
     def simulate(
         self,
         images: np.ndarray | PathLike | None = None,
@@ -163,8 +180,8 @@ class LoadedGraph(GraphHardware):
         *,
         data: str = "",
         data_dir: PathLike | None = None,
-        count: int | None = None,
-        batch: int | None = None,
+        count: Count | None = None,
+        batch: Count | None = None,
         threads: int | None = None,
         device: str = "cpu",
         taps: Sequence[str] = (),
@@ -208,6 +225,7 @@ class LoadedGraph(GraphHardware):
             output=path_of(output),
         )
 
+    @checked_arguments(DATA, Void(("batch", "learning_rate", "distill"), ("epochs",)))
     def prune(
         self,
         output: PathLike,
@@ -220,11 +238,11 @@ class LoadedGraph(GraphHardware):
         unit: int | None = None,
         min_width: int | None = None,
         criterion: str = "auto",
-        count: int | None = None,
+        count: Count | None = None,
         calibration: int | None = None,
         seed: int | None = None,
-        epochs: int = 0,
-        batch: int | None = None,
+        epochs: Natural = 0,
+        batch: Count | None = None,
         learning_rate: float | None = None,
         distill: float | None = None,
         progress: Callable[[int, int, dict[str, float]], None] | None = None,
@@ -279,6 +297,13 @@ class LoadedGraph(GraphHardware):
         )
         return work.prune_file(self.graph, self.path, Path(output), given, how, progress)
 
+    @checked_arguments(
+        DATA,
+        Void(("learning_rate",), ("epochs",)),
+        Void(
+            ("batch", "distill"), lambda values: bool(values["epochs"]) or _learns(values["method"]), "without epochs"
+        ),
+    )
     def prune_by(
         self,
         method: str,
@@ -290,11 +315,11 @@ class LoadedGraph(GraphHardware):
         data: str = "",
         data_dir: PathLike | None = None,
         max_loss: float | None = None,
-        count: int | None = None,
+        count: Count | None = None,
         calibration: int | None = None,
         seed: int | None = None,
-        epochs: int = 0,
-        batch: int | None = None,
+        epochs: Natural = 0,
+        batch: Count | None = None,
         learning_rate: float | None = None,
         distill: float | None = None,
         progress: Callable[[int, int, dict[str, float]], None] | None = None,
@@ -336,6 +361,7 @@ class LoadedGraph(GraphHardware):
         )
         return work.reduce_file(self.graph, self.path, Path(output), given, how, progress)
 
+    @checked_arguments(DATA, Void(("shares",), ("chance",)))
     def rank(
         self,
         criteria: Sequence[str] | str | None = None,
@@ -344,10 +370,10 @@ class LoadedGraph(GraphHardware):
         *,
         data: str = "",
         data_dir: PathLike | None = None,
-        count: int | None = None,
+        count: Count | None = None,
         seed: int | None = None,
-        threads: int = 1,
-        chance: int = 0,
+        threads: Count = 1,
+        chance: Natural = 0,
         shares: Sequence[float] = (0.25, 0.5, 0.75),
         csv: PathLike | None = None,
         progress: Callable[[int, int], None] | None = None,
@@ -388,6 +414,7 @@ class LoadedGraph(GraphHardware):
             written.write_ranking_csv(found, Path(csv))
         return found
 
+    @checked_arguments()
     def estimate(
         self,
         fps: float | None = None,
@@ -397,10 +424,10 @@ class LoadedGraph(GraphHardware):
         folding: PathLike | None = None,
         cost_model: str | None = None,
         calibration: PathLike | None = None,
-        fifo: int = 2,
+        fifo: Natural = 2,
         fifo_depths: PathLike | None = None,
         finn_plus: bool = False,
-        top_k: int = 0,
+        top_k: Natural = 0,
         keep_shape: bool = False,
         output: PathLike | None = None,
         unrolled: bool = False,
@@ -441,6 +468,7 @@ class LoadedGraph(GraphHardware):
         own = table_of(calibration)
         return graphs.estimate(self.graph, wanted, cost_model, depths, place, unrolled, own)
 
+    @checked_arguments()
     def cycles(
         self,
         fps: float | None = None,
@@ -448,11 +476,11 @@ class LoadedGraph(GraphHardware):
         part: str | None = None,
         clock_mhz: float | None = None,
         folding: PathLike | None = None,
-        count: int = 3,
-        fifo: int = 2,
+        count: Count = 3,
+        fifo: Natural = 2,
         fifo_depths: PathLike | None = None,
         finn_plus: bool = False,
-        top_k: int = 0,
+        top_k: Natural = 0,
         keep_shape: bool = False,
     ) -> Cycles:
         """Fold the graph for a rate and simulate when every word moves; a deadlock is found, not raised.

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from .common import PathLike, checked_key, given_or_default, path_of
+from .arguments import Count, Jobs, Natural, PathLike, Positive, checked_arguments
+from .common import checked_key, given_or_default, path_of
 
 if TYPE_CHECKING:
     from ...build.calibrated.table import Table
@@ -22,6 +23,7 @@ __all__ = ["calibrate", "explore", "route", "synth"]
 T = TypeVar("T")
 
 
+@checked_arguments()
 def synth(
     path: PathLike,
     fps: float | None = None,
@@ -29,13 +31,13 @@ def synth(
     units: Sequence[str] = (),
     family: str = "",
     whole: bool = False,
-    jobs: int | None = None,
-    seconds: float | None = None,
+    jobs: Jobs | None = None,
+    seconds: Positive | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
     part: str | None = None,
     clock_mhz: float | None = None,
     folding: PathLike | None = None,
-    fifo: int | None = None,
+    fifo: Natural | None = None,
     fifo_depths: PathLike | None = None,
     control: bool | None = None,
     sets: int | None = None,
@@ -43,7 +45,7 @@ def synth(
     scrub: bool | None = None,
     primitives: str | None = None,
     input: str | None = None,
-    top_k: int = 0,
+    top_k: Natural = 0,
     keep_shape: bool = False,
 ) -> SynthesisResult:
     """Map hardware to an FPGA's cells by yosys, unit by unit; what was mapped before is taken from the cache.
@@ -87,6 +89,7 @@ def synth(
     return work.synth(found.graphs, wanted, fifos, how, asked, progress)
 
 
+@checked_arguments()
 def route(
     path: PathLike,
     fps: float | None = None,
@@ -94,13 +97,13 @@ def route(
     units: Sequence[str] = (),
     grade: str | None = None,
     seeds: int | None = None,
-    jobs: int | None = None,
-    seconds: float | None = None,
+    jobs: Jobs | None = None,
+    seconds: Positive | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
     part: str | None = None,
     clock_mhz: float | None = None,
     folding: PathLike | None = None,
-    fifo: int | None = None,
+    fifo: Natural | None = None,
     fifo_depths: PathLike | None = None,
     control: bool | None = None,
     sets: int | None = None,
@@ -108,7 +111,7 @@ def route(
     scrub: bool | None = None,
     primitives: str | None = None,
     input: str | None = None,
-    top_k: int = 0,
+    top_k: Natural = 0,
     keep_shape: bool = False,
 ) -> RoutingResult:
     """Place and route hardware on a part by nextpnr; what was done before is taken from the cache.
@@ -154,15 +157,16 @@ def route(
     return work.route(found.graphs, wanted, fifos, how, asked, progress)
 
 
+@checked_arguments()
 def explore(
     path: PathLike,
     fps: float | None = None,
     *,
-    latency_us: float | None = None,
-    lut: int | None = None,
-    bram18: int | None = None,
-    points: int = 20,
-    pick: int | None = None,
+    latency_us: Positive | None = None,
+    lut: Count | None = None,
+    bram18: Natural | None = None,
+    points: Count = 20,
+    pick: Count | None = None,
     output: PathLike | None = None,
     csv: PathLike | None = None,
     widths: bool = False,
@@ -170,7 +174,7 @@ def explore(
     part: str | None = None,
     clock_mhz: float | None = None,
     input: str | None = None,
-    top_k: int = 0,
+    top_k: Natural = 0,
     keep_shape: bool = False,
 ) -> Exploration:
     """Find the designs of a network that are worth building: no other is as fast with as few LUTs and block RAMs.
@@ -212,12 +216,13 @@ def explore(
     return work.explore(found.graphs[found.first], wanted, asked)
 
 
+@checked_arguments()
 def calibrate(
     family: str,
     output: PathLike | None = None,
     *,
-    jobs: int | None = None,
-    seconds: float | None = None,
+    jobs: Jobs | None = None,
+    seconds: Positive | None = None,
     place: str | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Table:
@@ -313,7 +318,7 @@ def wanted_of(
     fps: float | None,
     folding: PathLike | None,
     finn_plus: bool,
-    top_k: int,
+    top_k: Natural,
     keep_shape: bool,
     recipe: Recipe | None,
 ) -> Wanted:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .common import PathLike
+from .arguments import PathLike, checked_arguments
 
 if TYPE_CHECKING:
     from ..results.parts import PartFacts, PartList
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 __all__ = ["part", "parts"]
 
 
+@checked_arguments()
 def parts(*words: str) -> PartList:
     """The parts that are known, or those in whose name, family, boards or description every word stands.
 
@@ -26,6 +27,7 @@ def parts(*words: str) -> PartList:
     return listed(words)
 
 
+@checked_arguments()
 def part(name: PathLike) -> PartFacts:
     """What a part holds.
 

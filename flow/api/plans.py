@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .common import PathLike, array_of, folding_of, given_or_default, path_of
+from .arguments import DATA, FOLDED, Bit, Count, Jobs, Natural, PathLike, Rate, Share, Void, checked_arguments
+from .common import array_of, folding_of, given_or_default, path_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,6 +21,7 @@ GRID = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 2e-2, 3e-2, 5e-2, 1e-1, 2e-1)
 CODES = ("secded-72-64", "tmr")
 
 
+@checked_arguments(DATA)
 def tolerance(
     path: PathLike,
     images: np.ndarray | PathLike | None = None,
@@ -27,14 +29,14 @@ def tolerance(
     *,
     data: str = "",
     data_dir: PathLike | None = None,
-    count: int = 2000,
+    count: Count = 2000,
     grid: Sequence[float] = GRID,
-    loss: float = 0.01,
+    loss: Share = 0.01,
     target: str = "weights",
     maps: int | None = None,
     seed: int | None = None,
     store: PathLike | None = None,
-    jobs: int | None = None,
+    jobs: Jobs | None = None,
     output: PathLike | None = None,
     input: str | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -81,17 +83,18 @@ def tolerance(
     return work.tolerance(source, given, list(grid), loss, how, path_of(output), progress)
 
 
+@checked_arguments(DATA, *FOLDED)
 def protect(
     path: PathLike,
     images: np.ndarray | PathLike | None = None,
     labels: np.ndarray | PathLike | None = None,
     *,
-    rate: float,
+    rate: Rate,
     data: str = "",
     data_dir: PathLike | None = None,
-    count: int = 2000,
+    count: Count = 2000,
     codes: Sequence[str] = CODES,
-    loss: float = 0.002,
+    loss: Share = 0.002,
     target: str = "weights",
     maps: int | None = None,
     seed: int | None = None,
@@ -101,7 +104,7 @@ def protect(
     part: str | None = None,
     clock_mhz: float | None = None,
     store: PathLike | None = None,
-    jobs: int | None = None,
+    jobs: Jobs | None = None,
     output: PathLike | None = None,
     input: str | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -141,6 +144,7 @@ def protect(
     return work.protect(source, given, rate, list(codes), loss, how, path_of(output), progress)
 
 
+@checked_arguments(DATA, *FOLDED)
 def permute(
     path: PathLike,
     images: np.ndarray | PathLike | None = None,
@@ -148,10 +152,10 @@ def permute(
     *,
     data: str = "",
     data_dir: PathLike | None = None,
-    count: int = 2000,
+    count: Count = 2000,
     units: Sequence[str] = (),
-    pe: int | None = None,
-    stuck: int | None = None,
+    pe: Natural | None = None,
+    stuck: Bit | None = None,
     by: str = "accuracy",
     together: bool = True,
     fps: float | None = None,
@@ -195,17 +199,18 @@ def permute(
     return work.permute(source, given, bad, by, together, path_of(output), progress)
 
 
+@checked_arguments(DATA, FOLDED[0], Void(("clock_mhz",), ("fps",)))
 def replicate(
     path: PathLike,
     images: np.ndarray | PathLike | None = None,
     labels: np.ndarray | PathLike | None = None,
     *,
     unit: str,
-    channels: Sequence[int] = (),
+    channels: Sequence[Count] = (),
     data: str = "",
     data_dir: PathLike | None = None,
-    count: int = 2000,
-    stuck: int | None = None,
+    count: Count = 2000,
+    stuck: Bit | None = None,
     by: str = "accuracy",
     fps: float | None = None,
     folding: PathLike | None = None,

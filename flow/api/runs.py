@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from bnnflow import Problem
 
-from .common import Changes, PathLike, changes_of, given_or_default, path_of
+from .arguments import Changes, Count, Jobs, Natural, PathLike, Share, Void, checked_arguments
+from .common import changes_of, given_or_default, path_of
 
 if TYPE_CHECKING:
     from ..results.compared_runs import RunsCompared
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["build", "compare", "compare_hardware", "prune", "rank"]
 
 
+@checked_arguments()
 def build(
     recipe: PathLike = "model.yaml",
     run: PathLike | None = None,
@@ -54,16 +56,17 @@ def build(
     return planned(Path(recipe), path_of(run), changes_of(changes), first, last).built(quiet)
 
 
+@checked_arguments(Void(("shares",), ("chance",)))
 def rank(
     run: PathLike,
     criteria: Sequence[str] | str | None = None,
     *,
     network: str = "base",
-    count: int | None = None,
+    count: Count | None = None,
     seed: int | None = None,
-    threads: int = 1,
+    threads: Count = 1,
     data_dir: PathLike | None = None,
-    chance: int = 0,
+    chance: Natural = 0,
     shares: Sequence[float] = (0.25, 0.5, 0.75),
     csv: PathLike | None = None,
     plot: PathLike | None = None,
@@ -117,6 +120,7 @@ def rank(
     return scored
 
 
+@checked_arguments()
 def prune(
     source: PathLike,
     run: PathLike | None = None,
@@ -156,6 +160,7 @@ def prune(
     return work.prune(Path(source), path_of(run), wanted, quiet)
 
 
+@checked_arguments()
 def compare(*runs: PathLike) -> list[Summary]:
     """The summaries of several runs, whose files are all as they were written.
 
@@ -170,13 +175,14 @@ def compare(*runs: PathLike) -> list[Summary]:
     return [read_summary(Path(run)) for run in runs]
 
 
+@checked_arguments(Void(("jobs",), ("synth",)))
 def compare_hardware(
     *runs: PathLike,
     fps: float | None = None,
     part: str | None = None,
-    loss: float = 0.01,
+    loss: Share = 0.01,
     synth: bool = False,
-    jobs: int | None = None,
+    jobs: Jobs | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> RunsCompared:
     """Pruned networks beside the unpruned ones of their runs, at equal rate, at equal resources, at equal accuracy.

@@ -8,8 +8,8 @@ from typing import Annotated
 from .commands import examples
 from .declare import Own
 from .graphs import Calibration, KeepShape, Rate, TopK
-from .hardware import ClockOf, HardwareOf, PartOf, families
-from .options import Contract, Json
+from .hardware import families
+from .options import ClockOf, Contract, HardwareOf, Json, PartOf
 
 
 @examples(

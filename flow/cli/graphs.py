@@ -13,14 +13,17 @@ from .commands import examples
 from .declare import KEY, Key, Own
 from .options import (
     Clock,
+    ClockOf,
     Contract,
     DataDir,
     DataName,
     Device,
     GraphFile,
+    HardwareOf,
     ImagesOrContract,
     Json,
     Part,
+    PartOf,
     useless,
 )
 
@@ -217,9 +220,9 @@ def _cost_models() -> tuple[str, ...]:
     "flow estimate net.onnx --folding folding.json --cost-model finn  # FINN's figures, digit for digit.",
 )
 def estimate(
-    graph: GraphFile,
-    part: Part = KEY,
-    clock_mhz: Clock = KEY,
+    graph: HardwareOf,
+    part: PartOf = None,
+    clock_mhz: ClockOf = None,
     fps: Rate = None,
     cost_model: Annotated[
         str | None,
@@ -274,9 +277,9 @@ def estimate(
 @examples("flow cycles net.onnx --fps 10000", "flow cycles net.onnx --fps 10000 --fifo 16 --fifo-depths depths.json")
 def cycles(
     context: typer.Context,
-    graph: GraphFile,
-    part: Part = KEY,
-    clock_mhz: Clock = KEY,
+    graph: HardwareOf,
+    part: PartOf = None,
+    clock_mhz: ClockOf = None,
     fps: Rate = None,
     folding: Folding = None,
     images: Annotated[int, Own("Images to send, one behind the other.", least=1)] = 3,

@@ -13,16 +13,7 @@ from bnnflow import CHECK_FAILED, Problem
 from .commands import examples
 from .declare import Key, Own
 from .graphs import Depths, Folding, KeepShape, Rate, TopK
-from .options import Contract, DataDir, DataName, ImagesOrContract, Json, useless
-
-HardwareOf = Annotated[
-    Path,
-    Own(
-        "ONNX file of any level, or a run: its pruned network as it is folded, else its base; RUN/base is that.",
-        argument=True,
-        metavar="RUN|GRAPH",
-    ),
-]
+from .options import OF_RUN, ClockOf, Contract, DataDir, DataName, HardwareOf, ImagesOrContract, Json, PartOf, useless
 
 
 def families() -> tuple[str, ...]:
@@ -32,11 +23,6 @@ def families() -> tuple[str, ...]:
     return tuple(FAMILIES)
 
 
-_OF_RUN = "{field}, or the run's"
-PartOf = Annotated[str | None, Key("target.part", default=_OF_RUN)]
-ClockOf = Annotated[float | None, Key("target.clock_mhz", default=_OF_RUN)]
-
-
 @dataclass(frozen=True, slots=True)
 class Hardware:
     """Options of every command that makes hardware: what a graph is folded for, and what the hardware is to have."""
@@ -44,13 +30,13 @@ class Hardware:
     clock_mhz: ClockOf = None
     fps: Rate = None
     folding: Folding = None
-    fifo: Annotated[int | None, Key("rtl.fifo", default=_OF_RUN)] = None
+    fifo: Annotated[int | None, Key("rtl.fifo", default=OF_RUN)] = None
     fifo_depths: Depths = None
-    control: Annotated[bool | None, Key("rtl.control", default=_OF_RUN)] = None
-    sets: Annotated[int | None, Key("rtl.sets", default=_OF_RUN)] = None
-    protect: Annotated[str | None, Key("rtl.protect", metavar="CODES", default=_OF_RUN)] = None
-    scrub: Annotated[bool | None, Key("rtl.scrub", default=_OF_RUN)] = None
-    primitives: Annotated[str | None, Key("rtl.primitives", default=_OF_RUN)] = None
+    control: Annotated[bool | None, Key("rtl.control", default=OF_RUN)] = None
+    sets: Annotated[int | None, Key("rtl.sets", default=OF_RUN)] = None
+    protect: Annotated[str | None, Key("rtl.protect", metavar="CODES", default=OF_RUN)] = None
+    scrub: Annotated[bool | None, Key("rtl.scrub", default=OF_RUN)] = None
+    primitives: Annotated[str | None, Key("rtl.primitives", default=OF_RUN)] = None
     top_k: TopK = 0
     keep_shape: KeepShape = False
 
@@ -276,8 +262,8 @@ def route(
         Own("Place this unit by itself; may be given several times.", ("--unit",), default="all of them, together"),
     ] = None,
     part: Annotated[str | None, Key("route.part", default="the run's route.part, or its target.part")] = None,
-    grade: Annotated[str | None, Key("route.grade", default=_OF_RUN)] = None,
-    seeds: Annotated[int | None, Key("route.seeds", default=_OF_RUN)] = None,
+    grade: Annotated[str | None, Key("route.grade", default=OF_RUN)] = None,
+    seeds: Annotated[int | None, Key("route.seeds", default=OF_RUN)] = None,
     jobs: Annotated[int | None, Own("Runs at a time.", least=1, default="one a processor, at most 4")] = None,
     timeout: Annotated[
         float | None, Own("Seconds that yosys and nextpnr may take each.", above=0, default="no limit")

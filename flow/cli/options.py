@@ -13,6 +13,14 @@ from bnnflow import Problem
 from .declare import Key, Own
 
 GraphFile = Annotated[Path, Own("ONNX file: QONNX, streamlined or dataflow.", argument=True)]
+HardwareOf = Annotated[
+    Path,
+    Own(
+        "ONNX file of any level, or a run: its pruned network as it is folded, else its base; RUN/base is that.",
+        argument=True,
+        metavar="RUN|GRAPH",
+    ),
+]
 Json = Annotated[bool, Own("Print one JSON object and nothing else.", ("--json",))]
 Overrides = Annotated[
     list[str] | None,
@@ -59,6 +67,9 @@ DataOfRun = Annotated[
         default="that of the run that the graph belongs to",
     ),
 ]
+OF_RUN = "{field}, or the run's"
+PartOf = Annotated[str | None, Key("target.part", default=OF_RUN)]
+ClockOf = Annotated[float | None, Key("target.clock_mhz", default=OF_RUN)]
 Part = Annotated[str, Key("target.part")]
 Clock = Annotated[float, Key("target.clock_mhz")]
 Device = Annotated[

@@ -16,7 +16,7 @@ from ...transforms.reading.read import read
 from ..graphs.comparison import FIFO, NETWORKS, Mapped, Sized, Target, compare_hardware
 from ..graphs.hardware import hardware_of
 from ..graphs.synthesis import Progress, SynthOptions, kept_synthesis, mapped
-from ..recipe.file import load_recipe
+from ..recipe.of_runs import recipe_of
 from ..recipe.parts import target_part
 from ..recipe.schema import Recipe
 from ..results.compared_runs import RunsCompared
@@ -24,7 +24,7 @@ from ..results.comparison import AccuracyCandidate, EqualAccuracy, HardwareCompa
 from ..results.stages import PruneStep
 from ..results.summary import Summary
 from ..results.synthesis import Synthesis
-from ..run.folder import RECIPE, Run
+from ..run.folder import Run
 from ..run.names import LEVEL_FILES
 from ..run.tools import synthesis_tool, yosys_command
 from ..stages.summary import read_summary
@@ -90,7 +90,7 @@ def compare(runs: Sequence[Path], asked: Asked) -> RunsCompared:
             continue
         run = Run.find(folder)
         assert run is not None, "its summary was read"
-        recipe = load_recipe(run.folder / RECIPE)
+        recipe = recipe_of(run)
         part = asked.part or target_part(recipe)
         known = None if asked.anew else summary.comparison
         if known is None:

@@ -183,7 +183,11 @@ def _chosen(
     if asked.pick is not None:
         if not 1 <= asked.pick <= len(designs):
             raise Problem(f"there is no design {asked.pick}", "--pick", f"designs are numbered 1 to {len(designs)}")
-        return asked.pick
+        picked = designs[asked.pick - 1]
+        if not picked.fits:
+            what = f"design {picked.number} takes {picked.lut:,} LUT, {picked.bram18:,} BRAM18 and {picked.dsp:,} DSP"
+            raise Problem(f"{what}, which is more than is allowed", "--pick", "pick one that fits", CHECK_FAILED)
+        return picked.number if asked.latency_us is None else _early(space, wanted, asked.latency_us, front, [picked])
     fitting = sorted((each for each in designs if each.fits), key=lambda each: (each.share, each.cycles))
     if asked.latency_us is not None:
         return _early(space, wanted, asked.latency_us, front, fitting)
@@ -207,7 +211,8 @@ def _early(
         if latency <= limit:
             return each.number
         earliest = min(earliest, latency)
-    what = f"no design gives the first image within {latency_us:g} us at {wanted.clock_mhz:g} MHz"
+    which = "no design gives" if len(fitting) > 1 else f"design {fitting[0].number} does not give"
+    what = f"{which} the first image within {latency_us:g} us at {wanted.clock_mhz:g} MHz"
     hint = f"the earliest of those that were simulated needs {earliest / wanted.clock_mhz:,.2f} us"
     raise Problem(what, "--latency-us", hint, CHECK_FAILED)
 

@@ -242,7 +242,7 @@ def cycles(
     made = compile_and_fold(graph, wanted)
     folded, clock_mhz, depth = made.graph, wanted.clock_mhz, fifos.depth
     own = fifos.own(made, wanted.finn_plus)
-    both = rate(folded, depth, own, images)
+    both = rate(folded, depth, own, images, remedy=True)
     restored = both.at(depth, own, clock_mhz)
     found, stuck = both.given, both.given.deadlock
     if stuck is not None:

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 from bnnflow import Problem
 
-from ..recipe.file import dump, load_recipe
+from ..recipe.file import dump
 from ..recipe.objects import trained_file
+from ..recipe.of_runs import recipe_of
 from ..recipe.schema import Recipe
 from ..results.networks import PackedFile, TrainedNetwork
 from ..run.files import check_file, explain
-from ..run.folder import RECIPE, Run, verify_recorded
+from ..run.folder import Run, verify_recorded
 from ..run.names import WEIGHTS
 from ..run.typed_json import extended
 
@@ -48,7 +49,7 @@ def pack_run(folder: Path, output: Path | None, network: str, machine: str, forc
     if not run.manifest["stages"].get(stage, {}).get("facts") or not weights.is_file():
         raise Problem(f"this run has no {network} network yet", str(folder), f"flow build continues with it to {stage}")
     verify_recorded(weights)
-    recipe = load_recipe(run.path(RECIPE))
+    recipe = recipe_of(run)
     path = output or Path(f"{recipe.name}{SUFFIX}")
     check_file(path, (SUFFIX,), [weights])
     if path.exists() and not force:

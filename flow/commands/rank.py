@@ -16,10 +16,11 @@ from bnnflow import CHECK_FAILED, Problem
 from ...models.relevance.criteria import CRITERIA, Criterion
 from ..recipe.file import load_recipe
 from ..recipe.objects import dataset, export_properties, set_threads, train_settings
+from ..recipe.of_runs import recipe_of
 from ..recipe.schema import Recipe
 from ..results.rankings import CaptumComparison, ChanceTable, CriterionScores, Ranking
 from ..run.files import write_whole
-from ..run.folder import RECIPE, Run
+from ..run.folder import Run
 from ..run.names import FLIPS, WEIGHTS
 from ..run.typed_json import extended
 
@@ -170,7 +171,7 @@ def chance_table(
     from ..pruning.structure import graph_and_structure
 
     check_shares(shares)
-    recipe = load_recipe(run.path(RECIPE), [f"data.dir={data_dir.absolute()}"] if data_dir is not None else [])
+    recipe = recipe_of(run, [f"data.dir={data_dir.absolute()}"] if data_dir is not None else [])
     images, settings = dataset(recipe), recipe.prune
     out = held_out(images.train_labels, train_settings(recipe))
     # No image judges what it helped to score.
@@ -199,7 +200,7 @@ def _network(run: Run, which: str, data_dir: Path | None) -> tuple[Network | Own
     from ...models.training.ensemble import joined
 
     changes = [f"data.dir={data_dir.absolute()}"] if data_dir is not None else []
-    recipe = load_recipe(run.path(RECIPE), changes)
+    recipe = recipe_of(run, changes)
     path = run.path(f"{which}/{WEIGHTS}")
     if which not in ("base", "pruned") or not path.is_file():
         there = [name for name in ("base", "pruned") if run.path(f"{name}/{WEIGHTS}").is_file()]

@@ -155,15 +155,15 @@ def images_of_run(path: Path, limit: int | None) -> tuple[np.ndarray, np.ndarray
 
 
 def _dataset_of_run(path: Path) -> Dataset:
-    from ..recipe.file import load_recipe
     from ..recipe.objects import dataset
-    from ..run.folder import RECIPE, Run
+    from ..recipe.of_runs import recipe_of
+    from ..run.folder import Run
 
     run = Run.find(path)
     if run is None:
         hint = "give --data digits, or --input X.npy with --labels L.npy"
         raise Problem("nothing says which images this network is for", str(path), hint)
-    return dataset(load_recipe(run.path(RECIPE)))
+    return dataset(recipe_of(run))
 
 
 def training_images(name: str, folder: Path | None, path: Path, limit: int) -> np.ndarray:

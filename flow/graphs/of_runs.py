@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bnnflow import Problem
+from bnnflow import CHECK_FAILED, Problem
 
 from ...transforms.ir.contract import InputContract
 from ...transforms.ir.graph import Graph
-from ..run.folder import RECIPE, Run
+from ..run.folder import Run
 from ..run.names import FOLDED
 from .inputs import open_graph
 
@@ -47,21 +47,27 @@ def networks(path: Path, contract: InputContract | None = None) -> Source:
         contract: what an input holds whose file does not say so.
 
     Raises:
-        Problem: the folder is none of a run, or one of its files was changed since it was written (status 1).
+        Problem: the folder is none of a run; status 1: one of its networks is gone, or a network or the recipe was
+            changed since it was written.
     """
     if not path.is_dir():
         graph = open_graph(path, contract)
         return Source({graph.name: graph}, {graph.name: path})
     run = Run.find(path)
+    if run is not None and path.absolute() == run.folder:
+        lost = [f"{name}/{FOLDED}" for name in ("base", "pruned") if run.holds(f"{name}/{FOLDED}")]
+        lost = [name for name in lost if not run.path(name).is_file()]
+        if lost:
+            raise Problem(f"{lost[0]} is missing", str(path), "build the recipe again", CHECK_FAILED)
     places = [path] if (path / FOLDED).is_file() else [path / network for network in ("base", "pruned")]
     files = {place.absolute().name: place / FOLDED for place in places if (place / FOLDED).is_file()}
     if run is None or not files:
         raise Problem(
             "there is no run's folded network in this folder", str(path), "give a run of `flow build`, or a file"
         )
-    from ..recipe.file import load_recipe
+    from ..recipe.of_runs import recipe_of
 
-    recipe = load_recipe(run.folder / RECIPE)
+    recipe = recipe_of(run)
     graphs = {name: named(open_graph(file, contract), recipe, name) for name, file in files.items()}
     return Source(graphs, files, recipe)
 

@@ -7,47 +7,61 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
+import onnx.helper
 
 from bnnflow import Problem
 
 from ...transforms.reading.read import load
+from ...transforms.writing.judged import judged
 
 
 def onnxruntime_scores(path: Path, images: np.ndarray, batch: int = 500) -> np.ndarray:
     """Class scores of a QONNX file by onnxruntime in float32, operator by operator as the file says."""
-    session = onnxruntime_session(path, optimize=False)
-    name = session.get_inputs()[0].name
-    parts = [
-        session.run(None, {name: images[start : start + batch].astype(np.float32)})[0]
-        for start in range(0, len(images), batch)
-    ]
-    return np.concatenate(parts)
+    run = onnxruntime_program(path, optimize=False)
+    return np.concatenate([run(images[start : start + batch]) for start in range(0, len(images), batch)])
 
 
-def onnxruntime_session(path: Path, threads: int = 0, optimize: bool = True) -> Any:
-    """An onnxruntime session of a QONNX file's standard form.
+def onnxruntime_program(path: Path, threads: int = 0, optimize: bool = True) -> Callable[[np.ndarray], np.ndarray]:
+    """A QONNX file's standard form in onnxruntime: images (any number, ...), of any type, to its first output.
 
     Args:
         path: QONNX file.
         threads: 0 for as many as there are cores.
         optimize: let onnxruntime fuse operators. It multiplies batch-norm gains into weights, which moves
             exact ties to either side of zero; so it must not where its results are compared.
+
+    Raises:
+        Problem: the network has no standard form, or onnxruntime does not take it.
     """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
+    options.log_severity_level = 4
     if not optimize:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    return onnxruntime.InferenceSession(_standard(path), options, providers=["CPUExecutionProvider"])
+    model = _standard(path)
+    try:
+        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise Problem(f"onnxruntime does not take the network: {str(error).splitlines()[-1]}", str(path)) from error
+    name, kind = session.get_inputs()[0].name, input_type(model)
+    return lambda images: np.reshape(session.run(None, {name: images.astype(kind)})[0], (len(images), -1))
 
 
-def _standard(path: Path) -> bytes:
-    """A QONNX file in plain ONNX."""
+def input_type(model: onnx.ModelProto) -> np.dtype:
+    """The type that a file says of its first input."""
+    stored = {item.name for item in model.graph.initializer}
+    given = next(item for item in model.graph.input if item.name not in stored)
+    return np.dtype(onnx.helper.tensor_dtype_to_np_dtype(given.type.tensor_type.elem_type))
+
+
+def _standard(path: Path) -> onnx.ModelProto:
+    """A QONNX file in plain ONNX, up to its scores."""
     from ...transforms.writing.standard import to_standard
 
-    made: bytes = to_standard(load(path)).SerializeToString()
-    return made
+    return to_standard(judged(load(path)))
 
 
 def openvino_program(path: Path, threads: int) -> Callable[[np.ndarray], np.ndarray]:
@@ -59,9 +73,15 @@ def openvino_program(path: Path, threads: int) -> Callable[[np.ndarray], np.ndar
     import openvino
 
     try:
-        return openvino_compiled(openvino.Core().read_model(_standard(path)), threads)
+        model = _standard(path)
+        program, kind = (
+            openvino_compiled(openvino.Core().read_model(model.SerializeToString()), threads),
+            input_type(model),
+        )
     except RuntimeError as error:
         raise Problem(f"OpenVINO does not take the network: {str(error).splitlines()[-1]}", str(path)) from error
+    kind = input_type(model)
+    return lambda images: np.reshape(program(images.astype(kind)), (len(images), -1))
 
 
 def openvino_compiled(model: Any, threads: int) -> Callable[[np.ndarray], np.ndarray]:
@@ -80,7 +100,7 @@ def qonnx_scores(path: Path, images: np.ndarray) -> np.ndarray:
     from qonnx.core.onnx_exec import execute_onnx
     from qonnx.transformation.infer_shapes import InferShapes
 
-    model = ModelWrapper(str(path)).transform(InferShapes())
-    source, target = model.graph.input[0].name, model.graph.output[0].name
-    rows = [execute_onnx(model, {source: image[None].astype(np.float32)})[target] for image in images]
-    return np.concatenate(rows)
+    model = ModelWrapper(judged(load(path))).transform(InferShapes())
+    source, target, kind = model.graph.input[0].name, model.graph.output[0].name, input_type(model.model)
+    rows = [execute_onnx(model, {source: image[None].astype(kind)})[target] for image in images]
+    return np.concatenate([np.reshape(row, (1, -1)) for row in rows])

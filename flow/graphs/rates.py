@@ -26,7 +26,8 @@ class FrameRate:
     """What FIFOs make of a rate.
 
     Attributes:
-        given: timing with the depths that were given; may be a deadlock, without depths that suffice.
+        given: timing with the depths that were given; may be a deadlock, with depths that suffice only where a remedy
+            was asked for.
         deep: timing with unbounded FIFOs.
         restoring: name to depth of FIFOs with which, the others as given, the rate is that of unbounded ones; empty
             where the given depths keep it.
@@ -70,16 +71,22 @@ def timing_of(
 
 
 def rate(
-    graph: Graph, depth: int, own: Mapping[str, int], images: int = IMAGES, control: Control | None = None
+    graph: Graph,
+    depth: int,
+    own: Mapping[str, int],
+    images: int = IMAGES,
+    control: Control | None = None,
+    *,
+    remedy: bool = False,
 ) -> FrameRate:
     """Rate of a folded graph with FIFOs of `depth` words but for those in `own`, 0 for unbounded ones.
 
-    `control` is what a host can ask of the hardware.
+    `control` is what a host can ask of the hardware; `remedy` looks for depths that suffice after a deadlock.
 
     Raises:
         Problem: as `sim.pipeline.simulate`.
     """
-    given = timing_of(graph, images, depth, own, control, remedy=False)
+    given = timing_of(graph, images, depth, own, control, remedy=remedy)
     deep = timing_of(graph, images, 0, None, control) if depth or any(own.values()) else given
     return FrameRate(given, deep, {} if _keeps(given, deep) else _restoring(graph, given, deep, images, control))
 

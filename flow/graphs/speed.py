@@ -19,7 +19,7 @@ from ...sim.speed import affordable_images, latency, throughput
 from ...transforms.ir.graph import Graph
 from ...transforms.ir.tensor import Array
 from ..results.speed import LeftOut, SpeedRow
-from .oracles import onnxruntime_session, openvino_program
+from .oracles import onnxruntime_program, openvino_program
 
 if TYPE_CHECKING:
     from ...models.files.saved import Trained
@@ -191,18 +191,20 @@ def _files(qonnx: Path | None, graph: Graph, threads: int) -> Found:
 
         return scores
 
-    session = onnxruntime_session(qonnx, threads)
-    name = session.get_inputs()[0].name
-    yield Contender("onnxruntime float32", BATCH, batched(lambda x: session.run(None, {name: x})[0], BATCH))
-    if importlib.util.find_spec("openvino") is None:
-        yield LeftOut("OpenVINO float32", "openvino is not installed")
-        return
-    try:
-        program = openvino_program(qonnx, threads)
-    except Problem as problem:
-        yield LeftOut("OpenVINO float32", problem.what)
-        return
-    yield Contender("OpenVINO float32", OPENVINO_BATCH, batched(program, OPENVINO_BATCH))
+    openvino = importlib.util.find_spec("openvino") is not None
+    for engine, make, batch in (
+        ("onnxruntime float32", onnxruntime_program, BATCH),
+        ("OpenVINO float32", openvino_program if openvino else None, OPENVINO_BATCH),
+    ):
+        if make is None:
+            yield LeftOut(engine, "openvino is not installed")
+            continue
+        try:
+            program = make(qonnx, threads)
+        except Problem as problem:
+            yield LeftOut(engine, problem.what)
+            continue
+        yield Contender(engine, batch, batched(program, batch))
 
 
 def processor() -> str:

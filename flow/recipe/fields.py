@@ -33,6 +33,7 @@ class FieldFacts:
         default: None, or the value; `...` for a key that must be given.
         description: without what it says of no value, which is `without`.
         without: what null or an empty value means; empty where the description does not say it.
+        filled: of a list, whether it must hold something.
     """
 
     key: str
@@ -43,6 +44,7 @@ class FieldFacts:
     default: Any
     description: str
     without: str
+    filled: bool = False
 
     @property
     def allowed(self) -> str:
@@ -121,7 +123,9 @@ def _of_type(annotation: Any, metadata: list[Any]) -> FieldFacts:
         kinds = [one for one in get_args(annotation) if one is not NoneType]
         return _of_type(kinds[0], metadata) if len(kinds) == 1 else _facts(object, bounds)
     if get_origin(annotation) is tuple:
-        return replace(_of_type(get_args(annotation)[0], []), many=True)
+        return replace(
+            _of_type(get_args(annotation)[0], []), many=True, filled=bool(_of_metadata(metadata, "min_length"))
+        )
     if get_origin(annotation) is Literal:
         words = get_args(annotation)
         return replace(_facts(str if all(isinstance(word, str) for word in words) else object, bounds), choices=words)
@@ -136,12 +140,12 @@ def _facts(kind: type, bounds: Bounds) -> FieldFacts:
 
 
 def _bounds(metadata: list[Any]) -> Bounds:
+    return Bounds(*(_of_metadata(metadata, name) for name in ("ge", "gt", "le", "lt")))
+
+
+def _of_metadata(metadata: list[Any], name: str) -> float | None:
     flat = [inner for one in metadata for inner in (one.metadata if isinstance(one, FieldInfo) else [one])]
-
-    def of(name: str) -> float | None:
-        return next((getattr(one, name) for one in flat if getattr(one, name, None) is not None), None)
-
-    return Bounds(of("ge"), of("gt"), of("le"), of("lt"))
+    return next((getattr(one, name) for one in flat if getattr(one, name, None) is not None), None)
 
 
 def recipe_page() -> str:

@@ -150,18 +150,26 @@ def onnx_graph(recipe: Recipe, images: Dataset) -> Graph:
     """The graph of the ONNX file that a recipe names, its input meaning what model.input or the file says.
 
     Raises:
-        Problem: at model.onnx, where the file is absent, damaged, or not for these images and classes; at model.input,
-            where it is not known how pixels become its inputs, or the file says otherwise.
+        Problem: at model.onnx, where the file is absent, damaged, no network that other programs can judge, or not for
+            these images and classes; at model.input, where it is not known how pixels become its inputs, or the file
+            says otherwise.
     """
     from ...sim.engine.simulator import class_count
     from ...sim.inputs import image_inputs
     from ...transforms.passes.accept import AcceptInput, with_contract
-    from ...transforms.reading.read import read
+    from ...transforms.passes.compile import level_of
+    from ...transforms.reading.read import load, read
+    from ...transforms.writing.standard import to_standard
 
     path = recipe.model.onnx
     assert path is not None
     with recipe.at("model.onnx", named=True):
         graph = read(path)
+        if level_of(graph) != "network":
+            what = f"{path.name} is of the level {level_of(graph)}, and a build starts with a network in QONNX"
+            raise Problem(what, hint="name that file; commands on graphs, such as flow estimate, take any level")
+        # What has no standard form no other program could judge.
+        to_standard(load(path))
     with recipe.at("model.input", named=True):
         contract = recipe.model.contract()
         graph = graph if contract is None else with_contract(graph, contract)

@@ -231,6 +231,10 @@ class Run:
                 faults.append(f"{relative} was changed or damaged since it was written")
         return faults
 
+    def holds(self, relative: str) -> bool:
+        """Whether a file was written here, be it still there or not."""
+        return relative in self._records()
+
     def _records(self) -> dict[str, str]:
         files = dict(self.manifest["files"])
         for stage in self.manifest["stages"].values():
@@ -312,3 +316,5 @@ def verify_recorded(path: Path) -> None:
     for name, stage in run.manifest["stages"].items():
         if stage["files"].get(relative, digest) != digest:
             raise damaged(path, name)
+    if run.manifest["files"].get(relative, digest) != digest:
+        raise damaged(path)

@@ -133,7 +133,8 @@ def stage_key(name: str, inputs: Mapping[str, Any], digest: Callable[[Path], str
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def damaged(path: Path, stage: str) -> Problem:
-    """The Problem of a file of a stage that is not as it was written (status 1)."""
+def damaged(path: Path, stage: str = "") -> Problem:
+    """The Problem of a file, of a stage or of none, that is not as it was written (status 1)."""
     what = f"{path.name} was changed or damaged since it was written"
-    return Problem(what, str(path), f"build the recipe again with --from {stage}", status=CHECK_FAILED)
+    hint = f"build the recipe again with --from {stage}" if stage else "build the recipe again"
+    return Problem(what, str(path), hint, status=CHECK_FAILED)

@@ -64,9 +64,11 @@ def verify_network(build: Build, network: str, images: np.ndarray, progress: Cal
     judge = partial(verify_scores, graph=last, images=images, tied=tied)
     results = []
     if build.trains:
-        from ...models.training.evaluate import predict
+        from ...models.training.evaluate import Unsoftened, predict
 
-        results.append(judge("torch (Brevitas)", scores=predict(build.load(network), stored)))
+        with Unsoftened():
+            scores = predict(build.load(network), stored)
+        results.append(judge("torch (Brevitas)", scores=scores))
     results.append(judge("onnxruntime on QONNX", scores=onnxruntime_scores(build.file(network, QONNX), floats)))
     few = images[:QONNX_IMAGES]
     for level in LEVEL_NAMES[:-1]:

@@ -147,12 +147,16 @@ def from_arrays(
         raise Problem(f"training images are {images[0].shape[1:]}, test images {images[1].shape[1:]}", source)
     labels = [np.asarray(y) for y in (train_y, test_y)]
     for x, y in zip(images, labels, strict=True):
-        if y.shape != (len(x),) or y.dtype.kind not in "iu" or not len(y) or y.min() < 0:
+        if y.shape != (len(x),) or y.dtype.kind not in "iu" or not len(y):
             raise Problem(f"labels {y.shape} {y.dtype} for {len(x)} images", source, "give one whole number per image")
+        if y.min() < 0:
+            raise Problem(f"there is the label {y.min()}", source, "number the classes from 0")
     count = max(int(y.max()) for y in labels) + 1
+    if count < 2:
+        raise Problem("all images are of class 0", source, "give images of two classes or more")
     if classes and len(classes) < count:
         raise Problem(f"{len(classes)} class names, but labels up to {count - 1}", source)
-    names = classes or tuple(map(str, range(max(2, count))))
+    names = classes or tuple(map(str, range(count)))
     train_labels, test_labels = (y.astype(np.int64) for y in labels)
     return Dataset(name, names, images[0], train_labels, images[1], test_labels, source, files)
 

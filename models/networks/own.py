@@ -97,6 +97,8 @@ class OwnNetwork(nn.Module):
         try:
             with torch.no_grad():
                 scores = self(torch.zeros(1, *self.spec.input_shape))
+        except Problem:
+            raise
         except Exception as error:
             what = f"{self.spec.target} does not take images of {list(self.spec.input_shape)}: {error}"
             given = "what model.input makes of pixels" if self.spec.steps else "float pixels 0 to 255"
@@ -111,13 +113,21 @@ class OwnNetwork(nn.Module):
             raise Problem(what, key="model.arch", hint="let its last layer give one score a class")
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(N, C, H, W) float32 pixels, whole numbers 0 to 255, to (N, classes) scores."""
+        """(N, C, H, W) float32 pixels, whole numbers 0 to 255, to (N, classes) scores.
+
+        Raises:
+            Problem: the module gives something else than one tensor.
+        """
         for scale, shift, divisor in self.steps:
             x = x * scale.to(x) if bool((scale != 1).any()) else x
             x = x / divisor.to(x) if bool((divisor != 1).any()) else x
             x = x + shift.to(x) if bool((shift != 0).any()) else x
         scores = self.body(x)
-        value: torch.Tensor = getattr(scores, "value", scores)
+        value = getattr(scores, "value", scores)
+        if not isinstance(value, torch.Tensor):
+            when = "in training" if self.training else "in eval mode"
+            what = f"{self.spec.target} gives a {type(value).__name__} {when}, not a tensor of scores"
+            raise Problem(what, key="model.arch", hint="let forward give one score a class, and nothing else")
         return value
 
     def runs(self, layer: str) -> int:

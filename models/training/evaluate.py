@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import torch
+from torch.overrides import TorchFunctionMode
 
 from ..networks.network import Network
 from ..networks.own import OwnNetwork
@@ -42,6 +44,25 @@ def predict(network: torch.nn.Module, images: np.ndarray, batch: int | None = No
         network.train(training)
     scores: np.ndarray = torch.cat(parts).cpu().numpy()
     return scores
+
+
+class Unsoftened(TorchFunctionMode):
+    """Within it softmax, and its logarithm, give what they are given: with networks that end so, the class scores."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """The first argument of a softmax, and what any other function gives."""
+        given = kwargs or {}
+        if func in _SOFTMAX:
+            return args[0] if args else given["input"]
+        return func(*args, **given)
+
+
+_SOFTMAX = (
+    *(torch.softmax, torch.log_softmax, torch.Tensor.softmax, torch.Tensor.log_softmax),
+    *(torch.nn.functional.softmax, torch.nn.functional.log_softmax),
+)
 
 
 def accuracy(network: torch.nn.Module, images: np.ndarray, labels: np.ndarray) -> float:

@@ -80,6 +80,8 @@ def test_only_images_with_float_ties_may_differ(levels: list[Level], images: np.
     assert np.array_equal(tied, (np.abs(values[..., 0]) <= width).any(axis=(1, 2)))
     moved = images_with_float_ties(network, [FloatTies(tensor, (0,), (0.5,), (width,))], images)
     assert np.array_equal(moved, (np.abs(values[..., 0] - 0.5) <= width).any(axis=(1, 2))), "the edge need not be 0"
+    alike = images_with_float_ties(network, [FloatTies(tensor, (0,), (0.0,), (width,), alike=True)], images)
+    assert np.array_equal(alike, (np.abs(values) <= width).any(axis=(1, 2, 3))), "of any channel"
     scores = Simulator.of(graph).scores(images)
     scores[np.flatnonzero(tied)[0], 0] += 0.74
     assert verify_scores("other", graph, images, scores, tied).differences == 1

@@ -224,6 +224,8 @@ class _Edges:
         Where an edge lies in a jump, the float tie is whether it is reached, and is named where the function stands.
         """
         low, high = self.kind.range
+        # A falling channel is turned around behind its bound.
+        never, always = (high + 1, low) if scale > 0 else (low, high + 1)
         pieces = zip(curve.slopes, curve.intercepts, strict=True)
         flats = [value for slope, value in pieces if loose and not slope and not is_short(value)]
         within = [] if flats else self._inside(curve)
@@ -245,11 +247,11 @@ class _Edges:
             ties += [(float(edge), width) for width in widths]
             found = curve.reached(edge, closed, first)
             if found is None:
-                bounds.append(high + 1)
+                bounds.append(never)
                 continue
             first, knot, reached = found
             if knot is None:
-                bounds.append(low)
+                bounds.append(always)
                 continue
             place = (knot - shift) / scale
             bounds.append(self._bound(place.numerator, place.denominator, reached != (scale < 0)))

@@ -41,12 +41,14 @@ class FloatTies:
         channels: those with float ties; a channel may stand more than once.
         thresholds: for each, the value at which the quantizer's result changes.
         widths: for each, how near to the threshold a value must be for float32 to err on its side.
+        alike: whether each stands for all channels, of which none has thresholds of its own.
     """
 
     tensor: str
     channels: tuple[int, ...]
     thresholds: tuple[float, ...]
     widths: tuple[float, ...]
+    alike: bool = False
 
 
 @dataclass(frozen=True, slots=True)

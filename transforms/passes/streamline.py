@@ -307,8 +307,11 @@ class _Walk:
 
     def _note_float_ties(self, node: Node, bounds: ThresholdBounds) -> None:
         if bounds.channels:
-            self.rewrite.float_ties.append(FloatTies(node.input, bounds.channels, bounds.edges, bounds.widths))
-            self.rewrite.notes.append(float_ties_text(node.name, bounds.channels))
+            count = self.graph.types[node.input].channels
+            alike = count > 1 and len(bounds.table) == 1
+            ties = FloatTies(node.input, bounds.channels, bounds.edges, bounds.widths, alike)
+            self.rewrite.float_ties.append(ties)
+            self.rewrite.notes.append(float_ties_text(node.name, tuple(range(count)) if alike else bounds.channels))
 
     def _quantize(self, node: Node, op: Quantize | Sign | Stairs | Threshold, x: Scaled) -> Scaled:
         quantizer = Quantizer.of(op, *x.ends(*self._kind(x).range))

@@ -1,4 +1,4 @@
-"""QONNX in standard operators, for programs that know nothing of quantizers (onnxruntime, OpenVINO)."""
+"""QONNX in standard operators, for programs that know nothing of quantizers and thresholds (onnxruntime, OpenVINO)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _WHOLE = 1.5 * 2**23
 
 
 def to_standard(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The same float network with quantizers spelled out and quantized weights folded; any batch.
+    """The same float network with quantizers and thresholds spelled out and quantized weights folded; any batch.
 
     Raises:
         Problem: an operator outside ONNX is left that has no standard form here.
@@ -55,6 +55,8 @@ def _standard(node: onnx.NodeProto, known: Constants, made: set[str], opset: int
             return []
     if node.op_type in _QUANTIZERS:
         return _Spelled(node, known, opset, made).quantizer()
+    if node.op_type == "MultiThreshold":
+        return _Spelled(node, known, opset, made).thresholds()
     if node.domain not in ("", "ai.onnx"):
         raise Problem(f"operator {node.op_type} has no standard form", f"{node.op_type} {node.name!r}")
     return [_any_batch(node, known, made)]
@@ -83,7 +85,7 @@ def _any_batch(node: onnx.NodeProto, known: Constants, made: set[str]) -> onnx.N
 
 @dataclass
 class _Spelled:
-    """A quantizer of activations as standard operators; the order of the steps is qonnx'."""
+    """A quantizer of activations, or thresholds, as standard operators; the order of the steps is qonnx'."""
 
     node: onnx.NodeProto
     known: Constants
@@ -115,6 +117,30 @@ class _Spelled:
             x = self._round(self._clip(x, width), width.rounding)
             x = self._moved("Sub", x, width.zero)
             self._step("Mul", x, self._constant(scale), last=True)
+        return self.nodes
+
+    def thresholds(self) -> list[onnx.NodeProto]:
+        """The operators that count the thresholds which a value reaches; each is a step, so that memory stays small."""
+        if self.opset < 9:
+            raise Problem(f"opset {self.opset} has no operator Where", self._where, "use opset 9 or more")
+        x, table = self.node.input[0], np.asarray(self._value(1), np.float32)
+        settings = constants.attributes(self.node)
+        # Of several axes behind the channels one is made, whatever their number is.
+        first = len(table) > 1 and not str(settings.get("data_layout", "NCHW")).endswith("C")
+        shape = self._step("Shape", x) if first else ""
+        if first:
+            x = self._step("Reshape", x, self._constant(np.array([0, len(table), -1]), np.int64))
+        column = (1, len(table), 1) if first else (len(table),)
+        zero, one = self._constant(np.float32(0)), self._constant(np.float32(1))
+        total = ""
+        for level in table.T:
+            below = self._step("Less", x, self._constant(level.reshape(column)))
+            reached = self._step("Where", below, zero, one)
+            total = self._step("Add", total, reached) if total else reached
+        if first:
+            total = self._step("Reshape", total, shape)
+        total = self._step("Mul", total, self._constant(np.float32(settings.get("out_scale", 1.0))))
+        self._step("Add", total, self._constant(np.float32(settings.get("out_bias", 0.0))), last=True)
         return self.nodes
 
     def _truncate(self, x: str, width: Width, scale: Array) -> None:
@@ -158,9 +184,9 @@ class _Spelled:
         self.nodes.append(helper.make_node(kind, list(inputs), [out], **settings))
         return out
 
-    def _constant(self, value: object) -> str:
+    def _constant(self, value: object, kind: type = np.float32) -> str:
         name = f"{self.node.output[0]}_constant{len(self.nodes)}_{len(self.made)}"
-        self.known[name] = np.asarray(value, np.float32)
+        self.known[name] = np.asarray(value, kind)
         self.made.add(name)
         return name
 

@@ -123,7 +123,11 @@ def leveugle(population: int, error: float, confidence: float = 0.95, share: flo
     if not all(0 < value < 1 for value in (error, confidence, share)) or population < 1:
         hint = "error, confidence and share lie between 0 and 1"
         raise Problem("a sample size of these settings", "single-fault campaign", hint)
-    scale = error**2 * (population - 1) / (round(normal(confidence), 3) ** 2 * share * (1 - share))
+    variance = round(normal(confidence), 3) ** 2 * share * (1 - share)
+    if not variance:
+        # So little confidence that any fault will do.
+        return 1
+    scale = error**2 * (population - 1) / variance
     return min(population, max(1, round(population / (1 + scale))))
 
 

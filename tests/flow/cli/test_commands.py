@@ -71,6 +71,21 @@ def incompatible_join() -> onnx.ModelProto:
     return build.model((1, 4, 4), 3, annotate=True)
 
 
+def skipped() -> onnx.ModelProto:
+    """A residual unit, around whose convolution the skip must hold lines."""
+    build = Builder(np.random.default_rng(0))
+    build.add("Sub", build.constant(127.5))
+    build.sign()
+    skip = build.last
+    build.add("Conv", build.binary_weight(2, 2, 3, 3), kernel_shape=[3, 3], pads=[1, 1, 1, 1])
+    build.sign()
+    build.nodes.append(helper.make_node("Add", [skip, build.last], ["joined"], name="join"))
+    build.last = "joined"
+    build.add("Flatten", axis=1)
+    build.add("Gemm", build.binary_weight(3, 2 * 64), transB=1)
+    return build.model((2, 8, 8), 3, annotate=True)
+
+
 def dilated() -> onnx.ModelProto:
     build = Builder(np.random.default_rng(0))
     build.add("Conv", build.binary_weight(4, 1, 3, 3), kernel_shape=[3, 3], dilations=[2, 2])
@@ -346,6 +361,22 @@ def test_cycles_of_a_network(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert cli.run(["cycles", graph, "--images", "2"]) == 0
     assert "simulated word by word" in capsys.readouterr().out
     said(capsys, ["cycles", graph, "--fps", "1e9"], 1)
+
+
+def test_cycles_of_a_network_that_deadlocks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The figures are those with the depths that are named, and these make it run."""
+    import json
+
+    graph = saved(skipped(), tmp_path)
+    assert cli.run(["cycles", graph, "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert found["deadlock"]["fifo"] in found["deadlock"]["enough"]
+    (tmp_path / "depths.json").write_text(json.dumps(found["deadlock"]["enough"]))
+    assert cli.run(["cycles", graph, "--fifo-depths", str(tmp_path / "depths.json"), "--json"]) == 0
+    mended = json.loads(capsys.readouterr().out)
+    assert mended["deadlock"] is None and mended["interval_cycles"] == found["interval_cycles"]
+    assert cli.run(["cycles", graph]) == 1
+    assert "the figures above and below are those with" in capsys.readouterr().out
 
 
 def test_problem_prints_what_where_and_hint() -> None:

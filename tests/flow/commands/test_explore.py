@@ -77,6 +77,18 @@ def test_what_is_refused(net: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     golden("refused", "\n".join(said).replace(str(tmp_path), "FOLDER"))
 
 
+def test_a_design_that_is_picked_does_what_else_is_asked(net: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    designs = found(capsys, net)["designs"]
+    small, large = (pick(designs, key=lambda each: each["lut"]) for pick in (min, max))
+    budget = ("--lut", large["lut"] - 1)
+    text = refused(capsys, 1, "explore", net, *budget, "--pick", large["number"])
+    assert f"design {large['number']} takes {large['lut']:,} LUT" in text
+    text = refused(capsys, 1, "explore", net, "--latency-us", 0.01, "--pick", small["number"])
+    assert f"design {small['number']} does not give the first image within 0.01 us" in text
+    chosen = found(capsys, net, *budget, "--latency-us", 1e6, "--pick", small["number"])["chosen"]
+    assert chosen["number"] == small["number"]
+
+
 def test_a_table_of_designs_for_people(net: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["explore", str(net), "--fps", "1000000"]) == 0
     said = capsys.readouterr().out

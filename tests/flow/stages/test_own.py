@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import onnx
 import pytest
 import torch
 
@@ -15,6 +18,7 @@ from bnnflow.flow.commands.fetch import fetch
 from bnnflow.flow.recipe.file import load_recipe
 from bnnflow.flow.run import processes
 from bnnflow.models.networks.own import OwnNetwork, OwnSpec
+from tests.random_qonnx import DOMAIN, Builder
 
 Golden = Callable[[str, str], None]
 NET = '''
@@ -55,6 +59,32 @@ class HeadFirst(MyNet):
             module = self._modules.pop(name)
             self._modules[name] = module
         self.unused = QuantLinear(3, 2, bias=False)
+
+
+class TwoResults(MyNet):
+    def forward(self, x):
+        scores = super().forward(x)
+        return scores, scores.argmax(1)
+
+
+class Beside(MyNet):
+    def forward(self, x):
+        scores = super().forward(x)
+        return (scores, scores) if self.training else scores
+
+
+class Softened(MyNet):
+    def forward(self, x):
+        return torch.nn.functional.log_softmax(super().forward(x), dim=1)
+
+
+class Softer(MyNet):
+    def __init__(self):
+        super().__init__()
+        self.end = nn.Softmax(dim=-1)
+
+    def forward(self, x):
+        return self.end(super().forward(x))
 
 
 class Number:
@@ -112,6 +142,97 @@ def test_a_class_of_the_users_and_then_its_onnx_file_build(tmp_path: Path, capsy
     assert '"compiles": true' in ran(capsys, "check", str(second), "--json")
 
 
+@pytest.mark.parametrize("name", ["Softened", "Softer"])
+def test_scores_in_front_of_a_softmax_are_compared(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = recipe(tmp_path, f"{{arch: 'mynets:{name}'}}")
+    found = json.loads(ran(capsys, "build", str(path), "--run", str(tmp_path / "run"), "--to", "verify", "--json"))
+    rows = found["base"]["stages"]
+    assert rows[0]["stage"] == "torch (Brevitas)" and all(row["differences"] == 0 for row in rows)
+
+
+def test_a_module_that_gives_more_in_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], golden: Golden
+) -> None:
+    path = recipe(tmp_path, "{arch: 'mynets:Beside'}")
+    golden("problems/model_own_beside", ran(capsys, "build", str(path), "--run", str(tmp_path / "run"), status=2))
+
+
+def network_file(
+    path: Path, *, kind: int = onnx.TensorProto.FLOAT, batch: int | str = 1, levels: bool = False, end: str = ""
+) -> None:
+    """A network of ten classes for digits, in a file; a number of images is in its reshape, too."""
+    build = Builder(np.random.default_rng(0))
+    if kind != onnx.TensorProto.FLOAT:
+        build.add("Cast", to=onnx.TensorProto.FLOAT)
+    build.add("Sub", build.constant(127.5))
+    if levels:
+        bounds = np.array([[-60.0, 0.0, 60.0]])
+        build.add("MultiThreshold", build.constant(bounds), domain=DOMAIN, out_dtype="INT3", out_bias=-1.5)
+    else:
+        build.sign()
+    if isinstance(batch, int):
+        build.add("Reshape", build.constant([batch, 64], np.int64))
+    else:
+        build.add("Flatten", axis=1)
+    build.add("Gemm", build.binary_weight(10, 64), transB=1)
+    if end:
+        build.add(end, axis=-1, **({"keepdims": 0} if end == "ArgMax" else {}))
+    model = build.model((1, 8, 8), 10, annotate=kind == onnx.TensorProto.FLOAT)
+    if end == "ArgMax":
+        del model.graph.output[:]
+        model.graph.output.append(onnx.helper.make_tensor_value_info(build.last, onnx.TensorProto.INT64, [1]))
+    given, made = model.graph.input[0].type.tensor_type, model.graph.output[0].type.tensor_type
+    given.elem_type = kind
+    for one in (given, made):
+        if isinstance(batch, str):
+            one.shape.dim[0].dim_param = batch
+        else:
+            one.shape.dim[0].dim_value = batch
+    onnx.save(model, path)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"batch": "N"},
+        {"kind": onnx.TensorProto.UINT8},
+        {"kind": onnx.TensorProto.INT32, "batch": "N"},
+        {"kind": onnx.TensorProto.DOUBLE},
+        {"levels": True},
+        {"batch": 4},
+        {"end": "Softmax", "batch": "N"},
+        {"end": "LogSoftmax"},
+        {"end": "ArgMax", "batch": "N"},
+    ],
+    ids=["open_batch", "uint8", "int32", "double", "thresholds", "four", "softmax", "log_softmax", "argmax"],
+)
+def test_onnx_files_of_any_input_batch_and_end_are_judged(
+    settings: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """onnxruntime and qonnx take what the file says, and agree with us."""
+    network_file(tmp_path / "net.onnx", **settings)
+    path = recipe(tmp_path, "{onnx: net.onnx, input: uint8}")
+    found = json.loads(ran(capsys, "build", str(path), "--run", str(tmp_path / "run"), "--to", "verify", "--json"))
+    rows = found["base"]["stages"]
+    assert {"onnxruntime on QONNX", "qonnx on network"} <= {row["stage"] for row in rows}
+    assert all(row["differences"] == 0 for row in rows)
+    assert "onnxruntime" in ran(capsys, "speed", str(tmp_path / "net.onnx"), "--input", "uint8", "--images", "5")
+
+
+def test_a_build_starts_with_a_network(tmp_path: Path, capsys: pytest.CaptureFixture[str], golden: Golden) -> None:
+    """`flow check` says so, too, and before any stage."""
+    network_file(tmp_path / "net.onnx")
+    ran(capsys, "compile", str(tmp_path / "net.onnx"), "-o", str(tmp_path))
+    for level in ("integer", "xnor", "dataflow"):
+        file = next(tmp_path.glob(f"?_{level}.onnx")).name
+        path = recipe(tmp_path, f"{{onnx: {file}}}")
+        text = ran(capsys, "check", str(path), status=2)
+        assert text == ran(capsys, "build", str(path), "--run", str(tmp_path / "run"), status=2)
+    golden("problems/model_onnx_level", text)
+
+
 def test_a_changed_class_is_trained_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = recipe(tmp_path, "{arch: 'mynets:MyNet'}")
     arguments = ("build", str(path), "--run", str(tmp_path / "run"), "--to", "train")
@@ -130,6 +251,7 @@ PROBLEMS = {
     "own_no_class": "{arch: 'mynets:Number'}",
     "own_no_module": "{arch: 'absent_nets:Net'}",
     "own_arguments": "{arch: 'mynets:MyNet', args: {depth: 3}}",
+    "own_two_results": "{arch: 'mynets:TwoResults'}",
     "own_scores": "{arch: 'mynets:MyNet', args: {head: 7}}",
     "own_operators": "{arch: 'mynets:FloatNet'}",
     "zoo_unknown": "{arch: resnet-20}",

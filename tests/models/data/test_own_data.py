@@ -241,6 +241,10 @@ def test_an_npz_file(tmp_path: Path, golden: Golden) -> None:
     with pytest.raises(Problem) as caught:
         load_dataset("npz", path)
     golden("problems/data_npz_floats", str(caught.value))
+    for labels, said in ((y - 1, "there is the label -1"), (0 * y, "all images are of class 0")):
+        np.savez(path, x_train=x, y_train=labels, x_test=x, y_test=labels)
+        with pytest.raises(Problem, match=said):
+            load_dataset("npz", path)
     np.savez(path, x_train=np.array([{}]), y_train=y, x_test=x, y_test=y)
     with pytest.raises(Problem, match="not an npz file of numbers"):
         load_dataset("npz", path)

@@ -19,15 +19,17 @@ from bnnflow.sim import reference
 from bnnflow.sim.verify import images_with_float_ties
 from bnnflow.transforms.channels import channel_groups, cut
 from bnnflow.transforms.ir.contract import FLOAT, InputContract, contract_of_json, describe_host
+from bnnflow.transforms.ir.contract_text import parse_contract
 from bnnflow.transforms.ir.graph import Graph
 from bnnflow.transforms.ir.ops import PiecewiseLinear
 from bnnflow.transforms.ir.text import parse_graph
+from bnnflow.transforms.passes.accept import with_contract
 from bnnflow.transforms.passes.compile import stages
 from bnnflow.transforms.passes.curves import STRAIGHT, MonotoneCurve
 from bnnflow.transforms.reading.read import read
 from bnnflow.transforms.writing.network import write_network
 from bnnflow.transforms.writing.standard import to_standard
-from tests.random_qonnx import Builder
+from tests.random_qonnx import DOMAIN, Builder
 
 EVERY = np.arange(256, dtype=np.uint8).reshape(-1, 1, 1, 1)
 CHANNELS = 4
@@ -241,3 +243,36 @@ def test_curves_are_the_functions_that_they_say(one: MonotoneCurve, other: Monot
             assert (value > edge or (inclusive and value == edge)) == begun
     place = one.place_of(edge)
     assert place is None or one(place) == edge
+
+
+@pytest.mark.parametrize("falls", [False, True])
+@pytest.mark.parametrize("limits", [(-3.0, -1.0), (2.0, 5.0), (0.0, 5.0), (-3.0, 5.0), (-300.0, 300.0)])
+def test_a_sign_of_what_limits_leave_of_pixels(limits: tuple[float, float], falls: bool) -> None:
+    """On the graph's input no layer takes a falling gain up; limits beyond zero leave one sign alone."""
+    build = Builder(np.random.default_rng(0))
+    build.add("Sub", build.constant(100.0), first=not falls)
+    build.add("Clip", *(build.constant(limit) for limit in limits))
+    build.sign()
+    build.add("Flatten", axis=1)
+    build.add("Gemm", build.binary_weight(3, 1), transB=1)
+    model = build.model((1, 1, 1), 3, annotate=False)
+    graph = with_contract(read(model), parse_contract("uint8, partial"))
+    theirs = by_onnxruntime(model)
+    for stage in stages(graph):
+        assert np.array_equal(reference.run(stage.graph, EVERY)[stage.graph.output], theirs), stage.level
+
+
+def test_a_float_tie_of_one_threshold_for_all_is_one_of_every_channel() -> None:
+    """Five times 0.3 is 1.5 in float32's sums, and 1.5000000596 in fractions, whichever channel it is in."""
+    build = Builder(np.random.default_rng(0))
+    build.add("Flatten", axis=1)
+    build.add("Gemm", build.binary_weight(CHANNELS, 1, scale=0.3), transB=1)
+    build.add(
+        "MultiThreshold", build.constant([[1.5]]), domain=DOMAIN, out_dtype="BIPOLAR", out_scale=2.0, out_bias=-1.0
+    )
+    build.add("Gemm", build.binary_weight(3, CHANNELS), transB=1)
+    made = stages(read(build.model((1, 1, 1), 3, annotate=True)))
+    (ties,) = (each for stage in made for each in stage.float_ties)
+    assert ties.alike and f"on {CHANNELS} channels (0, 1, 2, 3)" in " ".join(made[1].notes)
+    tied = images_with_float_ties(made[0].graph, [ties], EVERY)
+    assert np.flatnonzero(tied).tolist() == [5]

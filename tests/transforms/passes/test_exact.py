@@ -20,7 +20,7 @@ from bnnflow.sim.engine.simulator import Simulator
 from bnnflow.sim.verify import Level, images_with_float_ties, sums_of_scores, verify
 from bnnflow.transforms.ir.contract_text import parse_contract
 from bnnflow.transforms.ir.graph import Graph
-from bnnflow.transforms.ir.ops import AnyOp, DuplicateStreams, Stairs, Threshold
+from bnnflow.transforms.ir.ops import AnyOp, DuplicateStreams
 from bnnflow.transforms.ir.tensor import TensorType
 from bnnflow.transforms.ir.text import parse_graph
 from bnnflow.transforms.passes.accept import with_contract
@@ -192,9 +192,6 @@ def files_and_text_hold_the_same_graph(case: Case) -> None:
 def onnxruntime_computes_our_integers(case: Case) -> None:
     """onnxruntime on the network in standard operators, except on images where the compiler says float32 may err."""
     net, made = case.net, case.made
-    if any(node.op_type == "MultiThreshold" for node in net.model.graph.node):
-        # It has no standard form; qonnx judges it.
-        return
     images = pixels(made[0].graph, 12)
     graph = made[-1].graph
     standard = to_standard(net.model).SerializeToString()
@@ -243,9 +240,6 @@ def test_the_usual_form_of_qonnx_is_the_same_network(examples: int) -> None:
         sure = ~images_with_float_ties(old[0].graph, float_ties_of(old), images)
         sure &= ~images_with_float_ties(new[0].graph, float_ties_of(new), images)
         assert np.array_equal(*(results(net, made[-1].graph, images)[sure] for made in (old, new)))
-        if any(isinstance(node.op, Stairs | Threshold) for node in graph.nodes):
-            # It has no standard form.
-            return
         standard = to_standard(model).SerializeToString()
         session = onnxruntime.InferenceSession(standard, one_thread(), providers=["CPUExecutionProvider"])
         (theirs,) = session.run(None, {graph.input: images.astype(np.float32)})

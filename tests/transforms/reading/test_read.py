@@ -336,6 +336,26 @@ def test_bodies(body: Callable[[Net], None]) -> None:
     same(net.model(), images(net))
 
 
+@pytest.mark.parametrize("rows", [1, 3])
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC", "NC", ""])
+def test_thresholds_are_what_qonnx_and_their_standard_form_count(layout: str, rows: int) -> None:
+    """As many levels as channels, so that axes cannot be mistaken for each other and still fit."""
+    net, settings = Net((3, 3, 3)), {"data_layout": layout} if layout else {}
+    if layout == "NHWC":
+        net.add("Transpose", perm=[0, 2, 3, 1])
+    if layout == "NC":
+        net.add("Flatten")
+        net.add("MatMul", net.weight(27, 3))
+    bounds = np.sort(np.random.default_rng(rows).normal(size=(rows, 3)), axis=1)
+    net.add("MultiThreshold", net.c(bounds), domain=QONNX, out_dtype="INT4", out_scale=0.5, out_bias=-1.5, **settings)
+    if layout == "NHWC":
+        net.add("Transpose", perm=[0, 3, 1, 2])
+    if layout != "NC":
+        net.add("Flatten")
+    net.dense(4, 3 if layout == "NC" else 27)
+    same(net.model(), images(net))
+
+
 def test_maps_of_one_axis() -> None:
     net = Net((3, 20))
     net.quant(4)

@@ -204,6 +204,8 @@ def test_single_faults_by_leveugles_sample(tmp_path: Path) -> None:
         (6_480_448, 0.01, 0.99, 16_547),
         (6_480_448, 0.001, 0.99, 1_320_824),
         (1_542_848, 0.01, 0.99, 16_413),
+        # t is 0.000 in three decimals.
+        (1_542_848, 0.01, 1e-4, 1),
     ],
 )
 def test_leveugles_sample_sizes(population_: int, error: float, confidence: float, draws: int) -> None:
