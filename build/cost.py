@@ -48,6 +48,7 @@ from .cost_models.base import Widths
 from .cost_models.bnnflow import Bnnflow
 from .finn_formulas import FinnCost
 from .finn_types import last_unit
+from .parts import Part
 from .rtl.modules import module_of
 
 SOURCE = "estimated (FINN formulas)"
@@ -257,6 +258,11 @@ def model_for(name: str, family: str, own: Table | None = None) -> CostModel:
         what = f"this calibration is of {own.family}, the part of {family or 'no family that is mapped to'}"
         raise Problem(what, "--calibration", f"name a part of {own.family}")
     return kind(own or table(family))
+
+
+def blocks_of(part: Part, model: str = Bnnflow.name) -> int:
+    """Block RAMs of a part as a cost model counts them: by ours its own, else those of 18 kbit that they make."""
+    return part.block_rams if model == Bnnflow.name and part.family in calibrated() else part.bram18
 
 
 def usual_model(graph: Graph, family: str, own: Table | None = None) -> tuple[CostModel, str]:

@@ -28,7 +28,7 @@ from bnnflow.transforms.ir.ops import (
 from .random_graphs import Builder
 
 
-class _Chain(Builder):
+class Chain(Builder):
     """Units one behind the other, with random contents."""
 
     def mvau(self, x: str, rows: int, pe: int, simd: int, *, levels: int = 1, act_val: int = 0, top: int = 0) -> str:
@@ -57,7 +57,7 @@ class _Chain(Builder):
 
 def convolutions() -> Graph:
     """Pixels, a padded and strided convolution, maxima, XNOR windows with a remainder, pools, top 2."""
-    build = _Chain(7, (9, 8, 2), 0, 255)
+    build = Chain(7, (9, 8, 2), 0, 255)
     x = build.add(FMPadding((1, 0, 1, 1), 0, 1), "image")
     x = build.add(SlidingWindow((3, 3), (2, 1), 1), x)
     x = build.mvau(x, 12, 3, 6)
@@ -75,7 +75,7 @@ def convolutions() -> Graph:
 
 def residual() -> Graph:
     """A fork, a skip that is joined, another that is concatenated, and sums over the map; depths that must grow."""
-    build = _Chain(13, (6, 5, 4), 0, 1)
+    build = Chain(13, (6, 5, 4), 0, 1)
     fork = build.add(DuplicateStreams(2), "image")
     x = build.add(FMPadding((1, 1, 1, 1), 0, 2), fork)
     x = build.add(SlidingWindow((3, 3), (1, 1), 2), x)
@@ -91,7 +91,7 @@ def residual() -> Graph:
 
 def integers() -> Graph:
     """Signed values of several bits, ternary and wider weights, sums of borders, products, and the sum of a window."""
-    build = _Chain(10, (5, 7, 3), -8, 7)
+    build = Chain(10, (5, 7, 3), -8, 7)
     x = build.add(FMPadding((0, 1, 1, 0), 9, 3), "image")
     x = build.add(SlidingWindow((2, 3), (1, 2), 3), x)
     x = build.mvau(x, 4, 4, 9, levels=0, top=1)
@@ -109,7 +109,7 @@ def integers() -> Graph:
 
 def ternary() -> Graph:
     """Ternary weights of bits, constants in the logic: one word, several, with a bound, and sums that leave."""
-    build = _Chain(4, (4, 3, 3), 0, 1)
+    build = Chain(4, (4, 3, 3), 0, 1)
     x = build.add(SlidingWindow((2, 2), (1, 1), 3), "image")
     x = build.mvau(x, 20, 10, 6, top=1)
     x = build.add(Flatten(), x)

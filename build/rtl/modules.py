@@ -39,9 +39,9 @@ from .words import value_bits
 
 Parameter = int | str
 MOST_LEVELS = 1023
-# Words of a vector that is kept in LUT RAM, whatever tools would take: behind a block RAM its path would be the unit's
-# slowest (6 ns on an ECP5), and blocks are few. Fewer words are registers or LUT RAM anyway.
-_FEW_KEPT, _MOST_KEPT = 16, 128
+# A vector of so many words, and of as many bits where four lie beside each other, is kept in LUT RAM, whatever tools
+# would take: behind a block RAM its path would be the unit's slowest (6 ns on an ECP5), and blocks are few.
+_FEW_KEPT, _MOST_KEPT = 16, 8192
 
 
 @dataclass(frozen=True)
@@ -251,7 +251,8 @@ def _mvau(node: Node, op: Mvau, x: TensorType, made: TensorType, products: Produ
         "OBITS": value_bits(made),
         "ACT_VAL": op.act_val,
     }
-    if op.pe < rows and _FEW_KEPT < columns // op.simd <= _MOST_KEPT:
+    kept = columns // op.simd
+    if op.pe < rows and kept > _FEW_KEPT and kept * 4 * ceil(op.simd * value_bits(x) / 4) <= _MOST_KEPT:
         parameters["STYLE"] = '"distributed"'
     if op.mem_mode == "external":
         raise _refused(node, "has weights that come from outside", "let them lie inside: internal_decoupled")

@@ -172,6 +172,7 @@ def objective_of(recipe: Recipe) -> Objective:
     Raises:
         Problem: a part of the cost that is not known, or a number that is not positive.
     """
+    from ...build.cost import blocks_of
     from ...build.schedule import cycles_for
     from ...models.prune.allocation.greedy import Objective
     from ..recipe.parts import part_at
@@ -189,7 +190,7 @@ def objective_of(recipe: Recipe) -> Objective:
     budget: dict[str, float] = {}
     if "part" in settings.budget:
         chip = part_at(recipe, "prune.budget", str(settings.budget["part"]))
-        budget |= {"lut": chip.lut, "bram18": chip.bram18}
+        budget |= {"lut": chip.lut, "bram18": blocks_of(chip, recipe.target.cost_model)}
     with recipe.at("prune.budget"):
         for name, value in settings.budget.items():
             if name == "part":

@@ -235,7 +235,8 @@ class CostTarget:
         part: its name.
         clock_mhz: in MHz.
         fps: images per second that are asked for; None where a folding file says how to fold.
-        lut, bram18, uram, dsp: that the part has.
+        lut, bram18, uram, dsp: that the part has; block RAMs as the cost model counts them: by our own those of the
+            part's size.
         folded_by: name of the cost model that chose the folding; left out where it was given.
     """
 

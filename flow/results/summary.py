@@ -39,7 +39,7 @@ class RunTarget:
         part: its name.
         clock_mhz: in MHz.
         fps: images per second that are asked for.
-        lut, bram18: that the part has.
+        lut, bram18: that the part has; block RAMs as the cost model counts them: by our own those of the part's size.
         folded_by: by whose cost hardware was folded and is counted, by network.
     """
 

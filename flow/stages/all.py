@@ -197,6 +197,7 @@ def schedule(build: Build) -> ScheduleResult:
     """Fold every network for the target rate on the target part, and write what FINN takes of it."""
 
     def work() -> ScheduleResult:
+        from ...build.cost import blocks_of
         from ...build.finn_reports import folding
 
         handed, folded_by = {}, {}
@@ -207,7 +208,8 @@ def schedule(build: Build) -> ScheduleResult:
             folded_by[network] = FoldedBy(cost_model=found.by, why=found.why, lut_error=found.lut_error)
             handed[network] = hand_over(build, network)
         chip = target_part(build.recipe)
-        return ScheduleResult(part=chip.name, lut=chip.lut, bram18=chip.bram18, folded_by=folded_by, finn=handed)
+        rams = blocks_of(chip, build.recipe.target.cost_model)
+        return ScheduleResult(part=chip.name, lut=chip.lut, bram18=rams, folded_by=folded_by, finn=handed)
 
     inputs = {"graphs": build.files(LEVEL_FILES["dataflow"], QONNX), **decides(build.recipe)}
     return build.stage("schedule", inputs, work, ScheduleResult)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.util.inference_cost import inference_cost
 
-from bnnflow.build.cost import estimate, unit
+import bnnflow as bf
+from bnnflow.build.cost import blocks_of, estimate, unit
 from bnnflow.build.cost_models import COST_MODELS
 from bnnflow.build.cost_models.exact import Exact
 from bnnflow.build.finn_formulas import FinnCost
+from bnnflow.build.parts import part
 from bnnflow.flow.graphs.figures import cost_counts
 from bnnflow.flow.run.typed_json import to_json
 from bnnflow.transforms.ir.infer import accumulator
@@ -24,6 +28,7 @@ from bnnflow.transforms.passes.compile import stages
 from bnnflow.transforms.reading.read import read
 from bnnflow.transforms.writing.write import write
 
+from ..hardware_graphs import convolutions
 from ..random_qonnx import random_network
 
 
@@ -98,3 +103,14 @@ def test_a_new_model_is_one_class(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_every_model_is_documented_in_a_line() -> None:
     assert all(says.endswith(".") for _, says in COST_MODELS.lines())
+
+
+def test_small_block_rams_are_held_against_as_many_as_the_part_has(tmp_path: Path) -> None:
+    up5k = part("ice40up5k")
+    assert (blocks_of(up5k), blocks_of(up5k, "exact"), blocks_of(part("ULX3S"))) == (30, 6, part("ULX3S").bram18)
+    onnx.save(write(convolutions()), tmp_path / "net.onnx")
+    graph = bf.load(tmp_path / "net.onnx")
+    ours = graph.estimate(fps=1000, part="ice40up5k", clock_mhz=12)
+    finns = graph.estimate(fps=1000, part="ice40up5k", clock_mhz=12, cost_model="exact")
+    assert (ours.target.bram18, finns.target.bram18) == (30, 6)
+    assert any("of 4 kbit" in note for note in ours.notes) and not any("of 4 kbit" in note for note in finns.notes)
