@@ -18,7 +18,7 @@ from bnnflow.transforms.ir.graph import Graph
 
 from ...hardware_graphs import GRAPHS, Chain
 
-CYCLES = 4000
+CYCLES = 2000
 # Of yosys' share, what its families' cells compute.
 CELLS = {"xc7": "xilinx/cells_sim.v", "ecp5": "ecp5/cells_sim.v", "ice40": "ice40/cells_sim.v"}
 BENCH = """`timescale 1ns/1ps
