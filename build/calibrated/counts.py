@@ -65,7 +65,7 @@ def _mvau(made: Pieces, p: Sizes, module: Module, depths: Sequence[int]) -> None
     if groups > 1:
         made.term("kept" if steps > 1 else "kept whole", inputs)
         if steps > 1:
-            made.pointed(steps, inputs, str(module.parameters.get("STYLE", "")).strip('"'))
+            made.pointed(steps, inputs, str(module.parameters.get("STYLE", "auto")).strip('"'))
         else:
             made.ff(inputs)
     latency = module.latency

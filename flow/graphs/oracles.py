@@ -74,10 +74,7 @@ def openvino_program(path: Path, threads: int) -> Callable[[np.ndarray], np.ndar
 
     try:
         model = _standard(path)
-        program, kind = (
-            openvino_compiled(openvino.Core().read_model(model.SerializeToString()), threads),
-            input_type(model),
-        )
+        program = openvino_compiled(openvino.Core().read_model(model.SerializeToString()), threads)
     except RuntimeError as error:
         raise Problem(f"OpenVINO does not take the network: {str(error).splitlines()[-1]}", str(path)) from error
     kind = input_type(model)
