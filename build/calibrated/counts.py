@@ -7,7 +7,7 @@ said in terms (bits of adders, of multiplexers, leaves of popcounts, ...) which 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from math import ceil, gcd, log2
+from math import ceil, log2
 
 from ...transforms.memories import FEW_WORDS
 from ...transforms.streams import Converter, Stream
@@ -109,10 +109,12 @@ def _mvau(made: Pieces, p: Sizes, module: Module, depths: Sequence[int]) -> None
 
 
 def _few_bounds(made: Pieces, module: Module) -> None:
-    """Bounds of few words, which are functions of an address."""
+    """Bounds of few words, which are functions of an address: bits that are equal in all words are one."""
     held = module.memories["bounds"]
     if 1 < held.depth <= FEW_WORDS:
-        made.term("few words", made.used(held))
+        # But for constants and bits of the address itself.
+        kinds = 2**held.depth - 2 - address_bits(held.depth)
+        made.term("few words", _different(kinds, made.used(held)))
 
 
 def _constant_leaves(made: Pieces, pe: int, simd: int, words: int, *, ternary: bool) -> None:
@@ -236,13 +238,15 @@ def _max_pool(made: Pieces, p: Sizes, module: Module, depths: Sequence[int]) -> 
         made.pointed(across, width)
     else:
         made.ff(width)
+    # Whether a window begins, and whether in the next words of a row.
+    made.ff((p["KH"] * p["KW"] > 1) + (p["KH"] > 1 and across > 1))
     made.term(_maximum(p["XBITS"]), width)
     made.fifo(width, depths[0])
 
 
 def _pool(made: Pieces, p: Sizes, module: Module, depths: Sequence[int]) -> None:
     made.counter(p["AREA"])
-    made.ff(p["PE"] * p["OBITS"])
+    made.ff(p["PE"] * p["OBITS"] + (p["AREA"] > 1))
     if p["TOTAL"]:
         _running(made, p)
     else:
@@ -300,14 +304,11 @@ def _padding(made: Pieces, p: Sizes, module: Module, depths: Sequence[int]) -> N
     made.counter(across)
     made.counter(down)
     made.term("border", p["SIMD"] * p["OBITS"])
-    # Where the map begins and ends is compared without the bits that are 0 in both.
-    made.term("on map", address_bits(across) + address_bits(down) - _zeros(gcd(p["LEFT"], p["W"]) * p["CF"]))
+    # Whether a place is within the map's columns, and its rows.
+    turning = (p["LEFT"] + p["RIGHT"] > 0) + (p["TOP"] + p["BOTTOM"] > 0)
+    made.ff(turning)
+    made.term("turning", turning)
     made.fifo(p["SIMD"] * p["OBITS"], depths[0])
-
-
-def _zeros(number: int) -> int:
-    """Bits below the lowest 1 of a number."""
-    return (number & -number).bit_length() - 1
 
 
 def _channelwise(made: Pieces, p: Sizes, module: Module, depths: Sequence[int]) -> None:
@@ -341,9 +342,12 @@ def _label_select(made: Pieces, p: Sizes, module: Module, depths: Sequence[int])
         made.path(RANKED, in_row)
     # Scores meet scores, and those of several words the best so far.
     meets = p["PE"] - (words == 1) if p["K"] == 1 else p["PE"] * p["K"]
-    made.term("rank", meets * (p["XBITS"] + 1))
-    made.term("winner", meets * p["IBITS"] if p["K"] == 1 else 0)
-    made.term("moved", p["PE"] * (p["K"] - 1) * (p["XBITS"] + 1 + p["IBITS"]))
+    if p["K"] == 1:
+        made.term("winner", meets * (p["XBITS"] + 1))
+        made.term("winner's label", meets * p["IBITS"])
+    else:
+        made.term("rank", meets * (p["XBITS"] + 1))
+        made.term("moved", p["PE"] * (p["K"] - 1) * (p["XBITS"] + 1 + p["IBITS"]))
     made.fifo(p["IBITS"], depths[0])
 
 

@@ -58,7 +58,7 @@ _AMD_BLOCKS = (
 KINDS: dict[str, Sequence[Kind]] = {
     "xc7": (_lut_ram(32, 6, 4, 8, 7), _lut_ram(64, 3, 4, 8, 7), *_AMD_BLOCKS),
     "xcup": (_lut_ram(32, 14, 8, 16, 16), _lut_ram(64, 7, 8, 16, 16), *_AMD_BLOCKS),
-    "ecp5": (_lut_ram(16, 4, 4, 4), _block_ram(1, 16_384, (1, 2, 4, 9, 18, 36), 128)),
+    "ecp5": (_lut_ram(16, 4, 6, 4), _block_ram(1, 16_384, (1, 2, 4, 9, 18, 36), 128)),
     "ice40": (_block_ram(1, 2048, (2, 4, 8, 16), 64, 1),),
 }
 # Families whose block RAMs give the old word where one is written and read at once.

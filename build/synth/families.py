@@ -25,7 +25,7 @@ class Family:
         library: file of all cells that the command makes, where the command would read others first, which takes
             seconds; empty: the command reads its own.
         block: what `block_ram` counts.
-        cells: for each resource a pattern of cells' names and how many of it a cell is, the first that matches.
+        cells: resource, pattern of cells' names, and how many of it a cell is; a cell may be of several.
         memory_luts: whether look-up tables can be memories.
     """
 
@@ -52,10 +52,10 @@ class Family:
         """
         made = dict.fromkeys(RESOURCES, 0)
         for cell, count in cells.items():
-            found = next(((what, each) for what, pattern, each in self.cells if re.fullmatch(pattern, cell)), None)
-            if found is not None:
-                made[found[0]] += found[1] * count
-            elif re.search("RAM|DSP|MULT|MAC", cell):
+            found = [(what, each) for what, pattern, each in self.cells if re.fullmatch(pattern, cell)]
+            for what, each in found:
+                made[what] += each * count
+            if not found and re.search("RAM|DSP|MULT|MAC", cell):
                 raise Problem(f"{cell} of {self.name} is not counted", "yosys", "this is a bug: please report it")
         return made
 
@@ -98,7 +98,9 @@ FAMILIES = {
             "EBR of 18 kbit",
             (
                 ("lut", r"LUT4", 1),
-                ("lut_ram", r"TRELLIS_DPR16X4", 4),
+                # A carry cell is two look-up tables of a slice; a memory four, and two through which it is written.
+                ("lut", r"CCU2C", 2),
+                ("lut_ram", r"TRELLIS_DPR16X4", 6),
                 ("ff", r"TRELLIS_FF", 1),
                 ("carry", r"CCU2C", 1),
                 ("block_ram", r"DP16KD|PDPW16KD", 1),

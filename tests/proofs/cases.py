@@ -97,6 +97,7 @@ STREAMS = (
         ),
         (
             fault("a window begins with the maximum of another", "max_pool", "begins | greater", "greater"),
+            fault("windows begin anew in each row", "max_pool", "top <= ky_ends", "top <= 1'b1"),
             fault("a last pixel is taken without a place", "max_pool", "s_ready = free | ~whole", "s_ready = 1'b1"),
         ),
     ),
@@ -112,6 +113,7 @@ PADDING = (
         ),
         (
             fault("a word is taken on the border", "padding", "s_ready = free & on_map", "s_ready = free"),
+            fault("the map has a row more", "padding", "YB'(TOP + H - 1)", "YB'(TOP + H)"),
             fault("the border is a word of the map", "padding", "on_map ? values : {SIMD{BORDER}}", "values"),
         ),
     ),

@@ -156,7 +156,7 @@ OTHERS = (
             {"AREA": 4, "PE": 2, "SIGNED": 1, "DEPTH": 1},
         ),
         (
-            fault("a window begins with the maximum of another", "pool", "begins || a > b", "a > b"),
+            fault("a window begins with the maximum of another", "pool", "begins || (a", "(a"),
             fault(
                 "a sum has no sign",
                 "pool",

@@ -29,6 +29,8 @@ module bnnflow_max_pool #(
   localparam int XB = KW > 1 ? $clog2(KW) : 1;
   localparam int YB = KH > 1 ? $clog2(KH) : 1;
   localparam int OB = OW > 1 ? $clog2(OW) : 1;
+  // With their sign bit turned values compare as they are.
+  localparam logic [XBITS-1:0] TURN = XBITS'(SIGNED) << (XBITS - 1);
 `ifndef __ICARUS__
   if (H % KH != 0 || W % KW != 0) begin : g_check
     $error("the kernel divides the map");
@@ -49,7 +51,8 @@ module bnnflow_max_pool #(
   // Maxima of the row's windows so far.
   logic [C*XBITS-1:0] rows[OW];
   wire [C*XBITS-1:0] earlier = rows[ox];
-  wire begins = kx == 0 && ky == 0;
+  // Registers: as logic of the counters they would be repeated for every channel.
+  logic begins, top;
   logic [C*XBITS-1:0] most;
   if (XBITS == 1 && !SIGNED) begin : g_bits
     assign most = s_data | (begins ? '0 : earlier);
@@ -57,7 +60,7 @@ module bnnflow_max_pool #(
     for (genvar c = 0; c < C; c++) begin : g_channel
       wire [XBITS-1:0] a = s_data[c*XBITS+:XBITS];
       wire [XBITS-1:0] b = earlier[c*XBITS+:XBITS];
-      wire greater = {a[XBITS-1] ^ SIGNED, a} > {b[XBITS-1] ^ SIGNED, b};
+      wire greater = (a ^ TURN) > (b ^ TURN);
       assign most[c*XBITS+:XBITS] = begins | greater ? a : b;
     end
   end
@@ -66,9 +69,15 @@ module bnnflow_max_pool #(
     if (step) begin
       kx <= kx_ends ? '0 : kx + 1'b1;
       if (kx_ends) ox <= ox_ends ? '0 : ox + 1'b1;
-      if (kx_ends & ox_ends) ky <= ky_ends ? '0 : ky + 1'b1;
+      if (kx_ends & ox_ends) begin
+        ky  <= ky_ends ? '0 : ky + 1'b1;
+        top <= ky_ends;
+      end
+      begins <= kx_ends & (ox_ends ? ky_ends : top);
     end
     if (rst) begin
+      begins <= 1'b1;
+      top <= 1'b1;
       kx <= '0;
       ky <= '0;
       ox <= '0;

@@ -51,20 +51,31 @@ module bnnflow_padding #(
         {SIGNED & s_data[(i+1)*XBITS-1], s_data[i*XBITS+:XBITS]}
     ));
   end
-  // Compared as integers: a border of 0 rows has no bits to compare.
-  wire in_row = int'(x) >= LEFT * CF && int'(x) < (LEFT + W) * CF;
-  wire on_map = in_row && int'(y) >= TOP && int'(y) < TOP + H;
+  // Whether this place is within the map's columns and rows: registers that turn at known places cost less than
+  // comparisons, and are not repeated for every bit.
+  logic across, down;
+  wire on_map = across & down;
+  wire ends = x == XB'(OW - 1);
+  wire bottom = y == YB'(OH - 1);
   wire begins = x == 0 && y == 0;
   wire step = free & (s_valid | ~(on_map | begins));
   assign s_ready = free & on_map;
   always_ff @(posedge clk) begin
     if (step) begin
-      x <= x == XB'(OW - 1) ? '0 : x + 1'b1;
-      if (x == XB'(OW - 1)) y <= y == YB'(OH - 1) ? '0 : y + 1'b1;
+      x <= ends ? '0 : x + 1'b1;
+      if (LEFT == 0 ? ends : x == XB'(LEFT * CF - 1)) across <= 1'b1;
+      else if (RIGHT + LEFT > 0 && x == XB'((LEFT + W) * CF - 1)) across <= 1'b0;
+      if (ends) begin
+        y <= bottom ? '0 : y + 1'b1;
+        if (TOP == 0 ? bottom : y == YB'(TOP - 1)) down <= 1'b1;
+        else if (BOTTOM + TOP > 0 && y == YB'(TOP + H - 1)) down <= 1'b0;
+      end
     end
     if (rst) begin
       x <= '0;
       y <= '0;
+      across <= LEFT == 0;
+      down <= TOP == 0;
     end
   end
   assign m_push = step;

@@ -26,6 +26,8 @@ module bnnflow_pool #(
     output logic m_push
 );
   localparam int AB = AREA > 1 ? $clog2(AREA) : 1;
+  // With their sign bit turned values compare as they are.
+  localparam logic [OBITS-1:0] TURN = OBITS'(SIGNED) << (OBITS - 1);
 `ifndef __ICARUS__
   if (AREA < 1 || OBITS < XBITS) begin : g_check
     $error("AREA >= 1, OBITS >= XBITS");
@@ -33,26 +35,29 @@ module bnnflow_pool #(
 `endif
   logic [AB-1:0] place;
   logic [PE*OBITS-1:0] held, now;
-  logic free;
-  wire  begins = place == 0;
-  wire  whole = place == AB'(AREA - 1);
-  wire  step = s_valid & s_ready;
+  // A register: as logic of the counter it would be repeated for every channel.
+  logic begins, free;
+  wire whole = place == AB'(AREA - 1);
+  wire step = s_valid & s_ready;
   assign s_ready = free | ~whole;
   for (genvar p = 0; p < PE; p++) begin : g_channel
-    wire signed [OBITS:0] a = (OBITS + 1)'($signed(
-        {SIGNED & s_data[(p+1)*XBITS-1], s_data[p*XBITS+:XBITS]}
-    ));
-    wire signed [OBITS:0] b = {SIGNED & held[(p+1)*OBITS-1], held[p*OBITS+:OBITS]};
+    wire [OBITS-1:0] a = OBITS'($signed({SIGNED & s_data[(p+1)*XBITS-1], s_data[p*XBITS+:XBITS]}));
+    wire [OBITS-1:0] b = held[p*OBITS+:OBITS];
     if (TOTAL) begin : g_sum
-      assign now[p*OBITS+:OBITS] = OBITS'(begins ? a : a + b);
+      assign now[p*OBITS+:OBITS] = begins ? a : a + b;
     end else begin : g_most
-      assign now[p*OBITS+:OBITS] = OBITS'(begins || a > b ? a : b);
+      assign now[p*OBITS+:OBITS] = begins || (a ^ TURN) > (b ^ TURN) ? a : b;
     end
   end
   always_ff @(posedge clk) begin
     if (step) held <= now;
-    if (rst) place <= '0;
-    else if (step) place <= whole ? '0 : place + 1'b1;
+    if (rst) begin
+      place  <= '0;
+      begins <= 1'b1;
+    end else if (step) begin
+      place  <= whole ? '0 : place + 1'b1;
+      begins <= whole;
+    end
   end
   assign m_push = step & whole;
   bnnflow_fifo #(
