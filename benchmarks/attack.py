@@ -1,13 +1,13 @@
 """Bit-flip attacks: certificates, attacks and random flips image by image, and networks of several kinds side by side.
 
     python benchmarks/attack.py bounds [--network tfc-mnist] [--images 1000] [--data FOLDER]
-    python benchmarks/attack.py kinds [--seeds 3] [--flips 6000] [--work FOLDER] [--data FOLDER]
+    python benchmarks/attack.py kinds [--seeds 3] [--flips 6000] [--times 4] [--work FOLDER] [--data FOLDER]
 
 `bounds`: of a network that comes with bnnflow, per layer and image of MNIST's test set, flips of the layer's weights
 that are certified, that an attack on this image needs, and that random flips need; ends with status 1 where the order
-is violated. `kinds`: TFC (64-64-64), four times as wide, four of them as an ensemble, and half as wide by pruning, each
-trained for five epochs on 20,000 images of MNIST, and attacked to chance level. One thread. Prints the tables of
-docs/results/attacks.md.
+is violated. `kinds`: TFC (64-64-64), four times as wide, four of them as an ensemble (`--times`: another number), and
+half as wide by pruning, each trained for five epochs on 20,000 images of MNIST, and attacked to chance level. One
+thread. Prints the tables of docs/results/attacks.md.
 """
 
 from __future__ import annotations
@@ -46,7 +46,6 @@ from bnnflow.sim.inputs import image_inputs
 from bnnflow.transforms.passes.compile import stages
 
 TRAINED, EPOCHS, BATCH = 20_000, 5, 100
-KINDS = ("plain", "4 x wider", "ensemble of 4", "pruned by half")
 
 
 def mnist(folder: Path | None) -> Dataset:
@@ -101,16 +100,16 @@ def mlp(width: int) -> NetworkSpec:
     return NetworkSpec(arch="mlp", input_shape=(1, 28, 28), classes=10, hidden=(width,) * 3)
 
 
-def made(kind: str, seed: int, data: Dataset) -> torch.nn.Module:
+def made(kind: str, times: int, seed: int, data: Dataset) -> torch.nn.Module:
     """A trained network."""
     drawn = np.sort(np.random.default_rng([seed, 5]).permutation(len(data.train_images))[:TRAINED])
     images, labels = data.train_images[drawn], data.train_labels[drawn]
     how = TrainSpec(EPOCHS, BATCH, 0.003, seed)
     network: torch.nn.Module
-    if kind == "ensemble of 4":
-        network, _ = train_ensemble(mlp(64), 4, "bagging", images, labels, how)
+    if kind.startswith("ensemble"):
+        network, _ = train_ensemble(mlp(64), times, "bagging", images, labels, how)
     else:
-        network = chain = Network(mlp(256 if kind == "4 x wider" else 64), seed)
+        network = chain = Network(mlp(64 * (times if kind.endswith("wider") else 1)), seed)
         train(chain, images, labels, how)
         if kind == "pruned by half":
             reestimate(chain, images)
@@ -130,17 +129,17 @@ def mean(values: list[float], show: Callable[[float], str]) -> str:
     return f"{show(float(np.mean(values)))} ± {show(half)}"
 
 
-def kinds(seeds: int, flips: int, work: Path, data: Dataset) -> None:
+def kinds(seeds: int, flips: int, times: int, work: Path, data: Dataset) -> None:
     """Train, attack and print a row a kind."""
     work.mkdir(parents=True, exist_ok=True)
     rows, plain = [], list[float]()
-    for kind in KINDS:
+    for kind in ("plain", f"{times} x wider", f"ensemble of {times}", "pruned by half"):
         counts, clean, shares, chance, accuracy = list[float](), list[float](), list[float](), list[float](), []
         for seed in range(seeds):
             file = work / f"{kind.replace(' ', '-')}-{seed}.onnx"
             began = time.process_time()
             if not file.exists():
-                export_qonnx(made(kind, seed, data), file, (1, 28, 28))
+                export_qonnx(made(kind, times, seed, data), file, (1, 28, 28))
             trained = time.process_time() - began
             found = bf.attack(
                 file, data.test_images, data.test_labels, flips=flips, seed=seed, save_map=file.with_suffix(".npz")
@@ -184,13 +183,14 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--flips", type=int, default=6000)
+    parser.add_argument("--times", type=int, default=4)
     parser.add_argument("--work", type=Path, default=Path("attacks"))
     parser.add_argument("--data", type=Path, help="folder with MNIST's files, where the system has none")
     asked = parser.parse_args()
     torch.set_num_threads(1)
     data = mnist(asked.data)
     if asked.part == "kinds":
-        kinds(asked.seeds, asked.flips, asked.work, data)
+        kinds(asked.seeds, asked.flips, asked.times, asked.work, data)
     elif bounds(asked.network, asked.images, data):
         sys.exit(1)
 

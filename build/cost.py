@@ -48,7 +48,7 @@ from .cost_models.base import Widths
 from .cost_models.bnnflow import Bnnflow
 from .finn_formulas import FinnCost
 from .finn_types import last_unit
-from .parts import Part
+from .parts import BLOCK_BITS, Part
 from .rtl.modules import module_of
 
 SOURCE = "estimated (FINN formulas)"
@@ -263,6 +263,13 @@ def model_for(name: str, family: str, own: Table | None = None) -> CostModel:
 def blocks_of(part: Part, model: str = Bnnflow.name) -> int:
     """Block RAMs of a part as a cost model counts them: by ours its own, else those of 18 kbit that they make."""
     return part.block_rams if model == Bnnflow.name and part.family in calibrated() else part.bram18
+
+
+def block_note(part: Part, model: CostModel) -> str:
+    """What BRAM18 counts where a model takes a part's own block RAMs and these are of another size; else nothing."""
+    if not isinstance(model, Bnnflow) or part.block_bits == BLOCK_BITS:
+        return ""
+    return f"BRAM18 counts the block RAMs that {part.name} has, of {part.block_bits / 1024:g} kbit each"
 
 
 def usual_model(graph: Graph, family: str, own: Table | None = None) -> tuple[CostModel, str]:

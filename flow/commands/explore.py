@@ -13,7 +13,7 @@ from pathlib import Path
 from bnnflow import CHECK_FAILED, Problem
 
 from ...build.calibrated.table import Table
-from ...build.cost import estimate, model_for
+from ...build.cost import block_note, estimate, model_for
 from ...build.cost_models.bnnflow import Bnnflow
 from ...build.explore import Point, Space
 from ...build.finn_reports import folding, unit_names
@@ -120,7 +120,7 @@ def explore(graph: Graph, wanted: Wanted, asked: Asked) -> Exploration:
         foldings={str(number): _folding(front[number - 1], names) for number in shown},
         chosen=None if number is None else _built(space, wanted, number, front[number - 1], files),
         widths=found,
-        notes=[note for stage in made for note in stage.notes],
+        notes=[*(note for stage in made for note in stage.notes), *filter(None, [block_note(part, model)])],
     )
 
 

@@ -131,11 +131,10 @@ def estimate(
         Problem: it does not compile, the model is unknown, no folding reaches the rate, the folding file or the FIFO
             depths do not fit, or the output cannot be written.
     """
-    from ...build.cost import blocks_of, model_for, operations, usual_model
+    from ...build.cost import block_note, blocks_of, model_for, operations, usual_model
     from ...build.cost import estimate as count
     from ...build.cost_models.bnnflow import Bnnflow
     from ...build.energy import SOURCE as ENERGY_SOURCE
-    from ...build.parts import BLOCK_BITS
     from ...build.schedule import cycles_for
     from ..graphs.figures import cost_counts
     from ..graphs.folded_files import places_of, write_folded
@@ -160,8 +159,8 @@ def estimate(
     if not isinstance(kind, Bnnflow) and chip.lut_inputs < 6:
         what = f"LUTs are counted as of 6 inputs; {chip.name} has {chip.lut_inputs}, so it takes more"
         notes.append(f"{what}: see `flow synth`")
-    if isinstance(kind, Bnnflow) and chip.block_bits != BLOCK_BITS:
-        notes.append(f"BRAM18 counts the block RAMs that {chip.name} has, of {chip.block_bits / 1024:g} kbit each")
+    if blocks := block_note(chip, kind):
+        notes.append(blocks)
     if isinstance(kind, Bnnflow) and (rate_of is None or not given.depth):
         notes.append(f"FIFOs without a depth of their own are counted as {depth} words deep")
     slowest = max(unit.cycles for unit in count(made.graph).units)

@@ -95,6 +95,12 @@ def test_a_table_of_designs_for_people(net: Path, capsys: pytest.CaptureFixture[
     assert "no other is as good in all three" in said and "<- chosen" in said and "simulated word by word" in said
 
 
+def test_block_rams_of_another_size_are_named(net: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert not any("kbit" in note for note in found(capsys, net, "--part", "xc7z020")["notes"])
+    notes = found(capsys, net, "--part", "ice40up5k")["notes"]
+    assert "BRAM18 counts the block RAMs that ice40up5k has, of 4 kbit each" in notes
+
+
 def test_a_calibration_of_ones_own(
     net: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], golden: Golden
 ) -> None:
