@@ -16,6 +16,9 @@ from ..rtl.words import value_bits
 from .memory import address_bits
 from .pieces import OF_FOUR_INPUTS, RANKED, SUMMED, Pieces
 
+# Families whose LUTs are counted as cells of a LUT and a register, which not every pair shares.
+_SHARED_CELLS = ("ice40",)
+
 
 def counted(module: Module, depths: Sequence[int], family: str, *, contents: bool = True) -> Pieces:
     """What a unit with its memories and FIFOs is made of.
@@ -32,6 +35,8 @@ def counted(module: Module, depths: Sequence[int], family: str, *, contents: boo
         made.memory(memory)
     sizes = {key: int(value) for key, value in module.parameters.items() if not isinstance(value, str)}
     _MODULES[module.name](made, sizes, module, depths)
+    if family in _SHARED_CELLS:
+        made.term("register", made.exact["ff"])
     return made
 
 

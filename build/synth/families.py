@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from bnnflow import Problem
 
 from ..parts import Part
+from .logic_cells import LOGIC_CELL
 
 # What is counted, in the order of tables.
 RESOURCES = ("lut", "lut_ram", "ff", "carry", "block_ram", "dsp")
@@ -27,6 +28,7 @@ class Family:
         block: what `block_ram` counts.
         cells: resource, pattern of cells' names, and how many of it a cell is; a cell may be of several.
         memory_luts: whether look-up tables can be memories.
+        packed: cell of a part into which a netlist's cells are packed, where these are counted (`logic_cells`), not they.
     """
 
     name: str
@@ -36,6 +38,12 @@ class Family:
     cells: tuple[tuple[str, str, int], ...]
     memory_luts: bool = True
     library: str = ""
+    packed: str = ""
+
+    @property
+    def key(self) -> str:
+        """A text that is the same for the same mapping and count alone."""
+        return self.command + self.library + self.packed
 
     def script(self, top: str) -> list[str]:
         """Commands of yosys that map a module, with what it instantiates, to the family's cells."""
@@ -113,13 +121,14 @@ FAMILIES = {
             "synth_ice40 -device u",
             "EBR of 4 kbit",
             (
-                ("lut", r"SB_LUT4", 1),
+                ("lut", LOGIC_CELL, 1),
                 ("ff", r"SB_DFF\w*", 1),
                 ("carry", r"SB_CARRY", 1),
                 ("block_ram", r"SB_RAM40_4K\w*", 1),
                 ("dsp", r"SB_MAC16", 1),
             ),
             memory_luts=False,
+            packed=LOGIC_CELL,
         ),
     )
 }

@@ -14,6 +14,9 @@ from pathlib import Path
 from bnnflow import CHECK_FAILED, Problem
 
 from .families import Family
+from .logic_cells import logic_cells
+
+_NETLIST = "netlist.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +106,7 @@ def kept(sources: Sources, family: Family, yosys: Yosys) -> Netlist | None:
 
 
 def _place(sources: Sources, family: Family, yosys: Yosys) -> Path:
-    total = hashlib.sha256("\0".join([yosys.version, family.command + family.library, sources.digest]).encode())
+    total = hashlib.sha256("\0".join([yosys.version, family.key, sources.digest]).encode())
     return yosys.cache / f"{total.hexdigest()[:40]}.json"
 
 
@@ -118,7 +121,12 @@ def _known(file: Path) -> Netlist | None:
 
 def _mapped(sources: Sources, family: Family, yosys: Yosys, seconds: float | None) -> dict[str, int]:
     with tempfile.TemporaryDirectory() as name:
-        return mapped_in(Path(name), sources, family, yosys, seconds)
+        folder = Path(name)
+        if not family.packed:
+            return mapped_in(folder, sources, family, yosys, seconds)
+        cells = mapped_in(folder, sources, family, yosys, seconds, _NETLIST)
+        netlist = json.loads((folder / _NETLIST).read_text("utf-8"))
+        return cells | {family.packed: logic_cells(netlist, sources.top)}
 
 
 def mapped_in(
