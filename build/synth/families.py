@@ -28,7 +28,7 @@ class Family:
         block: what `block_ram` counts.
         cells: resource, pattern of cells' names, and how many of it a cell is; a cell may be of several.
         memory_luts: whether look-up tables can be memories.
-        packed: cell of a part into which a netlist's cells are packed, where these are counted (`logic_cells`), not they.
+        packed: cell of a part that is counted in place of what is packed into it (`logic_cells`); empty: none.
     """
 
     name: str
