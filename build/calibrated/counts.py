@@ -342,8 +342,11 @@ def _label_select(made: Pieces, p: Sizes, module: Module, depths: Sequence[int])
     made.ff(p["K"] * (p["XBITS"] + 1 + p["IBITS"]) if words * p["K"] > 1 else 1)
     made.ff(address_bits(p["LABELS"]) if words > 1 else 0)
     made.term("label", address_bits(p["LABELS"]))
+    if module.latency:
+        # A winner, and whether there is one; where there are several words, whether it is of the first and of the last.
+        made.ff(p["XBITS"] + p["IBITS"] + 1 + 2 * (words > 1))
     # Comparisons in a row: of winners, where one index is asked for, else of each score with each rank.
-    if (in_row := 1 + ceil(log2(p["PE"])) if p["K"] == 1 else p["PE"] * p["K"]) > 1:
+    if (in_row := ceil(log2(p["PE"])) if p["K"] == 1 else p["PE"] * p["K"]) > 1:
         made.path(RANKED, in_row)
     # Scores meet scores, and those of several words the best so far.
     meets = p["PE"] - (words == 1) if p["K"] == 1 else p["PE"] * p["K"]
@@ -353,7 +356,7 @@ def _label_select(made: Pieces, p: Sizes, module: Module, depths: Sequence[int])
     else:
         made.term("rank", meets * (p["XBITS"] + 1))
         made.term("moved", p["PE"] * (p["K"] - 1) * (p["XBITS"] + 1 + p["IBITS"]))
-    made.fifo(p["IBITS"], depths[0])
+    made.fifo(p["IBITS"], depths[0], module.latency)
 
 
 def _widen(made: Pieces, p: Sizes, module: Module, depths: Sequence[int]) -> None:

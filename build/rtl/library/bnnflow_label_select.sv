@@ -5,7 +5,8 @@
 // K       1 to LABELS
 // DEPTH   places of the output
 //
-// Reads a word a step; the last one writes the first index, K - 1 further steps the others.
+// Reads a word a step; the last one writes the first index, K - 1 further steps the others. With several scores a word,
+// of which one index is asked for, it is written a cycle later.
 module bnnflow_label_select #(
     parameter int LABELS = 2,
     parameter int PE = 1,
@@ -49,39 +50,39 @@ module bnnflow_label_select #(
   wire ends = turn == TB'(WORDS + K - 2);
   assign s_ready = ~leaves & (free | ~writes);
 
-  // Scores of a word that may be among the best, with their numbers: all of them, or where one is asked for the winner
-  // of neighbours that meet, then winners of those: log2(PE) comparisons in a row. The first among equals wins.
-  localparam int FOUND = K == 1 ? 1 : PE;
-  localparam int ROUNDS = K == 1 ? $clog2(PE) : 0;
-  logic [FOUND*(XBITS+1)-1:0] found;
-  logic [FOUND*IBITS-1:0] places;
-  if (ROUNDS == 0) begin : g_all
-    for (genvar p = 0; p < PE; p++) begin : g_score
-      assign found[p*(XBITS+1)+:XBITS+1] = {1'b1, s_data[p*XBITS+:XBITS] ^ TURN};
-      assign places[p*IBITS+:IBITS] = IBITS'(p);
+  // What is ranked in a step: all scores of a word, or, where one index is asked for, their winner, from a register.
+  localparam int LATENCY = K == 1 && PE > 1 ? 1 : 0;
+  localparam int FOUND = LATENCY == 1 ? 1 : PE;
+  wire [PE*XBITS-1:0] turned = s_data ^ {PE{TURN}};
+  logic [FOUND*XBITS-1:0] found;
+  logic [FOUND*IBITS-1:0] indices;
+  logic now, first, last;
+  if (LATENCY == 0) begin : g_all
+    for (genvar p = 0; p < PE; p++) begin : g_index
+      assign indices[p*IBITS+:IBITS] = IBITS'(label) + IBITS'(p);
     end
+    assign found = turned;
+    assign now   = step;
+    assign first = begins;
+    assign last  = writes;
   end else begin : g_winner
-    always_comb begin
-      logic [2**ROUNDS*(XBITS+1)-1:0] best;
-      logic [2**ROUNDS*IBITS-1:0] place;
-      best = '0;
-      for (int p = 0; p < 2 ** ROUNDS; p++) begin
-        if (p < PE) best[p*(XBITS+1)+:XBITS+1] = {1'b1, s_data[p*XBITS+:XBITS] ^ TURN};
-        place[p*IBITS+:IBITS] = IBITS'(p);
-      end
-      for (int r = ROUNDS - 1; r >= 0; r--) begin
-        for (int p = 0; p < 2 ** r; p++) begin
-          if (best[(2*p+1)*(XBITS+1)+:XBITS+1] > best[2*p*(XBITS+1)+:XBITS+1]) begin
-            best[p*(XBITS+1)+:XBITS+1] = best[(2*p+1)*(XBITS+1)+:XBITS+1];
-            place[p*IBITS+:IBITS] = place[(2*p+1)*IBITS+:IBITS];
-          end else begin
-            best[p*(XBITS+1)+:XBITS+1] = best[2*p*(XBITS+1)+:XBITS+1];
-            place[p*IBITS+:IBITS] = place[2*p*IBITS+:IBITS];
-          end
-        end
-      end
-      found  = best[XBITS:0];
-      places = place[IBITS-1:0];
+    logic [XBITS-1:0] best;
+    logic [IBITS-1:0] place;
+    bnnflow_winner #(
+        .N(PE),
+        .XBITS(XBITS),
+        .PBITS(IBITS)
+    ) u_winner (
+        .scores(turned),
+        .best  (best),
+        .place (place)
+    );
+    always_ff @(posedge clk) begin
+      found <= best;
+      indices <= IBITS'(label) + place;
+      first <= begins;
+      last <= writes;
+      now <= step & ~rst;
     end
   end
 
@@ -90,11 +91,11 @@ module bnnflow_label_select #(
     logic [XBITS:0] score, other;
     logic [IBITS-1:0] index, of_other;
     logic moved;
-    scores_now = begins ? '0 : scores;
+    scores_now = first ? '0 : scores;
     labels_now = labels;
     for (int p = 0; p < FOUND; p++) begin
-      score = found[p*(XBITS+1)+:XBITS+1];
-      index = IBITS'(label) + places[p*IBITS+:IBITS];
+      score = {1'b1, found[p*XBITS+:XBITS]};
+      index = indices[p*IBITS+:IBITS];
       moved = 1'b0;
       for (int k = 0; k < K; k++) begin
         other = scores_now[k*(XBITS+1)+:XBITS+1];
@@ -112,22 +113,25 @@ module bnnflow_label_select #(
     if (leaves) labels_now = labels;
   end
   always_ff @(posedge clk) begin
-    if (step) begin
+    if (now) begin
       scores <= scores_now;
       // Those that leave move up.
-      labels <= writes ? labels_now >> IBITS : labels_now;
-      turn   <= ends ? '0 : turn + 1'b1;
-      label  <= writes ? '0 : label + CB'(PE);
+      labels <= last ? labels_now >> IBITS : labels_now;
+    end
+    if (step) begin
+      turn  <= ends ? '0 : turn + 1'b1;
+      label <= writes ? '0 : label + CB'(PE);
     end
     if (rst) begin
       turn  <= '0;
       label <= '0;
     end
   end
-  assign m_push = step & writes;
+  assign m_push = now & last;
   bnnflow_fifo #(
-      .WIDTH(IBITS),
-      .DEPTH(DEPTH)
+      .WIDTH  (IBITS),
+      .DEPTH  (DEPTH),
+      .LATENCY(LATENCY)
   ) u_out (
       .clk(clk),
       .rst(rst),
