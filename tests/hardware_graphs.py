@@ -117,9 +117,16 @@ def ternary() -> Graph:
     return build.graph(build.mvau(x, 5, 5, 12, levels=0, top=1))
 
 
+def winner() -> Graph:
+    """Scores of which the best is asked for, several a word and several words."""
+    build = Chain(5, (12,), 0, 1)
+    return build.graph(build.add(LabelSelect(1, 5), build.mvau("image", 15, 5, 6, levels=0)))
+
+
 GRAPHS: dict[str, Callable[[], Graph]] = {
     "ternary": ternary,
     "convolutions": convolutions,
     "residual": residual,
     "integers": integers,
+    "winner": winner,
 }

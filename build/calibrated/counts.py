@@ -338,16 +338,17 @@ def _channelwise(made: Pieces, p: Sizes, module: Module, depths: Sequence[int]) 
 def _label_select(made: Pieces, p: Sizes, module: Module, depths: Sequence[int]) -> None:
     words = p["LABELS"] // p["PE"]
     made.counter(words + p["K"] - 1)
-    # The best of a single word is none to keep, but that there is one.
-    made.ff(p["K"] * (p["XBITS"] + 1 + p["IBITS"]) if words * p["K"] > 1 else 1)
+    # The best of a single word is none to keep.
+    made.ff(p["K"] * (p["XBITS"] + 1 + p["IBITS"]) if words * p["K"] > 1 else 0)
     made.ff(address_bits(p["LABELS"]) if words > 1 else 0)
     made.term("label", address_bits(p["LABELS"]))
     if module.latency:
-        # A winner, and whether there is one; where there are several words, whether it is of the first and of the last.
-        made.ff(p["XBITS"] + p["IBITS"] + 1 + 2 * (words > 1))
-    # Comparisons in a row: of winners, where one index is asked for, else of each score with each rank.
-    if (in_row := ceil(log2(p["PE"])) if p["K"] == 1 else p["PE"] * p["K"]) > 1:
-        made.path(RANKED, in_row)
+        # When a step's winner comes, and, of several words, whether it is the last, and whether of the first.
+        made.ff(_winner(p["PE"], module.latency, p["XBITS"]) + module.latency)
+        made.ff(module.latency + 1 if words > 1 else 0)
+    elif p["PE"] * p["K"] > 1:
+        # Each score is compared with each rank, one behind the other.
+        made.path(RANKED, p["PE"] * p["K"])
     # Scores meet scores, and those of several words the best so far.
     meets = p["PE"] - (words == 1) if p["K"] == 1 else p["PE"] * p["K"]
     if p["K"] == 1:
@@ -357,6 +358,17 @@ def _label_select(made: Pieces, p: Sizes, module: Module, depths: Sequence[int])
         made.term("rank", meets * (p["XBITS"] + 1))
         made.term("moved", p["PE"] * (p["K"] - 1) * (p["XBITS"] + 1 + p["IBITS"]))
     made.fifo(p["IBITS"], depths[0], module.latency)
+
+
+def _winner(scores: int, levels: int, bits: int) -> int:
+    """Registers of bnnflow_winner."""
+    if levels == 0:
+        return 0
+    low = (scores + 1) // 2
+    behind = _winner(low, levels - 1, bits)
+    if scores > 1:
+        behind += _winner(scores - low, levels - 1, bits)
+    return behind + bits + ceil(log2(scores))
 
 
 def _widen(made: Pieces, p: Sizes, module: Module, depths: Sequence[int]) -> None:

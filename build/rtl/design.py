@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.resources import files
@@ -18,7 +19,7 @@ from . import top_control
 from .beside import Beside, Vectors
 from .control import Control
 from .modules import Module, module_of
-from .top import Top, UnitSource, module_name
+from .top import Top, UnitSource
 from .top_control import HostMemory
 from .words import value_bits
 
@@ -27,25 +28,6 @@ FILE_LIST = "files.f"
 GENERIC = "generic"
 # Models of primitives, which simulators read and synthesis does not.
 MODELS = "simulation"
-_PARTS = (
-    "bnnflow_fifo",
-    *(
-        "bnnflow_memory",
-        "bnnflow_rom",
-        "bnnflow_rom_array",
-        "bnnflow_leaf",
-        "bnnflow_delay",
-        "bnnflow_sum",
-        "bnnflow_ones",
-        "bnnflow_tree",
-        "bnnflow_equal",
-        "bnnflow_popcount",
-        "bnnflow_dot",
-        "bnnflow_levels",
-        "bnnflow_row",
-        "bnnflow_rows",
-    ),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +104,12 @@ def design(
     library = files(__package__) / "library"
     own = _modules(library / chosen) if chosen else {}
     hosts = top_control.modules(top.guarded) if control else ()
-    used = sorted({module_name(part, modules) for part in streams.parts} | {*_PARTS, *own, *hosts})
-    sources = _modules(library) | own
+    sources = {name: place.read_text("utf-8") for name, place in (_modules(library) | own).items()}
+    used = sorted({*named_in("\n".join([text, *hosts, *own]), sources)})
     models = _modules(library / MODELS) if chosen else {}
     made = {
         f"{top.name}.sv": text,
-        **{f"library/{name}.sv": sources[name].read_text("utf-8") for name in used},
+        **{f"library/{name}.sv": sources[name] for name in used},
         **{f"{MODELS}/{name}.sv": place.read_text("utf-8") for name, place in models.items()},
         **{path: "\n".join(lines) + "\n" for path, lines in top.memories.items()},
         FILE_LIST: "\n".join([*(f"library/{name}.sv" for name in used), f"{top.name}.sv"]) + "\n",
@@ -148,6 +130,23 @@ def design(
     return Design(
         top.name, digest, made, entry, leave, modules, top.fifos, top.guarded, control is not None, top.sources
     )
+
+
+def named_in(text: str, library: Mapping[str, str]) -> list[str]:
+    """The modules of a library that a text names, those that they name, and so on.
+
+    Args:
+        text: SystemVerilog.
+        library: text by the name of the module.
+    """
+    found: dict[str, None] = {}
+    texts = [text]
+    while texts:
+        for name in re.findall(r"\bbnnflow_\w+", texts.pop()):
+            if name in library and name not in found:
+                found[name] = None
+                texts.append(library[name])
+    return list(found)
 
 
 def _modules(folder: Traversable) -> dict[str, Traversable]:

@@ -203,7 +203,7 @@ def module_of(
             return _border(values, rows, columns, pe, x, made)
         case LabelSelect(k, pe):
             sizes = {"LABELS": x.channels, "PE": pe, "K": k, "IBITS": value_bits(made)}
-            return Module("bnnflow_label_select", sizes | _values(x), int(k == 1 and pe > 1))
+            return Module("bnnflow_label_select", sizes | _values(x), ceil(log2(pe)) if k == 1 else 0)
         case Op():
             raise _refused(node, f"is no unit of hardware ({type(node.op).__name__})", "compile the graph to dataflow")
         case _:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from ..rtl.design import MODELS, Design, UnitSource
+from ..rtl.design import MODELS, Design, UnitSource, named_in
 from .yosys import Sources
 
 # What a memory beside a unit hears of the host and tells it, up to the highest bit that it reads.
@@ -22,13 +22,16 @@ def unit_sources(design: Design) -> Iterator[tuple[str, Sources]]:
 
     Names of the network play no part in them: equal units of any networks are equal sources.
     """
-    library = {path: text for path, text in design.files.items() if path.startswith("library/")}
+    library = {
+        path.removeprefix("library/").removesuffix(".sv"): text
+        for path, text in design.files.items()
+        if path.startswith("library/")
+    }
     for source in design.sources:
         text, memories = _anonymous(source, design.files)
         ports = ["input logic clk", "input logic rst", *_ports(source), *(source.ports or _host_ports(text))]
         module = "module unit (\n    " + ",\n    ".join(ports) + f"\n);\n{text}\nendmodule\n"
-        # A module's text may name others, which name others again.
-        used = _used(module, library)
+        used = {f"library/{name}.sv": library[name] for name in named_in(module, library)}
         yield source.name, Sources("unit", {"unit.sv": module, **used, **memories})
 
 
@@ -75,16 +78,3 @@ def _anonymous(source: UnitSource, files: Mapping[str, str]) -> tuple[str, dict[
         text = re.sub(rf"\bhost_(writes|mended|failed)\[{number}\]", rf"host_\1[#{place}]", text)
     text = text.replace("[#", "[")
     return text, memories
-
-
-def _used(text: str, library: Mapping[str, str]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    texts = [text]
-    while texts:
-        now = texts.pop()
-        for name in set(re.findall(r"\bbnnflow_\w+", now)):
-            path = f"library/{name}.sv"
-            if path in library and path not in found:
-                found[path] = library[path]
-                texts.append(library[path])
-    return found

@@ -100,7 +100,6 @@ MATRICES = (
         18,
     ),
 )
-_WINNERS = {"LABELS": 6, "PE": 3, "IBITS": 3}
 OTHERS = (
     Proof(
         "bnnflow_label_select",
@@ -110,30 +109,30 @@ OTHERS = (
             {"K": 1},
             {"K": 3, "XBITS": 1, "PE": 3},
             {"LABELS": 4, "PE": 2, "K": 3, "DEPTH": 1},
-            _WINNERS,
-            {"LABELS": 5, "PE": 5, "IBITS": 3, "SIGNED": 1},
         ),
         (
             fault("the last among equals is the best", "label_select", "score > other", "score >= other"),
-            fault(
-                "the last among equals wins",
-                "winner",
-                "> left[2*p*BITS+:BITS]",
-                ">= left[2*p*BITS+:BITS]",
-                _WINNERS,
-            ),
-            fault(
-                "a winner has its neighbour's index",
-                "winner",
-                "places[p*PBITS+:PBITS] = places[(2*p+1)*PBITS+:PBITS]",
-                "places[p*PBITS+:PBITS] = places[2*p*PBITS+:PBITS]",
-                _WINNERS,
-            ),
             fault("one that moves down comes behind its equals", "label_select", "moved || score", "score"),
             fault("all indices are the first", "label_select", "labels_now >> IBITS", "labels_now"),
-            fault("a winner comes when its word does", "label_select", "now <= step & ~rst", "now <= s_valid", _WINNERS),
             fault("scores are those of two images", "label_select", "first ? '0 : scores", "scores"),
         ),
+    ),
+    Proof(
+        "bnnflow_label_select",
+        f"the same where the winner of each word is found first, {_STREAM}",
+        (
+            {"LABELS": 6, "PE": 3, "IBITS": 3},
+            {"LABELS": 4, "PE": 2, "DEPTH": 1},
+            {"LABELS": 5, "PE": 5, "IBITS": 3, "SIGNED": 1},
+        ),
+        (
+            fault("the last among equals wins", "winner", "high > low", "high >= low"),
+            fault("a winner has its neighbour's index", "winner", "PBITS'(LOW) + high_place", "high_place"),
+            fault("a winner is late", "label_select", ".CYCLES(LATENCY)", ".CYCLES(LATENCY - 1)"),
+            fault("an image is never new", "label_select", "fresh <= last", "fresh <= 1'b0"),
+        ),
+        "abc bmc3",
+        16,
     ),
     Proof(
         "bnnflow_global_acc_pool",

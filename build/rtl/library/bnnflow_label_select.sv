@@ -5,8 +5,8 @@
 // K       1 to LABELS
 // DEPTH   places of the output
 //
-// Reads a word a step; the last one writes the first index, K - 1 further steps the others. With several scores a word,
-// of which one index is asked for, it is written a cycle later.
+// Reads a word a step; the last one writes the first index, K - 1 further steps the others. Where one index of several
+// scores a word is asked for, it is written log2(PE) cycles later, rounded up.
 module bnnflow_label_select #(
     parameter int LABELS = 2,
     parameter int PE = 1,
@@ -50,40 +50,52 @@ module bnnflow_label_select #(
   wire ends = turn == TB'(WORDS + K - 2);
   assign s_ready = ~leaves & (free | ~writes);
 
-  // What is ranked in a step: all scores of a word, or, where one index is asked for, their winner, from a register.
-  localparam int LATENCY = K == 1 && PE > 1 ? 1 : 0;
-  localparam int FOUND = LATENCY == 1 ? 1 : PE;
+  // What is ranked in a step: all scores of a word, or, where one index is asked for, their winner, which comes later.
+  localparam int LATENCY = K == 1 ? $clog2(PE) : 0;
+  localparam int FOUND = LATENCY == 0 ? PE : 1;
   wire [PE*XBITS-1:0] turned = s_data ^ {PE{TURN}};
   logic [FOUND*XBITS-1:0] found;
-  logic [FOUND*IBITS-1:0] indices;
+  logic [FOUND*IBITS-1:0] places;
   logic now, first, last;
   if (LATENCY == 0) begin : g_all
-    for (genvar p = 0; p < PE; p++) begin : g_index
-      assign indices[p*IBITS+:IBITS] = IBITS'(label) + IBITS'(p);
+    for (genvar p = 0; p < PE; p++) begin : g_place
+      assign places[p*IBITS+:IBITS] = IBITS'(p);
     end
     assign found = turned;
     assign now   = step;
     assign first = begins;
     assign last  = writes;
   end else begin : g_winner
-    logic [XBITS-1:0] best;
-    logic [IBITS-1:0] place;
     bnnflow_winner #(
         .N(PE),
+        .LEVELS(LATENCY),
         .XBITS(XBITS),
         .PBITS(IBITS)
     ) u_winner (
+        .clk(clk),
         .scores(turned),
-        .best  (best),
-        .place (place)
+        .best(found),
+        .place(places)
     );
+    logic wrote;
+    bnnflow_delay #(
+        .WIDTH (2),
+        .CYCLES(LATENCY)
+    ) u_step (
+        .clk(clk),
+        .rst(rst),
+        .d  ({step & writes, step}),
+        .q  ({wrote, now})
+    );
+    assign last = WORDS == 1 || wrote;
+    logic fresh;
     always_ff @(posedge clk) begin
-      found <= best;
-      indices <= IBITS'(label) + place;
-      first <= begins;
-      last <= writes;
-      now <= step & ~rst;
+      if (rst) fresh <= 1'b1;
+      else if (now) fresh <= last;
     end
+    // Of a single word the tool would keep scores that are never read.
+    assign first = WORDS == 1 || fresh;
+    wire unused = begins;
   end
 
   // Each finds its rank among those so far.
@@ -95,7 +107,7 @@ module bnnflow_label_select #(
     labels_now = labels;
     for (int p = 0; p < FOUND; p++) begin
       score = {1'b1, found[p*XBITS+:XBITS]};
-      index = indices[p*IBITS+:IBITS];
+      index = IBITS'(label) + places[p*IBITS+:IBITS];
       moved = 1'b0;
       for (int k = 0; k < K; k++) begin
         other = scores_now[k*(XBITS+1)+:XBITS+1];
@@ -117,11 +129,9 @@ module bnnflow_label_select #(
       scores <= scores_now;
       // Those that leave move up.
       labels <= last ? labels_now >> IBITS : labels_now;
+      label  <= last ? '0 : label + CB'(PE);
     end
-    if (step) begin
-      turn  <= ends ? '0 : turn + 1'b1;
-      label <= writes ? '0 : label + CB'(PE);
-    end
+    if (step) turn <= ends ? '0 : turn + 1'b1;
     if (rst) begin
       turn  <= '0;
       label <= '0;

@@ -1,47 +1,69 @@
-// The greatest of N scores and its place, the first among equals: neighbours meet, then their winners.
+// The greatest of N scores and its place, the first among equals, LEVELS cycles later: the winners of both halves meet,
+// which are as large as each other, or nearly, so that none waits for more than a cycle.
 //
-// N      scores, 2 or more
-// XBITS  bits of a score, without a sign
-// PBITS  bits of a place, enough for N - 1
-//
-// Logic alone: log2(N) comparisons in a row.
+// N       scores, 1 or more
+// LEVELS  log2(N), rounded up
+// XBITS   bits of a score, without a sign
+// PBITS   bits of a place, at least LEVELS and 1
 module bnnflow_winner #(
-    parameter int N = 2,
+    parameter int N = 1,
+    parameter int LEVELS = 0,
     parameter int XBITS = 1,
     parameter int PBITS = 1
 ) (
-    input  logic [N*XBITS-1:0] scores,
-    output logic [  XBITS-1:0] best,
-    output logic [  PBITS-1:0] place
+    input logic clk,
+    input logic [N*XBITS-1:0] scores,
+    output logic [XBITS-1:0] best,
+    output logic [PBITS-1:0] place
 );
-  localparam int ROUNDS = $clog2(N);
-  // What is beyond N is no score, and never the best.
-  localparam int BITS = XBITS + 1;
 `ifndef __ICARUS__
-  if (N < 2 || PBITS < ROUNDS) begin : g_check
-    $error("N >= 2, 2 ** PBITS >= N");
+  if (N < 1 || N > 2 ** LEVELS || PBITS < LEVELS) begin : g_check
+    $error("1 <= N <= 2 ** LEVELS, PBITS >= LEVELS");
   end
 `endif
-  always_comb begin
-    logic [ 2**ROUNDS*BITS-1:0] left;
-    logic [2**ROUNDS*PBITS-1:0] places;
-    left = '0;
-    for (int p = 0; p < 2 ** ROUNDS; p++) begin
-      if (p < N) left[p*BITS+:BITS] = {1'b1, scores[p*XBITS+:XBITS]};
-      places[p*PBITS+:PBITS] = PBITS'(p);
-    end
-    for (int r = ROUNDS - 1; r >= 0; r--) begin
-      for (int p = 0; p < 2 ** r; p++) begin
-        if (left[(2*p+1)*BITS+:BITS] > left[2*p*BITS+:BITS]) begin
-          left[p*BITS+:BITS] = left[(2*p+1)*BITS+:BITS];
-          places[p*PBITS+:PBITS] = places[(2*p+1)*PBITS+:PBITS];
-        end else begin
-          left[p*BITS+:BITS] = left[2*p*BITS+:BITS];
-          places[p*PBITS+:PBITS] = places[2*p*PBITS+:PBITS];
-        end
+  if (LEVELS == 0) begin : g_one
+    wire unused = clk;
+    assign best  = scores;
+    assign place = '0;
+  end else begin : g_round
+    localparam int LOW = (N + 1) / 2;
+    logic [XBITS-1:0] low;
+    logic [PBITS-1:0] low_place;
+    bnnflow_winner #(
+        .N(LOW),
+        .LEVELS(LEVELS - 1),
+        .XBITS(XBITS),
+        .PBITS(PBITS)
+    ) u_low (
+        .clk(clk),
+        .scores(scores[LOW*XBITS-1:0]),
+        .best(low),
+        .place(low_place)
+    );
+    if (N > 1) begin : g_two
+      logic [XBITS-1:0] high;
+      logic [PBITS-1:0] high_place;
+      bnnflow_winner #(
+          .N(N - LOW),
+          .LEVELS(LEVELS - 1),
+          .XBITS(XBITS),
+          .PBITS(PBITS)
+      ) u_high (
+          .clk(clk),
+          .scores(scores[N*XBITS-1:LOW*XBITS]),
+          .best(high),
+          .place(high_place)
+      );
+      wire wins = high > low;
+      always_ff @(posedge clk) begin
+        best  <= wins ? high : low;
+        place <= wins ? PBITS'(LOW) + high_place : low_place;
+      end
+    end else begin : g_alone
+      always_ff @(posedge clk) begin
+        best  <= low;
+        place <= low_place;
       end
     end
-    best  = left[XBITS-1:0];
-    place = places[PBITS-1:0];
   end
 endmodule

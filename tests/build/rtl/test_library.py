@@ -36,6 +36,7 @@ REFUSED = [
     ("bnnflow_sliding_window", {"H": 9, "BUFFER": 9, "SH": 5}, "BUFFER holds what a window moves by"),
     ("bnnflow_max_pool", {"W": 3}, "the kernel divides the map"),
     ("bnnflow_label_select", {"K": 3}, "K to LABELS"),
+    ("bnnflow_winner", {"N": 3, "LEVELS": 1}, "N <= 2 ** LEVELS"),
     ("bnnflow_thresholding", {"SBITS": 8}, "a value does not fit SBITS"),
     ("bnnflow_pool", {"XBITS": 2}, "OBITS >= XBITS"),
     ("bnnflow_add_streams", {"ABITS": 3}, "a sum does not fit OBITS"),
@@ -67,6 +68,11 @@ def lint(module: str, parameters: dict[str, int | str]) -> str:
 @pytest.mark.parametrize("path", LIBRARY + PRIMITIVES + MODELS, ids=lambda path: path.stem)
 def test_verilator_warns_of_nothing(path: Path) -> None:
     assert lint(str(path.relative_to(FOLDER).with_suffix("")), {}) == ""
+
+
+@pytest.mark.parametrize("lanes", [2, 5, 10])
+def test_verilator_warns_of_no_winner(lanes: int) -> None:
+    assert lint("bnnflow_label_select", {"LABELS": 10, "PE": lanes, "XBITS": 8, "IBITS": 4, "SIGNED": 1}) == ""
 
 
 def test_verilator_warns_of_no_scrubber() -> None:

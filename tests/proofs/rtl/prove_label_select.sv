@@ -16,6 +16,7 @@ module prove_label_select #(
     input logic m_ready
 );
   localparam int WORDS = LABELS / PE;
+  localparam int LATENCY = K == 1 ? $clog2(PE) : 0;
   logic s_ready, m_valid;
   logic [IBITS-1:0] m_data;
   bnnflow_label_select #(
@@ -67,8 +68,8 @@ module prove_label_select #(
   scoreboard #(
       .WIDTH(IBITS),
       .BURST(K),
-      .MOST(DEPTH + K),
-      .PATIENCE(2 * (DEPTH + K) + 2)
+      .MOST(DEPTH + K + LATENCY),
+      .PATIENCE(2 * (DEPTH + K + LATENCY) + 2)
   ) u_board (
       .clk(clk),
       .rst(rst),
