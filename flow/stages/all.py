@@ -127,7 +127,7 @@ def prune(build: Build) -> PruningResult | NoResult:
         "base": build.file("base", WEIGHTS),
         "flips": [counted] if counted is not None else [],
         "prune": part_content(recipe.prune.model_dump(mode="json", exclude={"jobs"})),
-        "train": recovery_settings(recipe),
+        "train": recovery_settings(recipe) | {"validation": held_out_share(recipe)},
         "errors": recipe.fault_training.model_dump(mode="json"),
         "target": decides(recipe) if by_costs or recipe.fault_training.map is not None else {},
         "seed": recipe.seed,
