@@ -186,7 +186,9 @@ def prune(
     ] = "base",
     unit: Annotated[int | None, Key("prune.unit")] = None,
     min_width: Annotated[int | None, Key("prune.min_width")] = None,
-    images: Annotated[int | None, Key("prune.images")] = None,
+    images: Annotated[
+        int | None, Key("prune.images", default="the recipe's prune.images, or {field}; 512 for a QONNX file")
+    ] = None,
     calibration: Annotated[
         int | None, Key("prune.calibration", help="Images that batch norms are measured on.")
     ] = None,

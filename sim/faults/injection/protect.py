@@ -101,7 +101,12 @@ class Protections:
         Raises:
             Problem: as for `Protection.parse`; a name that has two.
         """
-        found = {name.replace(".bounds", ".thresholds"): Protection.parse(code) for name, code in named(text).items()}
+        said = [(_as_here(name), Protection.parse(code)) for name, code in named(text).items()]
+        found = dict(said)
+        if len(found) < len(said):
+            names = [name for name, _ in said]
+            twice = next(name for name in names if names.count(name) > 1)
+            raise Problem(f"{twice} has two codes", "protection", ".bounds and .thresholds are one memory: give one")
         rest = found.pop("", Protection())
         return Protections(rest, found)
 
@@ -153,6 +158,11 @@ def named(text: str) -> dict[str, str]:
             raise Problem(what, "protection", "give one; those of single units and memories as NAME=CODE")
         found[name] = choice["code"].strip()
     return found
+
+
+def _as_here(name: str) -> str:
+    """A memory as campaigns name it: what hardware calls bounds are thresholds."""
+    return f"{name.removesuffix('.bounds')}.thresholds" if name.endswith(".bounds") else name
 
 
 @dataclass(frozen=True, slots=True)

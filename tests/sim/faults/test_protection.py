@@ -183,6 +183,12 @@ def test_tmr_of_single_faults_changes_nothing() -> None:
     assert all(subject.trial(point, trial).changed == 0 for trial in range(40))
 
 
+def test_one_memory_by_two_names_has_one_code() -> None:
+    with pytest.raises(Problem, match=r"t1\.thresholds has two codes"):
+        Protections.parse("t1.bounds=tmr,t1.thresholds=parity")
+    assert set(Protections.parse("a.bounds.weights=tmr").by) == {"a.bounds.weights"}
+
+
 def test_memories_have_codes_of_their_own() -> None:
     """A text of names is each memory in its own code, and all of it is hit by the same faults."""
     graph, rates = mlp(0, (64, 64, 64, 4)), Rates.of(5e-3)
