@@ -101,12 +101,7 @@ class Protections:
         Raises:
             Problem: as for `Protection.parse`; a name that has two.
         """
-        said = [(_as_here(name), Protection.parse(code)) for name, code in named(text).items()]
-        found = dict(said)
-        if len(found) < len(said):
-            names = [name for name, _ in said]
-            twice = next(name for name in names if names.count(name) > 1)
-            raise Problem(f"{twice} has two codes", "protection", ".bounds and .thresholds are one memory: give one")
+        found = {name: Protection.parse(code) for name, code in named(text).items()}
         rest = found.pop("", Protection())
         return Protections(rest, found)
 
@@ -145,6 +140,8 @@ _CHOICE = re.compile(r"(?:(?P<name>.*)(?<!:scrub)=)?(?P<code>(?:[^=]|(?<=:scrub)
 def named(text: str) -> dict[str, str]:
     """Codes by name, as a text says: "CODE" by the name "", "NAME=CODE", or several of these with commas.
 
+    What the hardware's ports call bounds are thresholds here: one memory has one name.
+
     Raises:
         Problem: a name that has two.
     """
@@ -152,17 +149,12 @@ def named(text: str) -> dict[str, str]:
     for part in text.split(",") if text else ():
         choice = _CHOICE.fullmatch(part.strip())
         assert choice is not None, "any text is one"
-        name = (choice["name"] or "").strip()
+        name = re.sub(r"\.bounds$", ".thresholds", (choice["name"] or "").strip())
         if name in found:
             what = f"{name} has two codes" if name else "all memories have two codes"
             raise Problem(what, "protection", "give one; those of single units and memories as NAME=CODE")
         found[name] = choice["code"].strip()
     return found
-
-
-def _as_here(name: str) -> str:
-    """A memory as campaigns name it: what hardware calls bounds are thresholds."""
-    return f"{name.removesuffix('.bounds')}.thresholds" if name.endswith(".bounds") else name
 
 
 @dataclass(frozen=True, slots=True)
