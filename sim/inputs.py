@@ -38,6 +38,8 @@ def graph_inputs(graph: Graph, data: Array) -> Array:
     if data.dtype.kind not in "fiub" or data.shape[1:] != graph.input_type.shape:
         return data
     contract, whole = graph.input_contract, data.dtype.kind != "f"
+    if data.dtype.kind == "b":
+        _check_truth(graph, contract)
     if graph.input_type.is_float:
         return _values(graph, _known(graph), data) if whole else data
     assert contract is not None
@@ -48,6 +50,17 @@ def graph_inputs(graph: Graph, data: Array) -> Array:
     if whole or contract.is_plain:
         return data
     return _data_of(graph, contract, data)
+
+
+def _check_truth(graph: Graph, contract: InputContract | None) -> None:
+    """Refuse false and true where they would be taken for two of many numbers, such as the darkest pixels."""
+    held = contract.data_range if contract is not None and contract.knows_data else None
+    if held is None and not graph.input_type.is_float:
+        held = (*graph.input_type.range, graph.input_type.step)
+    if held is None or held[:2] != (0, 1):
+        takes = f", the input takes {held[0]} to {held[1]}" if held is not None else ""
+        hint = "give them as numbers: images * np.uint8(255) for pixels, 2 * images.astype(np.int8) - 1 for -1 and +1"
+        raise Problem(f"the data are false and true{takes}", _place(graph), hint)
 
 
 def _known(graph: Graph) -> InputContract:

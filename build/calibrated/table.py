@@ -120,7 +120,7 @@ def read_table(text: str, where: str) -> Table:
         fitted, others = ([Estimated(**row) for row in held.pop(key)] for key in ("fitted", "held_out"))
         terms = {str(key): float(value) for key, value in held.pop("terms").items()}
         return Table(terms=terms, fitted=fitted, held_out=others, clock=_clock(held.pop("clock", None)), **held)
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise Problem("this is no calibration", where, "`flow calibrate -o FILE` writes one") from None
 
 

@@ -11,7 +11,7 @@ from typing import Any, cast
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from .declare import typed
+from .declare import WORDS, typed
 
 # Groups in the order of the work: a command's name, and the function that it is.
 COMMANDS: Mapping[str, Mapping[str, str]] = {
@@ -117,6 +117,11 @@ def command_of(name: str) -> Any:
 
 class Command(TyperCommand):
     """A command whose examples are shown as they are written."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Keep what was written, and read it."""
+        ctx.meta[WORDS] = tuple(args)
+        return super().parse_args(ctx, args)
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
         """Write the examples."""

@@ -22,6 +22,9 @@ from ..recipe.bounds import Bounds, checked, shown
 # The default of a parameter that is a key: that of its field. `None` in its place leaves the key to the recipe at hand.
 KEY: Any = object()
 _ANY = Bounds()
+JSON = "--json"
+WORDS = f"{__name__}.words"
+"""In a context's `meta`: what stands behind the command's name. Flags that are looked at first ask it for others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,8 @@ class Own:
         metavar: in place of its kind in the help.
         default: says in words what no value means.
         argument: whether it stands without a name.
-        instead: of a flag: what is done in place of the command's work, before other options are looked at.
+        instead: of a flag: what is done in place of the command's work, before other options are looked at; it is told
+            whether --json is among them.
     """
 
     help: str
@@ -48,7 +52,7 @@ class Own:
     metavar: str = ""
     default: str = ""
     argument: bool = False
-    instead: Callable[[], None] | None = None
+    instead: Callable[[bool], None] | None = None
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -139,10 +143,10 @@ def option_row(key: str) -> tuple[str, str]:
     return f"--{key.rpartition('.')[2].replace('_', '-')}{words}", said
 
 
-def _once(work: Callable[[], None]) -> Callable[[bool], None]:
-    def do(wanted: bool) -> None:
+def _once(work: Callable[[bool], None]) -> Callable[[typer.Context, bool], None]:
+    def do(context: typer.Context, wanted: bool) -> None:
         if wanted:
-            work()
+            work(JSON in context.meta.get(WORDS, ()))
             raise typer.Exit
 
     return do

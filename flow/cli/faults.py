@@ -36,12 +36,10 @@ TestImages = Annotated[int, Own("Test images.", least=1)]
 Jobs = Annotated[int, Own("Processes; the result does not depend on it.", least=1, most=4096)]
 
 
-def _listed(wanted: bool) -> None:
-    if wanted:
-        from ..show.entries import fault_entries, print_entries
+def _list(json: bool) -> None:
+    from ..show.entries import fault_entries, print_entries
 
-        print_entries(fault_entries())
-        raise typer.Exit
+    print_entries(fault_entries(), json)
 
 
 @examples(
@@ -154,10 +152,7 @@ def faults(
     csv: Annotated[Path | None, Own("Write a row for every rate of every series.")] = None,
     plot: Annotated[Path | None, Own("Draw accuracy against rates (.svg, .png, .pdf).")] = None,
     save_map: Annotated[Path | None, Own("Write map 0 of one rate as .npz or .csv instead.")] = None,
-    listed: Annotated[
-        bool,
-        typer.Option("--list", is_eager=True, callback=_listed, help="List shapes, effects and protections, and end."),
-    ] = False,
+    listed: Annotated[bool, Own("List shapes, effects and protections, and end.", ("--list",), instead=_list)] = False,
     json: Json = False,
 ) -> None:
     """Accuracy while memories, streams or sums suffer faults."""

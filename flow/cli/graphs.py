@@ -200,12 +200,10 @@ def speed(
     screen.print_json(found) if json else screen_graphs.print_speed(found)
 
 
-def _listed(wanted: bool) -> None:
-    if wanted:
-        from ..show.entries import cost_entries, print_entries
+def _list(json: bool) -> None:
+    from ..show.entries import cost_entries, print_entries
 
-        print_entries(cost_entries())
-        raise typer.Exit
+    print_entries(cost_entries(), json)
 
 
 def _cost_models() -> tuple[str, ...]:
@@ -246,9 +244,7 @@ def estimate(
         bool, Own("Also count every layer with its weights built in (PE = MH, SIMD = MW).", ("--unrolled",))
     ] = False,
     input: Contract = None,
-    listed: Annotated[
-        bool, typer.Option("--list", is_eager=True, callback=_listed, help="List cost models and parts, and end.")
-    ] = False,
+    listed: Annotated[bool, Own("List cost models and parts, and end.", ("--list",), instead=_list)] = False,
     json: Json = False,
 ) -> None:
     """Fold a graph for a rate; cycles, LUTs, RAMs of every unit."""

@@ -10,7 +10,7 @@ import typer
 
 from bnnflow import Problem
 
-from .declare import Key, Own
+from .declare import JSON, Key, Own
 
 GraphFile = Annotated[Path, Own("ONNX file: QONNX, streamlined or dataflow.", argument=True)]
 HardwareOf = Annotated[
@@ -21,7 +21,7 @@ HardwareOf = Annotated[
         metavar="RUN|GRAPH",
     ),
 ]
-Json = Annotated[bool, Own("Print one JSON object and nothing else.", ("--json",))]
+Json = Annotated[bool, Own("Print one JSON object and nothing else.", (JSON,))]
 Overrides = Annotated[
     list[str] | None,
     Own(

@@ -186,7 +186,7 @@ def prune(
     ] = "base",
     unit: Annotated[int | None, Key("prune.unit")] = None,
     min_width: Annotated[int | None, Key("prune.min_width")] = None,
-    images: Annotated[int | None, Key("prune.images")] = None,
+    images: Annotated[int | None, Key("prune.images", default="{field} of a recipe, 512 for a QONNX file")] = None,
     calibration: Annotated[
         int | None, Key("prune.calibration", help="Images that batch norms are measured on.")
     ] = None,

@@ -18,13 +18,10 @@ _CRITERIA = (
 )
 
 
-def _list(wanted: bool) -> None:
-    """Print the table of criteria and stop."""
-    if wanted:
-        from ..show.pruning import print_criteria
+def _list(json: bool) -> None:
+    from ..show.pruning import print_criteria
 
-        print_criteria()
-        raise typer.Exit
+    print_criteria(json)
 
 
 @examples(
@@ -54,9 +51,7 @@ def rank(
     data_dir: DataDir = None,
     input: ImagesOrContract = None,
     labels: Labels = None,
-    listed: Annotated[
-        bool, typer.Option("--list", is_eager=True, callback=_list, help="List the criteria and what each says.")
-    ] = False,
+    listed: Annotated[bool, Own("List the criteria and what each says.", ("--list",), instead=_list)] = False,
     json: Json = False,
 ) -> None:
     """Score every filter and neuron of a trained network.

@@ -173,7 +173,7 @@ def _models(graph: Graph, wanted: Wanted, found: Mapping[str, np.ndarray]) -> Mo
     from ...sim.approximation import CapMin, Confusion, LocalThresholds, mapped, read_confusion, read_xnor_errors
 
     made: Models = []
-    for gates in wanted.lta:
+    for gates in dict.fromkeys(wanted.lta):
         local, layers = LocalThresholds(gates, wanted.balanced), mapped(graph, wanted.layers, thresholds=True)
         taken = [layer.name for layer in layers if layer.fan_in > gates]
         if not taken:
@@ -184,7 +184,7 @@ def _models(graph: Graph, wanted: Wanted, found: Mapping[str, np.ndarray]) -> Mo
     if not (wanted.capmin or wanted.levels or wanted.confusion or wanted.xnor_errors):
         return made
     names = [layer.name for layer in mapped(graph, wanted.layers, thresholds=False)]
-    maps = [{name: CapMin.keeping(found[name], kept) for name in names} for kept in wanted.capmin]
+    maps = [{name: CapMin.keeping(found[name], kept) for name in names} for kept in dict.fromkeys(wanted.capmin)]
     if wanted.levels is not None:
         maps.append(dict.fromkeys(names, CapMin.between(*wanted.levels, wanted.array)))
     if wanted.confusion is not None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import sqrt
 from pathlib import Path
 
+from ...build.cost import blocks_of
 from ...build.parts import Part
 from ...build.rate_folding import fold_for_rate
 from ...build.schedule import cycles_for
@@ -21,7 +22,6 @@ from ..recipe.parts import target_part
 from ..recipe.schema import Recipe
 from ..results.compared_runs import RunsCompared
 from ..results.comparison import AccuracyCandidate, EqualAccuracy, HardwareComparison, NotCompared
-from ..results.stages import PruneStep
 from ..results.summary import Summary
 from ..results.synthesis import Synthesis
 from ..run.folder import Run
@@ -62,9 +62,18 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class _Compared:
-    """A run whose networks are compared: its summary, the part, and what was found."""
+    """A run whose networks are compared.
+
+    Attributes:
+        summary: the run's.
+        built, cost_model: the part that the run is for, and what counted there.
+        part: that `found` is of.
+        found: at equal rate and resources.
+    """
 
     summary: Summary
+    built: Part
+    cost_model: str
     part: Part
     found: HardwareComparison
 
@@ -91,11 +100,12 @@ def compare(runs: Sequence[Path], asked: Asked) -> RunsCompared:
         run = Run.find(folder)
         assert run is not None, "its summary was read"
         recipe = recipe_of(run)
-        part = asked.part or target_part(recipe)
+        built = target_part(recipe)
+        part = asked.part or built
         known = None if asked.anew else summary.comparison
         if known is None:
             known = _anew(run, recipe, part, asked)
-        compared.append(_Compared(summary, part, known))
+        compared.append(_Compared(summary, built, recipe.target.cost_model, part, known))
     if tool is None and asked.anew and yosys_command() is None:
         notes.append("yosys is not installed: no synthesized figures of foldings other than the runs'")
     accuracy = [*_among_runs(compared, asked.loss, notes), *_among_rounds(compared, asked.loss, notes)]
@@ -175,11 +185,13 @@ def _network(of: _Compared, name: str, reference: float, images: int, loss: floa
     spread = sum(each * (1 - each) / images for each in (accuracy, reference)) if name != "base" else 0.0
     taken = folded.estimated
     cost = {"lut": taken.lut, "bram18": taken.bram18, "cycles": folded.cycles}
-    return _candidate(of, name, accuracy, reference, _NORMAL * sqrt(spread), loss, cost)
+    there = (of.part.lut, blocks_of(of.part, of.found.cost_model))
+    return _candidate(of, there, name, accuracy, reference, _NORMAL * sqrt(spread), loss, cost)
 
 
 def _candidate(
     of: _Compared,
+    there: tuple[int, int],
     network: str,
     accuracy: float,
     reference: float,
@@ -187,8 +199,8 @@ def _candidate(
     loss: float,
     cost: Mapping[str, float],
 ) -> AccuracyCandidate:
+    """A network of a run; `there` are LUTs and block RAMs of the part that its cost is of, as its cost counts them."""
     lut, rams = round(cost["lut"]), round(cost["bram18"])
-    pairs = ((lut, of.part.lut), (rams, of.part.block_rams))
     lost = round(reference - accuracy, 9)
     return AccuracyCandidate(
         run=of.summary.folder or of.summary.name,
@@ -200,7 +212,7 @@ def _candidate(
         lut=lut,
         bram18=rams,
         cycles=round(cost["cycles"]),
-        share=round(sum(taken / there for taken, there in pairs if there), 6),
+        share=round(sum(taken / most for taken, most in zip((lut, rams), there, strict=True) if most), 6),
     )
 
 
@@ -217,17 +229,17 @@ def _among_rounds(compared: Sequence[_Compared], loss: float, notes: list[str]) 
             notes.append(f"{each.summary.folder}: costs of its rounds are not known, or all were undone")
             continue
         reference = pruning.held_out_accuracy
-        unpruned = _candidate(each, "base", reference, reference, None, loss, pruning.unpruned)
-        candidates = [_round(each, step, reference, loss) for step in rounds]
+        there = (each.built.lut, blocks_of(each.built, each.cost_model))
+        unpruned = _candidate(each, there, "base", reference, reference, None, loss, pruning.unpruned)
+        candidates = [
+            _candidate(each, there, f"step {step.step}", step.accuracy_after, reference, None, loss, step.cost or {})
+            for step in rounds
+        ]
         target = each.summary.target
         costs = f"estimated as pruning counts them, for {target.fps:,.0f} images/s on {target.part}"
         judged = pruning.judged_on or "held-out training images"
         made.append(_equal(loss, judged, costs, unpruned, candidates))
     return made
-
-
-def _round(of: _Compared, step: PruneStep, reference: float, loss: float) -> AccuracyCandidate:
-    return _candidate(of, f"step {step.step}", step.accuracy_after, reference, None, loss, step.cost or {})
 
 
 def _equal(

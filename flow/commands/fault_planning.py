@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from bnnflow import Problem
+
 from ...sim.faults import Campaign, CellRate, Grid, Memory, Plan, Point, Protections, Rates, Store, Subject, Workers
 from ...sim.faults.analysis.planning import CodeChoice, assign_rates, protection_front
 from ...transforms.ir.graph import Graph
@@ -163,9 +165,10 @@ def protect(
     judge; the most accurate one where none does.
 
     Raises:
-        Problem: files that are missing or cannot be written; codes that there are not, or that a graph without a
-            folding has no words for.
+        Problem: files that are missing or cannot be written; codes that there are not, that are of one memory, or that
+            a graph without a folding has no words for.
     """
+    codes = _codes(codes)
     source.check(given, (output, PLANS), (how.store, (".sqlite", ".sqlite3", ".db")))
     graph, known = source.open(source.path)
     if not known:
@@ -212,6 +215,15 @@ def protect(
             output=_written(output, plan_text(graph, rows[pick].protect)),
             input=input_held(graph),
         )
+
+
+def _codes(texts: Sequence[str]) -> list[str]:
+    """Codes that are tried on every memory, each once."""
+    for text in texts:
+        if Protections.parse(text).by:
+            hint = "give codes alone, such as --code tmr: each is measured on every memory"
+            raise Problem(f"{text!r} names a memory", "--code", hint)
+    return list(dict.fromkeys(texts))
 
 
 def _places(halves: _Measured) -> list[Memory]:

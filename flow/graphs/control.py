@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -113,7 +114,7 @@ def codes_of(protect: str) -> dict[str, Code]:
     except Problem as problem:
         raise problem.at("protection", key="rtl.protect") from None
     # what campaigns call thresholds, the hardware's ports call bounds
-    return {name.replace(".thresholds", ".bounds"): _code_of(code) for name, code in said.items()}
+    return {re.sub(r"\.thresholds$", ".bounds", name): _code_of(code) for name, code in said.items()}
 
 
 def _code_of(text: str) -> Code:

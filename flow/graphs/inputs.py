@@ -99,8 +99,13 @@ def load_array(path: Path, what: str) -> np.ndarray:
     return loaded
 
 
-def load_json(path: Path, what: str) -> dict[str, Any]:
+def load_json(path: Path, what: str, how: str = 'write {"MVAU_hls_0": {"PE": 2, "SIMD": 4}}') -> dict[str, Any]:
     """A JSON object from a file.
+
+    Args:
+        path: of the file.
+        what: it is, in words.
+        how: one is made, for hints.
 
     Raises:
         Problem: the file is missing, holds no JSON object, a key twice in one object, or NaN or infinity, which JSON
@@ -122,7 +127,7 @@ def load_json(path: Path, what: str) -> dict[str, Any]:
 
     try:
         loaded = json.loads(
-            path.read_text(encoding="utf-8"), object_pairs_hook=once, parse_float=number, parse_constant=number
+            path.read_text(encoding="utf-8-sig"), object_pairs_hook=once, parse_float=number, parse_constant=number
         )
     except FileNotFoundError:
         raise Problem(f"there is no such {what}", str(path), "give a .json file") from None
@@ -131,7 +136,7 @@ def load_json(path: Path, what: str) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise Problem(f"the {what} is not JSON", str(path), str(error)) from error
     if not isinstance(loaded, dict):
-        raise Problem(f"the {what} holds no object", str(path), 'write {"MVAU_hls_0": {"PE": 2, "SIMD": 4}}')
+        raise Problem(f"the {what} holds no object", str(path), how)
     return loaded
 
 

@@ -10,9 +10,11 @@ from bnnflow import Problem
 from ...sim.faults.injection.layout import KINDS, memories
 from ...sim.faults.injection.placements import memories_digest
 from ...transforms.ir.graph import Graph
+from .inputs import load_json
 
 ENDING = ".json"
 _KEYS = {"network": str, "protect": str}
+_HOW = "give a file that `flow protect -o` wrote"
 
 
 def plan_text(graph: Graph, protect: str) -> str:
@@ -33,12 +35,9 @@ def codes_said(graph: Graph, text: str) -> str:
     """
     if not is_plan(text):
         return text
-    try:
-        held = json.loads(Path(text).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, ValueError) as error:
-        raise Problem("the plan cannot be read", text, "give a file that `flow protect -o` wrote") from error
-    if not isinstance(held, dict) or {key: type(value) for key, value in held.items()} != _KEYS:
-        raise Problem("this is no plan of codes", text, "give a file that `flow protect -o` wrote")
+    held = load_json(Path(text), "plan of codes", _HOW)
+    if {key: type(value) for key, value in held.items()} != _KEYS:
+        raise Problem("this is no plan of codes", text, _HOW)
     mine = memories_digest(graph, memories(graph, KINDS))
     if held["network"] != mine:
         what = f"the plan is for another network or folding ({held['network'][:12]}, not {mine[:12]})"

@@ -98,7 +98,8 @@ class _Latent:
         self.binary = bool(np.all(np.abs(weight) == 1))
         self.low, self.high, self.kind = int(weight.min()), int(weight.max()), weight.dtype
         far = START if self.binary else 2 * START
-        self.weight = nn.Parameter(torch.from_numpy(weight.astype(np.float32) * np.float32(far)))
+        # Some of torch's convolutions give no gradient of weights that lie in memory in another order.
+        self.weight = nn.Parameter(torch.from_numpy(np.ascontiguousarray(weight, np.float32) * np.float32(far)))
         assert isinstance(self, nn.Module)
         self.register_buffer("there", None, persistent=False)
 

@@ -22,12 +22,15 @@ def cost_entries() -> Entries:
     return {"cost model": COST_MODELS.lines(), "part": lines()}
 
 
-def print_entries(entries: Entries) -> None:
-    """Print a table of each kind."""
+def print_entries(entries: Entries, json: bool = False) -> None:
+    """Print a table of each kind, or one JSON object: by kind and name, what it is."""
     from rich.table import Table
 
-    from .terminal import terminal
+    from .terminal import print_json, terminal
 
+    if json:
+        print_json({kind: dict(rows) for kind, rows in entries.items()})
+        return
     for kind, rows in entries.items():
         table = Table(kind, "what it is")
         for name, about in rows:

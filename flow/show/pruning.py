@@ -13,11 +13,19 @@ from ..results.rankings import CaptumComparison, ChanceTable, Ranking, Sensitivi
 from ..results.stages import PrunedRun
 from . import tables as report_tables
 from .graphs import print_input
-from .terminal import terminal
+from .terminal import print_json, terminal
 
 
-def print_criteria() -> None:
-    """Print what every criterion says, costs and needs."""
+def print_criteria(json: bool = False) -> None:
+    """Print what every criterion says, costs and needs, and reductions of attributions; or one JSON object of both."""
+    if json:
+        rows = {
+            name: {"meaning": one.meaning, "cost": one.cost, "check": one.check, "needs": one.needs}
+            | ({"reduction": one.reduction} if one.kind == "attribution" else {})
+            for name, one in CRITERIA.items()
+        }
+        print_json({"criteria": rows, "reductions": REDUCTIONS})
+        return
     table = Table("criterion", "a score is", "cost", "needs")
     table.columns[0].overflow = "fold"
     for name, one in CRITERIA.items():

@@ -16,7 +16,7 @@ import numpy as np
 from ...build.cost import operations
 from ...build.schedule import cycles_for
 from ...transforms.passes.compile import stages
-from ...transforms.reading.read import read
+from ...transforms.reading.read import files_of, read
 from ..graphs.comparison import Target, compare_hardware
 from ..graphs.figures import network_cost
 from ..graphs.folding import decides, fold_for
@@ -24,7 +24,7 @@ from ..graphs.inputs import input_held
 from ..graphs.routing import program_of
 from ..pruning.prune import recovery_settings
 from ..pruning.widths import widths_note
-from ..recipe.objects import export_properties, held_out_share, make_network, network_spec, trained_file
+from ..recipe.objects import export_properties, held_out_share, make_network, trained_file
 from ..recipe.parts import part_content, shown_part, target_part
 from ..results.faults import FaultCampaign
 from ..results.hardware import CosimResult, RtlResult
@@ -63,7 +63,7 @@ from .hardware import (
 )
 from .prune import RELEVANCE, prune_base, step_cost_inputs, step_costs
 from .summary import summarize
-from .train import source_digest, state_digest, taken_over, train_base
+from .train import state_digest, taken_over, train_base
 from .verify import verify_networks
 
 # Words of an image up to which FIFOs of compared networks are sized within a build: about a second a network.
@@ -94,7 +94,6 @@ def train(build: Build) -> TrainResult | NoResult:
     recipe = build.recipe
     if not build.trains:
         return build.skip("train")
-    spec = network_spec(recipe, build.dataset)
     start: dict[str, Any] = {"start": trained_file(recipe)} if recipe.model.kind == "trained" else {}
     if recipe.model.weights is not None:
         start["start"] = recipe.model.weights
@@ -102,8 +101,7 @@ def train(build: Build) -> TrainResult | NoResult:
         # A class may read weights of its own where it is made.
         start["taken"] = state_digest(make_network(recipe, build.dataset))
     inputs = {
-        "model": spec.to_dict(),
-        "source": source_digest(spec),
+        "model": build.spec.to_dict(),
         "train": recipe.train.model_dump(mode="json", exclude={"threads"}) | {"validation": held_out_share(recipe)},
         "errors": recipe.fault_training.model_dump(mode="json"),
         "map": [recipe.fault_training.map] if recipe.fault_training.map is not None else [],
@@ -112,9 +110,10 @@ def train(build: Build) -> TrainResult | NoResult:
         "ensemble": recipe.ensemble.model_dump(mode="json"),
         "seed": recipe.seed,
         "data": to_json(build.result(DataResult)),
+        **build.code,
         **start,
     }
-    return build.stage("train", inputs, partial(train_base, build, spec), TrainResult)
+    return build.stage("train", inputs, partial(train_base, build), TrainResult)
 
 
 def prune(build: Build) -> PruningResult | NoResult:
@@ -128,18 +127,19 @@ def prune(build: Build) -> PruningResult | NoResult:
         "base": build.file("base", WEIGHTS),
         "flips": [counted] if counted is not None else [],
         "prune": part_content(recipe.prune.model_dump(mode="json", exclude={"jobs"})),
-        "train": recovery_settings(recipe),
+        "train": recovery_settings(recipe) | {"validation": held_out_share(recipe)},
         "errors": recipe.fault_training.model_dump(mode="json"),
         "target": decides(recipe) if by_costs or recipe.fault_training.map is not None else {},
         "seed": recipe.seed,
         "data": to_json(build.result(DataResult)),
+        **build.code,
     }
     return build.stage("prune", inputs, partial(prune_base, build, counted), PruningResult)
 
 
 def export(build: Build) -> NoResult:
-    """Write each network as QONNX; an ONNX file is taken over as it is."""
-    onnx = build.recipe.model.onnx
+    """Write each network as QONNX; an ONNX file is taken over, with what the recipe says of its input."""
+    onnx, properties = build.recipe.model.onnx, export_properties(build.recipe)
 
     def work() -> NoResult:
         if onnx is not None:
@@ -149,10 +149,13 @@ def export(build: Build) -> NoResult:
 
         for network in build.networks:
             with build.run.temporary(f"{network}/{QONNX}") as path:
-                write_qonnx(build.load(network), path, export_properties(build.recipe))
+                write_qonnx(build.load(network), path, properties)
         return NoResult()
 
-    return build.stage("export", {"networks": build.files(WEIGHTS) if onnx is None else [onnx]}, work, NoResult)
+    inputs: dict[str, Any] = {"networks": build.files(WEIGHTS), "properties": properties, **build.code}
+    if onnx is not None:
+        inputs = {"networks": files_of(onnx), "input": build.recipe.model.input}
+    return build.stage("export", inputs, work, NoResult)
 
 
 def streamline(build: Build) -> StreamlineResult:
@@ -189,7 +192,7 @@ def verify(build: Build) -> VerifyResult:
     """Prove on test images that every file of every level computes the same integers."""
     limit = build.recipe.verify.images
     files = build.files(*([WEIGHTS] if build.trains else []), *LEVEL_FILES.values())
-    inputs = {"files": files, "images": limit, "data": to_json(build.result(DataResult))}
+    inputs = {"files": files, "images": limit, "data": to_json(build.result(DataResult)), **build.code}
     return build.stage("verify", inputs, partial(verify_networks, build), VerifyResult)
 
 
@@ -355,6 +358,7 @@ def speed(build: Build) -> SpeedResult | NoResult:
         "cost": {network: costs[network].latency_us for network in build.networks},
         "target": {"part": part, "clock_mhz": target.clock_mhz},
         "data": to_json(build.result(DataResult)),
+        **build.code,
     }
     return build.stage("speed", inputs, work, SpeedResult)
 

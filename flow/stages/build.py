@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ...transforms.ir.graph import Graph
 from ...transforms.writing.write import write
-from ..recipe.objects import dataset
+from ..recipe.objects import dataset, network_spec
 from ..recipe.schema import Recipe
 from ..results.stages import NoResult
 from ..run.files import explain
@@ -20,6 +20,9 @@ from ..run.names import WEIGHTS
 if TYPE_CHECKING:
     from ...models.data.load import Dataset
     from ...models.files.saved import Trained
+    from ...models.networks.own import OwnSpec
+    from ...models.networks.spec import NetworkSpec
+    from ...models.training.ensemble import EnsembleSpec
 
 T = TypeVar("T")
 Progress = Callable[[int, int, dict[str, float]], None]
@@ -41,6 +44,7 @@ class Build:
     progress: Callable[[str], Progress]
     results: dict[type, object] = field(default_factory=dict)
     _dataset: Dataset | None = None
+    _spec: NetworkSpec | OwnSpec | EnsembleSpec | None = None
 
     @property
     def networks(self) -> tuple[str, ...]:
@@ -63,6 +67,20 @@ class Build:
         if self._dataset is None:
             self._dataset = dataset(self.recipe)
         return self._dataset
+
+    @property
+    def spec(self) -> NetworkSpec | OwnSpec | EnsembleSpec:
+        """Shape of the network that is trained here; made when it is first asked for."""
+        if self._spec is None:
+            self._spec = network_spec(self.recipe, self.dataset)
+        return self._spec
+
+    @property
+    def code(self) -> dict[str, str]:
+        """What a stage depends on that loads trained networks, beside their weights: the code of a user's class."""
+        from ...models.networks.own import OwnSpec, code_digest
+
+        return {"code": code_digest(self.spec)} if self.trains and isinstance(self.spec, OwnSpec) else {}
 
     def file(self, network: str, name: str) -> Path:
         """A file of one network in the run folder."""

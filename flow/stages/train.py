@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,7 @@ from bnnflow import Problem
 
 from ...transforms.ir.contract import CONTRACT_KEY
 from ...transforms.passes.compile import stages
-from ...transforms.reading.read import load
+from ...transforms.reading.read import files_of, load
 from ..graphs.folding import fold_for
 from ..pruning.memories import hardware_memories
 from ..pruning.structure import graph_of
@@ -29,9 +28,7 @@ if TYPE_CHECKING:
     from ...models.data.load import Dataset
     from ...models.files.saved import Trained
     from ...models.networks.network import Network
-    from ...models.networks.own import OwnNetwork, OwnSpec
-    from ...models.networks.spec import NetworkSpec
-    from ...models.training.ensemble import EnsembleSpec
+    from ...models.networks.own import OwnNetwork
     from ...models.training.flips import FlipCounts
     from ...models.training.injection import Memories, MemoriesOf
 
@@ -97,12 +94,11 @@ def trained_memories(recipe: Recipe) -> MemoriesOf | None:
     return memories
 
 
-def train_base(build: Build, spec: NetworkSpec | OwnSpec | EnsembleSpec) -> TrainResult:
+def train_base(build: Build) -> TrainResult:
     """Train the run's network, then re-estimate its batch norms; writes its weights and, where asked for, its flips.
 
     Args:
         build: the run.
-        spec: of the recipe's network.
     """
     from ...models.files.saved import save_network
     from ...models.networks.ternary import zero_shares
@@ -135,7 +131,7 @@ def train_base(build: Build, spec: NetworkSpec | OwnSpec | EnsembleSpec) -> Trai
         history=[from_json(Epoch, epoch) for epoch in history],
         accuracy_before_reestimation=before,
         accuracy=after,
-        zeros=zero_shares(network) if getattr(spec, "weight_bits", 1) > 1 else None,
+        zeros=zero_shares(network) if getattr(build.spec, "weight_bits", 1) > 1 else None,
         errors=str(recipe.fault_training) if history and recipe.fault_training.used else None,
         sums=str(recipe.approximation) if history and recipe.approximation.used else None,
         device=device_name(device.type),
@@ -158,17 +154,6 @@ def sample(images: np.ndarray, count: int | None, seed: int) -> np.ndarray:
     return chosen
 
 
-def source_digest(spec: NetworkSpec | OwnSpec | EnsembleSpec) -> str:
-    """sha256 of the file that defines a user's own network; "" for others."""
-    from ...models.networks.own import OwnSpec, own_class
-
-    if not isinstance(spec, OwnSpec):
-        return ""
-
-    path = inspect.getsourcefile(own_class(spec.target, spec.folder))
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest() if path else ""
-
-
 def state_digest(network: Trained) -> str:
     """sha256 of a network's weights and statistics."""
     total = hashlib.sha256()
@@ -180,15 +165,18 @@ def state_digest(network: Trained) -> str:
 def taken_over(recipe: Recipe, images: Dataset, path: Path) -> bytes:
     """The content of an ONNX file that the recipe names in place of a network, with what the recipe says of its input.
 
+    Weights that lie in files beside it are in the content, so that it is whole without them.
 
     Raises:
         Problem: at its place in the recipe, as `onnx_graph` says.
     """
     graph = onnx_graph(recipe, images)
-    if recipe.model.input is None:
+    if recipe.model.input is None and files_of(path) == [path]:
         return path.read_bytes()
-    assert graph.contract is not None
     model = load(path)
+    if recipe.model.input is None:
+        return bytes(model.SerializeToString())
+    assert graph.contract is not None
     model.metadata_props.add(key=CONTRACT_KEY, value=graph.contract.to_json())
     content: bytes = model.SerializeToString()
     return content

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from bnnflow import TOOL_MISSING, USER_INPUT, Problem, __version__
 
-from ...transforms.reading.read import read
+from ...transforms.reading.read import files_of, read
 from ..graphs.check import Checked, check_graph
 from ..graphs.control import codes_of, memory_codes, refuse_primitives
 from ..graphs.folding import decides, fold_for
@@ -164,8 +164,8 @@ def memo_key(recipe: Recipe, images: Dataset) -> str:
     if recipe.model.kind == "own":
         return ""
     faults = recipe.faults
-    said = (recipe.model.onnx, faults.table, faults.undervolting, faults.placement)
-    files = [path for path in said if path is not None]
+    files = [path for path in (faults.table, faults.undervolting, faults.placement) if path is not None]
+    files += files_of(recipe.model.onnx) if recipe.model.onnx is not None else []
     files += part_files(recipe)
     if recipe.model.kind == "trained":
         files.append(trained_file(recipe))

@@ -126,15 +126,18 @@ def from_function(name: str, function: Any) -> Dataset:
         raise Problem(f"the function fails: {error}", name) from error
     if isinstance(made, Dataset):
         arrays = [made.train_images, made.train_labels, made.test_images, made.test_labels]
-        return from_arrays(made.name, arrays, made.classes, made.source, made.files)
-    if not (isinstance(made, (tuple, list)) and len(made) == 4):
+        facts = (made.name, made.classes, made.source, made.files)
+    elif isinstance(made, (tuple, list)) and len(made) == 4:
+        arrays = [np.asarray(array) for array in made]
+        facts = (name, (), name, {})
+    else:
         hint = "give train images, train labels, test images, test labels, or a bnnflow Dataset"
         raise Problem(f"the function gives {type(made).__name__}, not four arrays", name, hint)
-    arrays = [np.asarray(array) for array in made]
+    # What it says of its files need not say all that it gives.
     total = hashlib.sha256()
     for array in arrays:
         total.update(np.ascontiguousarray(array).tobytes())
-    return from_arrays(name, arrays, (), name, {"arrays": total.hexdigest()})
+    return from_arrays(facts[0], arrays, facts[1], facts[2], {**facts[3], "arrays": total.hexdigest()})
 
 
 def from_arrays(

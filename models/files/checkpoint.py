@@ -197,7 +197,7 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
                 raise ValueError(f"{name} is not where the header says")
             raw = bytearray(content[start + first : start + last])
             made[name] = torch.frombuffer(raw, dtype=kind).reshape(shape) if count else torch.zeros(shape, dtype=kind)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         said = f"number format {error}" if isinstance(error, KeyError) else str(error)
         raise Problem(f"the safetensors file cannot be read: {said}", str(path), "copy it again") from error
     if not made:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import inspect
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,6 +17,7 @@ from bnnflow import Problem
 
 from ..user_code import import_user_module
 
+_LIBRARIES = ("builtins", "abc", "typing", "torch", "brevitas", "bnnflow")
 _READ = "inputs_read"  # 1 for each input that a layer reads, 0 for those that it takes for 0
 _GONE = "is_left_out"  # of a module whose result is taken for 0
 _LEFT = "synapses_left"  # of a layer's weight quantizer: 1 for each weight that is there, 0 for removed synapses
@@ -273,3 +276,19 @@ def own_class(target: str, folder: str = "") -> type[nn.Module]:
         hint = f"its torch modules: {', '.join(classes)}" if classes else "name a subclass of torch.nn.Module"
         raise Problem(f"{class_name!r} in {module_name} is no torch module", key="model.arch", hint=hint)
     return found
+
+
+def code_digest(spec: OwnSpec) -> str:
+    """sha256 (hexadecimal) of the files that define a class and those that it inherits from, libraries left out.
+
+    The same weights are another network where the code around them changed.
+
+    Raises:
+        Problem: as `own_class`.
+    """
+    total = hashlib.sha256()
+    for kind in own_class(spec.target, spec.folder).__mro__:
+        if kind.__module__.partition(".")[0] not in _LIBRARIES:
+            path = inspect.getsourcefile(kind)
+            total.update(Path(path).read_bytes() if path else b"")
+    return total.hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -83,7 +84,8 @@ def prune(
         assert isinstance(network, Network), "the structure of a user's own network is to be given"
     parts: Structure[Any] = structure or SpecStructure(network.spec)  # type: ignore[arg-type]
     widths = parts.widths
-    key = f"{run_key(network, images, labels, spec)} {allocation} {held_out is None}"
+    drawn = "" if held_out is None else hashlib.sha256(np.asarray(held_out, np.int64).tobytes()).hexdigest()
+    key = f"{run_key(network, images, labels, spec)} {allocation} {drawn}"
     out, rest = apart(len(images), spec.seed, held_out)
     held_images, held_labels = images[out], labels[out]
     images, labels = images[rest], labels[rest]

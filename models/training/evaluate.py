@@ -14,7 +14,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from ..networks.network import Network
-from ..networks.own import OwnNetwork
+from ..networks.own import OwnNetwork, OwnSpec, code_digest
 from ..networks.signs import quick_signs
 from .batchnorm import in_batches
 
@@ -71,8 +71,10 @@ def accuracy(network: torch.nn.Module, images: np.ndarray, labels: np.ndarray) -
 
 
 def digest(network: AnyNetwork) -> str:
-    """sha256 (hexadecimal) of the network's shape, weights and statistics."""
-    total = hashlib.sha256(json.dumps(network.spec.to_dict(), sort_keys=True).encode())
+    """sha256 (hexadecimal) of the network's shape, weights and statistics; of a class of the user's its code, too."""
+    spec = network.spec
+    total = hashlib.sha256(json.dumps(spec.to_dict(), sort_keys=True).encode())
+    total.update(code_digest(spec).encode() if isinstance(spec, OwnSpec) else b"")
     for name, tensor in sorted(network.state_dict().items()):
         total.update(name.encode())
         total.update(tensor.detach().cpu().contiguous().numpy().tobytes())

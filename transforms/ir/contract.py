@@ -299,7 +299,7 @@ def contract_of_json(text: str) -> InputContract:
             and made.layout in ("", *LAYOUTS)
             and isinstance(made.partial, bool)
         )
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise Problem("the input contract of this file cannot be read", text[:80], "compile again") from error
     if not valid:
         raise Problem("the input contract of this file cannot be read", text[:80], "compile again")

@@ -6,11 +6,14 @@ Only this module, what lies in `reading`, `constants`, `folding`, `standard` and
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import onnx
 from google.protobuf.message import DecodeError, EncodeError
+from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
 from bnnflow import Problem, visible
 
@@ -25,17 +28,45 @@ _LARGE = 2**12
 
 
 def load(path: Path) -> onnx.ModelProto:
-    """Parse and check an ONNX file.
+    """Parse and check an ONNX file, with what lies in files beside it.
 
     Raises:
         Problem: the file is missing, cut off, not ONNX, or not valid by the ONNX checker.
     """
-    try:
+    with _parsing(path):
         model = onnx.load(str(path), format="protobuf")
         if not model.graph.node:
             raise Problem("this ONNX file holds no operations", str(path), "export the network again")
         _import_domains(model)
         onnx.checker.check_model(_without_large_constants(model))
+    return model
+
+
+def files_of(path: Path) -> list[Path]:
+    """An ONNX file, and the files beside it in which it says that tensors lie, each once.
+
+    Raises:
+        Problem: the file is missing, cut off or not ONNX.
+    """
+    with _parsing(path):
+        model = onnx.load(str(path), format="protobuf", load_external_data=False)
+        places = [ExternalDataInfo(one).location for one in _tensors(model.graph) if uses_external_data(one)]
+    return [path, *(path.parent / place for place in dict.fromkeys(places))]
+
+
+def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    yield from graph.initializer
+    for attribute in (one for node in graph.node for one in node.attribute):
+        yield from (attribute.t, *attribute.tensors)
+        for inner in (attribute.g, *attribute.graphs):
+            yield from _tensors(inner)
+
+
+@contextmanager
+def _parsing(path: Path) -> Iterator[None]:
+    """Within, what is wrong with the file is a Problem."""
+    try:
+        yield
     except (
         DecodeError,
         EncodeError,
@@ -54,7 +85,6 @@ def load(path: Path) -> onnx.ModelProto:
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise Problem(f"the ONNX file cannot be opened: {reason}", str(path), "check the path") from error
-    return model
 
 
 def _import_domains(model: onnx.ModelProto) -> None:

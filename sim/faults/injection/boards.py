@@ -6,9 +6,7 @@ faulty, not which: places are drawn (`undervolting`). Faults are of cells that h
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +21,7 @@ import numpy as np
 from bnnflow import Problem
 
 from ....transforms.ir.tensor import Array
+from .tables import read_text, table_rows
 
 # More volts than any core has: what is above was written in millivolts.
 _MOST_VOLTS = 3.0
@@ -107,7 +106,7 @@ def read_board(path: Path) -> Board:
             no number of cells or volts; more faults than cells; fewer faults in all at a lower voltage.
     """
     try:
-        text = path.read_text("utf-8-sig")
+        text = read_text(path)
     except (OSError, UnicodeDecodeError) as error:
         raise Problem("the table of undervolted memories cannot be read", str(path), _FORM) from error
     if path.suffix.lower() == ".csv":
@@ -155,32 +154,24 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _of_csv(text: str, path: Path) -> Board:
-    lines = [(number, line) for number, line in enumerate(io.StringIO(text, newline=""), 1)]
-    lines = [(number, line) for number, line in lines if line.strip() and line[0] != "#"]
-    try:
-        rows = list(csv.reader(line for _, line in lines))
-    except csv.Error:
-        rows = []
-    if len(rows) < 2 or len(rows) != len(lines) or sorted(name.strip() for name in rows[0]) != sorted(_COLUMNS):
+    rows = table_rows(text, path)
+    if len(rows) < 2 or sorted(rows[0][1]) != sorted(_COLUMNS):
         raise Problem("this is no table of undervolted memories", str(path), _FORM)
-    header = [name.strip() for name in rows[0]]
+    header = rows[0][1]
     found: dict[float, dict[str, int]] = {}
-    sizes: dict[int, int] = {}
-    for (number, _), row in zip(lines[1:], rows[1:], strict=True):
-        where = f"{path}:{number}"
-        if len(row) != len(header):
-            raise Problem(f"{len(row)} values for {len(header)} columns", where)
-        cells = dict(zip(header, (value.strip() for value in row), strict=True))
+    sizes: dict[int, str] = {}
+    for where, row in rows[1:]:
+        cells = dict(zip(header, row, strict=True))
         volts = _volts(cells["voltage"], where)
         at = found.setdefault(volts, {})
         if not cells["memory"] or cells["memory"] in at:
             what = f"memory {cells['memory']!r} has two counts at {volts:g} V" if cells["memory"] else "no memory named"
             raise Problem(what, where, "give one row a memory and voltage")
         at[cells["memory"]] = _count(_whole(cells["count"]), "faulty cells", where)
-        sizes.setdefault(_count(_whole(cells["bits"]), "cells of a memory", where), number)
+        sizes.setdefault(_count(_whole(cells["bits"]), "cells of a memory", where), where)
     if len(sizes) > 1:
         what = f"memories of {' and of '.join(f'{size:,}' for size in sizes)} bits"
-        raise Problem(what, f"{path}:{list(sizes.values())[1]}", "give a file of each, with memories of one size")
+        raise Problem(what, list(sizes.values())[1], "give a file of each, with memories of one size")
     names = list(dict.fromkeys(name for at in found.values() for name in at))
     for volts, at in found.items():
         missing = [name for name in names if name not in at]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import re
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,9 +26,11 @@ from .layout import KINDS, Memory, memories
 from .models import FaultModel
 from .protect import Protection, Protections
 from .rates import Rates
+from .tables import read_text, table_rows
 from .undervolting import Chip
 
 _NONE = Protections()
+_MARK = re.compile(r"# checksum\s+\S+\s*")
 _EFFECTS = {"0": 0, "1": 1, "flip": FLIP}
 _COLUMNS = "columns are: memory, effect (0, 1 or flip), and word and bit, or channel, value and bit"
 
@@ -198,7 +201,7 @@ def _drawer(
     def independent(memory: Memory, stored: Memory, interval: int, intervals: int) -> Cells:
         rate = rates.at(memory.layer, memory.kind)
         if intervals > 1:
-            rate = _share(rate, intervals)
+            rate = interval_rate(rate, intervals)
         return model.draw(stored, rate, source(memory, seed, trial, interval))
 
     return independent
@@ -235,15 +238,17 @@ def check_protected(model: FaultModel, protection: Protections) -> None:
         raise Problem(what, "fault campaign", "use protection none", key="faults")
 
 
-def _share(rate: CellRate, intervals: int) -> CellRate:
-    """The rate of one of so many equal intervals that together flip a bit at `rate`: 1 - 2 p = (1 - 2 q)^n."""
+def interval_rate(rate: CellRate, intervals: int) -> CellRate:
+    """The rate of one of so many equal intervals that, each behind what the one before left, together do `rate`.
 
-    def part(value: float) -> float:
-        if value >= 0.5:
-            return value
-        return float(-np.expm1(np.log1p(-2 * value) / intervals) / 2)
-
-    return CellRate(part(rate.up), part(rate.down), rate.label)
+    A cell is then a Markov chain of two states: 1 - up - down is raised to the power of the intervals, and up and down
+    keep their ratio. Where both together are 1 or more no intervals do that, and each has the whole rate.
+    """
+    both = rate.up + rate.down
+    if not 0 < both < 1:
+        return rate
+    share = float(-np.expm1(np.log1p(-both) / intervals)) / both
+    return CellRate(rate.up * share, rate.down * share, rate.label)
 
 
 def inject(graph: Graph, seed: int, trial: int, rate: float, model: FaultModel | None = None) -> Graph:
@@ -299,38 +304,38 @@ def _from_npz(path: Path) -> FaultMap:
 
 def _from_csv(path: Path, graph: Graph) -> FaultMap:
     """By word and bit, or by channel, value and bit; the checksum may be missing in files from elsewhere."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    marks = [line.split()[2] for line in lines if line.startswith("# checksum") and len(line.split()) == 3]
-    rows = csv.DictReader(line for line in lines if line.strip() and not line.startswith("#"))
+    text = read_text(path)
+    marks = [line.split()[2] for line in text.splitlines() if _MARK.fullmatch(line)]
+    rows = table_rows(text, path)
     known = {memory.name: memory for memory in memories(graph, KINDS)}
     back = {name: memory.physical() for name, memory in known.items()}
     found: dict[str, dict[int, int]] = {}
-    columns = set(rows.fieldnames or ())
-    logical = "channel" in columns
-    wanted = {"memory", "effect", "bit", *(("channel", "value") if logical else ("word",))}
-    if columns != wanted or len(columns) < len(rows.fieldnames or ()):
-        raise ValueError(f"the columns are {', '.join(rows.fieldnames or ())}")
+    header = rows[0][1] if rows else []
+    logical = "channel" in header
+    if sorted(header) != sorted(("memory", "effect", "bit", *(("channel", "value") if logical else ("word",)))):
+        raise ValueError(f"the columns are {', '.join(header)}")
     made = FaultMap(marks[0] if marks else "", {})
     made._fits(graph, str(path))
-    for row in rows:
+    for where, values in rows[1:]:
+        row = dict(zip(header, values, strict=True))
         name = row["memory"]
-        # The reader gives None for columns that a row lacks, and as the name of those that it has too many.
-        if None in row or None in row.values():
-            raise ValueError(f"a row has not as many values as there are columns: {name}")
         if name not in known:
-            raise Problem(f"there is no memory {name!r}", str(path), f"memories: {', '.join(known)}")
-        memory, bit = known[name], int(row["bit"])
-        outer, inner, size = ("channel", "value", memory.bits) if logical else ("word", "bit", memory.width)
-        first, second = int(row[outer]), int(row[inner]) if logical else 0
-        fits = 0 <= bit < size and (
-            0 <= first < memory.values[0] and 0 <= second < memory.values[1] if logical else 0 <= first < memory.depth
-        )
-        if not fits or row["effect"] not in _EFFECTS:
-            raise ValueError(f"{name} has no such cell or effect: {', '.join(map(str, row.values()))}")
-        place = (first * memory.values[1] + second) * memory.bits + bit if logical else first * memory.width + bit
+            raise Problem(f"there is no memory {name!r}", where, f"memories: {', '.join(known)}")
+        memory = known[name]
+        sizes = {"channel": memory.values[0], "value": memory.values[1], "bit": memory.bits}
+        if not logical:
+            sizes = {"word": memory.depth, "bit": memory.width}
+        place = 0
+        for column, size in sizes.items():
+            if not row[column].isdecimal() or int(row[column]) >= size:
+                raise Problem(f"{name} has no {column} {row[column]!r}", where, f"{column}: 0 to {size - 1:,}")
+            place = place * size + int(row[column])
+        if row["effect"] not in _EFFECTS:
+            raise Problem(f"there is no effect {row['effect']!r}", where, f"effects: {', '.join(_EFFECTS)}")
         cell = int(back[name][place]) if logical else place
-        if found.setdefault(name, {}).setdefault(cell, _EFFECTS[row["effect"]]) != _EFFECTS[row["effect"]]:
-            raise ValueError(f"{name} has two effects on one cell: {', '.join(row.values())}")
+        if cell in found.setdefault(name, {}):
+            raise Problem(f"{name} has two effects on one cell", where, "name each cell once")
+        found[name][cell] = _EFFECTS[row["effect"]]
     cells = {}
     for name, effects in found.items():
         index = np.array(sorted(effects), np.int64)

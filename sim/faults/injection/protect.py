@@ -101,7 +101,7 @@ class Protections:
         Raises:
             Problem: as for `Protection.parse`; a name that has two.
         """
-        found = {name.replace(".bounds", ".thresholds"): Protection.parse(code) for name, code in named(text).items()}
+        found = {name: Protection.parse(code) for name, code in named(text).items()}
         rest = found.pop("", Protection())
         return Protections(rest, found)
 
@@ -140,6 +140,8 @@ _CHOICE = re.compile(r"(?:(?P<name>.*)(?<!:scrub)=)?(?P<code>(?:[^=]|(?<=:scrub)
 def named(text: str) -> dict[str, str]:
     """Codes by name, as a text says: "CODE" by the name "", "NAME=CODE", or several of these with commas.
 
+    What the hardware's ports call bounds are thresholds here: one memory has one name.
+
     Raises:
         Problem: a name that has two.
     """
@@ -147,7 +149,7 @@ def named(text: str) -> dict[str, str]:
     for part in text.split(",") if text else ():
         choice = _CHOICE.fullmatch(part.strip())
         assert choice is not None, "any text is one"
-        name = (choice["name"] or "").strip()
+        name = re.sub(r"\.bounds$", ".thresholds", (choice["name"] or "").strip())
         if name in found:
             what = f"{name} has two codes" if name else "all memories have two codes"
             raise Problem(what, "protection", "give one; those of single units and memories as NAME=CODE")

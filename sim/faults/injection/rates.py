@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from bnnflow import Problem
 
 from .cells import CellRate
 from .models import FaultModel
+from .tables import read_text, table_rows
 
 CONDITIONS = ("temperature", "voltage", "condition")
 _UPSETS, _SIZE = ("fit", "share", "hours"), "bits"
@@ -166,27 +166,25 @@ def read_rates(path: Path) -> list[Rates]:
             contradict, or a value is no rate; with its line.
     """
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            lines = [(number, line) for number, line in enumerate(file, 1) if line.strip() and line[0] != "#"]
+        rows = table_rows(read_text(path), path)
     except (OSError, UnicodeDecodeError) as error:
         raise Problem("the rate table cannot be read", str(path), "give a CSV file") from error
-    rows = list(csv.reader(line for _, line in lines))
-    if len(rows) < 2 or len(rows) != len(lines):
+    if len(rows) < 2:
         raise Problem("the rate table holds no rates", str(path), _COLUMNS)
-    header = [name.strip() for name in rows[0]]
-    condition = _header(header, f"{path}:{lines[0][0]}")
+    place, header = rows[0]
+    condition = _header(header, place)
     directed = "p01" in header
-    made: dict[str, dict[str, CellRate]] = {}
-    for (number, _), row in zip(lines[1:], rows[1:], strict=True):
-        where = f"{path}:{number}"
-        if len(row) != len(header):
-            raise Problem(f"{len(row)} values for {len(header)} columns", where)
-        cells = {name: value.strip() for name, value in zip(header, row, strict=True)}
-        label = f"{condition} {_condition(condition, cells[condition], where)}"
+    made: dict[float | str, dict[str, CellRate]] = {}
+    labels: dict[float | str, str] = {}
+    for where, row in rows[1:]:
+        cells = dict(zip(header, row, strict=True))
+        # 0.6 and 0.60 are one voltage.
+        at = _condition(condition, cells[condition], where)
+        label = labels.setdefault(at, f"{condition} {cells[condition]}")
         up, down = _upsets(cells, where) if "fit" in header else _rates(cells, directed, where)
         if not (0 <= up <= 1 and 0 <= down <= 1):
             raise Problem(f"fault rates of {up:g} and {down:g}", where, "give numbers from 0 to 1")
-        found = made.setdefault(label, {})
+        found = made.setdefault(at, {})
         if cells.get("memory", "") in found:
             raise Problem(f"{label} has two rates for the same memory", where)
         found[cells.get("memory", "")] = CellRate(up, down, label)
@@ -200,7 +198,8 @@ def _rates(cells: Mapping[str, str], directed: bool, where: str) -> tuple[float,
     try:
         up, down = (float(cells[name]) for name in names)
     except ValueError:
-        raise Problem(f"{cells[names[0]]!r} or {cells[names[1]]!r} is not a number", where, _COLUMNS) from None
+        said = " or ".join(repr(cells[name]) for name in dict.fromkeys(names))
+        raise Problem(f"{said} is not a number", where, _COLUMNS) from None
     return up, down
 
 
@@ -242,12 +241,12 @@ def _header(header: list[str], where: str) -> str:
     return condition[0]
 
 
-def _condition(column: str, text: str, where: str) -> str:
-    """A temperature, a voltage or the name of a condition, as it is written."""
+def _condition(column: str, text: str, where: str) -> float | str:
+    """A temperature, a voltage or the name of a condition."""
     try:
-        number = text if column == "condition" else float(text)
+        found = text if column == "condition" else float(text)
     except ValueError:
         raise Problem(f"{text!r} is no {column}", where, "give a number, or name the column condition") from None
-    if not text or number != number:
+    if not text or found != found:
         raise Problem(f"the {column} is missing", where, "give one in every row")
-    return text
+    return found

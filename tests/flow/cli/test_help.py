@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from bnnflow import Problem
 from bnnflow.flow.cli import app as cli
-from bnnflow.flow.cli.commands import COMMANDS, all_examples, command_of, function_of, summary_of
+from bnnflow.flow.cli.commands import COMMANDS, Command, all_examples, command_of, function_of, summary_of
 from bnnflow.flow.cli.declare import KEY, Key, Own, typed
+from bnnflow.flow.cli.options import Json
 from bnnflow.flow.recipe.bounds import Bounds, checked
 from bnnflow.flow.recipe.fields import default, field_facts, keys, recipe_page
 from tests.places import ROOT
@@ -234,17 +235,18 @@ def test_a_key_of_the_recipe_at_hand_has_no_default_of_its_own() -> None:
 
 
 def test_a_flag_in_place_of_the_work(capsys: pytest.CaptureFixture[str]) -> None:
-    def command(graph: Annotated[Path, Own("Graph.", argument=True)], listed: Listed = False) -> None:
+    def command(graph: Annotated[Path, Own("Graph.", argument=True)], listed: Flag = False, json: Json = False) -> None:
         """Never reached."""
         raise AssertionError
 
     one = typer.Typer(add_completion=False)
-    one.command()(typed(command))
-    assert typer.main.get_command(one).main(["--list"], standalone_mode=False) in (None, 0)
-    assert capsys.readouterr().out == "listed\n"
+    one.command(cls=Command)(typed(command))
+    for words, json in ((["--list"], False), (["--list", "--json"], True), (["--json", "--list"], True)):
+        assert typer.main.get_command(one).main(words, standalone_mode=False) in (None, 0)
+        assert capsys.readouterr().out == f"listed {json}\n"
 
 
-Listed = Annotated[bool, Own("List.", ("--list",), instead=lambda: print("listed"))]
+Flag = Annotated[bool, Own("List.", ("--list",), instead=lambda json: print("listed", json))]
 
 
 def test_misspelt_commands_are_named(capsys: pytest.CaptureFixture[str]) -> None:

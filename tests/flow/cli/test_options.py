@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,9 +11,15 @@ import numpy as np
 import pytest
 
 from bnnflow import Problem
+from bnnflow.build.calibrated.table import read_table
 from bnnflow.flow.graphs.inputs import load_json
+from bnnflow.flow.graphs.plans import codes_said
+from bnnflow.models.files.checkpoint import read_state
+from bnnflow.sim.faults import read_placement
+from bnnflow.transforms.ir.contract import contract_of_json
 from bnnflow.transforms.reading.read import read
 from tests.flow.commands.test_fault_commands import DATA, folder, said
+from tests.sim.faults.fault_graphs import mlp
 
 Golden = Callable[[str, str], None]
 __all__ = ["folder"]
@@ -194,6 +201,27 @@ def test_json_that_says_two_things(name: str, tmp_path: Path, golden: Golden) ->
     if name != "deep":
         golden(f"problems/json_{name}", str(found.value))
     assert load_json_of(tmp_path, '{"a": {"PE": 1}, "b": {"PE": 1}}') == {"a": {"PE": 1}, "b": {"PE": 1}}
+
+
+def test_json_nested_without_end_is_refused_wherever_it_is_read(tmp_path: Path) -> None:
+    path, graph = tmp_path / "w.json", mlp()
+    path.write_text(JSON["deep"])
+    weights = tmp_path / "w.safetensors"
+    weights.write_bytes(struct.pack("<Q", len(JSON["deep"])) + JSON["deep"].encode())
+    reading: list[Callable[[], object]] = [
+        lambda: codes_said(graph, str(path)),
+        lambda: read_placement(path),
+        lambda: read_table(JSON["deep"], "t.json"),
+        lambda: contract_of_json(JSON["deep"]),
+        lambda: read_state(weights),
+    ]
+    for read_it in reading:
+        with pytest.raises(Problem):
+            read_it()
+
+
+def test_json_may_begin_with_a_mark(tmp_path: Path) -> None:
+    assert load_json_of(tmp_path, "\ufeff{}") == {}
 
 
 def load_json_of(folder: Path, text: str) -> dict[str, object]:

@@ -43,7 +43,7 @@ def test_what_is_shown(capsys: pytest.CaptureFixture[str], golden: Golden) -> No
 
 @pytest.mark.usefixtures("folder")
 def test_json_python_and_the_simulator_say_the_same(capsys: pytest.CaptureFixture[str]) -> None:
-    asked = ["approximate", "net.onnx", *DATA, "--lta", "8", "--levels", "1-3", "--array", "4", "--json"]
+    asked = ["approximate", "net.onnx", *DATA, "--lta", "8,8", "--levels", "1-3", "--array", "4", "--json"]
     found = json.loads(said(capsys, asked))
     same = bf.approximate("net.onnx", "x.npy", "y.npy", lta=[8], levels=(1, 3), array=4)
     assert to_json(same) == found

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from bnnflow.build.parts import part
+from bnnflow.build.parts import Part, part
 from bnnflow.flow.cli import app as cli
 from bnnflow.flow.commands import compare as work
-from bnnflow.flow.results.comparison import Compared
+from bnnflow.flow.results.comparison import Compared, HardwareComparison
 from bnnflow.flow.results.stages import PruneStep
+from bnnflow.flow.results.summary import Summary
 from bnnflow.flow.show import report
 from bnnflow.flow.show.comparison import accuracy_said
 from bnnflow.flow.stages.summary import read_summary
@@ -103,6 +104,25 @@ def test_accuracies_of_other_targets_are_not_mixed(folder: Path) -> None:
     assert alike.smallest is not None and alike.candidates[alike.smallest].share == min(shares)
 
 
+def test_shares_are_of_the_part_that_costs_are_of(folder: Path) -> None:
+    """Costs of rounds are the run's, whatever part is asked for; blocks count as the cost model counts them."""
+    own = work.compare([folder / "one"], work.Asked()).accuracy
+    other = work.compare([folder / "one"], work.Asked(part=part("lfe5u-25f"))).accuracy
+    assert own[1:] == other[1:] and own[0].unpruned.share != other[0].unpruned.share
+    summary, chip = read_summary(folder / "one"), part("ice40up5k")
+    assert summary.comparison is not None and chip.block_rams != chip.bram18
+    for model in ("exact", "bnnflow"):
+        run = run_of(summary, replace(summary.comparison, cost_model=model), chip)
+        found = work._among_runs([run], 0.02, [])[0].unpruned
+        blocks = chip.bram18 if model == "exact" else chip.block_rams
+        assert found.share == round(found.lut / chip.lut + found.bram18 / blocks, 6)
+
+
+def run_of(summary: Summary, found: HardwareComparison, chip: Part | None = None) -> work._Compared:
+    built = part("xc7z020")
+    return work._Compared(summary, built, "bnnflow", chip or built, found)
+
+
 @pytest.mark.parametrize(
     ("losses", "undone", "smallest"),
     [((0.0, 0.02, 0.5), (), 1), ((0.02, 0.021, 0.03), (), 0), ((0.3, 0.3, 0.3), (), None), ((0, 0, 0), (2,), 1)],
@@ -127,7 +147,7 @@ def test_the_smallest_round_within_the_tolerance(
     ]
     unpruned = {"lut": 1000.0, "bram18": 0.0, "cycles": 64.0}
     pruning = replace(summary.pruning, steps=steps, held_out_accuracy=0.9, unpruned=unpruned)
-    compared = work._Compared(replace(summary, pruning=pruning), part("xc7z020"), summary.comparison)
+    compared = run_of(replace(summary, pruning=pruning), summary.comparison)
     notes: list[str] = []
     (found,) = work._among_rounds([compared], 0.02, notes)
     assert found.smallest == smallest and not notes
@@ -143,7 +163,7 @@ def test_rounds_without_costs_are_said(folder: Path) -> None:
     assert summary.pruning is not None and summary.comparison is not None
     bare = replace(summary, pruning=replace(summary.pruning, unpruned=None))
     notes: list[str] = []
-    assert work._among_rounds([work._Compared(bare, part("xc7z020"), summary.comparison)], 0.02, notes) == []
+    assert work._among_rounds([run_of(bare, summary.comparison)], 0.02, notes) == []
     assert "costs of its rounds are not known" in notes[0]
 
 

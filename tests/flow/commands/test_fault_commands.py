@@ -609,11 +609,16 @@ def test_cells_that_no_map_has(name: str, folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "rows", ["hidden.weights,0", "hidden.weights,0,0,flip,4", "hidden.weights,0,0,flip\nhidden.weights,0,0,1"]
+    ("rows", "why"),
+    [
+        ("hidden.weights,0", "2 values for 4 columns\n  at: c.csv:2"),
+        ("hidden.weights,0,0,flip,4", "5 values for 4 columns"),
+        ("hidden.weights,0,0,flip\nhidden.weights,0,0,1", "two effects on one cell\n  at: c.csv:3"),
+    ],
 )
-def test_rows_that_no_map_has(rows: str, folder: Path) -> None:
+def test_rows_that_no_map_has(rows: str, why: str, folder: Path) -> None:
     Path("c.csv").write_text(f"memory,word,bit,effect\n{rows}\n")
-    with pytest.raises(Problem, match="damaged"):
+    with pytest.raises(Problem, match=why):
         FaultMap.load(Path("c.csv"), read(Path("net.onnx")))
 
 

@@ -56,7 +56,7 @@ def test_rates_by_memory_are_within_the_loss_and_read_back(folder: Path, capsys:
 
 
 def test_codes_are_a_front_and_read_back(folder: Path, capsys: pytest.CaptureFixture[str], golden: Golden) -> None:
-    words = [*DATA, *LONG, "--rate", "0.02", "--code", "parity", "--code", "tmr", "-o", "p.json"]
+    words = [*DATA, *LONG, "--rate", "0.02", "--code", "parity", "--code", "tmr", "--code", "tmr", "-o", "p.json"]
     found = json.loads(said(capsys, ["protect", "net.onnx", *words, "--json"]))
     front = found["front"]
     assert front[0]["protect"] == "none" and front[0]["lut"] == front[0]["bram18"] == front[0]["extra_bits"] == 0
@@ -85,6 +85,10 @@ REFUSED = {
     "tolerance_few_images": (["tolerance", "net.onnx", *DATA, "--images", "3"], 2),
     "tolerance_no_labels": (["tolerance", "net.onnx", *DATA[:2]], 2),
     "tolerance_output": (["tolerance", "net.onnx", *DATA, "-o", "r.json"], 2),
+    "protect_code_of_a_memory": (
+        ["protect", "net.onnx", *DATA, "--pe-simd", "1,1", "--rate", "0.1", "--code", "hidden=tmr"],
+        2,
+    ),
     "protect_code": (["protect", "net.onnx", *DATA, "--rate", "0.1", "--code", "secdet"], 2),
     "protect_rate": (["protect", "net.onnx", *DATA, "--rate", "0"], 2),
     "protect_plan": (["faults", "net.onnx", *DATA, "--protection", "none.json"], 2),

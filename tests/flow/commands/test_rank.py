@@ -143,3 +143,6 @@ def test_the_list_of_criteria_needs_no_run(capsys: pytest.CaptureFixture[str]) -
     assert cli.run(["rank", "--list"]) == 0
     text = capsys.readouterr().out
     assert all(name in text for name in (*CRITERIA, *REDUCTIONS))
+    assert cli.run(["rank", "--list", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["reductions"] == REDUCTIONS and found["criteria"].keys() == CRITERIA.keys()

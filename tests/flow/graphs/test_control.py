@@ -323,6 +323,9 @@ def test_the_nearest_name_says_the_code() -> None:
         "t3.bounds": "tmr",
         "t4.weights": "secded-39-32",
     }
+    assert codes("t1.bounds=tmr") == codes("t1.thresholds=tmr")
+    with pytest.raises(Problem, match=r"t1\.thresholds has two codes"):
+        codes("t1.bounds=tmr,t1.thresholds=parity")
     assert codes("t4=parity") == codes("\n t4 =\nparity ") == {"t4.weights": "parity"}
 
 

@@ -196,6 +196,17 @@ def test_weights_of_several_levels_keep_to_them(low: int, high: int) -> None:
         assert found.history[-1]["loss"] < found.history[0]["loss"]
 
 
+@pytest.mark.parametrize("bits", [1, 3])
+def test_weights_lie_in_memory_in_the_order_of_their_axes(bits: int) -> None:
+    """Torch gives no gradient of others in some convolutions ("grad_weight must be contiguous")."""
+    top = 2 ** (bits - 1)
+    weight = np.random.default_rng(0).choice([-top, top], (9, 3, 1, 7)).astype(np.int8)
+    layer = TrainedConv(Conv(weight))
+    for one in (layer.weight, layer.levels(), layer.plain().weight):
+        assert one.is_contiguous()
+    assert np.array_equal(layer.op().weight, weight)
+
+
 @pytest.mark.parametrize("level", ["network", "integer"])
 def test_an_easy_set_is_learned(level: str) -> None:
     images, labels = halves((1, 8, 8))

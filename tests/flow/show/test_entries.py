@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -42,6 +43,8 @@ def test_commands_list_them(command: str, page: str, capsys: pytest.CaptureFixtu
         for name, about in rows:
             assert re.sub(r"\W+", " ", name) in said
             assert re.sub(r"\W+", " ", about.split()[0]) in said
+    assert run([command, "--json", "--list"]) == 0
+    assert json.loads(capsys.readouterr().out) == {kind: dict(rows) for kind, rows in PAGES[page]().items()}
 
 
 def test_a_new_part_is_one_row(

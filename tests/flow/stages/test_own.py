@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ from bnnflow.flow.commands.fetch import fetch
 from bnnflow.flow.recipe.file import load_recipe
 from bnnflow.flow.run import processes
 from bnnflow.models.networks.own import OwnNetwork, OwnSpec
+from bnnflow.transforms.reading.read import files_of, read
 from tests.random_qonnx import DOMAIN, Builder
 
 Golden = Callable[[str, str], None]
@@ -245,6 +249,85 @@ def test_a_changed_class_is_trained_again(tmp_path: Path, capsys: pytest.Capture
     source.write_text(NET + "# changed\n")
     ran(capsys, *arguments)
     assert json.loads((tmp_path / "run" / "manifest.json").read_text())["stages"]["train"]["key"] != key
+
+
+SIGNS = """
+import torch
+from brevitas.nn import QuantConv2d, QuantIdentity, QuantLinear
+from brevitas.quant import SignedBinaryActPerTensorConst, SignedBinaryWeightPerTensorConst
+from torch import nn
+
+
+class Signs(nn.Module):
+    def __init__(self):
+        super().__init__()
+        kind = {"bias": False, "weight_quant": SignedBinaryWeightPerTensorConst}
+        self.first = QuantConv2d(1, 4, 3, stride=2, **kind)
+        self.norm = nn.BatchNorm2d(4)
+        self.sign = QuantIdentity(bit_width=1, act_quant=SignedBinaryActPerTensorConst)
+        self.scores = QuantLinear(36, 10, **kind)
+
+    def forward(self, x):
+        return self.scores(torch.flatten(self.sign(self.norm(self.first(x - 100.0))), 1))
+"""
+
+
+@pytest.mark.parametrize("weights", [False, True], ids=["trained", "weights_given"])
+def test_a_changed_class_is_built_as_if_it_were_new(
+    weights: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the checkpoint of the one before is continued nor its network taken, though the weights may be the same.
+
+    What changes is the class that the recipe's inherits from, in another file.
+    """
+    path = recipe(tmp_path, "{arch: 'heirs:Heir'" + (", weights: w.pt}" if weights else "}"))
+    (tmp_path / "heirs.py").write_text("from signs import Signs\n\n\nclass Heir(Signs):\n    pass\n")
+    made = []
+    for source, run in ((SIGNS, "run"), (SIGNS.replace("100.0", "10.0"), "run"), ("", "fresh")):
+        for name in ("heirs", "signs"):
+            monkeypatch.delitem(sys.modules, name, raising=False)
+        if source:
+            (tmp_path / "signs.py").write_text(source)
+        importlib.invalidate_caches()
+        if weights and not made:
+            path.write_text(path.read_text().replace("epochs: 1", "epochs: 0"))
+            network = OwnNetwork(OwnSpec("signs:Signs", {}, (1, 8, 8), 10, str(tmp_path)))
+            torch.save(network.body.state_dict(), tmp_path / "w.pt")
+        folder = tmp_path / run
+        ran(capsys, "build", str(path), "--run", str(folder), "--to", "export", "-s", "prune.enabled=false")
+        made.append(str(read(folder / "base" / "network.onnx")))
+    assert made[1] == made[2] != made[0]
+
+
+def test_what_is_said_of_the_input_is_a_part_of_the_network(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    network_file(tmp_path / "net.onnx")
+    path, run = recipe(tmp_path, "{onnx: net.onnx, input: uint8}"), tmp_path / "run"
+    found = []
+    for said in ("uint8", "uint8, partial", "uint8"):
+        ran(capsys, "build", str(path), "--run", str(run), "--to", "export", "-s", f"model.input={said}")
+        found.append(read(run / "base" / "network.onnx").contract)
+    assert [one is not None and one.partial for one in found] == [False, True, False]
+
+
+def test_weights_beside_an_onnx_file_are_a_part_of_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The run has them in its own file, and other ones make its stages run again."""
+    network_file(tmp_path / "whole.onnx", kind=onnx.TensorProto.UINT8)
+    path, run = recipe(tmp_path, "{onnx: net.onnx}"), tmp_path / "run"
+    named, found, wanted = [], [], []
+    for sign in (1, -1):
+        model = onnx.load(tmp_path / "whole.onnx")
+        weight = next(one for one in model.graph.initializer if list(one.dims) == [10, 64])
+        weight.raw_data = (sign * np.frombuffer(weight.raw_data, np.float32)).tobytes()
+        # What is there already is appended to.
+        (tmp_path / "net.data").unlink(missing_ok=True)
+        onnx.save_model(model, tmp_path / "net.onnx", save_as_external_data=True, location="net.data", size_threshold=0)
+        named.append((tmp_path / "net.onnx").read_bytes())
+        ran(capsys, "build", str(path), "--run", str(run), "--to", "streamline")
+        found.append(replace(read(run / "base" / "network.onnx"), name=""))
+        wanted.append(replace(read(tmp_path / "net.onnx"), name=""))
+    assert named[0] == named[1]
+    assert list(map(str, found)) == list(map(str, wanted)) and str(found[0]) != str(found[1])
+    assert files_of(run / "base" / "network.onnx") == [run / "base" / "network.onnx"]
 
 
 PROBLEMS = {

@@ -96,6 +96,18 @@ def test_a_checkpoint_of_data_parallel_on_a_gpu_is_taken_as_it_is(
     )
 
 
+def test_images_that_are_held_out_are_a_part_of_pruning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Weights that are taken as they are stay the same whatever training would keep out; what judges pruning is not."""
+    torch.save(made(tmp_path).state_dict(), tmp_path / "ckpt.pt")
+    found = []
+    for run, share in (("run", 0.1), ("run", 0.3), ("fresh", 0.3)):
+        keys = ("-s", "prune.max_loss=100", "-s", f"train.validation={share}", "-s", "prune.batch=200")
+        arguments = ("build", str(tmp_path / "recipe.yaml"), "--run", str(tmp_path / run), "--to", "prune", "--json")
+        assert cli.run([*arguments, *keys]) == 0
+        found.append(json.loads(capsys.readouterr().out)["held_out_accuracy"])
+    assert found[0] != found[1] == found[2]
+
+
 def module() -> nn.Module:
     return nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
 

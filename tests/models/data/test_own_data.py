@@ -16,7 +16,9 @@ from PIL import Image
 
 from bnnflow import Problem
 from bnnflow.models.data import cifar, speech
+from bnnflow.models.data.dataset import Dataset
 from bnnflow.models.data.load import load_dataset, survey_data_sets
+from bnnflow.models.data.own import from_function
 from tests.places import DATA
 
 Golden = Callable[[str, str], None]
@@ -325,6 +327,16 @@ def test_a_function(tmp_path: Path, golden: Golden) -> None:
     with pytest.raises(Problem) as caught:
         load_dataset("my_absent_module:f", tmp_path)
     golden("problems/data_no_module", str(caught.value))
+
+
+@pytest.mark.parametrize("said", [{}, {"a.png": "0"}], ids=["nothing", "a_file"])
+def test_a_data_set_that_a_function_gives_is_known_by_its_arrays(said: dict[str, str]) -> None:
+    """What it says of its files stays; other labels are another data set."""
+    images, files = np.zeros((4, 1, 2, 2), np.uint8), []
+    for labels in ([0, 1, 0, 1], [1, 0, 1, 0]):
+        given = Dataset("own", ("a", "b"), images, np.array(labels), images, np.array(labels), "own", said)
+        files.append(from_function("m:f", lambda given=given: given).files)
+    assert files[0] != files[1] and all(said.items() <= one.items() for one in files)
 
 
 def test_the_survey_reads_nothing_and_finds_all(tmp_path: Path) -> None:

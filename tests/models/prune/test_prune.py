@@ -179,6 +179,18 @@ def test_a_resumed_pruning_has_the_same_bits(
     assert steps[-1] == batches * SPEC.steps * RECOVERY.epochs
 
 
+def test_a_checkpoint_of_other_images_held_out_is_not_taken(digits: Dataset, tmp_path: Path) -> None:
+    images, labels = digits.train_images[:200], digits.train_labels[:200]
+    network, once = lively(CNN, images), replace(SPEC, steps=1, recovery=ONCE)
+    found = []
+    for first in (0, 20):
+        out = np.arange(first, first + 20)
+        made = prune(network, images, labels, once, tmp_path / "prune.pt", held_out=out)
+        assert digest(made.network) == digest(prune(network, images, labels, once, held_out=out).network)
+        found.append(digest(made.network))
+    assert found[0] != found[1]
+
+
 def test_impossible_amounts_are_refused() -> None:
     for change, where in (
         ({"amount": 0.95}, "amount"),

@@ -9,9 +9,19 @@ import numpy as np
 import pytest
 
 from bnnflow import Problem
-from bnnflow.sim.faults import FaultModel, Memory, Point, Protection, Protections, Rates, Subject, memories
+from bnnflow.sim.faults import (
+    CellRate,
+    FaultModel,
+    Memory,
+    Point,
+    Protection,
+    Protections,
+    Rates,
+    Subject,
+    memories,
+)
 from bnnflow.sim.faults.injection.layout import KINDS
-from bnnflow.sim.faults.injection.maps import faulty_ops
+from bnnflow.sim.faults.injection.maps import faulty_ops, interval_rate
 from bnnflow.sim.faults.protections.secded import odd_columns
 from tests.sim.faults.fault_graphs import cnn, mlp, pixels
 
@@ -148,6 +158,17 @@ def test_scrubbing_leaves_fewer_errors() -> None:
     assert left["secded-72-64:scrub=10"] < 0.5 * left["secded-72-64"] < left["none"]
 
 
+@pytest.mark.parametrize(("up", "down"), [(0.4, 0.0), (0.0, 0.3), (0.3, 0.3), (0.2, 0.05), (0.6, 0.4), (0.9, 0.8)])
+def test_intervals_together_do_what_the_rates_say(up: float, down: float) -> None:
+    """By powers of the matrix of a cell's two states; no intervals do rates that together are 1 or more."""
+    part = interval_rate(CellRate(up, down, "x"), 5)
+    if up + down >= 1:
+        assert part == CellRate(up, down, "x")
+        return
+    step = np.array([[1 - part.up, part.up], [part.down, 1 - part.down]])
+    np.testing.assert_allclose(np.linalg.matrix_power(step, 5), [[1 - up, up], [down, 1 - down]], atol=1e-12)
+
+
 @pytest.mark.parametrize("text", ["secdet-72-64", "parity:zeros", "secded-72-64:x0"])
 def test_bad_protections(text: str, golden: object) -> None:
     with pytest.raises(Problem) as found:
@@ -160,6 +181,12 @@ def test_tmr_of_single_faults_changes_nothing() -> None:
     subject = Subject(graph, pixels(0, graph, 20), np.zeros(20, np.int64))
     point = Point("weights", (), "single", Rates.of(0.0), "tmr")
     assert all(subject.trial(point, trial).changed == 0 for trial in range(40))
+
+
+def test_one_memory_by_two_names_has_one_code() -> None:
+    with pytest.raises(Problem, match=r"t1\.thresholds has two codes"):
+        Protections.parse("t1.bounds=tmr,t1.thresholds=parity")
+    assert set(Protections.parse("a.bounds.weights=tmr").by) == {"a.bounds.weights"}
 
 
 def test_memories_have_codes_of_their_own() -> None:

@@ -329,6 +329,17 @@ def test_floats_that_no_data_give_are_refused() -> None:
             graph_inputs(graph, wrong)
 
 
+@pytest.mark.parametrize("said", ["uint8, partial", "pixels/255-0.5", "float", "int8", "binary-0.5"])
+def test_false_and_true_are_data_of_two_numbers_alone(said: str) -> None:
+    """A mask of pixels is not an image that is nearly black."""
+    graph, mask = small(said), np.random.default_rng(0).integers(0, 2, (5, 3, 3, 3)).astype(bool)
+    if said.startswith("binary"):
+        assert np.array_equal(graph_inputs(graph, mask), mask)
+        return
+    with pytest.raises(Problem, match="the data are false and true"):
+        graph_inputs(graph, mask)
+
+
 def test_integers_behind_a_border_need_to_be_the_first_quantizers() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (5, 3, 3, 3)).astype(np.uint8)
     graph = small("float")

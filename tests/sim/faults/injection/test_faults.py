@@ -342,11 +342,26 @@ def test_maps_by_hand_name_channels_and_bits(tmp_path: Path, golden: object) -> 
         "unknown_memory": "memory,channel,value,bit,effect\nconv9.weights,0,0,0,flip\n",
         "no_such_cell": "memory,word,bit,effect\nconv1.weights,0,99,flip\n",
         "columns": "memory,cell\nconv1.weights,0\n",
+        "no_number": "memory,word,bit,effect\nconv1.weights,0x1,0,flip\n",
+        "effect": "memory,word,bit,effect\nconv1.weights,0,0,2\n",
+        "cell_twice": "memory,word,bit,effect\nconv1.weights,0,0,flip\nconv1.weights,00,0,flip\n",
+        "short_row": "memory,word,bit,effect\nconv1.weights,0,0\n",
     }.items():
         path.write_text(text)
         with pytest.raises(Problem) as found:
             FaultMap.load(path, graph)
         golden(f"problems/faults_map_{name}", str(found.value))  # type: ignore[operator]
+
+
+def test_maps_of_spreadsheets(tmp_path: Path) -> None:
+    """Which begin with a mark, end lines in two characters, order columns and put spaces as they like."""
+    graph, path = cnn(), tmp_path / "map.csv"
+    path.write_text("memory,word,bit,effect\nconv1.weights,1,2,flip\nconv1.weights,0,3,1\n")
+    wanted = FaultMap.load(path, graph)
+    path.write_bytes(b"\xef\xbb\xbfeffect,bit, memory,word\r\n1,3,conv1.weights,0\r\nflip, 2,conv1.weights, 1\r\n")
+    found = FaultMap.load(path, graph)
+    assert found.cells["conv1.weights"].index.tolist() == wanted.cells["conv1.weights"].index.tolist()
+    assert found.cells["conv1.weights"].effect.tolist() == wanted.cells["conv1.weights"].effect.tolist()
 
 
 def test_rate_tables(tmp_path: Path, golden: object) -> None:
@@ -362,6 +377,7 @@ def test_rate_tables(tmp_path: Path, golden: object) -> None:
         "columns": "volt,rate\n0.6,0.1\n",
         "no_number": "voltage,rate\n0.6,often\n",
         "twice": "voltage,rate\n0.6,0.1\n0.6,0.2\n",
+        "twice_otherwise_written": "voltage,rate\n0.6,0.1\n0.60,0.2\n",
         "empty": "voltage,rate\n",
         "column_twice": "voltage,rate,rate\n0.6,0.1,0.5\n",
         "rate_and_p10": "voltage,rate,p10\n0.6,0.1,0.5\n",
