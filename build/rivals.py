@@ -347,12 +347,12 @@ DESIGNS: tuple[Design, ...] = (
             cycles=cycles,
         )
         for network, data, accuracy, cycles, logic, memories, ff, blocks, source in (
-            ("tfc-mnist", "mnist", 94.51, 64, 2_855, 284, 2_715, 0, "docs/explore.md"),
-            ("sfc-mnist", "mnist", 97.61, 256, 3_724, 1_008, 5_749, 38, "docs/results/estimates.md"),
-            ("lfc-mnist", "mnist", 98.59, 512, 11_602, 2_084, 14_854, 162, "docs/results/estimates.md"),
-            ("cnv-cifar10-gpu", "cifar10", 83.96, 32_768, 7_921, 1_828, 6_235, 104, "docs/results/estimates.md"),
+            ("tfc-mnist", "mnist", 94.51, 64, 2_866, 284, 2_732, 0, "docs/explore.md"),
+            ("sfc-mnist", "mnist", 97.61, 256, 3_771, 1_008, 7_077, 38, "docs/results/estimates.md"),
+            ("lfc-mnist", "mnist", 98.59, 512, 11_658, 2_084, 20_635, 162, "docs/results/estimates.md"),
+            ("cnv-cifar10-gpu", "cifar10", 83.96, 32_768, 8_075, 1_896, 8_410, 103, "docs/results/estimates.md"),
             (
-                *("kws-cnn-speech-commands", "speech-commands", 82.08, 24_576, 5_235, 1_556, 4_324, 30),
+                *("kws-cnn-speech-commands", "speech-commands", 82.08, 24_576, 5_313, 1_636, 4_567, 29),
                 "docs/results/estimates.md",
             ),
         )

@@ -73,7 +73,7 @@ def test_paths_are_those_of_the_memories_that_units_have() -> None:
 
     assert paths("mvau 256x256 2x4 of 0..1, levels 1, top 0, auto, 2 deep") == {READ_AHEAD}
     assert paths("input of 24, 33 deep") == {READ_AT_ONCE}
-    assert paths("labels 10 10 1 -60..60") == {RANKED} and paths("labels 10 1 1 0..255") == set()
+    assert paths("labels 10 2 5 -100..100") == {RANKED} and paths("labels 10 10 1 -60..60") == set()
     assert {SUMMED, MULTIPLIED} <= paths("mvau 16x27 2x3 of 0..255, levels 1, top 7, auto, 2 deep")
 
 
