@@ -11,7 +11,7 @@ from pathlib import Path
 from bnnflow import CHECK_FAILED, Problem
 
 from ..recipe.file import load_recipe
-from ..recipe.objects import dataset, make_network, set_threads, train_settings
+from ..recipe.objects import dataset, make_network, network_spec, set_threads, step_products, train_settings
 from ..recipe.schema import Recipe
 from ..results.graphs import FormatSearch, FormatTrial
 
@@ -79,7 +79,7 @@ def search(
     for exponent, mantissa in product(*bits):
         FloatFormat(exponent, mantissa)
     _require_known(recipe, held, SURE, tolerance)
-    set_threads(recipe.train.threads)
+    set_threads(recipe.train.threads, step_products(network_spec(recipe, images), recipe.train.batch))
 
     def trial(form: FloatFormat | None) -> Trial:
         name = str(form or "float32")

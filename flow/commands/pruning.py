@@ -406,12 +406,12 @@ def _opened_network(
     source: Path, folder: Path | None, overrides: Sequence[str], which: str
 ) -> tuple[Recipe, Build, Any]:
     from ...models.training.ensemble import joined
-    from ..recipe.objects import set_threads
+    from ..recipe.objects import set_threads, step_products
 
     recipe, run = opened(source, folder, overrides)
     build = Build(run, recipe, lambda name: lambda done, total, figures: None)
     network = joined(trained(build, which))
-    set_threads(recipe.train.threads)
+    set_threads(recipe.train.threads, step_products(network.spec, recipe.train.batch))
     return recipe, build, network
 
 

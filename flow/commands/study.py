@@ -26,7 +26,7 @@ from ..pruning.sets import set_scores
 from ..pruning.statistics import RANDOM, StudyCell, comparison
 from ..pruning.structure import structure_of, with_groups
 from ..recipe.file import load_recipe
-from ..recipe.objects import dataset, network_spec, set_threads, train_settings
+from ..recipe.objects import dataset, network_spec, set_threads, step_products, train_settings
 from ..recipe.schema import Recipe
 from ..results.rankings import StudyResult
 from ..run.files import write_whole
@@ -262,7 +262,7 @@ def _measured(job: _Job) -> StudyCell:
     path = job.store / f"{total.hexdigest()}.json"
     found = _kept(path)
     if found is None:
-        set_threads(recipe.train.threads)
+        set_threads(recipe.train.threads, step_products(network.spec, recipe.train.batch))
         flips = FlipCounts.load(counted) if counted is not None else None
         found = _pruned(network, images, spec, held, flips, recipe, job)
         plain = asdict(found) | {"right": base64.b64encode(np.packbits(found.right).tobytes()).decode()}

@@ -246,6 +246,8 @@ def make_network(recipe: Recipe, images: Dataset) -> Trained:
 
 
 _HELD_OUT = 0.1
+# Multiply-accumulate operations: of 340 million a step (FashCNN) two threads gain nothing on a busy machine.
+_SMALL_STEP = 100_000_000
 
 
 def train_settings(recipe: Recipe) -> TrainSpec:
@@ -276,10 +278,34 @@ def held_out_share(recipe: Recipe) -> float:
     return _HELD_OUT if recipe.epochs and pruning.enabled and measures else 0.0
 
 
-def set_threads(threads: int | None) -> None:
-    """Use so many processor threads in torch; None for as many as there are cores."""
-    import os
+def set_threads(threads: int | None, products: int | None = None) -> None:
+    """Use so many processor threads in torch.
 
+    Args:
+        threads: None for one where a step is small, which several threads would wait for each other in, else for as
+            many as the process may use: what OMP_NUM_THREADS says, or the processors that it may run on.
+        products: multiply-accumulate operations of a step forward; None where they are not known.
+    """
     import torch
 
-    torch.set_num_threads(threads or os.cpu_count() or 1)
+    small = products is not None and products < _SMALL_STEP
+    torch.set_num_threads(threads or (1 if small else _processors()))
+
+
+def step_products(spec: object, batch: int) -> int | None:
+    """Multiply-accumulate operations of a step forward; None for classes of a user's."""
+    from ...models.networks.spec import NetworkSpec
+    from ...models.training.ensemble import EnsembleSpec
+
+    # Members of an ensemble are trained and run one by one.
+    one = spec.member if isinstance(spec, EnsembleSpec) else spec
+    return one.macs() * batch if isinstance(one, NetworkSpec) else None
+
+
+def _processors() -> int:
+    import os
+
+    said = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    if said.isdecimal() and int(said):
+        return int(said)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -19,7 +19,9 @@ class Train(Section):
     batch: Batch = Field(default=100, description="images per step")
     learning_rate: Rate = Field(default=0.003, description="of the first step; the schedule lowers it")
     threads: Annotated[int, Field(ge=1, le=1024)] | None = Field(
-        default=None, description="processor threads; null: as many as there are cores"
+        default=None,
+        description="processor threads; null: one where a step has less than 100 million products, "
+        "else OMP_NUM_THREADS, or as many as there are cores",
     )
     optimizer: Literal["adam", "sgd", "bop"] = Field(
         default="adam", description="bop flips binary weights and has no latent ones"

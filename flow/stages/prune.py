@@ -10,7 +10,7 @@ import numpy as np
 
 from ..graphs.folding import decides
 from ..pruning.prune import given_of, pruned
-from ..recipe.objects import set_threads
+from ..recipe.objects import set_threads, step_products
 from ..recipe.parts import part_content
 from ..results.stages import NoResult, PruningResult, RelevanceMaps
 from ..run.names import QONNX, WEIGHTS
@@ -38,8 +38,8 @@ def prune_base(build: Build, flips: Path | None) -> PruningResult:
     from ...models.training.ensemble import joined
 
     recipe = build.recipe
-    set_threads(recipe.train.threads)
     base = joined(build.load("base"))
+    set_threads(recipe.train.threads, step_products(base.spec, recipe.train.batch))
     given = given_of(recipe, base, build.dataset, flips, build.progress("prune"), build.run.path("work"))
     network, found = pruned(recipe, given, build.dataset)
     with build.run.temporary(f"pruned/{WEIGHTS}") as path:

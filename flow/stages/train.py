@@ -16,7 +16,15 @@ from ...transforms.reading.read import files_of, load
 from ..graphs.folding import fold_for
 from ..pruning.memories import hardware_memories
 from ..pruning.structure import graph_of
-from ..recipe.objects import export_properties, make_network, network_spec, onnx_graph, set_threads, train_settings
+from ..recipe.objects import (
+    export_properties,
+    make_network,
+    network_spec,
+    onnx_graph,
+    set_threads,
+    step_products,
+    train_settings,
+)
 from ..recipe.schema import Recipe
 from ..results.stages import Epoch, TrainResult
 from ..run import processes
@@ -52,12 +60,13 @@ def fit(
     from ...models.training.ensemble import EnsembleNetwork, train_ensemble
     from ...models.training.train import Extras, train
 
-    set_threads(recipe.train.threads)
     processes.call("train")
     ensemble, method = recipe.ensemble.members, recipe.ensemble.method
     try:
+        spec = network_spec(recipe, images)
+        set_threads(recipe.train.threads, step_products(spec, recipe.train.batch))
         if ensemble > 1:
-            member = network_spec(recipe, images)
+            member = spec
             assert isinstance(member, NetworkSpec)
             arrays = (images.train_images, images.train_labels)
             return train_ensemble(member, ensemble, method, *arrays, train_settings(recipe), checkpoint, progress)

@@ -11,7 +11,7 @@ from ...transforms.passes.compile import LEVEL_NAMES, stages
 from ...transforms.reading.read import read
 from ..graphs import finn_base
 from ..graphs.oracles import onnxruntime_scores, qonnx_scores
-from ..recipe.objects import set_threads
+from ..recipe.objects import set_threads, step_products
 from ..results.stages import NetworkVerified, VerifyResult, VerifyRow
 from ..run.names import LEVEL_FILES, QONNX
 from .build import Build, Progress
@@ -60,7 +60,8 @@ def verify_network(build: Build, network: str, images: np.ndarray, progress: Cal
     last = levels[-1].graph
     float_ties = [each for stage in compiled for each in stage.float_ties]
     tied = images_with_float_ties(levels[0].graph, float_ties, images)
-    set_threads(build.recipe.train.threads)
+    train = build.recipe.train
+    set_threads(train.threads, step_products(build.spec, train.batch) if build.trains else None)
     judge = partial(verify_scores, graph=last, images=images, tied=tied)
     results = []
     if build.trains:
