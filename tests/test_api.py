@@ -33,7 +33,17 @@ speed: {enabled: false}
 """
 MODULES = [
     importlib.import_module(f"bnnflow.flow.api.{name}")
-    for name in ("runs", "graphs", "graph_hardware", "hardware", "parts", "faults", "plans", "approximation")
+    for name in (
+        "runs",
+        "graphs",
+        "graph_hardware",
+        "graph_pruning",
+        "hardware",
+        "parts",
+        "faults",
+        "plans",
+        "approximation",
+    )
 ]
 
 
