@@ -23,7 +23,7 @@ import numpy as np
 from bnnflow.flow.pruning.allocator import SensitivityAllocator, hardware_costs, objective_of
 from bnnflow.flow.pruning.prune import recovery
 from bnnflow.flow.pruning.sets import set_scores
-from bnnflow.flow.pruning.structure import graph_of, structure_of
+from bnnflow.flow.pruning.structure import layer_graph, structure_of
 from bnnflow.flow.recipe.file import load_recipe
 from bnnflow.flow.recipe.methods.filters import Filters
 from bnnflow.flow.recipe.objects import dataset, set_threads, train_settings
@@ -82,7 +82,7 @@ def main() -> None:
     network = fit(recipe, data, None, None)[0].eval()
     assert isinstance(network, Network)
     out = held_out(data.train_labels, train_settings(recipe))
-    objective, costs = objective_of(recipe), hardware_costs(recipe, graph_of(network))
+    objective, costs = objective_of(recipe), hardware_costs(recipe, layer_graph(network))
     whole = costs({})
 
     def left(kept: Mapping[str, int]) -> float:

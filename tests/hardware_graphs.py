@@ -118,9 +118,9 @@ def ternary() -> Graph:
 
 
 def winner() -> Graph:
-    """Signed scores of which the best is asked for, several a word and several words."""
-    build = Chain(5, (15,), -100, 100)
-    return build.graph(build.add(LabelSelect(1, 5), "image"))
+    """Scores of which the best is asked for, several a word and several words."""
+    build = Chain(5, (30,), 0, 1)
+    return build.graph(build.add(LabelSelect(1, 5), build.mvau("image", 15, 15, 1, levels=0)))
 
 
 GRAPHS: dict[str, Callable[[], Graph]] = {

@@ -174,7 +174,7 @@ def _of_run(
     from ...models.training.flips import FlipCounts
     from ...models.training.train import held_out
     from ..pruning.sets import set_scores
-    from ..pruning.structure import graph_and_structure, graph_of
+    from ..pruning.structure import graph_and_structure, layer_graph
     from ..recipe.objects import export_properties, train_settings
     from ..run.names import FLIPS
 
@@ -192,7 +192,7 @@ def _of_run(
     judged, truth, plain = work.subsets(data.train_images, data.train_labels, *subset, out)
     measured_on = augment(plain, recipe.train.augment, np.random.default_rng([recipe.seed, 6]))
     if wishes.scores:
-        graph, scores = graph_of(network, export_properties(recipe)), _scores_file(wishes.scores)
+        graph, scores = layer_graph(network, export_properties(recipe)), _scores_file(wishes.scores)
     else:
         counted = run.path(f"base/{FLIPS}")
         flips = FlipCounts.load(counted) if recipe.train.flip_window else None
@@ -426,13 +426,13 @@ def _given(build: Build, network: Any, progress: Progress) -> MethodInput:
 def _with_costs(build: Build, found: PruningResult) -> PrunedRun:
     """The result of the stage `prune`, with costs of the unpruned network and after each step, from the same model."""
     from ..pruning.allocator import hardware_costs
-    from ..pruning.structure import graph_of
+    from ..pruning.structure import layer_graph
     from ..recipe.objects import export_properties
 
     folder = str(build.run.folder)
     if build.recipe.prune.method != "filters":
         return extended(PrunedRun, found, folder=folder)
-    costs = hardware_costs(build.recipe, graph_of(build.load("base"), export_properties(build.recipe)))
+    costs = hardware_costs(build.recipe, layer_graph(build.load("base"), export_properties(build.recipe)))
     steps = [replace(step, cost=costs(step.kept)) for step in found.steps]
     widths = {name: group.width for name, group in costs.prunable.items()}
     return extended(PrunedRun, found, steps=steps, folder=folder, unpruned=Unpruned(kept=widths, cost=costs({})))

@@ -18,7 +18,7 @@ from ..results.rankings import SensitivityRow
 from ..run.typed_json import from_json, to_json
 from .hardware_costs import ALL, PARTS_OF_COST, HardwareCosts
 from .sensitivity import Candidates, measured_curves, sensitivity_curves, sensitivity_rows
-from .structure import graph_of
+from .structure import layer_graph
 
 if TYPE_CHECKING:
     from ...models.networks.network import Network
@@ -128,7 +128,7 @@ class SensitivityAllocator:
 
     def _hardware(self, network: Network | OwnNetwork) -> HardwareCosts:
         if self._costs is None:
-            self._costs = hardware_costs(self.recipe, graph_of(network, export_properties(self.recipe)))
+            self._costs = hardware_costs(self.recipe, layer_graph(network, export_properties(self.recipe)))
         return self._costs
 
     def _candidates(self, situation: Situation) -> Candidates:
@@ -138,7 +138,7 @@ class SensitivityAllocator:
         images, labels = situation.images[: settings.validation], situation.labels[: settings.validation]
         with self.recipe.at("prune.validation"):
             check_subset(labels, situation.original.spec.classes)
-        graph = graph_of(situation.network, export_properties(self.recipe))
+        graph = layer_graph(situation.network, export_properties(self.recipe))
         return Candidates.of(graph, situation.calibration[: settings.calibration], images, labels).by_likelihood()
 
     def _curves(self, situation: Situation, candidates: Candidates) -> Any:

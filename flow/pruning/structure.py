@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -106,8 +107,29 @@ def graph_of(network: Trained, properties: Mapping[str, str] | None = None) -> G
         return read(path)
 
 
+def layer_graph(network: Trained, properties: Mapping[str, str] | None = None) -> Graph:
+    """`graph_of` a network, where layers have the names that the network's own have.
+
+    A file's layers are numbered as they come, shortcuts with the others; a network's shortcuts have names of their own.
+    """
+    from ...models.networks.network import Network
+
+    graph = graph_of(network, properties)
+    if not isinstance(network, Network):
+        return graph
+    layers = {node.name for node in graph.nodes if isinstance(node.op, Conv | Dense)}
+    if layers == {name for name, _ in network.weight_layers()}:
+        return graph
+    own = {layer: name for layer, (name, _) in modules_in(network, graph).items()}
+    nodes = (
+        replace(node, name=own.get(node.name, node.name), inputs=tuple(own.get(each, each) for each in node.inputs))
+        for node in graph.nodes
+    )
+    return graph.with_nodes(tuple(nodes), own.get(graph.output, graph.output))
+
+
 def graph_and_structure(network: Trained, properties: Mapping[str, str] | None = None) -> tuple[Graph, Structure]:
-    """`graph_of` and `structure_of` a network that has channels to remove; exported once where none is unread.
+    """`layer_graph` and `structure_of` a network that has channels to remove; exported once where none is unread.
 
     Raises:
         Problem: as `structure_of` and `with_groups`.
@@ -115,7 +137,7 @@ def graph_and_structure(network: Trained, properties: Mapping[str, str] | None =
     from ...models.networks.own import OwnNetwork
 
     if not isinstance(network, OwnNetwork):
-        return graph_of(network, properties), structure_of(network)
+        return layer_graph(network, properties), structure_of(network)
     whole = graph_of(network.without({}) if network.spec.unread else network, properties)
     structure = with_groups(masked_structure(network, whole).of_what_is_left(network), network)
     # What a file holds of a cut network is rounded once more than what its whole graph does.

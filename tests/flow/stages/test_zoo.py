@@ -21,6 +21,7 @@ model: {model}
 train: {{epochs: 1, batch: 16, learning_rate: 0.01, threads: 1, device: cpu{train}}}
 prune: {{enabled: {prune}, amount: 0.5, steps: 1, unit: 4, epochs: 0, images: 10}}
 verify: {{images: 3}}
+target: {{fps: 1000}}
 """
 OPTIONS: dict[str, dict[str, Any]] = {
     "resnet20-thresholded": {"arch": "resnet20", "join": "thresholded", "padding": -1},
