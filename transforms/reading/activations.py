@@ -101,4 +101,13 @@ def _limited(reader: Reader, call: Call, x: Live, low: Array, high: Array) -> Li
         return replace(x, pending=narrower)
     if np.all(low == -math.inf) and np.all(high == math.inf):
         return x
+    step = reader.grid(x)
+    if step is not None:
+        low, high = _on_grid(low, step), _on_grid(high, step)
     return reader.on(x, "clip", limits(low, high), call)
+
+
+def _on_grid(ends: Array, step: float) -> Array:
+    """Limits behind a quantizer: those that are one of its values rounded to float32 are that value."""
+    values = np.where(np.isfinite(ends), np.rint(ends / step), 0) * step
+    return np.where(values.astype(np.float32) == ends.astype(np.float32), values, ends)

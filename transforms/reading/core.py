@@ -18,7 +18,7 @@ from bnnflow import Problem, visible
 from ..ir.contract import CONTRACT_KEY, InputContract, annotated, contract_of_json
 from ..ir.graph import Graph, Node
 from ..ir.infer import result_type
-from ..ir.ops import Affine, AnyOp, ChannelsLast, Flatten, Scale
+from ..ir.ops import Affine, AnyOp, ChannelsLast, Flatten, Quantize, Scale
 from ..ir.tensor import Array, TensorType, integer_range
 from . import constants
 from .call import OPERATORS, Call, form_of, kind_of, plain_name
@@ -319,6 +319,12 @@ class Reader:
         if isinstance(node.op, Scale):
             return node, Affine(node.op.factor.astype(np.float64), np.zeros(1))
         return (node, node.op) if isinstance(node.op, Affine) and not node.op.shift.any() else None
+
+    def grid(self, x: Live) -> float | None:
+        """The step of the quantizer that made a tensor; None where none did, or one with steps by channel."""
+        place = self._places.get(x.tensor)
+        op = None if place is None else self.nodes[place].op
+        return float(op.scale[0]) if isinstance(op, Quantize) and op.scale.size == 1 else None
 
     def _named(self, name: str) -> str:
         return name if name and name not in self.types else ""

@@ -112,6 +112,21 @@ def test_pairs_of_standard_onnx(zero: int | None, per_channel: bool, clip: bool)
     assert read(model).node(next(n.name for n in read(model).nodes if isinstance(n.op, ops.Dense))).op.weight.max() > 1
 
 
+@pytest.mark.parametrize(("scale", "low", "high"), [(0.175, -3, 4), (0.1, -7, 3), (1 / 3, -5, 6)])
+def test_limits_that_are_values_of_the_quantizer_before_but_for_rounding(scale: float, low: int, high: int) -> None:
+    """Times a scale that is no power of two, limits of float32 lie beside the quantizer's own values."""
+    net = Net((3, 4, 4))
+    net.quant(8, scale)
+    step = np.float32(scale)
+    net.add("Clip", net.c(low * step), net.c(high * step))
+    net.add("Flatten")
+    net.add("Gemm", net.weight(5, 48), transB=1)
+    model = net.model()
+    same(model, images(net))
+    clips = [node.op for node in read(model).nodes if isinstance(node.op, ops.PiecewiseLinear)]
+    assert (clips[0].knots / float(step)).reshape(-1).tolist() == [low, high]
+
+
 # -- layers ----------------------------------------------------------------------------------------
 
 
