@@ -166,7 +166,7 @@ class _Walk:
         counts = self.rewrite.emit(node.name, XnorConv(bits, op.stride), x.tensor)
         kind = self.rewrite.types[counts]
         border = _border(op, self.rewrite.types[x.tensor], x.zeros, kind)
-        if border.values.shape[:2] == (1, 1):
+        if np.all(border.values == border.values[:1, :1]):
             # The same border everywhere, as where the kernel covers the map: thresholds absorb it.
             return _Coded(counts, 2, border.values[0, 0] - fan_in)
         factor = 2
