@@ -21,7 +21,7 @@ from rtl import folded
 
 from bnnflow.build.calibrated.table import table
 from bnnflow.build.cost_models.bnnflow import Bnnflow
-from bnnflow.build.explore import Choice, Space
+from bnnflow.build.explore import MULTIPLIER_LUT, Choice, Space
 from bnnflow.build.pareto import best
 from bnnflow.transforms.ir.ops import Pool
 
@@ -101,7 +101,7 @@ def searched(space: Space, ways: Mapping[str, Sequence[Choice]]) -> Front:
     """The front as `flow explore` finds it, of these ways."""
     space.__dict__["choices"] = ways
     space.__dict__.pop("alike", None)
-    return {(point.cycles, point.lut + 80 * point.dsp, point.bram18) for point in space.front(RAMS)}
+    return {(point.cycles, point.lut + MULTIPLIER_LUT * point.dsp, point.bram18) for point in space.front(RAMS)}
 
 
 def judged(name: str, space: Space, ways: Mapping[str, Sequence[Choice]]) -> bool:

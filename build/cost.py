@@ -67,8 +67,9 @@ class UnitCost:
         shape: for people, such as "64x784".
         pe, simd: folding; 1 where a unit has none.
         cycles: clock cycles per image.
-        lut: 6-input look-up tables.
-        bram18: block RAMs of 18 kbit.
+        lut: look-up tables, of 6 inputs by FINN's formulas, by our own model as the family has them
+            (docs/synthesis.md).
+        bram18: block RAMs of 18 kbit, by our own model those of the part's size.
         weight_bits: of its weights, however FINN would store them.
         uram, dsp: UltraRAMs and DSP slices; FINN's default choices take DSP slices nowhere here.
         choices: FINN's attributes of its memories, products and windows (`transforms/ir/choices.py`).

@@ -31,7 +31,7 @@ from .rtl.modules import FEW_WORDS
 from .schedule import foldings, like_folded, sizes
 
 # What two resources are weighed: LUTs, with multipliers as so many, and block RAMs.
-_WEIGHED, _MULTIPLIER_LUT = 2, 80
+_WEIGHED, MULTIPLIER_LUT = 2, 80
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -270,14 +270,14 @@ class Space:
                 if ways != before:
                     found += self._designs(ways, rams)
                 before = ways
-        rows = [[point.cycles, point.lut + _MULTIPLIER_LUT * point.dsp, point.bram18] for point in found]
+        rows = [[point.cycles, point.lut + MULTIPLIER_LUT * point.dsp, point.bram18] for point in found]
         table = np.array(rows, float).reshape(-1, 3)
         kept = [found[place] for place in best(table)]
         return sorted(kept, key=lambda point: (point.cycles, point.lut, point.bram18))
 
 
 def _row(cost: FinnCost) -> Array:
-    return np.array([cost.lut + cost.lut_ram + _MULTIPLIER_LUT * cost.dsp, cost.bram18], float)
+    return np.array([cost.lut + cost.lut_ram + MULTIPLIER_LUT * cost.dsp, cost.bram18], float)
 
 
 def _styled(op: Unit) -> Iterator[Unit]:
@@ -393,7 +393,7 @@ def _traced(space: Space, made: Sequence[Mapping[int, _Designs]], leave: int, ra
         ops[node.name] = choice.op
         slowest, dsp = max(slowest, choice.cycles), dsp + choice.dsp
         leave, rams = int(held.before[rams, 0]), int(held.before[rams, 1])
-    return Point(dict(reversed(ops.items())), slowest, round(lut - _MULTIPLIER_LUT * dsp), bram18, dsp)
+    return Point(dict(reversed(ops.items())), slowest, round(lut - MULTIPLIER_LUT * dsp), bram18, dsp)
 
 
 # Weights of block RAMs against LUTs with which graphs that are no chain are searched: LUTs that one is worth.

@@ -13,11 +13,9 @@ from ...transforms.memories import FEW_WORDS
 from ...transforms.streams import Converter, Stream
 from ..rtl.modules import Module
 from ..rtl.words import value_bits
+from ..synth.families import FAMILIES
 from .memory import address_bits
 from .pieces import OF_FOUR_INPUTS, RANKED, SUMMED, Pieces
-
-# Families whose LUTs are counted as cells of a LUT and a register, which not every pair shares.
-_SHARED_CELLS = ("ice40",)
 
 
 def counted(module: Module, depths: Sequence[int], family: str, *, contents: bool = True) -> Pieces:
@@ -35,7 +33,8 @@ def counted(module: Module, depths: Sequence[int], family: str, *, contents: boo
         made.memory(memory)
     sizes = {key: int(value) for key, value in module.parameters.items() if not isinstance(value, str)}
     _MODULES[module.name](made, sizes, module, depths)
-    if family in _SHARED_CELLS:
+    if FAMILIES[family].packed:
+        # A cell holds a LUT and a register, which not every pair shares.
         made.term("register", made.exact["ff"])
     return made
 

@@ -108,19 +108,30 @@ def graph_of(network: Trained, properties: Mapping[str, str] | None = None) -> G
 
 
 def layer_graph(network: Trained, properties: Mapping[str, str] | None = None) -> Graph:
-    """`graph_of` a network, where layers have the names that the network's own have.
+    """`graph_of` a network, its layers under their own names.
+
+    Raises:
+        Problem: as for `own_names`.
+    """
+    return own_names(network, graph_of(network, properties))
+
+
+def own_names(network: Trained, graph: Graph) -> Graph:
+    """A network's graph, its layers under the names that they have in the network.
 
     A file's layers are numbered as they come, shortcuts with the others; a network's shortcuts have names of their own.
+
+    Raises:
+        Problem: names differ, and a layer is not found in the network by its weights.
     """
     from ...models.networks.network import Network
 
-    graph = graph_of(network, properties)
-    if not isinstance(network, Network):
-        return graph
     layers = {node.name for node in graph.nodes if isinstance(node.op, Conv | Dense)}
-    if layers == {name for name, _ in network.weight_layers()}:
+    if not isinstance(network, Network) or layers == {name for name, _ in network.weight_layers()}:
         return graph
     own = {layer: name for layer, (name, _) in modules_in(network, graph).items()}
+    if left := layers - own.keys():
+        raise Problem(f"layers of the file are not found in the network: {', '.join(sorted(left))}", network.spec.arch)
     nodes = (
         replace(node, name=own.get(node.name, node.name), inputs=tuple(own.get(each, each) for each in node.inputs))
         for node in graph.nodes

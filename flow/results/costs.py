@@ -70,7 +70,7 @@ class LayerCost(LayerFigures):
 
     Attributes:
         lut: look-up tables, those that are memories among them.
-        bram18: block RAMs of 18 kbit.
+        bram18: block RAMs of 18 kbit, by our own model those of the part's size.
         uram, dsp: UltraRAMs and DSP slices.
     """
 
@@ -132,7 +132,7 @@ class CostEstimate(GraphFigures):
 
     Attributes:
         lut: look-up tables, those that are memories among them.
-        bram18: block RAMs of 18 kbit.
+        bram18: block RAMs of 18 kbit, by our own model those of the part's size.
         uram, dsp: UltraRAMs and DSP slices.
         layers: of every unit, in order.
     """

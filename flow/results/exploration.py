@@ -17,7 +17,7 @@ class DesignFound:
         cycles: an image, of the slowest unit.
         fps: images per second at the target's clock.
         lut: look-up tables, those that are memories among them.
-        bram18: block RAMs of 18 kbit.
+        bram18: block RAMs of 18 kbit, by our own model those of the part's size.
         dsp: multipliers.
         share: LUTs, block RAMs and multipliers as shares of the part's, added up.
         fits: whether it is within what was allowed.
@@ -64,7 +64,7 @@ class NetworkTaken:
 
     Attributes:
         lut: look-up tables, those that are memories among them; FIFOs of two words.
-        bram18: block RAMs of 18 kbit.
+        bram18: block RAMs of 18 kbit, by our own model those of the part's size.
         cycles: an image, of the slowest unit.
     """
 

@@ -259,7 +259,7 @@ class HandedOver:
         units: number of them.
         cycles: initiation interval, clock cycles per image.
         fps: images per second.
-        lut, bram18: 6-input look-up tables and block RAMs of 18 kbit.
+        lut, bram18: look-up tables and block RAMs, as the cost model counts them.
     """
 
     file: str

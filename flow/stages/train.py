@@ -66,10 +66,9 @@ def fit(
         spec = network_spec(recipe, images)
         set_threads(recipe.train.threads, step_products(spec, recipe.train.batch))
         if ensemble > 1:
-            member = spec
-            assert isinstance(member, NetworkSpec)
+            assert isinstance(spec, NetworkSpec)
             arrays = (images.train_images, images.train_labels)
-            return train_ensemble(member, ensemble, method, *arrays, train_settings(recipe), checkpoint, progress)
+            return train_ensemble(spec, ensemble, method, *arrays, train_settings(recipe), checkpoint, progress)
         network = make_network(recipe, images)
         if isinstance(network, EnsembleNetwork):
             if train_settings(recipe).epochs:

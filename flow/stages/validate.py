@@ -24,7 +24,7 @@ from ...transforms.reading.read import files_of, read
 from ..graphs.check import Checked, check_graph
 from ..graphs.control import codes_of, memory_codes, refuse_primitives
 from ..graphs.folding import decides, fold_for
-from ..pruning.structure import export_network, structure_of, synapse_layers, with_groups
+from ..pruning.structure import export_network, own_names, structure_of, synapse_layers, with_groups
 from ..recipe.file import dump
 from ..recipe.methods.blocks import Blocks
 from ..recipe.methods.synapses import RankedSynapses
@@ -118,7 +118,7 @@ def validate(recipe: Recipe, without_files: bool = False) -> Validated:
         _check_hardware(recipe, checked.graphs["dataflow"])
         if recipe.prune.enabled:
             single = joined(network)
-            graph = read(exported)
+            graph = own_names(single, read(exported))
             structure = structure_of(single, graph)
             if recipe.prune.chosen.removes_channels:
                 with recipe.at("prune.method"):

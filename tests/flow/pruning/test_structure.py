@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from bnnflow.flow.pruning.allocator import hardware_costs
 from bnnflow.flow.pruning.sets import set_scores
 from bnnflow.flow.pruning.structure import layer_graph
+from bnnflow.flow.recipe.file import load_recipe
+from bnnflow.flow.stages.validate import validate
 from bnnflow.models.networks.network import Network
 from bnnflow.models.networks.spec import NetworkSpec
 from bnnflow.models.prune.structure import SpecStructure
@@ -44,3 +49,22 @@ def test_every_layer_gets_places_of_its_own_channels() -> None:
     assert set(SpecStructure(network.spec).scores(network, places)) == {
         g.name for g in SpecStructure(network.spec).groups
     }
+
+
+def test_a_budget_sees_what_goes_from_every_stage(tmp_path: Path) -> None:
+    """Before anything is trained, and as pruning counts it."""
+    path = tmp_path / "net.yaml"
+    path.write_text(
+        "data: {name: digits}\n"
+        "model: {arch: resnet, channels: [4, 8, 16], depths: [1, 2, 1], shortcut: conv, padding: 1}\n"
+        "prune: {epochs: 0, unit: 4, allocation: sensitivity, budget: {lut: 2400}}\n"
+        "target: {fps: 1000}\n"
+    )
+    recipe = load_recipe(path, [])
+    assert validate(recipe).checked.problem is None
+    network = Network(SPECS["conv"], 0).eval()
+    costs = hardware_costs(recipe, layer_graph(network))
+    whole = costs({})
+    for name, width in SpecStructure(network.spec).widths.items():
+        if width > 4:
+            assert costs({name: 4})["weight_bits"] < whole["weight_bits"]
