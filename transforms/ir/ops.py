@@ -106,13 +106,15 @@ class Quantize(Op):
     """scale * clip(round(x / scale), low, high), to whole multiples of a scale.
 
     scale: float64, positive, (channels,) or (1,). rounding: ROUND (half to even), HALF_ODD, FLOOR, CEIL
-    or ROUND_TO_ZERO. (QONNX `Quant`; its zero point and bit width are in the limits.)
+    or ROUND_TO_ZERO. (QONNX `Quant`; its zero point and bit width are in the limits.) zero_point: that a program
+    adds before it rounds and takes off behind it; no value depends on it but by float32's rounding of that sum.
     """
 
     scale: Array
     low: int
     high: int
     rounding: str = "ROUND"
+    zero_point: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

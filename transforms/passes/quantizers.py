@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import lcm
@@ -36,6 +37,7 @@ class Quantizer:
         low, step: result below all edges, and height of a stair, in units.
         places: edges that are no such halves, a tuple a channel or one for all; None for none.
         base: what is no whole multiple of the unit in the result below all edges.
+        blur: how far float32 moves an edge that it adds something to before it rounds, in units.
     """
 
     halves: tuple[int, ...]
@@ -45,6 +47,7 @@ class Quantizer:
     step: int
     places: tuple[Numbers, ...] | None = None
     base: Fraction = Fraction(0)
+    blur: float = 0.0
 
     def edge(self, channel: int, index: int, unit: Fraction) -> Fraction:
         """Where stair `index` of a channel begins."""
@@ -68,7 +71,8 @@ class Quantizer:
             raise Problem(f"a quantizer gives {high - low:,} levels", hint="quantize to 8 bits or fewer")
         levels = range(low + 1, high + 1)
         halves, inclusive = zip(*(_edge(level, op.rounding) for level in levels), strict=True)
-        return Quantizer(halves, inclusive, fractions(op.scale), low, 1)
+        most = abs(op.zero_point) + max(abs(low), abs(high)) if op.zero_point else 0
+        return Quantizer(halves, inclusive, fractions(op.scale), low, 1, blur=_FLOAT32_HALF_ULP * most)
 
 
 def _stairs(op: Stairs | Threshold) -> Quantizer:
@@ -162,6 +166,7 @@ def bounds_of(quantizer: Quantizer, x: Scaled, kind: TensorType, inexact: bool) 
                 table[channel], ties = edges.of_line(scale, shift)
             else:
                 table[channel], ties = edges.of_curve(scale, shift, curve, x.loose)
+        ties += edges.blurred(table[channel].tolist(), scale, shift, curve)
         tied += [(channel, *tie) for tie in ties]
     channels, places, widths = zip(*tied, strict=True) if tied else ((), (), ())
     return ThresholdBounds(table, flips, channels, places, widths)
@@ -262,6 +267,23 @@ class _Edges:
                 if self._is_near(place.numerator, place.denominator, error):
                     ties.append((float(edge), float(abs(gain)) * error))
         return bounds, ties
+
+    def blurred(
+        self, bounds: Sequence[int], scale: Fraction, shift: Fraction, curve: MonotoneCurve
+    ) -> list[tuple[float, float]]:
+        """Float ties by what a program adds before it rounds: edges too near to the values beside their bounds."""
+        width = self.quantizer.blur * float(self.unit)
+        ties: list[tuple[float, float]] = []
+        (low, high), step = self.kind.range, self.kind.step
+        for i, bound in enumerate(bounds if width else ()):
+            edge = self.quantizer.edge(self.channel, i, self.unit)
+            first = low - (low - bound) // step * step
+            # A value at the edge is safe, so that the next one counts, too.
+            beside = (each for each in range(first - 2 * step, first + 2 * step, step) if low <= each <= high)
+            away = [abs(curve(scale * each + shift) - edge) for each in beside]
+            if any(each < width and (self.inexact or each > 0) for each in away):
+                ties.append((float(edge), width))
+        return ties
 
     def _inside(self, curve: MonotoneCurve) -> list[tuple[int, slice]]:
         """Pieces of a curve, and the edges that lie between their ends, where no knot has a say."""

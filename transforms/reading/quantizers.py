@@ -51,7 +51,7 @@ def quant(reader: Reader, call: Call, x: Live) -> Live:
     rounding, shift = _rounding(kind)
     if shift:
         x = reader.affine(call, x, Affine(np.ones(1), scale * shift))
-    return reader.on(x, "quantize", Quantize(scale, low - kind.zero, high - kind.zero, rounding), call)
+    return reader.on(x, "quantize", Quantize(scale, low - kind.zero, high - kind.zero, rounding, kind.zero), call)
 
 
 def _rounding(kind: Width) -> tuple[str, float]:

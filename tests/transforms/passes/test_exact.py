@@ -304,6 +304,28 @@ def test_a_tie_that_float32_rounds_differently_is_named() -> None:
     assert not any("float32" in note for stage in plain for note in stage.notes)
 
 
+@pytest.mark.parametrize("gain", [2.0**-30, 2.0**-133, -(2.0**-133)])
+@pytest.mark.parametrize("zero", [0, 7, -9])
+def test_what_a_zero_point_takes_from_float32_is_named(zero: int, gain: float) -> None:
+    """Less than nothing is rounded down to -1; with a zero point of 7, float32 adds 7 and sees 7."""
+    build = Builder(np.random.default_rng(0))
+    build.add("Flatten", axis=1)
+    build.add("Mul", build.constant([gain]))
+    limits = (build.constant(1.0), build.constant(float(zero)), build.constant(5.0))
+    build.add("Quant", *limits, domain="qonnx.custom_op.general", signed=1, narrow=0, rounding_mode="FLOOR")
+    build.add("Gemm", build.binary_weight(3, 3), transB=1)
+    model = build.model((1, 1, 3), 3, annotate=False)
+    made = stages(with_contract(read(model), parse_contract("int8, partial")))
+    images = np.array([[[[-1, 0, 1]]], [[[0, 0, 0]]], [[[-128, 127, 3]]]])
+    tied = images_with_float_ties(made[0].graph, float_ties_of(made), images)
+    assert tied.any() == (zero != 0)
+    session = onnxruntime.InferenceSession(to_standard(model).SerializeToString(), one_thread())
+    (theirs,) = session.run(None, {session.get_inputs()[0].name: images.astype(np.float32)})
+    mine = reference.run(made[-1].graph, images)[made[-1].graph.output]
+    assert np.array_equal(mine[~tied], theirs[~tied])
+    assert np.array_equal(mine, theirs) == (zero == 0), "the case is one"
+
+
 def test_a_zero_gain_makes_a_constant_channel() -> None:
     sums = TensorType((1,), -9, 9, 2)
     assert threshold(Fraction(0), Fraction(0), sums) == (-9, False), "sign(0) is +1: always reached"
