@@ -104,6 +104,10 @@ def _limited(reader: Reader, call: Call, x: Live, low: Array, high: Array) -> Li
     step = reader.grid(x)
     if step is not None:
         low, high = _on_grid(low, step), _on_grid(high, step)
+        if low.size == high.size == 1:
+            narrowed = reader.narrowed(call, x, float(low[0]), float(high[0]))
+            if narrowed is not None:
+                return narrowed
     return reader.on(x, "clip", limits(low, high), call)
 
 

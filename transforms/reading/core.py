@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Callable
@@ -300,25 +301,53 @@ class Reader:
             return self.on(x, "affine", op, call)
         # A product and the division or sum behind it are one step: nothing is rounded by joining them.
         whole = Affine(product.scale, op.shift, op.divisor if divides else product.divisor)
+        return replace(x, tensor=self._join(node, whole, call, "affine"), signs=None)
+
+    def narrowed(self, call: Call, x: Live, low: float, high: float) -> Live | None:
+        """`x` within limits, by the quantizer that made it; None where these are none of its values, or others read it.
+
+        Limits may be infinite.
+        """
+        node = self._before(call, x)
+        if node is None or not isinstance(node.op, Quantize) or node.op.scale.size > 1:
+            return None
+        step = float(node.op.scale[0])
+        ends = [
+            whole if math.isinf(end) else round(end / step) for end, whole in ((low, node.op.low), (high, node.op.high))
+        ]
+        if any(whole * step != end for whole, end in zip(ends, (low, high), strict=True) if not math.isinf(end)):
+            return None
+        least, greatest = max(ends[0], node.op.low), min(ends[1], node.op.high)
+        if least >= greatest:
+            return None
+        op = replace(node.op, low=least, high=greatest)
+        return replace(x, tensor=self._join(node, op, call, "quantize"), signs=None)
+
+    def _join(self, node: Node, op: AnyOp, call: Call, kind: str) -> str:
+        """Put an operation of two ONNX nodes in the place of the first one's; it bears the second one's name."""
         del self.types[node.name]
         place = self._places.pop(node.name)
-        name = self._named(call.name) or self._fresh("affine")
-        self.types[name] = result_type(whole, [self.types[node.input]], name)
-        self.nodes[place], self._places[name] = Node(name, whole, node.inputs), place
+        name = self._named(call.name) or self._fresh(kind)
+        self.types[name] = result_type(op, [self.types[node.input]], name)
+        self.nodes[place], self._places[name] = Node(name, op, node.inputs), place
         self.joined[node.name] = name
-        return replace(x, tensor=name, signs=None)
+        return name
 
     def _product_before(self, call: Call, x: Live) -> tuple[Node, Affine] | None:
         """The product that made `x`, where nothing else reads it."""
+        node = self._before(call, x)
+        if node is not None and isinstance(node.op, Scale):
+            return node, Affine(node.op.factor.astype(np.float64), np.zeros(1))
+        return (node, node.op) if node is not None and isinstance(node.op, Affine) and not node.op.shift.any() else None
+
+    def _before(self, call: Call, x: Live) -> Node | None:
+        """The operation that made `x`, where nothing but `call` reads it."""
         if x.tensor not in self._places or self._names[x.tensor] > 1:
             return None
         names = [name for name in call.inputs if name in self.live and self.live[name].tensor == x.tensor]
         if len(names) > 1 or any(self.uses[name] != 1 for name in names):
             return None
-        node = self.nodes[self._places[x.tensor]]
-        if isinstance(node.op, Scale):
-            return node, Affine(node.op.factor.astype(np.float64), np.zeros(1))
-        return (node, node.op) if isinstance(node.op, Affine) and not node.op.shift.any() else None
+        return self.nodes[self._places[x.tensor]]
 
     def grid(self, x: Live) -> float | None:
         """The step of the quantizer that made a tensor; None where none did, or one with steps by channel."""

@@ -123,8 +123,36 @@ def test_limits_that_are_values_of_the_quantizer_before_but_for_rounding(scale: 
     net.add("Gemm", net.weight(5, 48), transB=1)
     model = net.model()
     same(model, images(net))
-    clips = [node.op for node in read(model).nodes if isinstance(node.op, ops.PiecewiseLinear)]
-    assert (clips[0].knots / float(step)).reshape(-1).tolist() == [low, high]
+    read_ops = [node.op for node in read(model).nodes]
+    (quantizer,) = (op for op in read_ops if isinstance(op, ops.Quantize))
+    assert (quantizer.low, quantizer.high) == (low, high), "one step"
+    assert not any(isinstance(op, ops.PiecewiseLinear) for op in read_ops)
+
+
+def test_limits_behind_a_quantizer_that_others_read() -> None:
+    net = Net((3, 4, 4))
+    net.quant(8, 0.1)
+    wide = net.last
+    net.add("Clip", net.c(-7 * np.float32(0.1)), net.c(3 * np.float32(0.1)))
+    net.add("Add", net.last, wide)
+    net.add("Flatten")
+    net.add("Gemm", net.weight(5, 48), transB=1)
+    model = net.model()
+    same(model, images(net))
+    (clip,) = (node.op for node in read(model).nodes if isinstance(node.op, ops.PiecewiseLinear))
+    assert (clip.knots / float(np.float32(0.1))).reshape(-1).tolist() == [-7, 3]
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(-0.5, 0.3), (0.125, 2.0), (-9.0, np.inf), (-np.inf, -0.125), (-20.0, -16.0)]
+)
+def test_limits_that_are_no_values_of_the_quantizer_before_or_leave_few(low: float, high: float) -> None:
+    net = Net((3, 4, 4))
+    net.quant(8, 0.125)
+    net.add("Clip", net.c(low), net.c(high))
+    net.add("Flatten")
+    net.add("Gemm", net.weight(5, 48), transB=1)
+    same(net.model(), images(net))
 
 
 # -- layers ----------------------------------------------------------------------------------------
