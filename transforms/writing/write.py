@@ -331,7 +331,7 @@ class Writer:
         if not fits or (rounding in ("ROUND", "HALF_ODD") and odd != bool(zero % 2)):
             # A wider quantizer of the right zero point, and limits behind it.
             signed, narrow, zero = True, False, int(odd)
-            bits = max((high + zero).bit_length(), (-low - zero - 1).bit_length() if low + zero < 0 else 0) + 1
+            bits = max((high + zero).bit_length(), (-low - zero - 1).bit_length() if low + zero < 0 else 0, 1) + 1
             if scale.size > 1 or bits > _WIDEST_QUANTIZER:
                 raise Problem(f"a quantizer to {low}..{high} has no bit width", f"{name!r}")
             fits = False

@@ -1,0 +1,33 @@
+"""Quantizers of every narrow range survive our own QONNX files: levels, rounding and edges."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+
+from bnnflow.sim import reference
+from bnnflow.transforms.ir.graph import Graph, Node
+from bnnflow.transforms.ir.ops import Affine, AnyOp, Dense, Quantize
+from bnnflow.transforms.ir.tensor import TensorType
+from bnnflow.transforms.reading.read import read
+from bnnflow.transforms.writing.network import write_network
+
+
+@pytest.mark.parametrize("rounding", ["ROUND", "HALF_ODD", "FLOOR", "CEIL"])
+@pytest.mark.parametrize("low", range(-5, 4))
+def test_a_quantizer_of_any_limits_is_read_back(low: int, rounding: str) -> None:
+    for high in range(low + 1, 6):
+        ops: tuple[AnyOp, ...] = (
+            Affine(np.array([0.25]), np.array([-16.0])),
+            Quantize(np.array([2.0]), low, high, rounding),
+            Dense(np.array([[1]], np.int8)),
+        )
+        names = ("pixels", "x", "levels", "scores")
+        nodes = tuple(Node(name, op, (source,)) for source, name, op in zip(names, names[1:], ops, strict=False))
+        graph = Graph("one", "pixels", TensorType((1,), 0, 255), nodes, "scores")
+        again = read(onnx.ModelProto.FromString(write_network(graph).SerializeToString()))
+        pixels = np.arange(256).reshape(-1, 1)
+        wanted, found = (reference.run(each, pixels)[each.output] for each in (graph, again))
+        assert np.array_equal(wanted, found), (low, high)
+        assert len(np.unique(wanted)) == high - low + 1, "all levels occur"
