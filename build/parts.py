@@ -221,7 +221,7 @@ _ROWS = (
         )
     ),
     *(
-        Part(name, lut, blocks, dsp=dsp, about=about, ff=ff, lut_inputs=4, price="low", boards=boards)
+        Part(name, lut, blocks, 0, dsp, about, ff, "gowin", lut_inputs=4, price="low", boards=boards)
         for name, lut, blocks, dsp, ff, about, boards in (
             ("gw1nr-lv9", 8_640, 26, 20, 6_480, "Gowin GW1NR-9, Sipeed's wiki and nextpnr", ("Tang Nano 9K",)),
             ("gw2ar-lv18", 20_736, 46, 48, 15_552, "Gowin GW2AR-18, Sipeed's wiki", ("Tang Nano 20K",)),

@@ -60,6 +60,7 @@ KINDS: dict[str, Sequence[Kind]] = {
     "xcup": (_lut_ram(32, 14, 8, 16, 16), _lut_ram(64, 7, 8, 16, 16), *_AMD_BLOCKS),
     "ecp5": (_lut_ram(16, 4, 6, 4), _block_ram(1, 16_384, (1, 2, 4, 9, 18, 36), 128)),
     "ice40": (_block_ram(1, 2048, (2, 4, 8, 16), 64, 1),),
+    "gowin": (_lut_ram(16, 4, 6, 4, 4), _block_ram(1, 16_384, (1, 2, 4, 9, 18, 36), 128)),
 }
 # Families whose block RAMs give the old word where one is written and read at once.
 _GIVES_OLD = ("xc7", "xcup")

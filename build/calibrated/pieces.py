@@ -12,12 +12,12 @@ from .memory import Mapped, address_bits, pointed, read_only, ring
 # Products of so many bits and more are made by multipliers, where both factors have two or more.
 _MULTIPLIER_BITS = {"xc7": 9, "xcup": 9, "ecp5": 1}
 # Adders of so few bits are made without a carry chain.
-_SMALL = {"xc7": 2, "xcup": 2, "ecp5": 4, "ice40": 4}
+_SMALL = {"xc7": 2, "xcup": 2, "ecp5": 4, "ice40": 4, "gowin": 2}
 # Kinds of paths beside logic, see `clock`, and their sizes: from block RAMs, to a register or through logic, log2 of
 # their number; multipliers, none; sums of inputs of several bits, bits of a product; maxima, scores in a row.
 READ_AHEAD, READ_AT_ONCE, MULTIPLIED = "block RAM, read ahead", "block RAM", "multiplier"
 SUMMED, RANKED = "sums of integers", "ranks"
-OF_FOUR_INPUTS = ("ecp5", "ice40")
+OF_FOUR_INPUTS = ("ecp5", "ice40", "gowin")
 # Families whose multipliers hold the registers around them.
 _REGISTERS_IN_MULTIPLIERS = ("xc7", "xcup")
 

@@ -130,6 +130,23 @@ FAMILIES = {
             memory_luts=False,
             packed=LOGIC_CELL,
         ),
+        Family(
+            "gowin",
+            "Gowin LittleBee (GW1N) and Arora (GW2A)",
+            "synth_gowin -family gw2a -noiopads",
+            "BSRAM of 18 kbit",
+            (
+                # A bit of a carry chain is made by a look-up table.
+                ("lut", r"LUT[1-4]|INV|ALU", 1),
+                # Four look-up tables, and two through which they are written (YosysHQ/apicula, pull request 80).
+                ("lut_ram", r"RAM16SDP[124]", 6),
+                ("ff", r"DFF\w*", 1),
+                ("carry", r"ALU", 1),
+                ("block_ram", r"(SP|SDP|DP|pROM)(B|X9|X9B)?", 1),
+                ("dsp", r"MULT9X9|MULT18X18", 1),
+                ("dsp", r"MULT36X36", 4),
+            ),
+        ),
     )
 }
 

@@ -53,7 +53,7 @@ def synth(
     Args:
         path: of a run, both of whose networks are mapped, of one of its networks, or of an ONNX file.
         units: names; empty: all.
-        family: "xc7", "xcup", "ecp5" or "ice40"; empty: that of the part.
+        family: "xc7", "xcup", "ecp5", "ice40" or "gowin"; empty: that of the part.
         whole: also map each network as one netlist.
         jobs: netlists at a time; None: one a processor, at most 4.
         seconds: that a netlist may take; None: as long as it takes.

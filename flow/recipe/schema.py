@@ -200,7 +200,7 @@ class Synth(Section):
     """The hardware mapped to an FPGA's cells by yosys, unit by unit: what pruning saves of it."""
 
     when: Literal["never", "always", "auto"] = Field(default="never", description="auto: where yosys is there")
-    family: Literal["", "xc7", "xcup", "ecp5", "ice40"] = Field(
+    family: Literal["", "xc7", "xcup", "ecp5", "ice40", "gowin"] = Field(
         default="", description="FPGA family; empty: that of `target.part`"
     )
     whole: bool = Field(default=False, description="map each network as one netlist, too: minutes for large ones")

@@ -124,6 +124,15 @@ def test_what_is_asked_and_counted(tmp_path: Path) -> None:
     assert not synthesized(changed, kind, yosys).kept
 
 
+def test_what_cells_of_gowin_take() -> None:
+    cells = {"LUT1": 1, "LUT4": 4, "ALU": 9, "MUX2_LUT5": 3, "MUX2_LUT8": 1, "RAM16SDP4": 2, "GND": 1, "VCC": 1}
+    kinds = {"DFF": 1, "DFFRE": 5, "DFFNP": 2, "SDPB": 1, "SDPX9B": 1, "pROM": 1, "pROMX9": 1, "DPB": 1, "SPX9": 1}
+    found = family("gowin").resources(cells | kinds | {"MULT9X9": 1, "MULT18X18": 2, "MULT36X36": 1})
+    assert found == {"lut": 14, "lut_ram": 12, "ff": 8, "carry": 9, "block_ram": 6, "dsp": 7}
+    with pytest.raises(Problem, match="MULTALU18X18 of gowin is not"):
+        family("gowin").resources({"MULTALU18X18": 1})
+
+
 @pytest.mark.parametrize(
     ("cell", "said"), [("$mem_v2", "left .mem_v2 of unit"), ("RAMB72E3", "RAMB72E3 of xc7 is not")]
 )
@@ -161,7 +170,13 @@ def test_a_tool_that_fails(text: str, said: str, status: int, tmp_path: Path) ->
 
 def test_families_of_parts() -> None:
     assert {family_of(one).name for one in known_parts() if one.family} == set(FAMILIES)
-    for name, mapped in (("xc7z020clg400-1", "xc7"), ("KV260", "xcup"), ("LFE5U-85F", "ecp5"), ("Fomu", "ice40")):
+    for name, mapped in (
+        ("xc7z020clg400-1", "xc7"),
+        ("KV260", "xcup"),
+        ("LFE5U-85F", "ecp5"),
+        ("Fomu", "ice40"),
+        ("Tang Nano 9K", "gowin"),
+    ):
         assert family_of(part(name)).name == mapped
     with pytest.raises(Problem, match="no family that yosys maps to"):
         family_of(part("VCK190"))
