@@ -17,7 +17,7 @@ THRESHOLDS = (
                     *((1, 8, 7, 0, 15, 5), (1, 3, 3, 1, 4, 3), (3, 12, 10, 1, 1, 1)),
                 )
             ),
-            {"SBITS": 4, "BBITS": 3, "LEVELS": 3, "OBITS": 2, "ACT_VAL": -1},
+            {"SBITS": 4, "BBITS": 3, "LEVELS": 3, "OBITS": 3, "ACT_VAL": -1},
         ),
         (
             fault("a bound is not reached by itself", "levels", "value >= bound", "value > bound"),
