@@ -68,6 +68,21 @@ def test_every_value_cycle_and_fifo(name: str, tools: Tools, tmp_path: Path) -> 
     assert len(np.unique(outputs(made, images_of(made)), axis=0)) > 1
 
 
+@pytest.mark.parametrize("letter", ["y", "/"])
+def test_any_names(letter: str, tools: Tools, tmp_path: Path) -> None:
+    """Longer than tools take, the same but for the end, and of no letters; that of the graph, too."""
+    graph = GRAPHS["residual"]()
+    names = {node.name: letter * 150 + str(place) for place, node in enumerate(graph.nodes)}
+    nodes = [
+        replace(node, name=names[node.name], inputs=tuple(names.get(one, one) for one in node.inputs))
+        for node in graph.nodes
+    ]
+    graph = replace(graph, name=letter * 200, nodes=tuple(nodes), output=names[graph.output])
+    made = hardware_of(graph, 2, {}, 100.0)
+    found = cosimulated(made, images_of(made, 2), Checks(stalls=0), written(made, tmp_path), tools)
+    assert found.unexpected == [] and len(made.design.name) < 80
+
+
 def test_population_counts_of_luts_are_those_of_one_expression(tools: Tools, tmp_path: Path) -> None:
     made = hardware_of(GRAPHS["convolutions"](), 2, {}, 100.0)
     found = cosimulated(made, images_of(made), Checks(structural=True), written(made, tmp_path), tools)
