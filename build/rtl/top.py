@@ -113,7 +113,7 @@ class Top:
             "  wire clk = ap_clk;",
             "  logic rst;",
             "  initial rst = 1'b1;",
-            "  always_ff @(posedge clk) rst <= ~ap_rst_n;",
+            "  always @(posedge clk) rst <= ~ap_rst_n;",
         ]
         for each in self.streams.streams:
             wire, bits = self.wires[id(each)], each.width * value_bits(each.type)

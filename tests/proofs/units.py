@@ -113,7 +113,7 @@ OTHERS = (
         (
             fault("the last among equals is the best", "label_select", "score > other", "score >= other"),
             fault("one that moves down comes behind its equals", "label_select", "moved || score", "score"),
-            fault("all indices are the first", "label_select", "labels_now >> IBITS", "labels_now"),
+            fault("all indices are the first", "label_select", "{IBITS'(0), labels_now} >> IBITS", "labels_now"),
             fault("scores are those of two images", "label_select", "first ? '0 : scores", "scores"),
         ),
     ),

@@ -131,7 +131,7 @@ module bnnflow_label_select #(
     if (now) begin
       scores <= scores_now;
       // Those that leave move up.
-      labels <= last ? labels_now >> IBITS : labels_now;
+      labels <= last ? (K * IBITS)'({IBITS'(0), labels_now} >> IBITS) : labels_now;
       label  <= last ? '0 : label + CB'(PE);
     end
     if (step) turn <= ends ? '0 : turn + 1'b1;

