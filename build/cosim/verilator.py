@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
+import signal
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -319,22 +322,50 @@ def _run(
     """Standard output of a program.
 
     Raises:
-        Problem: there is no such program (status 3), it took too long (1), or it failed; with its last lines.
+        Problem: there is no such program (status 3), it took too long (1), or it failed; with its last lines, and all
+            that it said is in a file of the cache.
     """
     programs = tools.cache / "programs"
-    name = "the simulation" if Path(command[0]).parent == programs else Path(command[0]).name
+    called = Path(command[0]).name
+    name = "the simulation" if Path(command[0]).parent == programs else called
     environment = {"PATH": tools.path, "VERILATOR_ROOT": str(tools.root)}
     try:
-        done = subprocess.run(
-            command, cwd=folder, env=environment, capture_output=True, text=True, timeout=seconds, check=False
-        )
+        done = _ended(command, folder, seconds, environment)
     except subprocess.TimeoutExpired:
         what, hint = f"{name} took more than {seconds:g} s", "give it more time, or fewer images"
         raise Problem(what, str(folder), hint, CHECK_FAILED) from None
     except OSError as error:
         raise Problem(f"{name} cannot be started: {error}", str(folder), "run `flow doctor`", TOOL_MISSING) from error
     if done.returncode not in accepted:
-        tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-12:])
+        said = (done.stdout + done.stderr).strip()
+        log = tools.cache / "failed" / f"{called}.log"
+        # A full disk may be why it failed.
+        with suppress(OSError):
+            log.parent.mkdir(parents=True, exist_ok=True)
+            log.write_text(f"{' '.join(command)}\n{said}\n", encoding="utf-8")
+        tail = "\n".join(said.splitlines()[-12:])
         what = f"{name} failed with status {done.returncode}: {tail}"
-        raise Problem(what, str(folder), "this is a bug: please report it")
+        raise Problem(what, str(log), "`flow doctor` tries the tools; if it finds nothing, please report it")
     return done.stdout
+
+
+def _ended(
+    command: Sequence[str], folder: Path, seconds: float | None, environment: Mapping[str, str]
+) -> subprocess.CompletedProcess[str]:
+    """A program that ended by itself; else it is killed with all programs that it started, such as a compiler's parts.
+
+    Raises:
+        OSError: it cannot be started.
+        subprocess.TimeoutExpired: it took too long.
+    """
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=pipe, stderr=pipe, text=True, errors="replace", process_group=0
+    ) as process:
+        try:
+            out, wrong = process.communicate(timeout=seconds)
+        except BaseException:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            raise
+    return subprocess.CompletedProcess(command, process.returncode, out, wrong)

@@ -37,6 +37,10 @@ class UnitSource:
     ports: Sequence[str] = ()
 
 
+# Characters of an identifier.
+_LONGEST = 64
+
+
 def module_name(part: Converter | StreamUnit, modules: Mapping[str, Module]) -> str:
     """The module of the library that a part is."""
     if isinstance(part, StreamUnit):
@@ -45,8 +49,8 @@ def module_name(part: Converter | StreamUnit, modules: Mapping[str, Module]) -> 
 
 
 def identifier(text: str) -> str:
-    """A name as an identifier of SystemVerilog."""
-    plain = re.sub(r"\W+", "_", text, flags=re.ASCII).strip("_") or "x"
+    """A name as an identifier of SystemVerilog, cut where tools would write another in its place (Verilator: 128)."""
+    plain = re.sub(r"\W+", "_", text, flags=re.ASCII).strip("_")[:_LONGEST] or "x"
     return f"n{plain}" if plain[0].isdigit() else plain
 
 
@@ -109,7 +113,7 @@ class Top:
             "  wire clk = ap_clk;",
             "  logic rst;",
             "  initial rst = 1'b1;",
-            "  always_ff @(posedge clk) rst <= ~ap_rst_n;",
+            "  always @(posedge clk) rst <= ~ap_rst_n;",
         ]
         for each in self.streams.streams:
             wire, bits = self.wires[id(each)], each.width * value_bits(each.type)

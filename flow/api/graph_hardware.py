@@ -56,7 +56,7 @@ class GraphHardware:
         """Fold the graph for a rate and write it as SystemVerilog.
 
         Args:
-            folder: for the files; one that such files were written to before is replaced.
+            folder: for the files; one that such files were written to before, and not changed, is replaced.
             fps, part, clock_mhz, folding, fifo_depths, top_k, keep_shape: as for `estimate`; a run's networks stay as
                 they are folded without `fps` and `folding`, and part and clock are the run's.
             fifo: depth of every FIFO, in words; those that would cost rate are made deeper.

@@ -12,15 +12,15 @@ import numpy as np
 
 from bnnflow import Problem
 
-from ...build.rtl.design import FILE_LIST
+from ...build.rtl.design import MANIFEST
 from ...transforms.ir.graph import Graph
 from ..graphs.control import PLAIN, HardwareChoices, refuse_primitives
-from ..graphs.cosimulation import Checks, cosimulated
+from ..graphs.cosimulation import WAVEFORMS, Checks, cosimulated
 from ..graphs.folding import Wanted
 from ..graphs.hardware import Hardware, drawn, hardware_of, refuse_deadlock, refuse_too_large, told
 from ..results.activity import Activity
 from ..results.hardware import Cosim, Rtl
-from ..run.files import whole_folder
+from ..run.files import check_whole_folder, whole_folder
 from ..run.folder import Run
 from .graphs import Fifos, compile_and_fold
 from .simulation import Images, taken
@@ -59,8 +59,10 @@ def rtl(graph: Graph, wanted: Wanted, fifos: Fifos, folder: Path, asked: Hardwar
 
     Raises:
         Problem: as for `estimate`; a unit that has no hardware; primitives that the part does not have, or memories
-            that it does not hold (status 1); the folder holds something else, or belongs to a run.
+            that it does not hold (status 1); the folder holds anything but hardware as it was written, or belongs to
+            a run.
     """
+    _check_hardware_folder(folder)
     made, notes = _fitting(graph, wanted, fifos, asked)
     with _hardware_folder(folder) as place:
         made.design.write(place)
@@ -86,6 +88,8 @@ def cosim(graph: Graph, wanted: Wanted, fifos: Fifos, how: CosimOptions, asked: 
             what, str(how.faults), "leave --protect out; `flow faults --protection` draws faults of coded ones"
         )
     tools = simulation_tools()
+    if how.folder is not None:
+        _check_hardware_folder(how.folder)
     made, _ = _fitting(graph, wanted, fifos, asked, how.faults)
     images = _images(made.graph, how)
     if how.folder is not None:
@@ -159,15 +163,21 @@ def _fitting(
     return made, notes
 
 
-def _hardware_folder(folder: Path) -> AbstractContextManager[Path]:
-    """A new folder of hardware, which takes the place of an old one.
+def _check_hardware_folder(folder: Path) -> None:
+    """Refuse a folder for hardware before the work.
 
     Raises:
-        Problem: something else stands there, or it belongs to a run.
+        Problem: it belongs to a run, or holds anything but hardware as it was written.
     """
     if (run := Run.find(folder)) is not None:
         raise Problem("this folder belongs to a run", str(folder), f"give one outside {run.folder}")
-    return whole_folder(folder, FILE_LIST)
+    check_whole_folder(folder, MANIFEST, WAVEFORMS)
+
+
+def _hardware_folder(folder: Path) -> AbstractContextManager[Path]:
+    """A new folder of hardware, which takes the place of an old one; errors are those of `_check_hardware_folder`."""
+    _check_hardware_folder(folder)
+    return whole_folder(folder, MANIFEST, WAVEFORMS)
 
 
 def _images(graph: Graph, how: CosimOptions) -> np.ndarray:

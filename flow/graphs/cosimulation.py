@@ -34,6 +34,9 @@ _TRACED = 3
 _MANY_CYCLES = 5_000_000
 # Cycles of a waveform before the first wrong word, and behind it.
 _BEFORE, _BEHIND = 200, 50
+# Files of the waveform of a difference: FST, or VCD where the compiler has no lz4.h.
+_FST, _VCD = ".fst", ".vcd"
+WAVEFORMS = (f"difference{_FST}", f"difference{_VCD}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,12 +229,12 @@ def _waveform(made: Hardware, values: Array, cycle: int, checks: Checks, folder:
         return str(file)
 
     try:
-        return recorded(".fst")
+        return recorded(_FST)
     except Problem as problem:
         if problem.status == CHECK_FAILED:
             # It took too long, which VCD would, too.
             raise
-        return recorded(".vcd")
+        return recorded(_VCD)
 
 
 def _sources(graph: Graph) -> list[str]:

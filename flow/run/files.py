@@ -9,10 +9,11 @@ from __future__ import annotations
 import errno
 import hashlib
 import itertools
+import json
 import os
 import shutil
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -205,20 +206,49 @@ def temporary_beside(target: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def check_whole_folder(target: Path, manifest: str, also: Collection[str] = ()) -> None:
+    """Refuse a folder that `whole_folder` may not replace.
+
+    Args:
+        target: the folder; one that is not there or empty is free.
+        manifest: a JSON file that every folder of this kind has; its "files" are the sha256 of all others by path.
+        also: paths of other files that may be lost.
+
+    Raises:
+        Problem: it cannot be written, the command runs in it, or it holds a file that was not written so.
+    """
+    check_folder(target)
+    if Path.cwd().is_relative_to(target.resolve()):
+        raise Problem("the command runs in this folder", str(target), "give another folder")
+    if not target.is_dir() or not any(target.iterdir()):
+        return
+    hint = "give another folder, or an empty one"
+    try:
+        recorded = dict(json.loads((target / manifest).read_text(encoding="utf-8"))["files"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise Problem("this folder holds something else", str(target), hint) from None
+    for path in sorted(target.rglob("*")):
+        name = path.relative_to(target).as_posix()
+        if (path.is_dir() and not path.is_symlink()) or name == manifest or name in also:
+            continue
+        if name not in recorded:
+            raise Problem("this file is of someone else", str(path), hint)
+        if path.is_symlink() or not path.is_file() or sha256_of(path) != recorded[name]:
+            raise Problem("this file was changed since it was written", str(path), hint)
+
+
 @contextmanager
-def whole_folder(target: Path, mark: str) -> Iterator[Path]:
+def whole_folder(target: Path, manifest: str, also: Collection[str] = ()) -> Iterator[Path]:
     """A new folder beside `target` that takes its place when all is written; one that was there before goes.
 
     Args:
-        target: the folder.
-        mark: a file that every folder of this kind has; one that holds something else is not replaced.
+        target, manifest, also: as for `check_whole_folder`. Of a link the folder behind it is replaced.
 
     Raises:
-        Problem: something else stands there, or it cannot be written.
+        Problem: as for `check_whole_folder`, or it cannot be written.
     """
-    check_folder(target)
-    if target.is_dir() and any(target.iterdir()) and not (target / mark).is_file():
-        raise Problem("this folder holds something else", str(target), "give another folder, or an empty one")
+    check_whole_folder(target, manifest, also)
+    target = target.resolve()
     temporary = target.parent / _temporary(target.name)
     try:
         temporary.mkdir(parents=True)

@@ -178,6 +178,8 @@ class Planner:
         source, made = self.source(node, op), self._type(covers[-1])
         x, window = self._type(source.tensor), source.window
         weight = op.weight.reshape(len(op.weight), *window.kernel, window.channels)
+        if limits is not None and not _counted(limits):
+            return None
         single = limits is not None and limits.bounds.shape[1] == 1
         classes, values = _classes(border, window, len(weight))
         sums = _sums(op, x, weight)
@@ -227,7 +229,7 @@ class Planner:
 
     def _compare(self, node: Node, limits: Threshold, kernels: Kernels) -> Step:
         x, made = self._type(node.input), self._type(node.name)
-        if x.is_float or max(map(abs, x.range)) >= 2**31 - 1 or limits.bounds.shape[1] not in range(1, 256):
+        if x.is_float or max(map(abs, x.range)) >= 2**31 - 1 or not _counted(limits):
             return self._plain(node)
         reads, finish = (self._through(node.input),), _finish(limits, made, kernels, x.channels)
         return Step(node.name, reads, (node.name,), lambda v: finish(v.ints(kernels)), True)
@@ -345,6 +347,11 @@ def _small(op: _Layer, x: TensorType, weight: Array) -> bool:
     if flat.min(initial=0) < -128 or flat.max(initial=0) > 127:
         return False
     return int(np.abs(flat.astype(np.int32)).sum(axis=1).max(initial=0)) * (255 + abs(low)) < 2**30
+
+
+def _counted(limits: Threshold) -> bool:
+    """True where kernels count the bounds that a value reaches, in a byte."""
+    return 1 <= limits.bounds.shape[1] <= 255
 
 
 def _finish(

@@ -35,7 +35,7 @@ STREAMS = (
             {"WIDTH": width, "N": n, "DEPTH": depth} for width, n, depth in ((1, 2, 2), (1, 3, 1), (2, 4, 2), (1, 5, 3))
         ),
         (
-            fault("the first part is repeated", "narrow", "held >> WIDTH", "held", {"N": 3}),
+            fault("the first part is repeated", "narrow", "{WIDTH'(0), held} >> WIDTH", "held", {"N": 3}),
             fault("a word is taken while another leaves", "narrow", "s_ready = free & first", "s_ready = free"),
         ),
     ),

@@ -17,7 +17,7 @@ THRESHOLDS = (
                     *((1, 8, 7, 0, 15, 5), (1, 3, 3, 1, 4, 3), (3, 12, 10, 1, 1, 1)),
                 )
             ),
-            {"SBITS": 4, "BBITS": 3, "LEVELS": 3, "OBITS": 2, "ACT_VAL": -1},
+            {"SBITS": 4, "BBITS": 3, "LEVELS": 3, "OBITS": 3, "ACT_VAL": -1},
         ),
         (
             fault("a bound is not reached by itself", "levels", "value >= bound", "value > bound"),
@@ -113,7 +113,7 @@ OTHERS = (
         (
             fault("the last among equals is the best", "label_select", "score > other", "score >= other"),
             fault("one that moves down comes behind its equals", "label_select", "moved || score", "score"),
-            fault("all indices are the first", "label_select", "labels_now >> IBITS", "labels_now"),
+            fault("all indices are the first", "label_select", "{IBITS'(0), labels_now} >> IBITS", "labels_now"),
             fault("scores are those of two images", "label_select", "first ? '0 : scores", "scores"),
         ),
     ),

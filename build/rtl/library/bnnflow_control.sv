@@ -113,8 +113,9 @@ module bnnflow_control #(
   logic stores;
   // Nothing is written at power-up, before a reset.
   initial stores = 1'b0;
+  // No always_ff: what it writes, no initial may write, too.
   // verilator lint_off WIDTHTRUNC
-  always_ff @(posedge clk) begin
+  always @(posedge clk) begin
     clear  <= write & (write_addr[15:2] == 14'h009) & ~rst;
     stores <= write & (write_addr[15:2] == 14'h015) & ~rst;
     memory <= write_data;

@@ -175,7 +175,8 @@ module bnnflow_guarded_memory #(
     logic [RBITS-1:0] from;
     logic [1:0] old;
     wire begins = (used | looked) & corrected & (old == '0) & ~write;
-    always_ff @(posedge clk) begin
+    // No always_ff: what it writes, no initial may write, too.
+    always @(posedge clk) begin
       data <= taken;
       used <= next & ~rst;
       looked <= looks & ~rst;

@@ -1,7 +1,7 @@
 // Indices of the K greatest scores, best first, the lower index first among equals (FINN LabelSelect).
 //
 // LABELS  scores of an image; PE of them a word, that divides them
-// XBITS   bits of a score (SIGNED: two's complement), IBITS of an index
+// XBITS   bits of a score (SIGNED: two's complement), IBITS of an index, which hold all
 // K       1 to LABELS
 // DEPTH   places of the output
 //
@@ -33,6 +33,9 @@ module bnnflow_label_select #(
 `ifndef __ICARUS__
   if (LABELS % PE != 0 || K < 1 || K > LABELS) begin : g_check
     $error("PE divides LABELS, K to LABELS");
+  end
+  if (IBITS < $clog2(LABELS)) begin : g_check2
+    $error("an index does not fit IBITS");
   end
 `endif
 
@@ -128,7 +131,7 @@ module bnnflow_label_select #(
     if (now) begin
       scores <= scores_now;
       // Those that leave move up.
-      labels <= last ? labels_now >> IBITS : labels_now;
+      labels <= last ? (K * IBITS)'({IBITS'(0), labels_now} >> IBITS) : labels_now;
       label  <= last ? '0 : label + CB'(PE);
     end
     if (step) turn <= ends ? '0 : turn + 1'b1;

@@ -4,7 +4,7 @@
 // SBITS   bits of a value, two's complement
 // BBITS   bits of a bound, at most SBITS (BSIGNED: two's complement), and of SBITS without a sign one less
 // LEVELS  bounds of a channel, 1 or more, ascending
-// OBITS   bits of a result
+// OBITS   bits of a result, which hold all from ACT_VAL to ACT_VAL + LEVELS (two's complement where ACT_VAL is negative)
 //
 // bounds: bound l of lane p in bits (p * LEVELS + l) * BBITS and up; those of channels f * PE and up are word f of a
 // memory.
@@ -31,6 +31,11 @@ module bnnflow_levels #(
   end
   if (LEVELS < 1) begin : g_check
     $error("LEVELS >= 1");
+  end
+  if (OBITS < 31 && (ACT_VAL < 0
+      ? -ACT_VAL > 2 ** (OBITS - 1) || ACT_VAL + LEVELS >= 2 ** (OBITS - 1)
+      : ACT_VAL + LEVELS >= 2 ** OBITS)) begin : g_check3
+    $error("a result does not fit OBITS");
   end
 `endif
   for (genvar p = 0; p < PE; p++) begin : g_lane

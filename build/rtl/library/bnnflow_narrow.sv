@@ -33,7 +33,8 @@ module bnnflow_narrow #(
   wire step = free & (s_valid | ~first);
   assign s_ready = free & first;
   always_ff @(posedge clk) begin
-    if (step) held <= first ? s_data[N*WIDTH-1:WIDTH] : held >> WIDTH;
+    if (step)
+      held <= first ? s_data[N*WIDTH-1:WIDTH] : ((N - 1) * WIDTH)'({WIDTH'(0), held} >> WIDTH);
     if (step) begin
       part  <= part == NBITS'(N - 1) ? '0 : part + 1'b1;
       first <= part == NBITS'(N - 1);

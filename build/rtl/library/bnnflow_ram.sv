@@ -29,7 +29,8 @@ module bnnflow_ram #(
 `endif
   (* ram_style = STYLE *) logic [WIDTH-1:0] words[DEPTH];
   initial $readmemh(FILE, words, 0, DEPTH - 1);
-  always_ff @(posedge clk) begin
+  // No always_ff: what it writes, nothing else may write, the first content neither (IEEE 1800-2017, 9.2.2.4).
+  always @(posedge clk) begin
     data <= words[addr];
     if (write) words[write_addr] <= write_data;
   end

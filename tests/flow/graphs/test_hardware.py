@@ -17,6 +17,7 @@ from bnnflow import CHECK_FAILED, Problem
 from bnnflow.build.cosim.verilator import Program, Tools, build
 from bnnflow.build.memories import words_hex
 from bnnflow.build.schedule import divisors
+from bnnflow.flow.graphs.control import PLAIN, HardwareChoices
 from bnnflow.flow.graphs.cosimulation import Checks, cosimulated
 from bnnflow.flow.graphs.hardware import Hardware, hardware_of, refuse_deadlock
 from bnnflow.flow.graphs.rates import timing_of
@@ -31,6 +32,7 @@ from bnnflow.transforms.ir.tensor import Array
 from bnnflow.transforms.passes.compile import stages
 from bnnflow.transforms.reading.read import read
 
+from ...build.rtl.test_library import warns_of_nothing
 from ...drawn_networks import Drawn, networks
 from ...hardware_graphs import GRAPHS
 
@@ -66,6 +68,30 @@ def test_every_value_cycle_and_fifo(name: str, tools: Tools, tmp_path: Path) -> 
     assert found.streams == len(found.fifo_peaks) == len(made.depths)
     # The outputs tell images apart: an equality of constants would prove little.
     assert len(np.unique(outputs(made, images_of(made)), axis=0)) > 1
+
+
+@pytest.mark.parametrize("asked", [PLAIN, HardwareChoices(sets=2, protect="tmr"), HardwareChoices(primitives="xc7")])
+@pytest.mark.parametrize("name", GRAPHS)
+def test_another_front_end_warns_of_nothing(name: str, asked: HardwareChoices, tmp_path: Path) -> None:
+    pytest.importorskip("pyslang")
+    made = hardware_of(GRAPHS[name](), 2, {}, 100.0, asked)
+    written(made, tmp_path)
+    assert warns_of_nothing(tmp_path / path for path in made.design.files if path.endswith(".sv"))
+
+
+@pytest.mark.parametrize("letter", ["y", "/"])
+def test_any_names(letter: str, tools: Tools, tmp_path: Path) -> None:
+    """Longer than tools take, the same but for the end, and of no letters; that of the graph, too."""
+    graph = GRAPHS["residual"]()
+    names = {node.name: letter * 150 + str(place) for place, node in enumerate(graph.nodes)}
+    nodes = [
+        replace(node, name=names[node.name], inputs=tuple(names.get(one, one) for one in node.inputs))
+        for node in graph.nodes
+    ]
+    graph = replace(graph, name=letter * 200, nodes=tuple(nodes), output=names[graph.output])
+    made = hardware_of(graph, 2, {}, 100.0)
+    found = cosimulated(made, images_of(made, 2), Checks(stalls=0), written(made, tmp_path), tools)
+    assert found.unexpected == [] and len(made.design.name) < 80
 
 
 def test_population_counts_of_luts_are_those_of_one_expression(tools: Tools, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from bnnflow.sim.engine.kernels.llvm import TARGETS, assembly, native, read_chec
 from bnnflow.sim.engine.packing import Window, pack_bits, unpack_bits
 from bnnflow.sim.engine.simulator import Simulator, least_cycles
 from bnnflow.transforms.ir.graph import Graph, Node
-from bnnflow.transforms.ir.ops import Affine, Conv, Flatten, Mvau, Threshold, XnorConv, XnorDense
+from bnnflow.transforms.ir.ops import Affine, Conv, Dense, Flatten, Mvau, Threshold, XnorConv, XnorDense
 from bnnflow.transforms.ir.tensor import TensorType
 from tests.random_graphs import Builder, images_for, random_graph, two_layers
 
@@ -127,6 +127,23 @@ def test_bytes_of_any_range_and_extreme_weights(backend: str, target: str, low: 
     simulator = Simulator.of(graph, backend, target=target)
     assert np.array_equal(simulator.scores(images), wanted[x].astype(float))
     assert np.array_equal(simulator.tensors(images)[sums], wanted[sums])
+
+
+@pytest.mark.parametrize(("backend", "target"), FORMS)
+@pytest.mark.parametrize("levels", [255, 256, 700])
+def test_more_levels_than_a_byte_holds(backend: str, target: str, levels: int) -> None:
+    build = Builder(5, (40,), 0, 255)
+    weight = build.rng.integers(-9, 10, (6, 40)).astype(np.int8)
+    sums = build.add(Dense(weight), "image")
+    bounds = np.sort(build.rng.integers(*build.type(sums).range, (6, levels)), axis=1).astype(np.int64)
+    bounds[0] = build.type(sums).range[0]
+    behind = build.graph(build.add(Threshold(bounds, -1, 2), sums))
+    unit = Graph("unit", "image", build.input_type, (Node("unit", Mvau(weight, bounds, False), ("image",)),), "unit")
+    images = build.rng.integers(0, 256, (7, 40)).astype(np.uint8)
+    for graph in (behind, unit):
+        wanted = reference.run(graph, images)[graph.output]
+        assert wanted.max() >= levels
+        assert np.array_equal(Simulator.of(graph, backend, target=target).scores(images), wanted.astype(float))
 
 
 @given(st.integers(1, 200), st.integers(0, 9))
