@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
-from bnnflow.transforms.ir.graph import Graph
+from bnnflow.transforms.ir.graph import Graph, Node
 from bnnflow.transforms.ir.ops import (
     NO_BOUNDS,
     AddBorder,
@@ -117,6 +118,29 @@ def ternary() -> Graph:
     return build.graph(build.mvau(x, 5, 5, 12, levels=0, top=1))
 
 
+def unrolled() -> Graph:
+    """Whole matrices of constants at once: bits, ternary weights, several bounds, rows of nothing, sums that leave."""
+    build = Chain(96, (5, 4, 3), 0, 1)
+    x = build.add(SlidingWindow((3, 2), (2, 1), 3), "image")
+    x = build.mvau(x, 9, 9, 18)
+    x = build.add(Flatten(), x)
+    x = build.mvau(x, 20, 20, 54, levels=3, act_val=-2, top=1)
+    x = build.thresholds(x, 1, 0, 20)
+    x = build.mvau(x, 13, 13, 20, levels=0)
+    x = build.thresholds(x, 1, 0, 13)
+    graph = build.graph(build.mvau(x, 5, 5, 13, levels=0, top=1))
+    return graph.with_nodes(tuple(_sparse(node) for node in graph.nodes))
+
+
+def _sparse(node: Node) -> Node:
+    """An MVAU of ternary weights without those of its first row, which then reaches all of its bounds or none."""
+    if not isinstance(node.op, Mvau) or node.op.xnor:
+        return node
+    weight = node.op.weight.copy()
+    weight[0] = 0
+    return replace(node, op=replace(node.op, weight=weight))
+
+
 def winner() -> Graph:
     """Scores of which the best is asked for, several a word and several words."""
     build = Chain(5, (30,), 0, 1)
@@ -129,4 +153,5 @@ GRAPHS: dict[str, Callable[[], Graph]] = {
     "residual": residual,
     "integers": integers,
     "winner": winner,
+    "unrolled": unrolled,
 }

@@ -6,7 +6,7 @@ said in terms (bits of adders, of multiplexers, leaves of popcounts, ...) which 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import ceil, log2
 
 from ...transforms.memories import FEW_WORDS
@@ -14,8 +14,10 @@ from ...transforms.streams import Converter, Stream
 from ..rtl.modules import Module
 from ..rtl.words import value_bits
 from ..synth.families import FAMILIES
+from .arithmetic import different, dot, luts, popcount
 from .memory import address_bits
-from .pieces import OF_FOUR_INPUTS, RANKED, SUMMED, Pieces
+from .pieces import RANKED, TERNARY, Pieces
+from .unrolled import unrolled
 
 
 def counted(module: Module, depths: Sequence[int], family: str, *, contents: bool = True) -> Pieces:
@@ -82,17 +84,19 @@ def _mvau(made: Pieces, p: Sizes, module: Module, depths: Sequence[int]) -> None
     total = p["SBITS"] + (1 if bound and p["BSIGNED"] else 0) if p["LEVELS"] or groups > 1 else p["OBITS"]
     lane = Pieces(made.family)
     if not bits:
-        _dot(lane, p["SIMD"], p["XBITS"], bool(p["XSIGNED"]), p["WBITS"], few)
+        dot(lane, p["SIMD"], p["XBITS"], bool(p["XSIGNED"]), p["WBITS"], few)
     elif few:
         _constant_leaves(made, p["PE"], p["SIMD"], words, ternary=bool(p["TERNARY"]))
+        if p["TERNARY"]:
+            made.path(TERNARY, log2(p["SIMD"]))
         for _ in range(2 if p["TERNARY"] and words > 1 else 1):
-            _popcount(lane, p["SIMD"], p["SBITS"])
+            popcount(lane, p["SIMD"], p["SBITS"])
     else:
         lane.term("leaf", p["SIMD"] // 3)
         # One synapse is a LUT, two are two.
         lane.term("part of a leaf", p["SIMD"] % 3)
         lane.ff(2 * ceil(p["SIMD"] / 3))
-        _popcount(lane, p["SIMD"], p["SBITS"])
+        popcount(lane, p["SIMD"], p["SBITS"])
     # Of a difference of counts that is made at once only the sign is kept.
     lane.ff(1 if bound and once and bits else total)
     lane.term("few sums" if few else "sums", total)
@@ -118,83 +122,21 @@ def _few_bounds(made: Pieces, module: Module) -> None:
     if 1 < held.depth <= FEW_WORDS:
         # But for constants and bits of the address itself.
         kinds = 2**held.depth - 2 - address_bits(held.depth)
-        made.term("few words", _different(kinds, made.used(held)))
+        made.term("few words", different(kinds, made.used(held)))
 
 
 def _constant_leaves(made: Pieces, pe: int, simd: int, words: int, *, ternary: bool) -> None:
-    """Leaves of popcounts of constant weights: lanes share those of equal weights, of a single word alone."""
+    """Leaves of popcounts of weights of few words, which are functions of their address."""
     leaves = ceil(simd / 3)
     # A leaf of one synapse has no second bit.
     twos = leaves - (simd % 3 == 1)
-    # Functions that three weights can make of a sum's lower and upper bit.
-    lower, upper = ((16, 27) if ternary else (2, 8)) if words == 1 else (0, 0)
-    number = leaves * _different(lower, pe) + twos * _different(upper, pe)
-    if ternary and words > 1:
+    number = (leaves + twos) * pe
+    if ternary:
         # The weights of -1 are counted, too.
         number *= 2
     made.ff(number)
-    inputs = 3 + (ceil(log2(words)) if words > 1 else 0)
-    made.term("constant leaf", number * _luts(made.family, inputs))
-
-
-def _different(kinds: int, drawn: int) -> int:
-    """How many of some kinds are among so many that are drawn, on average; all differ where kinds are without end."""
-    return round(kinds * (1 - (1 - 1 / kinds) ** drawn)) if kinds else drawn
-
-
-def _luts(family: str, inputs: int) -> int:
-    """LUTs of a function of some bits; multiplexers behind them are no LUTs."""
-    return 2 ** max(0, inputs - (4 if family in OF_FOUR_INPUTS else 6))
-
-
-def _popcount(lane: Pieces, simd: int, most: int) -> None:
-    """bnnflow_popcount behind its leaves, of whose result `most` bits are read."""
-    leaves = ceil(simd / 3)
-    if leaves > 1:
-        groups = ceil(leaves / 6)
-        levels = ceil(log2(groups)) if groups > 1 else 0
-        groups_of = [min(6, leaves - first) for first in range(0, leaves, 6)]
-        terms = [size.bit_length() for size in groups_of]
-        # A bit by itself needs no compressor.
-        six = sum(size.bit_length() * _luts(lane.family, size) for size in groups_of if size > 1)
-        for _ in range(2):
-            lane.term("six", six)
-            width = _tree(lane, terms, levels, odd=True)
-        # The sum of ones and twice the twos: the lowest bit is there.
-        width = min(width + 2, 5 + levels, most)
-        lane.adder(width - 1)
-        if levels % 2 == 0:
-            lane.ff(width)
-
-
-def _tree(lane: Pieces, bits: Sequence[int], levels: int, *, odd: bool = False, carries: bool = False) -> int:
-    """bnnflow_sum of terms of so many bits, with carries that wait for their adders; the bits of the sum."""
-    if levels == 0:
-        return bits[0]
-    half = 2 ** (levels - 1)
-    width = _tree(lane, bits[:half], levels - 1, odd=odd, carries=carries)
-    if len(bits) > half:
-        width = max(width, _tree(lane, bits[half:], levels - 1, odd=odd, carries=carries)) + 1
-        lane.adder(width)
-        if carries:
-            lane.ff((levels - 1 + odd) // 2)
-    if (levels + odd) % 2 == 0:
-        lane.ff(width)
-    return width
-
-
-def _dot(lane: Pieces, simd: int, x_bits: int, signed: bool, w_bits: int, few: bool) -> None:
-    levels = ceil(log2(simd)) if simd > 1 else 0
-    lane.path(SUMMED, x_bits + w_bits)
-    if w_bits == 1:
-        bits = x_bits + (0 if signed else 1)
-        lane.term("few signs" if few else "signs", simd * bits)
-        lane.ff(levels // 2)
-    else:
-        bits = x_bits + w_bits
-        # The product with a bit is the weight, or nothing.
-        lane.product(simd, (x_bits, w_bits), bits if x_bits > 1 or signed else w_bits, 0)
-    _tree(lane, [bits] * simd, levels, carries=w_bits == 1)
+    inputs = 3 + ceil(log2(words))
+    made.term("constant leaf", number * luts(made.family, inputs))
 
 
 def _levels(lane: Pieces, p: Sizes, module: Module) -> None:
@@ -208,11 +150,41 @@ def _levels(lane: Pieces, p: Sizes, module: Module) -> None:
 
 
 def _thresholding(made: Pieces, p: Sizes, module: Module, depths: Sequence[int]) -> None:
-    made.ff(p["PE"] * p["XBITS"] + module.latency)
-    for _ in range(p["PE"]):
-        _levels(made, p, module)
+    made.ff(module.latency)
+    if made.contents and module.memories["bounds"].depth == 1:
+        for lane in _looked_at(p, module):
+            made.ff(max(lane, default=0) + len(lane))
+            # A bound that looks at one bit is that bit.
+            made.term("constant threshold", sum(lane) - len(lane))
+            if p["LEVELS"] > 1:
+                made.ff(min(p["OBITS"], len(lane).bit_length()))
+                made.term("counted", len(lane))
+    else:
+        made.ff(p["PE"] * p["XBITS"])
+        for _ in range(p["PE"]):
+            _levels(made, p, module)
     _few_bounds(made, module)
     made.fifo(p["PE"] * p["OBITS"], depths[0], module.latency)
+
+
+def _looked_at(p: Sizes, module: Module) -> Iterator[list[int]]:
+    """Of each lane, how many bits of a value each of its constant bounds looks at: none below its lowest 1.
+
+    Bounds that every value or none reaches are left out.
+    """
+    word, bits = int(module.memories["bounds"].words[0], 16), p["BBITS"]
+    least = -(2 ** (p["XBITS"] - 1)) if p["XSIGNED"] else 0
+    for lane in range(p["PE"]):
+        made = []
+        for place in range(lane * p["LEVELS"], (lane + 1) * p["LEVELS"]):
+            bound = word >> place * bits & 2**bits - 1
+            if p["BSIGNED"] and bound >> bits - 1:
+                bound -= 2**bits
+            if least < bound < least + 2 ** p["XBITS"]:
+                # 0 is the sign of a signed value.
+                above = bound - least
+                made.append(p["XBITS"] - (above & -above).bit_length() + 1)
+        yield made
 
 
 def _window(made: Pieces, p: Sizes, module: Module, depths: Sequence[int]) -> None:
@@ -386,6 +358,7 @@ def _narrow(made: Pieces, p: Sizes, module: Module, depths: Sequence[int]) -> No
 _MODULES: Mapping[str, Callable[[Pieces, Sizes, Module, Sequence[int]], None]] = {
     "bnnflow_fifo": _fifo,
     "bnnflow_mvau": _mvau,
+    "bnnflow_unrolled": unrolled,
     "bnnflow_thresholding": _thresholding,
     "bnnflow_sliding_window": _window,
     "bnnflow_max_pool": _max_pool,

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.optimize import least_squares
 
 from .clock import LOGIC, Clock, Timed, slowest
-from .pieces import MULTIPLIED, RANKED, READ_AHEAD, READ_AT_ONCE, SUMMED
+from .pieces import MULTIPLIED, RANKED, READ_AHEAD, READ_AT_ONCE, SUMMED, TERNARY
 from .subjects import Subject, held_out, subjects
 from .table import Table
 
@@ -21,6 +21,7 @@ _BEGIN = {
     MULTIPLIED: (6.8, 0.0),
     SUMMED: (5.0, 0.2),
     RANKED: (2.0, 2.5),
+    TERNARY: (6.0, 0.6),
 }
 _DRAWN = 0.05
 # A unit: name, sizes of its paths, and the clock that was found in MHz.

@@ -14,10 +14,13 @@ _MULTIPLIER_BITS = {"xc7": 9, "xcup": 9, "ecp5": 1}
 # Adders of so few bits are made without a carry chain.
 _SMALL = {"xc7": 2, "xcup": 2, "ecp5": 4, "ice40": 4, "gowin": 2}
 # Kinds of paths beside logic, see `clock`, and their sizes: from block RAMs, to a register or through logic, log2 of
-# their number; multipliers, none; sums of inputs of several bits, bits of a product; maxima, scores in a row.
+# their number; multipliers, none; sums of inputs of several bits, bits of a product; maxima, scores in a row; ternary
+# weights of few words, whose three counts are added at once, log2 of SIMD.
 READ_AHEAD, READ_AT_ONCE, MULTIPLIED = "block RAM, read ahead", "block RAM", "multiplier"
-SUMMED, RANKED = "sums of integers", "ranks"
+SUMMED, RANKED, TERNARY = "sums of integers", "ranks", "ternary weights of few words"
 OF_FOUR_INPUTS = ("ecp5", "ice40", "gowin")
+# Families that make lines of three registers and more of look-up tables.
+SHIFTS = ("xc7", "xcup")
 # Families whose multipliers hold the registers around them.
 _REGISTERS_IN_MULTIPLIERS = ("xc7", "xcup")
 

@@ -47,6 +47,14 @@ _OF_LEVELS = "64x64 8x16, 128x288 4x36, 32x64 2x4, 256x256 16x16"
 _FEW_WORDS = "16x16 16x16, 32x64 32x64, 10x48 10x48, 64x24 64x24, 16x64 8x32, 24x36 8x18"
 _OF_PIXELS = "64x27 16x3, 64x27 4x1, 32x9 8x9, 96x75 8x15, 64x784 4x8, 16x25 2x5, 128x27 32x27"
 _TERNARY = "20x12 10x6, 12x60 12x60, 32x64 32x64, 16x96 8x48"
+# Rows and columns of whole matrices of ternary weights, and how many in a hundred of them are 0.
+_UNROLLED = """
+    64 64 0, 64 64 50, 64 64 75, 64 64 90, 32 128 80, 100 48 60, 24 200 90, 200 64 95, 16 400 97, 40 784 95, 10 64 50,
+    128 16 30"""
+_MORE_TERNARY = "24x48 12x24, 36x60 9x60"
+# Of whole columns, as MLPs are folded.
+_WIDE = "32x576 1x576, 48x360 2x360, 64x512 1x512, 24x720 1x720, 40x448 4x448"
+_UNROLLED_HELD_OUT = "48 96 70, 96 128 92, 64 200 85, 20 60 20, 150 100 97, 10 128 75, 72 72 0, 30 500 96"
 # Low, high, channels, levels, PE.
 _THRESHOLDS = """
     0 255 3 1 1, 0 255 16 3 4, 0 255 64 255 1, -512 511 64 1 8, -512 511 64 3 8, -100 100 32 15 2, -100 100 128 1 32,
@@ -130,10 +138,13 @@ def subjects() -> Iterator[Subject]:
     yield from (_labels(*row) for row in _rows(_MORE_LABELS))
     yield from (_padding(*row) for row in _rows(_MORE_PADDINGS))
     yield from (_max_pool(*row) for row in _rows(_MORE_MAX_POOLS))
+    yield from _unrolled(_UNROLLED)
+    yield from (matrix(shape, 1, BITS, 1) for shape in _shapes(_MORE_TERNARY))
+    yield from (matrix(shape) for shape in _shapes(_WIDE))
 
 
 def held_out(number: int = HELD_OUT, seed: int = 0) -> Iterator[Subject]:
-    """Units of drawn sizes, none of them among `subjects`, that judge the fit; half of them matrices."""
+    """Units of drawn sizes, none of them among `subjects`, that judge the fit; half matrices, and unrolled ones."""
     rng, seen = np.random.default_rng(seed), {each.name for each in subjects()}
     while number:
         made = _drawn(rng)
@@ -141,6 +152,7 @@ def held_out(number: int = HELD_OUT, seed: int = 0) -> Iterator[Subject]:
             seen.add(made.name)
             number -= 1
             yield made
+    yield from _unrolled(_UNROLLED_HELD_OUT)
 
 
 def matrix(
@@ -150,17 +162,30 @@ def matrix(
     top: int = 0,
     style: str = "auto",
     depth: int = 2,
+    zeros: int | None = None,
 ) -> Subject:
-    """An MVAU of rows, columns, PE and SIMD: bits where the inputs are bits and `top` is 0, else up to `top`."""
+    """An MVAU of rows, columns, PE and SIMD: bits where the inputs are bits and `top` is 0, else up to `top`.
+
+    With `zeros`, weights of -1 and +1, of a hundred so many 0.
+    """
     rows, columns, pe, simd = shape
     name = f"mvau {rows}x{columns} {pe}x{simd} of {x.low}..{x.high}, levels {levels}, top {top}, {style}, {depth} deep"
+    name += "" if zeros is None else f", {zeros} % zeros"
     rng, xnor = _rng(name), x.is_binary and not top
     weight = rng.integers(0, 2, (rows, columns), np.uint8) if xnor else rng.integers(-top, top + 1, (rows, columns))
     if not xnor:
-        weight = (2 * rng.integers(0, 2, (rows, columns)) - 1 if not top else weight).astype(np.int8)
+        weight = (2 * rng.integers(0, 2, (rows, columns)) - 1 if not top or zeros is not None else weight).astype(
+            np.int8
+        )
+    if zeros is not None:
+        weight *= rng.random((rows, columns)) >= zeros / 100
     kind = replace(x, shape=(columns,))
     op = Mvau(weight, NO_BOUNDS, xnor, 0, pe, simd, ram_style=style, ram_style_thresholds="auto")
-    if levels:
+    if levels and zeros is not None:
+        # Near the middle of each row's sums, as they are learnt, so that no row is constant.
+        middle, few = (weight.sum(axis=1) // 2)[:, None], np.abs(weight).sum(axis=1)[:, None] // 4
+        op = replace(op, bounds=np.sort(middle + rng.integers(-few, few + 1, (rows, levels)), axis=1))
+    elif levels:
         low, high = accumulator(op, kind).range
         op = replace(op, bounds=np.sort(rng.integers(low + 1, high + 1, (rows, levels)), axis=1))
     return _alone(name, op, kind, depth)
@@ -207,6 +232,13 @@ def _matrices_of_integers() -> Iterator[Subject]:
         yield matrix((32, 36, 4, 6), 1, TensorType((), 0, 3), top)
         yield matrix((16, 27, 2, 3), 1, PIXELS, top)
     yield from (matrix(shape, levels, BITS, 1) for shape in _shapes(_TERNARY) for levels in (1, 0))
+
+
+def _unrolled(text: str) -> Iterator[Subject]:
+    """Every third with sums that leave, every fourth with three bounds."""
+    for place, (rows, columns, zeros) in enumerate(_rows(text)):
+        levels = 3 if place % 4 == 3 else 0 if place % 3 == 2 else 1
+        yield matrix((rows, columns, rows, columns), levels, BITS, 1, zeros=zeros)
 
 
 def _thresholding(low: int, high: int, channels: int, levels: int, pe: int) -> Subject:

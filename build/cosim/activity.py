@@ -48,9 +48,10 @@ def bits_changed(saif: str, design: Design) -> dict[str, Counter[str]]:
     top = known[design.name]
     owners: dict[str, tuple[str, str]] = {}
     for source in design.sources:
-        # The unit's own instance is the last; in front of it stand memories, and their wires.
+        # The unit's own instance is the last; in front of it stand memories, or rows of constants, and their wires.
         *held, own = source.names
-        owners |= dict.fromkeys(held, (source.name, "memory"))
+        beside = "logic" if top.children[own] == "bnnflow_unrolled" else "memory"
+        owners |= dict.fromkeys(held, (source.name, beside))
         owners[own] = (source.name, "streams" if top.children[own] == "bnnflow_fifo" else "logic")
         ends = [f"{wire}_{end}" for wire, _ in source.leaves for end in ("valid", "ready", "data", "push")]
         owners |= dict.fromkeys(ends, (source.name, "streams"))

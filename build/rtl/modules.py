@@ -35,6 +35,7 @@ from ...transforms.memories import FEW_WORDS, prefers_block_ram, words_of_a_row
 from ...transforms.streams import WindowMoves
 from ..memories import joined_words, weight_lines, words_hex
 from .control import Control, Rows
+from .unrolled import Unrolled
 from .words import value_bits
 
 Parameter = int | str
@@ -114,6 +115,7 @@ class Module:
         latency: cycles from a step to the word that it writes; the module's header has it.
         memories: beside the instance, read in turn: by the port that takes their words.
         tables: within the instance: by the parameter that is to be the file's name.
+        unrolled: the rows beside the instance, of constants.
     """
 
     name: str
@@ -121,6 +123,7 @@ class Module:
     latency: int = 0
     memories: Mapping[str, Memory] = field(default_factory=dict)
     tables: Mapping[str, Memory] = field(default_factory=dict)
+    unrolled: Unrolled | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +170,8 @@ def module_of(
         if kind.is_float:
             raise _refused(node, "computes on floats", "compile the graph to dataflow")
     match node.op:
+        case Mvau() if _is_unrolled(node, node.op, x, control):
+            return _unrolled(node, node.op, x, made)
         case Mvau():
             return _read(node, node.op, x, _mvau(node, node.op, x, made, products or Products.of(node.op, x)), control)
         case Thresholding():
@@ -257,6 +262,25 @@ def _mvau(node: Node, op: Mvau, x: TensorType, made: TensorType, products: Produ
     if op.mem_mode == "external":
         raise _refused(node, "has weights that come from outside", "let them lie inside: internal_decoupled")
     return Module("bnnflow_mvau", parameters, latency, memories)
+
+
+def _is_unrolled(node: Node, op: Mvau, x: TensorType, control: Control | None) -> bool:
+    """Whether the whole matrix is multiplied at once, of constants -1, 0 and +1 and inputs of a bit."""
+    if op.weight.shape != (op.pe, op.simd) or op.mem_mode == "external":
+        return False
+    if control is not None and any(unit == node.name for unit, _ in control.coded):
+        return False
+    return not op.runtime_writeable_weights and (op.xnor or x.is_binary) and int(np.abs(op.weight).max()) <= 1
+
+
+def _unrolled(node: Node, op: Mvau, x: TensorType, made: TensorType) -> Module:
+    _style(node, op.ram_style)
+    if op.has_bounds:
+        _style(node, op.ram_style_thresholds)
+        _few(node, op.bounds.shape[1])
+    rows = Unrolled(op)
+    sizes: dict[str, Parameter] = {"IN": op.simd * value_bits(x), "OUT": op.pe * value_bits(made)}
+    return Module("bnnflow_unrolled", {**sizes, "LATENCY": rows.latency}, rows.latency, unrolled=rows)
 
 
 def _read(node: Node, op: Mvau | Thresholding, x: TensorType, made: Module, control: Control | None) -> Module:

@@ -14,6 +14,7 @@ from . import top_control
 from .control import MOST_ROW, Control, Rows
 from .modules import Memory, Module, packed
 from .top_control import HostMemory
+from .unrolled import Unrolled
 from .words import value_bits, word_bytes
 
 
@@ -219,6 +220,8 @@ class Top:
             ports = self._ports("s", part.inputs)
         for key, memory in made.memories.items():
             ports |= self._memory(node.name, key, memory, int(made.parameters.get("READ", 1)))
+        if made.unrolled is not None:
+            ports |= self._rows(node.name, made.unrolled, parameters)
         ports |= self._ports("m", part.outputs) | self._push(part.outputs)
         made_as = self._instance(module, node.name, parameters, ports)
         for place, each in enumerate(part.outputs):
@@ -252,6 +255,38 @@ class Top:
         else:
             self._guarded(unit, port, memory, memory.rows, late, read)
         return {f"{port}_next": f"{wire}_next", port: wire}
+
+    def _rows(self, unit: str, rows: Unrolled, sizes: Mapping[str, int | str]) -> dict[str, str]:
+        """Ports of a unit whose rows are circuits beside it."""
+        x, results = (self._unique(f"{identifier(unit)}_{end}") for end in ("x", "results"))
+        inputs, bits = int(sizes["IN"]), int(sizes["OUT"]) // len(rows.neurons)
+        self.instances += [
+            "  // Columns without a weight are read by no row.",
+            "  // verilator lint_off UNUSEDSIGNAL",
+            f"  logic [{inputs - 1}:0] {x};",
+            "  // verilator lint_on UNUSEDSIGNAL",
+            f"  logic [{int(sizes['OUT']) - 1}:0] {results};",
+        ]
+        for place, row in enumerate(rows.neurons):
+            out = f"{results}[{(place + 1) * bits - 1}:{place * bits}]"
+            if row.constant is not None:
+                value = row.constant + (rows.op.act_val if row.bounds else 0)
+                self.instances.append(f"  assign {out} = {bits}'d{value % 2**bits};")
+                continue
+            number = len(row.columns)
+            parameters: dict[str, int | str] = {
+                "N": number,
+                "PLUS": f"{number}'h{row.plus:x}",
+                "LEVELS": len(row.bounds),
+                **({"BOUNDS": packed(list(row.bounds))} if row.bounds else {"LESS": row.less}),
+                "OBITS": bits,
+                "ACT_VAL": rows.op.act_val,
+                "LATENCY": rows.latency - 1,
+            }
+            given = ", ".join(f"{x}[{column}]" for column in reversed(row.columns))
+            ports = {"x": x if number == inputs else f"{{{given}}}", "result": out}
+            self._instance("bnnflow_neuron", f"{unit}_row{place}", parameters, ports, reset=False)
+        return {"x": x, "results": results}
 
     def _guarded(
         self,
@@ -349,12 +384,23 @@ class Top:
         values = [f"{bits}'({wire}[{(i + 1) * own - 1}:{i * own}])" for i in range(stream.width)]
         return "{" + ", ".join(reversed(values)) + "}"
 
-    def _instance(self, module: str, name: str, parameters: Mapping[str, int | str], ports: Mapping[str, str]) -> str:
+    def _instance(
+        self,
+        module: str,
+        name: str,
+        parameters: Mapping[str, int | str],
+        ports: Mapping[str, str],
+        *,
+        reset: bool = True,
+    ) -> str:
         """The name of the new instance."""
         # A parameter of one bit is given one: Icarus Verilog 11 lets it be as wide as what it is given.
         texts = {key: f"1'b{value:d}" if isinstance(value, bool) else value for key, value in parameters.items()}
         given = [f"      .{key}({value})" for key, value in texts.items()]
-        joined = [f"      .{key}({value})" for key, value in {"clk": "clk", "rst": "rst", **ports}.items()]
+        joined = [
+            f"      .{key}({value})"
+            for key, value in {"clk": "clk", **({"rst": "rst"} if reset else {}), **ports}.items()
+        ]
         own = self._unique(f"u_{identifier(name)}")
         head = f"  {module} #(\n" + ",\n".join(given) + f"\n  ) {own} (\n"
         self.instances.append(head + ",\n".join(joined) + "\n  );")

@@ -51,6 +51,15 @@ STREAMS = (
         ),
     ),
     Proof(
+        "bnnflow_unrolled",
+        f"{_STREAM}, of the rows beside it",
+        tuple({"IN": width, "LATENCY": latency, "DEPTH": depth} for width, latency, depth in ((1, 2, 2), (2, 3, 1))),
+        (
+            fault("a word is taken without a place", "unrolled", "step = s_valid & free", "step = s_valid"),
+            fault("results are taken a cycle late", "unrolled", ".CYCLES(LATENCY)", ".CYCLES(LATENCY + 1)"),
+        ),
+    ),
+    Proof(
         "bnnflow_duplicate_streams",
         f"{_STREAM}; to every reader, whatever the others do",
         (
@@ -186,6 +195,47 @@ ARITHMETIC = (
         "$countones, LATENCY cycles later",
         tuple({"N": n} for n in (7, 2, 5, 6, 8, 12, 13, 18, 19)),
         (fault("a carry is lost", "ones", "low[1] ^ high[1] ^ carry", "low[1] ^ high[1]"),),
+        _ARITHMETIC,
+        8,
+        True,
+    ),
+    Proof(
+        "bnnflow_neuron",
+        "the bounds that the signed sum of its products reaches, or that sum, LATENCY cycles later",
+        (
+            *(
+                {"N": n, "PLUS": f"{n}'b{plus}", "BOUNDS": f"32'd{bound}", "MINUS": plus.count("0"), "LATENCY": latency}
+                for n, plus, bound, latency in (
+                    *((1, "1", 1, 1), (1, "0", 1, 2), (3, "010", 2, 1), (6, "110100", 4, 1), (6, "111111", 1, 3)),
+                    *((7, "0110100", 4, 2), (12, "000000000000", 6, 2), (13, "1011010110100", 7, 2)),
+                    *((18, "110101011010011010", 9, 3), (5, "00000", 9, 1)),
+                )
+            ),
+            {"N": 4, "PLUS": "4'b0110", "BOUNDS": "32'hffffffff", "MINUS": 2},
+            {"N": 7, "PLUS": "7'b1101001", "LEVELS": 0, "MINUS": 3, "OBITS": 4, "LATENCY": 2},
+            {"N": 3, "PLUS": "3'b000", "LEVELS": 0, "MINUS": 3, "OBITS": 6},
+            {
+                "N": 8,
+                "PLUS": "8'b00110101",
+                "LEVELS": 3,
+                "BOUNDS": "96'h00000009_00000005_fffffffe",
+                "MINUS": 4,
+                "OBITS": 3,
+                "ACT_VAL": -2,
+                "LATENCY": 3,
+            },
+        ),
+        (
+            fault("a bound is not reached by itself", "neuron", "count >= CBITS", "count > CBITS", {"BOUNDS": "32'd1"}),
+            fault("a weight has another sign", "neuron", "x ~^ PLUS", "x ^ PLUS", {"BOUNDS": "32'd1"}),
+            fault(
+                "it is a cycle early",
+                "neuron",
+                ".CYCLES(LATENCY - COUNTED - 1)",
+                ".CYCLES(0)",
+                {"BOUNDS": "32'd1", "LATENCY": 2},
+            ),
+        ),
         _ARITHMETIC,
         8,
         True,

@@ -62,11 +62,14 @@ def test_primitives_change_popcounts_alone() -> None:
 
 @pytest.mark.parametrize("name", GRAPHS)
 def test_memories_are_those_of_faults(name: str) -> None:
-    """Word for word and bit for bit what `sim/faults` lays faults into."""
+    """Word for word and bit for bit what `sim/faults` lays faults into, but for matrices that are logic."""
     graph = GRAPHS[name]()
     made = design(graph, 2, {}, 100.0)
     found = 0
     for each in memories(graph, ("weights", "thresholds")):
+        if made.modules[each.layer].unrolled is not None:
+            assert not any(each.layer in path for path in made.files)
+            continue
         kind = "weights" if each.kind == "weights" else "bounds"
         lines = made.files[f"memories/{each.layer}_{kind}.hex"].split()
         held = [[int(line, 16) >> place & 1 for place in range(each.width)] for line in lines]

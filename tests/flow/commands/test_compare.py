@@ -67,7 +67,7 @@ def test_a_run_holds_its_comparison_and_the_report_shows_it(folder: Path, capsys
         assert one.cycles == network.cycles and one.interval_cycles is not None and one.interval_cycles <= 100
     page, text = report.render(summary), said(capsys, folder / "one")
     for shown in (page, text):
-        assert "Equal rate" in shown and "Equal resources" in shown and "of 80 units" in shown.replace("\n", " ")
+        assert "Equal rate" in shown and "Equal resources" in shown and "of 88 units" in " ".join(shown.split())
     assert json.loads(said(capsys, folder / "one", "--json"))["hardware"][0]["rate"]["cycles_asked"] == 100
     assert read_summary(folder / "whole").comparison is None
 

@@ -1,0 +1,94 @@
+"""Matrices of constants that are unrolled: a circuit a row, of the inputs that have a weight there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from math import ceil, log2
+
+import numpy as np
+
+from ...transforms.ir.ops import Mvau
+from ...transforms.ir.tensor import Array
+
+# Inputs that one compressor counts.
+GROUP = 6
+
+
+def counting_levels(inputs: int) -> int:
+    """Levels of adders behind the compressors of a row of so many inputs."""
+    return ceil(log2(ceil(inputs / GROUP))) if inputs > GROUP else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Neuron:
+    """A row.
+
+    Attributes:
+        columns: whose weights are not 0, ascending.
+        plus: bit i: the weight of columns[i] is +1; else -1.
+        bounds: numbers of inputs that agree with their weights where a bound is reached, ascending; none: sums leave.
+        less: what a sum is less than that number.
+    """
+
+    columns: tuple[int, ...]
+    plus: int
+    bounds: tuple[int, ...]
+    less: int
+
+    @property
+    def latency(self) -> int:
+        """Cycles from its inputs to its result, at least (bnnflow_neuron)."""
+        return 1 + (counting_levels(len(self.columns)) + 1) // 2
+
+    @property
+    def constant(self) -> int | None:
+        """Bounds that every input reaches, where no other is ever reached; of no inputs, a sum; None: they count."""
+        if not self.bounds:
+            return None if self.columns else -self.less
+        if any(0 < bound <= len(self.columns) for bound in self.bounds):
+            return None
+        return sum(bound <= 0 for bound in self.bounds)
+
+
+@dataclass(frozen=True)
+class Unrolled:
+    """A matrix of constants on inputs of a bit: weights -1, 0 and +1, or the bits of XNOR.
+
+    Attributes:
+        op: of PE and SIMD of the whole matrix.
+    """
+
+    op: Mvau
+
+    @cached_property
+    def inputs(self) -> Array:
+        """Of each row, those that have a weight: bool, (rows, columns)."""
+        return np.ones(self.op.weight.shape, bool) if self.op.xnor else self.op.weight != 0
+
+    @property
+    def counting(self) -> Array:
+        """Rows whose result depends on their inputs: bool, (rows,)."""
+        if not self.op.has_bounds:
+            return np.asarray(self.inputs.any(axis=1))
+        bounds = self.op.bounds + (0 if self.op.xnor else (self.op.weight < 0).sum(axis=1, keepdims=True))
+        return np.asarray(((bounds > 0) & (bounds <= self.inputs.sum(axis=1, keepdims=True))).any(axis=1))
+
+    @cached_property
+    def neurons(self) -> tuple[Neuron, ...]:
+        """Row by row."""
+        bounds = self.op.bounds if self.op.has_bounds else np.zeros((len(self.op.weight), 0), np.int64)
+        rows = zip(self.op.weight, self.inputs, bounds, strict=True)
+        return tuple(self._neuron(*row) for row in rows)
+
+    @cached_property
+    def latency(self) -> int:
+        """Cycles from a vector to its results: a register, and the rows'."""
+        return 1 + 1 + (counting_levels(int(self.inputs.sum(axis=1).max())) + 1) // 2
+
+    def _neuron(self, row: Array, inputs: Array, bounds: Array) -> Neuron:
+        columns = np.flatnonzero(inputs)
+        plus = sum(1 << place for place, column in enumerate(columns) if row[column] > 0)
+        # The bits of XNOR are counted where they are equal, others where they are 1: those that agree, less the -1.
+        less = 0 if self.op.xnor else int(np.count_nonzero(row < 0))
+        return Neuron(tuple(columns.tolist()), plus, tuple((bounds + less).tolist()), less)
