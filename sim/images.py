@@ -8,6 +8,7 @@ import numpy as np
 
 from bnnflow import Problem
 
+from ..transforms.ir.contract import choices
 from ..transforms.ir.graph import Graph
 from ..transforms.ir.tensor import Array
 
@@ -36,10 +37,13 @@ def admitted(graph: Graph, images: Array) -> Array:
         return images
     whole = images.dtype.kind != "f" or not np.any(images != np.floor(images))
     if images.size and (images.min() < low or images.max() > high or not whole):
+        divided = (
+            "give the data as they are stored, such as pixels from 0 to 255, not divided; --input says what they are"
+        )
         raise Problem(
             f"the graph wants integers from {low} to {high}, the images hold {images.min():g} to {images.max():g}",
             f"input {graph.input!r} of {graph.name!r}",
-            "give the data as they are stored, such as pixels from 0 to 255, not divided; --input says what they are",
+            choices() if whole and images.dtype.kind != "f" else divided,
         )
     return images.astype(np.uint8, copy=False) if low >= 0 and high <= 255 else images.astype(np.int64)
 

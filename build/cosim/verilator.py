@@ -345,7 +345,8 @@ def _run(
             log.write_text(f"{' '.join(command)}\n{said}\n", encoding="utf-8")
         tail = "\n".join(said.splitlines()[-12:])
         what = f"{name} failed with status {done.returncode}: {tail}"
-        raise Problem(what, str(log), "`flow doctor` tries the tools; if it finds nothing, please report it")
+        hint = "`flow doctor` tries the tools; if it finds nothing, please report it"
+        raise Problem(what, str(log), hint, TOOL_MISSING)
     return done.stdout
 
 

@@ -17,7 +17,7 @@ from threading import Lock
 from types import TracebackType
 from typing import Any, Self
 
-from bnnflow import CHECK_FAILED, Problem
+from bnnflow import CHECK_FAILED, TOOL_MISSING, Problem
 
 from ..parts import Part
 from ..synth.families import FAMILIES, Family
@@ -212,7 +212,7 @@ def _report_of(folder: Path, target: Target, nextpnr: Nextpnr, seconds: float | 
         what = f"placing and routing took more than {seconds:g} s"
         raise Problem(what, "nextpnr", "give it more time, or place units apart", CHECK_FAILED) from None
     except OSError as error:
-        raise Problem(f"nextpnr cannot be started: {error}", "nextpnr", "run `flow doctor`") from error
+        raise Problem(f"nextpnr cannot be started: {error}", "nextpnr", "run `flow doctor`", TOOL_MISSING) from error
     if done.returncode:
         _refuse(done, folder / _LOG, target)
     found: dict[str, Any] = json.loads((folder / _REPORT).read_text("utf-8"))
@@ -236,7 +236,7 @@ def _refuse(done: subprocess.CompletedProcess[str], log: Path, target: Target) -
         raise Problem(f"it does not fit {target.part.name}{need}", "nextpnr", hint, CHECK_FAILED)
     tail = "\n".join((errors or lines)[-8:])
     hint = "a status below 0 is a signal: -9 mostly means that memory ran out; else please report it"
-    raise Problem(f"nextpnr failed with status {done.returncode}: {tail}", "nextpnr", hint)
+    raise Problem(f"nextpnr failed with status {done.returncode}: {tail}", "nextpnr", hint, TOOL_MISSING)
 
 
 def _read(said: Mapping[str, Any], seconds: float) -> Routed:

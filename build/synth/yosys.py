@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bnnflow import CHECK_FAILED, Problem
+from bnnflow import CHECK_FAILED, TOOL_MISSING, Problem
 
 from .families import Family
 from .logic_cells import logic_cells
@@ -176,9 +176,9 @@ def _run(command: Sequence[str], folder: Path, seconds: float | None, top: str) 
         what = f"synthesis of {top} took more than {seconds:g} s"
         raise Problem(what, "yosys", "give it more time, or synthesize units apart", CHECK_FAILED) from None
     except OSError as error:
-        raise Problem(f"yosys cannot be started: {error}", "yosys", "run `flow doctor`") from error
+        raise Problem(f"yosys cannot be started: {error}", "yosys", "run `flow doctor`", TOOL_MISSING) from error
     if done.returncode:
         tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-8:])
         what = f"yosys failed on {top} with status {done.returncode}: {tail}"
         hint = "a status below 0 is a signal: -9 mostly means that memory ran out; else please report it"
-        raise Problem(what, "yosys", hint)
+        raise Problem(what, "yosys", hint, TOOL_MISSING)

@@ -63,7 +63,7 @@ def run(arguments: list[str]) -> int:
     """Run the program with arguments as on the command line.
 
     Returns:
-        0 done, 1 a check or budget failed, 2 the user's input, 3 a tool is missing, 70 our bug, 130
+        0 done, 1 a check or budget failed, 2 the user's input, 3 a tool is missing or failed, 70 our bug, 130
         interrupted.
     """
     debug = "--debug" in arguments

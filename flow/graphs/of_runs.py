@@ -11,8 +11,8 @@ from bnnflow import CHECK_FAILED, Problem
 
 from ...transforms.ir.contract import InputContract
 from ...transforms.ir.graph import Graph
-from ..run.folder import Run
-from ..run.names import FOLDED
+from ..run.folder import Run, verify_recorded
+from ..run.names import FOLDED, HARDWARE
 from .inputs import open_graph
 
 if TYPE_CHECKING:
@@ -47,8 +47,8 @@ def networks(path: Path, contract: InputContract | None = None) -> Source:
         contract: what an input holds whose file does not say so.
 
     Raises:
-        Problem: the folder is none of a run; status 1: one of its networks is gone, or a network or the recipe was
-            changed since it was written.
+        Problem: the folder is none of a run; status 1: one of its networks is gone, or a network, a file of its
+            hardware or the recipe was changed since it was written.
     """
     if not path.is_dir():
         graph = open_graph(path, contract)
@@ -65,6 +65,10 @@ def networks(path: Path, contract: InputContract | None = None) -> Source:
         raise Problem(
             "there is no run's folded network in this folder", str(path), "give a run of `flow build`, or a file"
         )
+    # Who asks about a run's hardware means the files that lie there.
+    for place in places:
+        for written in sorted((place / HARDWARE).rglob("*")):
+            verify_recorded(written)
     from ..recipe.of_runs import recipe_of
 
     recipe = recipe_of(run)

@@ -11,6 +11,7 @@ WEIGHTS = "weights.pt"
 FLIPS = "flips.npz"
 QONNX = "network.onnx"
 FOLDED = "intermediate_models/4_folded.onnx"
+HARDWARE = "rtl"
 LEVEL_FILES = {
     "network": QONNX,
     "integer": "intermediate_models/1_integer.onnx",

@@ -23,7 +23,7 @@ from ..recipe.schema import Recipe
 from ..results.hardware import CosimResult, NotWritten, Rtl, RtlResult
 from ..results.routing import RoutingResult
 from ..results.synthesis import SynthesisResult
-from ..run.names import FOLDED
+from ..run.names import FOLDED, HARDWARE
 from ..run.tools import (
     compiler_place,
     nextpnr_command,
@@ -35,7 +35,6 @@ from ..run.tools import (
 )
 from .build import Build
 
-FOLDER = "rtl"
 # Words of an image beyond which a build does not size FIFOs: about a minute.
 _MOST_WORDS = 2_000_000
 _TOO_LONG = "an image is too many words for FIFOs to be sized beside a build; `flow rtl` takes the time"
@@ -57,8 +56,8 @@ def _write(build: Build, network: str) -> Rtl | NotWritten:
     except Problem as problem:
         return NotWritten(reason=problem.in_place)
     for path, text in made.design.files.items():
-        build.run.write(f"{network}/{FOLDER}/{path}", text)
-    return told(made, clock, (), f"{network}/{FOLDER}")
+        build.run.write(f"{network}/{HARDWARE}/{path}", text)
+    return told(made, clock, (), f"{network}/{HARDWARE}")
 
 
 def _again(build: Build, network: str, written: Rtl) -> Hardware:
@@ -193,7 +192,7 @@ def simulate_rtl(build: Build) -> CosimResult:
             continue
         hardware = _again(build, network, written)
         inputs = np.asarray(image_inputs(hardware.graph, images))
-        found[network] = cosimulated(hardware, inputs, checks, build.file(network, FOLDER), tools)
+        found[network] = cosimulated(hardware, inputs, checks, build.file(network, HARDWARE), tools)
         if not found[network].equal:
             what = f"the hardware differs from the simulators: {found[network].unexpected[0]}"
             raise Problem(what, f"{network} of {build.run.folder}", "this is a bug: please report it", CHECK_FAILED)

@@ -92,7 +92,7 @@ class Problem(Exception):
         where: the file, layer or tensor it was found in, for people to read; may be empty.
         hint: what the user can do about it; may be empty.
         status: the exit status of the program: `CHECK_FAILED` (1, a check or budget failed),
-            `USER_INPUT` (2, the user's input) or `TOOL_MISSING` (3, a tool is not installed).
+            `USER_INPUT` (2, the user's input) or `TOOL_MISSING` (3, a tool is not installed, or failed).
         key: the field, recipe key or option that it is about, for programs; it is shown where `where` is empty.
 
     Decisions are taken on `key`, `status` and the class, never on texts.

@@ -38,6 +38,7 @@ def failed(folder: Path, link: str, seconds: float | None = None) -> Problem:
 
 def test_a_failing_tool_says_its_last_lines_and_leaves_all(tmp_path: Path) -> None:
     found = failed(tmp_path, "seq 100 200\necho no more memory >&2\nexit 1\n")
+    assert found.status == TOOL_MISSING
     assert found.what.startswith("g++ failed with status 1: 190") and found.what.endswith("no more memory")
     log = Path(found.where).read_text().splitlines()
     assert log[0].startswith(str(tmp_path / "g++")) and log[1] == "100" and log[-1] == "no more memory"

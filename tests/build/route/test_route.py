@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bnnflow import CHECK_FAILED, USER_INPUT, Problem
+from bnnflow import CHECK_FAILED, TOOL_MISSING, USER_INPUT, Problem
 from bnnflow.build.parts import known_parts, part
 from bnnflow.build.route.harness import harnessed
 from bnnflow.build.route.nextpnr import PROGRAMS, Netlists, Nextpnr, Target, routed
@@ -138,9 +138,9 @@ FAILURES = (
     (
         "print('ERROR: odd netlist\\nthe end')\nimport sys\nsys.exit(3)",
         "3: ERROR: odd netlist\\n  at:",
-        USER_INPUT,
+        TOOL_MISSING,
     ),
-    ("import os\nos.kill(os.getpid(), 9)", "status -9", USER_INPUT),
+    ("import os\nos.kill(os.getpid(), 9)", "status -9", TOOL_MISSING),
     ("import time\ntime.sleep(60)", "took more than 1 s", CHECK_FAILED),
     ('open("report.json", "w").write(\'{"fmax": {}, "critical_paths": []}\')', "no path of it has a clock", USER_INPUT),
 )

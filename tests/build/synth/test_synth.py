@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bnnflow import CHECK_FAILED, Problem
+from bnnflow import CHECK_FAILED, TOOL_MISSING, Problem
 from bnnflow.build.parts import known_parts, part
 from bnnflow.build.rtl.design import design
 from bnnflow.build.synth.families import FAMILIES, RESOURCES, family, family_of
@@ -101,7 +101,14 @@ def test_units_are_read_by_yosys(real: Yosys) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["xc7", "ecp5", "ice40"])
 def test_units_add_up_to_the_whole(name: str, real: Yosys) -> None:
+    """LUTs within 3 %, where mapping seeks the same for a unit and for all of it.
+
+    abc9 takes area back off the slowest path alone: of ECP5, whose larger functions are chosen for speed, a unit's
+    own slowest paths are mapped for speed that are none in one netlist. A delay that is enough (ps) makes both alike.
+    """
     kind, made = FAMILIES[name], design(GRAPHS["convolutions"](), 2, {}, 100.0)
+    if name == "ecp5":
+        kind = replace(kind, command=f"scratchpad -set abc9.D 4000; {kind.command}")
     counts = [kind.resources(synthesized(sources, kind, real).cells) for _, sources in unit_sources(made)]
     total = {key: sum(count[key] for count in counts) for key in RESOURCES}
     all_of_it = kind.resources(synthesized(whole(made), kind, real).cells)
@@ -155,8 +162,12 @@ def test_a_damaged_result_is_done_anew(damage: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said", "status"),
     [
-        ("import sys; print('ERROR: no module'); sys.exit(1)", r"(?s)failed on unit with status 1: .*no module", 2),
-        ("import os; os.kill(os.getpid(), 9)", "failed on unit with status -9", 2),
+        (
+            "import sys; print('ERROR: no module'); sys.exit(1)",
+            r"(?s)failed on unit with status 1: .*no module",
+            TOOL_MISSING,
+        ),
+        ("import os; os.kill(os.getpid(), 9)", "failed on unit with status -9", TOOL_MISSING),
         ("import time; time.sleep(9)", "took more than 0.5 s", CHECK_FAILED),
     ],
 )

@@ -68,6 +68,9 @@ def test_hardware_is_written_simulated_and_told(
     assert all(stage["skipped"] for stage in found_stages(folder) if stage["name"] in ("rtl", "cosim"))
     (folder / "base/rtl/bnn_small_base.sv").write_text("module other; endmodule")
     capsys.readouterr()
+    # It is not said of other hardware, made anew from the network, that it is equal.
+    assert cli.run(["cosim", str(folder)]) == CHECK_FAILED
+    assert "bnn_small_base.sv" in capsys.readouterr().err
     assert cli.run([*build, "--from", "cosim"]) in (CHECK_FAILED, USER_INPUT)
     assert "bnn_small_base.sv" in capsys.readouterr().err
 
