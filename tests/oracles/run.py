@@ -77,7 +77,7 @@ def main(words: Sequence[str] = ()) -> int:
     if not words:
         PAGE.write_text(page(rows))
         print(f"{PAGE.relative_to(ROOT)} written")
-    return 1 if failed else 0
+    return 1 if failed or not rows else 0
 
 
 def _guarded(check: Check, what: str, program: str, subject: str) -> Row:
