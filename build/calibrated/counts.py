@@ -89,7 +89,7 @@ def _mvau(made: Pieces, p: Sizes, module: Module, depths: Sequence[int]) -> None
         _constant_leaves(made, p["PE"], p["SIMD"], words, ternary=bool(p["TERNARY"]))
         if p["TERNARY"]:
             made.path(TERNARY, log2(p["SIMD"]))
-        for _ in range(2 if p["TERNARY"] and words > 1 else 1):
+        for _ in range(2 if p["TERNARY"] else 1):
             popcount(lane, p["SIMD"], p["SBITS"])
     else:
         lane.term("leaf", p["SIMD"] // 3)

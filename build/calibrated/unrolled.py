@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ..rtl.modules import Module
-from ..rtl.unrolled import GROUP, Neuron, Unrolled, counting_levels
+from ..rtl.unrolled import GROUP, Neuron, counting_levels
 from .arithmetic import different, luts, tree
 from .pieces import SHIFTS, Pieces
 
@@ -32,7 +32,7 @@ def unrolled(made: Pieces, p: Mapping[str, int], module: Module, depths: Sequenc
     for row in active:
         _row(lanes, row, rows.op.act_val, bits, module.latency - 1, counted=not dense)
     if dense:
-        _shared(lanes, rows, len(active))
+        _shared(lanes, rows.inputs.shape[1], active)
     for key, number in lanes.exact.items():
         made.exact[key] += number
     # Of constants, logic is another than where weights are read.
@@ -77,17 +77,17 @@ def _compressors(inputs: int) -> int:
     return inputs.bit_length() if inputs > 1 else 0
 
 
-def _shared(made: Pieces, rows: Unrolled, active: int) -> None:
+def _shared(made: Pieces, columns: int, active: Sequence[Neuron]) -> None:
     """Counts of the same inputs, which rows of all inputs share where their weights agree."""
-    columns = rows.inputs.shape[1]
     for first in range(0, columns, GROUP):
         size = min(GROUP, columns - first)
         if size > 1:
             # The lowest bit of a count is the same function for all signs, or its complement.
-            number = 1 + (_compressors(size) - 1) * different(2**size, active)
+            number = 1 + (_compressors(size) - 1) * different(2**size, len(active))
             made.term("six", number * luts(made.family, size))
     groups = -(-columns // GROUP)
     if groups % 2 and groups > 1:
         # The last counts have no partner to be added to: they are registers by themselves.
-        last = rows.op.weight[rows.counting][:, (groups - 1) * GROUP :]
-        made.ff((len(np.unique(last, axis=0)) - active) * last.shape[1].bit_length())
+        first = (groups - 1) * GROUP
+        kinds = {row.plus >> first for row in active}
+        made.ff((len(kinds) - len(active)) * (columns - first).bit_length())

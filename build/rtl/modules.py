@@ -270,7 +270,10 @@ def _is_unrolled(node: Node, op: Mvau, x: TensorType, control: Control | None) -
         return False
     if control is not None and any(unit == node.name for unit, _ in control.coded):
         return False
-    return not op.runtime_writeable_weights and (op.xnor or x.is_binary) and int(np.abs(op.weight).max()) <= 1
+    if op.runtime_writeable_weights or not (op.xnor or x.is_binary):
+        return False
+    # No absolute values: that of -128 has no place in eight bits.
+    return int(op.weight.min()) >= -1 and int(op.weight.max()) <= 1
 
 
 def _unrolled(node: Node, op: Mvau, x: TensorType, made: TensorType) -> Module:

@@ -15,6 +15,11 @@ from ...transforms.ir.tensor import Array
 GROUP = 6
 
 
+def latency_of(inputs: int) -> int:
+    """Cycles from so many inputs of a row to its result, at least (bnnflow_neuron)."""
+    return 1 + (counting_levels(inputs) + 1) // 2
+
+
 def counting_levels(inputs: int) -> int:
     """Levels of adders behind the compressors of a row of so many inputs."""
     return ceil(log2(ceil(inputs / GROUP))) if inputs > GROUP else 0
@@ -27,7 +32,8 @@ class Neuron:
     Attributes:
         columns: whose weights are not 0, ascending.
         plus: bit i: the weight of columns[i] is +1; else -1.
-        bounds: numbers of inputs that agree with their weights where a bound is reached, ascending; none: sums leave.
+        bounds: numbers of inputs that agree with their weights where a bound is reached, ascending, from 0 (always) to
+            one more than there are inputs (never); none: sums leave.
         less: what a sum is less than that number.
     """
 
@@ -38,8 +44,8 @@ class Neuron:
 
     @property
     def latency(self) -> int:
-        """Cycles from its inputs to its result, at least (bnnflow_neuron)."""
-        return 1 + (counting_levels(len(self.columns)) + 1) // 2
+        """Cycles from its inputs to its result, at least."""
+        return latency_of(len(self.columns))
 
     @property
     def constant(self) -> int | None:
@@ -66,14 +72,6 @@ class Unrolled:
         """Of each row, those that have a weight: bool, (rows, columns)."""
         return np.ones(self.op.weight.shape, bool) if self.op.xnor else self.op.weight != 0
 
-    @property
-    def counting(self) -> Array:
-        """Rows whose result depends on their inputs: bool, (rows,)."""
-        if not self.op.has_bounds:
-            return np.asarray(self.inputs.any(axis=1))
-        bounds = self.op.bounds + (0 if self.op.xnor else (self.op.weight < 0).sum(axis=1, keepdims=True))
-        return np.asarray(((bounds > 0) & (bounds <= self.inputs.sum(axis=1, keepdims=True))).any(axis=1))
-
     @cached_property
     def neurons(self) -> tuple[Neuron, ...]:
         """Row by row."""
@@ -84,11 +82,13 @@ class Unrolled:
     @cached_property
     def latency(self) -> int:
         """Cycles from a vector to its results: a register, and the rows'."""
-        return 1 + 1 + (counting_levels(int(self.inputs.sum(axis=1).max())) + 1) // 2
+        return 1 + latency_of(int(self.inputs.sum(axis=1).max()))
 
     def _neuron(self, row: Array, inputs: Array, bounds: Array) -> Neuron:
         columns = np.flatnonzero(inputs)
         plus = sum(1 << place for place, column in enumerate(columns) if row[column] > 0)
         # The bits of XNOR are counted where they are equal, others where they are 1: those that agree, less the -1.
         less = 0 if self.op.xnor else int(np.count_nonzero(row < 0))
-        return Neuron(tuple(columns.tolist()), plus, tuple((bounds + less).tolist()), less)
+        # What is always or never reached may be said by any number.
+        reached = np.clip(bounds, -less, len(columns) + 1 - less) + less
+        return Neuron(tuple(columns.tolist()), plus, tuple(reached.tolist()), less)

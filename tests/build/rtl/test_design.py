@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from bnnflow import Problem
 from bnnflow.build.rtl.design import design
-from bnnflow.build.rtl.modules import latencies, module_of, signed_bits
+from bnnflow.build.rtl.modules import Module, latencies, module_of, signed_bits
 from bnnflow.build.rtl.words import checksum, from_words, to_words, word_bytes
 from bnnflow.sim.faults.injection.layout import from_memory, memories, memory
 from bnnflow.transforms.ir.graph import Graph, Node
@@ -76,6 +76,24 @@ def test_memories_are_those_of_faults(name: str) -> None:
         assert np.array_equal(held, each.words(graph.node(each.layer).op))
         found += 1
     assert found
+
+
+def test_what_is_unrolled_and_what_only_seems_to_be() -> None:
+    """A weight of -128 is none of -1, 0 and +1, though eight bits have no 128; bounds may be any numbers."""
+    weight = np.array([[1, -1, 0], [0, 1, 1]], np.int8)
+    bounds = np.array([[-(2**40), 1, 2**40], [0, 1, 2**33]])
+
+    def made(weight: np.ndarray) -> Module:
+        op = Mvau(weight, bounds, False, 0, 2, 3)
+        kind = TensorType((3,), 0, 1)
+        return module_of(Node("a", op, ("x",)), Graph("one", "x", kind, (Node("a", op, ("x",)),), "a").types)
+
+    unrolled = made(weight).unrolled
+    assert unrolled is not None
+    assert [row.bounds for row in unrolled.neurons] == [(0, 2, 3), (0, 1, 3)]
+    assert [(row.columns, row.plus, row.less) for row in unrolled.neurons] == [((0, 1), 1, 1), ((1, 2), 3, 0)]
+    weight[0, 0] = -128
+    assert made(weight).name == "bnnflow_mvau"
 
 
 @given(
