@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import ceil, log2
 
+from ..rtl.unrolled import GROUP, counting_levels
 from .pieces import OF_FOUR_INPUTS, SUMMED, Pieces
 
 
@@ -18,16 +19,24 @@ def luts(family: str, inputs: int) -> int:
     return 2 ** max(0, inputs - (4 if family in OF_FOUR_INPUTS else 6))
 
 
+def sixes(bits: int) -> list[int]:
+    """Sizes of the groups of up to six bits that bnnflow_ones counts first."""
+    return [min(GROUP, bits - first) for first in range(0, bits, GROUP)]
+
+
+def compressors(bits: int) -> int:
+    """Functions that count so many bits, up to six; one by itself needs none."""
+    return bits.bit_length() if bits > 1 else 0
+
+
 def popcount(lane: Pieces, simd: int, most: int) -> None:
     """bnnflow_popcount behind its leaves, of whose result `most` bits are read."""
     leaves = ceil(simd / 3)
     if leaves > 1:
-        groups = ceil(leaves / 6)
-        levels = ceil(log2(groups)) if groups > 1 else 0
-        groups_of = [min(6, leaves - first) for first in range(0, leaves, 6)]
-        terms = [size.bit_length() for size in groups_of]
-        # A bit by itself needs no compressor.
-        six = sum(size.bit_length() * luts(lane.family, size) for size in groups_of if size > 1)
+        levels = counting_levels(leaves)
+        sizes = sixes(leaves)
+        terms = [size.bit_length() for size in sizes]
+        six = sum(compressors(size) * luts(lane.family, size) for size in sizes)
         for _ in range(2):
             lane.term("six", six)
             width = tree(lane, terms, levels, odd=True)

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..rtl.modules import Module
 from ..rtl.unrolled import GROUP, Neuron, counting_levels
-from .arithmetic import different, luts, tree
+from .arithmetic import compressors, different, luts, sixes, tree
 from .pieces import SHIFTS, Pieces
 
 
@@ -27,12 +27,14 @@ def unrolled(made: Pieces, p: Mapping[str, int], module: Module, depths: Sequenc
     # Inputs that no row reads are no registers.
     made.ff(len({column for row in active for column in row.columns}) + module.latency)
     bits = p["OUT"] // len(rows.neurons)
-    dense = rows.inputs.all() and len(active) > 1
+    columns = rows.inputs.shape[1]
+    # Rows of all inputs share what they count by sixes; up to six inputs are one function.
+    dense = rows.inputs.all() and columns > GROUP and len(active) > 1
     lanes = Pieces(made.family)
     for row in active:
         _row(lanes, row, rows.op.act_val, bits, module.latency - 1, counted=not dense)
     if dense:
-        _shared(lanes, rows.inputs.shape[1], active)
+        _shared(lanes, columns, active)
     for key, number in lanes.exact.items():
         made.exact[key] += number
     # Of constants, logic is another than where weights are read.
@@ -49,9 +51,9 @@ def _row(made: Pieces, row: Neuron, act_val: int, bits: int, latency: int, *, co
         results = _results(row, inputs.bit_length(), act_val, bits)
         made.term("function", results * luts(made.family, inputs))
     else:
-        groups = [min(GROUP, inputs - first) for first in range(0, inputs, GROUP)]
+        groups = sixes(inputs)
         if counted:
-            made.term("six", sum(_compressors(size) for size in groups) * luts(made.family, GROUP))
+            made.term("six", sum(compressors(size) * luts(made.family, size) for size in groups))
         results = _results(row, tree(made, [size.bit_length() for size in groups], levels, odd=True), act_val, bits)
         if levels % 2 and row.bounds:
             # What no bound looks at of the sum's register.
@@ -72,22 +74,15 @@ def _results(row: Neuron, counted: int, act_val: int, bits: int) -> int:
     return sum(len(set(column)) > 1 for column in columns)
 
 
-def _compressors(inputs: int) -> int:
-    """Functions that count so many inputs; one by itself needs none."""
-    return inputs.bit_length() if inputs > 1 else 0
-
-
 def _shared(made: Pieces, columns: int, active: Sequence[Neuron]) -> None:
     """Counts of the same inputs, which rows of all inputs share where their weights agree."""
-    for first in range(0, columns, GROUP):
-        size = min(GROUP, columns - first)
+    groups = sixes(columns)
+    for size in groups:
         if size > 1:
             # The lowest bit of a count is the same function for all signs, or its complement.
-            number = 1 + (_compressors(size) - 1) * different(2**size, len(active))
+            number = 1 + (compressors(size) - 1) * different(2**size, len(active))
             made.term("six", number * luts(made.family, size))
-    groups = -(-columns // GROUP)
-    if groups % 2 and groups > 1:
+    if len(groups) % 2:
         # The last counts have no partner to be added to: they are registers by themselves.
-        first = (groups - 1) * GROUP
-        kinds = {row.plus >> first for row in active}
-        made.ff((len(kinds) - len(active)) * (columns - first).bit_length())
+        kinds = {row.plus >> columns - groups[-1] for row in active}
+        made.ff((len(kinds) - len(active)) * groups[-1].bit_length())
