@@ -70,8 +70,13 @@ def _anonymous(source: UnitSource, files: Mapping[str, str]) -> tuple[str, dict[
     renamed |= {wire: f"out{place}" for place, (wire, _) in enumerate(source.leaves)}
     for wire, name in renamed.items():
         text = re.sub(rf"\b{wire}_(valid|ready|data|push)\b", rf"{name}_\1", text)
+    # In one pass, for an unrolled unit has a name a row; of names within each other the first counts.
+    places: dict[str, str] = {}
     for place, name in enumerate(source.names):
-        text = re.sub(rf"\b(unused_)?{name}(_next)?\b", rf"\1n{place}\2", text)
+        for before in ("", "unused_"):
+            for behind in ("", "_next"):
+                places.setdefault(f"{before}{name}{behind}", f"{before}n{place}{behind}")
+    text = re.sub(r"\b\w+\b", lambda word: places.get(word[0], word[0]), text)
     # A unit's memories have numbers of the network.
     numbers = list(dict.fromkeys(re.findall(r"\bhost_writes\[(\d+)\]", text)))
     for place, number in enumerate(numbers):

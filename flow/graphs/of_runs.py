@@ -11,7 +11,7 @@ from bnnflow import CHECK_FAILED, Problem
 
 from ...transforms.ir.contract import InputContract
 from ...transforms.ir.graph import Graph
-from ..run.folder import Run, verify_recorded
+from ..run.folder import Run
 from ..run.names import FOLDED, HARDWARE
 from .inputs import open_graph
 
@@ -68,7 +68,7 @@ def networks(path: Path, contract: InputContract | None = None) -> Source:
     # Who asks about a run's hardware means the files that lie there.
     for place in places:
         for written in sorted((place / HARDWARE).rglob("*")):
-            verify_recorded(written)
+            run.verify(written)
     from ..recipe.of_runs import recipe_of
 
     recipe = recipe_of(run)

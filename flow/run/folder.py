@@ -231,6 +231,22 @@ class Run:
                 faults.append(f"{relative} was changed or damaged since it was written")
         return faults
 
+    def verify(self, path: Path) -> None:
+        """Refuse a file of this folder that is not what was written here; what is none passes.
+
+        Raises:
+            Problem: the file differs from the sha256 in the manifest (status 1).
+        """
+        if not path.is_file():
+            return
+        relative = path.absolute().relative_to(self.folder).as_posix()
+        digest = self._digest(relative)
+        for name, stage in self.manifest["stages"].items():
+            if stage["files"].get(relative, digest) != digest:
+                raise damaged(path, name)
+        if self.manifest["files"].get(relative, digest) != digest:
+            raise damaged(path)
+
     def holds(self, relative: str) -> bool:
         """Whether a file was written here, be it still there or not."""
         return relative in self._records()
@@ -309,12 +325,5 @@ def verify_recorded(path: Path) -> None:
         Problem: the file differs from the sha256 in the manifest, or the manifest is damaged (status 1).
     """
     run = Run.find(path)
-    if run is None or not path.is_file():
-        return
-    relative = path.absolute().relative_to(run.folder).as_posix()
-    digest = run._digest(relative)
-    for name, stage in run.manifest["stages"].items():
-        if stage["files"].get(relative, digest) != digest:
-            raise damaged(path, name)
-    if run.manifest["files"].get(relative, digest) != digest:
-        raise damaged(path)
+    if run is not None:
+        run.verify(path)

@@ -272,14 +272,19 @@ class _Edges:
         self, bounds: Sequence[int], scale: Fraction, shift: Fraction, curve: MonotoneCurve
     ) -> list[tuple[float, float]]:
         """Float ties by what a program adds before it rounds: edges too near to the values beside their bounds."""
-        width = self.quantizer.blur * float(self.unit)
+        unit, slope, offset = float(self.unit), float(scale), float(shift)
+        width = self.quantizer.blur * unit
         ties: list[tuple[float, float]] = []
         (low, high), step = self.kind.range, self.kind.step
         for i, bound in enumerate(bounds if width else ()):
-            edge = self.quantizer.edge(self.channel, i, self.unit)
             first = low - (low - bound) // step * step
             # A value at the edge is safe, so that the next one counts, too.
-            beside = (each for each in range(first - 2 * step, first + 2 * step, step) if low <= each <= high)
+            beside = [each for each in range(first - 2 * step, first + 2 * step, step) if low <= each <= high]
+            if curve == STRAIGHT:
+                # Rationals take their time: only for what float64 cannot tell from near.
+                about, loose = self.quantizer.halves[i] * unit / 2, 2 * width + 1e-12 * abs(offset)
+                beside = [each for each in beside if abs(slope * each + offset - about) < loose + 1e-12 * abs(about)]
+            edge = self.quantizer.edge(self.channel, i, self.unit) if beside else Fraction(0)
             away = [abs(curve(scale * each + shift) - edge) for each in beside]
             if any(each < width and (self.inexact or each > 0) for each in away):
                 ties.append((float(edge), width))
