@@ -6,7 +6,7 @@ from collections import Counter
 from math import ceil, log2, prod
 
 from ...transforms.memories import FEW_WORDS
-from ..rtl.modules import Memory
+from ..rtl.memory import Memory
 from .memory import Mapped, address_bits, pointed, read_only, ring
 
 # Products of so many bits and more are made by multipliers, where both factors have two or more.

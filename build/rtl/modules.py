@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from math import ceil, log2, prod
 from typing import assert_never
 
@@ -31,78 +30,19 @@ from ...transforms.ir.ops import (
     Thresholding,
 )
 from ...transforms.ir.tensor import Array, TensorType
-from ...transforms.memories import FEW_WORDS, prefers_block_ram, words_of_a_row
+from ...transforms.memories import FEW_WORDS
 from ...transforms.streams import WindowMoves
-from ..memories import joined_words, weight_lines, words_hex
+from ..memories import weight_lines, words_hex
 from .control import Control, Rows
+from .memory import Memory
 from .unrolled import Unrolled
-from .words import value_bits
+from .words import packed, value_bits
 
 Parameter = int | str
 MOST_LEVELS = 1023
 # A vector of so many words, and of as many bits where four lie beside each other, is kept in LUT RAM, whatever tools
 # would take: behind a block RAM its path would be the unit's slowest (6 ns on an ECP5), and blocks are few.
 _FEW_KEPT, _MOST_KEPT = 16, 8192
-
-
-@dataclass(frozen=True)
-class Memory:
-    """What a memory holds.
-
-    Attributes:
-        depth: words; 0 where a unit has the port, but nothing to read.
-        width: bits of a word.
-        contents: makes its words.
-        style: of the array, as it stands in SystemVerilog: "auto", "block" or "distributed".
-        rows: as they are stored where a host writes them or errors are corrected; None: constants.
-        sets: of words, one of which is read.
-        passes: times that an image reads all words.
-        same: counts bits of a word that are the same in all words, which tools find; None: there are none.
-    """
-
-    depth: int
-    width: int
-    contents: Callable[[], list[str]] = field(default=list, compare=False)
-    style: str = "auto"
-    rows: Rows | None = None
-    sets: int = 1
-    passes: int = 1
-    same: Callable[[], int] | None = field(default=None, compare=False)  # it follows from the contents
-
-    @cached_property
-    def fixed(self) -> int:
-        """Bits of a word that are the same in all words; counted when they are asked for."""
-        return 0 if self.same is None else self.same()
-
-    @cached_property
-    def words(self) -> list[str]:
-        """In hexadecimal, word 0 first; made when they are asked for: sizes alone say what hardware costs."""
-        return self.contents()
-
-    @property
-    def joined(self) -> int:
-        """Words of a row that is read ahead of block RAM (bnnflow_memory); 0 for what does not lie there."""
-        return words_of_a_row(self.width, self.depth) if self.style == "block" and self.depth > FEW_WORDS else 0
-
-    @property
-    def rows_of_words(self) -> list[str]:
-        """Its words as they lie in the file: joined to rows, in hexadecimal."""
-        return joined_words(self.words, self.width, self.joined) if self.joined > 1 else self.words
-
-    @property
-    def bits(self) -> int:
-        """Of its words."""
-        return self.width * self.depth
-
-    @property
-    def stored_bits(self) -> int:
-        """As they are stored, of all sets."""
-        return self.bits if self.rows is None else self.rows.bits * len(self.rows.words) * self.sets
-
-    @property
-    def prefers_block_ram(self) -> bool:
-        """Whether block RAM takes its place where no one says (`transforms.memories`)."""
-        return prefers_block_ram(self.width, self.depth)
 
 
 @dataclass(frozen=True, slots=True)
@@ -431,11 +371,6 @@ def _signed(kind: TensorType) -> bool:
 def signed_bits(low: int, high: int) -> int:
     """Bits of two's complement that hold all from `low` to `high`."""
     return max(max(high, 0).bit_length(), (-low - 1).bit_length() if low < 0 else 0) + 1
-
-
-def packed(values: list[int], bits: int = 32) -> str:
-    """Numbers side by side as a SystemVerilog constant, the first lowest."""
-    return f"{len(values) * bits}'h{words_hex(np.array([values]), bits)[0]}"
 
 
 def _style(node: Node, style: str) -> str:

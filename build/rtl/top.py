@@ -12,10 +12,11 @@ from ...transforms.ir.graph import Graph
 from ...transforms.streams import Converter, Stream, Streams, StreamUnit
 from . import top_control
 from .control import MOST_ROW, Control, Rows
-from .modules import Memory, Module, packed
+from .memory import Memory
+from .modules import Module
 from .top_control import HostMemory
 from .unrolled import Unrolled
-from .words import value_bits, word_bytes
+from .words import packed, value_bits, word_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,19 +274,10 @@ class Top:
                 value = row.constant + (rows.op.act_val if row.bounds else 0)
                 self.instances.append(f"  assign {out} = {bits}'d{value % 2**bits};")
                 continue
-            number = len(row.columns)
-            parameters: dict[str, int | str] = {
-                "N": number,
-                "PLUS": f"{number}'h{row.plus:x}",
-                "LEVELS": len(row.bounds),
-                **({"BOUNDS": packed(list(row.bounds))} if row.bounds else {"LESS": row.less}),
-                "OBITS": bits,
-                "ACT_VAL": rows.op.act_val,
-                "LATENCY": rows.latency - 1,
-            }
             given = ", ".join(f"{x}[{column}]" for column in reversed(row.columns))
-            ports = {"x": x if number == inputs else f"{{{given}}}", "result": out}
-            self._instance("bnnflow_neuron", f"{unit}_row{place}", parameters, ports, reset=False)
+            ports = {"x": x if len(row.columns) == inputs else f"{{{given}}}", "result": out}
+            own = row.parameters | {"OBITS": bits, "ACT_VAL": rows.op.act_val, "LATENCY": rows.latency - 1}
+            self._instance("bnnflow_neuron", f"{unit}_row{place}", own, ports, reset=False)
         return {"x": x, "results": results}
 
     def _guarded(

@@ -10,6 +10,7 @@ import numpy as np
 
 from ...transforms.ir.ops import Mvau
 from ...transforms.ir.tensor import Array
+from .words import packed
 
 # Inputs that one compressor counts.
 GROUP = 6
@@ -46,6 +47,13 @@ class Neuron:
     def latency(self) -> int:
         """Cycles from its inputs to its result, at least."""
         return latency_of(len(self.columns))
+
+    @property
+    def parameters(self) -> dict[str, int | str]:
+        """Those of bnnflow_neuron that follow from the row."""
+        number, levels = len(self.columns), len(self.bounds)
+        bounds: dict[str, int | str] = {"BOUNDS": packed(list(self.bounds))} if levels else {"LESS": self.less}
+        return {"N": number, "PLUS": f"{number}'h{self.plus:x}", "LEVELS": levels, **bounds}
 
     @property
     def constant(self) -> int | None:

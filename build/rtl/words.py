@@ -1,4 +1,4 @@
-"""Words of a stream as bytes, little end first: what a host sends to the hardware and reads from it."""
+"""Words of a stream as bytes, little end first: what a host sends to the hardware and reads from it; and constants."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import numpy as np
 
 from ...transforms.ir.tensor import Array, TensorType
 from ...transforms.streams import Stream
+from ..memories import words_hex
 
 
 def value_bits(kind: TensorType) -> int:
@@ -58,3 +59,8 @@ def checksum(values: Array, stream: Stream) -> int:
     numbers = whole.view("<u8").astype(np.uint64)
     folded = (numbers * (2 * np.arange(parts, dtype=np.uint64) + 1)).sum(1, dtype=np.uint64)
     return int((folded * np.arange(1, len(words) + 1, dtype=np.uint64)).sum(dtype=np.uint64))
+
+
+def packed(values: list[int], bits: int = 32) -> str:
+    """Numbers side by side as a SystemVerilog constant, the first lowest."""
+    return f"{len(values) * bits}'h{words_hex(np.array([values]), bits)[0]}"

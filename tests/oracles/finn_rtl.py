@@ -19,7 +19,8 @@ import numpy as np
 
 from bnnflow.build.cosim.verilator import Stalls, Tools
 from bnnflow.build.memories import words_hex
-from bnnflow.build.rtl.modules import Memory, Module
+from bnnflow.build.rtl.memory import Memory
+from bnnflow.build.rtl.modules import Module
 from bnnflow.build.rtl.words import from_words, value_bits, word_bytes
 from bnnflow.flow.graphs.cosimulation import STALLS
 from bnnflow.flow.run.tools import simulation_tools
