@@ -40,13 +40,16 @@ _WAVEFORMS = {
 }
 _OPTIMIZE = {False: "-O1", True: "-O3"}
 _LINK = ("-pthread", "-latomic")
-# What it means that an assertion of bnnflow_fifo fails, by its label.
+# What it means that an assertion fails, by its label.
 _ASSERTED = {
     "place_there": "a place was taken that was not free",
     "no_overflow": "a word was written over one that waits",
     "word_there": "a word was offered that was not there, or none that was",
     "place_free": "a place was called free that was not, or none that was",
     "data_wait": "data changed, or were taken back, while they waited",
+    "row_there": "a word of a memory was read before it was there",
+    "sum_fits": "a sum has more bits than its place",
+    "result_fits": "a result has more bits than its place",
 }
 
 
@@ -216,8 +219,9 @@ class Program:
     def _refuse_broken(self, said: str) -> None:
         """Refuse a run in which an assertion failed, or whose last lines are not as they should be."""
         if (failed := re.search(r"Assertion failed in \w+\.\w+\.(\S+)\.(\w+):", said)) is not None:
-            stream = self.design.fifos.get(failed[1], failed[1])
-            what = f"stream {stream!r}: {_ASSERTED.get(failed[2], failed[2])}"
+            stream, unit = self.design.fifos.get(failed[1]), failed[1].split(".")[0].removeprefix("u_")
+            place = f"unit {unit!r}" if stream is None else f"stream {stream!r}"
+            what = f"{place}: {_ASSERTED.get(failed[2], failed[2])}"
             raise Problem(what, self.design.name, "this is a bug: please report it", CHECK_FAILED)
         last = re.search(r"taken \d+ of \d+, last (\w+), surplus (\d)", said)
         if last is None or last[1] != "right" or last[2] != "0":

@@ -133,7 +133,7 @@ def design(
 
 
 def named_in(text: str, library: Mapping[str, str]) -> list[str]:
-    """The modules of a library that a text names, those that they name, and so on.
+    """The modules of a library that a text names outside comments, those that they name, and so on.
 
     Args:
         text: SystemVerilog.
@@ -142,7 +142,7 @@ def named_in(text: str, library: Mapping[str, str]) -> list[str]:
     found: dict[str, None] = {}
     texts = [text]
     while texts:
-        for name in re.findall(r"\bbnnflow_\w+", texts.pop()):
+        for name in re.findall(r"\bbnnflow_\w+", re.sub(r"//.*", "", texts.pop())):
             if name in library and name not in found:
                 found[name] = None
                 texts.append(library[name])

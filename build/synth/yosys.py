@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import subprocess
 import tempfile
 import time
@@ -17,6 +18,12 @@ from .families import Family
 from .logic_cells import logic_cells
 
 _NETLIST = "netlist.json"
+# Strings, which stay, or what makes no cells: comments, checks of parameters, what only simulation reads, and space.
+_NO_CELLS = re.compile(
+    r'("(?:[^"\\\n]|\\.)*")'
+    r"|(?://[^\n]*|`(?:ifndef __ICARUS__|ifdef BNNFLOW_(?:ASSERT|STATISTICS|UNKNOWN))\b.*?`endif\b|\s+)+",
+    re.DOTALL,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +55,11 @@ class Sources:
 
     @property
     def digest(self) -> str:
-        """sha256 of all of it."""
+        """sha256 of all that cells come from: not of comments, spaces, checks of parameters and of simulation."""
         total = hashlib.sha256(self.top.encode())
         for path, text in sorted(self.files.items()):
-            total.update(f"\0{path}\0{text}".encode())
+            made = _NO_CELLS.sub(r"\1 ", text) if path.endswith(".sv") else text
+            total.update(f"\0{path}\0{made}".encode())
         return total.hexdigest()
 
 

@@ -136,7 +136,7 @@ WINDOWS = (
         ({**_WINDOW, "VALUES": 0},),
         (
             fault("a window begins before all its words are there", "sliding_window", "HELD = (", "HELD = -1 + ("),
-            fault("a window has a row less", "sliding_window", "KBITS'(KH - 2)", "KBITS'(KH - 3)"),
+            fault("a window has a row less", "walk", "KBITS'(ROWS - 2)", "KBITS'(ROWS - 3)"),
         ),
     ),
     Proof(

@@ -114,15 +114,15 @@ GUARDED = (
             _guarded(1, 2, sets=2, checks=4, PASSES=2),
         ),
         (
-            fault("what was read before a write is written back", "guarded_memory", "write | begins ?", "begins ?"),
+            fault("what was read before a write is written back", "mender", "write | begins ?", "begins ?"),
             fault(
                 "what is mended is written over the host's",
                 "guarded_memory",
                 "write ? encoded : written",
                 "mend ? written : encoded",
             ),
-            fault("a row is mended twice", "guarded_memory", "& (old == '0)", ""),
-            fault("another row is written", "guarded_memory", "mend_row <= from", "mend_row <= addr"),
+            fault("a row is mended twice", "mender", "& (old == '0)", ""),
+            fault("another row is written", "mender", "mend_row <= from", "mend_row <= row"),
             fault(
                 "a set begins within an image",
                 "turn",
@@ -154,7 +154,7 @@ GUARDED = (
             _guarded(2, 1, checks=3, FLIPS=2),
             _guarded(3, 1, joined=2, checks=4, FLIPS=2),
         ),
-        (fault("it is told without a word that is read", "guarded_memory", "used & beyond", "beyond"),),
+        (fault("it is told without a word that is read", "mender", "was_used & beyond", "beyond"),),
         memory="u_part.u_rows.words",
     ),
     Proof(
@@ -169,16 +169,16 @@ GUARDED = (
         (
             fault("it reads while the unit does", "scrubber", "&since & ~busy", "&since"),
             fault("the last row is left out", "scrubber", "RBITS'(ROWS - 1)", "RBITS'(ROWS - 2)"),
-            fault("it looks and mends nothing", "guarded_memory", "(used | looked)", "used"),
-            fault("it mends the row of the unit", "guarded_memory", "from <= read", "from <= addr"),
-            fault("what it read before a write is written back", "guarded_memory", "write | begins ?", "begins ?"),
+            fault("it looks and mends nothing", "mender", "(was_used | looked)", "was_used"),
+            fault("it mends another row", "mender", "from <= row", "from <= looks ? '0 : row"),
+            fault("what it read before a write is written back", "mender", "write | begins ?", "begins ?"),
             fault(
                 "what it mends is written over the host's",
                 "guarded_memory",
                 "write ? encoded : written",
                 "mend ? written : encoded",
             ),
-            fault("a row is mended twice", "guarded_memory", "& (old == '0)", ""),
+            fault("a row is mended twice", "mender", "& (old == '0)", ""),
         ),
         memory="u_part.u_rows.words",
     ),
@@ -186,7 +186,7 @@ GUARDED = (
         "bnnflow_guarded_memory",
         "with a scrubber: two flipped bits of a row are told with every word that is read of it, not with every walk",
         (_guarded(2, 1, checks=3, FLIPS=2, SCRUB=1),),
-        (fault("walks tell of them, too", "guarded_memory", "used & beyond", "(used | looked) & beyond"),),
+        (fault("walks tell of them, too", "mender", "was_used & beyond", "(was_used | looked) & beyond"),),
         memory="u_part.u_rows.words",
     ),
 )

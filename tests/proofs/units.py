@@ -75,16 +75,16 @@ MATRICES = (
             {**_SIGNS, "LEVELS": 1, "XBITS": 1, "XSIGNED": 0, "WBITS": 2, "TERNARY": 1, "MW": 3, "SIMD": 3},
         ),
         (
-            fault("later rows read the next vector", "mvau", "read <= reads ? s_data : now", "read <= s_data"),
-            fault("a result has no place", "mvau", "(s_valid | ~reads) & (free | ~last)", "s_valid | ~reads"),
-            fault("a bound comes a cycle late", "mvau", "READ == 1 ? ahead & ahead_first : early", "is_sum & is_last"),
+            fault("later rows read the next vector", "vector", "read <= reads ? s_data : now", "read <= s_data"),
+            fault("a result has no place", "vector", "(s_valid | ~reads) & (free | ~last)", "s_valid | ~reads"),
+            fault("a bound comes a cycle late", "flags", "READ == 1 ? ahead & ahead_first : early", "is_sum & is_last"),
             fault(
                 "a bound is asked for with the last sum, and read without",
-                "mvau",
+                "flags",
                 "READ == 1 ? ahead & ahead_first : early",
                 "READ == 1 ? ahead & ahead_last : early",
             ),
-            fault("inputs do not wait for weights", "mvau", ".CYCLES(READ - 1)", ".CYCLES(0)", {"READ": 2}),
+            fault("inputs do not wait for weights", "vector", ".CYCLES(READ - 1)", ".CYCLES(0)", {"READ": 2}),
             fault("a sum goes on with the row before", "row", "first ? start : total", "total"),
             fault("a bound is one higher", "row", "lacking : BOUND & first", "lacking : 1'b0"),
             fault(

@@ -74,10 +74,24 @@ module bnnflow_channelwise #(
   logic [PE*XBITS-1:0] held;
   logic [PE*OBITS-1:0] results;
   always_ff @(posedge clk) held <= s_data;
+`ifdef BNNFLOW_ASSERT
+  logic taken;
+  always_ff @(posedge clk) taken <= step & ~rst;
+`endif
   for (genvar p = 0; p < PE; p++) begin : g_lane
     wire [OBITS-1:0] a = OBITS'($signed({SIGNED & held[(p+1)*XBITS-1], held[p*XBITS+:XBITS]}));
     wire [OBITS-1:0] b = OBITS'($signed(constants[p*FBITS+:FBITS]));
-    always_ff @(posedge clk) results[p*OBITS+:OBITS] <= ADD ? a + b : a * b;
+    wire [OBITS-1:0] result = ADD ? a + b : a * b;
+    always_ff @(posedge clk) results[p*OBITS+:OBITS] <= result;
+`ifdef BNNFLOW_ASSERT
+    // Whether results have a sign is their reader's to know.
+    wire signed [63:0] value = 64'($signed({SIGNED & held[(p+1)*XBITS-1], held[p*XBITS+:XBITS]}));
+    wire signed [63:0] constant = 64'($signed(constants[p*FBITS+:FBITS]));
+    wire signed [63:0] exact = ADD ? value + constant : value * constant;
+    always_ff @(posedge clk)
+      if (taken)
+        result_fits : assert (exact == 64'(result) || exact == 64'($signed(result)));
+`endif
   end
   bnnflow_delay #(
       .CYCLES(LATENCY)

@@ -57,104 +57,72 @@ module bnnflow_control #(
     input logic [MANY-1:0] mended,
     input logic [MANY-1:0] failed
 );
-  localparam int EBITS = ENTRY > 1 ? $clog2(ENTRY) : 1;
-  localparam int LBITS = LEAVE > 1 ? $clog2(LEAVE) : 1;
-  localparam int PARTS = (ROW + 31) / 32;
   localparam int CBITS = $clog2(MANY + 1);
 
-  // Images.
-  logic [EBITS-1:0] word_in;
-  logic [LBITS-1:0] word_out;
-  logic [31:0] cycles, began, ended, since, interval, timer, timed, latency, repairs, losses;
-  logic timing;
+  logic begins, ends;
+  logic [31:0] cycles, began, ended, interval, latency;
+  bnnflow_images #(
+      .ENTRY(ENTRY),
+      .LEAVE(LEAVE)
+  ) u_images (
+      .clk(clk),
+      .rst(rst),
+      .clear(clear),
+      .in(in),
+      .out(out),
+      .begins(begins),
+      .ends(ends),
+      .cycles(cycles),
+      .began(began),
+      .ended(ended),
+      .interval(interval),
+      .latency(latency)
+  );
+  logic [31:0] repairs, losses;
   // Unsigned, which $countones is not, nor what it is cast to.
   wire [CBITS-1:0] mends = CBITS'($countones(mended));
   wire [CBITS-1:0] fails = CBITS'($countones(failed));
-  wire begins = in & (word_in == '0);
-  wire ends = out & (word_out == LBITS'(LEAVE - 1));
   always_ff @(posedge clk) begin
-    cycles <= cycles + 1'b1;
-    if (in) word_in <= word_in == EBITS'(ENTRY - 1) ? '0 : word_in + 1'b1;
-    if (out) word_out <= ends ? '0 : word_out + 1'b1;
-    if (begins) began <= began + 1'b1;
-    if (ends) ended <= ended + 1'b1;
-    since <= ends ? 32'd1 : since + 1'b1;
-    if (ends) interval <= since;
-    timer <= begins & ~timing ? 32'd1 : timer + 1'b1;
-    if (begins & ~timing) begin
-      timing <= 1'b1;
-      timed  <= began;
-    end else if (timing & ends & (ended == timed)) begin
-      timing  <= 1'b0;
-      latency <= timer;
-    end
     repairs <= repairs + 32'(mends);
     losses  <= losses + 32'(fails);
     if (rst | clear) begin
-      cycles   <= '0;
-      interval <= '0;
-      latency  <= '0;
-      repairs  <= '0;
-      losses   <= '0;
-    end
-    if (rst) begin
-      word_in <= '0;
-      word_out <= '0;
-      began <= '0;
-      ended <= '0;
-      since <= '0;
-      timing <= 1'b0;
+      repairs <= '0;
+      losses  <= '0;
     end
   end
 
-  // What the host writes.
   logic [SBITS-1:0] wanted;
-  logic [31:0] memory;
-  logic stores;
-  // Nothing is written at power-up, before a reset.
-  initial stores = 1'b0;
-  // No always_ff: what it writes, no initial may write, too.
-  // verilator lint_off WIDTHTRUNC
-  always @(posedge clk) begin
-    clear  <= write & (write_addr[15:2] == 14'h009) & ~rst;
-    stores <= write & (write_addr[15:2] == 14'h015) & ~rst;
-    memory <= write_data;
-    if (write & (write_addr[15:2] == 14'h010) & (write_data < SETS))
-      wanted <= write_data[SBITS-1:0];
-    if (write & (write_addr[15:2] == 14'h014)) row <= write_data;
-    if (rst) begin
-      wanted <= '0;
-      row <= '0;
-    end
-  end
-  // verilator lint_on WIDTHTRUNC
-  for (genvar i = 0; i < PARTS; i++) begin : g_part
-    localparam int WIDE = i < PARTS - 1 ? 32 : ROW - 32 * i;
-    always_ff @(posedge clk)
-      if (write & write_addr[15] & (write_addr[14:2] == 13'(i)))
-        data[32*i+:WIDE] <= write_data[WIDE-1:0];
-  end
-  for (genvar i = 0; i < MANY; i++) begin : g_memory
-    assign writes[i] = stores & (memory == i);
-  end
-  // Whether the first image with this set has left; numbers alone do not say it of images long ago.
-  logic left;
-  // Whether all images with the set before have left.
+  bnnflow_asked #(
+      .MEMORIES(MEMORIES),
+      .SETS(SETS),
+      .ROW(ROW)
+  ) u_asked (
+      .clk(clk),
+      .rst(rst),
+      .write(write),
+      .write_addr(write_addr),
+      .write_data(write_data),
+      .clear(clear),
+      .wanted(wanted),
+      .writes(writes),
+      .row(row),
+      .data(data)
+  );
   logic settled;
-  always_ff @(posedge clk) begin
-    if (ends & (ended == at)) left <= 1'b1;
-    if (wanted != set && (left || (at == began && !begins))) begin
-      set <= wanted;
-      at <= began + 32'(begins);
-      left <= 1'b0;
-      settled <= 1'b0;
-    end else if (ended == at) settled <= 1'b1;
-    if (rst) begin
-      set  <= '0;
-      at   <= '0;
-      left <= 1'b0;
-    end
-  end
+  bnnflow_sets #(
+      .SETS(SETS)
+  ) u_sets (
+      .clk(clk),
+      .rst(rst),
+      .wanted(wanted),
+      .begins(begins),
+      .ends(ends),
+      .began(began),
+      .ended(ended),
+      .set(set),
+      .at(at),
+      .settled(settled)
+  );
 
   // What it reads, two cycles after the address.
   wire [12:0] stream = read_addr[15:3] & 13'h7ff;

@@ -122,4 +122,14 @@ module bnnflow_fifo #(
     end
   end
 `endif
+`ifdef BNNFLOW_UNKNOWN
+  // For simulators of four states, which Verilator is not; Icarus knows no $isunknown, and no $error in always_ff.
+  always @(posedge clk)
+    if (!rst) begin
+      assert (^{take, push, m_valid, m_ready} !== 1'bx)
+      else $error("%m: unknown handshake");
+      assert (!m_valid || ^m_data !== 1'bx)
+      else $error("%m: unknown data");
+    end
+`endif
 endmodule

@@ -44,7 +44,15 @@ module bnnflow_global_acc_pool #(
   assign s_ready = ~leaves;
   for (genvar p = 0; p < PE; p++) begin : g_channel
     wire [OBITS-1:0] a = OBITS'($signed({SIGNED & s_data[(p+1)*XBITS-1], s_data[p*XBITS+:XBITS]}));
-    assign now[p*OBITS+:OBITS] = begins ? a : a + earlier[p*OBITS+:OBITS];
+    wire [OBITS-1:0] b = earlier[p*OBITS+:OBITS];
+    assign now[p*OBITS+:OBITS] = begins ? a : a + b;
+`ifdef BNNFLOW_ASSERT
+    wire [OBITS:0] exact = {SIGNED & a[OBITS-1], a} + {SIGNED & b[OBITS-1], b};
+    wire above = SIGNED & exact[OBITS-1];
+    always_ff @(posedge clk)
+      if (!rst && step && !leaves && !begins)
+        sum_fits : assert (exact[OBITS] == above);
+`endif
   end
   always_ff @(posedge clk) begin
     if (step && !leaves) sums[fold] <= now;

@@ -74,60 +74,27 @@ module bnnflow_guarded_memory #(
   end
 `endif
 
-  // What is read: for the unit, else for the scrubber.
-  logic [RBITS-1:0] addr, turn, walk, read;
-  logic [JBITS-1:0] part, place;
+  logic [RBITS-1:0] read;
+  logic [JBITS-1:0] place;
   logic looks;
-  bnnflow_turn #(
+  bnnflow_reader #(
       .WORDS (WORDS),
       .SETS  (SETS),
       .JOINED(JOINED),
       .PASSES(PASSES),
-      .IBITS (IBITS)
-  ) u_turn (
-      .clk (clk),
-      .rst (rst),
-      .next(next),
-      .set (set),
-      .at  (at),
-      .addr(addr),
-      .part(part)
+      .IBITS (IBITS),
+      .LATE  (LATE),
+      .SCRUB (SCRUB)
+  ) u_reader (
+      .clk  (clk),
+      .rst  (rst),
+      .next (next),
+      .set  (set),
+      .at   (at),
+      .read (read),
+      .looks(looks),
+      .place(place)
   );
-  bnnflow_delay #(
-      .WIDTH (RBITS),
-      .CYCLES(LATE)
-  ) u_late (
-      .clk(clk),
-      .rst(1'b0),
-      .d  (addr),
-      .q  (turn)
-  );
-  // The word of the row that comes out of the memory.
-  bnnflow_delay #(
-      .WIDTH (JBITS),
-      .CYCLES(1 + LATE)
-  ) u_place (
-      .clk(clk),
-      .rst(1'b0),
-      .d  (part),
-      .q  (place)
-  );
-  if (SCRUB > 0) begin : g_scrub
-    bnnflow_scrubber #(
-        .ROWS (SETS * ROWS),
-        .PAUSE(SCRUB)
-    ) u_scrubber (
-        .clk  (clk),
-        .rst  (rst),
-        .busy (next),
-        .looks(looks),
-        .row  (walk)
-    );
-  end else begin : g_no_scrub
-    assign looks = 1'b0;
-    assign walk  = '0;
-  end
-  assign read = looks ? walk : turn;
 
   logic [BITS-1:0] stored, written, repaired, encoded;
   logic [DATA-1:0] decoded;
@@ -167,34 +134,29 @@ module bnnflow_guarded_memory #(
   );
 
   wire [WIDTH-1:0] taken = decoded[place*WIDTH+:WIDTH];
+  bnnflow_mender #(
+      .ROWS (SETS * ROWS),
+      .BITS (BITS),
+      .CODED(CODED)
+  ) u_mender (
+      .clk(clk),
+      .rst(rst),
+      .used(next),
+      .looks(looks),
+      .row(read),
+      .write(write),
+      .corrected(corrected),
+      .beyond(beyond),
+      .repaired(repaired),
+      .mend(mend),
+      .mend_row(mend_row),
+      .written(written),
+      .mended(mended),
+      .failed(failed)
+  );
   if (CODED) begin : g_coded
-    // A row is written back three cycles after its address. Until then, and where the host wrote, what is read is old.
-    // Nothing is written at power-up, before a reset.
-    initial mend = 1'b0;
-    logic used, looked;
-    logic [RBITS-1:0] from;
-    logic [1:0] old;
-    wire begins = (used | looked) & corrected & (old == '0) & ~write;
-    // No always_ff: what it writes, no initial may write, too.
-    always @(posedge clk) begin
-      data <= taken;
-      used <= next & ~rst;
-      looked <= looks & ~rst;
-      from <= read;
-      written <= repaired;
-      mend_row <= from;
-      mend <= begins & ~rst;
-      failed <= used & beyond & ~rst;
-      old <= rst ? '0 : write | begins ? 2'd3 : old == '0 ? '0 : old - 1'b1;
-    end
-    assign mended = mend & ~write;
+    always_ff @(posedge clk) data <= taken;
   end else begin : g_plain
-    wire unused = &{corrected, beyond, repaired};
     assign data = taken;
-    assign mend = 1'b0;
-    assign mend_row = '0;
-    assign written = '0;
-    assign mended = 1'b0;
-    assign failed = 1'b0;
   end
 endmodule

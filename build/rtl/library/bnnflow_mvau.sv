@@ -63,8 +63,6 @@ module bnnflow_mvau #(
   localparam int SUM = XNOR || TERNARY ? COUNT : TREE / 2 + (WBITS == 1 ? 0 : 1);
   // Memories; the sum; the accumulator; thresholds.
   localparam int LATENCY = READ + SUM + 1 + (LEVELS > 1 ? 2 : 0);
-  localparam int SFBITS = SF > 1 ? $clog2(SF) : 1;
-  localparam int NFBITS = NF > 1 ? $clog2(NF) : 1;
 
 `ifndef __ICARUS__
   if (MH % PE != 0 || MW % SIMD != 0) begin : g_check
@@ -72,6 +70,9 @@ module bnnflow_mvau #(
   end
   if (XNOR && (XBITS != 1 || WBITS != 1)) begin : g_check2
     $error("XNOR is of bits");
+  end
+  if (XNOR && SBITS < $clog2(MW + 2)) begin : g_check6
+    $error("a sum does not fit SBITS");
   end
   if (TERNARY && (XNOR || XBITS != 1 || WBITS != 2)) begin : g_check4
     $error("TERNARY is of bits and weights of two");
@@ -84,89 +85,27 @@ module bnnflow_mvau #(
   end
 `endif
 
-  // Steps. Whether a step reads and whether it ends a row are registers, since streams and memories wait for both.
-  logic [SFBITS-1:0] sf;
-  logic [NFBITS-1:0] nf;
-  logic free, reads, last;
-  wire first = sf == 0;
-  wire step = (s_valid | ~reads) & (free | ~last);
-  assign s_ready = reads & (free | ~last);
-  assign weights_next = step;
-  always_ff @(posedge clk) begin
-    if (step) begin
-      sf   <= last ? '0 : sf + 1'b1;
-      last <= SF == 1 || (SF > 1 && sf == SFBITS'(SF - 2));
-      if (last) begin
-        nf <= nf == NFBITS'(NF - 1) ? '0 : nf + 1'b1;
-        reads <= nf == NFBITS'(NF - 1);
-      end
-    end
-    if (rst) begin
-      sf <= '0;
-      nf <= '0;
-      reads <= 1'b1;
-      last <= SF == 1;
-    end
-  end
-
-  // The vector, kept for its later rows.
-  logic [SIMD*XBITS-1:0] read, x;
-  if (NF == 1) begin : g_once
-    always_ff @(posedge clk) read <= s_data;
-  end else begin : g_kept
-    (* ram_style = STYLE *)
-    logic [SIMD*XBITS-1:0] vector[SF];
-    logic [SIMD*XBITS-1:0] now;
-    always_ff @(posedge clk) if (step && reads) vector[sf] <= s_data;
-    assign now = vector[sf];
-    always_ff @(posedge clk) read <= reads ? s_data : now;
-  end
-  bnnflow_delay #(
-      .WIDTH (SIMD * XBITS),
-      .CYCLES(READ - 1)
-  ) u_read (
-      .clk(clk),
-      .rst(1'b0),
-      .d  (read),
-      .q  (x)
-  );
-
-  // What comes with a sum: whether it is one, the first and the last of its row; ahead: one cycle before, early: two.
-  logic early, ahead, ahead_first, ahead_last, is_sum, is_first, is_last;
-  bnnflow_delay #(
-      .WIDTH (3),
-      .CYCLES(READ - 1 + SUM)
-  ) u_flags (
+  logic free, step, first, last;
+  logic [SIMD*XBITS-1:0] x;
+  bnnflow_vector #(
+      .WIDTH(SIMD * XBITS),
+      .SF(SF),
+      .NF(NF),
+      .READ(READ),
+      .STYLE(STYLE)
+  ) u_vector (
       .clk(clk),
       .rst(rst),
-      .d  ({step, first, last}),
-      .q  ({ahead, ahead_first, ahead_last})
+      .s_valid(s_valid),
+      .s_ready(s_ready),
+      .s_data(s_data),
+      .free(free),
+      .step(step),
+      .first(first),
+      .last(last),
+      .x(x)
   );
-  always_ff @(posedge clk)
-    {is_sum, is_first, is_last} <= rst ? '0 : {ahead, ahead_first, ahead_last};
-  if (READ == 1) begin : g_at_once
-    assign early = 1'b0;
-  end else begin : g_early
-    bnnflow_delay #(
-        .CYCLES(READ - 2 + SUM)
-    ) u_early (
-        .clk(clk),
-        .rst(rst),
-        .d  (step & first),
-        .q  (early)
-    );
-  end
-  // A single bound comes with the first sum of a row, many behind the last one.
-  if (LEVELS == 0) begin : g_no_bounds
-    wire unused = early;
-    assign bounds_next = 1'b0;
-  end else if (LEVELS == 1) begin : g_bound
-    assign bounds_next = READ == 1 ? ahead & ahead_first : early;
-  end else begin : g_bounds
-    wire unused = early;
-    assign bounds_next = READ == 1 ? is_sum & is_last : ahead & ahead_last;
-  end
-
+  assign weights_next = step;
   logic [PE*OBITS-1:0] results;
   logic push;
   bnnflow_rows #(
@@ -184,16 +123,19 @@ module bnnflow_mvau #(
       .BSIGNED(BSIGNED),
       .LEVELS(LEVELS),
       .OBITS(OBITS),
-      .ACT_VAL(ACT_VAL)
+      .ACT_VAL(ACT_VAL),
+      .READ(READ),
+      .SUM(SUM)
   ) u_rows (
       .clk(clk),
       .rst(rst),
+      .step(step),
+      .first(first),
+      .last(last),
       .x(x),
       .w(weights),
       .bounds(bounds),
-      .is_sum(is_sum),
-      .is_first(is_first),
-      .is_last(is_last),
+      .bounds_next(bounds_next),
       .results(results),
       .push(push)
   );

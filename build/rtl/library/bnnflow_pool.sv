@@ -45,6 +45,13 @@ module bnnflow_pool #(
     wire [OBITS-1:0] b = held[p*OBITS+:OBITS];
     if (TOTAL) begin : g_sum
       assign now[p*OBITS+:OBITS] = begins ? a : a + b;
+`ifdef BNNFLOW_ASSERT
+      wire [OBITS:0] exact = {SIGNED & a[OBITS-1], a} + {SIGNED & b[OBITS-1], b};
+      wire above = SIGNED & exact[OBITS-1];
+      always_ff @(posedge clk)
+        if (!rst && step && !begins)
+          sum_fits : assert (exact[OBITS] == above);
+`endif
     end else begin : g_most
       assign now[p*OBITS+:OBITS] = begins || (a ^ TURN) > (b ^ TURN) ? a : b;
     end

@@ -37,6 +37,9 @@ module bnnflow_row #(
   localparam int CBITS = SIMD > 3 ? 5 + (GROUPS > 1 ? $clog2(GROUPS) : 0) : 2;
   logic signed [SBITS-1:0] part;
   logic lacking;
+`ifdef BNNFLOW_ASSERT
+  longint whole_part;
+`endif
   if (XNOR) begin : g_xnor
     // SBITS hold every whole sum: what a part has beyond them is 0.
     // verilator lint_off UNUSEDSIGNAL
@@ -52,6 +55,9 @@ module bnnflow_row #(
         .count(count)
     );
     assign part = SBITS'(count);
+`ifdef BNNFLOW_ASSERT
+    assign whole_part = 64'(count);
+`endif
     assign lacking = 1'b0;
   end else if (TERNARY) begin : g_ternary
     // -x is its complement less one: the bits whose weight is +1, the complements of those whose weight is -1, less
@@ -92,6 +98,9 @@ module bnnflow_row #(
         .count(twos)
     );
     assign part = SBITS'(ones) - SBITS'(negative) - SBITS'({twos, 1'b0});
+`ifdef BNNFLOW_ASSERT
+    assign whole_part = 64'(ones) - 64'(negative) - 64'({twos, 1'b0});
+`endif
     assign lacking = 1'b0;
   end else begin : g_dot
     localparam int DBITS = XBITS + (WBITS == 1 ? (XSIGNED ? 0 : 1) : WBITS) + (SIMD > 1 ? $clog2(
@@ -114,6 +123,9 @@ module bnnflow_row #(
         .lacking(lacking)
     );
     assign part = SBITS'($signed(sum));
+`ifdef BNNFLOW_ASSERT
+    assign whole_part = 64'($signed(sum));
+`endif
   end
 
   // -bound is its complement plus one. One bit may be carried in: that one, where products leave it free.
@@ -132,6 +144,13 @@ module bnnflow_row #(
   wire [SBITS:0] whole = {part, 1'b1} + {first ? start : total, carry};
   // verilator lint_on UNUSEDSIGNAL
   always_ff @(posedge clk) if (is_sum) total <= whole[SBITS:1];
+`ifdef BNNFLOW_ASSERT
+  // The total as it would be if it had any number of bits; parts of it may have more than it.
+  longint exact;
+  always_ff @(posedge clk)
+    if (is_sum)
+      exact <= (first ? 64'($signed(start)) : exact) + whole_part + 64'(carry);
+`endif
   // A difference that lacks one is not negative, with it, from -1 on.
   assign reached = ~total[SBITS-1] | (LACKS & (&total));
 endmodule

@@ -52,11 +52,6 @@ module bnnflow_sliding_window #(
   localparam int MOVEIMAGE = (H * W - (OH - 1) * SH * W - (OW - 1) * SW) * CF;
   localparam int ABITS = BUFFER > 1 ? $clog2(BUFFER) : 1;
   localparam int FBITS = $clog2(BUFFER + 1);
-  localparam int RBITS = RUN > 1 ? $clog2(RUN) : 1;
-  localparam int KBITS = KH > 1 ? $clog2(KH) : 1;
-  localparam int OBITS = OUTER > 1 ? $clog2(OUTER) : 1;
-  localparam int XBITS = OW > 1 ? $clog2(OW) : 1;
-  localparam int YBITS = OH > 1 ? $clog2(OH) : 1;
   localparam int LATENCY = 1;
 
 `ifndef __ICARUS__
@@ -75,28 +70,30 @@ module bnnflow_sliding_window #(
   localparam int RING = 2 ** ABITS <= 1024 || 4 * 2 ** ABITS <= 5 * BUFFER ? 2 ** ABITS : BUFFER;
   // A number of words as one from 0 to RING - 1, and an address so many words on.
   `define RING(words) ABITS'(((words) % RING + RING) % RING)
-  function automatic logic [ABITS-1:0] ahead(input logic [ABITS-1:0] from,
-                                             input logic [ABITS-1:0] words);
-    if (RING == 2 ** ABITS) ahead = from + words;
-    else if (int'(from) < RING - int'(words)) ahead = from + words;
-    else ahead = ABITS'(int'(from) + int'(words) - RING);
-  endfunction
   `define MOST(a, b) ((a) > (b) ? (a) : (b))
 
-  logic [ABITS-1:0] write_addr, read_addr;
   logic [FBITS-1:0] fill;
-  logic [RBITS-1:0] run;
-  logic [KBITS-1:0] row;
-  logic [OBITS-1:0] group;
-  logic [XBITS-1:0] x;
-  logic [YBITS-1:0] y;
   logic free;
   wire write = s_valid & s_ready;
   assign s_ready = fill != FBITS'(BUFFER);
 
-  // Whether each counter is at its end: registers, since addresses and the count of what is there wait for them.
-  logic run_ends, row_ends, group_ends, x_ends, y_ends;
-  wire window_ends = run_ends & row_ends & group_ends;
+  logic step, run_ends, row_ends, group_ends, x_ends, y_ends;
+  bnnflow_walk #(
+      .RUN(RUN),
+      .ROWS(KH),
+      .OUTER(OUTER),
+      .OW(OW),
+      .OH(OH)
+  ) u_walk (
+      .clk(clk),
+      .rst(rst),
+      .step(step),
+      .run_ends(run_ends),
+      .row_ends(row_ends),
+      .group_ends(group_ends),
+      .x_ends(x_ends),
+      .y_ends(y_ends)
+  );
   // The last word of a window moves on to the next one: all that lies between must be there.
   logic [ABITS-1:0] jump;
   logic [FBITS-1:0] need, freed;
@@ -120,53 +117,35 @@ module bnnflow_sliding_window #(
       freed = FBITS'(MOVEIMAGE);
     end
   end
-  wire step = free & (fill >= need);
+  assign step = free & (fill >= need);
   // A write is the carry of what is freed: fill + write - freed.
   // verilator lint_off UNUSEDSIGNAL
   wire [FBITS:0] filled = {fill, 1'b1} + {step ? -freed : '0, write};
   // verilator lint_on UNUSEDSIGNAL
 
   always_ff @(posedge clk) begin
-    if (write) write_addr <= ahead(write_addr, `RING(1));
-    if (step) begin
-      read_addr <= ahead(read_addr, jump);
-      run <= run_ends ? '0 : run + 1'b1;
-      if (run_ends) row <= row_ends ? '0 : row + 1'b1;
-      if (run_ends & row_ends) group <= group_ends ? '0 : group + 1'b1;
-      if (window_ends) x <= x_ends ? '0 : x + 1'b1;
-      if (window_ends & x_ends) y <= y_ends ? '0 : y + 1'b1;
-      run_ends <= RUN == 1 || run == RBITS'(RUN - 2);
-      if (run_ends) row_ends <= KH == 1 || row == KBITS'(KH - 2);
-      if (run_ends & row_ends) group_ends <= OUTER == 1 || group == OBITS'(OUTER - 2);
-      if (window_ends) x_ends <= OW == 1 || x == XBITS'(OW - 2);
-      if (window_ends & x_ends) y_ends <= OH == 1 || y == YBITS'(OH - 2);
-    end
     fill <= filled[FBITS:1];
     if (rst) begin
-      write_addr <= '0;
-      read_addr <= '0;
       fill <= '0;
-      run <= '0;
-      row <= '0;
-      group <= '0;
-      x <= '0;
-      y <= '0;
-      run_ends <= RUN == 1;
-      row_ends <= KH == 1;
-      group_ends <= OUTER == 1;
-      x_ends <= OW == 1;
-      y_ends <= OH == 1;
     end
   end
 
-  (* ram_style = STYLE *) logic [WIDTH-1:0] ring[RING];
   logic [WIDTH-1:0] word;
+  bnnflow_ring #(
+      .RING (RING),
+      .WIDTH(WIDTH),
+      .STYLE(STYLE)
+  ) u_ring (
+      .clk(clk),
+      .rst(rst),
+      .write(write),
+      .write_data(s_data),
+      .step(step),
+      .jump(jump),
+      .word(word)
+  );
   logic push;
-  always_ff @(posedge clk) begin
-    if (write) ring[write_addr] <= s_data;
-    word <= ring[read_addr];
-    push <= step & ~rst;
-  end
+  always_ff @(posedge clk) push <= step & ~rst;
   assign m_push = push;
   bnnflow_fifo #(
       .WIDTH  (WIDTH),

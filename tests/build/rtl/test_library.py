@@ -16,6 +16,7 @@ LIBRARY = sorted(FOLDER.glob("*.sv"))
 # Folders of modules in the place of generic ones, and of models that are simulated.
 PRIMITIVES = sorted(FOLDER.glob("xc7/*.sv"))
 MODELS = sorted(FOLDER.glob("simulation/*.sv"))
+DEFINED = [f"-DBNNFLOW_{name}" for name in ("ASSERT", "STATISTICS", "UNKNOWN")]
 # A module, parameters that it must refuse, and what it says.
 REFUSED = [
     ("bnnflow_mvau", {"MH": 5, "PE": 2}, "PE must divide MH"),
@@ -49,6 +50,16 @@ REFUSED = [
     ("bnnflow_levels", {"LEVELS": 1, "OBITS": 2, "ACT_VAL": -3}, "a result does not fit OBITS"),
     ("bnnflow_mvau", {"LEVELS": 3, "OBITS": 1}, "a result does not fit OBITS"),
     ("bnnflow_mvau", {"READ": 3}, "READ is 1 or 2"),
+    ("bnnflow_mvau", {"MW": 255, "SBITS": 8, "BBITS": 8, "BSIGNED": 0, "LEVELS": 0}, "a sum does not fit SBITS"),
+    ("bnnflow_vector", {"SF": 0}, "WIDTH, SF, NF, READ >= 1"),
+    ("bnnflow_flags", {"READ": 3}, "READ is 1 or 2"),
+    ("bnnflow_walk", {"OW": 0}, "OW, OH >= 1"),
+    ("bnnflow_ring", {"RING": 0}, "RING, WIDTH >= 1"),
+    ("bnnflow_images", {"ENTRY": 0}, "ENTRY, LEAVE >= 1"),
+    ("bnnflow_sets", {"SETS": 0}, "SETS >= 1"),
+    ("bnnflow_asked", {"ROW": 0}, "SETS, ROW >= 1"),
+    ("bnnflow_mender", {"ROWS": 0}, "ROWS, BITS >= 1"),
+    ("bnnflow_reader", {"LATE": 2}, "LATE is 0 or 1"),
     ("bnnflow_winner", {"N": 3, "LEVELS": 1}, "N <= 2 ** LEVELS"),
     ("bnnflow_thresholding", {"SBITS": 8}, "a value does not fit SBITS"),
     ("bnnflow_thresholding", {"READ": 3}, "READ is 1 or 2"),
@@ -77,7 +88,7 @@ def lint(module: str, parameters: dict[str, int | str]) -> str:
     place = verilator_place()
     if place is None:
         pytest.skip("Verilator is not installed")
-    flags = ["--lint-only", "-Wall", "-sv", "--assert", "-DBNNFLOW_ASSERT", "-DBNNFLOW_STATISTICS"]
+    flags = ["--lint-only", "-Wall", "-sv", "--assert", *DEFINED]
     given = [f"-G{key}={value}" for key, value in parameters.items()]
     path = FOLDER / f"{module}.sv"
     folders = [text for each in (path.parent, FOLDER, FOLDER / "simulation") for text in ("-y", str(each))]
@@ -156,4 +167,5 @@ def test_another_front_end_warns_of_nothing() -> None:
 def test_each_file_is_a_module_with_its_contract() -> None:
     for path in LIBRARY + PRIMITIVES + MODELS:
         text = path.read_text()
+        assert len(text.splitlines()) <= 170
         assert text.startswith("// ") and re.search(rf"^module {path.stem} (#)?\(", text, re.MULTILINE)

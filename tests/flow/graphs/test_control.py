@@ -125,7 +125,7 @@ def test_values_cycles_fifos_and_registers(made: Made, tools: Tools) -> None:
     [
         ("axi_lite", "assign arready = ", "assign arready = 1'b0 & ", "0 of 24 registers answered"),
         ("monitor", "valid & ~ready & ~(&stalls)", "valid & ready", "register 'stalls of (input) -> t0' is"),
-        ("control", "interval <= since", "interval <= since + 1", "register 'interval' is 25, not 24"),
+        ("images", "interval <= since", "interval <= since + 1", "register 'interval' is 25, not 24"),
     ],
 )
 def test_registers_that_are_wrong_are_named(

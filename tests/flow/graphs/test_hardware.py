@@ -168,6 +168,29 @@ def test_a_stream_that_breaks_its_contract_is_named(
     assert any(repr(name) in raised.value.what for name in made.design.fifos.values())
 
 
+@pytest.mark.parametrize(
+    ("name", "module", "text", "instead", "said"),
+    [
+        ("integers", "row", "first ? start : total", "total", "unit 't2': a sum has more bits than its place"),
+        ("integers", "pool", "begins ? a : a + b", "a + b", "unit 't8': a sum has more bits than its place"),
+        ("residual", "global_acc_pool", "begins ? a : a + b", "a + b", "a sum has more bits than its place"),
+        ("integers", "channelwise", "a + b : a * b", "a + b : ~a * b", "a result has more bits than its place"),
+    ],
+)
+def test_a_sum_that_is_cut_is_named(
+    name: str, module: str, text: str, instead: str, said: str, tools: Tools, tmp_path: Path
+) -> None:
+    """Whether a sum fits depends on weights and ranges that modules do not know: it is asserted of every one."""
+    made = hardware_of(GRAPHS[name](), 2, {}, 100.0)
+    path = f"library/bnnflow_{module}.sv"
+    source = made.design.files[path].replace(text, instead)
+    assert source != made.design.files[path]
+    broken = replace(made, design=replace(made.design, files={**made.design.files, path: source}))
+    with pytest.raises(Problem, match=said) as raised:
+        cosimulated(broken, images_of(broken), Checks(), written(broken, tmp_path), tools)
+    assert raised.value.status == CHECK_FAILED
+
+
 @pytest.mark.parametrize("kind", ["weights", "thresholds"])
 @pytest.mark.parametrize("name", ["integers", "ternary"])
 def test_faults_in_memories_are_those_that_are_simulated(name: str, kind: str, tools: Tools, tmp_path: Path) -> None:

@@ -20,15 +20,19 @@ from ...hardware_graphs import GRAPHS
 
 
 def simulated(folder: Path, stalls: tuple[int, int]) -> tuple[str, tuple[int, ...]]:
-    """The last line of the test bench in a folder, and the cycles in which images end."""
+    """The last line of the test bench in a folder, and the cycles in which images end; no value may be unknown."""
     models = sorted(str(path.relative_to(folder)) for path in folder.glob("simulation/*.sv"))
     given = [f"-Pbench.STALL_{end}={share}" for end, share in zip(("IN", "OUT"), stalls, strict=True)]
-    command = ["iverilog", "-g2012", "-Wall", "-Wno-timescale", *given, "-s", "bench", "-o", "bench.vvp"]
+    given = [*given, "-DBNNFLOW_UNKNOWN", "-s", "bench", "-o", "bench.vvp"]
+    command = ["iverilog", "-g2012", "-Wall", "-Wno-timescale", *given]
     done = subprocess.run(
         [*command, "-f", "files.f", *models, "bench.v"], cwd=folder, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
     said = subprocess.run(["vvp", "-N", "bench.vvp"], cwd=folder, capture_output=True, text=True, check=True).stdout
+    unknown = re.findall(r"unknown \w+$", said, re.MULTILINE)
+    if unknown:
+        return unknown[0], ()
     return said.splitlines()[-1], tuple(int(each) for each in re.findall(r"^finished (\d+)$", said, re.MULTILINE))
 
 
@@ -62,3 +66,22 @@ def test_another_simulator_says_the_same(name: str, stalls: tuple[int, int], pri
     lines = expected.read_text().split()
     expected.write_text("\n".join([*lines[:-1], f"{int(lines[-1], 16) ^ 1:x}"]) + "\n")
     assert simulated(tmp_path, stalls)[0] == f"1 of {len(lines)} words differ, 0 are missing"
+
+
+@pytest.mark.parametrize(
+    ("module", "text", "instead", "said"),
+    [
+        ("fifo", "head <= '0;", "", "unknown data"),
+        ("vector", "reads <= 1'b1;", "", "unknown handshake"),
+        ("row", "first ? start : total", "is_first & ONCE ? start : total", "unknown data"),
+    ],
+)
+def test_unknown_values_are_found(module: str, text: str, instead: str, said: str, tmp_path: Path) -> None:
+    if shutil.which("iverilog") is None:
+        pytest.skip("Icarus Verilog is not installed")
+    hardware_of(GRAPHS["convolutions"](), 2, {}, 100.0).design.write(tmp_path)
+    path = tmp_path / "library" / f"bnnflow_{module}.sv"
+    source = path.read_text()
+    assert text in source
+    path.write_text(source.replace(text, instead))
+    assert simulated(tmp_path, (0, 0)) == (said, ())
