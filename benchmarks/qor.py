@@ -12,7 +12,7 @@ from __future__ import annotations
 import csv
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -37,6 +37,9 @@ WORSE = 0.03
 # Rows, columns, PE, SIMD: CNV's conv3, and a layer of 256 x 256 with 512 and with 2,048 synapses a cycle.
 MVAUS = ((128, 1152, 16, 32), (256, 256, 16, 32), (256, 256, 32, 64))
 NETWORKS = (("tfc-mnist", 64), ("cnv-cifar10-gpu", 32_768))
+# Rows, columns, PE and SIMD of BNN-PYNQ's lfcW1A1; at 16 cycles SFC has the rate of FINN's SFC-max.
+LFC = ((1024, 832, 32, 64), (1024, 1024, 64, 32), (1024, 1024, 32, 64), (64, 1024, 16, 8))
+SFC_CYCLES = 16
 _JOINED = ".clk(clk), .x(x), .w(w)"
 _POPCOUNT = f"""module unit (input logic clk, input logic [{{n}}-1:0] x, w, output logic [7:0] count);
   bnnflow_popcount #(.N({{n}})) u ({_JOINED}, .count(count));
@@ -96,6 +99,9 @@ def subjects(words: Sequence[str]) -> Iterator[Subject]:
             if wanted(name):
                 made = hardware_of(folded(name, cycles), 2, {}, 100.0, HardwareChoices(primitives=primitives)).design
                 yield Subject(name, "xc7", primitives, 0, whole(made))
+    for name, build in (("lfc of BNN-PYNQ", _lfc), ("sfc-mnist at 16", lambda: folded("sfc-mnist", SFC_CYCLES))):
+        if wanted(name):
+            yield Subject(name, "xc7", GENERIC, 0, whole(hardware_of(build(), 2, {}, 100.0).design))
 
 
 def _library(primitives: str) -> dict[str, str]:
@@ -115,6 +121,20 @@ def _layer(rows: int, columns: int, pe: int, simd: int) -> Graph:
     weight, bounds = rng.integers(0, 2, (rows, columns), np.uint8), rng.integers(0, columns + 1, (rows, 1))
     op = Mvau(weight, bounds, True, 0, pe, simd, ram_style="block", ram_style_thresholds="distributed")
     return Graph("layer", "x", TensorType((columns,), 0, 1), (Node("layer", op, ("x",)),), "layer")
+
+
+def _lfc() -> Graph:
+    """BNN-PYNQ's LFC with drawn weights and bounds, behind the binarized image; its last sums leave."""
+    rng, nodes, read = np.random.default_rng(0), list[Node](), "x"
+    for number, (rows, columns, pe, simd) in enumerate(LFC):
+        weight = rng.integers(0, 2, (rows, columns), np.uint8)
+        bounds = rng.integers(columns // 2 - 30, columns // 2 + 31, (rows, 1))
+        op = Mvau(weight, bounds, True, 0, pe, simd)
+        if number == len(LFC) - 1:
+            op = replace(op, weight=2 * weight.astype(np.int8) - 1, bounds=np.zeros((0, 0), np.int64), xnor=False)
+        nodes.append(Node(f"dense{number}", op, (read,)))
+        read = nodes[-1].name
+    return Graph("lfc", "x", TensorType((LFC[0][1],), 0, 1), tuple(nodes), read)
 
 
 def measured(subject: Subject, yosys: Yosys) -> dict[str, str]:
