@@ -12,7 +12,8 @@ from ...transforms.ir.ops import Affine
 from ...transforms.ir.tensor import Array
 from .fine_tune import check_answers, narrow
 from .trainable import Trainable
-from .trainable_layers import Joined, Plus, TrainedConv, TrainedDense
+from .trainable_layers.shapes import Joined, Plus
+from .trainable_layers.weights import TrainedConv, TrainedDense
 
 _COMPARED = 64
 

@@ -11,7 +11,8 @@ from ...transforms.ir.tensor import Array
 from ...transforms.synapses import synapses
 from .fine_tune import narrow
 from .trainable import Trainable
-from .trainable_layers import TrainedConv, TrainedDense, numbers
+from .trainable_layers.tensors import numbers
+from .trainable_layers.weights import TrainedConv, TrainedDense
 
 _BATCH = 100
 

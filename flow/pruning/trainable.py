@@ -43,25 +43,10 @@ from ...transforms.ir.ops import (
     Threshold,
 )
 from ...transforms.ir.tensor import Array
-from .trainable_layers import (
-    AsMap,
-    BorderSums,
-    FixedAffine,
-    FixedBias,
-    Joined,
-    NormStep,
-    Padding,
-    Pieces,
-    Plus,
-    Rounding,
-    Signs,
-    Steps,
-    Total,
-    TrainedAffine,
-    TrainedConv,
-    TrainedDense,
-    Turned,
-)
+from .trainable_layers.quantizers import Rounding, Signs, Steps
+from .trainable_layers.scaling import BorderSums, FixedAffine, FixedBias, NormStep, Pieces, TrainedAffine
+from .trainable_layers.shapes import AsMap, Joined, Padding, Plus, Total, Turned
+from .trainable_layers.weights import TrainedConv, TrainedDense
 
 _QUANTIZERS = (Quantize, Sign, Stairs, Threshold)
 _SHAPES = (ChannelsLast, Flatten, MaxPool, SumPool)

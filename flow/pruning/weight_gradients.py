@@ -21,7 +21,7 @@ from ...transforms.ir.tensor import Array
 from ...transforms.passes.raised import Raise, kernels
 from .fine_tune import narrow
 from .plain_graph import PlainGraph, unchecked
-from .trainable_layers import FixedAffine, TrainedAffine
+from .trainable_layers.scaling import FixedAffine, TrainedAffine
 
 
 @dataclass(frozen=True, slots=True)

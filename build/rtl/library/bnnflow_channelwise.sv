@@ -85,7 +85,8 @@ module bnnflow_channelwise #(
     always_ff @(posedge clk) results[p*OBITS+:OBITS] <= result;
 `ifdef BNNFLOW_ASSERT
     // Whether results have a sign is their reader's to know.
-    wire signed [63:0] value = 64'($signed({SIGNED & held[(p+1)*XBITS-1], held[p*XBITS+:XBITS]}));
+    wire less = SIGNED & held[(p+1)*XBITS-1];
+    wire signed [63:0] value = 64'($signed({less, held[p*XBITS+:XBITS]}));
     wire signed [63:0] constant = 64'($signed(constants[p*FBITS+:FBITS]));
     wire signed [63:0] exact = ADD ? value + constant : value * constant;
     always_ff @(posedge clk)

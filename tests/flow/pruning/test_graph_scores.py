@@ -16,7 +16,7 @@ from bnnflow import CHECK_FAILED, Problem
 from bnnflow.flow.pruning import plain_graph as plain
 from bnnflow.flow.pruning.graph_scores import Scored, group_scores
 from bnnflow.flow.pruning.plain_graph import PlainGraph, plain_graph
-from bnnflow.flow.pruning.trainable_layers import Signs
+from bnnflow.flow.pruning.trainable_layers.quantizers import Signs
 from bnnflow.models.data.load import load_dataset
 from bnnflow.models.networks.network import Network
 from bnnflow.models.prune.widths import highest

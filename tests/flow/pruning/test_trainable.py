@@ -16,7 +16,9 @@ from hypothesis import given, settings
 from bnnflow import CHECK_FAILED, Problem
 from bnnflow.flow.pruning.fine_tune import FineTuned, FineTuning, check_answers, fine_tune, narrow
 from bnnflow.flow.pruning.trainable import Trainable, as_stored
-from bnnflow.flow.pruning.trainable_layers import Norm, NormStep, Steps, TrainedAffine, TrainedConv, TrainedDense
+from bnnflow.flow.pruning.trainable_layers.quantizers import Steps
+from bnnflow.flow.pruning.trainable_layers.scaling import Norm, NormStep, TrainedAffine
+from bnnflow.flow.pruning.trainable_layers.weights import TrainedConv, TrainedDense
 from bnnflow.models.data.load import load_dataset
 from bnnflow.models.networks.network import NetworkSpec
 from bnnflow.models.training.batchnorm import reestimate
