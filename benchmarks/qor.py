@@ -32,7 +32,7 @@ from bnnflow.transforms.ir.ops import Mvau
 from bnnflow.transforms.ir.tensor import TensorType
 
 TABLE = Path(__file__).parent / "qor.csv"
-COLUMNS = ("design", "family", "primitives", "synapses", *RESOURCES, "tool")
+COLUMNS = ("design", "family", "primitives", "synapses", "cycles", *RESOURCES, "tool")
 WORSE = 0.03
 # Rows, columns, PE, SIMD: CNV's conv3, and a layer of 256 x 256 with 512 and with 2,048 synapses a cycle.
 MVAUS = ((128, 1152, 16, 32), (256, 256, 16, 32), (256, 256, 32, 64))
@@ -65,6 +65,7 @@ class Subject:
         family, primitives: that it is mapped to, and of.
         synapses: a cycle; 0 of what is no single unit.
         sources: of it.
+        cycles: an image, simulated; 0 of what is no network.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Subject:
     primitives: str
     synapses: int
     sources: Sources
+    cycles: int = 0
 
 
 def subjects(words: Sequence[str]) -> Iterator[Subject]:
@@ -93,15 +95,19 @@ def subjects(words: Sequence[str]) -> Iterator[Subject]:
     for name, graph in GRAPHS.items():
         for family in ("xc7", "ecp5"):
             if wanted(name):
-                yield Subject(name, family, GENERIC, 0, whole(hardware_of(graph(), 2, {}, 100.0).design))
+                yield _network(name, family, graph())
     for name, cycles in NETWORKS:
         for primitives in (GENERIC, "xc7"):
             if wanted(name):
-                made = hardware_of(folded(name, cycles), 2, {}, 100.0, HardwareChoices(primitives=primitives)).design
-                yield Subject(name, "xc7", primitives, 0, whole(made))
+                yield _network(name, "xc7", folded(name, cycles), primitives)
     for name, build in (("lfc of BNN-PYNQ", _lfc), ("sfc-mnist at 16", lambda: folded("sfc-mnist", SFC_CYCLES))):
         if wanted(name):
-            yield Subject(name, "xc7", GENERIC, 0, whole(hardware_of(build(), 2, {}, 100.0).design))
+            yield _network(name, "xc7", build())
+
+
+def _network(name: str, family: str, graph: Graph, primitives: str = GENERIC) -> Subject:
+    made = hardware_of(graph, 2, {}, 100.0, HardwareChoices(primitives=primitives))
+    return Subject(name, family, primitives, 0, whole(made.design), made.timing.interval or 0)
 
 
 def _library(primitives: str) -> dict[str, str]:
@@ -143,7 +149,8 @@ def measured(subject: Subject, yosys: Yosys) -> dict[str, str]:
     taken = family.resources(synthesized(subject.sources, family, yosys).cells)
     facts = {"design": subject.name, "family": subject.family, "primitives": subject.primitives}
     counts = {key: str(taken[key]) for key in RESOURCES}
-    return {**facts, "synapses": str(subject.synapses or ""), **counts, "tool": yosys.version}
+    given = {"synapses": str(subject.synapses or ""), "cycles": str(subject.cycles or "")}
+    return {**facts, **given, **counts, "tool": yosys.version}
 
 
 def stored() -> dict[tuple[str, str, str], Mapping[str, str]]:
@@ -162,8 +169,9 @@ def main(words: Sequence[str] = ()) -> int:
         rows.append(row)
         old = before.get((subject.name, subject.family, subject.primitives))
         told = []
-        for key in RESOURCES:
-            now, then = int(row[key]), int(old[key]) if old else int(row[key])
+        for key in ("cycles", *RESOURCES):
+            now = int(row[key] or 0)
+            then = int(old.get(key) or now) if old else now
             if now != then:
                 told.append(f"{key} {then:,} to {now:,}")
             worse += now > then * (1 + WORSE)

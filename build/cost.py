@@ -236,6 +236,22 @@ def _counts(cost: FinnCost) -> dict[str, int]:
     return {"lut_ram": cost.lut_ram, "ff": cost.ff}
 
 
+def beyond(cost: Estimate, part: Part, model: CostModel) -> str:
+    """What an estimate takes more of than a part has, such as "77 BRAM18 of 74"; empty where it fits.
+
+    LUTs that are memories are LUTs of the part. Flip-flops are held against a part that says how many it has.
+    """
+    ff = sum(unit.counts.get("ff", 0) for unit in cost.units)
+    taken = {
+        "LUT": (cost.lut + cost.lut_ram, part.lut),
+        "FF": (ff if part.ff else 0, part.ff),
+        "BRAM18": (cost.bram18, blocks_of(part, model.name)),
+        "UltraRAM": (cost.uram, part.uram),
+        "DSP": (cost.dsp, part.dsp),
+    }
+    return ", ".join(f"{need:,} {name} of {there:,}" for name, (need, there) in taken.items() if need > there)
+
+
 def model_for(name: str, family: str, own: Table | None = None) -> CostModel:
     """A cost model by its name, for parts of an FPGA family.
 

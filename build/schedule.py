@@ -55,29 +55,43 @@ def schedule(graph: Graph, fps: float, clock_mhz: float, part: Part) -> Graph:
     return folded
 
 
-def out_of_reach(fps: float, clock_mhz: float, name: str, cycles: int) -> Problem:
-    """Why no folding reaches a rate in images per second: a unit takes so many cycles at least."""
+def out_of_reach(
+    fps: float, clock_mhz: float, name: str, cycles: int, fitting: int | None = None, part: str = ""
+) -> Problem:
+    """Why no folding reaches a rate in images per second: a unit takes so many cycles at least.
+
+    Args:
+        fps, clock_mhz: the rate and the clock.
+        name, cycles: of the unit, and the cycles an image that it takes at least.
+        fitting: cycles an image of the fastest folding that fits the part, where that is known.
+        part: its name, where `fitting` is known.
+    """
+    hint = f"at most {floor(clock_mhz * 1e6 / cycles):,} images/s{_faster_clock(fps, cycles)}"
+    if fitting is not None and fitting > cycles:
+        hint += f"; {part} holds a design of at most {floor(clock_mhz * 1e6 / fitting):,}"
     return Problem(
         f"{_rate(fps)} images/s at {clock_mhz:g} MHz leave {cycles_for(fps, clock_mhz)} cycles per image, "
         f"{name!r} needs {cycles}",
         "target rate",
-        f"at most {floor(clock_mhz * 1e6 / cycles):,} images/s{_faster_clock(fps, cycles)}",
+        hint,
         CHECK_FAILED,
     )
 
 
-def too_large(fps: float, clock_mhz: float, needed: str, held: str, cycles: int | None) -> Problem:
+def too_large(fps: float, clock_mhz: float, needed: str, held: str, cycles: int | None, larger: str = "") -> Problem:
     """Why no folding of a rate in images per second fits a part.
 
     Args:
         fps, clock_mhz: the rate and the clock.
-        needed, held: what it takes and what the part has, for people.
+        needed, held: what it takes, and what the part has if that is not said yet, for people.
         cycles: an image, of the fastest folding that fits; None: none does.
+        larger: name of a part that would do; empty: none is known.
     """
-    hint = "no folding fits this part: choose a larger part or a smaller network"
+    part = f"take {larger}" if larger else "choose a larger part"
+    hint = f"no folding fits this part: {part}, or a smaller network"
     if cycles is not None:
-        hint = f"at most {floor(clock_mhz * 1e6 / cycles):,} images/s fit; or choose a larger part, or prune more"
-    what = f"{_rate(fps)} images/s at {clock_mhz:g} MHz need {needed}; {held}"
+        hint = f"at most {floor(clock_mhz * 1e6 / cycles):,} images/s fit; or {part}, or prune more"
+    what = f"{_rate(fps)} images/s at {clock_mhz:g} MHz need {needed}{'; ' + held if held else ''}"
     return Problem(what, "target rate", hint, CHECK_FAILED)
 
 

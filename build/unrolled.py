@@ -24,16 +24,19 @@ Estimated: these are the counts of this construction, not synthesis results.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import cache
 from math import ceil, prod
 
 import numpy as np
 
-from ..transforms.ir.graph import Graph
+from ..transforms.ir.graph import Graph, Node
 from ..transforms.ir.ops import Mvau
 from ..transforms.ir.tensor import Array, TensorType
 from .cost import unit
+from .cost_models import CostModel
+from .cost_models.bnnflow import Bnnflow
 
 SOURCE = "estimated (compressor trees of constant weights)"
 Columns = tuple[int, ...]
@@ -48,11 +51,12 @@ class UnrolledCost:
         rows, columns: MH and MW.
         synapses: weights that are not 0.
         vectors: cycles per image: one vector a cycle.
-        lut: of the circuit with the synapses that are there.
+        lut: of the circuit with the synapses that are there; LUTs that are memories among them.
         dense_lut: of the same with as many terms as a neuron has inputs, all of weight -1 or +1 (of bits and ternary
             weights), else with its own.
         finn_lut: FINN's formula at PE = MH, SIMD = MW.
-        folded_lut, folded_bram18, folded_cycles: FINN's formula at the folding that the graph has.
+        folded_lut, folded_bram18, folded_cycles: at the folding that the graph has, by the same model, or by FINN's
+            formula.
     """
 
     name: str
@@ -73,11 +77,38 @@ class UnrolledCost:
         return self.synapses / (self.rows * self.columns)
 
 
-def unrolled(graph: Graph) -> tuple[UnrolledCost, ...]:
-    """The cost of every MVAU of a dataflow graph when it is fully unrolled, in order."""
-    return tuple(
-        _cost(node.name, node.op, graph.types[node.input]) for node in graph.nodes if isinstance(node.op, Mvau)
+def unrolled(graph: Graph, model: CostModel | None = None) -> tuple[UnrolledCost, ...]:
+    """The cost of every MVAU of a dataflow graph when it is fully unrolled, in order.
+
+    Args:
+        graph: dataflow level.
+        model: of our own hardware: it counts the units that the generator writes. Others: the circuit is counted as
+            above.
+    """
+    costs = (
+        (node, _cost(node.name, node.op, graph.types[node.input])) for node in graph.nodes if isinstance(node.op, Mvau)
     )
+    if not isinstance(model, Bnnflow):
+        return tuple(cost for _, cost in costs)
+    return tuple(_by_model(node, graph.types, model, cost) for node, cost in costs)
+
+
+def source(model: CostModel | None) -> str:
+    """Of what `unrolled` counts by a model."""
+    return model.source if isinstance(model, Bnnflow) else SOURCE
+
+
+def _by_model(node: Node, types: Mapping[str, TensorType], model: Bnnflow, cost: UnrolledCost) -> UnrolledCost:
+    assert isinstance(node.op, Mvau)
+
+    def lut(op: Mvau) -> tuple[int, int]:
+        found = model.unit(replace(node, op=op), types, model.widths(op, types[node.input]), [2])
+        return found.lut + found.lut_ram, found.bram18
+
+    flat = replace(node.op, pe=cost.rows, simd=cost.columns)
+    dense = flat if flat.xnor else replace(flat, weight=np.where(flat.weight == 0, 1, flat.weight))
+    (now, blocks), (kept, _), (whole, _) = lut(node.op), lut(flat), lut(dense)
+    return replace(cost, lut=kept, dense_lut=whole, folded_lut=now, folded_bram18=blocks)
 
 
 def _cost(name: str, op: Mvau, x: TensorType) -> UnrolledCost:

@@ -22,6 +22,7 @@ from ..transforms.ir.ops import (
     AddStreams,
     Affine,
     AnyOp,
+    ChannelsLast,
     ChannelwiseMul,
     DuplicateStreams,
     Flatten,
@@ -218,6 +219,9 @@ def _resized(node: Node, read: Sequence[Array], graph: Graph, rows: Mapping[str,
             return replace(op, values=values[..., first]), first
         case SlidingWindow(kernel, depthwise=False):
             return op, _places(first, kernel[0] * kernel[1], shape[-1])
+        case ChannelsLast():
+            # Of the image, whose channels stay as they are.
+            return op, np.arange(graph.types[node.name].channels)
         case Flatten():
             return op, _places(first, prod(shape[:-1]), shape[-1])
         case StreamingConcat():

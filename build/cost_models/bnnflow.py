@@ -34,7 +34,7 @@ class Bnnflow(Exact):
 
     name = "bnnflow"
     figures: ClassVar[Mapping[str, str]] = {
-        "lut": "LUT",
+        "lut": "logic LUT",
         "lut_ram": "LUT RAM",
         "ff": "FF",
         "bram18": "BRAM18",

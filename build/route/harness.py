@@ -69,7 +69,7 @@ module {top} (
   );
 endmodule
 """
-    return Harnessed(Sources(top, {f"{top}.sv": made, **sources.files}), held + taken, taken)
+    return Harnessed(Sources(top, {f"{top}.sv": made, **sources.files}, sources.name), held + taken, taken)
 
 
 def _slices(ports: list[tuple[str, int]], wire: str) -> list[str]:

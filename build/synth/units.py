@@ -32,7 +32,7 @@ def unit_sources(design: Design) -> Iterator[tuple[str, Sources]]:
         ports = ["input logic clk", "input logic rst", *_ports(source), *(source.ports or _host_ports(text))]
         module = "module unit (\n    " + ",\n    ".join(ports) + f"\n);\n{text}\nendmodule\n"
         used = {f"library/{name}.sv": library[name] for name in named_in(module, library)}
-        yield source.name, Sources("unit", {"unit.sv": module, **used, **memories})
+        yield source.name, Sources("unit", {"unit.sv": module, **used, **memories}, source.name)
 
 
 def _is_source(path: str) -> bool:

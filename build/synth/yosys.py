@@ -48,10 +48,17 @@ class Sources:
     Attributes:
         top: its name.
         files: text by path: SystemVerilog, and memories that it reads.
+        called: what people call it, where that is another name; nothing depends on it.
     """
 
     top: str
     files: Mapping[str, str]
+    called: str = ""
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return self.called or self.top
 
     @property
     def digest(self) -> str:
@@ -164,13 +171,13 @@ def mapped_in(
         target = folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text, encoding="utf-8")
-    _run([*yosys.command, "; ".join(script)], folder, seconds, sources.top)
+    _run([*yosys.command, "; ".join(script)], folder, seconds, sources.name)
     said = (folder / "stat.json").read_text("utf-8")
     counts = json.loads(said[said.index("{") :])["design"]["num_cells_by_type"]
     # Instances of modules that are kept apart stand beside the cells in them, and notes of what was flattened.
     cells = {cell: int(n) for cell, n in counts.items() if not cell.startswith(("$paramod", "$scopeinfo", "bnnflow_"))}
     if left := [cell for cell in cells if cell.startswith("$")]:
-        what = f"yosys left {', '.join(left)} of {sources.top} that no cell of {family.name} stands for"
+        what = f"yosys left {', '.join(left)} of {sources.name} that no cell of {family.name} stands for"
         raise Problem(what, "yosys", "this is a bug: please report it")
     return cells
 
@@ -182,7 +189,7 @@ def _run(command: Sequence[str], folder: Path, seconds: float | None, top: str) 
         )
     except subprocess.TimeoutExpired:
         what = f"synthesis of {top} took more than {seconds:g} s"
-        raise Problem(what, "yosys", "give it more time, or synthesize units apart", CHECK_FAILED) from None
+        raise Problem(what, "yosys", "give it more time; a narrower unit takes less", CHECK_FAILED) from None
     except OSError as error:
         raise Problem(f"yosys cannot be started: {error}", "yosys", "run `flow doctor`", TOOL_MISSING) from error
     if done.returncode:

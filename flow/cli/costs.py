@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 from .commands import examples
-from .declare import Own
-from .graphs import Calibration, KeepShape, Rate, TopK
+from .declare import Key, Own
+from .graphs import Calibration, KeepShape, TopK
 from .hardware import families
 from .options import ClockOf, Contract, HardwareOf, Json, PartOf
 
@@ -22,7 +22,14 @@ def explore(
     graph: HardwareOf,
     part: PartOf = None,
     clock_mhz: ClockOf = None,
-    fps: Rate = None,
+    fps: Annotated[
+        float | None,
+        Key(
+            "target.fps",
+            help="Images per second at least; the cheapest design of them is the wanted one.",
+            default="any, and none is wanted",
+        ),
+    ] = None,
     latency_us: Annotated[
         float | None, Own("Microseconds that the first image may take; simulated.", above=0, default="any")
     ] = None,

@@ -13,22 +13,26 @@ from pathlib import Path
 from bnnflow import CHECK_FAILED, Problem
 
 from ...build.calibrated.table import Table
-from ...build.cost import block_note, estimate, model_for
+from ...build.cost import Estimate, beyond, block_note, estimate, model_for
 from ...build.cost_models.bnnflow import Bnnflow
 from ...build.explore import Point, Space
 from ...build.finn_reports import folding, unit_names
-from ...build.parts import Part, known_parts
+from ...build.rate_folding import larger_part
 from ...build.schedule import cycles_for
+from ...sim.pipeline import Timing
 from ...transforms.ir.graph import Graph
 from ...transforms.ir.ops import Mvau, SlidingWindow
 from ..graphs.folded_files import places_of, write_folded
 from ..graphs.folding import Wanted, compiled
-from ..graphs.rates import rate, timing_of
+from ..graphs.rates import affordable, rate, timing_of
 from ..pruning.widths import widths
 from ..results.exploration import DesignChosen, DesignFound, Exploration
 from ..run.files import write_whole
 
 FIFO = 2
+# Designs that are looked at with their FIFOs: until one does, and of networks whose images are so many words of all
+# streams at most until no other can be cheaper.
+_TRIES, _SMALL = 60, 50_000
 FOLDING = "auto_folding_config.json"
 
 
@@ -101,7 +105,8 @@ def explore(graph: Graph, wanted: Wanted, asked: Asked) -> Exploration:
     names = unit_names(units)
     if asked.csv is not None:
         _write(designs, [_folding(point, names) for point in front], asked.csv)
-    number = _chosen(space, wanted, asked, front, designs)
+    chosen = _chosen(space, wanted, asked, front, designs, (lut, rams))
+    number = None if chosen is None else chosen.number
     found = None
     if asked.widths:
         if number is None:
@@ -118,7 +123,7 @@ def explore(graph: Graph, wanted: Wanted, asked: Asked) -> Exploration:
         designs=designs,
         shown=shown,
         foldings={str(number): _folding(front[number - 1], names) for number in shown},
-        chosen=None if number is None else _built(space, wanted, number, front[number - 1], files),
+        chosen=None if chosen is None else _written(chosen, wanted, files),
         widths=found,
         notes=[*(note for stage in made for note in stage.notes), *filter(None, [block_note(part, model)])],
     )
@@ -141,21 +146,12 @@ def _refused(space: Space, wanted: Wanted, allowed: tuple[int, int], most: int |
     if fast:
         nearest = min(fast, key=lambda point: point.share(part))
         needs = f"{nearest.lut:,} LUT and {nearest.bram18:,} BRAM18 at least"
-    larger = _larger(space, part, space.cycles()[-1] if most is None else most) if whole else ""
+    larger = larger_part(space, part, space.cycles()[-1] if most is None else most) if whole else ""
     hints = [f"at most {floor(clock * 1e6 / doing[0].cycles):,} images/s fit" if doing else "no design of it fits"]
     hints += [f"{larger} would do"] if larger else []
     said = "" if wanted.fps is None else f"{wanted.fps:,.0f} images/s at {clock:g} MHz: "
     what = f"{said}this takes {needs}; allowed are {lut:,} and {rams:,} ({part.name})"
     return Problem(what, "design space", "; ".join([*hints, "or prune more"]), CHECK_FAILED)
-
-
-def _larger(space: Space, part: Part, cycles: int) -> str:
-    """The smallest part of the same family that a design within the cycles fits; empty where there is none."""
-    for other in sorted(known_parts(), key=lambda each: (each.lut, each.block_rams)):
-        more = other.family == part.family and (other.lut > part.lut or other.block_rams > part.block_rams)
-        if more and any(point.fits(other) for point in space.within(cycles, other.block_rams)):
-            return other.name
-    return ""
 
 
 def _spread(designs: Sequence[DesignFound], points: int) -> list[int]:
@@ -176,10 +172,50 @@ def _spread(designs: Sequence[DesignFound], points: int) -> list[int]:
     return list(dict.fromkeys(each.number for each in nearest))
 
 
+@dataclass(frozen=True, slots=True)
+class _Built:
+    """A design with FIFOs that keep its rate, simulated.
+
+    Attributes:
+        number: of the design.
+        graph: folded.
+        depths: of FIFOs that are deeper than two words.
+        timing: of three images.
+        cost: with these FIFOs.
+    """
+
+    number: int
+    graph: Graph
+    depths: Mapping[str, int]
+    timing: Timing
+    cost: Estimate
+
+    @property
+    def point(self) -> Point:
+        """Its cost as those of the front are counted."""
+        cost = self.cost
+        return Point({}, cost.cycles, cost.lut + cost.lut_ram, cost.bram18, cost.dsp)
+
+    @classmethod
+    def of(cls, space: Space, number: int, point: Point) -> _Built:
+        """A design of the front."""
+        folded = point.graph(space.graph)
+        deep = rate(folded, FIFO, {}).restoring
+        timing = timing_of(folded, 3, FIFO, deep)
+        assert timing.interval is not None and timing.latency is not None, "these FIFOs keep the rate"
+        return cls(number, folded, dict(deep), timing, estimate(folded, space.model, FIFO, deep))
+
+
 def _chosen(
-    space: Space, wanted: Wanted, asked: Asked, front: Sequence[Point], designs: Sequence[DesignFound]
-) -> int | None:
-    """The number of the design that is wanted; None where none is."""
+    space: Space,
+    wanted: Wanted,
+    asked: Asked,
+    front: Sequence[Point],
+    designs: Sequence[DesignFound],
+    allowed: tuple[int, int],
+) -> _Built | None:
+    """The design that is wanted, with its FIFOs; None where none is."""
+    fitting = sorted((each for each in designs if each.fits), key=lambda each: (each.share, each.cycles))
     if asked.pick is not None:
         if not 1 <= asked.pick <= len(designs):
             raise Problem(f"there is no design {asked.pick}", "--pick", f"designs are numbered 1 to {len(designs)}")
@@ -187,56 +223,84 @@ def _chosen(
         if not picked.fits:
             what = f"design {picked.number} takes {picked.lut:,} LUT, {picked.bram18:,} BRAM18 and {picked.dsp:,} DSP"
             raise Problem(f"{what}, which is more than is allowed", "--pick", "pick one that fits", CHECK_FAILED)
-        return picked.number if asked.latency_us is None else _early(space, wanted, asked.latency_us, front, [picked])
-    fitting = sorted((each for each in designs if each.fits), key=lambda each: (each.share, each.cycles))
-    if asked.latency_us is not None:
-        return _early(space, wanted, asked.latency_us, front, fitting)
-    return fitting[0].number if wanted.fps is not None or asked.output is not None else None
+        fitting = [picked]
+    elif asked.latency_us is not None:
+        # Of each rate the cheapest; no image leaves before the slowest unit is through with it.
+        by_rate: dict[int, DesignFound] = {}
+        for each in fitting:
+            by_rate.setdefault(each.cycles, each)
+        limit = asked.latency_us * wanted.clock_mhz
+        fitting = [each for each in by_rate.values() if each.cycles <= limit] or [by_rate[min(by_rate)]]
+    elif wanted.fps is None and asked.output is None:
+        return None
+    return _cheapest(space, wanted, asked, front, fitting, allowed)
 
 
-def _early(
-    space: Space, wanted: Wanted, latency_us: float, front: Sequence[Point], fitting: Sequence[DesignFound]
-) -> int:
-    """The number of a design whose first image is early enough, simulated: the cheapest first, and one of each rate."""
-    limit = latency_us * wanted.clock_mhz
-    by_rate: dict[int, DesignFound] = {}
+def _cheapest(
+    space: Space,
+    wanted: Wanted,
+    asked: Asked,
+    front: Sequence[Point],
+    fitting: Sequence[DesignFound],
+    allowed: tuple[int, int],
+) -> _Built:
+    """Of designs in the order of their share of the part the cheapest that does what is asked with its FIFOs.
+
+    FIFOs only add to what the front counts, so that what costs more without them need not be looked at.
+    """
+    part, limit = wanted.part, inf if asked.latency_us is None else asked.latency_us * wanted.clock_mhz
+    best: tuple[float, _Built] | None = None
+    earliest, largest, tried = inf, "", 0
     for each in fitting:
-        by_rate.setdefault(each.cycles, each)
-    # No image leaves before the slowest unit is through with it; the fastest design says what is possible.
-    tried = [each for each in by_rate.values() if each.cycles <= limit] or [by_rate[min(by_rate)]]
-    earliest = inf
-    for each in tried:
-        latency = timing_of(front[each.number - 1].graph(space.graph), 1, 0).latency
-        assert latency is not None, "unbounded FIFOs cannot be full"
-        if latency <= limit:
-            return each.number
-        earliest = min(earliest, latency)
-    which = "no design gives" if len(fitting) > 1 else f"design {fitting[0].number} does not give"
-    what = f"{which} the first image within {latency_us:g} us at {wanted.clock_mhz:g} MHz"
-    hint = f"the earliest of those that were simulated needs {earliest / wanted.clock_mhz:,.2f} us"
-    raise Problem(what, "--latency-us", hint, CHECK_FAILED)
+        if best is not None and (each.share >= best[0] or not affordable(best[1].graph, _SMALL)):
+            break
+        if tried == _TRIES:
+            break
+        if limit < inf:
+            least = timing_of(front[each.number - 1].graph(space.graph), 1, 0).latency
+            assert least is not None, "unbounded FIFOs cannot be full"
+            if least > limit:
+                earliest = min(earliest, least)
+                continue
+        tried += 1
+        built = _Built.of(space, each.number, front[each.number - 1])
+        point = built.point
+        over = beyond(built.cost, part, space.model)
+        if over or point.lut > allowed[0] or point.bram18 > allowed[1]:
+            taken = over or f"{point.lut:,} LUT and {point.bram18:,} BRAM18"
+            largest = largest or f"{taken} with the FIFOs that it needs"
+        elif built.timing.latency is not None and built.timing.latency > limit:
+            earliest = min(earliest, built.timing.latency)
+        elif best is None or point.share(part) < best[0]:
+            best = point.share(part), built
+    if best is not None:
+        return best[1]
+    if earliest < inf:
+        which = "no design gives" if len(fitting) > 1 else f"design {fitting[0].number} does not give"
+        what = f"{which} the first image within {asked.latency_us:g} us at {wanted.clock_mhz:g} MHz"
+        hint = f"the earliest of those that were simulated needs {earliest / wanted.clock_mhz:,.2f} us"
+        raise Problem(what, "--latency-us", hint, CHECK_FAILED)
+    which = f"design {fitting[0].number} takes" if len(fitting) == 1 else f"of {tried} designs the cheapest takes"
+    what = f"{which} {largest}; allowed are {allowed[0]:,} and {allowed[1]:,} ({part.name})"
+    raise Problem(what, "design space", "allow more, name a larger part, or a lower rate", CHECK_FAILED)
 
 
-def _built(space: Space, wanted: Wanted, number: int, point: Point, files: tuple[Path, Path] | None) -> DesignChosen:
-    """A design with FIFOs that keep its rate, simulated, and written."""
-    folded, clock = point.graph(space.graph), wanted.clock_mhz
-    found = rate(folded, FIFO, {})
-    deep = found.restoring
-    timing = timing_of(folded, 3, FIFO, deep)
-    assert timing.interval is not None and timing.latency is not None, "these FIFOs keep the rate"
-    cost = estimate(folded, space.model, FIFO, deep)
+def _written(built: _Built, wanted: Wanted, files: tuple[Path, Path] | None) -> DesignChosen:
+    """What is told of a design, and its files, where they are wanted."""
+    clock, timing, cost = wanted.clock_mhz, built.timing, built.cost
+    assert timing.interval is not None and timing.latency is not None
     written: list[str] = []
     if files is not None:
         place = files[0].with_name(FOLDING)
-        written = [*write_folded(folded, files), str(place)]
-        write_whole(place, (json.dumps(folding(folded), indent=2) + "\n").encode())
+        written = [*write_folded(built.graph, files), str(place)]
+        write_whole(place, (json.dumps(folding(built.graph), indent=2) + "\n").encode())
     return DesignChosen(
-        number=number,
+        number=built.number,
         interval_cycles=timing.interval,
         latency_cycles=timing.latency,
         fps=clock * 1e6 / timing.interval,
         latency_us=timing.latency / clock,
-        fifo_depths=dict(deep),
+        fifo_depths=dict(built.depths),
         lut=cost.lut + cost.lut_ram,
         bram18=cost.bram18,
         dsp=cost.dsp,

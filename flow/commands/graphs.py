@@ -26,6 +26,7 @@ from ..run.typed_json import extended
 
 if TYPE_CHECKING:
     from ...build.calibrated.table import Table
+    from ...build.cost_models import CostModel
 
 
 def simulate(
@@ -131,7 +132,7 @@ def estimate(
         Problem: it does not compile, the model is unknown, no folding reaches the rate, the folding file or the FIFO
             depths do not fit, or the output cannot be written.
     """
-    from ...build.cost import block_note, blocks_of, model_for, operations, usual_model
+    from ...build.cost import beyond, block_note, blocks_of, model_for, operations, usual_model
     from ...build.cost import estimate as count
     from ...build.cost_models.bnnflow import Bnnflow
     from ...build.energy import SOURCE as ENERGY_SOURCE
@@ -168,6 +169,8 @@ def estimate(
         notes.append(said)
     bounded = {name: words for name, words in depths.items() if words}
     figures = cost_counts(made.graph, wanted.clock_mhz, kind, depth, bounded)
+    if said := beyond(count(made.graph, kind, depth, bounded), chip, kind):
+        notes.append(f"more than {chip.name} has: {said}")
     if figures.clock is not None and figures.clock.fmax_mhz < wanted.clock_mhz:
         notes.append(
             f"{wanted.clock_mhz:g} MHz were asked for, more than the clock that is predicted: `flow route` places"
@@ -181,16 +184,16 @@ def estimate(
         energy_source=ENERGY_SOURCE,
         notes=[*made.notes, *notes],
         files=None if files is None else write_folded(made.graph, files, wanted.finn_plus),
-        unrolled=_unrolled(made.graph) if with_unrolled else None,
+        unrolled=_unrolled(made.graph, kind) if with_unrolled else None,
         **counts,
     )
     return found if fifos is None else extended(StreamedGraphCost, found, fifos=rate_of)
 
 
-def _unrolled(graph: Graph) -> Unrolled:
-    from ...build.unrolled import SOURCE, unrolled
+def _unrolled(graph: Graph, kind: CostModel) -> Unrolled:
+    from ...build.unrolled import source, unrolled
 
-    return Unrolled(source=SOURCE, layers=list(unrolled(graph)))
+    return Unrolled(source=source(kind), layers=list(unrolled(graph, kind)))
 
 
 @dataclass(frozen=True, slots=True)

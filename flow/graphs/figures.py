@@ -75,7 +75,12 @@ def predicted_clock(made: Estimate, kind: CostModel) -> PredictedClock | None:
 
 
 def network_cost(
-    graph: Graph, counts: Operations, clock_mhz: float, kind: CostModel, zeros: bool = False
+    graph: Graph,
+    counts: Operations,
+    clock_mhz: float,
+    kind: CostModel,
+    zeros: bool = False,
+    depths: Mapping[str, int] | None = None,
 ) -> NetworkCost:
     """The estimate of a network; LUTs that are memories count as LUTs.
 
@@ -85,9 +90,10 @@ def network_cost(
         clock_mhz: in MHz.
         kind: the cost model.
         zeros: whether some weights are 0: unrolled hardware, which alone leaves them out, is estimated, too.
+        depths: words of FIFOs that are deeper than two, for models that count them.
     """
-    made = estimate(graph, kind)
-    layers = unrolled(graph) if zeros else ()
+    made = estimate(graph, kind, depths=depths)
+    layers = unrolled(graph, kind) if zeros else ()
     return extended(
         NetworkCost,
         _figures(graph, made, clock_mhz),

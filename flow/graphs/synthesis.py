@@ -67,6 +67,8 @@ def mapped(
     Raises:
         Problem: there is no such unit, or primitives are of another family; yosys fails, or takes too long (status 1).
     """
+    if how.units and how.whole:
+        raise Problem("one netlist is of the whole network, not of some units", "--whole", "leave out --unit, or it")
     jobs: dict[tuple[str, str], Sources] = {}
     for name, (hardware, _) in made.items():
         refuse_foreign(hardware.asked.primitives, how.family)

@@ -111,7 +111,10 @@ def _say(found: object) -> str:
             return f"{sent} in {plural(len(runs), 'run')}, the words of {streams}: equal to the simulators"
         case SynthesisResult():
             sums = [(name, one.total, one.block) for name, one in found.networks.items()]
-            return "; ".join(f"{name}: {taken.lut:,} LUT, {taken.block_ram:,} {block}" for name, taken, block in sums)
+            networks = (
+                f"{name}: {one.lut + one.lut_ram:,} LUT, {one.block_ram:,} {block}" for name, one, block in sums
+            )
+            return "; ".join(networks)
         case ScheduleResult():
             return f"folded {folded_by(found.folded_by)}"
         case CostResult():

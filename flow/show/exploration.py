@@ -43,12 +43,14 @@ def print_exploration(found: Exploration) -> None:
         mark = " <- chosen" if found.chosen is not None and found.chosen.number == number else ""
         table.add_row(f"{number}{mark}", *cells, f"{each.share:.1%}")
     terminal().print(table)
-    proof = "no other is as good in all three" if found.exact else "searched unit by unit: better ones may exist"
+    proof = "searched unit by unit: better ones may exist"
+    if found.exact:
+        proof = "with FIFOs of two words no other is as good in all three"
     print(
         f"{len(found.shown)} of {plural(len(found.designs), 'design')} by images/s, LUT and BRAM18; {proof}; "
         f"allowed are {found.lut:,} LUT and {found.bram18:,} BRAM18"
     )
-    print(f"LUTs include those that are memories, FIFOs of two words; {found.source}")
+    print(f"LUTs include those that are memories; {found.source}")
     if found.chosen is not None:
         _print_chosen(found.chosen)
     if found.widths is not None:

@@ -128,9 +128,11 @@ def print_estimate(found: GraphCost) -> None:
     print_input(found.input)
     amounts, there = found.amounts, target.amounts
     totals = {**figures, **{key: what for key, what in _ALSO.items() if amounts.get(key)}}
-    said = ", ".join(
-        f"{amounts[key]:,} {what}" + (f" of {there[key]:,}" if key in there else "") for key, what in totals.items()
-    )
+    sums = {key: f"{amounts[key]:,} {what}" for key, what in totals.items()}
+    if "lut_ram" in sums:
+        # Both are LUTs of the part.
+        sums["lut"] = f"{amounts['lut'] + amounts['lut_ram']:,} LUT ({sums['lut']}, {sums.pop('lut_ram')})"
+    said = ", ".join(text + (f" of {there[key]:,}" if key in there else "") for key, text in sums.items())
     said += f" ({target.part})" if totals.keys() & there.keys() else ""
     print(
         f"{said}, {found.cycles:,} cycles per image: {found.fps:,.0f} images/s at {target.clock_mhz:g} MHz "
@@ -229,7 +231,7 @@ def print_unrolled(found: Unrolled) -> None:
     """Print what every layer takes with its weights built in."""
     title = "every layer fully unrolled, weights built in: LUT"
     table = Table("layer", "shape", "synapses", "kept ones", "all", title=title, title_justify="left")
-    for column in ("FINN's formula", "as folded", "cycles unrolled", "as folded"):
+    for column in ("FINN's formula", "as folded", "cycles unrolled", "cycles folded"):
         table.add_column(column, justify="right")
     for layer in found.layers:
         share = layer.synapses / (layer.rows * layer.columns)

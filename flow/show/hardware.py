@@ -79,7 +79,7 @@ def print_synthesis(found: SynthesisResult) -> None:
     """Print cells of units, of one network behind the other, and what pruning saved."""
     for title, network in found.networks.items():
         table = Table("unit", title=f"{title}: {network.family}, {network.tool}, {network.level}", title_justify="left")
-        for column in ("estimated LUT", "LUT", "LUT RAM", "FF", "carry", "block RAM", "DSP", "seconds"):
+        for column in ("estimated logic LUT", "logic LUT", "LUT RAM", "FF", "carry", "block RAM", "DSP", "seconds"):
             table.add_column(column, justify="right")
         for unit in network.units:
             guess = "" if unit.estimated_lut is None else f"{unit.estimated_lut:,}"
@@ -96,7 +96,7 @@ def print_synthesis(found: SynthesisResult) -> None:
     # Chosen units of two networks are not the same work.
     whole = all(any(unit.name == "(input)" for unit in one.units) for one in found.networks.values())
     if whole and (saved := synthesis_saved(found.networks)) is not None:
-        kinds = ("LUT", "LUT RAM", "FF", "block RAM")
+        kinds = ("logic LUT", "LUT RAM", "FF", "block RAM")
         changes = ", ".join(f"{kind} {change}" for kind, change in zip(kinds, saved[1:-1], strict=True))
         print(f"pruned against unpruned, synthesized: {changes}; cycles per image {saved[-1]}")
 

@@ -411,6 +411,6 @@ def speed_cells(row: SpeedRow) -> list[str]:
 def speed_caption(speed: SpeedResult | GraphSpeed) -> str:
     """Machine, threads, how it was measured, and what is missing and why."""
     threads = plural(speed.threads, "thread")
-    how = "medians of wall time; latency is that of one image in a batch of 1, the accelerator's at most"
+    how = "medians of wall time; latency is that of one image alone, the accelerator's of its units one after another"
     missing = "; ".join(f"{one.engine}: {one.reason}" for one in speed.missing)
     return f"measured on {speed.device}, {threads}; {how}" + (f". Not here: {missing}" if missing else "")

@@ -78,7 +78,7 @@ def _table(title: str, columns: str, caption: str = "") -> Table:
 def _synthesis_table(networks: Mapping[str, Synthesis]) -> Table:
     first = next(iter(networks.values()))
     caption = f"{first.tool}, sums of units, before placing; block RAM: {first.block}; estimate: {first.estimated_by}"
-    columns = "network|>estimated LUT|>LUT|>LUT RAM|>FF|>block RAM|>cycles"
+    columns = "network|>estimated logic LUT|>logic LUT|>LUT RAM|>FF|>block RAM|>cycles"
     table = _table(f"Synthesized for {first.family}", columns, caption)
     for name, network in networks.items():
         taken = network.total

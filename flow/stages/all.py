@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ...build.cost import operations
+from ...build.cost_models.bnnflow import Bnnflow
 from ...build.schedule import cycles_for
 from ...transforms.passes.compile import stages
 from ...transforms.reading.read import files_of, read
@@ -21,6 +22,7 @@ from ..graphs.comparison import Target, compare_hardware
 from ..graphs.figures import network_cost
 from ..graphs.folding import decides, fold_for
 from ..graphs.inputs import input_held
+from ..graphs.rates import affordable, rate
 from ..graphs.routing import program_of
 from ..pruning.prune import recovery_settings
 from ..pruning.widths import widths_note
@@ -231,12 +233,15 @@ def cost(build: Build) -> CostResult:
         from ...build.finn_reports import reports
         from ...build.rate_folding import rate_model
 
-        costs, graphs = {}, {}
-        for network in build.networks:
-            graph = graphs[network] = read(build.file(network, FOLDED))
+        graphs = {network: read(build.file(network, FOLDED)) for network in build.networks}
+        # With the FIFOs that their hardware gets: of all networks, or of none.
+        deep = all(affordable(graph, _WORDS_BESIDE_COSTS) for graph in graphs.values())
+        costs = {}
+        for network, graph in graphs.items():
             counts = operations(read(build.file(network, LEVEL_FILES["xnor"])))
             kind, _ = rate_model(graph, part, build.recipe.target.cost_model)
-            costs[network] = network_cost(graph, counts, clock, kind, zeros)
+            depths = rate(graph, 2, {}).restoring if deep and isinstance(kind, Bnnflow) else {}
+            costs[network] = network_cost(graph, counts, clock, kind, zeros, depths)
             for name, text in reports(graph, asdict(counts), clock).items():
                 build.run.write(f"{network}/{name}", text)
         target = Target(

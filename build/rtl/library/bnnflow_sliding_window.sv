@@ -68,7 +68,7 @@ module bnnflow_sliding_window #(
 
   // The buffer lies in a ring of RING words, a power of two where that costs little: its addresses wrap by themselves.
   localparam int RING = 2 ** ABITS <= 1024 || 4 * 2 ** ABITS <= 5 * BUFFER ? 2 ** ABITS : BUFFER;
-  // A number of words as one from 0 to RING - 1, and an address so many words on.
+  // A number of words as one from 0 to RING - 1.
   `define RING(words) ABITS'(((words) % RING + RING) % RING)
   `define MOST(a, b) ((a) > (b) ? (a) : (b))
 
