@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from bnnflow import CHECK_FAILED, TOOL_MISSING, Problem
@@ -53,7 +53,7 @@ class Sources:
 
     top: str
     files: Mapping[str, str]
-    called: str = ""
+    called: str = field(default="", compare=False)
 
     @property
     def name(self) -> str:

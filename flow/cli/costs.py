@@ -64,7 +64,7 @@ def explore(
     keep_shape: KeepShape = False,
     json: Json = False,
 ) -> None:
-    """Find the foldings and memories of a network that are worth building.
+    """Find the foldings and memories of a network's graph that are worth building.
 
     No other design is as fast with as few LUTs and block RAMs: on chains that is proved, on networks with branches it
     is a search. Costs are estimates of our own hardware; the wanted design's rate and FIFOs are simulated.

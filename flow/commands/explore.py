@@ -276,11 +276,11 @@ def _cheapest(
     if best is not None:
         return best[1]
     if earliest < inf:
-        which = "no design gives" if len(fitting) > 1 else f"design {fitting[0].number} does not give"
+        which = "no design gives" if asked.pick is None else f"design {asked.pick} does not give"
         what = f"{which} the first image within {asked.latency_us:g} us at {wanted.clock_mhz:g} MHz"
         hint = f"the earliest of those that were simulated needs {earliest / wanted.clock_mhz:,.2f} us"
         raise Problem(what, "--latency-us", hint, CHECK_FAILED)
-    which = f"design {fitting[0].number} takes" if len(fitting) == 1 else f"of {tried} designs the cheapest takes"
+    which = f"of {tried} designs the cheapest takes" if asked.pick is None else f"design {asked.pick} takes"
     what = f"{which} {largest}; allowed are {allowed[0]:,} and {allowed[1]:,} ({part.name})"
     raise Problem(what, "design space", "allow more, name a larger part, or a lower rate", CHECK_FAILED)
 

@@ -48,7 +48,7 @@ def test_commands_take_boards_and_say_what_does_not_hold(tmp_path: Path, capsys:
     onnx.save(random_network(0, 1, 1), net := str(tmp_path / "net.onnx"))
     assert run(["estimate", net, "--part", "ULX3S", "--fps", "1000"]) == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert "LUT of 83,640" in said
+    assert "LUT RAM) of 83,640" in said
     assert "LUTs are counted" not in said and "clock about" in said, "its own are, and were placed"
     assert run(["estimate", net, "--part", "ULX3S", "--fps", "1000", "--cost-model", "finn"]) == 0
     said = " ".join(capsys.readouterr().out.split())

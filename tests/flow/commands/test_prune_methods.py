@@ -113,7 +113,7 @@ def test_masked_synapses_are_exact_and_cost_less_unrolled(
     assert [layer["synapses"] for layer in layers] == list(made["steps"][-1]["kept"].values())
     assert all(layer["lut"] < 0.6 * layer["dense_lut"] for layer in layers[:-1])
     assert cli.run(["estimate", str(network), "--unrolled", "--fps", "1000"]) == 0
-    assert "compressor trees" in capsys.readouterr().out
+    assert "fitted to synthesis" in capsys.readouterr().out
 
 
 def test_assigned_weights_are_exact(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
