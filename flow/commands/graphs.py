@@ -326,6 +326,6 @@ def speed(
             raise
         accelerator, reason = None, problem.what
     else:
-        accelerator, reason = Accelerator(found.target.part, clock_mhz, found.fps, found.latency_us), ""
+        accelerator, reason = Accelerator(found.target.part, clock_mhz, fps, found.fps, found.latency_us), ""
     rows, missing = network_rows(qonnx, compiled, images, threads, network, accelerator, reason)
     return GraphSpeed(device=processor(), threads=threads, input=input_held(compiled), rows=rows, missing=missing)

@@ -41,12 +41,14 @@ class Accelerator:
     Attributes:
         part: its name.
         clock_mhz: in MHz.
+        asked: images per second that it is folded for.
         fps: images per second.
         latency_us: of one image, in microseconds.
     """
 
     part: str
     clock_mhz: float
+    asked: float
     fps: float
     latency_us: float
 
@@ -106,7 +108,8 @@ def network_rows(
     if accelerator is None:
         missing.append(LeftOut("accelerator", why_not))
     else:
-        name = f"accelerator, {accelerator.part} at {accelerator.clock_mhz:g} MHz"
+        folded = f"folded for {accelerator.asked:,.0f} images/s"
+        name = f"accelerator, {accelerator.part} at {accelerator.clock_mhz:g} MHz, {folded}"
         rows.append(SpeedRow(name, accelerator.fps, accelerator.latency_us / 1e3, None, "estimated"))
     return rows, missing
 

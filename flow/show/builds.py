@@ -152,13 +152,16 @@ def print_comparison(found: RunsCompared) -> None:
 
 def _print_headlines(summaries: Sequence[Summary]) -> None:
     columns = ("asked images/s", "images/s", "cycles", "LUT", "LUT within", "BRAM18", "folded by")
-    table = Table("run", "network", "accuracy", "binary MAC", *columns)
+    # LUTs of families are not alike.
+    mixed = len({summary.target.part for summary in summaries}) > 1
+    table = Table("run", *(["part"] if mixed else []), "network", "accuracy", "binary MAC", *columns)
     for summary in summaries:
         for name, network in summary.networks.items():
             by = (summary.target.folded_by or {}).get(name)
             error = "" if by is None or by.lut_error is None else f"{by.lut_error:.0%}"
             table.add_row(
                 summary.folder,
+                *([summary.target.part] if mixed else []),
                 TITLES[name],
                 f"{network.accuracy:.2%}",
                 *(f"{number:,.0f}" for number in (network.binary_macs, summary.target.fps, network.fps)),

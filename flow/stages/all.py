@@ -352,7 +352,7 @@ def speed(build: Build) -> SpeedResult | NoResult:
                 image_inputs(graph, images),
                 settings.threads,
                 build.load(network) if build.trains else None,
-                Accelerator(part, target.clock_mhz, costs[network].fps, costs[network].latency_us),
+                Accelerator(part, target.clock_mhz, target.fps, costs[network].fps, costs[network].latency_us),
             )
             rows += [extended(NetworkSpeedRow, row, network=network) for row in found]
         return SpeedResult(device=processor(), threads=settings.threads, rows=rows, missing=missing)

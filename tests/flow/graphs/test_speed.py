@@ -50,7 +50,7 @@ def test_every_program_has_a_row(folder: Path, capsys: pytest.CaptureFixture[str
     found = told(folder, capsys, "--clock-mhz", "50", "--fps", "1000")
     torch_rows = {"torch (Brevitas) float32", "torch (Brevitas) bf16"}
     assert torch_rows | {"onnxruntime float32", "bnnflow simulator"} <= set(found)
-    accelerator = found["accelerator, xc7z020 at 50 MHz"]
+    accelerator = found["accelerator, xc7z020 at 50 MHz, folded for 1,000 images/s"]
     assert accelerator["source"] == "estimated" and accelerator["images_per_second"] >= 1000
     assert cli.run(["estimate", str(folder / "network.onnx"), "--clock-mhz", "50", "--fps", "1000", "--json"]) == 0
     estimate = json.loads(capsys.readouterr().out)
