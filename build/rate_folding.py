@@ -72,7 +72,8 @@ def fold_for_rate(
     model, why = rate_model(graph, part, by, own)
     if not isinstance(model, Bnnflow):
         return RateFolding(schedule(graph, fps, clock_mhz, part), FINNS, why)
-    cycles, space = cycles_for(fps, clock_mhz), Space(graph, model.of_sizes(), cycles_for(fps, clock_mhz))
+    cycles = cycles_for(fps, clock_mhz)
+    space = Space(graph, model.of_sizes(), cycles)
     designs = _by_share(space, cycles, part, fold(graph, cycles, part))
     lacking = ""
     for tried, design in enumerate(designs):
