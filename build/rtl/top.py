@@ -268,16 +268,12 @@ class Top:
             "  // verilator lint_on UNUSEDSIGNAL",
             f"  logic [{int(sizes['OUT']) - 1}:0] {results};",
         ]
-        for place, row in enumerate(rows.neurons):
-            out = f"{results}[{(place + 1) * bits - 1}:{place * bits}]"
-            if row.constant is not None:
-                value = row.constant + (rows.op.act_val if row.bounds else 0)
-                self.instances.append(f"  assign {out} = {bits}'d{value % 2**bits};")
-                continue
-            given = ", ".join(f"{x}[{column}]" for column in reversed(row.columns))
-            ports = {"x": x if len(row.columns) == inputs else f"{{{given}}}", "result": out}
-            own = row.parameters | {"OBITS": bits, "ACT_VAL": rows.op.act_val, "LATENCY": rows.latency - 1}
-            self._instance("bnnflow_neuron", f"{unit}_row{place}", own, ports, reset=False)
+        for place, row in enumerate(rows.rows(x, results, bits)):
+            if row.value:
+                self.instances.append(f"  assign {row.result} = {row.value};")
+            else:
+                ports = {"x": row.x, "result": row.result}
+                self._instance("bnnflow_neuron", f"{unit}_row{place}", row.parameters, ports, reset=False)
         return {"x": x, "results": results}
 
     def _guarded(

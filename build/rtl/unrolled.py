@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from math import ceil, log2
 
@@ -65,6 +66,22 @@ class Neuron:
         return sum(bound <= 0 for bound in self.bounds)
 
 
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What makes one result.
+
+    Attributes:
+        result: bits of a wire.
+        value: constant, as SystemVerilog; empty where a bnnflow_neuron computes it.
+        parameters, x: of that one: all that it has, and what it reads.
+    """
+
+    result: str
+    value: str
+    parameters: Mapping[str, int | str] = field(default_factory=dict)
+    x: str = ""
+
+
 @dataclass(frozen=True)
 class Unrolled:
     """A matrix of constants on inputs of a bit: weights -1, 0 and +1, or the bits of XNOR.
@@ -91,6 +108,19 @@ class Unrolled:
     def latency(self) -> int:
         """Cycles from a vector to its results: a register, and the rows'."""
         return 1 + latency_of(int(self.inputs.sum(axis=1).max()))
+
+    def rows(self, x: str, results: str, bits: int) -> Iterator[Row]:
+        """What makes each row's result of `bits` bits, beside a bnnflow_unrolled with wires `x` and `results`."""
+        whole = self.op.weight.shape[1]
+        for place, row in enumerate(self.neurons):
+            out = f"{results}[{(place + 1) * bits - 1}:{place * bits}]"
+            if row.constant is not None:
+                value = row.constant + (self.op.act_val if row.bounds else 0)
+                yield Row(out, f"{bits}'d{value % 2**bits}")
+                continue
+            given = ", ".join(f"{x}[{column}]" for column in reversed(row.columns))
+            sizes = row.parameters | {"OBITS": bits, "ACT_VAL": self.op.act_val, "LATENCY": self.latency - 1}
+            yield Row(out, "", sizes, x if len(row.columns) == whole else f"{{{given}}}")
 
     def _neuron(self, row: Array, inputs: Array, bounds: Array) -> Neuron:
         columns = np.flatnonzero(inputs)

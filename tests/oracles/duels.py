@@ -363,6 +363,7 @@ def layers() -> tuple[Duel, ...]:
         duel("XNOR, a sign, one fold", bits, weights(0, 1, 6, bits), 1, 0, 6, 12, xnor=True),
         duel("XNOR, 3 bounds, negative results", bits, weights(0, 1, 6, bits), 3, -2, 3, 4, xnor=True),
         duel("ternary weights of bits, a sign", bits, weights(-1, 1, 4, bits), 1, 0, 2, 6),
+        duel("ternary weights of bits, 2 bounds, one fold", bits, weights(-1, 1, 6, bits), 2, -1, 6, 12, shift=1),
         duel("ternary weights of bits, 2 bounds", bits, weights(-1, 1, 6, bits), 2, -1, 1, 2),
         duel("-1 and +1 with pixels, a sign", pixels, 2 * weights(0, 1, 6, pixels) - 1, 1, 0, 2, 9, shift=300),
         duel("-1 and +1 with pixels, 15 bounds", pixels, 2 * weights(0, 1, 4, pixels) - 1, 15, -8, 4, 6),

@@ -21,6 +21,7 @@ from bnnflow.build.cosim.verilator import Stalls, Tools
 from bnnflow.build.memories import words_hex
 from bnnflow.build.rtl.memory import Memory
 from bnnflow.build.rtl.modules import Module
+from bnnflow.build.rtl.unrolled import Unrolled
 from bnnflow.build.rtl.words import from_words, value_bits, word_bytes
 from bnnflow.flow.graphs.cosimulation import STALLS
 from bnnflow.flow.run.tools import simulation_tools
@@ -159,6 +160,8 @@ class _Bench:
             ports = {"clk": "clk", "rst": "rst"}
             for key, memory in module.memories.items():
                 ports |= self._memory(key, memory)
+            if module.unrolled is not None:
+                ports |= self._rows(module.unrolled, parameters)
             if module.name == "bnnflow_fifo":
                 # What is offered is taken at once where there is a place.
                 taken = f"{wires[0]}_valid & {wires[0]}_ready"
@@ -213,6 +216,20 @@ class _Bench:
         else:
             self.lines.append(f"  assign {wire} = '0;")
         return {f"{port}_next": f"{wire}_next", port: wire}
+
+    def _rows(self, rows: Unrolled, sizes: Mapping[str, int | str]) -> dict[str, str]:
+        """Ports of a matrix whose rows are circuits beside it."""
+        wire = f"w{self.wires}"
+        self.wires += 1
+        x, results = f"{wire}_x", f"{wire}_results"
+        inputs, outputs = int(sizes["IN"]), int(sizes["OUT"])
+        self.lines += [f"  logic [{inputs - 1}:0] {x};", f"  logic [{outputs - 1}:0] {results};"]
+        for row in rows.rows(x, results, outputs // len(rows.neurons)):
+            if row.value:
+                self.lines.append(f"  assign {row.result} = {row.value};")
+            else:
+                self._instance("bnnflow_neuron", row.parameters, {"clk": "clk", "x": row.x, "result": row.result})
+        return {"x": x, "results": results}
 
     def _source(self, stream: Stream, values: Array) -> str:
         bits = value_bits(stream.type)
