@@ -73,20 +73,39 @@ def fold_for_rate(
     if not isinstance(model, Bnnflow):
         return RateFolding(schedule(graph, fps, clock_mhz, part), FINNS, why)
     cycles = cycles_for(fps, clock_mhz)
-    space = Space(graph, model.of_sizes(), cycles)
-    designs = _by_share(space, cycles, part, fold(graph, cycles, part))
-    lacking = ""
-    for tried, design in enumerate(designs):
-        folded = design.graph(graph)
-        # By sizes a design may take more than with the weights and bounds that it has.
-        over = "" if design.fits(part) else beyond(estimate(folded, model), part, model)
-        over = over or (too_much(folded, model) if too_much is not None else "")
-        if not over:
-            return RateFolding(folded, model.name, lut_error=model.table.mean_error)
-        lacking = lacking or over
-        if tried == _TRIES:
-            break
-    raise _refused(Space(graph, model.of_sizes()), fps, clock_mhz, part, designs, lacking)
+    held = _Held(graph, part, model, too_much)
+    present, lacking = fold(graph, cycles, part), ""
+    # By sizes a network that is trained again is folded alike; what so seems too large may fit by its weights.
+    for counting in (model.of_sizes(), model):
+        for design in _by_share(Space(graph, counting, cycles), cycles, part, present)[:_TRIES]:
+            if not (over := held.lacking(design)):
+                return RateFolding(design.graph(graph), model.name, lut_error=model.table.mean_error)
+            lacking = lacking or over
+    raise _refused(Space(graph, model), fps, clock_mhz, held, lacking)
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """Designs of a network held against a part.
+
+    Attributes:
+        graph: dataflow level.
+        part, model: what has to hold them, and what counts them.
+        too_much: as for `fold_for_rate`.
+    """
+
+    graph: Graph
+    part: Part
+    model: Bnnflow
+    too_much: Callable[[Graph, CostModel], str] | None
+
+    def lacking(self, design: Point) -> str:
+        """What a design takes more of than there is, its FIFOs included where they are looked at; empty: it fits."""
+        folded = design.graph(self.graph)
+        if over := beyond(estimate(folded, self.model), self.part, self.model):
+            return over
+        over = "" if self.too_much is None else self.too_much(folded, self.model)
+        return f"{over} with the FIFOs that keep the rate" if over else ""
 
 
 def rate_model(graph: Graph, part: Part, by: str = Bnnflow.name, own: Table | None = None) -> tuple[CostModel, str]:
@@ -157,40 +176,34 @@ def _point(space: Space, folded: Graph) -> Point | None:
 
 
 def larger_part(space: Space, part: Part, cycles: int) -> str:
-    """The smallest part of the same family that a design within the cycles fits; empty where there is none."""
+    """The smallest part of the same family that a design within the cycles fits, before its FIFOs grow; or nothing."""
     for other in sorted(known_parts(), key=lambda each: (each.lut, each.block_rams)):
-        more = other.family == part.family and (other.lut > part.lut or other.block_rams > part.block_rams)
-        if more and any(point.fits(other) for point in space.within(cycles, other.block_rams)):
-            return other.name
+        if other.family == part.family and (other.lut > part.lut or other.block_rams > part.block_rams):
+            for point in space.within(cycles, other.block_rams)[:_TRIES]:
+                if not beyond(estimate(point.graph(space.graph), space.model), other, space.model):
+                    return other.name
     return ""
 
 
-def largest_unit(space: Space, point: Point, part: Part) -> str:
-    """The unit of a design that takes the largest share of a part's LUTs, block RAMs and multipliers."""
-    names = set(point.ops)
-    units = [unit for unit in estimate(point.graph(space.graph), space.model).units if unit.name in names]
+def largest_unit(space: Space, point: Point, part: Part, lacking: str) -> str:
+    """The unit of a design that takes most of what is lacking: flip-flops, else the largest share of the part."""
+    units = [unit for unit in estimate(point.graph(space.graph), space.model).units if unit.name in point.ops]
+    if " FF of " in lacking and " LUT of " not in lacking:
+        return max(units, key=lambda unit: unit.counts.get("ff", 0)).name
     pairs = (("lut", part.lut), ("lut_ram", part.lut), ("bram18", part.block_rams), ("dsp", part.dsp))
     return max(units, key=lambda unit: sum(getattr(unit, key) / there for key, there in pairs if there)).name
 
 
-def _refused(space: Space, fps: float, clock_mhz: float, part: Part, designs: list[Point], lacking: str) -> Problem:
-    least, wanted = space.cycles()[0], cycles_for(fps, clock_mhz)
-    fitting = next((point.cycles for point in space.front(part.block_rams) if point.fits(part)), None)
+def _refused(space: Space, fps: float, clock_mhz: float, held: _Held, lacking: str) -> Problem:
+    part, least, wanted = held.part, space.cycles()[0], cycles_for(fps, clock_mhz)
+    slower = [point for point in space.front(part.block_rams) if point.cycles > wanted and point.fits(part)]
+    fitting = next((point.cycles for point in slower[:_TRIES] if not held.lacking(point)), None)
     if wanted < least:
         return out_of_reach(fps, clock_mhz, space.slowest.name, least, fitting, part.name)
-    more = larger_part(space, part, wanted)
+    designs, more = space.within(wanted, part.block_rams), larger_part(space, part, wanted)
     if not designs:
-        return too_large(fps, clock_mhz, "more block RAMs than there are", _held(part), fitting, more)
-    fits, unit = designs[0].fits(part), largest_unit(space, designs[0], part)
-    included = ", FIFOs that keep the rate included" if fits else ""
-    found = too_large(
-        fps, clock_mhz, f"{lacking} ({part.name}){included}; its largest unit is {unit!r}", "", fitting, more
-    )
-    if not fits:
-        return found
-    hint = f"ask for a lower rate, {f'take {more}' if more else 'choose a larger part'}, or prune more"
-    return Problem(found.what, found.where, hint, found.status)
-
-
-def _held(part: Part) -> str:
-    return f"{part.name} has {part.lut:,} LUT and {part.block_rams:,} BRAM18"
+        there = f"{part.name} has {part.lut:,} LUT and {part.block_rams:,} BRAM18"
+        return too_large(fps, clock_mhz, f"more block RAMs than there are; {there}", fitting, more)
+    nearest = min(designs, key=lambda point: point.share(part))
+    unit = largest_unit(space, nearest, part, lacking)
+    return too_large(fps, clock_mhz, f"{lacking} ({part.name}); the largest unit is {unit!r}", fitting, more)

@@ -48,7 +48,7 @@ def schedule(graph: Graph, fps: float, clock_mhz: float, part: Part) -> Graph:
         raise too_large(
             fps,
             clock_mhz,
-            f"{cost.lut:,} LUT and {cost.bram18:,} BRAM18{_more(cost)}",
+            f"{cost.lut:,} LUT and {cost.bram18:,} BRAM18{_more(cost)}; "
             f"{part.name} has {part.lut:,} and {part.bram18:,}{_more(cost, part)}",
             _least_that_fits(graph, part, cost.cycles),
         )
@@ -78,21 +78,20 @@ def out_of_reach(
     )
 
 
-def too_large(fps: float, clock_mhz: float, needed: str, held: str, cycles: int | None, larger: str = "") -> Problem:
+def too_large(fps: float, clock_mhz: float, needed: str, cycles: int | None, larger: str = "") -> Problem:
     """Why no folding of a rate in images per second fits a part.
 
     Args:
         fps, clock_mhz: the rate and the clock.
-        needed, held: what it takes, and what the part has if that is not said yet, for people.
-        cycles: an image, of the fastest folding that fits; None: none does.
+        needed: what it takes, and what the part has, for people.
+        cycles: an image, of the fastest folding that was found to fit; None: none was.
         larger: name of a part that would do; empty: none is known.
     """
     part = f"take {larger}" if larger else "choose a larger part"
-    hint = f"no folding fits this part: {part}, or a smaller network"
+    hint = f"no folding was found that fits this part: {part}, or a smaller network"
     if cycles is not None:
         hint = f"at most {floor(clock_mhz * 1e6 / cycles):,} images/s fit; or {part}, or prune more"
-    what = f"{_rate(fps)} images/s at {clock_mhz:g} MHz need {needed}{'; ' + held if held else ''}"
-    return Problem(what, "target rate", hint, CHECK_FAILED)
+    return Problem(f"{_rate(fps)} images/s at {clock_mhz:g} MHz need {needed}", "target rate", hint, CHECK_FAILED)
 
 
 def _more(cost: Estimate, part: Part | None = None) -> str:

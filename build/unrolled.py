@@ -18,7 +18,8 @@ neuron is one comparison; several are one each, and a tree that counts those tha
 (pixels, weights above 1) add a bit to each weight that they reach; -1 times such a term is its complement plus 1, and
 all such constants move into the thresholds. Weights beyond -1, 0, +1 are sums of as few +-2^k as possible (canonical
 signed digits). Registers are flip-flops and not counted; what synthesis shares between neurons is not foreseen.
-Estimated: these are the counts of this construction, not synthesis results.
+Estimated: these are the counts of this construction, not synthesis results. Where our own hardware is counted by its
+fitted model, that counts the rows that the generator writes, and this construction is not used.
 """
 
 from __future__ import annotations
@@ -106,7 +107,8 @@ def _by_model(node: Node, types: Mapping[str, TensorType], model: Bnnflow, cost:
         return found.lut + found.lut_ram, found.bram18
 
     flat = replace(node.op, pe=cost.rows, simd=cost.columns)
-    dense = flat if flat.xnor else replace(flat, weight=np.where(flat.weight == 0, 1, flat.weight))
+    ternary = not flat.xnor and int(flat.weight.min()) >= -1 and int(flat.weight.max()) <= 1
+    dense = replace(flat, weight=np.where(flat.weight == 0, 1, flat.weight)) if ternary else flat
     (now, blocks), (kept, _), (whole, _) = lut(node.op), lut(flat), lut(dense)
     return replace(cost, lut=kept, dense_lut=whole, folded_lut=now, folded_bram18=blocks)
 

@@ -215,7 +215,8 @@ def _chosen(
     allowed: tuple[int, int],
 ) -> _Built | None:
     """The design that is wanted, with its FIFOs; None where none is."""
-    fitting = sorted((each for each in designs if each.fits), key=lambda each: (each.share, each.cycles))
+    share = {each.number: point.share(wanted.part) for each, point in zip(designs, front, strict=True)}
+    fitting = sorted((each for each in designs if each.fits), key=lambda each: (share[each.number], each.cycles))
     if asked.pick is not None:
         if not 1 <= asked.pick <= len(designs):
             raise Problem(f"there is no design {asked.pick}", "--pick", f"designs are numbered 1 to {len(designs)}")
@@ -225,12 +226,9 @@ def _chosen(
             raise Problem(f"{what}, which is more than is allowed", "--pick", "pick one that fits", CHECK_FAILED)
         fitting = [picked]
     elif asked.latency_us is not None:
-        # Of each rate the cheapest; no image leaves before the slowest unit is through with it.
-        by_rate: dict[int, DesignFound] = {}
-        for each in fitting:
-            by_rate.setdefault(each.cycles, each)
+        # No image leaves before the slowest unit is through with it; the fastest design says what is possible.
         limit = asked.latency_us * wanted.clock_mhz
-        fitting = [each for each in by_rate.values() if each.cycles <= limit] or [by_rate[min(by_rate)]]
+        fitting = [each for each in fitting if each.cycles <= limit] or [min(fitting, key=lambda each: each.cycles)]
     elif wanted.fps is None and asked.output is None:
         return None
     return _cheapest(space, wanted, asked, front, fitting, allowed)
@@ -246,43 +244,52 @@ def _cheapest(
 ) -> _Built:
     """Of designs in the order of their share of the part the cheapest that does what is asked with its FIFOs.
 
-    FIFOs only add to what the front counts, so that what costs more without them need not be looked at.
+    FIFOs that are deeper cost more, so that what costs more without them is not looked at; of each rate designs are
+    looked at until one is too late.
     """
     part, limit = wanted.part, inf if asked.latency_us is None else asked.latency_us * wanted.clock_mhz
     best: tuple[float, _Built] | None = None
-    earliest, largest, tried = inf, "", 0
+    earliest, late, largest, tried = inf, set[int](), "", 0
     for each in fitting:
-        if best is not None and (each.share >= best[0] or not affordable(best[1].graph, _SMALL)):
+        point = front[each.number - 1]
+        if tried == _TRIES or (
+            best is not None and (point.share(part) >= best[0] or not affordable(best[1].graph, _SMALL))
+        ):
             break
-        if tried == _TRIES:
-            break
+        if each.cycles in late:
+            continue
         if limit < inf:
-            least = timing_of(front[each.number - 1].graph(space.graph), 1, 0).latency
+            least = timing_of(point.graph(space.graph), 1, 0).latency
             assert least is not None, "unbounded FIFOs cannot be full"
             if least > limit:
+                late.add(each.cycles)
                 earliest = min(earliest, least)
                 continue
         tried += 1
-        built = _Built.of(space, each.number, front[each.number - 1])
-        point = built.point
+        built = _Built.of(space, each.number, point)
+        made = built.point
         over = beyond(built.cost, part, space.model)
-        if over or point.lut > allowed[0] or point.bram18 > allowed[1]:
-            taken = over or f"{point.lut:,} LUT and {point.bram18:,} BRAM18"
-            largest = largest or f"{taken} with the FIFOs that it needs"
+        if over or made.lut > allowed[0] or made.bram18 > allowed[1]:
+            taken = over or f"{made.lut:,} LUT and {made.bram18:,} BRAM18 of {allowed[0]:,} and {allowed[1]:,}"
+            largest = largest or f"design {each.number} takes {taken}"
         elif built.timing.latency is not None and built.timing.latency > limit:
+            late.add(each.cycles)
             earliest = min(earliest, built.timing.latency)
-        elif best is None or point.share(part) < best[0]:
-            best = point.share(part), built
+        elif best is None or made.share(part) < best[0]:
+            best = made.share(part), built
     if best is not None:
         return best[1]
+    lacking = f"{largest}, with the FIFOs that it needs ({part.name})" if largest else ""
     if earliest < inf:
         which = "no design gives" if asked.pick is None else f"design {asked.pick} does not give"
         what = f"{which} the first image within {asked.latency_us:g} us at {wanted.clock_mhz:g} MHz"
         hint = f"the earliest of those that were simulated needs {earliest / wanted.clock_mhz:,.2f} us"
+        if lacking:
+            what, hint = f"{what} and fits: {lacking}", f"allow more than that, or a later image; {hint}"
         raise Problem(what, "--latency-us", hint, CHECK_FAILED)
-    which = f"of {tried} designs the cheapest takes" if asked.pick is None else f"design {asked.pick} takes"
-    what = f"{which} {largest}; allowed are {allowed[0]:,} and {allowed[1]:,} ({part.name})"
-    raise Problem(what, "design space", "allow more, name a larger part, or a lower rate", CHECK_FAILED)
+    more = "" if asked.pick is None else "another design, "
+    hint = f"{more}larger limits, a larger part, or a lower rate"
+    raise Problem(f"no design of {tried} that were looked at fits: {lacking}", "design space", hint, CHECK_FAILED)
 
 
 def _written(built: _Built, wanted: Wanted, files: tuple[Path, Path] | None) -> DesignChosen:

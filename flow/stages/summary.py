@@ -95,7 +95,7 @@ def summarize(build: Build) -> Summary:
             "accuracy_hw": "simulated bit by bit on the test images",
             "cost": cost_source(chip),
             "energy": ENERGY_SOURCE,
-            "unrolled": UNROLLED_SOURCE,
+            "unrolled": cost_source(chip, UNROLLED_SOURCE),
             "speed": "measured",
         },
     )
@@ -112,10 +112,10 @@ def _comparison(build: Build) -> HardwareComparison | None:
     return with_synthesis(found, cells.networks)
 
 
-def cost_source(chip: ScheduleResult) -> str:
-    """Whose formulas the costs are: those that chose the foldings."""
+def cost_source(chip: ScheduleResult, other: str = SOURCE) -> str:
+    """Whose formulas the costs are: those that chose the foldings, `other` where our own model did not."""
     models = dict.fromkeys(each.cost_model for each in chip.folded_by.values())
-    return "; ".join(OWN_SOURCE if name == Bnnflow.name else SOURCE for name in models)
+    return "; ".join(OWN_SOURCE if name == Bnnflow.name else other for name in models)
 
 
 def _pruning(build: Build, copied: str) -> PruningSummary | None:

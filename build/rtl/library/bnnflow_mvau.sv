@@ -71,7 +71,7 @@ module bnnflow_mvau #(
   if (XNOR && (XBITS != 1 || WBITS != 1)) begin : g_check2
     $error("XNOR is of bits");
   end
-  if (XNOR && SBITS < $clog2(MW + 2)) begin : g_check6
+  if (XNOR && SBITS < $clog2(MW + 2) + 1) begin : g_check6
     $error("a sum does not fit SBITS");
   end
   if (TERNARY && (XNOR || XBITS != 1 || WBITS != 2)) begin : g_check4

@@ -78,7 +78,7 @@ def built(graph: Graph, wanted: Wanted) -> tuple[Graph | None, str]:
 
 def test_flip_flops_are_held_against_a_part_that_says_how_many_it_has() -> None:
     graph = GRAPHS["convolutions"]()
-    with pytest.raises(Problem, match=r"FF of 10 \(xc7z020\), FIFOs that keep the rate included") as raised:
+    with pytest.raises(Problem, match=r"FF of 10 \(xc7z020\); the largest unit is") as raised:
         compile_and_fold(graph, Wanted(replace(PART, ff=10), MHZ, FPS))
     assert raised.value.status == CHECK_FAILED and "images/s fit" not in raised.value.hint
     compile_and_fold(graph, Wanted(replace(PART, ff=0), MHZ, FPS))
