@@ -147,7 +147,11 @@ def _refused(space: Space, wanted: Wanted, allowed: tuple[int, int], most: int |
         nearest = min(fast, key=lambda point: point.share(part))
         needs = f"{nearest.lut:,} LUT and {nearest.bram18:,} BRAM18 at least"
     larger = larger_part(space, part, space.cycles()[-1] if most is None else most) if whole else ""
-    hints = [f"at most {floor(clock * 1e6 / doing[0].cycles):,} images/s fit" if doing else "no design of it fits"]
+    hints = [
+        f"at most {floor(clock * 1e6 / doing[0].cycles):,} images/s fit with FIFOs of two words"
+        if doing
+        else "no design of it fits"
+    ]
     hints += [f"{larger} would do"] if larger else []
     said = "" if wanted.fps is None else f"{wanted.fps:,.0f} images/s at {clock:g} MHz: "
     what = f"{said}this takes {needs}; allowed are {lut:,} and {rams:,} ({part.name})"
