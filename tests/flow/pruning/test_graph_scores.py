@@ -74,7 +74,7 @@ def masked(network: PlainGraph, groups: list[ChannelGroup], keep: dict[str, np.n
 
 @few_or_many(6, 400)
 def test_drawn_networks_add_up_agree_with_captum_and_are_cut_exactly(examples: int) -> None:
-    """At both levels; masked, in torch, equals small, in torch, to the last bit of float64."""
+    """At both levels; masked, in torch, equals small, in torch, but for the order in which float64 is added up."""
     seen: Counter[str] = Counter()
 
     @settings(max_examples=examples, deadline=None, suppress_health_check=SLOW)
@@ -99,7 +99,9 @@ def test_drawn_networks_add_up_agree_with_captum_and_are_cut_exactly(examples: i
             whole = masked(scored.network, groups, keep)
             with torch.no_grad():
                 whole.body.unit = small.body.unit = 1.0
-                assert torch.equal(whole(x), small(x))
+                wanted, made = whole(x), small(x)
+                # Sums of whole numbers are equal; of others a product of fewer columns adds in another order.
+                assert (made - wanted).abs().max() <= 4e-15 * max(1.0, float(wanted.abs().max()))
             seen.update(
                 {
                     "captum": found.captum.images,
