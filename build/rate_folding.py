@@ -10,7 +10,7 @@ from bnnflow import Problem
 
 from ..transforms.ir.graph import Graph
 from .calibrated.table import Table
-from .cost import beyond, estimate, usual_model
+from .cost import UnitCost, beyond, estimate, usual_model
 from .cost_models import COST_MODELS, CostModel
 from .cost_models.bnnflow import Bnnflow
 from .explore import Point, Space
@@ -18,8 +18,13 @@ from .parts import Part, known_parts
 from .schedule import cycles_for, fold, out_of_reach, schedule, too_large
 
 FINNS = "exact"
-# Designs that are looked at with their FIFOs before none is said to fit.
+# Designs that are looked at before none is said to fit.
 _TRIES = 30
+
+
+def as_designed(graph: Graph, part: Part, model: Bnnflow) -> str:
+    """What a folded graph takes more of than a part has, with FIFOs of two words; empty where it fits."""
+    return beyond(estimate(graph, model), part, model)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +51,7 @@ def fold_for_rate(
     part: Part,
     by: str = Bnnflow.name,
     own: Table | None = None,
-    too_much: Callable[[Graph, CostModel], str] | None = None,
+    too_much: Callable[[Graph, Part, Bnnflow], str] = as_designed,
 ) -> RateFolding:
     """The dataflow graph folded so that every unit keeps the rate, at the least cost on the part.
 
@@ -62,8 +67,7 @@ def fold_for_rate(
         by: name of a cost model: that of our own hardware, which FINN's formulas stand in for where it does not know
             the part or a unit; any other: FINN's formulas.
         own: calibration of our own hardware; None: the one that comes with the package.
-        too_much: what a folded graph takes more of than the part has once its FIFOs are as deep as they must be; the
-            next design is taken then. None: FIFOs are not looked at.
+        too_much: says what a folded graph takes more of than a part has, for people; the next design is taken then.
 
     Raises:
         Problem: status 1; no folding reaches the rate, or none that does fits the part. The message says what can be
@@ -97,15 +101,11 @@ class _Held:
     graph: Graph
     part: Part
     model: Bnnflow
-    too_much: Callable[[Graph, CostModel], str] | None
+    too_much: Callable[[Graph, Part, Bnnflow], str]
 
     def lacking(self, design: Point) -> str:
-        """What a design takes more of than there is, its FIFOs included where they are looked at; empty: it fits."""
-        folded = design.graph(self.graph)
-        if over := beyond(estimate(folded, self.model), self.part, self.model):
-            return over
-        over = "" if self.too_much is None else self.too_much(folded, self.model)
-        return f"{over} with the FIFOs that keep the rate" if over else ""
+        """What a design takes more of than there is; empty where it fits."""
+        return self.too_much(design.graph(self.graph), self.part, self.model)
 
 
 def rate_model(graph: Graph, part: Part, by: str = Bnnflow.name, own: Table | None = None) -> tuple[CostModel, str]:
@@ -180,18 +180,21 @@ def larger_part(space: Space, part: Part, cycles: int) -> str:
     for other in sorted(known_parts(), key=lambda each: (each.lut, each.block_rams)):
         if other.family == part.family and (other.lut > part.lut or other.block_rams > part.block_rams):
             for point in space.within(cycles, other.block_rams)[:_TRIES]:
-                if not beyond(estimate(point.graph(space.graph), space.model), other, space.model):
+                if not as_designed(point.graph(space.graph), other, space.model):
                     return other.name
     return ""
 
 
-def largest_unit(space: Space, point: Point, part: Part, lacking: str) -> str:
-    """The unit of a design that takes most of what is lacking: flip-flops, else the largest share of the part."""
-    units = [unit for unit in estimate(point.graph(space.graph), space.model).units if unit.name in point.ops]
-    if " FF of " in lacking and " LUT of " not in lacking:
-        return max(units, key=lambda unit: unit.counts.get("ff", 0)).name
-    pairs = (("lut", part.lut), ("lut_ram", part.lut), ("bram18", part.block_rams), ("dsp", part.dsp))
-    return max(units, key=lambda unit: sum(getattr(unit, key) / there for key, there in pairs if there)).name
+def _largest_unit(space: Space, point: Point, part: Part) -> str:
+    """The unit of a design that takes the largest share of a part, of all its resources together."""
+
+    def share(unit: UnitCost) -> float:
+        taken = (unit.lut + unit.lut_ram, part.lut), (unit.counts.get("ff", 0), part.ff)
+        rest = (unit.bram18, part.block_rams), (unit.dsp, part.dsp)
+        return sum(need / there for need, there in (*taken, *rest) if there)
+
+    units = estimate(point.graph(space.graph), space.model).units
+    return max((unit for unit in units if unit.name in point.ops), key=share).name
 
 
 def _refused(space: Space, fps: float, clock_mhz: float, held: _Held, lacking: str) -> Problem:
@@ -205,5 +208,5 @@ def _refused(space: Space, fps: float, clock_mhz: float, held: _Held, lacking: s
         there = f"{part.name} has {part.lut:,} LUT and {part.block_rams:,} BRAM18"
         return too_large(fps, clock_mhz, f"more block RAMs than there are; {there}", fitting, more)
     nearest = min(designs, key=lambda point: point.share(part))
-    unit = largest_unit(space, nearest, part, lacking)
+    unit = _largest_unit(space, nearest, part)
     return too_large(fps, clock_mhz, f"{lacking} ({part.name}); the largest unit is {unit!r}", fitting, more)

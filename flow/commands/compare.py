@@ -14,9 +14,10 @@ from ...build.schedule import cycles_for
 from ...build.synth.families import family
 from ...transforms.ir.graph import Graph
 from ...transforms.reading.read import read
-from ..graphs.comparison import FIFO, NETWORKS, Mapped, Sized, Target, compare_hardware
-from ..graphs.fitting import too_much_for
+from ..graphs.comparison import NETWORKS, Mapped, Sized, Target, compare_hardware
+from ..graphs.fitting import too_much
 from ..graphs.hardware import hardware_of
+from ..graphs.rates import FIFO
 from ..graphs.synthesis import Progress, SynthOptions, kept_synthesis, mapped
 from ..recipe.of_runs import recipe_of
 from ..recipe.parts import target_part
@@ -119,9 +120,7 @@ def _anew(run: Run, recipe: Recipe, part: Part, asked: Asked) -> HardwareCompari
     graphs: dict[str, Graph] = {}
     for name in NETWORKS:
         graph = read(run.path(f"{name}/{LEVEL_FILES['dataflow']}"))
-        graphs[name] = fold_for_rate(
-            graph, fps, target.clock_mhz, part, target.cost_model, too_much=too_much_for(part)
-        ).graph
+        graphs[name] = fold_for_rate(graph, fps, target.clock_mhz, part, target.cost_model, too_much=too_much).graph
     wanted = Target(
         part,
         target.clock_mhz,

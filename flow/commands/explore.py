@@ -24,12 +24,11 @@ from ...transforms.ir.graph import Graph
 from ...transforms.ir.ops import Mvau, SlidingWindow
 from ..graphs.folded_files import places_of, write_folded
 from ..graphs.folding import Wanted, compiled
-from ..graphs.rates import affordable, rate, timing_of
+from ..graphs.rates import FIFO, affordable, rate, timing_of
 from ..pruning.widths import widths
 from ..results.exploration import DesignChosen, DesignFound, Exploration
 from ..run.files import write_whole
 
-FIFO = 2
 # Designs that are looked at with their FIFOs: until one does, and of networks whose images are so many words of all
 # streams at most until no other can be cheaper.
 _TRIES, _SMALL = 60, 50_000

@@ -25,7 +25,7 @@ from ..results.comparison import (
     UnitPair,
     UnitTaken,
 )
-from .rates import BESIDE_AN_ESTIMATE, affordable, rate, timing_of
+from .rates import BESIDE_AN_ESTIMATE, FIFO, affordable, rate, timing_of
 
 if TYPE_CHECKING:
     from ...build.calibrated.table import Table
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 NETWORKS = ("base", "pruned")
 BETWEEN_UNITS = "between units"
 ESTIMATED, SYNTHESIZED, EXACT = "estimated", "synthesized", "exact"
-# Words of every FIFO that need not be deeper.
-FIFO = 2
 _IMAGES = 3
 # Figures of resources, and what the table of a calibration calls those that it counts.
 _COUNTED = {"lut_ram": "lut_ram", "ff": "ff", "bram18": "block_ram", "dsp": "dsp"}

@@ -2,37 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 from ...build.cost import Estimate, beyond, estimate
-from ...build.cost_models import CostModel
 from ...build.cost_models.bnnflow import Bnnflow
 from ...build.parts import Part
+from ...build.rate_folding import as_designed
 from ...transforms.ir.graph import Graph
-from .rates import affordable, rate
+from .rates import FIFO, affordable, rate
 
-_DEPTH = 2
 # FIFOs are simulated where two words each leave less than this share of a resource to them.
 _CLOSE = 0.5
 
 
-def with_fifos(graph: Graph, model: CostModel) -> Estimate:
+def with_fifos(graph: Graph, model: Bnnflow) -> Estimate:
     """The cost of a folded graph whose FIFOs keep the rate of unbounded ones; of two words where that takes long."""
-    deep = rate(graph, _DEPTH, {}).restoring if affordable(graph) else {}
-    return estimate(graph, model, _DEPTH, deep)
+    deep = rate(graph, FIFO, {}).restoring if affordable(graph) else {}
+    return estimate(graph, model, FIFO, deep)
 
 
-def too_much_for(part: Part) -> Callable[[Graph, CostModel], str]:
-    """What says what a folded graph takes more of than a part has, FIFOs included; empty where it fits."""
-
-    def too_much(graph: Graph, model: CostModel) -> str:
-        least = estimate(graph, model)
-        if not isinstance(model, Bnnflow) or not beyond(least, _share(part), model):
-            return beyond(least, part, model)
-        return beyond(with_fifos(graph, model), part, model)
-
-    return too_much
+def too_much(graph: Graph, part: Part, model: Bnnflow) -> str:
+    """What a folded graph takes more of than a part has, for people, FIFOs included; empty where it fits."""
+    if over := as_designed(graph, part, model):
+        return over
+    if not as_designed(graph, _share(part), model):
+        return ""
+    over = beyond(with_fifos(graph, model), part, model)
+    return f"{over} with the FIFOs that keep the rate" if over else ""
 
 
 def _share(part: Part) -> Part:

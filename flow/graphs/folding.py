@@ -31,12 +31,12 @@ def fold_for(recipe: Recipe, graph: Graph, finn_plus: bool = False) -> RateFoldi
     """
     from ...build.rate_folding import FINNS, fold_for_rate
     from ..recipe.parts import target_part
-    from .fitting import too_much_for
+    from .fitting import too_much
 
     target, chip = recipe.target, target_part(recipe)
     by = FINNS if finn_plus else target.cost_model
     with recipe.at("target.fps"):
-        return fold_for_rate(graph, target.fps, target.clock_mhz, chip, by, too_much=too_much_for(chip))
+        return fold_for_rate(graph, target.fps, target.clock_mhz, chip, by, too_much=too_much)
 
 
 def decides(recipe: Recipe) -> dict[str, Any]:
@@ -89,10 +89,10 @@ class Wanted:
             Problem: status 1; no folding reaches the rate, or none that does fits the part.
         """
         from ...build.rate_folding import FINNS, fold_for_rate
-        from .fitting import too_much_for
+        from .fitting import too_much
 
         by = FINNS if self.finn_plus else self.cost_model
-        return fold_for_rate(graph, fps, self.clock_mhz, self.part, by, self.own, too_much_for(self.part))
+        return fold_for_rate(graph, fps, self.clock_mhz, self.part, by, self.own, too_much)
 
 
 @dataclass(frozen=True, slots=True)

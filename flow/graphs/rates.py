@@ -13,6 +13,8 @@ from ...transforms.ir.graph import Graph
 from ..results.costs import FifoRate
 
 IMAGES = 3
+# Words of every FIFO that need not be deeper.
+FIFO = 2
 SOURCE = "simulated (word by word, bnnflow.sim.pipeline)"
 # Words through all FIFOs of an image beyond which an estimate is given alone: ten to twenty seconds for all runs.
 BESIDE_AN_ESTIMATE = 500_000

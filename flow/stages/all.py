@@ -22,7 +22,7 @@ from ..graphs.comparison import Target, compare_hardware
 from ..graphs.figures import network_cost
 from ..graphs.folding import decides, fold_for
 from ..graphs.inputs import input_held
-from ..graphs.rates import affordable, rate
+from ..graphs.rates import FIFO, affordable, rate
 from ..graphs.routing import program_of
 from ..pruning.prune import recovery_settings
 from ..pruning.widths import widths_note
@@ -240,7 +240,7 @@ def cost(build: Build) -> CostResult:
         for network, graph in graphs.items():
             counts = operations(read(build.file(network, LEVEL_FILES["xnor"])))
             kind, _ = rate_model(graph, part, build.recipe.target.cost_model)
-            depths = rate(graph, 2, {}).restoring if deep and isinstance(kind, Bnnflow) else {}
+            depths = rate(graph, FIFO, {}).restoring if deep and isinstance(kind, Bnnflow) else {}
             costs[network] = network_cost(graph, counts, clock, kind, zeros, depths)
             for name, text in reports(graph, asdict(counts), clock).items():
                 build.run.write(f"{network}/{name}", text)

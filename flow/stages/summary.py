@@ -13,7 +13,8 @@ from ...build.cost import OWN_SOURCE, SOURCE
 from ...build.cost_models.bnnflow import Bnnflow
 from ...build.energy import SOURCE as ENERGY_SOURCE
 from ...build.unrolled import SOURCE as UNROLLED_SOURCE
-from ..graphs.comparison import FIFO, with_synthesis
+from ..graphs.comparison import with_synthesis
+from ..graphs.rates import FIFO
 from ..recipe.methods.all import METHODS
 from ..recipe.parts import shown_part
 from ..results.comparison import HardwareComparison

@@ -60,10 +60,10 @@ def test_what_fits_does_so_with_its_fifos(name: str) -> None:
     taken = cost.lut + cost.lut_ram
     assert taken >= least.lut + least.lut_ram and beyond(cost, PART, model) == ""
     for lut in (taken, taken - 1, least.lut + least.lut_ram, int(0.9 * taken)):
-        part = replace(PART, lut=lut)
-        other, refusal = built(graph, Wanted(part, MHZ, fps))
+        small = replace(PART, lut=lut)
+        other, refusal = built(graph, Wanted(small, MHZ, fps))
         if other is not None:
-            assert beyond(with_fifos(other, model), part, model) == ""
+            assert beyond(with_fifos(other, model), small, model) == ""
         else:
             assert f" of {lut:,} (xc7z020)" in refusal and lut < taken
 
