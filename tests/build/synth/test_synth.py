@@ -18,6 +18,7 @@ from bnnflow.build.synth.units import unit_sources, whole
 from bnnflow.build.synth.yosys import Sources, Yosys, synthesized
 from bnnflow.flow.graphs.control import HardwareChoices
 from bnnflow.flow.graphs.hardware import hardware_of
+from bnnflow.flow.graphs.synthesis import SynthOptions, mapped
 from bnnflow.flow.run.tools import yosys_command
 from bnnflow.transforms.ir.graph import Graph
 
@@ -179,16 +180,48 @@ def test_a_tool_that_fails(text: str, said: str, status: int, tmp_path: Path) ->
     assert not yosys.cache.exists()
 
 
+def test_a_tool_that_fails_names_what_people_call_the_unit(tmp_path: Path) -> None:
+    with pytest.raises(Problem, match="failed on dense1"):
+        synthesized(replace(SMALL, called="dense1"), family("xc7"), stand_in(tmp_path, "import sys; sys.exit(1)"))
+
+
+@pytest.mark.parametrize(
+    ("text", "same"),
+    [
+        ("module m;  // another word\n  wire a = 1;\nendmodule", True),
+        ('module m; wire a = 1;\n`ifndef __ICARUS__\n  if (0) $error("no");\n`endif\nendmodule', True),
+        ("module m; wire a = 1;\n`ifdef BNNFLOW_ASSERT\n  assert (a);\n`endif\nendmodule", True),
+        ("module m; wire a = 0;\nendmodule", False),
+        ('module m; wire a = 1; m2 #(.FILE("a//b")) u ();\nendmodule', False),
+    ],
+)
+def test_what_makes_no_cells_is_no_other_source(text: str, same: bool) -> None:
+    known = Sources("m", {"m.sv": "module m; wire a = 1;\nendmodule"})
+    assert (Sources("m", {"m.sv": text}).digest == known.digest) == same
+
+
+def test_strings_are_kept_whole() -> None:
+    one, other = (Sources("m", {"m.sv": f'module m; r #(.FILE("a//{name}")) u ();'}) for name in "bc")
+    assert one.digest != other.digest
+
+
+def test_one_netlist_is_of_the_whole_network(tmp_path: Path) -> None:
+    made = hardware_of(GRAPHS["winner"](), 2, {}, 100.0)
+    how = SynthOptions(family("xc7"), units=("t0",), whole=True)
+    with pytest.raises(Problem, match="not of some units"):
+        mapped({"winner": (made, ())}, how, stand_in(tmp_path, ""), lambda done, of: None)
+
+
 def test_families_of_parts() -> None:
     assert {family_of(one).name for one in known_parts() if one.family} == set(FAMILIES)
-    for name, mapped in (
+    for name, known in (
         ("xc7z020clg400-1", "xc7"),
         ("KV260", "xcup"),
         ("LFE5U-85F", "ecp5"),
         ("Fomu", "ice40"),
         ("Tang Nano 9K", "gowin"),
     ):
-        assert family_of(part(name)).name == mapped
+        assert family_of(part(name)).name == known
     with pytest.raises(Problem, match="no family that yosys maps to"):
         family_of(part("VCK190"))
     with pytest.raises(Problem, match="no FPGA family 'ice'"):
