@@ -262,7 +262,8 @@ def _foreign(model: Model, keys: tuple[str, ...], what: str) -> Faults:
         for key in dict.fromkeys(keys)
         if key in model.model_fields_set and getattr(model, key) not in (None, (), {})
     ]
-    return [((key,), f"{what} has no {key}", hint) for key in set_]
+    hints = {"weights": "remove the key, or `trained: FILE` in place of arch for weights of a run or of `flow pack`"}
+    return [((key,), f"{what} has no {key}", hints.get(key, hint)) for key in set_]
 
 
 def _mlp_faults(model: Model) -> Faults:
