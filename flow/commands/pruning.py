@@ -32,6 +32,7 @@ from ..run.files import write_whole
 from ..run.folder import Run
 from ..run.typed_json import extended
 from ..stages.build import Build
+from ..stages.plan import check_costs, check_plan
 from .prune_file import check_criterion
 from .simulation import Images, labelled
 
@@ -172,25 +173,22 @@ def _of_run(
     from ...models.training.augment import augment
     from ...models.training.ensemble import joined
     from ...models.training.flips import FlipCounts
-    from ...models.training.train import held_out
     from ..pruning.sets import set_scores
     from ..pruning.structure import graph_and_structure, layer_graph
-    from ..recipe.objects import export_properties, train_settings
+    from ..recipe.objects import export_properties
     from ..run.names import FLIPS
 
     recipe, run = opened(source, folder, overrides, _recipe_changes(wishes))
-    build = Build(run, recipe, lambda name: lambda done, total, figures: None)
+    build = _build(run, recipe)
     network = joined(trained(build))
-    settings, data = recipe.prune, build.dataset
-    out = held_out(data.train_labels, train_settings(recipe))
+    settings, data, out = recipe.prune, build.dataset, build.held_out.images
     most = len(out) or len(data.train_images) // 2
     # The recipe's number is a most; a number of the command is meant.
     validation = min(settings.validation, most) if wishes.validation is None else wishes.validation
     left = len(data.train_images) - validation
     calibration = settings.calibration if _said(recipe, wishes, "calibration") else min(settings.calibration, left)
-    subset = (validation, calibration, recipe.seed)
-    judged, truth, plain = work.subsets(data.train_images, data.train_labels, *subset, out)
-    measured_on = augment(plain, recipe.train.augment, np.random.default_rng([recipe.seed, 6]))
+    chosen, others = work.chosen_images(data.train_labels, validation, calibration, recipe.seed, out)
+    measured_on = augment(data.train_images[others], recipe.train.augment, np.random.default_rng([recipe.seed, 6]))
     if wishes.scores:
         graph, scores = layer_graph(network, export_properties(recipe)), _scores_file(wishes.scores)
     else:
@@ -198,10 +196,13 @@ def _of_run(
         flips = FlipCounts.load(counted) if recipe.train.flip_window else None
         draw = (settings.images, recipe.seed, 0)
         sets = partial(set_scores, properties=export_properties(recipe))
-        found = step_scores(network, data.train_images, data.train_labels, settings.ranking, *draw, flips, sets)
+        # Images that score do not judge.
+        scored = np.setdiff1d(np.arange(len(data.train_images)), np.union1d(out, chosen))
+        arrays = data.train_images[scored], data.train_labels[scored]
+        found = step_scores(network, *arrays, settings.ranking, *draw, flips, sets)
         graph, structure = graph_and_structure(network, export_properties(recipe))
         scores = structure.scores(network, found.scores)
-    candidates = work.Candidates.of(graph, measured_on, judged, truth)
+    candidates = work.Candidates.of(graph, measured_on, data.train_images[chosen], data.train_labels[chosen])
     store = wishes.store or run.path("work/sensitivity")
     how = (settings.unit, settings.min_width, settings.levels)
     curves = work.measured_curves(candidates, scores, *how, store, wishes.jobs, progress)
@@ -231,22 +232,22 @@ def _recipe_changes(wishes: SensitivityOptions) -> list[str]:
 def opened(
     source: Path, folder: Path | None, overrides: Sequence[str], wishes: Sequence[str] = ()
 ) -> tuple[Recipe, Run]:
-    """The recipe and the run folder of a run folder or a recipe file.
+    """The recipe and the run folder of a run folder or a recipe file, for a network that is trained already.
 
     Raises:
-        Problem: neither, or a recipe without a run yet.
+        Problem: neither, a recipe without a run yet, or one that holds out other images than its training did.
     """
     if source.is_dir():
         run = Run.find(source)
         if run is None:
             raise Problem("this is not a run folder", str(source), "give a folder that `flow build` made")
-        return _as_trained(run.path("model.yaml"), run, overrides, wishes), run
+        return _unchanged(_as_trained(run.path("model.yaml"), run, overrides, wishes), run), run
     recipe = load_recipe(source, overrides, wishes)
     place = folder or Path("runs") / recipe.name
     run = Run.find(place)
     if run is None:
         raise Problem("this recipe is not trained yet", str(place), f"flow build {source} --to train")
-    return _as_trained(source, run, overrides, wishes), run
+    return _unchanged(_as_trained(source, run, overrides, wishes), run), run
 
 
 def _as_trained(path: Path, run: Run, overrides: Sequence[str], wishes: Sequence[str] = ()) -> Recipe:
@@ -255,6 +256,21 @@ def _as_trained(path: Path, run: Run, overrides: Sequence[str], wishes: Sequence
     if held_out_share(recipe) == share or recipe.train.validation is not None:
         return recipe
     return load_recipe(path, [*overrides, f"train.validation={share:g}"], wishes)
+
+
+def _unchanged(recipe: Recipe, run: Run) -> Recipe:
+    """The recipe, where what it says of images that training holds out is what training did."""
+    share = held_out_share(load_recipe(run.path("model.yaml")))
+    if held_out_share(recipe) != share:
+        what = f"the network is trained, and a share of {share:g} of its images was held out"
+        raise recipe.problem("train.validation", what, "leave it out, or `flow build` the recipe anew")
+    return recipe
+
+
+def _build(run: Run, recipe: Recipe) -> Build:
+    """A run with changes to its recipe that came after its training."""
+    trained_by = load_recipe(run.path("model.yaml"))
+    return Build(run, recipe, lambda name: lambda done, total, figures: None, trained_by=trained_by)
 
 
 def trained(build: Build, which: str = "base") -> Any:
@@ -330,6 +346,7 @@ def prune(source: Path, folder: Path | None, overrides: Sequence[str], quiet: bo
 
     if source.is_dir():
         recipe, found = opened(source, folder, ["prune.enabled=true", *overrides])
+        _check_trained_so(recipe, found)
         place = found.folder
     else:
         recipe = load_recipe(source, ["prune.enabled=true", *overrides])
@@ -343,6 +360,22 @@ def prune(source: Path, folder: Path | None, overrides: Sequence[str], quiet: bo
     # Overrides of a run are of this command alone.
     made: PrunedRun = built(recipe, place, "prune", quiet=quiet, keep_recipe=source.is_dir(), then=_with_costs)
     return made
+
+
+def _check_trained_so(recipe: Recipe, run: Run) -> None:
+    """Refuse changes with which the network of a run would be trained anew: the run's recipe would not say so."""
+    own = load_recipe(run.path("model.yaml"))
+    sections = ("seed", "data", "model", "train", "fault_training", "approximation", "ensemble")
+    now, then = (one.model_dump(mode="json", include=set(sections)) for one in (recipe, own))
+    now["train"]["validation"] = then["train"]["validation"] = held_out_share(own)
+    for section in sections:
+        of = now[section] if isinstance(now[section], dict) else {"": now[section]}
+        was = then[section] if isinstance(then[section], dict) else {"": then[section]}
+        for name in (name for name in of if of[name] != was[name] and (section, name) != ("train", "threads")):
+            key = f"{section}.{name}".rstrip(".")
+            what = f"the network of this run was trained with another {key}, and would be trained anew"
+            hint = "give -o FOLDER to prune the network that is there, or `flow build` a recipe of its own"
+            raise recipe.problem(key, what, hint)
 
 
 def prune_to(
@@ -366,14 +399,18 @@ def prune_to(
     """
     from ...models.files.saved import save_network
     from ..pruning.prune import pruned
-    from ..pruning.structure import export_network
+    from ..pruning.structure import export_network, graph_and_structure
     from ..recipe.objects import export_properties
     from ..run.files import explain
     from ..run.names import QONNX, WEIGHTS
 
     recipe, build, network = _opened_network(source, folder, ["prune.enabled=true", *overrides], which)
     check_pruning(recipe, network.spec)
-    made, found = pruned(recipe, _given(build, network, progress), build.dataset)
+    if recipe.prune.method == "filters":
+        graph, structure = graph_and_structure(network, export_properties(recipe))
+        check_plan(recipe, structure.widths)
+        check_costs(recipe, structure.widths, graph)
+    made, found = pruned(recipe, _given(build, network, progress), build.dataset, build.held_out.called)
     files = [output / WEIGHTS, output / QONNX]
     try:
         save_network(made, files[0])
@@ -409,7 +446,7 @@ def _opened_network(
     from ..recipe.objects import set_threads, step_products
 
     recipe, run = opened(source, folder, overrides)
-    build = Build(run, recipe, lambda name: lambda done, total, figures: None)
+    build = _build(run, recipe)
     network = joined(trained(build, which))
     set_threads(recipe.train.threads, step_products(network.spec, recipe.train.batch))
     return recipe, build, network
@@ -420,7 +457,7 @@ def _given(build: Build, network: Any, progress: Progress) -> MethodInput:
     from ..run.names import FLIPS
 
     flips = build.file("base", FLIPS) if build.recipe.train.flip_window else None
-    return given_of(build.recipe, network, build.dataset, flips, progress)
+    return given_of(build.recipe, network, build.dataset, build.held_out, flips, progress)
 
 
 def _with_costs(build: Build, found: PruningResult) -> PrunedRun:

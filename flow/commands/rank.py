@@ -14,8 +14,9 @@ import numpy as np
 from bnnflow import CHECK_FAILED, Problem
 
 from ...models.relevance.criteria import CRITERIA, Criterion
+from ..pruning.held_out import SEEN, HeldOut
 from ..recipe.file import load_recipe
-from ..recipe.objects import dataset, export_properties, set_threads, train_settings
+from ..recipe.objects import dataset, export_properties, set_threads
 from ..recipe.of_runs import recipe_of
 from ..recipe.schema import Recipe
 from ..results.rankings import CaptumComparison, ChanceTable, CriterionScores, Ranking
@@ -165,7 +166,6 @@ def chance_table(
     Raises:
         Problem: the network has no channels or no batch norms to re-estimate, or a share is none.
     """
-    from ...models.training.train import held_out
     from ..pruning.chance import against_chance
     from ..pruning.sensitivity import Candidates, subsets
     from ..pruning.structure import graph_and_structure
@@ -173,11 +173,11 @@ def chance_table(
     check_shares(shares)
     recipe = recipe_of(run, [f"data.dir={data_dir.absolute()}"] if data_dir is not None else [])
     images, settings = dataset(recipe), recipe.prune
-    out = held_out(images.train_labels, train_settings(recipe))
-    # No image judges what it helped to score.
-    scored = _order(ranking.seed, len(images.train_images))[: ranking.images]
+    held = HeldOut.of(recipe, images.train_labels)
+    # No image judges what it helped to score, as one that is explained or as a baseline.
+    scored = _order(ranking.seed, len(images.train_images))[: 2 * ranking.images]
     rest = np.setdiff1d(np.arange(len(images.train_images)), scored)
-    unseen = np.flatnonzero(np.isin(rest, out))
+    unseen = np.flatnonzero(np.isin(rest, held.images))
     most = len(unseen) or len(rest) // 2
     counts = min(settings.validation, most), min(settings.calibration, len(rest) // 2)
     if not min(counts):
@@ -191,7 +191,7 @@ def chance_table(
     }
     candidates = Candidates.of(graph, measured_on, judged, truth)
     cells = against_chance(candidates, scores, shares, draws, ranking.seed, progress)
-    judged_on = "held out of training" if len(unseen) else "training images"
+    judged_on = held.called if len(unseen) else SEEN
     return ChanceTable(draws=draws, images=len(judged), judged_on=judged_on, cells=cells)
 
 

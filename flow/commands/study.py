@@ -21,12 +21,13 @@ import numpy as np
 from bnnflow import Problem
 
 from ...models.relevance.criteria import Criterion
+from ..pruning.held_out import HeldOut
 from ..pruning.prune import memories_of, recovery
 from ..pruning.sets import set_scores
 from ..pruning.statistics import RANDOM, StudyCell, comparison
 from ..pruning.structure import structure_of, with_groups
 from ..recipe.file import load_recipe
-from ..recipe.objects import dataset, network_spec, set_threads, step_products, train_settings
+from ..recipe.objects import dataset, network_spec, set_threads, step_products
 from ..recipe.schema import Recipe
 from ..results.rankings import StudyResult
 from ..run.files import write_whole
@@ -314,7 +315,5 @@ def _pruned(
 def _held_out(recipe: Recipe, images: Dataset) -> np.ndarray:
     """The images that no cell of a seed scores or fine-tunes on: the same ones for all of its cells."""
     from ...models.prune.spec import apart
-    from ...models.training.train import held_out
 
-    out = held_out(images.train_labels, train_settings(recipe))
-    return out if len(out) else apart(len(images.train_images), recipe.seed)[0]
+    return apart(len(images.train_images), recipe.seed, HeldOut.of(recipe, images.train_labels).if_any)[0]

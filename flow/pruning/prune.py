@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..recipe.methods.method import MethodInput
-from ..recipe.objects import export_properties, train_settings
+from ..recipe.objects import export_properties
 from ..recipe.schema import Recipe
 from ..results.stages import PruningResult
 from ..run.typed_json import from_json
 from .allocator import SensitivityAllocator
+from .held_out import HeldOut
 from .memories import hardware_memories
 from .sets import set_scores
 from .structure import structure_of, synapse_layers
@@ -73,6 +74,7 @@ def given_of(
     recipe: Recipe,
     network: Network | OwnNetwork,
     data: Dataset,
+    held: HeldOut,
     flips: Path | None,
     progress: Progress,
     work: Path | None = None,
@@ -82,15 +84,13 @@ def given_of(
     Args:
         recipe: says seed, fine-tuning and what may be lost.
         network: trained; its eval mode is pruned.
-        data: the recipe's images; those that its training held out decide, or a tenth.
+        data: the recipe's images.
+        held: those of them that decide; where there are none a tenth does.
         flips: file of what training counted; None where it did not.
         progress: as for `train`.
         work: folder of what is kept, so that the same call resumes from there; None keeps nothing.
     """
-    from ...models.training.train import held_out
-
     settings = recipe.prune
-    out = held_out(data.train_labels, train_settings(recipe))
 
     def allocator() -> tuple[Allocator, str]:
         folder = work / "sensitivity" if work is not None else None
@@ -106,7 +106,7 @@ def given_of(
         network.eval(),
         data.train_images,
         data.train_labels,
-        out if len(out) else None,
+        held.if_any,
         recipe.seed,
         recovery(recipe),
         None if settings.max_loss is None else settings.max_loss / 100,
@@ -122,13 +122,16 @@ def given_of(
     )
 
 
-def pruned(recipe: Recipe, given: MethodInput, data: Dataset) -> tuple[Network | OwnNetwork, PruningResult]:
+def pruned(
+    recipe: Recipe, given: MethodInput, data: Dataset, judged_on: str
+) -> tuple[Network | OwnNetwork, PruningResult]:
     """Prune by the recipe's method.
 
     Args:
         recipe: names it.
         given: of `given_of`.
         data: whose test images the accuracy is of.
+        judged_on: what the images are called that decide.
 
     Returns:
         The smaller network and all that is to be said of it.
@@ -146,7 +149,7 @@ def pruned(recipe: Recipe, given: MethodInput, data: Dataset) -> tuple[Network |
         **made.facts,
         "steps": [step.to_facts(number) for number, step in enumerate(made.steps, 1)],
         "held_out_accuracy": held,
-        "judged_on": "training images" if given.held_out is None else "held out of training",
+        "judged_on": judged_on,
         "stop": made.stop,
         "kept": made.kept,
         "unit": method.counts,

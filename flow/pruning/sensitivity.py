@@ -174,10 +174,18 @@ def subsets(
     seed: int,
     held_out: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Validation images with labels, and other images to measure batch norms on, drawn at random.
+    """Validation images with labels, and other images to measure batch norms on, as `chosen_images` draws them."""
+    chosen, rest = chosen_images(labels, validation, calibration, seed, held_out)
+    return images[chosen], labels[chosen], images[rest]
+
+
+def chosen_images(
+    labels: np.ndarray, validation: int, calibration: int, seed: int, held_out: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Validation images, and others to measure batch norms on, drawn at random: ascending indices of both.
 
     Args:
-        images, labels: training images.
+        labels: (N,) of training images.
         validation, calibration: how many.
         seed: of the draw.
         held_out: indices of images that training did not see; where there are any, only they are validation images.
@@ -187,20 +195,20 @@ def subsets(
     """
     from ...models.prune.allocation.sensitivity import check_subset
 
-    order = np.random.default_rng([seed, 31]).permutation(len(images))
-    unseen = np.zeros(len(images), bool)
+    order = np.random.default_rng([seed, 31]).permutation(len(labels))
+    unseen = np.zeros(len(labels), bool)
     if held_out is not None:
         unseen[held_out] = True
         # Images that training did not see come first.
         order = np.concatenate([order[unseen[order]], order[~unseen[order]]])
-    most = int(unseen.sum()) or len(images) - calibration
-    if validation > most or calibration > len(images) - validation:
-        what = f"{validation:,} validation and {calibration:,} calibration images of {len(images):,}"
+    most = int(unseen.sum()) or len(labels) - calibration
+    if validation > most or calibration > len(labels) - validation:
+        what = f"{validation:,} validation and {calibration:,} calibration images of {len(labels):,}"
         left = f"at most {most:,} are left for validation" if most > 0 else "none are left for validation"
         raise Problem(what, "validation", f"{left}; take fewer of both (prune.validation, prune.calibration)")
-    chosen, rest = np.sort(order[:validation]), np.sort(order[len(images) - calibration :])
+    chosen, rest = np.sort(order[:validation]), np.sort(order[len(labels) - calibration :])
     check_subset(labels[chosen], int(labels.max()) + 1)
-    return images[chosen], labels[chosen], images[rest]
+    return chosen, rest
 
 
 def measured_curves(

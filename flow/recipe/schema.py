@@ -280,6 +280,11 @@ class Recipe(Section):
         return 0 if self.model.has_weights or self.model.kind == "onnx" else EPOCHS
 
     @property
+    def training_images(self) -> tuple[str, int | None]:
+        """Which training images: their name, and how many at most."""
+        return self.data.name, self.data.train_images
+
+    @property
     def made_void(self) -> tuple[str, ...]:
         """One sentence for each key of the file that has no effect beside an override."""
         return self._origin.made_void

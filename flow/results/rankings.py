@@ -82,8 +82,9 @@ class ChanceTable:
     Attributes:
         draws: random choices a cell.
         images: that judged.
-        judged_on: whose they are: "held out of training", or "training images", which the network knows; of a QONNX
-            file "test images" of the data set, or "other images" than those that were scored.
+        judged_on: whose they are: "held out of training", "held out here, which the given weights may know", or
+            "training images", which the network knows; of a QONNX file "test images" of the data set, or "other images"
+            than those that were scored.
         cells: all groups at once first, then each.
     """
 

@@ -147,8 +147,9 @@ class PruningResult:
         steps: in order.
         held_out_accuracy, accuracy: of the unpruned network on held-out training images, and of the pruned one on the
             test images, 0 to 1.
-        judged_on: whose images those are: "held out of training", or "training images", which the network knows, so
-            that it looks better there than it is. Left out of older runs.
+        judged_on: whose images those are: "held out of training", "held out here, which the given weights may know", or
+            "training images", which the network knows, so that it looks better there than it is. Left out of older
+            runs.
         stop: why it ended before its last step; may be empty.
         kept: what is left, by group or layer.
         unit: what `kept` counts.

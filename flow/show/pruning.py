@@ -7,6 +7,7 @@ from rich.table import Table
 
 from ...models.relevance.criteria import CRITERIA, REDUCTIONS
 from ..pruning import statistics as study_figures
+from ..pruning.held_out import SEEN
 from ..recipe.methods.all import METHODS
 from ..recipe.methods.method import Lines
 from ..results.rankings import CaptumComparison, ChanceTable, Ranking, SensitivityTable, StudyResult
@@ -155,7 +156,7 @@ def print_pruning(found: PrunedRun) -> None:
     terminal().print(report_tables.pruning_table(found))
     print_lines(METHODS[found.method].lines(found))
     if found.judged_on is not None:
-        known = ", which the network was trained on" if found.judged_on == "training images" else ""
+        known = ", which the network was trained on" if found.judged_on == SEEN else ""
         images = found.judged_on if known else f"images {found.judged_on}"
         print(f"rounds are judged on {images}{known}")
     rest = f"flow build continues in {found.folder}" if found.files is None else f"wrote {', '.join(found.files)}"

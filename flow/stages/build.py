@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ...transforms.ir.graph import Graph
 from ...transforms.writing.write import write
+from ..pruning.held_out import HeldOut
 from ..recipe.objects import dataset, network_spec
 from ..recipe.schema import Recipe
 from ..results.stages import NoResult
@@ -36,12 +37,14 @@ class Build:
         run: the run folder.
         recipe: the checked recipe.
         progress: gives the progress function of a stage, called with steps done, total and figures.
+        trained_by: recipe of the run's training, where `recipe` has changes that came later; None: `recipe`.
         results: of each stage that ran or was up to date, by their classes.
     """
 
     run: Run
     recipe: Recipe
     progress: Callable[[str], Progress]
+    trained_by: Recipe | None = None
     results: dict[type, object] = field(default_factory=dict)
     _dataset: Dataset | None = None
     _spec: NetworkSpec | OwnSpec | EnsembleSpec | None = None
@@ -67,6 +70,14 @@ class Build:
         if self._dataset is None:
             self._dataset = dataset(self.recipe)
         return self._dataset
+
+    @property
+    def held_out(self) -> HeldOut:
+        """The training images that the run's network has not seen; of other images than it had, none is known to be."""
+        made = self.trained_by or self.recipe
+        if made.training_images != self.recipe.training_images:
+            return HeldOut.none()
+        return HeldOut.of(made, self.dataset.train_labels)
 
     @property
     def spec(self) -> NetworkSpec | OwnSpec | EnsembleSpec:

@@ -9,8 +9,9 @@ import numpy as np
 
 from ...transforms.ir.graph import Graph
 from ..pruning.allocator import hardware_costs, objective_of
+from ..pruning.hardware_costs import PARTS_OF_COST
+from ..pruning.held_out import HeldOut
 from ..pruning.prune import recovery
-from ..recipe.objects import train_settings
 from ..recipe.schema import Recipe
 
 if TYPE_CHECKING:
@@ -50,7 +51,8 @@ def check_plan(recipe: Recipe, whole: Mapping[str, int]) -> tuple[str, ...]:
     if not recipe.says("prune.enabled", "prune.method", "prune.amount", "prune.unit", "prune.min_width"):
         # Nobody asked for it: pruning is on where nothing is said about it.
         return (f"the pruned network will be the unpruned one, fine-tuned: {what}",)
-    raise recipe.problem("prune.amount", what, f"set prune.unit: {_helpful_unit(whole, settings.amount)}, {_OFF}")
+    repair = f"set prune.unit: {_helpful_unit(whole, settings.amount)}" if settings.amount else "give a share that goes"
+    raise recipe.problem("prune.amount", what, f"{repair}, {_OFF}")
 
 
 def _too_little(recipe: Recipe) -> str:
@@ -121,7 +123,10 @@ def _check_worth(recipe: Recipe, objective: Objective, costs: HardwareCosts, lea
     if objective.left(whole, whole) <= 1 - recipe.prune.amount or objective.left(costs(least), whole) >= 1:
         said = ", ".join(f"{name} {whole[name]:,.0f}" for name in objective.weights)
         what = f"there is nothing to save: the network has {said}, and no smaller one has less"
-        raise recipe.problem("prune.objective", what, "name another part of the cost, such as ops")
+        narrow = costs(least)
+        able = [name for name in PARTS_OF_COST if narrow[name] < whole[name]]
+        hint = f"name a part of the cost that gets less, such as {able[0]}" if able else f"prune otherwise, {_OFF}"
+        raise recipe.problem("prune.objective", what, hint)
 
 
 def check_labels(recipe: Recipe, images: Dataset, real: bool) -> None:
@@ -136,14 +141,12 @@ def check_labels(recipe: Recipe, images: Dataset, real: bool) -> None:
     """
     from ...models.prune.allocation.sensitivity import check_subset
     from ...models.prune.spec import apart
-    from ...models.training.train import held_out
 
     settings = recipe.prune
     if settings.method != "filters" or settings.allocation != "sensitivity":
         return
     count, classes = len(images.train_images), len(images.classes)
-    trained = held_out(images.train_labels, train_settings(recipe))
-    out, _ = apart(count, recipe.seed, trained if len(trained) else None)
+    out, _ = apart(count, recipe.seed, HeldOut.of(recipe, images.train_labels).if_any)
     labels = images.train_labels[out][: settings.validation]
     with recipe.at("prune.validation"):
         check_subset(labels if real else np.arange(len(labels)) % classes, classes)

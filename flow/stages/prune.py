@@ -40,8 +40,9 @@ def prune_base(build: Build, flips: Path | None) -> PruningResult:
     recipe = build.recipe
     base = joined(build.load("base"))
     set_threads(recipe.train.threads, step_products(base.spec, recipe.train.batch))
-    given = given_of(recipe, base, build.dataset, flips, build.progress("prune"), build.run.path("work"))
-    network, found = pruned(recipe, given, build.dataset)
+    held, progress = build.held_out, build.progress("prune")
+    given = given_of(recipe, base, build.dataset, held, flips, progress, build.run.path("work"))
+    network, found = pruned(recipe, given, build.dataset, held.called)
     with build.run.temporary(f"pruned/{WEIGHTS}") as path:
         save_network(network, path)
     if found.relevance is None:

@@ -24,6 +24,7 @@ from ...transforms.reading.read import files_of, read
 from ..graphs.check import Checked, check_graph
 from ..graphs.control import codes_of, memory_codes, refuse_primitives
 from ..graphs.folding import decides, fold_for
+from ..pruning.held_out import HeldOut
 from ..pruning.structure import export_network, own_names, structure_of, synapse_layers, with_groups
 from ..recipe.file import dump
 from ..recipe.methods.blocks import Blocks
@@ -267,7 +268,7 @@ def _try_criterion(recipe: Recipe, key: str, criterion: str, network: Network | 
 
 def _check_training(recipe: Recipe, network: Trained, images: Dataset) -> None:
     """Options of training that the network, its images or this computer cannot follow."""
-    from ...models.training.train import device_of, held_out
+    from ...models.training.train import device_of
 
     with recipe.at("train.device"):
         device_of(recipe.train.device)
@@ -277,13 +278,13 @@ def _check_training(recipe: Recipe, network: Trained, images: Dataset) -> None:
     _check_fault_training(recipe, network, images)
     _check_approximation(recipe, network)
     if recipe.epochs:
-        left = len(images.train_images) - len(held_out(images.train_labels, train_settings(recipe)))
+        left = len(images.train_images) - len(HeldOut.of(recipe, images.train_labels).images)
         _check_batches(recipe, "train", left, recipe.train.batch, recipe.train.accumulate)
     if recipe.prune.enabled and recipe.prune.epochs:
         from ...models.prune.spec import apart
 
-        out = held_out(images.train_labels, train_settings(recipe))
-        left = len(apart(len(images.train_images), recipe.seed, out if len(out) else None)[1])
+        out = HeldOut.of(recipe, images.train_labels).if_any
+        left = len(apart(len(images.train_images), recipe.seed, out)[1])
         _check_batches(recipe, "prune", left, recipe.prune.batch, 1)
 
 

@@ -132,7 +132,7 @@ def allocate(space: Space, cost: Callable[[Widths], Cost], objective: Objective,
         for name, candidate in candidates:
             after, risk = cost(candidate), max(space.loss(candidate) - lost, _FINEST)
             saved = objective.excess(now, whole) - objective.excess(after, whole)
-            fewer = (now["ops"] - after["ops"]) / whole["ops"]
+            fewer = (now["ops"] - after["ops"]) / (whole["ops"] or 1.0)
             # Of moves as good the smallest; rates that differ by rounding alone are as good.
             rated.append((saved > 0, round((saved if saved > 0 else fewer) / risk, 9), candidate[name], candidate))
         kept = max(rated, key=lambda item: item[:3])[3]

@@ -17,8 +17,10 @@ import torch
 from bnnflow.flow.cli import app as cli
 from bnnflow.flow.pruning.allocator import objective_of
 from bnnflow.flow.pruning.graph_scores import Scored
+from bnnflow.flow.pruning.held_out import SEEN, UNKNOWN, UNSEEN, HeldOut
 from bnnflow.flow.pruning.sensitivity import Candidates, subsets
 from bnnflow.flow.recipe import file as recipe_file
+from bnnflow.flow.recipe.file import load_recipe
 from bnnflow.models.data.load import load_dataset
 from bnnflow.models.files.saved import load_network, save_network
 from bnnflow.models.networks.network import Network
@@ -122,15 +124,16 @@ def test_killed_allocations_resume_to_the_same_files(recipe: Path, finished: Pat
 
 def test_a_table_is_that_of_torch(finished: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """The table by given scores, judged by removal and measuring in torch."""
-    from bnnflow.flow.pruning.sensitivity import subsets
     from bnnflow.models.training.batchnorm import reestimate
 
     scores = {"conv1": np.random.default_rng(2).random(16).tolist()}
     (tmp_path / "scores.json").write_text(json.dumps(scores))
     arguments = ["sensitivity", str(finished), "--scores", str(tmp_path / "scores.json"), "--images", "120"]
-    made = found(capsys, [*arguments, "--store", str(tmp_path / "cells"), "-s", "train.validation=0"])
+    made = found(capsys, [*arguments, "--store", str(tmp_path / "cells")])
     data = load_dataset("digits")
-    images, labels, calibration = subsets(data.train_images[:600], data.train_labels[:600], 120, 100, 0)
+    out = HeldOut.of(load_recipe(finished / "model.yaml"), data.train_labels[:600])
+    assert out.called == UNSEEN
+    images, labels, calibration = subsets(data.train_images[:600], data.train_labels[:600], 120, 100, 0, out.images)
     network = load_network(finished / "base/weights.pt")
     (row,) = made["groups"]
     assert row["removed"] == [0, 8]
@@ -279,7 +282,6 @@ def test_bad_input(
 def test_what_training_held_out_stays_that_of_the_run(finished: Path, tmp_path: Path) -> None:
     """A limit of loss that comes later does not train the network anew; a recipe that has one holds images out."""
     from bnnflow.flow.commands.pruning import opened
-    from bnnflow.flow.recipe.file import load_recipe
     from bnnflow.flow.recipe.objects import held_out_share
 
     own = held_out_share(load_recipe(finished / "model.yaml"))
@@ -297,6 +299,64 @@ def test_what_training_held_out_stays_that_of_the_run(finished: Path, tmp_path: 
     ):
         path.write_text(f"data: {{name: digits}}\nmodel: {{arch: tfc}}\n{section}\n")
         assert held_out_share(load_recipe(path)) == share, section
+
+
+def test_a_seed_of_pruning_judges_on_what_the_run_held_out(finished: Path) -> None:
+    """The images that training never saw are a fact of the run: of other images none is known to be unseen."""
+    from bnnflow.flow.commands.pruning import _build, opened
+
+    recipe, run = opened(finished, None, ["seed=5"])
+    assert recipe.seed == 5
+    own = HeldOut.of(load_recipe(finished / "model.yaml"), load_dataset("digits").train_labels[:600])
+    assert np.array_equal(_build(run, recipe).held_out.images, own.images)
+    recipe, run = opened(finished, None, ["data.train_images=500"])
+    assert _build(run, recipe).held_out.called == SEEN
+    recipe, run = opened(finished, None, ["data.test_images=30"])
+    assert _build(run, recipe).held_out.called == UNSEEN
+
+
+@pytest.mark.parametrize(
+    ("section", "called"),
+    [
+        ("model: {arch: tfc}\ntrain: {validation: 0.2}", UNSEEN),
+        ("model: {arch: tfc}", SEEN),
+        ("model: {arch: tfc}\ntrain: {validation: 0.2, epochs: 0}", UNKNOWN),
+        ("model: {trained: tfc-mnist}\ntrain: {validation: 0.2}", UNKNOWN),
+        ("model: {trained: tfc-mnist}\ntrain: {validation: 0.2, epochs: 3}", UNKNOWN),
+    ],
+)
+def test_what_given_weights_know_is_not_said_to_be_unseen(section: str, called: str, tmp_path: Path) -> None:
+    path = tmp_path / "model.yaml"
+    path.write_text(f"data: {{name: digits}}\n{section}\n")
+    assert HeldOut.of(load_recipe(path), np.arange(100) % 10).called == called
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [("seed=5", "seed"), ("train.epochs=2", "train.epochs"), ("data.train_images=500", "data.train_images")],
+)
+def test_pruning_a_run_never_trains_its_network_anew(
+    finished: Path, capsys: pytest.CaptureFixture[str], change: str, key: str
+) -> None:
+    before = (finished / "base/weights.pt").read_bytes()
+    told = said(capsys, ["prune", str(finished), "-s", change], 2)
+    assert f"trained with another {key}," in told and "-o FOLDER" in told
+    assert (finished / "base/weights.pt").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--amount", "0", "--allocation", "uniform"], "prune.amount is 0"),
+        (["--unit", "64", "--allocation", "uniform"], "prune.unit 64"),
+        (["--budget", "cycles=100000"], "meets the budget"),
+    ],
+)
+def test_a_folder_of_its_own_is_checked_as_a_build_is(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], words: str
+) -> None:
+    assert words in said(capsys, ["prune", str(finished), "-o", str(tmp_path / "out"), *options], 2)
+    assert not (tmp_path / "out").exists()
 
 
 def test_likelihood_has_a_unit_where_all_images_are_right(finished: Path) -> None:
