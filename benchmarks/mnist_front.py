@@ -86,7 +86,13 @@ def designs(graph: Path, name: str, accuracy: float, part: str) -> list[Design]:
                     continue
                 total = bf.synth(place, part=part, jobs=1).networks[place.stem].total
                 row = Design(
-                    name, accuracy, chosen.interval_cycles, total.lut + total.lut_ram, total.block_ram, total.ff, chosen.lut
+                    name,
+                    accuracy,
+                    chosen.interval_cycles,
+                    total.lut + total.lut_ram,
+                    total.block_ram,
+                    total.ff,
+                    chosen.lut,
                 )
                 done.write_text(json.dumps(asdict(row)))
             made.append(Design(**json.loads(done.read_text())))

@@ -146,7 +146,7 @@ class GraphPruning:
             settings: of the method (docs/pruning.md), such as {"share": 0.5}; the criterion of synapses is "taylor"
                 where none is said, or "random".
             max_loss: "blocks", "planes": drop them one by one while no more points are lost than this.
-            count: images that score and decide, which nothing is trained on; None: 512.
+            count: images that score and decide, which nothing is trained on; None: 512, half of them at most.
             epochs, batch, learning_rate, distill, progress: of fine-tuning after each step, as for `prune`; "masks" are
                 trained with this batch and teacher, too, for epochs and at a rate of their own.
 
@@ -157,14 +157,13 @@ class GraphPruning:
         {'dense0': 512, 'dense1': 80}
         """
         from ..commands import reduce_file as work
-        from ..commands.prune_file import CHOOSING
         from ..commands.simulation import Images
 
         given = Images(array_of(images), array_of(labels), data, path_of(data_dir))
         check_file(Path(output), (".onnx",), [self.path, *given.files])
         how = work.FileReduction(
             method=work.file_method(method, settings or {}),
-            images=CHOOSING if count is None else given_or_default(count, "prune.images"),
+            images=None if count is None else given_or_default(count, "prune.images"),
             calibration=given_or_default(calibration, "prune.calibration"),
             seed=given_or_default(seed, "seed"),
             max_loss=given_or_default(max_loss, "prune.max_loss"),

@@ -139,8 +139,10 @@ def prune_file(
     keep = {name: highest(scores[name], widths[name], group.rows.values()) for name, group in groups.items()}
     keep = {name: kept for name, kept in keep.items() if len(kept) < groups[name].width}
     if not keep:
-        what = f"a share of {how.amount:g} is less than one unit of {how.unit} of every group"
-        raise Problem(what, "--amount", "give a larger share, or a smaller --unit")
+        kept = f", and --min-width {how.min_width} stay" if how.min_width > 1 else ""
+        what = f"nothing would go: a share of {how.amount:g} is less than one unit of {how.unit} of every group{kept}"
+        less = ", or a smaller --min-width" if kept else ""
+        raise Problem(what, "--amount", f"give a larger share, or a smaller --unit{less}")
     stays, smaller = staying(graph, keep), cut(graph, keep)
     compared = check_cut(graph, keep, chosen[:_COMPARED], path)
     changed = {layer for name in keep for layer in groups[name].readers}

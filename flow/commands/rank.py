@@ -14,12 +14,13 @@ import numpy as np
 from bnnflow import CHECK_FAILED, Problem
 
 from ...models.relevance.criteria import CRITERIA, Criterion
-from ..pruning.held_out import SEEN, HeldOut
+from ..pruning.held_out import HeldOut
 from ..recipe.file import load_recipe
 from ..recipe.objects import dataset, export_properties, set_threads
 from ..recipe.of_runs import recipe_of
 from ..recipe.schema import Recipe
 from ..results.rankings import CaptumComparison, ChanceTable, CriterionScores, Ranking
+from ..results.stages import SEEN
 from ..run.files import write_whole
 from ..run.folder import Run
 from ..run.names import FLIPS, WEIGHTS
@@ -74,7 +75,7 @@ def rank(
         Problem: an unknown criterion, no such network in the run, too few images, or what `models.relevance.score`
             finds wrong.
     """
-    wanted = [Criterion.parse(text) for text in criteria]
+    wanted = [Criterion.parse(text) for text in dict.fromkeys(criteria)]
     network, recipe = _network(run, which, data_dir)
     found = dataset(recipe)
     sample = _sample(found, images, seed)

@@ -52,7 +52,7 @@ class FileRanking:
     @property
     def wanted(self) -> list[Criterion]:
         """The criteria."""
-        return [Criterion.parse(text) for text in self.criteria]
+        return [Criterion.parse(text) for text in dict.fromkeys(self.criteria)]
 
 
 def rank_file(

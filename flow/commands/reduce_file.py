@@ -23,6 +23,7 @@ from ..recipe.methods.method import GraphChange, GraphInput, Method, RemovalStep
 from ..results.pruned_file import FileStep, ReducedFile
 from ..run.files import write_whole
 from .prune_file import (
+    CHOOSING,
     Progress,
     answers_of,
     check_classes,
@@ -46,7 +47,7 @@ class FileReduction:
 
     Attributes:
         method: with its settings, of `file_method`.
-        images: that score and decide.
+        images: that score and decide; None: `CHOOSING`, half of them at most.
         calibration: that norms or thresholds are re-estimated on.
         seed: of all that is drawn.
         max_loss: points that may be lost on the images that decide; None: no limit.
@@ -58,7 +59,7 @@ class FileReduction:
     """
 
     method: Method
-    images: int
+    images: int | None
     calibration: int
     seed: int
     max_loss: float | None
@@ -143,9 +144,10 @@ def reduce_file(
     check_classes(graph, labels, truth)
     take = graph_inputs if given.images is not None else image_inputs
     order = np.random.default_rng([how.seed, 53]).permutation(len(images))
-    deciding, rest = np.sort(order[: how.images]), np.sort(order[how.images :])
+    count = min(CHOOSING, len(images) // 2) if how.images is None else how.images
+    deciding, rest = np.sort(order[:count]), np.sort(order[count:])
     if not len(deciding) or not len(rest):
-        what = f"{len(images)} images, of which {how.images} decide and others re-estimate"
+        what = f"{len(images)} images, of which {count} decide and others re-estimate"
         raise Problem(what, "--images", "give fewer, or more images")
     inputs, calibrating = take(graph, images[deciding]), take(graph, images[rest[: how.calibration]])
     trains = bool(how.epochs) or how.method.learns

@@ -48,6 +48,7 @@ CRITERIA = (
 LEAST_DRAWS = 5
 MOST = 0.9
 _WINDOW = 3
+_FIXED = ("prune.enabled=true", "prune.method=filters", "prune.allocation=uniform", "prune.max_loss=null")
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +160,11 @@ def prepared(
     Raises:
         Problem: what the recipe, a criterion or an amount has wrong, before anything is trained.
     """
+    fixed = dict(change.split("=", 1) for change in _FIXED)
+    for key, _, value in (change.partition("=") for change in overrides):
+        if (own := fixed.get(key.strip(), value)).strip() != value.strip():
+            what = f"a study prunes with {key.strip()}={own}: the same share of every layer, whatever is lost"
+            raise Problem(what, f"-s {key}={value}", "leave it out; `flow prune` does it")
     recipe = load_recipe(source, ["prune.enabled=true", "prune.method=filters", *overrides])
     if recipe.model.kind == "onnx":
         what = "an ONNX file has no weights that could recover"
@@ -166,7 +172,7 @@ def prepared(
     folder = place or Path("runs") / f"{recipe.name}-study"
     changes = [*overrides, *_window(recipe, wishes), *_said(wishes)]
     criteria, left_out = _criteria(source, changes, wishes)
-    amounts = wishes.amounts or (recipe.prune.amount,)
+    amounts = tuple(dict.fromkeys(wishes.amounts)) or (recipe.prune.amount,)
     seeded = [(*changes, f"seed={recipe.seed + number}") for number in range(wishes.seeds)]
     bases = [_base(source, folder, mine, quiet) for mine in seeded]
     wanted = [*((RANDOM, draw) for draw in range(wishes.draws)), *((name, 0) for name in criteria)]
@@ -182,9 +188,8 @@ def prepared(
 
 
 def _said(wishes: StudyOptions) -> list[str]:
-    fixed = ["prune.enabled=true", "prune.method=filters", "prune.allocation=uniform", "prune.max_loss=null"]
     given = {"prune.steps": wishes.steps, "prune.epochs": wishes.epochs}
-    return [*fixed, *(f"{key}={value}" for key, value in given.items() if value is not None)]
+    return [*_FIXED, *(f"{key}={value}" for key, value in given.items() if value is not None)]
 
 
 def _window(recipe: Recipe, wishes: StudyOptions) -> list[str]:

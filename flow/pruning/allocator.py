@@ -15,6 +15,7 @@ from ..graphs.folding import decides
 from ..recipe.objects import export_properties
 from ..recipe.schema import Recipe
 from ..results.rankings import SensitivityRow
+from ..results.stages import BY_SENSITIVITY
 from ..run.typed_json import from_json, to_json
 from .hardware_costs import ALL, PARTS_OF_COST, HardwareCosts
 from .sensitivity import Candidates, measured_curves, sensitivity_curves, sensitivity_rows
@@ -102,7 +103,7 @@ class SensitivityAllocator:
             return measured({name: highest(situation.scores[name], width) for name, width in left.items()})
 
         tried: list[dict[str, float | str]] = []
-        chosen_by = "sensitivity"
+        chosen_by = BY_SENSITIVITY
         if separates(curves, len(candidates.labels)):
             # A table of single groups knows nothing of what all of them cost together.
             if equal is not None and equal != kept and accuracy(equal) > accuracy(kept):
@@ -112,7 +113,7 @@ class SensitivityAllocator:
         if kept != present and settings.explore:
             kept, tried = explore(space, kept, costs, objective, accuracy, settings.explore, self.recipe.seed, goal)
         reached = objective.left(costs(kept), whole)
-        stop = "no group can lose more" if kept == present and reached > goal else ""
+        stop = f"no group can lose more: {reached:.1%} is left, asked was {goal:.1%}" if reached > goal else ""
         facts: Facts = {
             "cost_before": costs(present),
             "cost": costs(kept),

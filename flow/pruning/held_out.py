@@ -8,10 +8,7 @@ import numpy as np
 
 from ..recipe.objects import train_settings
 from ..recipe.schema import Recipe
-
-SEEN = "training images"
-UNSEEN = "held out of training"
-UNKNOWN = "held out here, which the given weights may know"
+from ..results.stages import SEEN, UNKNOWN, UNSEEN
 
 
 @dataclass(frozen=True, slots=True)

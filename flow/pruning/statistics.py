@@ -146,7 +146,7 @@ def title(found: Comparison, at: StudyAmount) -> str:
     accuracy = 100 * float(np.mean(found.unpruned))
     seeds = f"{len(found.seeds)} seed{'s' if len(found.seeds) > 1 else ''}"
     return (
-        f"{100 * at.amount:g} % of every layer, {100 * at.fewer:.1f} % fewer binary operations; "
+        f"{100 * at.amount:g} % of every layer, {100 * at.fewer:.1f} % fewer operations; "
         f"unpruned {accuracy:.2f} % (mean of {seeds}, {found.images:,} test images)"
     )
 

@@ -274,7 +274,8 @@ def held_out_share(recipe: Recipe) -> float:
     if recipe.train.validation is not None:
         return recipe.train.validation
     pruning = recipe.prune
-    measures = (pruning.method == "filters" and pruning.allocation == "sensitivity") or pruning.max_loss is not None
+    by_sensitivity = pruning.method == "filters" and pruning.allocation == "sensitivity"
+    measures = by_sensitivity or pruning.method == "blocks" or pruning.max_loss is not None
     return _HELD_OUT if recipe.epochs and pruning.enabled and measures else 0.0
 
 

@@ -10,6 +10,11 @@ from ..run.typed_json import BESIDE, OPTIONAL
 from .comparison import HardwareComparison
 from .costs import InputHeld, NetworkCost
 
+# Whose images judge: those that the network knows, has not seen, or, where its weights were given, may know.
+SEEN, UNSEEN, UNKNOWN = "training images", "held out of training", "held out here, which the given weights may know"
+# What the allocation of a step calls itself where its table decided.
+BY_SENSITIVITY = "sensitivity"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoResult:

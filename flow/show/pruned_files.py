@@ -91,7 +91,8 @@ def print_reduced_file(found: ReducedFile) -> None:
         f"{found.calibration:,}, {trained}: {found.seconds:.1f} s",
         *([f"ended: {found.stop}"] if found.stop else []),
         f"operations {found.operations:,} to {found.operations_after:,} "
-        f"({found.operations_after / found.operations - 1:+.1%}), weights {found.weights:,} to {found.weights_after:,}",
+        f"({found.operations_after / found.operations - 1:+.1%}), weights {found.weights:,} to {found.weights_after:,} "
+        "(weights of 0 and their operations left out)",
         f"compiled to dataflow units: {found.compared:,} values of its levels compared, all equal",
     ]
     if found.cut_compared:

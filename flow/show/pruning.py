@@ -7,11 +7,10 @@ from rich.table import Table
 
 from ...models.relevance.criteria import CRITERIA, REDUCTIONS
 from ..pruning import statistics as study_figures
-from ..pruning.held_out import SEEN
 from ..recipe.methods.all import METHODS
 from ..recipe.methods.method import Lines
 from ..results.rankings import CaptumComparison, ChanceTable, Ranking, SensitivityTable, StudyResult
-from ..results.stages import PrunedRun
+from ..results.stages import BY_SENSITIVITY, SEEN, PrunedRun
 from . import tables as report_tables
 from .graphs import print_input
 from .terminal import print_json, terminal
@@ -155,6 +154,12 @@ def print_pruning(found: PrunedRun) -> None:
         terminal().print(f"THE PRUNED NETWORK IS THE UNPRUNED ONE: {why}", highlight=False, style="bold")
     terminal().print(report_tables.pruning_table(found))
     print_lines(METHODS[found.method].lines(found))
+    for step in found.steps:
+        by = (step.allocation or {}).get("chosen_by", "")
+        if by not in ("", BY_SENSITIVITY):
+            print(f"step {step.step}: {by}")
+    if found.stop:
+        print(f"ended early: {found.stop}")
     if found.judged_on is not None:
         known = ", which the network was trained on" if found.judged_on == SEEN else ""
         images = found.judged_on if known else f"images {found.judged_on}"

@@ -19,7 +19,7 @@ _GREY, _CHANCE = "#666666", "#dddddd"
 def study_picture(found: Comparison, form: str) -> bytes:
     """The picture of what `study.study` returns, as svg, png or pdf.
 
-    With several amounts the first panel shows mean accuracy against binary operations; then each amount has a panel
+    With several amounts the first panel shows mean accuracy against operations; then each amount has a panel
     with every criterion's difference to chance and its interval. Grey is where the random draws lie.
     """
     from matplotlib import colormaps, rc_context
@@ -56,7 +56,7 @@ def _curves(axes: Axes, found: Comparison, colours: Mapping[str, Any]) -> None:
     for name, colour in colours.items():
         values = [start[1], *(100 * tables[index][name].mean for index in order)]
         axes.plot(across, values, "--" if _blind(name) else "-", color=colour, marker="o", markersize=3, linewidth=1.3)
-    axes.set_xlabel("fewer binary operations, %")
+    axes.set_xlabel("fewer operations, %")
     axes.set_ylabel("test accuracy, %")
 
 

@@ -10,7 +10,7 @@ from ..results.comparison import EqualAccuracy, HardwareComparison
 from ..results.faults import FaultCampaign, SingleFaultSeries
 from ..results.routing import Routing
 from ..results.speed import GraphSpeed, SpeedResult, SpeedRow
-from ..results.stages import PrunedRun
+from ..results.stages import SEEN, PrunedRun
 from ..results.summary import StageSummary, Summary
 from ..results.synthesis import Synthesis
 from . import comparison as texts
@@ -166,16 +166,21 @@ def _layer_tables(summary: Summary) -> list[Table]:
 
 def pruning_table(found: PrunedRun) -> Table:
     """The steps of a pruning: what was kept, its cost where it is known, and held-out accuracy."""
-    columns = "step|kept|>binary ops|>LUT|>BRAM18|>cycles|>nJ|>before %|>after %|"
-    caption = "accuracy on held-out training images, right after removal and after fine-tuning; costs estimated"
+    costed = found.unpruned is not None or any(step.cost for step in found.steps)
+    costs = ">binary ops|>LUT|>BRAM18|>cycles|>nJ|" if costed else ""
+    columns = f"step|kept|{costs}>before %|>after %|"
+    whose = "training" if found.judged_on == SEEN else "held-out training"
+    caption = f"accuracy on {whose} images, right after removal and after fine-tuning"
+    caption += "; costs estimated" if costed else ""
     how = f"of {found.unit}" if found.allocation is None else f"by {found.criterion}, {found.allocation}"
     table = _table(f"pruning {how}", columns, caption)
     kept, cost = ({}, {}) if found.unpruned is None else (found.unpruned.kept, found.unpruned.cost)
-    table.add_row("0", _widths(kept), *_cost_cells(cost), "", percent(found.held_out_accuracy))
+    table.add_row("0", _widths(kept), *(_cost_cells(cost) if costed else ()), "", percent(found.held_out_accuracy))
     for step in found.steps:
         before, after = percent(step.accuracy_before), percent(step.accuracy_after)
         mark = "undone" if step.rolled_back else ""
-        table.add_row(str(step.step), _widths(step.kept), *_cost_cells(step.cost or {}), before, after, mark)
+        costs_then = _cost_cells(step.cost or {}) if costed else ()
+        table.add_row(str(step.step), _widths(step.kept), *costs_then, before, after, mark)
     return table
 
 

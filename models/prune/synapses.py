@@ -86,7 +86,7 @@ class SynapseSpec:
         whole = self.share if isinstance(self.share, Mapping) else dict.fromkeys(names, self.share)
         for name in whole:
             if name not in names:
-                raise Problem(f"there is no layer {name!r}", "share", f"one of {', '.join(names)}")
+                raise Problem(f"there is no layer {name!r}", "layers", f"one of {', '.join(names)}")
         return {name: share * (1.0 - (1.0 - step / self.steps) ** 3) for name, share in whole.items()}
 
 

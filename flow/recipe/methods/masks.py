@@ -1,8 +1,9 @@
 """Filters and neurons by masks that are trained with the weights (Main/Subsidiary, RA-Growth), cut and fine-tuned.
 
 A mask stands in front of every layer that reads a channel, so channels that joins, concatenations or flattenings tie
-together have one. Takes classes of yours, ensembles and QONNX files, too. `grow` is for networks of `flow models`
-without joins.
+together have one. Widths are what the masks leave, no multiples of `prune.unit`; PE and SIMD divide them, and `flow
+explore --widths` names the nearest that divide well. Takes classes of yours, ensembles and QONNX files, too. `grow` is
+for networks of `flow models` without joins.
 """
 
 from __future__ import annotations

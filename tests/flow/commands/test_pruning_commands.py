@@ -17,10 +17,11 @@ import torch
 from bnnflow.flow.cli import app as cli
 from bnnflow.flow.pruning.allocator import objective_of
 from bnnflow.flow.pruning.graph_scores import Scored
-from bnnflow.flow.pruning.held_out import SEEN, UNKNOWN, UNSEEN, HeldOut
+from bnnflow.flow.pruning.held_out import HeldOut
 from bnnflow.flow.pruning.sensitivity import Candidates, subsets
 from bnnflow.flow.recipe import file as recipe_file
 from bnnflow.flow.recipe.file import load_recipe
+from bnnflow.flow.results.stages import SEEN, UNKNOWN, UNSEEN
 from bnnflow.models.data.load import load_dataset
 from bnnflow.models.files.saved import load_network, save_network
 from bnnflow.models.networks.network import Network
@@ -357,6 +358,25 @@ def test_a_folder_of_its_own_is_checked_as_a_build_is(
 ) -> None:
     assert words in said(capsys, ["prune", str(finished), "-o", str(tmp_path / "out"), *options], 2)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("objective", "status", "words"),
+    [("ops", 2, "such as lut"), ("lut", 0, ""), ("weight_bits", 0, "")],
+)
+def test_networks_without_binary_products_are_allocated_by_what_they_have(
+    objective: str, status: int, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "two_bits.yaml"
+    text = RECIPE.replace("hidden: [24]}", "hidden: [24], weight_bits: 2}").replace("epochs: 10", "epochs: 1")
+    path.write_text(text.replace("steps: 2, epochs: 1", f"steps: 1, epochs: 0, objective: {{{objective}: 1}}"))
+    made = said(capsys, ["prune", str(path), "--run", str(tmp_path / "run")], status)
+    assert words in made
+
+
+def test_an_amount_out_of_reach_is_said(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["-o", str(tmp_path / "out"), "--amount", "0.9", "--unit", "8", "--steps", "1", "--epochs", "0"]
+    assert "ended early: no group can lose more: " in said(capsys, ["prune", str(finished), *options])
 
 
 def test_likelihood_has_a_unit_where_all_images_are_right(finished: Path) -> None:

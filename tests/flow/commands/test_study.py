@@ -115,6 +115,8 @@ def test_a_study_goes_on_and_does_not_depend_on_processes(capsys: pytest.Capture
     assert {row["criterion"] for row in rows} == {RANDOM, "latent", "flips"}
     assert found["amounts"][0]["fewer"] > 0.5
     assert plot.read_text().startswith("<?xml") and "| latent |" in table.read_text()
+    # an amount that is given twice is one
+    assert studied(capsys, recipe, "--amount", "0.5", "--amount", "0.5") == found
     # a cell that is gone or damaged is made anew, and is the same; the others stay as they are
     gone, damaged = sorted(files)[:2]
     gone.unlink()
@@ -159,6 +161,9 @@ def test_what_cannot_be_compared_is_refused_before_training(capsys: pytest.Captu
         (["--amount", "1"], "1 is out of range"),
         (["--criterion", "random"], "nothing to compare with chance"),
         (["--criterion", "deeplfit"], "did you mean 'deeplift'"),
+        (["-s", "prune.max_loss=1"], "a study prunes with prune.max_loss=null"),
+        (["-s", "prune.allocation=sensitivity"], "a study prunes with prune.allocation=uniform"),
+        (["-s", "prune.method=masks"], "a study prunes with prune.method=filters"),
         (["--plot", "x.gif"], "no format that can be written: '.gif'"),
     ):
         assert cli.run([*words, *wrong]) == 2
