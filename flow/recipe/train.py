@@ -54,7 +54,7 @@ class Train(Section):
     validation: Annotated[float, Field(ge=0, le=0.5)] | None = Field(
         default=None,
         description="share of every class's training images held out to measure each epoch; null: 0.1 where pruning "
-        "measures (prune.max_loss, prune.allocation: sensitivity), else 0",
+        "measures (prune.max_loss, prune.allocation: sensitivity, prune.method: blocks), else 0",
     )
     patience: Annotated[int, Field(ge=0, le=10_000)] = Field(
         default=0, description="stop after so many epochs without a better validation; 0: never"
