@@ -29,7 +29,7 @@ from ...transforms.ir.ops import (
     StreamingMaxPool,
     Thresholding,
 )
-from ...transforms.ir.tensor import Array, TensorType
+from ...transforms.ir.tensor import Array, TensorType, signed_bits
 from ...transforms.memories import FEW_WORDS
 from ...transforms.streams import WindowMoves
 from ..memories import weight_lines, words_hex
@@ -85,9 +85,7 @@ class Products:
     def of(cls, op: Mvau, x: TensorType) -> Products:
         """Of an MVAU and the type of its inputs."""
         low, high = accumulator(op, x).range
-        least, most = int(op.weight.min()), int(op.weight.max())
-        binary = op.xnor or not np.any(np.abs(op.weight.astype(np.int64)) != 1)
-        bits = 1 if binary else max(2, signed_bits(least, most))
+        least, most, bits = int(op.weight.min()), int(op.weight.max()), op.weight_bits
         return cls(low, high, bits, not op.xnor and x.is_binary and bits == 2 and max(-least, most) <= 1)
 
 
@@ -366,11 +364,6 @@ def _values(x: TensorType) -> dict[str, Parameter]:
 
 def _signed(kind: TensorType) -> bool:
     return kind.range[0] < 0
-
-
-def signed_bits(low: int, high: int) -> int:
-    """Bits of two's complement that hold all from `low` to `high`."""
-    return max(max(high, 0).bit_length(), (-low - 1).bit_length() if low < 0 else 0) + 1
 
 
 def _style(node: Node, style: str) -> str:

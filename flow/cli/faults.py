@@ -324,4 +324,9 @@ def _check_replay(context: typer.Context) -> None:
     if given(context, ["map"]):
         useless(context, [*_DRAWN, *_MANY], "with --map: the map from the file is all that is replayed")
     if given(context, ["save_map"]):
-        useless(context, [*_MANY, "metrics", *_JUDGED], "with --save-map: one map is written, and nothing judged")
+        from ..graphs.inputs import images_and_contract
+
+        # What the input holds decides how the network compiles; images would judge.
+        pictures, _ = images_and_contract(context.params["input"])
+        judged = [name for name in _JUDGED if name != "input" or pictures is not None]
+        useless(context, [*_MANY, "metrics", *judged], "with --save-map: one map is written, and nothing judged")

@@ -180,10 +180,6 @@ def _name(memory: Memory) -> str:
 def stored_in(graph: Graph, memory: Memory, code: Code) -> Rows:
     """A memory's rows in a code of `codes_of`."""
     stored, op = code.stored(memory), graph.node(memory.layer).op
-    if isinstance(op, Mvau) and not op.xnor and op.weight.min() >= 0 and memory.kind == "weights":
-        # Hardware keeps a sign for them, the memory that faults are laid into does not.
-        what = f"{memory.layer} has no negative weight, for which codes have no hardware here"
-        raise _refused(what, f"leave it as it is, beside others: {_name(memory)}=none")
     rows = code.encode(memory, memory.words(op))
     joined = code.joined(memory) if isinstance(code, Codewords) else 1
     return Rows(words_hex(rows.astype(np.int64), 1), stored.width, joined, coding(code, memory), str(code))

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from rich.table import Table
 
+from bnnflow import Problem
+
+from ..graphs.control import codes_of
 from ..results.planning import JudgedAccuracy, ProtectionPlan, TolerancePlan
 from .graphs import print_input
 from .terminal import terminal
@@ -21,7 +24,8 @@ def print_tolerance(found: TolerancePlan) -> None:
     print(f"all memories at {found.uniform:g}, the highest rate of those tried: {_accuracy(found.uniform_accuracy)}")
     _print_halves(found)
     if found.output:
-        print(f"rates: {found.output}; flow faults --table reads it")
+        kinds = "+".join(dict.fromkeys(row.memory.rpartition(".")[2] for row in found.rates))
+        print(f"rates: {found.output}; flow faults --target {kinds} --table reads it")
 
 
 def print_protection(found: ProtectionPlan) -> None:
@@ -39,7 +43,16 @@ def print_protection(found: ProtectionPlan) -> None:
     print("LUTs and block RAMs: estimated, in block RAM; a row was better than those above where it was chosen")
     _print_halves(found)
     if found.output:
-        print(f"plan (*): {found.output}; flow rtl --protect and flow faults --protection read it")
+        print(f"plan (*): {found.output}; {_readers(found.front[found.pick].protect)}")
+
+
+def _readers(protect: str) -> str:
+    """What reads a plan: of hardware alone what has hardware."""
+    try:
+        codes_of(protect)
+    except Problem as problem:
+        return f"flow faults --protection reads it, flow rtl does not: {problem.what}"
+    return "flow rtl --protect and flow faults --protection read it"
 
 
 def _print_halves(found: TolerancePlan | ProtectionPlan) -> None:

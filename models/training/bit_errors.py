@@ -97,6 +97,10 @@ class BitErrors:
             raise Problem(what, key="guide", hint="set weights, or leave guide out")
         if self.guide and max(self.weights.up, self.weights.down) > MOST:
             raise Problem("guided rates above 0.5 leave nothing to move", key="weights", hint="0.5 or less")
+        most = MOST * (1 - self.protected)
+        if self.guide and self.assignment == "protect" and max(self.weights.up, self.weights.down) > most:
+            what = f"where {self.protected:g} of the filters are spared, rates are {most:g} on average at most"
+            raise Problem(what, key="weights", hint="give less, or spare fewer (protected)")
 
     def __bool__(self) -> bool:
         return bool(self.weights) or self.activations > 0 or self.thresholds > 0
@@ -109,8 +113,8 @@ class BitErrors:
         """How many of a layer's errors each filter gets, in relation to others: (filters,), 0 to 1.
 
         With s the scores scaled to 0..1 and r their places in ascending order, a filter's share is:
-        linear: 1 - s. rank: 1 - r / (n - 1). protect: 0 for the highest `protected` of the filters, 1 for others.
-        softmax: exp(-s / temperature).
+        linear: 1 - s. rank: 1 - r / (n - 1). protect: 0 for the highest `protected` of the filters, one at least, 1 for
+        others. softmax: exp(-s / temperature).
 
         Args:
             scores: (filters,), finite; the highest is the most important.
@@ -132,7 +136,8 @@ class BitErrors:
                     places = np.searchsorted(ordered, scores, "left") + np.searchsorted(ordered, scores, "right") - 1
                     shares = 1.0 - places / 2 / (count - 1)
                 case "protect":
-                    shares[np.argsort(-scores, kind="stable")[: int(self.protected * count)]] = 0.0
+                    spared = max(1, int(self.protected * count)) if self.protected else 0
+                    shares[np.argsort(-scores, kind="stable")[:spared]] = 0.0
                 case "softmax":
                     shares = np.exp(-scaled / self.temperature)
         return shares
@@ -141,8 +146,15 @@ class BitErrors:
     def rates(shares: np.ndarray, mean: float) -> np.ndarray:
         """Rates of filters in proportion to `shares`, but 0.5 at most, and with this mean.
 
-        What a filter cannot take goes to the others; only where none can take more is the mean lower.
+        What a filter cannot take goes to the others.
+
+        Raises:
+            Problem: all that are not spared have 0.5, and the mean is lower.
         """
+        if mean * len(shares) > MOST * np.count_nonzero(shares) * (1 + 1e-9):
+            most = MOST * np.count_nonzero(shares) / len(shares)
+            what = f"guided rates of {mean:g} on average: where some filters are spared, {most:g} is the most"
+            raise Problem(what, key="weights", hint="give less, or spare fewer (protected)")
         made, free, left = np.zeros(len(shares)), shares > 0, mean * len(shares)
         while left > 0 and free.any():
             wanted = shares * (left / shares[free].sum())

@@ -9,11 +9,11 @@ from math import lcm, prod
 import numpy as np
 
 from bnnflow.build.memories import weight_lines
-from bnnflow.build.rtl.modules import Module, module_of, signed_bits
+from bnnflow.build.rtl.modules import Module, module_of
 from bnnflow.transforms.ir.graph import Graph, Node
 from bnnflow.transforms.ir.infer import accumulator
 from bnnflow.transforms.ir.ops import NO_BOUNDS, AddStreams, AnyOp, FMPadding, Mvau, SlidingWindow, Thresholding, Unit
-from bnnflow.transforms.ir.tensor import Array, TensorType
+from bnnflow.transforms.ir.tensor import Array, TensorType, signed_bits
 from bnnflow.transforms.streams import Stream, streams_of
 from bnnflow.transforms.writing.units import UnitNode, unit_node
 

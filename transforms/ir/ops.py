@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields
 
 import numpy as np
 
-from .tensor import Array
+from .tensor import Array, signed_bits
 
 Pair = tuple[int, int]
 Sides = tuple[int, int, int, int]  # top, left, bottom, right
@@ -311,13 +311,11 @@ class Mvau(Op):
 
     @property
     def weight_bits(self) -> int:
-        """Bits that one weight needs: 1 for bits and for {-1, +1}, else two's complement, where negative at least 2."""
-        if self.xnor or not np.any(np.abs(self.weight) != 1):
+        """Bits of a weight in memory: 1 for bits and for {-1, +1}, else two's complement of at least 2."""
+        if self.xnor or not np.any(np.abs(self.weight.astype(np.int64)) != 1):
             return 1
-        low, high = int(self.weight.min()), int(self.weight.max())
-        magnitude = max((-low - 1).bit_length() if low < 0 else 0, max(high, 0).bit_length())
-        # One bit would be taken for -1 and +1.
-        return max(2, magnitude + 1) if low < 0 else magnitude
+        # One bit would be taken for -1 and +1, also of weights that are 0 and +1 alone.
+        return max(2, signed_bits(int(self.weight.min()), int(self.weight.max())))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -110,3 +110,8 @@ def integer_range(datatype: str) -> tuple[int, int, int] | None:
                 return None
             return (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1, 1) if signed else (0, 2**bits - 1, 1)
     return None
+
+
+def signed_bits(low: int, high: int) -> int:
+    """Bits of two's complement that hold all from `low` to `high`."""
+    return max(max(high, 0).bit_length(), (-low - 1).bit_length() if low < 0 else 0) + 1

@@ -128,7 +128,7 @@ class Series:
             "half_width": half,
             "test_half_width": image_half_width(mean, images),
             "worst": min(values),
-            "worse_share": 0.0 if self.sure else unseen(len(values)),
+            "worse_share": 0.0 if self.sure or len(values) == self.population else unseen(len(values)),
             "changed": float(np.mean([one.changed for one in self.outcomes])) / images,
         }
         shares = [one.changed / images for one in self.outcomes]
@@ -155,7 +155,8 @@ class Series:
 
     def _changes(self, values: Sequence[float], images: int) -> tuple[float, float]:
         """Interval of a share of changed classes: where nothing is hit, no image's class changes."""
-        return (0.0, 0.0) if self.point.rates.none else self._spread(values, images)[1:]
+        nothing = self.point.rates.none and self.point.model != SINGLE
+        return (0.0, 0.0) if nothing else self._spread(values, images)[1:]
 
     def _classes(self) -> dict[str, Any]:
         """Accuracy and changed classes of the images of each true class; classes without images are left out."""

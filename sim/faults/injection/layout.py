@@ -151,9 +151,7 @@ class Memory:
         if self.kind == "weights" and self.bits == 1:
             assert isinstance(op, Mvau)
             bit = cells[..., 0].astype(np.uint8)
-            # Weights of 0 and +1 alone are bits, too.
-            whole = op.xnor or op.weight.min() >= 0
-            return replace(op, weight=bit.astype(op.weight.dtype) if whole else 2 * bit.astype(np.int8) - 1)
+            return replace(op, weight=bit.astype(op.weight.dtype) if op.xnor else 2 * bit.astype(np.int8) - 1)
         places = 1 << np.arange(self.bits, dtype=np.int64)
         if self.signed:
             places[-1] = -places[-1]
@@ -213,7 +211,7 @@ def _memory(layer: str, op: AnyOp, x: TensorType, kind: str, index: int) -> Memo
     if kind == "weights" and isinstance(op, Mvau):
         bits, shape = op.weight_bits, (op.weight.shape[0], op.weight.shape[1])
         width = op.pe * op.simd * bits
-        signed = bits > 1 and bool(op.weight.min() < 0)
+        signed = bits > 1
         depth = op.weight.size // (op.pe * op.simd)
         return Memory(layer, kind, index, depth, width, op.pe, width, bits, shape, op.simd, signed, 0, 0)
     if kind == "thresholds" and isinstance(op, Mvau | Thresholding) and op.bounds.size:

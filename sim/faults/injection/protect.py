@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 
 from bnnflow import Problem
 
@@ -43,16 +43,22 @@ class Protection:
             Problem: unknown words (the hint names the closest), or options that the code has not.
         """
         name, *options = text.split(":")
+        set_by: dict[str, str] = {}
         made = Protection(CODES[chosen(name, tuple(CODES), "protection")]())
         for option in options:
             number = re.fullmatch(r"scrub=(\d+)", option)
             code = made.code.with_option(option)
             if number is not None:
-                made = replace(made, scrubs=int(number[1]))
+                said, made = ["scrubs"], replace(made, scrubs=int(number[1]))
             elif code is not None:
+                said = [one.name for one in fields(code) if getattr(code, one.name) != getattr(made.code, one.name)]  # type: ignore[arg-type]
                 made = replace(made, code=code)
             else:
                 raise _no_option(made.code, option)
+            for part in said:
+                if part in set_by:
+                    raise Problem(f"{set_by[part]} and {option} in {text!r}", "protection", "keep one of them")
+                set_by[part] = option
         return made
 
     def __str__(self) -> str:

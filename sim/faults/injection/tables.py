@@ -31,7 +31,7 @@ def table_rows(text: str, path: Path) -> list[tuple[str, list[str]]]:
     """
     rows: list[tuple[str, list[str]]] = []
     for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip() or line.startswith("#"):
+        if not line.strip() or line.lstrip().startswith("#"):
             continue
         where = f"{path}:{number}"
         try:

@@ -105,6 +105,7 @@ class Point:
             )
             named = self._named(graph, found)
             hit = [place for place in found if place.layer in named]
+            self._check_rates(hit)
             for place in hit:
                 self.rates.at(place.layer, place.kind)
             return hit
@@ -151,6 +152,15 @@ class Point:
             hint = 'fold it so that memories are deeper, or set their ram_style to "block" in a folding file'
             raise Problem(what, "fault campaign", hint, key="faults")
         return found
+
+    def _check_rates(self, hit: Sequence[Memory]) -> None:
+        """Refuse rates of other memories alone."""
+        rest = self.rates.rest
+        silent = rest is None or rest.up == rest.down == 0
+        names = {name for place in hit for name in (place.name, place.layer)}
+        if self.rates.by and silent and not names & set(self.rates.by):
+            what = f"the rates are of {', '.join(self.rates.by)}; hit are {', '.join(place.name for place in hit)}"
+            raise Problem(what, "rate table", "name another target or other layers, or give these memories a rate")
 
     def _named(self, graph: Graph, found: Sequence[Memory | Stream]) -> tuple[str, ...]:
         known = tuple(dict.fromkeys(place.layer for place in found))

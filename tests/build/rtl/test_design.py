@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from bnnflow import Problem
 from bnnflow.build.rtl.design import design
-from bnnflow.build.rtl.modules import Module, latencies, module_of, signed_bits
+from bnnflow.build.rtl.modules import Module, latencies, module_of
 from bnnflow.build.rtl.words import checksum, from_words, to_words, word_bytes
 from bnnflow.sim.faults.injection.layout import from_memory, memories, memory
 from bnnflow.transforms.ir.graph import Graph, Node
 from bnnflow.transforms.ir.ops import NO_BOUNDS, Mvau, SlidingWindow, StreamingConcat
-from bnnflow.transforms.ir.tensor import TensorType
+from bnnflow.transforms.ir.tensor import TensorType, signed_bits
 from bnnflow.transforms.streams import Stream, streams_of
 
 from ...hardware_graphs import GRAPHS

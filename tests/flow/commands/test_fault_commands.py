@@ -166,6 +166,21 @@ def test_networks_with_as_many_faults_and_in_as_much_memory(folder: Path, capsys
     assert "no code fits" in said(capsys, swapped).replace("\n", " ")
 
 
+def test_a_map_is_drawn_of_what_the_input_holds(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The contract decides how a network compiles; images would only judge."""
+    told = ["faults", "net.onnx", "--save-map", "m.csv", "--rates", "0.1"]
+    assert "changes nothing" in said(capsys, [*told, "--input", "x.npy"], 2)
+    assert "the input is said to be uint8" in said(capsys, [*told, "--input", "uint8"], 2), "the contract is heard"
+
+
+def test_rates_of_other_memories_alone_are_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As of a table that was made for thresholds."""
+    layer = memories(read(Path("net.onnx")))[0].layer
+    Path("t.csv").write_text(f"condition,memory,rate\na,,0\na,{layer}.thresholds,0.1\n")
+    words = ["faults", "net.onnx", "--input", "x.npy", "--labels", "y.npy", "--table", "t.csv", "--maps", "1"]
+    assert f"the rates are of {layer}.thresholds; hit are" in said(capsys, words, 2)
+
+
 def test_maps_are_saved_and_replayed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said(capsys, ["faults", "net.onnx", "--save-map", "m.csv", "--rates", "0.1"])
     graph = read(Path("net.onnx"))

@@ -296,13 +296,15 @@ def test_a_row_has_no_more_bits_than_it_has() -> None:
         list(writes(3, 7, 40, 1 << 40))
 
 
-def test_weights_without_a_sign_have_no_code() -> None:
-    """Their memory is not laid out as faults are."""
+def test_weights_without_a_sign_are_kept_with_one() -> None:
+    """Their memory is laid out as faults are, so that it can be in a code."""
     weight = np.array([[0, 1, 3, 1], [2, 0, 1, 3]], np.int8)
     op = Mvau(weight, np.array([[3], [5]]), False, 0, 1, 2)
     graph = Graph("net", "x", TensorType((4,), 0, 3), (Node("layer", op, ("x",)),), "layer")
-    with pytest.raises(Problem, match="layer has no negative weight"):
-        hardware_of(graph, 2, {}, 100.0, HardwareChoices(protect="tmr"))
+    (memory,) = memories(graph)
+    every = hardware_of(graph, 2, {}, 100.0, HardwareChoices(protect="tmr"))
+    assert [each.port for each in every.design.host_memories] == ["weights", "bounds"]
+    assert every.design.host_memories[0].stored_bits == 3 * memory.width == 3 * 2 * 3
     one = hardware_of(graph, 2, {}, 100.0, HardwareChoices(protect="tmr,layer.weights=none"))
     assert [each.port for each in one.design.host_memories] == ["bounds"]
     assert hardware_of(graph, 2, {}, 100.0, HardwareChoices(protect="none")).control is None

@@ -85,6 +85,19 @@ def test_training_and_fine_tuning_have_errors(
         (["fault_training.weights=0.1", "fault_training.guide=flips"], "fault_training.guide", "in training"),
         (["fault_training.weights=0.1", "fault_training.guide=deplift"], "fault_training.guide", "unknown criterion"),
         (["fault_training.weights=0.6", "fault_training.guide=latent"], "fault_training.weights", "above 0.5"),
+        (
+            [
+                *("fault_training.weights=0.4", "fault_training.guide=random"),
+                *("fault_training.assignment=protect", "fault_training.protected=0.5"),
+            ],
+            "fault_training.weights",
+            "0.25 on average at most",
+        ),
+        (
+            ["fault_training.weights=0.1", "train.epochs=2", "fault_training.ramp_epochs=2"],
+            "fault_training.ramp_epochs",
+            "not reached in 2",
+        ),
         (["fault_training.guide=latent"], "fault_training.guide", "no weight is wrong"),
         (["fault_training.weights=0.1", "fault_training.temperature=2"], "fault_training.temperature", "softmax"),
         (["fault_training.weights=0.1", "fault_training.assignment=rank"], "fault_training.assignment", "guided"),

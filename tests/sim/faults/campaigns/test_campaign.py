@@ -195,6 +195,10 @@ def test_single_faults_by_leveugles_sample(tmp_path: Path) -> None:
     found = Campaign(one, points, Plan(error=0.001)).run()[0].facts()
     assert found["maps"] == found["population"] == 48
     assert found["critical_low"] == found["critical_share"] == found["critical_high"]
+    assert found["changed_low"] <= found["changed"] < found["changed_high"] and found["changed"] > 0, (
+        "a cell is hit, whatever the rate says"
+    )
+    assert found["worse_share"] == 0, "there are no other cells"
 
 
 @pytest.mark.parametrize(

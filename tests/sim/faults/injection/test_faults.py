@@ -66,9 +66,14 @@ def test_four_words_by_hand() -> None:
     assert words.tolist() == [[1, 0, 1, 1], [0, 1, 0, 0], [0, 1, 0, 0], [1, 1, 1, 0]]
 
 
-@pytest.mark.parametrize(("low", "high", "bits_"), [(-1, 1, 2), (-2, 1, 2), (-7, 7, 4), (-128, 127, 8), (0, 3, 2)])
+@pytest.mark.parametrize(
+    ("low", "high", "bits_"), [(-1, 1, 2), (-2, 1, 2), (-7, 7, 4), (-128, 127, 8), (0, 3, 3), (0, 1, 2)]
+)
 def test_weights_of_several_bits_lie_bit_by_bit(low: int, high: int, bits_: int) -> None:
-    """A weight's bits stand side by side, least significant first, in two's complement; a flip is one bit of one."""
+    """A weight's bits stand side by side, least significant first, in two's complement; a flip is one bit of one.
+
+    Hardware keeps a sign of weights that have none, and one bit for -1 and +1 alone.
+    """
     weight = np.resize(np.arange(low, high + 1), (4, 6)).astype(np.int8)
     weight[0, 0], weight[0, 1] = low, high
     op = Mvau(weight, NO_BOUNDS, False, 0, 2, 3)
@@ -77,6 +82,7 @@ def test_weights_of_several_bits_lie_bit_by_bit(low: int, high: int, bits_: int)
     places = 2 ** np.arange(bits_)
     assert np.array_equal(words[0].reshape(2, 3, bits_) @ places, weight[:2, :3].astype(np.int64) % 2**bits_)
     assert from_memory(op, words) == op
+    assert op.weight_bits == bits_
     words[0, 0] ^= 1
     changed = from_memory(op, words).weight.astype(int) - weight
     assert np.count_nonzero(changed) == 1 and abs(changed[0, 0]) == 1
@@ -87,6 +93,9 @@ def test_weights_of_minus_and_plus_one_take_one_bit() -> None:
     op = Mvau(weight, NO_BOUNDS, False, 0, 1, 2)
     assert memory(op).tolist() == [[1, 0], [0, 0]]
     assert from_memory(op, 1 - memory(op)).weight.tolist() == (-weight).tolist()
+    for value in (1, -1):
+        every = Mvau(np.full((2, 2), value, np.int8), NO_BOUNDS, False, 0, 1, 2)
+        assert np.unique(from_memory(every, 1 - memory(every)).weight).tolist() == [-value]
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -366,7 +375,7 @@ def test_maps_of_spreadsheets(tmp_path: Path) -> None:
 
 def test_rate_tables(tmp_path: Path, golden: object) -> None:
     path = tmp_path / "rates.csv"
-    path.write_text("# FeFET\ntemperature,memory,p01,p10\n25,,1e-4,2e-4\n85,,1e-3,4e-3\n85,conv2.weights,0.5,0\n")
+    path.write_text("  # FeFET\ntemperature,memory,p01,p10\n25,,1e-4,2e-4\n85,,1e-3,4e-3\n85,conv2.weights,0.5,0\n")
     cold, hot = read_rates(path)
     assert str(cold) == "temperature 25: p01 0.0001 p10 0.0002"
     assert str(hot) == "temperature 85: p01 0.001 p10 0.004, conv2.weights p01 0.5 p10 0"
