@@ -78,7 +78,7 @@ def sensitivity(
         _measure(source, run, method, changes(overrides, [] if seed is None else [f"seed={seed}"]), draws, json)
         return
     useless(context, ["draws"], "without --method planes", "leave it out")
-    from ..commands import pruning as work
+    from ..commands import sensitivity as work
     from ..commands.simulation import Images
     from ..graphs import inputs
     from ..show import pruning as screen_pruning

@@ -282,7 +282,7 @@ def test_bad_input(
 
 def test_what_training_held_out_stays_that_of_the_run(finished: Path, tmp_path: Path) -> None:
     """A limit of loss that comes later does not train the network anew; a recipe that has one holds images out."""
-    from bnnflow.flow.commands.pruning import opened
+    from bnnflow.flow.commands.trained_runs import opened
     from bnnflow.flow.recipe.objects import held_out_share
 
     own = held_out_share(load_recipe(finished / "model.yaml"))
@@ -304,16 +304,16 @@ def test_what_training_held_out_stays_that_of_the_run(finished: Path, tmp_path: 
 
 def test_a_seed_of_pruning_judges_on_what_the_run_held_out(finished: Path) -> None:
     """The images that training never saw are a fact of the run: of other images none is known to be unseen."""
-    from bnnflow.flow.commands.pruning import _build, opened
+    from bnnflow.flow.commands.trained_runs import build_of, opened
 
     recipe, run = opened(finished, None, ["seed=5"])
     assert recipe.seed == 5
     own = HeldOut.of(load_recipe(finished / "model.yaml"), load_dataset("digits").train_labels[:600])
-    assert np.array_equal(_build(run, recipe).held_out.images, own.images)
+    assert np.array_equal(build_of(run, recipe).held_out.images, own.images)
     recipe, run = opened(finished, None, ["data.train_images=500"])
-    assert _build(run, recipe).held_out.called == SEEN
+    assert build_of(run, recipe).held_out.called == SEEN
     recipe, run = opened(finished, None, ["data.test_images=30"])
-    assert _build(run, recipe).held_out.called == UNSEEN
+    assert build_of(run, recipe).held_out.called == UNSEEN
 
 
 @pytest.mark.parametrize(
