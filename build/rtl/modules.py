@@ -85,7 +85,7 @@ class Products:
     def of(cls, op: Mvau, x: TensorType) -> Products:
         """Of an MVAU and the type of its inputs."""
         low, high = accumulator(op, x).range
-        least, most, bits = int(op.weight.min()), int(op.weight.max()), op.weight_bits
+        least, most, bits = int(op.weight.min()), int(op.weight.max()), op.stored_bits
         return cls(low, high, bits, not op.xnor and x.is_binary and bits == 2 and max(-least, most) <= 1)
 
 

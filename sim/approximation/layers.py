@@ -148,7 +148,7 @@ def shifted(graph: Graph, layer: BinaryLayer, shift: Array) -> Graph:
 
 def _is_binary(graph: Graph, node: Node, op: Mvau) -> bool:
     kind = graph.types[node.input]
-    return op.xnor or (not kind.is_float and kind.is_bipolar and op.weight_bits == 1)
+    return op.xnor or (not kind.is_float and kind.is_bipolar and op.stored_bits == 1)
 
 
 def _layer(graph: Graph, index: int, node: Node, op: Mvau) -> BinaryLayer:

@@ -201,7 +201,7 @@ def _sums(op: Conv | Dense | XnorConv | XnorDense | Mvau, x: TensorType, shape: 
     if isinstance(op, Mvau) and op.runtime_writeable_weights:
         # Any weights of their type may come, as FINN counts, too.
         columns, binary = op.weight.shape[1], not np.any(np.abs(op.weight) != 1)
-        half = 1 << max(2, op.weight_bits + int(op.weight.min() >= 0)) - 1
+        half = 1 << max(2, op.stored_bits) - 1
         ends = [weight * value for weight in ((-1, 1) if binary else (-half, half - 1)) for value in (low, high)]
         return TensorType(shape, columns * min(ends), columns * max(ends), 2 if x.is_bipolar and binary else 1)
     rows = rows_of(op.weight)

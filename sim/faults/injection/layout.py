@@ -209,7 +209,7 @@ def _memories(graph: Graph) -> tuple[Memory, ...]:
 
 def _memory(layer: str, op: AnyOp, x: TensorType, kind: str, index: int) -> Memory | None:
     if kind == "weights" and isinstance(op, Mvau):
-        bits, shape = op.weight_bits, (op.weight.shape[0], op.weight.shape[1])
+        bits, shape = op.stored_bits, (op.weight.shape[0], op.weight.shape[1])
         width = op.pe * op.simd * bits
         signed = bits > 1
         depth = op.weight.size // (op.pe * op.simd)

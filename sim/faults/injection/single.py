@@ -59,7 +59,7 @@ class SingleFlips:
         layer = memory.layer
         node = graph.node(layer)
         op, x, place = node.op, graph.types[node.input], graph.nodes.index(node)
-        if kernels is None or not isinstance(op, Mvau) or op.weight_bits != 1 or op.bounds.shape[1] != 1:
+        if kernels is None or not isinstance(op, Mvau) or op.stored_bits != 1 or op.bounds.shape[1] != 1:
             return None
         if layer == graph.output or not two_valued(x):
             return None

@@ -98,7 +98,7 @@ def streams(graph: Graph, kind: str) -> list[Stream]:
             continue
         sums = accumulator(node.op, graph.types[node.input])
         tensor = f"{node.name}__sums" if node.op.has_bounds else node.name
-        one_bit = node.op.xnor or (graph.types[node.input].is_bipolar and node.op.weight_bits == 1)
+        one_bit = node.op.xnor or (graph.types[node.input].is_bipolar and node.op.stored_bits == 1)
         if kind == "accumulators" or one_bit:
             found.append(Stream(node.name, kind, index, tensor, sums, node.op.pe, node.op.weight.shape[1]))
     return found

@@ -82,7 +82,7 @@ def test_weights_of_several_bits_lie_bit_by_bit(low: int, high: int, bits_: int)
     places = 2 ** np.arange(bits_)
     assert np.array_equal(words[0].reshape(2, 3, bits_) @ places, weight[:2, :3].astype(np.int64) % 2**bits_)
     assert from_memory(op, words) == op
-    assert op.weight_bits == bits_
+    assert op.stored_bits == bits_ == op.weight_bits + (low >= 0)
     words[0, 0] ^= 1
     changed = from_memory(op, words).weight.astype(int) - weight
     assert np.count_nonzero(changed) == 1 and abs(changed[0, 0]) == 1
