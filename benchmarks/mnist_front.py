@@ -5,12 +5,13 @@
 Every network is pruned by each share of its neurons and fine-tuned; for each rate the cheapest design is explored, once
 without block RAMs and once with them, and yosys maps it. The encoder of the input, FIFOs and converters are counted;
 LUTs are all LUTs, those that are memories among them. Prints the designs that no other beats. FOLDER keeps the runs,
-and what is done is not done again; one thread, half an hour.
+and what is done is not done again; one thread, an hour beside other work.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -73,10 +74,12 @@ def pruned(folder: Path, network: str, amount: float, part: str) -> tuple[Path, 
 
 def designs(graph: Path, name: str, accuracy: float, part: str) -> list[Design]:
     """The cheapest designs of a network, a rate each, with and without block RAMs."""
-    made = []
+    made, digest = [], hashlib.sha256(graph.read_bytes()).hexdigest()[:16]
+    kept = graph.parent.parent / f"designs-{part}-{digest}"
+    kept.mkdir(exist_ok=True)
     for cycles in CYCLES:
         for rams in (0, None):
-            place = graph.parent.parent / f"design-{cycles}-{'any' if rams is None else rams}.onnx"
+            place = kept / f"{cycles}-{'any' if rams is None else rams}.onnx"
             done = place.with_suffix(".json")
             if not done.exists():
                 try:

@@ -168,8 +168,8 @@ def faults(
     from ..show.drawing import PICTURES
 
     _check_faults(context, model)
-    _check_replay(context)
     pictures, contract = inputs.images_and_contract(input)
+    _check_replay(context, pictures)
     check_images(context, data, data_dir, pictures, labels)
     fold = Folding(fps, folding, pe_simd, part, clock_mhz)
     source = work.FaultedGraph(
@@ -318,15 +318,12 @@ def check_folding_options(context: typer.Context) -> None:
         useless(context, ["part", "clock_mhz"], "without --fps", "give the rate to fold for")
 
 
-def _check_replay(context: typer.Context) -> None:
-    """Refuse options beside a fault map that is read or only written."""
+def _check_replay(context: typer.Context, pictures: Path | None) -> None:
+    """Refuse options beside a fault map that is read or only written; `pictures` are a file of images, if any."""
     together(context, ["map", "save_map"], "give one of them")
     if given(context, ["map"]):
         useless(context, [*_DRAWN, *_MANY], "with --map: the map from the file is all that is replayed")
     if given(context, ["save_map"]):
-        from ..graphs.inputs import images_and_contract
-
         # What the input holds decides how the network compiles; images would judge.
-        pictures, _ = images_and_contract(context.params["input"])
         judged = [name for name in _JUDGED if name != "input" or pictures is not None]
         useless(context, [*_MANY, "metrics", *judged], "with --save-map: one map is written, and nothing judged")

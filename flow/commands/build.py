@@ -33,7 +33,7 @@ def built(
         last: the last stage.
         first: the stage from which on nothing is skipped; empty skips all that is up to date.
         quiet: prints nothing.
-        keep_recipe: leaves the run's own recipe as it is.
+        keep_recipe: leaves the run's own recipe as it is, and the network that was trained by it.
         then: made of the build and the result of `last`; what it gives is returned.
 
     Raises:
@@ -44,7 +44,9 @@ def built(
         for note in notes:
             print(f"note: {note}", flush=True)
     text = None if keep_recipe else dump(recipe)
-    with Run.open(folder, text, first) as run, screen_builds.Stages(run, quiet=quiet) as shown:
+    # What a recipe that stays as it is says of the network must stay true.
+    fixed = ("data", "train") if keep_recipe else ()
+    with Run.open(folder, text, first, fixed) as run, screen_builds.Stages(run, quiet=quiet) as shown:
         run.write(MEMO, json.dumps({"key": memo_key(recipe, images)}))
         build = Build(run, recipe, shown.progress, _dataset=images)
         return then(build, run_stages(build, last, shown.announce))

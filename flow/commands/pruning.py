@@ -16,30 +16,29 @@ from ..run.folder import Run
 from ..run.typed_json import extended
 from ..stages.build import Build
 from ..stages.plan import check_costs, check_plan
-from .trained_runs import as_trained, build_of, check_trained_so, opened, trained
+from .trained_runs import changed, opened, trained
 
 if TYPE_CHECKING:
     from ...models.training.train import Progress
 
 
 def prune(source: Path, folder: Path | None, overrides: Sequence[str], quiet: bool) -> PrunedRun:
-    """Run the stage `prune`, and those before it that are not up to date.
+    """Run the stage `prune`; of a recipe, those before it that are not up to date, too.
 
     Raises:
-        Problem: as for `flow build`.
+        Problem: as for `flow build`; changes with which the network of a run would be trained anew.
     """
     from .build import built
 
     if source.is_dir():
-        recipe, found = opened(source, folder, ["prune.enabled=true", *overrides])
-        check_trained_so(recipe, found)
-        place = found.folder
+        found = opened(source, folder, ["prune.enabled=true", *overrides])
+        recipe, place = found.recipe, found.run.folder
     else:
         recipe = load_recipe(source, ["prune.enabled=true", *overrides])
         place = folder or Path("runs") / recipe.name
         there = Run.find(place) if place.is_dir() else None
         if there is not None:
-            recipe = as_trained(source, there, ["prune.enabled=true", *overrides])
+            recipe = changed(there, source, ["prune.enabled=true", *overrides]).recipe
     if recipe.model.onnx is not None:
         what = "an ONNX file has no weights that could recover"
         raise recipe.problem("model.onnx", what, "flow sensitivity takes QONNX files; pruning needs a trained network")
@@ -115,8 +114,8 @@ def _opened_network(
     from ...models.training.ensemble import joined
     from ..recipe.objects import set_threads, step_products
 
-    recipe, run = opened(source, folder, overrides)
-    build = build_of(run, recipe)
+    found = opened(source, folder, overrides)
+    recipe, build = found.recipe, found.build
     network = joined(trained(build, which))
     set_threads(recipe.train.threads, step_products(network.spec, recipe.train.batch))
     return recipe, build, network

@@ -26,7 +26,7 @@ from ..results.rankings import SensitivityTable
 from ..run.files import write_whole
 from .prune_file import check_criterion
 from .simulation import Images, labelled
-from .trained_runs import build_of, opened, trained
+from .trained_runs import opened, trained
 
 if TYPE_CHECKING:
     from ...models.prune.allocation.sensitivity import SensitivityCurve
@@ -169,8 +169,8 @@ def _of_run(
     from ..recipe.objects import export_properties
     from ..run.names import FLIPS
 
-    recipe, run = opened(source, folder, overrides, _recipe_changes(wishes))
-    build = build_of(run, recipe)
+    found_run = opened(source, folder, overrides, _recipe_changes(wishes))
+    recipe, run, build = found_run.recipe, found_run.run, found_run.build
     network = joined(trained(build))
     settings, data, out = recipe.prune, build.dataset, build.held_out.images
     most = len(out) or len(data.train_images) // 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -50,24 +50,31 @@ class Run:
     """
 
     def __init__(
-        self, folder: Path, manifest: dict[str, Any], lock: BaseFileLock | None = None, force_from: str = ""
+        self,
+        folder: Path,
+        manifest: dict[str, Any],
+        lock: BaseFileLock | None = None,
+        force_from: str = "",
+        fixed: Collection[str] = (),
     ) -> None:
         self.folder = folder
         self.manifest = manifest
         self.timeline: list[StageTime] = []
         self._lock = lock
         self._force_from = force_from
+        self._fixed = fixed
         self._forcing = False
         self._written: dict[str, str] | None = None
 
     @classmethod
-    def open(cls, folder: Path, recipe_text: str | None, force_from: str = "") -> Run:
+    def open(cls, folder: Path, recipe_text: str | None, force_from: str = "", fixed: Collection[str] = ()) -> Run:
         """Create or reopen a run folder, lock it, and sweep what a killed program left half-written.
 
         Args:
             folder: the run folder; new, empty, or an earlier run.
             recipe_text: the resolved recipe, written to `model.yaml` in the folder; None leaves what is there.
             force_from: the stage from which on nothing is skipped; empty: skip all that is up to date.
+            fixed: stages that are not done with other inputs where they are done already.
 
         Raises:
             Problem: the folder cannot be written, is not a run folder, is in use by another program, or
@@ -88,7 +95,7 @@ class Run:
         try:
             manifest = read_manifest(folder) if MANIFEST in found else new_manifest()
             manifest["versions"] = versions()
-            run = cls(folder, manifest, lock, force_from)
+            run = cls(folder, manifest, lock, force_from, fixed)
             for left in folder.rglob(f"{TEMPORARY}*"):
                 left.unlink(missing_ok=True)
             if recipe_text is not None:
@@ -176,12 +183,16 @@ class Run:
             the result, as JSON gives it back, whether the work was done now or earlier.
 
         Raises:
-            Problem: a recorded file was changed or damaged since it was written (status 1), or a file
-                cannot be written. What `work` raises goes through; the stage is then not recorded.
+            Problem: a recorded file was changed or damaged since it was written (status 1), a file cannot be
+                written, or a fixed stage has other inputs. What `work` raises goes through; the stage is then not
+                recorded.
         """
         key = self._key(name, inputs)
         self._forcing = self._forcing or name == self._force_from
         known, again = self.manifest["stages"].get(name), ""
+        if known is not None and known["key"] != key and name in self._fixed:
+            what = f"with this the stage {name!r} would be done anew, and what it made replaced"
+            raise Problem(what, str(self.folder), "leave it out, or `flow build` a recipe of its own")
         if known is not None and known["key"] == key and not self._forcing and self._is_whole(name):
             try:
                 found = from_json(kind, known["facts"])

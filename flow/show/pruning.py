@@ -149,7 +149,8 @@ def print_sensitivity(found: SensitivityTable) -> None:
 
 def print_pruning(found: PrunedRun) -> None:
     """Print the steps of a pruning."""
-    if found.unpruned is not None and found.unpruned.kept == found.kept:
+    whole = found.unpruned is not None and found.unpruned.kept == found.kept
+    if whole:
         why = found.stop or "prune.amount is less than one prune.unit of every layer"
         terminal().print(f"THE PRUNED NETWORK IS THE UNPRUNED ONE: {why}", highlight=False, style="bold")
     terminal().print(report_tables.pruning_table(found))
@@ -158,8 +159,8 @@ def print_pruning(found: PrunedRun) -> None:
         by = (step.allocation or {}).get("chosen_by", "")
         if by not in ("", BY_SENSITIVITY):
             print(f"step {step.step}: {by}")
-    if found.stop:
-        print(f"ended early: {found.stop}")
+    if found.stop and not whole:
+        print(f"ended: {found.stop}")
     if found.judged_on is not None:
         known = ", which the network was trained on" if found.judged_on == SEEN else ""
         images = found.judged_on if known else f"images {found.judged_on}"

@@ -296,10 +296,11 @@ def _check_fault_training(recipe: Recipe, network: Trained, images: Dataset) -> 
     tuned = recipe.prune.enabled and recipe.prune.epochs > 0
     if not settings.used or not (recipe.epochs or tuned):
         return
-    epochs = recipe.epochs or recipe.prune.epochs
-    if settings.ramp_epochs >= epochs:
-        what = f"rates that rise for {settings.ramp_epochs:,} epochs are not reached in {epochs:,}"
-        raise recipe.problem("fault_training.ramp_epochs", what, f"give {epochs - 1:,} at most, or train longer")
+    parts = (("training", recipe.epochs), ("fine-tuning", recipe.prune.epochs if tuned else 0))
+    for part, epochs in parts:
+        if 0 < epochs <= settings.ramp_epochs:
+            what = f"rates that rise for {settings.ramp_epochs:,} epochs are not reached in {epochs:,} of {part}"
+            raise recipe.problem("fault_training.ramp_epochs", what, f"give {epochs - 1:,} at most, or train longer")
     told = (
         ("map", settings.map),
         ("guide", settings.guide),

@@ -313,7 +313,6 @@ class Mvau(Op):
     def weight_bits(self) -> int:
         """Bits that one weight needs: 1 for bits and for {-1, +1}, else two's complement, where negative at least 2."""
         bits = self.stored_bits
-        # One bit would be taken for -1 and +1.
         return bits - 1 if bits > 1 and self.weight.min() >= 0 else bits
 
     @property
@@ -321,6 +320,7 @@ class Mvau(Op):
         """Bits of a weight in the memories of our hardware: 1 as above, else two's complement of 2 or more."""
         if self.xnor or not np.any(np.abs(self.weight.astype(np.int64)) != 1):
             return 1
+        # One bit would be taken for -1 and +1.
         return max(2, signed_bits(int(self.weight.min()), int(self.weight.max())))
 
 

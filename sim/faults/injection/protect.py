@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 
 from bnnflow import Problem
 
@@ -40,25 +40,22 @@ class Protection:
         """`code[:option...]`, the code's options and scrub=N: "parity:last", "secded-72-64:x4:scrub=10".
 
         Raises:
-            Problem: unknown words (the hint names the closest), or options that the code has not.
+            Problem: unknown words (the hint names the closest), options that the code has not, or two that set the
+                same.
         """
         name, *options = text.split(":")
         set_by: dict[str, str] = {}
         made = Protection(CODES[chosen(name, tuple(CODES), "protection")]())
         for option in options:
             number = re.fullmatch(r"scrub=(\d+)", option)
-            code = made.code.with_option(option)
-            if number is not None:
-                said, made = ["scrubs"], replace(made, scrubs=int(number[1]))
-            elif code is not None:
-                said = [one.name for one in fields(code) if getattr(code, one.name) != getattr(made.code, one.name)]  # type: ignore[arg-type]
-                made = replace(made, code=code)
-            else:
+            sets = {"scrubs": int(number[1])} if number is not None else made.code.option(option)
+            if not sets:
                 raise _no_option(made.code, option)
-            for part in said:
+            for part in sets:
                 if part in set_by:
                     raise Problem(f"{set_by[part]} and {option} in {text!r}", "protection", "keep one of them")
                 set_by[part] = option
+            made = replace(made, **sets) if number is not None else replace(made, code=replace(made.code, **sets))
         return made
 
     def __str__(self) -> str:
@@ -186,7 +183,7 @@ class ProtectionCost:
 
 def _no_option(code: Code, option: str) -> Problem:
     """The refusal of an option that a code has not; raises where no code has it."""
-    takers = [name for name, other in CODES.items() if other().with_option(option) is not None]
+    takers = [name for name, other in CODES.items() if other.option(option)]
     if not takers:
         every = dict.fromkeys(example for other in CODES.values() for example in other.options)
         chosen(option, (*every, "scrub=10"), "protection option")

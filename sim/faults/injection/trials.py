@@ -156,9 +156,9 @@ class Point:
     def _check_rates(self, hit: Sequence[Memory]) -> None:
         """Refuse rates of other memories alone."""
         rest = self.rates.rest
-        silent = rest is None or rest.up == rest.down == 0
-        names = {name for place in hit for name in (place.name, place.layer)}
-        if self.rates.by and silent and not names & set(self.rates.by):
+        if not self.rates.by or (rest is not None and max(rest.up, rest.down) > 0):
+            return
+        if not self.rates.by.keys() & {name for place in hit for name in (place.name, place.layer)}:
             what = f"the rates are of {', '.join(self.rates.by)}; hit are {', '.join(place.name for place in hit)}"
             raise Problem(what, "rate table", "name another target or other layers, or give these memories a rate")
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Self
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from ....transforms.entries import Registry
 from ....transforms.ir.tensor import Array
 from ..injection.layout import Memory
 
 
+@dataclass(frozen=True, slots=True)
 class Code(ABC):
     """How a memory is protected; its options are the fields of a dataclass, all with defaults.
 
@@ -23,9 +26,10 @@ class Code(ABC):
     options: ClassVar[tuple[str, ...]] = ()
     coded: ClassVar[bool] = True
 
-    def with_option(self, text: str) -> Self | None:
-        """The code with an option; None: it has no such option."""
-        return None
+    @classmethod
+    def option(cls, text: str) -> Mapping[str, Any]:
+        """The fields that an option sets; none: there is no such option."""
+        return {}
 
     def __str__(self) -> str:
         return self.name

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import ceil
-from typing import ClassVar, Literal, Self, cast, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 
@@ -57,12 +58,13 @@ class Codewords(Code):
         """LUTs a data bit of finding it in the syndrome and turning it."""
         return ceil(checks / 6) + 1
 
-    def with_option(self, text: str) -> Self | None:
+    @classmethod
+    def option(cls, text: str) -> Mapping[str, Any]:
         """xN interleaves; zero, last and keep say what a detected error becomes."""
         number = re.fullmatch(r"x(\d+)", text)
         if number is not None:
-            return replace(self, interleave=int(number[1]))
-        return replace(self, on_error=cast(Answer, text)) if text in get_args(Answer) else None
+            return {"interleave": int(number[1])}
+        return {"on_error": text} if text in get_args(Answer) else {}
 
     def __str__(self) -> str:
         parts = [self.name, *([f"x{self.interleave}"] if self.interleave > 1 else [])]

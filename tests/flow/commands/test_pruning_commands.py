@@ -287,8 +287,7 @@ def test_what_training_held_out_stays_that_of_the_run(finished: Path, tmp_path: 
 
     own = held_out_share(load_recipe(finished / "model.yaml"))
     for changes in (["prune.max_loss=1"], ["prune.allocation=uniform"], ["prune.enabled=false"]):
-        recipe, _ = opened(finished, None, changes)
-        assert held_out_share(recipe) == own
+        assert held_out_share(opened(finished, None, changes).recipe) == own
     path = tmp_path / "model.yaml"
     for section, share in (
         ("prune: {max_loss: 1}", 0.1),
@@ -304,16 +303,16 @@ def test_what_training_held_out_stays_that_of_the_run(finished: Path, tmp_path: 
 
 def test_a_seed_of_pruning_judges_on_what_the_run_held_out(finished: Path) -> None:
     """The images that training never saw are a fact of the run: of other images none is known to be unseen."""
-    from bnnflow.flow.commands.trained_runs import build_of, opened
+    from bnnflow.flow.commands.trained_runs import opened
 
-    recipe, run = opened(finished, None, ["seed=5"])
-    assert recipe.seed == 5
+    made = opened(finished, None, ["seed=5"])
+    assert made.recipe.seed == 5
     own = HeldOut.of(load_recipe(finished / "model.yaml"), load_dataset("digits").train_labels[:600])
-    assert np.array_equal(build_of(run, recipe).held_out.images, own.images)
-    recipe, run = opened(finished, None, ["data.train_images=500"])
-    assert build_of(run, recipe).held_out.called == SEEN
-    recipe, run = opened(finished, None, ["data.test_images=30"])
-    assert build_of(run, recipe).held_out.called == UNSEEN
+    assert np.array_equal(made.build.held_out.images, own.images)
+    made = opened(finished, None, ["data.train_images=500"])
+    assert made.build.held_out.called == SEEN
+    made = opened(finished, None, ["data.test_images=30"])
+    assert made.build.held_out.called == UNSEEN
 
 
 @pytest.mark.parametrize(
@@ -333,16 +332,22 @@ def test_what_given_weights_know_is_not_said_to_be_unseen(section: str, called: 
 
 
 @pytest.mark.parametrize(
-    ("change", "key"),
-    [("seed=5", "seed"), ("train.epochs=2", "train.epochs"), ("data.train_images=500", "data.train_images")],
+    ("change", "stage"),
+    [
+        ("seed=5", "train"),
+        ("train.epochs=2", "train"),
+        ("fault_training.weights=0.1", "train"),
+        ("data.train_images=500", "data"),
+    ],
 )
 def test_pruning_a_run_never_trains_its_network_anew(
-    finished: Path, capsys: pytest.CaptureFixture[str], change: str, key: str
+    finished: Path, capsys: pytest.CaptureFixture[str], change: str, stage: str
 ) -> None:
-    before = (finished / "base/weights.pt").read_bytes()
+    before = contents(finished)
     told = said(capsys, ["prune", str(finished), "-s", change], 2)
-    assert f"trained with another {key}," in told and "-o FOLDER" in told
-    assert (finished / "base/weights.pt").read_bytes() == before
+    assert f"the stage '{stage}' would be done anew" in told and "of its own" in told
+    after = contents(finished)
+    assert after["base/weights.pt"] == before["base/weights.pt"] and after["model.yaml"] == before["model.yaml"]
 
 
 @pytest.mark.parametrize(
@@ -376,7 +381,7 @@ def test_networks_without_binary_products_are_allocated_by_what_they_have(
 
 def test_an_amount_out_of_reach_is_said(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ["-o", str(tmp_path / "out"), "--amount", "0.9", "--unit", "8", "--steps", "1", "--epochs", "0"]
-    assert "ended early: no group can lose more: " in said(capsys, ["prune", str(finished), *options])
+    assert "ended: no group can lose more: " in said(capsys, ["prune", str(finished), *options])
 
 
 def test_likelihood_has_a_unit_where_all_images_are_right(finished: Path) -> None:

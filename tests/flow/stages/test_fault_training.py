@@ -96,7 +96,7 @@ def test_training_and_fine_tuning_have_errors(
         (
             ["fault_training.weights=0.1", "train.epochs=2", "fault_training.ramp_epochs=2"],
             "fault_training.ramp_epochs",
-            "not reached in 2",
+            "not reached in 2 of training",
         ),
         (["fault_training.guide=latent"], "fault_training.guide", "no weight is wrong"),
         (["fault_training.weights=0.1", "fault_training.temperature=2"], "fault_training.temperature", "softmax"),

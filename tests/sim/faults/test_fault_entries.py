@@ -164,7 +164,7 @@ def test_a_new_code_is_a_protection_wherever_one_is_named(monkeypatch: pytest.Mo
     subject = Subject(graph, pixels(0, graph, 20), np.arange(20) % 3)
     hit = subject.trial(Point("weights", (), "stuck-at-1", Rates.of(1.0), "inverse"), 0)
     assert hit == subject.trial(Point("weights", (), "stuck-at-0", Rates.of(1.0)), 0)
-    for text in ("inverse:scrub=2:scrub=3", "secded-39-32:x4:x2", "secded-39-32:zero:last"):
+    for text in ("inverse:scrub=2:scrub=3", "secded-39-32:x4:x2", "secded-39-32:keep:last", "parity:x1:x1"):
         with pytest.raises(Problem, match=f"{text.split(':')[-2]} and {text.split(':')[-1]} in"):
             Protection.parse(text)
     cost = Protection.parse("inverse:scrub=2").cost(memories(graph)[0])
