@@ -108,7 +108,9 @@ def _by_model(node: Node, types: Mapping[str, TensorType], model: Bnnflow, cost:
 
     flat = replace(node.op, pe=cost.rows, simd=cost.columns)
     ternary = not flat.xnor and int(flat.weight.min()) >= -1 and int(flat.weight.max()) <= 1
-    dense = replace(flat, weight=np.where(flat.weight == 0, 1, flat.weight)) if ternary else flat
+    # Signs for what is removed are drawn: rows with more in common than trained ones have would share circuits.
+    signs = 2 * np.random.default_rng(0).integers(0, 2, flat.weight.shape, np.int8) - 1
+    dense = replace(flat, weight=np.where(flat.weight == 0, signs, flat.weight)) if ternary else flat
     (now, blocks), (kept, _), (whole, _) = lut(node.op), lut(flat), lut(dense)
     return replace(cost, lut=kept, dense_lut=whole, folded_lut=now, folded_bram18=blocks)
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import ceil, log2
 
+import numpy as np
+
+from ...transforms.ir.tensor import Array
 from ..rtl.unrolled import GROUP, counting_levels
-from .pieces import OF_FOUR_INPUTS, SUMMED, Pieces
+from .pieces import MULTIPLIED, MULTIPLIER_BITS, OF_FOUR_INPUTS, SUMMED, Pieces
 
 
 def different(kinds: int, drawn: int) -> int:
@@ -76,3 +79,55 @@ def dot(lane: Pieces, simd: int, x_bits: int, signed: bool, w_bits: int, few: bo
         # The product with a bit is the weight, or nothing.
         lane.product(simd, (x_bits, w_bits), bits if x_bits > 1 or signed else w_bits, 0)
     tree(lane, [bits] * simd, levels, carries=w_bits == 1)
+
+
+def constant_dot(made: Pieces, weights: Array, x_bits: int, signed: bool, w_bits: int) -> None:
+    """bnnflow_dot of all rows of a matrix at once, of weights that are constants: what rows have in common is there
+    once, and what is 0 is not there.
+
+    Args:
+        made: of all rows.
+        weights: int64, (rows, columns).
+        x_bits, signed: of the inputs, 2 bits or more.
+        w_bits: of a weight; 1: weights are -1 and +1.
+    """
+    made.path(SUMMED, x_bits + w_bits)
+    high = 2 ** (x_bits - 1) - 1 if signed else 2**x_bits - 1
+    low = -(2 ** (x_bits - 1)) if signed else 0
+
+    def leaf(weight: int) -> int:
+        ends = sorted((weight * low, weight * high))
+        return max((-ends[0] - 1).bit_length(), ends[1].bit_length()) + 1 if ends[0] < 0 else ends[1].bit_length()
+
+    def node(first: int, end: int, levels: int, carry: int) -> tuple[Array, Array]:
+        """Sums over columns `first` to `end`, whose carries are those of columns from `carry` on: bits of each row's,
+        and a number that rows have in common whose sums are the same circuit."""
+        if levels == 0:
+            kinds, place, same = np.unique(weights[:, first], return_index=True, return_inverse=True)
+            sizes = [x_bits + (not signed) if w_bits == 1 else leaf(weight) for weight in kinds.tolist()]
+            bits = np.array(sizes)[same]
+        else:
+            middle = min(end, first + 2 ** (levels - 1))
+            bits, same = node(first, middle, levels - 1, carry)
+            place = np.unique(same, return_index=True)[1]
+            if middle < end:
+                other, others = node(middle, end, levels - 1, carry + middle - first - 1)
+                same = same * (1 + int(others.max())) + others
+                if w_bits == 1:
+                    same = 2 * same + (weights[:, carry + end - first - 2] > 0)
+                place, same = np.unique(same, return_index=True, return_inverse=True)[1:]
+                both = (bits > 0) & (other > 0)
+                bits = np.maximum(bits, other) + both
+                made.term("sum of signs" if w_bits == 1 else "sum of constants", int((bits * both)[place].sum()))
+        if levels % 2 == 0 and (levels or w_bits > 1):
+            made.ff(int(bits[place].sum()))
+        return bits, same
+
+    # What is no shift is multiplied, where the family has multipliers for so few bits; tools may share some.
+    multiplied = int((np.abs(weights) & (np.abs(weights) - 1) != 0).sum())
+    if multiplied and x_bits + w_bits >= MULTIPLIER_BITS.get(made.family, x_bits + w_bits + 1) and x_bits > 1:
+        made.exact["dsp"] += multiplied
+        made.path(MULTIPLIED, 0)
+    columns = weights.shape[1]
+    whole, _ = node(0, columns, ceil(log2(columns)) if columns > 1 else 0, 0)
+    made.term("total of constants", int(whole.sum()))

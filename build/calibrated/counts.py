@@ -7,14 +7,17 @@ said in terms (bits of adders, of multiplexers, leaves of popcounts, ...) which 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from math import ceil, log2
+from math import ceil, log2, prod
 
+import numpy as np
+
+from ...transforms.ir.tensor import Array
 from ...transforms.memories import FEW_WORDS
 from ...transforms.streams import Converter, Stream
 from ..rtl.modules import Module
 from ..rtl.words import value_bits
 from ..synth.families import FAMILIES
-from .arithmetic import different, dot, luts, popcount
+from .arithmetic import constant_dot, different, dot, luts, popcount
 from .memory import address_bits
 from .pieces import RANKED, TERNARY, Pieces
 from .unrolled import unrolled
@@ -83,7 +86,9 @@ def _mvau(made: Pieces, p: Sizes, module: Module, depths: Sequence[int]) -> None
     bits = p["XNOR"] or p["TERNARY"]
     total = p["SBITS"] + (1 if bound and p["BSIGNED"] else 0) if p["LEVELS"] or groups > 1 else p["OBITS"]
     lane = Pieces(made.family)
-    if not bits:
+    if not bits and words == 1:
+        constant_dot(made, _constants(made, p, module), p["XBITS"], bool(p["XSIGNED"]), p["WBITS"])
+    elif not bits:
         dot(lane, p["SIMD"], p["XBITS"], bool(p["XSIGNED"]), p["WBITS"], few)
     elif few:
         _constant_leaves(made, p["PE"], p["SIMD"], words, ternary=bool(p["TERNARY"]))
@@ -98,8 +103,9 @@ def _mvau(made: Pieces, p: Sizes, module: Module, depths: Sequence[int]) -> None
         lane.ff(2 * ceil(p["SIMD"] / 3))
         popcount(lane, p["SIMD"], p["SBITS"])
     # Of a difference of counts that is made at once only the sign is kept.
-    lane.ff(1 if bound and once and bits else total)
-    lane.term("few sums" if few else "sums", total)
+    lane.ff(1 if bound and once and (bits or (words == 1 and p["WBITS"] > 1)) else total)
+    if bits or words > 1:
+        lane.term("few sums" if few else "sums", total)
     if bound and not once:
         lane.term("bound", total)
     if p["LEVELS"] > 1:
@@ -114,6 +120,22 @@ def _mvau(made: Pieces, p: Sizes, module: Module, depths: Sequence[int]) -> None
         made.ff(2)
     _few_bounds(made, module)
     made.fifo(p["PE"] * p["OBITS"], depths[0], latency)
+
+
+def _constants(made: Pieces, p: Sizes, module: Module) -> Array:
+    """(rows, columns) of the weights of a matrix of one word; drawn ones where contents do not count."""
+    shape, bits = (p["PE"], p["SIMD"]), p["WBITS"]
+    if not made.contents:
+        most = 2 ** (bits - 1) - 1
+        drawn = np.random.default_rng(0)
+        return drawn.integers(-most, most + 1, shape) if most else 2 * drawn.integers(0, 2, shape) - 1
+    word = module.memories["weights"].words[0]
+    stored = np.frombuffer(bytes.fromhex(word.rjust(len(word) + len(word) % 2, "0"))[::-1], np.uint8)
+    spread = np.unpackbits(stored, bitorder="little")[: prod(shape) * bits].reshape(*shape, bits).astype(np.int64)
+    if bits == 1:
+        return 2 * spread[..., 0] - 1
+    values = (spread << np.arange(bits)).sum(axis=2)
+    return values - (spread[..., -1] << bits)
 
 
 def _few_bounds(made: Pieces, module: Module) -> None:

@@ -10,7 +10,7 @@ from ..rtl.memory import Memory
 from .memory import Mapped, address_bits, pointed, read_only, ring
 
 # Products of so many bits and more are made by multipliers, where both factors have two or more.
-_MULTIPLIER_BITS = {"xc7": 9, "xcup": 9, "ecp5": 1}
+MULTIPLIER_BITS = {"xc7": 9, "xcup": 9, "ecp5": 1}
 # Adders of so few bits are made without a carry chain.
 _SMALL = {"xc7": 2, "xcup": 2, "ecp5": 4, "ice40": 4, "gowin": 2}
 # Kinds of paths beside logic, see `clock`, and their sizes: from block RAMs, to a register or through logic, log2 of
@@ -22,7 +22,7 @@ OF_FOUR_INPUTS = ("ecp5", "ice40", "gowin")
 # Families that make lines of three registers and more of look-up tables.
 SHIFTS = ("xc7", "xcup")
 # Families whose multipliers hold the registers around them.
-_REGISTERS_IN_MULTIPLIERS = ("xc7", "xcup")
+_REGISTERS_IN_MULTIPLIERS = ("xc7",)
 
 
 class Pieces:
@@ -113,7 +113,7 @@ class Pieces:
 
     def product(self, number: int, bits: tuple[int, int], made: int, before: int) -> None:
         """Products of factors of some bits, of `made` bits in a register, with `before` bits of registers in front."""
-        if made >= _MULTIPLIER_BITS.get(self.family, made + 1) and min(bits) > 1:
+        if made >= MULTIPLIER_BITS.get(self.family, made + 1) and min(bits) > 1:
             self.exact["dsp"] += number
             self.path(MULTIPLIED, 0)
             if self.family in _REGISTERS_IN_MULTIPLIERS:

@@ -55,6 +55,12 @@ _MORE_TERNARY = "24x48 12x24, 36x60 9x60"
 # Of whole columns, as MLPs are folded.
 _WIDE = "32x576 1x576, 48x360 2x360, 64x512 1x512, 24x720 1x720, 40x448 4x448"
 _UNROLLED_HELD_OUT = "48 96 70, 96 128 92, 64 200 85, 20 60 20, 150 100 97, 10 128 75, 72 72 0, 30 500 96"
+# Rows and columns of whole matrices of numbers of several bits: low, high, levels, greatest weight (0: -1 and +1) and
+# how many in a hundred are 0 (-1: as they are drawn).
+_CONSTANTS = """
+    24 9 0 255 1 0 -1, 16 64 0 3 1 0 -1, 16 27 0 255 3 0 -1, 12 25 0 255 1 1 -1, 16 64 0 3 1 1 -1, 20 36 0 3 1 3 -1,
+    10 32 -8 7 0 0 -1, 32 16 0 15 1 1 75, 16 48 0 1 1 3 -1, 10 64 0 3 0 7 -1, 16 64 0 3 1 1 90"""
+_CONSTANTS_HELD_OUT = "64 16 0 255 1 0 -1, 8 49 0 255 1 0 -1, 40 12 -4 3 1 1 50, 32 27 0 255 3 1 -1, 20 48 0 7 0 1 80"
 # Low, high, channels, levels, PE.
 _THRESHOLDS = """
     0 255 3 1 1, 0 255 16 3 4, 0 255 64 255 1, -512 511 64 1 8, -512 511 64 3 8, -100 100 32 15 2, -100 100 128 1 32,
@@ -141,6 +147,7 @@ def subjects() -> Iterator[Subject]:
     yield from _unrolled(_UNROLLED)
     yield from (matrix(shape, 1, BITS, 1) for shape in _shapes(_MORE_TERNARY))
     yield from (matrix(shape) for shape in _shapes(_WIDE))
+    yield from _constants(_CONSTANTS)
 
 
 def held_out(number: int = HELD_OUT, seed: int = 0) -> Iterator[Subject]:
@@ -153,6 +160,7 @@ def held_out(number: int = HELD_OUT, seed: int = 0) -> Iterator[Subject]:
             number -= 1
             yield made
     yield from _unrolled(_UNROLLED_HELD_OUT)
+    yield from _constants(_CONSTANTS_HELD_OUT)
 
 
 def matrix(
@@ -239,6 +247,12 @@ def _unrolled(text: str) -> Iterator[Subject]:
     for place, (rows, columns, zeros) in enumerate(_rows(text)):
         levels = 3 if place % 4 == 3 else 0 if place % 3 == 2 else 1
         yield matrix((rows, columns, rows, columns), levels, BITS, 1, zeros=zeros)
+
+
+def _constants(text: str) -> Iterator[Subject]:
+    for rows, columns, low, high, levels, top, zeros in _rows(text):
+        shape, x = (rows, columns, rows, columns), TensorType((), low, high)
+        yield matrix(shape, levels, x, top, zeros=None if zeros < 0 else zeros)
 
 
 def _thresholding(low: int, high: int, channels: int, levels: int, pe: int) -> Subject:

@@ -23,6 +23,8 @@ class Memory:
         rows: as they are stored where a host writes them or errors are corrected; None: constants.
         sets: of words, one of which is read.
         passes: times that an image reads all words.
+        wired: its one word is wires in the top module: read from a file, tools know it only behind their choice of
+            multipliers and adders, and a product with 0 or 1 takes as much as any.
         same: counts bits of a word that are the same in all words, which tools find; None: there are none.
     """
 
@@ -33,6 +35,7 @@ class Memory:
     rows: Rows | None = None
     sets: int = 1
     passes: int = 1
+    wired: bool = False
     same: Callable[[], int] | None = field(default=None, compare=False)  # it follows from the contents
 
     @cached_property

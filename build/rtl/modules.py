@@ -171,7 +171,12 @@ def _mvau(node: Node, op: Mvau, x: TensorType, made: TensorType, products: Produ
     depth = op.weight.size // (op.pe * op.simd)
     ternary = products.ternary and depth <= FEW_WORDS
     latency = 2 + sum_latency(op.simd, weight_bits, bits=op.xnor or ternary) + (2 if levels > 1 else 0)
-    memory = Memory(depth, op.pe * op.simd * weight_bits, lambda: weight_lines(op.weight, op.pe, op.simd, weight_bits))
+    memory = Memory(
+        depth,
+        op.pe * op.simd * weight_bits,
+        lambda: weight_lines(op.weight, op.pe, op.simd, weight_bits),
+        wired=depth == 1 and weight_bits > 1,
+    )
     memories = {"weights": _held(node, op.ram_style, memory)}
     if levels:
         _few(node, levels)

@@ -16,7 +16,7 @@ from .memory import Memory
 from .modules import Module
 from .top_control import HostMemory
 from .unrolled import Unrolled
-from .words import packed, value_bits, word_bytes
+from .words import packed, value_bits, wired, word_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +248,9 @@ class Top:
         read = {"next": f"{wire}_next", "data": wire}
         own = 2 if memory.rows is not None and memory.rows.coding.coded else 1
         late: dict[str, int | str] = {"LATE": cycles - own} if cycles > own else {}
-        if memory.rows is None:
+        if memory.rows is None and memory.wired:
+            self.instances.append(f"{wired(wire, memory.width, memory.words[0])}\n  wire unused_{wire} = {wire}_next;")
+        elif memory.rows is None:
             sizes = {"DEPTH": memory.depth, "WIDTH": memory.width} | late
             sizes |= {"JOINED": memory.joined} if memory.joined else {}
             sizes |= {"FILE": self._file(name, memory.rows_of_words), "STYLE": f'"{memory.style}"'}

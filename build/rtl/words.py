@@ -8,6 +8,9 @@ from ...transforms.ir.tensor import Array, TensorType
 from ...transforms.streams import Stream
 from ..memories import words_hex
 
+# Bits of a constant in one assignment: tools have limits from 64 kbit on.
+_PIECE = 4096
+
 
 def value_bits(kind: TensorType) -> int:
     """Bits of a value of a stream; -1 and +1 are in two's complement like any other, and so have 2."""
@@ -64,3 +67,15 @@ def checksum(values: Array, stream: Stream) -> int:
 def packed(values: list[int], bits: int = 32) -> str:
     """Numbers side by side as a SystemVerilog constant, the first lowest."""
     return f"{len(values) * bits}'h{words_hex(np.array([values]), bits)[0]}"
+
+
+def wired(wire: str, width: int, word: str) -> str:
+    """Assignments of a word in hexadecimal to a wire of so many bits, in pieces that every tool reads."""
+    digits = word.rjust(-(-width // 4), "0")
+    lines = []
+    for low in range(0, width, _PIECE):
+        bits = min(_PIECE, width - low)
+        end = len(digits) - low // 4
+        piece = digits[max(0, end - _PIECE // 4) : end]
+        lines.append(f"  assign {wire}[{low + bits - 1}:{low}] = {bits}'h{piece};")
+    return "\n".join(lines)

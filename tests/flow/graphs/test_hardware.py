@@ -34,7 +34,7 @@ from bnnflow.transforms.reading.read import read
 
 from ...build.rtl.test_library import warns_of_nothing
 from ...drawn_networks import Drawn, networks
-from ...hardware_graphs import GRAPHS
+from ...hardware_graphs import GRAPHS, Chain
 
 IMAGES = 6
 
@@ -76,6 +76,21 @@ def test_another_front_end_warns_of_nothing(name: str, asked: HardwareChoices, t
     pytest.importorskip("pyslang")
     made = hardware_of(GRAPHS[name](), 2, {}, 100.0, asked)
     written(made, tmp_path)
+    assert warns_of_nothing(tmp_path / path for path in made.design.files if path.endswith(".sv"))
+
+
+def test_constants_of_one_word_are_wires(tools: Tools, tmp_path: Path) -> None:
+    """Whole matrices of numbers of several bits, one of more bits than stand in one assignment."""
+    pytest.importorskip("pyslang")
+    build = Chain(3, (45,), -3, 4)
+    x = build.mvau("image", 46, 46, 45, levels=3, top=1)
+    x = build.mvau(x, 9, 9, 46, levels=3, act_val=-2)
+    made = hardware_of(build.graph(build.mvau(x, 7, 7, 9, levels=0, top=5)), 2, {}, 100.0)
+    found = cosimulated(made, images_of(made), Checks(), written(made, tmp_path), tools)
+    assert found.unexpected == [] and found.equal
+    assert len(np.unique(outputs(made, images_of(made)), axis=0)) > 1
+    held = [path.name for path in (tmp_path / "memories").iterdir() if "weights" in path.name]
+    assert len(held) == 1, "signs of whole matrices are read as ever"
     assert warns_of_nothing(tmp_path / path for path in made.design.files if path.endswith(".sv"))
 
 
