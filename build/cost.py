@@ -236,12 +236,17 @@ def _counts(cost: FinnCost) -> dict[str, int]:
     return {"lut_ram": cost.lut_ram, "ff": cost.ff}
 
 
+def registers(cost: Estimate) -> int:
+    """Flip-flops of all units; 0 by models that count none."""
+    return sum(int(unit.counts.get("ff", 0)) for unit in cost.units)
+
+
 def beyond(cost: Estimate, part: Part, model: CostModel) -> str:
     """What an estimate takes more of than a part has, such as "77 BRAM18 of 74"; empty where it fits.
 
     LUTs that are memories are LUTs of the part. Flip-flops are held against a part that says how many it has.
     """
-    ff = sum(unit.counts.get("ff", 0) for unit in cost.units)
+    ff = registers(cost)
     taken = {
         "LUT": (cost.lut + cost.lut_ram, part.lut),
         "FF": (ff if part.ff else 0, part.ff),

@@ -21,14 +21,14 @@ from ..transforms.ir.graph import Graph, Node
 from ..transforms.ir.ops import Mvau, Pool, SlidingWindow, Unit
 from ..transforms.ir.tensor import Array, TensorType
 from ..transforms.streams import Converter, Stream, input_width, output_width
-from .cost import estimate
+from .cost import estimate, registers
 from .cost_models.base import Widths
 from .cost_models.bnnflow import Bnnflow, image_cycles
 from .finn_formulas import FinnCost
 from .pareto import best
 from .parts import Part
 from .rtl.modules import FEW_WORDS
-from .schedule import foldings, like_folded, sizes
+from .schedule import foldings, like_folded, refolded, sizes
 
 # What two resources are weighed: LUTs, with multipliers as so many, and block RAMs.
 _WEIGHED, MULTIPLIER_LUT = 2, 80
@@ -42,7 +42,7 @@ class Choice:
         op: folded, with its memories' style.
         entry, leave: values a word of what it reads and writes.
         cycles: an image.
-        dsp: multipliers.
+        dsp, ff: multipliers and registers.
         cost: (2,) LUTs, those that are memories and what multipliers are worth among them, and block RAMs.
     """
 
@@ -51,6 +51,7 @@ class Choice:
     leave: int
     cycles: int
     dsp: int
+    ff: int
     cost: Array
 
 
@@ -61,8 +62,8 @@ class Point:
     Attributes:
         ops: of the units, by name.
         cycles: an image, of the slowest unit.
-        lut, bram18, dsp: estimated, with FIFOs of two words; LUTs that are memories count as LUTs, `bram18` are block
-            RAMs of the family's size.
+        lut, bram18, dsp, ff: estimated, with FIFOs of two words; LUTs that are memories count as LUTs, `bram18` are
+            block RAMs of the family's size. Registers are not weighed, as parts have more of them than a design needs.
     """
 
     ops: Mapping[str, Unit]
@@ -70,6 +71,7 @@ class Point:
     lut: int
     bram18: int
     dsp: int
+    ff: int
 
     def graph(self, graph: Graph) -> Graph:
         """A graph folded so."""
@@ -89,7 +91,8 @@ class Point:
 
     def fits(self, part: Part) -> bool:
         """Whether the part has as much."""
-        return self.lut <= part.lut and self.bram18 <= part.block_rams and self.dsp <= part.dsp
+        pairs = ((self.lut, part.lut), (self.bram18, part.block_rams), (self.dsp, part.dsp))
+        return all(taken <= there for taken, there in pairs) and (not part.ff or self.ff <= part.ff)
 
 
 # Choices by the name of their unit and the widths of words that it reads and writes.
@@ -102,7 +105,7 @@ class Counted:
 
     Attributes:
         choices: ways to build a unit, by its name, its sizes and the cycles that it may take.
-        converters: LUTs and block RAMs, by what they carry and both widths.
+        converters: as `Space.converter`, by what they carry and both widths.
         best: of ways, those that no other beats.
     """
 
@@ -116,7 +119,7 @@ class Space:
     """All designs of a network.
 
     Attributes:
-        graph: dataflow level; its folding is ignored.
+        graph: dataflow level; its folding is ignored, with the places of memories (`schedule.refolded`).
         model: what units cost.
         most: cycles an image that a unit may take; None: any.
         known: of spaces of narrower and wider networks, by the same model, which then must count sizes alone; None:
@@ -127,6 +130,9 @@ class Space:
     model: Bnnflow
     most: int | None = None
     known: Counted | None = None
+
+    def __post_init__(self) -> None:
+        self.graph = refolded(self.graph)
 
     @cached_property
     def _counted(self) -> Counted:
@@ -149,9 +155,12 @@ class Space:
 
     def cheap(self, cycles: int) -> Mapping[str, Mapping[tuple[int, int], tuple[Choice, ...]]]:
         """Choices within a number of cycles, by name and the widths of words, that no other beats in every resource."""
+        return self._within(dict.fromkeys(self.alike, cycles))
+
+    def _within(self, most: Mapping[str, int]) -> Mapping[str, Mapping[tuple[int, int], tuple[Choice, ...]]]:
         made: dict[str, dict[tuple[int, int], tuple[Choice, ...]]] = {}
         for name, groups in self.alike.items():
-            within = {key: tuple(each for each in ways if each.cycles <= cycles) for key, ways in groups.items()}
+            within = {key: tuple(each for each in ways if each.cycles <= most[name]) for key, ways in groups.items()}
             made[name] = {key: self._best_of(ways) for key, ways in within.items() if ways}
         return made
 
@@ -194,12 +203,11 @@ class Space:
             for op in _styled(folded):
                 here = replace(node, op=op)
                 cost = self.model.unit(here, types, width, depths)
-                yield Choice(
-                    op, input_width(here, self.graph), output_width(here, self.graph), cost.cycles, cost.dsp, _row(cost)
-                )
+                entry, leave, row = input_width(here, self.graph), output_width(here, self.graph), _row(cost)
+                yield Choice(op, entry, leave, cost.cycles, cost.dsp, cost.ff, row[:_WEIGHED])
 
     def converter(self, kind: TensorType, wide: int, wanted: int) -> Array:
-        """(2,) of what joins words of two widths."""
+        """(3,) LUTs, block RAMs and registers of what joins words of two widths; infinite where nothing does."""
         known, key = self._counted.converters, (kind, wide, wanted)
         if key not in known:
             known[key] = self._converter(kind, wide, wanted)
@@ -208,22 +216,32 @@ class Space:
     def _converter(self, kind: TensorType, wide: int, wanted: int) -> Array:
         size = int(np.prod(kind.shape))
         if wide == wanted:
-            return np.zeros(_WEIGHED)
+            return np.zeros(_WEIGHED + 1)
         between = lcm(wide, wanted)
         ends = [wide, wanted] if between in (wide, wanted) else [wide, between, wanted]
         if any(size % each for each in ends):
-            return np.full(_WEIGHED, inf)
+            return np.full(_WEIGHED + 1, inf)
         streams = [Stream("", "", "", each, size // each, kind) for each in ends]
-        total = np.zeros(_WEIGHED)
+        total = np.zeros(_WEIGHED + 1)
         for one, two in pairwise(streams):
             total += _row(self.model.converter(Converter("", one, two), 2))
         return total
 
     def entrance(self, wanted: int) -> Array:
-        """(2,) of the FIFO at the input."""
+        """(3,) LUTs, block RAMs and registers of the FIFO at the input."""
         kind = self.graph.types[self.graph.input]
         size = int(np.prod(kind.shape))
         return _row(self.model.entrance(Stream("", "", "", wanted, size // wanted, kind), 2))
+
+    def steps(self) -> list[int]:
+        """Cycles an image that units can take and the slowest of the fastest design need not, descending."""
+        least = self.cycles()[0]
+        return sorted({each.cycles for ways in self.choices.values() for each in ways if each.cycles < least})[::-1]
+
+    def faster(self, cycles: int, rams: int) -> list[Point]:
+        """Designs of the highest rate whose units take at most so many cycles, or, where they cannot, their least."""
+        most = {name: max(cycles, min(each.cycles for each in ways)) for name, ways in self.choices.items()}
+        return self._designs(self._within(most), rams)
 
     def cycles(self) -> list[int]:
         """Every number of cycles an image that a design can have, ascending."""
@@ -239,7 +257,7 @@ class Space:
         made = estimate(folded, self.model)
         ops = {node.name: node.op for node in folded.nodes if isinstance(node.op, Unit)}
         cycles = max(unit.cycles for unit in made.units if unit.name in ops)
-        return Point(ops, cycles, made.lut + made.lut_ram, made.bram18, made.dsp)
+        return Point(ops, cycles, made.lut + made.lut_ram, made.bram18, made.dsp, registers(made))
 
     @property
     def slowest(self) -> Node:
@@ -277,7 +295,7 @@ class Space:
 
 
 def _row(cost: FinnCost) -> Array:
-    return np.array([cost.lut + cost.lut_ram + MULTIPLIER_LUT * cost.dsp, cost.bram18], float)
+    return np.array([cost.lut + cost.lut_ram + MULTIPLIER_LUT * cost.dsp, cost.bram18, cost.ff], float)
 
 
 def _styled(op: Unit) -> Iterator[Unit]:
@@ -385,15 +403,20 @@ def _added(entries: Mapping[int, tuple[Array, Array]], pairs: Sequence[tuple[int
 
 def _traced(space: Space, made: Sequence[Mapping[int, _Designs]], leave: int, rams: int) -> Point:
     ops: dict[str, Unit] = {}
-    slowest, dsp = 0, 0
+    slowest, dsp, ff = 0, 0, 0
     lut, bram18 = float(made[-1][leave].luts[rams]), rams
-    for node, designs in zip(reversed(space.units), reversed(made), strict=True):
+    read = [space.graph.input, *(node.name for node in space.units)]
+    for node, tensor, designs in zip(reversed(space.units), reversed(read[:-1]), reversed(made), strict=True):
         held = designs[leave]
         choice = held.ways[held.chosen[rams]]
         ops[node.name] = choice.op
         slowest, dsp = max(slowest, choice.cycles), dsp + choice.dsp
         leave, rams = int(held.before[rams, 0]), int(held.before[rams, 1])
-    return Point(dict(reversed(ops.items())), slowest, round(lut - MULTIPLIER_LUT * dsp), bram18, dsp)
+        first = tensor == space.graph.input
+        kind = space.graph.types[tensor]
+        ahead = space.entrance(choice.entry) if first else space.converter(kind, leave, choice.entry)
+        ff += choice.ff + int(ahead[_WEIGHED])
+    return Point(dict(reversed(ops.items())), slowest, round(lut - MULTIPLIER_LUT * dsp), bram18, dsp, ff)
 
 
 # Weights of block RAMs against LUTs with which graphs that are no chain are searched: LUTs that one is worth.
@@ -428,7 +451,7 @@ def _settled_at(space: Space, ways_of: _Ways, weights: Array) -> Point | None:
     def between(maker: str, leave: int, entry: int, pool: bool) -> float:
         if maker == graph.input or leave == entry:
             return 0.0
-        return inf if pool else float(space.converter(graph.types[maker], leave, entry) @ weights)
+        return inf if pool else float(space.converter(graph.types[maker], leave, entry)[:_WEIGHED] @ weights)
 
     def cost(name: str, way: Choice, own: float) -> float:
         total = own
@@ -448,7 +471,7 @@ def _settled_at(space: Space, ways_of: _Ways, weights: Array) -> Point | None:
             break
     if any(not np.isfinite(cost(name, *pair)) for name, pair in chosen.items()):
         return None
-    point = Point({name: way.op for name, (way, _) in chosen.items()}, 0, 0, 0, 0)
+    point = Point({name: way.op for name, (way, _) in chosen.items()}, 0, 0, 0, 0, 0)
     return space.point(point.graph(graph))
 
 

@@ -10,16 +10,27 @@ from typing import Any
 from bnnflow import CHECK_FAILED, Problem
 
 from ..transforms.ir.graph import Graph, Node
-from ..transforms.ir.ops import FMPadding, Mvau, Pool, SlidingWindow, StreamingConcat, StreamingMaxPool, Unit
+from ..transforms.ir.ops import AnyOp, FMPadding, Mvau, Pool, SlidingWindow, StreamingConcat, StreamingMaxPool, Unit
 from .cost import Estimate, UnitCost, estimate, unit, unit_cycles, widths
 from .parts import Part
 
 HIGHEST_CLOCK_MHZ = 500
+# Of a quotient of two products of floats, relative, with room.
+_ROUNDING = 1e-12
 
 
 def cycles_for(fps: float, clock_mhz: float) -> int:
-    """Clock cycles that one image may take at a rate in images per second."""
-    return floor(clock_mhz * 1e6 / fps)
+    """Clock cycles that one image may take at a rate in images per second.
+
+    Cycles whose rate is this one but for the rounding of floats are enough: 33.3 MHz give 33,300,000 images/s at one
+    cycle, and a rate that was printed gives its cycles again.
+    """
+    return floor(clock_mhz * 1e6 / fps * (1 + _ROUNDING))
+
+
+def highest_rate(cycles: int, clock_mhz: float) -> int:
+    """The most whole images a second of which `cycles_for` leaves so many cycles."""
+    return floor(clock_mhz * 1e6 / cycles * (1 + _ROUNDING))
 
 
 def schedule(graph: Graph, fps: float, clock_mhz: float, part: Part) -> Graph:
@@ -66,9 +77,9 @@ def out_of_reach(
         fitting: cycles an image of the fastest folding that fits the part, where that is known.
         part: its name, where `fitting` is known.
     """
-    hint = f"at most {floor(clock_mhz * 1e6 / cycles):,} images/s{_faster_clock(fps, cycles)}"
+    hint = f"at most {highest_rate(cycles, clock_mhz):,} images/s{_faster_clock(fps, cycles)}"
     if fitting is not None and fitting > cycles:
-        hint += f"; {part} holds a design of at most {floor(clock_mhz * 1e6 / fitting):,}"
+        hint += f"; {part} holds a design of at most {highest_rate(fitting, clock_mhz):,}"
     return Problem(
         f"{_rate(fps)} images/s at {clock_mhz:g} MHz leave {cycles_for(fps, clock_mhz)} cycles per image, "
         f"{name!r} needs {cycles}",
@@ -90,7 +101,7 @@ def too_large(fps: float, clock_mhz: float, needed: str, cycles: int | None, lar
     part = f"take {larger}" if larger else "choose a larger part"
     hint = f"no folding was found that fits this part: {part}, or a smaller network"
     if cycles is not None:
-        hint = f"at most {floor(clock_mhz * 1e6 / cycles):,} images/s fit; or {part}, or prune more"
+        hint = f"at most {highest_rate(cycles, clock_mhz):,} images/s fit; or {part}, or prune more"
     return Problem(f"{_rate(fps)} images/s at {clock_mhz:g} MHz need {needed}", "target rate", hint, CHECK_FAILED)
 
 
@@ -149,6 +160,32 @@ def _least_that_fits(graph: Graph, part: Part, too_fast: int) -> int | None:
     return high
 
 
+def is_folded(graph: Graph) -> bool:
+    """Whether any unit takes more than one value a cycle."""
+    return any(max(getattr(node.op, "pe", 1), getattr(node.op, "simd", 1)) > 1 for node in graph.nodes)
+
+
+def refolded(graph: Graph) -> Graph:
+    """A graph whose memories lie where a new folding puts them.
+
+    In a folded graph, block RAM and LUTs were mostly chosen with PE and SIMD, and are chosen with them again. UltraRAM,
+    which no folding chooses, stays, and so does all that a graph states which is not folded.
+    """
+    if not is_folded(graph):
+        return graph
+    return graph.with_nodes(tuple(replace(node, op=_without_place(node.op)) for node in graph.nodes))
+
+
+def _without_place(op: AnyOp) -> AnyOp:
+    match op:
+        case Mvau(ram_style="block" | "distributed"):
+            return replace(op, ram_style="auto")
+        case SlidingWindow(ram_style="block"):
+            return replace(op, ram_style="distributed")
+        case _:
+            return op
+
+
 def fold(graph: Graph, cycles: int, part: Part, known: dict[Any, Unit] | None = None) -> Graph | None:
     """Every unit at its cheapest folding within `cycles`; None where a unit has none.
 
@@ -161,6 +198,7 @@ def fold(graph: Graph, cycles: int, part: Part, known: dict[Any, Unit] | None = 
     """
     nodes: list[Node] = []
     pool_pe: dict[str, int] = {}
+    graph = refolded(graph)
     for node in graph.nodes:
         if isinstance(node.op, Unit):
             key = (node.name, pool_pe.get(node.input), *sizes(graph, node))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from math import prod
 from typing import ClassVar
 
-from ...transforms.ir.graph import Node
+from ...transforms.ir.choices import choices_of
+from ...transforms.ir.graph import Graph, Node
 from ...transforms.ir.ops import (
     FMPadding,
     GlobalAccPool,
@@ -26,6 +28,21 @@ from ..finn_formulas import FinnCost
 from ..rtl.modules import Module, Products, module_of
 from .base import COST_MODELS, Widths
 from .exact import Exact
+
+# FINN's choices of a unit that our hardware has not: where they are stated, they change nothing of it.
+_UNHEEDED = ("mem_mode", "res_type", "depth_trigger_bram", "depth_trigger_uram", "uniform_thres")
+
+
+def unheeded(graph: Graph) -> str:
+    """FINN's choices that a folding states and our own hardware has not, such as "resType dsp of dense0"."""
+    made = []
+    for node in graph.nodes:
+        usual = {each.name: each.default for each in fields(node.op)}
+        for choice in choices_of(node.op):
+            value = getattr(node.op, choice.field)
+            if choice.field in _UNHEEDED and value != usual[choice.field]:
+                made.append(f"{choice.attribute} {value} of {node.name}")
+    return ", ".join(made)
 
 
 @COST_MODELS.add

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from bnnflow import Problem
 
-from ..parts import Part
+from ..parts import BLOCK_BITS, Part
 from .logic_cells import LOGIC_CELL
 
 # What is counted, in the order of tables.
@@ -28,6 +28,8 @@ class Family:
         block: what `block_ram` counts.
         cells: resource, pattern of cells' names, and how many of it a cell is; a cell may be of several.
         memory_luts: whether look-up tables can be memories.
+        block_bits: of such a block.
+        lut_inputs: of its look-up tables.
         packed: cell of a part that is counted in place of what is packed into it (`logic_cells`); empty: none.
     """
 
@@ -39,6 +41,8 @@ class Family:
     memory_luts: bool = True
     library: str = ""
     packed: str = ""
+    block_bits: int = BLOCK_BITS
+    lut_inputs: int = 4
 
     @property
     def key(self) -> str:
@@ -91,6 +95,7 @@ FAMILIES = {
             "block RAMs of 18 kbit",
             _XILINX,
             library="+/xilinx/cells_sim.v",
+            lut_inputs=6,
         ),
         Family(
             "xcup",
@@ -98,6 +103,7 @@ FAMILIES = {
             "synth_xilinx -family xcup -flatten -noiopad",
             "block RAMs of 18 kbit",
             _XILINX,
+            lut_inputs=6,
         ),
         Family(
             "ecp5",
@@ -129,6 +135,7 @@ FAMILIES = {
             ),
             memory_luts=False,
             packed=LOGIC_CELL,
+            block_bits=4096,
         ),
         Family(
             "gowin",

@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from ..run.files import check_file, check_folder
-from .arguments import DATA, Changes, Count, Natural, PathLike, Void, checked_arguments
+from .arguments import DATA, Bounds, Changes, Count, Natural, PathLike, Void, checked_arguments
 from .common import array_of, changes_of, given_or_default, path_of
 from .graph_hardware import GraphHardware
 from .graph_pruning import GraphPruning
-from .hardware import table_of, wanted_of
+from .hardware import of_run, table_of, wanted_of
 
 if TYPE_CHECKING:
     import numpy as np
 
     from ...transforms.ir.graph import Graph
+    from ..commands.graphs import Fifos
     from ..recipe.schema import Recipe
     from ..results.costs import GraphCost
     from ..results.graphs import CheckResult, CompileResult, Simulation
@@ -227,7 +228,7 @@ class LoadedGraph(GraphHardware, GraphPruning):
         folding: PathLike | None = None,
         cost_model: str | None = None,
         calibration: PathLike | None = None,
-        fifo: Natural = 2,
+        fifo: Natural | None = None,
         fifo_depths: PathLike | None = None,
         finn_plus: bool = False,
         top_k: Natural = 0,
@@ -247,7 +248,7 @@ class LoadedGraph(GraphHardware, GraphPruning):
                 (FINN's, with widths that hold every sum), "finn" (FINN's figures digit for digit) or "bits"; None:
                 "bnnflow", or "exact" for parts that it is not calibrated for.
             calibration: file of `bf.calibrate`, by which our own hardware is counted; None: the package's table.
-            fifo: depth of every FIFO, in words; 0: unbounded.
+            fifo: depth of every FIFO, in words; 0: unbounded; None: the run's `rtl.fifo`, or 2.
             fifo_depths: JSON file with depths of single FIFOs.
             finn_plus, top_k, keep_shape: as for `compile_file`.
             output: file (.onnx) or folder for the folded graph.
@@ -267,7 +268,7 @@ class LoadedGraph(GraphHardware, GraphPruning):
         if place is not None and place.suffix:
             check_file(place, (".onnx",), [self.path, path_of(folding)])
         wanted = wanted_of(part, clock_mhz, fps, folding, finn_plus, top_k, keep_shape, self.recipe)
-        depths = graphs.Fifos(fifo, path_of(fifo_depths))
+        depths = self._fifos(fifo, fifo_depths)
         own = table_of(calibration)
         return graphs.estimate(self.graph, wanted, cost_model, depths, place, unrolled, own)
 
@@ -279,8 +280,8 @@ class LoadedGraph(GraphHardware, GraphPruning):
         part: str | None = None,
         clock_mhz: float | None = None,
         folding: PathLike | None = None,
-        count: Count = 3,
-        fifo: Natural = 2,
+        count: Annotated[int, Bounds(least=2)] = 3,
+        fifo: Natural | None = None,
         fifo_depths: PathLike | None = None,
         finn_plus: bool = False,
         top_k: Natural = 0,
@@ -290,7 +291,7 @@ class LoadedGraph(GraphHardware, GraphPruning):
 
         Args:
             fps, part, clock_mhz, folding, fifo, fifo_depths, finn_plus, top_k, keep_shape: as for `estimate`.
-            count: images to send, one behind the other.
+            count: images to send, one behind the other; 2 at least, of which a rate can be told.
 
         Raises:
             Problem: as for `estimate`.
@@ -301,4 +302,9 @@ class LoadedGraph(GraphHardware, GraphPruning):
         from ..commands import graphs
 
         wanted = wanted_of(part, clock_mhz, fps, folding, finn_plus, top_k, keep_shape, self.recipe)
-        return graphs.cycles(self.graph, wanted, count, graphs.Fifos(fifo, path_of(fifo_depths)))
+        return graphs.cycles(self.graph, wanted, count, self._fifos(fifo, fifo_depths))
+
+    def _fifos(self, fifo: int | None, depths: PathLike | None) -> Fifos:
+        from ..commands.graphs import Fifos
+
+        return Fifos(of_run(None, "rtl.fifo", self.recipe) if fifo is None else fifo, path_of(depths))

@@ -49,7 +49,10 @@ KeepShape = Annotated[
     bool,
     Own("Keep neurons that are constant, repeated or never read, so that FINN's foldings fit.", ("--keep-shape",)),
 ]
-Depth = Annotated[int, Own("Depth of every FIFO, in words; 0: unbounded.", ("--fifo",), least=0)]
+Depth = Annotated[
+    int | None,
+    Own("Depth of every FIFO, in words; 0: unbounded.", ("--fifo",), least=0, default="2, or the run's rtl.fifo"),
+]
 Depths = Annotated[
     Path | None,
     Own(
@@ -232,7 +235,7 @@ def estimate(
     ] = None,
     calibration: Calibration = None,
     folding: Folding = None,
-    fifo: Depth = 2,
+    fifo: Depth = None,
     fifo_depths: Depths = None,
     finn_plus: FinnPlus = False,
     top_k: TopK = 0,
@@ -278,8 +281,8 @@ def cycles(
     clock_mhz: ClockOf = None,
     fps: Rate = None,
     folding: Folding = None,
-    images: Annotated[int, Own("Images to send, one behind the other.", least=1)] = 3,
-    fifo: Depth = 2,
+    images: Annotated[int, Own("Images to send, one behind the other.", least=2)] = 3,
+    fifo: Depth = None,
     fifo_depths: Depths = None,
     finn_plus: FinnPlus = False,
     input: Contract = None,

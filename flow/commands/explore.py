@@ -6,60 +6,30 @@ import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from math import floor, inf, log
+from math import inf, log
 from pathlib import Path
 
 from bnnflow import CHECK_FAILED, Problem
 
-from ...build.calibrated.table import Table
-from ...build.cost import Estimate, beyond, block_note, estimate, model_for
+from ...build.cost import block_note, model_for
 from ...build.cost_models.bnnflow import Bnnflow
 from ...build.explore import Point, Space
 from ...build.finn_reports import folding, unit_names
 from ...build.rate_folding import larger_part
-from ...build.schedule import cycles_for
-from ...sim.pipeline import Timing
+from ...build.schedule import cycles_for, highest_rate
+from ...sim.pipeline import fifo_names
 from ...transforms.ir.graph import Graph
 from ...transforms.ir.ops import Mvau, SlidingWindow
+from ..graphs.fifo_depths import fifo_settings
 from ..graphs.folded_files import places_of, write_folded
-from ..graphs.folding import Wanted, compiled
-from ..graphs.rates import FIFO, affordable, rate, timing_of
+from ..graphs.folding import Wanted, compiled, placed_anew
+from ..graphs.rates import FIFO
 from ..pruning.widths import widths
 from ..results.exploration import DesignChosen, DesignFound, Exploration
 from ..run.files import write_whole
+from .designs import Asked, Built, chosen_design
 
-# Designs that are looked at with their FIFOs: until one does, and of networks whose images are so many words of all
-# streams at most until no other can be cheaper.
-_TRIES, _SMALL = 60, 50_000
 FOLDING = "auto_folding_config.json"
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What is asked of a design.
-
-    Attributes:
-        own: calibration; None: the one that comes with the package.
-        latency_us: of the first image, at most; None: any.
-        lut, bram18: that it may take; None: what the part has, block RAMs of its own size.
-        points: designs that are shown.
-        pick: number of the design that is wanted; None: the cheapest that does what is asked, where a rate, a latency
-            or an output is given.
-        output: folder, or ONNX file, for the design that is wanted.
-        csv: file for all designs.
-        widths: look for layers whose widths divide badly for the rate of the design that is wanted.
-    """
-
-    own: Table | None = None
-    latency_us: float | None = None
-    lut: int | None = None
-    bram18: int | None = None
-    points: int = 20
-    pick: int | None = None
-    output: Path | None = None
-    csv: Path | None = None
-    widths: bool = False
 
 
 def explore(graph: Graph, wanted: Wanted, asked: Asked) -> Exploration:
@@ -88,29 +58,25 @@ def explore(graph: Graph, wanted: Wanted, asked: Asked) -> Exploration:
     if not any(fitting):
         raise _refused(space, wanted, (lut, rams), most, whole=asked.lut is None and asked.bram18 is None)
     designs = [
-        DesignFound(
-            number=number,
-            cycles=point.cycles,
-            fps=wanted.clock_mhz * 1e6 / point.cycles,
-            lut=point.lut,
-            bram18=point.bram18,
-            dsp=point.dsp,
-            share=round(point.share(part), 4),
-            fits=fits,
-        )
-        for number, (point, fits) in enumerate(zip(front, fitting, strict=True), 1)
+        _found(number, point, fits, wanted) for number, (point, fits) in enumerate(zip(front, fitting, strict=True), 1)
     ]
     shown = _spread(designs, asked.points)
+    chosen = chosen_design(space, wanted, asked, front, designs, (lut, rams))
+    number = None if chosen is None else chosen.number
+    if chosen is not None and chosen.number > len(front):
+        front.append(chosen.design)
+        designs.append(_found(chosen.number, chosen.design, True, wanted))
+        shown.append(chosen.number)
     names = unit_names(units)
     if asked.csv is not None:
         _write(designs, [_folding(point, names) for point in front], asked.csv)
-    chosen = _chosen(space, wanted, asked, front, designs, (lut, rams))
-    number = None if chosen is None else chosen.number
     found = None
     if asked.widths:
         if number is None:
             raise Problem("widths divide well or badly for a rate", "--widths", "name one by --fps, --pick or -o")
         found = widths(units, most or front[number - 1].cycles, part, model)
+    notes = [*(note for stage in made for note in stage.notes), *placed_anew(units)]
+    notes += filter(None, [block_note(part, model)])
     return Exploration(
         name=graph.name,
         part=part.name,
@@ -124,7 +90,21 @@ def explore(graph: Graph, wanted: Wanted, asked: Asked) -> Exploration:
         foldings={str(number): _folding(front[number - 1], names) for number in shown},
         chosen=None if chosen is None else _written(chosen, wanted, files),
         widths=found,
-        notes=[*(note for stage in made for note in stage.notes), *filter(None, [block_note(part, model)])],
+        notes=notes,
+    )
+
+
+def _found(number: int, point: Point, fits: bool, wanted: Wanted) -> DesignFound:
+    return DesignFound(
+        number=number,
+        cycles=point.cycles,
+        fps=wanted.clock_mhz * 1e6 / point.cycles,
+        lut=point.lut,
+        bram18=point.bram18,
+        dsp=point.dsp,
+        ff=point.ff,
+        share=round(point.share(wanted.part), 4),
+        fits=fits,
     )
 
 
@@ -136,7 +116,7 @@ def _refused(space: Space, wanted: Wanted, allowed: tuple[int, int], most: int |
         what = (
             f"{wanted.fps:,.0f} images/s at {clock:g} MHz leave {most:,} cycles, {space.slowest.name!r} needs {least:,}"
         )
-        hint = f"at most {floor(clock * 1e6 / least):,} images/s, or a faster clock"
+        hint = f"at most {highest_rate(least, clock):,} images/s, or a faster clock"
         return Problem(what, "--fps", hint, CHECK_FAILED)
     every = space.front(rams)
     doing = [point for point in every if point.lut <= lut and point.fits(part)]
@@ -145,9 +125,11 @@ def _refused(space: Space, wanted: Wanted, allowed: tuple[int, int], most: int |
     if fast:
         nearest = min(fast, key=lambda point: point.share(part))
         needs = f"{nearest.lut:,} LUT and {nearest.bram18:,} BRAM18 at least"
+        more = ((nearest.dsp, part.dsp, "DSP"), (nearest.ff, part.ff or nearest.ff, "FF"))
+        needs += "".join(f", and {taken:,} {name} of {there:,}" for taken, there, name in more if taken > there)
     larger = larger_part(space, part, space.cycles()[-1] if most is None else most) if whole else ""
     hints = [
-        f"at most {floor(clock * 1e6 / doing[0].cycles):,} images/s fit with FIFOs of two words"
+        f"at most {highest_rate(doing[0].cycles, clock):,} images/s fit with FIFOs of two words"
         if doing
         else "no design of it fits"
     ]
@@ -175,127 +157,7 @@ def _spread(designs: Sequence[DesignFound], points: int) -> list[int]:
     return list(dict.fromkeys(each.number for each in nearest))
 
 
-@dataclass(frozen=True, slots=True)
-class _Built:
-    """A design with FIFOs that keep its rate, simulated.
-
-    Attributes:
-        number: of the design.
-        graph: folded.
-        depths: of FIFOs that are deeper than two words.
-        timing: of three images.
-        cost: with these FIFOs.
-    """
-
-    number: int
-    graph: Graph
-    depths: Mapping[str, int]
-    timing: Timing
-    cost: Estimate
-
-    @property
-    def point(self) -> Point:
-        """Its cost as those of the front are counted."""
-        cost = self.cost
-        return Point({}, cost.cycles, cost.lut + cost.lut_ram, cost.bram18, cost.dsp)
-
-    @classmethod
-    def of(cls, space: Space, number: int, point: Point) -> _Built:
-        """A design of the front."""
-        folded = point.graph(space.graph)
-        deep = rate(folded, FIFO, {}).restoring
-        timing = timing_of(folded, 3, FIFO, deep)
-        assert timing.interval is not None and timing.latency is not None, "these FIFOs keep the rate"
-        return cls(number, folded, dict(deep), timing, estimate(folded, space.model, FIFO, deep))
-
-
-def _chosen(
-    space: Space,
-    wanted: Wanted,
-    asked: Asked,
-    front: Sequence[Point],
-    designs: Sequence[DesignFound],
-    allowed: tuple[int, int],
-) -> _Built | None:
-    """The design that is wanted, with its FIFOs; None where none is."""
-    share = {each.number: point.share(wanted.part) for each, point in zip(designs, front, strict=True)}
-    fitting = sorted((each for each in designs if each.fits), key=lambda each: (share[each.number], each.cycles))
-    if asked.pick is not None:
-        if not 1 <= asked.pick <= len(designs):
-            raise Problem(f"there is no design {asked.pick}", "--pick", f"designs are numbered 1 to {len(designs)}")
-        picked = designs[asked.pick - 1]
-        if not picked.fits:
-            what = f"design {picked.number} takes {picked.lut:,} LUT, {picked.bram18:,} BRAM18 and {picked.dsp:,} DSP"
-            raise Problem(f"{what}, which is more than is allowed", "--pick", "pick one that fits", CHECK_FAILED)
-        fitting = [picked]
-    elif asked.latency_us is not None:
-        # No image leaves before the slowest unit is through with it; the fastest design says what is possible.
-        limit = asked.latency_us * wanted.clock_mhz
-        fitting = [each for each in fitting if each.cycles <= limit] or [min(fitting, key=lambda each: each.cycles)]
-    elif wanted.fps is None and asked.output is None:
-        return None
-    return _cheapest(space, wanted, asked, front, fitting, allowed)
-
-
-def _cheapest(
-    space: Space,
-    wanted: Wanted,
-    asked: Asked,
-    front: Sequence[Point],
-    fitting: Sequence[DesignFound],
-    allowed: tuple[int, int],
-) -> _Built:
-    """Of designs in the order of their share of the part the cheapest that does what is asked with its FIFOs.
-
-    FIFOs that are deeper cost more, so that what costs more without them is not looked at; of each rate designs are
-    looked at until one is too late.
-    """
-    part, limit = wanted.part, inf if asked.latency_us is None else asked.latency_us * wanted.clock_mhz
-    best: tuple[float, _Built] | None = None
-    earliest, late, largest, tried = inf, set[int](), "", 0
-    for each in fitting:
-        point = front[each.number - 1]
-        if tried == _TRIES or (
-            best is not None and (point.share(part) >= best[0] or not affordable(best[1].graph, _SMALL))
-        ):
-            break
-        if each.cycles in late:
-            continue
-        if limit < inf:
-            least = timing_of(point.graph(space.graph), 1, 0).latency
-            assert least is not None, "unbounded FIFOs cannot be full"
-            if least > limit:
-                late.add(each.cycles)
-                earliest = min(earliest, least)
-                continue
-        tried += 1
-        built = _Built.of(space, each.number, point)
-        made = built.point
-        over = beyond(built.cost, part, space.model)
-        if over or made.lut > allowed[0] or made.bram18 > allowed[1]:
-            taken = over or f"{made.lut:,} LUT and {made.bram18:,} BRAM18 of {allowed[0]:,} and {allowed[1]:,}"
-            largest = largest or f"design {each.number} takes {taken}"
-        elif built.timing.latency is not None and built.timing.latency > limit:
-            late.add(each.cycles)
-            earliest = min(earliest, built.timing.latency)
-        elif best is None or made.share(part) < best[0]:
-            best = made.share(part), built
-    if best is not None:
-        return best[1]
-    lacking = f"{largest}, with the FIFOs that it needs ({part.name})" if largest else ""
-    if earliest < inf:
-        which = "no design gives" if asked.pick is None else f"design {asked.pick} does not give"
-        what = f"{which} the first image within {asked.latency_us:g} us at {wanted.clock_mhz:g} MHz"
-        hint = f"the earliest of those that were simulated needs {earliest / wanted.clock_mhz:,.2f} us"
-        if lacking:
-            what, hint = f"{what} and fits: {lacking}", f"allow more than that, or a later image; {hint}"
-        raise Problem(what, "--latency-us", hint, CHECK_FAILED)
-    more = "" if asked.pick is None else "another design, "
-    hint = f"{more}larger limits, a larger part, or a lower rate"
-    raise Problem(f"no design of {tried} that were looked at fits: {lacking}", "design space", hint, CHECK_FAILED)
-
-
-def _written(built: _Built, wanted: Wanted, files: tuple[Path, Path] | None) -> DesignChosen:
+def _written(built: Built, wanted: Wanted, files: tuple[Path, Path] | None) -> DesignChosen:
     """What is told of a design, and its files, where they are wanted."""
     clock, timing, cost = wanted.clock_mhz, built.timing, built.cost
     assert timing.interval is not None and timing.latency is not None
@@ -303,7 +165,10 @@ def _written(built: _Built, wanted: Wanted, files: tuple[Path, Path] | None) -> 
     if files is not None:
         place = files[0].with_name(FOLDING)
         written = [*write_folded(built.graph, files), str(place)]
-        write_whole(place, (json.dumps(folding(built.graph), indent=2) + "\n").encode())
+        settings = folding(built.graph)
+        for unit, depths in fifo_settings(built.depths, built.graph, fifo_names(built.graph), FIFO).items():
+            settings.setdefault(unit, {}).update(depths)
+        write_whole(place, (json.dumps(settings, indent=2) + "\n").encode())
     return DesignChosen(
         number=built.number,
         interval_cycles=timing.interval,
@@ -336,7 +201,7 @@ def _write(
     """A row a design; foldings as `unit:PE=2,SIMD=4` behind each other."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    columns = ("number", "cycles", "fps", "lut", "bram18", "dsp", "share", "fits")
+    columns = ("number", "cycles", "fps", "lut", "bram18", "dsp", "ff", "share", "fits")
     writer.writerow((*columns, "folding"))
     for each, units in zip(designs, foldings, strict=True):
         chosen = (

@@ -134,7 +134,7 @@ def estimate(
     """
     from ...build.cost import beyond, block_note, blocks_of, model_for, operations, usual_model
     from ...build.cost import estimate as count
-    from ...build.cost_models.bnnflow import Bnnflow
+    from ...build.cost_models.bnnflow import Bnnflow, unheeded
     from ...build.energy import SOURCE as ENERGY_SOURCE
     from ...build.schedule import cycles_for
     from ..graphs.figures import cost_counts
@@ -147,7 +147,9 @@ def estimate(
     made = compile_and_fold(graph, wanted if named is None else replace(wanted, cost_model=named, own=own))
     kind, note = usual_model(made.graph, wanted.part.family) if asked is None else (asked, "")
     counts = asdict(operations(made.levels["xnor"])) if "xnor" in made.levels else {}
-    chip, rate = wanted.part, FPS if wanted.fps is None and wanted.folding is None else wanted.fps
+    chip, rate = wanted.part, wanted.fps
+    if rate is None and made.chosen_by is not None:
+        rate = FPS
     holds = {"lut": chip.lut, "bram18": blocks_of(chip, kind.name), "uram": chip.uram, "dsp": chip.dsp}
     given = fifos or Fifos()
     depths = given.own(made, wanted.finn_plus)
@@ -160,9 +162,11 @@ def estimate(
     if not isinstance(kind, Bnnflow) and chip.lut_inputs < 6:
         what = f"LUTs are counted as of 6 inputs; {chip.name} has {chip.lut_inputs}, so it takes more"
         notes.append(f"{what}: see `flow synth`")
+    if isinstance(kind, Bnnflow) and (left := unheeded(made.graph)):
+        notes.append(f"{left}: our own hardware has no such choice; `--cost-model exact` counts FINN's")
     if blocks := block_note(chip, kind):
         notes.append(blocks)
-    if isinstance(kind, Bnnflow) and (rate_of is None or not given.depth):
+    if isinstance(kind, Bnnflow) and (rate_of is None or not given.depth or 0 in depths.values()):
         notes.append(f"FIFOs without a depth of their own are counted as {depth} words deep")
     slowest = max(unit.cycles for unit in count(made.graph).units)
     if said := widths_note(made.graph, slowest if rate is None else max(1, cycles_for(rate, wanted.clock_mhz))):

@@ -12,6 +12,7 @@ import numpy as np
 
 from bnnflow import Problem
 
+from ...build.cost_models.bnnflow import unheeded
 from ...build.rtl.design import MANIFEST
 from ...transforms.ir.graph import Graph
 from ..graphs.control import PLAIN, HardwareChoices, refuse_primitives
@@ -151,7 +152,8 @@ def hardware_for(
         folded = replace(folded, graph=folded.graph.with_nodes(tuple(nodes)))
     made = hardware_of(folded.graph, fifos.depth, fifos.own(folded, wanted.finn_plus), wanted.clock_mhz, asked)
     refuse_deadlock(made)
-    return made, folded.notes
+    left = unheeded(folded.graph)
+    return made, (*folded.notes, *([f"{left}: this hardware has no such choice"] if left else []))
 
 
 def _fitting(

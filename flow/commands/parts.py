@@ -8,6 +8,7 @@ from dataclasses import fields
 from bnnflow import Problem
 
 from ...build.parts import PRICES, Part, known_parts
+from ...build.route.nextpnr import PROGRAMS
 from ..recipe.parts import is_part_file, part_of
 from ..results.parts import PartFacts, PartList
 
@@ -54,4 +55,11 @@ def _text(one: Part) -> str:
 def _facts(one: Part) -> PartFacts:
     means = f"{PRICES[one.price]} US dollars, an estimate for one piece" if one.price else ""
     own = {each.name: getattr(one, each.name) for each in fields(Part) if each.name != "nextpnr"}
-    return PartFacts(**own, routed=bool(one.nextpnr), bram18=one.bram18, memory_bits=one.memory_bits, price_means=means)
+    routed = bool(one.nextpnr) and one.family in PROGRAMS
+    return PartFacts(
+        **own,
+        routed=routed,
+        bram18=one.bram18,
+        memory_bits=one.memory_bits,
+        price_means=means,
+    )

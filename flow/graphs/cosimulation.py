@@ -135,8 +135,7 @@ def cosimulated(made: Hardware, images: Array, checks: Checks, folder: Path, too
     ]
     finished = results[0].finished or (0,)
     intervals = np.diff(finished)
-    expected_interval = predicted.interval
-    assert predicted.latency is not None and expected_interval is not None
+    assert predicted.latency is not None
     return Cosim(
         name=graph.name,
         input=input_held(graph),
@@ -147,9 +146,9 @@ def cosimulated(made: Hardware, images: Array, checks: Checks, folder: Path, too
         outputs=int(expected.size),
         streams=len(traced.checksums),
         latency_cycles=finished[0],
-        interval_cycles=int(intervals[-1]) if len(intervals) else finished[0],
+        interval_cycles=int(intervals[-1]) if len(intervals) else None,
         predicted_latency=predicted.latency,
-        predicted_interval=expected_interval,
+        predicted_interval=predicted.interval,
         fifo_peaks=dict(results[0].peaks),
         unexpected=unexpected,
         runs=runs,

@@ -1,4 +1,4 @@
-"""Depths of single FIFOs for `flow cycles`, from plain names or from FINN's settings."""
+"""Depths of single FIFOs, from plain names or from FINN's settings, and FINN's settings that say them."""
 
 from __future__ import annotations
 
@@ -76,6 +76,29 @@ def fifo_depths(
     if not (asked or ordered or own):
         raise Problem("the file has no depth of a FIFO", "FIFO depths", _HINT)
     return asked | ordered | own
+
+
+def fifo_settings(
+    depths: Mapping[str, int], graph: Graph, fifos: Sequence[str], depth: int
+) -> dict[str, dict[str, list[int]]]:
+    """FINN's settings by which `fifo_depths` gives these depths again.
+
+    Args:
+        depths: words by the name of a FIFO.
+        graph, fifos: as for `fifo_depths`.
+        depth: of FIFOs that `depths` leaves out.
+
+    Returns:
+        `outFIFODepths` and `inFIFODepths` of each unit whose FIFOs are not all of this depth, by its positional name;
+        both ends of a FIFO say the same. A FIFO between two converters has no unit at an end, and is left out.
+    """
+    made: dict[str, dict[str, list[int]]] = {}
+    for unit, finn in unit_names(graph).items():
+        for key, end in _ENDS.items():
+            here = [depths.get(fifo, depth) for fifo in fifos if _ends(fifo)[end] == unit]
+            if set(here) - {depth}:
+                made.setdefault(finn, {})[key] = here
+    return made
 
 
 def _in_order(numbered: Mapping[int, int], graph: Graph, fifos: Sequence[str]) -> dict[str, int]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bnnflow import CHECK_FAILED, Problem
 
+from ...build.schedule import is_folded, refolded
 from ...transforms.ir.graph import Graph
 from ...transforms.passes.compile import Stage, stages
 from ...transforms.passes.ranked import left_to_host, ranked
@@ -129,12 +130,12 @@ def compile_and_fold(graph: Graph, wanted: Wanted) -> Folded:
         *left_to_host(made[-1].graph, wanted.top_k),
     )
     units = levels["dataflow"]
-    if wanted.folding is None and wanted.fps is None and (wanted.folded or _is_folded(units)):
+    if wanted.folding is None and wanted.fps is None and (wanted.folded or is_folded(units)):
         return Folded(levels, units, (*notes, "the graph is folded already and stays so; --fps refolds it"))
     if wanted.folding is None:
         fps = FPS if wanted.fps is None else wanted.fps
         chosen = wanted.for_rate(units, fps)
-        return Folded(levels, chosen.graph, (*notes, said_of(chosen, fps)), chosen_by=chosen.by)
+        return Folded(levels, chosen.graph, (*notes, *placed_anew(units), said_of(chosen, fps)), chosen_by=chosen.by)
     config = load_json(wanted.folding, "folding file")
     if not config:
         raise Problem(
@@ -143,15 +144,17 @@ def compile_and_fold(graph: Graph, wanted: Wanted) -> Folded:
     return _by_file(graph, wanted, config, Folded(levels, units, notes))
 
 
+def placed_anew(units: Graph) -> tuple[str, ...]:
+    """What a new folding does to places of memories that a folded graph states."""
+    if refolded(units) == units:
+        return ()
+    return ("the folded graph says which memories are block RAMs or LUTs: chosen anew; a folding file keeps its own",)
+
+
 def said_of(chosen: RateFolding, fps: float) -> str:
     """A sentence: by which cost a folding was chosen, and why not by another."""
     said = f"folded for {fps:,.0f} images/s at the least cost by {chosen.by}"
     return f"{said} ({chosen.why})" if chosen.why else said
-
-
-def _is_folded(graph: Graph) -> bool:
-    """Whether any unit takes more than one value a cycle."""
-    return any(max(getattr(node.op, "pe", 1), getattr(node.op, "simd", 1)) > 1 for node in graph.nodes)
 
 
 def compiled(graph: Graph, wanted: Wanted) -> tuple[Stage, ...]:

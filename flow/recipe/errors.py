@@ -17,6 +17,11 @@ from .schema import IMAGE_SIDE, Recipe, key_schema, map_sides
 def faults_of(detail: ErrorDetails, origin: Origin) -> Iterator[Fault]:
     """Turn one of pydantic's errors into our words, at its place."""
     path: KeyPath = tuple(detail["loc"])
+    if path and path[-1] == "str" and detail["type"] == "string_type":
+        # A number or a text: what is wrong with the number is told.
+        return
+    if path and path[-1] == "constrained-float":
+        path = path[:-1]
     if detail["type"] == "cross_faults":
         for key, what, hint in detail["ctx"]["faults"]:
             yield Fault(what, place_of((*path, *key), origin), hint)
@@ -86,7 +91,8 @@ def _node(path: KeyPath) -> dict[str, Any]:
             lists = [node, *node.get("anyOf", [])]
             node = next((one["items"] for one in lists if "items" in one), {})
         else:
-            node = node.get("properties", {}).get(part, {})
+            others = node.get("additionalProperties", {})
+            node = node.get("properties", {}).get(part, others if isinstance(others, dict) else {})
     return node
 
 

@@ -111,7 +111,16 @@ def _read(path: Path) -> Part:
     if faults:
         raise as_problem(faults, str(path))
     given: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
-    return Part(**given)
+    made = Part(**given)
+    for key in ("lut_inputs", "block_bits") if made.family else ():
+        own, usual = getattr(made, key), getattr(FAMILIES[made.family], key)
+        if own != usual:
+            # What is mapped to a family takes what it has, and so do our estimates.
+            hint = "leave family out, or say another"
+            if key == "block_bits" and own % usual == 0:
+                hint = f"say block_bits: {usual} and block_rams: {made.block_rams * (own // usual)}"
+            raise Problem(f"{key}: {made.family} has {usual:,}, not {own:,}", source.place_of((key,)), hint)
+    return made
 
 
 def _near(key: str) -> str:

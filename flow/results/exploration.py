@@ -18,7 +18,7 @@ class DesignFound:
         fps: images per second at the target's clock.
         lut: look-up tables, those that are memories among them.
         bram18: block RAMs of 18 kbit, by our own model those of the part's size.
-        dsp: multipliers.
+        dsp, ff: multipliers and registers.
         share: LUTs, block RAMs and multipliers as shares of the part's, added up.
         fits: whether it is within what was allowed.
     """
@@ -29,6 +29,7 @@ class DesignFound:
     lut: int
     bram18: int
     dsp: int
+    ff: int
     share: float
     fits: bool
 

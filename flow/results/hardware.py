@@ -164,7 +164,7 @@ class Cosim:
         images: sent through in the run without stalls.
         outputs: integers compared in that run.
         streams: whose every word was compared with the simulator's tensor, by a checksum.
-        latency_cycles, interval_cycles: of the hardware; of a single image the interval is its latency.
+        latency_cycles, interval_cycles: of the hardware; a single image has no interval.
         predicted_latency, predicted_interval: as `sim.pipeline` simulates them.
         fifo_peaks: most words that each FIFO held.
         unexpected: what differs from the prediction, for people; empty where all is equal.
@@ -184,9 +184,9 @@ class Cosim:
     outputs: int
     streams: int
     latency_cycles: int
-    interval_cycles: int
+    interval_cycles: int | None
     predicted_latency: int
-    predicted_interval: int
+    predicted_interval: int | None
     fifo_peaks: Mapping[str, int]
     unexpected: list[str]
     runs: list[CosimRun]

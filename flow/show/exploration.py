@@ -13,7 +13,7 @@ from ..results.exploration import DesignChosen, Exploration, Widths
 from ..run.files import check_file, write_whole
 from .drawing import PRUNED, STYLE, as_file
 from .report import plural
-from .terminal import terminal
+from .terminal import rate_text, terminal
 
 if TYPE_CHECKING:
     from ...build.calibrated.clock import Clock
@@ -39,7 +39,7 @@ def print_exploration(found: Exploration) -> None:
     designs = {each.number: each for each in found.designs}
     for number in found.shown:
         each = designs[number]
-        cells = (f"{each.fps:,.0f}", f"{each.cycles:,}", f"{each.lut:,}", f"{each.bram18:,}", f"{each.dsp:,}")
+        cells = (rate_text(each.fps), f"{each.cycles:,}", f"{each.lut:,}", f"{each.bram18:,}", f"{each.dsp:,}")
         mark = " <- chosen" if found.chosen is not None and found.chosen.number == number else ""
         table.add_row(f"{number}{mark}", *cells, f"{each.share:.1%}")
     terminal().print(table)
@@ -61,9 +61,9 @@ def print_exploration(found: Exploration) -> None:
 
 def _print_chosen(chosen: DesignChosen) -> None:
     print(
-        f"design {chosen.number}: {chosen.interval_cycles:,} cycles per image, {chosen.fps:,.0f} images/s, first image "
-        f"after {chosen.latency_us:,.2f} us (simulated word by word); {chosen.lut:,} LUT, {chosen.bram18:,} BRAM18, "
-        f"{chosen.dsp:,} DSP (estimated) with the FIFOs that this takes"
+        f"design {chosen.number}: {chosen.interval_cycles:,} cycles per image, {rate_text(chosen.fps)} images/s, "
+        f"first image after {chosen.latency_us:,.2f} us (simulated word by word); {chosen.lut:,} LUT, "
+        f"{chosen.bram18:,} BRAM18, {chosen.dsp:,} DSP (estimated) with the FIFOs that this takes"
     )
     for name, depth in chosen.fifo_depths.items():
         print(f"  FIFO {name}: {depth:,}")

@@ -10,7 +10,7 @@ from ..results.speed import GraphSpeed
 from ..results.timing import Cycles
 from . import tables as report_tables
 from .report import plural
-from .terminal import terminal
+from .terminal import rate_text, terminal
 
 
 def print_check(checked: CheckResult) -> None:
@@ -135,7 +135,7 @@ def print_estimate(found: GraphCost) -> None:
     said = ", ".join(text + (f" of {there[key]:,}" if key in there else "") for key, text in sums.items())
     said += f" ({target.part})" if totals.keys() & there.keys() else ""
     print(
-        f"{said}, {found.cycles:,} cycles per image: {found.fps:,.0f} images/s at {target.clock_mhz:g} MHz "
+        f"{said}, {found.cycles:,} cycles per image: {rate_text(found.fps)} images/s at {target.clock_mhz:g} MHz "
         f"with FIFOs that are deep enough; {source}"
     )
     if isinstance(found, StreamedGraphCost):
@@ -168,11 +168,11 @@ def _print_rate(found: FifoRate | None) -> None:
         return
     given = f"FIFOs of depth {found.depth:,}" if found.depth else "unbounded FIFOs"
     given += " and those of the file" if found.depths else ""
-    if found.deadlock:
+    if found.deadlock or found.fps is None:
         print(f"with {given} it deadlocks; simulated word by word (`flow cycles` says where)")
     else:
         print(
-            f"with {given}: {found.interval_cycles:,} cycles per image, {found.fps:,.0f} images/s; "
+            f"with {given}: {found.interval_cycles:,} cycles per image, {rate_text(found.fps)} images/s; "
             "simulated word by word"
         )
     _print_restoring(found)
@@ -181,7 +181,7 @@ def _print_rate(found: FifoRate | None) -> None:
 def _print_restoring(found: FifoRate | Cycles) -> None:
     if found.restoring_depths:
         print(
-            f"FIFO depths that give {found.deep_interval_cycles:,} cycles per image, {found.deep_fps:,.0f} "
+            f"FIFO depths that give {found.deep_interval_cycles:,} cycles per image, {rate_text(found.deep_fps)} "
             "images/s, as unbounded ones do:"
         )
         for name, depth in found.restoring_depths.items():
@@ -219,7 +219,7 @@ def print_cycles(found: Cycles) -> None:
     print(
         f"{found.interval_cycles:,} cycles per image ({found.estimated_cycles:,} by FINN's formulas, with FIFOs "
         f"that are deep enough): "
-        f"{found.fps:,.0f} images/s at {found.clock_mhz:g} MHz; first image after "
+        f"{rate_text(found.fps)} images/s at {found.clock_mhz:g} MHz; first image after "
         f"{found.latency_cycles:,} cycles, {found.latency_us:,.1f} us; simulated word by word"
     )
     _print_restoring(found)

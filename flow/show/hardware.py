@@ -12,7 +12,7 @@ from ..results.routing import RoutingResult
 from ..results.synthesis import Resources, SynthesisResult
 from .graphs import print_input
 from .report import cells_text, path_text, plural, synthesis_saved
-from .terminal import terminal
+from .terminal import rate_text, terminal
 
 
 def print_rtl(found: Rtl) -> None:
@@ -25,8 +25,8 @@ def print_rtl(found: Rtl) -> None:
     terminal().print(table)
     print_input(found.input)
     print(
-        f"{found.interval_cycles:,} cycles per image: {found.fps:,.0f} images/s at {found.clock_mhz:g} MHz; first "
-        f"image after {found.latency_cycles:,} cycles; simulated word by word"
+        f"{found.interval_cycles:,} cycles per image: {rate_text(found.fps)} images/s at {found.clock_mhz:g} MHz; "
+        f"first image after {found.latency_cycles:,} cycles; simulated word by word"
     )
     if found.registers:
         parts = ["AXI-Lite registers (s_axi_control_*)"]
@@ -51,10 +51,10 @@ def print_cosim(found: Cosim) -> None:
         table.add_row(stalls, f"{run.images:,}", f"{run.different:,}", f"{run.cycles:,}", f"{run.seconds:.2f}")
     terminal().print(table)
     print_input(found.input)
-    print(
-        f"{found.interval_cycles:,} cycles per image (predicted {found.predicted_interval:,}), first image after "
-        f"{found.latency_cycles:,} (predicted {found.predicted_latency:,})"
-    )
+    interval = ""
+    if found.interval_cycles is not None and found.predicted_interval is not None:
+        interval = f"{found.interval_cycles:,} cycles per image (predicted {found.predicted_interval:,}), "
+    print(f"{interval}first image after {found.latency_cycles:,} cycles (predicted {found.predicted_latency:,})")
     if found.equal:
         print(
             f"{found.outputs:,} outputs, the words of {plural(found.streams, 'stream')}, the cycles of all images and "

@@ -9,6 +9,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from math import floor
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -43,6 +44,11 @@ class _Console(Console):
     def on_broken_pipe(self) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise BrokenPipeError
+
+
+def rate_text(fps: float) -> str:
+    """Images a second that a design reaches, rounded down: asked for again, the rate is still reached."""
+    return f"{floor(fps * (1 + 1e-12)):,}" if fps >= 100 else f"{fps:.3g}"
 
 
 def terminal() -> Console:

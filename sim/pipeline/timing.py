@@ -97,11 +97,9 @@ class Timing:
 
     @property
     def interval(self) -> int | None:
-        """Initiation interval: cycles between the last two images; of a single image, its latency."""
-        if self.deadlock is not None or not self.finished:
-            return None
-        return self.intervals[-1] if len(self.finished) > 1 else self.finished[0]
+        """Initiation interval: cycles between the last two images; None of a single image, and after a deadlock."""
+        return self.intervals[-1] if self.deadlock is None and self.intervals else None
 
     def fps(self, clock_mhz: float) -> float | None:
-        """Images a second in the steady state at a clock in MHz; None after a deadlock."""
+        """Images a second in the steady state at a clock in MHz; None where `interval` is."""
         return None if self.interval is None else clock_mhz * 1e6 / self.interval

@@ -6,20 +6,23 @@ from dataclasses import replace
 from itertools import product
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bnnflow.build.calibrated.table import table
-from bnnflow.build.cost import estimate
+from bnnflow.build.cost import estimate, registers
 from bnnflow.build.cost_models.bnnflow import Bnnflow
 from bnnflow.build.explore import Space
 from bnnflow.build.pareto import best
+from bnnflow.build.parts import Part
+from bnnflow.build.schedule import refolded
 from bnnflow.transforms.ir.graph import Graph, Node
 from bnnflow.transforms.ir.ops import Mvau, SlidingWindow
 from bnnflow.transforms.ir.tensor import TensorType
 from bnnflow.transforms.streams import streams_of
 
-from ..hardware_graphs import residual
+from ..hardware_graphs import GRAPHS, residual
 
 MOST_RAMS = 40
 
@@ -99,6 +102,40 @@ def test_no_design_has_more_block_rams_than_are_allowed() -> None:
     few, many = (space.front(rams) for rams in (0, MOST_RAMS))
     assert {point.bram18 for point in few} == {0}
     assert min(point.lut for point in many) < min(point.lut for point in few)
+
+
+def test_a_folded_graph_has_the_designs_of_the_graph() -> None:
+    """Places of memories that a folding chose are chosen anew; UltraRAM, which none chooses, is what a user wants."""
+    graph = layers((8, 96), (4, 8))
+    space = Space(graph, Bnnflow(table("xc7")))
+    whole = space.front(MOST_RAMS)
+    for point in (whole[0], whole[len(whole) // 2]):
+        again = Space(point.graph(graph), space.model).front(MOST_RAMS)
+        assert [(each.cycles, each.lut, each.bram18, each.ff) for each in again] == [
+            (each.cycles, each.lut, each.bram18, each.ff) for each in whole
+        ]
+    first = graph.nodes[0]
+    asked = graph.with_nodes((replace(first, op=replace(first.op, pe=2, ram_style="ultra")), *graph.nodes[1:]))
+    held = refolded(asked).nodes[0].op
+    assert isinstance(held, Mvau) and held.ram_style == "ultra"
+
+
+@pytest.mark.parametrize("family", ["xc7", "ecp5"])
+@pytest.mark.parametrize("name", GRAPHS)
+def test_points_cost_what_their_graphs_do(name: str, family: str) -> None:
+    space = Space(GRAPHS[name](), Bnnflow(table(family)))
+    front = space.front(MOST_RAMS)
+    for point in front[:: max(1, len(front) // 6)]:
+        cost = estimate(point.graph(space.graph), space.model)
+        assert (point.bram18, point.dsp, point.ff) == (cost.bram18, cost.dsp, registers(cost))
+        # Each unit's LUTs are rounded by themselves.
+        assert abs(point.lut - cost.lut - cost.lut_ram) <= len(space.units)
+
+
+def test_registers_that_a_part_has_not_do_not_fit() -> None:
+    point = Space(layers((8, 96), (4, 8)), Bnnflow(table("xc7"))).front(MOST_RAMS)[0]
+    few, silent = (Part("own", 10_000, 100, ff=ff) for ff in (point.ff - 1, 0))
+    assert point.fits(silent) and not point.fits(few) and point.fits(replace(few, ff=point.ff))
 
 
 def test_a_memory_that_is_stated_stays() -> None:

@@ -223,7 +223,8 @@ class _Walk:
         if max(-low, high) > GREATEST:
             raise Problem(
                 f"integers up to {max(-low, high):,} would be needed here, which files hold exactly up to 2^24",
-                hint="give the joined tensors one shared quantizer scale, or a power of two between them",
+                hint="fewer bits of inputs or weights; where tensors are joined, one shared quantizer scale, or a "
+                "power of two between theirs",
             )
 
     def _rising(self, x: Scaled) -> Scaled:

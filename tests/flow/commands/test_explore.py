@@ -14,6 +14,10 @@ import pytest
 import bnnflow as bf
 from bnnflow.build.calibrated.table import table
 from bnnflow.flow.cli import app as cli
+from bnnflow.transforms.ir.graph import Node
+from bnnflow.transforms.ir.ops import Flatten
+from bnnflow.transforms.writing.write import write
+from tests.hardware_graphs import residual
 
 from .test_folding_commands import net, ran, refused
 
@@ -48,6 +52,20 @@ def test_a_design_that_is_picked_is_what_was_shown(
     folding = json.loads((tmp_path / "made" / "auto_folding_config.json").read_text())
     for unit, settings in every["foldings"][str(number)].items():
         assert folding[unit].items() >= settings.items()
+
+
+def test_the_folding_file_holds_the_depths_of_its_fifos(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With FIFOs of two words this design loses rate; with those of the file it is the one that was told."""
+    file = tmp_path / "branches.onnx"
+    graph = residual()
+    flat = replace(graph, nodes=(*graph.nodes, Node("flat", Flatten(), (graph.output,))), output="flat")
+    file.write_bytes(write(flat).SerializeToString())
+    chosen = found(capsys, file, "--fps", 100_000, "-o", tmp_path / "made")["chosen"]
+    assert chosen["fifo_depths"]
+    folding = tmp_path / "made" / "auto_folding_config.json"
+    told = ran(capsys, "cycles", file, "--folding", folding)
+    assert told["interval_cycles"] == chosen["interval_cycles"] and told["latency_cycles"] == chosen["latency_cycles"]
+    assert {each["name"]: each["depth"] for each in told["fifos"] if each["depth"] != 2} == chosen["fifo_depths"]
 
 
 def test_the_cheapest_design_that_does_what_is_asked(net: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -87,6 +105,26 @@ def test_a_design_that_is_picked_does_what_else_is_asked(net: Path, capsys: pyte
     assert f"design {small['number']} does not give the first image within 0.01 us" in text
     chosen = found(capsys, net, *budget, "--latency-us", 1e6, "--pick", small["number"])["chosen"]
     assert chosen["number"] == small["number"]
+
+
+def test_an_earlier_first_image_than_any_of_the_front_gives(net: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Units that need not be faster for the rate are, for the latency; what is refused is out of reach of all."""
+    every = found(capsys, net)
+    fastest = found(capsys, net, "--pick", 1)["chosen"]["latency_us"]
+    text = refused(capsys, 1, "explore", net, "--latency-us", 0.01)
+    reach = float(text.split("needs ")[1].split(" us")[0])
+    assert reach <= fastest
+    chosen = found(capsys, net, "--latency-us", reach + 0.02)
+    assert chosen["chosen"]["latency_us"] <= reach + 0.02
+    number = chosen["chosen"]["number"]
+    assert chosen["designs"][number - 1]["number"] == number <= len(every["designs"]) + 1
+
+
+def test_what_a_refusal_lacks_is_named(net: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    own = tmp_path / "own.yaml"
+    facts = "name: own\nfamily: xc7\nlut: 50000\nlut_inputs: 6\nblock_rams: 90\nblock_bits: 18432\nuram: 0\ndsp: 0\n"
+    own.write_text(facts + "ff: 20\n")
+    assert " FF of 20" in refused(capsys, 1, "explore", net, "--part", own)
 
 
 def test_a_table_of_designs_for_people(net: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -254,7 +254,7 @@ def test_both_commands_speak_of_one_rate(net: Path, tmp_path: Path, capsys: pyte
         said = capsys.readouterr().out
         for name, depth in rate["restoring_depths"].items():
             assert f"{name}: {depth:,}" in said
-        assert f"{rate['fps']:,.0f} images/s" in said
+        assert f"{int(rate['fps']):,} images/s" in said
 
 
 def test_fifo_depths_of_a_folding_file_are_used(net: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -262,6 +262,41 @@ def test_fifo_depths_of_a_folding_file_are_used(net: Path, tmp_path: Path, capsy
     found = ran(capsys, "cycles", net, "--folding", file)
     assert found["fifo_depths"] and set(found["fifo_depths"].values()) == {64}
     assert ran(capsys, "estimate", net, "--folding", file)["fifos"]["depths"] == found["fifo_depths"]
+
+
+def test_choices_that_our_hardware_has_not_are_named(
+    net: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = written(tmp_path, {"Defaults": ONES, "MVAU_hls_0": P15 | {"resType": "dsp"}})
+    plain = written(tmp_path, {"Defaults": ONES, "MVAU_hls_0": P15}, "plain.json")
+    notes = ran(capsys, "estimate", net, "--folding", file)["notes"]
+    assert any(note.startswith("resType dsp of ") for note in notes)
+    assert not any("resType" in note for note in ran(capsys, "estimate", net, "--folding", plain)["notes"])
+    assert not any(
+        "no such choice" in note
+        for note in ran(capsys, "estimate", net, "--folding", file, "--cost-model", "exact")["notes"]
+    )
+
+
+def test_depths_without_end_are_counted_as_something(
+    net: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = [fifo["name"] for fifo in ran(capsys, "cycles", net, "--fps", 1000)["fifos"]]
+    file = written(tmp_path, {names[-1]: 0}, "depths.json")
+    notes = ran(capsys, "estimate", net, "--fps", 1000, "--fifo-depths", file)["notes"]
+    assert any("counted as 2 words deep" in note for note in notes)
+
+
+def test_a_graph_that_stays_folded_has_no_target_rate(
+    net: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = ran(capsys, "estimate", net, "--fps", 2_000_000, "-o", tmp_path / "folded.onnx")
+    assert made["target"]["fps"] == 2_000_000
+    assert ran(capsys, "estimate", tmp_path / "folded.onnx")["target"]["fps"] is None
+
+
+def test_an_interval_needs_two_images(net: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "2 or more" in refused(capsys, 2, "cycles", net, "--images", 1)
 
 
 @pytest.mark.parametrize("place", ["folded.onnx", "new/folder"])

@@ -12,7 +12,7 @@ import pytest
 from bnnflow import Problem
 from bnnflow.build.finn_reports import unit_names
 from bnnflow.flow.cli import app as cli
-from bnnflow.flow.graphs.fifo_depths import fifo_depths
+from bnnflow.flow.graphs.fifo_depths import fifo_depths, fifo_settings
 from bnnflow.sim.pipeline import fifo_names, simulate
 from bnnflow.transforms.ir.graph import Graph, Node
 from bnnflow.transforms.ir.ops import AddStreams, DuplicateStreams, Mvau
@@ -71,6 +71,18 @@ def test_streams_of_branches_in_their_order() -> None:
     assert fifo_depths(asked, graph, names) == {"d -> a": 7, "d -> b": 20, "a -> j": 4, "b -> j": 5}
     with pytest.raises(Problem, match="branches"):
         fifo_depths({"StreamingFIFO_rtl_0": {"depth": 4}}, graph, names)
+
+
+@pytest.mark.parametrize("graph", [chain(), fork()], ids=lambda graph: graph.name)
+def test_written_settings_say_the_depths(graph: Graph) -> None:
+    """Of every FIFO alone and of all together, in FINN's words and back."""
+    names = fifo_names(graph)
+    some = [{name: 3 + place} for place, name in enumerate(names)]
+    for depths in (*some, {name: depth for each in some for name, depth in each.items()}):
+        settings = fifo_settings(depths, graph, names, 2)
+        read = fifo_depths(settings, graph, names)
+        assert {name: depth for name, depth in read.items() if depth != 2} == depths
+    assert fifo_settings(dict.fromkeys(names, 2), graph, names, 2) == {}
 
 
 BAD: dict[str, dict[str, Any]] = {

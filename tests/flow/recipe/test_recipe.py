@@ -215,3 +215,12 @@ def test_examples_are_what_trained_the_networks_that_come_with_it() -> None:
             assert mine[key] == said["train"][key], (example, key)
         model = recipe.model.given()
         assert all(model.get(key, value) == value for key, value in said["model"].items()), example
+
+
+def test_a_number_or_a_text_that_is_neither_is_told_once(tmp_path: Path) -> None:
+    path = tmp_path / "model.yaml"
+    path.write_text("data: {name: digits}\nmodel: {arch: mlp, hidden: [16]}\n")
+    with pytest.raises(Problem) as raised:
+        load_recipe(path, ["prune.budget={lut: -1}"])
+    assert raised.value.what == "prune.budget.lut: -1 is out of range"
+    assert raised.value.hint == "allowed: a number above 0 or text"
