@@ -7,6 +7,7 @@ from math import ceil, log2, prod
 
 from ...transforms.memories import FEW_WORDS
 from ..rtl.memory import Memory
+from ..synth.families import FAMILIES
 from .memory import Mapped, address_bits, pointed, read_only, ring
 
 # Products of so many bits and more are made by multipliers, where both factors have two or more.
@@ -18,7 +19,7 @@ _SMALL = {"xc7": 2, "xcup": 2, "ecp5": 4, "ice40": 4, "gowin": 2}
 # weights of few words, whose three counts are added at once, log2 of SIMD.
 READ_AHEAD, READ_AT_ONCE, MULTIPLIED = "block RAM, read ahead", "block RAM", "multiplier"
 SUMMED, RANKED, TERNARY = "sums of integers", "ranks", "ternary weights of few words"
-OF_FOUR_INPUTS = ("ecp5", "ice40", "gowin")
+OF_FOUR_INPUTS = tuple(name for name, family in FAMILIES.items() if family.lut_inputs == 4)
 # Families that make lines of three registers and more of look-up tables.
 SHIFTS = ("xc7", "xcup")
 # Families whose multipliers hold the registers around them.

@@ -24,8 +24,6 @@ from ..synth.families import FAMILIES, Family
 from ..synth.yosys import Sources, Yosys, keep, mapped_in
 from .harness import INSTANCE, Harnessed
 
-# Families that nextpnr places, by what its program is called.
-PROGRAMS = {"ecp5": "nextpnr-ecp5", "ice40": "nextpnr-ice40"}
 _NETLIST, _REPORT, _LOG = "netlist.json", "report.json", "nextpnr.log"
 
 

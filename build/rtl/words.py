@@ -8,7 +8,7 @@ from ...transforms.ir.tensor import Array, TensorType
 from ...transforms.streams import Stream
 from ..memories import words_hex
 
-# Bits of a constant in one assignment: tools have limits from 64 kbit on.
+# Bits of a constant in one assignment, so that no line is long for a tool.
 _PIECE = 4096
 
 

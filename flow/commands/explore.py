@@ -63,7 +63,10 @@ def explore(graph: Graph, wanted: Wanted, asked: Asked) -> Exploration:
     shown = _spread(designs, asked.points)
     chosen = chosen_design(space, wanted, asked, front, designs, (lut, rams))
     number = None if chosen is None else chosen.number
+    notes = [*(note for stage in made for note in stage.notes), *placed_anew(units)]
+    notes += filter(None, [block_note(part, model)])
     if chosen is not None and chosen.number > len(front):
+        notes.append(f"design {number} is not of the front: its units are faster than its rate asks, for the latency")
         front.append(chosen.design)
         designs.append(_found(chosen.number, chosen.design, True, wanted))
         shown.append(chosen.number)
@@ -75,8 +78,6 @@ def explore(graph: Graph, wanted: Wanted, asked: Asked) -> Exploration:
         if number is None:
             raise Problem("widths divide well or badly for a rate", "--widths", "name one by --fps, --pick or -o")
         found = widths(units, most or front[number - 1].cycles, part, model)
-    notes = [*(note for stage in made for note in stage.notes), *placed_anew(units)]
-    notes += filter(None, [block_note(part, model)])
     return Exploration(
         name=graph.name,
         part=part.name,

@@ -8,7 +8,7 @@ from dataclasses import fields
 from bnnflow import Problem
 
 from ...build.parts import PRICES, Part, known_parts
-from ...build.route.nextpnr import PROGRAMS
+from ...build.route import is_placed
 from ..recipe.parts import is_part_file, part_of
 from ..results.parts import PartFacts, PartList
 
@@ -55,10 +55,9 @@ def _text(one: Part) -> str:
 def _facts(one: Part) -> PartFacts:
     means = f"{PRICES[one.price]} US dollars, an estimate for one piece" if one.price else ""
     own = {each.name: getattr(one, each.name) for each in fields(Part) if each.name != "nextpnr"}
-    routed = bool(one.nextpnr) and one.family in PROGRAMS
     return PartFacts(
         **own,
-        routed=routed,
+        routed=is_placed(one),
         bram18=one.bram18,
         memory_bits=one.memory_bits,
         price_means=means,

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from bnnflow import CHECK_FAILED, Problem
 
-from ...build.schedule import is_folded, refolded
 from ...transforms.ir.graph import Graph
 from ...transforms.passes.compile import Stage, stages
 from ...transforms.passes.ranked import left_to_host, ranked
@@ -123,6 +122,8 @@ def compile_and_fold(graph: Graph, wanted: Wanted) -> Folded:
     Raises:
         Problem: it does not compile; no folding reaches the rate; or the folding file names no unit or does not fit.
     """
+    from ...build.schedule import is_folded
+
     made = compiled(graph, wanted)
     levels = {stage.level: stage.graph for stage in made}
     notes = (
@@ -146,6 +147,8 @@ def compile_and_fold(graph: Graph, wanted: Wanted) -> Folded:
 
 def placed_anew(units: Graph) -> tuple[str, ...]:
     """What a new folding does to places of memories that a folded graph states."""
+    from ...build.schedule import refolded
+
     if refolded(units) == units:
         return ()
     return ("the folded graph says which memories are block RAMs or LUTs: chosen anew; a folding file keeps its own",)

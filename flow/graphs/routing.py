@@ -12,8 +12,9 @@ from bnnflow import Problem
 from ...build.cost import estimate
 from ...build.cost_models.bnnflow import Bnnflow
 from ...build.parts import Part
+from ...build.route import PROGRAMS, is_placed
 from ...build.route.harness import Harnessed, harnessed
-from ...build.route.nextpnr import PROGRAMS, Netlists, Nextpnr, Routed, Target, routed
+from ...build.route.nextpnr import Netlists, Nextpnr, Routed, Target, routed
 from ...build.synth.families import FAMILIES
 from ...build.synth.units import unit_sources, whole
 from ...build.synth.yosys import Yosys
@@ -61,7 +62,7 @@ def program_of(part: Part, grade: str = "") -> str:
     Raises:
         Problem: there is none for it, or it has no such speed grade.
     """
-    if not part.nextpnr or part.family not in PROGRAMS:
+    if not is_placed(part):
         what = f"no open tool here places and routes on {part.name}"
         raise Problem(what, "part", "take a part of Lattice ECP5 or iCE40: `flow parts` names them", key="target.part")
     if grade and grade not in part.grades:

@@ -248,7 +248,7 @@ def _yosys() -> Finding:
 
 
 def _nextpnr() -> list[Finding]:
-    from ...build.route.nextpnr import PROGRAMS
+    from ...build.route import PROGRAMS
     from .tools import INSTALL_NEXTPNR, nextpnr_command
 
     found = {program: nextpnr_command(program) for program in PROGRAMS.values()}

@@ -7,6 +7,7 @@ import pytest
 from bnnflow import Problem
 from bnnflow.build.cost import estimate
 from bnnflow.build.parts import BLOCK_BITS, PRICES, Part, board_names, known_parts, part
+from bnnflow.build.route import is_placed
 from bnnflow.build.schedule import fits, fold
 from bnnflow.build.synth.families import FAMILIES
 
@@ -71,6 +72,21 @@ def test_a_misspelt_name_says_the_closest(wrong: str, near: str) -> None:
 def test_blocks_of_other_sizes_count_as_those_of_18_kbit(blocks: int, bits: int, made: int) -> None:
     """SB_RAM40_4K is 8 bits wide at 512 words, so a memory of 36 bits and 512 words takes five."""
     assert Part("any", 1, blocks, block_bits=bits).bram18 == made
+
+
+def test_parts_of_a_family_have_its_blocks_and_tables() -> None:
+    """Costs are counted in the family's sizes; files of users are held to the same."""
+    for one in known_parts():
+        if one.family:
+            family = FAMILIES[one.family]
+            assert (one.block_bits, one.lut_inputs) == (family.block_bits, family.lut_inputs), one.name
+
+
+def test_a_part_is_placed_where_its_family_has_a_program() -> None:
+    options = ("--45k",)
+    assert is_placed(Part("any", 1, 0, family="ecp5", nextpnr=options))
+    assert not is_placed(Part("any", 1, 0, family="xc7", nextpnr=options))
+    assert not is_placed(Part("any", 1, 0, family="ecp5"))
 
 
 def test_memory_of_every_kind_counts() -> None:

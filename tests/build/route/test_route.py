@@ -13,8 +13,9 @@ import pytest
 
 from bnnflow import CHECK_FAILED, TOOL_MISSING, USER_INPUT, Problem
 from bnnflow.build.parts import known_parts, part
+from bnnflow.build.route import PROGRAMS
 from bnnflow.build.route.harness import harnessed
-from bnnflow.build.route.nextpnr import PROGRAMS, Netlists, Nextpnr, Target, routed
+from bnnflow.build.route.nextpnr import Netlists, Nextpnr, Target, routed
 from bnnflow.build.rtl.design import design
 from bnnflow.build.synth.families import FAMILIES
 from bnnflow.build.synth.logic_cells import logic_cells

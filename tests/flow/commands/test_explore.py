@@ -118,6 +118,8 @@ def test_an_earlier_first_image_than_any_of_the_front_gives(net: Path, capsys: p
     assert chosen["chosen"]["latency_us"] <= reach + 0.02
     number = chosen["chosen"]["number"]
     assert chosen["designs"][number - 1]["number"] == number <= len(every["designs"]) + 1
+    said = any("is not of the front" in note for note in chosen["notes"])
+    assert said == (number > len(every["designs"]))
 
 
 def test_what_a_refusal_lacks_is_named(net: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ import numpy as np
 import onnx
 import pytest
 
+import bnnflow as bf
 from bnnflow.flow.cli import app as cli
+from bnnflow.flow.recipe.file import load_recipe
 from bnnflow.transforms.ir.ops import LabelSelect, Mvau
 from bnnflow.transforms.reading.read import read
 from tests.places import DATA
@@ -293,6 +296,18 @@ def test_a_graph_that_stays_folded_has_no_target_rate(
     made = ran(capsys, "estimate", net, "--fps", 2_000_000, "-o", tmp_path / "folded.onnx")
     assert made["target"]["fps"] == 2_000_000
     assert ran(capsys, "estimate", tmp_path / "folded.onnx")["target"]["fps"] is None
+
+
+def test_fifos_are_as_deep_as_the_run_has_them(net: Path, tmp_path: Path) -> None:
+    """Where nothing is said: the run's `rtl.fifo`; 2 for a file."""
+    recipe = tmp_path / "model.yaml"
+    recipe.write_text("data: {name: digits}\nmodel: {arch: mlp, hidden: [16]}\nrtl: {fifo: 16}\n")
+    opened = bf.load(net)
+    of_run = replace(opened, recipe=load_recipe(recipe))
+    assert [each.cycles(fps=1000).fifo_depth for each in (opened, of_run)] == [2, 16]
+    assert of_run.cycles(fps=1000, fifo=0).fifo_depth == 0
+    fifos = [each.estimate(fps=1000).fifos for each in (opened, of_run)]
+    assert [each.depth for each in fifos if each is not None] == [2, 16]
 
 
 def test_an_interval_needs_two_images(net: Path, capsys: pytest.CaptureFixture[str]) -> None:

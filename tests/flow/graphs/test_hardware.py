@@ -89,6 +89,8 @@ def test_constants_of_one_word_are_wires(tools: Tools, tmp_path: Path) -> None:
     found = cosimulated(made, images_of(made), Checks(), written(made, tmp_path), tools)
     assert found.unexpected == [] and found.equal
     assert len(np.unique(outputs(made, images_of(made)), axis=0)) > 1
+    one = cosimulated(made, images_of(made, 1), Checks(stalls=0), tmp_path, tools)
+    assert one.equal and one.interval_cycles is None and one.predicted_interval is None, "one image has no interval"
     held = [path.name for path in (tmp_path / "memories").iterdir() if "weights" in path.name]
     assert len(held) == 1, "signs of whole matrices are read as ever"
     assert warns_of_nothing(tmp_path / path for path in made.design.files if path.endswith(".sv"))
