@@ -21,8 +21,9 @@ from rtl import folded
 
 from bnnflow.build.calibrated.table import table
 from bnnflow.build.cost_models.bnnflow import Bnnflow
-from bnnflow.build.explore import MULTIPLIER_LUT, Choice, Space
+from bnnflow.build.explore import Space
 from bnnflow.build.pareto import best
+from bnnflow.build.points import MULTIPLIER_LUT, Choice
 from bnnflow.transforms.ir.ops import Pool
 
 RAMS = 280

@@ -9,16 +9,16 @@ such order: there each unit in turn takes its cheapest folding beside its neighb
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache, cached_property
+from functools import cached_property
 from itertools import pairwise
 from math import inf, lcm
 
 import numpy as np
 
 from ..transforms.ir.graph import Graph, Node
-from ..transforms.ir.ops import Mvau, Pool, SlidingWindow, Unit
+from ..transforms.ir.ops import Mvau, SlidingWindow, Unit
 from ..transforms.ir.tensor import Array, TensorType
 from ..transforms.streams import Converter, Stream, input_width, output_width
 from .cost import estimate, registers
@@ -26,77 +26,10 @@ from .cost_models.base import Widths
 from .cost_models.bnnflow import Bnnflow, image_cycles
 from .finn_formulas import FinnCost
 from .pareto import best
-from .parts import Part
+from .points import MULTIPLIER_LUT, WEIGHED, Choice, Point, Ways
 from .rtl.modules import FEW_WORDS
-from .schedule import foldings, like_folded, refolded, sizes
-
-# What two resources are weighed: LUTs, with multipliers as so many, and block RAMs.
-_WEIGHED, MULTIPLIER_LUT = 2, 80
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Choice:
-    """A way to build a unit.
-
-    Attributes:
-        op: folded, with its memories' style.
-        entry, leave: values a word of what it reads and writes.
-        cycles: an image.
-        dsp, ff: multipliers and registers.
-        cost: (2,) LUTs, those that are memories and what multipliers are worth among them, and block RAMs.
-    """
-
-    op: Unit
-    entry: int
-    leave: int
-    cycles: int
-    dsp: int
-    ff: int
-    cost: Array
-
-
-@dataclass(frozen=True, slots=True)
-class Point:
-    """A design.
-
-    Attributes:
-        ops: of the units, by name.
-        cycles: an image, of the slowest unit.
-        lut, bram18, dsp, ff: estimated, with FIFOs of two words; LUTs that are memories count as LUTs, `bram18` are
-            block RAMs of the family's size. Registers are not weighed, as parts have more of them than a design needs.
-    """
-
-    ops: Mapping[str, Unit]
-    cycles: int
-    lut: int
-    bram18: int
-    dsp: int
-    ff: int
-
-    def graph(self, graph: Graph) -> Graph:
-        """A graph folded so."""
-        return graph.with_nodes(
-            tuple(
-                replace(node, op=like_folded(node.op, self.ops[node.name]))
-                if isinstance(node.op, Unit) and node.name in self.ops
-                else node
-                for node in graph.nodes
-            )
-        )
-
-    def share(self, part: Part) -> float:
-        """Of a part's LUTs, block RAMs and multipliers, added up; what it has none of counts nothing."""
-        pairs = ((self.lut, part.lut), (self.bram18, part.block_rams), (self.dsp, part.dsp))
-        return sum(taken / there for taken, there in pairs if there)
-
-    def fits(self, part: Part) -> bool:
-        """Whether the part has as much."""
-        pairs = ((self.lut, part.lut), (self.bram18, part.block_rams), (self.dsp, part.dsp))
-        return all(taken <= there for taken, there in pairs) and (not part.ff or self.ff <= part.ff)
-
-
-# Choices by the name of their unit and the widths of words that it reads and writes.
-_Ways = Mapping[str, Mapping[tuple[int, int], Sequence[Choice]]]
+from .schedule import foldings, refolded, sizes
+from .search import along, settled
 
 
 @dataclass(slots=True)
@@ -204,7 +137,7 @@ class Space:
                 here = replace(node, op=op)
                 cost = self.model.unit(here, types, width, depths)
                 entry, leave, row = input_width(here, self.graph), output_width(here, self.graph), _row(cost)
-                yield Choice(op, entry, leave, cost.cycles, cost.dsp, cost.ff, row[:_WEIGHED])
+                yield Choice(op, entry, leave, cost.cycles, cost.dsp, cost.ff, row[:WEIGHED])
 
     def converter(self, kind: TensorType, wide: int, wanted: int) -> Array:
         """(3,) LUTs, block RAMs and registers of what joins words of two widths; infinite where nothing does."""
@@ -216,13 +149,13 @@ class Space:
     def _converter(self, kind: TensorType, wide: int, wanted: int) -> Array:
         size = int(np.prod(kind.shape))
         if wide == wanted:
-            return np.zeros(_WEIGHED + 1)
+            return np.zeros(WEIGHED + 1)
         between = lcm(wide, wanted)
         ends = [wide, wanted] if between in (wide, wanted) else [wide, between, wanted]
         if any(size % each for each in ends):
-            return np.full(_WEIGHED + 1, inf)
+            return np.full(WEIGHED + 1, inf)
         streams = [Stream("", "", "", each, size // each, kind) for each in ends]
-        total = np.zeros(_WEIGHED + 1)
+        total = np.zeros(WEIGHED + 1)
         for one, two in pairwise(streams):
             total += _row(self.model.converter(Converter("", one, two), 2))
         return total
@@ -269,8 +202,8 @@ class Space:
         ways = self.cheap(cycles)
         return self._designs(ways, rams) if all(ways.values()) else []
 
-    def _designs(self, ways: _Ways, rams: int) -> list[Point]:
-        return _along(self, ways, rams) if self.is_chain else _settled(self, ways, rams)
+    def _designs(self, ways: Ways, rams: int) -> list[Point]:
+        return along(self, ways, rams) if self.is_chain else settled(self, ways, rams)
 
     def front(self, rams: int, most: int | None = None) -> list[Point]:
         """Designs that no other beats in cycles and both resources, fastest first.
@@ -319,164 +252,3 @@ def _worth(ways: Iterator[Choice]) -> Iterator[Choice]:
     for group in alike.values():
         table = np.array([[each.cycles, *each.cost] for each in group])
         yield from (group[place] for place in best(table))
-
-
-@dataclass(frozen=True, slots=True)
-class _Designs:
-    """Designs up to a unit, for each width of the words that it writes.
-
-    Attributes:
-        luts: (block RAMs,) the fewest LUTs of a design with exactly so many block RAMs.
-        before: (block RAMs,) of it, the width of the words that the unit before writes, and its block RAMs.
-        chosen: (block RAMs,) of it, the place of the unit's choice among `ways`.
-        ways: choices.
-    """
-
-    luts: Array
-    before: Array
-    chosen: Array
-    ways: Sequence[Choice]
-
-
-def _along(space: Space, ways_of: _Ways, rams: int) -> list[Point]:
-    """The designs of a chain of given choices, of at most so many block RAMs."""
-    made: list[dict[int, _Designs]] = []
-    tensor = space.graph.input
-    size = 1 + rams
-    for node in space.units:
-        groups = ways_of[node.name]
-        entries = {
-            entry: _joined(space, made[-1] if made else None, node, tensor, entry, size)
-            for entry in dict.fromkeys(entry for entry, _ in groups)
-        }
-        found: dict[int, list[tuple[int, Choice]]] = {}
-        for (entry, leave), ways in groups.items():
-            found.setdefault(leave, []).extend((entry, each) for each in ways)
-        made.append({leave: _added(entries, pairs, size) for leave, pairs in found.items()})
-        tensor = node.name
-    last = made[-1]
-    ends = [(leave, int(place)) for leave, held in last.items() for place in np.flatnonzero(np.isfinite(held.luts))]
-    table = np.array([[last[leave].luts[place], place] for leave, place in ends]).reshape(-1, 2)
-    return [_traced(space, made, *ends[place]) for place in best(table)]
-
-
-def _joined(
-    space: Space, before: Mapping[int, _Designs] | None, node: Node, tensor: str, entry: int, size: int
-) -> tuple[Array, Array]:
-    """Designs up to the words that a unit reads: LUTs by block RAMs, and width and block RAMs of those before."""
-    rams = np.arange(size)
-    if before is None:
-        luts, first = np.full(size, inf), space.entrance(entry)
-        if first[1] < size:
-            luts[int(first[1])] = first[0]
-        return luts, np.stack([np.zeros(size, int), rams], axis=1)
-    # A pool takes the channels in the groups in which its window gives them.
-    leaves = [leave for leave in before if not isinstance(node.op, Pool) or leave == entry]
-    kind = space.graph.types[tensor]
-    table, moved = np.full((len(leaves), size), inf), np.zeros(len(leaves), int)
-    for row, leave in enumerate(leaves):
-        more = space.converter(kind, leave, entry)
-        if np.isfinite(more[0]) and more[1] < size:
-            moved[row] = int(more[1])
-            table[row, moved[row] :] = before[leave].luts[: size - moved[row]] + more[0]
-    if not leaves:
-        return np.full(size, inf), np.zeros((size, 2), int)
-    chosen = table.argmin(axis=0)
-    return table[chosen, rams], np.stack([np.array(leaves)[chosen], rams - moved[chosen]], axis=1)
-
-
-def _added(entries: Mapping[int, tuple[Array, Array]], pairs: Sequence[tuple[int, Choice]], size: int) -> _Designs:
-    table = np.full((len(pairs), size), inf)
-    for row, (entry, each) in enumerate(pairs):
-        rams = min(int(each.cost[1]), size)
-        table[row, rams:] = entries[entry][0][: size - rams] + each.cost[0]
-    chosen = table.argmin(axis=0)
-    number = np.arange(size)
-    places = {entry: place for place, entry in enumerate(entries)}
-    of_entries = np.stack([before for _, before in entries.values()])
-    entry_of = np.array([places[entry] for entry, _ in pairs])[chosen]
-    added = np.array([int(each.cost[1]) for _, each in pairs])[chosen]
-    before = of_entries[entry_of, np.maximum(number - added, 0)]
-    # Where there is no design, what stands there is never read.
-    return _Designs(table[chosen, number], before, chosen, [each for _, each in pairs])
-
-
-def _traced(space: Space, made: Sequence[Mapping[int, _Designs]], leave: int, rams: int) -> Point:
-    ops: dict[str, Unit] = {}
-    slowest, dsp, ff = 0, 0, 0
-    lut, bram18 = float(made[-1][leave].luts[rams]), rams
-    read = [space.graph.input, *(node.name for node in space.units)]
-    for node, tensor, designs in zip(reversed(space.units), reversed(read[:-1]), reversed(made), strict=True):
-        held = designs[leave]
-        choice = held.ways[held.chosen[rams]]
-        ops[node.name] = choice.op
-        slowest, dsp = max(slowest, choice.cycles), dsp + choice.dsp
-        leave, rams = int(held.before[rams, 0]), int(held.before[rams, 1])
-        first = tensor == space.graph.input
-        kind = space.graph.types[tensor]
-        ahead = space.entrance(choice.entry) if first else space.converter(kind, leave, choice.entry)
-        ff += choice.ff + int(ahead[_WEIGHED])
-    return Point(dict(reversed(ops.items())), slowest, round(lut - MULTIPLIER_LUT * dsp), bram18, dsp, ff)
-
-
-# Weights of block RAMs against LUTs with which graphs that are no chain are searched: LUTs that one is worth.
-_WORTH = (10, 30, 100, 300, 1000)
-
-
-def _settled(space: Space, ways_of: _Ways, rams: int) -> list[Point]:
-    """Designs of a graph with branches: each unit at its cheapest beside its neighbours."""
-    found = [_settled_at(space, ways_of, np.array([1, worth])) for worth in _WORTH]
-    points = [point for point in found if point is not None and point.bram18 <= rams]
-    table = np.array([[point.lut, point.bram18] for point in points]).reshape(-1, _WEIGHED)
-    return [points[place] for place in best(table)]
-
-
-def _settled_at(space: Space, ways_of: _Ways, weights: Array) -> Point | None:
-    # Of the ways that read and write the same words, only the cheapest can be chosen.
-    ways: dict[str, list[tuple[Choice, float]]] = {}
-    for name, groups in ways_of.items():
-        weighed = ([(each, float(each.cost @ weights)) for each in group] for group in groups.values())
-        ways[name] = [min(group, key=lambda pair: pair[1]) for group in weighed]
-    chosen = {name: min(held, key=lambda pair: pair[1]) for name, held in ways.items()}
-    graph = space.graph
-    names = {node.name for node in space.units}
-    makers = {node.name: [_maker(graph, tensor, names) for tensor in node.inputs] for node in space.units}
-    readers: dict[str, list[str]] = {}
-    for name, held in makers.items():
-        for maker in held:
-            readers.setdefault(maker, []).append(name)
-    pools = {node.name for node in space.units if isinstance(node.op, Pool)}
-
-    @cache
-    def between(maker: str, leave: int, entry: int, pool: bool) -> float:
-        if maker == graph.input or leave == entry:
-            return 0.0
-        return inf if pool else float(space.converter(graph.types[maker], leave, entry)[:_WEIGHED] @ weights)
-
-    def cost(name: str, way: Choice, own: float) -> float:
-        total = own
-        for maker in makers[name]:
-            total += between(maker, chosen[maker][0].leave if maker in chosen else 0, way.entry, name in pools)
-        for reader in readers.get(name, []):
-            total += between(name, way.leave, chosen[reader][0].entry, reader in pools)
-        return total
-
-    for _ in range(2 * len(names)):
-        changed = False
-        for node in space.units:
-            now = min(ways[node.name], key=lambda pair: cost(node.name, *pair))
-            if cost(node.name, *now) < cost(node.name, *chosen[node.name]):
-                chosen[node.name], changed = now, True
-        if not changed:
-            break
-    if any(not np.isfinite(cost(name, *pair)) for name, pair in chosen.items()):
-        return None
-    point = Point({name: way.op for name, (way, _) in chosen.items()}, 0, 0, 0, 0, 0)
-    return space.point(point.graph(graph))
-
-
-def _maker(graph: Graph, tensor: str, units: set[str]) -> str:
-    """The unit that makes a tensor, or the input."""
-    while tensor != graph.input and tensor not in units:
-        tensor = graph.node(tensor).input
-    return tensor

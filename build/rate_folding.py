@@ -13,8 +13,9 @@ from .calibrated.table import Table
 from .cost import UnitCost, beyond, estimate, usual_model
 from .cost_models import COST_MODELS, CostModel
 from .cost_models.bnnflow import Bnnflow
-from .explore import Point, Space
+from .explore import Space
 from .parts import Part, known_parts
+from .points import Point
 from .schedule import cycles_for, fold, out_of_reach, schedule, too_large
 
 FINNS = "exact"

@@ -13,7 +13,8 @@ from bnnflow import CHECK_FAILED, Problem
 
 from ...build.calibrated.table import Table
 from ...build.cost import Estimate, beyond, estimate, registers
-from ...build.explore import Point, Space
+from ...build.explore import Space
+from ...build.points import Point
 from ...sim.pipeline import Timing
 from ...transforms.ir.graph import Graph
 from ..graphs.folding import Wanted

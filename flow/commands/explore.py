@@ -13,8 +13,9 @@ from bnnflow import CHECK_FAILED, Problem
 
 from ...build.cost import block_note, model_for
 from ...build.cost_models.bnnflow import Bnnflow
-from ...build.explore import Point, Space
+from ...build.explore import Space
 from ...build.finn_reports import folding, unit_names
+from ...build.points import Point
 from ...build.rate_folding import larger_part
 from ...build.schedule import cycles_for, highest_rate
 from ...sim.pipeline import fifo_names

@@ -11,8 +11,9 @@ from bnnflow import CHECK_FAILED, Problem
 from bnnflow.build.calibrated.table import table
 from bnnflow.build.cost import beyond, estimate
 from bnnflow.build.cost_models.bnnflow import Bnnflow
-from bnnflow.build.explore import Point, Space
+from bnnflow.build.explore import Space
 from bnnflow.build.parts import part
+from bnnflow.build.points import Point
 from bnnflow.flow.commands.explore import Asked, explore
 from bnnflow.flow.graphs.fitting import with_fifos
 from bnnflow.flow.graphs.folding import FPS, Wanted, compile_and_fold
