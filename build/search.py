@@ -6,18 +6,34 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from math import inf
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 
 from ..transforms.ir.graph import Graph, Node
 from ..transforms.ir.ops import Pool, Unit
-from ..transforms.ir.tensor import Array
+from ..transforms.ir.tensor import Array, TensorType
 from .pareto import best
 from .points import MULTIPLIER_LUT, WEIGHED, Choice, Point, Ways
 
-if TYPE_CHECKING:
-    from .explore import Space
+
+class Searched(Protocol):
+    """What a search asks of a network: its units, and what stands between them (`explore.Space`)."""
+
+    graph: Graph
+
+    @property
+    def units(self) -> Sequence[Node]:
+        """In order."""
+
+    def converter(self, kind: TensorType, wide: int, wanted: int) -> Array:
+        """(3,) LUTs, block RAMs and registers of what joins words of two widths; infinite where nothing does."""
+
+    def entrance(self, wanted: int) -> Array:
+        """(3,) of the FIFO at the input, likewise."""
+
+    def point(self, folded: Graph) -> Point:
+        """The design that a folded graph of the network is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +53,11 @@ class _Designs:
     ways: Sequence[Choice]
 
 
-def along(space: Space, ways_of: Ways, rams: int) -> list[Point]:
+def along(space: Searched, ways_of: Ways, rams: int) -> list[Point]:
     """The designs of a chain that no other beats in LUTs and block RAMs.
 
     Args:
-        space: all designs of the network.
+        space: the network.
         ways_of: choices, of each unit one at least.
         rams: block RAMs that a design may have.
     """
@@ -66,7 +82,7 @@ def along(space: Space, ways_of: Ways, rams: int) -> list[Point]:
 
 
 def _joined(
-    space: Space, before: Mapping[int, _Designs] | None, node: Node, tensor: str, entry: int, size: int
+    space: Searched, before: Mapping[int, _Designs] | None, node: Node, tensor: str, entry: int, size: int
 ) -> tuple[Array, Array]:
     """Designs up to the words that a unit reads: LUTs by block RAMs, and width and block RAMs of those before."""
     rams = np.arange(size)
@@ -106,7 +122,7 @@ def _added(entries: Mapping[int, tuple[Array, Array]], pairs: Sequence[tuple[int
     return _Designs(table[chosen, number], before, chosen, [each for _, each in pairs])
 
 
-def _traced(space: Space, made: Sequence[Mapping[int, _Designs]], leave: int, rams: int) -> Point:
+def _traced(space: Searched, made: Sequence[Mapping[int, _Designs]], leave: int, rams: int) -> Point:
     ops: dict[str, Unit] = {}
     slowest, dsp, ff = 0, 0, 0
     lut, bram18 = float(made[-1][leave].luts[rams]), rams
@@ -128,7 +144,7 @@ def _traced(space: Space, made: Sequence[Mapping[int, _Designs]], leave: int, ra
 _WORTH = (10, 30, 100, 300, 1000)
 
 
-def settled(space: Space, ways_of: Ways, rams: int) -> list[Point]:
+def settled(space: Searched, ways_of: Ways, rams: int) -> list[Point]:
     """Designs of a graph with branches, each unit at its cheapest beside its neighbours; arguments as of `along`."""
     found = [_settled_at(space, ways_of, np.array([1, worth])) for worth in _WORTH]
     points = [point for point in found if point is not None and point.bram18 <= rams]
@@ -136,7 +152,7 @@ def settled(space: Space, ways_of: Ways, rams: int) -> list[Point]:
     return [points[place] for place in best(table)]
 
 
-def _settled_at(space: Space, ways_of: Ways, weights: Array) -> Point | None:
+def _settled_at(space: Searched, ways_of: Ways, weights: Array) -> Point | None:
     # Of the ways that read and write the same words, only the cheapest can be chosen.
     ways: dict[str, list[tuple[Choice, float]]] = {}
     for name, groups in ways_of.items():
