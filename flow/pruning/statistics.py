@@ -48,7 +48,8 @@ class StudyCell:
 def comparison(cells: Sequence[StudyCell], unpruned: Sequence[float]) -> Comparison:
     """Every criterion against the random draws of the same seed and amount.
 
-    The interval of a difference is 95 % and has two parts, added in squares. One is what another network, draw, or
+    The intervals of an amount's differences hold together with 95 % or more: of k criteria each has 1 - 0.05 / k
+    (Bonferroni). An interval has two parts, added in squares. One is what another network, draw, or
     order of images in fine-tuning would change: the spread of the random draws about the mean of their seed, pooled
     with the spread of the criterion's own differences over the seeds (Student's t with
     seeds * (draws - 1) + seeds - 1 degrees of freedom). The other is what other test images would change, from the
@@ -68,18 +69,20 @@ def _at(amount: float, every: Sequence[StudyCell], seeds: Sequence[int], unprune
     cells = [cell for cell in every if cell.amount == amount]
     chance = [np.array([c.right for c in cells if c.criterion == RANDOM and c.seed == seed]) for seed in seeds]
     within = sum(float(((right.mean(1) - right.mean()) ** 2).sum()) for right in chance)
+    names = list(dict.fromkeys(cell.criterion for cell in cells))
+    confidence = 1 - 0.05 / max(1, len(names) - 1)
     rows: list[ComparedRow | StudyRow] = []
-    for name in dict.fromkeys(cell.criterion for cell in cells):
+    for name in names:
         if name == RANDOM:
             rows.append(_row(name, [float(value) for right in chance for value in right.mean(1)], unpruned))
         else:
             mine = {cell.seed: cell.right for cell in cells if cell.criterion == name}
             rights = [mine[seed] for seed in seeds]
             row = _row(name, [float(right.mean()) for right in rights], unpruned)
-            rows.append(_versus(row, rights, chance, within))
+            rows.append(_versus(row, rights, chance, within, confidence))
     rows.sort(key=lambda row: -row.mean)
     fewer = 1 - cells[0].macs / cells[0].whole_macs
-    return StudyAmount(amount=amount, fewer=fewer, rows=rows)
+    return StudyAmount(amount=amount, fewer=fewer, confidence=confidence, rows=rows)
 
 
 def _row(name: str, accuracies: list[float], unpruned: Sequence[float]) -> StudyRow:
@@ -88,19 +91,21 @@ def _row(name: str, accuracies: list[float], unpruned: Sequence[float]) -> Study
     return StudyRow(criterion=name, accuracies=accuracies, mean=mean, against_unpruned=lost)
 
 
-def _versus(row: StudyRow, rights: Sequence[np.ndarray], chance: Sequence[np.ndarray], within: float) -> ComparedRow:
+def _versus(
+    row: StudyRow, rights: Sequence[np.ndarray], chance: Sequence[np.ndarray], within: float, confidence: float
+) -> ComparedRow:
     """One criterion against the draws: by seed (images,) and (draws, images); `within` as `_by_choice` takes it."""
     pairs = list(zip(rights, chance, strict=True))
     apart = np.array([right - drawn.mean(0) for right, drawn in pairs])
-    by_choice = _by_choice(apart.mean(1), within, len(chance[0]), apart.shape[1])
-    half = sqrt(by_choice**2 + _by_images(apart.mean(0)) ** 2)
+    by_choice = _by_choice(apart.mean(1), within, len(chance[0]), apart.shape[1], confidence)
+    half = sqrt(by_choice**2 + _by_images(apart.mean(0), confidence) ** 2)
     gap = float(apart.mean())
     beaten = sum(int((right.mean() > drawn.mean(1)).sum()) for right, drawn in pairs)
     verdict = "better" if gap > half else "worse" if gap < -half else "-"
     return extended(ComparedRow, row, gap=gap, half_width=half, beaten=beaten, verdict=verdict)
 
 
-def _by_choice(gaps: np.ndarray, within: float, draws: int, images: int) -> float:
+def _by_choice(gaps: np.ndarray, within: float, draws: int, images: int, confidence: float) -> float:
     """Half of the interval that networks, draws and orders leave: gaps (seeds,), sum of squares within the draws.
 
     No less than if one image came out differently in as many runs as can have gone unseen.
@@ -109,20 +114,20 @@ def _by_choice(gaps: np.ndarray, within: float, draws: int, images: int) -> floa
     freedom = seeds * (draws - 1) + seeds - 1
     # A gap has the variance of one run and of the mean of the draws.
     squares = within + float(((gaps - gaps.mean()) ** 2).sum()) / (1 + 1 / draws)
-    spread = student_t(freedom) * sqrt(squares / freedom * (1 + 1 / draws) / seeds)
-    return max(spread, unseen(seeds * (draws + 1)) / images)
+    spread = student_t(freedom, confidence) * sqrt(squares / freedom * (1 + 1 / draws) / seeds)
+    return max(spread, unseen(seeds * (draws + 1), confidence) / images)
 
 
-def _by_images(apart: np.ndarray) -> float:
+def _by_images(apart: np.ndarray, confidence: float) -> float:
     """Half of the interval that the choice of test images leaves: apart (images,), mean difference on each.
 
     No less than if as many images as can have gone unseen were told apart, each by 1.
     """
-    spread = normal() * float(apart.std(ddof=1)) / sqrt(len(apart)) if len(apart) > 1 else 1.0
-    return max(spread, unseen(len(apart)))
+    spread = normal(confidence) * float(apart.std(ddof=1)) / sqrt(len(apart)) if len(apart) > 1 else 1.0
+    return max(spread, unseen(len(apart), confidence))
 
 
-HEADINGS = ("criterion", "accuracy, % (range)", "to unpruned", "to chance, 95 %", "beaten", "verdict")
+HEADINGS = ("criterion", "accuracy, % (range)", "to unpruned", "to chance, 95 % for all", "beaten", "verdict")
 
 
 def table_rows(found: Comparison, at: StudyAmount) -> list[tuple[str, ...]]:
@@ -153,16 +158,13 @@ def title(found: Comparison, at: StudyAmount) -> str:
 
 def conclusion(at: StudyAmount) -> str:
     """What an amount's table shows and what not, in a sentence."""
-    rivals = len(at.rows) - 1
     compared = [row for row in at.rows if isinstance(row, ComparedRow)]
     told = {word: [row.criterion for row in compared if row.verdict == word] for word in ("better", "worse")}
     said = [f"{word} than chance: {', '.join(names)}" for word, names in told.items() if names]
     if not said:
         return "No criterion is told apart from chance."
-    # each of them has one chance in twenty
-    return (
-        f"{'; '.join(said).capitalize()}. Of {rivals} criteria alike, {0.05 * rivals:.1f} would be told apart by luck."
-    )
+    intervals = f"The {len(compared)} intervals hold together" if len(compared) > 1 else "The interval holds"
+    return f"{'; '.join(said).capitalize()}. {intervals} with a probability of 95 %."
 
 
 def study_tables(found: Comparison) -> str:

@@ -140,7 +140,7 @@ class ComparedRow(StudyRow):
 
     Attributes:
         gap: mean less that of the random draws of the same seeds.
-        half_width: of its 95 % interval.
+        half_width: of its interval, which has the amount's `confidence`.
         beaten: random draws of the same seed that were less accurate.
         verdict: "better", "worse" or "-", where it is not told apart.
     """
@@ -158,11 +158,13 @@ class StudyAmount:
     Attributes:
         amount: share of each group that went, 0 to 1.
         fewer: share of the binary products that went, 0 to 1.
+        confidence: of each interval, 0 to 1, so that all of them hold together with 0.95.
         rows: the best first.
     """
 
     amount: float
     fewer: float
+    confidence: float
     rows: list[ComparedRow | StudyRow]
 
 

@@ -76,7 +76,7 @@ def _gaps(axes: Axes, at: StudyAmount, names: list[str], colours: Mapping[str, A
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.grid(visible=False, axis="y")
     axes.set_title(f"{100 * at.amount:g} % of every layer")
-    axes.set_xlabel("points above chance, 95 %")
+    axes.set_xlabel("points above chance, 95 % for all")
 
 
 def _blind(name: str) -> bool:
