@@ -64,9 +64,10 @@ class Quantizer:
             # sign(0) = 0 makes two edges, at 0 and just above it.
             closed = {1: (True,), -1: (False,), 0: (True, False)}[op.zero]
             return Quantizer((0,) * len(closed), closed, ONE, -1, 2 if op.zero else 1)
-        finest = min(fractions(op.scale))
-        low = min(max(op.low, least // finest - 1), op.high - 1)
-        high = max(min(op.high, -(-greatest // finest) + 1), low + 1)
+        # Below 0 the finest step is what is furthest from 0, above it the coarsest; each end may lie on either side.
+        steps = min(fractions(op.scale)), max(fractions(op.scale))
+        low = min(max(op.low, min(least // step for step in steps) - 1), op.high - 1)
+        high = max(min(op.high, max(-(-greatest // step) for step in steps) + 1), low + 1)
         if high - low > _MOST_LEVELS:
             raise Problem(f"a quantizer gives {high - low:,} levels", hint="quantize to 8 bits or fewer")
         levels = range(low + 1, high + 1)

@@ -102,8 +102,10 @@ class Protections:
         """`CODE` of all memories, `NAME=CODE` of one, or several of these with commas between them.
 
         Raises:
-            Problem: as for `Protection.parse`; a name that has two.
+            Problem: as for `Protection.parse`; an empty text; a name that has two.
         """
+        if not text.strip():
+            raise Problem("a protection of no name", "protection", f"one of {', '.join(CODES)}, or NAME=CODE")
         found = {name: Protection.parse(code) for name, code in named(text).items()}
         rest = found.pop("", Protection())
         return Protections(rest, found)

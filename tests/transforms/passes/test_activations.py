@@ -173,6 +173,28 @@ def test_an_unquantized_activation_of_few_values_goes_into_a_layer() -> None:
         assert np.array_equal(reference.run(stage.graph, EVERY)[stage.graph.output], theirs), stage.level
 
 
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.integers(-4, 4), min_size=CHANNELS, max_size=CHANNELS),
+    st.integers(-16, 16),
+    st.booleans(),
+    st.integers(2, 5),
+)
+def test_steps_of_channels_reach_as_far_as_their_values(steps: list[int], offset: int, signed: bool, bits: int) -> None:
+    """Behind an offset values may lie on one side of 0, where the coarsest step of a channel is nearest to it."""
+    build = network("Relu", behind=(0.5, float(offset)))
+    scales = build.constant(2.0 ** np.array(steps).reshape(1, -1, 1, 1))
+    names = [scales, build.constant(0.0), build.constant(float(bits))]
+    build.add("Quant", *names, domain="qonnx.custom_op.general", signed=int(signed), narrow=0, rounding_mode="ROUND")
+    build.add("Flatten", axis=1)
+    build.add("Gemm", build.binary_weight(3, CHANNELS), transB=1)
+    model = build.model((1, 1, 1), 3, annotate=True)
+    theirs = by_onnxruntime(model)
+    # Where no channel changes, the input would be asked for.
+    for stage in stages(with_contract(read(model), parse_contract("uint8, partial"))):
+        assert np.array_equal(reference.run(stage.graph, EVERY)[stage.graph.output], theirs), stage.level
+
+
 @pytest.mark.parametrize("dynamo", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_modules_of_torch(dynamo: bool, tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
