@@ -17,7 +17,7 @@ def admitted(graph: Graph, images: Array) -> Array:
     """Images as the kernels take them.
 
     Raises:
-        Problem: they do not have the input's shape or range, or are not finite.
+        Problem: they do not have the input's shape, range or step, or are not finite.
     """
     if images.shape[1:] != graph.input_type.shape:
         raise Problem(
@@ -45,6 +45,12 @@ def admitted(graph: Graph, images: Array) -> Array:
             f"input {graph.input!r} of {graph.name!r}",
             choices() if whole and images.dtype.kind != "f" else divided,
         )
+    step = graph.input_type.step
+    if step > 1 and np.any(between := (images.astype(np.int64) - low) % step):
+        first = images.flat[int(np.flatnonzero(between)[0])]
+        wanted = "-1 and +1" if graph.input_type.is_bipolar else f"{low}, {low + step}, ... {high}"
+        what = f"the graph wants {wanted} alone, the images hold {first:g}"
+        raise Problem(what, f"input {graph.input!r} of {graph.name!r}", "give 2 * bits - 1 for bits that are -1 and +1")
     return images.astype(np.uint8, copy=False) if low >= 0 and high <= 255 else images.astype(np.int64)
 
 

@@ -155,7 +155,7 @@ def _back(graph: Graph, data: Array) -> Array:
 def _values(graph: Graph, contract: InputContract, data: Array) -> Array:
     """The network's inputs of data."""
     low, high, step = contract.data_range
-    if data.size and (data.min() < low or data.max() > high or (step > 1 and np.any((data - low) % step))):
+    if data.size and (data.min() < low or data.max() > high or (step > 1 and np.any((data.astype(np.int64) - low) % step))):
         what = f"the data are {data.min()} to {data.max()}, the input takes {contract.datatype}"
         raise Problem(what, _place(graph), f"give data of this type, or say what else they are: {choices()}")
     channels = graph.input_type.shape[0 if graph.channels_first else -1]

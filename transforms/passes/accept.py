@@ -271,7 +271,8 @@ def check_levels(graph: Graph) -> None:
     codes = codes_of(quantizer)
     assert codes is not None
     least, greatest = codes.kind.range
-    levels = (greatest - least) // codes.kind.step + 1
+    # Whether a sign has a level for 0 says nothing of the data: most never are.
+    levels = 2 if isinstance(quantizer, Sign) else (greatest - least) // codes.kind.step + 1
     found = [np.unique(np.round(column, 9), return_counts=True) for column in made.T]
     reached = max(len(values) for values, _ in found)
     unit = float(codes.unit.max()) * codes.kind.step

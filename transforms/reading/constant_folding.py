@@ -12,7 +12,18 @@ import onnx
 from bnnflow import Problem
 
 from ..ir.tensor import Array
-from .constants import Constant, Levels, attributes, bipolar_constant, bounded, quantize, smallest, width
+from .constants import (
+    Constant,
+    Levels,
+    attributes,
+    bipolar_constant,
+    bounded,
+    integer_range,
+    quantize,
+    quantized_type,
+    smallest,
+    width,
+)
 
 Settings = dict[str, Any]
 Inputs = list[Any]
@@ -123,7 +134,14 @@ def _reduce(function: Callable[..., Array]) -> Fold:
 
 
 def _cast(settings: Settings, x: Inputs) -> Array:
-    return np.asarray(x[0].astype(onnx.helper.tensor_dtype_to_np_dtype(int(settings["to"]))))
+    kind = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(int(settings["to"])))
+    if x[0].dtype.kind == "f" and kind.kind not in "fb":
+        low, high = integer_range(kind)
+        whole = np.trunc(x[0].astype(np.float64))
+        if not np.all((low <= whole) & (whole <= high)):
+            what = f"a constant that {kind} does not hold is cast to it, which gives other integers in each program"
+            raise Problem(what, hint="clip it before, or store integers")
+    return np.asarray(x[0].astype(kind))
 
 
 def _concat(settings: Settings, x: Inputs) -> Array:
@@ -225,12 +243,14 @@ def _along(value: Array, axis: int, rank: int) -> Array:
 
 def _quantize_linear(settings: Settings, x: Inputs) -> Array:
     axis, rank = int(settings.get("axis", 1)), x[0].ndim
-    zero = x[2] if len(x) > 2 and x[2] is not None else np.zeros(1, np.uint8)
-    ends = np.iinfo(zero.dtype)
+    given = x[2] if len(x) > 2 and x[2] is not None else None
+    kind = quantized_type(given, int(settings.get("output_dtype", 0)))
+    low, high = integer_range(kind)
+    zero = np.zeros(1) if given is None else given
     levels = np.round(x[0] / _along(x[1], axis, rank)) + _along(zero, axis, rank).astype(np.float32)
     if not np.all(np.isfinite(levels)):
         raise Problem("a quantized constant holds NaN or infinity", hint="train again or repair the file")
-    return np.asarray(np.clip(levels, ends.min, ends.max).astype(zero.dtype))
+    return np.asarray(np.clip(levels, low, high).astype(kind))
 
 
 def _dequantize_linear(settings: Settings, x: Inputs) -> Levels:
@@ -238,10 +258,8 @@ def _dequantize_linear(settings: Settings, x: Inputs) -> Levels:
         raise Problem("quantization in blocks is not supported", hint="use one scale for all or one per filter")
     axis, rank = int(settings.get("axis", 1)), x[0].ndim
     zero = np.asarray(x[2]).reshape(-1) if len(x) > 2 and x[2] is not None else np.zeros(1, np.int64)
-    if x[0].dtype.kind not in "iu":
-        raise Problem(f"constants of type {x[0].dtype} cannot be dequantized", hint="quantize to integers")
-    ends = np.iinfo(x[0].dtype)
-    kind = smallest(int(ends.min) - int(zero.max()), int(ends.max) - int(zero.min()))
+    low, high = integer_range(x[0].dtype)
+    kind = smallest(low - int(zero.max()), high - int(zero.min()))
     integers = x[0].astype(kind) - _along(zero, axis, rank).astype(kind)
     return Levels(integers, np.asarray(_along(x[1], axis, rank), np.float32))
 

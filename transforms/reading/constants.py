@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import onnx
 from onnx import numpy_helper
@@ -17,6 +18,7 @@ from ..ir.tensor import Array
 
 # No tensor of a network for small devices comes near; a damaged size that does is refused before it is allocated.
 MOST_VALUES = 2**28
+_NARROW = tuple(np.dtype(kind) for kind in (ml_dtypes.int2, ml_dtypes.uint2, ml_dtypes.int4, ml_dtypes.uint4))
 _MADE = 2**24
 _KEPT = 2**18
 
@@ -111,13 +113,37 @@ def to_array(tensor: onnx.TensorProto) -> Array:
         raise Problem(f"a constant of shape {sizes} is impossible", where, "the file may be damaged")
     try:
         array = numpy_helper.to_array(tensor)
-        if tensor.data_type in (onnx.TensorProto.INT4, onnx.TensorProto.UINT4):
-            array = array.astype(np.int8)
     except (ValueError, TypeError, KeyError, NotImplementedError, OverflowError) as error:
         raise Problem(f"a constant's data do not fit its shape {sizes}", where, "the file may be damaged") from error
-    if array.dtype.kind not in "fiub":
+    if array.dtype.kind not in "fiub" and array.dtype not in _NARROW:
         raise Problem(f"a constant of type {array.dtype} is not supported", where, "store numbers")
     return array
+
+
+def integer_range(kind: np.dtype[Any]) -> tuple[int, int]:
+    """Least and greatest integer of a type, those of fewer than 8 bits too.
+
+    Raises:
+        Problem: it is of no integers.
+    """
+    if kind.kind not in "iu" and kind not in _NARROW:
+        raise Problem(f"numbers of type {kind} are no integers", hint="quantize to integers")
+    ends = ml_dtypes.iinfo(kind)
+    return int(ends.min), int(ends.max)
+
+
+def quantized_type(zeros: Array | None, stated: int) -> np.dtype[Any]:
+    """What QuantizeLinear makes: the type of its zero point, else `output_dtype` where it is not 0, else uint8.
+
+    Raises:
+        Problem: both are there and differ.
+    """
+    named = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(stated)) if stated else None
+    if zeros is None:
+        return named or np.dtype(np.uint8)
+    if named is not None and named != zeros.dtype:
+        raise Problem(f"QuantizeLinear gives {named} by output_dtype and {zeros.dtype} by its zero point")
+    return zeros.dtype
 
 
 def attributes(node: onnx.NodeProto) -> dict[str, Any]:

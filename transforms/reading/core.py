@@ -27,7 +27,7 @@ from .constant_folding import folded_outputs
 from .constants import Constant, Levels
 from .finite import check_attributes, check_made, check_read
 from .layout import reads_channels_last
-from .live import End, Live, PendingWindow, Steps, Turned
+from .live import End, Live, PendingWindow, Steps, Turned, Signs
 from .sign_tables import computed, table_of
 
 # Types of stored inputs that say what they hold.
@@ -58,6 +58,8 @@ class Reader:
         self.constants = constants.Constants(model)
         self.datatypes = constants.datatypes(model)
         self.live: dict[str, Live] = {}
+        # By tensor of the graph, so that what is computed of one has none of its own accord.
+        self.signs: dict[str, Signs] = {}
         self.nodes: list[Node] = []
         self.types: dict[str, TensorType] = {}
         self.notes: list[str] = []
@@ -221,11 +223,11 @@ class Reader:
         for x in lives:
             if x.pending is not None and not isinstance(x.pending, how.takes):
                 raise _unfinished(x.pending)
-        signs = table_of(self, node) if all(x.signs for x in lives) else None
+        signs = table_of(self, node) if all(x.tensor in self.signs for x in lives) else None
         table = None if signs is None else computed(self, call, lives[0], signs)
         made = how.read(self, call, lives[0]) if table is None else table
         if signs is not None and isinstance(made, Live):
-            made = replace(made, signs=signs)
+            self.signs[made.tensor] = signs
         if isinstance(made, Live):
             made = {node.output[0]: made}
         for name in node.output:
@@ -274,13 +276,13 @@ class Reader:
 
     def on(self, x: Live, name: str, op: AnyOp, call: Call | None = None) -> Live:
         """Append an operation that keeps shape and layout."""
-        return replace(x, tensor=self.add(name, op, x.tensor, call=call), signs=None)
+        return replace(x, tensor=self.add(name, op, x.tensor, call=call))
 
     def on_map(self, x: Live, name: str, op: AnyOp, call: Call | None = None) -> Live:
         """Append an operation that makes a map of another size, laid out as `x`."""
         made = self.add(name, op, x.tensor, call=call)
         *places, channels = self.types[made].shape
-        return replace(x, tensor=made, shape=x.with_places(tuple(places), channels), pending=None, signs=None)
+        return replace(x, tensor=made, shape=x.with_places(tuple(places), channels), pending=None)
 
     def as_vector(self, x: Live) -> Live:
         """A map of one row and one column as the graph's vector, its ONNX shape kept."""
@@ -301,7 +303,7 @@ class Reader:
             return self.on(x, "affine", op, call)
         # A product and the division or sum behind it are one step: nothing is rounded by joining them.
         whole = Affine(product.scale, op.shift, op.divisor if divides else product.divisor)
-        return replace(x, tensor=self._join(node, whole, call, "affine"), signs=None)
+        return replace(x, tensor=self._join(node, whole, call, "affine"))
 
     def narrowed(self, call: Call, x: Live, low: float, high: float) -> Live | None:
         """`x` within limits, by the quantizer that made it; None where these are none of its values, or others read it.
@@ -321,11 +323,12 @@ class Reader:
         if least >= greatest:
             return None
         op = replace(node.op, low=least, high=greatest)
-        return replace(x, tensor=self._join(node, op, call, "quantize"), signs=None)
+        return replace(x, tensor=self._join(node, op, call, "quantize"))
 
     def _join(self, node: Node, op: AnyOp, call: Call, kind: str) -> str:
         """Put an operation of two ONNX nodes in the place of the first one's; it bears the second one's name."""
         del self.types[node.name]
+        self.signs.pop(node.name, None)
         place = self._places.pop(node.name)
         name = self._named(call.name) or self._fresh(kind)
         self.types[name] = result_type(op, [self.types[node.input]], name)

@@ -108,7 +108,7 @@ def _pair(reader: Reader, call: Call, x: Live, other: Live) -> Live:
     x, other = aligned(reader, [x, other])
     if x.order != other.order:
         raise Problem("tensors that were flattened in different orders cannot be added", hint="add before Flatten")
-    return replace(x, tensor=reader.add("add", Add(), x.tensor, other.tensor, call=call), signs=None)
+    return replace(x, tensor=reader.add("add", Add(), x.tensor, other.tensor, call=call))
 
 
 @operator("Sub", joins=True, takes=(Turned,))
@@ -160,7 +160,7 @@ def sub_of(reader: Reader, x: Live, name: str) -> Live:
         x, negative = aligned(reader, [x, negative])
         if x.shape != negative.shape or x.order != negative.order:
             raise Problem("tensors of different shapes are compared", hint="make the shapes equal")
-        return replace(x, tensor=reader.add("add", Add(), x.tensor, negative.tensor), signs=None)
+        return replace(x, tensor=reader.add("add", Add(), x.tensor, negative.tensor))
     value = per_channel(reader.constants.array(name), x)
     return x if not value.any() else reader.on(x, "affine", Affine(np.ones(1), -value))
 

@@ -52,7 +52,7 @@ class Turned:
 
 @dataclass(frozen=True, slots=True)
 class Signs:
-    """Values of a tensor that depends on a tensor of the graph only through its sign.
+    """Values of a tensor of the graph that depends on another one only through its sign.
 
     Attributes:
         source: the graph's tensor.
@@ -76,7 +76,6 @@ class Live:
         first: its channels come first, while the graph's come last.
         order: of a flattened map, where it is not the graph's.
         pending: what the next operator has to complete.
-        signs: what it is of the sign of another tensor, where it is nothing else.
     """
 
     tensor: str
@@ -84,7 +83,6 @@ class Live:
     first: bool = False
     order: Order | None = None
     pending: PendingWindow | Steps | End | Turned | None = None
-    signs: Signs | None = None
 
     @property
     def is_map(self) -> bool:

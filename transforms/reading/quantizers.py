@@ -34,7 +34,8 @@ def sign(reader: Reader, call: Call, x: Live) -> Live:
     """-1, 0 or +1."""
     made = reader.on(x, "sign", Sign(0), call)
     values = tuple(np.array(value, np.float32) for value in (-1, 0, 1))
-    return replace(made, signs=Signs(x.tensor, values))  # type: ignore[arg-type]
+    reader.signs[made.tensor] = Signs(x.tensor, values)  # type: ignore[arg-type]
+    return made
 
 
 @operator("Quant", "IntQuant", takes=(Turned,))
@@ -158,14 +159,13 @@ def _scale(reader: Reader, call: Call, x: Live, index: int) -> Array:
 @operator("QuantizeLinear")
 def quantize_linear(reader: Reader, call: Call, x: Live) -> Live:
     """With DequantizeLinear behind it: quantizer of up to 8 bits, one scale for all or one per channel."""
-    zeros = reader.constant(call, 2, "a zero point") if call.has(2) else np.zeros(1, np.uint8)
-    if zeros.dtype.kind not in "iu" or zeros.dtype.itemsize > 1:
-        raise Problem(f"a quantizer to {zeros.dtype} is not supported", hint="use int8 or uint8")
-    if call.integer("output_dtype", 0) and not call.has(2):
-        raise Problem("QuantizeLinear with output_dtype needs a zero point")
-    ends = np.iinfo(zeros.dtype)
-    zero = int(constants.one_number(zeros, "zero point"))
-    return replace(x, pending=Steps(_linear_scale(reader, call, x), zero, int(ends.min), int(ends.max)))
+    zeros = reader.constant(call, 2, "a zero point") if call.has(2) else None
+    kind = constants.quantized_type(zeros, call.integer("output_dtype", 0))
+    low, high = constants.integer_range(kind)
+    if high - low > 255:
+        raise Problem(f"a quantizer to {kind} is not supported", hint="use int8 or uint8")
+    zero = 0 if zeros is None else int(constants.one_number(zeros, "zero point"))
+    return replace(x, pending=Steps(_linear_scale(reader, call, x), zero, low, high))
 
 
 @operator("DequantizeLinear", takes=(Steps,))

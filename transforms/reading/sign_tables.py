@@ -39,6 +39,7 @@ class Makes(Protocol):
 
     live: dict[str, Live]
     constants: Constants
+    signs: dict[str, Signs]
 
     def on(self, x: Live, name: str, op: AnyOp, call: Call | None = None) -> Live:
         """An operation on a tensor."""
@@ -50,12 +51,13 @@ class Makes(Protocol):
 
 
 def table_of(reader: Makes, node: onnx.NodeProto) -> Signs | None:
-    """The table of an operator that reads tables of one source and single constants; None for any other."""
+    """The table of an operator that reads tables (all its inputs have one) of one source, and single constants, or None."""
     if node.op_type not in _TABLES + _BESIDE:
         return None
     lives = [reader.live[name] for name in node.input if name in reader.live]
     first = lives[0]
-    if first.signs is None or any(x.signs is None or x.signs.source != first.signs.source for x in lives):
+    tables = {x.tensor: reader.signs[x.tensor] for x in lives}
+    if len({table.source for table in tables.values()}) > 1:
         return None
     if any(x.shape != first.shape or x.first != first.first or x.order != first.order for x in lives):
         return None
@@ -67,14 +69,14 @@ def table_of(reader: Makes, node: onnx.NodeProto) -> Signs | None:
         inputs = []
         for name in node.input:
             x = reader.live.get(name)
-            inputs.append(x.signs.values[place] if x is not None and x.signs is not None else fixed.get(name))
+            inputs.append(fixed.get(name) if x is None else tables[x.tensor].values[place])
         made = folded_outputs(node, inputs)
         if made is None:
             return None
         found.append(np.asarray(made[0]).reshape(()))
     if not all(np.isfinite(value) for value in found):
         return None
-    return Signs(first.signs.source, (found[0], found[1], found[2]))
+    return Signs(tables[first.tensor].source, (found[0], found[1], found[2]))
 
 
 def computed(reader: Makes, call: Call, x: Live, signs: Signs) -> Live | None:
@@ -87,7 +89,7 @@ def computed(reader: Makes, call: Call, x: Live, signs: Signs) -> Live | None:
     terms = [(0, 2 * up)] if up == top else [(at, gain) for at, gain in ((1, up), (-1, top)) if gain]
     if not up and not top:
         raise Problem(f"the result of this {call.kind} is {low:g} whatever its input is", hint="remove what is dead")
-    base, shift = replace(x, tensor=signs.source, signs=None), low + sum(gain for _, gain in terms)
+    base, shift = replace(x, tensor=signs.source), low + sum(gain for _, gain in terms)
     parts = []
     for at, gain in terms:
         last = call if len(terms) == 1 else None
@@ -98,4 +100,5 @@ def computed(reader: Makes, call: Call, x: Live, signs: Signs) -> Live | None:
         parts.append(made.tensor)
         shift = 0.0
     tensor = parts[0] if len(parts) == 1 else reader.add("add", Add(), *parts, call=call)
-    return replace(base, tensor=tensor, signs=signs)
+    reader.signs[tensor] = signs
+    return replace(base, tensor=tensor)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from bnnflow import Problem
@@ -25,9 +23,8 @@ def compared_signs(reader: Reader, call: Call, x: Live) -> Live:
     if left not in reader.live:
         left, right, values = right, left, (values[2], values[1], values[0])
     base = sub_of(reader, reader.live[left], right)
-    source = replace(base, signs=None)
     signs = Signs(base.tensor, tuple(np.array(bool(value)) for value in values))  # type: ignore[arg-type]
-    made = computed(reader, call, source, signs)
+    made = computed(reader, call, base, signs)
     assert made is not None
     return made
 

@@ -328,14 +328,16 @@ class Writer:
         odd = rounding == "HALF_ODD"
         # One signed bit is a sign in QONNX.
         fits = (narrow or high - low == 2**bits - 1) and (bits > 1 or not signed)
-        if not fits or (rounding in ("ROUND", "HALF_ODD") and odd != bool(zero % 2)):
+        moved = rounding == "ROUND_TO_ZERO" and zero != 0
+        if not fits or moved or (rounding in ("ROUND", "HALF_ODD") and odd != bool(zero % 2)):
             # A wider quantizer of the right zero point, and limits behind it.
             signed, narrow, zero = True, False, int(odd)
             bits = max((high + zero).bit_length(), (-low - zero - 1).bit_length() if low + zero < 0 else 0, 1) + 1
             if scale.size > 1 or bits > _WIDEST_QUANTIZER:
                 raise Problem(f"a quantizer to {low}..{high} has no bit width", f"{name!r}")
             fits = False
-        rounding = "ROUND" if odd else rounding
+        # qonnx knows rounding to zero as DOWN alone.
+        rounding = {"HALF_ODD": "ROUND", "ROUND_TO_ZERO": "DOWN"}.get(rounding, rounding)
         shaped = self._a_channel(scale, self.graph.types[name])
         values = (("scale", shaped), ("zero", np.array(float(zero))), ("bits", np.array(float(bits))))
         constants = [self._constant(f"{name}_{key}", value) for key, value in values]

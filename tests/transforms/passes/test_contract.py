@@ -329,6 +329,19 @@ def test_floats_that_no_data_give_are_refused() -> None:
             graph_inputs(graph, wrong)
 
 
+@pytest.mark.parametrize("kind", [np.int64, np.uint8, np.float32])
+def test_bits_are_no_signs(kind: type) -> None:
+    """A 0 is no -1, though it lies between the ends of its type."""
+    graph, bits = small("bipolar"), np.random.default_rng(0).integers(0, 2, (5, 3, 3, 3))
+    with pytest.raises(Problem, match="wants -1 and \\+1 alone, the images hold 0"):
+        Simulator.of(graph).scores(graph_inputs(graph, bits.astype(kind)))
+    signs = (2 * bits - 1).astype(np.int64)
+    assert Simulator.of(graph).scores(graph_inputs(graph, signs)).shape == (5, 3)
+    source = with_contract(read(network("sign", 1.0, 4, True, 3).model(shape=(1, 3))), parse_contract("bipolar"))
+    with pytest.raises(Problem, match="the data are 0 to 1, the input takes BIPOLAR"):
+        graph_inputs(source, bits.astype(np.int64 if kind is np.float32 else kind))
+
+
 @pytest.mark.parametrize("said", ["uint8, partial", "pixels/255-0.5", "float", "int8", "binary-0.5"])
 def test_false_and_true_are_data_of_two_numbers_alone(said: str) -> None:
     """A mask of pixels is not an image that is nearly black."""

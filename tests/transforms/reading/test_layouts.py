@@ -132,6 +132,27 @@ def test_mended_signs_are_one_sign(how: str) -> None:
         np.testing.assert_array_equal(reference.run(stage.graph, images)[stage.graph.output], want, stage.level)
 
 
+@pytest.mark.parametrize("how", ["add", "where >=", "tiny"])
+@pytest.mark.parametrize("between", ["Conv", "Concat"])
+def test_a_sign_of_what_is_computed_of_signs_is_another(between: str, how: str) -> None:
+    """A layer's results depend on more than the sign of one value, though a map of one place is a vector."""
+    net = Written(7)
+    first = net.add("MatMul", net.add("Sub", "x", net.c(128.0)), net.signs(6, 5))
+    first = net.add("Reshape", first, net.c([-1, 5, 1, 1], np.int64))
+    made = sign_of(net, first, "where >=")
+    if between == "Conv":
+        made = net.add("Conv", made, net.c(net.rng.choice([-1.0, 1.0], (5, 5, 1, 1))), kernel_shape=[1, 1])
+    else:
+        made = net.add("Concat", made, sign_of(net, net.add("Sub", first, net.c(3.0)), "where >="), axis=1)
+    made = net.add("Flatten", sign_of(net, net.add("Add", made, net.c(0.5)), how))
+    last = net.add("MatMul", made, net.signs(5 if between == "Conv" else 10, 3))
+    model = net.model((None, 6), last)
+    images = 128 + net.rng.integers(-4, 5, (200, 6))
+    want = by_onnxruntime(model, images.astype(np.float32))
+    for stage in stages(read(model)):
+        np.testing.assert_array_equal(reference.run(stage.graph, images)[stage.graph.output], want, stage.level)
+
+
 def test_a_sign_of_two_functions_of_one_tensor() -> None:
     """Any function of a sign compiles, uneven ones as the sum of two."""
     net = Written(3)

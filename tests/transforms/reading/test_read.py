@@ -112,6 +112,38 @@ def test_pairs_of_standard_onnx(zero: int | None, per_channel: bool, clip: bool)
     assert read(model).node(next(n.name for n in read(model).nodes if isinstance(n.op, ops.Dense))).op.weight.max() > 1
 
 
+FOUR_BITS = {"int4": TensorProto.INT4, "uint4": TensorProto.UINT4}
+
+
+@pytest.mark.parametrize("stated", [False, True], ids=["by a zero point", "by output_dtype"])
+@pytest.mark.parametrize("kind", FOUR_BITS)
+def test_integers_of_four_bits_end_where_they_do(kind: str, stated: bool) -> None:
+    """Of values and of weights, whose greatest do not fit them."""
+    net = Net((48,), opset=21)
+    how = {"output_dtype": FOUR_BITS[kind]} if stated else {}
+    parameters = [net.c(0.5)]
+    if not stated:
+        net.weights.append(helper.make_tensor("c_zero", FOUR_BITS[kind], [], [3]))
+        parameters.append("c_zero")
+    net.add("QuantizeLinear", *parameters, **how)
+    values = net.add("DequantizeLinear", *parameters)
+    codes = net.add("QuantizeLinear", net.last, *parameters, **how)
+    net.nodes[-1].input[0] = net.c(net.rng.uniform(-12, 12, (48, 5)))
+    weights = net.add("DequantizeLinear", codes, *parameters)
+    net.add("MatMul", values, weights)
+    same(net.model(), images(net) * 4, qonnx=False)
+
+
+@pytest.mark.parametrize(("kind", "value"), [("INT4", 8.0), ("UINT4", -1.0), ("INT8", 200.0), ("INT8", -1e30)])
+def test_casts_of_constants_that_each_program_makes_otherwise_are_refused(kind: str, value: float) -> None:
+    net = Net((4,), opset=21)
+    net.nodes.append(helper.make_node("Cast", [net.c([[value, 1.0]] * 4)], ["w"], to=getattr(TensorProto, kind)))
+    net.add("MatMul", "x", net.add("DequantizeLinear", "x", net.c(0.5)))
+    net.nodes[1].input[0] = "w"
+    with pytest.raises(Problem, match="does not hold is cast"):
+        read(net.model())
+
+
 @pytest.mark.parametrize(("scale", "low", "high"), [(0.175, -3, 4), (0.1, -7, 3), (1 / 3, -5, 6)])
 def test_limits_that_are_values_of_the_quantizer_before_but_for_rounding(scale: float, low: int, high: int) -> None:
     """Times a scale that is no power of two, limits of float32 lie beside the quantizer's own values."""
