@@ -35,7 +35,7 @@ def counted(module: Module, depths: Sequence[int], family: str, *, contents: boo
     made = Pieces(family, module.name, contents=contents)
     made.term(module.name, 1)
     for memory in module.memories.values():
-        made.memory(memory)
+        made.memory(memory, int(module.parameters.get("READ", 1)) - memory.cycles)
     sizes = {key: int(value) for key, value in module.parameters.items() if not isinstance(value, str)}
     _MODULES[module.name](made, sizes, module, depths)
     if FAMILIES[family].packed:
@@ -66,11 +66,12 @@ def _fifo(made: Pieces, p: Sizes, module: Module, depths: Sequence[int]) -> None
 def _mvau(made: Pieces, p: Sizes, module: Module, depths: Sequence[int]) -> None:
     steps, groups = p["MW"] // p["SIMD"], p["MH"] // p["PE"]
     inputs = p["SIMD"] * p["XBITS"]
+    read = p.get("READ", 1)
     made.counter(steps)
     made.counter(groups)
     # Whether a step ends a row, and whether it reads.
     made.ff((steps > 1) + (groups > 1))
-    made.ff(inputs)
+    made.ff(inputs * read)
     if groups > 1:
         made.term("kept" if steps > 1 else "kept whole", inputs)
         if steps > 1:
@@ -80,6 +81,9 @@ def _mvau(made: Pieces, p: Sizes, module: Module, depths: Sequence[int]) -> None
     latency = module.latency
     delay = latency - (2 if p["LEVELS"] > 1 else 0) - 1
     made.ff(3 * delay + 1)
+    if p["LEVELS"] == 1 and groups > 1:
+        # That a row begins, two cycles before its bounds are read.
+        made.ff((read - 1) * (delay - read))
     words = steps * groups
     few = words <= FEW_WORDS
     once, bound = steps == 1, p["LEVELS"] == 1

@@ -137,14 +137,18 @@ class Pieces:
             self.term("wrap", 2 * bits)
         self.pointed(size, width)
 
-    def memory(self, held: Memory) -> None:
-        """bnnflow_memory: constants that are read in turn."""
+    def memory(self, held: Memory, late: int) -> None:
+        """bnnflow_memory: constants that are read in turn, `late` cycles later than they can be."""
         if held.depth == 0:
             return
         if held.joined:
+            # What is late is that a word is asked for.
+            self.ff(late)
             self._ahead(held)
             return
         self.counter(held.depth)
+        if held.depth > 1:
+            self.ff(late * address_bits(held.depth))
         if held.depth <= FEW_WORDS:
             if held.depth > 1:
                 self.ff(address_bits(held.depth))

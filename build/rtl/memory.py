@@ -49,6 +49,11 @@ class Memory:
         return self.contents()
 
     @property
+    def cycles(self) -> int:
+        """Least cycles from asking for a word to having it."""
+        return 2 if self.rows is not None and self.rows.coding.coded else 1
+
+    @property
     def joined(self) -> int:
         """Words of a row that is read ahead of block RAM (bnnflow_memory); 0 for what does not lie there."""
         return words_of_a_row(self.width, self.depth) if self.style == "block" and self.depth > FEW_WORDS else 0

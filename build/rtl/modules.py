@@ -204,6 +204,10 @@ def _mvau(node: Node, op: Mvau, x: TensorType, made: TensorType, products: Produ
         parameters["STYLE"] = '"distributed"'
     if op.mem_mode == "external":
         raise _refused(node, "has weights that come from outside", "let them lie inside: internal_decoupled")
+    if memories["weights"].joined:
+        # Block RAMs lie far from what decides a step, late in a cycle: they hear of it behind a register.
+        parameters["READ"] = 2
+        latency += 1
     return Module("bnnflow_mvau", parameters, latency, memories)
 
 
@@ -230,7 +234,7 @@ def _unrolled(node: Node, op: Mvau, x: TensorType, made: TensorType) -> Module:
 
 
 def _read(node: Node, op: Mvau | Thresholding, x: TensorType, made: Module, control: Control | None) -> Module:
-    """The module with its memories as a host finds them; where one is in a code, all are read a cycle later."""
+    """The module with its memories as a host finds them; where one is in a code, all are read in two cycles."""
     if op.runtime_writeable_weights and control is None:
         raise _refused(node, "has a memory that is written while it runs, and no registers", "give --sets 1")
     if control is None:
@@ -243,9 +247,10 @@ def _read(node: Node, op: Mvau | Thresholding, x: TensorType, made: Module, cont
             rows = Rows(memory.words, memory.width)
         sets = control.sets if op.runtime_writeable_weights else 1
         memories[key] = replace(memory, rows=rows, sets=sets, passes=prod(x.shape[:-1]))
-    later = 1 if coded else 0
-    parameters = {**made.parameters, "READ": 1 + later}
-    return replace(made, parameters=parameters, memories=memories, latency=made.latency + later)
+    own = int(made.parameters.get("READ", 1))
+    read = 2 if coded else own
+    parameters = {**made.parameters, "READ": read}
+    return replace(made, parameters=parameters, memories=memories, latency=made.latency + read - own)
 
 
 def sum_latency(simd: int, weight_bits: int, *, bits: bool) -> int:

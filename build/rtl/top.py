@@ -246,8 +246,7 @@ class Top:
             self.instances.append(f"  assign {wire} = '0;\n  wire unused_{wire} = {wire}_next;")
             return {f"{port}_next": f"{wire}_next", port: wire}
         read = {"next": f"{wire}_next", "data": wire}
-        own = 2 if memory.rows is not None and memory.rows.coding.coded else 1
-        late: dict[str, int | str] = {"LATE": cycles - own} if cycles > own else {}
+        late: dict[str, int | str] = {"LATE": cycles - memory.cycles} if cycles > memory.cycles else {}
         if memory.rows is None and memory.wired:
             self.instances.append(f"{wired(wire, memory.width, memory.words[0])}\n  wire unused_{wire} = {wire}_next;")
         elif memory.rows is None:
