@@ -232,8 +232,7 @@ class _Edges:
         low, high = self.kind.range
         # A falling channel is turned around behind its bound.
         never, always = (high + 1, low) if scale > 0 else (low, high + 1)
-        pieces = zip(curve.slopes, curve.intercepts, strict=True)
-        flats = [value for slope, value in pieces if loose and not slope and not is_short(value)]
+        flats = self._beside_flats(curve, loose)
         within = [] if flats else self._inside(curve)
         bounds: list[int] = []
         ties: list[tuple[float, float]] = []
@@ -249,8 +248,7 @@ class _Edges:
             if i < len(bounds):
                 continue
             edge = self.quantizer.edge(self.channel, i, self.unit)
-            widths = (_width(flat) for flat in flats if abs(flat - edge) < _width(flat))
-            ties += [(float(edge), width) for width in widths]
+            ties += [(float(edge), width) for width in flats.get(i, ())]
             found = curve.reached(edge, closed, first)
             if found is None:
                 bounds.append(never)
@@ -290,6 +288,26 @@ class _Edges:
             if any(each < width and (self.inexact or each > 0) for each in away):
                 ties.append((float(edge), width))
         return ties
+
+    def _beside_flats(self, curve: MonotoneCurve, loose: bool) -> dict[int, list[float]]:
+        """Edges too near to a value on which a curve stays, and how far float32 may move each.
+
+        On an edge a value is safe where float32 rounds neither it (not `loose`, or short) nor the quantizer's division.
+        """
+        found: dict[int, list[float]] = {}
+        for slope, value in zip(curve.slopes, curve.intercepts, strict=True):
+            if slope:
+                continue
+            edges = range(len(self.quantizer.inclusive))
+            if self.quantizer.places is None:
+                level, halves = 2 * value / self.unit, self.quantizer.halves
+                edges = edges[max(bisect_left(halves, level) - 1, 0) : bisect_right(halves, level) + 1]
+            rounded, width = self.inexact or (loose and not is_short(value)), _width(value)
+            for i in edges:
+                away = abs(value - self.quantizer.edge(self.channel, i, self.unit))
+                if away < width and (rounded or away):
+                    found.setdefault(i, []).append(width)
+        return found
 
     def _inside(self, curve: MonotoneCurve) -> list[tuple[int, slice]]:
         """Pieces of a curve, and the edges that lie between their ends, where no knot has a say."""

@@ -173,6 +173,29 @@ def test_an_unquantized_activation_of_few_values_goes_into_a_layer() -> None:
         assert np.array_equal(reference.run(stage.graph, EVERY)[stage.graph.output], theirs), stage.level
 
 
+@pytest.mark.parametrize("limit", [0.25, 0.5, 0.7])
+@pytest.mark.parametrize("parts", [6, 10, 3])
+def test_a_limit_on_a_quantizers_edge_is_a_float_tie(limit: float, parts: int) -> None:
+    """float32 divides the limit by a scale that is no power of two: which side it comes to is rounding alone."""
+    build = network("Clip", -2.0, limit)
+    names = [build.constant(value) for value in (1 / parts, 0.0, 4.0)]
+    build.add("Quant", *names, domain="qonnx.custom_op.general", signed=1, narrow=0, rounding_mode="ROUND")
+    build.add("Flatten", axis=1)
+    build.add("Gemm", build.binary_weight(3, CHANNELS), transB=1)
+    model = build.model((1, 1, 1), 3, annotate=True)
+    made = stages(read(model))
+    halves = 2 * parts * limit
+    on_edge = round(halves) % 2 == 1 and abs(halves - round(halves)) < 1e-6
+    at_limit = [tie for stage in made for each in stage.float_ties for tie in each.thresholds if abs(tie - limit) < 1e-6]
+    assert bool(at_limit) == on_edge
+    theirs = by_onnxruntime(model)
+    sure = ~images_with_float_ties(made[0].graph, [each for stage in made for each in stage.float_ties], EVERY)
+    for stage in made:
+        ours = np.asarray(reference.run(stage.graph, EVERY)[stage.graph.output], np.float64)
+        np.testing.assert_allclose(ours[sure], theirs[sure], rtol=0, atol=1e-6, err_msg=stage.level)
+    assert sure.any()
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     st.lists(st.integers(-4, 4), min_size=CHANNELS, max_size=CHANNELS),
