@@ -41,7 +41,11 @@ def graph_inputs(graph: Graph, data: Array) -> Array:
     if data.dtype.kind == "b":
         _check_truth(graph, contract)
     if graph.input_type.is_float:
-        return _values(graph, _known(graph), data) if whole else data
+        if whole:
+            return _values(graph, _known(graph), data)
+        if contract is not None and contract.knows_data:
+            _data_of(graph, contract, data)
+        return data
     assert contract is not None
     if contract.host:
         if whole and not contract.knows_data:
@@ -155,7 +159,8 @@ def _back(graph: Graph, data: Array) -> Array:
 def _values(graph: Graph, contract: InputContract, data: Array) -> Array:
     """The network's inputs of data."""
     low, high, step = contract.data_range
-    if data.size and (data.min() < low or data.max() > high or (step > 1 and np.any((data.astype(np.int64) - low) % step))):
+    between = step > 1 and np.any((data.astype(np.int64) - low) % step)
+    if data.size and (data.min() < low or data.max() > high or between):
         what = f"the data are {data.min()} to {data.max()}, the input takes {contract.datatype}"
         raise Problem(what, _place(graph), f"give data of this type, or say what else they are: {choices()}")
     channels = graph.input_type.shape[0 if graph.channels_first else -1]

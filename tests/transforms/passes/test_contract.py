@@ -324,9 +324,12 @@ def test_floats_that_no_data_give_are_refused() -> None:
     values = pixels / 255 - 0.5
     for kind in (np.float64, np.float32, np.float16):
         assert np.array_equal(graph_inputs(graph, values.astype(kind)), pixels)
+    source = with_contract(read(network("sign", 1.0, 4, True, 3).model(shape=(1, 3))), parse_contract("pixels/255-0.5"))
+    assert np.array_equal(graph_inputs(source, values), values)
     for wrong in (values + 0.5 / 255, values * 2, pixels.astype(np.float32), values - 0.1):
-        with pytest.raises(Problem, match="is not the network's input of any UINT8"):
-            graph_inputs(graph, wrong)
+        for level in (graph, source):
+            with pytest.raises(Problem, match="is not the network's input of any UINT8"):
+                graph_inputs(level, wrong)
 
 
 @pytest.mark.parametrize("kind", [np.int64, np.uint8, np.float32])
