@@ -17,15 +17,20 @@ from .live import Live
 
 @operator("MaxPool")
 def max_pool(reader: Reader, call: Call, x: Live) -> Live:
-    """1-d and 2-d max pooling, any stride and padding; no dilation, no ceil mode."""
+    """1-d and 2-d max pooling, any stride and padding, ceil mode; no dilation."""
     kernel, pads = _window(call, x)
-    return reader.on_map(x, "pool", MaxPool(kernel, strides(call, x), pads), call)
+    top, left, bottom, right = pads
+    down, across = _left_over(call, x, kernel, pads)
+    return reader.on_map(x, "pool", MaxPool(kernel, strides(call, x), (top, left, bottom + down, right + across)), call)
 
 
 @operator("AveragePool")
 def average_pool(reader: Reader, call: Call, x: Live) -> Live:
-    """1-d and 2-d average pooling, any stride; padding only where it counts (count_include_pad=1); no ceil mode."""
+    """1-d and 2-d average pooling, any stride; padding only where it counts (count_include_pad=1); ceil mode without effect."""
     kernel, pads = _window(call, x)
+    if any(_left_over(call, x, kernel, pads)):
+        what = "an average pool whose last windows are cut off (ceil_mode) divides by different areas"
+        raise Problem(what, hint="use ceil_mode=False")
     if any(pads) and not call.integer("count_include_pad", 0):
         raise Problem(
             "an average pool whose padding does not count divides by different areas",
@@ -40,8 +45,6 @@ def _window(call: Call, x: Live) -> tuple[tuple[int, int], Sides]:
     if not x.is_map or not x.first:
         raise Problem("a pool needs a map with channels first")
     rank = len(x.shape) - 1
-    if call.integer("ceil_mode", 0):
-        raise Problem("ceil mode of a pool is not supported", hint="use ceil_mode=False")
     if any(size != 1 for size in call.integers("dilations", rank, (1,) * rank)):
         raise Problem("dilation of a pool is not supported", hint="use dilation=1")
     sizes = call.integers("kernel_shape", rank)
@@ -50,6 +53,24 @@ def _window(call: Call, x: Live) -> tuple[tuple[int, int], Sides]:
     if min(kernel) < 1 or max(pads[0], pads[2]) >= kernel[0] or max(pads[1], pads[3]) >= kernel[1]:
         raise Problem(f"a pool of {kernel[0]}x{kernel[1]} with padding {list(pads)} has windows without values")
     return kernel, pads
+
+
+def _left_over(call: Call, x: Live, kernel: tuple[int, int], pads: Sides) -> tuple[int, int]:
+    """Rows and columns behind the padding that the last windows of a pool in ceil mode reach into.
+
+    Raises:
+        Problem: a window would begin behind the map, which torch and ONNX 22 leave out and ONNX did not before.
+    """
+    if not call.integer("ceil_mode", 0):
+        return (0, 0)
+    found = []
+    for axis, (size, window, step) in enumerate(zip(x.places, kernel, strides(call, x), strict=True)):
+        padded = size + pads[axis] + pads[axis + 2]
+        last = -(-(padded - window) // step) * step
+        if last >= size + pads[axis]:
+            raise Problem("a pool in ceil mode has windows behind the map", hint="use ceil_mode=False")
+        found.append(max(0, last + window - padded))
+    return (found[0], found[1])
 
 
 def _average(reader: Reader, made: Live, kernel: tuple[int, int]) -> Live:

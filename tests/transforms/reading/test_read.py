@@ -284,6 +284,45 @@ def test_dialects_of_matrix_products(dialect: str) -> None:
 # -- pools and shapes ------------------------------------------------------------------------------
 
 
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_maxima_of_windows_that_are_cut_off(data: st.DataObject) -> None:
+    """ceil_mode, by torch and onnxruntime; what they do with windows that begin behind the map differs: refused."""
+    torch = pytest.importorskip("torch")
+    kernel, stride = data.draw(st.integers(1, 4)), data.draw(st.integers(1, 4))
+    pad, size = data.draw(st.integers(0, kernel // 2)), data.draw(st.integers(kernel, 8))
+    net = Net((2, size, size))
+    net.quant(4, 0.25)
+    net.add("MaxPool", kernel_shape=[kernel] * 2, strides=[stride] * 2, pads=[pad] * 4, ceil_mode=1)
+    x = images(net)
+    values = torch.from_numpy(np.clip(np.round(x * 4), -8, 7) / 4)
+    want = torch.nn.functional.max_pool2d(values, kernel, stride, pad, ceil_mode=True).numpy()
+    net.add("Flatten")
+    net.dense(3, int(np.prod(want.shape[1:])))
+    windows = -(-(size + 2 * pad - kernel) // stride) + 1
+    if want.shape[-1] < windows:
+        with pytest.raises(Problem, match="windows behind the map"):
+            read(net.model())
+        return
+    graph = read(net.model())
+    pool = next(node.name for node in graph.nodes if isinstance(node.op, ops.MaxPool))
+    assert np.array_equal(reference.run(graph, x)[pool], np.moveaxis(want, 1, -1))
+    same(net.model(), x, qonnx=False)
+
+
+@pytest.mark.parametrize("pads", [0, 1])
+def test_averages_whose_windows_all_fit_in_ceil_mode(pads: int) -> None:
+    net = Net((2, 6 + pads, 6 + pads))
+    net.quant(4, 0.25)
+    padding = {"pads": [pads, pads, 0, 0], "count_include_pad": 1}
+    net.add("AveragePool", kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1, **padding)
+    net.quant(4, 0.25)
+    net.add("Flatten")
+    net.dense(3, 2 * (3 + pads) ** 2)
+    same(net.model(), images(net), qonnx=False)
+
+
+
 def _max_pool(net: Net) -> None:
     net.add("MaxPool", kernel_shape=[3, 2], strides=[2, 1], pads=[1, 0, 1, 1])
 
