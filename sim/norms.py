@@ -96,9 +96,18 @@ def graph_norms(graph: Graph) -> tuple[Norm, ...]:
         behind = graph.sole_reader(node.name)
         if isinstance(node.op, Affine) and behind is not None and isinstance(behind.op, Affine):
             source = _source(graph, node.input)
-            if source and not np.array_equal(behind.op.divisor, np.ones(1)):
+            if source and _spreads(behind.op, graph.types[behind.name].channels):
                 found.append(Norm(node.name, behind.name, source))
     return _in_order(graph, found)
+
+
+def _spreads(op: Affine, channels: int) -> bool:
+    """Whether this is the second part of a batch norm: it divides, and has a gain for each channel.
+
+    A division by itself is a scale that someone fixed (a temperature of scores), not a deviation that was measured.
+    """
+    alone = channels == 1 and op.scale[0] == 1 and op.shift[0] == 0
+    return op.scale.size == channels and not np.array_equal(op.divisor, np.ones(1)) and not alone
 
 
 def _in_order(graph: Graph, norms: Sequence[Norm]) -> tuple[Norm, ...]:

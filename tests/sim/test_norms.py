@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
@@ -23,6 +24,8 @@ from bnnflow.transforms.ir.ops import Affine, AnyOp, Concat, Conv, Dense, Sign, 
 from bnnflow.transforms.ir.tensor import TensorType
 from bnnflow.transforms.passes.compile import stages
 from bnnflow.transforms.reading.read import read
+from bnnflow.transforms.writing.network import write_network
+from tests.transforms.onnx_files import Net
 
 CNN = NetworkSpec("cnn", (1, 8, 8), 10, hidden=(12,), channels=(8, 6), kernels=(3, 3), pools=(1, 2))
 NETWORKS = {
@@ -167,6 +170,26 @@ def test_norms_in_front_of_joins_are_norms(tmp_path: Path) -> None:
     images = np.random.default_rng(0).integers(0, 256, (80, 1, 8, 8)).astype(np.uint8)
     for spec, _ in NETWORKS.values():
         assert without_norms(exported(lively(spec, images), tmp_path)) == ()
+
+
+@pytest.mark.parametrize("plain", [False, True], ids=["gain and bias", "neither"])
+@pytest.mark.parametrize("behind", ["", "one", "each"])
+def test_a_division_that_someone_fixed_is_no_norm(behind: str, plain: bool) -> None:
+    """Behind a norm and a layer's bias; the norm is one in our own file, too, though all its gains are 1."""
+    net = Net((6,), "INT4")
+    net.add("MatMul", net.weight(6, 5))
+    gains, biases = (np.ones(5), np.zeros(5)) if plain else (net.rng.uniform(0.5, 2, 5), net.rng.normal(0, 1, 5))
+    net.add("BatchNormalization", *map(net.c, (gains, biases, net.rng.normal(0, 1, 5), net.rng.uniform(1, 9, 5))))
+    net.quant(4, 0.25)
+    net.add("MatMul", net.weight(5, 3))
+    net.add("Add", net.c([1.0, 0.0, -1.0]))
+    if behind:
+        net.add("Div", net.c(4.0 if behind == "one" else [4.0, 2.0, 3.0]))
+    graph = read(net.model())
+    again = read(onnx.ModelProto.FromString(write_network(graph).SerializeToString()))
+    for each in (graph, again):
+        (norm,) = graph_norms(each)
+        assert norm.source == next(node.name for node in each.nodes if isinstance(node.op, Dense))
 
 
 @pytest.mark.parametrize("order", [("a", "b"), ("b", "a")])
