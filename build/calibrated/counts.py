@@ -80,7 +80,8 @@ def _mvau(made: Pieces, p: Sizes, module: Module, depths: Sequence[int]) -> None
             made.ff(inputs)
     latency = module.latency
     delay = latency - (2 if p["LEVELS"] > 1 else 0) - 1
-    made.ff(3 * delay + 1)
+    # The first that a step was is what a memory of weights hears late, and one register.
+    made.ff(3 * delay + 1 - (read - 1))
     if p["LEVELS"] == 1 and groups > 1:
         # That a row begins, two cycles before its bounds are read.
         made.ff((read - 1) * (delay - read))

@@ -16,6 +16,7 @@ import numpy as np
 
 from bnnflow import Problem
 
+from ..ir.contract import choices
 from ..ir.graph import Graph, Node
 from ..ir.ops import (
     Add,
@@ -253,7 +254,10 @@ class _Walk:
         kind = self._kind(x)
         channels = [ActivationLevels.of(*column, kind) for column in x.columns]
         most = max(channel.count for channel in channels)
-        if not 1 <= most <= _MOST_ACTIVATION_LEVELS:
+        if not most:
+            what = "an activation gives one value, whatever comes in, on every channel"
+            raise Problem(what, hint=f"its limits, or the input, are meant otherwise: {choices()}")
+        if most > _MOST_ACTIVATION_LEVELS:
             raise Problem(f"an activation without a quantizer leaves {most + 1:,} values", hint=_QUANTIZE_FIRST)
         table = np.full((len(channels), most), kind.range[1] + 1, np.int64)
         for row, channel, column in zip(table, channels, x.columns, strict=True):

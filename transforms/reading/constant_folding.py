@@ -63,6 +63,10 @@ def _view(kind: str, settings: Settings, inputs: Inputs) -> Constant:
     if x.scale.size == 1:
         return Levels(made, x.scale.reshape(()))
     scale = x.full_scale()
+    if kind == "Squeeze" and axes_of(settings, inputs) is None:
+        # The axes of the integers: a scale is of size 1 along others, too.
+        scale = scale.reshape([part for part, size in zip(scale.shape, x.integers.shape, strict=True) if size > 1])
+        return Levels(made, scale)
     if kind in ("Identity", "Transpose", "Squeeze", "Unsqueeze"):
         return Levels(made, np.asarray(work(settings, [scale, *rest])))
     if scale.size == scale.shape[0] == made.shape[0]:

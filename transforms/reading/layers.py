@@ -119,14 +119,16 @@ def _product(reader: Reader, call: Call, x: Live, weight: Array) -> Live:
         if np.array_equal(weight, np.tile(np.eye(len(weight), dtype=weight.dtype), kernel[0] * kernel[1])):
             return reader.on_map(x, "pool", SumPool(kernel, stride), call)
         return reader.on_map(x, "conv", Conv(_unrolled(weight, x, x.pending), stride), call)
-    if x.is_map:
+    is_point = x.is_map and not x.first and x.is_point and len(reader.kind(x).shape) == 1
+    if x.is_map and not is_point:
         if x.first or len(reader.kind(x).shape) != 3:
             raise _unflattened(x)
         return reader.on_map(x, "conv", Conv(weight[:, None, None]), call)
     if weight.shape[1] != x.channels:
         raise Problem(f"weights for {weight.shape[1]} inputs on {x.channels}")
     op = Dense(frozen(graph_order(weight, x.order)))
-    return Live(reader.add("dense", op, x.tensor, call=call), (len(weight),))
+    shape = x.with_places((1, 1), len(weight)) if is_point else (len(weight),)
+    return Live(reader.add("dense", op, x.tensor, call=call), shape)
 
 
 def _unrolled(rows: Array, x: Live, window: PendingWindow) -> Array:

@@ -40,7 +40,7 @@ def sign(reader: Reader, call: Call, x: Live) -> Live:
 
 @operator("Quant", "IntQuant", takes=(Turned,))
 def quant(reader: Reader, call: Call, x: Live) -> Live:
-    """Uniform quantizer of up to 8 bits: any zero point, positive scale (one or one per channel) and rounding."""
+    """Uniform quantizer of up to 8 bits: any zero point, scales above 0 (one a channel); signed: no UP, HALF_UP, HALF_DOWN."""
     kind = _width(reader, call, 3, 2)
     scale = _scale(reader, call, x, 1)
     if kind.is_sign:

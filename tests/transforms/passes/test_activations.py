@@ -56,6 +56,14 @@ def ended(build: Builder) -> onnx.ModelProto:
     return build.model((1, 1, 1), 3, annotate=True)
 
 
+def dead(build: Builder) -> Builder:
+    """An activation that all channels lie in one piece of, and a layer without a quantizer before it."""
+    build.add("Sub", build.constant(1000.0))
+    build.add("Relu")
+    build.add("Conv", build.binary_weight(4, CHANNELS, 1, 1), kernel_shape=[1, 1])
+    return build
+
+
 def by_onnxruntime(model: onnx.ModelProto) -> np.ndarray:
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -147,6 +155,7 @@ def test_an_activation_that_falls_only_where_no_integer_is_stays() -> None:
         (lambda: network("Elu"), "Elu is not linear in pieces"),
         (lambda: network("Shrink", lambd=-1.0), "lambd"),
         (lambda: network("Clip", 1.0, -1.0), "are empty"),
+        (lambda: dead(network("Relu")), "gives one value, whatever comes in"),
     ],
 )
 def test_what_is_not_monotone_or_not_linear_is_refused(build, what: str) -> None:  # type: ignore[no-untyped-def]

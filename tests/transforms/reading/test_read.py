@@ -134,6 +134,27 @@ def test_integers_of_four_bits_end_where_they_do(kind: str, stated: bool) -> Non
     same(net.model(), images(net) * 4, qonnx=False)
 
 
+@pytest.mark.parametrize("axes", [None, [2, 3]])
+@pytest.mark.parametrize("side", ["filters", "inputs"])
+def test_scales_lose_the_axes_that_their_integers_lose(axes: list[int] | None, side: str) -> None:
+    """Of a square matrix, which says nothing of itself."""
+    net = Net((4,))
+    net.quant(4, 0.25)
+    values = net.last
+    scale = np.array([0.25, 0.5, 1.0, 2.0]).reshape((4, 1, 1, 1))
+    weight = net.weight(4, 4, 1, 1, scale=scale)
+    opset = [] if axes is None else [net.c(axes, np.int64)]
+    net.nodes.append(helper.make_node("Squeeze", [weight, *opset], ["flat"]))
+    if side == "filters":
+        net.add("Gemm", values, "flat", transB=1)
+    else:
+        net.add("MatMul", values, "flat")
+    try:
+        same(net.model(), images(net))
+    except Problem as problem:
+        assert side == "inputs" and "a scale an input channel" in problem.what
+
+
 @pytest.mark.parametrize(("kind", "value"), [("INT4", 8.0), ("UINT4", -1.0), ("INT8", 200.0), ("INT8", -1e30)])
 def test_casts_of_constants_that_each_program_makes_otherwise_are_refused(kind: str, value: float) -> None:
     net = Net((4,), opset=21)
@@ -278,6 +299,18 @@ def test_dialects_of_matrix_products(dialect: str) -> None:
         net.add("Gemm", weight, net.c(np.arange(5.0)), transB=1, alpha=0.5, beta=2.0)
     else:
         net.add("Gemm", weight, *([net.c(np.arange(5.0))] if dialect == "gemm_c" else []), transB=1)
+    same(net.model(), images(net))
+
+
+def test_products_on_a_map_of_one_place() -> None:
+    """Channels last, whose graph is a vector."""
+    net = Net((6,), "INT4")
+    net.quant(4, 1.0)
+    net.add("Reshape", net.c([1, 1, 1, 6], np.int64))
+    net.add("MatMul", net.weight(6, 5))
+    net.quant(4, 0.5)
+    net.add("MatMul", net.weight(5, 3))
+    net.add("Flatten")
     same(net.model(), images(net))
 
 
