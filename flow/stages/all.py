@@ -257,6 +257,7 @@ def cost(build: Build) -> CostResult:
         return CostResult(networks=costs, comparison=compared, widths=said or None, **step_costs(build))
 
     inputs = {"graphs": build.files(FOLDED, LEVEL_FILES["xnor"]), "zeros": zeros, **decides(build.recipe)}
+    inputs |= {"name": build.recipe.name} if build.prunes else {}
     return build.stage("cost", inputs | step_cost_inputs(build), work, CostResult)
 
 
@@ -267,8 +268,8 @@ def rtl(build: Build) -> RtlResult | NoResult:
         return build.skip("rtl")
     clock = build.recipe.target.clock_mhz
     inputs = {"graphs": build.files(FOLDED), "clock_mhz": clock, "rtl": settings.model_dump(mode="json")}
-    # What its memories do not fit is not written.
-    inputs |= part_content({"part": build.recipe.target.part})
+    # The design bears the run's name. What its memories do not fit is not written.
+    inputs |= {"name": build.recipe.name} | part_content({"part": build.recipe.target.part})
     return build.stage("rtl", inputs, partial(write_rtl, build), RtlResult)
 
 
@@ -360,8 +361,8 @@ def speed(build: Build) -> SpeedResult | NoResult:
     inputs = {
         "networks": build.files(*([WEIGHTS] if build.trains else []), QONNX, LEVEL_FILES["dataflow"]),
         "speed": settings.model_dump(mode="json"),
-        "cost": {network: costs[network].latency_us for network in build.networks},
-        "target": {"part": part, "clock_mhz": target.clock_mhz},
+        "cost": {network: [costs[network].fps, costs[network].latency_us] for network in build.networks},
+        "target": {"part": part, "clock_mhz": target.clock_mhz, "fps": target.fps},
         "data": to_json(build.result(DataResult)),
         **build.code,
     }

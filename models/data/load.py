@@ -14,7 +14,7 @@ from bnnflow import Problem
 
 from . import cifar, idx, own, speech
 from .cache import cached
-from .dataset import Dataset, stratified
+from .dataset import Dataset, mixed, stratified
 
 __all__ = ["DataSetPlace", "Dataset", "data_set_names", "load_dataset", "survey_data_sets"]
 
@@ -31,7 +31,7 @@ def data_set_names() -> tuple[str, ...]:
 def load_dataset(
     name: str, folder: Path | None = None, places: tuple[Path, ...] = (), cache: Path | None = None
 ) -> Dataset:
-    """Read the data set `name`.
+    """Read the data set `name`, its images in an order that mixes the classes (`mixed`).
 
     "digits" comes with the package: 8x8 pixels times 15 (0 to 240), 1,437 training and 360 test images in a
     fixed split stratified by class. "mnist" and "fashion-mnist" are read from their four published IDX
@@ -49,6 +49,10 @@ def load_dataset(
     Raises:
         Problem: the name is unknown, files are missing, damaged, or not the published ones.
     """
+    return mixed(_loaded(name, folder, places, cache))
+
+
+def _loaded(name: str, folder: Path | None, places: tuple[Path, ...], cache: Path | None) -> Dataset:
     if name == "digits":
         return _digits()
     if ":" in name:

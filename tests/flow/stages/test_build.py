@@ -176,6 +176,19 @@ def test_a_changed_target_trains_nothing_again(recipe: Path, finished: Path, tmp
     assert again == ["schedule", "cost", "rtl", "faults", "speed"]  # the speed table holds the accelerator's estimate
 
 
+def test_what_bears_the_runs_name_or_rate_is_made_anew(recipe: Path, finished: Path, tmp_path: Path) -> None:
+    """Though the folded networks are the same."""
+    before = json.loads((finished / "summary.json").read_text())
+    summary, again = rerun(recipe, finished, tmp_path / "renamed", "name=another")
+    assert again == ["cost", "rtl"]
+    assert summary["rtl"]["base"]["top"] == "bnn_another_base"
+    assert summary["comparison"]["run"] == "another"
+    fps = before["target"]["fps"]
+    summary, again = rerun(recipe, finished, tmp_path / "slower", f"target.fps={fps - 1}")
+    assert "speed" in again
+    assert f"{fps - 1:,.0f} images/s" in json.dumps(summary["speed"])
+
+
 def test_the_cost_model_that_chose_is_said_and_another_one_folds_anew(
     recipe: Path, finished: Path, tmp_path: Path
 ) -> None:

@@ -345,3 +345,25 @@ def test_the_survey_reads_nothing_and_finds_all(tmp_path: Path) -> None:
     assert rows["digits"].where == "bnnflow" and rows["cifar10"].where == str(tmp_path)
     assert not rows["mnist"].where and "IDX" in rows["mnist"].how
     assert not rows["speech-commands"].where
+
+
+@pytest.mark.parametrize("sizes", [(40, 40, 40), (100, 10, 10), (3, 3)])
+@pytest.mark.parametrize("as_stored", ["sorted", "mixed"])
+def test_first_images_are_of_all_classes(tmp_path: Path, sizes: tuple[int, ...], as_stored: str) -> None:
+    """Whatever order the file has; images that are mixed stay where they are, and labels with their images."""
+    labels = np.repeat(np.arange(len(sizes)), sizes)
+    if as_stored == "mixed":
+        labels = np.random.default_rng(1).permutation(labels)
+    images = (labels[:, None, None] * 50 + np.arange(4).reshape(2, 2)).astype(np.uint8)
+    parts = {"images": images, "labels": labels}
+    path = tmp_path / "own.npz"
+    np.savez(path, **{f"{part}_{key}": value for part in ("train", "test") for key, value in parts.items()})
+    data = load_dataset("npz", path)
+    for x, y in ((data.train_images, data.train_labels), (data.test_images, data.test_labels)):
+        assert np.array_equal(x[:, 0, 0, 0], y * 50), "labels go with their images"
+        assert np.array_equal(np.sort(y), np.sort(labels))
+        if as_stored == "mixed" and len(sizes) == 3:
+            assert np.array_equal(y, labels)
+        half = np.bincount(y[: len(y) // 2], minlength=len(sizes)) / np.array(sizes)
+        assert np.all(half[np.array(sizes) >= 10] > 0.1), half
+    assert np.array_equal(load_dataset("npz", path).train_labels, data.train_labels)
