@@ -27,7 +27,7 @@ from .constant_folding import folded_outputs
 from .constants import Constant, Levels
 from .finite import check_attributes, check_made, check_read
 from .layout import reads_channels_last
-from .live import End, Live, PendingWindow, Steps, Turned, Signs
+from .live import End, Live, PendingWindow, Signs, Steps, Turned
 from .sign_tables import computed, table_of
 
 # Types of stored inputs that say what they hold.

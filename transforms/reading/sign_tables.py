@@ -51,7 +51,7 @@ class Makes(Protocol):
 
 
 def table_of(reader: Makes, node: onnx.NodeProto) -> Signs | None:
-    """The table of an operator that reads tables (all its inputs have one) of one source, and single constants, or None."""
+    """The table of an operator on tables (all that it reads have one) of one source and single constants, or None."""
     if node.op_type not in _TABLES + _BESIDE:
         return None
     lives = [reader.live[name] for name in node.input if name in reader.live]

@@ -23,7 +23,11 @@ prune: {amount: 0.5, steps: 1, epochs: 1, images: 20}
 
 
 def cells(
-    rng: np.random.Generator, better: float, spread: float = 0.01, images: int = 2000, names: tuple[str, ...] = ("mine",)
+    rng: np.random.Generator,
+    better: float,
+    spread: float = 0.01,
+    images: int = 2000,
+    names: tuple[str, ...] = ("mine",),
 ) -> list[StudyCell]:
     """Three networks, five draws and criteria, the first of which is so much better than they are on average."""
     made = []
@@ -96,7 +100,9 @@ def test_what_a_table_does_not_show_is_said() -> None:
             ComparedRow(criterion=name, **figures, gap=0.0, half_width=0.0, beaten=0, verdict=verdict)  # type: ignore[arg-type]
             for name, verdict in zip("ab", verdicts, strict=True)
         )
-        return StudyAmount(amount=0.5, fewer=0.5, confidence=0.975, rows=[StudyRow(criterion=RANDOM, **figures), *compared])  # type: ignore[arg-type]
+        return StudyAmount(
+            amount=0.5, fewer=0.5, confidence=0.975, rows=[StudyRow(criterion=RANDOM, **figures), *compared]
+        )  # type: ignore[arg-type]
 
     assert conclusion(amount("-", "-")) == "No criterion is told apart from chance."
     assert (

@@ -206,7 +206,11 @@ def test_memories_have_codes_of_their_own() -> None:
         for code, mine in (("tmr", [first]), ("secded-39-32:scrub=3", [second]), ("parity", places[2:])):
             alone = read(code, trial)
             assert all(np.array_equal(mixed[one.name], alone[one.name]) for one in mine)
-    for wrong, said in ((f"{first.name}=tmr,{first.name}=none", "two codes"), ("tmr,parity", "two codes"), ("", "no name")):
+    for wrong, said in (
+        (f"{first.name}=tmr,{first.name}=none", "two codes"),
+        ("tmr,parity", "two codes"),
+        ("", "no name"),
+    ):
         with pytest.raises(Problem, match=said):
             Protections.parse(wrong)
     with pytest.raises(Problem, match="unit or memory to protect 'nowhere'"):

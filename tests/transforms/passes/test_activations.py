@@ -195,7 +195,9 @@ def test_a_limit_on_a_quantizers_edge_is_a_float_tie(limit: float, parts: int) -
     made = stages(read(model))
     halves = 2 * parts * limit
     on_edge = round(halves) % 2 == 1 and abs(halves - round(halves)) < 1e-6
-    at_limit = [tie for stage in made for each in stage.float_ties for tie in each.thresholds if abs(tie - limit) < 1e-6]
+    at_limit = [
+        tie for stage in made for each in stage.float_ties for tie in each.thresholds if abs(tie - limit) < 1e-6
+    ]
     assert bool(at_limit) == on_edge
     theirs = by_onnxruntime(model)
     sure = ~images_with_float_ties(made[0].graph, [each for stage in made for each in stage.float_ties], EVERY)
