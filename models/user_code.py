@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
+import importlib.util
 import sys
+import sysconfig
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,3 +41,54 @@ def _forget_namesake(name: str, folder: Path) -> None:
         sys.path.remove(str(folder))
         sys.path.insert(0, str(folder))
         importlib.invalidate_caches()
+
+
+def sources(names: Iterable[str]) -> dict[str, Path]:
+    """Files of modules and of all that they import, also within functions; installed libraries and Python's are left out.
+
+    Args:
+        names: of modules that are imported.
+
+    Returns:
+        files by the names of their modules, sorted.
+    """
+    found: dict[str, Path] = {}
+    waiting = list(names)
+    while waiting:
+        name = waiting.pop()
+        path = None if name in found else _own_file(name)
+        if path is not None:
+            found[name] = path
+            # A module's packages run before it.
+            waiting += [name.rpartition(".")[0], *_imports(name, path)]
+    return dict(sorted(found.items()))
+
+
+def _own_file(name: str) -> Path | None:
+    """The source of a module; None where there is none, or it is a library's."""
+    if not name or name.partition(".")[0] in (*sys.stdlib_module_names, "bnnflow"):
+        return None
+    try:
+        spec = importlib.util.find_spec(name)
+    except (ImportError, ValueError, AttributeError):
+        return None
+    if spec is None or spec.origin is None or not spec.has_location:
+        return None
+    path = Path(spec.origin)
+    installed = {Path(sysconfig.get_path(key)) for key in ("purelib", "platlib")}
+    is_library = any(folder in path.parents for folder in installed) or "site-packages" in path.parts
+    return path if path.suffix == ".py" and path.is_file() and not is_library else None
+
+
+def _imports(name: str, path: Path) -> Iterator[str]:
+    """Names that may be modules which a source file imports."""
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            parts = package.split(".") if package else []
+            front = parts[: len(parts) - node.level + 1] if node.level else []
+            base = ".".join([*front, *([node.module] if node.module else [])])
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in node.names)

@@ -15,7 +15,7 @@ from torch import nn
 
 from bnnflow import Problem
 
-from ..user_code import import_user_module
+from ..user_code import import_user_module, sources
 
 _LIBRARIES = ("builtins", "abc", "typing", "torch", "brevitas", "bnnflow")
 _READ = "inputs_read"  # 1 for each input that a layer reads, 0 for those that it takes for 0
@@ -279,16 +279,22 @@ def own_class(target: str, folder: str = "") -> type[nn.Module]:
 
 
 def code_digest(spec: OwnSpec) -> str:
-    """sha256 (hexadecimal) of the files that define a class and those that it inherits from, libraries left out.
+    """sha256 (hexadecimal) of the files that define a class, those that it inherits from, and what these import.
 
-    The same weights are another network where the code around them changed.
+    Libraries are left out. The same weights are another network where the code around them changed.
 
     Raises:
         Problem: as `own_class`.
     """
     total = hashlib.sha256()
-    for kind in own_class(spec.target, spec.folder).__mro__:
-        if kind.__module__.partition(".")[0] not in _LIBRARIES:
-            path = inspect.getsourcefile(kind)
-            total.update(Path(path).read_bytes() if path else b"")
+    kinds = [kind for kind in own_class(spec.target, spec.folder).__mro__ if _is_own(kind)]
+    files = {path for kind in kinds if (path := inspect.getsourcefile(kind))}
+    files |= {str(path) for path in sources(kind.__module__ for kind in kinds).values()}
+    # By content alone: the same code elsewhere is the same network.
+    for content in sorted(Path(file).read_bytes() for file in files):
+        total.update(hashlib.sha256(content).digest())
     return total.hexdigest()
+
+
+def _is_own(kind: type) -> bool:
+    return kind.__module__.partition(".")[0] not in _LIBRARIES

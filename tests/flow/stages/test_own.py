@@ -20,7 +20,7 @@ from bnnflow.flow.cli import app as cli
 from bnnflow.flow.commands.fetch import fetch
 from bnnflow.flow.recipe.file import load_recipe
 from bnnflow.flow.run import processes
-from bnnflow.models.networks.own import OwnNetwork, OwnSpec
+from bnnflow.models.networks.own import OwnNetwork, OwnSpec, code_digest
 from bnnflow.transforms.reading.read import files_of, read
 from tests.random_qonnx import DOMAIN, Builder
 
@@ -249,6 +249,31 @@ def test_a_changed_class_is_trained_again(tmp_path: Path, capsys: pytest.Capture
     source.write_text(NET + "# changed\n")
     ran(capsys, *arguments)
     assert json.loads((tmp_path / "run" / "manifest.json").read_text())["stages"]["train"]["key"] != key
+
+
+@pytest.mark.parametrize("how", ["from parts import tail", "import parts", "import lib.more", "from lib import more"])
+def test_code_that_a_class_is_made_of_is_part_of_it(tmp_path: Path, how: str) -> None:
+    """Modules that its module imports, and these again; libraries and other files are not."""
+    folder = tmp_path / how.replace(" ", "_").replace(".", "_")
+    (folder / "lib").mkdir(parents=True)
+    name = f"nets_{folder.name}"
+    (folder / f"{name}.py").write_text(f"import json\n{how}\n" + NET)
+    (folder / "parts.py").write_text("def tail():\n    from lib import more\n")
+    (folder / "lib" / "__init__.py").write_text("")
+    (folder / "lib" / "more.py").write_text("from . import deep\n")
+    (folder / "lib" / "deep.py").write_text("import numpy\n")
+    (folder / "other.py").write_text("")
+    spec = OwnSpec(f"{name}:MyNet", {}, (1, 8, 8), 10, str(folder))
+    try:
+        first = code_digest(spec)
+        (folder / "other.py").write_text("# changed\n")
+        assert code_digest(spec) == first
+        (folder / "lib" / "deep.py").write_text("import numpy\n# changed\n")
+        assert code_digest(spec) != first
+    finally:
+        for gone in [key for key in sys.modules if key.partition(".")[0] in ("parts", "lib", name)]:
+            del sys.modules[gone]
+        sys.path.remove(str(folder))
 
 
 SIGNS = """
