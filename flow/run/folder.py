@@ -211,7 +211,9 @@ class Run:
             written = self._written
         finally:
             self._written = None
-        self.manifest["stages"][name] = {"key": key, "seconds": seconds, "files": written, "facts": facts}
+        turn = 1 + max(self.turns().values(), default=0)
+        record = {"key": key, "turn": turn, "seconds": seconds, "files": written, "facts": facts}
+        self.manifest["stages"][name] = record
         del self.manifest["unfinished"][name]
         self._save()
         for relative in stale - set(self._records()):
@@ -226,6 +228,16 @@ class Run:
         self._save()
         for relative in stale - set(self._records()):
             self.path(relative).unlink(missing_ok=True)
+
+    def done_since(self, name: str) -> list[str]:
+        """Stages that were done after one was last, in the order of their doing; all where it never was."""
+        turns = self.turns()
+        last = turns.get(name, -1)
+        return sorted((other for other, turn in turns.items() if turn > last), key=turns.__getitem__)
+
+    def turns(self) -> dict[str, int]:
+        """In which order stages were last done, over all sessions: ascending numbers by their names."""
+        return {name: record.get("turn", 0) for name, record in self.manifest["stages"].items()}
 
     def check_files(self) -> list[str]:
         """Compare every recorded file with its sha256.

@@ -165,7 +165,8 @@ def print_pruning(found: PrunedRun) -> None:
         known = ", which the network was trained on" if found.judged_on == SEEN else ""
         images = found.judged_on if known else f"images {found.judged_on}"
         print(f"rounds are judged on {images}{known}")
-    rest = f"flow build continues in {found.folder}" if found.files is None else f"wrote {', '.join(found.files)}"
+    more = f"flow build with these settings goes on in {found.folder}"
+    rest = more if found.files is None else f"wrote {', '.join(found.files)}"
     print(f"test accuracy {found.accuracy:.2%}; {rest}")
 
 

@@ -383,7 +383,9 @@ def report(build: Build) -> Summary:
         build.run.write("report.html", render(summary, *(path.read_bytes() for path in pictures)))
         return NoResult()
 
-    build.stage("report", {"summary": to_json(summary), "pictures": pictures}, work, NoResult)
+    # A stage that was done anew has its report anew, be its result the same.
+    done = {name: turn for name, turn in build.run.turns().items() if name != "report"}
+    build.stage("report", {"summary": to_json(summary), "pictures": pictures, "done": done}, work, NoResult)
     return summary
 
 

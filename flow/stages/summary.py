@@ -168,6 +168,9 @@ def read_summary(folder: Path) -> Summary:
     path = run.path("summary.json")
     if not path.is_file():
         raise Problem("this run is not finished", str(run.folder), "flow build continues with it")
+    if later := run.done_since("report"):
+        what = f"this run is not finished: what it says is from before its {', '.join(later)} of now"
+        raise Problem(what, str(run.folder), "flow build continues with it")
     try:
         return replace(from_json(Summary, json.loads(path.read_text())), folder=str(folder))
     except Misfit as misfit:

@@ -16,6 +16,7 @@ import onnx
 import pytest
 import torch
 
+from bnnflow import USER_INPUT
 from bnnflow.build import cost
 from bnnflow.build.calibrated import table as calibration
 from bnnflow.build.calibrated.table import table
@@ -187,6 +188,20 @@ def test_what_bears_the_runs_name_or_rate_is_made_anew(recipe: Path, finished: P
     summary, again = rerun(recipe, finished, tmp_path / "slower", f"target.fps={fps - 1}")
     assert "speed" in again
     assert f"{fps - 1:,.0f} images/s" in json.dumps(summary["speed"])
+
+
+def test_what_a_run_says_is_not_older_than_what_it_holds(
+    recipe: Path, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Pruned otherwise by `flow prune`, a run has the figures of another network in its summary."""
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    assert cli.run(["prune", str(folder), "-s", "prune.amount=0.5", "-s", "prune.epochs=1"]) == 0
+    capsys.readouterr()
+    assert cli.run(["show", str(folder)]) == USER_INPUT
+    assert "this run is not finished: what it says is from before its prune of now" in capsys.readouterr().err
+    assert cli.run(["build", str(recipe), "--run", str(folder)]) == 0
+    assert cli.run(["show", str(folder)]) == 0
 
 
 def test_the_cost_model_that_chose_is_said_and_another_one_folds_anew(
