@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ast
 import importlib
-import importlib.util
 import sys
 import sysconfig
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ def _forget_namesake(name: str, folder: Path) -> None:
 
 
 def sources(names: Iterable[str]) -> dict[str, Path]:
-    """Files of modules and of all that they import, also within functions; installed libraries and Python's are left out.
+    """Files of modules and of all that they import, also within functions; libraries and Python's own are left out.
 
     Args:
         names: of modules that are imported.
@@ -65,25 +65,39 @@ def sources(names: Iterable[str]) -> dict[str, Path]:
 
 
 def _own_file(name: str) -> Path | None:
-    """The source of a module; None where there is none, or it is a library's."""
+    """The source of a module, which is not run; None where there is none, or it is a library's."""
     if not name or name.partition(".")[0] in (*sys.stdlib_module_names, "bnnflow"):
         return None
-    try:
-        spec = importlib.util.find_spec(name)
-    except (ImportError, ValueError, AttributeError):
+    place = getattr(sys.modules.get(name), "__file__", None) or _on_path(name)
+    if place is None:
         return None
-    if spec is None or spec.origin is None or not spec.has_location:
-        return None
-    path = Path(spec.origin)
+    path = Path(place)
     installed = {Path(sysconfig.get_path(key)) for key in ("purelib", "platlib")}
     is_library = any(folder in path.parents for folder in installed) or "site-packages" in path.parts
     return path if path.suffix == ".py" and path.is_file() and not is_library else None
 
 
+def _on_path(name: str) -> str | None:
+    """Where Python would find a module: `importlib.util.find_spec` would run the packages that it lies in."""
+    folders: Sequence[str] | None = None
+    parts = name.split(".")
+    for number in range(1, len(parts) + 1):
+        spec = PathFinder.find_spec(".".join(parts[:number]), folders)
+        if spec is None:
+            return None
+        folders = spec.submodule_search_locations or []
+    return spec.origin if spec is not None and spec.has_location else None
+
+
 def _imports(name: str, path: Path) -> Iterator[str]:
     """Names that may be modules which a source file imports."""
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-    for node in ast.walk(ast.parse(path.read_bytes())):
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError):
+        # Nothing that runs imports it, so that it imports nothing.
+        return
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):

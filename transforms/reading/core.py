@@ -379,7 +379,7 @@ class Reader:
 
 
 def _readable(model: onnx.ModelProto) -> None:
-    """Protobuf hands out text that is not UTF-8 as bytes; no name may be of that kind."""
+    """Refuse names that are not UTF-8, which protobuf hands out as bytes, and sparse constants."""
     graph = model.graph
     names: list[object] = [graph.name]
     for node in graph.node:
@@ -393,6 +393,8 @@ def _readable(model: onnx.ModelProto) -> None:
     for name in names:
         if not isinstance(name, str):
             raise Problem("a name in this file is not text", str(graph.name), "the file may be damaged")
+    if graph.sparse_initializer:
+        raise Problem("sparse constants are not supported", repr(graph.name), "store them as dense ones")
 
 
 def _numbers(value: Constant) -> Array:

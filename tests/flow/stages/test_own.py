@@ -263,13 +263,21 @@ def test_code_that_a_class_is_made_of_is_part_of_it(tmp_path: Path, how: str) ->
     (folder / "lib" / "more.py").write_text("from . import deep\n")
     (folder / "lib" / "deep.py").write_text("import numpy\n")
     (folder / "other.py").write_text("")
+    # What it may import is looked at and not run.
+    ran = f"\nif __name__ == '__main__':\n    from script{folder.name} import run\n    import old{folder.name}.more\n"
+    with (folder / f"{name}.py").open("a") as file:
+        file.write(ran)
+    (folder / f"script{folder.name}.py").write_text("raise SystemExit(0)\n")
+    (folder / f"old{folder.name}.py").write_text("print 'no Python 3'\n")
     spec = OwnSpec(f"{name}:MyNet", {}, (1, 8, 8), 10, str(folder))
     try:
         first = code_digest(spec)
         (folder / "other.py").write_text("# changed\n")
         assert code_digest(spec) == first
-        (folder / "lib" / "deep.py").write_text("import numpy\n# changed\n")
-        assert code_digest(spec) != first
+        for changed in (folder / "lib" / "deep.py", folder / f"script{folder.name}.py"):
+            before = code_digest(spec)
+            changed.write_text(changed.read_text() + "# changed\n")
+            assert code_digest(spec) != before
     finally:
         for gone in [key for key in sys.modules if key.partition(".")[0] in ("parts", "lib", name)]:
             del sys.modules[gone]
