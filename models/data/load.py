@@ -20,6 +20,7 @@ __all__ = ["DataSetPlace", "Dataset", "data_set_names", "load_dataset", "survey_
 
 _DIGITS = Path(__file__).with_name("digits.npz")
 _DIGITS_TEST = 360
+_IN_ORDER = ("digits", "mnist", "fashion-mnist", "cifar10")
 _PUBLISHED = ("mnist", "fashion-mnist", "cifar10", "speech-commands")
 
 
@@ -31,13 +32,14 @@ def data_set_names() -> tuple[str, ...]:
 def load_dataset(
     name: str, folder: Path | None = None, places: tuple[Path, ...] = (), cache: Path | None = None
 ) -> Dataset:
-    """Read the data set `name`, its images in an order that mixes the classes (`mixed`).
+    """Read the data set `name`.
 
     "digits" comes with the package: 8x8 pixels times 15 (0 to 240), 1,437 training and 360 test images in a
     fixed split stratified by class. "mnist" and "fashion-mnist" are read from their four published IDX
     files, plain or gzipped, whose decompressed content is checked by sha256. "cifar10": binary version, python
     pickles or npz. "speech-commands": WAV files by the official split, or prepared features. "folder": image files,
-    a subfolder a class. "npz": four arrays. "module:function": what the function gives.
+    a subfolder a class. "npz": four arrays. "module:function": what the function gives. Images of all but the published sets, in which
+    classes are mixed, are put into another order (`mixed`).
 
     Args:
         name: one of `data_set_names()`, or module:function.
@@ -49,7 +51,8 @@ def load_dataset(
     Raises:
         Problem: the name is unknown, files are missing, damaged, or not the published ones.
     """
-    return mixed(_loaded(name, folder, places, cache))
+    found = _loaded(name, folder, places, cache)
+    return found if name in _IN_ORDER else mixed(found)
 
 
 def _loaded(name: str, folder: Path | None, places: tuple[Path, ...], cache: Path | None) -> Dataset:

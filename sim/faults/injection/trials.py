@@ -165,9 +165,10 @@ class Point:
     def _named(self, graph: Graph, found: Sequence[Memory | Stream]) -> tuple[str, ...]:
         known = tuple(dict.fromkeys(place.layer for place in found))
         if not known:
-            raise Problem(
-                f"the network has no {self.target}", "fault campaign", f"targets: {', '.join(TARGETS)}", key="faults"
-            )
+            there = [kind for kind in KINDS if memories(graph, [kind])]
+            there += [kind for kind in STREAMS if streams(graph, kind)]
+            hint = f"it has {', '.join(there)}" if there else "compile it to dataflow"
+            raise Problem(f"the network has no {self.target}", "fault campaign", hint, key="faults")
         for layer in self.layers:
             chosen(layer, known, f"layer with {self.target}")
         for name in self.rates.by:

@@ -11,6 +11,8 @@ from bnnflow.sim.faults import Campaign, FaultModel, Grid, Plan, Point, Rates, S
 from bnnflow.sim.faults.injection.cells import CLEAR, FLIP, SET, Cells
 from bnnflow.sim.faults.injection.streams import KINDS, changed, faulty_walk, split, streams
 from bnnflow.sim.reference import apply, run
+from bnnflow.transforms.ir.graph import Graph, Node
+from bnnflow.transforms.ir.ops import Mvau
 from bnnflow.transforms.ir.tensor import TensorType, bipolar
 from tests.sim.faults.fault_graphs import cnn, mlp, pixels
 
@@ -171,3 +173,13 @@ def test_a_named_pe_is_sure_and_one_map() -> None:
     for target, layers, pe in (("streams", "conv2", 3), ("streams", "all", 2), ("weights", "each", 3)):
         with pytest.raises(Problem, match=f"no PE {pe}: "):
             Grid([Rates.of(1.0)], [target], [layers], [f"pe:{pe} stuck-at-0"]).points(graph)
+
+
+def test_a_target_that_is_not_there_is_answered_by_those_that_are() -> None:
+    weight = Mvau(np.array([[1, 2], [-1, 3]], np.int8), np.zeros((2, 0), np.int64), xnor=False)
+    graph = Graph("sums", "x", TensorType((2,), 0, 255), (Node("fc", weight, ("x",)),), "fc")
+    with pytest.raises(Problem) as caught:
+        Point("products", (), "flip", Rates.of(1e-3)).places(graph)
+    assert (
+        "has no products" in caught.value.what and caught.value.hint == "it has weights, streams, fifos, accumulators"
+    )
