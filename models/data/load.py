@@ -38,8 +38,8 @@ def load_dataset(
     fixed split stratified by class. "mnist" and "fashion-mnist" are read from their four published IDX
     files, plain or gzipped, whose decompressed content is checked by sha256. "cifar10": binary version, python
     pickles or npz. "speech-commands": WAV files by the official split, or prepared features. "folder": image files,
-    a subfolder a class. "npz": four arrays. "module:function": what the function gives. Images of all but the published sets, in which
-    classes are mixed, are put into another order (`mixed`).
+    a subfolder a class. "npz": four arrays. "module:function": what the function
+    gives. Images of all but the published sets, in which classes are mixed, are put into another order (`mixed`).
 
     Args:
         name: one of `data_set_names()`, or module:function.
