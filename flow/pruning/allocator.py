@@ -113,7 +113,7 @@ class SensitivityAllocator:
         if kept != present and settings.explore:
             kept, tried = explore(space, kept, costs, objective, accuracy, settings.explore, self.recipe.seed, goal)
         reached = objective.left(costs(kept), whole)
-        stop = f"no group can lose more: {reached:.1%} is left, asked was {goal:.1%}" if reached > goal else ""
+        stop = f"no group can lose more: {reached:.2%} is left, asked was {goal:.2%}" if reached > goal else ""
         facts: Facts = {
             "cost_before": costs(present),
             "cost": costs(kept),

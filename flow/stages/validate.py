@@ -278,7 +278,11 @@ def _check_training(recipe: Recipe, network: Trained, images: Dataset) -> None:
     _check_fault_training(recipe, network, images)
     _check_approximation(recipe, network)
     if recipe.epochs:
-        left = len(images.train_images) - len(HeldOut.of(recipe, images.train_labels).images)
+        held, count = HeldOut.of(recipe, images.train_labels).images, len(images.train_images)
+        if recipe.train.validation and not len(held):
+            what = f"{recipe.train.validation:g} of {count:,} training images is none"
+            raise recipe.problem("train.validation", what, f"{1 / count:.2g} or more, or 0 to hold none out")
+        left = count - len(held)
         _check_batches(recipe, "train", left, recipe.train.batch, recipe.train.accumulate)
     if recipe.prune.enabled and recipe.prune.epochs:
         from ...models.prune.spec import apart

@@ -247,6 +247,9 @@ def _held_out(
 ) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, np.ndarray] | None]:
     """The images to train on, and those held out for validation, if any."""
     out = held_out(labels, spec)
+    if spec.patience and not len(out):
+        what = f"patience needs images held out: {spec.validation:g} of {len(labels):,} is none"
+        raise Problem(what, "validation", "hold more out")
     if not len(out):
         return images, labels, None
     rest = np.setdiff1d(np.arange(len(images)), out)

@@ -94,6 +94,7 @@ REFUSED: dict[str, tuple[str, ...]] = {
     "pool_order": ("model.arch=cnn", "model.channels=[8]", "model.pool_order=after-sign"),
     "bop": ("model.weight_scale=tensor", "train.optimizer=bop"),
     "bop_of_pruning": ("model.weight_scale=tensor", "prune.optimizer=bop", "prune.criterion=random"),
+    "validation_none": ("train.validation=0.0001",),
     "batches": ("train.batch=8", "train.accumulate=4", "data.train_images=10"),
     "digits_dir": ("data.dir=here",),
     "own_weights": ("model.weights=w.pt",),
