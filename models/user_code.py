@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import importlib
 import sys
-import sysconfig
 from collections.abc import Iterable, Iterator, Sequence
 from importlib.machinery import PathFinder
 from pathlib import Path
@@ -64,17 +63,21 @@ def sources(names: Iterable[str]) -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
+def is_library(name: str) -> bool:
+    """Whether a module is Python's, or of the libraries that networks are made of, wherever these are installed."""
+    return name.partition(".")[0] in (*sys.stdlib_module_names, "bnnflow", "brevitas", "numpy", "torch")
+
+
 def _own_file(name: str) -> Path | None:
     """The source of a module, which is not run; None where there is none, or it is a library's."""
-    if not name or name.partition(".")[0] in (*sys.stdlib_module_names, "bnnflow"):
+    if not name or is_library(name):
         return None
     place = getattr(sys.modules.get(name), "__file__", None) or _on_path(name)
     if place is None:
         return None
     path = Path(place)
-    installed = {Path(sysconfig.get_path(key)) for key in ("purelib", "platlib")}
-    is_library = any(folder in path.parents for folder in installed) or "site-packages" in path.parts
-    return path if path.suffix == ".py" and path.is_file() and not is_library else None
+    installed = {"site-packages", "dist-packages"} & set(path.parts)
+    return path if path.suffix == ".py" and path.is_file() and not installed else None
 
 
 def _on_path(name: str) -> str | None:
@@ -95,7 +98,7 @@ def _imports(name: str, path: Path) -> Iterator[str]:
     try:
         tree = ast.parse(path.read_bytes())
     except (SyntaxError, ValueError):
-        # Nothing that runs imports it, so that it imports nothing.
+        # No Python that runs can import it.
         return
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):

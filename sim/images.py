@@ -50,7 +50,8 @@ def admitted(graph: Graph, images: Array) -> Array:
         first = images.flat[int(np.flatnonzero(between)[0])]
         wanted = "-1 and +1" if graph.input_type.is_bipolar else f"{low}, {low + step}, ... {high}"
         what = f"the graph wants {wanted} alone, the images hold {first:g}"
-        raise Problem(what, f"input {graph.input!r} of {graph.name!r}", "give 2 * bits - 1 for bits that are -1 and +1")
+        hint = "give 2 * bits - 1 for bits that are -1 and +1" if graph.input_type.is_bipolar else choices()
+        raise Problem(what, f"input {graph.input!r} of {graph.name!r}", hint)
     return images.astype(np.uint8, copy=False) if low >= 0 and high <= 255 else images.astype(np.int64)
 
 

@@ -40,20 +40,18 @@ def graph_inputs(graph: Graph, data: Array) -> Array:
     contract, whole = graph.input_contract, data.dtype.kind != "f"
     if data.dtype.kind == "b":
         _check_truth(graph, contract)
+    known = None
+    stated = contract is not None and contract.knows_data
+    if contract is not None and stated and not whole and (graph.input_type.is_float or not contract.is_plain):
+        known = _data_of(graph, contract, data)
     if graph.input_type.is_float:
-        if whole:
-            return _values(graph, _known(graph), data)
-        if contract is not None and contract.knows_data:
-            _data_of(graph, contract, data)
-        return data
+        return _values(graph, _known(graph), data) if whole else data
     assert contract is not None
     if contract.host:
         if whole and not contract.knows_data:
             return _codes_as_given(graph, data)
         return _on_host(graph, contract, _values(graph, contract, data) if whole else data)
-    if whole or contract.is_plain:
-        return data
-    return _data_of(graph, contract, data)
+    return data if known is None else known
 
 
 def _check_truth(graph: Graph, contract: InputContract | None) -> None:

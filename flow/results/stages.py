@@ -22,6 +22,17 @@ class NoResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReportResult:
+    """What the report was made of.
+
+    Attributes:
+        done: in which order the other stages had been done, ascending numbers by their names.
+    """
+
+    done: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DataResult:
     """The images.
 
@@ -31,6 +42,7 @@ class DataResult:
         classes: number of them.
         source: where they come from, for people.
         files: name to sha256.
+        order: sha256 of the labels, in the order of their images.
     """
 
     train: int
@@ -39,6 +51,7 @@ class DataResult:
     classes: int
     source: str
     files: Mapping[str, str]
+    order: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

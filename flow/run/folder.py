@@ -229,11 +229,13 @@ class Run:
         for relative in stale - set(self._records()):
             self.path(relative).unlink(missing_ok=True)
 
-    def done_since(self, name: str) -> list[str]:
-        """Stages that were done after one was last, in the order of their doing; all where it never was."""
-        turns = self.turns()
-        last = turns.get(name, -1)
-        return sorted((other for other, turn in turns.items() if turn > last), key=turns.__getitem__)
+    def changed_since(self, name: str) -> list[str]:
+        """Stages that were done anew, left out or interrupted since one was done whose facts say of what (`done`)."""
+        record = self.manifest["stages"].get(name)
+        made = self.turns() if record is None else record["facts"].get("done", self.turns())
+        now = self.turns()
+        changed = {other for other in {*made, *now} - {name} if made.get(other) != now.get(other)}
+        return sorted(changed | set(self.manifest["unfinished"]))
 
     def turns(self) -> dict[str, int]:
         """In which order stages were last done, over all sessions: ascending numbers by their names."""

@@ -6,6 +6,7 @@ skipped when none of its inputs changed. `models`, `sim` and `build` meet only h
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
@@ -39,6 +40,7 @@ from ..results.stages import (
     NoResult,
     PruningResult,
     RelevanceMaps,
+    ReportResult,
     ScheduleResult,
     StreamlineResult,
     TrainResult,
@@ -75,6 +77,7 @@ _WORDS_BESIDE_COSTS = 30_000
 def data(build: Build) -> DataResult:
     """Find and check the images."""
     images, recipe = build.dataset, build.recipe
+    order = hashlib.sha256(images.train_labels.tobytes() + images.test_labels.tobytes()).hexdigest()
 
     def work() -> DataResult:
         return DataResult(
@@ -84,10 +87,13 @@ def data(build: Build) -> DataResult:
             classes=len(images.classes),
             source=images.source,
             files=images.files,
+            order=order,
         )
 
     limits = {"train_images": recipe.data.train_images, "test_images": recipe.data.test_images}
-    return build.stage("data", {"name": recipe.data.name, "files": images.files, **limits}, work, DataResult)
+    return build.stage(
+        "data", {"name": recipe.data.name, "files": images.files, "order": order, **limits}, work, DataResult
+    )
 
 
 def train(build: Build) -> TrainResult | NoResult:
@@ -378,14 +384,14 @@ def report(build: Build) -> Summary:
     drawn = pruned is not None and isinstance(pruned.relevance, RelevanceMaps)
     pictures = [build.run.path(RELEVANCE)] if drawn else []
 
-    def work() -> NoResult:
+    done = {name: turn for name, turn in build.run.turns().items() if name != "report"}
+
+    def work() -> ReportResult:
         build.run.write("summary.json", json_text(to_json(summary)))
         build.run.write("report.html", render(summary, *(path.read_bytes() for path in pictures)))
-        return NoResult()
+        return ReportResult(done=done)
 
-    # A stage that was done anew has its report anew, be its result the same.
-    done = {name: turn for name, turn in build.run.turns().items() if name != "report"}
-    build.stage("report", {"summary": to_json(summary), "pictures": pictures, "done": done}, work, NoResult)
+    build.stage("report", {"summary": to_json(summary), "pictures": pictures, "done": done}, work, ReportResult)
     return summary
 
 

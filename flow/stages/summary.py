@@ -168,11 +168,9 @@ def read_summary(folder: Path) -> Summary:
     path = run.path("summary.json")
     if not path.is_file():
         raise Problem("this run is not finished", str(run.folder), "flow build continues with it")
-    if later := run.done_since("report"):
-        what = f"this run is not finished: what it says is from before its {', '.join(later)} of now"
-        raise Problem(
-            what, str(run.folder), "flow build with the settings of now (-s) goes on, without them by the recipe"
-        )
+    if changed := run.changed_since("report"):
+        what = f"the summary of this run is older than its {', '.join(changed)}"
+        raise Problem(what, str(run.folder), "run `flow build` again, with the same -s as then")
     try:
         return replace(from_json(Summary, json.loads(path.read_text())), folder=str(folder))
     except Misfit as misfit:

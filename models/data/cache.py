@@ -14,7 +14,7 @@ import numpy as np
 from .dataset import Dataset
 
 _ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
-_VERSION = 1
+_VERSION = 2
 
 
 def cached(folder: Path | None, name: str, files: Iterable[Path], decode: Callable[[], Dataset]) -> Dataset:

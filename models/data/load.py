@@ -20,7 +20,6 @@ __all__ = ["DataSetPlace", "Dataset", "data_set_names", "load_dataset", "survey_
 
 _DIGITS = Path(__file__).with_name("digits.npz")
 _DIGITS_TEST = 360
-_IN_ORDER = ("digits", "mnist", "fashion-mnist", "cifar10")
 _PUBLISHED = ("mnist", "fashion-mnist", "cifar10", "speech-commands")
 
 
@@ -38,8 +37,8 @@ def load_dataset(
     fixed split stratified by class. "mnist" and "fashion-mnist" are read from their four published IDX
     files, plain or gzipped, whose decompressed content is checked by sha256. "cifar10": binary version, python
     pickles or npz. "speech-commands": WAV files by the official split, or prepared features. "folder": image files,
-    a subfolder a class. "npz": four arrays. "module:function": what the function
-    gives. Images of all but the published sets, in which classes are mixed, are put into another order (`mixed`).
+    a subfolder a class. "npz": four arrays. "module:function": what the function gives.
+    Images of the last three and of "speech-commands" are put into another order (`mixed`).
 
     Args:
         name: one of `data_set_names()`, or module:function.
@@ -51,15 +50,10 @@ def load_dataset(
     Raises:
         Problem: the name is unknown, files are missing, damaged, or not the published ones.
     """
-    found = _loaded(name, folder, places, cache)
-    return found if name in _IN_ORDER else mixed(found)
-
-
-def _loaded(name: str, folder: Path | None, places: tuple[Path, ...], cache: Path | None) -> Dataset:
     if name == "digits":
         return _digits()
     if ":" in name:
-        return _from_module(name, folder)
+        return mixed(_from_module(name, folder))
     if name not in data_set_names():
         close = difflib.get_close_matches(name.lower().replace("_", "-"), data_set_names(), n=1, cutoff=0.5)
         known = f"known data sets: {', '.join(data_set_names())}, or module:function"
@@ -69,15 +63,16 @@ def _loaded(name: str, folder: Path | None, places: tuple[Path, ...], cache: Pat
         if folder is None:
             raise Problem(f"data set {name!r} needs its path", "data.dir", "for example dir: my-images")
         if name == "npz":
-            return own.load_npz(folder)
-        return cached(cache, name, sorted(p for p in folder.rglob("*") if p.is_file()), lambda: own.load_folder(folder))
+            return mixed(own.load_npz(folder))
+        files = sorted(path for path in folder.rglob("*") if path.is_file())
+        return cached(cache, name, files, lambda: mixed(own.load_folder(folder)))
     looked_in = _looked_in(name, folder, places)
     if name == "cifar10":
         return cached(cache, name, cifar.find_files(looked_in), lambda: cifar.load_cifar10(looked_in))
     if name == "speech-commands":
         at = speech.find_words(looked_in)
         files = [] if at is None else [at] if at.is_file() else [at, *(at / word for word in speech.WORDS)]
-        return cached(cache if files else None, name, files, lambda: speech.load_speech(looked_in))
+        return cached(cache if files else None, name, files, lambda: mixed(speech.load_speech(looked_in)))
     return idx.load_idx(name, looked_in)
 
 

@@ -15,9 +15,8 @@ from torch import nn
 
 from bnnflow import Problem
 
-from ..user_code import import_user_module, sources
+from ..user_code import import_user_module, is_library, sources
 
-_LIBRARIES = ("builtins", "abc", "typing", "torch", "brevitas", "bnnflow")
 _READ = "inputs_read"  # 1 for each input that a layer reads, 0 for those that it takes for 0
 _GONE = "is_left_out"  # of a module whose result is taken for 0
 _LEFT = "synapses_left"  # of a layer's weight quantizer: 1 for each weight that is there, 0 for removed synapses
@@ -287,14 +286,10 @@ def code_digest(spec: OwnSpec) -> str:
         Problem: as `own_class`.
     """
     total = hashlib.sha256()
-    kinds = [kind for kind in own_class(spec.target, spec.folder).__mro__ if _is_own(kind)]
-    files = {path for kind in kinds if (path := inspect.getsourcefile(kind))}
-    files |= {str(path) for path in sources(kind.__module__ for kind in kinds).values()}
-    # By content alone: the same code elsewhere is the same network.
-    for content in sorted(Path(file).read_bytes() for file in files):
-        total.update(hashlib.sha256(content).digest())
+    kinds = [kind for kind in own_class(spec.target, spec.folder).__mro__ if not is_library(kind.__module__)]
+    files = {kind.__module__: Path(path) for kind in kinds if (path := inspect.getsourcefile(kind))}
+    files |= sources(files)
+    # By names and contents: the same code in another folder is the same network.
+    for name, file in sorted(files.items()):
+        total.update(name.encode() + hashlib.sha256(file.read_bytes()).digest())
     return total.hexdigest()
-
-
-def _is_own(kind: type) -> bool:
-    return kind.__module__.partition(".")[0] not in _LIBRARIES

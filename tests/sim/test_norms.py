@@ -172,24 +172,40 @@ def test_norms_in_front_of_joins_are_norms(tmp_path: Path) -> None:
         assert without_norms(exported(lively(spec, images), tmp_path)) == ()
 
 
-@pytest.mark.parametrize("plain", [False, True], ids=["gain and bias", "neither"])
-@pytest.mark.parametrize("behind", ["", "one", "each"])
-def test_a_division_that_someone_fixed_is_no_norm(behind: str, plain: bool) -> None:
-    """Behind a norm and a layer's bias; the norm is one in our own file, too, though all its gains are 1."""
+NORM = ("Sub", "Div", "Mul", "Add")
+CHAINS = {
+    "a norm": (("BatchNormalization",), True),
+    "a norm without gain and bias": (("BatchNormalization plain",), True),
+    "a norm written out": (NORM, True),
+    "a norm written out without gain": (("Sub", "Div", "Add"), True),
+    "a bias": (("Add",), False),
+    "a bias and a temperature": (("Add", "Div by one"), False),
+    "a bias, scales and a temperature": (("Add", "Mul", "Div by one"), False),
+    "scales": (("Mul",), False),
+}
+
+
+@pytest.mark.parametrize("name", CHAINS)
+def test_a_division_that_someone_fixed_is_no_norm(name: str) -> None:
+    """Behind a layer; in the file that we write of it, too."""
+    chain, is_norm = CHAINS[name]
     net = Net((6,), "INT4")
     net.add("MatMul", net.weight(6, 5))
-    gains, biases = (np.ones(5), np.zeros(5)) if plain else (net.rng.uniform(0.5, 2, 5), net.rng.normal(0, 1, 5))
-    net.add("BatchNormalization", *map(net.c, (gains, biases, net.rng.normal(0, 1, 5), net.rng.uniform(1, 9, 5))))
+    for kind in chain:
+        operator, _, how = kind.partition(" ")
+        if operator == "BatchNormalization":
+            gains, biases = (np.ones(5), np.zeros(5)) if how else (net.rng.uniform(0.5, 2, 5), net.rng.normal(0, 1, 5))
+            moments = net.rng.normal(0, 1, 5), net.rng.uniform(1, 9, 5)
+            net.add(operator, *map(net.c, (gains, biases, *moments)))
+        else:
+            net.add(operator, net.c(4.0 if how else net.rng.uniform(1, 3, 5)))
     net.quant(4, 0.25)
     net.add("MatMul", net.weight(5, 3))
-    net.add("Add", net.c([1.0, 0.0, -1.0]))
-    if behind:
-        net.add("Div", net.c(4.0 if behind == "one" else [4.0, 2.0, 3.0]))
     graph = read(net.model())
     again = read(onnx.ModelProto.FromString(write_network(graph).SerializeToString()))
     for each in (graph, again):
-        (norm,) = graph_norms(each)
-        assert norm.source == next(node.name for node in each.nodes if isinstance(node.op, Dense))
+        sources = [norm.source for norm in graph_norms(each)]
+        assert sources == [next(node.name for node in each.nodes if isinstance(node.op, Dense))] * is_norm
 
 
 @pytest.mark.parametrize("order", [("a", "b"), ("b", "a")])
@@ -204,7 +220,7 @@ def test_norms_may_stand_in_any_order(order: tuple[str, str]) -> None:
         for name in order:
             if norms:
                 nodes.append(Node(f"{name}_mean", Affine(ones, 0 * ones), (name,)))
-                nodes.append(Node(f"{name}_norm", Affine(ones, 0 * ones, 2 * ones), (f"{name}_mean",)))
+                nodes.append(Node(f"{name}_norm", Affine(ones, 0 * ones, np.arange(2.0, 6.0)), (f"{name}_mean",)))
             nodes.append(Node(f"{name}_sign", Sign(), (nodes[-1].name if norms else name,)))
         nodes.append(Node("both", Concat(), ("a_sign", "b_sign")))
         nodes.append(Node("scores", Dense(rng.choice([-1, 1], (3, 8)).astype(np.int8)), ("both",)))

@@ -298,11 +298,12 @@ class _Edges:
         for slope, value in zip(curve.slopes, curve.intercepts, strict=True):
             if slope:
                 continue
+            rounded, width = self.inexact or (loose and not is_short(value)), _width(value)
             edges = range(len(self.quantizer.inclusive))
             if self.quantizer.places is None:
-                level, halves = 2 * value / self.unit, self.quantizer.halves
-                edges = edges[max(bisect_left(halves, level) - 1, 0) : bisect_right(halves, level) + 1]
-            rounded, width = self.inexact or (loose and not is_short(value)), _width(value)
+                least, most = (2 * (value + away) / self.unit for away in (-Fraction(width), Fraction(width)))
+                halves = self.quantizer.halves
+                edges = edges[bisect_left(halves, least) : bisect_right(halves, most)]
             for i in edges:
                 away = abs(value - self.quantizer.edge(self.channel, i, self.unit))
                 if away < width and (rounded or away):

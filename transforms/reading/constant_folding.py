@@ -19,6 +19,7 @@ from .constants import (
     bipolar_constant,
     bounded,
     integer_range,
+    is_integer,
     quantize,
     quantized_type,
     smallest,
@@ -139,7 +140,7 @@ def _reduce(function: Callable[..., Array]) -> Fold:
 
 def _cast(settings: Settings, x: Inputs) -> Array:
     kind = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(int(settings["to"])))
-    if x[0].dtype.kind == "f" and kind.kind not in "fb":
+    if x[0].dtype.kind == "f" and is_integer(kind):
         low, high = integer_range(kind)
         whole = np.trunc(x[0].astype(np.float64))
         if not np.all((low <= whole) & (whole <= high)):

@@ -120,13 +120,18 @@ def to_array(tensor: onnx.TensorProto) -> Array:
     return array
 
 
+def is_integer(kind: np.dtype[Any]) -> bool:
+    """Whether a type is of integers, of those of fewer than 8 bits too."""
+    return kind.kind in "iu" or kind in _NARROW
+
+
 def integer_range(kind: np.dtype[Any]) -> tuple[int, int]:
     """Least and greatest integer of a type, those of fewer than 8 bits too.
 
     Raises:
         Problem: it is of no integers.
     """
-    if kind.kind not in "iu" and kind not in _NARROW:
+    if not is_integer(kind):
         raise Problem(f"numbers of type {kind} are no integers", hint="quantize to integers")
     ends = ml_dtypes.iinfo(kind)
     return int(ends.min), int(ends.max)

@@ -16,7 +16,7 @@ from .call import Call, operator
 from .constants import Constant, Levels
 from .core import Reader
 from .layers import quantized
-from .live import End, Live, Steps, Turned, gain_of, on_channels, per_channel
+from .live import End, Live, Steps, Turned, on_channels, per_channel
 
 
 @operator("Add", joins=True, takes=(Turned,))
@@ -169,7 +169,7 @@ def _factor(reader: Reader, call: Call, x: Live) -> Array:
     fixed = [name for name in call.inputs if name not in reader.live]
     if len(fixed) != 1:
         raise Problem(f"{call.kind} of two computed tensors is not supported", hint="one of them must be constant")
-    return gain_of(reader.constants.array(fixed[0]), x)
+    return per_channel(reader.constants.array(fixed[0]), x)
 
 
 def _count(call: Call, count: int) -> None:
@@ -194,8 +194,7 @@ def batch_normalization(reader: Reader, call: Call, x: Live) -> Live:
         raise Problem("a batch norm's variance is not positive", hint="train again or repair the file")
     # Two steps and a divisor of its own: a threshold at an integer mean stays exactly there.
     centred = reader.affine(call, x, Affine(np.ones(1), on_channels(-mean, x)))
-    gains = np.broadcast_to(on_channels(gain, x), x.channels).copy()
-    scaled = Affine(gains, on_channels(bias, x), on_channels(np.sqrt(spread), x))
+    scaled = Affine(on_channels(gain, x), on_channels(bias, x), on_channels(np.sqrt(spread), x))
     return reader.affine(call, centred, scaled)
 
 

@@ -59,9 +59,9 @@ def _left_over(call: Call, x: Live, kernel: tuple[int, int], pads: Sides) -> tup
     """Rows and columns behind the padding that the last windows of a pool in ceil mode reach into.
 
     Raises:
-        Problem: a window would begin behind the map, which torch and ONNX 22 leave out and ONNX did not before.
+        Problem: programs differ: a window would begin behind the map, or is cut off where auto_pad is VALID.
     """
-    if not call.integer("ceil_mode", 0):
+    if not call.integer("ceil_mode", 0) or call.text("auto_pad", "NOTSET").startswith("SAME"):
         return (0, 0)
     found = []
     for axis, (size, window, step) in enumerate(zip(x.places, kernel, strides(call, x), strict=True)):
@@ -70,6 +70,9 @@ def _left_over(call: Call, x: Live, kernel: tuple[int, int], pads: Sides) -> tup
         if last >= size + pads[axis]:
             raise Problem("a pool in ceil mode has windows behind the map", hint="use ceil_mode=False")
         found.append(max(0, last + window - padded))
+    if any(found) and call.text("auto_pad", "NOTSET") == "VALID":
+        what = "a pool in ceil mode with auto_pad VALID has cut windows in some programs and none in others"
+        raise Problem(what, hint="use pads of 0 in place of auto_pad, or ceil_mode=False")
     return (found[0], found[1])
 
 
