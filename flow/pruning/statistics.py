@@ -164,7 +164,7 @@ def conclusion(at: StudyAmount) -> str:
     if not said:
         return "No criterion is told apart from chance."
     intervals = f"The {len(compared)} intervals hold together" if len(compared) > 1 else "The interval holds"
-    return f"{'; '.join(said).capitalize()}. {intervals} with a probability of 95 %."
+    return f"{'; '.join(said).capitalize()}. {intervals} with a probability of at least 95 %."
 
 
 def study_tables(found: Comparison) -> str:

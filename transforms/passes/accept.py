@@ -271,7 +271,7 @@ def check_levels(graph: Graph) -> None:
     codes = codes_of(quantizer)
     assert codes is not None
     least, greatest = codes.kind.range
-    # Whether a sign has a level for 0 says nothing of the data: most never are.
+    # Whether a sign has a level for 0 says nothing of the data: most data never are 0.
     levels = 2 if isinstance(quantizer, Sign) else (greatest - least) // codes.kind.step + 1
     found = [np.unique(np.round(column, 9), return_counts=True) for column in made.T]
     reached = max(len(values) for values, _ in found)

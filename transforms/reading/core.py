@@ -53,7 +53,7 @@ class Reader:
     """What is known of a file while it is read: constants, live tensors, and the nodes made so far."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
-        _readable(model)
+        _check_readable(model)
         self.model = model
         self.constants = constants.Constants(model)
         self.datatypes = constants.datatypes(model)
@@ -378,7 +378,7 @@ class Reader:
                 return name
 
 
-def _readable(model: onnx.ModelProto) -> None:
+def _check_readable(model: onnx.ModelProto) -> None:
     """Refuse names that are not UTF-8, which protobuf hands out as bytes, and sparse constants."""
     graph = model.graph
     names: list[object] = [graph.name]

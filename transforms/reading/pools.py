@@ -26,7 +26,7 @@ def max_pool(reader: Reader, call: Call, x: Live) -> Live:
 
 @operator("AveragePool")
 def average_pool(reader: Reader, call: Call, x: Live) -> Live:
-    """1-d and 2-d average pooling, any stride; padding only where it counts (count_include_pad=1); no ceil mode."""
+    """1-d and 2-d average pooling, any stride; padding only where it counts (count_include_pad=1); no cut windows."""
     kernel, pads = _window(call, x)
     if any(_left_over(call, x, kernel, pads)):
         what = "an average pool whose last windows are cut off (ceil_mode) divides by different areas"

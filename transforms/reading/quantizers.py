@@ -40,7 +40,7 @@ def sign(reader: Reader, call: Call, x: Live) -> Live:
 
 @operator("Quant", "IntQuant", takes=(Turned,))
 def quant(reader: Reader, call: Call, x: Live) -> Live:
-    """Uniform quantizer of up to 8 bits, any zero point, scales above 0 (one a channel); signed: no UP, no HALF_UP."""
+    """Uniform quantizer of up to 8 bits, any zero point, one scale or one a channel; signed: no UP, HALF_*."""
     kind = _width(reader, call, 3, 2)
     scale = _scale(reader, call, x, 1)
     if kind.is_sign:

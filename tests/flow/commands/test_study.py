@@ -107,7 +107,7 @@ def test_what_a_table_does_not_show_is_said() -> None:
     assert conclusion(amount("-", "-")) == "No criterion is told apart from chance."
     assert (
         conclusion(amount("better", "-"))
-        == "Better than chance: a. The 2 intervals hold together with a probability of 95 %."
+        == "Better than chance: a. The 2 intervals hold together with a probability of at least 95 %."
     )
 
 
