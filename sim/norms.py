@@ -102,14 +102,14 @@ def graph_norms(graph: Graph) -> tuple[Norm, ...]:
 
 
 def _spreads(op: Affine, channels: int) -> bool:
-    """Whether this is the second part of a batch norm: its divisor differs from channel to channel, as deviations do.
+    """Whether this is the second part of a batch norm: it divides each channel by a deviation of its own.
 
     One divisor for all is a scale that someone fixed (a temperature of scores), not a deviation that was measured. Of a
     single channel it is a norm's where a gain or a bias goes with it.
     """
     if channels == 1:
         return bool(op.divisor[0] != 1 and (op.scale[0] != 1 or op.shift[0] != 0))
-    return bool(np.any(op.divisor != op.divisor[0]))
+    return op.divisor.size == channels and bool(np.any(op.divisor != 1))
 
 
 def _in_order(graph: Graph, norms: Sequence[Norm]) -> tuple[Norm, ...]:

@@ -177,7 +177,7 @@ def _a_channel(op: object) -> bool:
     """Whether an operation has numbers of its own for each channel."""
     if isinstance(op, Bias):
         return max(op.integers.size, op.scale.size) > 1
-    return isinstance(op, Affine) and max(op.scale.size, op.shift.size, op.divisor.size) > 1
+    return isinstance(op, Affine) and not op.is_in_common
 
 
 def _behind_layer(graph: Graph, tensor: str) -> bool:

@@ -116,6 +116,6 @@ def unchecked(graph: Graph, inputs: Array, borders: bool = False) -> PlainGraph:
 
 
 def _is_one_scale(op: object) -> bool:
-    if not isinstance(op, Affine) or max(op.scale.size, op.shift.size, op.divisor.size) > 1:
+    if not isinstance(op, Affine) or not op.is_in_common:
         return False
     return bool(np.all(op.scale * op.divisor > 0))

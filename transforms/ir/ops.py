@@ -74,6 +74,11 @@ class Affine(Op):
     shift: Array
     divisor: Array = field(default_factory=lambda: np.ones(1))
 
+    @property
+    def is_in_common(self) -> bool:
+        """One factor and one shift for all channels, however many numbers say so."""
+        return all(bool(np.all(part == part[0])) for part in (self.scale, self.shift, self.divisor))
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Bias(Op):

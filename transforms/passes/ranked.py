@@ -57,4 +57,4 @@ def left_to_host(graph: Graph, k: int) -> list[str]:
 
 def _in_common(op: Affine) -> bool:
     """Whether one positive factor and one shift stand behind all scores."""
-    return max(op.scale.size, op.shift.size, op.divisor.size) == 1 and bool(op.scale[0] * op.divisor[0] > 0)
+    return op.is_in_common and bool(op.scale[0] * op.divisor[0] > 0)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from math import prod
-
 import numpy as np
 
 from ..ir.graph import Graph, Node
@@ -19,7 +17,7 @@ def joined_affine(op: Affine, factor: int, offset: Array) -> Affine | None:
         op: with one entry a channel, or one for all.
         factor, offset: whole numbers; offset int64, (channels,) or (1,).
     """
-    same = max(op.scale.size, op.shift.size, op.divisor.size, offset.size) == 1
+    same = op.is_in_common and bool(np.all(offset == offset[0]))
     if not same and not is_whole(op):
         return None
     return Affine(op.scale * factor, op.shift + offset * op.scale / op.divisor, op.divisor)
@@ -74,7 +72,7 @@ def _keeps_order(graph: Graph, node: Node) -> bool:
     while (reader := graph.sole_reader(node.name)) is not None:
         if isinstance(reader.op, Affine):
             op = reader.op
-            if max(op.scale.size, op.shift.size, op.divisor.size) > 1 or prod((*op.scale, *op.divisor)) <= 0:
+            if not op.is_in_common or op.scale[0] * op.divisor[0] <= 0:
                 return False
         elif not isinstance(reader.op, Best):
             return False

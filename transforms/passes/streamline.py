@@ -133,7 +133,7 @@ class _Walk:
                 places = prod(self._kind(x).shape[:-1])
                 made = replace(x.tiled(places), tensor=self._emit("flatten", node.op, x), layer="")
             case Affine(scale, shift, divisor):
-                gain, bias = quotients(scale, divisor), fractions(shift)
+                gain, bias = collapsed(quotients(scale, divisor)), fractions(shift)
                 # A weight scale stands right behind the sums; float programs multiply it into the weights.
                 inexact = x.fresh and not all(map(is_power_of_two, gain))
                 blurred = x.blurred or (any(bias) and not x.is_exact)

@@ -16,7 +16,7 @@ from .call import Call, operator
 from .constants import Constant, Levels
 from .core import Reader
 from .layers import quantized
-from .live import End, Live, Steps, Turned, on_channels, per_channel
+from .live import End, Live, Steps, Turned, divisor_of, on_channels, per_channel
 
 
 @operator("Add", joins=True, takes=(Turned,))
@@ -141,7 +141,7 @@ def mul(reader: Reader, call: Call, x: Live) -> Live:
 @operator("Div", takes=(Turned,))
 def div(reader: Reader, call: Call, x: Live) -> Live:
     """Divide by a constant other than 0."""
-    value = per_channel(reader.constant(call, 1, "what is below the line"), x)
+    value = divisor_of(reader.constant(call, 1, "what is below the line"), x)
     if np.any(value == 0):
         raise Problem("division needs a constant other than 0 below the line")
     return reader.affine(call, x, Affine(np.ones(1), np.zeros(1), value))
@@ -194,7 +194,8 @@ def batch_normalization(reader: Reader, call: Call, x: Live) -> Live:
         raise Problem("a batch norm's variance is not positive", hint="train again or repair the file")
     # Two steps and a divisor of its own: a threshold at an integer mean stays exactly there.
     centred = reader.affine(call, x, Affine(np.ones(1), on_channels(-mean, x)))
-    scaled = Affine(on_channels(gain, x), on_channels(bias, x), on_channels(np.sqrt(spread), x))
+    deviation = np.broadcast_to(on_channels(np.sqrt(spread), x), x.channels).copy()
+    scaled = Affine(on_channels(gain, x), on_channels(bias, x), deviation)
     return reader.affine(call, centred, scaled)
 
 

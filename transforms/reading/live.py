@@ -175,6 +175,15 @@ def per_channel(value: Array, x: Live) -> Array:
     return row[:1].copy() if np.all(row == row[0]) else graph_order(row, x.order)
 
 
+def divisor_of(value: Array, x: Live) -> Array:
+    """As `per_channel`, but (channels,) where the file has one for each, be they equal: as a batch norm has them.
+
+    One for all is what someone fixed, and no deviation that was measured (`sim/norms.py`).
+    """
+    row = per_channel(value, x)
+    return np.repeat(row, x.channels) if row.size == 1 and np.size(value) == x.channels else row
+
+
 def on_channels(value: Array, x: Live) -> Array:
     """(channels,) values as `per_channel` wants them."""
     return per_channel(np.asarray(value).reshape(-1, *(1,) * (len(x.shape) - 1 - x.channel_axis)), x)

@@ -19,8 +19,10 @@ from bnnflow.transforms.ir.graph import Graph, Node
 from bnnflow.transforms.ir.ops import AddBorder, Affine, AnyOp, Best, Dense, LabelSelect, Sign
 from bnnflow.transforms.ir.tensor import TensorType
 from bnnflow.transforms.passes.compile import stages
+from bnnflow.transforms.passes.ranked import ranked
 from bnnflow.transforms.reading.read import read
 from bnnflow.transforms.writing.write import write
+from tests.transforms.onnx_files import Net
 
 SCALES = [0.1, 0.37, 1.0, 1.5, 3.0]
 SHIFTS = [0.0, 0.3, -1.25, 7.1]
@@ -131,3 +133,18 @@ def test_networks_of_one_bit_need_no_unit_more() -> None:
     made = stages(graph.with_nodes(nodes))[-1].graph
     assert not any(isinstance(node.op, AddBorder) for node in made.nodes)
     assert sum(isinstance(node.op, Affine) for node in made.nodes) == 1
+
+
+@pytest.mark.parametrize("how", ["Mul", "Div", "BatchNormalization"])
+def test_equal_numbers_a_class_are_one_for_all(how: str) -> None:
+    """So that the best class is chosen in hardware, whose sums say it."""
+    net = Net((6,), "INT4")
+    net.quant(2, 1.0)
+    net.dense(4, 6)
+    net.quant(2, 1.0)
+    net.dense(3, 4)
+    same = [np.full(3, value) for value in ((0.3, 0.5, -1.0, 4.0) if how == "BatchNormalization" else (0.3,))]
+    net.add(how, *map(net.c, same))
+    made = ranked(stages(read(net.model()))[-1].graph, 1)
+    assert isinstance(made.node(made.output).op, LabelSelect)
+    assert not any(isinstance(node.op, Affine) for node in made.nodes)
