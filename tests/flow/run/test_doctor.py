@@ -27,7 +27,7 @@ def test_this_environment_is_fit() -> None:
 
 def test_the_onnx_pair_that_does_not_work_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     pair = found(monkeypatch, onnx="1.23.0", onnxruntime="1.31.1")
-    assert pair["onnx"] == (False, "1.23.0, needs onnx>=1.16,<1.23", "pip install 'onnx>=1.16,<1.23'")
+    assert pair["onnx"] == (False, "1.23.0, needs onnx>=1.19,<1.23", "pip install 'onnx>=1.19,<1.23'")
     assert pair["onnx pair"][0] is False
     assert found(monkeypatch, onnx="1.22.0", onnxruntime="1.31.1")["onnx pair"][0] is True
 
