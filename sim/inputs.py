@@ -37,21 +37,20 @@ def graph_inputs(graph: Graph, data: Array) -> Array:
     """
     if data.dtype.kind not in "fiub" or data.shape[1:] != graph.input_type.shape:
         return data
-    contract, whole = graph.input_contract, data.dtype.kind != "f"
+    contract, whole, of_integers = graph.input_contract, data.dtype.kind != "f", not graph.input_type.is_float
     if data.dtype.kind == "b":
         _check_truth(graph, contract)
-    known = None
-    stated = contract is not None and contract.knows_data
-    if contract is not None and stated and not whole and (graph.input_type.is_float or not contract.is_plain):
+    known = data
+    if not whole and contract is not None and contract.knows_data and not (contract.is_plain and of_integers):
         known = _data_of(graph, contract, data)
-    if graph.input_type.is_float:
+    if not of_integers:
         return _values(graph, _known(graph), data) if whole else data
     assert contract is not None
     if contract.host:
         if whole and not contract.knows_data:
             return _codes_as_given(graph, data)
         return _on_host(graph, contract, _values(graph, contract, data) if whole else data)
-    return data if known is None else known
+    return known
 
 
 def _check_truth(graph: Graph, contract: InputContract | None) -> None:

@@ -7,11 +7,8 @@ said in terms (bits of adders, of multiplexers, leaves of popcounts, ...) which 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from math import ceil, log2, prod
+from math import ceil, log2
 
-import numpy as np
-
-from ...transforms.ir.tensor import Array
 from ...transforms.memories import FEW_WORDS
 from ...transforms.streams import Converter, Stream
 from ..rtl.modules import Module
@@ -21,6 +18,7 @@ from .arithmetic import constant_dot, different, dot, luts, popcount
 from .memory import address_bits
 from .pieces import RANKED, TERNARY, Pieces
 from .unrolled import unrolled
+from .weights import matrix
 
 
 def counted(module: Module, depths: Sequence[int], family: str, *, contents: bool = True) -> Pieces:
@@ -80,7 +78,7 @@ def _mvau(made: Pieces, p: Sizes, module: Module, depths: Sequence[int]) -> None
             made.ff(inputs)
     latency = module.latency
     delay = latency - (2 if p["LEVELS"] > 1 else 0) - 1
-    # The first that a step was is what a memory of weights hears late, and one register.
+    # The first register of a step's flags and that by which a memory of weights hears of it late are one.
     made.ff(3 * delay + 1 - (read - 1))
     if p["LEVELS"] == 1 and groups > 1:
         # That a row begins, two cycles before its bounds are read.
@@ -92,7 +90,7 @@ def _mvau(made: Pieces, p: Sizes, module: Module, depths: Sequence[int]) -> None
     total = p["SBITS"] + (1 if bound and p["BSIGNED"] else 0) if p["LEVELS"] or groups > 1 else p["OBITS"]
     lane = Pieces(made.family)
     if not bits and words == 1:
-        constant_dot(made, _constants(made, p, module), p["XBITS"], bool(p["XSIGNED"]), p["WBITS"])
+        constant_dot(made, matrix(made, p, module), p["XBITS"], bool(p["XSIGNED"]), p["WBITS"])
     elif not bits:
         dot(lane, p["SIMD"], p["XBITS"], bool(p["XSIGNED"]), p["WBITS"], few)
     elif few:
@@ -125,22 +123,6 @@ def _mvau(made: Pieces, p: Sizes, module: Module, depths: Sequence[int]) -> None
         made.ff(2)
     _few_bounds(made, module)
     made.fifo(p["PE"] * p["OBITS"], depths[0], latency)
-
-
-def _constants(made: Pieces, p: Sizes, module: Module) -> Array:
-    """(rows, columns) of the weights of a matrix of one word; drawn ones where contents do not count."""
-    shape, bits = (p["PE"], p["SIMD"]), p["WBITS"]
-    if not made.contents:
-        most = 2 ** (bits - 1) - 1
-        drawn = np.random.default_rng(0)
-        return drawn.integers(-most, most + 1, shape) if most else 2 * drawn.integers(0, 2, shape) - 1
-    word = module.memories["weights"].words[0]
-    stored = np.frombuffer(bytes.fromhex(word.rjust(len(word) + len(word) % 2, "0"))[::-1], np.uint8)
-    spread = np.unpackbits(stored, bitorder="little")[: prod(shape) * bits].reshape(*shape, bits).astype(np.int64)
-    if bits == 1:
-        return 2 * spread[..., 0] - 1
-    values = (spread << np.arange(bits)).sum(axis=2)
-    return values - (spread[..., -1] << bits)
 
 
 def _few_bounds(made: Pieces, module: Module) -> None:

@@ -65,9 +65,9 @@ def networks(path: Path, contract: InputContract | None = None) -> Source:
         raise Problem(
             "there is no run's folded network in this folder", str(path), "give a run of `flow build`, or a file"
         )
-    turns = run.turns()
-    newer = [name for name in run.changed_since("report") if name in ("train", "prune")]
-    if newer := [name for name in newer if turns.get(name, 0) > turns.get("schedule", 0)]:
+    turns, changed = run.turns(), run.changed_since("report")
+    newer = [name for name in ("train", "prune") if name in changed and turns.get(name, 0) > turns.get("schedule", 0)]
+    if newer:
         what = f"the folded networks of this run are older than its {', '.join(newer)}"
         raise Problem(what, str(path), "run `flow build` again, with the same -s as then")
     # Who asks about a run's hardware means the files that lie there.

@@ -157,7 +157,9 @@ def from_arrays(
     count = max(int(y.max()) for y in labels) + 1
     if count < 2:
         raise Problem("all images are of class 0", source, "give images of two classes or more")
-    missing = np.setdiff1d(np.arange(min(count, len(images[0]) + len(images[1]) + 1)), np.concatenate(labels))
+    # Of one class more than there are images one is missing, however far the labels go.
+    most = min(count, len(images[0]) + len(images[1]) + 1)
+    missing = np.setdiff1d(np.arange(most), np.concatenate(labels))
     if len(missing) and not classes:
         hint = "number the classes from 0 on, without gaps, or give the names of all as classes"
         raise Problem(f"labels go up to {count - 1}, but no image is of class {missing[0]}", source, hint)

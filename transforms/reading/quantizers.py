@@ -33,8 +33,8 @@ def bipolar_quant(reader: Reader, call: Call, x: Live) -> Live:
 def sign(reader: Reader, call: Call, x: Live) -> Live:
     """-1, 0 or +1."""
     made = reader.on(x, "sign", Sign(0), call)
-    values = tuple(np.array(value, np.float32) for value in (-1, 0, 1))
-    reader.signs[made.tensor] = Signs(x.tensor, values)  # type: ignore[arg-type]
+    below, at, above = (np.array(value, np.float32) for value in (-1, 0, 1))
+    reader.signs[made.tensor] = Signs(x.tensor, (below, at, above))
     return made
 
 

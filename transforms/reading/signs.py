@@ -23,8 +23,8 @@ def compared_signs(reader: Reader, call: Call, x: Live) -> Live:
     if left not in reader.live:
         left, right, values = right, left, (values[2], values[1], values[0])
     base = sub_of(reader, reader.live[left], right)
-    signs = Signs(base.tensor, tuple(np.array(bool(value)) for value in values))  # type: ignore[arg-type]
-    made = computed(reader, call, base, signs)
+    below, at, above = (np.array(bool(value)) for value in values)
+    made = computed(reader, call, base, Signs(base.tensor, (below, at, above)))
     assert made is not None
     return made
 
