@@ -203,7 +203,7 @@ def replay(
 
     Args:
         path: ONNX file of any level.
-        fault_map: .npz or .csv, of a graph with these weights and this folding.
+        fault_map: .npz or .csv, of memories of these shapes and this folding, whatever they hold.
         images, labels, data, data_dir, count, metrics, device, input: as for `faults`.
         fps, folding, pe_simd, part, clock_mhz: how the graph is folded, as for `faults`.
 

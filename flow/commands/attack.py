@@ -109,7 +109,7 @@ def attack(
             not exist, an operation that no gradient passes, or files that cannot be written.
     """
     from ...sim.engine.simulator import Simulator, class_count
-    from ...sim.faults import FaultMap, Subject
+    from ...sim.faults import FaultMap, Subject, contents
     from ...sim.faults.analysis.progressive import Attack, Goal, attacked, with_scores
     from ..pruning.weight_gradients import WeightGradients
 
@@ -130,6 +130,9 @@ def attack(
     goal = Goal.of(simulator.scores(batch), wanted.astype(np.int64), plan.target is not None)
     gradients = WeightGradients(graph, batch).of(batch, goal, [place.layer for place in places])
     begun = None if start is None else FaultMap.load(start, graph)
+    if begun is not None and begun.weights not in ("", contents(graph)):
+        what = "the flips were chosen for other weights"
+        raise Problem(what, str(start), "begin with a map of this network, or with none", key="start")
     run = Attack(simulator, batch, goal, gradients, places, plan.candidates, begun)
     clean = float(np.mean(subject.classes == subject.labels))
     made, ended = _steps(run, subject, plan, classes, save, progress)

@@ -102,17 +102,23 @@ def campaign(
     if equal and source.against is None:
         raise Problem(f"equal {' and '.join(equal)} of one network", "--equal", "give another with --against")
     first, known = source.open(source.path)
-    grid = replace(grid, protections=[codes_said(first, text) for text in grid.protections])
-    opened = {first.name: first}
+    opened = {first.name: (first, known)}
     if source.against is not None:
-        second, too = source.open(source.against)
-        opened, known = {str(source.path): first, str(source.against): second}, known and too
-    if not known:
-        check_folding(first, grid)
+        opened = {str(source.path): (first, known), str(source.against): source.open(source.against)}
+    graphs = {name: graph for name, (graph, _) in opened.items()}
+    # A plan is of one network, and refused by any other.
+    codes = [[codes_said(graph, text) for text in grid.protections] for graph in graphs.values()]
+    grid = replace(grid, protections=codes[0])
+    for graph, is_folded in opened.values():
+        if not is_folded:
+            check_folding(graph, grid)
+    # The same data, as each network's own input has them.
     pixels, kept = judged_on(first, source.path, given)
-    found = work.campaign(
-        opened, pixels, work.labelled(kept), grid, plan, workers, store, progress, device, metrics, equal
-    )
+    fed = {}
+    for name, graph in graphs.items():
+        fed[name] = pixels if graph is first else judged_on(graph, source.path, given)[0]
+    labels = work.labelled(kept)
+    found = work.campaign(graphs, fed, labels, grid, plan, workers, store, progress, device, metrics, equal)
     place = None if store is None else str(store)
     return extended(GraphCampaign, found, store=place, input=input_held(first))
 

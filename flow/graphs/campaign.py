@@ -91,7 +91,7 @@ def dataflow(graph: Graph, keep_shape: bool = False) -> Graph:
 
 def campaign(
     graphs: Mapping[str, Graph],
-    images: np.ndarray,
+    images: Mapping[str, np.ndarray],
     labels: np.ndarray,
     grid: Grid,
     plan: Plan,
@@ -102,7 +102,7 @@ def campaign(
     metrics: Sequence[str] = (),
     equal: Sequence[str] = (),
 ) -> FaultCampaign:
-    """Run one grid on every network, with the same maps and images.
+    """Run one grid on every network, with the same maps and images, which `images` has as each network's input.
 
     `device` is "cpu", else one of `torch_engine.DEVICES`; `metrics` are of `METRICS`, `equal` of `EQUAL`: what the
     first network and each other are to have alike beyond rates.
@@ -117,7 +117,7 @@ def campaign(
     check_equal(equal, grid.points(head))
     with Store(store) as kept:
         for index, (name, graph) in enumerate(graphs.items()):
-            subject = Subject(graph, images, labels, simulators(device), tuple(metrics))
+            subject = Subject(graph, images[name], labels, simulators(device), tuple(metrics))
 
             def shown(done: int, total: int, index: int = index) -> None:
                 progress(index * total + done, len(graphs) * total)
@@ -126,7 +126,7 @@ def campaign(
             other = {p.key(): equal_faults(p, head, graph) for p in points} if index and "faults" in equal else {}
             every = list({point.key(): point for point in (*points, *other.values())}.values())
             series_of = {one.point.key(): one for one in Campaign(subject, every, plan, kept, workers).run(shown)}
-            found[name] = [series_of[point.key()] for point in points]
+            found[name] = [replace(series_of[point.key()], point=point) for point in points]
             as_many[name] = {key: series_of[point.key()] for key, point in other.items()}
             clean[name] = float(np.mean(subject.classes == labels))
     first = _first(next(iter(found.values())))
@@ -135,7 +135,7 @@ def campaign(
     drawn = [one for each in series.values() for one in each if not isinstance(one, SingleFaultSeries)]
     wider = 0 if plan.wanted is None else sum(one.half_width > plan.wanted * (1 + 1e-9) for one in drawn)
     return FaultCampaign(
-        images=len(images),
+        images=len(labels),
         maps=counts[0] if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}",
         rates=[one.point.rates.value for one in first],
         labels=[str(one.point.rates) for one in first],

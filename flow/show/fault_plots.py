@@ -73,8 +73,10 @@ def draw(found: FaultCampaign, path: Path) -> None:
         figure = Figure(figsize=(7.2, 4.2), layout="constrained")
         axes = figure.subplots()
         curves = list(curves_of(found))
+        # What has no faults has no place on a logarithmic axis; it has a line of its own.
+        some = any(one.rate > 0 for curve in curves for one in curve.points)
         for index, curve in enumerate(curves):
-            points = sorted((one for one in curve.points if one.rate > 0), key=lambda one: one.rate)
+            points = sorted((one for one in curve.points if one.rate > 0 or not some), key=lambda one: one.rate)
             rates = [one.rate for one in points]
             mean, low, high = ([100 * getattr(one, key) for one in points] for key in ("mean", "low", "high"))
             colour = f"C{index % 10}"
@@ -84,7 +86,7 @@ def draw(found: FaultCampaign, path: Path) -> None:
             axes.axhline(100 * whole.clean, color="0.5", linewidth=1, linestyle=(0, (2, 3)))
             where, corner = (1, 100 * whole.clean), ("axes fraction", "data")
             axes.annotate(f"{network}, no faults", where, xycoords=corner, fontsize=7, ha="right", va="bottom")
-        axes.set_xscale("log")
+        axes.set_xscale("log" if some else "linear")
         axes.set_xlabel("rate of faults")
         axes.set_ylabel("accuracy, %")
         axes.set_title(

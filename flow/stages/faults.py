@@ -103,7 +103,7 @@ def run_campaign(build: Build) -> FaultCampaign:
     labels = build.dataset.test_labels[: settings.images]
     report = build.progress("faults")
     graphs = {network: read(build.file(network, FOLDED)) for network in build.networks}
-    fed = image_inputs(next(iter(graphs.values())), images)
+    fed = {network: image_inputs(graph, images) for network, graph in graphs.items()}
     with recipe.at("faults", named=True):
         found = campaign(
             graphs,
@@ -119,10 +119,10 @@ def run_campaign(build: Build) -> FaultCampaign:
         )
     if not settings.certify:
         return found
-    few = image_inputs(next(iter(graphs.values())), build.dataset.test_images[: settings.certify])
+    few = build.dataset.test_images[: settings.certify]
     with recipe.at("faults.certify"):
         certified = {
-            network: margins(graph, few, None, CERTIFIED_RATE, 0, jobs=settings.jobs)[0]
+            network: margins(graph, image_inputs(graph, few), None, CERTIFIED_RATE, 0, jobs=settings.jobs)[0]
             for network, graph in graphs.items()
         }
     return replace(found, certified=certified)

@@ -17,7 +17,7 @@ from .injection.boards import Board, kc705b, read_board
 from .injection.cells import CellRate, Cells
 from .injection.effects import EFFECTS
 from .injection.layout import Memory, elsewhere, from_memory, in_block_ram, memories, memory
-from .injection.maps import FaultMap, checksum, draw_map, flips, inject
+from .injection.maps import FaultMap, checksum, contents, draw_map, flips, inject
 from .injection.metrics import METRICS, ClassCount, MarginSum
 from .injection.models import FaultModel
 from .injection.placements import Placement, read_placement
@@ -62,6 +62,7 @@ __all__ = [
     "Workers",
     "check_equal",
     "checksum",
+    "contents",
     "draw_map",
     "elsewhere",
     "equal_faults",

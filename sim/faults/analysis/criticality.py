@@ -183,7 +183,7 @@ def _cases(tail: Tail, op: Mvau, steps: Array, rows: Sequence[int]) -> Iterator[
             hit = np.flatnonzero(change.any(axis=0))
             if len(hit):
                 image, places = int(part[0] // spots), part % spots
-                for flips in _alike(change[:, hit]):
+                for flips in equal_columns(change[:, hit]):
                     yield _Case(image, row, places, change[:, hit[flips[0]]], hit[flips])
 
 
@@ -200,11 +200,15 @@ def _reached(sums: Array, bounds: Array) -> Array:
     return total
 
 
-def _alike(change: Array) -> list[Array]:
-    """Positions of equal columns, group by group."""
+def equal_columns(change: Array) -> list[Array]:
+    """Positions of equal columns, group by group.
+
+    Args:
+        change: integers, (places, flips).
+    """
     if len(change) == 1:
         keys = change[0]
-    elif len(change) <= 62 and len(np.unique(np.abs(change))) <= 2 and _one_way(change):
+    elif len(change) <= 62 and _one_number(change):
         # Each place changes by 0 or by one number of its own: a bit a place says it all.
         keys = ((change != 0).astype(np.int64) << np.arange(len(change))[:, None]).sum(axis=0)
     else:
@@ -215,9 +219,10 @@ def _alike(change: Array) -> list[Array]:
     return np.split(order, np.cumsum(np.bincount(inverse))[:-1])
 
 
-def _one_way(change: Array) -> bool:
-    """No place changes up for one flip and down for another."""
-    return not np.any((change > 0).any(axis=1) & (change < 0).any(axis=1))
+def _one_number(change: Array) -> bool:
+    """Every place changes by 0 or by one number, whichever flip it is."""
+    most, least = change.max(axis=1, keepdims=True), change.min(axis=1, keepdims=True)
+    return not np.any((change != 0) & (change != np.where(most > 0, most, least)))
 
 
 def _judge(tail: Tail, cases: list[_Case], truth: Array, changed: Array, right: Array) -> None:

@@ -322,10 +322,10 @@ def _cheapest(gain: Array, costs: Array, gap: float, ties: bool) -> int:
 
 
 def _feeds(graph: Graph, name: str, last: str) -> bool:
-    """The layer is dense, gives bits, and nothing but the last layer reads them."""
-    reader = graph.sole_reader(name)
-    made = graph.types[name]
-    return reader is not None and reader.name == last and len(made.shape) == 1 and made.is_binary
+    """The layer is dense, gives bits by thresholds, and nothing but the last layer reads them."""
+    reader, made, op = graph.sole_reader(name), graph.types[name], graph.node(name).op
+    alone = reader is not None and reader.name == last and len(made.shape) == 1
+    return alone and made.is_binary and isinstance(op, Mvau) and op.has_bounds
 
 
 def flip_probability(layer: MarginLayer, rate: float) -> Array:

@@ -12,7 +12,7 @@ class: Rakin et al., T-BFA: Targeted Bit-Flip Adversarial Weight Attack, TPAMI 2
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -26,7 +26,7 @@ from ...images import checked_labels
 from ..injection.cells import FLIP, Cells
 from ..injection.draws import stream
 from ..injection.layout import Memory, chosen, memories
-from ..injection.maps import FaultMap, checksum
+from ..injection.maps import FaultMap, checksum, contents
 from .criticality import flip_changes
 
 CANDIDATES = 100
@@ -213,8 +213,9 @@ class Attack:
         return sum(int(held.hit.sum()) for held in self._held)
 
     def map(self) -> FaultMap:
-        """The flips so far, as faulty cells of the graph's weight memories."""
-        return flip_map(self._graph, {held.place: np.flatnonzero(held.hit) for held in self._held})
+        """The flips so far, as faulty cells of the graph's weight memories: chosen for what these hold."""
+        found = flip_map(self._graph, {held.place: np.flatnonzero(held.hit) for held in self._held})
+        return replace(found, weights=contents(self._graph))
 
     def steps(self, flips: int) -> Iterator[Flipped]:
         """Flip up to so many bits in all; ends before where no candidates raise the loss."""

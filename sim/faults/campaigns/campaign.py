@@ -253,7 +253,8 @@ class Grid:
                 made += [replace(whole, layers=layers, rates=rates) for rates in steps]
         for point in made:
             point.check(graph)
-        return list({point.key(): point for point in made}.values())
+        # Conditions of a table stay apart, also where their rates are the same.
+        return list({(point.key(), point.rates.label): point for point in made}.values())
 
     def _steps(self, model: str) -> Sequence[Rates]:
         """Rates of a model: a single fault has none, that of an undervolted board is its own."""
@@ -303,7 +304,8 @@ class Campaign:
             total = sum(needed.values())
             done = sum(sum(trial < needed[key] for trial in outcomes) for key, outcomes in found.items())
             progress(done, total)
-            tasks = [task for point in self.points for task in self._missing(point, found[point.key()], needed)]
+            once = {point.key(): point for point in self.points}
+            tasks = [task for key, point in once.items() for task in self._missing(point, found[key], needed)]
             if not tasks:
                 return [self._series(p, found[p.key()], needed[p.key()], sizes[p.key()]) for p in self.points]
             for point, outcomes in self.workers.perform(self.subject, tasks):

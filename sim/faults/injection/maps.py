@@ -8,7 +8,7 @@ import io
 import re
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from zipfile import BadZipFile, is_zipfile
 
@@ -24,13 +24,14 @@ from .cells import FLIP, CellRate, Cells
 from .draws import Stream, stream
 from .layout import KINDS, Memory, memories
 from .models import FaultModel
+from .placements import memories_digest
 from .protect import Protection, Protections
 from .rates import Rates
 from .tables import read_text, table_rows
 from .undervolting import Chip
 
 _NONE = Protections()
-_MARK = re.compile(r"# checksum\s+\S+\s*")
+_MARK = re.compile(r"# (checksum|weights)\s+(\S+)\s*")
 _EFFECTS = {"0": 0, "1": 1, "flip": FLIP}
 _COLUMNS = "columns are: memory, effect (0, 1 or flip), and word and bit, or channel, value and bit"
 
@@ -42,10 +43,13 @@ class FaultMap:
     Attributes:
         checksum: of the memories' shapes and folding, from `checksum`.
         cells: by memory name ("conv1.weights").
+        weights: of what the memories hold, from `contents`, where cells were chosen by it; empty: of any network with
+            such memories.
     """
 
     checksum: str
     cells: Mapping[str, Cells]
+    weights: str = ""
 
     def ops(self, graph: Graph) -> dict[str, AnyOp]:
         """The units that the map changes, as they are with it, by node name.
@@ -71,6 +75,7 @@ class FaultMap:
         if _is_csv(Path(f"map{suffix}")):
             return self._csv(graph).encode()
         parts = {"checksum": np.array(self.checksum), "names": np.array(list(self.cells), np.str_)}
+        parts |= {"weights": np.array(self.weights)} if self.weights else {}
         for number, cells in enumerate(self.cells.values()):
             parts |= {f"index{number}": cells.index, f"effect{number}": cells.effect}
         packed = io.BytesIO()
@@ -81,6 +86,7 @@ class FaultMap:
         widths = {memory.name: memory.width for memory in memories(graph, KINDS)}
         text = io.StringIO()
         text.write(f"# checksum {self.checksum}\n")
+        text.write(f"# weights {self.weights}\n" if self.weights else "")
         rows = csv.writer(text, lineterminator="\n")
         rows.writerow(("memory", "word", "bit", "effect"))
         effects = {number: word for word, number in _EFFECTS.items()}
@@ -129,6 +135,11 @@ def checksum(graph: Graph) -> str:
         for m in memories(graph, KINDS)
     ]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def contents(graph: Graph) -> str:
+    """sha256 over what all memories of a dataflow graph hold, their shapes and the folding."""
+    return memories_digest(graph, memories(graph, KINDS))
 
 
 def draw_map(
@@ -259,8 +270,6 @@ def inject(graph: Graph, seed: int, trial: int, rate: float, model: FaultModel |
 
 def replaced(graph: Graph, ops: Mapping[str, AnyOp]) -> Graph:
     """The graph with other operations under these names."""
-    from dataclasses import replace
-
     return graph.with_nodes(tuple(replace(node, op=ops.get(node.name, node.op)) for node in graph.nodes))
 
 
@@ -299,13 +308,13 @@ def _from_npz(path: Path) -> FaultMap:
             if name in cells:
                 raise ValueError(f"{name} has two maps")
             cells[name] = Cells(index.astype(np.int64), effect.astype(np.uint8))
-        return FaultMap(str(file["checksum"]), cells)
+        return FaultMap(str(file["checksum"]), cells, str(file["weights"]) if "weights" in file else "")
 
 
 def _from_csv(path: Path, graph: Graph) -> FaultMap:
     """By word and bit, or by channel, value and bit; the checksum may be missing in files from elsewhere."""
     text = read_text(path)
-    marks = [line.split()[2] for line in text.splitlines() if _MARK.fullmatch(line)]
+    marks = dict(match.groups() for line in reversed(text.splitlines()) if (match := _MARK.fullmatch(line)))
     rows = table_rows(text, path)
     known = {memory.name: memory for memory in memories(graph, KINDS)}
     back = {name: memory.physical() for name, memory in known.items()}
@@ -314,7 +323,7 @@ def _from_csv(path: Path, graph: Graph) -> FaultMap:
     logical = "channel" in header
     if sorted(header) != sorted(("memory", "effect", "bit", *(("channel", "value") if logical else ("word",)))):
         raise ValueError(f"the columns are {', '.join(header)}")
-    made = FaultMap(marks[0] if marks else "", {})
+    made = FaultMap(marks.get("checksum", ""), {}, marks.get("weights", ""))
     made._fits(graph, str(path))
     for where, values in rows[1:]:
         row = dict(zip(header, values, strict=True))
@@ -340,4 +349,4 @@ def _from_csv(path: Path, graph: Graph) -> FaultMap:
     for name, effects in found.items():
         index = np.array(sorted(effects), np.int64)
         cells[name] = Cells(index, np.array([effects[i] for i in index.tolist()], np.uint8))
-    return FaultMap(made.checksum, cells)
+    return replace(made, cells=cells)

@@ -66,7 +66,8 @@ class FaultModel:
         return self.shape.fixed and not self.effect.drawn
 
     def draw(self, memory: Memory, rate: CellRate, source: Streams) -> Cells:
-        """The faulty cells of one map; nested over rates. Those of measured shapes are drawn by `undervolting`.
+        """The faulty cells of one map; nested over rates, but for flips that meet: two of them are none. Those of
+        measured shapes are drawn by `undervolting`.
 
         Args:
             memory: the memory that suffers.
@@ -88,9 +89,10 @@ class FaultModel:
             index = index[hits % 2 == 1]
             return Cells(index, np.full(len(index), FLIP, np.uint8))
         effect = self.effect.of(values, rate)[which]
-        # np.unique keeps the first: turn round so that it is the last.
-        index, first = np.unique(index[::-1], return_index=True)
-        return Cells(index, effect[::-1][first])
+        # Of units that overlap the one with the lowest number counts, so that a higher rate changes nothing of it.
+        order = np.argsort(values[which], kind="stable")
+        index, first = np.unique(index[order], return_index=True)
+        return Cells(index, effect[order][first])
 
 
 def _shape(text: str) -> Shape:

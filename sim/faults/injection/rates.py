@@ -59,9 +59,10 @@ class Rates:
 
     @property
     def value(self) -> float:
-        """One number for axes: the greatest rate of both directions, of the memories that are not named if any."""
-        found = [self.rest] if self.rest is not None else list(self.by.values())
-        return max(max(rate.up, rate.down) for rate in found)
+        """One number for axes: the greater rate of both directions; of memories that have none by name, or, where
+        these have no faults, the greatest of all."""
+        found = [max(rate.up, rate.down) for rate in self._every()]
+        return found[0] if self.rest is not None and found[0] > 0 else max(found)
 
     @property
     def none(self) -> bool:
@@ -105,9 +106,14 @@ class Rates:
     def _every(self) -> list[CellRate]:
         return [*([self.rest] if self.rest is not None else []), *self.by.values()]
 
+    @property
+    def label(self) -> str:
+        """Of the condition, such as a temperature; empty: it has none."""
+        return next((rate.label for rate in self._every() if rate.label), "")
+
     def __str__(self) -> str:
         rest = [] if self.rest is None else [self.rest.figures]
-        label = next((rate.label for rate in self._every() if rate.label), "")
+        label = self.label
         figures = ", ".join([*rest, *(f"{name} {rate.figures}" for name, rate in self.by.items())])
         return f"{label}: {figures}" if label else figures
 

@@ -65,6 +65,11 @@ class Stream:
     terms: int = 0
 
     @property
+    def name(self) -> str:
+        """Of rates that are its own: "conv1.fifos"."""
+        return f"{self.layer}.{self.kind}"
+
+    @property
     def words(self) -> int:
         """Words an image."""
         return prod(self.type.shape) // self.pe

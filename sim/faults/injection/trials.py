@@ -118,6 +118,7 @@ class Point:
         flows = streams(graph, kinds[0])
         named = self._named(graph, flows)
         taken = [place for place in flows if place.layer in named]
+        self._check_rates(taken)
         for flow in taken:
             self.rates.at(flow.layer, flow.kind)
         return taken
@@ -153,8 +154,8 @@ class Point:
             raise Problem(what, "fault campaign", hint, key="faults")
         return found
 
-    def _check_rates(self, hit: Sequence[Memory]) -> None:
-        """Refuse rates of other memories alone."""
+    def _check_rates(self, hit: Sequence[Memory | Stream]) -> None:
+        """Refuse rates of other memories or streams alone."""
         rest = self.rates.rest
         if not self.rates.by or (rest is not None and max(rest.up, rest.down) > 0):
             return
@@ -229,8 +230,9 @@ class Subject:
 
     @property
     def digest(self) -> str:
-        """sha256 of the network with its weights and folding, the images and the labels."""
-        made = hashlib.sha256()
+        """sha256 of the network with its weights and folding, of what it reads and gives, the images and the labels."""
+        # Widths of sums, and so of thresholds, follow from the input's range.
+        made = hashlib.sha256(f"{self.graph.input} {self.graph.input_type!r} {self.graph.output}".encode())
         for node in self.graph.nodes:
             made.update(f"{node.name} {type(node.op).__name__} {node.inputs}".encode())
             for name in node.op.__dataclass_fields__:

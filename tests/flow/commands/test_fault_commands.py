@@ -21,9 +21,10 @@ from bnnflow.sim.faults import FaultMap, FaultModel, Rates, draw_map, memories
 from bnnflow.sim.faults.injection.maps import replaced
 from bnnflow.sim.reference import run
 from bnnflow.transforms.ir.graph import Graph, Node
-from bnnflow.transforms.ir.ops import Mvau
+from bnnflow.transforms.ir.ops import Dense, Mvau, Quantize, Sign
 from bnnflow.transforms.ir.tensor import TensorType
 from bnnflow.transforms.reading.read import read
+from bnnflow.transforms.writing.network import write_network
 from bnnflow.transforms.writing.write import write
 
 Golden = Callable[[str, str], None]
@@ -130,6 +131,31 @@ def test_networks_in_pairs_and_protections(folder: Path, capsys: pytest.CaptureF
     assert {row["protection"] for row in found["costs"]["net.onnx"]} == {"secded-72-64", "tmr"}
     text = said(capsys, arguments)
     assert "protection of memories" in text and "net.onnx less other.onnx" in text
+
+
+def test_each_network_of_a_pair_reads_the_data_by_its_own_contract(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two networks whose first quantizers differ: beside each other they are what each is alone."""
+    rng = np.random.default_rng(0)
+    first, second = rng.choice([-1.0, 1.0], (16, 12)), rng.choice([-1.0, 1.0], (4, 16))
+    for name, step in (("fine", 1 / 16), ("coarse", 1 / 4)):
+        layers = (Quantize(np.array([step]), -8, 7), Dense(first), Sign(), Dense(second))
+        nodes = tuple(Node(f"n{i}", op, (f"n{i - 1}" if i else "x",)) for i, op in enumerate(layers))
+        graph = Graph(name, "x", TensorType((12,)), nodes, "n3")
+        Path(f"{name}.onnx").write_bytes(write_network(graph).SerializeToString())
+    np.save("f.npy", rng.normal(0, 0.6, (60, 12)).astype(np.float32))
+    np.save("t.npy", rng.integers(0, 4, 60))
+    words = ["--input", "f.npy", "--labels", "t.npy", "--rates", "0", "--maps", "1", "--json"]
+
+    def clean(*graphs: str) -> list[float]:
+        found = json.loads(said(capsys, ["faults", *graphs, *words]))
+        return [one["clean"] for one in found["networks"].values()]
+
+    alone = [*clean("fine.onnx"), *clean("coarse.onnx")]
+    assert alone[0] != alone[1]
+    assert clean("fine.onnx", "--against", "coarse.onnx") == alone
+    assert clean("coarse.onnx", "--against", "fine.onnx") == alone[::-1]
 
 
 def test_networks_with_as_many_faults_and_in_as_much_memory(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -369,6 +395,7 @@ ATTACKS = {
     "margin": ["--margin", "1"],
     "start": ["--start", "none.npz"],
     "start_of_another": ["--start", "wide.npz"],
+    "start_of_other_weights": ["--start", "other.npz"],
     "start_stuck": ["--start", "stuck.csv"],
     "map": ["--save-map", "m.txt"],
     "map_is_start": ["--start", "stuck.csv", "--save-map", "stuck.csv"],
@@ -382,6 +409,7 @@ def test_attacks_that_are_refused(name: str, folder: Path, capsys: pytest.Captur
     drawn = draw_map(graph, memories(graph), FaultModel(), Rates.of(0.1), 0, 0)
     Path("wide.npz").write_bytes(drawn.content(".npz", graph))
     Path("stuck.csv").write_text("memory,word,bit,effect\nhidden.weights,0,1,1\n")
+    said(capsys, ["attack", "other.onnx", *ATTACK[2:], "--flips", "2", "--random", "0", "--save-map", "other.npz"])
     text = re.sub("[0-9a-f]{12}", "DIGEST", said(capsys, [*ATTACK, *ATTACKS[name]], 2))
     golden(f"problems/command_attack_{name}", text)
 
@@ -673,3 +701,5 @@ def test_a_table_and_a_picture_for_others(folder: Path, capsys: pytest.CaptureFi
     said(capsys, [*words, "--plot", "f.svg"])
     assert Path("f.svg").read_bytes() == drawn and b"hidden" in drawn and b"no faults" in drawn
     assert "no rates" in said(capsys, ["faults", "net.onnx", *DATA, "--model", "single", "--plot", "f.svg"], 2)
+    said(capsys, ["faults", "net.onnx", *DATA, "--rates", "0", "--maps", "2", "--plot", "none.svg"])
+    assert b"no faults" in Path("none.svg").read_bytes()

@@ -72,6 +72,8 @@ def test_codes_are_a_front_and_read_back(folder: Path, capsys: pytest.CaptureFix
     assert "p.json" in said(capsys, ["protect", "net.onnx", *words])
     refused = said(capsys, ["faults", "other.onnx", *campaign[2:]], 2)
     golden("problems/command_protection_of_another", re.sub("[0-9a-f]{12}", "DIGEST", refused))
+    # Nor does the second of two networks take it.
+    assert said(capsys, ["faults", "net.onnx", "--against", "other.onnx", *campaign[2:]], 2) == refused
     Path("q.json").write_text('{"protect": "tmr"}')
     golden(
         "problems/command_protection_no_plan", said(capsys, ["rtl", "net.onnx", "-o", "h", "--protect", "q.json"], 2)

@@ -22,7 +22,7 @@ from bnnflow.sim.faults import (
 )
 from bnnflow.sim.faults.injection.layout import KINDS
 from bnnflow.sim.faults.injection.maps import faulty_ops, interval_rate
-from bnnflow.sim.faults.protections.secded import odd_columns
+from bnnflow.transforms.codes import odd_columns
 from tests.sim.faults.fault_graphs import cnn, mlp, pixels
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bnnflow import Problem
 from bnnflow.sim.engine.simulator import Simulator
 from bnnflow.sim.faults import Subject, memories
-from bnnflow.sim.faults.analysis.criticality import criticality
+from bnnflow.sim.faults.analysis.criticality import criticality, equal_columns
 from bnnflow.sim.faults.injection.maps import replaced
 from bnnflow.transforms.ir.graph import Graph
 from tests.sim.faults.fault_graphs import cnn, mlp, pixels
@@ -89,3 +91,14 @@ def test_unknown_layers(golden: object) -> None:
     with pytest.raises(Problem) as found:
         criticality(mlp(), pixels(0, mlp(), 4), np.zeros(4, np.int64), "d8")
     golden("problems/faults_criticality_layer", str(found.value))  # type: ignore[operator]
+
+
+@settings(max_examples=200, deadline=None)
+@given(data=st.data(), places=st.integers(1, 5), flips=st.integers(1, 8))
+def test_groups_are_of_equal_columns(data: st.DataObject, places: int, flips: int) -> None:
+    numbers = st.lists(st.integers(-2, 2), min_size=flips, max_size=flips)
+    change = np.array(data.draw(st.lists(numbers, min_size=places, max_size=places)))
+    groups = equal_columns(change)
+    assert sorted(np.concatenate(groups).tolist()) == list(range(flips))
+    columns = [{tuple(change[:, flip]) for flip in group.tolist()} for group in groups]
+    assert all(len(each) == 1 for each in columns) and len(set.union(*columns)) == len(groups)

@@ -258,3 +258,11 @@ def test_the_search_is_close_to_the_certificate(seed: int) -> None:
             assert len(set(found)) == len(found) and least < len(found) <= 2 * least + 4
             clean = Simulator.of(graph).classes(image[None])
             assert Simulator.of(flipped(graph, "d0", found)).classes(image[None]) != clean
+
+
+def test_a_layer_without_thresholds_is_not_certified_exactly() -> None:
+    """Its sums are bits by chance; one flip of them need not change the class."""
+    nodes = (Node("a", Mvau(np.ones((4, 1), np.uint8), NO_BOUNDS, True), ("x",)),)
+    nodes += (Node("b", Mvau(bits(1, 3, 4), NO_BOUNDS, True), ("a",)),)
+    found = certify(Graph("sums", "x", TensorType((1,), 0, 1), nodes, "b"), np.array([[0], [1]], np.uint8))
+    assert found.exact == frozenset() and found.layers["a"].tolist() == [0, 0]

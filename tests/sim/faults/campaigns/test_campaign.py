@@ -17,6 +17,7 @@ import pytest
 from bnnflow import Problem
 from bnnflow.sim.faults import (
     Campaign,
+    CellRate,
     FaultModel,
     Grid,
     Memory,
@@ -40,8 +41,11 @@ from bnnflow.sim.faults.campaigns.workers import Task
 from bnnflow.sim.faults.injection.maps import faulty_ops
 from bnnflow.sim.faults.injection.trials import population
 from bnnflow.sim.reference import run
+from bnnflow.transforms.ir.graph import Graph, Node
+from bnnflow.transforms.ir.ops import NO_BOUNDS, Mvau, Thresholding
+from bnnflow.transforms.ir.tensor import TensorType
 from tests.places import ROOT
-from tests.sim.faults.fault_graphs import cnn, mlp, pixels
+from tests.sim.faults.fault_graphs import bits, cnn, mlp, pixels
 
 
 def subject(count: int = 30) -> Subject:
@@ -329,3 +333,42 @@ def test_a_file_of_others_is_left_as_it_was(tmp_path: Path) -> None:
     with pytest.raises(Problem, match="not a file of fault results"):
         Store(tmp_path / "other.sqlite")
     assert (tmp_path / "other.sqlite").read_bytes() == before
+
+
+def test_kept_results_are_of_one_network_with_its_input(tmp_path: Path) -> None:
+    """Widths of thresholds follow from the input's range, whatever else is equal."""
+    first = Thresholding(np.array([[3], [5], [9], [12]]), 0, 2)
+    nodes = (Node("t", first, ("x",)), Node("d", Mvau(bits(0, 3, 4), NO_BOUNDS, True), ("t",)))
+    images = np.random.default_rng(0).integers(0, 16, (20, 4))
+    labels, digests = np.zeros(20, np.int64), set()
+    with Store(tmp_path / "kept.sqlite") as kept:
+        for high in (15, 255):
+            made = Subject(Graph("g", "x", TensorType((4,), 0, high), nodes, "d"), images, labels)
+            grid = Grid([Rates.of(0.2)], targets=("thresholds",))
+            found = Campaign(made, grid.points(made.graph), Plan(5), kept).run()
+            alone = Campaign(made, grid.points(made.graph), Plan(5)).run()
+            assert facts(found) == facts(alone)
+            digests.add(made.digest)
+    assert len(digests) == 2
+
+
+def test_conditions_with_the_same_rates_are_series_of_their_own(tmp_path: Path) -> None:
+    """Run once, and told for each of them."""
+    rates = [Rates(CellRate(0.05, 0.05, f"temperature {degrees}")) for degrees in (0, 25)]
+    made = subject()
+    points = Grid(rates).points(made.graph)
+    trials = []
+
+    def count(done: int, total: int) -> None:
+        trials.append(total)
+
+    one, other = Campaign(made, points, Plan(4)).run(count)
+    assert [each.point.rates.label for each in (one, other)] == ["temperature 0", "temperature 25"]
+    assert one.outcomes == other.outcomes and set(trials) == {4}
+
+
+def test_rates_of_memories_say_nothing_of_streams() -> None:
+    rates = Rates(CellRate.of(0.0), {"conv0.weights": CellRate.of(0.1)})
+    with pytest.raises(Problem, match=r"the rates are of conv0\.weights; hit are window0\.streams, "):
+        Grid([rates], targets=("streams",)).points(cnn())
+    assert rates.value == 0.1 and Rates(CellRate.of(0.01), {"conv0": CellRate.of(0.1)}).value == 0.01

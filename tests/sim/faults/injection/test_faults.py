@@ -21,6 +21,7 @@ from bnnflow.sim.faults import (
     Grid,
     Memory,
     Rates,
+    contents,
     draw_map,
     flips,
     from_memory,
@@ -510,3 +511,36 @@ def test_bad_models(name: str, text: str, golden: object) -> None:
 )
 def test_models_print_as_they_are_read(text: str) -> None:
     assert str(FaultModel.parse(text)) == text
+
+
+@pytest.mark.parametrize("model", ["burst:3 stuck", "cluster:2x2 stuck", "row-hammer:0.3 stuck", "bit-line stuck"])
+def test_cells_that_are_stuck_stay_so_at_higher_rates(model: str) -> None:
+    """Also where units overlap: what a lower rate holds at 0 or 1 a higher one does, too."""
+    graph = mlp(0, (64, 48, 33, 5))
+    places = memories(graph, KINDS)
+    for trial in range(4):
+        before: dict[str, dict[int, int]] = {}
+        for rate in (1e-2, 0.07, 0.3, 0.9):
+            drawn = draw_map(graph, places, FaultModel.parse(model), Rates.of(rate), 3, trial)
+            cells = {
+                name: dict(zip(each.index.tolist(), each.effect.tolist(), strict=True))
+                for name, each in drawn.cells.items()
+            }
+            assert all(held.items() <= cells[name].items() for name, held in before.items())
+            before = cells
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".csv"])
+def test_maps_know_the_weights_that_they_were_chosen_for(suffix: str, tmp_path: Path) -> None:
+    graph = mlp()
+    drawn = draw_map(graph, memories(graph), FaultModel(), Rates.of(0.1), 0, 0)
+    path = tmp_path / f"map{suffix}"
+    for weights in ("", contents(graph)):
+        made = replace(drawn, weights=weights)
+        path.write_bytes(made.content(suffix, graph))
+        read = FaultMap.load(path, graph)
+        assert read.weights == weights and read.checksum == made.checksum
+        assert {name: each.index.tolist() for name, each in read.cells.items() if len(each.index)} == {
+            name: each.index.tolist() for name, each in made.cells.items() if len(each.index)
+        }
+    assert contents(graph) != contents(mlp(1))
