@@ -40,7 +40,7 @@ from ..transforms.ir.ops import (
     XnorDense,
 )
 from ..transforms.ir.tensor import TensorType
-from ..transforms.streams import Converter, Stream, streams_of
+from ..transforms.streams import Converter, Stream, StreamUnit, streams_of
 from .calibrated.clock import Clock
 from .calibrated.table import Table, calibrated, table
 from .cost_models import COST_MODELS, CostModel
@@ -49,7 +49,9 @@ from .cost_models.bnnflow import Bnnflow
 from .finn_formulas import FinnCost
 from .finn_types import last_unit
 from .parts import BLOCK_BITS, Part
+from .rtl.control import Control
 from .rtl.modules import module_of
+from .rtl.top_control import REGISTERS, image_bits
 
 SOURCE = "estimated (FINN formulas)"
 OWN_SOURCE = "estimated (our own hardware, fitted to synthesis)"
@@ -170,6 +172,7 @@ def estimate(
     model: str | CostModel = "exact",
     depth: int = 2,
     depths: Mapping[str, int] | None = None,
+    control: Control | None = None,
 ) -> Estimate:
     """Cost of every unit of a dataflow graph, in order; shape changes and class scores cost nothing.
 
@@ -178,13 +181,14 @@ def estimate(
         model: that counts, or the name of one of FINN's formulas.
         depth, depths: words of every FIFO, and of single ones by the names of `streams_of`, for models of our own
             hardware, which also count converters and the FIFO at the input.
+        control: what a host can ask of the hardware, for these models; None: it has no registers.
 
     Raises:
         Problem: a unit without hardware, for such models.
     """
     counted = COST_MODELS[model]() if isinstance(model, str) else model
     if isinstance(counted, Bnnflow):
-        return _of_hardware(graph, counted, depth, depths or {})
+        return _of_hardware(graph, counted, depth, depths or {}, control)
     units = []
     passed = {graph.input: 0}
     types = counted.types(graph)
@@ -200,27 +204,42 @@ def estimate(
     return Estimate(tuple(units), max(passed.values()))
 
 
-def _of_hardware(graph: Graph, model: Bnnflow, depth: int, depths: Mapping[str, int]) -> Estimate:
+def _of_hardware(
+    graph: Graph, model: Bnnflow, depth: int, depths: Mapping[str, int], control: Control | None
+) -> Estimate:
     """The estimate of our own hardware, with all that stands between units."""
-    streams = streams_of(graph)
+    streams, types = streams_of(graph), graph.types
+    held = {each.name: depths.get(each.name, depth) for each in streams.streams}
+    modules = {}
+    for part in streams.parts:
+        if isinstance(part, StreamUnit):
+            node = part.node
+            assert isinstance(node.op, Unit)
+            products = model.widths(node.op, types[node.input]).products
+            modules[node.name] = module_of(node, types, control or Control(), products)
+    scrub, bits = control is not None and control.scrub, image_bits(streams, held, modules)
     entry = streams.entries[0]
-    units = [_between("(input)", entry, _FIFO, model.entrance(entry, depths.get(entry.name, depth)))]
+    units = [_between("(input)", entry, _FIFO, model.entrance(entry, held[entry.name]))]
     passed = {entry.name: 0}
     for part in streams.parts:
         if isinstance(part, Converter):
-            cost = model.converter(part, depths.get(part.leave.name, depth))
+            cost = model.converter(part, held[part.leave.name])
             units.append(_between(part.name, part.leave, _CONVERTER, cost))
             before, made = [part.entry], [part.leave]
         else:
             node = part.node
             assert isinstance(node.op, Unit)
-            x = graph.types[node.input]
-            own = [depths.get(each.name, depth) for each in part.outputs]
-            cost = model.unit(node, graph.types, model.widths(node.op, x), own)
-            units.append(_unit_cost(node.name, node.op, x, cost, _counts(cost)))
+            own = [held[each.name] for each in part.outputs]
+            cost = model.of_module(node, modules[node.name], types, own, bits, scrub=scrub)
+            units.append(_unit_cost(node.name, node.op, types[node.input], cost, _counts(cost)))
             before, made = list(part.inputs), list(part.outputs)
         after = max(passed[each.name] for each in before) + cost.cycles
         passed |= {each.name: after for each in made}
+    if control is not None:
+        cost, shape = model.registers(streams, modules, held), f"{len(streams.streams)} streams"
+        units.append(
+            UnitCost(REGISTERS, "Registers", shape, 1, 1, 0, cost.lut, 0, 0, counts=_counts(cost), paths=cost.paths)
+        )
     return Estimate(tuple(units), max(passed.values()))
 
 
@@ -307,7 +326,7 @@ def usual_model(graph: Graph, family: str, own: Table | None = None) -> tuple[Co
     for node in graph.nodes:
         if isinstance(node.op, Unit):
             try:
-                module_of(node, graph.types)
+                module_of(node, graph.types, Control())
             except Problem as problem:
                 return _EXACT, f"{problem.where}: {problem.what}: FINN's formulas in its place"
     return Bnnflow(own or table(family)), ""

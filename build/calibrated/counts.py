@@ -15,13 +15,22 @@ from ..rtl.modules import Module
 from ..rtl.words import value_bits
 from ..synth.families import FAMILIES
 from .arithmetic import constant_dot, different, dot, luts, popcount
+from .guarded import guarded
 from .memory import address_bits
 from .pieces import RANKED, TERNARY, Pieces
 from .unrolled import unrolled
 from .weights import matrix
 
 
-def counted(module: Module, depths: Sequence[int], family: str, *, contents: bool = True) -> Pieces:
+def counted(
+    module: Module,
+    depths: Sequence[int],
+    family: str,
+    *,
+    contents: bool = True,
+    image_bits: int = 8,
+    scrub: bool = False,
+) -> Pieces:
     """What a unit with its memories and FIFOs is made of.
 
     Args:
@@ -29,11 +38,17 @@ def counted(module: Module, depths: Sequence[int], family: str, *, contents: boo
         depths: words of each FIFO behind it.
         family: name of the FPGA family.
         contents: as of `Pieces`.
+        image_bits: of the numbers of images, for memories of several sets.
+        scrub: whether memories whose code corrects are walked through.
     """
     made = Pieces(family, module.name, contents=contents)
     made.term(module.name, 1)
     for memory in module.memories.values():
-        made.memory(memory, int(module.parameters.get("READ", 1)) - memory.cycles)
+        late = int(module.parameters.get("READ", 1)) - memory.cycles
+        if memory.rows is None:
+            made.memory(memory, late)
+        else:
+            guarded(made, memory, late, image_bits, scrub=scrub)
     sizes = {key: int(value) for key, value in module.parameters.items() if not isinstance(value, str)}
     _MODULES[module.name](made, sizes, module, depths)
     if FAMILIES[family].packed:
@@ -69,32 +84,29 @@ def _mvau(made: Pieces, p: Sizes, module: Module, depths: Sequence[int]) -> None
     made.counter(groups)
     # Whether a step ends a row, and whether it reads.
     made.ff((steps > 1) + (groups > 1))
-    made.ff(inputs * read)
-    if groups > 1:
-        made.term("kept" if steps > 1 else "kept whole", inputs)
-        if steps > 1:
-            made.pointed(steps, inputs, str(module.parameters.get("STYLE", "auto")).strip('"'))
-        else:
-            made.ff(inputs)
+    _vector(made, steps, groups, inputs, read, str(module.parameters.get("STYLE", "auto")).strip('"'))
     latency = module.latency
     delay = latency - (2 if p["LEVELS"] > 1 else 0) - 1
     # The first register of a step's flags and that by which a memory of weights hears of it late are one.
-    made.ff(3 * delay + 1 - (read - 1))
+    made.ff(3 * delay + 1 - (read - 1 if module.memories["weights"].rows is None else 0))
     if p["LEVELS"] == 1 and groups > 1:
         # That a row begins, two cycles before its bounds are read.
         made.ff((read - 1) * (delay - read))
     words = steps * groups
-    few = words <= FEW_WORDS
+    # What a host writes is no function of its address.
+    constant = module.memories["weights"].rows is None
+    few = words <= FEW_WORDS and constant
     once, bound = steps == 1, p["LEVELS"] == 1
     bits = p["XNOR"] or p["TERNARY"]
     total = p["SBITS"] + (1 if bound and p["BSIGNED"] else 0) if p["LEVELS"] or groups > 1 else p["OBITS"]
     lane = Pieces(made.family)
-    if not bits and words == 1:
+    if not bits and words == 1 and constant:
         constant_dot(made, matrix(made, p, module), p["XBITS"], bool(p["XSIGNED"]), p["WBITS"])
     elif not bits:
         dot(lane, p["SIMD"], p["XBITS"], bool(p["XSIGNED"]), p["WBITS"], few)
-    elif few:
-        _constant_leaves(made, p["PE"], p["SIMD"], words, ternary=bool(p["TERNARY"]))
+    elif words <= FEW_WORDS:
+        # Three inputs, and the weights' address; or, where a host writes them, the weights.
+        _leaves(made, p["PE"], p["SIMD"], 3 + (ceil(log2(words)) if constant else 3), ternary=bool(p["TERNARY"]))
         if p["TERNARY"]:
             made.path(TERNARY, log2(p["SIMD"]))
         for _ in range(2 if p["TERNARY"] else 1):
@@ -125,17 +137,38 @@ def _mvau(made: Pieces, p: Sizes, module: Module, depths: Sequence[int]) -> None
     made.fifo(p["PE"] * p["OBITS"], depths[0], latency)
 
 
+def _vector(made: Pieces, steps: int, groups: int, inputs: int, read: int, style: str) -> None:
+    """Inputs of a step `read` cycles later, of a vector that is kept where there are several groups of rows."""
+    if groups == 1:
+        made.ff(inputs * read)
+    elif read == 1:
+        made.ff(inputs)
+        made.term("kept" if steps > 1 else "kept whole", inputs)
+        if steps > 1:
+            made.pointed(steps, inputs, style)
+        else:
+            made.ff(inputs)
+    else:
+        # Read behind a register of the step's place, from where the step wrote it.
+        made.ff(inputs * (read - 2))
+        if steps > 1:
+            made.ff(address_bits(steps))
+            made.ring(steps, inputs, style)
+        else:
+            made.ff(2 * inputs)
+
+
 def _few_bounds(made: Pieces, module: Module) -> None:
     """Bounds of few words, which are functions of an address: bits that are equal in all words are one."""
     held = module.memories["bounds"]
-    if 1 < held.depth <= FEW_WORDS:
+    if 1 < held.depth <= FEW_WORDS and held.rows is None:
         # But for constants and bits of the address itself.
         kinds = 2**held.depth - 2 - address_bits(held.depth)
         made.term("few words", different(kinds, made.used(held)))
 
 
-def _constant_leaves(made: Pieces, pe: int, simd: int, words: int, *, ternary: bool) -> None:
-    """Leaves of popcounts of weights of few words, which are functions of their address."""
+def _leaves(made: Pieces, pe: int, simd: int, inputs: int, *, ternary: bool) -> None:
+    """Leaves of popcounts of weights of few words, each a function of so many bits."""
     leaves = ceil(simd / 3)
     # A leaf of one synapse has no second bit.
     twos = leaves - (simd % 3 == 1)
@@ -144,13 +177,13 @@ def _constant_leaves(made: Pieces, pe: int, simd: int, words: int, *, ternary: b
         # The weights of -1 are counted, too.
         number *= 2
     made.ff(number)
-    inputs = 3 + ceil(log2(words))
     made.term("constant leaf", number * luts(made.family, inputs))
 
 
 def _levels(lane: Pieces, p: Sizes, module: Module) -> None:
     """A lane of bnnflow_levels, whose bounds may be constants."""
-    constant = module.memories["bounds"].depth == 1
+    held = module.memories["bounds"]
+    constant = held.depth == 1 and held.rows is None
     lane.term("constant threshold" if constant else "threshold", p["LEVELS"] * p["SBITS"])
     lane.ff(p["LEVELS"])
     if p["LEVELS"] > 1:
@@ -160,7 +193,8 @@ def _levels(lane: Pieces, p: Sizes, module: Module) -> None:
 
 def _thresholding(made: Pieces, p: Sizes, module: Module, depths: Sequence[int]) -> None:
     made.ff(module.latency)
-    if made.contents and module.memories["bounds"].depth == 1:
+    held = module.memories["bounds"]
+    if made.contents and held.depth == 1 and held.rows is None:
         for lane in _looked_at(p, module):
             made.ff(max(lane, default=0) + len(lane))
             # A bound that looks at one bit is that bit.
@@ -169,7 +203,7 @@ def _thresholding(made: Pieces, p: Sizes, module: Module, depths: Sequence[int])
                 made.ff(min(p["OBITS"], len(lane).bit_length()))
                 made.term("counted", len(lane))
     else:
-        made.ff(p["PE"] * p["XBITS"])
+        made.ff(p["PE"] * p["XBITS"] * p.get("READ", 1))
         for _ in range(p["PE"]):
             _levels(made, p, module)
     _few_bounds(made, module)

@@ -9,9 +9,11 @@ from scipy.optimize import nnls
 
 from ...transforms.streams import Converter, StreamUnit, streams_of
 from ..rtl.modules import module_of
+from ..rtl.top_control import REGISTERS, image_bits
 from .counts import converter, counted, entrance
+from .guarded import registers
 from .pieces import Pieces
-from .subjects import ENTRANCE, Subject
+from .subject import ENTRANCE, Subject
 from .table import Estimated, Table
 
 # Units count by their relative errors, small ones less: a LUT matters more to whoever has few of many.
@@ -23,14 +25,23 @@ Measured = tuple[str, Pieces, Mapping[str, int]]
 
 def counted_subject(subject: Subject, family: str) -> Pieces:
     """What a subject is made of."""
-    streams, types = streams_of(subject.graph), subject.graph.types
+    streams, types, control = streams_of(subject.graph), subject.graph.types, subject.control
     if subject.part == ENTRANCE:
         return counted(entrance(streams.entries[0]), [subject.depth], family)
+    modules = {
+        part.node.name: module_of(part.node, types, control) for part in streams.parts if isinstance(part, StreamUnit)
+    }
+    depths = {each.name: subject.depth for each in streams.streams}
+    if subject.part == REGISTERS:
+        return registers(streams, modules, depths, family)
+    bits = image_bits(streams, depths, modules)
     for part in streams.parts:
         if isinstance(part, Converter) and part.name == subject.part:
             return counted(converter(part), [subject.depth], family)
         if isinstance(part, StreamUnit) and part.node.name == subject.part:
-            return counted(module_of(part.node, types), [subject.depth] * len(part.outputs), family)
+            scrub = control is not None and control.scrub
+            held = [subject.depth] * len(part.outputs)
+            return counted(modules[subject.part], held, family, image_bits=bits, scrub=scrub)
     raise AssertionError(f"{subject.name} has no part {subject.part!r}")
 
 

@@ -9,7 +9,8 @@ from scipy.optimize import least_squares
 
 from .clock import LOGIC, Clock, Timed, slowest
 from .pieces import MULTIPLIED, RANKED, READ_AHEAD, READ_AT_ONCE, SUMMED, TERNARY
-from .subjects import Subject, held_out, subjects
+from .subject import Subject
+from .subjects import held_out, subjects
 from .table import Table
 
 # Units that are placed: every other one of those that are synthesized, but for large ones, which take minutes each.

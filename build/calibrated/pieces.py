@@ -112,6 +112,10 @@ class Pieces:
             if mapped.takes == "ff":
                 self.term("register array", depth * width)
 
+    def ram(self, depth: int, width: int, style: str) -> None:
+        """bnnflow_ram: an array with a first content that is read into a register, the old word while it is written."""
+        self.ring(depth, width, style)
+
     def product(self, number: int, bits: tuple[int, int], made: int, before: int) -> None:
         """Products of factors of some bits, of `made` bits in a register, with `before` bits of registers in front."""
         if made >= MULTIPLIER_BITS.get(self.family, made + 1) and min(bits) > 1:

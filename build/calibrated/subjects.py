@@ -4,34 +4,33 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from ...transforms.ir.graph import Graph, Node
-from ...transforms.ir.infer import accumulator
-from ...transforms.ir.ops import (
-    NO_BOUNDS,
-    AddBorder,
-    AddStreams,
-    AnyOp,
-    ChannelwiseMul,
-    DuplicateStreams,
-    FMPadding,
-    GlobalAccPool,
-    LabelSelect,
-    Mvau,
-    Pool,
-    SlidingWindow,
-    StreamingConcat,
-    StreamingMaxPool,
-    Thresholding,
-)
 from ...transforms.ir.tensor import TensorType
+from .guarded_subjects import guarded_held_out, guarded_subjects
+from .subject import (
+    BITS,
+    PIXELS,
+    Subject,
+    adder,
+    border,
+    concat,
+    converter,
+    entrance,
+    fork,
+    labels,
+    matrix,
+    max_pool,
+    padding,
+    pool,
+    product,
+    sums,
+    thresholds,
+    window,
+)
 
-UNIT, ENTRANCE = "unit", "(input)"
-BITS, PIXELS = TensorType((), 0, 1), TensorType((), 0, 255)
 HELD_OUT = 80
 
 # Rows, columns, PE, SIMD.
@@ -104,50 +103,34 @@ _CONVERTERS = "8 16 1 2, 4 64 1 2, 1 8 1 2, 16 32 3 2, 3 27 255 2, 2 128 1 32, 3
 _ENTRANCES = "1 2, 8 2, 8 16, 49 16, 64 32, 24 33, 32 64, 16 128, 8 500, 1 1000, 3 200"
 
 
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """A unit.
-
-    Attributes:
-        name: of it, with its sizes.
-        graph: with the unit, which is called UNIT, and whatever it needs beside it.
-        part: the part of the graph's hardware that is meant: UNIT, a converter, or ENTRANCE.
-        depth: words of FIFOs.
-    """
-
-    name: str
-    graph: Graph
-    part: str = UNIT
-    depth: int = 2
-
-
 def subjects() -> Iterator[Subject]:
     """Those that the model is fitted to; what they hold is drawn from their names."""
     yield from _matrices()
     yield from _matrices_of_integers()
-    yield from (_thresholding(*row) for row in _rows(_THRESHOLDS))
-    yield from (_window(*row) for row in _rows(_WINDOWS))
-    yield from (_max_pool(*row) for row in _rows(_MAX_POOLS))
-    yield from (_pool(*row) for row in _rows(_POOLS))
-    yield from (_padding(*row) for row in _rows(_PADDINGS))
-    yield from (_sums(*row) for row in _rows(_SUMS))
-    yield from (_product(*row) for row in _rows(_PRODUCTS))
-    yield from (_border(*row) for row in _rows(_BORDERS))
-    yield from (_adder(*row) for row in _rows(_ADDERS))
-    yield from (_concat(*row) for row in _rows(_CONCATS))
-    yield from (_fork(*row) for row in _rows(_FORKS))
-    yield from (_labels(*row) for row in _rows(_LABELS))
+    yield from (thresholds(*row) for row in _rows(_THRESHOLDS))
+    yield from (window(*row) for row in _rows(_WINDOWS))
+    yield from (max_pool(*row) for row in _rows(_MAX_POOLS))
+    yield from (pool(*row) for row in _rows(_POOLS))
+    yield from (padding(*row) for row in _rows(_PADDINGS))
+    yield from (sums(*row) for row in _rows(_SUMS))
+    yield from (product(*row) for row in _rows(_PRODUCTS))
+    yield from (border(*row) for row in _rows(_BORDERS))
+    yield from (adder(*row) for row in _rows(_ADDERS))
+    yield from (concat(*row) for row in _rows(_CONCATS))
+    yield from (fork(*row) for row in _rows(_FORKS))
+    yield from (labels(*row) for row in _rows(_LABELS))
     for narrow, wide, high, depth in _rows(_CONVERTERS):
-        yield _converter(narrow, wide, high, depth)
-        yield _converter(wide, narrow, high, depth)
-    yield from (_entrance(*row) for row in _rows(_ENTRANCES))
-    yield from (_labels(*row) for row in _rows(_MORE_LABELS))
-    yield from (_padding(*row) for row in _rows(_MORE_PADDINGS))
-    yield from (_max_pool(*row) for row in _rows(_MORE_MAX_POOLS))
+        yield converter(narrow, wide, high, depth)
+        yield converter(wide, narrow, high, depth)
+    yield from (entrance(*row) for row in _rows(_ENTRANCES))
+    yield from (labels(*row) for row in _rows(_MORE_LABELS))
+    yield from (padding(*row) for row in _rows(_MORE_PADDINGS))
+    yield from (max_pool(*row) for row in _rows(_MORE_MAX_POOLS))
     yield from _unrolled(_UNROLLED)
     yield from (matrix(shape, 1, BITS, 1) for shape in _shapes(_MORE_TERNARY))
     yield from (matrix(shape) for shape in _shapes(_WIDE))
     yield from _constants(_CONSTANTS)
+    yield from guarded_subjects()
 
 
 def held_out(number: int = HELD_OUT, seed: int = 0) -> Iterator[Subject]:
@@ -161,42 +144,7 @@ def held_out(number: int = HELD_OUT, seed: int = 0) -> Iterator[Subject]:
             yield made
     yield from _unrolled(_UNROLLED_HELD_OUT)
     yield from _constants(_CONSTANTS_HELD_OUT)
-
-
-def matrix(
-    shape: tuple[int, int, int, int],
-    levels: int = 1,
-    x: TensorType = BITS,
-    top: int = 0,
-    style: str = "auto",
-    depth: int = 2,
-    zeros: int | None = None,
-) -> Subject:
-    """An MVAU of rows, columns, PE and SIMD: bits where the inputs are bits and `top` is 0, else up to `top`.
-
-    With `zeros`, weights of -1 and +1, of a hundred so many 0.
-    """
-    rows, columns, pe, simd = shape
-    name = f"mvau {rows}x{columns} {pe}x{simd} of {x.low}..{x.high}, levels {levels}, top {top}, {style}, {depth} deep"
-    name += "" if zeros is None else f", {zeros} % zeros"
-    rng, xnor = _rng(name), x.is_binary and not top
-    weight = rng.integers(0, 2, (rows, columns), np.uint8) if xnor else rng.integers(-top, top + 1, (rows, columns))
-    if not xnor:
-        weight = (2 * rng.integers(0, 2, (rows, columns)) - 1 if not top or zeros is not None else weight).astype(
-            np.int8
-        )
-    if zeros is not None:
-        weight *= rng.random((rows, columns)) >= zeros / 100
-    kind = replace(x, shape=(columns,))
-    op = Mvau(weight, NO_BOUNDS, xnor, 0, pe, simd, ram_style=style, ram_style_thresholds="auto")
-    if levels and zeros is not None:
-        # Near the middle of each row's sums, as they are learnt, so that no row is constant.
-        middle, few = (weight.sum(axis=1) // 2)[:, None], np.abs(weight).sum(axis=1)[:, None] // 4
-        op = replace(op, bounds=np.sort(middle + rng.integers(-few, few + 1, (rows, levels)), axis=1))
-    elif levels:
-        low, high = accumulator(op, kind).range
-        op = replace(op, bounds=np.sort(rng.integers(low + 1, high + 1, (rows, levels)), axis=1))
-    return _alone(name, op, kind, depth)
+    yield from guarded_held_out()
 
 
 def _rows(text: str) -> Iterator[list[Any]]:
@@ -255,107 +203,6 @@ def _constants(text: str) -> Iterator[Subject]:
         yield matrix(shape, levels, x, top, zeros=None if zeros < 0 else zeros)
 
 
-def _thresholding(low: int, high: int, channels: int, levels: int, pe: int) -> Subject:
-    name = f"thresholding {low}..{high} {channels} {levels} {pe}"
-    bounds = np.sort(_rng(name).integers(low + 1, high + 1, (channels, levels)), axis=1)
-    return _alone(name, Thresholding(bounds, 0, pe), TensorType((7, 7, channels), low, high))
-
-
-def _window(
-    height: int,
-    width: int,
-    channels: int,
-    simd: int,
-    kernel: int,
-    stride: int,
-    bits: int,
-    depthwise: int,
-    style: str,
-) -> Subject:
-    sides = (min(kernel, height), min(kernel, width))
-    steps = (stride if sides[0] > 1 or kernel == 1 else 1, stride if sides[1] > 1 or kernel == 1 else 1)
-    name = f"window {kernel} by {stride} on {height}x{width}x{channels} {simd} {bits} bits {bool(depthwise)} {style}"
-    op = SlidingWindow(sides, steps, simd, bool(depthwise), ram_style=style)
-    return _alone(name, op, TensorType((height, width, channels), 0, 2**bits - 1))
-
-
-def _max_pool(height: int, width: int, channels: int, kernel: int, low: int, high: int) -> Subject:
-    x = TensorType((height, width, channels), low, high)
-    return _alone(f"max pool {kernel} on {x.shape} {low}..{high}", StreamingMaxPool((kernel, kernel)), x)
-
-
-def _pool(pe: int, kernel: int, total: int, low: int, high: int) -> Subject:
-    x = TensorType((1, 1, kernel * kernel * 32), low, high)
-    return _alone(f"pool {pe} of {kernel} {bool(total)} {low}..{high}", Pool((kernel, kernel), bool(total), pe), x)
-
-
-def _padding(
-    side: int, channels: int, simd: int, top: int, left: int, bottom: int, right: int, low: int, high: int, value: int
-) -> Subject:
-    x, pads = TensorType((side, side, channels), low, high), (top, left, bottom, right)
-    return _alone(f"padding {pads} of {x.shape} {simd} {low}..{high}", FMPadding(pads, value, simd), x)
-
-
-def _sums(side: int, channels: int, pe: int, low: int, high: int) -> Subject:
-    x = TensorType((side, side, channels), low, high)
-    return _alone(f"sums of {x.shape} {pe} {low}..{high}", GlobalAccPool(pe), x)
-
-
-def _product(channels: int, pe: int, low: int, high: int, most: int) -> Subject:
-    name = f"product {channels} {pe} {low}..{high} {most}"
-    factor = _rng(name).integers(-most, most + 1, channels)
-    return _alone(name, ChannelwiseMul(factor, pe), TensorType((4, 4, channels), low, high))
-
-
-def _border(side: int, channels: int, pe: int, most: int) -> Subject:
-    name = f"border {side} {channels} {pe} {most}"
-    values = _rng(name).integers(-most, most + 1, (3, 3, channels))
-    classes = np.minimum(np.arange(side), 1) + (np.arange(side) == side - 1)
-    return _alone(name, AddBorder(values, classes, classes, pe), TensorType((side, side, channels), -100, 100))
-
-
-def _adder(pe: int, low: int, high: int) -> Subject:
-    return _joined(f"sum {pe} {low}..{high}", AddStreams(pe), low, high, pe)
-
-
-def _concat(simd: int, low: int, high: int) -> Subject:
-    return _joined(f"concat {simd} {low}..{high}", StreamingConcat(simd), low, high, simd)
-
-
-def _fork(pe: int, high: int) -> Subject:
-    return replace(_adder(pe, 0, high), name=f"fork {pe} of 0..{high}", part="fork")
-
-
-def _labels(labels: int, pe: int, k: int, low: int, high: int) -> Subject:
-    return _alone(f"labels {labels} {pe} {k} {low}..{high}", LabelSelect(k, pe), TensorType((labels,), low, high))
-
-
-def _converter(first: int, second: int, high: int, depth: int) -> Subject:
-    x = TensorType((1, 1, max(first, second)), 0, high)
-    nodes = (Node("a", GlobalAccPool(first), ("x",)), Node("b", GlobalAccPool(second), ("a",)))
-    name = f"{first} to {second} of 0..{high}, {depth} deep"
-    return Subject(name, Graph("converter", "x", x, nodes, "b"), "a_to_b", depth)
-
-
-def _entrance(width: int, depth: int) -> Subject:
-    graph = Graph("input", "x", TensorType((1, 1, width), 0, 1), (Node("a", GlobalAccPool(width), ("x",)),), "a")
-    return Subject(f"input of {width}, {depth} deep", graph, ENTRANCE, depth)
-
-
-def _rng(name: str) -> np.random.Generator:
-    return np.random.default_rng(list(name.encode()))
-
-
-def _alone(name: str, op: AnyOp, x: TensorType, depth: int = 2) -> Subject:
-    return Subject(name, Graph("alone", "x", x, (Node(UNIT, op, ("x",)),), UNIT), UNIT, depth)
-
-
-def _joined(name: str, op: AnyOp, low: int, high: int, width: int) -> Subject:
-    fork = Node("fork", DuplicateStreams(width), ("x",))
-    nodes = (fork, Node(UNIT, op, ("fork", "fork")))
-    return Subject(name, Graph("joined", "x", TensorType((4, 4, 32), low, high), nodes, UNIT), UNIT)
-
-
 def _drawn(rng: np.random.Generator) -> Subject:
     def one(*values: int) -> int:
         return int(rng.choice(values))
@@ -378,20 +225,20 @@ def _drawn(rng: np.random.Generator) -> Subject:
             channels = one(8, 16, 24, 48, 64, 96, 128)
             side, kernel, bits = one(6, 8, 10, 14, 20, 28), one(2, 3, 3, 5), one(1, 1, 2, 4)
             style = ("distributed", "distributed", "auto", "block")[one(0, 1, 2, 3)]
-            return _window(side, side, channels, part(channels), kernel, 1, bits, 0, style)
+            return window(side, side, channels, part(channels), kernel, 1, bits, 0, style)
         case 7:
             side, channels = one(6, 8, 14, 20, 28), one(16, 32, 48, 64)
-            return _max_pool(side, side, channels, 2, 0, one(1, 1, 3))
+            return max_pool(side, side, channels, 2, 0, one(1, 1, 3))
         case 8:
             channels, high = one(10, 16, 40, 64, 128), one(30, 100, 600)
-            return _thresholding(-high, high, channels, one(1, 3, 7), part(channels, 16))
+            return thresholds(-high, high, channels, one(1, 3, 7), part(channels, 16))
         case 9:
             side, channels, high = one(7, 10, 14, 16, 28), one(16, 32, 64), one(1, 1, 3)
-            return _padding(side, channels, part(channels), 1, 1, 1, 1, 0, high, 0)
+            return padding(side, channels, part(channels), 1, 1, 1, 1, 0, high, 0)
         case 10:
             wide = one(12, 16, 24, 32, 48, 64)
             ends = sorted((part(wide // 2), wide), reverse=bool(one(0, 1)))
-            return _converter(ends[0], ends[1], one(1, 1, 3), one(2, 2, 16, 40))
+            return converter(ends[0], ends[1], one(1, 1, 3), one(2, 2, 16, 40))
         case _:
-            labels = one(10, 20, 35)
-            return _labels(labels, part(labels, 10), 1, -one(60, 200), one(60, 200))
+            number = one(10, 20, 35)
+            return labels(number, part(number, 10), 1, -one(60, 200), one(60, 200))

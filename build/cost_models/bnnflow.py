@@ -20,11 +20,14 @@ from ...transforms.ir.ops import (
     Unit,
 )
 from ...transforms.ir.tensor import TensorType
-from ...transforms.streams import Converter, Stream
+from ...transforms.streams import Converter, Stream, Streams
 from ..calibrated.clock import sizes_of
 from ..calibrated.counts import converter, counted, entrance
+from ..calibrated.guarded import registers
+from ..calibrated.pieces import Pieces
 from ..calibrated.table import Table
 from ..finn_formulas import FinnCost
+from ..rtl.control import Control
 from ..rtl.modules import Module, Products, module_of
 from .base import COST_MODELS, Widths
 from .exact import Exact
@@ -91,10 +94,26 @@ class Bnnflow(Exact):
         Raises:
             Problem: it has no hardware here.
         """
-        op = node.op
-        assert isinstance(op, Unit)
-        module = module_of(node, types, None, width.products)
-        return self._taken(module, depths, image_cycles(op, types[node.input], types[node.name]))
+        return self.of_module(node, module_of(node, types, Control(), width.products), types, depths)
+
+    def of_module(
+        self,
+        node: Node,
+        module: Module,
+        types: Mapping[str, TensorType],
+        depths: Sequence[int],
+        image_bits: int = 0,
+        *,
+        scrub: bool = False,
+    ) -> FinnCost:
+        """Of a unit that is such a module; `image_bits` and `scrub` as of `counted`."""
+        assert isinstance(node.op, Unit)
+        made = counted(module, depths, self.table.family, contents=self.contents, image_bits=image_bits, scrub=scrub)
+        return self._cost(made, image_cycles(node.op, types[node.input], types[node.name]))
+
+    def registers(self, streams: Streams, modules: Mapping[str, Module], depths: Mapping[str, int]) -> FinnCost:
+        """Of the registers that a host talks to; arguments as of `guarded.registers`."""
+        return self._cost(registers(streams, modules, depths, self.table.family), 0)
 
     def entrance(self, stream: Stream, depth: int) -> FinnCost:
         """Of the FIFO at the input."""
@@ -105,7 +124,9 @@ class Bnnflow(Exact):
         return self._taken(converter(part), [depth], max(part.entry.words, part.leave.words))
 
     def _taken(self, module: Module, depths: Sequence[int], cycles: int) -> FinnCost:
-        made = counted(module, depths, self.table.family, contents=self.contents)
+        return self._cost(counted(module, depths, self.table.family, contents=self.contents), cycles)
+
+    def _cost(self, made: Pieces, cycles: int) -> FinnCost:
         exact, lut = made.exact, self.table.lut(made.terms)
         return FinnCost(
             cycles,

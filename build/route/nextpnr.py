@@ -213,7 +213,11 @@ def _report_of(folder: Path, target: Target, nextpnr: Nextpnr, seconds: float | 
         raise Problem(f"nextpnr cannot be started: {error}", "nextpnr", "run `flow doctor`", TOOL_MISSING) from error
     if done.returncode:
         _refuse(done, folder / _LOG, target)
-    found: dict[str, Any] = json.loads((folder / _REPORT).read_text("utf-8"))
+    try:
+        found: dict[str, Any] = json.loads((folder / _REPORT).read_text("utf-8"))
+    except (OSError, ValueError):
+        what = "nextpnr ended without an error, and without a whole report"
+        raise Problem(what, "nextpnr", "is there room left on the disk?", TOOL_MISSING) from None
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import ceil
 
 from bnnflow import Problem
 
@@ -47,6 +48,22 @@ class Coding:
     def mends(self) -> bool:
         """A row that has changed may be corrected."""
         return self.copies > 1 or (self.checks > 0 and self.corrects)
+
+    def codewords(self, data: int) -> list[int]:
+        """Bits of data of each codeword of a row of so many; none where there are no check bits."""
+        if self.copies > 1 or not self.checks:
+            return []
+        groups = ceil(data / (self.limit * self.ways))
+        share = ceil(data / groups)
+        made = []
+        for bits in [share] * (groups - 1) + [data - (groups - 1) * share]:
+            words = min(bits, self.ways)
+            made += [ceil((bits - place) / words) for place in range(words)]
+        return made
+
+    def stored_bits(self, data: int) -> int:
+        """Bits of a stored row of so many bits of data."""
+        return self.copies * data + self.checks * len(self.codewords(data))
 
     def parameters(self) -> dict[str, int | str]:
         """As they stand in SystemVerilog."""

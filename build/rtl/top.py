@@ -71,9 +71,7 @@ class Top:
         self.graph, self.streams, self.modules, self.depths, self.digest = graph, streams, modules, depths, digest
         self.control = control
         self.guarded: list[HostMemory] = []
-        # Images under way: no stream holds more than fill its places, and each unit has one in hand.
-        images = sum((depths[each.name] + self._latency(each)) // each.words + 3 for each in streams.streams)
-        self.image_bits = min(32, images.bit_length() + 1)
+        self.image_bits = top_control.image_bits(streams, depths, modules)
         self.taken: set[str] = set()
         self.name = self._unique(f"bnn_{identifier(graph.name)}")
         self.wires = {id(each): self._unique(f"s_{identifier(each.target)}") for each in streams.streams}
@@ -328,7 +326,7 @@ class Top:
             self._instance(
                 "bnnflow_monitor",
                 f"monitor_{wire}",
-                {"PBITS": (self.depths[each.name] + self._latency(each) + 1).bit_length()},
+                {"PBITS": top_control.place_bits(each, self.depths, self.modules)},
                 {
                     "clear": "host_clear",
                     **{name: f"{wire}_{name}" for name in ("push", "valid", "ready")},
@@ -340,12 +338,8 @@ class Top:
         ports = top_control.ports()
         ports += [f"input logic {self.wires[id(each)]}_{end}" for each in streams for end in ("push", "valid", "ready")]
         own, told = top_control.alone(self.guarded, sets)
-        self._source("(registers)", [*wires, *told, *self.instances[start:]], ports=[*ports, *own])
+        self._source(top_control.REGISTERS, [*wires, *told, *self.instances[start:]], ports=[*ports, *own])
         return wires
-
-    def _latency(self, stream: Stream) -> int:
-        """Places of a stream's FIFO beside its depth."""
-        return self.modules[stream.source].latency if stream.source in self.modules else 0
 
     def _pushes(self) -> list[str]:
         return [f"{self.wires[id(each)]}_push" for each in self.streams.streams]

@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ...transforms.streams import Stream, Streams
+from .modules import Module
+
+# What stands beside the units, as a unit of a design.
+REGISTERS = "(registers)"
 PORTS = (
     ("input", "awvalid", 1),
     ("output", "awready", 1),
@@ -64,6 +69,29 @@ class HostMemory:
     def row_address_bits(self) -> int:
         """Of all rows of all sets."""
         return max(1, (self.sets * self.rows - 1).bit_length())
+
+
+def place_bits(stream: Stream, depths: Mapping[str, int], modules: Mapping[str, Module]) -> int:
+    """Bits that hold how many words lie in a stream's FIFO, one that is being written included.
+
+    Args:
+        stream: of the graph.
+        depths: words of every FIFO.
+        modules: of the units, by name.
+    """
+    return (_places(stream, depths, modules) + 1).bit_length()
+
+
+def image_bits(streams: Streams, depths: Mapping[str, int], modules: Mapping[str, Module]) -> int:
+    """Bits of the numbers of images that memories tell apart; arguments as for `place_bits`."""
+    # Images under way: no stream holds more than fill its places, and each unit has one in hand.
+    images = sum(_places(each, depths, modules) // each.words + 3 for each in streams.streams)
+    return min(32, images.bit_length() + 1)
+
+
+def _places(stream: Stream, depths: Mapping[str, int], modules: Mapping[str, Module]) -> int:
+    """Places of a stream's FIFO: its depth, and those of words that a unit has under way."""
+    return depths[stream.name] + (modules[stream.source].latency if stream.source in modules else 0)
 
 
 def modules(memories: Sequence[HostMemory]) -> tuple[str, ...]:

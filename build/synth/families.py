@@ -47,7 +47,7 @@ class Family:
     @property
     def key(self) -> str:
         """A text that is the same for the same mapping and count alone."""
-        return self.command + self.library + self.packed
+        return self.command + self.library + (f"{self.packed} of all modules" if self.packed else "")
 
     def script(self, top: str) -> list[str]:
         """Commands of yosys that map a module, with what it instantiates, to the family's cells."""

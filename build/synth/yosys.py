@@ -19,6 +19,7 @@ from .families import Family
 from .logic_cells import logic_cells
 
 _NETLIST = "netlist.json"
+_FLATTENED = ("setattr -mod -unset keep_hierarchy =*", "flatten", "clean")
 # Strings, which stay, or what makes no cells: comments, checks of parameters, what only simulation reads, and space.
 _NO_CELLS = re.compile(
     r'("(?:[^"\\\n]|\\.)*")'
@@ -146,13 +147,20 @@ def _mapped(sources: Sources, family: Family, yosys: Yosys, seconds: float | Non
         folder = Path(name)
         if not family.packed:
             return mapped_in(folder, sources, family, yosys, seconds)
-        cells = mapped_in(folder, sources, family, yosys, seconds, _NETLIST)
+        cells = mapped_in(folder, sources, family, yosys, seconds, _NETLIST, flat=True)
         netlist = json.loads((folder / _NETLIST).read_text("utf-8"))
         return cells | {family.packed: logic_cells(netlist, sources.top)}
 
 
 def mapped_in(
-    folder: Path, sources: Sources, family: Family, yosys: Yosys, seconds: float | None = None, netlist: str = ""
+    folder: Path,
+    sources: Sources,
+    family: Family,
+    yosys: Yosys,
+    seconds: float | None = None,
+    netlist: str = "",
+    *,
+    flat: bool = False,
 ) -> dict[str, int]:
     """Have yosys map a module, whatever is kept; returns the number of cells by their type.
 
@@ -163,6 +171,7 @@ def mapped_in(
         yosys: the program.
         seconds: that it may take; None: as long as it takes.
         netlist: name of a file in the folder for the netlist, in yosys' JSON; empty: none is written.
+        flat: modules that are kept apart are part of the top one there.
 
     Raises:
         Problem: as for `synthesized`.
@@ -170,7 +179,8 @@ def mapped_in(
     modules = [path for path in sources.files if path.endswith(".sv")]
     # Modules with a file as a parameter have none by default: they are read when they are instantiated.
     script = [f"read_verilog -sv -defer {' '.join(modules)}", *family.script(sources.top)]
-    script += ["tee -q -o stat.json stat -json", *([f"write_json {netlist}"] if netlist else [])]
+    script += ["tee -q -o stat.json stat -json", *(_FLATTENED if flat else ())]
+    script += [f"write_json {netlist}"] if netlist else []
     for path, text in sources.files.items():
         if not family.memory_luts:
             # yosys refuses a memory that is asked to be of what the family has not.

@@ -12,7 +12,7 @@ from .arguments import DATA, Bounds, Changes, Count, Natural, PathLike, Void, ch
 from .common import array_of, changes_of, given_or_default, path_of
 from .graph_hardware import GraphHardware
 from .graph_pruning import GraphPruning
-from .hardware import of_run, table_of, wanted_of
+from .hardware import choices_of, of_run, table_of, wanted_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -235,6 +235,10 @@ class LoadedGraph(GraphHardware, GraphPruning):
         keep_shape: bool = False,
         output: PathLike | None = None,
         unrolled: bool = False,
+        control: bool | None = None,
+        sets: int | None = None,
+        protect: str | None = None,
+        scrub: bool | None = None,
     ) -> GraphCost:
         """Fold the graph for a rate and estimate cycles, LUTs and block RAMs of every unit.
 
@@ -253,6 +257,8 @@ class LoadedGraph(GraphHardware, GraphPruning):
             finn_plus, top_k, keep_shape: as for `compile_file`.
             output: file (.onnx) or folder for the folded graph.
             unrolled: also count every layer with its weights built in.
+            control, sets, protect, scrub: as for `rtl`: registers, and memories that a host writes or that lie in a
+                code, of our own hardware.
 
         Raises:
             Problem: it does not compile; an unknown part; (status 1) no folding reaches the rate; a folding file or
@@ -270,7 +276,8 @@ class LoadedGraph(GraphHardware, GraphPruning):
         wanted = wanted_of(part, clock_mhz, fps, folding, finn_plus, top_k, keep_shape, self.recipe)
         depths = self._fifos(fifo, fifo_depths)
         own = table_of(calibration)
-        return graphs.estimate(self.graph, wanted, cost_model, depths, place, unrolled, own)
+        host = choices_of(control, sets, protect, scrub, None, self.recipe)
+        return graphs.estimate(self.graph, wanted, cost_model, depths, place, unrolled, own, host)
 
     @checked_arguments()
     def cycles(

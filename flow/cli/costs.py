@@ -117,7 +117,7 @@ def calibrate(
 ) -> None:
     """Fit the cost model of our hardware to synthesis, and test it.
 
-    Some 280 units are mapped by yosys and fitted, 93 others judge the fit. What was mapped before is taken from the
+    Some 320 units are mapped by yosys and fitted, 107 others judge the fit. What was mapped before is taken from the
     cache; the first time takes half an hour to an hour, and --place, for ECP5 and iCE40, as long again. What -o writes
     is for --calibration. Exit status 3 if a tool is missing.
     """

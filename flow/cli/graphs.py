@@ -12,6 +12,7 @@ from bnnflow import CHECK_FAILED, Problem
 from .commands import examples
 from .declare import KEY, Key, Own
 from .options import (
+    OF_RUN,
     Clock,
     ClockOf,
     Contract,
@@ -49,6 +50,11 @@ KeepShape = Annotated[
     bool,
     Own("Keep neurons that are constant, repeated or never read, so that FINN's foldings fit.", ("--keep-shape",)),
 ]
+# What a host is to ask of hardware.
+Control = Annotated[bool | None, Key("rtl.control", default=OF_RUN)]
+Sets = Annotated[int | None, Key("rtl.sets", default=OF_RUN)]
+Protect = Annotated[str | None, Key("rtl.protect", metavar="CODES", default=OF_RUN)]
+Scrub = Annotated[bool | None, Key("rtl.scrub", default=OF_RUN)]
 Depth = Annotated[
     int | None,
     Own("Depth of every FIFO, in words; 0: unbounded.", ("--fifo",), least=0, default="2, or the run's rtl.fifo"),
@@ -246,6 +252,10 @@ def estimate(
     unrolled: Annotated[
         bool, Own("Also count every layer with its weights built in (PE = MH, SIMD = MW).", ("--unrolled",))
     ] = False,
+    control: Control = None,
+    sets: Sets = None,
+    protect: Protect = None,
+    scrub: Scrub = None,
     input: Contract = None,
     listed: Annotated[bool, Own("List cost models and parts, and end.", ("--list",), instead=_list)] = False,
     json: Json = False,
@@ -269,6 +279,10 @@ def estimate(
         keep_shape=keep_shape,
         output=output,
         unrolled=unrolled,
+        control=control,
+        sets=sets,
+        protect=protect,
+        scrub=scrub,
     )
     screen.print_json(found) if json else screen_graphs.print_estimate(found)
 

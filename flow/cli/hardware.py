@@ -12,7 +12,7 @@ from bnnflow import CHECK_FAILED, Problem
 
 from .commands import examples
 from .declare import Key, Own
-from .graphs import Depths, Folding, KeepShape, Rate, TopK
+from .graphs import Control, Depths, Folding, KeepShape, Protect, Rate, Scrub, Sets, TopK
 from .options import OF_RUN, ClockOf, Contract, DataDir, DataName, HardwareOf, ImagesOrContract, Json, PartOf, useless
 
 
@@ -32,10 +32,10 @@ class Hardware:
     folding: Folding = None
     fifo: Annotated[int | None, Key("rtl.fifo", default=OF_RUN)] = None
     fifo_depths: Depths = None
-    control: Annotated[bool | None, Key("rtl.control", default=OF_RUN)] = None
-    sets: Annotated[int | None, Key("rtl.sets", default=OF_RUN)] = None
-    protect: Annotated[str | None, Key("rtl.protect", metavar="CODES", default=OF_RUN)] = None
-    scrub: Annotated[bool | None, Key("rtl.scrub", default=OF_RUN)] = None
+    control: Control = None
+    sets: Sets = None
+    protect: Protect = None
+    scrub: Scrub = None
     primitives: Annotated[str | None, Key("rtl.primitives", default=OF_RUN)] = None
     top_k: TopK = 0
     keep_shape: KeepShape = False

@@ -11,7 +11,8 @@ from bnnflow import Problem
 from ...build.calibrated.clock import Clock, sizes_of
 from ...build.calibrated.fit import Measured, calibration, counted_subject
 from ...build.calibrated.fit_clock import Placed, clock_of, placed_subjects
-from ...build.calibrated.subjects import Subject, held_out, subjects
+from ...build.calibrated.subject import Subject
+from ...build.calibrated.subjects import held_out, subjects
 from ...build.calibrated.table import Table, read_table
 from ...build.parts import Part
 from ...build.route.harness import harnessed
@@ -83,7 +84,7 @@ def placer(part: Part, family: str) -> str:
 
 
 def _sources(subject: Subject) -> Sources:
-    return dict(unit_sources(design(subject.graph, subject.depth, {}, 100.0)))[subject.part]
+    return dict(unit_sources(design(subject.graph, subject.depth, {}, 100.0, subject.control)))[subject.part]
 
 
 def write_table(made: Table, output: Path) -> None:

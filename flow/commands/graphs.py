@@ -15,7 +15,9 @@ from bnnflow import CHECK_FAILED, Problem
 from ...transforms.ir.contract import InputContract
 from ...transforms.ir.graph import Graph
 from ...transforms.passes.compile import stages
+from ..graphs.control import PLAIN, HardwareChoices
 from ..graphs.folding import FPS, Folded, Wanted, compile_and_fold
+from ..graphs.hardware import controlled
 from ..graphs.inputs import input_held, load_json, open_graph
 from ..results.costs import CostTarget, FifoRate, GraphCost, StreamedGraphCost, Unrolled
 from ..results.speed import GraphSpeed
@@ -116,6 +118,7 @@ def estimate(
     output: Path | None = None,
     with_unrolled: bool = False,
     own: Table | None = None,
+    host: HardwareChoices = PLAIN,
 ) -> GraphCost:
     """Cost of a graph of any level, compiled, folded, and estimated.
 
@@ -127,10 +130,11 @@ def estimate(
         output: write the folded graph, as ONNX and as text: a file's name ending in .onnx, or a folder.
         with_unrolled: add every MVAU with its weights built in.
         own: calibration of our own hardware, which is then the model; None: the one that comes with the package.
+        host: what a host is to ask of our own hardware.
 
     Raises:
-        Problem: it does not compile, the model is unknown, no folding reaches the rate, the folding file or the FIFO
-            depths do not fit, or the output cannot be written.
+        Problem: it does not compile, the model is unknown, no folding reaches the rate, the folding file, the FIFO
+            depths or codes do not fit, or the output cannot be written.
     """
     from ...build.cost import beyond, block_note, blocks_of, model_for, operations, usual_model
     from ...build.cost import estimate as count
@@ -146,6 +150,7 @@ def estimate(
     files = None if output is None else places_of(output)
     made = compile_and_fold(graph, wanted if named is None else replace(wanted, cost_model=named, own=own))
     kind, note = usual_model(made.graph, wanted.part.family) if asked is None else (asked, "")
+    counted, control, _ = controlled(made.graph, host)
     counts = asdict(operations(made.levels["xnor"])) if "xnor" in made.levels else {}
     chip, rate = wanted.part, wanted.fps
     if rate is None and made.chosen_by is not None:
@@ -172,8 +177,10 @@ def estimate(
     if said := widths_note(made.graph, slowest if rate is None else max(1, cycles_for(rate, wanted.clock_mhz))):
         notes.append(said)
     bounded = {name: words for name, words in depths.items() if words}
-    figures = cost_counts(made.graph, wanted.clock_mhz, kind, depth, bounded)
-    if said := beyond(count(made.graph, kind, depth, bounded), chip, kind):
+    if control is not None and not isinstance(kind, Bnnflow):
+        notes.append(f"registers and codes are counted by {Bnnflow.name} alone")
+    figures = cost_counts(counted, wanted.clock_mhz, kind, depth, bounded, control)
+    if said := beyond(count(counted, kind, depth, bounded, control), chip, kind):
         notes.append(f"more than {chip.name} has: {said}")
     if figures.clock is not None and figures.clock.fmax_mhz < wanted.clock_mhz:
         notes.append(

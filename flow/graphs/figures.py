@@ -11,6 +11,7 @@ from ...build.cost_models import CostModel
 from ...build.cost_models.base import RESOURCES
 from ...build.cost_models.bnnflow import Bnnflow
 from ...build.energy import energy, energy_nj
+from ...build.rtl.control import Control
 from ...build.unrolled import unrolled
 from ...transforms.ir.graph import Graph
 from ..results.costs import (
@@ -29,7 +30,12 @@ CLOCK_SOURCE = "predicted, from placed and routed units"
 
 
 def cost_counts(
-    graph: Graph, clock_mhz: float, kind: CostModel, depth: int = 2, depths: Mapping[str, int] | None = None
+    graph: Graph,
+    clock_mhz: float,
+    kind: CostModel,
+    depth: int = 2,
+    depths: Mapping[str, int] | None = None,
+    control: Control | None = None,
 ) -> CostCounts:
     """The estimate of a folded dataflow graph by a cost model.
 
@@ -38,8 +44,9 @@ def cost_counts(
         clock_mhz: in MHz.
         kind: the model.
         depth, depths: words of FIFOs, for models that count them.
+        control: what a host can ask of the hardware, for these models.
     """
-    made = estimate(graph, kind, depth, depths)
+    made = estimate(graph, kind, depth, depths, control)
     resources = [key for key in RESOURCES if key in kind.figures]
     others = [key for key in kind.figures if key not in {*RESOURCES, "weight_bits"}]
     finns = kind.figures == RESOURCES and kind.source == CostModel.source
@@ -81,6 +88,7 @@ def network_cost(
     kind: CostModel,
     zeros: bool = False,
     depths: Mapping[str, int] | None = None,
+    control: Control | None = None,
 ) -> NetworkCost:
     """The estimate of a network; LUTs that are memories count as LUTs.
 
@@ -91,8 +99,9 @@ def network_cost(
         kind: the cost model.
         zeros: whether some weights are 0: unrolled hardware, which alone leaves them out, is estimated, too.
         depths: words of FIFOs that are deeper than two, for models that count them.
+        control: what a host can ask of the hardware, for these models.
     """
-    made = estimate(graph, kind, depths=depths)
+    made = estimate(graph, kind, depths=depths, control=control)
     layers = unrolled(graph, kind) if zeros else ()
     return extended(
         NetworkCost,

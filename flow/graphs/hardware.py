@@ -65,9 +65,7 @@ def hardware_of(
     Raises:
         Problem: a unit that has no hardware; a plan of codes for another network.
     """
-    asked = replace(asked, protect=codes_said(graph, asked.protect))
-    graph = writable(graph, asked)
-    control = control_of(graph, asked)
+    graph, control, asked = controlled(graph, asked)
     # Refused before anything is simulated.
     design(graph, depth, own, clock_mhz, control, primitives=asked.primitives)
     restored = rate(graph, depth, own, _RATE_IMAGES, control).restoring
@@ -75,6 +73,18 @@ def hardware_of(
     timing = timing_of(graph, _RATE_IMAGES, depth, chosen, control)
     made = design(graph, depth, chosen, clock_mhz, control, _vectors(graph), asked.primitives)
     return Hardware(graph, made, chosen, timing, control, asked)
+
+
+def controlled(graph: Graph, asked: HardwareChoices) -> tuple[Graph, Control | None, HardwareChoices]:
+    """A folded graph with the memories that are asked for, what its hardware needs for them, and the choices with the
+    codes that a plan says.
+
+    Raises:
+        Problem: a plan of codes for another network, a code that no hardware has, or of a memory that is not there.
+    """
+    asked = replace(asked, protect=codes_said(graph, asked.protect))
+    graph = writable(graph, asked)
+    return graph, control_of(graph, asked), asked
 
 
 def _vectors(graph: Graph) -> Vectors | None:

@@ -157,7 +157,7 @@ def _predicted(hardware: Hardware, how: RouteOptions) -> dict[str, float]:
     clock = model.table.clock if isinstance(model, Bnnflow) else None
     if clock is None or clock.grade != how.speed:
         return {}
-    made = estimate(hardware.graph, model, depths=hardware.depths)
+    made = estimate(hardware.graph, model, depths=hardware.depths, control=hardware.control)
     whole = predicted_clock(made, model)
     assert whole is not None
     return {unit.name: round(1000 / clock.slowest(unit.paths)[0], 1) for unit in made.units} | {_WHOLE: whole.fmax_mhz}

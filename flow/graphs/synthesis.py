@@ -150,7 +150,7 @@ def _told(
     hardware: Hardware, notes: Sequence[str], found: Mapping[str, Netlist], how: SynthOptions, tool: Yosys
 ) -> Synthesis:
     model = own_model(hardware, how.family)
-    made = estimate(hardware.graph, model, depths=hardware.depths)
+    made = estimate(hardware.graph, model, depths=hardware.depths, control=hardware.control)
     guessed = {unit.name: unit.lut for unit in made.units}
     order = [source.name for source in hardware.design.sources if source.name in found]
     units = [
@@ -185,7 +185,7 @@ def _told(
 
 def own_model(hardware: Hardware, family: Family) -> CostModel:
     """The model of our own hardware where it knows what was built, else FINN's formulas."""
-    plain = hardware.asked.primitives == GENERIC and hardware.control is None
+    plain = hardware.asked.primitives == GENERIC
     return usual_model(hardware.graph, family.name if plain else "")[0]
 
 

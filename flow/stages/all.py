@@ -20,8 +20,10 @@ from ...build.schedule import cycles_for
 from ...transforms.passes.compile import stages
 from ...transforms.reading.read import files_of, read
 from ..graphs.comparison import Target, compare_hardware
+from ..graphs.control import PLAIN, choices_of
 from ..graphs.figures import network_cost
 from ..graphs.folding import decides, fold_for
+from ..graphs.hardware import controlled
 from ..graphs.inputs import input_held
 from ..graphs.rates import FIFO, affordable, rate
 from ..graphs.routing import program_of
@@ -234,6 +236,7 @@ def cost(build: Build) -> CostResult:
     """
     clock, part = build.recipe.target.clock_mhz, target_part(build.recipe)
     zeros = build.prunes and build.recipe.prune.chosen.leaves_zeros
+    asked = choices_of(build.recipe.rtl) if build.recipe.rtl.enabled else PLAIN
 
     def work() -> CostResult:
         from ...build.finn_reports import reports
@@ -246,8 +249,10 @@ def cost(build: Build) -> CostResult:
         for network, graph in graphs.items():
             counts = operations(read(build.file(network, LEVEL_FILES["xnor"])))
             kind, _ = rate_model(graph, part, build.recipe.target.cost_model)
-            depths = rate(graph, FIFO, {}).restoring if deep and isinstance(kind, Bnnflow) else {}
-            costs[network] = network_cost(graph, counts, clock, kind, zeros, depths)
+            # With what its host can ask of it.
+            made, control, _ = controlled(graph, asked)
+            depths = rate(made, FIFO, {}, control=control).restoring if deep and isinstance(kind, Bnnflow) else {}
+            costs[network] = network_cost(made, counts, clock, kind, zeros, depths, control)
             for name, text in reports(graph, asdict(counts), clock).items():
                 build.run.write(f"{network}/{name}", text)
         target = Target(
@@ -264,6 +269,7 @@ def cost(build: Build) -> CostResult:
 
     inputs = {"graphs": build.files(FOLDED, LEVEL_FILES["xnor"]), "zeros": zeros, **decides(build.recipe)}
     inputs |= {"name": build.recipe.name} if build.prunes else {}
+    inputs |= {} if asked == PLAIN else {"rtl": asdict(asked)}
     return build.stage("cost", inputs | step_cost_inputs(build), work, CostResult)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bnnflow.sim.faults.protections.secded import odd_columns
+from bnnflow.transforms.codes import odd_columns
 
 from .sby import Parameters, Proof, fault
 
@@ -118,7 +118,7 @@ GUARDED = (
             fault(
                 "what is mended is written over the host's",
                 "guarded_memory",
-                "write ? encoded : written",
+                "mended ? written : encoded",
                 "mend ? written : encoded",
             ),
             fault("a row is mended twice", "mender", "& (old == '0)", ""),
@@ -126,15 +126,15 @@ GUARDED = (
             fault(
                 "a set begins within an image",
                 "turn",
-                "coming = image_ends",
-                "coming = pass_ends",
+                "next & image_ends & (following",
+                "next & pass_ends & (following",
                 _guarded(3, 2, joined=2, sets=2, PASSES=2, FLIPS=0),
             ),
             fault(
                 "the first word of a set is of the one before",
                 "turn",
-                "base <= other;\n      addr <= other;",
-                "base <= other;",
+                "else if (other) addr <= coming;",
+                "",
                 _guarded(2, 1, sets=2, checks=3),
             ),
             fault(
@@ -175,7 +175,7 @@ GUARDED = (
             fault(
                 "what it mends is written over the host's",
                 "guarded_memory",
-                "write ? encoded : written",
+                "mended ? written : encoded",
                 "mend ? written : encoded",
             ),
             fault("a row is mended twice", "mender", "& (old == '0)", ""),

@@ -84,7 +84,14 @@ MATRICES = (
                 "READ == 1 ? ahead & ahead_first : early",
                 "READ == 1 ? ahead & ahead_last : early",
             ),
-            fault("inputs do not wait for weights", "vector", ".CYCLES(READ - 1)", ".CYCLES(0)", {"READ": 2}),
+            fault(
+                "inputs do not wait for weights",
+                "vector",
+                ".CYCLES(READ - FOUND)",
+                ".CYCLES(0)",
+                {**_BITS, "LEVELS": 1, "READ": 2, "SIMD": 2, "PE": 2},
+            ),
+            fault("an input is that of the next step", "vector", "vector[place]", "vector[sf]", {"READ": 2}),
             fault("a sum goes on with the row before", "row", "first ? start : total", "total"),
             fault("a bound is one higher", "row", "lacking : BOUND & first", "lacking : 1'b0"),
             fault(

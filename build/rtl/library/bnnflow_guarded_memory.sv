@@ -111,8 +111,8 @@ module bnnflow_guarded_memory #(
       .addr(read),
       .data(stored),
       .write(write | mend),
-      .write_addr(write ? row : mend_row),
-      .write_data(write ? encoded : written)
+      .write_addr(mended ? mend_row : row),
+      .write_data(mended ? written : encoded)
   );
   bnnflow_code #(
       .DATA(DATA),

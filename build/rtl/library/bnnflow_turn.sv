@@ -24,42 +24,55 @@ module bnnflow_turn #(
     output logic [JBITS-1:0] part
 );
   localparam int WBITS = WORDS > 1 ? $clog2(WORDS) : 1;
-  localparam int PBITS = PASSES > 1 ? $clog2(PASSES) : 1;
 `ifndef __ICARUS__
   if (JOINED > WORDS) begin : g_check
     $error("JOINED is at most WORDS");
   end
 `endif
-  // The first row of the set; how many words and passes of an image came before.
-  logic [RBITS-1:0] base;
+  // How many words of a pass came before.
   logic [WBITS-1:0] word;
-  logic [PBITS-1:0] pass;
-  logic [IBITS-1:0] image;
-  wire [RBITS-1:0] other = RBITS'(set * ROWS);
   wire row_ends = part == JBITS'(JOINED - 1);
   wire pass_ends = word == WBITS'(WORDS - 1);
-  wire image_ends = pass_ends & (pass == PBITS'(PASSES - 1));
-  wire [IBITS-1:0] following = image + 1'b1;
-  wire [RBITS-1:0] coming = image_ends & (following == at) ? other : base;
+  // The first row of the set that is read next, and whether another one is read instead of what next says.
+  logic [RBITS-1:0] coming;
+  logic other;
   always_ff @(posedge clk) begin
     if (next) begin
       word <= pass_ends ? '0 : word + 1'b1;
       part <= pass_ends | row_ends ? '0 : part + 1'b1;
-      if (pass_ends) pass <= image_ends ? '0 : pass + 1'b1;
-      if (image_ends) image <= following;
-      if (pass_ends) base <= coming;
       addr <= pass_ends ? coming : row_ends ? addr + 1'b1 : addr;
-    end else if (image == at && word == '0 && pass == '0) begin
-      base <= other;
-      addr <= other;
-    end
+    end else if (other) addr <= coming;
     if (rst) begin
-      addr  <= '0;
-      base  <= '0;
-      part  <= '0;
-      word  <= '0;
-      pass  <= '0;
-      image <= '0;
+      addr <= '0;
+      part <= '0;
+      word <= '0;
+    end
+  end
+
+  if (SETS == 1) begin : g_one
+    wire unused = &{set, at};
+    assign coming = '0;
+    assign other  = 1'b0;
+  end else begin : g_sets
+    localparam int PBITS = PASSES > 1 ? $clog2(PASSES) : 1;
+    // The first row of the set; how many passes of an image came before.
+    logic [RBITS-1:0] base;
+    logic [PBITS-1:0] pass;
+    logic [IBITS-1:0] image;
+    wire image_ends = pass_ends & (pass == PBITS'(PASSES - 1));
+    wire [IBITS-1:0] following = image + 1'b1;
+    wire turns = next & image_ends & (following == at);
+    assign other  = ~next & (image == at) & (word == '0) & (pass == '0);
+    assign coming = turns | other ? RBITS'(set * ROWS) : base;
+    always_ff @(posedge clk) begin
+      if (next & pass_ends) pass <= image_ends ? '0 : pass + 1'b1;
+      if (next & image_ends) image <= following;
+      base <= coming;
+      if (rst) begin
+        base  <= '0;
+        pass  <= '0;
+        image <= '0;
+      end
     end
   end
 endmodule

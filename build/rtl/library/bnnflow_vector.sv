@@ -60,20 +60,31 @@ module bnnflow_vector #(
     end
   end
 
+  // Cycles from a step to its word in `read`.
+  localparam int FOUND = NF > 1 && READ > 1 ? 2 : 1;
   logic [WIDTH-1:0] read;
   if (NF == 1) begin : g_once
     always_ff @(posedge clk) read <= s_data;
   end else begin : g_kept
     (* ram_style = STYLE *)
     logic [WIDTH-1:0] vector[SF];
-    logic [WIDTH-1:0] now;
     always_ff @(posedge clk) if (step && reads) vector[sf] <= s_data;
-    assign now = vector[sf];
-    always_ff @(posedge clk) read <= reads ? s_data : now;
+    if (FOUND == 2) begin : g_written
+      // A cycle behind its step a word is in its place, whether that step read it or found it there.
+      logic [SFBITS-1:0] place;
+      always_ff @(posedge clk) begin
+        place <= sf;
+        read  <= vector[place];
+      end
+    end else begin : g_chosen
+      logic [WIDTH-1:0] now;
+      assign now = vector[sf];
+      always_ff @(posedge clk) read <= reads ? s_data : now;
+    end
   end
   bnnflow_delay #(
       .WIDTH (WIDTH),
-      .CYCLES(READ - 1)
+      .CYCLES(READ - FOUND)
   ) u_read (
       .clk(clk),
       .rst(1'b0),

@@ -314,7 +314,7 @@ def _from_npz(path: Path) -> FaultMap:
 def _from_csv(path: Path, graph: Graph) -> FaultMap:
     """By word and bit, or by channel, value and bit; the checksum may be missing in files from elsewhere."""
     text = read_text(path)
-    marks = dict(match.groups() for line in reversed(text.splitlines()) if (match := _MARK.fullmatch(line)))
+    marks = {match[1]: match[2] for line in reversed(text.splitlines()) if (match := _MARK.fullmatch(line))}
     rows = table_rows(text, path)
     known = {memory.name: memory for memory in memories(graph, KINDS)}
     back = {name: memory.physical() for name, memory in known.items()}

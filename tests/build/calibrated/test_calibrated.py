@@ -6,7 +6,8 @@ import pytest
 
 from bnnflow.build.calibrated.fit import counted_subject
 from bnnflow.build.calibrated.memory import Mapped, pointed, read_only, ring
-from bnnflow.build.calibrated.subjects import Subject, held_out, subjects
+from bnnflow.build.calibrated.subject import Subject
+from bnnflow.build.calibrated.subjects import held_out, subjects
 from bnnflow.build.calibrated.table import calibrated, read_table, table
 from bnnflow.build.rtl.design import design
 from bnnflow.build.synth.families import FAMILIES
@@ -86,6 +87,8 @@ def test_a_table_is_what_its_file_says_and_what_modules_are_counted_as(family: s
         "thresholding -512..511 64 3 8",
         "8 to 16 of 0..1, 2 deep",
         "input of 24, 33 deep",
+        "thresholding 0..255 16 3 4, parity, 1 sets",
+        "registers of 1 units, 0 of 16 by 1 are written, 1 sets, no code",
     ],
 )
 def test_units_are_what_yosys_makes_of_them(name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -94,7 +97,7 @@ def test_units_are_what_yosys_makes_of_them(name: str, tmp_path_factory: pytest.
     if found is None:
         pytest.skip("yosys is not installed")
     subject = BY_NAME[name]
-    sources = dict(unit_sources(design(subject.graph, subject.depth, {}, 100.0)))[subject.part]
+    sources = dict(unit_sources(design(subject.graph, subject.depth, {}, 100.0, subject.control)))[subject.part]
     family = FAMILIES["ecp5"]
     yosys = Yosys(*found, tmp_path_factory.getbasetemp() / "synth")
     taken = family.resources(synthesized(sources, family, yosys).cells)

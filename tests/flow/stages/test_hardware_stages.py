@@ -75,6 +75,20 @@ def test_hardware_is_written_simulated_and_told(
     assert "bnn_small_base.sv" in capsys.readouterr().err
 
 
+def test_costs_are_of_the_hardware_that_is_asked_for(recipe: Path, tmp_path: Path) -> None:
+    """Registers and codes of the recipe, and no more of the stages than what they change is done anew."""
+    folder = tmp_path / "run"
+    build = ["build", str(recipe), "--run", str(folder), "-s", "cosim.when=never", "-s", "synth.when=never"]
+    build += ["-s", "route.when=never"]
+    assert cli.run(build) == 0
+    plain: Any = summary(folder)["networks"]["base"]
+    assert cli.run([*build, "-s", "rtl.protect=secded-39-32"]) == 0
+    coded: Any = summary(folder)["networks"]["base"]
+    assert [one["name"] for one in coded["layers"]][-1] == "(registers)" and coded["lut"] > plain["lut"]
+    done = {str(stage["name"]): not stage["skipped"] for stage in found_stages(folder)}
+    assert done["cost"] and done["rtl"] and not done["schedule"] and not done["train"]
+
+
 def found_stages(folder: Path) -> list[dict[str, object]]:
     stages: list[dict[str, object]] = json.loads((folder / "summary.json").read_text())["stages"]
     return stages
