@@ -209,6 +209,9 @@ def _of_hardware(
 ) -> Estimate:
     """The estimate of our own hardware, with all that stands between units."""
     streams, types = streams_of(graph), graph.types
+    if control is None and any(getattr(node.op, "runtime_writeable_weights", 0) for node in graph.nodes):
+        # What is written is written by a host, whoever asks for an estimate.
+        control = Control()
     held = {each.name: depths.get(each.name, depth) for each in streams.streams}
     modules = {}
     for part in streams.parts:
@@ -216,7 +219,7 @@ def _of_hardware(
             node = part.node
             assert isinstance(node.op, Unit)
             products = model.widths(node.op, types[node.input]).products
-            modules[node.name] = module_of(node, types, control or Control(), products)
+            modules[node.name] = module_of(node, types, control, products)
     scrub, bits = control is not None and control.scrub, image_bits(streams, held, modules)
     entry = streams.entries[0]
     units = [_between("(input)", entry, _FIFO, model.entrance(entry, held[entry.name]))]
@@ -255,7 +258,7 @@ def _counts(cost: FinnCost) -> dict[str, int]:
     return {"lut_ram": cost.lut_ram, "ff": cost.ff}
 
 
-def registers(cost: Estimate) -> int:
+def flip_flops(cost: Estimate) -> int:
     """Flip-flops of all units; 0 by models that count none."""
     return sum(int(unit.counts.get("ff", 0)) for unit in cost.units)
 
@@ -265,7 +268,7 @@ def beyond(cost: Estimate, part: Part, model: CostModel) -> str:
 
     LUTs that are memories are LUTs of the part. Flip-flops are held against a part that says how many it has.
     """
-    ff = registers(cost)
+    ff = flip_flops(cost)
     taken = {
         "LUT": (cost.lut + cost.lut_ram, part.lut),
         "FF": (ff if part.ff else 0, part.ff),

@@ -21,7 +21,7 @@ from ..transforms.ir.graph import Graph, Node
 from ..transforms.ir.ops import Mvau, SlidingWindow, Unit
 from ..transforms.ir.tensor import Array, TensorType
 from ..transforms.streams import Converter, Stream, input_width, output_width
-from .cost import estimate, registers
+from .cost import estimate, flip_flops
 from .cost_models.base import Widths
 from .cost_models.bnnflow import Bnnflow, image_cycles
 from .finn_formulas import FinnCost
@@ -190,7 +190,7 @@ class Space:
         made = estimate(folded, self.model)
         ops = {node.name: node.op for node in folded.nodes if isinstance(node.op, Unit)}
         cycles = max(unit.cycles for unit in made.units if unit.name in ops)
-        return Point(ops, cycles, made.lut + made.lut_ram, made.bram18, made.dsp, registers(made))
+        return Point(ops, cycles, made.lut + made.lut_ram, made.bram18, made.dsp, flip_flops(made))
 
     @property
     def slowest(self) -> Node:

@@ -8,7 +8,17 @@ import numpy as np
 from scipy.optimize import least_squares
 
 from .clock import LOGIC, Clock, Timed, slowest
-from .pieces import MULTIPLIED, RANKED, READ_AHEAD, READ_AT_ONCE, SUMMED, TERNARY
+from .pieces import (
+    CORRECTED,
+    CORRECTED_BLOCK,
+    MULTIPLIED,
+    RANKED,
+    READ_AHEAD,
+    READ_AT_ONCE,
+    SUMMED,
+    TERNARY,
+    VOTED,
+)
 from .subject import Subject
 from .subjects import held_out, subjects
 from .table import Table
@@ -23,6 +33,9 @@ _BEGIN = {
     SUMMED: (5.0, 0.2),
     RANKED: (2.0, 2.5),
     TERNARY: (6.0, 0.6),
+    CORRECTED: (8.0, 0.5),
+    CORRECTED_BLOCK: (13.0, 0.5),
+    VOTED: (6.0, 0.5),
 }
 _DRAWN = 0.05
 # A unit: name, sizes of its paths, and the clock that was found in MHz.

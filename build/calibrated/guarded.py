@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import log2
 
 from ...transforms.streams import Streams
 from ..rtl.memory import Memory
@@ -10,7 +11,7 @@ from ..rtl.modules import Module
 from ..rtl.top_control import PAUSE, place_bits, set_bits
 from ..synth.families import FAMILIES
 from .memory import address_bits
-from .pieces import Pieces
+from .pieces import CORRECTED, CORRECTED_BLOCK, VOTED, Pieces
 
 
 def guarded(made: Pieces, held: Memory, late: int, image_bits: int, *, scrub: bool) -> None:
@@ -43,13 +44,18 @@ def guarded(made: Pieces, held: Memory, late: int, image_bits: int, *, scrub: bo
         made.ff(PAUSE)
         made.counter(number)
         made.term("walk", 1)
+    before = made.exact["block_ram"]
     made.ram(number, rows.bits, held.style)
+    blocks = made.exact["block_ram"] > before
     if rows.joined > 1:
         made.term("chosen word", (rows.joined - 1) * held.width)
     if not coding.coded:
         return
     made.ff(held.width)
     words = coding.codewords(data)
+    if coding.mends:
+        corrected = CORRECTED_BLOCK if blocks else CORRECTED
+        made.path(VOTED if coding.copies > 1 else corrected, log2(rows.bits))
     if coding.copies > 1:
         made.term("vote", data)
         made.term("votes differ", rows.bits)

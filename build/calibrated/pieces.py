@@ -16,9 +16,11 @@ MULTIPLIER_BITS = {"xc7": 9, "xcup": 9, "ecp5": 1}
 _SMALL = {"xc7": 2, "xcup": 2, "ecp5": 4, "ice40": 4, "gowin": 2}
 # Kinds of paths beside logic, see `clock`, and their sizes: from block RAMs, to a register or through logic, log2 of
 # their number; multipliers, none; sums of inputs of several bits, bits of a product; maxima, scores in a row; ternary
-# weights of few words, whose three counts are added at once, log2 of SIMD.
+# weights of few words, whose three counts are added at once, log2 of SIMD; words whose errors are corrected, from LUT
+# RAM or block RAM, and such that copies vote on, log2 of a stored row's bits.
 READ_AHEAD, READ_AT_ONCE, MULTIPLIED = "block RAM, read ahead", "block RAM", "multiplier"
 SUMMED, RANKED, TERNARY = "sums of integers", "ranks", "ternary weights of few words"
+CORRECTED, CORRECTED_BLOCK, VOTED = "corrected words", "corrected words of block RAM", "voted words"
 OF_FOUR_INPUTS = tuple(name for name, family in FAMILIES.items() if family.lut_inputs == 4)
 # Families that make lines of three registers and more of look-up tables.
 SHIFTS = ("xc7", "xcup")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -14,7 +15,7 @@ from bnnflow import Problem
 from .clock import Clock, Timed
 from .memory import KINDS
 
-FORMAT = "bnnflow calibration 1"
+FORMAT = "bnnflow calibration 2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +116,10 @@ def read_table(text: str, where: str) -> Table:
     """
     try:
         held: dict[str, Any] = json.loads(text)
-        if held.pop("format") != FORMAT or held["family"] not in KINDS:
+        if (written := held.pop("format")) != FORMAT or held["family"] not in KINDS:
+            if re.fullmatch(r"bnnflow calibration \d+", str(written)):
+                what = "this calibration is of another version's hardware"
+                raise Problem(what, where, "`flow calibrate -o FILE` makes it anew")
             raise ValueError
         fitted, others = ([Estimated(**row) for row in held.pop(key)] for key in ("fitted", "held_out"))
         terms = {str(key): float(value) for key, value in held.pop("terms").items()}

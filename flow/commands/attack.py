@@ -130,8 +130,8 @@ def attack(
     goal = Goal.of(simulator.scores(batch), wanted.astype(np.int64), plan.target is not None)
     gradients = WeightGradients(graph, batch).of(batch, goal, [place.layer for place in places])
     begun = None if start is None else FaultMap.load(start, graph)
-    if begun is not None and begun.weights not in ("", contents(graph)):
-        what = "the flips were chosen for other weights"
+    if begun is not None and begun.contents not in ("", contents(graph)):
+        what = "the flips were chosen for other weights or thresholds"
         raise Problem(what, str(start), "begin with a map of this network, or with none", key="start")
     run = Attack(simulator, batch, goal, gradients, places, plan.candidates, begun)
     clean = float(np.mean(subject.classes == subject.labels))

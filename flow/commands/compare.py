@@ -15,6 +15,7 @@ from ...build.synth.families import family
 from ...transforms.ir.graph import Graph
 from ...transforms.reading.read import read
 from ..graphs.comparison import NETWORKS, Mapped, Sized, Target, compare_hardware
+from ..graphs.control import PLAIN, choices_of
 from ..graphs.fitting import too_much
 from ..graphs.hardware import hardware_of
 from ..graphs.rates import FIFO
@@ -128,19 +129,23 @@ def _anew(run: Run, recipe: Recipe, part: Part, asked: Asked) -> HardwareCompari
         target.cost_model,
         whole_part=asked.part is not None,
         words=_MOST_WORDS,
+        host=choices_of(recipe.rtl) if recipe.rtl.enabled else PLAIN,
     )
-    return compare_hardware(recipe.name, graphs, wanted, _mapper(part, target.clock_mhz, asked))
+    return compare_hardware(recipe.name, graphs, wanted, _mapper(wanted, asked))
 
 
-def _mapper(part: Part, clock_mhz: float, asked: Asked) -> Mapped:
+def _mapper(wanted: Target, asked: Asked) -> Mapped:
     """What gives the synthesis of folded networks: of the cache alone, or by yosys."""
 
     def found(given: Mapping[str, Sized]) -> Mapping[str, Synthesis]:
         # FIFOs that were not sized are not those of the hardware.
+        part = wanted.part
         if not part.family or yosys_command() is None or any(one.interval is None for one in given.values()):
             return {}
         how, tool = SynthOptions(family(part.family), jobs=asked.jobs), synthesis_tool()
-        made = {name: hardware_of(one.graph, FIFO, one.depths, clock_mhz) for name, one in given.items()}
+        made = {
+            name: hardware_of(one.graph, FIFO, one.depths, wanted.clock_mhz, wanted.host) for name, one in given.items()
+        }
         if asked.synth:
             return mapped({name: (one, ()) for name, one in made.items()}, how, tool, asked.progress).networks
         known = {name: kept_synthesis(one, how, tool) for name, one in made.items()}

@@ -12,7 +12,7 @@ from pathlib import Path
 from bnnflow import CHECK_FAILED, Problem
 
 from ...build.calibrated.table import Table
-from ...build.cost import Estimate, beyond, estimate, registers
+from ...build.cost import Estimate, beyond, estimate, flip_flops
 from ...build.explore import Space
 from ...build.points import Point
 from ...sim.pipeline import Timing
@@ -77,7 +77,7 @@ class Built:
     def point(self) -> Point:
         """Its cost as those of the front are counted."""
         cost = self.cost
-        return Point({}, cost.cycles, cost.lut + cost.lut_ram, cost.bram18, cost.dsp, registers(cost))
+        return Point({}, cost.cycles, cost.lut + cost.lut_ram, cost.bram18, cost.dsp, flip_flops(cost))
 
     @classmethod
     def of(cls, space: Space, number: int, point: Point) -> Built:

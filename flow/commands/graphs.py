@@ -17,7 +17,7 @@ from ...transforms.ir.graph import Graph
 from ...transforms.passes.compile import stages
 from ..graphs.control import PLAIN, HardwareChoices
 from ..graphs.folding import FPS, Folded, Wanted, compile_and_fold
-from ..graphs.hardware import controlled
+from ..graphs.hardware import NOT_COUNTED, controlled
 from ..graphs.inputs import input_held, load_json, open_graph
 from ..results.costs import CostTarget, FifoRate, GraphCost, StreamedGraphCost, Unrolled
 from ..results.speed import GraphSpeed
@@ -29,6 +29,7 @@ from ..run.typed_json import extended
 if TYPE_CHECKING:
     from ...build.calibrated.table import Table
     from ...build.cost_models import CostModel
+    from ...build.rtl.control import Control
 
 
 def simulate(
@@ -158,7 +159,7 @@ def estimate(
     holds = {"lut": chip.lut, "bram18": blocks_of(chip, kind.name), "uram": chip.uram, "dsp": chip.dsp}
     given = fifos or Fifos()
     depths = given.own(made, wanted.finn_plus)
-    rate_of = None if fifos is None else _rate(made.graph, wanted, given.depth, depths)
+    rate_of = None if fifos is None else _rate(counted, wanted, given.depth, depths, control)
     if rate_of is not None:
         # What hardware is given: depths that keep the rate.
         depths |= rate_of.restoring_depths
@@ -178,7 +179,7 @@ def estimate(
         notes.append(said)
     bounded = {name: words for name, words in depths.items() if words}
     if control is not None and not isinstance(kind, Bnnflow):
-        notes.append(f"registers and codes are counted by {Bnnflow.name} alone")
+        notes.append(NOT_COUNTED)
     figures = cost_counts(counted, wanted.clock_mhz, kind, depth, bounded, control)
     if said := beyond(count(counted, kind, depth, bounded, control), chip, kind):
         notes.append(f"more than {chip.name} has: {said}")
@@ -229,10 +230,12 @@ class Fifos:
         return fifo_depths(config, made.graph, fifo_names(made.graph), finn_plus)
 
 
-def _rate(graph: Graph, wanted: Wanted, depth: int, own: Mapping[str, int]) -> FifoRate | None:
+def _rate(graph: Graph, wanted: Wanted, depth: int, own: Mapping[str, int], control: Control | None) -> FifoRate | None:
     from ..graphs.rates import affordable, rate
 
-    return rate(graph, depth, own).at(depth, own, wanted.clock_mhz) if affordable(graph) else None
+    if not affordable(graph):
+        return None
+    return rate(graph, depth, own, control=control).at(depth, own, wanted.clock_mhz)
 
 
 def cycles(

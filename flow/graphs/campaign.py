@@ -34,7 +34,7 @@ from ..run.typed_json import extended, from_json
 
 if TYPE_CHECKING:
     from ...sim.engine.simulator import Simulator
-    from ...sim.faults import Chip, Grid, Outcome, Plan, Series, Subject, Workers
+    from ...sim.faults import Chip, Grid, Outcome, Plan, Point, Series, Subject, Workers
 
 
 def judged_on(
@@ -110,8 +110,8 @@ def campaign(
     from ...sim.faults import Campaign, Store, Subject, check_equal, equal_faults
 
     found: dict[str, list[Series]] = {}
-    # By the key of the point that the first network suffers: as many faults in the others.
-    as_many: dict[str, dict[str, Series]] = {}
+    # By the point that the first network suffers: as many faults in the others.
+    as_many: dict[str, dict[tuple[str, str], Series]] = {}
     clean = {}
     head = next(iter(graphs.values()))
     check_equal(equal, grid.points(head))
@@ -123,11 +123,11 @@ def campaign(
                 progress(index * total + done, len(graphs) * total)
 
             points = grid.points(graph)
-            other = {p.key(): equal_faults(p, head, graph) for p in points} if index and "faults" in equal else {}
+            other = {_asked(p): equal_faults(p, head, graph) for p in points} if index and "faults" in equal else {}
             every = list({point.key(): point for point in (*points, *other.values())}.values())
             series_of = {one.point.key(): one for one in Campaign(subject, every, plan, kept, workers).run(shown)}
             found[name] = [replace(series_of[point.key()], point=point) for point in points]
-            as_many[name] = {key: series_of[point.key()] for key, point in other.items()}
+            as_many[name] = {first: replace(series_of[point.key()], point=point) for first, point in other.items()}
             clean[name] = float(np.mean(subject.classes == labels))
     first = _first(next(iter(found.values())))
     counts = sorted({len(one.outcomes) for series in found.values() for one in series})
@@ -149,6 +149,11 @@ def campaign(
         metrics=list(dict.fromkeys(metrics)) or None,
         equal=list(dict.fromkeys(equal)) or None,
     )
+
+
+def _asked(point: Point) -> tuple[str, str]:
+    """What tells a point from all others, conditions of a table with the same rates included."""
+    return point.key(), point.rates.label
 
 
 def _series(one: Series) -> FaultSeries:
@@ -200,7 +205,7 @@ def _curve(series: Sequence[Series], clean: float) -> FaultCurve:
 
 def _paired(
     found: Mapping[str, Sequence[Series]],
-    as_many: Mapping[str, Mapping[str, Series]],
+    as_many: Mapping[str, Mapping[tuple[str, str], Series]],
     graphs: Mapping[str, Graph],
     equal: Sequence[str],
 ) -> list[PairedSeries]:
@@ -211,14 +216,14 @@ def _paired(
     rows = []
     for name, theirs in others:
         pair = (first, name)
-        same = {one.point.key(): one for one in theirs}
+        same = {_asked(one.point): one for one in theirs}
         drawn = [one for one in mine if one.point.model != "single"]
         for one in drawn:
-            if one.point.key() in same:
-                rows.append(_pair(pair, one, same[one.point.key()], graphs, "rate"))
+            if _asked(one.point) in same:
+                rows.append(_pair(pair, one, same[_asked(one.point)], graphs, "rate"))
         for one in drawn:
-            if one.point.key() in as_many[name]:
-                rows.append(_pair(pair, one, as_many[name][one.point.key()], graphs, "faults"))
+            if _asked(one.point) in as_many[name]:
+                rows.append(_pair(pair, one, as_many[name][_asked(one.point)], graphs, "faults"))
         for other in theirs if "memory" in equal else ():
             bare = replace(other.point, protection="none")
             for one in drawn:

@@ -26,6 +26,8 @@ from ..results.comparison import (
     UnitPair,
     UnitTaken,
 )
+from .control import PLAIN, HardwareChoices
+from .hardware import controlled
 from .rates import BESIDE_AN_ESTIMATE, FIFO, affordable, rate, timing_of
 
 if TYPE_CHECKING:
@@ -71,6 +73,7 @@ class Target:
         cost_model: name of the one that counts.
         whole_part: whether equal resources are those of the whole part, not those that the unpruned network takes.
         words: of an image up to which FIFOs are sized by simulation.
+        host: what a host is to ask of the hardware; no part of how it is folded.
     """
 
     part: Part
@@ -79,6 +82,12 @@ class Target:
     cost_model: str = Bnnflow.name
     whole_part: bool = False
     words: int = BESIDE_AN_ESTIMATE
+    host: HardwareChoices = PLAIN
+
+    def cost(self, made: Sized, model: CostModel) -> Estimate:
+        """What a network takes, with what its host asks for where the model counts that."""
+        graph, control, _ = controlled(made.graph, self.host)
+        return estimate(graph, model, FIFO, made.depths, control)
 
 
 def _none(made: Mapping[str, Sized]) -> Mapping[str, Synthesis]:
@@ -132,8 +141,8 @@ def with_synthesis(found: HardwareComparison, networks: Mapping[str, Synthesis])
 
     Args:
         found: whose networks at equal rate are folded as the run folds them.
-        networks: "base" and "pruned"; of another family, or with registers, codes and primitives that the estimate does
-            not count, they are left out.
+        networks: "base" and "pruned"; of another family, or with primitives that the estimate does not count, they are
+            left out.
     """
     side = found.rate
     known = {name: one for name, one in networks.items() if one.family == found.family}
@@ -177,13 +186,14 @@ def _both(graphs: Mapping[str, Graph], target: Target) -> dict[str, Sized]:
     """Networks with the FIFOs that keep their rates: either both, or neither."""
     if not all(affordable(graph, target.words) for graph in graphs.values()):
         return {name: Sized(graph, {}, None) for name, graph in graphs.items()}
-    return {name: _sized(graph) for name, graph in graphs.items()}
+    return {name: _sized(graph, target.host) for name, graph in graphs.items()}
 
 
-def _sized(graph: Graph) -> Sized:
+def _sized(graph: Graph, host: HardwareChoices) -> Sized:
     try:
-        deep = rate(graph, FIFO, {}, _IMAGES).restoring
-        return Sized(graph, deep, timing_of(graph, _IMAGES, FIFO, deep).interval)
+        made, control, _ = controlled(graph, host)
+        deep = rate(made, FIFO, {}, _IMAGES, control).restoring
+        return Sized(graph, deep, timing_of(made, _IMAGES, FIFO, deep, control).interval)
     except Problem:
         # A unit that only FINN has is not simulated.
         return Sized(graph, {}, None)
@@ -197,7 +207,7 @@ def _fastest(given: Sized, target: Target, model: Bnnflow, lut: int, rams: int) 
     """
 
     def within(made: Sized) -> bool:
-        cost = estimate(made.graph, model, FIFO, made.depths)
+        cost = target.cost(made, model)
         return cost.lut + cost.lut_ram <= lut and cost.bram18 <= rams
 
     graph = given.graph
@@ -206,7 +216,7 @@ def _fastest(given: Sized, target: Target, model: Bnnflow, lut: int, rams: int) 
         if point.cycles >= present:
             break
         folded = point.graph(graph)
-        made = Sized(folded, {}, None) if given.interval is None else _sized(folded)
+        made = Sized(folded, {}, None) if given.interval is None else _sized(folded, target.host)
         if within(made):
             return made
     return given if isfinite(present) else None
@@ -233,7 +243,7 @@ def _compared(side: _Side, given: Mapping[str, Sized], target: Target, model: Co
     networks: dict[str, FoldedNetwork] = {}
     for name in NETWORKS:
         interval = given[name].interval
-        made[name] = cost = estimate(given[name].graph, model, FIFO, given[name].depths)
+        made[name] = cost = target.cost(given[name], model)
         slowest = _slowest(given[name].graph, model)
         networks[name] = FoldedNetwork(
             cycles=slowest,

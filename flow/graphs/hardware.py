@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ...sim.pipeline import Timing
     from ...transforms.ir.tensor import Array
 
+NOT_COUNTED = "registers, sets and codes are counted by bnnflow alone"
 _RATE_IMAGES = 3
 # Images of a test bench.
 _VECTORS = 3

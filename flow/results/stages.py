@@ -342,11 +342,11 @@ class CostResult:
         unpruned, steps: parts of the cost of the unpruned network and after each step of removing filters, by name;
             left out where other things were removed.
         comparison: the pruned network's hardware beside that of the unpruned one; left out where none is pruned.
-        widths: which layers' widths divide badly for the rate, by network; left out where all divide well.
+        notes: what is to be said beside them, by network; left out where there is nothing.
     """
 
     networks: Mapping[str, NetworkCost] = field(default_factory=dict, metadata=BESIDE)
     unpruned: Mapping[str, float] | None = field(default=None, metadata=OPTIONAL)
     steps: list[Mapping[str, float]] | None = field(default=None, metadata=OPTIONAL)
     comparison: HardwareComparison | None = field(default=None, metadata=OPTIONAL)
-    widths: Mapping[str, str] | None = field(default=None, metadata=OPTIONAL)
+    notes: Mapping[str, list[str]] | None = field(default=None, metadata=OPTIONAL)

@@ -14,7 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from ...build.cost import operations
+from bnnflow import Problem
+
+from ...build.cost import beyond, estimate, operations
 from ...build.cost_models.bnnflow import Bnnflow
 from ...build.schedule import cycles_for
 from ...transforms.passes.compile import stages
@@ -23,7 +25,7 @@ from ..graphs.comparison import Target, compare_hardware
 from ..graphs.control import PLAIN, choices_of
 from ..graphs.figures import network_cost
 from ..graphs.folding import decides, fold_for
-from ..graphs.hardware import controlled
+from ..graphs.hardware import NOT_COUNTED, controlled
 from ..graphs.inputs import input_held
 from ..graphs.rates import FIFO, affordable, rate
 from ..graphs.routing import program_of
@@ -245,14 +247,26 @@ def cost(build: Build) -> CostResult:
         graphs = {network: read(build.file(network, FOLDED)) for network in build.networks}
         # With the FIFOs that their hardware gets: of all networks, or of none.
         deep = all(affordable(graph, _WORDS_BESIDE_COSTS) for graph in graphs.values())
-        costs = {}
+        costs, said, host = {}, {}, asked
         for network, graph in graphs.items():
             counts = operations(read(build.file(network, LEVEL_FILES["xnor"])))
             kind, _ = rate_model(graph, part, build.recipe.target.cost_model)
-            # With what its host can ask of it.
-            made, control, _ = controlled(graph, asked)
-            depths = rate(made, FIFO, {}, control=control).restoring if deep and isinstance(kind, Bnnflow) else {}
+            ours, made, control, unasked = isinstance(kind, Bnnflow), graph, None, ""
+            try:
+                made, control, _ = controlled(graph, asked)
+            except Problem as problem:
+                # Nor is its hardware written, which is no reason to end a build.
+                unasked = f"registers, sets and codes are not counted: {problem.in_place}"
+            depths = rate(made, FIFO, {}, control=control).restoring if deep and ours else {}
             costs[network] = network_cost(made, counts, clock, kind, zeros, depths, control)
+            over = beyond(estimate(made, kind, depths=depths, control=control), part, kind)
+            notes = [
+                widths_note(graph, cycles_for(build.recipe.target.fps, clock)),
+                NOT_COUNTED if control is not None and not ours else unasked,
+                f"more than {part.name} has: {over}" if over else "",
+            ]
+            said[network] = [note for note in notes if note]
+            host = PLAIN if unasked else host
             for name, text in reports(graph, asdict(counts), clock).items():
                 build.run.write(f"{network}/{name}", text)
         target = Target(
@@ -261,11 +275,11 @@ def cost(build: Build) -> CostResult:
             cycles_for(build.recipe.target.fps, clock),
             build.recipe.target.cost_model,
             words=_WORDS_BESIDE_COSTS,
+            host=host,
         )
         compared = compare_hardware(build.recipe.name, graphs, target) if build.prunes else None
-        said = {network: widths_note(graph, target.cycles) for network, graph in graphs.items()}
-        said = {network: note for network, note in said.items() if note}
-        return CostResult(networks=costs, comparison=compared, widths=said or None, **step_costs(build))
+        said = {network: notes for network, notes in said.items() if notes}
+        return CostResult(networks=costs, comparison=compared, notes=said or None, **step_costs(build))
 
     inputs = {"graphs": build.files(FOLDED, LEVEL_FILES["xnor"]), "zeros": zeros, **decides(build.recipe)}
     inputs |= {"name": build.recipe.name} if build.prunes else {}
@@ -333,6 +347,8 @@ def faults(build: Build) -> FaultCampaign | NoResult:
 
     inputs = {
         "graphs": build.files(FOLDED),
+        # 2: maps of the same seed are nested where units overlap, and each network has its own inputs.
+        "maps": 2,
         "faults": settings.model_dump(mode="json", exclude={"jobs", "cluster"}),
         "table": [path for path in (settings.table, settings.undervolting, settings.placement) if path is not None],
         "seed": recipe.seed,

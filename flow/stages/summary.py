@@ -54,7 +54,7 @@ def summarize(build: Build) -> Summary:
     recipe, manifest = build.recipe, build.run.manifest
     compiled, chip = build.result(StreamlineResult), build.result(ScheduleResult)
     trained = build.result_if_any(TrainResult)
-    copied, said = unpruned_copy(build), build.result(CostResult).widths or {}
+    copied, said = unpruned_copy(build), build.result(CostResult).notes or {}
     return Summary(
         version=VERSION,
         name=recipe.name,
@@ -86,7 +86,7 @@ def summarize(build: Build) -> Summary:
             accuracy_before_reestimation=trained.accuracy_before_reestimation if trained else None,
         ),
         notes={
-            name: [*([copied] if copied and name == "pruned" else []), *notes, *([said[name]] if name in said else [])]
+            name: [*([copied] if copied and name == "pruned" else []), *notes, *said.get(name, ())]
             for name, notes in compiled.notes.items()
         },
         stages=[StageSummary(name=one.name, seconds=one.seconds, skipped=one.skipped) for one in build.run.timeline],

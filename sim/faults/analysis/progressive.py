@@ -215,7 +215,7 @@ class Attack:
     def map(self) -> FaultMap:
         """The flips so far, as faulty cells of the graph's weight memories: chosen for what these hold."""
         found = flip_map(self._graph, {held.place: np.flatnonzero(held.hit) for held in self._held})
-        return replace(found, weights=contents(self._graph))
+        return replace(found, contents=contents(self._graph))
 
     def steps(self, flips: int) -> Iterator[Flipped]:
         """Flip up to so many bits in all; ends before where no candidates raise the loss."""

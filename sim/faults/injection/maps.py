@@ -31,7 +31,7 @@ from .tables import read_text, table_rows
 from .undervolting import Chip
 
 _NONE = Protections()
-_MARK = re.compile(r"# (checksum|weights)\s+(\S+)\s*")
+_MARK = re.compile(r"# (checksum|contents)\s+(\S+)\s*")
 _EFFECTS = {"0": 0, "1": 1, "flip": FLIP}
 _COLUMNS = "columns are: memory, effect (0, 1 or flip), and word and bit, or channel, value and bit"
 
@@ -43,13 +43,13 @@ class FaultMap:
     Attributes:
         checksum: of the memories' shapes and folding, from `checksum`.
         cells: by memory name ("conv1.weights").
-        weights: of what the memories hold, from `contents`, where cells were chosen by it; empty: of any network with
+        contents: of what the memories hold, from `contents`, where cells were chosen by it; empty: of any network with
             such memories.
     """
 
     checksum: str
     cells: Mapping[str, Cells]
-    weights: str = ""
+    contents: str = ""
 
     def ops(self, graph: Graph) -> dict[str, AnyOp]:
         """The units that the map changes, as they are with it, by node name.
@@ -75,7 +75,7 @@ class FaultMap:
         if _is_csv(Path(f"map{suffix}")):
             return self._csv(graph).encode()
         parts = {"checksum": np.array(self.checksum), "names": np.array(list(self.cells), np.str_)}
-        parts |= {"weights": np.array(self.weights)} if self.weights else {}
+        parts |= {"contents": np.array(self.contents)} if self.contents else {}
         for number, cells in enumerate(self.cells.values()):
             parts |= {f"index{number}": cells.index, f"effect{number}": cells.effect}
         packed = io.BytesIO()
@@ -86,7 +86,7 @@ class FaultMap:
         widths = {memory.name: memory.width for memory in memories(graph, KINDS)}
         text = io.StringIO()
         text.write(f"# checksum {self.checksum}\n")
-        text.write(f"# weights {self.weights}\n" if self.weights else "")
+        text.write(f"# contents {self.contents}\n" if self.contents else "")
         rows = csv.writer(text, lineterminator="\n")
         rows.writerow(("memory", "word", "bit", "effect"))
         effects = {number: word for word, number in _EFFECTS.items()}
@@ -308,7 +308,7 @@ def _from_npz(path: Path) -> FaultMap:
             if name in cells:
                 raise ValueError(f"{name} has two maps")
             cells[name] = Cells(index.astype(np.int64), effect.astype(np.uint8))
-        return FaultMap(str(file["checksum"]), cells, str(file["weights"]) if "weights" in file else "")
+        return FaultMap(str(file["checksum"]), cells, str(file["contents"]) if "contents" in file else "")
 
 
 def _from_csv(path: Path, graph: Graph) -> FaultMap:
@@ -323,7 +323,7 @@ def _from_csv(path: Path, graph: Graph) -> FaultMap:
     logical = "channel" in header
     if sorted(header) != sorted(("memory", "effect", "bit", *(("channel", "value") if logical else ("word",)))):
         raise ValueError(f"the columns are {', '.join(header)}")
-    made = FaultMap(marks.get("checksum", ""), {}, marks.get("weights", ""))
+    made = FaultMap(marks.get("checksum", ""), {}, marks.get("contents", ""))
     made._fits(graph, str(path))
     for where, values in rows[1:]:
         row = dict(zip(header, values, strict=True))

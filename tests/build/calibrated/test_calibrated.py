@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from bnnflow import Problem
 from bnnflow.build.calibrated.fit import counted_subject
 from bnnflow.build.calibrated.memory import Mapped, pointed, read_only, ring
 from bnnflow.build.calibrated.subject import Subject
@@ -113,3 +114,8 @@ def test_every_subject_can_be_counted_for_every_family(family: str) -> None:
     for subject in subjects():
         parts = counted_subject(subject, family)
         assert parts.exact["ff"] > 0 and all(amount >= 0 for amount in parts.terms.values())
+
+
+def test_a_table_of_other_hardware_is_refused() -> None:
+    with pytest.raises(Problem, match="of another version's hardware"):
+        read_table(table("xc7").text().replace("calibration 2", "calibration 1"), "old.json")

@@ -187,6 +187,23 @@ def test_networks_with_as_many_faults_and_in_as_much_memory(folder: Path, capsys
     assert plain["paired"] == found["paired"][:3] and plain["series"] == found["series"] and "equal" not in plain
     text = said(capsys, equal)
     assert "under equal conditions" in text and "0.04 /" in text and "no code fits" not in text
+    Path("t.csv").write_text("temperature,memory,rate\n20,,0.01\n40,,0.01\n")
+    told = [
+        "faults",
+        "net.onnx",
+        *DATA,
+        "--against",
+        "few.onnx",
+        "--table",
+        "t.csv",
+        "--maps",
+        "2",
+        "--equal",
+        "faults",
+        "--json",
+    ]
+    pairs = [(row["rates"], row["second_rates"]) for row in json.loads(said(capsys, told))["paired"]]
+    assert len(pairs) == 4 and all(one.partition(":")[0] == other.partition(":")[0] for one, other in pairs)
     swapped = ["faults", "few.onnx", *DATA, "--against", "net.onnx", "--rates", "0.04", "--maps", "2"]
     swapped += ["--protection", "none", "--protection", "tmr", "--equal", "memory"]
     assert "no code fits" in said(capsys, swapped).replace("\n", " ")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bnnflow.build.calibrated.table import Table, table
-from bnnflow.build.cost import estimate
+from bnnflow.build.cost import estimate, flip_flops
 from bnnflow.build.cost_models.bnnflow import Bnnflow
 from bnnflow.build.explore import Space
 from bnnflow.build.parts import part
@@ -25,7 +25,8 @@ from bnnflow.flow.graphs.comparison import (
     stated_errors,
     with_synthesis,
 )
-from bnnflow.flow.graphs.hardware import hardware_of
+from bnnflow.flow.graphs.control import HardwareChoices
+from bnnflow.flow.graphs.hardware import controlled, hardware_of
 from bnnflow.flow.graphs.synthesis import SynthOptions, kept_synthesis, mapped
 from bnnflow.flow.results.comparison import Change, Compared, HardwareComparison, NotCompared
 from bnnflow.flow.results.synthesis import Synthesis
@@ -69,6 +70,18 @@ def test_at_equal_rate_both_keep_it_and_say_what_they_reach() -> None:
     assert (cycles.base, cycles.pruned) == (side.base.interval_cycles, side.pruned.interval_cycles)
     assert cycles.level == "exact" and not cycles.within_error
     assert [one.name for one in side.layers] == ["dense0", "dense1", BETWEEN_UNITS]
+
+
+def test_what_a_host_asks_is_on_both_sides() -> None:
+    """A comparison is of the hardware that is built, and so is what synthesis found of it."""
+    graphs, host = folded(), HardwareChoices(protect="tmr")
+    side = pair(compare_hardware("x", graphs, Target(CHIP, MHZ, CYCLES, host=host)).rate)
+    for name, one in (("base", side.base), ("pruned", side.pruned)):
+        graph, control, _ = controlled(graphs[name], host)
+        cost = estimate(graph, Bnnflow(table("xc7")), control=control)
+        assert (one.estimated.lut, one.estimated.ff) == (cost.lut + cost.lut_ram, flip_flops(cost))
+        assert one.estimated.lut > estimate(graphs[name], Bnnflow(table("xc7"))).lut + 300
+    assert "(registers)" in [one.name for one in side.layers]
 
 
 def test_at_equal_resources_no_design_is_faster() -> None:

@@ -26,6 +26,17 @@ faults: {enabled: false}
 speed: {enabled: false}
 cosim: {when: always, images: 10, stalls: 1}
 """
+TINY = """\
+name: tiny
+family: xc7
+lut: 1000
+lut_inputs: 6
+ff: 66560
+block_rams: 150
+block_bits: 18432
+uram: 0
+dsp: 120
+"""
 
 
 @pytest.fixture
@@ -87,6 +98,14 @@ def test_costs_are_of_the_hardware_that_is_asked_for(recipe: Path, tmp_path: Pat
     assert [one["name"] for one in coded["layers"]][-1] == "(registers)" and coded["lut"] > plain["lut"]
     done = {str(stage["name"]): not stage["skipped"] for stage in found_stages(folder)}
     assert done["cost"] and done["rtl"] and not done["schedule"] and not done["train"]
+    assert not summary(folder)["notes"]["base"]
+    part = tmp_path / "tiny.yaml"
+    part.write_text(TINY)
+    assert cli.run([*build, "-s", "rtl.protect=secded-39-32", "-s", f"target.part={part}"]) == 0
+    took: Any = summary(folder)["networks"]["base"]
+    assert f"more than tiny has: {took['lut']:,} LUT of 1,000" in summary(folder)["notes"]["base"]
+    assert cli.run([*build, "-s", "rtl.sets=1", "-s", "target.cost_model=exact"]) == 0
+    assert "registers, sets and codes are counted by bnnflow alone" in summary(folder)["notes"]["base"]
 
 
 def found_stages(folder: Path) -> list[dict[str, object]]:

@@ -535,11 +535,11 @@ def test_maps_know_the_weights_that_they_were_chosen_for(suffix: str, tmp_path: 
     graph = mlp()
     drawn = draw_map(graph, memories(graph), FaultModel(), Rates.of(0.1), 0, 0)
     path = tmp_path / f"map{suffix}"
-    for weights in ("", contents(graph)):
-        made = replace(drawn, weights=weights)
+    for held in ("", contents(graph)):
+        made = replace(drawn, contents=held)
         path.write_bytes(made.content(suffix, graph))
         read = FaultMap.load(path, graph)
-        assert read.weights == weights and read.checksum == made.checksum
+        assert read.contents == held and read.checksum == made.checksum
         assert {name: each.index.tolist() for name, each in read.cells.items() if len(each.index)} == {
             name: each.index.tolist() for name, each in made.cells.items() if len(each.index)
         }
