@@ -45,7 +45,7 @@ def guarded(made: Pieces, held: Memory, late: int, image_bits: int, *, scrub: bo
         made.counter(number)
         made.term("walk", 1)
     before = made.exact["block_ram"]
-    made.ram(number, rows.bits, held.style)
+    made.ring(number, rows.bits, held.style)
     blocks = made.exact["block_ram"] > before
     if rows.joined > 1:
         made.term("chosen word", (rows.joined - 1) * held.width)

@@ -1,8 +1,9 @@
 """Which memories of a family an array becomes, by the costs that yosys weighs (pass memory_libmap, tables of 0.70).
 
 The library has four kinds of arrays: read-only ones; those read where a register points (FIFOs, kept vectors, rows of
-pools); ring buffers, whose read is registered; and functions of a few address bits, which are no memory at all. With
-their sizes and kinds alone a mapping follows, so block RAMs and LUT RAMs need no fit.
+pools); those whose read is registered (ring buffers, vectors in front of block RAM, memories that are written); and
+functions of a few address bits, which are no memory at all. With their sizes and kinds alone a mapping follows, so
+block RAMs and LUT RAMs need no fit.
 """
 
 from __future__ import annotations
@@ -109,7 +110,7 @@ def pointed(family: str, depth: int, width: int, style: str = "auto") -> Mapped:
 
 
 def ring(family: str, depth: int, width: int, style: str) -> Mapped:
-    """A ring buffer, whose word is read into a register.
+    """An array whose word is read into a register, such as a ring buffer.
 
     Args:
         family, depth, width: as for `read_only`.

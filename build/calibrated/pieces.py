@@ -98,7 +98,7 @@ class Pieces:
         self.array(pointed(self.family, depth, width, style), depth, width)
 
     def ring(self, depth: int, width: int, style: str) -> None:
-        """The ring of a sliding window, with the register behind it."""
+        """An array that is read into a register, the old word while it is written: a ring, bnnflow_ram."""
         mapped = ring(self.family, depth, width, style)
         self.exact[mapped.takes] += mapped.amount
         self._banks(mapped, width)
@@ -113,10 +113,6 @@ class Pieces:
             self.ff(width)
             if mapped.takes == "ff":
                 self.term("register array", depth * width)
-
-    def ram(self, depth: int, width: int, style: str) -> None:
-        """bnnflow_ram: an array with a first content that is read into a register, the old word while it is written."""
-        self.ring(depth, width, style)
 
     def product(self, number: int, bits: tuple[int, int], made: int, before: int) -> None:
         """Products of factors of some bits, of `made` bits in a register, with `before` bits of registers in front."""

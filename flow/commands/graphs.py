@@ -180,6 +180,8 @@ def estimate(
     bounded = {name: words for name, words in depths.items() if words}
     if control is not None and not isinstance(kind, Bnnflow):
         notes.append(NOT_COUNTED)
+    if host.primitives != PLAIN.primitives:
+        notes.append(f"the run's hardware is of primitives of {host.primitives}, which are not counted")
     figures = cost_counts(counted, wanted.clock_mhz, kind, depth, bounded, control)
     if said := beyond(count(counted, kind, depth, bounded, control), chip, kind):
         notes.append(f"more than {chip.name} has: {said}")

@@ -141,7 +141,7 @@ def test_the_cheap_costs_are_those_of_the_whole_compilation(cnv: Graph, refolded
     assert (found["lut"], found["bram18"]) == (cost.lut, cost.bram18)
 
 
-@pytest.mark.parametrize("name", ["xc7", "ecp5"])
+@pytest.mark.parametrize("name", ["xc7", pytest.param("ecp5", marks=pytest.mark.slow)])
 def test_our_own_costs_follow_from_shapes_alone(cnv: Graph, name: str) -> None:
     """What was counted of one network is what is counted of a narrower one."""
     chip = {"xc7": PART, "ecp5": part("lfe5u-85f")}[name]

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import bnnflow as bf
 from bnnflow import CHECK_FAILED, TOOL_MISSING, USER_INPUT
 from bnnflow.flow.cli import app as cli
 from bnnflow.flow.run import tools
@@ -106,6 +107,8 @@ def test_costs_are_of_the_hardware_that_is_asked_for(recipe: Path, tmp_path: Pat
     assert f"more than tiny has: {took['lut']:,} LUT of 1,000" in summary(folder)["notes"]["base"]
     assert cli.run([*build, "-s", "rtl.sets=1", "-s", "target.cost_model=exact"]) == 0
     assert "registers, sets and codes are counted by bnnflow alone" in summary(folder)["notes"]["base"]
+    assert cli.run([*build, "-s", "rtl.primitives=xc7"]) == 0
+    assert "the run's hardware is of primitives of xc7, which are not counted" in bf.load(folder).estimate().notes
 
 
 def found_stages(folder: Path) -> list[dict[str, object]]:

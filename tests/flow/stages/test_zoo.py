@@ -14,7 +14,7 @@ import torch
 from bnnflow.flow.cli import app as cli
 from bnnflow.models.networks import zoo
 
-FAST = ("tfc", "cnv", "resnet20")
+FAST = ("tfc", "cnv")
 RECIPE = """\
 data: {{name: npz, dir: {data}}}
 model: {model}
