@@ -105,8 +105,10 @@ def _mvau(made: Pieces, p: Sizes, module: Module, depths: Sequence[int]) -> None
     elif not bits:
         dot(lane, p["SIMD"], p["XBITS"], bool(p["XSIGNED"]), p["WBITS"], few)
     elif words <= FEW_WORDS:
-        # Three inputs, and the weights' address; or, where a host writes them, the weights.
-        _leaves(made, p["PE"], p["SIMD"], 3 + (ceil(log2(words)) if constant else 3), ternary=bool(p["TERNARY"]))
+        # Three inputs, and the address of their weights; or, where a host writes these, they themselves: of two bits
+        # each, whose functions are made of four LUTs in place of the eight that nine inputs may take.
+        inputs = 3 + (ceil(log2(words)) if constant else 3 if p["WBITS"] == 1 else 5)
+        _leaves(made, p["PE"], p["SIMD"], inputs, ternary=bool(p["TERNARY"]))
         if p["TERNARY"]:
             made.path(TERNARY, log2(p["SIMD"]))
         for _ in range(2 if p["TERNARY"] else 1):
