@@ -348,11 +348,11 @@ DESIGNS: tuple[Design, ...] = (
         )
         for network, data, accuracy, cycles, logic, memories, ff, blocks, source in (
             ("tfc-mnist", "mnist", 94.51, 64, 2_867, 284, 2_732, 0, "docs/explore.md"),
-            ("sfc-mnist", "mnist", 97.61, 256, 3_748, 1_016, 8_393, 38, "docs/results/estimates.md"),
-            ("lfc-mnist", "mnist", 98.59, 512, 11_658, 2_084, 23_480, 162, "docs/results/estimates.md"),
-            ("cnv-cifar10-gpu", "cifar10", 83.96, 32_768, 8_069, 1_896, 8_618, 103, "docs/results/estimates.md"),
+            ("sfc-mnist", "mnist", 97.61, 256, 2_452, 1_016, 7_097, 38, "docs/results/estimates.md"),
+            ("lfc-mnist", "mnist", 98.59, 512, 8_809, 2_084, 20_644, 162, "docs/results/estimates.md"),
+            ("cnv-cifar10-gpu", "cifar10", 83.96, 32_768, 7_875, 1_896, 8_478, 103, "docs/results/estimates.md"),
             (
-                *("kws-cnn-speech-commands", "speech-commands", 82.08, 24_576, 5_316, 1_636, 4_611, 29),
+                *("kws-cnn-speech-commands", "speech-commands", 82.08, 24_576, 5_308, 1_636, 4_579, 29),
                 "docs/results/estimates.md",
             ),
         )
