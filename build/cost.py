@@ -40,7 +40,7 @@ from ..transforms.ir.ops import (
     XnorDense,
 )
 from ..transforms.ir.tensor import TensorType
-from ..transforms.streams import Converter, Stream, StreamUnit, streams_of
+from ..transforms.streams import Converter, Stream, streams_of
 from .calibrated.clock import Clock
 from .calibrated.table import Table, calibrated, table
 from .cost_models import COST_MODELS, CostModel
@@ -50,7 +50,7 @@ from .finn_formulas import FinnCost
 from .finn_types import last_unit
 from .parts import BLOCK_BITS, Part
 from .rtl.control import Control
-from .rtl.modules import module_of
+from .rtl.modules import module_of, modules_of
 from .rtl.top_control import REGISTERS, image_bits
 
 SOURCE = "estimated (FINN formulas)"
@@ -213,13 +213,7 @@ def _of_hardware(
         # What is written is written by a host, whoever asks for an estimate.
         control = Control()
     held = {each.name: depths.get(each.name, depth) for each in streams.streams}
-    modules = {}
-    for part in streams.parts:
-        if isinstance(part, StreamUnit):
-            node = part.node
-            assert isinstance(node.op, Unit)
-            products = model.widths(node.op, types[node.input]).products
-            modules[node.name] = module_of(node, types, control, products)
+    modules = modules_of(streams, types, control)
     scrub, bits = control is not None and control.scrub, image_bits(streams, held, modules)
     entry = streams.entries[0]
     units = [_between("(input)", entry, _FIFO, model.entrance(entry, held[entry.name]))]

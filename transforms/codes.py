@@ -1,4 +1,4 @@
-"""Check matrices of codes that memories are stored in, for hardware and for fault models alike."""
+"""Codes that memories are stored in: check matrices and rows, for hardware and for fault models alike."""
 
 from __future__ import annotations
 
@@ -32,3 +32,14 @@ def odd_columns(checks: int, data: int) -> Array:
     for place, column in enumerate(chosen_columns):
         made[list(column), place] = 1
     return made
+
+
+def words_of_a_coded_row(limit: int, ways: int, width: int, depth: int) -> int:
+    """Words of a memory that are stored as one row of codewords: as many as fill them, at least one.
+
+    Args:
+        limit: bits of data of a codeword, at most.
+        ways: codewords of neighbouring bits.
+        width, depth: bits of a word, and words.
+    """
+    return min(max(1, limit * ways // width), depth)

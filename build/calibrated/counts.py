@@ -6,7 +6,7 @@ said in terms (bits of adders, of multiplexers, leaves of popcounts, ...) which 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import ceil, log2
 
 from ...transforms.memories import FEW_WORDS
@@ -14,12 +14,12 @@ from ...transforms.streams import Converter, Stream
 from ..rtl.modules import Module
 from ..rtl.words import value_bits
 from ..synth.families import FAMILIES
-from .arithmetic import constant_dot, different, dot, luts, popcount
 from .guarded import guarded
 from .memory import address_bits
-from .pieces import RANKED, TERNARY, Pieces
+from .mvau import mvau
+from .pieces import RANKED, Pieces
+from .thresholds import thresholding
 from .unrolled import unrolled
-from .weights import matrix
 
 
 def counted(
@@ -28,7 +28,7 @@ def counted(
     family: str,
     *,
     contents: bool = True,
-    image_bits: int = 8,
+    image_bits: int = 0,
     scrub: bool = False,
 ) -> Pieces:
     """What a unit with its memories and FIFOs is made of.
@@ -74,162 +74,6 @@ Sizes = Mapping[str, int]
 
 def _fifo(made: Pieces, p: Sizes, module: Module, depths: Sequence[int]) -> None:
     made.fifo(p["WIDTH"], depths[0])
-
-
-def _mvau(made: Pieces, p: Sizes, module: Module, depths: Sequence[int]) -> None:
-    steps, groups = p["MW"] // p["SIMD"], p["MH"] // p["PE"]
-    inputs = p["SIMD"] * p["XBITS"]
-    read = p.get("READ", 1)
-    made.counter(steps)
-    made.counter(groups)
-    # Whether a step ends a row, and whether it reads.
-    made.ff((steps > 1) + (groups > 1))
-    _vector(made, steps, groups, inputs, read, str(module.parameters.get("STYLE", "auto")).strip('"'))
-    latency = module.latency
-    delay = latency - (2 if p["LEVELS"] > 1 else 0) - 1
-    # The first register of a step's flags and that by which a memory of weights hears of it late are one.
-    made.ff(3 * delay + 1 - (read - 1 if module.memories["weights"].rows is None else 0))
-    if p["LEVELS"] == 1 and groups > 1:
-        # That a row begins, two cycles before its bounds are read.
-        made.ff((read - 1) * (delay - read))
-    words = steps * groups
-    # What a host writes is no function of its address.
-    constant = module.memories["weights"].rows is None
-    few = words <= FEW_WORDS and constant
-    once, bound = steps == 1, p["LEVELS"] == 1
-    bits = p["XNOR"] or p["TERNARY"]
-    total = p["SBITS"] + (1 if bound and p["BSIGNED"] else 0) if p["LEVELS"] or groups > 1 else p["OBITS"]
-    lane = Pieces(made.family)
-    if not bits and words == 1 and constant:
-        constant_dot(made, matrix(made, p, module), p["XBITS"], bool(p["XSIGNED"]), p["WBITS"])
-    elif not bits:
-        dot(lane, p["SIMD"], p["XBITS"], bool(p["XSIGNED"]), p["WBITS"], few)
-    elif words <= FEW_WORDS:
-        # Three inputs, and the address of their weights; or, where a host writes these, they themselves: of two bits
-        # each, whose functions are made of four LUTs in place of the eight that nine inputs may take.
-        inputs = 3 + (ceil(log2(words)) if constant else 3 if p["WBITS"] == 1 else 5)
-        _leaves(made, p["PE"], p["SIMD"], inputs, ternary=bool(p["TERNARY"]))
-        if p["TERNARY"]:
-            made.path(TERNARY, log2(p["SIMD"]))
-        for _ in range(2 if p["TERNARY"] else 1):
-            popcount(lane, p["SIMD"], p["SBITS"])
-    else:
-        lane.term("leaf", p["SIMD"] // 3)
-        # One synapse is a LUT, two are two.
-        lane.term("part of a leaf", p["SIMD"] % 3)
-        lane.ff(2 * ceil(p["SIMD"] / 3))
-        popcount(lane, p["SIMD"], p["SBITS"])
-    # Of a difference of counts that is made at once only the sign is kept.
-    lane.ff(1 if bound and once and (bits or (words == 1 and p["WBITS"] > 1)) else total)
-    if bits or words > 1:
-        lane.term("few sums" if few else "sums", total)
-    if bound and not once:
-        lane.term("bound", total)
-    if p["LEVELS"] > 1:
-        _levels(lane, p, module)
-    for key, size in lane.paths.items():
-        made.path(key, size)
-    for key, registers in lane.exact.items():
-        made.exact[key] += p["PE"] * registers
-    for key, amount in lane.terms.items():
-        made.term(key, p["PE"] * amount)
-    if p["LEVELS"] > 1:
-        made.ff(2)
-    _few_bounds(made, module)
-    made.fifo(p["PE"] * p["OBITS"], depths[0], latency)
-
-
-def _vector(made: Pieces, steps: int, groups: int, inputs: int, read: int, style: str) -> None:
-    """Inputs of a step `read` cycles later, of a vector that is kept where there are several groups of rows."""
-    if groups == 1:
-        made.ff(inputs * read)
-    elif read == 1:
-        made.ff(inputs)
-        made.term("kept" if steps > 1 else "kept whole", inputs)
-        if steps > 1:
-            made.pointed(steps, inputs, style)
-        else:
-            made.ff(inputs)
-    else:
-        # Read behind a register of the step's place, from where the step wrote it.
-        made.ff(inputs * (read - 2))
-        if steps > 1:
-            made.ff(address_bits(steps))
-            made.ring(steps, inputs, style)
-        else:
-            made.ff(2 * inputs)
-
-
-def _few_bounds(made: Pieces, module: Module) -> None:
-    """Bounds of few words, which are functions of an address: bits that are equal in all words are one."""
-    held = module.memories["bounds"]
-    if 1 < held.depth <= FEW_WORDS and held.rows is None:
-        # But for constants and bits of the address itself.
-        kinds = 2**held.depth - 2 - address_bits(held.depth)
-        made.term("few words", different(kinds, made.used(held)))
-
-
-def _leaves(made: Pieces, pe: int, simd: int, inputs: int, *, ternary: bool) -> None:
-    """Leaves of popcounts of weights of few words, each a function of so many bits."""
-    leaves = ceil(simd / 3)
-    # A leaf of one synapse has no second bit.
-    twos = leaves - (simd % 3 == 1)
-    number = (leaves + twos) * pe
-    if ternary:
-        # The weights of -1 are counted, too.
-        number *= 2
-    made.ff(number)
-    made.term("constant leaf", number * luts(made.family, inputs))
-
-
-def _levels(lane: Pieces, p: Sizes, module: Module) -> None:
-    """A lane of bnnflow_levels, whose bounds may be constants."""
-    held = module.memories["bounds"]
-    constant = held.depth == 1 and held.rows is None
-    lane.term("constant threshold" if constant else "threshold", p["LEVELS"] * p["SBITS"])
-    lane.ff(p["LEVELS"])
-    if p["LEVELS"] > 1:
-        lane.ff(p["OBITS"])
-        lane.term("counted", p["LEVELS"])
-
-
-def _thresholding(made: Pieces, p: Sizes, module: Module, depths: Sequence[int]) -> None:
-    made.ff(module.latency)
-    held = module.memories["bounds"]
-    if made.contents and held.depth == 1 and held.rows is None:
-        for lane in _looked_at(p, module):
-            made.ff(max(lane, default=0) + len(lane))
-            # A bound that looks at one bit is that bit.
-            made.term("constant threshold", sum(lane) - len(lane))
-            if p["LEVELS"] > 1:
-                made.ff(min(p["OBITS"], len(lane).bit_length()))
-                made.term("counted", len(lane))
-    else:
-        made.ff(p["PE"] * p["XBITS"] * p.get("READ", 1))
-        for _ in range(p["PE"]):
-            _levels(made, p, module)
-    _few_bounds(made, module)
-    made.fifo(p["PE"] * p["OBITS"], depths[0], module.latency)
-
-
-def _looked_at(p: Sizes, module: Module) -> Iterator[list[int]]:
-    """Of each lane, how many bits of a value each of its constant bounds looks at: none below its lowest 1.
-
-    Bounds that every value or none reaches are left out.
-    """
-    word, bits = int(module.memories["bounds"].words[0], 16), p["BBITS"]
-    least = -(2 ** (p["XBITS"] - 1)) if p["XSIGNED"] else 0
-    for lane in range(p["PE"]):
-        made = []
-        for place in range(lane * p["LEVELS"], (lane + 1) * p["LEVELS"]):
-            bound = word >> place * bits & 2**bits - 1
-            if p["BSIGNED"] and bound >> bits - 1:
-                bound -= 2**bits
-            if least < bound < least + 2 ** p["XBITS"]:
-                # 0 is the sign of a signed value.
-                above = bound - least
-                made.append(p["XBITS"] - (above & -above).bit_length() + 1)
-        yield made
 
 
 def _window(made: Pieces, p: Sizes, module: Module, depths: Sequence[int]) -> None:
@@ -402,9 +246,9 @@ def _narrow(made: Pieces, p: Sizes, module: Module, depths: Sequence[int]) -> No
 
 _MODULES: Mapping[str, Callable[[Pieces, Sizes, Module, Sequence[int]], None]] = {
     "bnnflow_fifo": _fifo,
-    "bnnflow_mvau": _mvau,
+    "bnnflow_mvau": mvau,
     "bnnflow_unrolled": unrolled,
-    "bnnflow_thresholding": _thresholding,
+    "bnnflow_thresholding": thresholding,
     "bnnflow_sliding_window": _window,
     "bnnflow_max_pool": _max_pool,
     "bnnflow_pool": _pool,

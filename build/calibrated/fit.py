@@ -8,7 +8,7 @@ import numpy as np
 from scipy.optimize import nnls
 
 from ...transforms.streams import Converter, StreamUnit, streams_of
-from ..rtl.modules import module_of
+from ..rtl.modules import modules_of
 from ..rtl.top_control import REGISTERS, image_bits
 from .counts import converter, counted, entrance
 from .guarded import registers
@@ -25,12 +25,10 @@ Measured = tuple[str, Pieces, Mapping[str, int]]
 
 def counted_subject(subject: Subject, family: str) -> Pieces:
     """What a subject is made of."""
-    streams, types, control = streams_of(subject.graph), subject.graph.types, subject.control
+    streams, control = streams_of(subject.graph), subject.control
     if subject.part == ENTRANCE:
         return counted(entrance(streams.entries[0]), [subject.depth], family)
-    modules = {
-        part.node.name: module_of(part.node, types, control) for part in streams.parts if isinstance(part, StreamUnit)
-    }
+    modules = modules_of(streams, subject.graph.types, control)
     depths = {each.name: subject.depth for each in streams.streams}
     if subject.part == REGISTERS:
         return registers(streams, modules, depths, family)

@@ -44,9 +44,7 @@ def guarded(made: Pieces, held: Memory, late: int, image_bits: int, *, scrub: bo
         made.ff(PAUSE)
         made.counter(number)
         made.term("walk", 1)
-    before = made.exact["block_ram"]
-    made.ring(number, rows.bits, held.style)
-    blocks = made.exact["block_ram"] > before
+    mapped = made.ring(number, rows.bits, held.style)
     if rows.joined > 1:
         made.term("chosen word", (rows.joined - 1) * held.width)
     if not coding.coded:
@@ -54,7 +52,7 @@ def guarded(made: Pieces, held: Memory, late: int, image_bits: int, *, scrub: bo
     made.ff(held.width)
     words = coding.codewords(data)
     if coding.mends:
-        corrected = CORRECTED_BLOCK if blocks else CORRECTED
+        corrected = CORRECTED_BLOCK if mapped.takes == "block_ram" else CORRECTED
         made.path(VOTED if coding.copies > 1 else corrected, log2(rows.bits))
     if coding.copies > 1:
         made.term("vote", data)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ...transforms.codes import odd_columns
+from ...transforms.codes import odd_columns, words_of_a_coded_row
 from ...transforms.ir.graph import Graph, Node
 from ...transforms.ir.ops import Mvau, Thresholding
 from ...transforms.ir.tensor import TensorType
@@ -87,7 +87,7 @@ def coding(code: str, width: int) -> Coding:
 def stored(memory: Memory, code: str) -> Rows:
     """A memory's rows, whose content is 0, in a code."""
     how = coding(code, memory.width)
-    joined = min(max(1, how.limit * how.ways // memory.width), memory.depth) if how.checks else 1
+    joined = words_of_a_coded_row(how.limit, how.ways, memory.width, memory.depth) if how.checks else 1
     return Rows(("0",) * -(-memory.depth // joined), how.stored_bits(joined * memory.width), joined, how, code)
 
 

@@ -97,8 +97,8 @@ class Pieces:
         """An array read in the cycle of its address."""
         self.array(pointed(self.family, depth, width, style), depth, width)
 
-    def ring(self, depth: int, width: int, style: str) -> None:
-        """An array that is read into a register, the old word while it is written: a ring, bnnflow_ram."""
+    def ring(self, depth: int, width: int, style: str) -> Mapped:
+        """An array that is read into a register, the old word while it is written (a ring, bnnflow_ram): what it is."""
         mapped = ring(self.family, depth, width, style)
         self.exact[mapped.takes] += mapped.amount
         self._banks(mapped, width)
@@ -113,6 +113,7 @@ class Pieces:
             self.ff(width)
             if mapped.takes == "ff":
                 self.term("register array", depth * width)
+        return mapped
 
     def product(self, number: int, bits: tuple[int, int], made: int, before: int) -> None:
         """Products of factors of some bits, of `made` bits in a register, with `before` bits of registers in front."""

@@ -14,11 +14,11 @@ from pathlib import Path
 from bnnflow import Problem, __version__
 
 from ...transforms.ir.graph import Graph
-from ...transforms.streams import Stream, StreamUnit, streams_of
+from ...transforms.streams import Stream, streams_of
 from . import top_control
 from .beside import Beside, Vectors
 from .control import Control
-from .modules import Module, module_of
+from .modules import Module, modules_of
 from .top import Top, UnitSource
 from .top_control import HostMemory
 from .words import value_bits
@@ -94,8 +94,7 @@ def design(
     for name, places in held.items():
         if places < 1:
             raise Problem(f"FIFO {name!r} has {places} words", "FIFO depths", "hardware needs one or more")
-    units = [part.node for part in streams.parts if isinstance(part, StreamUnit)]
-    modules = {node.name: module_of(node, graph.types, control) for node in units}
+    modules = modules_of(streams, graph.types, control)
     chosen = "" if primitives == GENERIC else primitives
     asked = repr(control) if control else ""
     digest = hashlib.sha256((str(graph) + json.dumps(held) + asked + chosen).encode()).hexdigest()

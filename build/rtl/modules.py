@@ -31,7 +31,7 @@ from ...transforms.ir.ops import (
 )
 from ...transforms.ir.tensor import Array, TensorType, signed_bits
 from ...transforms.memories import FEW_WORDS
-from ...transforms.streams import WindowMoves
+from ...transforms.streams import Streams, StreamUnit, WindowMoves
 from ..memories import weight_lines, words_hex
 from .control import Control, Rows
 from .memory import Memory
@@ -151,6 +151,12 @@ def module_of(
             raise _refused(node, f"is no unit of hardware ({type(node.op).__name__})", "compile the graph to dataflow")
         case _:
             assert_never(node.op)
+
+
+def modules_of(streams: Streams, types: Mapping[str, TensorType], control: Control | None = None) -> dict[str, Module]:
+    """The modules of all units of a graph, by name; arguments and errors as for `module_of`."""
+    units = [part.node for part in streams.parts if isinstance(part, StreamUnit)]
+    return {node.name: module_of(node, types, control) for node in units}
 
 
 def latencies(graph: Graph, control: Control | None = None) -> dict[str, int]:

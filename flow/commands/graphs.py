@@ -182,8 +182,9 @@ def estimate(
         notes.append(NOT_COUNTED)
     if host.primitives != PLAIN.primitives:
         notes.append(f"the run's hardware is of primitives of {host.primitives}, which are not counted")
-    figures = cost_counts(counted, wanted.clock_mhz, kind, depth, bounded, control)
-    if said := beyond(count(counted, kind, depth, bounded, control), chip, kind):
+    estimated = count(counted, kind, depth, bounded, control)
+    figures = cost_counts(counted, estimated, wanted.clock_mhz, kind)
+    if said := beyond(estimated, chip, kind):
         notes.append(f"more than {chip.name} has: {said}")
     if figures.clock is not None and figures.clock.fmax_mhz < wanted.clock_mhz:
         notes.append(

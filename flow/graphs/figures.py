@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict
 
 from ...build.calibrated.clock import crowded
-from ...build.cost import Estimate, Operations, UnitCost, estimate
+from ...build.cost import Estimate, Operations, UnitCost
 from ...build.cost_models import CostModel
 from ...build.cost_models.base import RESOURCES
 from ...build.cost_models.bnnflow import Bnnflow
 from ...build.energy import energy, energy_nj
-from ...build.rtl.control import Control
 from ...build.unrolled import unrolled
 from ...transforms.ir.graph import Graph
 from ..results.costs import (
@@ -29,24 +28,15 @@ from ..run.typed_json import extended
 CLOCK_SOURCE = "predicted, from placed and routed units"
 
 
-def cost_counts(
-    graph: Graph,
-    clock_mhz: float,
-    kind: CostModel,
-    depth: int = 2,
-    depths: Mapping[str, int] | None = None,
-    control: Control | None = None,
-) -> CostCounts:
+def cost_counts(graph: Graph, made: Estimate, clock_mhz: float, kind: CostModel) -> CostCounts:
     """The estimate of a folded dataflow graph by a cost model.
 
     Args:
         graph: folded.
+        made: its estimate by `kind`.
         clock_mhz: in MHz.
         kind: the model.
-        depth, depths: words of FIFOs, for models that count them.
-        control: what a host can ask of the hardware, for these models.
     """
-    made = estimate(graph, kind, depth, depths, control)
     resources = [key for key in RESOURCES if key in kind.figures]
     others = [key for key in kind.figures if key not in {*RESOURCES, "weight_bits"}]
     finns = kind.figures == RESOURCES and kind.source == CostModel.source
@@ -83,25 +73,22 @@ def predicted_clock(made: Estimate, kind: CostModel) -> PredictedClock | None:
 
 def network_cost(
     graph: Graph,
+    made: Estimate,
     counts: Operations,
     clock_mhz: float,
     kind: CostModel,
     zeros: bool = False,
-    depths: Mapping[str, int] | None = None,
-    control: Control | None = None,
 ) -> NetworkCost:
     """The estimate of a network; LUTs that are memories count as LUTs.
 
     Args:
         graph: folded.
+        made: its estimate by `kind`.
         counts: of its graph at the XNOR level.
         clock_mhz: in MHz.
         kind: the cost model.
         zeros: whether some weights are 0: unrolled hardware, which alone leaves them out, is estimated, too.
-        depths: words of FIFOs that are deeper than two, for models that count them.
-        control: what a host can ask of the hardware, for these models.
     """
-    made = estimate(graph, kind, depths=depths, control=control)
     layers = unrolled(graph, kind) if zeros else ()
     return extended(
         NetworkCost,

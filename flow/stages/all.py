@@ -258,8 +258,9 @@ def cost(build: Build) -> CostResult:
                 # Nor is its hardware written, which is no reason to end a build.
                 unasked = f"registers, sets and codes are not counted: {problem.in_place}"
             depths = rate(made, FIFO, {}, control=control).restoring if deep and ours else {}
-            costs[network] = network_cost(made, counts, clock, kind, zeros, depths, control)
-            over = beyond(estimate(made, kind, depths=depths, control=control), part, kind)
+            estimated = estimate(made, kind, depths=depths, control=control)
+            costs[network] = network_cost(made, estimated, counts, clock, kind, zeros)
+            over = beyond(estimated, part, kind)
             notes = [
                 widths_note(graph, cycles_for(build.recipe.target.fps, clock)),
                 NOT_COUNTED if control is not None and not ours else unasked,

@@ -18,6 +18,7 @@ import numpy as np
 
 from bnnflow import Problem
 
+from ....transforms.codes import words_of_a_coded_row
 from ....transforms.ir.tensor import Array
 from ..injection.layout import Memory
 from .base import Code
@@ -164,7 +165,7 @@ class _Plan:
 @lru_cache(maxsize=256)
 def _plan(limit: int, checks: int, ways: int, width: int, depth: int) -> _Plan:
     """Codewords of a row: groups of `ways` codewords over consecutive bits, dealt out in turn."""
-    joined = min(max(1, limit * ways // width), depth)
+    joined = words_of_a_coded_row(limit, ways, width, depth)
     bits = joined * width
     groups = ceil(bits / (limit * ways))
     codeword, check, share = [], [], ceil(bits / groups)
